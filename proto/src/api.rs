@@ -1,0 +1,27 @@
+//! The types of the native HTTP API, shared by the query service, the UI and the command line.
+//!
+//! JSON in OTLP's manner: lower camel case, hex ids, 64-bit nanoseconds as strings. Where a type
+//! is OTLP's own (attributes, events, links, resources, scopes) it *is* [`crate::otlp`]'s.
+//! Offsets in [`TraceSkeleton`] are the exception: JSON integers, counted from the trace's start,
+//! so that a trace of 100,000 spans stays small.
+
+mod log;
+mod problem;
+mod search;
+mod status;
+mod trace;
+mod transaction;
+
+pub use log::{LogSearchResult, LogView};
+pub use problem::ProblemDetails;
+pub use search::{
+    AttributeKey, AttributeKeyList, NameCount, NameList, Searched, Total, TotalRelation,
+    TraceSearchResult,
+};
+pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
+pub use trace::{
+    CriticalSegment, ProblemKind, ProblemView, ServiceTime, SkeletonSegment, SpanColumns,
+    SpanDetails, SpanFlags, SpanKindName, SpanStatus, SpanView, StatusName, TraceSkeleton,
+    TraceSummary, TraceView, TransactionState,
+};
+pub use transaction::{ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TransactionView};

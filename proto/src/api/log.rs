@@ -1,0 +1,73 @@
+//! Log records.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Searched, Total};
+use crate::{
+    SpanId, TraceId, UnixNanos,
+    otlp::{AnyValue, InstrumentationScope, KeyValue, Resource},
+};
+
+/// One log record.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogView {
+    /// Names the record: 16 hex digits, the same at every read.
+    pub id: String,
+    /// When it happened; the observed time when the sender did not say.
+    #[schema(value_type = String)]
+    pub time_unix_nano: UnixNanos,
+    /// When a collector first saw it; 0 when not said.
+    #[schema(value_type = String)]
+    pub observed_unix_nano: UnixNanos,
+    /// 1–24, 0 when not said.
+    pub severity_number: i32,
+    /// The sender's own word for the severity.
+    pub severity_text: String,
+    /// `trace`, `debug`, `info`, `warn`, `error` or `fatal`; empty when not said.
+    pub severity: String,
+    /// `service.name`.
+    pub service: String,
+    /// The message as text, whatever its type.
+    pub text: String,
+    /// The message as it was sent, when it is not plain text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<AnyValue>,
+    /// The trace it belongs to.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
+    /// The span it belongs to.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<SpanId>,
+    /// OTLP's log flags.
+    pub flags: u32,
+    /// Names the kind of event, when the record is one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub event_name: String,
+    /// More about it.
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    pub dropped_attributes_count: u32,
+    /// Who sent it.
+    pub resource: Resource,
+    /// The logger.
+    pub scope: InstrumentationScope,
+}
+
+/// A page of log records, newest first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogSearchResult {
+    /// The records.
+    pub logs: Vec<LogView>,
+    /// What to send as `cursor` for the next page; absent at the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+    /// How many records match.
+    pub total: Total,
+    /// What was read to find them.
+    pub searched: Searched,
+}

@@ -1,0 +1,55 @@
+//! What the server is doing.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::UnixNanos;
+
+/// The state of the server, cheap to ask for every second.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServerStatus {
+    /// The version of Tidings.
+    pub version: String,
+    /// When it started.
+    #[schema(value_type = String)]
+    pub started_unix_nano: UnixNanos,
+    /// Where it listens.
+    pub receivers: Vec<ReceiverStatus>,
+    /// Spans.
+    pub spans: SignalCounts,
+    /// Log records.
+    pub logs: SignalCounts,
+    /// Whether anything was ever received: what the welcome page waits for.
+    pub has_data: bool,
+    /// Whether demo traffic is being sent.
+    pub demo_running: bool,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceiverStatus {
+    /// `otlp/grpc`, `otlp/http` or `zipkin`.
+    pub name: String,
+    /// Where it listens, as `127.0.0.1:4317`.
+    pub address: String,
+    /// Requests answered with success since the start.
+    pub accepted_requests: u64,
+    /// Requests refused since the start.
+    pub refused_requests: u64,
+    /// Why the last one was refused; empty when none was.
+    pub last_refusal: String,
+}
+
+/// How many records of one signal there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SignalCounts {
+    /// Accepted since the start.
+    pub received: u64,
+    /// Refused since the start, by partial success.
+    pub rejected: u64,
+    /// Stored, in memory and in files.
+    pub stored: u64,
+}

@@ -1,0 +1,143 @@
+//! Transactions: everything that belongs to one id, whatever it is the id of.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{LogView, ProblemView, ServiceTime, SpanKindName, TraceSummary, TransactionState};
+use crate::{DurationNanos, SpanId, TraceId, UnixNanos};
+
+/// How an id was recognised.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", tag = "by")]
+pub enum MatchedBy {
+    /// It is a trace id.
+    TraceId,
+    /// It is the value of a transaction key.
+    Attribute {
+        /// The attribute.
+        key: String,
+    },
+}
+
+/// A transaction, hop by hop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionView {
+    /// The id that was asked for.
+    pub tid: String,
+    /// How it was recognised.
+    pub matched: MatchedBy,
+    /// Where it stands: the worst of its traces.
+    pub state: TransactionState,
+    /// What is missing, in words; empty unless incomplete or running.
+    pub missing: Vec<String>,
+    /// The earliest start.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// The latest end so far.
+    #[schema(value_type = String)]
+    pub end_unix_nano: UnixNanos,
+    /// From the one to the other.
+    #[schema(value_type = String)]
+    pub elapsed_nano: DurationNanos,
+    /// Its traces, oldest first, at most 100.
+    pub traces: Vec<TraceSummary>,
+    /// How many traces it has.
+    pub trace_count: u64,
+    /// Every call from one service into another (or into itself), in order of first call.
+    pub hops: Vec<Hop>,
+    /// The time of each service over all traces.
+    pub services: Vec<ServiceTime>,
+    /// The spans that failed, in order of time, at most 100.
+    pub errors: Vec<ErrorView>,
+    /// What was odd about the spans.
+    pub problems: Vec<ProblemView>,
+    /// The log records, oldest first: at most the newest 1,000.
+    pub logs: Vec<LogView>,
+    /// How many log records there are.
+    pub log_count: u64,
+}
+
+/// Calls of one operation of one service by another service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Hop {
+    /// The caller; absent where the transaction enters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from_service: Option<String>,
+    /// The called service.
+    pub service: String,
+    /// The called operation.
+    pub operation: String,
+    /// The kind of the called span.
+    pub kind: SpanKindName,
+    /// How often.
+    pub call_count: u64,
+    /// How many of the calls failed.
+    pub error_count: u64,
+    /// When the first call began.
+    #[schema(value_type = String)]
+    pub first_start_unix_nano: UnixNanos,
+    /// The response times, added up.
+    #[schema(value_type = String)]
+    pub response_nano: DurationNanos,
+    /// The longest response time.
+    #[schema(value_type = String)]
+    pub response_max_nano: DurationNanos,
+    /// The self time of the called spans.
+    #[schema(value_type = String)]
+    pub self_nano: DurationNanos,
+    /// The called spans' own time on the critical path.
+    #[schema(value_type = String)]
+    pub critical_nano: DurationNanos,
+}
+
+/// A span that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ErrorView {
+    /// Its trace.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// The span.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// Its service.
+    pub service: String,
+    /// Its operation.
+    pub operation: String,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// The status message.
+    pub message: String,
+    /// `exception.type` of its exception event; empty when there is none.
+    pub exception_type: String,
+    /// `exception.message` of its exception event; empty when there is none.
+    pub exception_message: String,
+}
+
+/// What a pasted text was recognised as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ResolveResult {
+    /// Best first; empty when nothing stored matches.
+    pub matches: Vec<Resolved>,
+    /// What the text was tried as, in words.
+    pub tried: Vec<String>,
+}
+
+/// One thing a pasted text may mean.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Resolved {
+    /// The trace.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// The span, when the text named one.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<SpanId>,
+    /// Why, as `traceparent header` or `attribute order.id`.
+    pub reason: String,
+}

@@ -1,0 +1,54 @@
+//! What can be wrong with bytes that claim to be a known format.
+
+use thiserror::Error;
+
+/// Why a text is not an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum IdError {
+    /// The text has the wrong number of hex digits.
+    #[error("an id of {expected} hex digits is needed, got {got} characters")]
+    Length {
+        /// How many digits the id has.
+        expected: usize,
+        /// How many characters came.
+        got: usize,
+    },
+    /// A character is not a hex digit.
+    #[error("character {position} is not a hex digit")]
+    Digit {
+        /// Where, counted in bytes from 0.
+        position: usize,
+    },
+    /// Every byte is zero, which OpenTelemetry defines as "no id".
+    #[error("an id of all zeros is not valid")]
+    Zero,
+}
+
+/// Why a body could not be decoded. The caller answers 400 / `INVALID_ARGUMENT` with the text.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum DecodeError {
+    /// The protobuf encoding is broken.
+    #[error("not a valid {message} in protobuf: {reason}")]
+    Protobuf {
+        /// The message that was expected.
+        message: &'static str,
+        /// What the decoder said.
+        reason: String,
+    },
+    /// The JSON is broken or has a value of the wrong type.
+    #[error("not a valid {message} in JSON: at `{path}`: {reason}")]
+    Json {
+        /// The message that was expected.
+        message: &'static str,
+        /// Where in the document, as `resourceSpans[0].scopeSpans[1].spans[3].traceId`.
+        path: String,
+        /// What is wrong there.
+        reason: String,
+    },
+    /// The text is well formed but is not this format.
+    #[error("{reason}")]
+    Format {
+        /// What was expected and what came.
+        reason: String,
+    },
+}

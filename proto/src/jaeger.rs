@@ -1,0 +1,1 @@
+//! Jaeger UI JSON to OTLP.

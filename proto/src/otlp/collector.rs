@@ -1,0 +1,66 @@
+//! `opentelemetry.proto.collector.{trace,logs}.v1`: what exporters send and are told.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{ResourceLogs, ResourceSpans};
+
+/// Spans to store.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportTraceServiceRequest {
+    /// The spans, by resource.
+    #[prost(message, repeated, tag = "1")]
+    pub resource_spans: Vec<ResourceSpans>,
+}
+
+/// The answer to [`ExportTraceServiceRequest`]; empty when everything was accepted.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportTraceServiceResponse {
+    /// Set only when something was refused or there is a warning.
+    #[prost(message, optional, tag = "1")]
+    pub partial_success: Option<ExportTracePartialSuccess>,
+}
+
+/// What was refused of a request that otherwise succeeded.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportTracePartialSuccess {
+    /// How many spans were refused.
+    #[prost(int64, tag = "1")]
+    pub rejected_spans: i64,
+    /// Why, for people.
+    #[prost(string, tag = "2")]
+    pub error_message: String,
+}
+
+/// Log records to store.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportLogsServiceRequest {
+    /// The records, by resource.
+    #[prost(message, repeated, tag = "1")]
+    pub resource_logs: Vec<ResourceLogs>,
+}
+
+/// The answer to [`ExportLogsServiceRequest`]; empty when everything was accepted.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportLogsServiceResponse {
+    /// Set only when something was refused or there is a warning.
+    #[prost(message, optional, tag = "1")]
+    pub partial_success: Option<ExportLogsPartialSuccess>,
+}
+
+/// What was refused of a request that otherwise succeeded.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ExportLogsPartialSuccess {
+    /// How many records were refused.
+    #[prost(int64, tag = "1")]
+    pub rejected_log_records: i64,
+    /// Why, for people.
+    #[prost(string, tag = "2")]
+    pub error_message: String,
+}

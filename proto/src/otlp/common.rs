@@ -1,0 +1,183 @@
+//! `opentelemetry.proto.common.v1` and `opentelemetry.proto.resource.v1`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A value of one of OTLP's types; `None` is a present attribute without a value.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AnyValue {
+    /// The value.
+    #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[serde(flatten)]
+    #[schema(no_recursion)]
+    pub value: Option<Value>,
+}
+
+/// The types a value can have.
+#[derive(Clone, PartialEq, prost::Oneof, Serialize, Deserialize, ToSchema)]
+pub enum Value {
+    /// UTF-8 text.
+    #[prost(string, tag = "1")]
+    #[serde(rename = "stringValue")]
+    String(String),
+    /// A truth value.
+    #[prost(bool, tag = "2")]
+    #[serde(rename = "boolValue")]
+    Bool(bool),
+    /// A signed 64-bit integer.
+    #[prost(int64, tag = "3")]
+    #[serde(rename = "intValue")]
+    Int(i64),
+    /// A 64-bit float.
+    #[prost(double, tag = "4")]
+    #[serde(rename = "doubleValue")]
+    Double(f64),
+    /// A list of values.
+    #[prost(message, tag = "5")]
+    #[serde(rename = "arrayValue")]
+    #[schema(no_recursion)]
+    Array(ArrayValue),
+    /// A map of values, in the sender's order.
+    #[prost(message, tag = "6")]
+    #[serde(rename = "kvlistValue")]
+    #[schema(no_recursion)]
+    Kvlist(KeyValueList),
+    /// Raw bytes.
+    #[prost(bytes = "vec", tag = "7")]
+    #[serde(rename = "bytesValue")]
+    Bytes(Vec<u8>),
+}
+
+/// A list of values.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ArrayValue {
+    /// The elements.
+    #[prost(message, repeated, tag = "1")]
+    #[schema(no_recursion)]
+    pub values: Vec<AnyValue>,
+}
+
+/// A map of values.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyValueList {
+    /// The entries, in the sender's order.
+    #[prost(message, repeated, tag = "1")]
+    #[schema(no_recursion)]
+    pub values: Vec<KeyValue>,
+}
+
+/// One attribute.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct KeyValue {
+    /// The attribute's name.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Its value.
+    #[prost(message, optional, tag = "2")]
+    pub value: Option<AnyValue>,
+}
+
+/// The library that made the telemetry.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct InstrumentationScope {
+    /// The library's name.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Its version.
+    #[prost(string, tag = "2")]
+    pub version: String,
+    /// More about it.
+    #[prost(message, repeated, tag = "3")]
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    #[prost(uint32, tag = "4")]
+    pub dropped_attributes_count: u32,
+}
+
+/// The service, process, host or pod that sent the telemetry.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Resource {
+    /// What identifies it (`service.name` and others).
+    #[prost(message, repeated, tag = "1")]
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    #[prost(uint32, tag = "2")]
+    pub dropped_attributes_count: u32,
+    /// The entities that the attributes describe.
+    #[prost(message, repeated, tag = "3")]
+    pub entity_refs: Vec<EntityRef>,
+}
+
+/// Which attributes of a resource identify an entity.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct EntityRef {
+    /// The schema of the names.
+    #[prost(string, tag = "1")]
+    pub schema_url: String,
+    /// The entity's type, as `service`.
+    #[prost(string, tag = "2")]
+    pub r#type: String,
+    /// The attributes that identify it.
+    #[prost(string, repeated, tag = "3")]
+    pub id_keys: Vec<String>,
+    /// The attributes that describe it.
+    #[prost(string, repeated, tag = "4")]
+    pub description_keys: Vec<String>,
+}
+
+impl KeyValue {
+    /// An attribute with this key and value.
+    #[must_use]
+    pub fn new(key: impl Into<String>, value: impl Into<AnyValue>) -> Self {
+        Self { key: key.into(), value: Some(value.into()) }
+    }
+
+    /// The value, where there is one.
+    #[must_use]
+    pub fn value(&self) -> Option<&Value> {
+        self.value.as_ref()?.value.as_ref()
+    }
+}
+
+impl From<Value> for AnyValue {
+    fn from(value: Value) -> Self {
+        Self { value: Some(value) }
+    }
+}
+
+impl From<&str> for AnyValue {
+    fn from(text: &str) -> Self {
+        Value::String(text.to_owned()).into()
+    }
+}
+
+impl From<String> for AnyValue {
+    fn from(text: String) -> Self {
+        Value::String(text).into()
+    }
+}
+
+impl From<i64> for AnyValue {
+    fn from(number: i64) -> Self {
+        Value::Int(number).into()
+    }
+}
+
+impl From<f64> for AnyValue {
+    fn from(number: f64) -> Self {
+        Value::Double(number).into()
+    }
+}
+
+impl From<bool> for AnyValue {
+    fn from(truth: bool) -> Self {
+        Value::Bool(truth).into()
+    }
+}

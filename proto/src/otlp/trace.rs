@@ -1,0 +1,174 @@
+//! `opentelemetry.proto.trace.v1`.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{InstrumentationScope, KeyValue, Resource};
+
+/// The spans of one resource.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ResourceSpans {
+    /// Who sent them.
+    #[prost(message, optional, tag = "1")]
+    pub resource: Option<Resource>,
+    /// The spans, by instrumentation scope.
+    #[prost(message, repeated, tag = "2")]
+    pub scope_spans: Vec<ScopeSpans>,
+    /// The schema of the resource's attributes.
+    #[prost(string, tag = "3")]
+    pub schema_url: String,
+}
+
+/// The spans of one instrumentation scope.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ScopeSpans {
+    /// The library that made them.
+    #[prost(message, optional, tag = "1")]
+    pub scope: Option<InstrumentationScope>,
+    /// The spans.
+    #[prost(message, repeated, tag = "2")]
+    pub spans: Vec<Span>,
+    /// The schema of the spans' attributes.
+    #[prost(string, tag = "3")]
+    pub schema_url: String,
+}
+
+/// One operation within a trace.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Span {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub trace_id: Vec<u8>,
+    /// 8 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub span_id: Vec<u8>,
+    /// W3C `tracestate`.
+    #[prost(string, tag = "3")]
+    pub trace_state: String,
+    /// 8 bytes; empty at a root.
+    #[prost(bytes = "vec", tag = "4")]
+    pub parent_span_id: Vec<u8>,
+    /// W3C trace flags in bits 0–7, whether the parent is remote in bits 8 and 9.
+    #[prost(fixed32, tag = "16")]
+    pub flags: u32,
+    /// The operation's name.
+    #[prost(string, tag = "5")]
+    pub name: String,
+    /// A [`SpanKind`].
+    #[prost(int32, tag = "6")]
+    pub kind: i32,
+    /// When it began.
+    #[prost(fixed64, tag = "7")]
+    pub start_time_unix_nano: u64,
+    /// When it ended.
+    #[prost(fixed64, tag = "8")]
+    pub end_time_unix_nano: u64,
+    /// What it was about.
+    #[prost(message, repeated, tag = "9")]
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    #[prost(uint32, tag = "10")]
+    pub dropped_attributes_count: u32,
+    /// What happened during it.
+    #[prost(message, repeated, tag = "11")]
+    pub events: Vec<Event>,
+    /// How many events the sender dropped.
+    #[prost(uint32, tag = "12")]
+    pub dropped_events_count: u32,
+    /// Other spans it has to do with.
+    #[prost(message, repeated, tag = "13")]
+    pub links: Vec<Link>,
+    /// How many links the sender dropped.
+    #[prost(uint32, tag = "14")]
+    pub dropped_links_count: u32,
+    /// How it ended.
+    #[prost(message, optional, tag = "15")]
+    pub status: Option<Status>,
+}
+
+/// Something that happened during a span.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Event {
+    /// When.
+    #[prost(fixed64, tag = "1")]
+    pub time_unix_nano: u64,
+    /// What.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    /// More about it.
+    #[prost(message, repeated, tag = "3")]
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    #[prost(uint32, tag = "4")]
+    pub dropped_attributes_count: u32,
+}
+
+/// A reference to another span, of this or another trace.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Link {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub trace_id: Vec<u8>,
+    /// 8 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    pub span_id: Vec<u8>,
+    /// W3C `tracestate` of the other span.
+    #[prost(string, tag = "3")]
+    pub trace_state: String,
+    /// More about the reference.
+    #[prost(message, repeated, tag = "4")]
+    pub attributes: Vec<KeyValue>,
+    /// How many attributes the sender dropped.
+    #[prost(uint32, tag = "5")]
+    pub dropped_attributes_count: u32,
+    /// As [`Span::flags`].
+    #[prost(fixed32, tag = "6")]
+    pub flags: u32,
+}
+
+/// How a span ended.
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Status {
+    /// For people.
+    #[prost(string, tag = "2")]
+    pub message: String,
+    /// A [`StatusCode`].
+    #[prost(int32, tag = "3")]
+    pub code: i32,
+}
+
+/// The part a span plays in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum SpanKind {
+    /// Not said.
+    Unspecified = 0,
+    /// Within one service.
+    Internal = 1,
+    /// The called side of a request.
+    Server = 2,
+    /// The calling side of a request.
+    Client = 3,
+    /// The sending side of a message.
+    Producer = 4,
+    /// The receiving side of a message.
+    Consumer = 5,
+}
+
+/// Whether a span succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum StatusCode {
+    /// Not said.
+    Unset = 0,
+    /// Explicitly fine.
+    Ok = 1,
+    /// Failed.
+    Error = 2,
+}

@@ -1,0 +1,105 @@
+//! What can go wrong in storage, and what the caller should do about it.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// What a caller should do about a [`StorageError`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    /// The input is wrong and will be wrong again: answer 400 / `INVALID_ARGUMENT`.
+    Invalid,
+    /// The disk or the log is full: answer 503 / `UNAVAILABLE` and let the sender try again.
+    Full,
+    /// A transient failure of the disk: answer 503 / `UNAVAILABLE`.
+    Unavailable,
+    /// Stored data is damaged: answer 500 and say what.
+    Corrupt,
+    /// The store is shutting down: answer 503 / `UNAVAILABLE`.
+    Closed,
+    /// Another process has the data directory: refuse to start.
+    Locked,
+}
+
+/// Why the store could not do something.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// Reading or writing a file failed.
+    #[error("{action} {path}: {source}", path = path.display())]
+    Io {
+        /// What was being done, as `sync`.
+        action: &'static str,
+        /// To which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The log has no room until a flush frees some.
+    #[error("the write-ahead log is full: {bytes} of {limit} bytes")]
+    WalFull {
+        /// Bytes in use.
+        bytes: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// Free disk space is below the reserve.
+    #[error("only {free} bytes free on disk, {reserve} are kept in reserve")]
+    DiskFull {
+        /// Bytes free.
+        free: u64,
+        /// Bytes kept.
+        reserve: u64,
+    },
+    /// The store is shutting down.
+    #[error("the store is shutting down")]
+    Closed,
+    /// Another process works on the data directory.
+    #[error("{path} is in use by another process", path = path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A stored file is not what was written.
+    #[error("{path} is damaged: {reason}", path = path.display())]
+    Corrupt {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The stored format is newer than this program.
+    #[error("{path} has format {found}, this program reads up to {supported}", path = path.display())]
+    Format {
+        /// Which file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest one known here.
+        supported: u32,
+    },
+    /// Arrow could not do something with columns.
+    #[error("columns: {0}")]
+    Arrow(#[from] arrow_schema::ArrowError),
+    /// A Parquet file could not be read or written.
+    #[error("parquet: {0}")]
+    Parquet(#[from] parquet::errors::ParquetError),
+    /// The Delta table could not be read or committed to.
+    #[error("delta table: {0}")]
+    Delta(#[from] deltalake_core::DeltaTableError),
+}
+
+impl StorageError {
+    /// What the caller should do.
+    #[must_use]
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::WalFull { .. } | Self::DiskFull { .. } => ErrorKind::Full,
+            Self::Io { .. } | Self::Delta(_) => ErrorKind::Unavailable,
+            Self::Closed => ErrorKind::Closed,
+            Self::Locked { .. } => ErrorKind::Locked,
+            Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {
+                ErrorKind::Corrupt
+            }
+        }
+    }
+}

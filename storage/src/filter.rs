@@ -1,0 +1,72 @@
+//! What a scan looks for: conjunctions of typed predicates, without any wire or HTTP form.
+
+use tidings_proto::{
+    DurationNanos, SpanId, TraceId, UnixNanos,
+    otlp::{Severity, SpanKind, StatusCode},
+};
+
+/// From `start` (inclusive) to `end` (exclusive); `None` is unbounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TimeRange {
+    /// The earliest time that matches.
+    pub start: Option<UnixNanos>,
+    /// The first time that no longer matches.
+    pub end: Option<UnixNanos>,
+}
+
+/// An attribute with a value. It matches on the span or record itself, on its resource, on its
+/// scope and on a span's events. `value` matches a string attribute that equals it and a number or
+/// truth value that it is a spelling of (`200` matches the integer 200 and the text `200`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttributeFilter {
+    /// The key.
+    pub key: String,
+    /// The value as text; `None`: the key exists with any value.
+    pub value: Option<String>,
+}
+
+/// Spans for which every set field holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpanFilter {
+    /// The span belongs to one of these traces.
+    pub trace_ids: Option<Vec<TraceId>>,
+    /// The span's trace id ends with these 8 bytes.
+    pub trace_id_low64: Option<u64>,
+    /// The span has this id.
+    pub span_id: Option<SpanId>,
+    /// The span starts in this range.
+    pub start: TimeRange,
+    /// `service.name` is one of these.
+    pub services: Option<Vec<String>>,
+    /// The span's name is this.
+    pub operation: Option<String>,
+    /// The span's kind is this.
+    pub kind: Option<SpanKind>,
+    /// The span's status is this.
+    pub status: Option<StatusCode>,
+    /// The span took at least this long.
+    pub duration_min: Option<DurationNanos>,
+    /// The span took at most this long.
+    pub duration_max: Option<DurationNanos>,
+    /// The span has all of these attributes.
+    pub attributes: Vec<AttributeFilter>,
+}
+
+/// Log records for which every set field holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogFilter {
+    /// The record belongs to one of these traces.
+    pub trace_ids: Option<Vec<TraceId>>,
+    /// The record belongs to this span.
+    pub span_id: Option<SpanId>,
+    /// The record's time (or observed time, when it has none) is in this range.
+    pub time: TimeRange,
+    /// `service.name` is one of these.
+    pub services: Option<Vec<String>>,
+    /// The severity is at least this.
+    pub severity_min: Option<Severity>,
+    /// The message contains this, letter case ignored for ASCII.
+    pub text: Option<String>,
+    /// The record has all of these attributes.
+    pub attributes: Vec<AttributeFilter>,
+}

@@ -1,0 +1,34 @@
+//! Keeps spans and logs: durable when acknowledged, queryable at once, columnar at rest.
+//!
+//! Owns the write-ahead log, the memory table, the Arrow schema, the Parquet data files and the
+//! Delta tables. Speaks no HTTP and knows no wire format other than OTLP's bytes.
+//!
+//! ```text
+//! append: OTLP request ─► wal (fsync) ─► columns ─► memory table ─► flush ─► data files + Delta commit
+//! read:   Snapshot = memory table ∪ data files, consistent ─► scan ─► SpanRows / LogRows
+//! ```
+
+mod clock;
+mod columns;
+mod disk;
+mod error;
+mod filter;
+mod memory;
+mod paths;
+mod rows;
+mod scan;
+mod schema;
+mod settings;
+mod snapshot;
+mod store;
+mod tables;
+mod wal;
+
+pub use clock::{Clock, SystemClock};
+pub use error::{ErrorKind, StorageError};
+pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use rows::{LogRows, SpanRows};
+pub use scan::{Detail, Scan, ScanStats};
+pub use settings::StoreSettings;
+pub use snapshot::Snapshot;
+pub use store::{Recovery, Store, StoreCounts, TelemetryBatch};

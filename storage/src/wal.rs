@@ -1,0 +1,1 @@
+//! Contract stage: replaced by its owner.
