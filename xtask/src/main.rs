@@ -1,2 +1,52 @@
-//! Skeleton.
-fn main() {}
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`.
+//!
+//! Owns how the project is built and checked. What a command installs or cannot run it says in one
+//! line.
+
+mod steps;
+mod test;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+const USAGE: &str = "\
+cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
+cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
+cargo xtask ui               build the UI into ui/dist";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match dispatch(&args) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(args: &[String]) -> Result<ExitCode> {
+    let (command, rest) = match args {
+        [command, rest @ ..] => (command.as_str(), rest),
+        [] => bail!("a command is needed:\n{USAGE}"),
+    };
+    match command {
+        "ui" => ui::build().map(|()| ExitCode::SUCCESS),
+        "run" => run(rest),
+        "test" => test::run(),
+        _ => bail!("there is no command `{command}`:\n{USAGE}"),
+    }
+}
+
+/// Builds the UI and the server and becomes the server.
+fn run(args: &[String]) -> Result<ExitCode> {
+    ui::build()?;
+    let args = args.strip_prefix(&["--".to_owned()]).unwrap_or(args);
+    let status = steps::cargo()
+        .args(["run", "--release", "--package", "tidings", "--", "serve"])
+        .args(args)
+        .status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

@@ -1,0 +1,163 @@
+//! Builds the UI: Rust to WebAssembly, JavaScript glue, compressed files in `ui/dist`.
+//!
+//! The server embeds `ui/dist` when it is built after this. The WebAssembly target comes from
+//! rustup where it can be had, and otherwise from Debian's `rustc-web`, whose standard library is
+//! built from source.
+
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps::{apt_install, cargo, check, output, root, target_dir, works};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const DEBIAN_CARGO: &str = "/usr/bin/cargo";
+const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
+
+/// Builds everything the browser loads into `ui/dist`.
+pub(crate) fn build() -> Result<()> {
+    let wasm = compile()?;
+    let glue = target_dir().join("ui-glue");
+    wasm_bindgen_cli_support::Bindgen::new()
+        .input_path(&wasm)
+        .web(true)
+        .and_then(|bindgen| bindgen.typescript(false).out_name("tidings-ui").generate(&glue))
+        .context("wasm-bindgen")?;
+    let dist = root().join("ui/dist");
+    let mut files = vec![
+        ("index.html".to_owned(), fs::read(root().join("ui/index.html"))?),
+        ("assets/boot.js".to_owned(), fs::read(root().join("ui/boot.js"))?),
+        ("assets/tidings.css".to_owned(), stylesheet()?),
+    ];
+    for name in ["tidings-ui.js", "tidings-ui_bg.wasm"] {
+        files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
+    }
+    let mut total = 0;
+    for (name, content) in &files {
+        total += write_compressed(&dist.join(name), content)?;
+    }
+    remove_others(&dist, &files)?;
+    eprintln!("ui/dist is ready: {} KiB to download", total.div_ceil(1024));
+    Ok(())
+}
+
+/// Compiles the crate `tidings-ui` and gives the path of the WebAssembly module.
+fn compile() -> Result<PathBuf> {
+    let target_dir = target_dir().join("ui");
+    let mut command = if has_rustup_target() { cargo() } else { debian_cargo()? };
+    command
+        .args(["build", "--package", "tidings-ui", "--bin", "tidings-ui"])
+        .args(["--profile", "wasm", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", &target_dir)
+        .current_dir(root());
+    check(&mut command)?;
+    Ok(target_dir.join(TARGET).join("wasm/tidings-ui.wasm"))
+}
+
+fn has_rustup_target() -> bool {
+    let installed = Command::new("rustup")
+        .args(["target", "list", "--installed"])
+        .output()
+        .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).lines().any(|line| line == TARGET));
+    installed || works("rustup", &["target", "add", TARGET])
+}
+
+/// Debian's cargo and compiler with the standard library's source, linking with the `rust-lld` of
+/// the installed toolchain.
+fn debian_cargo() -> Result<Command> {
+    let std_source = Path::new("/usr/lib/rustlib/src/rust/library").exists();
+    if !(works(DEBIAN_CARGO, &["--version"]) && works(DEBIAN_RUSTC, &["--version"]) && std_source) {
+        eprintln!("rustup cannot add {TARGET}: installing Debian's rustc-web");
+        apt_install(&["rustc-web", "cargo-web", "rust-web-src"])
+            .context("the UI needs `rustup target add wasm32-unknown-unknown` or rustc-web")?;
+    }
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let host = host()?;
+    let linker = Path::new(sysroot.trim()).join("lib/rustlib").join(host).join("bin/rust-lld");
+    if !linker.exists() {
+        bail!("no rust-lld at {}", linker.display());
+    }
+    let mut command = Command::new(DEBIAN_CARGO);
+    command
+        .env("RUSTC", DEBIAN_RUSTC)
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("RUSTFLAGS")
+        .args(["-Z", "build-std=std,panic_abort"]);
+    Ok(command)
+}
+
+fn host() -> Result<String> {
+    let version = output(Command::new("rustc").arg("-vV"))?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    host.map(str::to_owned).context("rustc does not say its host")
+}
+
+/// The style sheets in the order of their names.
+fn stylesheet() -> Result<Vec<u8>> {
+    let folder = root().join("ui/style");
+    let mut paths = fs::read_dir(&folder)
+        .with_context(|| folder.display().to_string())?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "css"));
+    paths.sort();
+    let mut css = Vec::new();
+    for path in paths {
+        css.extend(fs::read(path)?);
+        css.push(b'\n');
+    }
+    Ok(css)
+}
+
+/// Writes `path.br` and `path.gz`, unless they are there for the same content, and gives the
+/// size of the smaller.
+fn write_compressed(path: &Path, content: &[u8]) -> Result<usize> {
+    let with_suffix = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let (gz, br) = (with_suffix(".gz"), with_suffix(".br"));
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    gzip.write_all(content)?;
+    let gzipped = gzip.finish()?;
+    if br.exists() && fs::read(&gz).is_ok_and(|old| old == gzipped) {
+        return Ok(usize::try_from(fs::metadata(br)?.len())?);
+    }
+    fs::create_dir_all(path.parent().context("a file has a folder")?)?;
+    let mut brotlied = Vec::new();
+    let params = brotli::enc::BrotliEncoderParams { quality: 9, lgwin: 22, ..Default::default() };
+    brotli::BrotliCompress(&mut &content[..], &mut brotlied, &params)?;
+    write(&br, &brotlied)?;
+    write(&gz, &gzipped)?;
+    Ok(brotlied.len())
+}
+
+#[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
+fn write(path: &Path, content: &[u8]) -> Result<()> {
+    fs::write(path, content).with_context(|| path.display().to_string())
+}
+
+/// Removes what an earlier build left and this one does not have.
+#[expect(clippy::disallowed_methods, reason = "build output needs no durability")]
+fn remove_others(dist: &Path, files: &[(String, Vec<u8>)]) -> Result<()> {
+    for folder in [dist.to_owned(), dist.join("assets")] {
+        for entry in fs::read_dir(&folder)? {
+            let path = entry?.path();
+            let kept = files.iter().any(|(name, _)| {
+                [".br", ".gz"].iter().any(|suffix| path == dist.join(format!("{name}{suffix}")))
+            });
+            if path.is_file() && !kept {
+                fs::remove_file(&path)?;
+            }
+        }
+    }
+    Ok(())
+}
