@@ -5,6 +5,18 @@
 //! span exactly once, in O(n log n), without recursion, and the same forest whatever order the
 //! facts come in. Does no I/O; knows nothing of Arrow, wire formats or HTTP.
 
+mod critical;
+mod distinct;
+mod index;
+mod order;
+mod place;
+mod problems;
+mod times;
+
+#[cfg(test)]
+mod tests;
+
+use place::Place;
 use tidings_proto::{DurationNanos, SpanId, UnixNanos, api::ProblemKind, otlp::SpanKind};
 
 /// What assembly needs to know of one span.
@@ -88,7 +100,23 @@ pub struct Problem {
 }
 
 /// Places every span.
+///
+/// Looks at no more than `u32::MAX` facts: nodes are numbered in 32 bits.
 #[must_use]
-pub fn assemble(_facts: &[SpanFacts]) -> Assembled {
-    Assembled::default()
+pub fn assemble(facts: &[SpanFacts]) -> Assembled {
+    let facts = &facts[..facts.len().min(u32::MAX as usize)];
+    let distinct = distinct::distinct(facts);
+    let index = index::Index::new(&distinct);
+    let places = place::place(&distinct, &index);
+    let order::Forest { mut nodes, node_of } = order::depth_first(&distinct.spans, &places);
+    let extents = times::extents(&nodes, facts);
+    times::fill(&mut nodes, facts, &extents);
+    let main_root = places
+        .iter()
+        .zip(&node_of)
+        .find(|(place, node)| **place == Place::NoParent && extents[**node as usize].is_some())
+        .map(|(_, node)| *node);
+    let critical_path = critical::fill(&mut nodes, facts, &extents, main_root);
+    let problems = problems::list(facts, &nodes, &node_of, &distinct, &index, &places);
+    Assembled { nodes, critical_path, problems }
 }

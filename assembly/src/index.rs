@@ -1,0 +1,151 @@
+//! From a span id to the spans that have it, and to the one among them that is meant.
+//!
+//! Owns the rules for ids that several spans share; finding a span costs O(log n) whatever the
+//! number that share its id.
+
+use std::ops::Range;
+
+use tidings_proto::{SpanId, otlp::SpanKind};
+
+use crate::distinct::{Distinct, Span};
+
+/// Who of the spans with one id stands first when a child names that id: the called side works for
+/// the caller, so what happens below happens there.
+fn rank(kind: SpanKind) -> u8 {
+    match kind {
+        SpanKind::Server => 0,
+        SpanKind::Consumer => 1,
+        SpanKind::Client => 2,
+        SpanKind::Producer => 3,
+        SpanKind::Unspecified => 4,
+        SpanKind::Internal => 5,
+    }
+}
+
+/// The kind on the other side of a call or message.
+fn calling_side(kind: SpanKind) -> Option<SpanKind> {
+    match kind {
+        SpanKind::Server => Some(SpanKind::Client),
+        SpanKind::Consumer => Some(SpanKind::Producer),
+        _ => None,
+    }
+}
+
+/// Spans by id.
+#[derive(Debug)]
+pub(crate) struct Index<'a> {
+    spans: &'a [Span],
+    /// Every span's number, by id.
+    by_id: &'a [u32],
+    /// Spans that share an id, by id, service and rank, then in sibling order.
+    by_service: Vec<u32>,
+    /// Spans that share an id, by id and rank, then in sibling order.
+    by_rank: Vec<u32>,
+}
+
+impl<'a> Index<'a> {
+    pub(crate) fn new(distinct: &'a Distinct) -> Self {
+        let spans = distinct.spans.as_slice();
+        let facts = |number: u32| &spans[number as usize].facts;
+        let mut by_rank: Vec<u32> = distinct
+            .by_id
+            .chunk_by(|one, other| facts(*one).span_id == facts(*other).span_id)
+            .filter(|group| group.len() > 1)
+            .flatten()
+            .copied()
+            .collect();
+        let mut by_service = by_rank.clone();
+        by_rank.sort_unstable_by_key(|number| {
+            (facts(*number).span_id, rank(facts(*number).kind), *number)
+        });
+        by_service.sort_unstable_by_key(|number| {
+            let facts = facts(*number);
+            (facts.span_id, facts.service, rank(facts.kind), *number)
+        });
+        Self { spans, by_id: &distinct.by_id, by_service, by_rank }
+    }
+
+    /// The span that `child` means by the id of its parent.
+    ///
+    /// Where several have that id: one of the child's own service before the others (called sides
+    /// first), then a called side, then the rest; and of those that are left, the one that had
+    /// started last when the child started.
+    pub(crate) fn parent_of(&self, child: &Span, parent: SpanId) -> Option<u32> {
+        let all = equal(self.by_id, |number| self.id(number).cmp(&parent));
+        match self.by_id[all].as_ref() {
+            [] => return None,
+            [only] => return Some(*only),
+            _ => {}
+        }
+        let wanted = (parent, child.facts.service);
+        let own = equal(&self.by_service, |number| {
+            (self.id(number), self.spans[number as usize].facts.service).cmp(&wanted)
+        });
+        let candidates = match self.by_service[own].as_ref() {
+            [] => &self.by_rank[equal(&self.by_rank, |number| self.id(number).cmp(&parent))],
+            own => own,
+        };
+        let best = self.rank(*candidates.first()?);
+        let same_rank = candidates.partition_point(|number| self.rank(*number) == best);
+        self.started_last(&candidates[..same_rank], child)
+    }
+
+    /// The calling side that shares the id of `called`: a CLIENT for a SERVER, a PRODUCER for a
+    /// CONSUMER, else a span that does not say its kind.
+    pub(crate) fn caller_of(&self, called: &Span) -> Option<u32> {
+        let kinds = [calling_side(called.facts.kind)?, SpanKind::Unspecified];
+        kinds.into_iter().find_map(|kind| {
+            let wanted = (called.facts.span_id, rank(kind));
+            let callers =
+                equal(&self.by_rank, |number| (self.id(number), self.rank(number)).cmp(&wanted));
+            self.started_last(&self.by_rank[callers], called)
+        })
+    }
+
+    /// Whether the span has its id in common with spans it has no business with: anything but one
+    /// calling side and its called sides.
+    pub(crate) fn shared_ids(&self) -> Vec<u32> {
+        self.by_rank
+            .chunk_by(|one, other| self.id(*one) == self.id(*other))
+            .filter(|group| !self.is_call(group))
+            .flatten()
+            .copied()
+            .collect()
+    }
+
+    fn is_call(&self, group: &[u32]) -> bool {
+        let kind = |number: &u32| self.spans[*number as usize].facts.kind;
+        let Some((caller, called)) = group.split_last() else { return false };
+        called.iter().all(|number| match calling_side(kind(number)) {
+            Some(wanted) => kind(caller) == wanted || kind(caller) == SpanKind::Unspecified,
+            None => false,
+        })
+    }
+
+    /// Of candidates in sibling order: the last that had started when `span` did, else the first.
+    fn started_last(&self, candidates: &[u32], span: &Span) -> Option<u32> {
+        let started = if span.facts.start.0 == 0 {
+            0
+        } else {
+            candidates.partition_point(|number| {
+                self.spans[*number as usize].start_or_last() <= span.facts.start.0
+            })
+        };
+        candidates.get(started.saturating_sub(1)).copied()
+    }
+
+    fn id(&self, number: u32) -> SpanId {
+        self.spans[number as usize].facts.span_id
+    }
+
+    fn rank(&self, number: u32) -> u8 {
+        rank(self.spans[number as usize].facts.kind)
+    }
+}
+
+/// The range of a sorted list whose entries compare equal.
+fn equal(sorted: &[u32], compare: impl Fn(u32) -> std::cmp::Ordering) -> Range<usize> {
+    let start = sorted.partition_point(|number| compare(*number).is_lt());
+    let length = sorted[start..].partition_point(|number| compare(*number).is_eq());
+    start..start + length
+}

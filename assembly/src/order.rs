@@ -1,0 +1,132 @@
+//! The nodes, depth first.
+//!
+//! Owns the renumbering from spans to nodes and everything that follows from the shape alone:
+//! parent, depth, descendants and path hash. Times are filled in later.
+
+use tidings_proto::{DurationNanos, otlp::SpanKind};
+
+use crate::{Node, SpanFacts, distinct::Span, place::Place};
+
+/// FNV-1a, 64 bits.
+const HASH_START: u64 = 0xcbf2_9ce4_8422_2325;
+const HASH_PRIME: u64 = 0x0000_0100_0000_01b3;
+
+/// The forest as nodes.
+#[derive(Debug)]
+pub(crate) struct Forest {
+    /// Depth first; times are still zero.
+    pub(crate) nodes: Vec<Node>,
+    /// Each span's node, by the span's number.
+    pub(crate) node_of: Vec<u32>,
+}
+
+/// Puts the spans in depth-first order, siblings by their numbers.
+pub(crate) fn depth_first(spans: &[Span], places: &[Place]) -> Forest {
+    let children = Children::new(places);
+    let mut nodes: Vec<Node> = Vec::with_capacity(spans.len());
+    let mut node_of = vec![0; spans.len()];
+    let mut waiting: Vec<(u32, Option<u32>)> = Vec::new();
+    let roots = (0..).zip(places).filter(|(_, place)| !matches!(place, Place::Under(_)));
+    waiting.extend(roots.map(|(number, _)| (number, None)));
+    waiting.reverse();
+    for node in 0_u32.. {
+        let Some((number, parent)) = waiting.pop() else { break };
+        let span = &spans[number as usize];
+        let above = parent.map(|parent| nodes[parent as usize]);
+        node_of[number as usize] = node;
+        nodes.push(Node {
+            fact: span.fact,
+            parent,
+            depth: above.map_or(0, |above| above.depth + 1),
+            descendants: 0,
+            duration: DurationNanos(0),
+            self_time: DurationNanos(0),
+            critical_time: DurationNanos(0),
+            asynchronous: false,
+            path_hash: path_hash(above.map_or(HASH_START, |above| above.path_hash), &span.facts),
+        });
+        let below = children.of(number).iter().rev();
+        waiting.extend(below.map(|child| (*child, Some(node))));
+    }
+    count_descendants(&mut nodes);
+    Forest { nodes, node_of }
+}
+
+/// The nodes directly under a node, in order.
+pub(crate) fn children(nodes: &[Node], node: usize) -> impl Iterator<Item = usize> {
+    siblings(nodes, node + 1, node + 1 + nodes[node].descendants as usize)
+}
+
+/// The roots, in order.
+pub(crate) fn roots(nodes: &[Node]) -> impl Iterator<Item = usize> {
+    siblings(nodes, 0, nodes.len())
+}
+
+fn siblings(nodes: &[Node], first: usize, end: usize) -> impl Iterator<Item = usize> {
+    let existing = move |node: usize| (node < end).then_some(node);
+    std::iter::successors(existing(first), move |node| {
+        existing(node + 1 + nodes[*node].descendants as usize)
+    })
+}
+
+fn count_descendants(nodes: &mut [Node]) {
+    for node in (0..nodes.len()).rev() {
+        if let Some(parent) = nodes[node].parent {
+            nodes[parent as usize].descendants += nodes[node].descendants + 1;
+        }
+    }
+}
+
+fn path_hash(above: u64, facts: &SpanFacts) -> u64 {
+    let kind: u8 = match facts.kind {
+        SpanKind::Unspecified => 0,
+        SpanKind::Internal => 1,
+        SpanKind::Server => 2,
+        SpanKind::Client => 3,
+        SpanKind::Producer => 4,
+        SpanKind::Consumer => 5,
+    };
+    let service = facts.service.to_le_bytes();
+    let operation = facts.operation.to_le_bytes();
+    let bytes = service.iter().chain(&operation).chain(std::iter::once(&kind));
+    bytes.fold(above, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(HASH_PRIME))
+}
+
+/// Each span's children by number: one list, cut at `ends`.
+#[derive(Debug)]
+struct Children {
+    list: Vec<u32>,
+    ends: Vec<usize>,
+}
+
+impl Children {
+    fn new(places: &[Place]) -> Self {
+        let mut ends = vec![0; places.len()];
+        let under = |place: &Place| match place {
+            Place::Under(parent) => Some(*parent as usize),
+            _ => None,
+        };
+        for parent in places.iter().filter_map(under) {
+            ends[parent] += 1;
+        }
+        let mut total = 0;
+        for end in &mut ends {
+            total += *end;
+            *end = total - *end;
+        }
+        let mut list = vec![0; total];
+        for (number, place) in (0..).zip(places) {
+            if let Some(parent) = under(place) {
+                list[ends[parent]] = number;
+                ends[parent] += 1;
+            }
+        }
+        Self { list, ends }
+    }
+
+    fn of(&self, number: u32) -> &[u32] {
+        let number = number as usize;
+        let start = number.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.list[start..self.ends[number]]
+    }
+}

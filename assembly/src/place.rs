@@ -1,0 +1,75 @@
+//! Where each span hangs.
+//!
+//! Owns the choice of a parent and the cutting of cycles. Every span gets exactly one place, so
+//! the result is a forest whatever the spans say.
+
+use crate::{
+    distinct::{Distinct, Span},
+    index::Index,
+};
+
+/// Where a span hangs, or why it hangs nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Under the span with this number.
+    Under(u32),
+    /// It names no parent.
+    NoParent,
+    /// The parent it names is not there.
+    MissingParent,
+    /// It names itself.
+    SelfParent,
+    /// Its ancestors led back to it.
+    CutCycle,
+}
+
+/// Finds a place for each span, by number.
+pub(crate) fn place(distinct: &Distinct, index: &Index<'_>) -> Vec<Place> {
+    let mut places: Vec<Place> = distinct.spans.iter().map(|span| place_one(span, index)).collect();
+    cut_cycles(&mut places);
+    places
+}
+
+fn place_one(span: &Span, index: &Index<'_>) -> Place {
+    if let Some(caller) = index.caller_of(span) {
+        return Place::Under(caller);
+    }
+    match span.facts.parent_span_id {
+        None => Place::NoParent,
+        Some(parent) if parent == span.facts.span_id => Place::SelfParent,
+        Some(parent) => index.parent_of(span, parent).map_or(Place::MissingParent, Place::Under),
+    }
+}
+
+/// Makes the first member of each cycle, in sibling order, a root.
+fn cut_cycles(places: &mut [Place]) {
+    const UNSEEN: usize = usize::MAX;
+    let mut seen_from = vec![UNSEEN; places.len()];
+    for start in 0..places.len() {
+        let mut at = start;
+        while seen_from[at] == UNSEEN {
+            seen_from[at] = start;
+            match places[at] {
+                Place::Under(parent) => at = parent as usize,
+                _ => break,
+            }
+        }
+        if seen_from[at] == start && matches!(places[at], Place::Under(_)) {
+            let first = first_of_cycle(places, at);
+            places[first] = Place::CutCycle;
+        }
+    }
+}
+
+/// The lowest number on the cycle through `entry`.
+fn first_of_cycle(places: &[Place], entry: usize) -> usize {
+    let (mut at, mut first) = (entry, entry);
+    while let Place::Under(parent) = places[at] {
+        at = parent as usize;
+        first = first.min(at);
+        if at == entry {
+            break;
+        }
+    }
+    first
+}

@@ -1,0 +1,65 @@
+//! What was odd about the spans.
+//!
+//! Owns the list: one entry per oddity, by node, then kind. What was done about each is decided
+//! in `distinct`, `place` and `times`.
+
+use tidings_proto::{api::ProblemKind, otlp::SpanKind};
+
+use crate::{Node, Problem, SpanFacts, distinct::Distinct, index::Index, place::Place};
+
+/// Lists the oddities. `node_of` and `places` are by span number.
+pub(crate) fn list(
+    facts: &[SpanFacts],
+    nodes: &[Node],
+    node_of: &[u32],
+    distinct: &Distinct,
+    index: &Index<'_>,
+    places: &[Place],
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let parentless = places.iter().filter(|place| **place == Place::NoParent).count();
+    if parentless > 1 {
+        problems.push(Problem { kind: ProblemKind::SeveralRoots, node: None, fact: None });
+    }
+    problems.extend(distinct.dropped.iter().map(|(fact, number)| Problem {
+        kind: ProblemKind::DuplicateSpan,
+        node: Some(node_of[*number as usize]),
+        fact: Some(*fact),
+    }));
+    let mut about = |kind, node: u32| {
+        let fact = Some(nodes[node as usize].fact);
+        problems.push(Problem { kind, node: Some(node), fact });
+    };
+    for number in index.shared_ids() {
+        about(ProblemKind::SharedSpanId, node_of[number as usize]);
+    }
+    for (place, node) in places.iter().zip(node_of) {
+        match place {
+            Place::Under(_) | Place::NoParent => {}
+            Place::MissingParent => about(ProblemKind::MissingParent, *node),
+            Place::SelfParent => about(ProblemKind::SelfParent, *node),
+            Place::CutCycle => about(ProblemKind::Cycle, *node),
+        }
+    }
+    for (number, node) in (0..).zip(nodes) {
+        let parent = node.parent.map(|parent| &facts[nodes[parent as usize].fact as usize]);
+        for kind in odd_times(&facts[node.fact as usize], parent).into_iter().flatten() {
+            about(kind, number);
+        }
+    }
+    problems.sort_unstable_by_key(|problem| (problem.node, problem.kind, problem.fact));
+    problems
+}
+
+fn odd_times(own: &SpanFacts, parent: Option<&SpanFacts>) -> [Option<ProblemKind>; 4] {
+    let started = own.start.0 != 0;
+    let ended = own.end.0 != 0;
+    let early = parent.is_some_and(|parent| own.start < parent.start);
+    [
+        (!started).then_some(ProblemKind::NoStart),
+        (!ended).then_some(ProblemKind::NoEnd),
+        (started && ended && own.end < own.start).then_some(ProblemKind::EndBeforeStart),
+        (started && early && own.kind != SpanKind::Consumer)
+            .then_some(ProblemKind::StartsBeforeParent),
+    ]
+}

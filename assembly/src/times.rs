@@ -1,0 +1,122 @@
+//! When each span was open, and its own time.
+//!
+//! Owns durations, self times, what is asynchronous, and the *extent* of a span: the stretch in
+//! which it is known to have been open. Nothing is subtracted unchecked: clocks lie.
+
+use tidings_proto::{DurationNanos, otlp::SpanKind};
+
+use crate::{Node, SpanFacts, order};
+
+/// A stretch of time; `start <= end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Extent {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+}
+
+impl Extent {
+    /// The part of it inside `window`; `None` when that has no length.
+    pub(crate) fn within(self, window: Self) -> Option<Self> {
+        let start = self.start.max(window.start);
+        let end = self.end.min(window.end);
+        (start < end).then_some(Self { start, end })
+    }
+
+    /// The smallest extent that holds both.
+    pub(crate) fn hull(self, other: Self) -> Self {
+        Self { start: self.start.min(other.start), end: self.end.max(other.end) }
+    }
+}
+
+/// Whether the node took its parent's message from a queue: the parent did not wait for it, even
+/// where the two overlap.
+pub(crate) fn is_received(nodes: &[Node], facts: &[SpanFacts], node: usize) -> bool {
+    let kind = |node: usize| facts[nodes[node].fact as usize].kind;
+    nodes[node].parent.is_some_and(|parent| {
+        kind(node) == SpanKind::Consumer && kind(parent as usize) == SpanKind::Producer
+    })
+}
+
+/// When each node is known to have been open; `None` where no time is known.
+///
+/// A span without an end was open at least until the last moment known of its children, one
+/// without a start at least from their first. A child that came by message says nothing of it.
+pub(crate) fn extents(nodes: &[Node], facts: &[SpanFacts]) -> Vec<Option<Extent>> {
+    let mut extents: Vec<Option<Extent>> = vec![None; nodes.len()];
+    let mut below: Vec<Option<Extent>> = vec![None; nodes.len()];
+    for node in (0..nodes.len()).rev() {
+        let facts_of_node = &facts[nodes[node].fact as usize];
+        let extent = extent(facts_of_node, below[node]);
+        extents[node] = extent;
+        if let (Some(extent), Some(parent)) = (extent, nodes[node].parent)
+            && !is_received(nodes, facts, node)
+        {
+            let below = &mut below[parent as usize];
+            *below = Some(below.map_or(extent, |below| below.hull(extent)));
+        }
+    }
+    extents
+}
+
+fn extent(facts: &SpanFacts, below: Option<Extent>) -> Option<Extent> {
+    match (facts.start.0, facts.end.0) {
+        (0, 0) => below,
+        (0, end) => Some(Extent { start: below.map_or(end, |below| below.start.min(end)), end }),
+        (start, 0) => {
+            Some(Extent { start, end: below.map_or(start, |below| below.end.max(start)) })
+        }
+        (start, end) => Some(Extent { start, end: end.max(start) }),
+    }
+}
+
+/// Fills in what follows from the times of a node, its parent and its children.
+pub(crate) fn fill(nodes: &mut [Node], facts: &[SpanFacts], extents: &[Option<Extent>]) {
+    let mut open = Vec::new();
+    for node in 0..nodes.len() {
+        let own = &facts[nodes[node].fact as usize];
+        nodes[node].asynchronous = is_asynchronous(nodes, facts, extents, node);
+        if own.start.0 == 0 {
+            continue;
+        }
+        let whole = Extent { start: own.start.0, end: own.end.0.max(own.start.0) };
+        nodes[node].duration = DurationNanos(whole.end - whole.start);
+        open.clear();
+        open.extend(
+            order::children(nodes, node)
+                .filter_map(|child| extents[child].and_then(|child| child.within(whole))),
+        );
+        nodes[node].self_time = DurationNanos(nodes[node].duration.0 - covered(&mut open));
+    }
+}
+
+fn is_asynchronous(
+    nodes: &[Node],
+    facts: &[SpanFacts],
+    extents: &[Option<Extent>],
+    node: usize,
+) -> bool {
+    let Some(parent) = nodes[node].parent else { return false };
+    if is_received(nodes, facts, node) {
+        return true;
+    }
+    let parent = &facts[nodes[parent as usize].fact as usize];
+    let Some(own) = extents[node].filter(|_| parent.end.0 != 0) else { return false };
+    let parent_end = parent.end.max(parent.start).0;
+    let unfinished = facts[nodes[node].fact as usize].end.0 == 0;
+    own.end > parent_end || (unfinished && own.start == parent_end)
+}
+
+/// How much time at least one of the stretches covers.
+fn covered(stretches: &mut [Extent]) -> u64 {
+    stretches.sort_unstable_by_key(|stretch| stretch.start);
+    let mut total = 0;
+    let mut reached = 0;
+    for stretch in stretches {
+        let start = stretch.start.max(reached);
+        if stretch.end > start {
+            total += stretch.end - start;
+            reached = stretch.end;
+        }
+    }
+    total
+}
