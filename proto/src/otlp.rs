@@ -9,10 +9,15 @@
 
 mod collector;
 mod common;
-mod json;
+mod depth;
+pub(crate) mod json;
 mod logs;
 mod rpc;
 mod trace;
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::DecodeError;
 
 pub use collector::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
@@ -21,8 +26,46 @@ pub use collector::{
 pub use common::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, Resource, Value,
 };
+pub use depth::{VALUE_DEPTH_MAX, ValueDepth};
+pub use json::{decode_json, encode_json};
 pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity};
 pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,
 };
 pub use trace::{Event, Link, ResourceSpans, ScopeSpans, Span, SpanKind, Status, StatusCode};
+
+/// A message that travels on its own: a request, a response, an error.
+pub trait Wire: prost::Message + Default + Serialize + DeserializeOwned {
+    /// The message's name in errors.
+    const NAME: &'static str;
+}
+
+impl Wire for ExportTraceServiceRequest {
+    const NAME: &'static str = "ExportTraceServiceRequest";
+}
+
+impl Wire for ExportTraceServiceResponse {
+    const NAME: &'static str = "ExportTraceServiceResponse";
+}
+
+impl Wire for ExportLogsServiceRequest {
+    const NAME: &'static str = "ExportLogsServiceRequest";
+}
+
+impl Wire for ExportLogsServiceResponse {
+    const NAME: &'static str = "ExportLogsServiceResponse";
+}
+
+impl Wire for RpcStatus {
+    const NAME: &'static str = "google.rpc.Status";
+}
+
+/// The message in a protobuf encoding.
+///
+/// # Errors
+///
+/// [`DecodeError::Protobuf`] when the encoding is broken or nested deeper than 100 messages.
+pub fn decode_protobuf<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
+    T::decode(bytes)
+        .map_err(|error| DecodeError::Protobuf { message: T::NAME, reason: error.to_string() })
+}

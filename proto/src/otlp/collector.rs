@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{ResourceLogs, ResourceSpans};
+use super::{ResourceLogs, ResourceSpans, json};
 
 /// Spans to store.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
@@ -11,6 +11,7 @@ use super::{ResourceLogs, ResourceSpans};
 pub struct ExportTraceServiceRequest {
     /// The spans, by resource.
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub resource_spans: Vec<ResourceSpans>,
 }
 
@@ -20,6 +21,7 @@ pub struct ExportTraceServiceRequest {
 pub struct ExportTraceServiceResponse {
     /// Set only when something was refused or there is a warning.
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub partial_success: Option<ExportTracePartialSuccess>,
 }
 
@@ -29,9 +31,12 @@ pub struct ExportTraceServiceResponse {
 pub struct ExportTracePartialSuccess {
     /// How many spans were refused.
     #[prost(int64, tag = "1")]
+    #[serde(with = "json::i64_text", skip_serializing_if = "json::is_default")]
+    #[schema(value_type = String)]
     pub rejected_spans: i64,
     /// Why, for people.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub error_message: String,
 }
 
@@ -41,6 +46,7 @@ pub struct ExportTracePartialSuccess {
 pub struct ExportLogsServiceRequest {
     /// The records, by resource.
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub resource_logs: Vec<ResourceLogs>,
 }
 
@@ -50,6 +56,7 @@ pub struct ExportLogsServiceRequest {
 pub struct ExportLogsServiceResponse {
     /// Set only when something was refused or there is a warning.
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub partial_success: Option<ExportLogsPartialSuccess>,
 }
 
@@ -59,8 +66,11 @@ pub struct ExportLogsServiceResponse {
 pub struct ExportLogsPartialSuccess {
     /// How many records were refused.
     #[prost(int64, tag = "1")]
+    #[serde(with = "json::i64_text", skip_serializing_if = "json::is_default")]
+    #[schema(value_type = String)]
     pub rejected_log_records: i64,
     /// Why, for people.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub error_message: String,
 }

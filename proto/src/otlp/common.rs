@@ -3,9 +3,13 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::json;
+
 /// A value of one of OTLP's types; `None` is a present attribute without a value.
-#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", default)]
+///
+/// In JSON a value with two types set is an error, as a repeated key is.
+#[derive(Clone, PartialEq, prost::Message, Serialize, ToSchema)]
+#[serde(default)]
 pub struct AnyValue {
     /// The value.
     #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7")]
@@ -15,7 +19,7 @@ pub struct AnyValue {
 }
 
 /// The types a value can have.
-#[derive(Clone, PartialEq, prost::Oneof, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, prost::Oneof, Serialize, ToSchema)]
 pub enum Value {
     /// UTF-8 text.
     #[prost(string, tag = "1")]
@@ -27,11 +31,12 @@ pub enum Value {
     Bool(bool),
     /// A signed 64-bit integer.
     #[prost(int64, tag = "3")]
-    #[serde(rename = "intValue")]
+    #[serde(rename = "intValue", serialize_with = "json::i64_text::serialize")]
+    #[schema(value_type = String)]
     Int(i64),
     /// A 64-bit float.
     #[prost(double, tag = "4")]
-    #[serde(rename = "doubleValue")]
+    #[serde(rename = "doubleValue", serialize_with = "json::double::serialize")]
     Double(f64),
     /// A list of values.
     #[prost(message, tag = "5")]
@@ -45,7 +50,8 @@ pub enum Value {
     Kvlist(KeyValueList),
     /// Raw bytes.
     #[prost(bytes = "vec", tag = "7")]
-    #[serde(rename = "bytesValue")]
+    #[serde(rename = "bytesValue", serialize_with = "json::base64::serialize")]
+    #[schema(value_type = String)]
     Bytes(Vec<u8>),
 }
 
@@ -55,6 +61,7 @@ pub enum Value {
 pub struct ArrayValue {
     /// The elements.
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub values: Vec<AnyValue>,
 }
@@ -65,6 +72,7 @@ pub struct ArrayValue {
 pub struct KeyValueList {
     /// The entries, in the sender's order.
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     #[schema(no_recursion)]
     pub values: Vec<KeyValue>,
 }
@@ -75,9 +83,11 @@ pub struct KeyValueList {
 pub struct KeyValue {
     /// The attribute's name.
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub key: String,
     /// Its value.
     #[prost(message, optional, tag = "2")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub value: Option<AnyValue>,
 }
 
@@ -87,15 +97,19 @@ pub struct KeyValue {
 pub struct InstrumentationScope {
     /// The library's name.
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Its version.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub version: String,
     /// More about it.
     #[prost(message, repeated, tag = "3")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
     /// How many attributes the sender dropped.
     #[prost(uint32, tag = "4")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
 }
 
@@ -105,12 +119,15 @@ pub struct InstrumentationScope {
 pub struct Resource {
     /// What identifies it (`service.name` and others).
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
     /// How many attributes the sender dropped.
     #[prost(uint32, tag = "2")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
     /// The entities that the attributes describe.
     #[prost(message, repeated, tag = "3")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub entity_refs: Vec<EntityRef>,
 }
 
@@ -120,15 +137,19 @@ pub struct Resource {
 pub struct EntityRef {
     /// The schema of the names.
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub schema_url: String,
     /// The entity's type, as `service`.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub r#type: String,
     /// The attributes that identify it.
     #[prost(string, repeated, tag = "3")]
+    #[serde(deserialize_with = "json::texts", skip_serializing_if = "Vec::is_empty")]
     pub id_keys: Vec<String>,
     /// The attributes that describe it.
     #[prost(string, repeated, tag = "4")]
+    #[serde(deserialize_with = "json::texts", skip_serializing_if = "Vec::is_empty")]
     pub description_keys: Vec<String>,
 }
 

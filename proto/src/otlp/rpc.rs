@@ -1,20 +1,30 @@
 //! `google.rpc`: the form of OTLP's errors, in HTTP bodies and in `grpc-status-details-bin`.
 
+use prost::{Message, Name};
+use serde::{Deserialize, Serialize};
+
+use super::json;
+
 /// What went wrong.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct Status {
     /// A [`Code`].
     #[prost(int32, tag = "1")]
+    #[serde(deserialize_with = "json::int32", skip_serializing_if = "json::is_default")]
     pub code: i32,
     /// For people.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// For programs: [`BadRequest`], [`RetryInfo`].
     #[prost(message, repeated, tag = "3")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub details: Vec<Any>,
 }
 
-/// `google.protobuf.Any`: a message with its type's name.
+/// `google.protobuf.Any`: a message with its type's name. In JSON the message's own fields stand
+/// beside `@type` when the type is known here, and its bytes in base64 as `value` when it is not.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Any {
     /// As `type.googleapis.com/google.rpc.RetryInfo`.
@@ -25,7 +35,7 @@ pub struct Any {
     pub value: Vec<u8>,
 }
 
-/// `google.protobuf.Duration`.
+/// `google.protobuf.Duration`; in JSON a text as `1.5s`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct ProtoDuration {
     /// Whole seconds.
@@ -37,30 +47,71 @@ pub struct ProtoDuration {
 }
 
 /// When to try again.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RetryInfo {
     /// How long to wait first.
     #[prost(message, optional, tag = "1")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_delay: Option<ProtoDuration>,
 }
 
 /// Which fields were wrong.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct BadRequest {
     /// One entry per wrong field.
     #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub field_violations: Vec<FieldViolation>,
 }
 
 /// A wrong field.
-#[derive(Clone, PartialEq, prost::Message)]
+#[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct FieldViolation {
     /// Its path, as `resource_spans[0].scope_spans[1].spans[3].trace_id`.
     #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub field: String,
     /// What is wrong with it.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub description: String,
+}
+
+impl Name for RetryInfo {
+    const NAME: &'static str = "RetryInfo";
+    const PACKAGE: &'static str = "google.rpc";
+
+    fn type_url() -> String {
+        "type.googleapis.com/google.rpc.RetryInfo".to_owned()
+    }
+}
+
+impl Name for BadRequest {
+    const NAME: &'static str = "BadRequest";
+    const PACKAGE: &'static str = "google.rpc";
+
+    fn type_url() -> String {
+        "type.googleapis.com/google.rpc.BadRequest".to_owned()
+    }
+}
+
+impl Any {
+    /// The message with its type's name.
+    #[must_use]
+    pub fn pack<M: Message + Name>(message: &M) -> Self {
+        Self { type_url: M::type_url(), value: message.encode_to_vec() }
+    }
+
+    /// The message, when this holds one of this type and it is whole.
+    #[must_use]
+    pub fn unpack<M: Message + Name + Default>(&self) -> Option<M> {
+        // The host part of a type's URL is free; only the name after the last slash counts.
+        let (_, name) = self.type_url.rsplit_once('/')?;
+        (name == M::full_name()).then(|| M::decode(self.value.as_slice()).ok())?
+    }
 }
 
 /// gRPC's status codes. <https://grpc.io/docs/guides/status-codes/>

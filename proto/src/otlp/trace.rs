@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{InstrumentationScope, KeyValue, Resource};
+use super::{InstrumentationScope, KeyValue, Resource, json};
 
 /// The spans of one resource.
 #[derive(Clone, PartialEq, prost::Message, Serialize, Deserialize, ToSchema)]
@@ -11,12 +11,15 @@ use super::{InstrumentationScope, KeyValue, Resource};
 pub struct ResourceSpans {
     /// Who sent them.
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub resource: Option<Resource>,
     /// The spans, by instrumentation scope.
     #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub scope_spans: Vec<ScopeSpans>,
     /// The schema of the resource's attributes.
     #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub schema_url: String,
 }
 
@@ -26,12 +29,15 @@ pub struct ResourceSpans {
 pub struct ScopeSpans {
     /// The library that made them.
     #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub scope: Option<InstrumentationScope>,
     /// The spans.
     #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub spans: Vec<Span>,
     /// The schema of the spans' attributes.
     #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub schema_url: String,
 }
 
@@ -41,51 +47,72 @@ pub struct ScopeSpans {
 pub struct Span {
     /// 16 bytes.
     #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "json::hex", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = String)]
     pub trace_id: Vec<u8>,
     /// 8 bytes.
     #[prost(bytes = "vec", tag = "2")]
+    #[serde(with = "json::hex", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = String)]
     pub span_id: Vec<u8>,
     /// W3C `tracestate`.
     #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub trace_state: String,
     /// 8 bytes; empty at a root.
     #[prost(bytes = "vec", tag = "4")]
+    #[serde(with = "json::hex", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = String)]
     pub parent_span_id: Vec<u8>,
     /// W3C trace flags in bits 0–7, whether the parent is remote in bits 8 and 9.
     #[prost(fixed32, tag = "16")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub flags: u32,
     /// The operation's name.
     #[prost(string, tag = "5")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// A [`SpanKind`].
     #[prost(int32, tag = "6")]
+    #[serde(deserialize_with = "json::enumeration", skip_serializing_if = "json::is_default")]
     pub kind: i32,
     /// When it began.
     #[prost(fixed64, tag = "7")]
+    #[serde(with = "json::u64_text", skip_serializing_if = "json::is_default")]
+    #[schema(value_type = String)]
     pub start_time_unix_nano: u64,
     /// When it ended.
     #[prost(fixed64, tag = "8")]
+    #[serde(with = "json::u64_text", skip_serializing_if = "json::is_default")]
+    #[schema(value_type = String)]
     pub end_time_unix_nano: u64,
     /// What it was about.
     #[prost(message, repeated, tag = "9")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
     /// How many attributes the sender dropped.
     #[prost(uint32, tag = "10")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
     /// What happened during it.
     #[prost(message, repeated, tag = "11")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub events: Vec<Event>,
     /// How many events the sender dropped.
     #[prost(uint32, tag = "12")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_events_count: u32,
     /// Other spans it has to do with.
     #[prost(message, repeated, tag = "13")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub links: Vec<Link>,
     /// How many links the sender dropped.
     #[prost(uint32, tag = "14")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_links_count: u32,
     /// How it ended.
     #[prost(message, optional, tag = "15")]
+    #[serde(deserialize_with = "json::message", skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
 
@@ -95,15 +122,20 @@ pub struct Span {
 pub struct Event {
     /// When.
     #[prost(fixed64, tag = "1")]
+    #[serde(with = "json::u64_text", skip_serializing_if = "json::is_default")]
+    #[schema(value_type = String)]
     pub time_unix_nano: u64,
     /// What.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// More about it.
     #[prost(message, repeated, tag = "3")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
     /// How many attributes the sender dropped.
     #[prost(uint32, tag = "4")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
 }
 
@@ -113,21 +145,29 @@ pub struct Event {
 pub struct Link {
     /// 16 bytes.
     #[prost(bytes = "vec", tag = "1")]
+    #[serde(with = "json::hex", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = String)]
     pub trace_id: Vec<u8>,
     /// 8 bytes.
     #[prost(bytes = "vec", tag = "2")]
+    #[serde(with = "json::hex", skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = String)]
     pub span_id: Vec<u8>,
     /// W3C `tracestate` of the other span.
     #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub trace_state: String,
     /// More about the reference.
     #[prost(message, repeated, tag = "4")]
+    #[serde(deserialize_with = "json::messages", skip_serializing_if = "Vec::is_empty")]
     pub attributes: Vec<KeyValue>,
     /// How many attributes the sender dropped.
     #[prost(uint32, tag = "5")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub dropped_attributes_count: u32,
     /// As [`Span::flags`].
     #[prost(fixed32, tag = "6")]
+    #[serde(deserialize_with = "json::uint32", skip_serializing_if = "json::is_default")]
     pub flags: u32,
 }
 
@@ -137,9 +177,11 @@ pub struct Link {
 pub struct Status {
     /// For people.
     #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "json::text", skip_serializing_if = "String::is_empty")]
     pub message: String,
     /// A [`StatusCode`].
     #[prost(int32, tag = "3")]
+    #[serde(deserialize_with = "json::enumeration", skip_serializing_if = "json::is_default")]
     pub code: i32,
 }
 

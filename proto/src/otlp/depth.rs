@@ -1,0 +1,128 @@
+//! How deep attribute values are nested.
+//!
+//! prost refuses to decode more than 100 messages within each other but encodes any number, so a
+//! value that came in another way (JSON, a translation) could be written and never be read again.
+//! A request whose [`ValueDepth::value_depth`] is at most [`VALUE_DEPTH_MAX`] always decodes again,
+//! wherever in it the deep value is. The walk keeps its own stack: nothing here recurses.
+
+use super::{
+    AnyValue, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
+    LogRecord, Resource, ResourceLogs, ResourceSpans, Span, Value,
+};
+
+/// The greatest depth to accept. One level of a map takes three messages in protobuf and an event's
+/// attribute begins five messages down: 5 + 3 × 31 stays below 100, one level more would not.
+pub const VALUE_DEPTH_MAX: usize = 32;
+
+/// Something with attribute values.
+pub trait ValueDepth {
+    /// The number of values within each other on the deepest path: 0 without values, 1 when all
+    /// are scalars.
+    fn value_depth(&self) -> usize;
+}
+
+impl ValueDepth for AnyValue {
+    fn value_depth(&self) -> usize {
+        let mut deepest = 1;
+        let mut left = vec![(self, 1)];
+        while let Some((value, depth)) = left.pop() {
+            deepest = deepest.max(depth);
+            match &value.value {
+                Some(Value::Array(array)) => {
+                    left.extend(array.values.iter().map(|value| (value, depth + 1)));
+                }
+                Some(Value::Kvlist(map)) => {
+                    let values = map.values.iter().filter_map(|entry| entry.value.as_ref());
+                    left.extend(values.map(|value| (value, depth + 1)));
+                }
+                _ => {}
+            }
+        }
+        deepest
+    }
+}
+
+impl ValueDepth for KeyValue {
+    fn value_depth(&self) -> usize {
+        match self.value() {
+            // Nearly every attribute is a scalar: no stack for those.
+            Some(Value::Array(_) | Value::Kvlist(_)) => {
+                self.value.as_ref().map_or(0, ValueDepth::value_depth)
+            }
+            _ => usize::from(self.value.is_some()),
+        }
+    }
+}
+
+impl<T: ValueDepth> ValueDepth for [T] {
+    fn value_depth(&self) -> usize {
+        self.iter().map(ValueDepth::value_depth).max().unwrap_or(0)
+    }
+}
+
+impl<T: ValueDepth> ValueDepth for Option<T> {
+    fn value_depth(&self) -> usize {
+        self.as_ref().map_or(0, ValueDepth::value_depth)
+    }
+}
+
+impl ValueDepth for Resource {
+    fn value_depth(&self) -> usize {
+        self.attributes.value_depth()
+    }
+}
+
+impl ValueDepth for InstrumentationScope {
+    fn value_depth(&self) -> usize {
+        self.attributes.value_depth()
+    }
+}
+
+impl ValueDepth for Span {
+    fn value_depth(&self) -> usize {
+        let events = self.events.iter().map(|event| event.attributes.value_depth());
+        let links = self.links.iter().map(|link| link.attributes.value_depth());
+        events.chain(links).fold(self.attributes.value_depth(), usize::max)
+    }
+}
+
+impl ValueDepth for LogRecord {
+    fn value_depth(&self) -> usize {
+        self.attributes.value_depth().max(self.body.value_depth())
+    }
+}
+
+impl ValueDepth for ResourceSpans {
+    fn value_depth(&self) -> usize {
+        let scopes = self
+            .scope_spans
+            .iter()
+            .map(|scope| scope.scope.value_depth().max(scope.spans.value_depth()));
+        scopes.fold(self.resource.value_depth(), usize::max)
+    }
+}
+
+impl ValueDepth for ResourceLogs {
+    fn value_depth(&self) -> usize {
+        let scopes = self
+            .scope_logs
+            .iter()
+            .map(|scope| scope.scope.value_depth().max(scope.log_records.value_depth()));
+        scopes.fold(self.resource.value_depth(), usize::max)
+    }
+}
+
+impl ValueDepth for ExportTraceServiceRequest {
+    fn value_depth(&self) -> usize {
+        self.resource_spans.value_depth()
+    }
+}
+
+impl ValueDepth for ExportLogsServiceRequest {
+    fn value_depth(&self) -> usize {
+        self.resource_logs.value_depth()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,271 @@
+//! Zipkin's v2 JSON: a list of spans.
+//!
+//! Stricter than nothing and milder than Zipkin: ids in either case and of 1 to 32 digits, integers
+//! as strings, tags that are numbers, truth values or whole structures (kept as their text), `null`
+//! for absent. An address that is none is dropped, as Zipkin does. A broken id or time refuses the
+//! whole list, as Zipkin does, with the path to it.
+
+use std::{
+    borrow::Cow,
+    fmt,
+    net::{Ipv4Addr, Ipv6Addr},
+};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::{Annotation, Endpoint, Kind, Span, Tag};
+use crate::{
+    DecodeError,
+    otlp::json::{self, Object, boolean, hex, messages, shown, text},
+};
+
+const TRACE_ID_DIGITS: usize = 32;
+const SPAN_ID_DIGITS: usize = 16;
+
+/// The spans of a JSON list, in order; an empty body is an empty list.
+///
+/// # Errors
+///
+/// [`DecodeError::Format`], in Zipkin's words, when this is JSON v1 or no list at all;
+/// [`DecodeError::Json`] with the path when a value is wrong. The answer is 400 for both.
+pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
+    let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
+    match body.first() {
+        None => return Ok(Vec::new()),
+        Some(b'[') => {}
+        Some(&first) => return Err(unexpected(described(first, bytes))),
+    }
+    let list: SpanList = json::from_slice("Zipkin v2 list", body)?;
+    if list.0.iter().any(SpanJson::is_v1) {
+        return Err(unexpected("JSON_V1"));
+    }
+    Ok(list.0.into_iter().map(SpanJson::into_span).collect())
+}
+
+fn unexpected(received: &str) -> DecodeError {
+    DecodeError::Format {
+        reason: format!("Expected a JSON_V2 encoded list, but received: {received}"),
+    }
+}
+
+/// What a body is that begins so, in Zipkin's words where it has one.
+fn described(first: u8, bytes: &[u8]) -> &'static str {
+    match (first, bytes) {
+        (b'{', _) => "one JSON object",
+        // The bytes that begin these are white space to JSON, so they are looked for untrimmed.
+        (_, [0x0a, ..]) => "PROTO3",
+        (_, [0x0c, ..]) => "THRIFT",
+        (_, [0x1f, 0x8b, ..]) => "compressed bytes without a Content-Encoding",
+        _ => "something that is not JSON",
+    }
+}
+
+struct SpanList(Vec<SpanJson>);
+
+impl<'de> Deserialize<'de> for SpanList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        messages(deserializer).map(Self)
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct SpanJson {
+    #[serde(deserialize_with = "trace_id")]
+    trace_id: Vec<u8>,
+    #[serde(deserialize_with = "span_id")]
+    parent_id: Vec<u8>,
+    #[serde(deserialize_with = "span_id")]
+    id: Vec<u8>,
+    #[serde(deserialize_with = "kind")]
+    kind: i32,
+    #[serde(deserialize_with = "text")]
+    name: String,
+    #[serde(deserialize_with = "micros")]
+    timestamp: u64,
+    #[serde(deserialize_with = "micros")]
+    duration: u64,
+    #[serde(deserialize_with = "endpoint")]
+    local_endpoint: Option<Endpoint>,
+    #[serde(deserialize_with = "endpoint")]
+    remote_endpoint: Option<Endpoint>,
+    #[serde(deserialize_with = "messages")]
+    annotations: Vec<AnnotationJson>,
+    #[serde(deserialize_with = "tags")]
+    tags: Vec<Tag>,
+    #[serde(deserialize_with = "boolean")]
+    debug: bool,
+    #[serde(deserialize_with = "boolean")]
+    shared: bool,
+    /// Only v1 has these.
+    #[serde(rename = "binaryAnnotations", deserialize_with = "is_there")]
+    v1: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct AnnotationJson {
+    #[serde(deserialize_with = "micros")]
+    timestamp: u64,
+    #[serde(deserialize_with = "text")]
+    value: String,
+    /// Only v1 has this.
+    #[serde(rename = "endpoint", deserialize_with = "is_there")]
+    v1: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct EndpointJson {
+    #[serde(deserialize_with = "text")]
+    service_name: String,
+    #[serde(deserialize_with = "text")]
+    ipv4: String,
+    #[serde(deserialize_with = "text")]
+    ipv6: String,
+    #[serde(deserialize_with = "json::int32")]
+    port: i32,
+}
+
+impl SpanJson {
+    fn is_v1(&self) -> bool {
+        self.v1 || self.annotations.iter().any(|annotation| annotation.v1)
+    }
+
+    fn into_span(self) -> Span {
+        let annotations = self.annotations.into_iter();
+        Span {
+            trace_id: self.trace_id,
+            parent_id: self.parent_id,
+            id: self.id,
+            kind: self.kind,
+            name: self.name,
+            timestamp: self.timestamp,
+            duration: self.duration,
+            local_endpoint: self.local_endpoint,
+            remote_endpoint: self.remote_endpoint,
+            annotations: annotations
+                .map(|AnnotationJson { timestamp, value, .. }| Annotation { timestamp, value })
+                .collect(),
+            tags: self.tags,
+            debug: self.debug,
+            shared: self.shared,
+        }
+    }
+}
+
+fn is_there<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    Ok(Option::<IgnoredAny>::deserialize(deserializer)?.is_some())
+}
+
+/// Microseconds; what is below zero is not known, as in Zipkin.
+fn micros<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let value = json::any_integer(deserializer)?;
+    u64::try_from(value.max(0)).map_err(|_| D::Error::custom("does not fit 64 bits"))
+}
+
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    let name = text(deserializer)?;
+    let kind = match name.to_ascii_uppercase().as_str() {
+        "" => Kind::Unspecified,
+        "CLIENT" => Kind::Client,
+        "SERVER" => Kind::Server,
+        "PRODUCER" => Kind::Producer,
+        "CONSUMER" => Kind::Consumer,
+        _ => return Err(D::Error::custom(format!("{:?} is not a kind", shown(&name)))),
+    };
+    Ok(kind.into())
+}
+
+fn trace_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    id(deserializer, TRACE_ID_DIGITS)
+}
+
+fn span_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    id(deserializer, SPAN_ID_DIGITS)
+}
+
+/// The bytes of an id: leading zeros may be missing. A trace id of up to 16 digits stays 8 bytes.
+fn id<'de, D: Deserializer<'de>>(deserializer: D, digits_max: usize) -> Result<Vec<u8>, D::Error> {
+    let text = text(deserializer)?;
+    if text.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wrong = |reason: String| D::Error::custom(format!("{:?}: {reason}", shown(&text)));
+    if text.len() > digits_max {
+        let length = text.len();
+        return Err(wrong(format!("an id of at most {digits_max} hex digits, not {length}")));
+    }
+    let width = if text.len() > SPAN_ID_DIGITS { TRACE_ID_DIGITS } else { SPAN_ID_DIGITS };
+    hex::decode(format!("{text:0>width$}").as_bytes())
+        .map_err(|_| wrong("an id has hex digits only".to_owned()))
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
+    let Some(Object(json)) = Option::<Object<EndpointJson>>::deserialize(deserializer)? else {
+        return Ok(None);
+    };
+    let mut endpoint = Endpoint {
+        service_name: json.service_name,
+        ipv4: Vec::new(),
+        ipv6: Vec::new(),
+        port: json.port,
+    };
+    // Either address may stand in either field.
+    for address in [json.ipv4, json.ipv6] {
+        if let Ok(ip) = address.parse::<Ipv4Addr>() {
+            endpoint.ipv4 = ip.octets().to_vec();
+        } else if let Ok(ip) = address.parse::<Ipv6Addr>() {
+            endpoint.ipv6 = ip.octets().to_vec();
+        }
+    }
+    Ok(Some(endpoint))
+}
+
+fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {
+    struct Tags;
+
+    impl<'de> Visitor<'de> for Tags {
+        type Value = Vec<Tag>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object of tags")
+        }
+
+        fn visit_unit<E>(self) -> Result<Vec<Tag>, E> {
+            Ok(Vec::new())
+        }
+
+        /// Some reporters write a list of `{"key": …, "value": …}`: those are not v2.
+        fn visit_seq<A: SeqAccess<'de>>(self, _seq: A) -> Result<Vec<Tag>, A::Error> {
+            Err(A::Error::custom("tags are an object, not a list"))
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Tag>, A::Error> {
+            let mut tags: Vec<Tag> = Vec::new();
+            while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+                let TagText(value) = map.next_value()?;
+                tags.push(Tag { key: key.into_owned(), value });
+            }
+            Ok(tags)
+        }
+    }
+
+    deserializer.deserialize_any(Tags)
+}
+
+/// A tag's value: text as it is, anything else as its JSON.
+struct TagText(String);
+
+impl<'de> Deserialize<'de> for TagText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self(match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(text) => text,
+            serde_json::Value::Null => String::new(),
+            other => other.to_string(),
+        }))
+    }
+}
