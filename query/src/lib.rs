@@ -1,33 +1,36 @@
 //! Assembled traces, search, transactions and logs over HTTP.
+//!
+//! ```text
+//! HTTP ─► http/* (parse, call, write) ─► QueryService ─► execution (queue, deadline) ─► Reader
+//!                                                         trace · search · logs · names ·
+//!                                                         transactions · resolve ─► proto::api
+//! ```
+//!
+//! Reads snapshots of `storage` and calls `assembly`; writes nothing and knows no Arrow.
 
-use std::sync::Arc;
+mod cursor;
+mod error;
+mod execution;
+mod http;
+mod limits;
+mod logs;
+mod names;
+mod params;
+mod recognise;
+mod resolve;
+mod search;
+mod service;
+mod settings;
+mod trace;
+mod transactions;
 
-use tidings_storage::{Clock, Store};
-
-/// What queries may cost and which attributes name transactions.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct QuerySettings {
-    /// Attributes whose values are transaction ids.
-    pub transaction_keys: Vec<String>,
-    /// A search stops after looking at this many rows.
-    pub search_rows_max: u64,
-}
-
-/// Answers questions about what is stored.
-#[derive(Debug, Clone)]
-pub struct QueryService {}
-
-#[expect(clippy::unimplemented, unused_variables, reason = "contract stage")]
-impl QueryService {
-    /// A service over this store.
-    #[must_use]
-    pub fn new(store: Store, settings: QuerySettings, clock: Arc<dyn Clock>) -> Self {
-        unimplemented!()
-    }
-}
-
-/// The routes under `/api/v1`, its OpenAPI document included.
-#[expect(clippy::unimplemented, unused_variables, reason = "contract stage")]
-pub fn router(service: QueryService) -> axum::Router {
-    unimplemented!()
-}
+pub use cursor::{LogCursor, LogOrder, TraceCursor};
+pub use error::{ErrorKind, QueryError};
+pub use http::{document, router};
+pub use limits::QueryLimits;
+pub use logs::LogSearch;
+pub use names::NameSearch;
+pub use search::TraceSearch;
+pub use service::QueryService;
+pub use settings::QuerySettings;
+pub use trace::TraceName;

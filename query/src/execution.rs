@@ -1,0 +1,195 @@
+//! Runs a question on a blocking thread within its bounds.
+//!
+//! Owns the queue, the deadline and the withdrawal of questions; knows nothing of what is asked.
+//! A question that times out or whose asker goes away stops at the next portion of its scan.
+
+use std::{
+    fmt,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_proto::UnixNanos;
+use tidings_storage::{
+    Clock, LogFilter, LogRows, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+use crate::{QueryError, QueryLimits, QuerySettings};
+
+/// Where questions wait for their turn.
+#[derive(Debug)]
+pub(crate) struct Execution {
+    /// One permit for each question that is running or waiting.
+    admitted: Arc<Semaphore>,
+    /// One permit for each question that is running.
+    running: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    limits: QueryLimits,
+}
+
+/// What a question reads from: one snapshot, watched for the deadline.
+pub(crate) struct Reader {
+    snapshot: Snapshot,
+    withdrawn: Arc<AtomicBool>,
+    clock: Arc<dyn Clock>,
+    deadline: Instant,
+    /// When the question was asked.
+    pub now: UnixNanos,
+    /// What the user may set.
+    pub settings: Arc<QuerySettings>,
+    /// What else is bounded.
+    pub limits: QueryLimits,
+}
+
+/// Tells the computation, when dropped, that nobody waits for it.
+struct Withdraw(Arc<AtomicBool>);
+
+impl Execution {
+    pub(crate) fn new(clock: Arc<dyn Clock>, limits: QueryLimits) -> Self {
+        let admitted = limits.running_max.saturating_add(limits.waiting_max);
+        Self {
+            admitted: Arc::new(Semaphore::new(admitted)),
+            running: Arc::new(Semaphore::new(limits.running_max)),
+            clock,
+            limits,
+        }
+    }
+
+    /// Runs `work` when its turn comes and gives its answer.
+    ///
+    /// # Errors
+    /// `Overloaded` at once when the queue is full, `Deadline` when time is up.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        store: &Store,
+        settings: &Arc<QuerySettings>,
+        work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let admitted = self.admit()?;
+        let started = self.clock.instant();
+        let withdraw = Withdraw(Arc::new(AtomicBool::new(false)));
+        let (store, settings) = (store.clone(), Arc::clone(settings));
+        let withdrawn = Arc::clone(&withdraw.0);
+        let (clock, limits) = (Arc::clone(&self.clock), self.limits);
+        let running = Arc::clone(&self.running);
+        let answer = async move {
+            let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
+            let task = tokio::task::spawn_blocking(move || {
+                // Both permits live as long as the computation does, not as long as its asker.
+                let _permits = (admitted, turn);
+                let reader = Reader {
+                    snapshot: store.snapshot(),
+                    withdrawn,
+                    deadline: started + limits.deadline,
+                    now: clock.now(),
+                    clock,
+                    settings,
+                    limits,
+                };
+                work(&reader)
+            });
+            task.await.map_err(|lost| defect(&lost))?
+        };
+        let answer = tokio::select! {
+            answer = answer => answer,
+            () = self.clock.sleep(self.limits.deadline) => {
+                Err(QueryError::Deadline { limit: self.limits.deadline })
+            }
+        };
+        drop(withdraw);
+        answer
+    }
+
+    fn admit(&self) -> Result<OwnedSemaphorePermit, QueryError> {
+        Arc::clone(&self.admitted).try_acquire_owned().map_err(|refused| match refused {
+            TryAcquireError::NoPermits => {
+                QueryError::Overloaded { waiting: self.limits.waiting_max }
+            }
+            TryAcquireError::Closed => defect(&refused),
+        })
+    }
+}
+
+fn defect(reason: &dyn fmt::Display) -> QueryError {
+    QueryError::Defect { reason: reason.to_string() }
+}
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl fmt::Debug for Reader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reader").field("now", &self.now).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Gives `visit` the matching spans until it breaks or fails, or time is up.
+    pub(crate) fn spans(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let stats = self
+            .snapshot
+            .scan_spans(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
+        failure.map_or(Ok(stats), Err)
+    }
+
+    /// As [`Self::spans`], for log records.
+    pub(crate) fn logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&LogRows) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let stats = self
+            .snapshot
+            .scan_logs(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
+        failure.map_or(Ok(stats), Err)
+    }
+
+    /// How long the question has been running, waiting included.
+    pub(crate) fn elapsed(&self) -> Duration {
+        let left = self.deadline.saturating_duration_since(self.clock.instant());
+        self.limits.deadline.saturating_sub(left)
+    }
+
+    fn step(
+        &self,
+        visited: Result<ControlFlow<()>, QueryError>,
+        failure: &mut Option<QueryError>,
+    ) -> ControlFlow<()> {
+        match visited.and_then(|flow| self.check().map(|()| flow)) {
+            Ok(flow) => flow,
+            Err(error) => {
+                *failure = Some(error);
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Whether to go on.
+    pub(crate) fn check(&self) -> Result<(), QueryError> {
+        if self.withdrawn.load(Ordering::Relaxed) {
+            return Err(QueryError::Withdrawn);
+        }
+        if self.clock.instant() >= self.deadline {
+            return Err(QueryError::Deadline { limit: self.limits.deadline });
+        }
+        Ok(())
+    }
+}

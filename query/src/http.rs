@@ -1,0 +1,107 @@
+//! The native API over HTTP: routes, headers, the OpenAPI document.
+//!
+//! Owns the list of endpoints: a route's path and parameters are said once, in the
+//! `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and write the answer;
+//! they know no rule about traces.
+
+mod answer;
+mod logs;
+mod names;
+mod problem;
+mod resolve;
+mod traces;
+mod transactions;
+
+use ::http::{HeaderName, HeaderValue, header};
+use axum::{
+    Router,
+    body::Bytes,
+    routing::{MethodRouter, any, get},
+};
+use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
+use utoipa::OpenApi;
+
+use crate::QueryService;
+
+/// The routes under `/api/v1`, its OpenAPI document included, complete with an answer for every
+/// other path there.
+pub fn router(service: QueryService) -> Router {
+    let json = document().to_json().expect("invariant: the document has only string keys");
+    let json = Bytes::from(json);
+    let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));
+    let routes = Router::new().route(OPENAPI_PATH, get(openapi));
+    let routes = endpoints()
+        .into_iter()
+        .fold(routes, |routes, (path, endpoint)| routes.route(&path, endpoint));
+    routes
+        .route("/api/v1", any(problem::no_such_path))
+        .route("/api/v1/", any(problem::no_such_path))
+        .route("/api/v1/{*path}", any(problem::no_such_path))
+        .method_not_allowed_fallback(problem::method_not_allowed)
+        .with_state(service)
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(always(header::CACHE_CONTROL, "no-store"))
+        .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// The description of the API, made from its handlers and types.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Where [`document`] is served.
+const OPENAPI_PATH: &str = "/api/v1/openapi.json";
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(
+        title = "Tidings",
+        description = "Assembled traces, search, transactions and logs. JSON in OTLP's manner: \
+                       lower camel case, hex ids, 64-bit nanoseconds as strings.",
+    ),
+    paths(
+        traces::search,
+        traces::trace,
+        traces::skeleton,
+        traces::span,
+        traces::otlp,
+        transactions::transaction,
+        logs::search,
+        names::services,
+        names::operations,
+        names::attribute_keys,
+        names::attribute_values,
+        resolve::resolve,
+    ),
+    components(schemas(tidings_proto::api::ProblemDetails))
+)]
+struct Document;
+
+/// Every documented endpoint with its path.
+fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
+    vec![
+        endpoint::<traces::__path_search>(get(traces::search)),
+        endpoint::<traces::__path_trace>(get(traces::trace)),
+        endpoint::<traces::__path_skeleton>(get(traces::skeleton)),
+        endpoint::<traces::__path_span>(get(traces::span)),
+        endpoint::<traces::__path_otlp>(get(traces::otlp)),
+        endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
+        endpoint::<logs::__path_search>(get(logs::search)),
+        endpoint::<names::__path_services>(get(names::services)),
+        endpoint::<names::__path_operations>(get(names::operations)),
+        endpoint::<names::__path_attribute_keys>(get(names::attribute_keys)),
+        endpoint::<names::__path_attribute_values>(get(names::attribute_values)),
+        endpoint::<resolve::__path_resolve>(get(resolve::resolve)),
+    ]
+}
+
+fn endpoint<P: utoipa::Path>(
+    method: MethodRouter<QueryService>,
+) -> (String, MethodRouter<QueryService>) {
+    (P::path(), method)
+}
+
+fn always(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value))
+}

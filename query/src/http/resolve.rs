@@ -1,0 +1,26 @@
+//! `/api/v1/resolve`.
+
+use ::http::Uri;
+use axum::{extract::State, response::Response};
+use tidings_proto::api::ResolveResult;
+
+use super::{answer, problem::Problems};
+use crate::{QueryError, QueryService, params::Params};
+
+/// The stored traces a pasted text may mean: an id in any encoding, a header, a URL, a log line.
+#[utoipa::path(
+    get,
+    path = "/api/v1/resolve",
+    tag = "transactions",
+    operation_id = "resolve",
+    params(("text" = String, Query, description = "The text, at most 4,096 bytes")),
+    responses((status = 200, body = ResolveResult), Problems)
+)]
+pub(super) async fn resolve(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<__path_resolve>(&uri)?;
+    let text = params.required("text")?.to_owned();
+    answer::json(service.resolve(text).await?).await
+}

@@ -1,0 +1,40 @@
+//! `/api/v1/transactions`.
+
+use ::http::Uri;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use tidings_proto::api::TransactionView;
+
+use super::{answer, problem::Problems};
+use crate::{QueryError, QueryService, params::Params};
+
+/// The longest transaction id, in bytes.
+const TID_BYTES_MAX: usize = 1_024;
+
+/// Everything that belongs to a transaction id, hop by hop.
+///
+/// The id is a trace id in any encoding (hex, UUID, X-Ray, decimal, a `traceparent`), or the value
+/// of a declared transaction key on a span or log record.
+#[utoipa::path(
+    get,
+    path = "/api/v1/transactions/{tid}",
+    tag = "transactions",
+    operation_id = "getTransaction",
+    params(("tid" = String, Path, description = "A trace id, or the value of a transaction key")),
+    responses((status = 200, body = TransactionView), Problems)
+)]
+pub(super) async fn transaction(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    Params::read::<__path_transaction>(&uri)?;
+    let Path(tid) = path?;
+    if tid.len() > TID_BYTES_MAX {
+        let reason = format!("`tid` is longer than {TID_BYTES_MAX} bytes");
+        return Err(QueryError::parameter("tid", reason));
+    }
+    answer::json(service.transaction(tid).await?).await
+}

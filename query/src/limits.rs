@@ -1,0 +1,55 @@
+//! What questions may cost: the bounds that [`crate::QuerySettings`] leaves at their defaults.
+
+use std::time::Duration;
+
+/// The bounds of the query service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// So many questions are computed at once; more would only share the same processors.
+    pub running_max: usize,
+    /// So many more wait for their turn; the next one is told to come back.
+    pub waiting_max: usize,
+    /// A question is given up after this long, waiting included.
+    pub deadline: Duration,
+    /// A trace with more spans than this is not given with all attributes (about 1 KiB each).
+    pub view_spans_max: u64,
+    /// A trace with more spans than this is not given at all (about 200 bytes each).
+    pub skeleton_spans_max: u64,
+    /// The traces of one page of a list have at most this many spans together.
+    pub page_spans_max: u64,
+    /// So many different matches are told apart while counting them; from there on the count is a
+    /// lower bound.
+    pub counted_max: usize,
+    /// So many different names are counted for completion.
+    pub names_counted_max: usize,
+    /// A trace shows at most this many of its newest log records.
+    pub logs_shown_max: usize,
+    /// A trace shows at most this many of its problems; all are counted.
+    pub problems_shown_max: usize,
+    /// A transaction is computed over at most this many of its newest traces.
+    pub transaction_traces_max: usize,
+    /// A transaction shows at most this many of its failed spans, earliest first.
+    pub errors_shown_max: usize,
+    /// A trace whose last span ended less than this long ago may still get spans.
+    pub settled_after: Duration,
+}
+
+impl Default for QueryLimits {
+    fn default() -> Self {
+        Self {
+            running_max: 4,
+            waiting_max: 64,
+            deadline: Duration::from_secs(30),
+            view_spans_max: 50_000,
+            skeleton_spans_max: 1_000_000,
+            page_spans_max: 2_000_000,
+            counted_max: 1_000_000,
+            names_counted_max: 10_000,
+            logs_shown_max: 1_000,
+            problems_shown_max: 1_000,
+            transaction_traces_max: 100,
+            errors_shown_max: 100,
+            settled_after: Duration::from_secs(5),
+        }
+    }
+}

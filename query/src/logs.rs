@@ -1,0 +1,230 @@
+//! Finds log records.
+//!
+//! The order is time, then content hash, newest first unless asked otherwise; records that are
+//! equal in both are one record that came twice. Two scans: the first finds the keys of the page
+//! and counts, the second reads the records of the page.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{LogSearchResult, LogView},
+    otlp::{AnyValue, Severity, Value},
+};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats};
+
+use crate::{
+    QueryError,
+    cursor::{LogCursor, LogOrder},
+    execution::Reader,
+    search::{searched, total},
+};
+
+/// Which log records, and which page of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogSearch {
+    /// A record matches when one of these does.
+    pub filters: Vec<LogFilter>,
+    /// Which come first.
+    pub order: LogOrder,
+    /// How many records a page has; 0 only counts.
+    pub limit: usize,
+    /// Where the page before ended; its order is [`Self::order`].
+    pub cursor: Option<LogCursor>,
+    /// Stop after looking at this many rows.
+    pub rows_max: u64,
+}
+
+impl LogSearch {
+    /// The newest records that match, looking at everything.
+    #[must_use]
+    pub fn newest(filter: LogFilter, limit: usize) -> Self {
+        Self {
+            filters: vec![filter],
+            order: LogOrder::Newest,
+            limit,
+            cursor: None,
+            rows_max: u64::MAX,
+        }
+    }
+}
+
+/// Time and content hash: what names a record.
+type Key = (UnixNanos, u64);
+
+/// A page of the records that match.
+pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchResult, QueryError> {
+    let mut page = Page::default();
+    let mut stats = ScanStats { complete: true, ..ScanStats::default() };
+    for filter in &search.filters {
+        let part = page.find(reader, search, filter)?;
+        stats.rows = stats.rows.saturating_add(part.rows);
+        stats.files = stats.files.saturating_add(part.files);
+        stats.complete &= part.complete;
+    }
+    let seen = search.cursor.map_or(0, |cursor| cursor.seen);
+    let matched = page.met.len() as u64;
+    let ends_here = page.keys.len() as u64 >= matched && stats.complete && !page.overflowed;
+    let last = match search.order {
+        LogOrder::Newest => page.keys.first(),
+        LogOrder::Oldest => page.keys.last(),
+    };
+    let next = last.filter(|_| !ends_here).map(|(time, content_hash)| LogCursor {
+        order: search.order,
+        time: *time,
+        content_hash: *content_hash,
+        seen: seen.saturating_add(page.keys.len() as u64),
+    });
+    Ok(LogSearchResult {
+        logs: read(reader, search, page.keys)?,
+        next_cursor: next.map(|cursor| cursor.encode()),
+        total: total(seen.saturating_add(matched), stats.complete && !page.overflowed),
+        searched: searched(reader, stats),
+    })
+}
+
+/// The keys of the page and of everything counted so far.
+#[derive(Debug, Default)]
+struct Page {
+    keys: BTreeSet<Key>,
+    met: HashSet<Key>,
+    overflowed: bool,
+}
+
+impl Page {
+    fn find(
+        &mut self,
+        reader: &Reader,
+        search: &LogSearch,
+        filter: &LogFilter,
+    ) -> Result<ScanStats, QueryError> {
+        let filter = narrowed(filter, search);
+        let scan = Scan { detail: Detail::Facts, rows_max: search.rows_max };
+        reader.logs(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let key = (rows.time(row), rows.content_hash(row));
+                if is_after(key, search.cursor) {
+                    self.meet(key, search, reader.limits.counted_max);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+
+    fn meet(&mut self, key: Key, search: &LogSearch, counted_max: usize) {
+        if self.met.len() < counted_max {
+            self.met.insert(key);
+        } else if !self.met.contains(&key) {
+            self.overflowed = true;
+        }
+        self.keys.insert(key);
+        if self.keys.len() > search.limit {
+            match search.order {
+                LogOrder::Newest => self.keys.pop_first(),
+                LogOrder::Oldest => self.keys.pop_last(),
+            };
+        }
+    }
+}
+
+/// The filter without the times that lie before the cursor.
+fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
+    let mut filter = filter.clone();
+    let Some(cursor) = search.cursor else { return filter };
+    let time = &mut filter.time;
+    match cursor.order {
+        LogOrder::Newest => {
+            let end = UnixNanos(cursor.time.0.saturating_add(1));
+            time.end = Some(time.end.map_or(end, |given| given.min(end)));
+        }
+        LogOrder::Oldest => {
+            time.start = Some(time.start.map_or(cursor.time, |given| given.max(cursor.time)));
+        }
+    }
+    filter
+}
+
+fn is_after(key: Key, cursor: Option<LogCursor>) -> bool {
+    let Some(cursor) = cursor else { return true };
+    let last = (cursor.time, cursor.content_hash);
+    match cursor.order {
+        LogOrder::Newest => key < last,
+        LogOrder::Oldest => key > last,
+    }
+}
+
+/// The records with these keys, in the order of the search.
+fn read(
+    reader: &Reader,
+    search: &LogSearch,
+    mut keys: BTreeSet<Key>,
+) -> Result<Vec<LogView>, QueryError> {
+    let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
+        return Ok(Vec::new());
+    };
+    let mut found: Vec<(Key, LogView)> = Vec::with_capacity(keys.len());
+    for filter in &search.filters {
+        let mut filter = filter.clone();
+        filter.time.start = Some(first.0);
+        filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
+        reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+            for row in 0..rows.len() {
+                let key = (rows.time(row), rows.content_hash(row));
+                if keys.remove(&key) {
+                    found.push((key, log_view(rows, row)));
+                }
+            }
+            let done = keys.is_empty();
+            Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+    }
+    found.sort_unstable_by_key(|(key, _)| *key);
+    let logs = found.into_iter().map(|(_, log)| log);
+    Ok(match search.order {
+        LogOrder::Newest => logs.rev().collect(),
+        LogOrder::Oldest => logs.collect(),
+    })
+}
+
+/// One record as people and programs are shown it.
+fn log_view(rows: &LogRows, row: usize) -> LogView {
+    let record = rows.log_record(row);
+    LogView {
+        id: format!("{:016x}", rows.content_hash(row)),
+        time_unix_nano: rows.time(row),
+        observed_unix_nano: rows.observed(row),
+        severity_number: rows.severity_number(row),
+        severity_text: rows.severity_text(row).to_owned(),
+        severity: severity_name(rows.severity_number(row)).to_owned(),
+        service: rows.service(row).to_owned(),
+        text: rows.text(row).to_owned(),
+        body: record.body.filter(|body| !is_text(body)),
+        trace_id: rows.trace_id(row),
+        span_id: rows.span_id(row),
+        flags: record.flags,
+        event_name: record.event_name,
+        attributes: record.attributes,
+        dropped_attributes_count: record.dropped_attributes_count,
+        resource: rows.resource(row).unwrap_or_default(),
+        scope: rows.scope(row).unwrap_or_default(),
+    }
+}
+
+fn is_text(body: &AnyValue) -> bool {
+    matches!(body.value, None | Some(Value::String(_)))
+}
+
+fn severity_name(number: i32) -> &'static str {
+    match Severity::from_number(number) {
+        None => "",
+        Some(Severity::Trace) => "trace",
+        Some(Severity::Debug) => "debug",
+        Some(Severity::Info) => "info",
+        Some(Severity::Warn) => "warn",
+        Some(Severity::Error) => "error",
+        Some(Severity::Fatal) => "fatal",
+    }
+}

@@ -1,0 +1,244 @@
+//! The names that filters are completed from: services, operations, attribute keys and values.
+//!
+//! Without a time range they come from the last 24 hours that have data, so that a collector that
+//! was quiet over the weekend still completes on Monday. Counts are of the rows looked at within
+//! the row budget.
+
+use std::{collections::HashMap, ops::ControlFlow, time::Duration};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{AttributeKey, AttributeKeyList, NameCount, NameList},
+    otlp::{KeyValue, Value},
+};
+use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
+
+use crate::{QueryError, execution::Reader};
+
+/// Which names, and how many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NameSearch {
+    /// The names start with this, letter case ignored.
+    pub prefix: String,
+    /// From spans that start in this range; the last 24 hours of data when it is unbounded.
+    pub start: TimeRange,
+    /// From spans of this service.
+    pub service: Option<String>,
+    /// At most so many names.
+    pub limit: usize,
+}
+
+/// Rows looked at to find out when the newest data is from.
+const NEWEST_ROWS: u64 = 10_000;
+const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 60 * 60);
+/// A span that starts later than this from now has a wrong clock: it does not move the range.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
+/// Values longer than this are not offered: nobody picks them from a list.
+const VALUE_BYTES_MAX: usize = 256;
+
+/// Services by number of spans.
+pub(crate) fn services(reader: &Reader, search: &NameSearch) -> Result<NameList, QueryError> {
+    rows_by_name(reader, search, |rows, row| rows.service(row))
+}
+
+/// Operations by number of spans.
+pub(crate) fn operations(reader: &Reader, search: &NameSearch) -> Result<NameList, QueryError> {
+    rows_by_name(reader, search, |rows, row| rows.name(row))
+}
+
+/// Attribute keys by number of spans.
+pub(crate) fn attribute_keys(
+    reader: &Reader,
+    search: &NameSearch,
+) -> Result<AttributeKeyList, QueryError> {
+    let mut tally = Tally::new(reader, search);
+    let complete = each_attribute(reader, search, Vec::new(), |place, attribute, rows| {
+        tally.count((place, attribute.key.as_str()), rows);
+    })?;
+    let (keys, truncated) = tally.finish(complete);
+    let keys = keys.into_iter().map(|((place, key), count)| {
+        let scope = place.name().to_owned();
+        AttributeKey { key, scope, count }
+    });
+    Ok(AttributeKeyList { keys: keys.collect(), truncated })
+}
+
+/// The values of one attribute key by number of spans. Lists, maps and bytes are left out.
+pub(crate) fn attribute_values(
+    reader: &Reader,
+    key: &str,
+    search: &NameSearch,
+) -> Result<NameList, QueryError> {
+    let mut tally = Tally::new(reader, search);
+    let with_key = vec![AttributeFilter { key: key.to_owned(), value: None }];
+    let complete = each_attribute(reader, search, with_key, |_, attribute, rows| {
+        if attribute.key == key
+            && let Some(value) = attribute.value().and_then(value_text)
+            && value.len() <= VALUE_BYTES_MAX
+        {
+            tally.count((Place::Span, value.as_str()), rows);
+        }
+    })?;
+    Ok(tally.names(complete))
+}
+
+/// A value as the text that an attribute filter matches it by.
+pub(crate) fn value_text(value: &Value) -> Option<String> {
+    Some(match value {
+        Value::String(text) => text.clone(),
+        Value::Bool(truth) => truth.to_string(),
+        Value::Int(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
+    })
+}
+
+/// Where an attribute was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+enum Place {
+    Span,
+    Resource,
+}
+
+impl Place {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Span => "span",
+            Self::Resource => "resource",
+        }
+    }
+}
+
+/// A name, where it was found, and how many rows have it.
+type Counted = ((Place, String), u64);
+
+/// Counts names within bounds.
+struct Tally<'a> {
+    counts: HashMap<Place, HashMap<String, u64>>,
+    names: usize,
+    names_max: usize,
+    overflowed: bool,
+    search: &'a NameSearch,
+    prefix: String,
+}
+
+impl<'a> Tally<'a> {
+    fn new(reader: &Reader, search: &'a NameSearch) -> Self {
+        let names_max = reader.limits.names_counted_max;
+        let prefix = search.prefix.to_lowercase();
+        Self { counts: HashMap::new(), names: 0, names_max, overflowed: false, search, prefix }
+    }
+
+    fn count(&mut self, (place, name): (Place, &str), rows: u64) {
+        let counts = self.counts.entry(place).or_default();
+        if let Some(count) = counts.get_mut(name) {
+            *count += rows;
+        } else if name.is_empty() || !name.to_lowercase().starts_with(&self.prefix) {
+            // Not asked for.
+        } else if self.names < self.names_max {
+            self.names += 1;
+            counts.insert(name.to_owned(), rows);
+        } else {
+            self.overflowed = true;
+        }
+    }
+
+    /// The names, most frequent first, and whether there may be more.
+    fn finish(self, complete: bool) -> (Vec<Counted>, bool) {
+        let by_place = self.counts.into_iter();
+        let mut names: Vec<Counted> = by_place
+            .flat_map(|(place, counts)| {
+                counts.into_iter().map(move |(name, count)| ((place, name), count))
+            })
+            .collect();
+        names.sort_unstable_by(|a, b| {
+            b.1.cmp(&a.1).then_with(|| a.0.1.cmp(&b.0.1)).then(a.0.0.cmp(&b.0.0))
+        });
+        let truncated = !complete || self.overflowed || names.len() > self.search.limit;
+        names.truncate(self.search.limit);
+        (names, truncated)
+    }
+
+    fn names(self, complete: bool) -> NameList {
+        let (names, truncated) = self.finish(complete);
+        let names = names.into_iter().map(|((_, name), count)| NameCount { name, count });
+        NameList { names: names.collect(), truncated }
+    }
+}
+
+fn rows_by_name(
+    reader: &Reader,
+    search: &NameSearch,
+    name: impl for<'r> Fn(&'r SpanRows, usize) -> &'r str,
+) -> Result<NameList, QueryError> {
+    let mut tally = Tally::new(reader, search);
+    let (filter, scan) = plan(reader, search, Detail::Facts, Vec::new())?;
+    let stats = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            tally.count((Place::Span, name(rows, row)), 1);
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(tally.names(stats.complete))
+}
+
+/// Gives `visit` every attribute of spans and resources with the number of spans that have it.
+fn each_attribute(
+    reader: &Reader,
+    search: &NameSearch,
+    attributes: Vec<AttributeFilter>,
+    mut visit: impl FnMut(Place, &KeyValue, u64),
+) -> Result<bool, QueryError> {
+    let (filter, scan) = plan(reader, search, Detail::Attributes, attributes)?;
+    let stats = reader.spans(&filter, scan, |rows| {
+        // Spans share few resources: each is decoded once a portion, however many spans it has.
+        let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
+        for row in 0..rows.len() {
+            for attribute in rows.attributes(row) {
+                visit(Place::Span, &attribute, 1);
+            }
+            resources.entry(rows.resource_key(row)).or_insert((row, 0)).1 += 1;
+        }
+        for (row, count) in resources.into_values() {
+            for attribute in rows.resource(row).unwrap_or_default().attributes {
+                visit(Place::Resource, &attribute, count);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(stats.complete)
+}
+
+fn plan(
+    reader: &Reader,
+    search: &NameSearch,
+    detail: Detail,
+    attributes: Vec<AttributeFilter>,
+) -> Result<(SpanFilter, Scan), QueryError> {
+    let start =
+        if search.start == TimeRange::default() { newest_range(reader)? } else { search.start };
+    let services = search.service.clone().map(|service| vec![service]);
+    let filter = SpanFilter { start, services, attributes, ..SpanFilter::default() };
+    Ok((filter, Scan { detail, rows_max: reader.settings.search_rows_max }))
+}
+
+/// The last 24 hours that have data.
+fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
+    let latest_plausible = after(reader.now, CLOCK_TOLERANCE);
+    let mut newest = UnixNanos(0);
+    let scan = Scan { detail: Detail::Facts, rows_max: NEWEST_ROWS };
+    reader.spans(&SpanFilter::default(), scan, |rows| {
+        let starts = (0..rows.len()).map(|row| rows.start(row));
+        let plausible = starts.filter(|start| *start <= latest_plausible);
+        newest = plausible.fold(newest, UnixNanos::max);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let range = u64::try_from(DEFAULT_RANGE.as_nanos()).unwrap_or(u64::MAX);
+    let start = UnixNanos(newest.0.saturating_sub(range));
+    Ok(TimeRange { start: (start.0 > 0).then_some(start), end: None })
+}
+
+fn after(time: UnixNanos, duration: Duration) -> UnixNanos {
+    let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+    UnixNanos(time.0.saturating_add(nanos))
+}

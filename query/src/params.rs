@@ -1,0 +1,179 @@
+//! Strict reading of query parameters: every one must be known, given as often as allowed and
+//! well formed, or the answer names it.
+//!
+//! Owns the text forms of durations, times and the like. Which parameters an endpoint has is said
+//! once, in its OpenAPI operation: [`Params::read`] takes the names from there.
+
+mod text;
+
+use ::http::Uri;
+use axum::extract::Query;
+use tidings_proto::{
+    DurationNanos,
+    otlp::{Severity, SpanKind, StatusCode},
+};
+use tidings_storage::{AttributeFilter, TimeRange};
+use utoipa::openapi::{RefOr, path::ParameterIn};
+
+use crate::{QueryError, TraceName, recognise::trace_name};
+
+/// The longest value of any parameter, in bytes.
+const VALUE_BYTES_MAX: usize = 4_096;
+/// How often a repeatable parameter may be given.
+const REPEATS_MAX: usize = 32;
+
+/// The query parameters of one request.
+#[derive(Debug)]
+pub(crate) struct Params {
+    given: Vec<(String, String)>,
+}
+
+impl Params {
+    /// The parameters of a request to this operation.
+    ///
+    /// # Errors
+    /// When one is not among the operation's, is too long or too frequent.
+    pub(crate) fn read<P: utoipa::Path>(uri: &Uri) -> Result<Self, QueryError> {
+        let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
+            .map_err(|broken| QueryError::parameter("", broken.body_text()))?;
+        let parameters = P::operation().parameters.unwrap_or_default();
+        let known = parameters.iter().filter_map(|known| match known {
+            RefOr::T(known) if matches!(known.parameter_in, ParameterIn::Query) => {
+                Some(known.name.as_str())
+            }
+            _ => None,
+        });
+        let known: Vec<&str> = known.collect();
+        for (name, value) in &given {
+            if !known.contains(&name.as_str()) {
+                return Err(QueryError::parameter(name, unknown(name, &known)));
+            }
+            if value.len() > VALUE_BYTES_MAX {
+                let reason = format!("`{name}` is longer than {VALUE_BYTES_MAX} bytes");
+                return Err(QueryError::parameter(name, reason));
+            }
+            if given.iter().filter(|(other, _)| other == name).count() > REPEATS_MAX {
+                let reason = format!("`{name}` is given more than {REPEATS_MAX} times");
+                return Err(QueryError::parameter(name, reason));
+            }
+        }
+        Ok(Self { given })
+    }
+
+    /// The value of a parameter that may be given once; an empty one is as good as none.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, QueryError> {
+        let mut values = self.given.iter().filter(|(given, _)| given == name);
+        let value = values.next().map(|(_, value)| value.as_str());
+        if values.next().is_some() {
+            return Err(QueryError::parameter(name, format!("`{name}` may be given only once")));
+        }
+        Ok(value.filter(|value| !value.is_empty()))
+    }
+
+    /// The values of a parameter that may be repeated.
+    pub(crate) fn texts(&self, name: &str) -> Vec<&str> {
+        let values = self.given.iter().filter(|(given, _)| given == name);
+        values.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect()
+    }
+
+    /// The value of a parameter that must be given.
+    pub(crate) fn required(&self, name: &str) -> Result<&str, QueryError> {
+        let reason = || QueryError::parameter(name, format!("`{name}` must be given"));
+        self.text(name)?.ok_or_else(reason)
+    }
+
+    /// The value as `parse` reads it; `form` says what is expected.
+    pub(crate) fn parsed<T>(
+        &self,
+        name: &str,
+        form: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Result<Option<T>, QueryError> {
+        let Some(value) = self.text(name)? else { return Ok(None) };
+        parse(value).map(Some).ok_or_else(|| malformed(name, value, form))
+    }
+
+    /// A page size.
+    pub(crate) fn limit(&self, default: usize, max: usize) -> Result<usize, QueryError> {
+        let form = format!("an integer from 1 to {max}");
+        let in_range = |value: &str| value.parse().ok().filter(|limit| (1..=max).contains(limit));
+        Ok(self.parsed("limit", &form, in_range)?.unwrap_or(default))
+    }
+
+    /// `start` and `end`.
+    pub(crate) fn time_range(&self) -> Result<TimeRange, QueryError> {
+        let form = "nanoseconds since 1970 or RFC 3339, as 2026-11-20T08:00:00Z";
+        let time = |name| self.parsed(name, form, text::time);
+        let range = TimeRange { start: time("start")?, end: time("end")? };
+        match (range.start, range.end) {
+            (Some(start), Some(end)) if start >= end => {
+                Err(QueryError::parameter("end", "`end` must be later than `start`"))
+            }
+            _ => Ok(range),
+        }
+    }
+
+    /// `minDuration` and `maxDuration`.
+    pub(crate) fn durations(
+        &self,
+    ) -> Result<(Option<DurationNanos>, Option<DurationNanos>), QueryError> {
+        let form = "a duration, as 250ms, 1.5s, 10us, 2m, or an integer of nanoseconds";
+        let duration = |name| self.parsed(name, form, text::duration);
+        match (duration("minDuration")?, duration("maxDuration")?) {
+            (Some(min), Some(max)) if min > max => {
+                let reason = "`maxDuration` must not be less than `minDuration`";
+                Err(QueryError::parameter("maxDuration", reason))
+            }
+            range => Ok(range),
+        }
+    }
+
+    /// `kind`.
+    pub(crate) fn kind(&self) -> Result<Option<SpanKind>, QueryError> {
+        let form = "one of unspecified, internal, server, client, producer, consumer";
+        self.parsed("kind", form, text::kind)
+    }
+
+    /// `status`.
+    pub(crate) fn status(&self) -> Result<Option<StatusCode>, QueryError> {
+        self.parsed("status", "one of unset, ok, error", text::status)
+    }
+
+    /// `severity`.
+    pub(crate) fn severity(&self) -> Result<Option<Severity>, QueryError> {
+        let form = "one of trace, debug, info, warn, error, fatal, or a number from 1 to 24";
+        self.parsed("severity", form, text::severity)
+    }
+
+    /// `attribute`, repeated: each `key=value` or a bare `key`.
+    pub(crate) fn attributes(&self) -> Result<Vec<AttributeFilter>, QueryError> {
+        let form = "key=value, or a key alone";
+        let values = self.texts("attribute").into_iter();
+        values
+            .map(|value| text::attribute(value).ok_or_else(|| malformed("attribute", value, form)))
+            .collect()
+    }
+}
+
+/// The trace named in a path.
+pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
+    let form = "a trace id of 32 hex digits, or its last 16";
+    trace_name(value).ok_or_else(|| malformed("traceId", value, form))
+}
+
+/// A parameter whose text has not the form it should have.
+pub(crate) fn malformed(name: &str, value: &str, form: &str) -> QueryError {
+    const SHOWN_CHARS: usize = 80;
+    let mut shown: String = value.chars().take(SHOWN_CHARS).collect();
+    if shown.len() < value.len() {
+        shown.push('…');
+    }
+    QueryError::parameter(name, format!("`{name}` must be {form}; got `{shown}`"))
+}
+
+fn unknown(name: &str, known: &[&str]) -> String {
+    if known.is_empty() {
+        return format!("`{name}` is not a parameter here: there are none");
+    }
+    format!("`{name}` is not a parameter here; there are {}", known.join(", "))
+}

@@ -1,0 +1,155 @@
+//! Finds traces by what one of their spans is like.
+//!
+//! A trace matches when one span of it matches every filter. Its place in the list is the earliest
+//! start among its matching spans, newest first, then by trace id: a key that stays as it is while
+//! other traces come in. Only the traces of the page are assembled, in one scan, all of their
+//! spans: the time filter chooses traces, it does not cut them.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    api::{Searched, Total, TotalRelation, TraceSearchResult, TraceSummary},
+};
+use tidings_storage::{Detail, Scan, ScanStats, SpanFilter};
+
+use crate::{
+    QueryError,
+    cursor::TraceCursor,
+    execution::Reader,
+    trace::{
+        gather::{Gather, Gathered},
+        moment,
+        summary::summary,
+        tree::Tree,
+    },
+};
+
+/// Which traces, and which page of them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceSearch {
+    /// What one span of the trace must be like.
+    pub filter: SpanFilter,
+    /// How many traces a page has.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<TraceCursor>,
+}
+
+const FEWER_TRACES: &str = "ask for fewer traces with `limit`";
+
+/// A page of the traces that match.
+pub(crate) fn search(
+    reader: &Reader,
+    search: &TraceSearch,
+) -> Result<TraceSearchResult, QueryError> {
+    let (mut found, stats) = find(reader, search)?;
+    let matched = found.len() as u64;
+    found.sort_unstable_by(newest_first);
+    let more = found.len() > search.limit;
+    found.truncate(search.limit);
+    let seen = search.cursor.map_or(0, |cursor| cursor.seen);
+    let last = found.last().filter(|_| more || !stats.complete);
+    let next = last.map(|(trace_id, start)| TraceCursor {
+        start: *start,
+        trace_id: *trace_id,
+        seen: seen.saturating_add(found.len() as u64),
+    });
+    let ids: Vec<TraceId> = found.into_iter().map(|(trace_id, _)| trace_id).collect();
+    Ok(TraceSearchResult {
+        traces: summaries(reader, &ids)?,
+        next_cursor: next.map(|cursor| cursor.encode()),
+        total: total(seen.saturating_add(matched), stats.complete),
+        searched: searched(reader, stats),
+    })
+}
+
+/// The summaries of these traces, in this order. Ids without spans are left out.
+pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSummary>, QueryError> {
+    let (trees, gathered) = trees(reader, ids)?;
+    let moment = moment(reader);
+    Ok(trees.iter().map(|tree| summary(tree, &gathered.names, moment)).collect())
+}
+
+/// These traces, assembled, in this order. Ids without spans are left out.
+pub(crate) fn trees(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<Tree>, Gathered), QueryError> {
+    if ids.is_empty() {
+        return Ok((Vec::new(), Gathered::default()));
+    }
+    let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
+    let spans_max = reader.limits.page_spans_max;
+    let gather = Gather { detail: Detail::Facts, spans_max, instead: FEWER_TRACES };
+    let mut gathered = Gathered::read(reader, &filter, gather)?;
+    let mut trees = Vec::with_capacity(ids.len());
+    for id in ids {
+        if let Some(facts) = gathered.traces.remove(id) {
+            reader.check()?;
+            trees.push(Tree::new(*id, facts));
+        }
+    }
+    Ok((trees, gathered))
+}
+
+/// What was read, and whether that was everything.
+pub(crate) fn searched(reader: &Reader, stats: ScanStats) -> Searched {
+    let elapsed = u64::try_from(reader.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    Searched {
+        rows: stats.rows,
+        files: stats.files,
+        elapsed_nano: DurationNanos(elapsed),
+        complete: stats.complete,
+    }
+}
+
+/// A number that is exact when everything was looked at.
+pub(crate) fn total(value: u64, complete: bool) -> Total {
+    let relation = if complete { TotalRelation::Exact } else { TotalRelation::AtLeast };
+    Total { value, relation }
+}
+
+/// Every matching trace after the cursor with its earliest matching start.
+fn find(
+    reader: &Reader,
+    search: &TraceSearch,
+) -> Result<(Vec<(TraceId, UnixNanos)>, ScanStats), QueryError> {
+    let mut filter = search.filter.clone();
+    if let Some(cursor) = search.cursor {
+        // A trace further down the list has its earliest matching span no later than the cursor,
+        // so newer spans cannot change which traces come next.
+        let end = UnixNanos(cursor.start.0.saturating_add(1));
+        filter.start.end = Some(filter.start.end.map_or(end, |given| given.min(end)));
+    }
+    let mut starts: HashMap<TraceId, UnixNanos> = HashMap::new();
+    let mut all_counted = true;
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let mut stats = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let (trace_id, start) = (rows.trace_id(row), rows.start(row));
+            let full = starts.len() >= reader.limits.counted_max;
+            match starts.entry(trace_id) {
+                Entry::Occupied(mut known) => {
+                    let known = known.get_mut();
+                    *known = start.min(*known);
+                }
+                Entry::Vacant(_) if full => all_counted = false,
+                Entry::Vacant(new) => {
+                    new.insert(start);
+                }
+            }
+        }
+        Ok(if all_counted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    })?;
+    stats.complete &= all_counted;
+    let after = |entry: &(TraceId, UnixNanos)| {
+        let last = search.cursor.map(|cursor| (cursor.trace_id, cursor.start));
+        last.is_none_or(|last| newest_first(&last, entry).is_lt())
+    };
+    Ok((starts.into_iter().filter(after).collect(), stats))
+}
+
+fn newest_first(a: &(TraceId, UnixNanos), b: &(TraceId, UnixNanos)) -> std::cmp::Ordering {
+    b.1.cmp(&a.1).then(a.0.cmp(&b.0))
+}

@@ -1,0 +1,170 @@
+//! The questions that can be asked: one method each, without any HTTP.
+//!
+//! Owns nothing but the handles: each method runs its module's function on a blocking thread over
+//! one snapshot, within the bounds of [`crate::QueryLimits`].
+
+use std::sync::Arc;
+
+use tidings_proto::{
+    SpanId,
+    api::{
+        AttributeKeyList, LogSearchResult, NameList, ResolveResult, SpanDetails, TraceSearchResult,
+        TraceSkeleton, TraceView, TransactionView,
+    },
+    otlp::ExportTraceServiceRequest,
+};
+use tidings_storage::{Clock, Store};
+
+use crate::{
+    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceName, TraceSearch,
+    execution::{Execution, Reader},
+    logs, names, resolve, search, trace, transactions,
+};
+
+/// Answers questions about what is stored. Clones share the queue. Every method fails with
+/// `Overloaded` when too many questions wait, with `Deadline` when it takes too long, and stops
+/// reading soon after its future is dropped.
+#[derive(Debug, Clone)]
+pub struct QueryService {
+    store: Store,
+    settings: Arc<QuerySettings>,
+    execution: Arc<Execution>,
+}
+
+impl QueryService {
+    /// A service over this store.
+    #[must_use]
+    pub fn new(store: Store, settings: QuerySettings, clock: Arc<dyn Clock>) -> Self {
+        Self::with_limits(store, settings, QueryLimits::default(), clock)
+    }
+
+    /// A service over this store, with other bounds than the default ones.
+    #[must_use]
+    pub fn with_limits(
+        store: Store,
+        settings: QuerySettings,
+        limits: QueryLimits,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let execution = Arc::new(Execution::new(clock, limits));
+        Self { store, settings: Arc::new(settings), execution }
+    }
+
+    /// The trace, assembled, with everything its spans said.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`].
+    pub async fn trace(&self, name: TraceName) -> Result<TraceView, QueryError> {
+        self.ask(move |reader| trace::view(reader, name)).await
+    }
+
+    /// The trace as columns.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::skeleton_spans_max`].
+    pub async fn skeleton(&self, name: TraceName) -> Result<TraceSkeleton, QueryError> {
+        self.ask(move |reader| trace::skeleton(reader, name)).await
+    }
+
+    /// One span of a trace: the one in row `index`, or the first one with the id.
+    ///
+    /// # Errors
+    /// `NotFound`; `Parameter` when row `index` is another span.
+    pub async fn span(
+        &self,
+        name: TraceName,
+        span_id: SpanId,
+        index: Option<u32>,
+    ) -> Result<SpanDetails, QueryError> {
+        self.ask(move |reader| trace::span(reader, name, span_id, index)).await
+    }
+
+    /// The trace as it was sent, exact duplicates once, in an order that depends on nothing but
+    /// its content.
+    ///
+    /// # Errors
+    /// As [`Self::trace`].
+    pub async fn otlp(&self, name: TraceName) -> Result<ExportTraceServiceRequest, QueryError> {
+        self.ask(move |reader| trace::otlp(reader, name)).await
+    }
+
+    /// A page of the traces of which one span matches every filter, newest first.
+    ///
+    /// # Errors
+    /// `TooManySpans` when the page's traces are too large together.
+    pub async fn traces(&self, search: TraceSearch) -> Result<TraceSearchResult, QueryError> {
+        self.ask(move |reader| search::search(reader, &search)).await
+    }
+
+    /// Everything that belongs to a transaction id.
+    ///
+    /// # Errors
+    /// `NotFound` says what the id was tried as.
+    pub async fn transaction(&self, tid: String) -> Result<TransactionView, QueryError> {
+        self.ask(move |reader| transactions::transaction(reader, &tid)).await
+    }
+
+    /// A page of the log records that match.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn logs(&self, search: LogSearch) -> Result<LogSearchResult, QueryError> {
+        self.ask(move |reader| logs::search(reader, &search)).await
+    }
+
+    /// Services by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn services(&self, search: NameSearch) -> Result<NameList, QueryError> {
+        self.ask(move |reader| names::services(reader, &search)).await
+    }
+
+    /// Operations by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn operations(&self, search: NameSearch) -> Result<NameList, QueryError> {
+        self.ask(move |reader| names::operations(reader, &search)).await
+    }
+
+    /// Attribute keys by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn attribute_keys(&self, search: NameSearch) -> Result<AttributeKeyList, QueryError> {
+        self.ask(move |reader| names::attribute_keys(reader, &search)).await
+    }
+
+    /// The values of an attribute by number of spans.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn attribute_values(
+        &self,
+        key: String,
+        search: NameSearch,
+    ) -> Result<NameList, QueryError> {
+        self.ask(move |reader| names::attribute_values(reader, &key, &search)).await
+    }
+
+    /// The stored traces a pasted text may mean; empty when there is none.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn resolve(&self, text: String) -> Result<ResolveResult, QueryError> {
+        self.ask(move |reader| resolve::resolve(reader, &text)).await
+    }
+
+    /// A search may look at so many rows.
+    pub(crate) fn search_rows_max(&self) -> u64 {
+        self.settings.search_rows_max
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        self.execution.run(&self.store, &self.settings, work).await
+    }
+}

@@ -1,0 +1,152 @@
+//! Tree to view: the one door from assembled rows to what people and programs are shown.
+//!
+//! Owns the field list of [`SpanView`]. Does not place spans or compute times.
+
+use std::collections::HashMap;
+
+use tidings_assembly::Node;
+use tidings_proto::{
+    api::{
+        CriticalSegment, LogSearchResult, SpanKindName, SpanStatus, SpanView, StatusName, TraceView,
+    },
+    otlp::{InstrumentationScope, Resource, SpanKind, StatusCode},
+};
+use tidings_storage::SpanRows;
+
+use super::{
+    gather::Gathered,
+    summary::{Moment, summary},
+    tree::Tree,
+    words::problem_views,
+};
+
+/// The whole trace. `logs` are its newest, newest first.
+pub(crate) fn trace_view(
+    tree: &Tree,
+    gathered: &Gathered,
+    logs: LogSearchResult,
+    moment: Moment,
+    problems_max: usize,
+) -> TraceView {
+    let mut shared = Shared::default();
+    let spans = tree.indexes().map(|index| {
+        let (rows, row) = gathered.row(tree.place(index));
+        let resource = shared.resource(rows, row);
+        let scope = shared.scope(rows, row);
+        span_view(rows, row, &tree.assembled.nodes[index], (resource, scope))
+    });
+    let spans = spans.collect();
+    let critical_path = tree.assembled.critical_path.iter().map(|segment| CriticalSegment {
+        span_id: tree.fact(segment.node as usize).span_id,
+        start_unix_nano: segment.start,
+        end_unix_nano: segment.end,
+    });
+    let LogSearchResult { mut logs, total, .. } = logs;
+    logs.reverse();
+    TraceView {
+        summary: summary(tree, &gathered.names, moment),
+        spans,
+        resources: shared.resources,
+        scopes: shared.scopes,
+        critical_path: critical_path.collect(),
+        problems: problem_views(tree, &gathered.names, problems_max),
+        logs,
+        log_count: total.value,
+    }
+}
+
+/// One span in its place; `shared` are its rows among the resources and scopes.
+pub(crate) fn span_view(
+    rows: &SpanRows,
+    row: usize,
+    node: &Node,
+    (resource, scope): (u32, u32),
+) -> SpanView {
+    let span = rows.span(row);
+    SpanView {
+        span_id: rows.span_id(row),
+        parent_span_id: rows.parent_span_id(row),
+        parent_index: node.parent,
+        depth: node.depth,
+        descendant_count: node.descendants,
+        service: rows.service(row).to_owned(),
+        name: span.name,
+        kind: kind_name(rows.kind(row)),
+        status: SpanStatus {
+            code: status_name(rows.status(row)),
+            message: rows.status_message(row).to_owned(),
+        },
+        start_unix_nano: rows.start(row),
+        end_unix_nano: rows.end(row),
+        duration_nano: node.duration,
+        self_nano: node.self_time,
+        critical_nano: node.critical_time,
+        asynchronous: node.asynchronous,
+        trace_state: span.trace_state,
+        flags: span.flags,
+        attributes: span.attributes,
+        dropped_attributes_count: span.dropped_attributes_count,
+        events: span.events,
+        dropped_events_count: span.dropped_events_count,
+        links: span.links,
+        dropped_links_count: span.dropped_links_count,
+        resource,
+        scope,
+    }
+}
+
+/// OTLP's kind by name.
+pub(crate) fn kind_name(kind: SpanKind) -> SpanKindName {
+    match kind {
+        SpanKind::Unspecified => SpanKindName::Unspecified,
+        SpanKind::Internal => SpanKindName::Internal,
+        SpanKind::Server => SpanKindName::Server,
+        SpanKind::Client => SpanKindName::Client,
+        SpanKind::Producer => SpanKindName::Producer,
+        SpanKind::Consumer => SpanKindName::Consumer,
+    }
+}
+
+fn status_name(status: StatusCode) -> StatusName {
+    match status {
+        StatusCode::Unset => StatusName::Unset,
+        StatusCode::Ok => StatusName::Ok,
+        StatusCode::Error => StatusName::Error,
+    }
+}
+
+/// Resources and scopes, each once, numbered in the order of the rows that first have them.
+#[derive(Debug, Default)]
+struct Shared {
+    resource_numbers: HashMap<String, u32>,
+    resources: Vec<Resource>,
+    scope_numbers: HashMap<String, u32>,
+    scopes: Vec<InstrumentationScope>,
+}
+
+impl Shared {
+    fn resource(&mut self, rows: &SpanRows, row: usize) -> u32 {
+        let value = || rows.resource(row).unwrap_or_default();
+        number(&mut self.resource_numbers, &mut self.resources, rows.resource_key(row), value)
+    }
+
+    fn scope(&mut self, rows: &SpanRows, row: usize) -> u32 {
+        let value = || rows.scope(row).unwrap_or_default();
+        number(&mut self.scope_numbers, &mut self.scopes, rows.scope_key(row), value)
+    }
+}
+
+fn number<T>(
+    numbers: &mut HashMap<String, u32>,
+    values: &mut Vec<T>,
+    key: &str,
+    value: impl FnOnce() -> T,
+) -> u32 {
+    if let Some(number) = numbers.get(key) {
+        return *number;
+    }
+    let number = u32::try_from(values.len()).expect("invariant: spans are bounded");
+    numbers.insert(key.to_owned(), number);
+    values.push(value());
+    number
+}

@@ -1,0 +1,112 @@
+//! Tree to columns: what a waterfall of any size is drawn from.
+//!
+//! Owns the order of the name tables (first row first, so that the answer does not depend on the
+//! order of arrival). Reads nothing but facts.
+
+use tidings_proto::{
+    UnixNanos,
+    api::{SkeletonSegment, SpanColumns, TraceSkeleton},
+};
+
+use super::{
+    gather::Names,
+    summary::{Moment, summary},
+    tree::Tree,
+    words::problem_views,
+};
+
+/// The trace in columns.
+pub(crate) fn skeleton(
+    tree: &Tree,
+    names: &Names,
+    log_count: u64,
+    moment: Moment,
+    problems_max: usize,
+) -> TraceSkeleton {
+    let mut services = Numbering::default();
+    let mut operations = Numbering::default();
+    let spans = columns(tree, names, &mut services, &mut operations);
+    let segments = tree.assembled.critical_path.iter().map(|segment| SkeletonSegment {
+        span: segment.node,
+        start_offset_nano: offset(segment.start, tree.start),
+        end_offset_nano: offset(segment.end, tree.start),
+    });
+    TraceSkeleton {
+        summary: summary(tree, names, moment),
+        services: services.names,
+        operations: operations.names,
+        spans,
+        critical_path: segments.collect(),
+        problems: problem_views(tree, names, problems_max),
+        log_count,
+    }
+}
+
+fn columns(
+    tree: &Tree,
+    names: &Names,
+    services: &mut Numbering,
+    operations: &mut Numbering,
+) -> SpanColumns {
+    let rows = tree.assembled.nodes.len();
+    let mut columns = SpanColumns {
+        span_id: Vec::with_capacity(rows),
+        parent: Vec::with_capacity(rows),
+        depth: Vec::with_capacity(rows),
+        descendant_count: Vec::with_capacity(rows),
+        start_offset_nano: Vec::with_capacity(rows),
+        duration_nano: Vec::with_capacity(rows),
+        self_nano: Vec::with_capacity(rows),
+        critical_nano: Vec::with_capacity(rows),
+        service: Vec::with_capacity(rows),
+        operation: Vec::with_capacity(rows),
+        kind: Vec::with_capacity(rows),
+        flags: Vec::with_capacity(rows),
+    };
+    for (index, node) in tree.assembled.nodes.iter().enumerate() {
+        let fact = tree.fact(index);
+        let parent = node.parent.map_or(Ok(-1), i32::try_from);
+        columns.span_id.push(fact.span_id);
+        columns.parent.push(parent.expect("invariant: spans are bounded"));
+        columns.depth.push(node.depth);
+        columns.descendant_count.push(node.descendants);
+        columns.start_offset_nano.push(offset(fact.start, tree.start));
+        columns.duration_nano.push(node.duration.0);
+        columns.self_nano.push(node.self_time.0);
+        columns.critical_nano.push(node.critical_time.0);
+        columns.service.push(services.number(fact.service, names));
+        columns.operation.push(operations.number(fact.operation, names));
+        columns.kind.push(u8::try_from(i32::from(fact.kind)).unwrap_or_default());
+        columns.flags.push(tree.flags(index));
+    }
+    columns
+}
+
+/// Nanoseconds after the trace's start. A span without a start time stands at 0: it has a problem
+/// that says so, and 56 years before its trace it would make the drawing useless.
+fn offset(time: UnixNanos, start: UnixNanos) -> i64 {
+    i64::try_from(time.since(start).0).unwrap_or(i64::MAX)
+}
+
+/// Numbers names anew, in the order they are met.
+#[derive(Debug, Default)]
+struct Numbering {
+    /// The new number by the old one, plus one; 0 when it was not met yet.
+    numbers: Vec<u32>,
+    names: Vec<String>,
+}
+
+impl Numbering {
+    fn number(&mut self, old: u32, names: &Names) -> u32 {
+        let slot = old as usize;
+        if self.numbers.len() <= slot {
+            self.numbers.resize(slot + 1, 0);
+        }
+        if self.numbers[slot] == 0 {
+            self.names.push(names.text(old).to_owned());
+            self.numbers[slot] =
+                u32::try_from(self.names.len()).expect("invariant: spans are bounded");
+        }
+        self.numbers[slot] - 1
+    }
+}

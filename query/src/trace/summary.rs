@@ -1,0 +1,139 @@
+//! What a list shows of a trace: its bounds, entry, state and the time of each service.
+//!
+//! Owns the rule of [`TransactionState`] and the sums per service. Self time and critical time
+//! come from assembly.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{ServiceTime, SpanFlags, TraceSummary, TransactionState},
+};
+
+use super::{gather::Names, tree::Tree};
+
+/// When the question was asked, and how long before that a trace must have ended to be settled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The time of the question.
+    pub now: UnixNanos,
+    /// Spans may be this late.
+    pub settled_after: Duration,
+}
+
+/// The trace in one row.
+pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummary {
+    let mut clock = ServiceClock::default();
+    clock.add(tree);
+    let entry = tree.entry.map(|node| tree.fact(node));
+    let text = |number: Option<u32>| number.map_or("", |number| names.text(number)).to_owned();
+    TraceSummary {
+        trace_id: tree.trace_id,
+        state: state(tree, moment),
+        start_unix_nano: tree.start,
+        end_unix_nano: tree.end,
+        duration_nano: tree.end.since(tree.start),
+        root_service: text(entry.map(|fact| fact.service)),
+        root_operation: text(entry.map(|fact| fact.operation)),
+        has_root: tree.has_root(),
+        span_count: tree.assembled.nodes.len() as u64,
+        error_count: tree.indexes().filter(|node| tree.failed(*node)).count() as u64,
+        problem_count: tree.assembled.problems.len() as u64,
+        services: clock.times(names),
+    }
+}
+
+/// Where the trace stands. A failed entry settles it, whatever else is still missing; a trace with
+/// gaps counts as running while its last span is so recent that the rest may be on its way.
+pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
+    let entry_failed = tree.has_root() && tree.entry.is_some_and(|node| tree.failed(node));
+    let unfinished = |node| tree.flags(node) & SpanFlags::UNFINISHED != 0;
+    if entry_failed {
+        TransactionState::Failed
+    } else if tree.indexes().any(unfinished) {
+        TransactionState::Running
+    } else if tree.has_root() && !tree.misses_parents() {
+        TransactionState::Completed
+    } else if u128::from(moment.now.since(tree.end).0) < moment.settled_after.as_nanos() {
+        TransactionState::Running
+    } else {
+        TransactionState::Incomplete
+    }
+}
+
+/// Adds up the time of services over any number of traces.
+#[derive(Debug, Default)]
+pub(crate) struct ServiceClock {
+    sums: BTreeMap<u32, Sum>,
+    /// When spans of a service were open: service, start, end.
+    open: Vec<(u32, UnixNanos, UnixNanos)>,
+}
+
+#[derive(Debug, Default)]
+struct Sum {
+    spans: u64,
+    errors: u64,
+    own: DurationNanos,
+    critical: DurationNanos,
+    busy: DurationNanos,
+}
+
+impl ServiceClock {
+    /// Adds the spans of a trace.
+    pub(crate) fn add(&mut self, tree: &Tree) {
+        for (index, node) in tree.assembled.nodes.iter().enumerate() {
+            let fact = tree.fact(index);
+            let sum = self.sums.entry(fact.service).or_default();
+            sum.spans += 1;
+            sum.errors += u64::from(tree.failed(index));
+            sum.own = plus(sum.own, node.self_time);
+            sum.critical = plus(sum.critical, node.critical_time);
+            if node.duration.0 > 0 {
+                self.open.push((fact.service, fact.start, fact.end));
+            }
+        }
+    }
+
+    /// The times, most time on the critical path first, then most self time, then by name.
+    pub(crate) fn times(mut self, names: &Names) -> Vec<ServiceTime> {
+        self.measure_busy();
+        let mut times: Vec<ServiceTime> = self
+            .sums
+            .into_iter()
+            .map(|(service, sum)| ServiceTime {
+                service: names.text(service).to_owned(),
+                span_count: sum.spans,
+                error_count: sum.errors,
+                busy_nano: sum.busy,
+                self_nano: sum.own,
+                critical_nano: sum.critical,
+            })
+            .collect();
+        times.sort_by(|a, b| {
+            let most = |time: &ServiceTime| (time.critical_nano, time.self_nano);
+            most(b).cmp(&most(a)).then_with(|| a.service.cmp(&b.service))
+        });
+        times
+    }
+
+    /// The length of the union of each service's open times.
+    fn measure_busy(&mut self) {
+        self.open.sort_unstable();
+        let mut covered: Option<(u32, UnixNanos)> = None;
+        for (service, start, end) in &self.open {
+            let from = match covered {
+                Some((last, until)) if last == *service => until.max(*start),
+                _ => *start,
+            };
+            if let Some(sum) = self.sums.get_mut(service) {
+                sum.busy = plus(sum.busy, end.since(from));
+            }
+            covered = Some((*service, from.max(*end)));
+        }
+    }
+}
+
+/// The sum of two lengths of time.
+pub(crate) fn plus(a: DurationNanos, b: DurationNanos) -> DurationNanos {
+    DurationNanos(a.0.saturating_add(b.0))
+}

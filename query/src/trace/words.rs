@@ -1,0 +1,128 @@
+//! Problems in words: what was odd about a span and what was done about it.
+//!
+//! Owns the wording only. Which problems there are is assembly's.
+
+use tidings_assembly::Problem;
+use tidings_proto::api::{ProblemKind, ProblemView, SpanFlags};
+
+use super::{gather::Names, tree::Tree};
+
+/// The first `problems_max` problems, in the order of the rows.
+pub(crate) fn problem_views(tree: &Tree, names: &Names, problems_max: usize) -> Vec<ProblemView> {
+    let problems = tree.assembled.problems.iter().take(problems_max);
+    problems.map(|problem| problem_view(tree, names, problem)).collect()
+}
+
+/// The problems that name this node.
+pub(crate) fn problems_of(tree: &Tree, names: &Names, node: u32) -> Vec<ProblemView> {
+    let problems = tree.assembled.problems.iter().filter(|problem| problem.node == Some(node));
+    problems.map(|problem| problem_view(tree, names, problem)).collect()
+}
+
+/// What is missing of the trace, in words: at most `lines_max` lines and one that counts the rest.
+pub(crate) fn missing(tree: &Tree, names: &Names, lines_max: usize) -> Vec<String> {
+    let unfinished = tree.indexes().filter(|node| tree.flags(*node) & SpanFlags::UNFINISHED != 0);
+    let unfinished = unfinished.map(|node| format!("{} has not ended", label(tree, names, node)));
+    let orphans = tree.assembled.problems.iter();
+    let orphans = orphans.filter(|problem| problem.kind == ProblemKind::MissingParent);
+    let orphans = orphans.filter_map(|problem| problem.node).map(|node| {
+        let node = node as usize;
+        format!("the parent {} of {}", parent(tree, node), label(tree, names, node))
+    });
+    let mut lines: Vec<String> = Vec::new();
+    if !tree.has_root() && !tree.assembled.nodes.is_empty() {
+        lines.push("the entry span: every span names a parent".to_owned());
+    }
+    let mut rest = 0_u64;
+    for line in unfinished.chain(orphans) {
+        if lines.len() < lines_max {
+            lines.push(line);
+        } else {
+            rest += 1;
+        }
+    }
+    if rest > 0 {
+        lines.push(format!("and {rest} more"));
+    }
+    lines
+}
+
+fn problem_view(tree: &Tree, names: &Names, problem: &Problem) -> ProblemView {
+    let message = match problem.node {
+        Some(node) => span_message(tree, names, problem.kind, node as usize),
+        None => trace_message(tree, problem.kind),
+    };
+    ProblemView {
+        kind: problem.kind,
+        span_id: problem.node.map(|node| tree.fact(node as usize).span_id),
+        span_index: problem.node,
+        message,
+    }
+}
+
+fn span_message(tree: &Tree, names: &Names, kind: ProblemKind, node: usize) -> String {
+    let span = label(tree, names, node);
+    match kind {
+        ProblemKind::DuplicateSpan => {
+            format!("{span} came more than once with the same content; it is shown once")
+        }
+        ProblemKind::SharedSpanId => {
+            let id = tree.fact(node).span_id;
+            format!("{span} shares its id {id} with another span; both are shown")
+        }
+        ProblemKind::MissingParent => {
+            let parent = parent(tree, node);
+            format!("{span} names parent {parent}, which is not here; it is shown as a root")
+        }
+        ProblemKind::SelfParent => {
+            format!("{span} names itself as its parent; it is shown as a root")
+        }
+        ProblemKind::Cycle => {
+            format!("the ancestors of {span} lead back to it; the cycle is cut here")
+        }
+        ProblemKind::SeveralRoots => format!("{span} is one of several roots"),
+        ProblemKind::NoStart => format!("{span} has no start time"),
+        ProblemKind::NoEnd => {
+            format!("{span} has no end time: it is still running, or its sender died")
+        }
+        ProblemKind::EndBeforeStart => {
+            format!("{span} ends before it starts; its duration is shown as 0")
+        }
+        ProblemKind::StartsBeforeParent => {
+            format!("{span} starts before its parent does: their clocks differ")
+        }
+    }
+}
+
+fn trace_message(tree: &Tree, kind: ProblemKind) -> String {
+    match kind {
+        ProblemKind::SeveralRoots => {
+            let is_root = |node: &usize| tree.assembled.nodes[*node].parent.is_none();
+            let roots = tree.indexes().filter(is_root).count();
+            format!("{roots} spans are shown as roots; the earliest is the entry")
+        }
+        ProblemKind::DuplicateSpan => "spans came more than once; each is shown once".to_owned(),
+        ProblemKind::SharedSpanId => "different spans share an id; all are shown".to_owned(),
+        ProblemKind::MissingParent => "spans name parents that are not here".to_owned(),
+        ProblemKind::SelfParent => "spans name themselves as their parents".to_owned(),
+        ProblemKind::Cycle => "spans are ancestors of themselves; the cycles are cut".to_owned(),
+        ProblemKind::NoStart => "spans have no start time".to_owned(),
+        ProblemKind::NoEnd => "spans have no end time".to_owned(),
+        ProblemKind::EndBeforeStart => "spans end before they start".to_owned(),
+        ProblemKind::StartsBeforeParent => "spans start before their parents do".to_owned(),
+    }
+}
+
+/// A span as people know it: `GET /cart of shop`.
+fn label(tree: &Tree, names: &Names, node: usize) -> String {
+    let fact = tree.fact(node);
+    let named =
+        |text: &str, otherwise: String| if text.is_empty() { otherwise } else { text.to_owned() };
+    let name = named(names.text(fact.operation), format!("span {}", fact.span_id));
+    let service = named(names.text(fact.service), "an unnamed service".to_owned());
+    format!("{name} of {service}")
+}
+
+fn parent(tree: &Tree, node: usize) -> String {
+    tree.fact(node).parent_span_id.map_or_else(String::new, |id| id.to_string())
+}

@@ -1,0 +1,250 @@
+//! Everything that belongs to one transaction id, hop by hop.
+//!
+//! An id is a trace id in any encoding, or the value of a transaction key on a span or a log
+//! record. The transaction is then every trace it names, whole, and the log records of these
+//! traces and of the key. Owns the rule for the state of several traces: the worst of them.
+
+mod hops;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    TraceId, UnixNanos,
+    api::{ErrorView, MatchedBy, TransactionState, TransactionView},
+    otlp::{Event, StatusCode},
+};
+use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows};
+
+use crate::{
+    QueryError,
+    execution::Reader,
+    logs::{self, LogSearch},
+    names::value_text,
+    recognise::trace_ids_in,
+    search::trees,
+    trace::{
+        gather::{Gathered, Names},
+        moment,
+        summary::{ServiceClock, state, summary},
+        tree::Tree,
+        words,
+    },
+};
+
+/// Lines of what is missing, for each trace.
+const MISSING_LINES_MAX: usize = 10;
+/// Trace ids remembered while looking for the values of a key.
+const TRACE_IDS_MAX: usize = 100_000;
+
+/// What an id was found to be.
+struct Found {
+    matched: MatchedBy,
+    /// With the latest matching start.
+    traces: BTreeMap<TraceId, UnixNanos>,
+    /// The key and value that log records may have without a trace.
+    attribute: Option<AttributeFilter>,
+}
+
+/// The transaction with this id.
+pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView, QueryError> {
+    let found = find(reader, tid)?;
+    let trace_count = found.traces.len() as u64;
+    let ids = newest(&found.traces, reader.limits.transaction_traces_max);
+    let (mut trees, gathered) = trees(reader, &ids)?;
+    trees.sort_by_key(|tree| (tree.start, tree.trace_id));
+    let logs = logs::search(reader, &logs_of(reader, &ids, found.attribute))?;
+    let moment = moment(reader);
+    let states = trees.iter().map(|tree| state(tree, moment));
+    let state = states.max_by_key(|state| badness(*state));
+    let state = state.unwrap_or(TransactionState::Incomplete);
+    let (start, end) = bounds(&trees, &logs.logs);
+    let mut clock = ServiceClock::default();
+    trees.iter().for_each(|tree| clock.add(tree));
+    let names = &gathered.names;
+    let problems_max = reader.limits.problems_shown_max;
+    let problems = trees.iter().flat_map(|tree| words::problem_views(tree, names, problems_max));
+    Ok(TransactionView {
+        tid: tid.to_owned(),
+        matched: found.matched,
+        state,
+        missing: missing(&trees, &gathered, state, trace_count),
+        start_unix_nano: start,
+        end_unix_nano: end,
+        elapsed_nano: end.since(start),
+        traces: trees.iter().map(|tree| summary(tree, names, moment)).collect(),
+        trace_count,
+        hops: hops::hops(&trees, names),
+        services: clock.times(names),
+        errors: errors(reader, &ids)?,
+        problems: problems.take(problems_max).collect(),
+        log_count: logs.total.value,
+        logs: logs.logs.into_iter().rev().collect(),
+    })
+}
+
+fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
+    let ids = trace_ids_in(reader, tid)?;
+    if !ids.is_empty() {
+        let traces = ids.into_iter().map(|trace_id| (trace_id, UnixNanos(0))).collect();
+        return Ok(Found { matched: MatchedBy::TraceId, traces, attribute: None });
+    }
+    for key in &reader.settings.transaction_keys {
+        let attribute = AttributeFilter { key: key.clone(), value: Some(tid.to_owned()) };
+        let (traces, is_stored) = traces_with(reader, &attribute)?;
+        if is_stored {
+            let matched = MatchedBy::Attribute { key: key.clone() };
+            return Ok(Found { matched, traces, attribute: Some(attribute) });
+        }
+    }
+    let keys = &reader.settings.transaction_keys;
+    let keys = if keys.is_empty() { "none is declared".to_owned() } else { keys.join(", ") };
+    let what = format!(
+        "`{tid}` is neither the id of a stored trace nor the value of a transaction key ({keys})"
+    );
+    Err(QueryError::NotFound { what })
+}
+
+/// The traces whose spans or log records have this attribute, and whether any row has it.
+pub(crate) fn traces_with(
+    reader: &Reader,
+    attribute: &AttributeFilter,
+) -> Result<(BTreeMap<TraceId, UnixNanos>, bool), QueryError> {
+    let mut traces: BTreeMap<TraceId, UnixNanos> = BTreeMap::new();
+    let mut is_stored = false;
+    let mut meet = |trace_id: TraceId, time: UnixNanos| {
+        let latest = traces.entry(trace_id).or_default();
+        *latest = time.max(*latest);
+        let full = traces.len() >= TRACE_IDS_MAX;
+        if full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let attributes = vec![attribute.clone()];
+    let filter = SpanFilter { attributes: attributes.clone(), ..SpanFilter::default() };
+    reader.spans(&filter, scan, |rows| {
+        is_stored |= !rows.is_empty();
+        Ok((0..rows.len()).try_for_each(|row| meet(rows.trace_id(row), rows.start(row))))
+    })?;
+    let filter = LogFilter { attributes, ..LogFilter::default() };
+    reader.logs(&filter, scan, |rows| {
+        is_stored |= !rows.is_empty();
+        let traced = (0..rows.len()).filter_map(|row| Some((rows.trace_id(row)?, rows.time(row))));
+        Ok({ traced }.try_for_each(|(trace_id, time)| meet(trace_id, time)))
+    })?;
+    Ok((traces, is_stored))
+}
+
+/// The ids of the newest traces.
+pub(crate) fn newest(traces: &BTreeMap<TraceId, UnixNanos>, traces_max: usize) -> Vec<TraceId> {
+    let mut newest: Vec<(UnixNanos, TraceId)> =
+        traces.iter().map(|(trace_id, time)| (*time, *trace_id)).collect();
+    newest.sort_unstable_by(|a, b| b.cmp(a));
+    newest.into_iter().take(traces_max).map(|(_, trace_id)| trace_id).collect()
+}
+
+fn logs_of(reader: &Reader, ids: &[TraceId], attribute: Option<AttributeFilter>) -> LogSearch {
+    let of_traces = LogFilter { trace_ids: Some(ids.to_vec()), ..LogFilter::default() };
+    let mut search = LogSearch::newest(of_traces, reader.limits.logs_shown_max);
+    if let Some(attribute) = attribute {
+        let attributes = vec![attribute];
+        search.filters.push(LogFilter { attributes, ..LogFilter::default() });
+        search.rows_max = reader.settings.search_rows_max;
+    }
+    search
+}
+
+/// Which state stands for several traces: one that failed before one with gaps before one that
+/// runs.
+fn badness(state: TransactionState) -> u8 {
+    match state {
+        TransactionState::Completed => 0,
+        TransactionState::Running => 1,
+        TransactionState::Incomplete => 2,
+        TransactionState::Failed => 3,
+    }
+}
+
+/// From the earliest start to the latest end; a transaction without spans has its log records.
+fn bounds(trees: &[Tree], logs: &[tidings_proto::api::LogView]) -> (UnixNanos, UnixNanos) {
+    if trees.is_empty() {
+        let times = || logs.iter().map(|log| log.time_unix_nano);
+        return (times().min().unwrap_or_default(), times().max().unwrap_or_default());
+    }
+    let starts = trees.iter().map(|tree| tree.start).filter(|start| start.0 > 0);
+    let ends = trees.iter().map(|tree| tree.end);
+    (starts.min().unwrap_or_default(), ends.max().unwrap_or_default())
+}
+
+fn missing(
+    trees: &[Tree],
+    gathered: &Gathered,
+    state: TransactionState,
+    trace_count: u64,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if trees.is_empty() {
+        lines.push("spans: only log records are stored".to_owned());
+    }
+    if matches!(state, TransactionState::Incomplete | TransactionState::Running) {
+        lines.extend(trees.iter().flat_map(|tree| missing_of(tree, &gathered.names)));
+    }
+    let shown = trees.len() as u64;
+    if shown > 0 && trace_count > shown {
+        lines.push(format!("{} older traces, which are not added up here", trace_count - shown));
+    }
+    lines
+}
+
+fn missing_of(tree: &Tree, names: &Names) -> Vec<String> {
+    words::missing(tree, names, MISSING_LINES_MAX)
+}
+
+/// The failed spans of these traces, earliest first.
+fn errors(reader: &Reader, ids: &[TraceId]) -> Result<Vec<ErrorView>, QueryError> {
+    let shown_max = reader.limits.errors_shown_max;
+    let status = Some(StatusCode::Error);
+    let filter = SpanFilter { trace_ids: Some(ids.to_vec()), status, ..SpanFilter::default() };
+    let mut met = BTreeSet::new();
+    let mut errors: BTreeMap<_, ErrorView> = BTreeMap::new();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    reader.spans(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+        for row in 0..rows.len() {
+            let key = (rows.start(row), rows.span_id(row), rows.content_hash(row));
+            let late = errors.len() >= shown_max
+                && errors.last_key_value().is_some_and(|(last, _)| *last < key);
+            if late || !met.insert(key) {
+                continue;
+            }
+            errors.insert(key, error_view(rows, row));
+            if errors.len() > shown_max {
+                errors.pop_last();
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(errors.into_values().collect())
+}
+
+fn error_view(rows: &SpanRows, row: usize) -> ErrorView {
+    let events = rows.span(row).events;
+    let exception = events.iter().rev().find(|event| event.name == "exception");
+    let said = |key| exception.and_then(|event| text_of(event, key)).unwrap_or_default();
+    ErrorView {
+        trace_id: rows.trace_id(row),
+        span_id: rows.span_id(row),
+        service: rows.service(row).to_owned(),
+        operation: rows.name(row).to_owned(),
+        start_unix_nano: rows.start(row),
+        message: rows.status_message(row).to_owned(),
+        exception_type: said("exception.type"),
+        exception_message: said("exception.message"),
+    }
+}
+
+fn text_of(event: &Event, key: &str) -> Option<String> {
+    event.attributes.iter().find(|attribute| attribute.key == key)?.value().and_then(value_text)
+}
