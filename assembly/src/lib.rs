@@ -4,6 +4,54 @@
 //! `query` for every answer. It is total: any set of facts gives a forest that holds every distinct
 //! span exactly once, in O(n log n), without recursion, and the same forest whatever order the
 //! facts come in. Does no I/O; knows nothing of Arrow, wire formats or HTTP.
+//!
+//! # Which spans there are (`distinct`)
+//! - **Duplicate**: facts with the same id and content hash are one span; the others are dropped
+//!   and reported. The same id with another content is another span; all are kept.
+//! - **Order**: siblings and roots by start, then id, then content hash; without a start, last.
+//!
+//! # Where a span hangs (`index`, `place`)
+//! - **Call**: a SERVER whose id is also a CLIENT's hangs under that client whatever parent it
+//!   names, a CONSUMER likewise under a PRODUCER; failing that, under a span with that id that does
+//!   not say its kind. So one client may have several servers. Any other sharing of an id is
+//!   reported, and the spans hang where they say.
+//! - **Child of a shared id**: under a span of its own service before the others, called sides
+//!   (SERVER, CONSUMER) before callers; else under a called side; of several, under the one that
+//!   had started last when the child started, else the first.
+//! - **Root**: a span that names no parent, or one that is missing, or itself; the last two are
+//!   reported, as are several of the first.
+//! - **Cycle**: its first member in sibling order becomes a root.
+//!
+//! # When it was open (`times`)
+//! - **Extent**: from start to end. Without an end: at least to the last moment known of its
+//!   children; without a start: at least from their first; a consumer says nothing of its
+//!   producer. A span that ends before it starts was open for no time, at its start.
+//! - **Duration**: from start to end; zero where either is not known or the end comes first.
+//! - **Self time**: the duration less the union of its children's extents within it, however the
+//!   children came.
+//! - **Asynchronous**: a child open beyond its parent's end, or a CONSUMER under a PRODUCER.
+//!
+//! # What the trace waited for (`critical`)
+//! - **Within a span**: children are cut to the time it was open; those wholly outside, of no
+//!   length, or received by message take no part, nor does what is below them. Going back from the
+//!   end: the child that finished last held it up; before that child's start, the last to have
+//!   finished by then (exactly then counts); the time between is the span's own. Children that
+//!   finish together: the first in sibling order.
+//! - **Between roots**: the first parentless root has all its time. The time before and after it
+//!   goes to the other roots, back from the last to finish, each until the later one starts. Time
+//!   in which no root was open is nobody's.
+//! - So the path never leaves its root's time: work that outlives the root is shown as
+//!   asynchronous and not as time the caller waited. A span's **critical time** can exceed its
+//!   duration only where its end or start is not known.
+//!
+//! The documented cases of Jaeger's UI give the same path. CRISP takes a sibling that overlaps the
+//! next a little to have finished before it, and cuts it there (its cases 19 and 21, and the like);
+//! here those two ran at once, and the time before the later one is their parent's.
+//!
+//! # The path hash (`order`)
+//! It is stored, so it does not change: FNV-1a with 64 bits over nine bytes for each span from the
+//! root down: service and operation (four bytes each, least significant first) and OTLP's number
+//! of the kind. A child's hash goes on from its parent's.
 
 mod critical;
 mod distinct;
@@ -16,7 +64,6 @@ mod times;
 #[cfg(test)]
 mod tests;
 
-use place::Place;
 use tidings_proto::{DurationNanos, SpanId, UnixNanos, api::ProblemKind, otlp::SpanKind};
 
 /// What assembly needs to know of one span.
@@ -111,11 +158,7 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     let order::Forest { mut nodes, node_of } = order::depth_first(&distinct.spans, &places);
     let extents = times::extents(&nodes, facts);
     times::fill(&mut nodes, facts, &extents);
-    let main_root = places
-        .iter()
-        .zip(&node_of)
-        .find(|(place, node)| **place == Place::NoParent && extents[**node as usize].is_some())
-        .map(|(_, node)| *node);
+    let main_root = place::parentless(&places, &node_of).find(|root| times::lasts(&extents, *root));
     let critical_path = critical::fill(&mut nodes, facts, &extents, main_root);
     let problems = problems::list(facts, &nodes, &node_of, &distinct, &index, &places);
     Assembled { nodes, critical_path, problems }

@@ -73,3 +73,9 @@ fn first_of_cycle(places: &[Place], entry: usize) -> usize {
     }
     first
 }
+
+/// The nodes of the spans that name no parent, in sibling order.
+pub(crate) fn parentless(places: &[Place], node_of: &[u32]) -> impl Iterator<Item = u32> {
+    let nodes = places.iter().zip(node_of);
+    nodes.filter(|(place, _)| **place == Place::NoParent).map(|(_, node)| *node)
+}

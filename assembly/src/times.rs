@@ -120,3 +120,8 @@ fn covered(stretches: &mut [Extent]) -> u64 {
     }
     total
 }
+
+/// Whether the node is known to have been open for any time.
+pub(crate) fn lasts(extents: &[Option<Extent>], node: u32) -> bool {
+    extents[node as usize].is_some_and(|extent| extent.start < extent.end)
+}

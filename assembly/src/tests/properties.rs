@@ -1,0 +1,158 @@
+//! What holds for any spans, and agreement with the slow and obvious.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
+
+use super::model;
+use crate::{Assembled, SpanFacts, assemble};
+
+fn span_id(number: u8) -> SpanId {
+    SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, number]).unwrap()
+}
+
+fn kind() -> impl Strategy<Value = SpanKind> {
+    prop::sample::select(vec![
+        SpanKind::Unspecified,
+        SpanKind::Internal,
+        SpanKind::Server,
+        SpanKind::Client,
+        SpanKind::Producer,
+        SpanKind::Consumer,
+    ])
+}
+
+/// Few ids, services and moments, so that everything that can go wrong often does.
+fn span(ids: u8, latest: u64) -> impl Strategy<Value = SpanFacts> {
+    let time = move || prop_oneof![1 => Just(0), 12 => 1..=latest];
+    (0..ids, prop::option::weighted(0.85, 0..ids), kind(), time(), time(), 0..3_u32, 0..4_u64)
+        .prop_map(|(id, parent, kind, start, end, service, content_hash)| SpanFacts {
+            span_id: span_id(id),
+            parent_span_id: parent.map(span_id),
+            kind,
+            start: UnixNanos(start),
+            end: UnixNanos(end),
+            service,
+            operation: service,
+            content_hash,
+        })
+}
+
+fn spans() -> impl Strategy<Value = Vec<SpanFacts>> {
+    prop_oneof![
+        prop::collection::vec(span(4, 12), 0..8),
+        prop::collection::vec(span(12, 40), 0..24),
+        prop::collection::vec(span(60, u64::MAX), 0..60),
+    ]
+}
+
+/// What came out, with facts in place of their numbers.
+fn unnumbered(facts: &[SpanFacts], assembled: &Assembled) -> String {
+    let fact = |number: u32| facts[number as usize];
+    let nodes: Vec<_> = assembled
+        .nodes
+        .iter()
+        .map(|node| (fact(node.fact), crate::Node { fact: 0, ..*node }))
+        .collect();
+    let mut problems: Vec<_> = assembled
+        .problems
+        .iter()
+        .map(|problem| {
+            format!("{:?} {:?} {:?}", problem.node, problem.kind, problem.fact.map(fact))
+        })
+        .collect();
+    problems.sort();
+    format!("{nodes:?} {:?} {problems:?}", assembled.critical_path)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn every_distinct_span_is_shown_once_and_every_other_is_reported(facts in spans()) {
+        let assembled = assemble(&facts);
+        let distinct: BTreeSet<_> = facts.iter().map(|span| (span.span_id, span.content_hash)).collect();
+        let shown: BTreeSet<_> = assembled.nodes.iter()
+            .map(|node| &facts[node.fact as usize])
+            .map(|span| (span.span_id, span.content_hash))
+            .collect();
+        prop_assert_eq!(assembled.nodes.len(), distinct.len());
+        prop_assert_eq!(shown, distinct);
+        let dropped = assembled.problems.iter()
+            .filter(|problem| problem.kind == tidings_proto::api::ProblemKind::DuplicateSpan)
+            .filter_map(|problem| problem.fact);
+        let accounted: BTreeSet<u32> = dropped.chain(assembled.nodes.iter().map(|node| node.fact)).collect();
+        prop_assert_eq!(accounted.len(), facts.len());
+    }
+
+    #[test]
+    fn the_order_of_the_facts_changes_nothing(
+        (facts, shuffled) in spans().prop_flat_map(|facts| (Just(facts.clone()), Just(facts).prop_shuffle()))
+    ) {
+        prop_assert_eq!(
+            unnumbered(&facts, &assemble(&facts)),
+            unnumbered(&shuffled, &assemble(&shuffled))
+        );
+    }
+
+    #[test]
+    fn nodes_are_depth_first_and_count_their_descendants(facts in spans()) {
+        let nodes = assemble(&facts).nodes;
+        for (at, node) in nodes.iter().enumerate() {
+            let below = at + 1..at + 1 + node.descendants as usize;
+            prop_assert!(below.end <= nodes.len());
+            prop_assert!(nodes[below.clone()].iter().all(|inner| inner.depth > node.depth));
+            prop_assert!(nodes.get(below.end).is_none_or(|next| next.depth <= node.depth));
+            match node.parent {
+                None => prop_assert_eq!(node.depth, 0),
+                Some(parent) => {
+                    prop_assert!((parent as usize) < at);
+                    prop_assert_eq!(node.depth, nodes[parent as usize].depth + 1);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn times_stay_within_what_they_are_part_of(facts in spans()) {
+        let assembled = assemble(&facts);
+        for node in &assembled.nodes {
+            let span = &facts[node.fact as usize];
+            prop_assert!(node.self_time <= node.duration);
+            if span.start.0 != 0 && span.end.0 != 0 {
+                prop_assert!(node.critical_time <= node.duration);
+            }
+        }
+        let mut before = UnixNanos(0);
+        for segment in &assembled.critical_path {
+            let span = &facts[assembled.nodes[segment.node as usize].fact as usize];
+            prop_assert!(before <= segment.start && segment.start < segment.end);
+            prop_assert!(span.start <= segment.start);
+            prop_assert!(span.end.0 == 0 || segment.end <= span.end);
+            before = segment.end;
+        }
+        for pair in assembled.critical_path.windows(2) {
+            prop_assert!(pair[0].node != pair[1].node || pair[0].end < pair[1].start);
+        }
+    }
+
+    #[test]
+    fn the_path_covers_all_the_time_a_finished_root_was_open(facts in spans()) {
+        let assembled = assemble(&facts);
+        let covered: u64 = assembled.critical_path.iter().map(|segment| segment.end.since(segment.start).0).sum();
+        for node in assembled.nodes.iter().filter(|node| node.parent.is_none()) {
+            prop_assert!(covered >= node.duration.0);
+        }
+    }
+
+    #[test]
+    fn the_result_is_that_of_the_slow_and_obvious_way(
+        facts in prop_oneof![
+            prop::collection::vec(span(4, 12), 0..8),
+            prop::collection::vec(span(9, 25), 0..16),
+        ]
+    ) {
+        model::compare(&facts, &assemble(&facts));
+    }
+}

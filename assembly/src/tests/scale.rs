@@ -1,0 +1,122 @@
+//! Traces of hostile size and shape, and the stored hash.
+
+use std::time::Duration;
+
+use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
+
+use crate::{Assembled, SpanFacts, assemble};
+
+const MANY: u64 = 100_000;
+/// Far above what is needed without optimisation on a busy machine (about 1 s), far below what
+/// anything quadratic takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn span(number: u64, parent: Option<u64>, start: u64, end: u64) -> SpanFacts {
+    let id = |number: u64| SpanId::from_bytes((number + 1).to_be_bytes());
+    SpanFacts {
+        span_id: id(number).unwrap(),
+        parent_span_id: parent.and_then(id),
+        kind: SpanKind::Internal,
+        start: UnixNanos(start),
+        end: UnixNanos(end),
+        service: 0,
+        operation: 0,
+        content_hash: number,
+    }
+}
+
+fn assemble_in_time(spans: impl Iterator<Item = SpanFacts>) -> Assembled {
+    let facts: Vec<SpanFacts> = spans.collect();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(1);
+    std::thread::spawn(move || sender.send(assemble(&facts)));
+    receiver.recv_timeout(PATIENCE).expect("assembled in time, on an ordinary stack")
+}
+
+#[test]
+fn a_chain_of_any_depth_is_one_branch() {
+    let chain = (0..MANY).map(|at| span(at, at.checked_sub(1), 1 + at, 1 + 2 * MANY - at));
+    let assembled = assemble_in_time(chain);
+    assert_eq!(assembled.nodes.len() as u64, MANY);
+    assert!((0..).zip(&assembled.nodes).all(|(at, node)| node.depth == at && node.fact == at));
+    assert_eq!(assembled.critical_path.len() as u64, 2 * MANY - 1);
+    assert_eq!(assembled.nodes[0].self_time.0, 2);
+    assert_eq!(assembled.problems, []);
+}
+
+#[test]
+fn a_span_may_have_any_number_of_children() {
+    let fan = (0..MANY).map(|at| match at {
+        0 => span(0, None, 1, 1 + 2 * MANY),
+        _ => span(at, Some(0), 2 * at, 2 * at + 1),
+    });
+    let assembled = assemble_in_time(fan);
+    assert_eq!(assembled.nodes[0].descendants as u64, MANY - 1);
+    assert_eq!(assembled.nodes[0].self_time.0, MANY + 1);
+    assert_eq!(assembled.nodes[0].critical_time.0, MANY + 1);
+    assert_eq!(assembled.critical_path.len() as u64, 2 * MANY - 1);
+}
+
+#[test]
+fn any_number_of_roots_overlap() {
+    let roots = (0..MANY).map(|at| span(at, Some(MANY + at), 1 + at, 10 + 3 * at));
+    let assembled = assemble_in_time(roots);
+    let on_path: u64 = assembled.nodes.iter().map(|node| node.critical_time.0).sum();
+    assert_eq!(on_path, 10 + 3 * (MANY - 1) - 1);
+    assert_eq!(assembled.problems.len() as u64, MANY);
+}
+
+#[test]
+fn any_number_of_spans_share_an_id_that_as_many_name() {
+    let shared = (0..MANY / 2).map(|at| SpanFacts {
+        kind: if at == 0 { SpanKind::Client } else { SpanKind::Server },
+        span_id: span(0, None, 0, 0).span_id,
+        ..span(at, None, 1 + at, MANY)
+    });
+    let children = (MANY / 2..MANY).map(|at| span(at, Some(0), 2 + at - MANY / 2, MANY));
+    let assembled = assemble_in_time(shared.chain(children));
+    assert_eq!(assembled.nodes[0].descendants as u64, MANY - 1);
+    assert!(assembled.nodes.iter().all(|node| node.depth <= 2));
+    assert_eq!(assembled.problems, []);
+}
+
+#[test]
+fn a_cycle_of_any_length_is_cut_once() {
+    let cycle = (0..MANY).map(|at| span(at, Some((at + 1) % MANY), 1 + at, 2 * MANY));
+    let assembled = assemble_in_time(cycle);
+    assert_eq!(assembled.nodes.iter().filter(|node| node.parent.is_none()).count(), 1);
+    assert_eq!(u64::from(assembled.nodes.last().unwrap().depth), MANY - 1);
+}
+
+#[test]
+fn no_facts_give_nothing() {
+    assert_eq!(assemble(&[]), Assembled::default());
+}
+
+#[test]
+fn the_path_hash_is_the_one_on_disk() {
+    let root = SpanFacts { service: 0x0102_0304, operation: 7, ..span(0, None, 1, 9) };
+    let child = SpanFacts { kind: SpanKind::Client, ..span(1, Some(0), 2, 3) };
+    let hashes: Vec<u64> =
+        assemble(&[root, child]).nodes.iter().map(|node| node.path_hash).collect();
+    let fnv = |bytes: &[u8]| {
+        bytes.iter().fold(14_695_981_039_346_656_037_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(1_099_511_628_211)
+        })
+    };
+    let root_bytes = [4, 3, 2, 1, 7, 0, 0, 0, 1];
+    let child_bytes = [0, 0, 0, 0, 0, 0, 0, 0, 3];
+    assert_eq!(hashes, [fnv(&root_bytes), fnv(&[root_bytes, child_bytes].concat())]);
+}
+
+#[test]
+fn the_same_call_elsewhere_has_another_path_hash() {
+    let facts = [
+        span(0, None, 1, 9),
+        span(1, Some(0), 2, 3),
+        span(2, Some(0), 4, 5),
+        span(3, Some(2), 4, 5),
+    ];
+    let hashes: Vec<u64> = assemble(&facts).nodes.iter().map(|node| node.path_hash).collect();
+    assert_eq!(hashes[1], hashes[2]);
+    assert!(hashes[0] != hashes[1] && hashes[3] != hashes[2]);
+}
