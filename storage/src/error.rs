@@ -77,6 +77,14 @@ pub enum StorageError {
         /// The newest one known here.
         supported: u32,
     },
+    /// A record cannot be stored: the request should have been refused earlier.
+    #[error("{record} has no valid {field}")]
+    Invalid {
+        /// What kind of record.
+        record: &'static str,
+        /// Which of its fields.
+        field: &'static str,
+    },
     /// Arrow could not do something with columns.
     #[error("columns: {0}")]
     Arrow(#[from] arrow_schema::ArrowError),
@@ -95,6 +103,7 @@ impl StorageError {
         match self {
             Self::WalFull { .. } | Self::DiskFull { .. } => ErrorKind::Full,
             Self::Io { .. } | Self::Delta(_) => ErrorKind::Unavailable,
+            Self::Invalid { .. } => ErrorKind::Invalid,
             Self::Closed => ErrorKind::Closed,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {

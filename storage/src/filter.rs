@@ -1,4 +1,16 @@
 //! What a scan looks for: conjunctions of typed predicates, without any wire or HTTP form.
+//!
+//! `matcher` makes a filter ready and says what can be skipped unread, `bound` evaluates it over
+//! the columns of a batch, `attributes` and `text` hold the two predicates that are more than a
+//! comparison.
+
+mod attributes;
+mod bound;
+mod matcher;
+mod text;
+
+pub(crate) use bound::Bound;
+pub(crate) use matcher::Matcher;
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
@@ -12,6 +24,20 @@ pub struct TimeRange {
     pub start: Option<UnixNanos>,
     /// The first time that no longer matches.
     pub end: Option<UnixNanos>,
+}
+
+impl TimeRange {
+    /// Whether the time is in the range.
+    #[must_use]
+    pub fn contains(self, time: UnixNanos) -> bool {
+        self.start.is_none_or(|start| start <= time) && self.end.is_none_or(|end| time < end)
+    }
+
+    /// Whether a time between these two, both included, can be in the range.
+    #[must_use]
+    pub fn overlaps(self, min: UnixNanos, max: UnixNanos) -> bool {
+        self.start.is_none_or(|start| start <= max) && self.end.is_none_or(|end| min < end)
+    }
 }
 
 /// An attribute with a value. It matches on the span or record itself, on its resource, on its
@@ -70,3 +96,6 @@ pub struct LogFilter {
     /// The record has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 
 mod clock;
 mod columns;
+mod data_file;
 mod disk;
 mod error;
 mod filter;

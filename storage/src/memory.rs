@@ -1,1 +1,106 @@
-//! Contract stage: replaced by its owner.
+//! Immutable pieces of the memory table.
+//!
+//! A [`Chunk`] is a batch of rows in memory's schema with what finds rows in it: an index of trace
+//! ids and the range of its times. Owns no list of chunks: that is the store's.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, Int64Array, RecordBatch};
+use arrow_select::concat::concat_batches;
+use tidings_proto::UnixNanos;
+
+use crate::{StorageError, rows::column::Column, schema::Signal};
+
+/// A piece of the memory table.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    batch: RecordBatch,
+    signal: Signal,
+    bytes: u64,
+    time_min: UnixNanos,
+    time_max: UnixNanos,
+    /// The low halves of the rows' trace ids, ascending, and the row of each.
+    trace_low64s: Vec<u64>,
+    trace_rows: Vec<u32>,
+}
+
+impl Chunk {
+    /// A chunk of these rows of memory's schema, of either table.
+    ///
+    /// # Errors
+    /// When the batch does not have the columns.
+    pub(crate) fn new(batch: RecordBatch) -> Result<Self, StorageError> {
+        let is_spans = batch.column_by_name(Signal::Spans.time_column()).is_some();
+        let signal = if is_spans { Signal::Spans } else { Signal::Logs };
+        let times = Column::<Int64Array>::of(&batch, signal.time_column())?;
+        let low64s = Column::<Int64Array>::of(&batch, "trace_id_low64")?;
+        let rows = 0..batch.num_rows();
+        let times = rows.clone().map(|row| times.time(row));
+        let mut index: Vec<(u64, u32)> = low64s
+            .0
+            .iter()
+            .flat_map(Int64Array::iter)
+            .zip(0_u32..)
+            .filter_map(|(low64, row)| Some((low64?.cast_unsigned(), row)))
+            .collect();
+        index.sort_unstable();
+        let (trace_low64s, trace_rows): (Vec<u64>, Vec<u32>) = index.into_iter().unzip();
+        let index_bytes = trace_low64s.len() * (size_of::<u64>() + size_of::<u32>());
+        Ok(Self {
+            signal,
+            bytes: (batch.get_array_memory_size() + index_bytes) as u64,
+            time_min: times.clone().min().unwrap_or(UnixNanos(u64::MAX)),
+            time_max: times.max().unwrap_or(UnixNanos(0)),
+            trace_low64s,
+            trace_rows,
+            batch,
+        })
+    }
+
+    /// How many rows it has.
+    pub(crate) fn rows(&self) -> u64 {
+        self.batch.num_rows() as u64
+    }
+
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// The rows.
+    pub(crate) fn batch(&self) -> &RecordBatch {
+        &self.batch
+    }
+
+    /// Which table the rows belong to.
+    pub(crate) fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    /// The earliest and the latest time of its rows.
+    pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
+        (self.time_min, self.time_max)
+    }
+
+    /// The rows of traces whose ids end with one of these, ascending.
+    pub(crate) fn rows_of(&self, low64s: &[u64]) -> Vec<usize> {
+        let mut rows = Vec::new();
+        for low64 in low64s {
+            let first = self.trace_low64s.partition_point(|of_row| of_row < low64);
+            let same = self.trace_low64s[first..].iter().take_while(|of_row| *of_row == low64);
+            rows.extend(self.trace_rows[first..].iter().zip(same).map(|(row, _)| *row as usize));
+        }
+        rows.sort_unstable();
+        rows
+    }
+}
+
+/// One chunk with the rows of all of these, which are of one table, in their order.
+///
+/// # Errors
+/// When Arrow cannot join the columns.
+pub(crate) fn merge(chunks: &[Arc<Chunk>]) -> Result<Chunk, StorageError> {
+    let signal = chunks.first().map_or(Signal::Spans, |chunk| chunk.signal);
+    let batches = chunks.iter().map(|chunk| &chunk.batch);
+    Chunk::new(concat_batches(&signal.memory_schema(), batches)?)
+}

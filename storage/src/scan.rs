@@ -1,7 +1,7 @@
 //! Reads rows that match a filter from a snapshot, newest source first.
 
 /// How much of each row is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
     /// Ids, times, kind, status, service and name: what assembly and lists need. The other
     /// accessors of the rows then return empty values.

@@ -1,1 +1,323 @@
-//! Contract stage: replaced by its owner.
+//! The columns of the two tables: the one definition that writer, reader and Delta share.
+//!
+//! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
+//! from the lists: the table's (what Delta declares: all columns), the data files' (without the
+//! partition column) and memory's (without the columns that a flush derives; repetitive texts
+//! are dictionaries). `docs/formats/tables.md` says what each column means.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+
+use crate::Detail;
+
+/// One column of a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    kind: Kind,
+    nullable: bool,
+    stage: Stage,
+    /// From which detail on rows carry it; `None`: only filters and SQL read it.
+    pub(crate) detail: Option<Detail>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Long,
+    Int,
+    Bool,
+    /// Text that differs from row to row.
+    Text,
+    /// Text that repeats: a dictionary in memory.
+    Word,
+    Binary,
+    Attributes,
+    Events,
+    Links,
+}
+
+/// When a column comes into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// With the row.
+    Row,
+    /// When a flush sorts the rows.
+    Flush,
+    /// By the folder the file is in.
+    Partition,
+}
+
+const fn column(name: &'static str, kind: Kind, detail: Option<Detail>) -> Column {
+    Column { name, kind, nullable: false, stage: Stage::Row, detail }
+}
+
+impl Column {
+    const fn nullable(self) -> Self {
+        Self { nullable: true, ..self }
+    }
+
+    const fn at(self, stage: Stage) -> Self {
+        Self { stage, ..self }
+    }
+}
+
+const FACTS: Option<Detail> = Some(Detail::Facts);
+const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
+const FULL: Option<Detail> = Some(Detail::Full);
+
+/// The partition column of both tables.
+pub(crate) const HOUR: &str = "hour";
+
+/// The resource attributes that have a column of their own, with the column's name. The first key
+/// that has a value fills it.
+pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
+    ("service_namespace", &["service.namespace"]),
+    ("service_version", &["service.version"]),
+    ("service_instance_id", &["service.instance.id"]),
+    ("host_name", &["host.name"]),
+    ("k8s_pod_name", &["k8s.pod.name"]),
+    ("deployment_environment", &["deployment.environment.name", "deployment.environment"]),
+];
+
+/// The spans table.
+pub(crate) const SPAN_COLUMNS: &[Column] = &[
+    column(HOUR, Kind::Long, None).at(Stage::Partition),
+    column("start_unix_nanos", Kind::Long, FACTS),
+    column("end_unix_nanos", Kind::Long, FACTS),
+    column("duration_nanos", Kind::Long, FACTS),
+    column("trace_id", Kind::Binary, FACTS),
+    column("trace_id_low64", Kind::Long, None),
+    column("span_id", Kind::Binary, FACTS),
+    column("parent_span_id", Kind::Binary, FACTS).nullable(),
+    column("service", Kind::Word, FACTS),
+    column("name", Kind::Word, FACTS),
+    column("kind", Kind::Int, FACTS),
+    column("status_code", Kind::Int, FACTS).nullable(),
+    column("status_message", Kind::Word, FACTS),
+    column("trace_state", Kind::Word, FULL),
+    column("flags", Kind::Long, FULL),
+    column("attributes", Kind::Attributes, ATTRIBUTES),
+    column("dropped_attributes_count", Kind::Long, FULL),
+    column("events", Kind::Events, FULL),
+    column("event_count", Kind::Int, FACTS),
+    column("has_exception", Kind::Bool, FACTS),
+    column("dropped_events_count", Kind::Long, FULL),
+    column("links", Kind::Links, FULL),
+    column("link_count", Kind::Int, FACTS),
+    column("dropped_links_count", Kind::Long, FULL),
+    column("resource", Kind::Word, ATTRIBUTES).nullable(),
+    column("resource_schema_url", Kind::Word, FULL),
+    column("scope", Kind::Word, FULL).nullable(),
+    column("scope_schema_url", Kind::Word, FULL),
+    column(PROMOTED[0].0, Kind::Word, None).nullable(),
+    column(PROMOTED[1].0, Kind::Word, None).nullable(),
+    column(PROMOTED[2].0, Kind::Word, None).nullable(),
+    column(PROMOTED[3].0, Kind::Word, None).nullable(),
+    column(PROMOTED[4].0, Kind::Word, None).nullable(),
+    column(PROMOTED[5].0, Kind::Word, None).nullable(),
+    column("received_unix_nanos", Kind::Long, None),
+    column("content_hash", Kind::Long, FACTS),
+    column("self_nanos", Kind::Long, None).nullable().at(Stage::Flush),
+    column("critical_nanos", Kind::Long, None).nullable().at(Stage::Flush),
+    column("path_hash", Kind::Long, None).nullable().at(Stage::Flush),
+    column("depth", Kind::Int, None).nullable().at(Stage::Flush),
+];
+
+/// The logs table.
+pub(crate) const LOG_COLUMNS: &[Column] = &[
+    column(HOUR, Kind::Long, None).at(Stage::Partition),
+    column("time_unix_nanos", Kind::Long, FACTS),
+    column("time_known", Kind::Bool, FULL),
+    column("observed_unix_nanos", Kind::Long, FACTS),
+    column("severity_number", Kind::Int, FACTS),
+    column("severity_text", Kind::Word, FACTS),
+    column("service", Kind::Word, FACTS),
+    column("text", Kind::Text, FACTS).nullable(),
+    column("body", Kind::Binary, FULL).nullable(),
+    column("event_name", Kind::Word, FULL),
+    column("trace_id", Kind::Binary, FACTS).nullable(),
+    column("trace_id_low64", Kind::Long, None).nullable(),
+    column("span_id", Kind::Binary, FACTS).nullable(),
+    column("flags", Kind::Long, FULL),
+    column("attributes", Kind::Attributes, ATTRIBUTES),
+    column("dropped_attributes_count", Kind::Long, FULL),
+    column("resource", Kind::Word, ATTRIBUTES).nullable(),
+    column("resource_schema_url", Kind::Word, FULL),
+    column("scope", Kind::Word, FULL).nullable(),
+    column("scope_schema_url", Kind::Word, FULL),
+    column(PROMOTED[0].0, Kind::Word, None).nullable(),
+    column(PROMOTED[1].0, Kind::Word, None).nullable(),
+    column(PROMOTED[2].0, Kind::Word, None).nullable(),
+    column(PROMOTED[3].0, Kind::Word, None).nullable(),
+    column(PROMOTED[4].0, Kind::Word, None).nullable(),
+    column(PROMOTED[5].0, Kind::Word, None).nullable(),
+    column("received_unix_nanos", Kind::Long, None),
+    column("content_hash", Kind::Long, FACTS),
+];
+
+/// Which of the two tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Signal {
+    Spans,
+    Logs,
+}
+
+impl Signal {
+    pub(crate) fn columns(self) -> &'static [Column] {
+        match self {
+            Self::Spans => SPAN_COLUMNS,
+            Self::Logs => LOG_COLUMNS,
+        }
+    }
+
+    /// The column that orders rows and prunes files.
+    pub(crate) fn time_column(self) -> &'static str {
+        match self {
+            Self::Spans => "start_unix_nanos",
+            Self::Logs => "time_unix_nanos",
+        }
+    }
+
+    /// The columns that rows of this detail carry.
+    pub(crate) fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
+        self.columns()
+            .iter()
+            .filter(move |column| column.detail.is_some_and(|at| at <= detail))
+            .map(|column| column.name)
+    }
+
+    /// What data files hold.
+    pub(crate) fn file_schema(self) -> SchemaRef {
+        let columns = self.columns().iter().filter(|column| column.stage != Stage::Partition);
+        Arc::new(Schema::new(columns.map(|column| column.field(Place::File)).collect::<Fields>()))
+    }
+
+    /// What chunks hold.
+    pub(crate) fn memory_schema(self) -> SchemaRef {
+        static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Spans));
+        static LOGS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Logs));
+        Arc::clone(match self {
+            Self::Spans => &SPANS,
+            Self::Logs => &LOGS,
+        })
+    }
+
+    /// Whether the column is read as a dictionary.
+    pub(crate) fn is_word(self, name: &str) -> bool {
+        self.columns().iter().any(|column| column.name == name && column.kind == Kind::Word)
+    }
+
+    /// The batch of these columns, which must be memory's, in order.
+    pub(crate) fn batch(self, columns: Vec<(&str, ArrayRef)>) -> Result<RecordBatch, ArrowError> {
+        let schema = self.memory_schema();
+        let in_order = columns.len() == schema.fields().len()
+            && columns.iter().zip(schema.fields()).all(|((name, _), field)| name == field.name());
+        assert!(in_order, "invariant: columns come in the order of the schema");
+        RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())
+    }
+}
+
+/// The schema of the spans table.
+pub(crate) fn spans() -> SchemaRef {
+    table(SPAN_COLUMNS)
+}
+
+/// The schema of the logs table.
+pub(crate) fn logs() -> SchemaRef {
+    table(LOG_COLUMNS)
+}
+
+fn table(columns: &[Column]) -> SchemaRef {
+    Arc::new(Schema::new(
+        columns.iter().map(|column| column.field(Place::File)).collect::<Fields>(),
+    ))
+}
+
+fn memory(signal: Signal) -> SchemaRef {
+    let columns = signal.columns().iter().filter(|column| column.stage == Stage::Row);
+    Arc::new(Schema::new(columns.map(|column| column.field(Place::Memory)).collect::<Fields>()))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    File,
+    Memory,
+}
+
+impl Column {
+    fn field(&self, place: Place) -> Field {
+        let data_type = match self.kind {
+            Kind::Long => DataType::Int64,
+            Kind::Int => DataType::Int32,
+            Kind::Bool => DataType::Boolean,
+            Kind::Text => DataType::Utf8,
+            Kind::Word if place == Place::Memory => word(),
+            Kind::Word => DataType::Utf8,
+            Kind::Binary => DataType::Binary,
+            Kind::Attributes => attributes(),
+            Kind::Events => DataType::List(element(event_fields())),
+            Kind::Links => DataType::List(element(link_fields())),
+        };
+        Field::new(self.name, data_type, self.nullable)
+    }
+}
+
+/// Repetitive text in memory.
+pub(crate) fn word() -> DataType {
+    DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+}
+
+/// Attributes in the sender's order. An entry whose value is null has no value at all; one whose
+/// fields are all null has OTLP's empty value.
+pub(crate) fn attributes() -> DataType {
+    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry_fields()), false)), false)
+}
+
+pub(crate) fn entry_fields() -> Fields {
+    vec![
+        Field::new("key", DataType::Utf8, false),
+        Field::new("value", DataType::Struct(value_fields()), true),
+    ]
+    .into()
+}
+
+/// At most one is not null. `bytes` is OTLP's `AnyValue` in protobuf, for arrays, maps and bytes.
+pub(crate) fn value_fields() -> Fields {
+    vec![
+        Field::new("string", DataType::Utf8, true),
+        Field::new("int", DataType::Int64, true),
+        Field::new("double", DataType::Float64, true),
+        Field::new("bool", DataType::Boolean, true),
+        Field::new("bytes", DataType::Binary, true),
+    ]
+    .into()
+}
+
+/// The element of a list of structs.
+pub(crate) fn element(fields: Fields) -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Struct(fields), false))
+}
+
+pub(crate) fn event_fields() -> Fields {
+    vec![
+        Field::new("time_unix_nanos", DataType::Int64, false),
+        Field::new("name", DataType::Utf8, false),
+        Field::new("attributes", attributes(), false),
+        Field::new("dropped_attributes_count", DataType::Int64, false),
+    ]
+    .into()
+}
+
+pub(crate) fn link_fields() -> Fields {
+    vec![
+        Field::new("trace_id", DataType::Binary, false),
+        Field::new("span_id", DataType::Binary, false),
+        Field::new("trace_state", DataType::Utf8, false),
+        Field::new("attributes", attributes(), false),
+        Field::new("dropped_attributes_count", DataType::Int64, false),
+        Field::new("flags", DataType::Int64, false),
+    ]
+    .into()
+}

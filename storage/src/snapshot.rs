@@ -1,15 +1,43 @@
 //! A consistent view of the memory table and the data files.
 
-use std::ops::ControlFlow;
+use std::{cmp::Reverse, ops::ControlFlow, sync::Arc};
 
-use crate::{LogFilter, LogRows, Scan, ScanStats, SpanFilter, SpanRows, StorageError};
+use arrow_array::{RecordBatch, UInt64Array};
+use arrow_schema::ArrowError;
+use arrow_select::take::take_record_batch;
+use tidings_proto::UnixNanos;
+
+use crate::{
+    Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, SpanRows, StorageError,
+    data_file::{self, DataFile},
+    filter::{Bound, Matcher},
+    memory::Chunk,
+};
+
+/// The most rows that are looked at or given at once.
+pub(crate) const PORTION_ROWS: usize = 8192;
+
+/// What a snapshot sees of one table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TableView {
+    /// The rows in memory.
+    pub(crate) chunks: Vec<Arc<Chunk>>,
+    /// The rows in files.
+    pub(crate) files: Vec<Arc<DataFile>>,
+}
 
 /// A consistent view of the store. Its methods block: call them from a blocking thread.
 #[derive(Debug, Clone)]
-pub struct Snapshot {}
+pub struct Snapshot {
+    spans: TableView,
+    logs: TableView,
+}
 
-#[expect(clippy::unimplemented, unused_variables, reason = "contract stage")]
 impl Snapshot {
+    pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
+        Self { spans, logs }
+    }
+
     /// Gives `visit` the spans that match, in portions, newest source first (rows within a portion
     /// are in no particular order), until it breaks or the row budget is spent.
     ///
@@ -21,7 +49,10 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        unimplemented!()
+        let progress = Progress::new(scan.rows_max);
+        self.spans.scan(Matcher::spans(filter), scan.detail, progress, &mut |batch| {
+            Ok(visit(&SpanRows::of(batch)?))
+        })
     }
 
     /// Gives `visit` the log records that match, as [`Self::scan_spans`] does.
@@ -34,6 +65,135 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&LogRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        unimplemented!()
+        let progress = Progress::new(scan.rows_max);
+        self.logs.scan(Matcher::logs(filter), scan.detail, progress, &mut |batch| {
+            Ok(visit(&LogRows::of(batch)?))
+        })
+    }
+}
+
+/// Takes a portion of matching rows.
+pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
+
+/// How far a scan has come.
+#[derive(Debug)]
+pub(crate) struct Progress {
+    pub(crate) stats: ScanStats,
+    rows_max: u64,
+}
+
+impl Progress {
+    fn new(rows_max: u64) -> Self {
+        Self { stats: ScanStats { complete: true, ..ScanStats::default() }, rows_max }
+    }
+
+    /// How many of these rows the budget allows to look at; they count as looked at.
+    pub(crate) fn spend(&mut self, rows: usize) -> usize {
+        let left = usize::try_from(self.rows_max - self.stats.rows).unwrap_or(usize::MAX);
+        let granted = rows.min(left);
+        self.stats.rows += granted as u64;
+        granted
+    }
+}
+
+enum Source<'a> {
+    Chunk(&'a Chunk),
+    File(&'a DataFile),
+}
+
+impl Source<'_> {
+    fn times(&self) -> (UnixNanos, UnixNanos) {
+        match self {
+            Self::Chunk(chunk) => chunk.times(),
+            Self::File(file) => (file.start_min, file.start_max),
+        }
+    }
+}
+
+impl TableView {
+    fn scan(
+        &self,
+        mut matcher: Matcher,
+        detail: Detail,
+        mut progress: Progress,
+        visit: &mut Visit<'_>,
+    ) -> Result<ScanStats, StorageError> {
+        let chunks = self.chunks.iter().map(|chunk| Source::Chunk(chunk));
+        let files = self.files.iter().map(|file| Source::File(file));
+        let mut sources: Vec<_> = chunks
+            .chain(files)
+            .filter(|source| {
+                let (min, max) = source.times();
+                matcher.may_match(min, max)
+            })
+            .collect();
+        sources.sort_by_key(|source| Reverse(source.times().1));
+        for source in sources {
+            let flow = match source {
+                Source::Chunk(chunk) => {
+                    scan_chunk(chunk, &mut matcher, detail, &mut progress, visit)?
+                }
+                Source::File(file) => {
+                    data_file::scan(file, &mut matcher, detail, &mut progress, visit)?
+                }
+            };
+            if flow.is_break() {
+                progress.stats.complete = false;
+                break;
+            }
+        }
+        Ok(progress.stats)
+    }
+}
+
+/// Breaks when `visit` did or the budget ended before the rows.
+fn scan_chunk(
+    chunk: &Chunk,
+    matcher: &mut Matcher,
+    detail: Detail,
+    progress: &mut Progress,
+    visit: &mut Visit<'_>,
+) -> Result<ControlFlow<()>, StorageError> {
+    let batch = chunk.batch();
+    let mut candidates: Box<dyn Iterator<Item = usize>> = match matcher.trace_low64s() {
+        Some(low64s) => Box::new(chunk.rows_of(&low64s).into_iter()),
+        None => Box::new(0..batch.num_rows()),
+    };
+    let wanted = project(batch, chunk.signal().detail_columns(detail))?;
+    let mut bound = Bound::new(matcher, batch)?;
+    loop {
+        let mut rows: Vec<usize> = candidates.by_ref().take(PORTION_ROWS).collect();
+        if rows.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let granted = progress.spend(rows.len());
+        let spent = granted < rows.len();
+        rows.truncate(granted);
+        bound.retain(&mut rows);
+        if !rows.is_empty() && visit(&select(&wanted, &rows)?)?.is_break() || spent {
+            return Ok(ControlFlow::Break(()));
+        }
+    }
+}
+
+/// The columns of these names.
+pub(crate) fn project(
+    batch: &RecordBatch,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<RecordBatch, ArrowError> {
+    let schema = batch.schema_ref();
+    let indices: Vec<usize> = names.filter_map(|name| schema.index_of(name).ok()).collect();
+    batch.project(&indices)
+}
+
+/// These rows, which are ascending.
+pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch, ArrowError> {
+    match rows {
+        [] => Ok(batch.slice(0, 0)),
+        [first, .., last] if last - first + 1 == rows.len() => Ok(batch.slice(*first, rows.len())),
+        _ => {
+            let indices = rows.iter().map(|row| *row as u64);
+            take_record_batch(batch, &UInt64Array::from_iter_values(indices))
+        }
     }
 }

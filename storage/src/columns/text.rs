@@ -1,0 +1,75 @@
+//! A structured log body as text that people and text search can read: plain JSON.
+
+use std::fmt::Write;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tidings_proto::otlp::{AnyValue, Value};
+
+/// The value as JSON: maps as objects in the sender's order, bytes in base64, numbers that JSON
+/// does not have as strings. A value of no type is empty text.
+pub(super) fn json_text(any: &AnyValue) -> String {
+    let mut text = String::new();
+    if any.value.is_none() {
+        return text;
+    }
+    // A stack of what is still to be written instead of recursion: senders choose the depth.
+    let mut rest = vec![Part::Value(Some(any))];
+    while let Some(part) = rest.pop() {
+        match part {
+            Part::Text(piece) => text.push_str(piece),
+            Part::Key(key) => {
+                push_json(&mut text, key);
+                text.push(':');
+            }
+            Part::Value(any) => push_value(&mut text, any, &mut rest),
+        }
+    }
+    text
+}
+
+enum Part<'a> {
+    Value(Option<&'a AnyValue>),
+    Key(&'a str),
+    Text(&'static str),
+}
+
+fn push_value<'a>(text: &mut String, any: Option<&'a AnyValue>, rest: &mut Vec<Part<'a>>) {
+    match any.and_then(|any| any.value.as_ref()) {
+        None => text.push_str("null"),
+        Some(Value::String(value)) => push_json(text, value),
+        Some(Value::Bool(truth)) => text.push_str(if *truth { "true" } else { "false" }),
+        Some(Value::Int(number)) => {
+            write!(text, "{number}").expect("invariant: writing to a string succeeds");
+        }
+        Some(Value::Double(number)) if number.is_finite() => {
+            write!(text, "{number}").expect("invariant: writing to a string succeeds");
+        }
+        Some(Value::Double(number)) => push_json(text, &number.to_string()),
+        Some(Value::Bytes(bytes)) => push_json(text, &STANDARD.encode(bytes)),
+        Some(Value::Array(array)) => {
+            text.push('[');
+            rest.push(Part::Text("]"));
+            for (index, value) in array.values.iter().enumerate().rev() {
+                rest.push(Part::Value(Some(value)));
+                if index > 0 {
+                    rest.push(Part::Text(","));
+                }
+            }
+        }
+        Some(Value::Kvlist(list)) => {
+            text.push('{');
+            rest.push(Part::Text("}"));
+            for (index, entry) in list.values.iter().enumerate().rev() {
+                rest.push(Part::Value(entry.value.as_ref()));
+                rest.push(Part::Key(&entry.key));
+                if index > 0 {
+                    rest.push(Part::Text(","));
+                }
+            }
+        }
+    }
+}
+
+fn push_json(text: &mut String, value: &str) {
+    text.push_str(&serde_json::to_string(value).expect("invariant: text is always valid JSON"));
+}

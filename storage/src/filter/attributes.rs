@@ -1,0 +1,112 @@
+//! Decides whether a row has an attribute.
+
+use std::{collections::HashMap, ops::Range};
+
+use arrow_array::Array;
+use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
+
+use crate::{AttributeFilter, columns::load, rows::attributes::Attributes};
+
+/// Texts whose answer is kept; senders are few, hostile ones are not.
+const ANSWERS_MAX: usize = 4096;
+
+/// An attribute to look for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    key: String,
+    value: Option<Spellings>,
+    resources: HashMap<String, bool>,
+    scopes: HashMap<String, bool>,
+}
+
+/// What a text can be a spelling of.
+#[derive(Debug)]
+struct Spellings {
+    text: String,
+    int: Option<i64>,
+    double: Option<f64>,
+    truth: Option<bool>,
+}
+
+impl Spellings {
+    fn matches(&self, value: Option<&Value>) -> bool {
+        match value {
+            Some(Value::String(text)) => *text == self.text,
+            Some(Value::Int(number)) => self.int == Some(*number),
+            Some(Value::Double(number)) => self.is_double(*number),
+            Some(Value::Bool(truth)) => self.truth == Some(*truth),
+            Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) | None => false,
+        }
+    }
+
+    fn is_double(&self, number: f64) -> bool {
+        self.double.is_some_and(|double| double == number || (double.is_nan() && number.is_nan()))
+    }
+}
+
+impl Wanted {
+    pub(super) fn new(filter: &AttributeFilter) -> Self {
+        let value = filter.value.as_ref().map(|text| Spellings {
+            text: text.clone(),
+            int: text.parse().ok(),
+            double: text.parse().ok(),
+            truth: text.parse().ok(),
+        });
+        Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
+    }
+
+    /// Whether one of these entries of a column is it.
+    pub(super) fn is_among(&self, column: &Attributes, mut entries: Range<usize>) -> bool {
+        entries.any(|entry| {
+            column.keys.value(entry) == self.key
+                && self.value.as_ref().is_none_or(|value| is_value(value, column, entry))
+        })
+    }
+
+    fn is_in(&self, attributes: &[KeyValue]) -> bool {
+        attributes.iter().any(|attribute| {
+            attribute.key == self.key
+                && self.value.as_ref().is_none_or(|value| value.matches(attribute.value()))
+        })
+    }
+
+    /// Whether the resource of this stored text has it.
+    pub(super) fn is_in_resource(&mut self, text: &str) -> bool {
+        if let Some(answer) = self.resources.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<Resource>(text).attributes);
+        remember(&mut self.resources, text, answer)
+    }
+
+    /// Whether the scope of this stored text has it.
+    pub(super) fn is_in_scope(&mut self, text: &str) -> bool {
+        if let Some(answer) = self.scopes.get(text) {
+            return *answer;
+        }
+        let answer = self.is_in(&load::<InstrumentationScope>(text).attributes);
+        remember(&mut self.scopes, text, answer)
+    }
+}
+
+fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
+    if answers.len() >= ANSWERS_MAX {
+        answers.clear();
+    }
+    answers.insert(text.to_owned(), answer);
+    answer
+}
+
+fn is_value(value: &Spellings, column: &Attributes, entry: usize) -> bool {
+    if column.strings.is_valid(entry) {
+        column.strings.value(entry) == value.text
+    } else if column.ints.is_valid(entry) {
+        value.int == Some(column.ints.value(entry))
+    } else if column.doubles.is_valid(entry) {
+        value.is_double(column.doubles.value(entry))
+    } else if column.bools.is_valid(entry) {
+        value.truth == Some(column.bools.value(entry))
+    } else {
+        false
+    }
+}

@@ -1,0 +1,191 @@
+//! A filter over the columns of one batch.
+//!
+//! Works on a list of candidate rows that every predicate shortens, the cheap ones first; texts
+//! that repeat are looked at once per distinct value.
+
+use arrow_array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_schema::ArrowError;
+use tidings_proto::{
+    SpanId, TraceId,
+    otlp::{Severity, SpanKind, StatusCode},
+};
+
+use super::Matcher;
+use crate::rows::{
+    attributes::{Attributes, Events},
+    column::{Column, Words, word},
+};
+
+/// A filter and the columns it looks at. Columns that the filter does not need may be missing:
+/// predicates over missing columns hold (the caller knows that they do).
+#[derive(Debug)]
+pub(crate) struct Bound<'a> {
+    matcher: &'a mut Matcher,
+    trace_id: Column<BinaryArray>,
+    span_id: Column<BinaryArray>,
+    time: Column<Int64Array>,
+    service: Option<Memo>,
+    name: Option<Memo>,
+    kind: Column<Int32Array>,
+    status: Column<Int32Array>,
+    duration: Column<Int64Array>,
+    severity: Column<Int32Array>,
+    text: Column<StringArray>,
+    attributes: Option<Attributes>,
+    events: Option<Events>,
+    resource: Option<Words>,
+    scope: Option<Words>,
+    /// One per attribute looked for.
+    sender_answers: Vec<(Answers, Answers)>,
+}
+
+impl<'a> Bound<'a> {
+    pub(crate) fn new(matcher: &'a mut Matcher, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let resource = Words::of(batch, "resource")?;
+        let scope = Words::of(batch, "scope")?;
+        let answers = |words: &Option<Words>| {
+            Answers(vec![None; words.as_ref().map_or(0, |words| words.values.len())])
+        };
+        let sender_answers =
+            matcher.attributes.iter().map(|_| (answers(&resource), answers(&scope))).collect();
+        Ok(Self {
+            trace_id: Column::of(batch, "trace_id")?,
+            span_id: Column::of(batch, "span_id")?,
+            time: Column::of(batch, matcher.signal.time_column())?,
+            service: Words::of(batch, "service")?.map(Memo::new),
+            name: Words::of(batch, "name")?.map(Memo::new),
+            kind: Column::of(batch, "kind")?,
+            status: Column::of(batch, "status_code")?,
+            duration: Column::of(batch, "duration_nanos")?,
+            severity: Column::of(batch, "severity_number")?,
+            text: Column::of(batch, "text")?,
+            attributes: Attributes::of(batch, "attributes")?,
+            events: Events::of(batch, "events")?,
+            resource,
+            scope,
+            sender_answers,
+            matcher,
+        })
+    }
+
+    /// Keeps the rows that match.
+    pub(crate) fn retain(&mut self, rows: &mut Vec<usize>) {
+        self.retain_ids(rows);
+        self.retain_numbers(rows);
+        self.retain_texts(rows);
+        self.retain_attributes(rows);
+    }
+
+    fn retain_ids(&self, rows: &mut Vec<usize>) {
+        let Matcher { trace_ids, trace_id_low64, span_id, .. } = &*self.matcher;
+        let trace_of = |row| TraceId::from_wire(self.trace_id.bytes(row)?);
+        if let (Some(ids), true) = (trace_ids, self.trace_id.is_there()) {
+            rows.retain(|row| trace_of(*row).is_some_and(|id| ids.contains(&id)));
+        }
+        if let (Some(low64), true) = (trace_id_low64, self.trace_id.is_there()) {
+            rows.retain(|row| trace_of(*row).is_some_and(|id| id.low64() == *low64));
+        }
+        if let (Some(id), true) = (span_id, self.span_id.is_there()) {
+            rows.retain(|row| self.span_id.bytes(*row).and_then(SpanId::from_wire) == Some(*id));
+        }
+    }
+
+    fn retain_numbers(&self, rows: &mut Vec<usize>) {
+        let matcher = &*self.matcher;
+        let time = matcher.time;
+        if self.time.is_there() && (time.start.is_some() || time.end.is_some()) {
+            rows.retain(|row| time.contains(self.time.time(*row)));
+        }
+        if self.duration.is_there() {
+            if let Some(min) = matcher.duration_min {
+                rows.retain(|row| self.duration.unsigned(*row) >= min);
+            }
+            if let Some(max) = matcher.duration_max {
+                rows.retain(|row| self.duration.unsigned(*row) <= max);
+            }
+        }
+        if let (Some(kind), true) = (matcher.kind, self.kind.is_there()) {
+            let of = |row| self.kind.int(row).and_then(|kind| SpanKind::try_from(kind).ok());
+            rows.retain(|row| of(*row).unwrap_or(SpanKind::Unspecified) == kind);
+        }
+        if let (Some(status), true) = (matcher.status, self.status.is_there()) {
+            let of = |row| self.status.int(row).and_then(|code| StatusCode::try_from(code).ok());
+            rows.retain(|row| of(*row).unwrap_or(StatusCode::Unset) == status);
+        }
+        if let (Some(min), true) = (matcher.severity_min, self.severity.is_there()) {
+            let of = |row| self.severity.int(row).and_then(Severity::from_number);
+            rows.retain(|row| of(*row).is_some_and(|severity| severity >= min));
+        }
+    }
+
+    fn retain_texts(&mut self, rows: &mut Vec<usize>) {
+        let matcher = &*self.matcher;
+        if let (Some(services), Some(memo)) = (&matcher.services, &mut self.service) {
+            rows.retain(|row| memo.answer(*row, |service| services.contains(service)));
+        }
+        if let (Some(operation), Some(memo)) = (&matcher.operation, &mut self.name) {
+            rows.retain(|row| memo.answer(*row, |name| name == operation));
+        }
+        if let (Some(needle), true) = (&matcher.text, self.text.is_there()) {
+            rows.retain(|row| needle.is_in(self.text.text(*row).unwrap_or_default()));
+        }
+    }
+
+    fn retain_attributes(&mut self, rows: &mut Vec<usize>) {
+        for (wanted, (of_resource, of_scope)) in
+            self.matcher.attributes.iter_mut().zip(&mut self.sender_answers)
+        {
+            rows.retain(|row| {
+                of_resource.answer(self.resource.as_ref(), *row, |text| wanted.is_in_resource(text))
+                    || of_scope.answer(self.scope.as_ref(), *row, |text| wanted.is_in_scope(text))
+                    || self.attributes.as_ref().is_some_and(|attributes| {
+                        wanted.is_among(attributes, attributes.entries(*row))
+                    })
+                    || self.events.as_ref().is_some_and(|events| {
+                        events.elements(*row).any(|event| {
+                            wanted.is_among(&events.attributes, events.attributes.entries(event))
+                        })
+                    })
+            });
+        }
+    }
+}
+
+/// What was answered for each distinct value of a column.
+#[derive(Debug)]
+struct Answers(Vec<Option<bool>>);
+
+impl Answers {
+    /// The answer for the row's value; no for a row without one.
+    fn answer(
+        &mut self,
+        words: Option<&Words>,
+        row: usize,
+        ask: impl FnOnce(&str) -> bool,
+    ) -> bool {
+        let Some((words, key)) = words.and_then(|words| Some((words, words.key(row)?))) else {
+            return false;
+        };
+        *self.0[key].get_or_insert_with(|| ask(words.values.value(key)))
+    }
+}
+
+/// A column with the answers for its values.
+#[derive(Debug)]
+struct Memo {
+    words: Words,
+    answers: Answers,
+}
+
+impl Memo {
+    fn new(words: Words) -> Self {
+        Self { answers: Answers(vec![None; words.values.len()]), words }
+    }
+
+    fn answer(&mut self, row: usize, ask: impl FnOnce(&str) -> bool) -> bool {
+        match self.words.key(row) {
+            Some(_) => self.answers.answer(Some(&self.words), row, ask),
+            None => ask(word(Some(&self.words), row)),
+        }
+    }
+}

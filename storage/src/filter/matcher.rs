@@ -1,0 +1,140 @@
+//! A filter of either table, made ready to be evaluated many times.
+
+use std::collections::HashSet;
+
+use tidings_proto::{
+    SpanId, TraceId, UnixNanos,
+    otlp::{Severity, SpanKind, StatusCode},
+};
+
+use super::{AttributeFilter, attributes::Wanted, text::Needle};
+use crate::{LogFilter, SpanFilter, TimeRange, schema::Signal};
+
+/// A filter made ready.
+#[derive(Debug)]
+pub(crate) struct Matcher {
+    pub(crate) signal: Signal,
+    pub(super) trace_ids: Option<HashSet<TraceId>>,
+    pub(super) trace_id_low64: Option<u64>,
+    pub(super) span_id: Option<SpanId>,
+    pub(crate) time: TimeRange,
+    pub(super) services: Option<HashSet<String>>,
+    pub(super) operation: Option<String>,
+    pub(super) kind: Option<SpanKind>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) duration_min: Option<u64>,
+    pub(super) duration_max: Option<u64>,
+    pub(super) severity_min: Option<Severity>,
+    pub(super) text: Option<Needle>,
+    pub(super) attributes: Vec<Wanted>,
+}
+
+impl Matcher {
+    pub(crate) fn spans(filter: &SpanFilter) -> Self {
+        Self {
+            signal: Signal::Spans,
+            trace_ids: filter.trace_ids.as_ref().map(|ids| ids.iter().copied().collect()),
+            trace_id_low64: filter.trace_id_low64,
+            span_id: filter.span_id,
+            time: filter.start,
+            services: services(filter.services.as_ref()),
+            operation: filter.operation.clone(),
+            kind: filter.kind,
+            status: filter.status,
+            duration_min: filter.duration_min.map(|duration| duration.0),
+            duration_max: filter.duration_max.map(|duration| duration.0),
+            severity_min: None,
+            text: None,
+            attributes: wanted(&filter.attributes),
+        }
+    }
+
+    pub(crate) fn logs(filter: &LogFilter) -> Self {
+        Self {
+            signal: Signal::Logs,
+            trace_ids: filter.trace_ids.as_ref().map(|ids| ids.iter().copied().collect()),
+            trace_id_low64: None,
+            span_id: filter.span_id,
+            time: filter.time,
+            services: services(filter.services.as_ref()),
+            operation: None,
+            kind: None,
+            status: None,
+            duration_min: None,
+            duration_max: None,
+            severity_min: filter.severity_min,
+            text: filter.text.as_deref().map(Needle::new),
+            attributes: wanted(&filter.attributes),
+        }
+    }
+
+    /// The low halves of the traces that can match, when the filter names traces.
+    pub(crate) fn trace_low64s(&self) -> Option<Vec<u64>> {
+        let low64s = match (&self.trace_ids, self.trace_id_low64) {
+            (None, None) => return None,
+            (None, Some(low64)) => vec![low64],
+            (Some(ids), low64) => ids
+                .iter()
+                .map(TraceId::low64)
+                .filter(|of_id| low64.is_none_or(|low64| low64 == *of_id))
+                .collect::<HashSet<_>>()
+                .into_iter()
+                .collect(),
+        };
+        Some(low64s)
+    }
+
+    /// The traces that can match, when the filter names whole ids.
+    pub(crate) fn trace_ids(&self) -> Option<&HashSet<TraceId>> {
+        self.trace_ids.as_ref()
+    }
+
+    /// The services that can match.
+    pub(crate) fn services(&self) -> Option<&HashSet<String>> {
+        self.services.as_ref()
+    }
+
+    /// The shortest and longest duration that match.
+    pub(crate) fn durations(&self) -> (Option<u64>, Option<u64>) {
+        (self.duration_min, self.duration_max)
+    }
+
+    /// Whether rows of these times can match.
+    pub(crate) fn may_match(&self, time_min: UnixNanos, time_max: UnixNanos) -> bool {
+        self.time.overlaps(time_min, time_max)
+    }
+
+    /// The columns the filter looks at, of rows with times between these two. None at all: every
+    /// row matches.
+    pub(crate) fn columns(&self, time_min: UnixNanos, time_max: UnixNanos) -> Vec<&'static str> {
+        let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
+        let attributes = !self.attributes.is_empty();
+        [
+            ("trace_id", self.trace_ids.is_some() || self.trace_id_low64.is_some()),
+            ("span_id", self.span_id.is_some()),
+            (self.signal.time_column(), !all_in_time),
+            ("service", self.services.is_some()),
+            ("name", self.operation.is_some()),
+            ("kind", self.kind.is_some()),
+            ("status_code", self.status.is_some()),
+            ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
+            ("severity_number", self.severity_min.is_some()),
+            ("text", self.text.is_some()),
+            ("attributes", attributes),
+            ("resource", attributes),
+            ("scope", attributes),
+            ("events", attributes && self.signal == Signal::Spans),
+        ]
+        .into_iter()
+        .filter_map(|(name, needed)| needed.then_some(name))
+        .collect()
+    }
+}
+
+fn services(services: Option<&Vec<String>>) -> Option<HashSet<String>> {
+    services.map(|services| services.iter().cloned().collect())
+}
+
+fn wanted(attributes: &[AttributeFilter]) -> Vec<Wanted> {
+    attributes.iter().map(Wanted::new).collect()
+}

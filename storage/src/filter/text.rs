@@ -1,0 +1,21 @@
+//! Finds text in text, letter case ignored for ASCII.
+
+/// Text to find.
+#[derive(Debug, Clone)]
+pub(super) struct Needle {
+    bytes: Vec<u8>,
+}
+
+impl Needle {
+    pub(super) fn new(text: &str) -> Self {
+        Self { bytes: text.as_bytes().to_ascii_lowercase() }
+    }
+
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let Some((&first, _)) = self.bytes.split_first() else { return true };
+        let hay = text.as_bytes();
+        let Some(last_start) = hay.len().checked_sub(self.bytes.len()) else { return false };
+        memchr::memchr2_iter(first, first.to_ascii_uppercase(), &hay[..=last_start])
+            .any(|at| hay[at..at + self.bytes.len()].eq_ignore_ascii_case(&self.bytes))
+    }
+}

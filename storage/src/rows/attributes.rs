@@ -1,0 +1,174 @@
+//! Attributes of rows, back as they were sent.
+
+use std::ops::Range;
+
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
+    StringArray, StructArray,
+};
+use arrow_schema::ArrowError;
+use prost::Message;
+use tidings_proto::otlp::{AnyValue, Event, KeyValue, Link, Value};
+
+use super::column::{Column, downcast};
+
+/// A column of attributes.
+#[derive(Debug, Clone)]
+pub(crate) struct Attributes {
+    map: MapArray,
+    pub(crate) keys: StringArray,
+    values: StructArray,
+    pub(crate) strings: StringArray,
+    pub(crate) ints: Int64Array,
+    pub(crate) doubles: Float64Array,
+    pub(crate) bools: BooleanArray,
+    bytes: BinaryArray,
+}
+
+impl Attributes {
+    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+        batch.column_by_name(name).map(|array| Self::new(&downcast(array, name)?)).transpose()
+    }
+
+    pub(crate) fn new(map: &MapArray) -> Result<Self, ArrowError> {
+        let values: StructArray = downcast(map.values(), "attributes")?;
+        Ok(Self {
+            map: map.clone(),
+            keys: downcast(map.keys(), "attributes.key")?,
+            strings: field(&values, "string")?,
+            ints: field(&values, "int")?,
+            doubles: field(&values, "double")?,
+            bools: field(&values, "bool")?,
+            bytes: field(&values, "bytes")?,
+            values,
+        })
+    }
+
+    /// The entries of a row.
+    pub(crate) fn entries(&self, row: usize) -> Range<usize> {
+        range(self.map.value_offsets(), row)
+    }
+
+    /// The attributes of a row.
+    pub(crate) fn get(&self, row: usize) -> Vec<KeyValue> {
+        self.entries(row)
+            .map(|entry| KeyValue {
+                key: self.keys.value(entry).to_owned(),
+                value: self.values.is_valid(entry).then(|| self.value(entry)),
+            })
+            .collect()
+    }
+
+    fn value(&self, entry: usize) -> AnyValue {
+        let value = if self.strings.is_valid(entry) {
+            Value::String(self.strings.value(entry).to_owned())
+        } else if self.ints.is_valid(entry) {
+            Value::Int(self.ints.value(entry))
+        } else if self.doubles.is_valid(entry) {
+            Value::Double(self.doubles.value(entry))
+        } else if self.bools.is_valid(entry) {
+            Value::Bool(self.bools.value(entry))
+        } else if self.bytes.is_valid(entry) {
+            return AnyValue::decode(self.bytes.value(entry)).unwrap_or_default();
+        } else {
+            return AnyValue { value: None };
+        };
+        value.into()
+    }
+}
+
+/// The field of a struct.
+fn field<A: Array + Clone + 'static>(array: &StructArray, name: &str) -> Result<A, ArrowError> {
+    let column = array
+        .column_by_name(name)
+        .ok_or_else(|| ArrowError::SchemaError(format!("there is no field {name}")))?;
+    downcast(column, name)
+}
+
+fn range(offsets: &[i32], row: usize) -> Range<usize> {
+    let offset = |index: usize| usize::try_from(offsets[index]).unwrap_or_default();
+    offset(row)..offset(row + 1)
+}
+
+/// A column of events.
+#[derive(Debug, Clone)]
+pub(crate) struct Events {
+    list: ListArray,
+    time: Column<Int64Array>,
+    name: StringArray,
+    pub(crate) attributes: Attributes,
+    dropped: Column<Int64Array>,
+}
+
+impl Events {
+    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+        let Some(array) = batch.column_by_name(name) else { return Ok(None) };
+        let list: ListArray = downcast(array, name)?;
+        let elements: StructArray = downcast(list.values(), name)?;
+        Ok(Some(Self {
+            time: Column(Some(field(&elements, "time_unix_nanos")?)),
+            name: field(&elements, "name")?,
+            attributes: Attributes::new(&field(&elements, "attributes")?)?,
+            dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
+            list,
+        }))
+    }
+
+    /// The elements of a row.
+    pub(crate) fn elements(&self, row: usize) -> Range<usize> {
+        range(self.list.value_offsets(), row)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Vec<Event> {
+        self.elements(row)
+            .map(|element| Event {
+                time_unix_nano: self.time.unsigned(element),
+                name: self.name.value(element).to_owned(),
+                attributes: self.attributes.get(element),
+                dropped_attributes_count: self.dropped.count(element),
+            })
+            .collect()
+    }
+}
+
+/// A column of links.
+#[derive(Debug, Clone)]
+pub(crate) struct Links {
+    list: ListArray,
+    trace_id: BinaryArray,
+    span_id: BinaryArray,
+    trace_state: StringArray,
+    attributes: Attributes,
+    dropped: Column<Int64Array>,
+    flags: Column<Int64Array>,
+}
+
+impl Links {
+    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+        let Some(array) = batch.column_by_name(name) else { return Ok(None) };
+        let list: ListArray = downcast(array, name)?;
+        let elements: StructArray = downcast(list.values(), name)?;
+        Ok(Some(Self {
+            trace_id: field(&elements, "trace_id")?,
+            span_id: field(&elements, "span_id")?,
+            trace_state: field(&elements, "trace_state")?,
+            attributes: Attributes::new(&field(&elements, "attributes")?)?,
+            dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
+            flags: Column(Some(field(&elements, "flags")?)),
+            list,
+        }))
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Vec<Link> {
+        range(self.list.value_offsets(), row)
+            .map(|element| Link {
+                trace_id: self.trace_id.value(element).to_vec(),
+                span_id: self.span_id.value(element).to_vec(),
+                trace_state: self.trace_state.value(element).to_owned(),
+                attributes: self.attributes.get(element),
+                dropped_attributes_count: self.dropped.count(element),
+                flags: self.flags.count(element),
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,119 @@
+//! One column of some rows, or nothing where the scan's detail left it out.
+
+use std::any::type_name;
+
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Int32Array, Int64Array,
+    RecordBatch, StringArray, types::Int32Type,
+};
+use arrow_schema::ArrowError;
+use tidings_proto::UnixNanos;
+
+/// A column that may be left out; its values are then the type's empty ones.
+#[derive(Debug, Clone)]
+pub(crate) struct Column<A>(pub(crate) Option<A>);
+
+impl<A: Array + Clone + 'static> Column<A> {
+    /// The column of this name.
+    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Self, ArrowError> {
+        batch.column_by_name(name).map(|array| downcast(array, name)).transpose().map(Self)
+    }
+
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    fn valid(&self, row: usize) -> Option<&A> {
+        self.0.as_ref().filter(|array| array.is_valid(row))
+    }
+}
+
+/// The array as its type.
+pub(crate) fn downcast<A: Array + Clone + 'static>(
+    array: &ArrayRef,
+    name: &str,
+) -> Result<A, ArrowError> {
+    array.as_any().downcast_ref::<A>().cloned().ok_or_else(|| {
+        ArrowError::SchemaError(format!(
+            "column {name} is {}, not {}",
+            array.data_type(),
+            type_name::<A>()
+        ))
+    })
+}
+
+impl Column<Int64Array> {
+    pub(crate) fn long(&self, row: usize) -> i64 {
+        self.valid(row).map_or(0, |array| array.value(row))
+    }
+
+    pub(crate) fn unsigned(&self, row: usize) -> u64 {
+        self.long(row).cast_unsigned()
+    }
+
+    pub(crate) fn time(&self, row: usize) -> UnixNanos {
+        UnixNanos(self.unsigned(row))
+    }
+
+    /// A counter that was 32 bits wide on the wire.
+    pub(crate) fn count(&self, row: usize) -> u32 {
+        u32::try_from(self.long(row)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Column<Int32Array> {
+    pub(crate) fn int(&self, row: usize) -> Option<i32> {
+        self.valid(row).map(|array| array.value(row))
+    }
+}
+
+impl Column<BooleanArray> {
+    pub(crate) fn truth(&self, row: usize) -> bool {
+        self.valid(row).is_some_and(|array| array.value(row))
+    }
+}
+
+impl Column<BinaryArray> {
+    pub(crate) fn bytes(&self, row: usize) -> Option<&[u8]> {
+        self.valid(row).map(|array| array.value(row))
+    }
+}
+
+impl Column<StringArray> {
+    pub(crate) fn text(&self, row: usize) -> Option<&str> {
+        self.valid(row).map(|array| array.value(row))
+    }
+}
+
+/// A column of repetitive text.
+#[derive(Debug, Clone)]
+pub(crate) struct Words {
+    /// Which value each row has.
+    pub(crate) keys: Int32Array,
+    /// The values.
+    pub(crate) values: StringArray,
+}
+
+impl Words {
+    /// The column of this name, when it is there.
+    pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
+        let Some(array) = batch.column_by_name(name) else { return Ok(None) };
+        let dictionary: DictionaryArray<Int32Type> = downcast(array, name)?;
+        let values = downcast(dictionary.values(), name)?;
+        Ok(Some(Self { keys: dictionary.keys().clone(), values }))
+    }
+
+    /// The number of the row's value.
+    pub(crate) fn key(&self, row: usize) -> Option<usize> {
+        self.keys.is_valid(row).then(|| usize::try_from(self.keys.value(row)).ok()).flatten()
+    }
+
+    pub(crate) fn text(&self, row: usize) -> Option<&str> {
+        self.key(row).map(|key| self.values.value(key))
+    }
+}
+
+/// The text of a row, empty when there is none.
+pub(crate) fn word(words: Option<&Words>, row: usize) -> &str {
+    words.and_then(|words| words.text(row)).unwrap_or_default()
+}

@@ -1,0 +1,58 @@
+//! Who sent the rows.
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use tidings_proto::otlp::{InstrumentationScope, Resource};
+
+use super::column::{Words, word};
+use crate::columns::load;
+
+/// The columns about resource and scope, which both tables have.
+#[derive(Debug, Clone)]
+pub(super) struct SenderRows {
+    pub(super) service: Option<Words>,
+    resource: Option<Words>,
+    resource_schema_url: Option<Words>,
+    scope: Option<Words>,
+    scope_schema_url: Option<Words>,
+}
+
+impl SenderRows {
+    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        Ok(Self {
+            service: Words::of(batch, "service")?,
+            resource: Words::of(batch, "resource")?,
+            resource_schema_url: Words::of(batch, "resource_schema_url")?,
+            scope: Words::of(batch, "scope")?,
+            scope_schema_url: Words::of(batch, "scope_schema_url")?,
+        })
+    }
+
+    pub(super) fn service(&self, row: usize) -> &str {
+        word(self.service.as_ref(), row)
+    }
+
+    pub(super) fn resource_key(&self, row: usize) -> &str {
+        word(self.resource.as_ref(), row)
+    }
+
+    pub(super) fn resource(&self, row: usize) -> Option<Resource> {
+        self.resource.as_ref()?.text(row).map(load)
+    }
+
+    pub(super) fn resource_schema_url(&self, row: usize) -> &str {
+        word(self.resource_schema_url.as_ref(), row)
+    }
+
+    pub(super) fn scope_key(&self, row: usize) -> &str {
+        word(self.scope.as_ref(), row)
+    }
+
+    pub(super) fn scope(&self, row: usize) -> Option<InstrumentationScope> {
+        self.scope.as_ref()?.text(row).map(load)
+    }
+
+    pub(super) fn scope_schema_url(&self, row: usize) -> &str {
+        word(self.scope_schema_url.as_ref(), row)
+    }
+}
