@@ -1,1 +1,21 @@
-//! Skeleton.
+//! The web interface: pages over the native HTTP API, drawn in the browser.
+//!
+//! Owns what is on screen: the shell ([`app`]), the pages ([`pages`]), what they are made of
+//! ([`components`]) and the state of a page in its address ([`url`]). [`api`] is the only place
+//! that fetches. Computes nothing about traces: what it draws, the query service computed.
+//! Telemetry is hostile text, so it only ever becomes text nodes.
+
+pub mod api;
+pub mod app;
+mod browser;
+pub mod colour;
+pub mod components;
+pub mod format;
+pub mod keys;
+pub mod pages;
+pub mod remote;
+pub mod shell;
+pub mod theme;
+pub mod url;
+
+pub use app::start;

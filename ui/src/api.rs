@@ -1,0 +1,301 @@
+//! The native API as typed requests. The only place that fetches.
+//!
+//! A [`Request`] says what to ask and what type the answer has; sending it is the page's business,
+//! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
+//! parameter. Knows nothing of pages.
+
+use std::{fmt, marker::PhantomData};
+
+use leptos::prelude::window;
+use serde::de::DeserializeOwned;
+use tidings_proto::{
+    SpanId, TraceId, UnixNanos,
+    api::{
+        AttributeKeyList, LogSearchResult, LogView, NameList, ProblemDetails, ResolveResult,
+        ServerStatus, SpanDetails, TraceSearchResult, TraceSkeleton,
+    },
+};
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortController, AbortSignal, RequestInit, Response};
+
+use crate::url::{LogState, Query, TimeRange, TraceFilters, encode};
+
+/// How many traces a page has.
+pub const TRACE_PAGE: u32 = 50;
+/// How many log records a page has.
+pub const LOG_PAGE: u32 = 200;
+/// How many names a completion offers.
+const NAME_LIMIT: u32 = 50;
+
+/// A question to the API; its answer is a `T`.
+#[derive(PartialEq, Eq)]
+pub struct Request<T> {
+    method: &'static str,
+    address: String,
+    body: Option<&'static str>,
+    answer: PhantomData<fn() -> T>,
+}
+
+impl<T> fmt::Debug for Request<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.method, self.address)
+    }
+}
+
+impl<T> Clone for Request<T> {
+    fn clone(&self) -> Self {
+        Self { address: self.address.clone(), ..*self }
+    }
+}
+
+impl<T> Request<T> {
+    fn get(path: &str, query: &Query) -> Self {
+        let address = query.on(&format!("/api/v1{path}"));
+        Self { method: "GET", address, body: None, answer: PhantomData }
+    }
+
+    /// The path and query string that are asked.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ApiError {
+    /// The server said why.
+    Problem(ProblemDetails),
+    /// The server said no without saying why.
+    Status(u16),
+    /// Nothing answered.
+    Unreachable,
+    /// The answer is not of the type it should be.
+    Unreadable(String),
+    /// The page gave the question up.
+    Aborted,
+}
+
+impl ApiError {
+    /// What went wrong, in a few words.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::Problem(problem) => problem.title.clone(),
+            Self::Status(status) => format!("The server answered {status}"),
+            Self::Unreachable => "Tidings does not answer".to_owned(),
+            Self::Unreadable(_) => "The answer could not be read".to_owned(),
+            Self::Aborted => "The request was stopped".to_owned(),
+        }
+    }
+
+    /// What was wrong this time and what to do.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::Problem(problem) => problem.detail.clone(),
+            Self::Status(_) => "It gave no reason. Its log may say more.".to_owned(),
+            Self::Unreachable => {
+                "Check that the server is running and that this machine reaches it.".to_owned()
+            }
+            Self::Unreadable(reason) => format!(
+                "This page and the server may be of different versions: reload the page. ({reason})"
+            ),
+            Self::Aborted => "Ask again.".to_owned(),
+        }
+    }
+
+    /// Whether what was asked for does not exist.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Problem(ProblemDetails { status: 404, .. }) | Self::Status(404))
+    }
+}
+
+impl<T: DeserializeOwned> Request<T> {
+    /// Asks and reads the answer; `signal` gives the question up.
+    pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
+        let options = RequestInit::new();
+        options.set_method(self.method);
+        options.set_signal(signal);
+        if let Some(body) = self.body {
+            options.set_body(&JsValue::from_str(body));
+        }
+        let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
+            .map_err(|_| ApiError::Unreachable)?;
+        let headers = request.headers();
+        let _fixed = headers.set("accept", "application/json");
+        if self.body.is_some() {
+            let _fixed = headers.set("content-type", "application/json");
+        }
+        let failed = |error: JsValue| failure(&error);
+        let response = JsFuture::from(window().fetch_with_request(&request)).await;
+        let response: Response = response.map_err(failed)?.unchecked_into();
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+        read(response.status(), &text.as_string().unwrap_or_default())
+    }
+}
+
+fn failure(error: &JsValue) -> ApiError {
+    let name = js_sys::Reflect::get(error, &JsValue::from_str("name")).ok();
+    match name.and_then(|name| name.as_string()).as_deref() {
+        Some("AbortError") => ApiError::Aborted,
+        _ => ApiError::Unreachable,
+    }
+}
+
+fn read<T: DeserializeOwned>(status: u16, text: &str) -> Result<T, ApiError> {
+    if !(200..300).contains(&status) {
+        let problem = serde_json::from_str(text).map(ApiError::Problem);
+        return Err(problem.unwrap_or(ApiError::Status(status)));
+    }
+    // An answer without a body is what `()` is read from.
+    let text = if text.is_empty() { "null" } else { text };
+    serde_json::from_str(text).map_err(|error| ApiError::Unreadable(error.to_string()))
+}
+
+/// A way to give questions up.
+pub(crate) fn abort_controller() -> Option<AbortController> {
+    AbortController::new().ok()
+}
+
+/// What the server is doing.
+#[must_use]
+pub fn status() -> Request<ServerStatus> {
+    Request::get("/status", &Query::default())
+}
+
+/// Starts sending demo traffic. The answer's body is not looked at.
+#[must_use]
+pub fn start_demo() -> Request<serde::de::IgnoredAny> {
+    let address = "/api/v1/demo".to_owned();
+    Request { method: "POST", address, body: Some("{}"), answer: PhantomData }
+}
+
+/// What a pasted text may mean.
+#[must_use]
+pub fn resolve(text: &str) -> Request<ResolveResult> {
+    let mut query = Query::default();
+    query.push("text", text);
+    Request::get("/resolve", &query)
+}
+
+/// A page of traces, newest first.
+#[must_use]
+pub fn traces(
+    filters: &TraceFilters,
+    range: TimeRange,
+    now: UnixNanos,
+    cursor: Option<&str>,
+) -> Request<TraceSearchResult> {
+    let mut query = Query::default();
+    query.push_some("service", filters.service.as_ref());
+    query.push_some("operation", filters.operation.as_ref());
+    query.push_some("status", filters.status.as_ref());
+    query.push_some("kind", filters.kind.as_ref());
+    query.push_some("minDurationNano", filters.duration_min.map(|duration| duration.0));
+    query.push_some("maxDurationNano", filters.duration_max.map(|duration| duration.0));
+    filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
+    push_range(&mut query, range, now);
+    query.push("limit", TRACE_PAGE);
+    query.push_some("cursor", cursor);
+    Request::get("/traces", &query)
+}
+
+/// One trace as columns.
+#[must_use]
+pub fn skeleton(id: TraceId) -> Request<TraceSkeleton> {
+    Request::get(&format!("/traces/{id}/skeleton"), &Query::default())
+}
+
+/// One span in full.
+#[must_use]
+pub fn span(trace: TraceId, span: SpanId) -> Request<SpanDetails> {
+    Request::get(&format!("/traces/{trace}/spans/{span}"), &Query::default())
+}
+
+/// A page of log records, newest first.
+#[must_use]
+pub fn logs(state: &LogState, now: UnixNanos, cursor: Option<&str>) -> Request<LogSearchResult> {
+    let mut query = Query::default();
+    query.push_some("text", state.text.as_ref());
+    query.push_some("service", state.service.as_ref());
+    query.push_some("severity", state.severity.as_ref());
+    query.push_some("traceId", state.trace_id);
+    query.push_some("spanId", state.span_id);
+    push_range(&mut query, state.range, now);
+    query.push("limit", LOG_PAGE);
+    query.push_some("cursor", cursor);
+    Request::get("/logs", &query)
+}
+
+/// The log records of one trace, the newest thousand, newest first.
+#[must_use]
+pub fn logs_of_trace(trace: TraceId) -> Request<LogSearchResult> {
+    let mut query = Query::default();
+    query.push("traceId", trace);
+    query.push("limit", 1_000);
+    Request::get("/logs", &query)
+}
+
+/// Names of services that begin with `prefix`.
+#[must_use]
+pub fn services(prefix: &str) -> Request<NameList> {
+    Request::get("/services", &names(prefix))
+}
+
+/// Names of operations, of one service or of all.
+#[must_use]
+pub fn operations(service: Option<&str>, prefix: &str) -> Request<NameList> {
+    let mut query = names(prefix);
+    query.push_some("service", service);
+    Request::get("/operations", &query)
+}
+
+/// Keys of attributes that begin with `prefix`.
+#[must_use]
+pub fn attribute_keys(prefix: &str) -> Request<AttributeKeyList> {
+    Request::get("/attributes/keys", &names(prefix))
+}
+
+/// Values of one attribute.
+#[must_use]
+pub fn attribute_values(key: &str, prefix: &str) -> Request<NameList> {
+    let mut query = names(prefix);
+    query.push("key", key);
+    Request::get("/attributes/values", &query)
+}
+
+fn names(prefix: &str) -> Query {
+    let mut query = Query::default();
+    query.push_some("prefix", (!prefix.is_empty()).then_some(prefix));
+    query.push("limit", NAME_LIMIT);
+    query
+}
+
+fn push_range(query: &mut Query, range: TimeRange, now: UnixNanos) {
+    let (start, end) = range.bounds(now);
+    query.push_some("start", start.map(|time| time.0));
+    query.push_some("end", end.map(|time| time.0));
+}
+
+/// Where a trace is shown, at a span when there is one.
+#[must_use]
+pub fn trace_address(trace: TraceId, span: Option<SpanId>) -> String {
+    let mut query = Query::default();
+    query.push_some("span", span);
+    query.on(&format!("/trace/{trace}"))
+}
+
+/// Where the trace of a log record is shown, when it has one.
+#[must_use]
+pub fn log_trace_address(log: &LogView) -> Option<String> {
+    log.trace_id.map(|trace| trace_address(trace, log.span_id))
+}
+
+/// Where the native API answers a trace with everything its spans said, for a link.
+#[must_use]
+pub fn trace_json_address(trace: TraceId) -> String {
+    format!("/api/v1/traces/{}", encode(&trace.to_string()))
+}

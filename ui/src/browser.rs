@@ -1,0 +1,95 @@
+//! The few things the browser is asked for: the time, its zone, storage, the clipboard, focus.
+//!
+//! Owns no state. Everything here works only in a browser; what can be tested without one is
+//! elsewhere.
+
+use leptos::prelude::{document, window};
+use tidings_proto::UnixNanos;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{Element, HtmlElement};
+
+/// The browser's clock.
+pub(crate) fn now() -> UnixNanos {
+    UnixNanos(whole(js_sys::Date::now()).saturating_mul(1_000_000))
+}
+
+/// How many minutes local time is ahead of UTC at `time`.
+pub(crate) fn zone_minutes(time: UnixNanos) -> i32 {
+    let milliseconds = (time.0 / 1_000_000) as f64;
+    let behind = js_sys::Date::new(&JsValue::from_f64(milliseconds)).get_timezone_offset();
+    let minutes = i32::try_from(whole(behind.abs())).unwrap_or(0);
+    if behind > 0.0 { -minutes } else { minutes }
+}
+
+/// Milliseconds since 1970 of a local date and time as a `datetime-local` field writes it.
+pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
+    let milliseconds = js_sys::Date::parse(text);
+    (milliseconds.is_finite() && milliseconds >= 0.0).then(|| whole(milliseconds))
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float-to-int cast saturates, and the clock's milliseconds are far from both ends"
+)]
+fn whole(number: f64) -> u64 {
+    number as u64
+}
+
+/// What this browser remembers under `key`.
+pub(crate) fn stored(key: &str) -> Option<String> {
+    window().local_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Remembers `value`; `None` forgets. A browser that forbids storage forgets by itself.
+pub(crate) fn store(key: &str, value: Option<&str>) {
+    if let Ok(Some(storage)) = window().local_storage() {
+        let _refused = match value {
+            Some(value) => storage.set_item(key, value),
+            None => storage.remove_item(key),
+        };
+    }
+}
+
+/// Puts `text` on the clipboard; false when the browser does not let it.
+pub(crate) async fn copy(text: &str) -> bool {
+    let navigator = window().navigator();
+    // The clipboard exists only in secure contexts: https and loopback.
+    let exists = js_sys::Reflect::get(&navigator, &JsValue::from_str("clipboard"))
+        .is_ok_and(|clipboard| !clipboard.is_undefined());
+    exists && JsFuture::from(navigator.clipboard().write_text(text)).await.is_ok()
+}
+
+/// Whether the page is on screen: nothing is polled while it is not.
+pub(crate) fn visible() -> bool {
+    !document().hidden()
+}
+
+/// Whether what has the focus takes typed text, so that letters are not shortcuts.
+pub(crate) fn typing() -> bool {
+    document().active_element().is_some_and(|element| takes_text(&element))
+}
+
+fn takes_text(element: &Element) -> bool {
+    matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT")
+        || element.dyn_ref::<HtmlElement>().is_some_and(HtmlElement::is_content_editable)
+}
+
+/// Scrolls the element with this id just into view.
+pub(crate) fn reveal(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let options = web_sys::ScrollIntoViewOptions::new();
+        options.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&options);
+    }
+}
+
+/// Gives the element with this id the focus.
+pub(crate) fn focus(id: &str) {
+    if let Some(element) = document().get_element_by_id(id)
+        && let Some(element) = element.dyn_ref::<HtmlElement>()
+    {
+        let _refused = element.focus();
+    }
+}

@@ -1,0 +1,23 @@
+//! What pages are made of. Components take data and callbacks; none of them fetches.
+
+pub mod attributes;
+pub mod badge;
+pub mod chip;
+pub mod copy;
+pub mod icon;
+pub mod service;
+pub mod state;
+pub mod suggest;
+pub mod toast;
+
+pub use attributes::{AttributeTable, attribute_rows};
+pub use badge::{Badge, StateBadge, Tone};
+pub use chip::Chip;
+pub use copy::CopyButton;
+pub use icon::{Icon, IconName};
+pub use service::{ServiceDot, ServiceName};
+pub use state::{EmptyState, ErrorState, LoadingRows, PartialNote};
+pub use suggest::{Suggest, Suggestion};
+pub use toast::{Toasts, use_toasts};
+
+pub(crate) use toast::ToastStack;

@@ -1,0 +1,84 @@
+//! The drawn states of anything that is fetched: loading, empty, partial, error.
+
+use leptos::prelude::*;
+
+use super::{Icon, IconName};
+use crate::api::ApiError;
+
+/// Loading: grey rows where the rows will be.
+#[component]
+pub fn LoadingRows(
+    /// How many.
+    #[prop(default = 8)]
+    count: usize,
+) -> impl IntoView {
+    let rows = (0..count).map(|_| view! { <div class="loading-row"></div> }).collect_view();
+    view! {
+        <div class="loading" role="status" aria-label="Loading">
+            {rows}
+        </div>
+    }
+}
+
+/// Empty: what was looked for, and what would find something.
+#[component]
+pub fn EmptyState(
+    /// What there is none of, as `No traces match`.
+    #[prop(into)]
+    title: String,
+    /// What to do about it.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="state" role="status">
+            <div class="state-icon">
+                <Icon name=IconName::Search />
+            </div>
+            <h2>{title}</h2>
+            <div class="state-body">{children()}</div>
+        </div>
+    }
+}
+
+/// Partial: what is drawn is not everything, and why.
+#[component]
+pub fn PartialNote(
+    /// What is missing and what to do.
+    children: Children,
+) -> impl IntoView {
+    view! {
+        <div class="note note-warning" role="status">
+            <Icon name=IconName::Warning />
+            <span>{children()}</span>
+        </div>
+    }
+}
+
+/// Error: what went wrong, what to do, and the way to ask again.
+#[component]
+pub fn ErrorState(
+    /// What went wrong.
+    error: ApiError,
+    /// Asks again.
+    on_retry: Callback<()>,
+) -> impl IntoView {
+    let parameter = match &error {
+        ApiError::Problem(problem) => problem.parameter.clone(),
+        _ => None,
+    };
+    view! {
+        <div class="state state-error" role="alert">
+            <div class="state-icon">
+                <Icon name=IconName::Warning />
+            </div>
+            <h2>{error.title()}</h2>
+            <div class="state-body">
+                <p>{error.detail()}</p>
+                {parameter.map(|name| view! { <p>"Parameter: " <code>{name}</code></p> })}
+                <button class="button" type="button" on:click=move |_| on_retry.run(())>
+                    "Try again"
+                </button>
+            </div>
+        </div>
+    }
+}

@@ -1,0 +1,244 @@
+//! Numbers, lengths of time and points in time as text for people.
+//!
+//! Every number has three digits and its unit, the unit chosen per value. Owns no state and asks
+//! nobody for the time zone: callers say how far local time is ahead of UTC.
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{Total, TotalRelation},
+    otlp::{AnyValue, Value},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// A length of time: `812 ns`, `1.20 µs`, `64.0 ms`, `1.84 s`, `2 min 5 s`, `3 h 12 min`, `4 d 2 h`.
+#[must_use]
+pub fn duration(duration: DurationNanos) -> String {
+    let nanos = duration.0;
+    if nanos < 1_000 {
+        return format!("{nanos} ns");
+    }
+    let value = nanos as f64;
+    for (scale, unit) in [(1e3, "µs"), (1e6, "ms"), (1e9, "s")] {
+        let scaled = value / scale;
+        let limit = if unit == "s" { 119.5 } else { 999.5 };
+        if scaled < limit {
+            return format!("{} {unit}", three_digits(scaled));
+        }
+    }
+    long(nanos.saturating_add(500_000_000) / 1_000_000_000)
+}
+
+fn long(seconds: u64) -> String {
+    let (minutes, hours) = (seconds / 60, seconds / 3_600);
+    match hours {
+        0 => format!("{minutes} min {} s", seconds % 60),
+        1..48 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{} d {} h", hours / 24, hours % 24),
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    if value < 9.995 {
+        format!("{value:.2}")
+    } else if value < 99.95 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// An offset into a trace: a length of time with its sign, `+270 ms`.
+#[must_use]
+pub fn offset(nanos: i64) -> String {
+    let sign = if nanos < 0 { '−' } else { '+' };
+    format!("{sign}{}", duration(DurationNanos(nanos.unsigned_abs())))
+}
+
+/// A count with thousands set apart: `41,902`.
+#[must_use]
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A count with its noun: `1 span`, `2 spans`.
+#[must_use]
+pub fn counted(number: u64, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{} {noun}{ending}", count(number))
+}
+
+/// How many there are, said honestly: `312 traces` or `at least 312 traces`.
+#[must_use]
+pub fn total(total: Total, noun: &str) -> String {
+    let counted = counted(total.value, noun);
+    match total.relation {
+        TotalRelation::Exact => counted,
+        TotalRelation::AtLeast => format!("at least {counted}"),
+    }
+}
+
+/// A share of a whole: `60 %`, `4.1 %`, `<0.1 %`. A share of nothing is `0 %`.
+#[must_use]
+pub fn share(part: u64, whole: u64) -> String {
+    if part == 0 || whole == 0 {
+        return "0 %".to_owned();
+    }
+    let percent = part as f64 * 100.0 / whole as f64;
+    if percent < 0.1 {
+        "<0.1 %".to_owned()
+    } else if percent < 9.95 {
+        format!("{percent:.1} %")
+    } else {
+        format!("{percent:.0} %")
+    }
+}
+
+/// The time of day: `14:03:58.408`, in a zone `zone_minutes` ahead of UTC.
+#[must_use]
+pub fn time_of_day(time: UnixNanos, zone_minutes: i32) -> String {
+    let local = local_milliseconds(time, zone_minutes);
+    let of_day = local.rem_euclid(DAY_MILLISECONDS);
+    let (seconds, milliseconds) = (of_day / 1_000, of_day % 1_000);
+    format!("{:02}:{:02}:{:02}.{milliseconds:03}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+}
+
+/// The date: `2026-11-20`, in a zone `zone_minutes` ahead of UTC.
+#[must_use]
+pub fn date(time: UnixNanos, zone_minutes: i32) -> String {
+    let (year, month, day) =
+        civil(local_milliseconds(time, zone_minutes).div_euclid(DAY_MILLISECONDS));
+    format!("{year}-{month:02}-{day:02}")
+}
+
+/// When, as short as it stays clear on the day of `now`: the time of day, with the date in front
+/// on any other day. A time that is not known is a dash.
+#[must_use]
+pub fn when(time: UnixNanos, now: UnixNanos, zone_minutes: i32) -> String {
+    if time.0 == 0 {
+        return "–".to_owned();
+    }
+    let (day, clock) = (date(time, zone_minutes), time_of_day(time, zone_minutes));
+    if day == date(now, zone_minutes) { clock } else { format!("{day} {clock}") }
+}
+
+/// How long ago, roughly: `just now`, `3 s ago`, `5 min ago`, `2 h ago`, `4 d ago`.
+#[must_use]
+pub fn ago(time: UnixNanos, now: UnixNanos) -> String {
+    let seconds = now.since(time).0 / 1_000_000_000;
+    match seconds {
+        0 => "just now".to_owned(),
+        1..60 => format!("{seconds} s ago"),
+        60..3_600 => format!("{} min ago", seconds / 60),
+        3_600..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+/// The value of a `datetime-local` field: `2026-11-20T14:03:58`.
+#[must_use]
+pub fn field(time: UnixNanos, zone_minutes: i32) -> String {
+    let clock = time_of_day(time, zone_minutes);
+    let seconds = clock.split_once('.').map_or(clock.as_str(), |(seconds, _)| seconds);
+    format!("{}T{seconds}", date(time, zone_minutes))
+}
+
+/// An attribute's value as text: strings as they are, the rest as JSON.
+#[must_use]
+pub fn value(value: &AnyValue) -> String {
+    match &value.value {
+        None => String::new(),
+        Some(Value::String(text)) => text.clone(),
+        Some(Value::Bool(truth)) => truth.to_string(),
+        Some(Value::Int(number)) => number.to_string(),
+        Some(Value::Double(number)) => number.to_string(),
+        Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) => nested(value),
+    }
+}
+
+/// Containers, written without recursion: a client may have nested them deeply.
+fn nested(value: &AnyValue) -> String {
+    enum Step<'a> {
+        Value(&'a AnyValue),
+        Text(&'a str),
+        Key(&'a str),
+    }
+    let mut text = String::new();
+    let mut steps = vec![Step::Value(value)];
+    while let Some(step) = steps.pop() {
+        match step {
+            Step::Text(part) => text.push_str(part),
+            Step::Key(key) => {
+                text.push_str(&quoted(key));
+                text.push_str(": ");
+            }
+            Step::Value(value) => match &value.value {
+                None => text.push_str("null"),
+                Some(Value::String(part)) => text.push_str(&quoted(part)),
+                Some(Value::Bool(truth)) => text.push_str(&truth.to_string()),
+                Some(Value::Int(number)) => text.push_str(&number.to_string()),
+                Some(Value::Double(number)) => text.push_str(&number.to_string()),
+                Some(Value::Bytes(bytes)) => {
+                    text.push_str("0x");
+                    bytes.iter().for_each(|byte| text.push_str(&format!("{byte:02x}")));
+                }
+                Some(Value::Array(array)) => {
+                    text.push('[');
+                    steps.push(Step::Text("]"));
+                    for (index, element) in array.values.iter().enumerate().rev() {
+                        steps.push(Step::Value(element));
+                        if index > 0 {
+                            steps.push(Step::Text(", "));
+                        }
+                    }
+                }
+                Some(Value::Kvlist(list)) => {
+                    text.push('{');
+                    steps.push(Step::Text("}"));
+                    for (index, entry) in list.values.iter().enumerate().rev() {
+                        steps.push(entry.value.as_ref().map_or(Step::Text("null"), Step::Value));
+                        steps.push(Step::Key(&entry.key));
+                        if index > 0 {
+                            steps.push(Step::Text(", "));
+                        }
+                    }
+                }
+            },
+        }
+    }
+    text
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+const DAY_MILLISECONDS: i64 = 86_400_000;
+
+fn local_milliseconds(time: UnixNanos, zone_minutes: i32) -> i64 {
+    let utc = i64::try_from(time.0 / 1_000_000).unwrap_or(i64::MAX);
+    utc.saturating_add(i64::from(zone_minutes) * 60_000)
+}
+
+/// Year, month and day of a count of days since 1970-01-01 (Howard Hinnant's `civil_from_days`).
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let day_of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, day)
+}

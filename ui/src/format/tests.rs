@@ -1,0 +1,136 @@
+//! What people read.
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{Total, TotalRelation},
+    otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value},
+};
+
+use super::{ago, count, date, duration, field, offset, share, time_of_day, total, value, when};
+
+#[test]
+fn durations_have_three_digits_and_a_unit() {
+    for (nanos, expected) in [
+        (0, "0 ns"),
+        (999, "999 ns"),
+        (1_000, "1.00 µs"),
+        (9_996, "10.0 µs"),
+        (812_400, "812 µs"),
+        (999_499, "999 µs"),
+        (999_500, "1.00 ms"),
+        (64_000_000, "64.0 ms"),
+        (995_500_000, "996 ms"),
+        (999_600_000, "1.00 s"),
+        (1_840_000_000, "1.84 s"),
+        (18_230_000_000, "18.2 s"),
+        (119_000_000_000, "119 s"),
+        (119_600_000_000, "2 min 0 s"),
+        (125_000_000_000, "2 min 5 s"),
+        (11_520_000_000_000, "3 h 12 min"),
+        (352_800_000_000_000, "4 d 2 h"),
+        (u64::MAX, "213503 d 23 h"),
+    ] {
+        assert_eq!(duration(DurationNanos(nanos)), expected, "{nanos}");
+    }
+}
+
+#[test]
+fn offsets_say_their_sign() {
+    assert_eq!(offset(270_000_000), "+270 ms");
+    assert_eq!(offset(-1_500), "−1.50 µs");
+    assert_eq!(offset(i64::MIN), "−106751 d 23 h");
+}
+
+#[test]
+fn counts_set_thousands_apart() {
+    for (number, expected) in
+        [(0, "0"), (999, "999"), (1_000, "1,000"), (41_902, "41,902"), (1_234_567, "1,234,567")]
+    {
+        assert_eq!(count(number), expected);
+    }
+}
+
+#[test]
+fn a_total_that_is_a_bound_says_so() {
+    let exact = Total { value: 1, relation: TotalRelation::Exact };
+    let bound = Total { value: 1_312, relation: TotalRelation::AtLeast };
+    assert_eq!(total(exact, "trace"), "1 trace");
+    assert_eq!(total(bound, "trace"), "at least 1,312 traces");
+}
+
+#[test]
+fn shares_never_round_something_to_nothing() {
+    for (part, whole, expected) in [
+        (0, 10, "0 %"),
+        (1, 0, "0 %"),
+        (1, 100_000, "<0.1 %"),
+        (41, 1_000, "4.1 %"),
+        (60, 100, "60 %"),
+    ] {
+        assert_eq!(share(part, whole), expected);
+    }
+}
+
+#[test]
+fn times_are_in_the_zone_that_was_asked_for() {
+    let time = UnixNanos(1_795_161_838_408_999_999);
+    assert_eq!(date(time, 0), "2026-11-20");
+    assert_eq!(time_of_day(time, 0), "08:03:58.408");
+    assert_eq!(time_of_day(time, 330), "13:33:58.408");
+    assert_eq!(date(time, -600), "2026-11-19");
+    assert_eq!(field(time, 0), "2026-11-20T08:03:58");
+    assert_eq!(date(UnixNanos(951_782_400_000_000_000), 0), "2000-02-29");
+}
+
+#[test]
+fn today_needs_no_date_and_an_unknown_time_is_a_dash() {
+    let now = UnixNanos(1_795_161_838_408_000_000);
+    let yesterday = UnixNanos(now.0 - 86_400_000_000_000);
+    assert_eq!(when(now, now, 0), "08:03:58.408");
+    assert_eq!(when(yesterday, now, 0), "2026-11-19 08:03:58.408");
+    assert_eq!(when(UnixNanos(0), now, 0), "–");
+}
+
+#[test]
+fn ages_are_rough_and_a_clock_ahead_is_now() {
+    let now = UnixNanos(1_000_000_000_000_000);
+    for (seconds, expected) in [
+        (0, "just now"),
+        (59, "59 s ago"),
+        (61, "1 min ago"),
+        (7_200, "2 h ago"),
+        (345_600, "4 d ago"),
+    ] {
+        assert_eq!(ago(UnixNanos(now.0 - seconds * 1_000_000_000), now), expected);
+    }
+    assert_eq!(ago(UnixNanos(now.0 + 5), now), "just now");
+}
+
+#[test]
+fn values_of_every_type_are_text() {
+    let list =
+        Value::Array(ArrayValue { values: vec!["a\"b".into(), 3_i64.into(), AnyValue::default()] });
+    let map = Value::Kvlist(KeyValueList {
+        values: vec![KeyValue::new("k", list.clone()), KeyValue::new("t", true)],
+    });
+    for (input, expected) in [
+        (AnyValue::from("plain \"text\""), "plain \"text\""),
+        (1.5.into(), "1.5"),
+        (list.into(), r#"["a\"b", 3, null]"#),
+        (map.into(), r#"{"k": ["a\"b", 3, null], "t": true}"#),
+        (Value::Bytes(vec![0, 255]).into(), "0x00ff"),
+    ] {
+        assert_eq!(value(&input), expected);
+    }
+}
+
+#[test]
+fn a_value_nested_ten_thousand_deep_is_written() {
+    let mut deep = AnyValue::from("x");
+    for _ in 0..10_000 {
+        deep = Value::Array(ArrayValue { values: vec![deep] }).into();
+    }
+    assert_eq!(value(&deep).len(), 20_003);
+    // Dropping such a value recurses, which is the wire type's matter and not the formatter's.
+    std::mem::forget(deep);
+}

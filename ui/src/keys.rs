@@ -1,0 +1,172 @@
+//! Keys: pages register what a key does, the shell listens, `?` lists what is registered.
+//!
+//! A binding is one key (`j`, `Enter`, `?`) or two in a row (`g l`). While a text field has the
+//! focus only `Escape` is a shortcut. Owns the one listener on the window; a binding goes away
+//! with the page that made it, and of two for one key the later one counts.
+
+use std::rc::Rc;
+
+use leptos::{ev, prelude::*};
+
+use crate::browser;
+
+/// How long the second key of a pair may take.
+const PAIR_MILLISECONDS: f64 = 1_200.0;
+
+struct Binding {
+    id: u64,
+    keys: &'static str,
+    label: &'static str,
+    group: &'static str,
+    run: Rc<dyn Fn()>,
+}
+
+#[derive(Default)]
+struct Registry {
+    bindings: Vec<Binding>,
+    next_id: u64,
+    before: Option<(String, f64)>,
+}
+
+/// What a key does, as the sheet shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortcut {
+    /// The keys, as `g l`.
+    pub keys: &'static str,
+    /// What they do.
+    pub label: &'static str,
+    /// The page or part they belong to.
+    pub group: &'static str,
+}
+
+/// The registry; provided by the shell.
+#[derive(Debug, Clone, Copy)]
+pub struct Keys {
+    registry: StoredValue<Registry, LocalStorage>,
+}
+
+impl Keys {
+    /// Starts listening.
+    pub(crate) fn provide() -> Self {
+        let keys = Self { registry: StoredValue::new_local(Registry::default()) };
+        let listener = window_event_listener(ev::keydown, move |event| keys.pressed(&event));
+        on_cleanup(move || listener.remove());
+        provide_context(keys);
+        keys
+    }
+
+    /// Lets `keys` do `run` until the calling component goes away.
+    pub fn bind(
+        self,
+        keys: &'static str,
+        label: &'static str,
+        group: &'static str,
+        run: impl Fn() + 'static,
+    ) {
+        let id = self.registry.try_update_value(|registry| {
+            let id = registry.next_id;
+            registry.next_id += 1;
+            registry.bindings.push(Binding { id, keys, label, group, run: Rc::new(run) });
+            id
+        });
+        on_cleanup(move || {
+            self.registry.try_update_value(|registry| {
+                registry.bindings.retain(|binding| Some(binding.id) != id);
+            });
+        });
+    }
+
+    /// What keys do now, in the order of registration.
+    pub(crate) fn shortcuts(self) -> Vec<Shortcut> {
+        self.registry.with_value(|registry| {
+            let shown = |binding: &Binding| Shortcut {
+                keys: binding.keys,
+                label: binding.label,
+                group: binding.group,
+            };
+            registry.bindings.iter().map(shown).collect()
+        })
+    }
+
+    fn pressed(self, event: &web_sys::KeyboardEvent) {
+        let modified = event.ctrl_key() || event.meta_key() || event.alt_key();
+        if modified || event.default_prevented() || (browser::typing() && event.key() != "Escape") {
+            return;
+        }
+        let run = self
+            .registry
+            .try_update_value(|registry| registry.press(&event.key(), event.time_stamp()));
+        if let Some(run) = run.flatten() {
+            event.prevent_default();
+            run();
+        }
+    }
+}
+
+impl Registry {
+    fn press(&mut self, key: &str, now: f64) -> Option<Rc<dyn Fn()>> {
+        let before = self.before.take().filter(|(_, at)| now - at < PAIR_MILLISECONDS);
+        if let Some((first, _)) = before
+            && let Some(run) = self.run_of(&format!("{first} {key}"))
+        {
+            return Some(run);
+        }
+        let begins =
+            |binding: &Binding| binding.keys.split_once(' ').is_some_and(|(first, _)| first == key);
+        if self.bindings.iter().any(begins) {
+            self.before = Some((key.to_owned(), now));
+        }
+        self.run_of(key)
+    }
+
+    fn run_of(&self, keys: &str) -> Option<Rc<dyn Fn()>> {
+        let binding = self.bindings.iter().rev().find(|binding| binding.keys == keys)?;
+        Some(Rc::clone(&binding.run))
+    }
+}
+
+/// The registry of the page.
+#[must_use]
+pub fn use_keys() -> Keys {
+    use_context().unwrap_or_else(|| Keys { registry: StoredValue::new_local(Registry::default()) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, rc::Rc};
+
+    use super::{Binding, Registry};
+
+    fn registry(keys: &[&'static str]) -> (Registry, Rc<Cell<&'static str>>) {
+        let pressed = Rc::new(Cell::new(""));
+        let bindings = keys.iter().zip(0..).map(|(keys, id)| {
+            let (pressed, keys) = (Rc::clone(&pressed), *keys);
+            Binding { id, keys, label: "", group: "", run: Rc::new(move || pressed.set(keys)) }
+        });
+        (Registry { bindings: bindings.collect(), ..Registry::default() }, pressed)
+    }
+
+    fn check(keys: &[&'static str], presses: &[(&str, f64)], expected: &str) {
+        let (mut registry, pressed) = registry(keys);
+        for (key, at) in presses {
+            if let Some(run) = registry.press(key, *at) {
+                run();
+            }
+        }
+        assert_eq!(pressed.get(), expected, "{presses:?}");
+    }
+
+    #[test]
+    fn one_key_does_its_thing_and_others_nothing() {
+        check(&["j", "k"], &[("k", 0.0)], "k");
+        check(&["j", "k"], &[("x", 0.0)], "");
+    }
+
+    #[test]
+    fn two_keys_in_a_row_are_one_shortcut() {
+        check(&["g l", "l"], &[("g", 0.0), ("l", 300.0)], "g l");
+        check(&["g l", "l"], &[("g", 0.0), ("l", 5_000.0)], "l");
+        check(&["g l", "l"], &[("g", 0.0), ("x", 1.0), ("l", 2.0)], "l");
+        check(&["g l", "g e"], &[("g", 0.0), ("g", 1.0), ("e", 2.0)], "g e");
+    }
+}

@@ -1,0 +1,5 @@
+//! Starts the interface in the browser.
+
+fn main() {
+    tidings_ui::start();
+}

@@ -1,0 +1,277 @@
+//! Welcome and Connect: where Tidings listens, how to point a sender here, demo traffic.
+//!
+//! With nothing received yet this is the home page, and moves on to Explore by itself when the
+//! first span arrives. Asks for the status every second while it is on screen.
+
+use std::time::Duration;
+
+use leptos::{prelude::*, task::spawn_local};
+use tidings_proto::api::{ReceiverStatus, ServerStatus};
+
+use crate::{
+    api, browser,
+    components::{Badge, CopyButton, ErrorState, LoadingRows, Tone, use_toasts},
+    format,
+    remote::Remote,
+    shell::{crumb, set_crumbs},
+    url::{Step, use_go},
+};
+
+mod guide;
+
+use guide::{Addresses, GUIDES, Guide};
+
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+fn watch_status() -> Remote<ServerStatus> {
+    let status = Remote::new(|| Some(api::status()));
+    let again = move || {
+        if browser::visible() {
+            status.refresh_when_idle();
+        }
+    };
+    if let Ok(timer) = set_interval_with_handle(again, ASK_EVERY) {
+        on_cleanup(move || timer.clear());
+    }
+    status
+}
+
+/// `/`: Welcome until something was received, Explore from then on.
+#[component]
+#[must_use]
+pub fn HomePage() -> impl IntoView {
+    set_crumbs(crumb("Welcome"));
+    let status = watch_status();
+    let (go, toasts) = (use_go(), use_toasts());
+    let waited = StoredValue::new(false);
+    Effect::new(move |_| match status.value() {
+        Some(status) if status.has_data => {
+            if waited.get_value() {
+                toasts.show(format!(
+                    "The first data is here: {}, {}.",
+                    format::counted(status.spans.received, "span"),
+                    format::counted(status.logs.received, "log record"),
+                ));
+            }
+            go("/explore", Step::Replace);
+        }
+        Some(_) => waited.set_value(true),
+        None => {}
+    });
+    view! { <Welcome status waiting=true /> }
+}
+
+/// `/connect`: the same, for those who already have data.
+#[component]
+#[must_use]
+pub fn ConnectPage() -> impl IntoView {
+    set_crumbs(crumb("Connect"));
+    let status = watch_status();
+    view! { <Welcome status waiting=false /> }
+}
+
+#[component]
+fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
+    let (title, words) = if waiting {
+        ("Waiting for the first span", "Point a sender here, or send demo traffic and look around.")
+    } else {
+        ("Connect a sender", "What arrives where, and how to point a sender here.")
+    };
+    // The cards stay when the status cannot be had any more; the error stands above them.
+    let error = Memo::new(move |_| status.error());
+    let failed = move || {
+        let retry = Callback::new(move |()| status.refresh());
+        error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
+    };
+    let receivers = Memo::new(move |_| {
+        status.value().map(|status| status.receivers.clone()).unwrap_or_default()
+    });
+    let addresses = Memo::new(move |_| receivers.with(|all| Addresses::of(all)));
+    let known = Memo::new(move |_| status.value().is_some());
+    let waiting_for_status = Memo::new(move |_| status.loading());
+    view! {
+        <div class="page connect">
+            <div class="connect-head">
+                <div>
+                    <h1>{title}</h1>
+                    <p class="mute">{words}</p>
+                </div>
+                <DemoButton status />
+            </div>
+            {failed}
+            <Show when=move || waiting_for_status.get()>
+                <LoadingRows count=3 />
+            </Show>
+            <Show when=move || known.get()>
+                <section aria-label="Listening">
+                    <h2 class="section-title">"Listening"</h2>
+                    <div class="receivers">
+                        {move || {
+                            let card = |receiver| view! { <ReceiverCard receiver /> };
+                            receivers.get().into_iter().map(card).collect_view()
+                        }}
+                    </div>
+                    <Arrivals status />
+                </section>
+                <Guides addresses />
+            </Show>
+        </div>
+    }
+}
+
+#[component]
+fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
+    let ReceiverStatus { name, address, accepted_requests, refused_requests, last_refusal } =
+        receiver;
+    let words = match name.as_str() {
+        "otlp/grpc" => "OTLP over gRPC".to_owned(),
+        "otlp/http" => "OTLP over HTTP".to_owned(),
+        "zipkin" => "Zipkin".to_owned(),
+        _ => name,
+    };
+    let (tone, state) = match (accepted_requests, refused_requests) {
+        (_, 1..) => (Tone::Warning, "refused some"),
+        (0, 0) => (Tone::Plain, "waiting"),
+        _ => (Tone::Good, "receiving"),
+    };
+    let refusal = (!last_refusal.is_empty()).then(|| {
+        view! {
+            <div class="receiver-refusal">
+                <span class="mute">"Last refusal"</span>
+                <code>{last_refusal}</code>
+            </div>
+        }
+    });
+    view! {
+        <article class="card receiver">
+            <header class="receiver-head">
+                <h3>{words}</h3>
+                <Badge tone=tone>{state}</Badge>
+            </header>
+            <div class="receiver-address">
+                <code>{address.clone()}</code>
+                <CopyButton text=address label="Copy the address" />
+            </div>
+            <dl class="receiver-counts">
+                <div>
+                    <dt>"requests accepted"</dt>
+                    <dd class="num">{format::count(accepted_requests)}</dd>
+                </div>
+                <div class:is-warning=refused_requests != 0>
+                    <dt>"refused"</dt>
+                    <dd class="num">{format::count(refused_requests)}</dd>
+                </div>
+            </dl>
+            {refusal}
+        </article>
+    }
+}
+
+#[component]
+fn Arrivals(status: Remote<ServerStatus>) -> impl IntoView {
+    let counts = move || {
+        status.value().map(|status| {
+            let rejected = status.spans.rejected.saturating_add(status.logs.rejected);
+            format!(
+                "{} and {} received since the start, {} refused one by one. Tidings {}.",
+                format::counted(status.spans.received, "span"),
+                format::counted(status.logs.received, "log record"),
+                format::count(rejected),
+                status.version,
+            )
+        })
+    };
+    view! { <p class="mute arrivals">{counts}</p> }
+}
+
+#[component]
+fn DemoButton(status: Remote<ServerStatus>) -> impl IntoView {
+    let toasts = use_toasts();
+    let starting = RwSignal::new(false);
+    let running = Memo::new(move |_| status.value().is_some_and(|status| status.demo_running));
+    let start = move |_| {
+        starting.set(true);
+        spawn_local(async move {
+            let note = match api::start_demo().send(None).await {
+                Ok(_) => "Demo traffic is on its way.".to_owned(),
+                Err(error) => format!("{}. {}", error.title(), error.detail()),
+            };
+            toasts.show(note);
+            starting.try_set(false);
+        });
+    };
+    let words =
+        move || if running.get() { "Demo traffic is being sent" } else { "Send demo traffic" };
+    view! {
+        <button
+            class="button button-primary"
+            type="button"
+            title="A shop and a payment system: slow, failing, retried and asynchronous calls"
+            disabled=move || starting.get() || running.get()
+            on:click=start
+        >
+            {words}
+        </button>
+    }
+}
+
+#[component]
+fn Guides(addresses: Memo<Addresses>) -> impl IntoView {
+    let chosen = RwSignal::new(0_usize);
+    let tab = move |(index, guide): (usize, &'static Guide)| {
+        view! {
+            <button
+                class="tab"
+                type="button"
+                role="tab"
+                id=format!("guide-tab-{index}")
+                aria-controls="guide-panel"
+                aria-selected=move || (chosen.get() == index).to_string()
+                tabindex=move || if chosen.get() == index { "0" } else { "-1" }
+                on:click=move |_| chosen.set(index)
+            >
+                {guide.name}
+            </button>
+        }
+    };
+    let pressed = move |event: web_sys::KeyboardEvent| {
+        let (at, last) = (chosen.get_untracked(), GUIDES.len() - 1);
+        let next = match event.key().as_str() {
+            "ArrowRight" if at == last => 0,
+            "ArrowRight" => at + 1,
+            "ArrowLeft" => at.checked_sub(1).unwrap_or(last),
+            "Home" => 0,
+            "End" => last,
+            _ => return,
+        };
+        event.prevent_default();
+        chosen.set(next);
+        browser::focus(&format!("guide-tab-{next}"));
+    };
+    let panel = move || {
+        let guide = &GUIDES[chosen.get().min(GUIDES.len() - 1)];
+        let text = addresses.with(|addresses| guide.text(addresses));
+        view! {
+            <p class="mute">{guide.words}</p>
+            <div class="code">
+                <pre>{text.clone()}</pre>
+                <CopyButton text=text label="Copy the setup" />
+            </div>
+        }
+    };
+    view! {
+        <section class="card guides" aria-label="How to point a sender here">
+            <div class="tabs" role="tablist" aria-label="Languages" on:keydown=pressed>
+                {GUIDES.iter().enumerate().map(tab).collect_view()}
+            </div>
+            <div
+                id="guide-panel"
+                class="guide"
+                role="tabpanel"
+                aria-labelledby=move || format!("guide-tab-{}", chosen.get())
+            >
+                {panel}
+            </div>
+        </section>
+    }
+}

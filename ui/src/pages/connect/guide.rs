@@ -1,0 +1,205 @@
+//! How to point each kind of sender here, with the addresses the server really listens on.
+
+use tidings_proto::api::ReceiverStatus;
+
+/// Where senders send to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Addresses {
+    grpc: String,
+    http: String,
+    zipkin: String,
+}
+
+impl Addresses {
+    /// The addresses of these receivers; the standard ones for those that are not on.
+    pub(super) fn of(receivers: &[ReceiverStatus]) -> Self {
+        let address = |name: &str, standard: &str| {
+            let found = receivers.iter().find(|receiver| receiver.name == name);
+            found.map_or(standard.to_owned(), |receiver| reachable(&receiver.address))
+        };
+        Self {
+            grpc: address("otlp/grpc", "127.0.0.1:4317"),
+            http: address("otlp/http", "127.0.0.1:4318"),
+            zipkin: address("zipkin", "127.0.0.1:9411"),
+        }
+    }
+}
+
+/// An address a sender on this machine can use: "any address" is one to listen on, not to call.
+fn reachable(address: &str) -> String {
+    let any = ["0.0.0.0:", "[::]:"].iter().find_map(|any| address.strip_prefix(any));
+    any.map_or_else(|| address.to_owned(), |port| format!("127.0.0.1:{port}"))
+}
+
+/// The setup of one kind of sender.
+#[derive(Debug)]
+pub(super) struct Guide {
+    /// The kind.
+    pub(super) name: &'static str,
+    /// What to do with the text.
+    pub(super) words: &'static str,
+    template: &'static str,
+}
+
+impl Guide {
+    /// The setup for these addresses.
+    pub(super) fn text(&self, addresses: &Addresses) -> String {
+        self.template
+            .replace("{grpc}", &addresses.grpc)
+            .replace("{http}", &addresses.http)
+            .replace("{zipkin}", &addresses.zipkin)
+    }
+}
+
+/// Every setup, in the order of the tabs.
+pub(super) const GUIDES: [Guide; 10] = [
+    Guide {
+        name: "Java agent",
+        words: "Start the program with the OpenTelemetry agent. No code changes.",
+        template: "\
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+export OTEL_METRICS_EXPORTER=none
+java -javaagent:opentelemetry-javaagent.jar -jar app.jar",
+    },
+    Guide {
+        name: "Spring Boot",
+        words: "Spring Boot 3 with Micrometer Tracing and its OTLP exporter \
+                (micrometer-tracing-bridge-otel, opentelemetry-exporter-otlp), in \
+                application.properties.",
+        template: "\
+spring.application.name=my-service
+management.tracing.sampling.probability=1.0
+management.otlp.tracing.endpoint=http://{http}/v1/traces
+management.otlp.logging.endpoint=http://{http}/v1/logs",
+    },
+    Guide {
+        name: "Spring Cloud Sleuth",
+        words: "Spring Boot 2 with Sleuth and its Zipkin reporter, in application.properties.",
+        template: "\
+spring.application.name=my-service
+spring.sleuth.sampler.probability=1.0
+spring.zipkin.sender.type=web
+spring.zipkin.base-url=http://{zipkin}",
+    },
+    Guide {
+        name: "Go",
+        words: "Programs with otlptracehttp or autoexport read these variables.",
+        template: "\
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+go run .",
+    },
+    Guide {
+        name: "Python",
+        words: "Start the program with the OpenTelemetry launcher. No code changes.",
+        template: "\
+pip install opentelemetry-distro opentelemetry-exporter-otlp
+opentelemetry-bootstrap -a install
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+export OTEL_METRICS_EXPORTER=none
+export OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED=true
+opentelemetry-instrument python app.py",
+    },
+    Guide {
+        name: "Node",
+        words: "Load the automatic instrumentation before the program. No code changes.",
+        template: "\
+npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+export OTEL_METRICS_EXPORTER=none
+node --require @opentelemetry/auto-instrumentations-node/register app.js",
+    },
+    Guide {
+        name: ".NET",
+        words: "Add OpenTelemetry.Extensions.Hosting and its OTLP exporter, call \
+                AddOpenTelemetry().UseOtlpExporter(), and set these variables.",
+        template: "\
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
+dotnet run",
+    },
+    Guide {
+        name: "Rust",
+        words: "Programs with opentelemetry-otlp read these variables; tracing-opentelemetry joins \
+                the tracing crate to it.",
+        template: "\
+export OTEL_SERVICE_NAME=my-service
+export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
+cargo run",
+    },
+    Guide {
+        name: "Collector",
+        words: "Add an exporter to the OpenTelemetry Collector's configuration and name it in the \
+                pipelines.",
+        template: "\
+exporters:
+  otlp/tidings:
+    endpoint: {grpc}
+    tls:
+      insecure: true
+
+service:
+  pipelines:
+    traces:
+      receivers: [otlp]
+      exporters: [otlp/tidings]
+    logs:
+      receivers: [otlp]
+      exporters: [otlp/tidings]",
+    },
+    Guide {
+        name: "Zipkin",
+        words: "Point any Zipkin reporter here (Brave, zipkin-js, zipkin-go), or try it by hand.",
+        template: "\
+curl -i http://{zipkin}/api/v2/spans -H 'content-type: application/json' -d '[{
+  \"traceId\": \"5b8efff798038103d269b633813fc60c\",
+  \"id\": \"eee19b7ec3c1b174\",
+  \"name\": \"get /hello\",
+  \"kind\": \"SERVER\",
+  \"timestamp\": '$(date +%s)'000000,
+  \"duration\": 25000,
+  \"localEndpoint\": {\"serviceName\": \"hello\"}
+}]'",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{Addresses, GUIDES, ReceiverStatus};
+
+    fn receiver(name: &str, address: &str) -> ReceiverStatus {
+        ReceiverStatus {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            accepted_requests: 0,
+            refused_requests: 0,
+            last_refusal: String::new(),
+        }
+    }
+
+    #[test]
+    fn every_setup_names_a_real_address() {
+        let addresses = Addresses::of(&[
+            receiver("otlp/grpc", "127.0.0.1:40001"),
+            receiver("otlp/http", "0.0.0.0:40002"),
+            receiver("zipkin", "[::]:40003"),
+        ]);
+        for guide in &GUIDES {
+            let text = guide.text(&addresses);
+            let named = ["127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"];
+            assert!(named.iter().any(|address| text.contains(address)), "{}", guide.name);
+            assert!(!text.contains("{http}") && !text.contains("0.0.0.0"), "{}", guide.name);
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_is_off_has_its_standard_address() {
+        assert_eq!(Addresses::of(&[]).http, "127.0.0.1:4318");
+    }
+}

@@ -1,0 +1,136 @@
+//! What a page knows of an answer: nothing yet, the answer, or why there is none.
+//!
+//! A [`Remote`] asks again whenever its question changes, gives the old question up, and gives
+//! everything up when the page goes away. While it asks again, the last answer stays.
+
+use std::sync::Arc;
+
+use leptos::{prelude::*, task::spawn_local};
+use serde::de::DeserializeOwned;
+use web_sys::AbortController;
+
+use crate::api::{ApiError, Request, abort_controller};
+
+/// The state of one question.
+#[derive(Debug)]
+pub struct Remote<T: Send + Sync + 'static> {
+    value: RwSignal<Option<Arc<T>>>,
+    error: RwSignal<Option<ApiError>>,
+    pending: RwSignal<bool>,
+    asked: RwSignal<u32>,
+}
+
+impl<T: Send + Sync + 'static> Clone for Remote<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Send + Sync + 'static> Copy for Remote<T> {}
+
+impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
+    /// Asks what `request` says, now and whenever a signal it reads changes; asks nothing while
+    /// it says `None`.
+    #[must_use]
+    pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
+        let remote = Self {
+            value: RwSignal::new(None),
+            error: RwSignal::new(None),
+            pending: RwSignal::new(false),
+            asked: RwSignal::new(0),
+        };
+        let running = StoredValue::new_local(None::<AbortController>);
+        let give_up = move || {
+            running.try_update_value(|running| {
+                if let Some(running) = running.take() {
+                    running.abort();
+                }
+            });
+        };
+        Effect::new(move |_| {
+            remote.asked.track();
+            give_up();
+            match request() {
+                Some(request) => remote.ask(request, running),
+                None => remote.pending.set(false),
+            }
+        });
+        on_cleanup(give_up);
+        remote
+    }
+
+    fn ask(self, request: Request<T>, running: StoredValue<Option<AbortController>, LocalStorage>) {
+        let controller = abort_controller();
+        let signal = controller.as_ref().map(AbortController::signal);
+        running.set_value(controller);
+        self.pending.set(true);
+        spawn_local(async move {
+            let answer = request.send(signal.as_ref()).await;
+            if signal.is_some_and(|signal| signal.aborted()) {
+                return;
+            }
+            // The page may be gone by now, and its signals with it.
+            match answer {
+                Ok(value) => {
+                    self.error.try_set(None);
+                    self.value.try_set(Some(Arc::new(value)));
+                }
+                Err(ApiError::Aborted) => {}
+                Err(error) => {
+                    self.error.try_set(Some(error));
+                }
+            }
+            self.pending.try_set(false);
+        });
+    }
+}
+
+impl<T: Send + Sync + 'static> Remote<T> {
+    /// The last answer.
+    #[must_use]
+    pub fn value(self) -> Option<Arc<T>> {
+        self.value.get()
+    }
+
+    /// The last answer as a signal, for effects.
+    #[must_use]
+    pub fn signal(self) -> ReadSignal<Option<Arc<T>>> {
+        self.value.read_only()
+    }
+
+    /// Why the last question has no answer.
+    #[must_use]
+    pub fn error(self) -> Option<ApiError> {
+        self.error.get()
+    }
+
+    /// Whether a question is under way.
+    #[must_use]
+    pub fn pending(self) -> bool {
+        self.pending.get()
+    }
+
+    /// Whether nothing is known yet.
+    #[must_use]
+    pub fn loading(self) -> bool {
+        self.value.with(Option::is_none) && self.error.with(Option::is_none)
+    }
+
+    /// Forgets the last answer, so that a different question starts from nothing.
+    pub fn forget(self) {
+        self.value.set(None);
+        self.error.set(None);
+    }
+
+    /// Asks again.
+    pub fn refresh(self) {
+        self.asked.update(|asked| *asked = asked.wrapping_add(1));
+    }
+
+    /// Asks again unless a question is under way: for timers.
+    pub fn refresh_when_idle(self) {
+        if !self.pending.get_untracked() {
+            self.refresh();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The frame around every page: navigation, header, notes, the sheet of keys.
+//!
+//! Owns the contexts that pages use: theme, keys, notes, breadcrumb, and whether the page is
+//! live. Pages own their content and what they put into the breadcrumb.
+
+use leptos::prelude::*;
+use leptos_router::{components::A, hooks::use_location};
+
+use crate::{
+    components::{Icon, IconName, ToastStack, Toasts},
+    keys::Keys,
+    theme::{Theme, ThemeChoice},
+    url::{Step, use_go},
+};
+
+pub mod omni;
+pub mod range_picker;
+pub mod sheet;
+
+use omni::Omni;
+use range_picker::{LiveToggle, RangePicker};
+use sheet::KeySheet;
+
+pub use range_picker::use_live;
+
+/// One step of the breadcrumb.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crumb {
+    /// Its words.
+    pub text: String,
+    /// Where it leads; the last one leads nowhere.
+    pub href: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Crumbs(RwSignal<Vec<Crumb>>);
+
+/// Says where the reader is; the last step is also the window's title.
+pub fn set_crumbs(steps: Vec<Crumb>) {
+    let title =
+        steps.last().map_or("Tidings".to_owned(), |last| format!("{} · Tidings", last.text));
+    document().set_title(&title);
+    if let Some(Crumbs(crumbs)) = use_context() {
+        crumbs.set(steps);
+    }
+}
+
+/// A breadcrumb of one step.
+pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
+    vec![Crumb { text: text.to_owned(), href: None }]
+}
+
+/// The frame.
+#[component]
+pub(crate) fn Shell(children: Children) -> impl IntoView {
+    let theme = ThemeChoice::provide();
+    let keys = Keys::provide();
+    let toasts = Toasts::provide();
+    let crumbs = RwSignal::new(Vec::new());
+    provide_context(Crumbs(crumbs));
+    let sheet_open = RwSignal::new(false);
+    bind_keys(keys, sheet_open);
+    let path = use_location().pathname;
+    let ranged = move || path.with(|path| matches!(path.as_str(), "/explore" | "/logs"));
+    view! {
+        <a class="skip" href="#content" rel="external">"Skip to content"</a>
+        <Nav sheet_open />
+        <header class="header">
+            <Breadcrumb crumbs />
+            <Omni />
+            <div class="header-tools">
+                <Show when=ranged>
+                    <RangePicker />
+                    <LiveToggle />
+                </Show>
+                <ThemeButton theme />
+            </div>
+        </header>
+        <main id="content" class="content" tabindex="-1">
+            {children()}
+        </main>
+        <ToastStack toasts />
+        <KeySheet keys open=sheet_open />
+    }
+}
+
+fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>) {
+    let group = "Everywhere";
+    let go = use_go();
+    let to = move |address: &'static str| {
+        let go = go.clone();
+        move || go(address, Step::New)
+    };
+    keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
+    keys.bind("g e", "Go to Explore", group, to("/explore"));
+    keys.bind("g l", "Go to Logs", group, to("/logs"));
+    keys.bind("g c", "Go to Connect", group, to("/connect"));
+    keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));
+}
+
+#[component]
+fn Breadcrumb(crumbs: RwSignal<Vec<Crumb>>) -> impl IntoView {
+    let step = |(index, Crumb { text, href }): (usize, Crumb)| {
+        let separator = (index > 0).then(|| view! { <span class="crumb-separator">"/"</span> });
+        let step = match href {
+            Some(href) => view! { <A href=href>{text}</A> }.into_any(),
+            None => view! { <span class="crumb-here" aria-current="page">{text}</span> }.into_any(),
+        };
+        view! { {separator} {step} }
+    };
+    view! {
+        <nav class="crumbs" aria-label="Where you are">
+            {move || crumbs.get().into_iter().enumerate().map(step).collect_view()}
+        </nav>
+    }
+}
+
+#[component]
+fn Nav(sheet_open: RwSignal<bool>) -> impl IntoView {
+    let path = use_location().pathname;
+    let item = move |href: &'static str, words: &'static str, icon: IconName| {
+        // A trace is found through Explore, so that is where its page belongs.
+        let here = move || {
+            path.with(|path| path == href || href == "/explore" && path.starts_with("/trace/"))
+        };
+        view! {
+            <a
+                class="nav-item"
+                href=href
+                title=words
+                aria-label=words
+                aria-current=move || here().then_some("page")
+            >
+                <Icon name=icon />
+            </a>
+        }
+    };
+    view! {
+        <nav class="nav" aria-label="Pages">
+            <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
+                <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
+                    <rect class="logo-ground" width="32" height="32" rx="8" />
+                    <path
+                        class="logo-wave"
+                        d="M6 20c3.200 0 3.200-4 6.600-4s3.400 4 6.700 4S22.700 16 26 16"
+                    />
+                    <path class="logo-crest" d="M6 13c3.200 0 3.200-3 6.600-3h6" />
+                </svg>
+            </a>
+            {item("/explore", "Explore", IconName::Search)}
+            {item("/logs", "Logs", IconName::Logs)}
+            <span class="nav-space"></span>
+            {item("/connect", "Connect a sender", IconName::Plug)}
+            <button
+                class="nav-item"
+                type="button"
+                title="Keys"
+                aria-label="Show what keys do"
+                on:click=move |_| sheet_open.set(true)
+            >
+                <Icon name=IconName::Keyboard />
+            </button>
+        </nav>
+    }
+}
+
+#[component]
+fn ThemeButton(theme: ThemeChoice) -> impl IntoView {
+    let label = move || match theme.get() {
+        Theme::Dark => "Change to the light theme",
+        Theme::Light => "Change to the dark theme",
+    };
+    let icon = move || match theme.get() {
+        Theme::Dark => IconName::Sun,
+        Theme::Light => IconName::Moon,
+    };
+    view! {
+        <button
+            class="button button-ghost button-icon"
+            type="button"
+            title=label
+            aria-label=label
+            on:click=move |_| theme.toggle()
+        >
+            {move || view! { <Icon name=icon() /> }}
+        </button>
+    }
+}

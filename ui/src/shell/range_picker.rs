@@ -1,0 +1,159 @@
+//! The time range and the live switch: header controls over the page's address.
+
+use leptos::prelude::*;
+use tidings_proto::UnixNanos;
+
+use crate::{
+    browser, format,
+    keys::use_keys,
+    url::{Step, TimeRange, use_edit_query, use_query},
+};
+
+/// Whether the page takes new data by itself: unless switched off, or the range is fixed.
+#[must_use]
+pub fn use_live() -> Memo<bool> {
+    let query = use_query();
+    Memo::new(move |_| {
+        query.with(|query| query.get("live").is_none() && TimeRange::read(query).moves())
+    })
+}
+
+fn label(range: TimeRange) -> String {
+    let now = browser::now();
+    range.label(now, browser::zone_minutes(now))
+}
+
+/// The range, as a button that opens the presets and two fields.
+#[component]
+#[must_use]
+pub fn RangePicker() -> impl IntoView {
+    let query = use_query();
+    let range = Memo::new(move |_| query.with(TimeRange::read));
+    let open = RwSignal::new(false);
+    let edit = use_edit_query();
+    let choose = move |range: TimeRange| {
+        open.set(false);
+        edit(Step::New, &|query| range.write(query));
+    };
+    let choose = Callback::new(choose);
+    view! {
+        <div class="menu">
+            <button
+                class="button"
+                type="button"
+                aria-haspopup="true"
+                aria-expanded=move || open.get().to_string()
+                title="Which time is looked at"
+                on:click=move |_| open.update(|open| *open = !*open)
+            >
+                {move || label(range.get())}
+                <span class="caret" aria-hidden="true">"▾"</span>
+            </button>
+            <Show when=move || open.get()>
+                <RangeMenu range open choose />
+            </Show>
+        </div>
+    }
+}
+
+#[component]
+fn RangeMenu(
+    range: Memo<TimeRange>,
+    open: RwSignal<bool>,
+    choose: Callback<TimeRange>,
+) -> impl IntoView {
+    use_keys().bind("Escape", "Close the menu", "Everywhere", move || open.set(false));
+    let preset = move |preset: TimeRange| {
+        view! {
+            <button
+                class="menu-item"
+                type="button"
+                aria-pressed=move || (range.get() == preset).to_string()
+                on:click=move |_| choose.run(preset)
+            >
+                {label(preset)}
+            </button>
+        }
+    };
+    let now = browser::now();
+    let (from, to) = range.get_untracked().bounds(now);
+    let text = |time: UnixNanos| RwSignal::new(format::field(time, browser::zone_minutes(time)));
+    let from = text(from.unwrap_or(UnixNanos(now.0.saturating_sub(3_600_000_000_000))));
+    let to = text(to.unwrap_or(now));
+    let wrong = RwSignal::new(false);
+    let apply = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let ends = browser::local_milliseconds(&from.get_untracked())
+            .zip(browser::local_milliseconds(&to.get_untracked()));
+        match ends {
+            Some((from_unix_ms, to_unix_ms)) if from_unix_ms < to_unix_ms => {
+                choose.run(TimeRange::Between { from_unix_ms, to_unix_ms });
+            }
+            _ => wrong.set(true),
+        }
+    };
+    let field = |label: &'static str, text: RwSignal<String>| {
+        view! {
+            <label class="menu-field">
+                <span>{label}</span>
+                <input
+                    class="input"
+                    type="datetime-local"
+                    step="1"
+                    prop:value=move || text.get()
+                    on:input=move |event| text.set(event_target_value(&event))
+                />
+            </label>
+        }
+    };
+    view! {
+        <div class="menu-scrim" on:click=move |_| open.set(false)></div>
+        <div class="menu-body range-menu">
+            <div class="range-presets" role="group" aria-label="Presets">
+                {TimeRange::PRESETS.map(preset).collect_view()}
+            </div>
+            <form class="range-fixed" on:submit=apply>
+                {field("From", from)}
+                {field("To", to)}
+                <Show when=move || wrong.get()>
+                    <p class="field-error" role="alert">"The start must come before the end."</p>
+                </Show>
+                <button class="button button-primary" type="submit">"Apply"</button>
+            </form>
+        </div>
+    }
+}
+
+/// The switch.
+#[component]
+#[must_use]
+pub fn LiveToggle() -> impl IntoView {
+    let query = use_query();
+    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).moves()));
+    let live = use_live();
+    let edit = use_edit_query();
+    let toggle = move || {
+        let off = live.get_untracked().then_some("off");
+        edit(Step::Replace, &|query| query.set("live", off));
+    };
+    let clicked = toggle.clone();
+    use_keys().bind("L", "Switch live on or off", "Everywhere", toggle);
+    let title = move || match (moves.get(), live.get()) {
+        (false, _) => "A fixed time range does not move on",
+        (true, true) => "New data appears by itself",
+        (true, false) => "Show new data as it arrives",
+    };
+    view! {
+        <button
+            class="button live"
+            type="button"
+            title=title
+            aria-pressed=move || live.get().to_string()
+            disabled=move || !moves.get()
+            on:click=move |_| clicked()
+        >
+            <span class="live-dot" aria-hidden="true"></span>
+            "Live"
+        </button>
+    }
+}

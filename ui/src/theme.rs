@@ -1,0 +1,107 @@
+//! Dark or light: the system's choice until the reader makes one, which this browser remembers.
+//!
+//! The theme is `data-theme` on the root element; `boot.js` sets it before the first paint and
+//! this module from then on.
+
+use leptos::prelude::*;
+use wasm_bindgen::{JsCast, closure::Closure};
+
+use crate::browser;
+
+const STORAGE_KEY: &str = "tidings.theme";
+
+/// Which of the two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Theme {
+    /// Light on dark.
+    Dark,
+    /// Dark on light.
+    Light,
+}
+
+impl Theme {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dark => "dark",
+            Self::Light => "light",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Self::Dark, Self::Light].into_iter().find(|theme| theme.name() == name)
+    }
+
+    fn other(self) -> Self {
+        match self {
+            Self::Dark => Self::Light,
+            Self::Light => Self::Dark,
+        }
+    }
+}
+
+/// The theme now, and the way to change it; provided by the shell.
+#[derive(Debug, Clone, Copy)]
+pub struct ThemeChoice {
+    theme: RwSignal<Theme>,
+}
+
+impl ThemeChoice {
+    /// Reads the choice and follows the system while there is none.
+    pub(crate) fn provide() -> Self {
+        let chosen = browser::stored(STORAGE_KEY).and_then(|name| Theme::named(&name));
+        let choice = Self { theme: RwSignal::new(chosen.unwrap_or_else(system)) };
+        follow_system(choice.theme);
+        Effect::new(move |_| {
+            if let Some(root) = document().document_element() {
+                let _refused = root.set_attribute("data-theme", choice.theme.get().name());
+            }
+        });
+        provide_context(choice);
+        choice
+    }
+
+    /// The theme; canvases redraw when it changes.
+    #[must_use]
+    pub fn get(self) -> Theme {
+        self.theme.get()
+    }
+
+    /// Whether it is the dark one.
+    #[must_use]
+    pub fn is_dark(self) -> bool {
+        self.get() == Theme::Dark
+    }
+
+    /// Changes to the other theme and remembers it; the system's own is remembered as no choice.
+    pub(crate) fn toggle(self) {
+        let theme = self.theme.get_untracked().other();
+        browser::store(STORAGE_KEY, (theme != system()).then(|| theme.name()));
+        self.theme.set(theme);
+    }
+}
+
+/// The theme of the page; dark outside the shell.
+#[must_use]
+pub fn use_theme() -> ThemeChoice {
+    use_context().unwrap_or_else(|| ThemeChoice { theme: RwSignal::new(Theme::Dark) })
+}
+
+fn light_query() -> Option<web_sys::MediaQueryList> {
+    window().match_media("(prefers-color-scheme: light)").ok().flatten()
+}
+
+fn system() -> Theme {
+    if light_query().is_some_and(|query| query.matches()) { Theme::Light } else { Theme::Dark }
+}
+
+/// The shell lives as long as the page, so the listener is never taken away.
+fn follow_system(theme: RwSignal<Theme>) {
+    let Some(query) = light_query() else { return };
+    let changed = Closure::<dyn FnMut()>::new(move || {
+        if browser::stored(STORAGE_KEY).is_none() {
+            theme.set(system());
+        }
+    });
+    let listener = changed.into_js_value();
+    query.set_onchange(Some(listener.unchecked_ref()));
+}

@@ -1,0 +1,180 @@
+//! The state of a page in its address: typed on one side, a query string on the other.
+//!
+//! Everything a page shows follows from its address, so Back, reload and a copied link work.
+//! [`Query`] is the string as ordered pairs; [`ExploreState`] and [`LogState`] are what two pages
+//! make of it. Reading is total: what is not understood is left out. Owns no signals except
+//! those of [`use_query`]; pages do the navigating through [`use_go`].
+
+use std::{borrow::Cow, fmt};
+
+use leptos::prelude::*;
+use leptos_router::{
+    NavigateOptions,
+    hooks::{use_location, use_navigate},
+};
+
+mod range;
+mod state;
+#[cfg(test)]
+mod tests;
+
+pub use range::TimeRange;
+pub use state::{AttributeFilter, ExploreState, LogState, TraceFilters, parse_duration};
+
+/// A query string as its pairs, in order; a key may come more than once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Query {
+    pairs: Vec<(String, String)>,
+}
+
+impl Query {
+    /// Reads a query string, with or without its question mark.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let text = text.strip_prefix('?').unwrap_or(text);
+        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode(key), decode(value))
+        });
+        Self { pairs: pairs.collect() }
+    }
+
+    /// The first value of `key`.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Every value of `key`, in order.
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.pairs.iter().filter(move |(name, _)| name == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a pair at the end.
+    pub fn push(&mut self, key: &str, value: impl fmt::Display) {
+        self.pairs.push((key.to_owned(), value.to_string()));
+    }
+
+    /// Adds a pair when there is a value.
+    pub fn push_some(&mut self, key: &str, value: Option<impl fmt::Display>) {
+        if let Some(value) = value {
+            self.push(key, value);
+        }
+    }
+
+    /// Takes every pair of `key` away.
+    pub fn remove(&mut self, key: &str) {
+        self.pairs.retain(|(name, _)| name != key);
+    }
+
+    /// Leaves one pair of `key`, or none.
+    pub fn set(&mut self, key: &str, value: Option<impl fmt::Display>) {
+        self.remove(key);
+        self.push_some(key, value);
+    }
+
+    /// `path` with this query string behind it.
+    #[must_use]
+    pub fn on(&self, path: &str) -> String {
+        if self.pairs.is_empty() { path.to_owned() } else { format!("{path}?{self}") }
+    }
+}
+
+impl fmt::Display for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (key, value)) in self.pairs.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "&" };
+            write!(f, "{separator}{}", encode(key))?;
+            if !value.is_empty() {
+                write!(f, "={}", encode(value))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Text as one part of a path or query string.
+#[must_use]
+pub fn encode(text: &str) -> Cow<'_, str> {
+    let plain =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':');
+    if text.bytes().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::with_capacity(text.len() * 3);
+    for byte in text.bytes() {
+        if plain(byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    Cow::Owned(encoded)
+}
+
+/// The text of one part of a query string. A broken escape is kept as it stands.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((&byte, after)) = rest.split_first() {
+        let escaped = after.get(..2).filter(|_| byte == b'%').and_then(hex_byte);
+        match escaped {
+            Some(value) => {
+                decoded.push(value);
+                rest = &after[2..];
+            }
+            None => {
+                decoded.push(if byte == b'+' { b' ' } else { byte });
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn hex_byte(digits: &[u8]) -> Option<u8> {
+    let text = std::str::from_utf8(digits).ok()?;
+    text.bytes().all(|digit| digit.is_ascii_hexdigit()).then_some(())?;
+    u8::from_str_radix(text, 16).ok()
+}
+
+/// The query string of the page, whenever it changes.
+#[must_use]
+pub fn use_query() -> Memo<Query> {
+    let search = use_location().search;
+    Memo::new(move |_| search.with(|search| Query::parse(search)))
+}
+
+/// Whether a change of address is a step that Back takes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A new entry in the history.
+    New,
+    /// The present entry is changed: for what moves with every key press.
+    Replace,
+}
+
+/// The way to change the address from anywhere below the router.
+pub fn use_go() -> impl Fn(&str, Step) + Clone + Send + Sync + 'static {
+    let navigate = use_navigate();
+    move |address: &str, step: Step| {
+        let options = NavigateOptions {
+            replace: step == Step::Replace,
+            scroll: false,
+            resolve: false,
+            ..NavigateOptions::default()
+        };
+        navigate(address, options);
+    }
+}
+
+/// The way to change one thing in the query string and keep the rest, whatever the page.
+pub fn use_edit_query() -> impl Fn(Step, &dyn Fn(&mut Query)) + Clone + Send + Sync + 'static {
+    let (location, go) = (use_location(), use_go());
+    move |step, edit| {
+        let mut query = location.search.with_untracked(|search| Query::parse(search));
+        edit(&mut query);
+        go(&query.on(&location.pathname.get_untracked()), step);
+    }
+}

@@ -1,0 +1,149 @@
+//! The stretch of time a page looks at.
+
+use tidings_proto::UnixNanos;
+
+use super::Query;
+use crate::format;
+
+/// A stretch of time, relative to now or fixed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimeRange {
+    /// The last so many seconds, moving on with the clock.
+    Last {
+        /// How many seconds.
+        seconds: u64,
+    },
+    /// From one moment to another, in milliseconds since 1970.
+    Between {
+        /// The first moment.
+        from_unix_ms: u64,
+        /// The last moment.
+        to_unix_ms: u64,
+    },
+    /// Everything stored.
+    All,
+}
+
+impl Default for TimeRange {
+    fn default() -> Self {
+        Self::Last { seconds: 3_600 }
+    }
+}
+
+impl TimeRange {
+    /// What the picker offers.
+    pub const PRESETS: [Self; 8] = [
+        Self::Last { seconds: 300 },
+        Self::Last { seconds: 900 },
+        Self::Last { seconds: 3_600 },
+        Self::Last { seconds: 21_600 },
+        Self::Last { seconds: 86_400 },
+        Self::Last { seconds: 604_800 },
+        Self::Last { seconds: 2_592_000 },
+        Self::All,
+    ];
+
+    /// The range a query string names; the last hour when it names none.
+    #[must_use]
+    pub fn read(query: &Query) -> Self {
+        let number = |key| query.get(key).and_then(|text| text.parse().ok());
+        if let (Some(from_unix_ms), Some(to_unix_ms)) = (number("from"), number("to"))
+            && from_unix_ms <= to_unix_ms
+        {
+            return Self::Between { from_unix_ms, to_unix_ms };
+        }
+        match query.get("range") {
+            Some("all") => Self::All,
+            Some(text) => {
+                parse_seconds(text).map_or_else(Self::default, |seconds| Self::Last { seconds })
+            }
+            None => Self::default(),
+        }
+    }
+
+    /// Writes the range into a query string, in place of the one that is there.
+    pub fn write(self, query: &mut Query) {
+        for key in ["range", "from", "to"] {
+            query.remove(key);
+        }
+        match self {
+            range if range == Self::default() => {}
+            Self::Last { seconds } => query.push("range", write_seconds(seconds)),
+            Self::Between { from_unix_ms, to_unix_ms } => {
+                query.push("from", from_unix_ms);
+                query.push("to", to_unix_ms);
+            }
+            Self::All => query.push("range", "all"),
+        }
+    }
+
+    /// The two ends when it is `now`; an absent end is open. A moving range is open at the end,
+    /// so that a sender's clock that is ahead hides nothing.
+    #[must_use]
+    pub fn bounds(self, now: UnixNanos) -> (Option<UnixNanos>, Option<UnixNanos>) {
+        let nanos = |milliseconds: u64| UnixNanos(milliseconds.saturating_mul(1_000_000));
+        match self {
+            Self::Last { seconds } => {
+                let length = seconds.saturating_mul(1_000_000_000);
+                (Some(UnixNanos(now.0.saturating_sub(length))), None)
+            }
+            Self::Between { from_unix_ms, to_unix_ms } => {
+                (Some(nanos(from_unix_ms)), Some(nanos(to_unix_ms)))
+            }
+            Self::All => (None, None),
+        }
+    }
+
+    /// Whether new data can still fall into it.
+    #[must_use]
+    pub fn moves(self) -> bool {
+        !matches!(self, Self::Between { .. })
+    }
+
+    /// The range in words: `Last 1 h`.
+    #[must_use]
+    pub fn label(self, now: UnixNanos, zone_minutes: i32) -> String {
+        match self {
+            Self::Last { seconds } => {
+                let (number, unit) = split_seconds(seconds);
+                let unit = if unit == "m" { "min" } else { unit };
+                format!("Last {number} {unit}")
+            }
+            Self::Between { from_unix_ms, to_unix_ms } => {
+                let moment = |milliseconds: u64| {
+                    let time = UnixNanos(milliseconds.saturating_mul(1_000_000));
+                    let text = format::when(time, now, zone_minutes);
+                    text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
+                };
+                format!("{} to {}", moment(from_unix_ms), moment(to_unix_ms))
+            }
+            Self::All => "All time".to_owned(),
+        }
+    }
+}
+
+fn split_seconds(seconds: u64) -> (u64, &'static str) {
+    for (scale, unit) in [(86_400, "d"), (3_600, "h"), (60, "m")] {
+        if seconds >= scale && seconds.is_multiple_of(scale) {
+            return (seconds / scale, unit);
+        }
+    }
+    (seconds, "s")
+}
+
+fn write_seconds(seconds: u64) -> String {
+    let (number, unit) = split_seconds(seconds);
+    format!("{number}{unit}")
+}
+
+fn parse_seconds(text: &str) -> Option<u64> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
+    let scale = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(scale).filter(|seconds| *seconds > 0)
+}

@@ -1,0 +1,137 @@
+//! Round trips between states and addresses.
+
+use proptest::{collection::vec, option, prelude::*};
+use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
+
+use super::{
+    AttributeFilter, ExploreState, LogState, Query, TimeRange, TraceFilters, parse_duration,
+};
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z.-]{1,12}", "\\PC{1,16}", Just("a&b=c+d %2f#é?".to_owned())]
+}
+
+fn range() -> impl Strategy<Value = TimeRange> {
+    prop_oneof![
+        (1..10_000_000_u64).prop_map(|seconds| TimeRange::Last { seconds }),
+        (any::<u32>(), any::<u32>()).prop_map(|(from, length)| TimeRange::Between {
+            from_unix_ms: from.into(),
+            to_unix_ms: u64::from(from) + u64::from(length),
+        }),
+        Just(TimeRange::All),
+    ]
+}
+
+fn trace_id() -> impl Strategy<Value = TraceId> {
+    any::<[u8; 16]>().prop_filter_map("zero", TraceId::from_bytes)
+}
+
+fn filters() -> impl Strategy<Value = TraceFilters> {
+    let attribute =
+        ("[a-z.]{1,12}", "\\PC{0,12}").prop_map(|(key, value)| AttributeFilter { key, value });
+    let nanos = || option::of(any::<u64>().prop_map(DurationNanos));
+    let text = || option::of(word());
+    (text(), text(), text(), text(), nanos(), nanos(), vec(attribute, 0..4)).prop_map(
+        |(service, operation, status, kind, duration_min, duration_max, attributes)| TraceFilters {
+            service,
+            operation,
+            status,
+            kind,
+            duration_min,
+            duration_max,
+            attributes,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn explore_survives_its_address(
+        range in range(), filters in filters(), selected in option::of(trace_id()),
+    ) {
+        let state = ExploreState { range, filters, selected };
+        let address = state.write().to_string();
+        prop_assert!(address.is_ascii());
+        prop_assert_eq!(ExploreState::read(&Query::parse(&address)), state);
+    }
+
+    #[test]
+    fn logs_survive_their_address(
+        range in range(), texts in (option::of(word()), option::of(word()), option::of(word())),
+        trace_id in option::of(trace_id()), span in option::of(any::<[u8; 8]>()),
+        open in option::of("[0-9a-f]{16}"),
+    ) {
+        let (text, service, severity) = texts;
+        let span_id = span.and_then(SpanId::from_bytes);
+        let state = LogState { range, text, service, severity, trace_id, span_id, open };
+        prop_assert_eq!(LogState::read(&Query::parse(&state.write().to_string())), state);
+    }
+
+    #[test]
+    fn any_text_is_read(text in "\\PC{0,64}") {
+        let query = Query::parse(&text);
+        let _read = (ExploreState::read(&query), LogState::read(&query));
+        prop_assert_eq!(Query::parse(&query.to_string()), query);
+    }
+}
+
+#[test]
+fn the_plain_state_has_a_plain_address() {
+    assert_eq!(ExploreState::default().write().on("/explore"), "/explore");
+}
+
+#[test]
+fn addresses_stay_readable() {
+    let query = Query::parse("?service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
+    let state = ExploreState::read(&query);
+    assert_eq!(state.filters.duration_min, Some(DurationNanos(200_000_000)));
+    assert_eq!(state.write().to_string(), query.to_string());
+    assert_eq!(query.to_string(), "service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
+}
+
+#[test]
+fn nonsense_is_left_out() {
+    let query = Query::parse("min=fast&selected=zz&range=1y&from=9&to=3&attr==x&service=%zz+y&&=");
+    let state = ExploreState::read(&query);
+    let filters = TraceFilters { service: Some("%zz y".to_owned()), ..TraceFilters::default() };
+    assert_eq!(state, ExploreState { filters, ..ExploreState::default() });
+}
+
+#[test]
+fn durations_are_read_as_people_type_them() {
+    for (text, nanos) in [
+        ("200ms", Some(200_000_000)),
+        ("1.5 s", Some(1_500_000_000)),
+        ("800µs", Some(800_000)),
+        ("2min", Some(120_000_000_000)),
+        ("250", Some(250_000_000)),
+        ("0.0000000001s", None),
+        ("18446744073709551615s", None),
+        ("fast", None),
+        (".5s", None),
+        ("", None),
+    ] {
+        assert_eq!(parse_duration(text), nanos.map(DurationNanos), "{text}");
+    }
+}
+
+#[test]
+fn a_moving_range_is_open_at_the_end() {
+    let now = UnixNanos(10_000_000_000_000);
+    let hour = TimeRange::default();
+    assert_eq!(hour.bounds(now), (Some(UnixNanos(6_400_000_000_000)), None));
+    assert_eq!(TimeRange::All.bounds(now), (None, None));
+    let fixed = TimeRange::Between { from_unix_ms: 1, to_unix_ms: 2 };
+    assert_eq!(fixed.bounds(now), (Some(UnixNanos(1_000_000)), Some(UnixNanos(2_000_000))));
+    assert!(hour.moves() && !fixed.moves());
+}
+
+#[test]
+fn ranges_are_named_in_words() {
+    let label = |range: TimeRange| range.label(UnixNanos(1_000_000_000_000), 0);
+    assert_eq!(label(TimeRange::default()), "Last 1 h");
+    assert_eq!(label(TimeRange::Last { seconds: 300 }), "Last 5 min");
+    assert_eq!(label(TimeRange::All), "All time");
+    let fixed = TimeRange::Between { from_unix_ms: 1_000_500, to_unix_ms: 1_060_000 };
+    assert_eq!(label(fixed), "00:16:40 to 00:17:40");
+}
