@@ -1,14 +1,30 @@
-//! Parquet data files.
+//! Data files: the tables' rows in Parquet, clustered by trace.
+//!
+//! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
+//! partitions, `derive` computes what only whole traces can tell, `write` encodes. [`scan`] reads
+//! a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
+//! for those pages and the rest only for the rows that match, `footer` keeps decoded metadata.
+//! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
-use std::{ops::ControlFlow, path::PathBuf};
+mod derive;
+mod footer;
+mod order;
+mod prune;
+mod read;
+mod write;
 
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    Detail, StorageError,
-    filter::Matcher,
-    snapshot::{Progress, Visit},
+    StorageError,
+    memory::{self, Chunk},
+    schema::Signal,
 };
+
+pub(crate) use read::scan;
 
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +43,83 @@ pub(crate) struct DataFile {
     pub(crate) start_max: UnixNanos,
 }
 
-pub(crate) fn scan(
-    _file: &DataFile,
-    _matcher: &mut Matcher,
-    _detail: Detail,
-    _progress: &mut Progress,
-    _visit: &mut Visit<'_>,
-) -> Result<ControlFlow<()>, StorageError> {
-    Ok(ControlFlow::Continue(()))
+impl DataFile {
+    pub(crate) fn new(
+        path: PathBuf,
+        hour: i64,
+        rows: u64,
+        bytes: u64,
+        start_min: UnixNanos,
+        start_max: UnixNanos,
+    ) -> Self {
+        Self { path, hour, rows, bytes, start_min, start_max }
+    }
+
+    /// The earliest and the latest time its rows can have: statistics end at `i64::MAX`, clocks
+    /// of senders need not.
+    pub(crate) fn times(&self) -> (UnixNanos, UnixNanos) {
+        let max = if self.start_max < STATS_MAX { self.start_max } else { UnixNanos(u64::MAX) };
+        (self.start_min, max)
+    }
 }
+
+/// The largest time that statistics can hold.
+const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
+
+/// A data file that is still to be written.
+#[derive(Debug, Clone)]
+pub(crate) struct EncodedFile {
+    /// Its partition: hours since the epoch.
+    pub(crate) hour: i64,
+    /// What to write.
+    pub(crate) bytes: Bytes,
+    /// How many rows it has.
+    pub(crate) rows: u64,
+    /// What prunes it.
+    pub(crate) stats: FileStats,
+    /// When it was made.
+    pub(crate) written_unix_millis: i64,
+}
+
+/// What prunes a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FileStats {
+    /// The earliest time of its rows, at most `i64::MAX`.
+    pub(crate) start_min: UnixNanos,
+    /// The latest time of its rows, at most `i64::MAX`, which then means that or later.
+    pub(crate) start_max: UnixNanos,
+}
+
+/// The rows of these chunks as files, one per hour of their starts.
+///
+/// # Errors
+/// When Arrow or Parquet refuse the rows.
+pub(crate) fn encode_spans(
+    chunks: &[Arc<Chunk>],
+    now: UnixNanos,
+) -> Result<Vec<EncodedFile>, StorageError> {
+    let merged = memory::merge(chunks)?;
+    let traces = order::traces(merged.batch())?;
+    let derived = derive::derive(merged.batch(), &traces)?;
+    let placed = order::place_spans(merged.batch(), &traces, now)?;
+    write::files(Signal::Spans, merged.batch(), &derived, &placed, now)
+}
+
+/// The records of these chunks as files, one per hour of their times.
+///
+/// # Errors
+/// When Arrow or Parquet refuse the rows.
+pub(crate) fn encode_logs(
+    chunks: &[Arc<Chunk>],
+    now: UnixNanos,
+) -> Result<Vec<EncodedFile>, StorageError> {
+    if chunks.is_empty() {
+        return Ok(Vec::new());
+    }
+    let merged = memory::merge(chunks)?;
+    let placed = order::place_logs(merged.batch(), now)?;
+    write::files(Signal::Logs, merged.batch(), &[], &placed, now)
+}
+
+#[cfg(test)]
+mod tests;

@@ -105,7 +105,7 @@ impl Source<'_> {
     fn times(&self) -> (UnixNanos, UnixNanos) {
         match self {
             Self::Chunk(chunk) => chunk.times(),
-            Self::File(file) => (file.start_min, file.start_max),
+            Self::File(file) => file.times(),
         }
     }
 }

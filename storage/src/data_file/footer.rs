@@ -1,0 +1,123 @@
+//! Decoded metadata of data files, kept for the files read last.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use arrow_schema::{Field, Schema};
+use parquet::{
+    arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
+    file::metadata::PageIndexPolicy,
+};
+
+use crate::{
+    StorageError,
+    schema::{Signal, word},
+};
+
+/// Memory for metadata of all files together.
+const BYTES_MAX: usize = 64 << 20;
+
+/// One for the process: files never change once they have their name, so whoever reads one may
+/// use what another has decoded.
+static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug, Default)]
+struct Footers {
+    by_path: HashMap<PathBuf, Kept>,
+    bytes: usize,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    footer: ArrowReaderMetadata,
+    bytes: usize,
+    last_use: u64,
+}
+
+impl Footers {
+    fn get(&mut self, path: &Path) -> Option<ArrowReaderMetadata> {
+        self.uses += 1;
+        let kept = self.by_path.get_mut(path)?;
+        kept.last_use = self.uses;
+        Some(kept.footer.clone())
+    }
+
+    fn keep(&mut self, path: &Path, footer: ArrowReaderMetadata) {
+        let bytes = footer.metadata().memory_size();
+        self.uses += 1;
+        let kept = Kept { footer, bytes, last_use: self.uses };
+        self.bytes += bytes;
+        if let Some(replaced) = self.by_path.insert(path.to_owned(), kept) {
+            self.bytes -= replaced.bytes;
+        }
+        while self.bytes > BYTES_MAX {
+            let oldest = self.by_path.iter().min_by_key(|(_, kept)| kept.last_use);
+            let Some(oldest) = oldest.map(|(path, _)| path.clone()) else { break };
+            self.bytes -= self.by_path.remove(&oldest).map_or(0, |kept| kept.bytes);
+        }
+    }
+}
+
+/// The metadata of an open file.
+pub(super) fn footer(
+    signal: Signal,
+    path: &Path,
+    file: &File,
+) -> Result<ArrowReaderMetadata, StorageError> {
+    let kept = FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).get(path);
+    if let Some(footer) = kept {
+        return Ok(footer);
+    }
+    let footer = guarded(path, || load(signal, path, file))?;
+    FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).keep(path, footer.clone());
+    Ok(footer)
+}
+
+fn load(signal: Signal, path: &Path, file: &File) -> Result<ArrowReaderMetadata, StorageError> {
+    let options = ArrowReaderOptions::new()
+        .with_skip_arrow_metadata(true)
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    let plain = ArrowReaderMetadata::load(file, options.clone())?;
+    let found = plain.schema();
+    for column in signal.memory_schema().fields() {
+        if found.field_with_name(column.name()).is_err() {
+            let reason = format!("it has no column {}", column.name());
+            return Err(StorageError::Corrupt { path: path.to_owned(), reason });
+        }
+    }
+    let fields = found.fields().iter().map(|field| {
+        if signal.is_word(field.name()) {
+            Arc::new(Field::new(field.name(), word(), field.is_nullable()))
+        } else {
+            Arc::clone(field)
+        }
+    });
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(schema))?)
+}
+
+/// Runs a step of decoding; whatever is wrong with the file, also what makes a decoder panic, is
+/// an error that names it.
+pub(super) fn guarded<T>(
+    path: &Path,
+    step: impl FnOnce() -> Result<T, StorageError>,
+) -> Result<T, StorageError> {
+    let damaged = |reason| StorageError::Corrupt { path: path.to_owned(), reason };
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(StorageError::Parquet(error))) => Err(damaged(error.to_string())),
+        Ok(Err(StorageError::Arrow(error))) => Err(damaged(error.to_string())),
+        Ok(Err(error)) => Err(error),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            Err(damaged(format!("decoding panicked: {}", text.unwrap_or("no reason given"))))
+        }
+    }
+}

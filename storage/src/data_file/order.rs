@@ -1,0 +1,121 @@
+//! Where rows go: into which file and in which order.
+//!
+//! Files hold one hour each. In a file, spans are ordered by the time slot of their trace's
+//! earliest start, then trace, then start: a trace is one run of rows, and row groups follow time.
+//! Log records are ordered by time slot, service and time.
+
+use std::ops::Range;
+
+use arrow_array::{BinaryArray, Int64Array, RecordBatch};
+use arrow_schema::ArrowError;
+use tidings_proto::UnixNanos;
+
+use crate::{
+    rows::column::{Column, Words, word},
+    schema::Signal,
+};
+
+const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
+const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
+/// Rows older than this, or newer, go to the hour they came in: senders with wrong clocks must
+/// not be able to make a file per hour since 1970.
+const PAST_NANOS: u64 = 30 * 24 * HOUR_NANOS;
+const FUTURE_NANOS: u64 = 24 * HOUR_NANOS;
+
+/// The rows by trace.
+#[derive(Debug)]
+pub(super) struct Traces {
+    /// Every row once; a trace's rows are neighbours, by start.
+    pub(super) rows: Vec<usize>,
+    /// The stretches of `rows` that are one trace.
+    pub(super) runs: Vec<Range<usize>>,
+}
+
+/// A row in its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Placed {
+    pub(super) hour: i64,
+    pub(super) row: usize,
+    pub(super) time: UnixNanos,
+}
+
+/// Groups spans by trace.
+pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
+    let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
+    let starts = Column::<Int64Array>::of(batch, Signal::Spans.time_column())?;
+    let id_of = |row| ids.bytes(row).unwrap_or_default();
+    let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
+    rows.sort_unstable_by_key(|row| (id_of(*row), starts.time(*row), *row));
+    let mut end = 0;
+    let runs = rows
+        .chunk_by(|left, right| id_of(*left) == id_of(*right))
+        .map(|run| {
+            let start = end;
+            end += run.len();
+            start..end
+        })
+        .collect();
+    Ok(Traces { rows, runs })
+}
+
+/// Orders spans.
+pub(super) fn place_spans(
+    batch: &RecordBatch,
+    traces: &Traces,
+    now: UnixNanos,
+) -> Result<Vec<Placed>, ArrowError> {
+    let hours = Hours::new(batch, Signal::Spans, now)?;
+    let mut placed = Vec::with_capacity(traces.rows.len());
+    for (trace, run) in traces.runs.iter().enumerate() {
+        let rows = &traces.rows[run.clone()];
+        let starts = rows.iter().map(|row| hours.times.unsigned(*row));
+        let slot = starts.filter(|start| *start != 0).min().unwrap_or(0) / SLOT_NANOS;
+        for (position, row) in rows.iter().enumerate() {
+            placed.push(((hours.of(*row), slot, trace, position), *row));
+        }
+    }
+    placed.sort_unstable();
+    Ok(placed
+        .into_iter()
+        .map(|((hour, ..), row)| Placed { hour, row, time: hours.times.time(row) })
+        .collect())
+}
+
+/// Orders log records.
+pub(super) fn place_logs(batch: &RecordBatch, now: UnixNanos) -> Result<Vec<Placed>, ArrowError> {
+    let hours = Hours::new(batch, Signal::Logs, now)?;
+    let services = Words::of(batch, "service")?;
+    let mut placed: Vec<Placed> = (0..batch.num_rows())
+        .map(|row| Placed { hour: hours.of(row), row, time: hours.times.time(row) })
+        .collect();
+    placed.sort_unstable_by_key(|placed| {
+        let slot = placed.time.0 / SLOT_NANOS;
+        (placed.hour, slot, word(services.as_ref(), placed.row), placed.time, placed.row)
+    });
+    Ok(placed)
+}
+
+struct Hours {
+    times: Column<Int64Array>,
+    received: Column<Int64Array>,
+    now: UnixNanos,
+}
+
+impl Hours {
+    fn new(batch: &RecordBatch, signal: Signal, now: UnixNanos) -> Result<Self, ArrowError> {
+        Ok(Self {
+            times: Column::of(batch, signal.time_column())?,
+            received: Column::of(batch, "received_unix_nanos")?,
+            now,
+        })
+    }
+
+    fn of(&self, row: usize) -> i64 {
+        let time = self.times.unsigned(row);
+        let earliest = self.now.0.saturating_sub(PAST_NANOS).max(1);
+        let latest = self.now.0.saturating_add(FUTURE_NANOS);
+        let plausible = (earliest..=latest).contains(&time);
+        let time = if plausible { time } else { self.received.unsigned(row) };
+        (time / HOUR_NANOS).cast_signed()
+    }
+}

@@ -1,0 +1,145 @@
+//! Rows to Parquet.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt64Array};
+use arrow_schema::SchemaRef;
+use arrow_select::take::take_record_batch;
+use bytes::Bytes;
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression, Encoding, ZstdLevel},
+    file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
+    schema::types::ColumnPath,
+};
+use tidings_proto::UnixNanos;
+
+use super::{EncodedFile, FileStats, STATS_MAX, order::Placed};
+use crate::{StorageError, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS};
+
+/// Rows of a row group: what a scan skips or reads as one.
+const ROW_GROUP_ROWS: usize = 131_072;
+/// Rows of a page: what finding one trace decodes.
+const PAGE_ROWS: usize = 8192;
+/// How often a bloom filter is wrong.
+const BLOOM_FPP: f64 = 0.01;
+const ZSTD_LEVEL: i32 = 1;
+
+/// Columns with statistics for every page.
+const PRUNED: [&str; 9] = [
+    "start_unix_nanos",
+    "time_unix_nanos",
+    "duration_nanos",
+    "trace_id",
+    "trace_id_low64",
+    "service",
+    "name",
+    "status_code",
+    "severity_number",
+];
+/// Numbers that differ from row to row, near each other.
+const DELTAS: [&str; 7] = [
+    "start_unix_nanos",
+    "time_unix_nanos",
+    "end_unix_nanos",
+    "observed_unix_nanos",
+    "received_unix_nanos",
+    "duration_nanos",
+    "self_nanos",
+];
+/// Values that do not repeat at all.
+const UNIQUE: [&str; 3] = ["span_id", "content_hash", "body"];
+
+/// The files of these rows.
+pub(super) fn files(
+    signal: Signal,
+    batch: &RecordBatch,
+    derived: &[ArrayRef],
+    placed: &[Placed],
+    now: UnixNanos,
+) -> Result<Vec<EncodedFile>, StorageError> {
+    let schema = signal.file_schema();
+    let columns = batch.columns().iter().chain(derived).cloned().collect();
+    let all = RecordBatch::try_new(widened(&schema, batch), columns)?;
+    placed
+        .chunk_by(|left, right| left.hour == right.hour)
+        .map(|rows| file(&schema, &all, rows, now))
+        .collect()
+}
+
+/// The file's schema with memory's dictionaries, which the writer takes for their values.
+fn widened(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
+    let fields = schema.fields().iter().map(|field| {
+        let in_memory = batch.schema_ref().field_with_name(field.name()).ok();
+        in_memory.map_or_else(|| Arc::clone(field), |field| Arc::new(field.clone()))
+    });
+    Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
+}
+
+fn file(
+    schema: &SchemaRef,
+    all: &RecordBatch,
+    rows: &[Placed],
+    now: UnixNanos,
+) -> Result<EncodedFile, StorageError> {
+    let traces = count_traces(all, rows)?;
+    let options = ArrowWriterOptions::new()
+        .with_properties(properties(schema, traces))
+        .with_skip_arrow_metadata(true);
+    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
+    for portion in rows.chunks(PORTION_ROWS) {
+        let indices = UInt64Array::from_iter_values(portion.iter().map(|placed| placed.row as u64));
+        writer.write(&take_record_batch(all, &indices)?)?;
+    }
+    let times = rows.iter().map(|placed| placed.time.min(STATS_MAX));
+    Ok(EncodedFile {
+        hour: rows.first().map_or(0, |placed| placed.hour),
+        bytes: Bytes::from(writer.into_inner()?),
+        rows: rows.len() as u64,
+        stats: FileStats {
+            start_min: times.clone().min().unwrap_or_default(),
+            start_max: times.max().unwrap_or_default(),
+        },
+        written_unix_millis: (now.0 / 1_000_000).cast_signed(),
+    })
+}
+
+fn count_traces(all: &RecordBatch, rows: &[Placed]) -> Result<u64, StorageError> {
+    let ids = Column::<BinaryArray>::of(all, "trace_id")?;
+    let distinct: HashSet<&[u8]> = rows.iter().filter_map(|placed| ids.bytes(placed.row)).collect();
+    Ok(distinct.len() as u64)
+}
+
+fn properties(schema: &SchemaRef, traces: u64) -> WriterProperties {
+    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("invariant: zstd has this level");
+    let mut properties = WriterProperties::builder()
+        .set_created_by(concat!("tidings ", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_compression(Compression::ZSTD(level))
+        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_statistics_enabled(EnabledStatistics::None);
+    let has = |name: &&&str| schema.field_with_name(name).is_ok();
+    for name in PRUNED.iter().filter(has) {
+        properties = properties
+            .set_column_statistics_enabled(ColumnPath::from(*name), EnabledStatistics::Page);
+    }
+    for name in DELTAS.iter().filter(has) {
+        properties = properties
+            .set_column_dictionary_enabled(ColumnPath::from(*name), false)
+            .set_column_encoding(ColumnPath::from(*name), Encoding::DELTA_BINARY_PACKED);
+    }
+    for name in UNIQUE.iter().filter(has) {
+        properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+    }
+    let in_row_group = traces.clamp(1, ROW_GROUP_ROWS as u64);
+    properties = bloom(properties, "trace_id", in_row_group);
+    bloom(properties, "trace_id_low64", in_row_group).build()
+}
+
+fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> WriterPropertiesBuilder {
+    let column = ColumnPath::from(name);
+    properties
+        .set_column_bloom_filter_enabled(column.clone(), true)
+        .set_column_bloom_filter_fpp(column.clone(), BLOOM_FPP)
+        .set_column_bloom_filter_max_ndv(column, values)
+}
