@@ -28,6 +28,19 @@ macro_rules! id {
                 Self::from_bytes(bytes.try_into().ok()?)
             }
 
+            /// The id in a text of up to the right number of hex digits, in either case: some
+            /// systems drop leading zeros, and some have shorter ids.
+            ///
+            /// # Errors
+            ///
+            /// [`IdError`] when the text is empty, too long, not hex or zero.
+            pub fn from_short_hex(text: &str) -> Result<Self, IdError> {
+                if text.is_empty() || text.len() > $bytes * 2 {
+                    return Err(IdError::Length { expected: $bytes * 2, got: text.len() });
+                }
+                format!("{text:0>width$}", width = $bytes * 2).parse()
+            }
+
             /// The bytes, most significant first.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; $bytes] {

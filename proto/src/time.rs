@@ -55,6 +55,12 @@ nanos!(
 );
 
 impl UnixNanos {
+    /// The time of so many microseconds since 1970; `None` after the year 2554.
+    #[must_use]
+    pub fn from_micros(micros: u64) -> Option<Self> {
+        micros.checked_mul(1_000).map(Self)
+    }
+
     /// The time from `earlier` to here; zero when `earlier` is later: clocks lie.
     #[must_use]
     pub fn since(self, earlier: Self) -> DurationNanos {

@@ -12,6 +12,7 @@ mod json;
 mod protobuf;
 mod to_otlp;
 
+pub(crate) use json::SpanList;
 pub use json::decode_json;
 pub use protobuf::{Annotation, Endpoint, Kind, Span, Tag, decode_protobuf};
 pub use to_otlp::{DEBUG, Rejected, SHARED, to_otlp};

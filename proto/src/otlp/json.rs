@@ -112,7 +112,7 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for ObjectOnly<D> {
 }
 
 /// An optional message.
-pub(super) fn message<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+pub(crate) fn message<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,

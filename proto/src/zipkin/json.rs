@@ -38,11 +38,7 @@ pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
         Some(b'[') => {}
         Some(&first) => return Err(unexpected(described(first, bytes))),
     }
-    let list: SpanList = json::from_slice("Zipkin v2 list", body)?;
-    if list.0.iter().any(SpanJson::is_v1) {
-        return Err(unexpected("JSON_V1"));
-    }
-    Ok(list.0.into_iter().map(SpanJson::into_span).collect())
+    json::from_slice::<SpanList>("Zipkin v2 list", body)?.into_spans()
 }
 
 fn unexpected(received: &str) -> DecodeError {
@@ -63,7 +59,17 @@ fn described(first: u8, bytes: &[u8]) -> &'static str {
     }
 }
 
-struct SpanList(Vec<SpanJson>);
+/// A list that may still turn out to be v1.
+pub(crate) struct SpanList(Vec<SpanJson>);
+
+impl SpanList {
+    pub(crate) fn into_spans(self) -> Result<Vec<Span>, DecodeError> {
+        if self.0.iter().any(SpanJson::is_v1) {
+            return Err(unexpected("JSON_V1"));
+        }
+        Ok(self.0.into_iter().map(SpanJson::into_span).collect())
+    }
+}
 
 impl<'de> Deserialize<'de> for SpanList {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -30,7 +30,7 @@ use std::{
 
 use super::{Annotation, Endpoint, Kind, Span, Tag};
 use crate::{
-    SpanId, TraceId,
+    SpanId, TraceId, UnixNanos,
     otlp::{
         Event, ExportTraceServiceRequest, InstrumentationScope, KeyValue, Resource, ResourceSpans,
         ScopeSpans, Span as OtlpSpan, SpanKind, Status, StatusCode,
@@ -43,7 +43,6 @@ pub const SHARED: &str = "zipkin.shared";
 pub const DEBUG: &str = "zipkin.debug";
 
 const DURATION_MICROS: &str = "zipkin.duration_micros";
-const NANOS_PER_MICRO: u64 = 1_000;
 
 /// A span that cannot be stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -188,7 +187,8 @@ fn times(timestamp: u64, duration: u64) -> Result<(u64, u64), String> {
 }
 
 fn nanos(micros: u64) -> Result<u64, String> {
-    micros.checked_mul(NANOS_PER_MICRO).ok_or_else(|| format!("{micros} µs is out of range"))
+    let time = UnixNanos::from_micros(micros);
+    time.map(|time| time.0).ok_or_else(|| format!("{micros} µs is out of range"))
 }
 
 fn otlp_kind(kind: Kind, internal: bool) -> SpanKind {

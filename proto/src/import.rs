@@ -1,0 +1,142 @@
+//! Recognises a file of telemetry by its contents.
+//!
+//! Knows OTLP requests for traces and logs in JSON and protobuf, Zipkin's v2 lists in JSON (also a
+//! list of such lists, as its API answers) and protobuf, and Jaeger's JSON; any JSON of these may
+//! stand alone, in a list or one after another, as the OpenTelemetry Collector's file exporter
+//! writes lines. That exporter's length-prefixed protobuf is known too. Decompression and reading
+//! files are the caller's.
+
+mod protobuf;
+mod shape;
+
+use serde::{Deserialize, de::IgnoredAny};
+
+use crate::{
+    DecodeError, jaeger,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, Wire,
+        json::{Object, from_slice},
+    },
+    zipkin,
+};
+use shape::Shape;
+
+/// A request found in a file.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Imported {
+    /// Spans.
+    Traces(ExportTraceServiceRequest),
+    /// Log records.
+    Logs(ExportLogsServiceRequest),
+}
+
+/// The requests in a file, in order; none in an empty one.
+///
+/// # Errors
+///
+/// [`DecodeError::Format`] when the bytes are nothing that is known, and the format's own error,
+/// with the document's number before the path, when they are known and broken.
+pub fn detect(bytes: &[u8]) -> Result<Vec<Imported>, DecodeError> {
+    let body = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii();
+    match body.first() {
+        None => Ok(Vec::new()),
+        // A protobuf request begins with a line feed, which JSON skips, and a length, which may
+        // look like a bracket.
+        Some(b'{' | b'[') => documents(body).or_else(|error| protobuf::detect(bytes).ok_or(error)),
+        Some(_) => protobuf::detect(bytes).ok_or_else(|| DecodeError::Format {
+            reason: "neither OTLP (JSON or protobuf) nor Zipkin v2 nor Jaeger JSON".to_owned(),
+        }),
+    }
+}
+
+fn documents(body: &[u8]) -> Result<Vec<Imported>, DecodeError> {
+    let mut found = Vec::new();
+    let mut values = serde_json::Deserializer::from_slice(body).into_iter::<IgnoredAny>();
+    let mut begin = 0;
+    let mut number = 1;
+    while let Some(value) = values.next() {
+        value.map_err(|error| DecodeError::Format {
+            reason: format!("document {number} is not valid JSON: {error}"),
+        })?;
+        let end = values.byte_offset();
+        let document = &body[begin..end];
+        let alone = begin == 0 && body[end..].trim_ascii().is_empty();
+        let requests = one(document);
+        found.extend(if alone { requests } else { requests.map_err(|e| numbered(e, number)) }?);
+        begin = end;
+        number += 1;
+    }
+    Ok(found)
+}
+
+/// The error with the number of its document among several.
+fn numbered(error: DecodeError, number: usize) -> DecodeError {
+    match error {
+        DecodeError::Json { message, path, reason } => {
+            DecodeError::Json { message, path: format!("document {number}: {path}"), reason }
+        }
+        DecodeError::Format { reason } => {
+            DecodeError::Format { reason: format!("document {number}: {reason}") }
+        }
+        other @ DecodeError::Protobuf { .. } => other,
+    }
+}
+
+fn one(document: &[u8]) -> Result<Vec<Imported>, DecodeError> {
+    Ok(match shape::of(document)? {
+        Shape::Empty => Vec::new(),
+        Shape::Otlp { listed } => {
+            let traces = requests::<ExportTraceServiceRequest>(document, listed)?;
+            let logs = requests::<ExportLogsServiceRequest>(document, listed)?;
+            let traces = traces.into_iter().filter(|request| !request.resource_spans.is_empty());
+            let logs = logs.into_iter().filter(|request| !request.resource_logs.is_empty());
+            traces.map(Imported::Traces).chain(logs.map(Imported::Logs)).collect()
+        }
+        Shape::Jaeger => vec![Imported::Traces(jaeger::decode_json(document)?)],
+        Shape::ZipkinList => vec![zipkin_spans(zipkin::decode_json(document)?)?],
+        Shape::ZipkinSpan => {
+            vec![zipkin_spans(zipkin::decode_json(&[b"[", document.trim_ascii(), b"]"].concat())?)?]
+        }
+        Shape::ZipkinTraces => {
+            let lists: Vec<zipkin::SpanList> = from_slice("Zipkin v2 traces", document)?;
+            let spans = lists.into_iter().map(zipkin::SpanList::into_spans);
+            let spans: Result<Vec<_>, _> = spans.collect();
+            vec![zipkin_spans(spans?.concat())?]
+        }
+    })
+}
+
+fn requests<T: Wire>(document: &[u8], listed: bool) -> Result<Vec<T>, DecodeError> {
+    if !listed {
+        return Ok(vec![crate::otlp::decode_json(document)?]);
+    }
+    let list: Vec<Listed<T>> = from_slice(T::NAME, document)?;
+    Ok(list.into_iter().map(|Listed(request)| request).collect())
+}
+
+struct Listed<T>(T);
+
+impl<'de, T: Wire> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Object::deserialize(deserializer).map(|Object(request)| Self(request))
+    }
+}
+
+/// A file is somebody's archive: what a receiver would refuse one by one stops the import.
+fn zipkin_spans(spans: Vec<zipkin::Span>) -> Result<Imported, DecodeError> {
+    let (request, rejected) = zipkin::to_otlp(spans);
+    match rejected.first() {
+        None => Ok(Imported::Traces(request)),
+        Some(first) => Err(DecodeError::Format {
+            reason: format!(
+                "{} of the Zipkin spans cannot be stored; the first is span {}: {}",
+                rejected.len(),
+                first.index,
+                first.reason
+            ),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests;
