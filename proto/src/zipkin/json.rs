@@ -38,7 +38,25 @@ pub fn decode_json(bytes: &[u8]) -> Result<Vec<Span>, DecodeError> {
         Some(b'[') => {}
         Some(&first) => return Err(unexpected(described(first, bytes))),
     }
-    json::from_slice::<SpanList>("Zipkin v2 list", body)?.into_spans()
+    match json::from_slice::<SpanList>("Zipkin v2 list", body) {
+        Ok(list) => list.into_spans(),
+        // What is wrong with it as v2 would mislead whoever sends v1.
+        Err(_) if is_v1(body) => Err(unexpected("JSON_V1")),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether any span has what only v1 has, whatever else is wrong.
+fn is_v1(body: &[u8]) -> bool {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct V1Keys {
+        #[serde(alias = "binary_annotations", rename = "binaryAnnotations")]
+        binary_annotations: Option<IgnoredAny>,
+    }
+
+    serde_json::from_slice::<Vec<Object<V1Keys>>>(body)
+        .is_ok_and(|spans| spans.iter().any(|Object(keys)| keys.binary_annotations.is_some()))
 }
 
 fn unexpected(received: &str) -> DecodeError {

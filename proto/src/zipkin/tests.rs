@@ -87,6 +87,7 @@ fn another_format_is_named_in_zipkins_words() {
     let cases: &[(&[u8], &str)] = &[
         (v1, "JSON_V1"),
         (binary, "JSON_V1"),
+        (br#"[{"traceId":5,"binary_annotations":[]}]"#, "JSON_V1"),
         (br#"{"traceId":"1"}"#, "one JSON object"),
         (&listed.encode_to_vec(), "PROTO3"),
         (b"\x0c\0\0\0\x01", "THRIFT"),

@@ -357,3 +357,23 @@ fn durations_are_texts_in_seconds() {
         assert!(serde_json::from_str::<ProtoDuration>(&format!("{text:?}")).is_err(), "{text}");
     }
 }
+
+#[test]
+fn the_described_types_are_those_that_are_written() {
+    let type_of = |schema: &serde_json::Value, name: &str| {
+        let property = &schema["properties"][name];
+        property["type"].as_str().unwrap_or_else(|| panic!("{name}: {schema}")).to_owned()
+    };
+    let span = serde_json::to_value(<Span as utoipa::PartialSchema>::schema()).unwrap();
+    for name in ["traceId", "spanId", "parentSpanId", "startTimeUnixNano", "endTimeUnixNano"] {
+        assert_eq!(type_of(&span, name), "string");
+    }
+    for name in ["kind", "flags", "droppedLinksCount"] {
+        assert_eq!(type_of(&span, name), "integer");
+    }
+    let value = serde_json::to_value(<Value as utoipa::PartialSchema>::schema()).unwrap();
+    let variants = value["oneOf"].as_array().unwrap();
+    for (index, name, expected) in [(2, "intValue", "string"), (6, "bytesValue", "string")] {
+        assert_eq!(type_of(&variants[index], name), expected);
+    }
+}
