@@ -39,6 +39,9 @@ pub(crate) use scalar::{
     text, texts, u64_text, uint32,
 };
 
+/// The most of a path or a reason that an error carries.
+const ERROR_BYTES_MAX: usize = 512;
+
 /// The message in a JSON document.
 ///
 /// # Errors
@@ -66,11 +69,26 @@ pub(crate) fn from_slice<T: DeserializeOwned>(
         return Ok(value);
     }
     let mut json = serde_json::Deserializer::from_slice(document);
-    let wrong = |path: String, reason: String| DecodeError::Json { message, path, reason };
+    let wrong = |path: String, reason: String| DecodeError::Json {
+        message,
+        path: shortened(path),
+        reason: shortened(reason),
+    };
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))?;
     json.end().map_err(|error| wrong(".".to_owned(), error.to_string()))?;
     Ok(value)
+}
+
+/// `serde`'s reasons quote the client's text whole, which may be all of a large body. Both ends
+/// stay: the one says what is wrong, the other where.
+fn shortened(text: String) -> String {
+    if text.len() <= ERROR_BYTES_MAX {
+        return text;
+    }
+    let head = text.floor_char_boundary(ERROR_BYTES_MAX / 2);
+    let tail = text.ceil_char_boundary(text.len() - ERROR_BYTES_MAX / 4);
+    format!("{}…{}", &text[..head], &text[tail..])
 }
 
 /// A message that must be a JSON object: `serde`'s derived code also takes an array of the fields

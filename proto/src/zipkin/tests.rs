@@ -79,6 +79,21 @@ fn broken_json_is_named_with_its_path() {
 }
 
 #[test]
+fn errors_are_short_whatever_the_client_wrote() {
+    let long = "x".repeat(1_000_000);
+    for fields in [
+        format!(r#""traceId":"{long}""#),
+        format!(r#""kind":"{long}""#),
+        format!(r#""localEndpoint":"{long}""#),
+        format!(r#""tags":"{long}""#),
+        format!(r#""tags":{{"{long}":"#),
+    ] {
+        let error = decode_one(&fields).unwrap_err().to_string();
+        assert!(error.len() < 1_200, "{}", error.len());
+    }
+}
+
+#[test]
 fn another_format_is_named_in_zipkins_words() {
     let v1 = br#"[{"traceId":"1","id":"2","name":"x","annotations":[
         {"timestamp":1,"value":"sr","endpoint":{"serviceName":"web"}}]}]"#;

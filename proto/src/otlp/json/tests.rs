@@ -247,6 +247,25 @@ fn nesting_beyond_the_limit_is_an_error_not_a_crash() {
 }
 
 #[test]
+fn errors_are_short_whatever_the_client_wrote() {
+    let long = "é".repeat(1_000_000);
+    for document in [
+        format!(r#"{{"resourceSpans":"{long}"}}"#),
+        request_with(&format!(r#"{{"traceId":"{long}"}}"#)),
+        request_with(&format!(r#"{{"kind":"{long}"}}"#)),
+        request_with(&format!(r#"{{"startTimeUnixNano":"{long}"}}"#)),
+        request_with(&format!(r#"{{"attributes":[{{"value":{{"intValue":"{long}"}}}}]}}"#)),
+        request_with(&format!(r#"{{"{long}":1,"name":["{long}"]}}"#)),
+    ] {
+        let error = decode_json::<ExportTraceServiceRequest>(document.as_bytes()).unwrap_err();
+        assert!(error.to_string().len() < 1_200, "{}", error.to_string().len());
+    }
+    let deep = "[".repeat(100_000);
+    let error = error_of(decode_span(&format!(r#"{{"spanId":"zz","new":{deep}"#)));
+    assert_eq!(error.0, "spanId", "what is unknown is not even looked at");
+}
+
+#[test]
 fn defaults_are_left_out_and_values_are_not() {
     let span = Span {
         trace_id: vec![0xAB; 16],
