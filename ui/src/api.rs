@@ -194,8 +194,8 @@ pub fn traces(
     query.push_some("operation", filters.operation.as_ref());
     query.push_some("status", filters.status.as_ref());
     query.push_some("kind", filters.kind.as_ref());
-    query.push_some("minDurationNano", filters.duration_min.map(|duration| duration.0));
-    query.push_some("maxDurationNano", filters.duration_max.map(|duration| duration.0));
+    query.push_some("minDuration", filters.duration_min.map(|duration| duration.0));
+    query.push_some("maxDuration", filters.duration_max.map(|duration| duration.0));
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
     push_range(&mut query, range, now);
     query.push("limit", TRACE_PAGE);

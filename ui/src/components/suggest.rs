@@ -37,10 +37,10 @@ pub fn Suggest(
     id: &'static str,
     /// What the field is for.
     #[prop(into)]
-    label: String,
+    label: Signal<String>,
     /// Shown while it is empty.
     #[prop(into)]
-    placeholder: String,
+    placeholder: Signal<String>,
     /// The text.
     text: RwSignal<String>,
     /// What is suggested for the text as it stands.
@@ -71,6 +71,7 @@ pub fn Suggest(
         });
         let chosen = chosen.unwrap_or_else(|| text.get_untracked().trim().to_owned());
         if !chosen.is_empty() {
+            marked.set(None);
             on_choose.run(chosen);
         }
     };
@@ -105,7 +106,10 @@ pub fn Suggest(
                 role="option"
                 aria-selected=move || (marked.get() == Some(index)).to_string()
                 on:mousedown=move |event| event.prevent_default()
-                on:click=move |_| on_choose.run(value.clone())
+                on:click=move |_| {
+                    marked.set(None);
+                    on_choose.run(value.clone());
+                }
             >
                 <span class="suggest-value">{suggestion.value}</span>
                 <span class="suggest-hint">{suggestion.hint}</span>
@@ -120,7 +124,7 @@ pub fn Suggest(
                 class="input suggest-input"
                 type="text"
                 role="combobox"
-                aria-label=label
+                aria-label=move || label.get()
                 aria-autocomplete="list"
                 aria-controls=list_id.clone()
                 aria-expanded=move || (!suggestions.with(Vec::is_empty)).to_string()
@@ -128,7 +132,7 @@ pub fn Suggest(
                 autocomplete="off"
                 autocapitalize="off"
                 spellcheck="false"
-                placeholder=placeholder
+                placeholder=move || placeholder.get()
                 prop:value=move || text.get()
                 on:input=typed
                 on:keydown=pressed

@@ -6,27 +6,31 @@ use tidings_proto::{DurationNanos, SpanId, TraceId};
 
 use super::{Query, TimeRange};
 
-/// An attribute a span must have, with its value.
+/// An attribute a span must have, with this value or with any.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeFilter {
     /// The attribute.
     pub key: String,
-    /// Its value as text.
-    pub value: String,
+    /// Its value as text; any value when there is none.
+    pub value: Option<String>,
 }
 
 impl AttributeFilter {
-    /// Reads `key=value`; the key ends at the first equals sign.
+    /// Reads `key=value` or a bare `key`; the key ends at the first equals sign.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (key, value) = text.split_once('=')?;
-        (!key.is_empty()).then(|| Self { key: key.to_owned(), value: value.to_owned() })
+        let (key, value) = match text.split_once('=') {
+            Some((key, value)) => (key, Some(value.to_owned())),
+            None => (text, None),
+        };
+        (!key.is_empty()).then(|| Self { key: key.to_owned(), value })
     }
 }
 
 impl fmt::Display for AttributeFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}={}", self.key, self.value)
+        f.write_str(&self.key)?;
+        self.value.as_ref().map_or(Ok(()), |value| write!(f, "={value}"))
     }
 }
 

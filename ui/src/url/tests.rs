@@ -27,8 +27,8 @@ fn trace_id() -> impl Strategy<Value = TraceId> {
 }
 
 fn filters() -> impl Strategy<Value = TraceFilters> {
-    let attribute =
-        ("[a-z.]{1,12}", "\\PC{0,12}").prop_map(|(key, value)| AttributeFilter { key, value });
+    let attribute = ("[a-z.]{1,12}", option::of("\\PC{0,12}"))
+        .prop_map(|(key, value)| AttributeFilter { key, value });
     let nanos = || option::of(any::<u64>().prop_map(DurationNanos));
     let text = || option::of(word());
     (text(), text(), text(), text(), nanos(), nanos(), vec(attribute, 0..4)).prop_map(

@@ -1,0 +1,193 @@
+//! The fields traces are filtered by, and how each is shown, set and taken off.
+
+use crate::{
+    format,
+    url::{AttributeFilter, TraceFilters, parse_duration},
+};
+
+/// A field to filter by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Field {
+    Service,
+    Operation,
+    Status,
+    Kind,
+    DurationMin,
+    DurationMax,
+    Attribute(String),
+}
+
+/// Fields that every span has, in the order they are offered.
+const FIXED: [(Field, &str); 6] = [
+    (Field::Service, "service"),
+    (Field::Operation, "operation"),
+    (Field::Status, "status"),
+    (Field::DurationMin, "duration at least"),
+    (Field::DurationMax, "duration at most"),
+    (Field::Kind, "kind"),
+];
+
+/// A filter that is set, as its chip shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct SetFilter {
+    pub(super) field: Field,
+    pub(super) relation: &'static str,
+    pub(super) value: String,
+}
+
+impl Field {
+    /// The names of the fixed fields that contain `text`.
+    pub(super) fn offered(text: &str) -> impl Iterator<Item = &'static str> {
+        let text = text.to_lowercase();
+        FIXED.iter().map(|(_, name)| *name).filter(move |name| name.contains(&text))
+    }
+
+    /// The field with this name: a fixed one, or the attribute.
+    pub(super) fn named(name: &str) -> Self {
+        let fixed = FIXED.iter().find(|(_, fixed)| *fixed == name);
+        fixed.map_or_else(|| Self::Attribute(name.to_owned()), |(field, _)| field.clone())
+    }
+
+    /// What it is called in front of its value.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Service => "service".to_owned(),
+            Self::Operation => "operation".to_owned(),
+            Self::Status => "status".to_owned(),
+            Self::Kind => "kind".to_owned(),
+            Self::DurationMin | Self::DurationMax => "duration".to_owned(),
+            Self::Attribute(key) => key.clone(),
+        }
+    }
+
+    /// Values that need no asking.
+    pub(super) fn values(&self) -> &'static [&'static str] {
+        match self {
+            Self::Status => &["error", "ok", "unset"],
+            Self::Kind => &["server", "client", "producer", "consumer", "internal", "unspecified"],
+            Self::DurationMin | Self::DurationMax => {
+                &["1ms", "10ms", "100ms", "250ms", "500ms", "1s", "5s", "30s"]
+            }
+            Self::Service | Self::Operation | Self::Attribute(_) => &[],
+        }
+    }
+}
+
+/// What is set, in a fixed order.
+pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
+    let TraceFilters { service, operation, status, kind, duration_min, duration_max, attributes } =
+        filters;
+    let text = |field, value: &Option<String>| {
+        let value = value.clone()?;
+        Some(SetFilter { field, relation: "=", value })
+    };
+    let duration = |field, relation, value: &Option<_>| {
+        let value = format::duration((*value)?);
+        Some(SetFilter { field, relation, value })
+    };
+    let fixed = [
+        text(Field::Service, service),
+        text(Field::Operation, operation),
+        text(Field::Status, status),
+        text(Field::Kind, kind),
+        duration(Field::DurationMin, "≥", duration_min),
+        duration(Field::DurationMax, "≤", duration_max),
+    ];
+    let attribute = |filter: &AttributeFilter| {
+        let field = Field::Attribute(filter.key.clone());
+        match &filter.value {
+            Some(value) => SetFilter { field, relation: "=", value: value.clone() },
+            None => SetFilter { field, relation: "is", value: "set".to_owned() },
+        }
+    };
+    fixed.into_iter().flatten().chain(attributes.iter().map(attribute)).collect()
+}
+
+/// Sets `field`, or takes it off; says what is wrong with a value that cannot be.
+pub(super) fn set(
+    filters: &mut TraceFilters,
+    field: &Field,
+    value: Option<&str>,
+) -> Result<(), &'static str> {
+    let text = value.map(str::to_owned);
+    let duration = || match value {
+        None => Ok(None),
+        Some(value) => parse_duration(value)
+            .map(Some)
+            .ok_or("A duration is a number with ns, us, ms, s or min, as 250ms."),
+    };
+    match field {
+        Field::Service => filters.service = text,
+        Field::Operation => filters.operation = text,
+        Field::Status | Field::Kind => {
+            if value.is_some_and(|value| !field.values().contains(&value)) {
+                return Err("Choose one of the values in the list.");
+            }
+            let place =
+                if *field == Field::Status { &mut filters.status } else { &mut filters.kind };
+            *place = text;
+        }
+        Field::DurationMin => filters.duration_min = duration()?,
+        Field::DurationMax => filters.duration_max = duration()?,
+        Field::Attribute(key) => {
+            let place = filters.attributes.iter().position(|filter| filter.key == *key);
+            let filter = text.map(|value| AttributeFilter { key: key.clone(), value: Some(value) });
+            match (place, filter) {
+                (Some(place), Some(filter)) => filters.attributes[place] = filter,
+                (Some(place), None) => drop(filters.attributes.remove(place)),
+                (None, Some(filter)) => filters.attributes.push(filter),
+                (None, None) => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::DurationNanos;
+
+    use super::{Field, TraceFilters, set, set_filters};
+
+    fn chips(filters: &TraceFilters) -> Vec<String> {
+        let words =
+            |set: super::SetFilter| format!("{} {} {}", set.field.name(), set.relation, set.value);
+        set_filters(filters).into_iter().map(words).collect()
+    }
+
+    #[test]
+    fn what_is_set_is_shown_and_taken_off_again() {
+        let mut filters = TraceFilters::default();
+        for (name, value) in [
+            ("order.id", "A-1"),
+            ("service", "checkout"),
+            ("duration at least", "200ms"),
+            ("status", "error"),
+            ("order.id", "A-2"),
+        ] {
+            set(&mut filters, &Field::named(name), Some(value)).unwrap();
+        }
+        assert_eq!(filters.duration_min, Some(DurationNanos(200_000_000)));
+        let expected =
+            ["service = checkout", "status = error", "duration ≥ 200 ms", "order.id = A-2"];
+        assert_eq!(chips(&filters), expected);
+        for set_filter in set_filters(&filters) {
+            set(&mut filters, &set_filter.field, None).unwrap();
+        }
+        assert!(filters.is_empty());
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_changes_nothing() {
+        let mut filters = TraceFilters::default();
+        assert!(set(&mut filters, &Field::Status, Some("bad")).is_err());
+        assert!(set(&mut filters, &Field::DurationMax, Some("soon")).is_err());
+        assert!(filters.is_empty());
+    }
+
+    #[test]
+    fn fixed_fields_are_offered_by_any_part_of_their_name() {
+        assert_eq!(Field::offered("DUR").count(), 2);
+        assert_eq!(Field::named("http.route"), Field::Attribute("http.route".to_owned()));
+    }
+}

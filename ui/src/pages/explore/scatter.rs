@@ -1,0 +1,138 @@
+//! The listed traces by when and how long: what stands out is seen before it is read.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::{
+    DurationNanos,
+    api::{TraceSummary, TransactionState},
+};
+
+use crate::{api, format};
+
+/// More dots than this are not told apart, and cost.
+const DOTS_MAX: usize = 1_000;
+
+/// Where a trace stands, in percent of the plot, and how it is drawn.
+#[derive(Debug, Clone, PartialEq)]
+struct Dot {
+    left: f64,
+    bottom: f64,
+    failed: bool,
+    href: String,
+    words: String,
+}
+
+/// The plot's dots and the durations of its lower and upper edge.
+#[derive(Debug, Clone, PartialEq)]
+struct Plot {
+    dots: Vec<Dot>,
+    shortest: DurationNanos,
+    longest: DurationNanos,
+}
+
+/// Durations stand on a logarithmic scale, so that one slow trace does not flatten the others.
+fn plot(traces: &[TraceSummary]) -> Option<Plot> {
+    let shown = traces.get(..traces.len().min(DOTS_MAX))?;
+    let starts = || shown.iter().map(|trace| trace.start_unix_nano.0);
+    let lengths = || shown.iter().map(|trace| trace.duration_nano.0.max(1));
+    let (first, last) = (starts().min()?, starts().max()?);
+    let (shortest, longest) = (lengths().min()?, lengths().max()?);
+    let place = |value: f64, low: f64, high: f64| {
+        if high > low { (value - low) / (high - low) * 100.0 } else { 50.0 }
+    };
+    let log = |nanos: u64| (nanos as f64).ln();
+    let dot = |trace: &TraceSummary| Dot {
+        left: place((trace.start_unix_nano.0 - first) as f64, 0.0, (last - first) as f64),
+        bottom: place(log(trace.duration_nano.0.max(1)), log(shortest), log(longest)),
+        failed: trace.state == TransactionState::Failed || trace.error_count > 0,
+        href: api::trace_address(trace.trace_id, None),
+        words: format!("{}, {}", trace.root_operation, format::duration(trace.duration_nano)),
+    };
+    Some(Plot {
+        dots: shown.iter().map(dot).collect(),
+        shortest: DurationNanos(shortest),
+        longest: DurationNanos(longest),
+    })
+}
+
+/// The plot.
+#[component]
+#[must_use]
+pub fn Scatter(
+    /// What is plotted.
+    #[prop(into)]
+    traces: Signal<Arc<Vec<TraceSummary>>>,
+) -> impl IntoView {
+    let dot = |Dot { left, bottom, failed, href, words }: Dot| {
+        // The table has the same links for the keyboard.
+        view! {
+            <A href=href attr:class="scatter-link" attr:tabindex="-1" attr:title=words.clone()>
+                <span
+                    class="scatter-dot"
+                    class:is-error=failed
+                    style=("left", format!("{left:.2}%"))
+                    style=("bottom", format!("{bottom:.2}%"))
+                ></span>
+            </A>
+        }
+    };
+    let drawn = move || {
+        let Plot { dots, shortest, longest } = traces.with(|traces| plot(traces))?;
+        let note = format!("{} of the listed traces", format::count(dots.len() as u64));
+        Some(view! {
+            <div class="scatter-scale mono faint">
+                <span>{format::duration(longest)}</span>
+                <span>{format::duration(shortest)}</span>
+            </div>
+            <div class="scatter-field" title=note>
+                {dots.into_iter().map(dot).collect_view()}
+            </div>
+        })
+    };
+    view! {
+        <div class="scatter" aria-hidden="true">
+            {drawn}
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+
+    use super::{TraceSummary, TransactionState, plot};
+
+    fn trace(start: u64, duration: u64) -> TraceSummary {
+        TraceSummary {
+            trace_id: TraceId::from_bytes([1; 16]).unwrap(),
+            state: TransactionState::Completed,
+            start_unix_nano: UnixNanos(start),
+            end_unix_nano: UnixNanos(start + duration),
+            duration_nano: DurationNanos(duration),
+            root_service: "shop".to_owned(),
+            root_operation: "buy".to_owned(),
+            has_root: true,
+            span_count: 1,
+            error_count: 0,
+            problem_count: 0,
+            services: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_slowest_stands_at_the_top_and_the_newest_at_the_right() {
+        let plot = plot(&[trace(20, 1_000), trace(10, 10), trace(0, 100)]).unwrap();
+        let places: Vec<_> =
+            plot.dots.iter().map(|dot| (dot.left.round(), dot.bottom.round())).collect();
+        assert_eq!(places, [(100.0, 100.0), (50.0, 0.0), (0.0, 50.0)]);
+    }
+
+    #[test]
+    fn one_trace_and_none_are_drawn() {
+        let one = plot(&[trace(5, 0)]).unwrap();
+        assert_eq!((one.dots[0].left, one.dots[0].bottom), (50.0, 50.0));
+        assert_eq!(plot(&[]), None);
+    }
+}

@@ -1,0 +1,182 @@
+//! What records are filtered by: words, service, severity, trace.
+
+use std::time::Duration;
+
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use tidings_proto::api::NameList;
+
+use crate::{
+    api,
+    components::{Chip, Icon, IconName, Suggest, Suggestion},
+    keys::use_keys,
+    remote::Remote,
+    url::{LogState, Step},
+};
+
+const TEXT_ID: &str = "log-text";
+/// How long after the last key press the search starts.
+const SETTLE: Duration = Duration::from_millis(250);
+const SEVERITIES: [(&str, &str); 7] = [
+    ("", "any severity"),
+    ("trace", "trace and worse"),
+    ("debug", "debug and worse"),
+    ("info", "info and worse"),
+    ("warn", "warn and worse"),
+    ("error", "error and worse"),
+    ("fatal", "fatal"),
+];
+
+/// The filters. `on_change` gets the state as it should be.
+#[component]
+#[must_use]
+pub fn LogFilters(
+    /// What is set.
+    state: Memo<LogState>,
+    /// Called with what should be set.
+    on_change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    use_keys().bind("f", "Search the text", "Logs", || crate::browser::focus(TEXT_ID));
+    let severity = move |event| {
+        let severity = Some(event_target_value(&event)).filter(|severity| !severity.is_empty());
+        on_change.run((LogState { severity, ..state.get_untracked() }, Step::New));
+    };
+    let option = move |(value, words): (&'static str, &'static str)| {
+        let chosen = move || state.with(|state| state.severity.as_deref().unwrap_or("") == value);
+        view! {
+            <option value=value selected=chosen>
+                {words}
+            </option>
+        }
+    };
+    let trace_chip = move || {
+        let state = state.get();
+        let trace = state.trace_id?;
+        let value = match state.span_id {
+            Some(span) => format!("{trace} span {span}"),
+            None => trace.to_string(),
+        };
+        let open = LogState { trace_id: None, span_id: None, ..state };
+        let remove = move |()| on_change.run((open.clone(), Step::New));
+        let remove = Callback::new(remove);
+        Some(view! {
+            <Chip name="trace".to_owned() relation="=" value on_edit=remove on_remove=remove />
+        })
+    };
+    view! {
+        <div class="filters" role="group" aria-label="Filters">
+            <TextFilter state on_change />
+            <ServiceFilter state on_change />
+            <select class="input" aria-label="Severity" on:change=severity>
+                {SEVERITIES.map(option).collect_view()}
+            </select>
+            {trace_chip}
+        </div>
+    }
+}
+
+#[component]
+fn TextFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
+    let text = Memo::new(move |_| state.with(|state| state.text.clone().unwrap_or_default()));
+    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let stop = move || {
+        timer.try_update_value(|timer| {
+            if let Some(timer) = timer.take() {
+                timer.clear();
+            }
+        });
+    };
+    on_cleanup(stop);
+    let typed = move |event| {
+        let typed = event_target_value(&event);
+        stop();
+        let search = move || {
+            let Some(state) = state.try_get_untracked() else { return };
+            let text = Some(typed).filter(|text| !text.is_empty());
+            on_change.run((LogState { text, ..state }, Step::Replace));
+        };
+        timer.set_value(set_timeout_with_handle(search, SETTLE).ok());
+    };
+    view! {
+        <label class="log-search">
+            <Icon name=IconName::Search />
+            <input
+                id=TEXT_ID
+                class="input"
+                type="text"
+                placeholder="Text in the message"
+                aria-label="Text in the message"
+                autocomplete="off"
+                spellcheck="false"
+                prop:value=move || text.get()
+                on:input=typed
+            />
+        </label>
+    }
+}
+
+#[component]
+fn ServiceFilter(state: Memo<LogState>, on_change: Callback<(LogState, Step)>) -> impl IntoView {
+    let adding = RwSignal::new(false);
+    let text = RwSignal::new(String::new());
+    let set = move |service: Option<String>| {
+        adding.set(false);
+        on_change.run((LogState { service, ..state.get_untracked() }, Step::New));
+    };
+    let start = move |typed: String| {
+        text.set(typed);
+        adding.set(true);
+    };
+    let shown = move || match state.with(|state| state.service.clone()) {
+        Some(service) => {
+            let typed = service.clone();
+            view! {
+                <Chip
+                    name="service".to_owned()
+                    relation="="
+                    value=service
+                    on_edit=Callback::new(move |()| start(typed.clone()))
+                    on_remove=Callback::new(move |()| set(None))
+                />
+            }
+            .into_any()
+        }
+        None => view! {
+            <button class="chip-add" type="button" on:click=move |_| start(String::new())>
+                <Icon name=IconName::Plus />
+                "service"
+            </button>
+        }
+        .into_any(),
+    };
+    let choose = Callback::new(move |service| set(Some(service)));
+    let leave = Callback::new(move |()| adding.set(false));
+    view! {
+        <Show when=move || adding.get() fallback=shown>
+            <ServiceSuggest text choose leave />
+        </Show>
+    }
+}
+
+#[component]
+fn ServiceSuggest(
+    text: RwSignal<String>,
+    choose: Callback<String>,
+    leave: Callback<()>,
+) -> impl IntoView {
+    let names = Remote::<NameList>::new(move || Some(api::services(&text.get())));
+    let suggestions = Memo::new(move |_| {
+        let names = names.value().map(|list| list.names.clone()).unwrap_or_default();
+        names.into_iter().map(|name| Suggestion::counted(name.name, name.count)).collect()
+    });
+    view! {
+        <Suggest
+            id="log-service"
+            label="Service"
+            placeholder="Service"
+            text
+            suggestions
+            on_choose=choose
+            on_leave=leave
+        />
+    }
+}
