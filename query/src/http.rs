@@ -26,7 +26,13 @@ use crate::QueryService;
 /// The routes under `/api/v1`, its OpenAPI document included, complete with an answer for every
 /// other path there.
 pub fn router(service: QueryService) -> Router {
-    let json = document().to_json().expect("invariant: the document has only string keys");
+    router_described_by(document(), service)
+}
+
+/// As [`router`], with a document that describes other endpoints too: those that the process adds
+/// beside the returned routes.
+pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QueryService) -> Router {
+    let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
     let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));
     let routes = Router::new().route(OPENAPI_PATH, get(openapi));

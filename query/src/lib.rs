@@ -16,7 +16,6 @@ mod limits;
 mod logs;
 mod names;
 mod params;
-mod recognise;
 mod resolve;
 mod search;
 mod service;
@@ -26,7 +25,7 @@ mod transactions;
 
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
-pub use http::{document, router};
+pub use http::{document, router, router_described_by};
 pub use limits::QueryLimits;
 pub use logs::LogSearch;
 pub use names::NameSearch;

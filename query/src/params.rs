@@ -15,7 +15,7 @@ use tidings_proto::{
 use tidings_storage::{AttributeFilter, TimeRange};
 use utoipa::openapi::{RefOr, path::ParameterIn};
 
-use crate::{QueryError, TraceName, recognise::trace_name};
+use crate::{QueryError, TraceName};
 
 /// The longest value of any parameter, in bytes.
 const VALUE_BYTES_MAX: usize = 4_096;
@@ -158,7 +158,7 @@ impl Params {
 /// The trace named in a path.
 pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
     let form = "a trace id of 32 hex digits, or its last 16";
-    trace_name(value).ok_or_else(|| malformed("traceId", value, form))
+    text::trace_name(value).ok_or_else(|| malformed("traceId", value, form))
 }
 
 /// A parameter whose text has not the form it should have.

@@ -1,17 +1,17 @@
 //! Turns a pasted text into the traces it means.
 //!
-//! What a text may mean is decided in `proto::tid`; this module asks the store which of it exists,
-//! then tries the text as the value of each transaction key.
+//! What a text may mean is decided in `proto::tid`; this module asks the store which of it exists.
 
 use std::ops::ControlFlow;
 
 use tidings_proto::{
     TraceId,
     api::{ResolveResult, Resolved},
+    tid::{Candidate, CandidateId, recognise},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter};
 
-use crate::{QueryError, execution::Reader, recognise::candidates, trace::TraceName, transactions};
+use crate::{QueryError, execution::Reader, trace::TraceName, transactions};
 
 /// A longer text is not tried as the value of a transaction key.
 const VALUE_BYTES_MAX: usize = 1_024;
@@ -21,33 +21,62 @@ const MATCHES_MAX: usize = 20;
 /// The stored traces that the text may mean, best first.
 pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, QueryError> {
     let mut result = ResolveResult { matches: Vec::new(), tried: Vec::new() };
-    for candidate in candidates(text) {
-        result.tried.push(candidate.reason.clone());
-        for trace_id in stored(reader, candidate.name)? {
-            push(
-                &mut result,
-                Resolved { trace_id, span_id: candidate.span_id, reason: candidate.reason.clone() },
-            );
-        }
-    }
-    let value = text.trim();
-    for key in &reader.settings.transaction_keys {
-        if value.is_empty() || value.len() > VALUE_BYTES_MAX {
-            break;
-        }
-        let reason = format!("attribute {key}");
-        result.tried.push(reason.clone());
-        let attribute = AttributeFilter { key: key.clone(), value: Some(value.to_owned()) };
-        let (traces, _) = transactions::traces_with(reader, &attribute)?;
-        for trace_id in transactions::newest(&traces, MATCHES_MAX) {
-            push(&mut result, Resolved { trace_id, span_id: None, reason: reason.clone() });
+    for Candidate { id, span_id, reason } in recognise(text) {
+        let name = match id {
+            CandidateId::Trace(trace_id) => TraceName::Id(trace_id),
+            CandidateId::Low64(low64) => TraceName::Low64(low64),
+            CandidateId::Attribute(value) => {
+                resolve_value(reader, &value, &mut result)?;
+                continue;
+            }
+        };
+        result.tried.push(reason.to_owned());
+        for trace_id in stored(reader, name)? {
+            push(&mut result, Resolved { trace_id, span_id, reason: reason.to_owned() });
         }
     }
     Ok(result)
 }
 
+/// The stored trace ids of the first thing the text may mean that is stored, the values of
+/// transaction keys left aside.
+pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, QueryError> {
+    for candidate in recognise(text) {
+        let found = match candidate.id {
+            CandidateId::Trace(trace_id) => stored(reader, TraceName::Id(trace_id))?,
+            CandidateId::Low64(low64) => stored(reader, TraceName::Low64(low64))?,
+            CandidateId::Attribute(_) => continue,
+        };
+        if !found.is_empty() {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// The newest traces in which a transaction key has this value.
+fn resolve_value(
+    reader: &Reader,
+    value: &str,
+    result: &mut ResolveResult,
+) -> Result<(), QueryError> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    for key in &reader.settings.transaction_keys {
+        let reason = format!("attribute {key}");
+        result.tried.push(reason.clone());
+        let attribute = AttributeFilter { key: key.clone(), value: Some(value.to_owned()) };
+        let (traces, _) = transactions::traces_with(reader, &attribute)?;
+        for trace_id in transactions::newest(&traces, MATCHES_MAX) {
+            push(result, Resolved { trace_id, span_id: None, reason: reason.clone() });
+        }
+    }
+    Ok(())
+}
+
 /// The stored trace ids that this names, spans or log records of them being stored.
-pub(crate) fn stored(reader: &Reader, name: TraceName) -> Result<Vec<TraceId>, QueryError> {
+fn stored(reader: &Reader, name: TraceName) -> Result<Vec<TraceId>, QueryError> {
     let mut found: Vec<TraceId> = Vec::new();
     let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
     let filter = match name {

@@ -23,7 +23,7 @@ use crate::{
     execution::Reader,
     logs::{self, LogSearch},
     names::value_text,
-    recognise::trace_ids_in,
+    resolve::trace_ids_in,
     search::trees,
     trace::{
         gather::{Gathered, Names},

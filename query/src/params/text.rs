@@ -1,10 +1,12 @@
 //! The text forms of single values. Each function gives `None` for any text that is not one.
 
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{Severity, SpanKind, StatusCode},
 };
 use tidings_storage::AttributeFilter;
+
+use crate::TraceName;
 
 /// The last nanosecond that fits the tables: in the year 2262.
 const LAST_NANO: u64 = i64::MAX.unsigned_abs();
@@ -39,6 +41,16 @@ pub(super) fn duration(text: &str) -> Option<DurationNanos> {
     }
     let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     whole.checked_add(fraction_of(fraction, unit)?).map(DurationNanos)
+}
+
+/// A trace id of 32 hex digits, or its last 16.
+pub(super) fn trace_name(text: &str) -> Option<TraceName> {
+    if let Ok(trace_id) = text.parse::<TraceId>() {
+        return Some(TraceName::Id(trace_id));
+    }
+    // A span id has the same form as half a trace id.
+    let low: SpanId = text.parse().ok()?;
+    Some(TraceName::Low64(u64::from_be_bytes(*low.as_bytes())))
 }
 
 /// OTLP's kind by name.

@@ -48,30 +48,27 @@ pub(crate) fn missing(tree: &Tree, names: &Names, lines_max: usize) -> Vec<Strin
 }
 
 fn problem_view(tree: &Tree, names: &Names, problem: &Problem) -> ProblemView {
-    let message = match problem.node {
-        Some(node) => span_message(tree, names, problem.kind, node as usize),
-        None => trace_message(tree, problem.kind),
-    };
     ProblemView {
         kind: problem.kind,
         span_id: problem.node.map(|node| tree.fact(node as usize).span_id),
         span_index: problem.node,
-        message,
+        message: message(tree, names, problem),
     }
 }
 
-fn span_message(tree: &Tree, names: &Names, kind: ProblemKind, node: usize) -> String {
-    let span = label(tree, names, node);
-    match kind {
+fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
+    let node = problem.node.map(|node| node as usize);
+    let span = node.map_or_else(|| "a span".to_owned(), |node| label(tree, names, node));
+    match problem.kind {
         ProblemKind::DuplicateSpan => {
             format!("{span} came more than once with the same content; it is shown once")
         }
         ProblemKind::SharedSpanId => {
-            let id = tree.fact(node).span_id;
+            let id = node.map_or_else(String::new, |node| tree.fact(node).span_id.to_string());
             format!("{span} shares its id {id} with another span; both are shown")
         }
         ProblemKind::MissingParent => {
-            let parent = parent(tree, node);
+            let parent = node.map_or_else(String::new, |node| parent(tree, node));
             format!("{span} names parent {parent}, which is not here; it is shown as a root")
         }
         ProblemKind::SelfParent => {
@@ -80,7 +77,11 @@ fn span_message(tree: &Tree, names: &Names, kind: ProblemKind, node: usize) -> S
         ProblemKind::Cycle => {
             format!("the ancestors of {span} lead back to it; the cycle is cut here")
         }
-        ProblemKind::SeveralRoots => format!("{span} is one of several roots"),
+        ProblemKind::SeveralRoots => {
+            let is_root = |node: &usize| tree.fact(*node).parent_span_id.is_none();
+            let roots = tree.indexes().filter(is_root).count();
+            format!("{roots} spans have no parent; the earliest is the entry")
+        }
         ProblemKind::NoStart => format!("{span} has no start time"),
         ProblemKind::NoEnd => {
             format!("{span} has no end time: it is still running, or its sender died")
@@ -91,25 +92,6 @@ fn span_message(tree: &Tree, names: &Names, kind: ProblemKind, node: usize) -> S
         ProblemKind::StartsBeforeParent => {
             format!("{span} starts before its parent does: their clocks differ")
         }
-    }
-}
-
-fn trace_message(tree: &Tree, kind: ProblemKind) -> String {
-    match kind {
-        ProblemKind::SeveralRoots => {
-            let is_root = |node: &usize| tree.assembled.nodes[*node].parent.is_none();
-            let roots = tree.indexes().filter(is_root).count();
-            format!("{roots} spans are shown as roots; the earliest is the entry")
-        }
-        ProblemKind::DuplicateSpan => "spans came more than once; each is shown once".to_owned(),
-        ProblemKind::SharedSpanId => "different spans share an id; all are shown".to_owned(),
-        ProblemKind::MissingParent => "spans name parents that are not here".to_owned(),
-        ProblemKind::SelfParent => "spans name themselves as their parents".to_owned(),
-        ProblemKind::Cycle => "spans are ancestors of themselves; the cycles are cut".to_owned(),
-        ProblemKind::NoStart => "spans have no start time".to_owned(),
-        ProblemKind::NoEnd => "spans have no end time".to_owned(),
-        ProblemKind::EndBeforeStart => "spans end before they start".to_owned(),
-        ProblemKind::StartsBeforeParent => "spans start before their parents do".to_owned(),
     }
 }
 
