@@ -1,53 +1,35 @@
 //! Receivers: OTLP over gRPC and HTTP, Zipkin; limits, normalisation, acknowledgement.
+//!
+//! Owns the listeners and everything between a socket and [`Sink::append`]: bounds of size, time
+//! and memory, decompression, normalising, the mapping of errors to each protocol's statuses,
+//! counts. Does not own wire formats (`tidings_proto`) and durability (`tidings_storage`), and
+//! reads no tables.
+//!
+//! ```text
+//! listener ─► connection ─► server (host, origin, phase) ─► receiver (protocol)
+//!                                                              │ body (size, time)
+//!  answer ◄── receiver ◄── Sink::append ◄── normalise ◄── decode ◄── decompress, weigh
+//! ```
 
-use std::{net::SocketAddr, sync::Arc};
+mod admit;
+mod body;
+mod collector;
+mod connection;
+mod counters;
+mod decompress;
+mod guard;
+mod ingest;
+mod listener;
+mod normalise;
+mod phase;
+mod receive;
+mod refusal;
+mod server;
+mod settings;
+mod sink;
+mod weigh;
 
-use tidings_proto::api::{ReceiverStatus, SignalCounts};
-use tidings_storage::{Clock, Store};
-
-/// Where the receivers listen and what they bear.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CollectorSettings {
-    /// OTLP over gRPC.
-    pub otlp_grpc: SocketAddr,
-    /// OTLP over HTTP.
-    pub otlp_http: SocketAddr,
-    /// Zipkin v2.
-    pub zipkin: SocketAddr,
-}
-
-/// The running receivers.
-#[derive(Debug)]
-pub struct Collector {}
-
-#[expect(clippy::unimplemented, unused_variables, clippy::unused_async, reason = "contract stage")]
-impl Collector {
-    /// Binds every listener and starts receiving into the store.
-    ///
-    /// # Errors
-    /// When an address cannot be bound; the error names it.
-    pub async fn start(
-        settings: CollectorSettings,
-        store: Store,
-        clock: Arc<dyn Clock>,
-    ) -> std::io::Result<Self> {
-        unimplemented!()
-    }
-
-    /// The addresses in use and what happened on each.
-    #[must_use]
-    pub fn receivers(&self) -> Vec<ReceiverStatus> {
-        unimplemented!()
-    }
-
-    /// Spans and log records received and rejected since the start (`stored` is 0).
-    #[must_use]
-    pub fn counts(&self) -> (SignalCounts, SignalCounts) {
-        unimplemented!()
-    }
-
-    /// Stops listening, finishes the requests under way, returns when all are answered.
-    pub async fn stop(self) {
-        unimplemented!()
-    }
-}
+pub use collector::{Collector, RefusalCount};
+pub use normalise::{ATTRIBUTES_MAX, Prepared, Signal, prepare_logs, prepare_traces};
+pub use settings::{CollectorLimits, CollectorSettings};
+pub use sink::Sink;

@@ -1,0 +1,156 @@
+//! Reads a request's body within its limits of size, memory and time.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Version, header, request::Parts};
+use http_body::Body as _;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tidings_storage::Clock;
+
+use crate::{
+    CollectorLimits,
+    admit::Admission,
+    decompress::too_large,
+    phase::{Phase, Phases},
+    refusal::{Reason, Refusal},
+};
+
+/// How often the rate is measured.
+const WINDOW: Duration = Duration::from_secs(5);
+
+/// How much of a refused body is still read, as a multiple of the limit, so that a client that
+/// sends first and reads later gets to see the refusal instead of a reset connection.
+const DRAIN_FACTOR: usize = 4;
+
+/// Reads bodies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyReader<'a> {
+    pub(crate) limits: &'a CollectorLimits,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) phases: &'a Phases,
+}
+
+impl BodyReader<'_> {
+    /// The whole body, of at most `limit` bytes.
+    pub(crate) async fn read(
+        &self,
+        body: &mut Incoming,
+        limit: usize,
+        admission: &mut Admission,
+    ) -> Result<Bytes, Refusal> {
+        let announced = body.size_hint().lower();
+        if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+            return Err(too_large(limit));
+        }
+        let mut phases = self.phases.clone();
+        let closing = phases.reached(Phase::Closing);
+        tokio::pin!(closing);
+        let mut arrived = Arrived::default();
+        let mut window = self.clock.sleep(WINDOW.min(self.limits.body_timeout));
+        let mut elapsed = Duration::ZERO;
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut closing => {
+                    return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
+                }
+                frame = body.frame() => match frame {
+                    None => return Ok(arrived.into_bytes()),
+                    Some(Err(error)) => return Err(broken_off(&error)),
+                    Some(Ok(frame)) => {
+                        let Ok(data) = frame.into_data() else { continue };
+                        if data.len() > limit - arrived.len() {
+                            return Err(too_large(limit));
+                        }
+                        admission.hold(data.len())?;
+                        arrived.push(data);
+                    }
+                },
+                () = &mut window => {
+                    elapsed += WINDOW.min(self.limits.body_timeout);
+                    self.check_rate(arrived.len(), elapsed)?;
+                    window = self.clock.sleep(WINDOW.min(self.limits.body_timeout));
+                }
+            }
+        }
+    }
+
+    fn check_rate(&self, bytes: usize, elapsed: Duration) -> Result<(), Refusal> {
+        let seconds = usize::try_from(elapsed.as_secs()).unwrap_or(usize::MAX);
+        let needed = self.limits.body_bytes_per_second_min.saturating_mul(seconds);
+        if elapsed >= self.limits.body_timeout || bytes < needed {
+            let millis = elapsed.as_millis();
+            let message = format!("the body came too slowly: {bytes} bytes in {millis} ms");
+            return Err(Refusal::new(Reason::SlowBody, message));
+        }
+        Ok(())
+    }
+
+    /// Reads on after a refusal, on HTTP/1, where closing early would reset the connection and
+    /// the client might never see the answer.
+    pub(crate) async fn drain(&self, head: &Parts, body: &mut Incoming, refusal: &Refusal) {
+        let hopeless = matches!(
+            refusal.reason,
+            Reason::Disconnected | Reason::SlowBody | Reason::ShuttingDown | Reason::Panic
+        );
+        let waits_for_us = head.headers.contains_key(header::EXPECT);
+        if hopeless || waits_for_us || head.version == Version::HTTP_2 {
+            return;
+        }
+        let mut left = self.limits.http_body_bytes_max.saturating_mul(DRAIN_FACTOR);
+        if usize::try_from(body.size_hint().lower()).map_or(true, |announced| announced > left) {
+            return;
+        }
+        let read_on = async {
+            while let Some(Ok(frame)) = body.frame().await {
+                let count = frame.data_ref().map_or(0, Bytes::len);
+                if count > left {
+                    return;
+                }
+                left -= count;
+            }
+        };
+        let mut phases = self.phases.clone();
+        tokio::select! {
+            () = read_on => {}
+            () = self.clock.sleep(WINDOW.min(self.limits.body_timeout)) => {}
+            () = phases.reached(Phase::Closing) => {}
+        }
+    }
+}
+
+fn broken_off(error: &hyper::Error) -> Refusal {
+    // A body that contradicts its own length or chunks is HTTP's to answer; the text is hyper's.
+    Refusal::new(Reason::Disconnected, format!("the body broke off: {error}"))
+}
+
+/// A body as it arrives: one chunk is kept as it is, more are joined, so that many tiny chunks
+/// take no more memory than their bytes.
+#[derive(Debug, Default)]
+struct Arrived {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Arrived {
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if self.len() == 0 {
+            self.first = data;
+            return;
+        }
+        if !self.first.is_empty() {
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+        }
+        self.joined.extend_from_slice(&data);
+    }
+
+    fn into_bytes(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
+}

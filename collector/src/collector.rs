@@ -1,0 +1,152 @@
+//! The running receivers: starting, counting, stopping.
+
+use std::{io, net::SocketAddr, sync::Arc};
+
+use tidings_proto::api::{ReceiverStatus, SignalCounts};
+use tidings_storage::{Clock, Store};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+
+use crate::{
+    CollectorSettings, Sink,
+    counters::ReceiverCounters,
+    guard::Guard,
+    ingest::Ingest,
+    listener,
+    phase::{Phase, Phases},
+    receive,
+    server::Server,
+};
+
+/// How often a receiver refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefusalCount {
+    /// The receiver, as in [`ReceiverStatus::name`].
+    pub receiver: &'static str,
+    /// The reason, in `snake_case`.
+    pub reason: &'static str,
+    /// How often, since the start.
+    pub count: u64,
+}
+
+/// The running receivers.
+#[derive(Debug)]
+pub struct Collector {
+    ingest: Arc<Ingest>,
+    listeners: Vec<Listener>,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Debug)]
+struct Listener {
+    address: SocketAddr,
+    server: Arc<Server>,
+    task: JoinHandle<()>,
+}
+
+impl Collector {
+    /// Binds every listener and starts receiving into the store.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the error names it.
+    pub async fn start(
+        settings: CollectorSettings,
+        store: Store,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        Self::start_with(settings, Arc::new(store), clock).await
+    }
+
+    /// As [`Collector::start`], into anything that keeps batches.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the error names it.
+    pub async fn start_with(
+        settings: CollectorSettings,
+        sink: Arc<dyn Sink>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let mut bound = Vec::new();
+        for (address, receiver) in receive::all(&settings) {
+            let name = receiver.name();
+            let explain = |error: io::Error| {
+                let text = format!("cannot listen on {address} for {name}: {error}");
+                io::Error::new(error.kind(), text)
+            };
+            let listener = TcpListener::bind(address).await.map_err(explain)?;
+            bound.push((listener.local_addr().map_err(explain)?, listener, receiver));
+        }
+        let ingest = Arc::new(Ingest::new(settings.limits, sink, clock));
+        let (phase, phases) = watch::channel(Phase::Running);
+        let start = |(address, listener, receiver)| {
+            let server = Arc::new(Server {
+                receiver,
+                ingest: Arc::clone(&ingest),
+                guard: Guard::new(address, &settings.host_names),
+                phases: Phases::new(phases.clone()),
+                counters: ReceiverCounters::default(),
+            });
+            let task = tokio::spawn(listener::run(listener, Arc::clone(&server)));
+            Listener { address, server, task }
+        };
+        let listeners = bound.into_iter().map(start).collect();
+        Ok(Self { ingest, listeners, phase })
+    }
+
+    /// The addresses in use and what happened on each.
+    #[must_use]
+    pub fn receivers(&self) -> Vec<ReceiverStatus> {
+        let status = |listener: &Listener| {
+            let counters = &listener.server.counters;
+            ReceiverStatus {
+                name: listener.server.receiver.name().to_owned(),
+                address: listener.address.to_string(),
+                accepted_requests: counters.accepted(),
+                refused_requests: counters.refused(),
+                last_refusal: counters.last_refusal(),
+            }
+        };
+        self.listeners.iter().map(status).collect()
+    }
+
+    /// Why requests were refused, and how often: the reasons that occurred.
+    #[must_use]
+    pub fn refusals(&self) -> Vec<RefusalCount> {
+        let of = |listener: &Listener| {
+            let receiver = listener.server.receiver.name();
+            let reasons = listener.server.counters.by_reason();
+            reasons.into_iter().map(move |(reason, count)| RefusalCount { receiver, reason, count })
+        };
+        self.listeners.iter().flat_map(of).collect()
+    }
+
+    /// Spans and log records received and rejected since the start (`stored` is 0).
+    #[must_use]
+    pub fn counts(&self) -> (SignalCounts, SignalCounts) {
+        (self.ingest.spans.counts(), self.ingest.logs.counts())
+    }
+
+    /// Stops listening, finishes the requests under way, returns when all are answered.
+    ///
+    /// Requests that come on open connections meanwhile, and bodies that are still arriving after
+    /// half of [`crate::CollectorLimits::drain_timeout`], are refused with "try again". After all
+    /// of it the connections that are left are dropped. Appends under way are always waited for.
+    pub async fn stop(self) {
+        let Self { ingest, listeners, phase } = self;
+        let half = ingest.limits.drain_timeout / 2;
+        let ended = futures::future::join_all(listeners.into_iter().map(|listener| listener.task));
+        tokio::pin!(ended);
+        for next in [Phase::Draining, Phase::Closing] {
+            phase.send_replace(next);
+            tokio::select! {
+                _ = &mut ended => {
+                    ingest.gate.empty().await;
+                    return;
+                }
+                () = ingest.clock.sleep(half) => {}
+            }
+        }
+        phase.send_replace(Phase::Closed);
+        ended.await;
+        ingest.gate.empty().await;
+    }
+}

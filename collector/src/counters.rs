@@ -1,0 +1,154 @@
+//! What happened at each receiver, for the status page and for metrics; and rate-limited log
+//! lines about it.
+//!
+//! Nothing here holds anything of a payload but the texts of refusals, which are escaped and cut.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use tidings_proto::{UnixNanos, api::SignalCounts};
+
+use crate::refusal::{Reason, Refusal};
+
+/// One line per receiver and reason in this time.
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Counts of one receiver.
+#[derive(Debug, Default)]
+pub(crate) struct ReceiverCounters {
+    accepted: AtomicU64,
+    refused: [Tally; Reason::ALL.len()],
+    last_refusal: Mutex<String>,
+    /// Connections that could not be accepted.
+    accept_errors: Tally,
+}
+
+/// A count, and when it was last written about.
+#[derive(Debug, Default)]
+struct Tally {
+    count: AtomicU64,
+    logged_count: AtomicU64,
+    logged_unix_nanos: AtomicU64,
+}
+
+impl Tally {
+    /// Counts one; `Some(occurrences since the last line)` when it is time for a log line.
+    fn add(&self, now: UnixNanos) -> Option<u64> {
+        let count = self.count.fetch_add(1, Relaxed) + 1;
+        let last = self.logged_unix_nanos.load(Relaxed);
+        let due = last == 0 || now.since(UnixNanos(last)).0 >= nanos(LOG_INTERVAL);
+        let ours =
+            due && self.logged_unix_nanos.compare_exchange(last, now.0, Relaxed, Relaxed).is_ok();
+        ours.then(|| count.saturating_sub(self.logged_count.swap(count, Relaxed)))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl ReceiverCounters {
+    pub(crate) fn accept(&self) {
+        self.accepted.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a refusal and writes a log line when none was written lately.
+    pub(crate) fn refuse(&self, receiver: &'static str, refusal: &Refusal, now: UnixNanos) {
+        let Some(tally) = self.refused.get(refusal.reason.index()) else { return };
+        if let Some(times) = tally.add(now) {
+            let (reason, message) = (refusal.reason.label(), &refusal.message);
+            tracing::warn!(receiver, reason, times, message, "request refused");
+        }
+        self.last_refusal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone_from(&refusal.message);
+    }
+
+    /// Counts a connection that could not be accepted.
+    pub(crate) fn accept_error(
+        &self,
+        receiver: &'static str,
+        error: &std::io::Error,
+        now: UnixNanos,
+    ) {
+        if let Some(times) = self.accept_errors.add(now) {
+            tracing::warn!(receiver, times, %error, "connection not accepted");
+        }
+    }
+
+    pub(crate) fn accepted(&self) -> u64 {
+        self.accepted.load(Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.iter().map(|tally| tally.count.load(Relaxed)).sum()
+    }
+
+    pub(crate) fn last_refusal(&self) -> String {
+        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The reasons there were, with their counts, and the connections not accepted.
+    pub(crate) fn by_reason(&self) -> Vec<(&'static str, u64)> {
+        let reasons = Reason::ALL.iter().zip(&self.refused);
+        reasons
+            .map(|(reason, tally)| (reason.label(), tally.count.load(Relaxed)))
+            .chain([("accept_error", self.accept_errors.count.load(Relaxed))])
+            .filter(|&(_, count)| count > 0)
+            .collect()
+    }
+}
+
+/// Records of one signal, over all receivers.
+#[derive(Debug, Default)]
+pub(crate) struct SignalCounters {
+    received: AtomicU64,
+    rejected: AtomicU64,
+}
+
+impl SignalCounters {
+    pub(crate) fn add(&self, received: u64, rejected: u64) {
+        self.received.fetch_add(received, Relaxed);
+        self.rejected.fetch_add(rejected, Relaxed);
+    }
+
+    pub(crate) fn counts(&self) -> SignalCounts {
+        SignalCounts {
+            received: self.received.load(Relaxed),
+            rejected: self.rejected.load(Relaxed),
+            stored: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ReceiverCounters, Tally};
+    use crate::refusal::{Reason, Refusal};
+    use tidings_proto::UnixNanos;
+
+    #[test]
+    fn a_flood_gives_one_line_in_ten_seconds_that_says_how_many() {
+        let tally = Tally::default();
+        let second = 1_000_000_000;
+        let lines: Vec<_> = (1..=25).filter_map(|at| tally.add(UnixNanos(at * second))).collect();
+        assert_eq!(lines, [1, 10, 10]);
+    }
+
+    #[test]
+    fn refusals_are_counted_by_reason() {
+        let counters = ReceiverCounters::default();
+        counters.refuse("x", &Refusal::new(Reason::Busy, "busy"), UnixNanos(1));
+        counters.refuse("x", &Refusal::new(Reason::Malformed, "bad\nline"), UnixNanos(2));
+        counters.refuse("x", &Refusal::new(Reason::Busy, "busy"), UnixNanos(3));
+        assert_eq!(counters.refused(), 3);
+        assert_eq!(counters.by_reason(), [("malformed", 1), ("busy", 2)]);
+        assert_eq!(counters.last_refusal(), "busy");
+    }
+}

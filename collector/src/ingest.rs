@@ -1,0 +1,166 @@
+//! From a body to an acknowledgement: decompress, weigh, decode, normalise, store.
+//!
+//! Receivers bring the bytes and their decoder and write the answer; everything between is here
+//! and the same for all of them. Owns the sink and the counts of records. The sender's bytes are
+//! acknowledged only when [`Sink::append`] has returned.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    thread::available_parallelism,
+};
+
+use bytes::Bytes;
+use tidings_storage::Clock;
+use tokio::sync::Semaphore;
+
+use crate::{
+    CollectorLimits, Sink,
+    admit::{Admission, Gate},
+    counters::SignalCounters,
+    decompress::{Bound, Compression, decompress},
+    normalise::{Prepared, Signal},
+    refusal::{Reason, Refusal},
+};
+
+/// Bodies up to this size are decoded at once; larger and compressed ones on another thread.
+const INLINE_BYTES_MAX: usize = 64 << 10;
+
+/// What the receivers share.
+#[derive(Debug)]
+pub(crate) struct Ingest {
+    pub(crate) limits: CollectorLimits,
+    pub(crate) gate: Gate,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) spans: SignalCounters,
+    pub(crate) logs: SignalCounters,
+    sink: Arc<dyn Sink>,
+    /// Decoding uses the processors; more at a time would only take memory.
+    decoders: Semaphore,
+    refusals: AtomicU64,
+}
+
+/// What a receiver hands over.
+#[derive(Debug)]
+pub(crate) struct Payload {
+    pub(crate) bytes: Bytes,
+    pub(crate) compression: Compression,
+    /// The most bytes after decompression.
+    pub(crate) limit: usize,
+    /// What broken compression is called in this protocol.
+    pub(crate) broken: Reason,
+    pub(crate) format: Format,
+}
+
+/// How the decompressed bytes are read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Format {
+    /// Estimates the memory of the decoded form.
+    pub(crate) weigh: fn(&[u8]) -> usize,
+    /// Decodes and normalises.
+    pub(crate) decode: fn(Bytes) -> Result<Prepared, Refusal>,
+    /// Whether a bad record spoils its request: for protocols that know no partial success.
+    pub(crate) all_or_nothing: bool,
+}
+
+/// What to tell the sender of a request that was stored.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Outcome {
+    pub(crate) rejected: u64,
+    pub(crate) message: String,
+}
+
+impl Ingest {
+    pub(crate) fn new(limits: CollectorLimits, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            gate: Gate::new(&limits),
+            limits,
+            clock,
+            spans: SignalCounters::default(),
+            logs: SignalCounters::default(),
+            sink,
+            decoders: Semaphore::new(available_parallelism().map_or(2, usize::from)),
+            refusals: AtomicU64::new(0),
+        }
+    }
+
+    /// Stores what the payload holds; durable when it returns.
+    pub(crate) async fn store(
+        &self,
+        mut admission: Admission,
+        payload: Payload,
+    ) -> Result<Outcome, Refusal> {
+        admission.work()?;
+        let all_or_nothing = payload.format.all_or_nothing;
+        let (admission, prepared) = self.prepare(admission, payload).await?;
+        if all_or_nothing && prepared.rejected > 0 {
+            return Err(Refusal::new(Reason::Malformed, prepared.message));
+        }
+        let Prepared { signal, batch, accepted, rejected, message } = prepared;
+        if let Some(batch) = batch {
+            // A task of its own: a client that goes away must not stop an append half way, and
+            // the places are given back only when the store is done with it.
+            let sink = Arc::clone(&self.sink);
+            let append = tokio::spawn(async move {
+                let result = sink.append(batch).await;
+                drop(admission);
+                result
+            });
+            append.await.map_err(|_| panicked())??;
+        }
+        match signal {
+            Signal::Traces => self.spans.add(accepted, rejected),
+            Signal::Logs => self.logs.add(accepted, rejected),
+        }
+        Ok(Outcome { rejected, message })
+    }
+
+    async fn prepare(
+        &self,
+        admission: Admission,
+        payload: Payload,
+    ) -> Result<(Admission, Prepared), Refusal> {
+        let memory_max = self.limits.request_memory_bytes_max;
+        if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
+            return decode(admission, payload, memory_max);
+        }
+        // An error means the semaphore is closed, which nothing does.
+        let _place = self.decoders.acquire().await;
+        tokio::task::spawn_blocking(move || decode(admission, payload, memory_max))
+            .await
+            .map_err(|_| panicked())?
+    }
+
+    /// When to try again, in seconds: spread, so that refused clients do not return all at once.
+    pub(crate) fn retry_seconds(&self) -> u32 {
+        let mut mixed = self.clock.now().0 ^ self.refusals.fetch_add(1, Relaxed).rotate_left(32);
+        mixed = (mixed ^ (mixed >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+        mixed ^= mixed >> 33;
+        1 + u32::try_from(mixed % 5).unwrap_or_default()
+    }
+}
+
+/// The refusal after a bug of ours: the sender keeps its records and tries again.
+pub(crate) fn panicked() -> Refusal {
+    Refusal::new(Reason::Panic, "the request could not be handled")
+}
+
+fn decode(
+    mut admission: Admission,
+    payload: Payload,
+    memory_max: usize,
+) -> Result<(Admission, Prepared), Refusal> {
+    let Payload { bytes, compression, limit, broken, format } = payload;
+    let mut hold = |count| admission.hold(count);
+    let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
+    let weight = (format.weigh)(&bytes);
+    if weight > memory_max {
+        let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
+        return Err(Refusal::new(Reason::TooLarge, message));
+    }
+    admission.hold(weight)?;
+    let prepared = (format.decode)(bytes)?;
+    Ok((admission, prepared))
+}

@@ -1,0 +1,195 @@
+//! Normalising: what was decoded is checked record by record, completed, and made a batch.
+//!
+//! Comes after decoding (bytes to wire structs) and before admission to the store. A record that
+//! could never be stored or found is left out and counted, so that the rest of its batch is kept
+//! and the sender is told how many and why. Everything else is kept as it came: values of any
+//! length, unknown enum numbers, odd times, empty keys. Two things are repaired: an all-zero
+//! parent id (and, in log records, an all-zero trace or span id) means "none" and becomes empty;
+//! attributes beyond the limit are dropped and counted in the record's own dropped count. Values
+//! nested too deep are refused here because the decoder that reads the log again would stop at
+//! them: what is accepted can be read.
+
+mod tally;
+
+use bytes::Bytes;
+use tidings_proto::{
+    SpanId, TraceId,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
+        LogRecord, Resource, Span, VALUE_DEPTH_MAX, ValueDepth,
+    },
+};
+use tidings_storage::TelemetryBatch;
+
+use tally::{Fault, Place, Tally};
+
+/// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
+pub const ATTRIBUTES_MAX: usize = 1024;
+
+/// The latest time storage can keep: in the year 2262.
+const UNIX_NANOS_MAX: u64 = i64::MAX as u64;
+
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Log records.
+    Logs,
+}
+
+/// A request, checked: what to store and what to tell the sender.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prepared {
+    /// What the request carried.
+    pub signal: Signal,
+    /// What to store; `None` when nothing is left.
+    pub batch: Option<TelemetryBatch>,
+    /// How many records are in the batch.
+    pub accepted: u64,
+    /// How many were left out.
+    pub rejected: u64,
+    /// Why some were left out, or a warning; empty when there is nothing to say.
+    pub message: String,
+}
+
+/// Checks spans. `bytes` is their encoding in protobuf, when they came so: it goes with the batch
+/// when nothing had to be changed.
+#[must_use]
+pub fn prepare_traces(mut request: ExportTraceServiceRequest, bytes: Option<Bytes>) -> Prepared {
+    let mut tally = Tally::new(Signal::Traces);
+    for (resource_index, resource_spans) in request.resource_spans.iter_mut().enumerate() {
+        let resource_fault = check_resource(resource_spans.resource.as_mut(), &mut tally);
+        for (scope_index, scope_spans) in resource_spans.scope_spans.iter_mut().enumerate() {
+            let fault = resource_fault.or(check_scope(scope_spans.scope.as_mut(), &mut tally));
+            let mut place = Place::new(resource_index, scope_index);
+            scope_spans.spans.retain_mut(|span| {
+                let result = fault.map_or_else(|| check_span(span, &mut tally), Err);
+                tally.count(result, place.next())
+            });
+        }
+    }
+    if tally.rejected() > 0 {
+        for resource_spans in &mut request.resource_spans {
+            resource_spans.scope_spans.retain(|scope_spans| !scope_spans.spans.is_empty());
+        }
+        request.resource_spans.retain(|resource_spans| !resource_spans.scope_spans.is_empty());
+    }
+    let bytes = bytes.filter(|_| !tally.changed());
+    tally.prepared(|| TelemetryBatch::Traces { request, bytes })
+}
+
+/// Checks log records, as [`prepare_traces`] does spans.
+#[must_use]
+pub fn prepare_logs(mut request: ExportLogsServiceRequest, bytes: Option<Bytes>) -> Prepared {
+    let mut tally = Tally::new(Signal::Logs);
+    for (resource_index, resource_logs) in request.resource_logs.iter_mut().enumerate() {
+        let resource_fault = check_resource(resource_logs.resource.as_mut(), &mut tally);
+        for (scope_index, scope_logs) in resource_logs.scope_logs.iter_mut().enumerate() {
+            let fault = resource_fault.or(check_scope(scope_logs.scope.as_mut(), &mut tally));
+            let mut place = Place::new(resource_index, scope_index);
+            scope_logs.log_records.retain_mut(|record| {
+                let result = fault.map_or_else(|| check_record(record, &mut tally), Err);
+                tally.count(result, place.next())
+            });
+        }
+    }
+    if tally.rejected() > 0 {
+        for resource_logs in &mut request.resource_logs {
+            resource_logs.scope_logs.retain(|scope_logs| !scope_logs.log_records.is_empty());
+        }
+        request.resource_logs.retain(|resource_logs| !resource_logs.scope_logs.is_empty());
+    }
+    let bytes = bytes.filter(|_| !tally.changed());
+    tally.prepared(|| TelemetryBatch::Logs { request, bytes })
+}
+
+/// A resource that cannot be stored takes its records with it.
+fn check_resource(resource: Option<&mut Resource>, tally: &mut Tally) -> Option<Fault> {
+    let resource = resource?;
+    check_attributes(&mut resource.attributes, &mut resource.dropped_attributes_count, tally).err()
+}
+
+fn check_scope(scope: Option<&mut InstrumentationScope>, tally: &mut Tally) -> Option<Fault> {
+    let scope = scope?;
+    check_attributes(&mut scope.attributes, &mut scope.dropped_attributes_count, tally).err()
+}
+
+fn check_span(span: &mut Span, tally: &mut Tally) -> Result<(), Fault> {
+    check_id(&span.trace_id, TraceId::LEN).map_err(Fault::TraceId)?;
+    check_id(&span.span_id, SpanId::LEN).map_err(Fault::SpanId)?;
+    check_optional_id(&mut span.parent_span_id, SpanId::LEN, tally).map_err(Fault::ParentSpanId)?;
+    check_time(span.start_time_unix_nano, "start time")?;
+    check_time(span.end_time_unix_nano, "end time")?;
+    check_attributes(&mut span.attributes, &mut span.dropped_attributes_count, tally)?;
+    for event in &mut span.events {
+        check_time(event.time_unix_nano, "event time")?;
+        check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, tally)?;
+    }
+    for link in &mut span.links {
+        check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, tally)?;
+    }
+    Ok(())
+}
+
+fn check_record(record: &mut LogRecord, tally: &mut Tally) -> Result<(), Fault> {
+    check_optional_id(&mut record.trace_id, TraceId::LEN, tally).map_err(Fault::TraceId)?;
+    check_optional_id(&mut record.span_id, SpanId::LEN, tally).map_err(Fault::SpanId)?;
+    check_time(record.time_unix_nano, "time")?;
+    check_time(record.observed_time_unix_nano, "observed time")?;
+    if record.body.value_depth() > VALUE_DEPTH_MAX {
+        return Err(Fault::TooDeep);
+    }
+    check_attributes(&mut record.attributes, &mut record.dropped_attributes_count, tally)
+}
+
+/// What is wrong with an id: its length when that is wrong, `None` when it is all zeros.
+fn check_id(id: &[u8], length: usize) -> Result<(), Option<usize>> {
+    if id.len() != length {
+        return Err(Some(id.len()));
+    }
+    if id.iter().all(|&byte| byte == 0) {
+        return Err(None);
+    }
+    Ok(())
+}
+
+/// Empty and all-zero both mean "none"; the second is made the first.
+fn check_optional_id(
+    id: &mut Vec<u8>,
+    length: usize,
+    tally: &mut Tally,
+) -> Result<(), Option<usize>> {
+    if id.is_empty() {
+        return Ok(());
+    }
+    match check_id(id, length) {
+        Err(None) => {
+            id.clear();
+            tally.change();
+            Ok(())
+        }
+        result => result,
+    }
+}
+
+fn check_time(unix_nanos: u64, which: &'static str) -> Result<(), Fault> {
+    if unix_nanos > UNIX_NANOS_MAX { Err(Fault::Time(which)) } else { Ok(()) }
+}
+
+fn check_attributes(
+    attributes: &mut Vec<KeyValue>,
+    dropped: &mut u32,
+    tally: &mut Tally,
+) -> Result<(), Fault> {
+    let extra = attributes.len().saturating_sub(ATTRIBUTES_MAX);
+    if extra > 0 {
+        attributes.truncate(ATTRIBUTES_MAX);
+        *dropped = dropped.saturating_add(u32::try_from(extra).unwrap_or(u32::MAX));
+        tally.drop_attributes(extra);
+    }
+    if attributes.value_depth() > VALUE_DEPTH_MAX { Err(Fault::TooDeep) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

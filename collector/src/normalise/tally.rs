@@ -1,0 +1,167 @@
+//! Counts what normalising left out and says why, in few words.
+
+use std::fmt;
+
+use tidings_proto::otlp::VALUE_DEPTH_MAX;
+use tidings_storage::TelemetryBatch;
+
+use super::{ATTRIBUTES_MAX, Prepared, Signal};
+
+/// Different reasons named in one message; a hostile sender could make many.
+const REASONS_MAX: usize = 5;
+
+/// Why a record cannot be stored. The numbers are lengths in bytes; `None` is "all zeros".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    TraceId(Option<usize>),
+    SpanId(Option<usize>),
+    ParentSpanId(Option<usize>),
+    Time(&'static str),
+    TooDeep,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, needed, got) = match *self {
+            Self::TraceId(got) => ("trace id", 16, got),
+            Self::SpanId(got) => ("span id", 8, got),
+            Self::ParentSpanId(got) => ("parent span id", 8, got),
+            Self::Time(which) => return write!(f, "{which} is after the year 2262"),
+            Self::TooDeep => {
+                return write!(f, "a value is nested deeper than {VALUE_DEPTH_MAX} levels");
+            }
+        };
+        match got {
+            Some(0) => write!(f, "{name} is missing"),
+            Some(got) => write!(f, "{name} has {got} bytes, {needed} are needed"),
+            None => write!(f, "{name} is all zeros"),
+        }
+    }
+}
+
+/// Where a record stands in its request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    resource: usize,
+    scope: usize,
+    record: usize,
+}
+
+impl Place {
+    /// Before the first record of this scope.
+    pub(super) fn new(resource: usize, scope: usize) -> Self {
+        Self { resource, scope, record: 0 }
+    }
+
+    /// This record's place; moves on to the next.
+    pub(super) fn next(&mut self) -> Self {
+        let place = *self;
+        self.record += 1;
+        place
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "resource {}, scope {}, record {}", self.resource, self.scope, self.record)
+    }
+}
+
+/// What happened to the records of one request.
+#[derive(Debug)]
+pub(super) struct Tally {
+    signal: Signal,
+    accepted: u64,
+    rejected: u64,
+    reasons: Vec<(Fault, u64, Place)>,
+    other_reasons: u64,
+    dropped_attributes: usize,
+    changed: bool,
+}
+
+impl Tally {
+    pub(super) fn new(signal: Signal) -> Self {
+        Self {
+            signal,
+            accepted: 0,
+            rejected: 0,
+            reasons: Vec::new(),
+            other_reasons: 0,
+            dropped_attributes: 0,
+            changed: false,
+        }
+    }
+
+    /// Counts a record; whether to keep it.
+    pub(super) fn count(&mut self, result: Result<(), Fault>, place: Place) -> bool {
+        let Err(fault) = result else {
+            self.accepted += 1;
+            return true;
+        };
+        self.rejected += 1;
+        if let Some((_, count, _)) = self.reasons.iter_mut().find(|(known, ..)| *known == fault) {
+            *count += 1;
+        } else if self.reasons.len() < REASONS_MAX {
+            self.reasons.push((fault, 1, place));
+        } else {
+            self.other_reasons += 1;
+        }
+        false
+    }
+
+    pub(super) fn change(&mut self) {
+        self.changed = true;
+    }
+
+    pub(super) fn drop_attributes(&mut self, count: usize) {
+        self.dropped_attributes += count;
+        self.changed = true;
+    }
+
+    pub(super) fn rejected(&self) -> u64 {
+        self.rejected
+    }
+
+    /// Whether the request is other than the sender's bytes.
+    pub(super) fn changed(&self) -> bool {
+        self.changed || self.rejected > 0
+    }
+
+    pub(super) fn prepared(&self, batch: impl FnOnce() -> TelemetryBatch) -> Prepared {
+        Prepared {
+            signal: self.signal,
+            batch: (self.accepted > 0).then(batch),
+            accepted: self.accepted,
+            rejected: self.rejected,
+            message: self.message(),
+        }
+    }
+
+    fn message(&self) -> String {
+        let noun = |count| match (self.signal, count) {
+            (Signal::Traces, 1) => "span",
+            (Signal::Traces, _) => "spans",
+            (Signal::Logs, 1) => "log record",
+            (Signal::Logs, _) => "log records",
+        };
+        let mut parts: Vec<_> = self
+            .reasons
+            .iter()
+            .map(|(fault, count, place)| {
+                format!("{count} {}: {fault} (first: {place})", noun(*count))
+            })
+            .collect();
+        if self.other_reasons > 0 {
+            parts.push(format!(
+                "{} {}: other reasons",
+                self.other_reasons,
+                noun(self.other_reasons)
+            ));
+        }
+        if self.dropped_attributes > 0 {
+            let count = self.dropped_attributes;
+            parts.push(format!("{count} attributes dropped: a record keeps {ATTRIBUTES_MAX}"));
+        }
+        parts.join("; ")
+    }
+}

@@ -1,0 +1,234 @@
+use prost::Message;
+use tidings_proto::otlp::{
+    AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
+    KeyValueList, LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
+    VALUE_DEPTH_MAX, Value,
+};
+use tidings_storage::TelemetryBatch;
+
+use super::{ATTRIBUTES_MAX, Prepared, prepare_logs, prepare_traces};
+
+fn span() -> Span {
+    Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "get".to_owned(), ..Span::default() }
+}
+
+fn traces(spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let scope_spans = ScopeSpans { spans, ..ScopeSpans::default() };
+    let resource = Some(Resource::default());
+    let resource_spans =
+        ResourceSpans { resource, scope_spans: vec![scope_spans], ..ResourceSpans::default() };
+    ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+}
+
+fn logs(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+    let scope_logs = ScopeLogs { log_records, ..ScopeLogs::default() };
+    let resource_logs = ResourceLogs { scope_logs: vec![scope_logs], ..ResourceLogs::default() };
+    ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
+}
+
+fn prepare(request: ExportTraceServiceRequest) -> Prepared {
+    let bytes = request.encode_to_vec();
+    prepare_traces(request, Some(bytes.into()))
+}
+
+fn stored_spans(prepared: Prepared) -> Vec<Span> {
+    match prepared.batch {
+        Some(TelemetryBatch::Traces { request, .. }) => request
+            .resource_spans
+            .into_iter()
+            .flat_map(|resource| resource.scope_spans)
+            .flat_map(|scope| scope.spans)
+            .collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// A scalar inside `depth - 1` maps.
+fn nested(depth: usize) -> AnyValue {
+    (1..depth).fold(AnyValue::from("x"), |inner, _| {
+        let entry = KeyValue { key: String::new(), value: Some(inner) };
+        Value::Kvlist(KeyValueList { values: vec![entry] }).into()
+    })
+}
+
+#[test]
+fn an_unchanged_request_keeps_its_bytes() {
+    let request = traces(vec![span(), Span { parent_span_id: vec![3; 8], ..span() }]);
+    let bytes = bytes::Bytes::from(request.encode_to_vec());
+    let prepared = prepare_traces(request.clone(), Some(bytes.clone()));
+    assert_eq!(prepared.batch, Some(TelemetryBatch::Traces { request, bytes: Some(bytes) }));
+    assert_eq!((prepared.accepted, prepared.rejected), (2, 0));
+    assert_eq!(prepared.message, "");
+}
+
+#[test]
+fn bad_spans_are_left_out_counted_and_named() {
+    type Spoil = fn(&mut Span);
+    let table: &[(Spoil, &str)] = &[
+        (|span| span.trace_id = vec![1; 15], "trace id has 15 bytes, 16 are needed"),
+        (|span| span.trace_id = vec![0; 16], "trace id is all zeros"),
+        (|span| span.trace_id.clear(), "trace id is missing"),
+        (|span| span.span_id = vec![1; 9], "span id has 9 bytes, 8 are needed"),
+        (|span| span.span_id = vec![0; 8], "span id is all zeros"),
+        (|span| span.span_id.clear(), "span id is missing"),
+        (|span| span.parent_span_id = vec![1; 16], "parent span id has 16 bytes, 8 are needed"),
+        (|span| span.start_time_unix_nano = 1 << 63, "start time is after the year 2262"),
+        (|span| span.end_time_unix_nano = u64::MAX, "end time is after the year 2262"),
+        (
+            |span| {
+                span.events = vec![Event { time_unix_nano: u64::MAX, ..Event::default() }];
+            },
+            "event time is after the year 2262",
+        ),
+        (
+            |span| {
+                let value = Some(nested(VALUE_DEPTH_MAX + 1));
+                span.attributes = vec![KeyValue { key: "k".to_owned(), value }];
+            },
+            "a value is nested deeper than 32 levels",
+        ),
+    ];
+    for (spoil, reason) in table {
+        let mut bad = span();
+        spoil(&mut bad);
+        let prepared = prepare(traces(vec![span(), bad, span()]));
+        assert_eq!((prepared.accepted, prepared.rejected), (2, 1), "{reason}");
+        let expected = format!("1 span: {reason} (first: resource 0, scope 0, record 1)");
+        assert_eq!(prepared.message, expected);
+        let Some(TelemetryBatch::Traces { bytes, .. }) = &prepared.batch else { panic!() };
+        assert!(bytes.is_none(), "the sender's bytes hold the bad span");
+        assert_eq!(stored_spans(prepared), [span(), span()]);
+    }
+}
+
+#[test]
+fn reasons_are_grouped_and_their_number_is_bounded() {
+    let bad = |length| Span { trace_id: vec![1; length], ..span() };
+    let prepared = prepare(traces((1..=12).chain([1, 1]).map(bad).chain([span()]).collect()));
+    assert_eq!((prepared.accepted, prepared.rejected), (1, 14));
+    assert!(prepared.message.starts_with("3 spans: trace id has 1 bytes, 16 are needed"));
+    assert!(prepared.message.ends_with("; 7 spans: other reasons"), "{}", prepared.message);
+}
+
+#[test]
+fn nothing_is_stored_when_every_span_is_bad() {
+    let prepared = prepare(traces(vec![Span::default(); 100]));
+    assert_eq!((prepared.accepted, prepared.rejected), (0, 100));
+    assert_eq!(prepared.batch, None);
+}
+
+#[test]
+fn envelopes_without_records_are_accepted_and_store_nothing() {
+    for request in [ExportTraceServiceRequest::default(), traces(Vec::new())] {
+        let prepared = prepare(request);
+        assert_eq!((prepared.batch, prepared.accepted, prepared.rejected), (None, 0, 0));
+        assert_eq!(prepared.message, "");
+    }
+}
+
+#[test]
+fn an_all_zero_parent_means_none() {
+    let prepared = prepare(traces(vec![Span { parent_span_id: vec![0; 8], ..span() }]));
+    assert_eq!((prepared.rejected, prepared.message.as_str()), (0, ""));
+    assert_eq!(stored_spans(prepared), [span()]);
+}
+
+#[test]
+fn imperfect_values_are_kept_as_they_came() {
+    let odd = Span {
+        kind: 77,
+        start_time_unix_nano: 10,
+        end_time_unix_nano: 5,
+        attributes: vec![
+            KeyValue { key: String::new(), value: None },
+            KeyValue::new("k", "first"),
+            KeyValue::new("k", "second"),
+            KeyValue::new("long", "x".repeat(1 << 20)),
+            KeyValue::new("nan", f64::INFINITY),
+        ],
+        ..span()
+    };
+    assert_eq!(stored_spans(prepare(traces(vec![odd.clone()]))), [odd]);
+}
+
+#[test]
+fn attributes_beyond_the_limit_are_dropped_counted_and_told() {
+    let attributes: Vec<_> =
+        (0..1030).map(|index| KeyValue::new(format!("k{index}"), 1_i64)).collect();
+    let long = Span { attributes, dropped_attributes_count: 2, ..span() };
+    let prepared = prepare(traces(vec![long]));
+    assert_eq!((prepared.accepted, prepared.rejected), (1, 0));
+    assert_eq!(prepared.message, "6 attributes dropped: a record keeps 1024");
+    let spans = stored_spans(prepared);
+    assert_eq!(spans[0].attributes.len(), ATTRIBUTES_MAX);
+    assert_eq!(spans[0].dropped_attributes_count, 8);
+}
+
+#[test]
+fn a_resource_too_deep_takes_its_spans_and_only_them() {
+    let mut request = traces(vec![span(), span()]);
+    request.resource_spans.extend(traces(vec![span()]).resource_spans);
+    request.resource_spans[0].resource.as_mut().unwrap().attributes =
+        vec![KeyValue::new("deep", nested(40))];
+    let prepared = prepare(request);
+    assert_eq!((prepared.accepted, prepared.rejected), (1, 2));
+    let Some(TelemetryBatch::Traces { request, .. }) = prepared.batch else { panic!() };
+    assert_eq!(request, traces(vec![span()]), "emptied envelopes are gone");
+}
+
+#[test]
+fn the_deepest_value_accepted_can_be_read_again() {
+    for value in [nested(VALUE_DEPTH_MAX), {
+        (1..VALUE_DEPTH_MAX).fold(AnyValue::from("x"), |inner, _| {
+            Value::Array(ArrayValue { values: vec![inner] }).into()
+        })
+    }] {
+        let event = Event { attributes: vec![KeyValue::new("k", value)], ..Event::default() };
+        let request = traces(vec![Span { events: vec![event], ..span() }]);
+        let prepared = prepare(request.clone());
+        assert_eq!(prepared.accepted, 1);
+        let bytes = request.encode_to_vec();
+        assert_eq!(ExportTraceServiceRequest::decode(bytes.as_slice()).unwrap(), request);
+    }
+}
+
+#[test]
+fn log_records_need_no_ids_but_right_ones() {
+    type Spoil = fn(&mut LogRecord);
+    let table: &[(Spoil, &str)] = &[
+        (|_| {}, ""),
+        (|record| record.trace_id = vec![0; 16], ""),
+        (|record| record.span_id = vec![0; 8], ""),
+        (|record| record.trace_id = vec![1; 16], ""),
+        (|record| record.span_id = vec![1; 8], ""),
+        (|record| record.trace_id = vec![1; 8], "trace id has 8 bytes, 16 are needed"),
+        (|record| record.span_id = vec![1; 7], "span id has 7 bytes, 8 are needed"),
+        (|record| record.time_unix_nano = u64::MAX, "time is after the year 2262"),
+        (
+            |record| record.observed_time_unix_nano = u64::MAX,
+            "observed time is after the year 2262",
+        ),
+        (|record| record.body = Some(nested(33)), "a value is nested deeper than 32 levels"),
+    ];
+    for (spoil, reason) in table {
+        let mut record = LogRecord { body: Some("hello".into()), ..LogRecord::default() };
+        spoil(&mut record);
+        let prepared = prepare_logs(logs(vec![record]), None);
+        if reason.is_empty() {
+            assert_eq!((prepared.accepted, prepared.rejected), (1, 0));
+            assert_eq!(prepared.message, "");
+        } else {
+            assert_eq!((prepared.accepted, prepared.rejected), (0, 1), "{reason}");
+            let expected = format!("1 log record: {reason} (first: resource 0, scope 0, record 0)");
+            assert_eq!(prepared.message, expected);
+        }
+    }
+}
+
+#[test]
+fn zero_ids_of_log_records_are_cleared() {
+    let record = LogRecord { trace_id: vec![0; 16], span_id: vec![0; 8], ..LogRecord::default() };
+    let prepared = prepare_logs(logs(vec![record]), Some(bytes::Bytes::new()));
+    let expected = logs(vec![LogRecord::default()]);
+    assert_eq!(prepared.batch, Some(TelemetryBatch::Logs { request: expected, bytes: None }));
+}

@@ -1,0 +1,34 @@
+//! How far shutting down has come, told to every task.
+
+use tokio::sync::watch;
+
+/// The phases, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    Running,
+    /// No new connections; requests under way go on, new ones are refused.
+    Draining,
+    /// Bodies still arriving are refused.
+    Closing,
+    /// Connections are dropped.
+    Closed,
+}
+
+/// Sees the phases.
+#[derive(Debug, Clone)]
+pub(crate) struct Phases(watch::Receiver<Phase>);
+
+impl Phases {
+    pub(crate) fn new(receiver: watch::Receiver<Phase>) -> Self {
+        Self(receiver)
+    }
+
+    pub(crate) fn now(&self) -> Phase {
+        *self.0.borrow()
+    }
+
+    /// Resolves when this phase or a later one has come, or when the collector is gone.
+    pub(crate) async fn reached(&mut self, phase: Phase) {
+        let _ = self.0.wait_for(|&now| now >= phase).await;
+    }
+}

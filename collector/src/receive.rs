@@ -1,0 +1,89 @@
+//! The receivers: one file per protocol, and their list.
+//!
+//! A receiver knows its protocol's requests and answers. It owns no socket, limit, count or
+//! record: [`crate::server`] calls it for each request and [`Ingest`] does the rest. A new
+//! protocol is one more file and one more line in [`all`].
+
+mod grpc;
+mod otlp;
+mod otlp_grpc;
+mod otlp_http;
+mod zipkin;
+
+use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderName, Response, header, request::Parts};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+
+use crate::{
+    CollectorSettings,
+    admit::Admission,
+    body::BodyReader,
+    decompress::Compression,
+    ingest::Ingest,
+    refusal::{Reason, Refusal},
+};
+
+/// The body of an answer.
+pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// A request let in, and what a receiver needs to take it.
+pub(crate) struct Exchange<'a> {
+    pub(crate) head: &'a Parts,
+    pub(crate) body: &'a mut Incoming,
+    pub(crate) reader: BodyReader<'a>,
+    pub(crate) ingest: &'a Ingest,
+    pub(crate) admission: Admission,
+}
+
+/// One protocol.
+pub(crate) trait Receiver: fmt::Debug + Send + Sync {
+    /// Its name in the status, in counters and in the log.
+    fn name(&self) -> &'static str;
+
+    /// Takes a request: the answer when it was accepted.
+    fn receive<'a>(
+        &'a self,
+        exchange: Exchange<'a>,
+    ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>>;
+
+    /// Writes a refusal in the protocol's form.
+    fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody>;
+}
+
+/// Every receiver with its address.
+pub(crate) fn all(settings: &CollectorSettings) -> Vec<(SocketAddr, Arc<dyn Receiver>)> {
+    vec![
+        (settings.otlp_grpc, Arc::new(otlp_grpc::OtlpGrpc)),
+        (settings.otlp_http, Arc::new(otlp_http::OtlpHttp)),
+        (settings.zipkin, Arc::new(zipkin::Zipkin)),
+    ]
+}
+
+fn full(bytes: impl Into<Bytes>) -> ReplyBody {
+    Full::new(bytes.into()).boxed_unsync()
+}
+
+/// A header's text; `None` when it is absent, empty text when it is not text.
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).map(|value| value.to_str().unwrap_or_default())
+}
+
+/// The content type without parameters, in lower case; empty when there is none.
+fn media_type(headers: &HeaderMap) -> String {
+    let value = text(headers, header::CONTENT_TYPE).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// The compression of an HTTP body.
+fn content_encoding(headers: &HeaderMap) -> Result<Compression, Refusal> {
+    let mut values = headers.get_all(header::CONTENT_ENCODING).iter();
+    let name = values.next().map_or("", |value| value.to_str().unwrap_or("?"));
+    Compression::from_name(name).filter(|_| values.next().is_none()).ok_or_else(|| {
+        let message = format!("content encoding {name:?} is not read here, but gzip and zstd are");
+        Refusal::new(Reason::Encoding, message)
+    })
+}

@@ -1,0 +1,113 @@
+//! What OTLP's two transports share: the signals' decoders and responses.
+
+use bytes::Bytes;
+use tidings_proto::otlp::{
+    ExportLogsPartialSuccess, ExportLogsServiceResponse, ExportTracePartialSuccess,
+    ExportTraceServiceResponse, Wire, decode_json, decode_protobuf, encode_json,
+};
+
+use crate::{
+    ingest::{Format, Outcome},
+    normalise::{Signal, prepare_logs, prepare_traces},
+    weigh::{self, Kind},
+};
+
+/// OTLP's encodings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Protobuf,
+    Json,
+}
+
+impl Encoding {
+    pub(super) fn media_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/x-protobuf",
+            Self::Json => "application/json",
+        }
+    }
+
+    fn encode<T: Wire>(self, message: &T) -> Bytes {
+        match self {
+            Self::Protobuf => message.encode_to_vec().into(),
+            Self::Json => encode_json(message).into(),
+        }
+    }
+}
+
+/// Requests nest resource, scope, record: records are the objects at this depth.
+const JSON_RECORD_DEPTH: usize = 4;
+
+/// How export requests of this signal are read.
+pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
+    let all_or_nothing = false;
+    match (signal, encoding) {
+        (Signal::Traces, Encoding::Protobuf) => Format {
+            weigh: |bytes| weigh::protobuf(bytes, Kind::Traces),
+            decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
+            all_or_nothing,
+        },
+        (Signal::Logs, Encoding::Protobuf) => Format {
+            weigh: |bytes| weigh::protobuf(bytes, Kind::Logs),
+            decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
+            all_or_nothing,
+        },
+        (Signal::Traces, Encoding::Json) => Format {
+            weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
+            decode: |bytes| Ok(prepare_traces(decode_json(&bytes)?, None)),
+            all_or_nothing,
+        },
+        (Signal::Logs, Encoding::Json) => Format {
+            weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
+            decode: |bytes| Ok(prepare_logs(decode_json(&bytes)?, None)),
+            all_or_nothing,
+        },
+    }
+}
+
+/// The export response; empty when there is nothing to say, as OTLP demands.
+pub(super) fn response(signal: Signal, encoding: Encoding, outcome: Outcome) -> Bytes {
+    let rejected = i64::try_from(outcome.rejected).unwrap_or(i64::MAX);
+    let error_message = outcome.message;
+    let says_something = rejected > 0 || !error_message.is_empty();
+    match signal {
+        Signal::Traces => {
+            let partial = ExportTracePartialSuccess { rejected_spans: rejected, error_message };
+            let partial_success = says_something.then_some(partial);
+            encoding.encode(&ExportTraceServiceResponse { partial_success })
+        }
+        Signal::Logs => {
+            let partial =
+                ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
+            let partial_success = says_something.then_some(partial);
+            encoding.encode(&ExportLogsServiceResponse { partial_success })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Encoding, Outcome, Signal, response};
+
+    #[test]
+    fn full_success_says_nothing() {
+        for signal in [Signal::Traces, Signal::Logs] {
+            let response = |encoding| response(signal, encoding, Outcome::default());
+            assert_eq!(response(Encoding::Protobuf), "");
+            assert_eq!(response(Encoding::Json), "{}");
+        }
+    }
+
+    #[test]
+    fn partial_success_and_warnings_are_told() {
+        let outcome = |rejected| Outcome { rejected, message: "why".to_owned() };
+        assert_eq!(
+            response(Signal::Traces, Encoding::Json, outcome(3)),
+            r#"{"partialSuccess":{"rejectedSpans":"3","errorMessage":"why"}}"#
+        );
+        assert_eq!(
+            response(Signal::Logs, Encoding::Json, outcome(0)),
+            r#"{"partialSuccess":{"errorMessage":"why"}}"#
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! OTLP over gRPC: the trace and the logs service, and gRPC's health check.
+
+use futures::future::BoxFuture;
+use http::{HeaderValue, Response, header, request::Parts};
+use prost::Message;
+
+use super::{
+    Exchange, Receiver, ReplyBody, full, grpc,
+    otlp::{self, Encoding},
+};
+use crate::{
+    ingest::Payload,
+    normalise::Signal,
+    refusal::{Reason, Refusal},
+};
+
+/// The receiver.
+#[derive(Debug)]
+pub(super) struct OtlpGrpc;
+
+/// What can be called.
+enum Call {
+    Export(Signal),
+    Health,
+}
+
+fn call(path: &str) -> Result<Call, Refusal> {
+    const STORED: &str = "traces and logs are stored here";
+    match path {
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => {
+            Ok(Call::Export(Signal::Traces))
+        }
+        "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => {
+            Ok(Call::Export(Signal::Logs))
+        }
+        "/grpc.health.v1.Health/Check" => Ok(Call::Health),
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Err(Refusal::new(
+            Reason::NotStored,
+            format!("metrics are not stored; {STORED}: switch the metrics exporter off"),
+        )),
+        _ if path.starts_with("/opentelemetry.proto.collector.profiles.") => Err(Refusal::new(
+            Reason::NotStored,
+            format!("profiles are not stored; {STORED}: switch the profiles exporter off"),
+        )),
+        _ => {
+            let message = format!("unknown method {path:?}: {STORED}, by OTLP's Export methods");
+            Err(Refusal::new(Reason::UnknownPath, message))
+        }
+    }
+}
+
+/// `grpc.health.v1.HealthCheckResponse` with status SERVING.
+#[derive(Clone, PartialEq, Message)]
+struct HealthCheckResponse {
+    #[prost(int32, tag = "1")]
+    status: i32,
+}
+
+impl Receiver for OtlpGrpc {
+    fn name(&self) -> &'static str {
+        "otlp/grpc"
+    }
+
+    fn receive<'a>(
+        &'a self,
+        exchange: Exchange<'a>,
+    ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>> {
+        Box::pin(async move {
+            grpc::check_transport(exchange.head)?;
+            let Some(timeout) = grpc::timeout(&exchange.head.headers)? else {
+                return answer(exchange).await;
+            };
+            let deadline = exchange.ingest.clock.sleep(timeout);
+            tokio::select! {
+                result = answer(exchange) => result,
+                () = deadline => {
+                    Err(Refusal::new(Reason::Deadline, "the client's deadline has passed"))
+                }
+            }
+        })
+    }
+
+    fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
+        if grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
+            return grpc::refuse(refusal);
+        }
+        let mut response = Response::new(full(format!("{}\n", refusal.message)));
+        *response.status_mut() = refusal.reason.http();
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        response.headers_mut().insert(header::CONTENT_TYPE, plain);
+        response
+    }
+}
+
+async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> {
+    let Exchange { head, body, reader, ingest, mut admission } = exchange;
+    let call = call(head.uri.path())?;
+    let encoding = grpc::encoding(&head.headers)?;
+    let limit = ingest.limits.grpc_message_bytes_max;
+    let body = reader.read(body, limit + grpc::PREFIX_BYTES, &mut admission).await?;
+    let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
+    match call {
+        Call::Health => Ok(grpc::reply(&HealthCheckResponse { status: 1 }.encode_to_vec())),
+        Call::Export(signal) => {
+            let format = otlp::format(signal, Encoding::Protobuf);
+            let broken = Reason::Framing;
+            let payload = Payload { bytes, compression, limit, broken, format };
+            let outcome = ingest.store(admission, payload).await?;
+            Ok(grpc::reply(&otlp::response(signal, Encoding::Protobuf, outcome)))
+        }
+    }
+}

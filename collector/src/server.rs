@@ -1,0 +1,69 @@
+//! One listener's requests: checks what holds for every protocol, calls the receiver, writes the
+//! refusal when there is one, counts. A panic is a refusal like any other.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures::FutureExt;
+use http::{Request, Response, request::Parts};
+use hyper::body::Incoming;
+
+use crate::{
+    body::BodyReader,
+    counters::ReceiverCounters,
+    guard::Guard,
+    ingest::{Ingest, panicked},
+    phase::{Phase, Phases},
+    receive::{Exchange, Receiver, ReplyBody},
+    refusal::{Reason, Refusal},
+};
+
+/// What the connections of one listener share.
+#[derive(Debug)]
+pub(crate) struct Server {
+    pub(crate) receiver: Arc<dyn Receiver>,
+    pub(crate) ingest: Arc<Ingest>,
+    pub(crate) guard: Guard,
+    pub(crate) phases: Phases,
+    pub(crate) counters: ReceiverCounters,
+}
+
+impl Server {
+    /// Answers one request.
+    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let (head, mut body) = request.into_parts();
+        let result = AssertUnwindSafe(self.receive(&head, &mut body)).catch_unwind().await;
+        match result.unwrap_or_else(|_| Err(panicked())) {
+            Ok(response) => {
+                self.counters.accept();
+                response
+            }
+            Err(mut refusal) => {
+                if refusal.reason.is_transient() {
+                    refusal.retry_seconds = Some(self.ingest.retry_seconds());
+                }
+                let now = self.ingest.clock.now();
+                self.counters.refuse(self.receiver.name(), &refusal, now);
+                self.reader().drain(&head, &mut body, &refusal).await;
+                self.receiver.refuse(&head, &refusal)
+            }
+        }
+    }
+
+    async fn receive(
+        &self,
+        head: &Parts,
+        body: &mut Incoming,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        if self.phases.now() > Phase::Running {
+            return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
+        }
+        self.guard.check(head)?;
+        let admission = self.ingest.gate.open()?;
+        let (reader, ingest) = (self.reader(), &*self.ingest);
+        self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
+    }
+
+    fn reader(&self) -> BodyReader<'_> {
+        BodyReader { limits: &self.ingest.limits, clock: &*self.ingest.clock, phases: &self.phases }
+    }
+}

@@ -1,0 +1,96 @@
+//! Where the receivers listen and what they bear: every bound of this crate, with its default.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// Where the receivers listen and what they bear.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorSettings {
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// Zipkin v2.
+    pub zipkin: SocketAddr,
+    /// Names a request may give as `Host`, beside those of the loopback and the bound address.
+    pub host_names: Vec<String>,
+    /// The bounds.
+    pub limits: CollectorLimits,
+}
+
+impl CollectorSettings {
+    /// Listens on these addresses, with the default bounds.
+    #[must_use]
+    pub fn new(otlp_grpc: SocketAddr, otlp_http: SocketAddr, zipkin: SocketAddr) -> Self {
+        Self {
+            otlp_grpc,
+            otlp_http,
+            zipkin,
+            host_names: Vec::new(),
+            limits: CollectorLimits::default(),
+        }
+    }
+}
+
+impl Default for CollectorSettings {
+    /// The ports the protocols are known by, on the loopback.
+    fn default() -> Self {
+        let port = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self::new(port(4317), port(4318), port(9411))
+    }
+}
+
+/// How much the receivers bear. What exceeds a bound is answered and counted, never ignored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CollectorLimits {
+    /// Bytes of one gRPC message after decompression (OTLP's usual default: 4 MiB).
+    pub grpc_message_bytes_max: usize,
+    /// Bytes of one HTTP body after decompression (OTLP's recommendation: 20 MiB).
+    pub http_body_bytes_max: usize,
+    /// Memory one request may take when decoded: a body of empty spans is small and decodes to
+    /// more than a hundred times its size.
+    pub request_memory_bytes_max: usize,
+    /// Memory of all requests under way, bodies and decoded forms together. Above it a request is
+    /// refused with "try again".
+    pub in_flight_bytes_max: usize,
+    /// Requests being decoded or stored at a time.
+    pub in_flight_requests_max: usize,
+    /// Requests under way at a time, those whose body is still arriving included.
+    pub open_requests_max: usize,
+    /// Connections of one listener; more wait in the system's queue.
+    pub connections_max: usize,
+    /// Requests at a time on one HTTP/2 connection.
+    pub streams_per_connection_max: u32,
+    /// Bytes of a request's head.
+    pub header_bytes_max: u32,
+    /// How long a request's head may take to arrive.
+    pub header_timeout: Duration,
+    /// How long a request's body may take to arrive.
+    pub body_timeout: Duration,
+    /// The slowest a body may arrive, in bytes per second, measured every five seconds.
+    pub body_bytes_per_second_min: usize,
+    /// How long a connection may be open without a request: longer than any exporter's interval.
+    pub idle_timeout: Duration,
+    /// How long [`crate::Collector::stop`] waits for requests under way.
+    pub drain_timeout: Duration,
+}
+
+impl Default for CollectorLimits {
+    fn default() -> Self {
+        Self {
+            grpc_message_bytes_max: 4 << 20,
+            http_body_bytes_max: 20 << 20,
+            request_memory_bytes_max: 192 << 20,
+            in_flight_bytes_max: 256 << 20,
+            in_flight_requests_max: 256,
+            open_requests_max: 4096,
+            connections_max: 2000,
+            streams_per_connection_max: 100,
+            header_bytes_max: 16 << 10,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            body_bytes_per_second_min: 1024,
+            idle_timeout: Duration::from_secs(300),
+            drain_timeout: Duration::from_secs(10),
+        }
+    }
+}

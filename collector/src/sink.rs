@@ -1,0 +1,21 @@
+//! Where accepted records go: the store, or what a test puts in its place.
+
+use std::fmt;
+
+use futures::future::BoxFuture;
+use tidings_storage::{StorageError, Store, TelemetryBatch};
+
+/// Keeps batches. A request is acknowledged when this returns `Ok`, so that must mean "durable".
+pub trait Sink: fmt::Debug + Send + Sync + 'static {
+    /// Keeps the whole batch, or nothing of it.
+    ///
+    /// # Errors
+    /// What the sender is told is decided by [`StorageError::kind`].
+    fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>>;
+}
+
+impl Sink for Store {
+    fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
+        Box::pin(Store::append(self, batch))
+    }
+}

@@ -1,0 +1,261 @@
+//! How much memory a request will take when decoded, estimated before it is.
+//!
+//! Two bytes of protobuf can be an empty span, which takes some hundred bytes in memory: a body
+//! within its limit could decode to gigabytes. Both estimates here are one pass over the bytes
+//! without allocation; what is not well formed is left to the decoder to refuse.
+
+use std::mem::size_of;
+
+use tidings_proto::otlp::{
+    AnyValue, Event, InstrumentationScope, KeyValue, Link, LogRecord, Resource, ResourceSpans,
+    ScopeSpans, Span, Status,
+};
+
+/// What a protobuf request consists of, as far as memory goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Traces,
+    Logs,
+    ResourceSpans,
+    ResourceLogs,
+    Resource,
+    ScopeSpans,
+    ScopeLogs,
+    Scope,
+    Span,
+    LogRecord,
+    Event,
+    Link,
+    Status,
+    KeyValue,
+    AnyValue,
+    List,
+    Map,
+    Entity,
+    ZipkinSpans,
+    ZipkinSpan,
+    /// Strings, bytes and small messages whose inside is not looked at.
+    Leaf,
+}
+
+impl Kind {
+    /// What field `number` of this message holds.
+    fn field(self, number: u64) -> Self {
+        match (self, number) {
+            (Self::Traces, 1) => Self::ResourceSpans,
+            (Self::Logs, 1) => Self::ResourceLogs,
+            (Self::ResourceSpans | Self::ResourceLogs, 1) => Self::Resource,
+            (Self::ResourceSpans, 2) => Self::ScopeSpans,
+            (Self::ResourceLogs, 2) => Self::ScopeLogs,
+            (Self::ScopeSpans | Self::ScopeLogs, 1) => Self::Scope,
+            (Self::ScopeSpans, 2) => Self::Span,
+            (Self::ScopeLogs, 2) => Self::LogRecord,
+            (Self::Span, 11) => Self::Event,
+            (Self::Span, 13) => Self::Link,
+            (Self::Span, 15) => Self::Status,
+            (Self::Resource, 3) => Self::Entity,
+            (Self::LogRecord, 5) | (Self::KeyValue, 2) | (Self::List, 1) => Self::AnyValue,
+            (Self::AnyValue, 5) => Self::List,
+            (Self::AnyValue, 6) => Self::Map,
+            (Self::Resource | Self::Map, 1)
+            | (Self::Scope | Self::Event, 3)
+            | (Self::Span, 9)
+            | (Self::LogRecord, 6)
+            | (Self::Link, 4) => Self::KeyValue,
+            (Self::ZipkinSpans, 1) => Self::ZipkinSpan,
+            _ => Self::Leaf,
+        }
+    }
+
+    /// Bytes in memory, without what it points to.
+    fn size(self) -> usize {
+        match self {
+            Self::ResourceSpans | Self::ResourceLogs => size_of::<ResourceSpans>(),
+            Self::Resource => size_of::<Resource>(),
+            Self::ScopeSpans | Self::ScopeLogs => size_of::<ScopeSpans>(),
+            Self::Scope => size_of::<InstrumentationScope>(),
+            Self::Span => size_of::<Span>(),
+            // A Zipkin span takes its own form and then a span and its resource.
+            Self::ZipkinSpan => size_of::<Span>() * 3,
+            Self::LogRecord => size_of::<LogRecord>(),
+            Self::Event => size_of::<Event>(),
+            Self::Link => size_of::<Link>(),
+            Self::Status => size_of::<Status>(),
+            Self::KeyValue => size_of::<KeyValue>(),
+            Self::AnyValue => size_of::<AnyValue>(),
+            Self::Entity => 96,
+            Self::List | Self::Map => 0,
+            // Inside an entity or a Zipkin span a leaf is an element of a list.
+            Self::Leaf => 24,
+            Self::Traces | Self::Logs | Self::ZipkinSpans => 0,
+        }
+    }
+
+    fn is_message(self) -> bool {
+        self != Self::Leaf
+    }
+}
+
+/// The estimate for a protobuf message of this kind.
+pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
+    // Deeper nesting than the decoder's limit is refused by it, so it need not be followed.
+    const DEPTH_MAX: usize = 100;
+    let mut weight = 0_usize;
+    let mut open = Vec::with_capacity(16);
+    open.push((bytes, kind));
+    while let Some((mut rest, kind)) = open.pop() {
+        let depth = open.len();
+        while let Some((number, value, after)) = field(rest) {
+            rest = after;
+            let Some(value) = value else { continue };
+            let inner = kind.field(number);
+            weight = weight.saturating_add(inner.size());
+            if inner.is_message() && !value.is_empty() && depth < DEPTH_MAX {
+                open.push((rest, kind));
+                open.push((value, inner));
+                break;
+            }
+            weight = weight.saturating_add(value.len());
+        }
+    }
+    weight
+}
+
+/// The next field: its number, its bytes when it is length-delimited, and what follows.
+fn field(bytes: &[u8]) -> Option<(u64, Option<&[u8]>, &[u8])> {
+    let (tag, rest) = varint(bytes)?;
+    let number = tag >> 3;
+    match tag & 7 {
+        0 => varint(rest).map(|(_, rest)| (number, None, rest)),
+        1 => rest.get(8..).map(|rest| (number, None, rest)),
+        2 => {
+            let (length, rest) = varint(rest)?;
+            let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+            Some((number, Some(value), rest))
+        }
+        5 => rest.get(4..).map(|rest| (number, None, rest)),
+        _ => None,
+    }
+}
+
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let mut value = 0_u64;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            return Some((value, bytes.get(index + 1..)?));
+        }
+    }
+    None
+}
+
+/// The estimate for a JSON text whose objects at depth `record_depth` are spans or log records,
+/// and where what follows a comma takes `comma_bytes` at most when it is no object.
+pub(crate) fn json(bytes: &[u8], record_depth: usize, comma_bytes: usize) -> usize {
+    let (mut weight, mut depth, mut in_string, mut escaped) = (bytes.len(), 0_usize, false, false);
+    for &byte in bytes {
+        if in_string {
+            match byte {
+                _ if escaped => escaped = false,
+                b'\\' => escaped = true,
+                b'"' => in_string = false,
+                _ => {}
+            }
+            continue;
+        }
+        match byte {
+            b'"' => in_string = true,
+            b'{' => {
+                depth += 1;
+                let size = match depth {
+                    _ if depth == record_depth => size_of::<Span>(),
+                    _ if depth < record_depth => size_of::<ResourceSpans>(),
+                    _ => size_of::<Link>(),
+                };
+                weight = weight.saturating_add(size);
+            }
+            b'}' => depth = depth.saturating_sub(1),
+            b',' => weight = weight.saturating_add(comma_bytes),
+            _ => {}
+        }
+    }
+    weight
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use tidings_proto::otlp::{
+        AnyValue, ArrayValue, ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span,
+        Value,
+    };
+
+    use super::{Kind, json, protobuf};
+
+    fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        let resource_spans = ResourceSpans { scope_spans, ..ResourceSpans::default() };
+        ExportTraceServiceRequest { resource_spans: vec![resource_spans] }
+    }
+
+    #[test]
+    fn empty_spans_weigh_what_they_take_decoded() {
+        let bytes = request(vec![Span::default(); 10_000]).encode_to_vec();
+        assert!(bytes.len() < 21_000);
+        let weight = protobuf(&bytes, Kind::Traces);
+        assert!(weight >= 10_000 * size_of::<Span>(), "{weight}");
+        assert!(weight < 11_000 * size_of::<Span>(), "{weight}");
+    }
+
+    #[test]
+    fn empty_values_in_a_list_are_seen() {
+        let list = Value::Array(ArrayValue { values: vec![AnyValue::default(); 5000] });
+        let attributes = vec![KeyValue::new("k", list)];
+        let bytes = request(vec![Span { attributes, ..Span::default() }]).encode_to_vec();
+        assert!(protobuf(&bytes, Kind::Traces) >= 5000 * size_of::<AnyValue>());
+    }
+
+    #[test]
+    fn ordinary_spans_weigh_a_few_times_their_bytes() {
+        let attributes = (0..10).map(|n| KeyValue::new(format!("key.{n}"), "some value")).collect();
+        let span = Span {
+            trace_id: vec![1; 16],
+            span_id: vec![1; 8],
+            name: "GET /api/products".to_owned(),
+            attributes,
+            ..Span::default()
+        };
+        let bytes = request(vec![span; 100]).encode_to_vec();
+        let ratio = protobuf(&bytes, Kind::Traces) / bytes.len();
+        assert!((2..8).contains(&ratio), "{ratio}");
+    }
+
+    #[test]
+    fn nonsense_and_deep_nesting_end() {
+        for nonsense in [&[0xff; 64][..], &[0x0a, 0xff, 0xff], &[0x0b], &[], &[0x0a, 0x80]] {
+            let _ = protobuf(nonsense, Kind::Traces);
+        }
+        let mut deep = Vec::new();
+        for _ in 0..10_000 {
+            let mut outer = vec![0x32];
+            prost::encoding::encode_varint(deep.len() as u64, &mut outer);
+            outer.extend(&deep);
+            deep = outer;
+            if deep.len() > 20_000 {
+                break;
+            }
+        }
+        let _ = protobuf(&deep, Kind::AnyValue);
+    }
+
+    #[test]
+    fn json_objects_weigh_by_depth_and_braces_in_strings_do_not() {
+        let spans = format!(
+            r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}{{}}]}}]}}]}}"#,
+            "{},".repeat(999)
+        );
+        assert!(json(spans.as_bytes(), 4, 16) >= 1000 * size_of::<Span>());
+        let text = format!(r#"{{"body":"{}\"{}"}}"#, "{".repeat(1000), "{".repeat(1000));
+        assert!(json(text.as_bytes(), 4, 16) < text.len() + 1000);
+    }
+}
