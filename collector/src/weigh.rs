@@ -105,7 +105,7 @@ pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
     open.push((bytes, kind));
     while let Some((mut rest, kind)) = open.pop() {
         let depth = open.len();
-        while let Some((number, value, after)) = field(rest) {
+        while let Some(((number, value), after)) = field(rest) {
             rest = after;
             let Some(value) = value else { continue };
             let inner = kind.field(number);
@@ -121,19 +121,22 @@ pub(crate) fn protobuf(bytes: &[u8], kind: Kind) -> usize {
     weight
 }
 
-/// The next field: its number, its bytes when it is length-delimited, and what follows.
-fn field(bytes: &[u8]) -> Option<(u64, Option<&[u8]>, &[u8])> {
+/// A field's number, and its bytes when it is length-delimited.
+type Field<'a> = (u64, Option<&'a [u8]>);
+
+/// The next field, and what follows.
+fn field(bytes: &[u8]) -> Option<(Field<'_>, &[u8])> {
     let (tag, rest) = varint(bytes)?;
     let number = tag >> 3;
     match tag & 7 {
-        0 => varint(rest).map(|(_, rest)| (number, None, rest)),
-        1 => rest.get(8..).map(|rest| (number, None, rest)),
+        0 => varint(rest).map(|(_, rest)| ((number, None), rest)),
+        1 => rest.get(8..).map(|rest| ((number, None), rest)),
         2 => {
             let (length, rest) = varint(rest)?;
             let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-            Some((number, Some(value), rest))
+            Some(((number, Some(value)), rest))
         }
-        5 => rest.get(4..).map(|rest| (number, None, rest)),
+        5 => rest.get(4..).map(|rest| ((number, None), rest)),
         _ => None,
     }
 }
