@@ -35,7 +35,7 @@ fn request() -> ExportTraceServiceRequest {
             KeyValue::new("server.port", 8080_i64),
             KeyValue::new("user_agent.original", "Mozilla/5.0 (X11; Linux x86_64)"),
             KeyValue::new("network.protocol.version", "1.1"),
-            KeyValue::new("cache.hit", number % 2 == 0),
+            KeyValue::new("cache.hit", number.is_multiple_of(2)),
         ],
         ..Span::default()
     };

@@ -9,6 +9,7 @@ use super::{
     otlp::{self, Encoding},
 };
 use crate::{
+    decompress::too_large,
     ingest::Payload,
     normalise::Signal,
     refusal::{Reason, Refusal},
@@ -97,7 +98,10 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     let call = call(head.uri.path())?;
     let encoding = grpc::encoding(&head.headers)?;
     let limit = ingest.limits.grpc_message_bytes_max;
-    let body = reader.read(body, limit + grpc::PREFIX_BYTES, &mut admission).await?;
+    let body_max = limit.saturating_add(grpc::PREFIX_BYTES);
+    let body = reader.read(body, body_max, &mut admission).await.map_err(|refusal| {
+        if refusal.reason == Reason::TooLarge { too_large(limit) } else { refusal }
+    })?;
     let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
     match call {
         Call::Health => Ok(grpc::reply(&HealthCheckResponse { status: 1 }.encode_to_vec())),

@@ -1,0 +1,103 @@
+//! Overload: bounds of memory, requests and connections.
+
+use prost::Message;
+use tidings_collector::CollectorLimits;
+use tidings_proto::otlp::encode_json;
+use tokio::net::TcpStream;
+
+use crate::{
+    harness::{TRACES, frame, retry, start_with},
+    samples::{good_traces, gzip, span, traces},
+};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+
+#[tokio::test]
+async fn above_the_memory_budget_senders_are_told_to_wait() {
+    let limits = CollectorLimits { in_flight_bytes_max: 64 << 10, ..Default::default() };
+    let running = start_with(limits).await;
+    let many = traces(vec![span(1); 1000]);
+    let bytes = many.encode_to_vec();
+    let proto = ("content-type", "application/x-protobuf");
+    let table = [
+        (vec![JSON], encode_json(&many)),
+        (vec![proto], bytes.clone()),
+        (vec![proto, ("content-encoding", "gzip")], gzip(&bytes)),
+    ];
+    for (headers, body) in table {
+        let reply = running.post("/v1/traces", &headers, body).await;
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(matches!(retry(&reply.rpc_status()), Some(1..=5)));
+    }
+    let reply = running.call(TRACES, &[], frame(0, &bytes)).await;
+    assert_eq!(reply.code, 14);
+    assert!(matches!(reply.retry(), Some(1..=5)), "{reply:?}");
+    assert_eq!(running.refused("otlp/http", "busy"), 3);
+    // What was held is given back.
+    assert_eq!(running.call(TRACES, &[], frame(0, &good_traces().encode_to_vec())).await.code, 0);
+}
+
+#[tokio::test]
+async fn above_the_number_of_requests_senders_are_told_to_wait() {
+    let limits = CollectorLimits { in_flight_requests_max: 2, ..Default::default() };
+    let running = start_with(limits).await;
+    let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
+    let body = frame(0, &good_traces().encode_to_vec());
+    let address = running.grpc;
+    let stuck = (0..2).map(|_| {
+        let body = body.clone();
+        tokio::spawn(async move {
+            let headers = [("content-type", "application/grpc")];
+            crate::harness::request2(address, TRACES, &headers, body).await
+        })
+    });
+    let stuck: Vec<_> = stuck.collect();
+    running.sink.waiting.subscribe().wait_for(|&count| count == 2).await.unwrap();
+    let reply = running.call(TRACES, &[], body.clone()).await;
+    assert_eq!(reply.code, 14, "{reply:?}");
+    running.sink.permits.add_permits(permits);
+    for task in stuck {
+        assert_eq!(task.await.unwrap().trailers.unwrap().get("grpc-status").unwrap(), "0");
+    }
+    assert_eq!(running.call(TRACES, &[], body).await.code, 0);
+}
+
+#[tokio::test]
+async fn connections_above_the_cap_wait_for_their_turn() {
+    let limits = CollectorLimits { connections_max: 4, ..Default::default() };
+    let running = start_with(limits).await;
+    let mut idle = Vec::new();
+    for _ in 0..4 {
+        idle.push(TcpStream::connect(running.http).await.unwrap());
+    }
+    let post = running.post("/v1/traces", &[JSON], "{}");
+    tokio::pin!(post);
+    // It is connected but not answered until a place is free.
+    tokio::select! {
+        biased;
+        reply = &mut post => panic!("answered above the cap: {reply:?}"),
+        () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => {}
+    }
+    drop(idle.pop());
+    assert_eq!(post.await.status, 200);
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_does_not_stop_its_append() {
+    let running = start_with(CollectorLimits::default()).await;
+    let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
+    let body = encode_json(&good_traces());
+    {
+        let post = running.post("/v1/traces", &[JSON], body);
+        tokio::pin!(post);
+        let mut waiting = running.sink.waiting.subscribe();
+        tokio::select! {
+            reply = &mut post => panic!("answered before it was stored: {reply:?}"),
+            _ = waiting.wait_for(|&count| count == 1) => {}
+        }
+    }
+    running.sink.permits.add_permits(permits);
+    while running.batches().is_empty() {
+        tokio::task::yield_now().await;
+    }
+}
