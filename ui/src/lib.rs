@@ -12,6 +12,7 @@ pub mod colour;
 pub mod components;
 pub mod format;
 pub mod keys;
+pub mod paged;
 pub mod pages;
 pub mod remote;
 pub mod shell;

@@ -1,24 +1,23 @@
 //! Explore: traces by what one of their spans is like, newest first.
 //!
-//! Owns the question (filters and range from the address), the pages fetched so far, and when to
-//! ask again: every two seconds while live, but never under a reader who points at a row, has
-//! one selected or has asked for older pages.
+//! Owns the question (filters and range from the address) and the keys. New traces appear by
+//! themselves, but never under a reader who points at a row, has one selected or has asked for
+//! older pages.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use leptos::{prelude::*, task::spawn_local};
+use leptos::prelude::*;
 use tidings_proto::{
-    TraceId, UnixNanos,
+    TraceId,
     api::{TraceSearchResult, TraceSummary},
 };
 
 use crate::{
     api, browser,
-    components::{EmptyState, ErrorState, LoadingRows, PartialNote, use_toasts},
-    format,
+    components::EmptyState,
     keys::use_keys,
-    remote::Remote,
-    shell::{crumb, set_crumbs, use_live},
+    paged::{ListFacts, ListTrouble, OlderButton, Paged},
+    shell::{crumb, set_crumbs},
     url::{ExploreState, Step, TimeRange, TraceFilters, use_go, use_query},
 };
 
@@ -31,20 +30,8 @@ use filter_bar::FilterBar;
 use scatter::Scatter;
 use trace_table::{TraceTable, row_id};
 
-const LIVE_EVERY: Duration = Duration::from_secs(2);
-
-/// What was fetched: the first page, the older ones behind it, and where the next one starts.
-#[derive(Debug, Clone, Copy)]
-struct Results {
-    first: Remote<TraceSearchResult>,
-    older: RwSignal<Vec<TraceSummary>>,
-    cursor: RwSignal<Option<String>>,
-    /// When the first page was asked for: later pages are of the same stretch of time.
-    asked_at: StoredValue<UnixNanos>,
-    /// What is shown answers an earlier question.
-    stale: RwSignal<bool>,
-    fetching_older: RwSignal<bool>,
-}
+/// What is asked: filters and range.
+type Question = (TraceFilters, TimeRange);
 
 /// The page.
 #[component]
@@ -56,18 +43,14 @@ pub fn ExplorePage() -> impl IntoView {
     let asked = Memo::new(move |_| state.with(|state| (state.filters.clone(), state.range)));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
-    let results = fetch(asked);
-    let traces = Memo::new(move |_| {
-        let first = results.first.value();
-        let mut all = first.map(|first| first.traces.clone()).unwrap_or_default();
-        results.older.with(|older| all.extend_from_slice(older));
-        Arc::new(all)
-    });
+    let paged: Paged<TraceSearchResult, Question> =
+        Paged::new(asked, |(filters, range), now, cursor| {
+            api::traces(filters, *range, now, cursor)
+        });
+    let traces = paged.items();
     let pointed = RwSignal::new(false);
-    let held = Memo::new(move |_| {
-        pointed.get() || selected.get().is_some() || results.older.with(|older| !older.is_empty())
-    });
-    refresh_while_live(results, held);
+    let held = Memo::new(move |_| pointed.get() || selected.get().is_some() || paged.has_older());
+    paged.refresh_while_live(held);
     let go = use_go();
     let open = go.clone();
     let open = Callback::new(move |trace| open(&api::trace_address(trace, None), Step::New));
@@ -80,91 +63,25 @@ pub fn ExplorePage() -> impl IntoView {
         <div class="page">
             <div class="bar">
                 <FilterBar filters on_change=change />
-                <Facts results held />
+                <ListFacts paged held />
             </div>
-            <Trouble results />
+            <ListTrouble paged />
             <Show when=move || traces.with(|traces| !traces.is_empty())>
                 <div class="card">
                     <Scatter traces />
                 </div>
                 <div
                     class="card traces-card"
-                    class:is-stale=move || results.stale.get()
+                    class:is-stale=move || paged.stale()
                     on:pointerenter=move |_| pointed.set(true)
                     on:pointerleave=move |_| pointed.set(false)
                 >
                     <TraceTable traces selected on_open=open />
                 </div>
-                <Older results asked />
+                <OlderButton paged />
             </Show>
-            <Nothing results state traces />
+            <Nothing paged state />
         </div>
-    }
-}
-
-fn fetch(asked: Memo<(TraceFilters, TimeRange)>) -> Results {
-    let asked_at = StoredValue::new(UnixNanos(0));
-    let first = Remote::new(move || {
-        let now = browser::now();
-        asked_at.set_value(now);
-        asked.with(|(filters, range)| Some(api::traces(filters, *range, now, None)))
-    });
-    let results = Results {
-        first,
-        older: RwSignal::new(Vec::new()),
-        cursor: RwSignal::new(None),
-        asked_at,
-        stale: RwSignal::new(false),
-        fetching_older: RwSignal::new(false),
-    };
-    Effect::new(move |_| {
-        asked.track();
-        results.older.set(Vec::new());
-        results.fetching_older.set(false);
-        results.stale.set(true);
-    });
-    Effect::new(move |_| {
-        let cursor = first.value().and_then(|first| first.next_cursor.clone());
-        let _failed = first.error();
-        results.stale.set(false);
-        results.cursor.set(cursor);
-    });
-    results
-}
-
-fn fetch_older(results: Results, asked: Memo<(TraceFilters, TimeRange)>) {
-    let Some(cursor) = results.cursor.get_untracked() else { return };
-    let question = asked.get_untracked();
-    let (filters, range) = &question;
-    let request = api::traces(filters, *range, results.asked_at.get_value(), Some(&cursor));
-    let toasts = use_toasts();
-    results.fetching_older.set(true);
-    spawn_local(async move {
-        let answer = request.send(None).await;
-        // The page may be gone, or may ask something else by now.
-        if asked.try_get_untracked().as_ref() != Some(&question) {
-            return;
-        }
-        results.fetching_older.set(false);
-        match answer {
-            Ok(page) => {
-                results.older.update(|older| older.extend(page.traces));
-                results.cursor.set(page.next_cursor);
-            }
-            Err(error) => toasts.show(format!("{}. {}", error.title(), error.detail())),
-        }
-    });
-}
-
-fn refresh_while_live(results: Results, held: Memo<bool>) {
-    let live = use_live();
-    let again = move || {
-        if live.get_untracked() && !held.get_untracked() && browser::visible() {
-            results.first.refresh_when_idle();
-        }
-    };
-    if let Ok(timer) = set_interval_with_handle(again, LIVE_EVERY) {
-        on_cleanup(move || timer.clear());
     }
 }
 
@@ -207,93 +124,10 @@ fn bind_keys(
     });
 }
 
-/// How many there are, what was read, and whether new ones come by themselves.
-#[component]
-fn Facts(results: Results, held: Memo<bool>) -> impl IntoView {
-    let live = use_live();
-    let words = move || {
-        results.first.value().map(|found| {
-            let searched = found.searched;
-            view! {
-                <span>{format::total(found.total, "trace")}</span>
-                <span
-                    class="faint"
-                    title=format!("{} opened", format::counted(searched.files, "file"))
-                >
-                    {format!(
-                        "{} read in {}",
-                        format::counted(searched.rows, "row"),
-                        format::duration(searched.elapsed_nano),
-                    )}
-                </span>
-            }
-        })
-    };
-    let hold = move || (live.get() && held.get()).then_some("live waits while you read");
-    view! {
-        <div class="facts" role="status">
-            <span class="faint">{hold}</span>
-            {words}
-        </div>
-    }
-}
-
-/// What is wrong or missing: an error, or a search that stopped early.
-#[component]
-fn Trouble(results: Results) -> impl IntoView {
-    let error = Memo::new(move |_| results.first.error());
-    let loading = Memo::new(move |_| results.first.loading());
-    let partial =
-        Memo::new(move |_| results.first.value().is_some_and(|found| !found.searched.complete));
-    let failed = move || {
-        let retry = Callback::new(move |()| results.first.refresh());
-        error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
-    };
-    view! {
-        {failed}
-        <Show when=move || loading.get()>
-            <LoadingRows count=12 />
-        </Show>
-        <Show when=move || partial.get()>
-            <PartialNote>
-                "The search stopped at its limit of rows: older traces may match too. \
-                 Narrow the time range or add a filter."
-            </PartialNote>
-        </Show>
-    }
-}
-
-#[component]
-fn Older(results: Results, asked: Memo<(TraceFilters, TimeRange)>) -> impl IntoView {
-    let more = Memo::new(move |_| results.cursor.with(Option::is_some));
-    view! {
-        <Show when=move || more.get()>
-            <div class="older">
-                <button
-                    class="button"
-                    type="button"
-                    disabled=move || results.fetching_older.get()
-                    on:click=move |_| fetch_older(results, asked)
-                >
-                    {move || if results.fetching_older.get() { "Loading…" } else { "Load older traces" }}
-                </button>
-            </div>
-        </Show>
-    }
-}
-
 /// Nothing found: which of filters and time range could be the reason, each to be lifted.
 #[component]
-fn Nothing(
-    results: Results,
-    state: Memo<ExploreState>,
-    traces: Memo<Arc<Vec<TraceSummary>>>,
-) -> impl IntoView {
-    let empty = Memo::new(move |_| {
-        results.first.value().is_some()
-            && results.first.error().is_none()
-            && traces.with(|traces| traces.is_empty())
-    });
+fn Nothing(paged: Paged<TraceSearchResult, Question>, state: Memo<ExploreState>) -> impl IntoView {
+    let empty = Memo::new(move |_| paged.is_empty());
     let body = move || {
         let state = state.get();
         let unfiltered = ExploreState { filters: TraceFilters::default(), ..state.clone() };
