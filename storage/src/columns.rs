@@ -20,6 +20,18 @@ use arrow_array::{builder::StringDictionaryBuilder, types::Int32Type};
 /// Builds a column of repetitive text.
 type WordBuilder = StringDictionaryBuilder<Int32Type>;
 
+/// Arrow's builders reserve 1024 rows unless told; most requests have fewer.
+fn words(rows: usize) -> WordBuilder {
+    WordBuilder::with_capacity(rows, 0, 0)
+}
+
+/// The offsets of a list column before its first row.
+fn first_offset(rows: usize) -> Vec<i32> {
+    let mut offsets = Vec::with_capacity(rows + 1);
+    offsets.push(0);
+    offsets
+}
+
 /// A count of elements as Arrow's offset.
 fn offset(count: usize) -> i32 {
     i32::try_from(count).expect("invariant: a request has fewer than 2^31 elements")

@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub(crate) use read::scan;
+use write::Layout;
 
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,11 +99,7 @@ pub(crate) fn encode_spans(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let merged = memory::merge(chunks)?;
-    let traces = order::traces(merged.batch())?;
-    let derived = derive::derive(merged.batch(), &traces)?;
-    let placed = order::place_spans(merged.batch(), &traces, now)?;
-    write::files(Signal::Spans, merged.batch(), &derived, &placed, now)
+    encode(Signal::Spans, chunks, now, Layout::default())
 }
 
 /// The records of these chunks as files, one per hour of their times.
@@ -113,12 +110,41 @@ pub(crate) fn encode_logs(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
+    encode(Signal::Logs, chunks, now, Layout::default())
+}
+
+fn encode(
+    signal: Signal,
+    chunks: &[Arc<Chunk>],
+    now: UnixNanos,
+    layout: Layout,
+) -> Result<Vec<EncodedFile>, StorageError> {
     if chunks.is_empty() {
         return Ok(Vec::new());
     }
     let merged = memory::merge(chunks)?;
-    let placed = order::place_logs(merged.batch(), now)?;
-    write::files(Signal::Logs, merged.batch(), &[], &placed, now)
+    let batch = merged.batch();
+    let (derived, placed) = match signal {
+        Signal::Spans => {
+            let traces = order::traces(batch)?;
+            (derive::derive(batch, &traces)?, order::place_spans(batch, &traces, now)?)
+        }
+        Signal::Logs => (Vec::new(), order::place_logs(batch, now)?),
+    };
+    write::files(signal, batch, &derived, &placed, now, layout)
+}
+
+/// Files of many small row groups and pages, so that little data has much to prune.
+///
+/// # Errors
+/// When Arrow or Parquet refuse the rows.
+#[cfg(test)]
+pub(crate) fn encode_small(
+    signal: Signal,
+    chunks: &[Arc<Chunk>],
+    now: UnixNanos,
+) -> Result<Vec<EncodedFile>, StorageError> {
+    encode(signal, chunks, now, Layout { row_group_rows: 64, page_rows: 16 })
 }
 
 #[cfg(test)]

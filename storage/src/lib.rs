@@ -22,6 +22,8 @@ mod memory;
 mod paths;
 #[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod rows;
+#[cfg(test)]
+mod samples;
 mod scan;
 #[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod schema;

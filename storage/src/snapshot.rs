@@ -197,3 +197,6 @@ pub(crate) fn select(batch: &RecordBatch, rows: &[usize]) -> Result<RecordBatch,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,23 +27,21 @@ pub(super) struct AttributesBuilder {
     encoded: Vec<u8>,
 }
 
-impl Default for AttributesBuilder {
-    fn default() -> Self {
+impl AttributesBuilder {
+    pub(super) fn new(rows: usize) -> Self {
         Self {
-            offsets: vec![0],
-            keys: StringBuilder::new(),
-            with_value: NullBufferBuilder::new(0),
-            strings: StringBuilder::new(),
-            ints: Int64Builder::new(),
-            doubles: Float64Builder::new(),
-            bools: BooleanBuilder::new(),
-            bytes: BinaryBuilder::new(),
+            offsets: super::first_offset(rows),
+            keys: StringBuilder::with_capacity(rows, 0),
+            with_value: NullBufferBuilder::new(rows),
+            strings: StringBuilder::with_capacity(rows, 0),
+            ints: Int64Builder::with_capacity(rows),
+            doubles: Float64Builder::with_capacity(rows),
+            bools: BooleanBuilder::with_capacity(rows),
+            bytes: BinaryBuilder::with_capacity(rows, 0),
             encoded: Vec::new(),
         }
     }
-}
 
-impl AttributesBuilder {
     /// Appends one row.
     pub(super) fn append(&mut self, attributes: &[KeyValue]) {
         for attribute in attributes {

@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::{
-    TraceId, UnixNanos,
+    SpanId, TraceId, UnixNanos,
     otlp::{AnyValue, ExportLogsServiceRequest, LogRecord, Value},
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -20,6 +20,7 @@ use super::{
     sender::{Scope, Sender, SenderBuilder},
     spans::append_bytes,
     text::json_text,
+    words,
 };
 use crate::{
     StorageError,
@@ -34,8 +35,10 @@ pub(crate) fn log_rows(
     request: &ExportLogsServiceRequest,
     received: UnixNanos,
 ) -> Result<RecordBatch, StorageError> {
-    let mut builder = LogBuilder::default();
-    let mut senders = SenderBuilder::default();
+    let scopes = request.resource_logs.iter().flat_map(|of| &of.scope_logs);
+    let rows = scopes.map(|scope| scope.log_records.len()).sum();
+    let mut builder = LogBuilder::new(rows);
+    let mut senders = SenderBuilder::new(rows);
     for resource_logs in &request.resource_logs {
         let sender = Sender::new(resource_logs.resource.as_ref(), &resource_logs.schema_url);
         for scope_logs in &resource_logs.scope_logs {
@@ -49,7 +52,9 @@ pub(crate) fn log_rows(
     Ok(builder.finish(senders)?)
 }
 
-#[derive(Default)]
+/// A guess at the length of a message.
+const TEXT_BYTES: usize = 128;
+
 struct LogBuilder {
     time: Int64Builder,
     time_known: BooleanBuilder,
@@ -71,6 +76,28 @@ struct LogBuilder {
 }
 
 impl LogBuilder {
+    fn new(rows: usize) -> Self {
+        Self {
+            time: Int64Builder::with_capacity(rows),
+            time_known: BooleanBuilder::with_capacity(rows),
+            observed: Int64Builder::with_capacity(rows),
+            severity_number: Int32Builder::with_capacity(rows),
+            severity_text: words(rows),
+            text: StringBuilder::with_capacity(rows, rows * TEXT_BYTES),
+            body: BinaryBuilder::with_capacity(rows, 0),
+            event_name: words(rows),
+            trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
+            trace_id_low64: Int64Builder::with_capacity(rows),
+            span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
+            flags: Int64Builder::with_capacity(rows),
+            attributes: AttributesBuilder::new(rows),
+            dropped_attributes_count: Int64Builder::with_capacity(rows),
+            received: Int64Builder::with_capacity(rows),
+            content_hash: Int64Builder::with_capacity(rows),
+            encoded: Vec::new(),
+        }
+    }
+
     fn append(&mut self, record: &LogRecord, seed: u64, received: UnixNanos) {
         let time_known = record.time_unix_nano != 0;
         let time = if time_known { record.time_unix_nano } else { record.observed_time_unix_nano };

@@ -9,7 +9,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::WordBuilder;
+use super::{WordBuilder, words};
 use crate::schema::PROMOTED;
 
 /// Marks stored text that is protobuf in base64 and not JSON, which begins with a brace.
@@ -107,7 +107,6 @@ fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
 }
 
 /// Builds the columns.
-#[derive(Default)]
 pub(super) struct SenderBuilder {
     service: WordBuilder,
     resource: WordBuilder,
@@ -129,6 +128,17 @@ pub(super) struct SenderColumns {
 }
 
 impl SenderBuilder {
+    pub(super) fn new(rows: usize) -> Self {
+        Self {
+            service: words(rows),
+            resource: words(rows),
+            resource_schema_url: words(rows),
+            scope: words(rows),
+            scope_schema_url: words(rows),
+            promoted: std::array::from_fn(|_| words(rows)),
+        }
+    }
+
     /// Appends as many rows of this sender and scope.
     pub(super) fn append(&mut self, sender: &Sender<'_>, scope: &Scope<'_>, rows: usize) {
         if rows == 0 {

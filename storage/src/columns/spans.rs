@@ -18,8 +18,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::{
     WordBuilder,
     attributes::AttributesBuilder,
-    offset,
+    first_offset, offset,
     sender::{Scope, Sender, SenderBuilder},
+    words,
 };
 use crate::{
     StorageError,
@@ -34,8 +35,10 @@ pub(crate) fn span_rows(
     request: &ExportTraceServiceRequest,
     received: UnixNanos,
 ) -> Result<RecordBatch, StorageError> {
-    let mut builder = SpanBuilder::default();
-    let mut senders = SenderBuilder::default();
+    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
+    let rows = scopes.map(|scope| scope.spans.len()).sum();
+    let mut builder = SpanBuilder::new(rows);
+    let mut senders = SenderBuilder::new(rows);
     for resource_spans in &request.resource_spans {
         let sender = Sender::new(resource_spans.resource.as_ref(), &resource_spans.schema_url);
         for scope_spans in &resource_spans.scope_spans {
@@ -49,7 +52,6 @@ pub(crate) fn span_rows(
     Ok(builder.finish(senders)?)
 }
 
-#[derive(Default)]
 struct SpanBuilder {
     start: Int64Builder,
     end: Int64Builder,
@@ -79,6 +81,36 @@ struct SpanBuilder {
 }
 
 impl SpanBuilder {
+    fn new(rows: usize) -> Self {
+        Self {
+            start: Int64Builder::with_capacity(rows),
+            end: Int64Builder::with_capacity(rows),
+            duration: Int64Builder::with_capacity(rows),
+            trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
+            trace_id_low64: Int64Builder::with_capacity(rows),
+            span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
+            parent_span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
+            name: words(rows),
+            kind: Int32Builder::with_capacity(rows),
+            status_code: Int32Builder::with_capacity(rows),
+            status_message: words(rows),
+            trace_state: words(rows),
+            flags: Int64Builder::with_capacity(rows),
+            attributes: AttributesBuilder::new(rows),
+            dropped_attributes_count: Int64Builder::with_capacity(rows),
+            events: EventsBuilder::new(rows),
+            event_count: Int32Builder::with_capacity(rows),
+            has_exception: BooleanBuilder::with_capacity(rows),
+            dropped_events_count: Int64Builder::with_capacity(rows),
+            links: LinksBuilder::new(rows),
+            link_count: Int32Builder::with_capacity(rows),
+            dropped_links_count: Int64Builder::with_capacity(rows),
+            received: Int64Builder::with_capacity(rows),
+            content_hash: Int64Builder::with_capacity(rows),
+            encoded: Vec::new(),
+        }
+    }
+
     fn append(&mut self, span: &Span, seed: u64, received: UnixNanos) -> Result<(), StorageError> {
         let invalid = |field| StorageError::Invalid { record: "a span", field };
         let trace_id = TraceId::from_wire(&span.trace_id).ok_or(invalid("trace id"))?;
@@ -167,14 +199,14 @@ struct EventsBuilder {
     dropped: Int64Builder,
 }
 
-impl Default for EventsBuilder {
-    fn default() -> Self {
+impl EventsBuilder {
+    fn new(rows: usize) -> Self {
         Self {
-            offsets: vec![0],
-            time: Int64Builder::new(),
-            name: StringBuilder::new(),
-            attributes: AttributesBuilder::default(),
-            dropped: Int64Builder::new(),
+            offsets: first_offset(rows),
+            time: Int64Builder::with_capacity(0),
+            name: StringBuilder::with_capacity(0, 0),
+            attributes: AttributesBuilder::new(0),
+            dropped: Int64Builder::with_capacity(0),
         }
     }
 }
@@ -216,16 +248,16 @@ struct LinksBuilder {
     flags: Int64Builder,
 }
 
-impl Default for LinksBuilder {
-    fn default() -> Self {
+impl LinksBuilder {
+    fn new(rows: usize) -> Self {
         Self {
-            offsets: vec![0],
-            trace_id: BinaryBuilder::new(),
-            span_id: BinaryBuilder::new(),
-            trace_state: StringBuilder::new(),
-            attributes: AttributesBuilder::default(),
-            dropped: Int64Builder::new(),
-            flags: Int64Builder::new(),
+            offsets: first_offset(rows),
+            trace_id: BinaryBuilder::with_capacity(0, 0),
+            span_id: BinaryBuilder::with_capacity(0, 0),
+            trace_state: StringBuilder::with_capacity(0, 0),
+            attributes: AttributesBuilder::new(0),
+            dropped: Int64Builder::with_capacity(0),
+            flags: Int64Builder::with_capacity(0),
         }
     }
 }

@@ -142,7 +142,10 @@ impl Source<'_> {
                 let granted = progress.spend(batch.num_rows());
                 spent = granted < batch.num_rows();
                 let mut rows: Vec<usize> = (0..granted).collect();
-                guarded(self.path, || Ok(Bound::new(matcher, &batch)?.retain(&mut rows)))?;
+                guarded(self.path, || {
+                    Bound::new(matcher, &batch)?.retain(&mut rows);
+                    Ok(())
+                })?;
                 matching.extend(rows.into_iter().map(|row| places[row]));
             }
             if matching.len() >= PORTION_ROWS || ended {

@@ -1,1 +1,203 @@
+use std::{collections::HashSet, io::Write, ops::ControlFlow, path::PathBuf, sync::Arc};
 
+use arrow_array::{Array, Int32Array, Int64Array, RecordBatch};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use tempfile::TempDir;
+use tidings_proto::{
+    UnixNanos,
+    otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+};
+
+use super::{DataFile, EncodedFile, encode_small, encode_spans};
+use crate::{
+    Detail, ErrorKind, Scan, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    columns::span_rows, memory::Chunk, samples::NOW, schema::Signal, snapshot::TableView,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const HOUR: u64 = 3600 * SECOND;
+
+fn span(trace: u8, id: u8, parent: u8, start: u64, end: u64) -> Span {
+    Span {
+        trace_id: vec![trace; 16],
+        span_id: vec![id; 8],
+        parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
+        start_time_unix_nano: start,
+        end_time_unix_nano: end,
+        ..Span::default()
+    }
+}
+
+fn chunk(spans: Vec<Span>) -> Arc<Chunk> {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    };
+    Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap())
+}
+
+fn batches(file: &EncodedFile) -> Vec<RecordBatch> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes.clone()).unwrap();
+    reader.build().unwrap().map(Result::unwrap).collect()
+}
+
+fn longs(batch: &RecordBatch, name: &str) -> Vec<Option<i64>> {
+    let array = batch.column_by_name(name).unwrap();
+    array.as_any().downcast_ref::<Int64Array>().unwrap().iter().collect()
+}
+
+fn kept(folder: &TempDir, bytes: &[u8]) -> DataFile {
+    let mut file = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
+    file.write_all(bytes).unwrap();
+    let (_, path) = file.keep().unwrap();
+    DataFile::new(path, 0, 1, bytes.len() as u64, UnixNanos(0), UnixNanos(u64::MAX))
+}
+
+fn read(file: DataFile) -> Result<Vec<Span>, StorageError> {
+    let spans = TableView { chunks: vec![], files: vec![Arc::new(file)] };
+    let mut found = Vec::new();
+    let filter = SpanFilter {
+        // A filter that needs a look at every row, so that both passes of a scan are taken.
+        start: TimeRange { start: Some(UnixNanos(1)), end: Some(UnixNanos(u64::MAX)) },
+        ..SpanFilter::default()
+    };
+    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    Snapshot::new(spans, TableView::default()).scan_spans(&filter, scan, &mut |rows| {
+        found.extend((0..rows.len()).map(|row| rows.span(row)));
+        ControlFlow::Continue(())
+    })?;
+    Ok(found)
+}
+
+#[test]
+fn nothing_makes_no_files() {
+    assert!(encode_spans(&[], NOW).unwrap().is_empty());
+    assert!(encode_spans(&[chunk(vec![])], NOW).unwrap().is_empty());
+}
+
+#[test]
+fn rows_go_to_the_hour_they_start_in_and_hostile_clocks_to_the_one_they_came_in() {
+    let hour = NOW.0 / HOUR;
+    let cases = [
+        (NOW.0, hour),
+        (NOW.0 - HOUR, hour - 1),
+        (NOW.0 - 29 * 24 * HOUR, hour - 29 * 24),
+        (NOW.0 - 31 * 24 * HOUR, hour),
+        (NOW.0 + 23 * HOUR, hour + 23),
+        (NOW.0 + 25 * HOUR, hour),
+        (0, hour),
+        (1, hour),
+        (u64::MAX, hour),
+    ];
+    for (start, expected) in cases {
+        let files = encode_spans(&[chunk(vec![span(1, 1, 0, start, start)])], NOW).unwrap();
+        assert_eq!(files.len(), 1);
+        assert_eq!(files[0].hour, expected.cast_signed(), "start {start}");
+        assert_eq!(files[0].rows, 1);
+        let clamped = UnixNanos(start.min(i64::MAX.unsigned_abs()));
+        assert_eq!((files[0].stats.start_min, files[0].stats.start_max), (clamped, clamped));
+    }
+}
+
+#[test]
+fn the_rows_of_a_trace_are_neighbours_in_the_order_of_their_starts() {
+    let base = NOW.0 - NOW.0 % HOUR;
+    let of = |index: u64| {
+        let trace = u8::try_from(index % 7).unwrap() + 1;
+        let start = base + index * 7919 % 1000 * SECOND;
+        span(trace, u8::try_from(index).unwrap() + 1, 0, start, start + SECOND)
+    };
+    let files = encode_small(
+        Signal::Spans,
+        &[chunk((0..100).map(of).collect()), chunk((100..200).map(of).collect())],
+        NOW,
+    )
+    .unwrap();
+    assert_eq!(files.len(), 1);
+    let order: Vec<(i64, i64)> = batches(&files[0])
+        .iter()
+        .flat_map(|batch| {
+            let starts = longs(batch, "start_unix_nanos").into_iter().flatten();
+            longs(batch, "trace_id_low64").into_iter().flatten().zip(starts).collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(order.len(), 200);
+    let runs: Vec<_> = order.chunk_by(|left, right| left.0 == right.0).collect();
+    assert_eq!(runs.len(), 7);
+    assert!(runs.iter().all(|run| run.is_sorted()));
+}
+
+#[test]
+fn derived_columns_are_what_assembly_says() {
+    let start = NOW.0;
+    let spans = vec![
+        span(1, 2, 1, start + SECOND, start + 3 * SECOND),
+        span(1, 1, 0, start, start + 4 * SECOND),
+    ];
+    let files = encode_spans(&[chunk(spans)], NOW).unwrap();
+    let batch = &batches(&files[0])[0];
+    let seconds = |name| -> Vec<_> {
+        longs(batch, name).into_iter().map(|nanos| nanos.unwrap() / SECOND.cast_signed()).collect()
+    };
+    assert_eq!(seconds("self_nanos"), [2, 2]);
+    assert_eq!(seconds("critical_nanos"), [2, 2]);
+    let depth = batch.column_by_name("depth").unwrap();
+    let depth = depth.as_any().downcast_ref::<Int32Array>().unwrap();
+    assert_eq!(depth.values(), &[0, 1]);
+    assert_eq!(longs(batch, "path_hash").into_iter().collect::<HashSet<_>>().len(), 2);
+}
+
+#[test]
+fn a_file_has_the_columns_of_the_table_without_the_partition() {
+    let files = encode_spans(&[chunk(vec![span(1, 1, 0, NOW.0, NOW.0)])], NOW).unwrap();
+    let schema = batches(&files[0])[0].schema();
+    let expected = crate::schema::spans();
+    let table = expected.fields().iter().filter(|field| field.name() != crate::schema::HOUR);
+    assert!(schema.fields().iter().eq(table), "{schema:#?}");
+}
+
+#[test]
+fn a_missing_file_is_an_error_that_names_it() {
+    let path = PathBuf::from("/nowhere/hour=1/x.parquet");
+    let file = DataFile::new(path, 1, 1, 1, UnixNanos(0), UnixNanos(u64::MAX));
+    let error = read(file).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("/nowhere/hour=1/x.parquet"));
+}
+
+#[test]
+fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
+    let folder = TempDir::new().unwrap();
+    let spans = (1..200).map(|id| span(id % 9 + 1, id, 0, NOW.0 + u64::from(id), NOW.0 + SECOND));
+    let whole =
+        encode_small(Signal::Spans, &[chunk(spans.collect())], NOW).unwrap()[0].bytes.clone();
+    assert_eq!(read(kept(&folder, &whole)).unwrap().len(), 199);
+    let mut errors = 0;
+    let step = whole.len() / 150;
+    for at in (0..whole.len()).step_by(step) {
+        let mut flipped = whole.to_vec();
+        flipped[at] ^= 0x55;
+        for bytes in [Bytes::from(flipped), whole.slice(..at)] {
+            let file = kept(&folder, &bytes);
+            let path = file.path.clone();
+            if let Err(error) = read(file) {
+                errors += 1;
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
+                assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+            }
+        }
+    }
+    assert!(errors > 150, "only {errors} noticed");
+}
+
+#[test]
+fn rows_with_impossible_ids_are_damage() {
+    let chunk = chunk(vec![span(1, 1, 0, NOW.0, NOW.0)]);
+    let batch = chunk.batch();
+    assert!(SpanRows::of(batch).is_ok());
+    let ids = arrow_array::BinaryArray::from(vec![b"short".as_slice()]);
+    let mut columns = batch.columns().to_vec();
+    columns[batch.schema().index_of("span_id").unwrap()] = Arc::new(ids);
+    assert!(SpanRows::of(&RecordBatch::try_new(batch.schema(), columns).unwrap()).is_err());
+}

@@ -17,10 +17,23 @@ use tidings_proto::UnixNanos;
 use super::{EncodedFile, FileStats, STATS_MAX, order::Placed};
 use crate::{StorageError, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS};
 
-/// Rows of a row group: what a scan skips or reads as one.
-const ROW_GROUP_ROWS: usize = 131_072;
-/// Rows of a page: what finding one trace decodes.
-const PAGE_ROWS: usize = 8192;
+/// How rows are cut up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layout {
+    /// Rows of a row group: what a scan skips or reads as one.
+    pub(super) row_group_rows: usize,
+    /// Rows of a page: what finding one trace decodes.
+    pub(super) page_rows: usize,
+}
+
+impl Default for Layout {
+    fn default() -> Self {
+        Self { row_group_rows: 131_072, page_rows: 8192 }
+    }
+}
+
+/// Rows that the encoder takes at once; it looks at the limits of a page only in between.
+const WRITE_ROWS: usize = 1024;
 /// How often a bloom filter is wrong.
 const BLOOM_FPP: f64 = 0.01;
 const ZSTD_LEVEL: i32 = 1;
@@ -57,13 +70,14 @@ pub(super) fn files(
     derived: &[ArrayRef],
     placed: &[Placed],
     now: UnixNanos,
+    layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let schema = signal.file_schema();
     let columns = batch.columns().iter().chain(derived).cloned().collect();
     let all = RecordBatch::try_new(widened(&schema, batch), columns)?;
     placed
         .chunk_by(|left, right| left.hour == right.hour)
-        .map(|rows| file(&schema, &all, rows, now))
+        .map(|rows| file(&schema, &all, rows, now, layout))
         .collect()
 }
 
@@ -81,10 +95,11 @@ fn file(
     all: &RecordBatch,
     rows: &[Placed],
     now: UnixNanos,
+    layout: Layout,
 ) -> Result<EncodedFile, StorageError> {
     let traces = count_traces(all, rows)?;
     let options = ArrowWriterOptions::new()
-        .with_properties(properties(schema, traces))
+        .with_properties(properties(schema, traces, layout))
         .with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
     for portion in rows.chunks(PORTION_ROWS) {
@@ -110,13 +125,14 @@ fn count_traces(all: &RecordBatch, rows: &[Placed]) -> Result<u64, StorageError>
     Ok(distinct.len() as u64)
 }
 
-fn properties(schema: &SchemaRef, traces: u64) -> WriterProperties {
+fn properties(schema: &SchemaRef, traces: u64, layout: Layout) -> WriterProperties {
     let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("invariant: zstd has this level");
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tidings ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(Compression::ZSTD(level))
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
-        .set_data_page_row_count_limit(PAGE_ROWS)
+        .set_max_row_group_row_count(Some(layout.row_group_rows))
+        .set_data_page_row_count_limit(layout.page_rows)
+        .set_write_batch_size(WRITE_ROWS.min(layout.page_rows))
         .set_statistics_enabled(EnabledStatistics::None);
     let has = |name: &&&str| schema.field_with_name(name).is_ok();
     for name in PRUNED.iter().filter(has) {
@@ -131,7 +147,7 @@ fn properties(schema: &SchemaRef, traces: u64) -> WriterProperties {
     for name in UNIQUE.iter().filter(has) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
     }
-    let in_row_group = traces.clamp(1, ROW_GROUP_ROWS as u64);
+    let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);
     bloom(properties, "trace_id_low64", in_row_group).build()
 }

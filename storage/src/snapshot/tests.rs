@@ -1,0 +1,245 @@
+use std::{io::Write, ops::ControlFlow, path::Path, sync::Arc};
+
+use proptest::{collection::vec, prelude::*};
+use tempfile::TempDir;
+use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
+
+use super::{Snapshot, TableView};
+use crate::{
+    Detail, LogFilter, Scan, ScanStats, SpanFilter,
+    columns::{log_rows, span_rows},
+    data_file::{self, DataFile, EncodedFile},
+    memory::{self, Chunk},
+    samples,
+    schema::Signal,
+};
+
+const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+
+fn stored(folder: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
+    encoded
+        .into_iter()
+        .map(|file| {
+            let mut kept = tempfile::Builder::new().tempfile_in(folder).unwrap();
+            kept.write_all(&file.bytes).unwrap();
+            let (_, path) = kept.keep().unwrap();
+            let (min, max) = (file.stats.start_min, file.stats.start_max);
+            let bytes = file.bytes.len() as u64;
+            Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max))
+        })
+        .collect()
+}
+
+/// The same rows as chunks, as one merged chunk and as files cut into small pieces.
+fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 3] {
+    let merged = Arc::new(memory::merge(&chunks).unwrap());
+    let encoded = data_file::encode_small(signal, &chunks, samples::NOW).unwrap();
+    [
+        TableView { chunks, files: vec![] },
+        TableView { chunks: vec![merged], files: vec![] },
+        TableView { chunks: vec![], files: stored(folder, encoded) },
+    ]
+}
+
+fn found_spans(view: &TableView, filter: &SpanFilter, scan: Scan) -> (Vec<Vec<u8>>, ScanStats) {
+    use prost::Message;
+    let mut found = Vec::new();
+    let snapshot = Snapshot::new(view.clone(), TableView::default());
+    let stats = snapshot
+        .scan_spans(filter, scan, &mut |rows| {
+            assert!(rows.len() <= super::PORTION_ROWS && !rows.is_empty());
+            found.extend((0..rows.len()).map(|row| rows.span(row).encode_to_vec()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found.sort_unstable();
+    (found, stats)
+}
+
+fn found_logs(view: &TableView, filter: &LogFilter, scan: Scan) -> (Vec<Vec<u8>>, ScanStats) {
+    use prost::Message;
+    let mut found = Vec::new();
+    let snapshot = Snapshot::new(TableView::default(), view.clone());
+    let stats = snapshot
+        .scan_logs(filter, scan, &mut |rows| {
+            found.extend((0..rows.len()).map(|row| rows.log_record(row).encode_to_vec()));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found.sort_unstable();
+    (found, stats)
+}
+
+fn span_chunk(request: &ExportTraceServiceRequest) -> Arc<Chunk> {
+    Arc::new(Chunk::new(span_rows(request, samples::NOW).unwrap()).unwrap())
+}
+
+fn matching(requests: &[ExportTraceServiceRequest], filter: &SpanFilter) -> Vec<Vec<u8>> {
+    use prost::Message;
+    let mut expected = Vec::new();
+    for of in requests.iter().flat_map(|request| &request.resource_spans) {
+        for scope in &of.scope_spans {
+            let (resource, library) = (of.resource.as_ref(), scope.scope.as_ref());
+            let spans = scope.spans.iter();
+            let matching =
+                spans.filter(|span| samples::span_matches(filter, resource, library, span));
+            expected.extend(matching.map(Message::encode_to_vec));
+        }
+    }
+    expected.sort_unstable();
+    expected
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn scans_of_spans_agree_with_the_obvious_way(
+        requests in vec(samples::traces(), 1..6),
+        filters in vec(samples::span_filter(), 12),
+    ) {
+        let folder = TempDir::new().unwrap();
+        let chunks = requests.iter().map(span_chunk).collect();
+        let rows: u64 = matching(&requests, &SpanFilter::default()).len() as u64;
+        for view in views(Signal::Spans, folder.path(), chunks) {
+            for filter in filters.iter().chain([&SpanFilter::default()]) {
+                let expected = matching(&requests, filter);
+                let (found, stats) = found_spans(&view, filter, ALL);
+                prop_assert!(stats.complete && stats.rows <= rows);
+                prop_assert_eq!(found, expected, "{:?}", filter);
+            }
+        }
+    }
+
+    #[test]
+    fn scans_of_logs_agree_with_the_obvious_way(
+        requests in vec(samples::logs(), 1..6),
+        filters in vec(samples::log_filter(), 12),
+    ) {
+        use prost::Message;
+        let folder = TempDir::new().unwrap();
+        let batches: Vec<_> =
+            requests.iter().map(|request| log_rows(request, samples::NOW).unwrap()).collect();
+        let chunks = batches.iter().map(|batch| Arc::new(Chunk::new(batch.clone()).unwrap()));
+        for view in views(Signal::Logs, folder.path(), chunks.collect()) {
+            for filter in filters.iter().chain([&LogFilter::default()]) {
+                let mut expected = Vec::new();
+                for (request, batch) in requests.iter().zip(&batches) {
+                    let rows = crate::LogRows::of(batch).unwrap();
+                    let mut row = 0;
+                    for of in &request.resource_logs {
+                        for scope in &of.scope_logs {
+                            for record in &scope.log_records {
+                                let (resource, library) =
+                                    (of.resource.as_ref(), scope.scope.as_ref());
+                                let text = rows.text(row);
+                                if samples::log_matches(filter, resource, library, record, text) {
+                                    expected.push(record.encode_to_vec());
+                                }
+                                row += 1;
+                            }
+                        }
+                    }
+                }
+                expected.sort_unstable();
+                let (found, stats) = found_logs(&view, filter, ALL);
+                prop_assert!(stats.complete);
+                prop_assert_eq!(found, expected, "{:?}", filter);
+            }
+        }
+    }
+
+    #[test]
+    fn a_budget_is_never_exceeded_and_its_end_is_told(
+        requests in vec(samples::traces(), 1..5),
+        filter in samples::span_filter(),
+        rows_max in 0..30_u64,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let chunks = requests.iter().map(span_chunk).collect();
+        for view in views(Signal::Spans, folder.path(), chunks) {
+            let (all, whole) = found_spans(&view, &filter, ALL);
+            let (found, stats) = found_spans(&view, &filter, Scan { rows_max, ..ALL });
+            prop_assert_eq!(stats.rows, whole.rows.min(rows_max));
+            prop_assert_eq!(stats.complete, whole.rows <= rows_max);
+            let agrees = found == all || (!stats.complete && found.len() <= all.len());
+            prop_assert!(agrees);
+        }
+    }
+}
+
+fn traces_of(count: u32, spans: u8) -> ExportTraceServiceRequest {
+    use tidings_proto::otlp::{ResourceSpans, ScopeSpans, Span};
+    let span = |trace: u32, span: u8| {
+        let mut trace_id = vec![7; 16];
+        trace_id[12..].copy_from_slice(&trace.wrapping_mul(2_654_435_761).to_be_bytes());
+        Span {
+            trace_id,
+            span_id: vec![1, 0, 0, 0, 0, 0, 0, span],
+            start_time_unix_nano: samples::NOW.0 - u64::from(trace) * 1_000_000,
+            ..Span::default()
+        }
+    };
+    let spans = (0..count).flat_map(|trace| (0..spans).map(move |of| span(trace, of))).collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+#[test]
+fn one_trace_is_found_by_looking_at_few_rows() {
+    let folder = TempDir::new().unwrap();
+    let request = traces_of(500, 4);
+    let spans = &request.resource_spans[0].scope_spans[0].spans;
+    let wanted = TraceId::from_wire(&spans[801].trace_id).unwrap();
+    let filter = SpanFilter { trace_ids: Some(vec![wanted]), ..SpanFilter::default() };
+    for view in views(Signal::Spans, folder.path(), vec![span_chunk(&request)]) {
+        let (found, stats) = found_spans(&view, &filter, ALL);
+        assert_eq!(found.len(), 4);
+        assert!(stats.rows <= 64, "{stats:?}");
+    }
+}
+
+#[test]
+fn the_newest_source_comes_first() {
+    let old = Arc::new(Chunk::new(span_rows(&traces_of(1, 1), UnixNanos(1)).unwrap()).unwrap());
+    let mut request = traces_of(1, 1);
+    request.resource_spans[0].scope_spans[0].spans[0].start_time_unix_nano += 5;
+    let new = span_chunk(&request);
+    let spans = TableView { chunks: vec![old, new], files: vec![] };
+    let mut starts = Vec::new();
+    let stats = Snapshot::new(spans, TableView::default())
+        .scan_spans(&SpanFilter::default(), ALL, &mut |rows| {
+            starts.push(rows.start(0));
+            ControlFlow::Break(())
+        })
+        .unwrap();
+    assert_eq!(starts, [UnixNanos(samples::NOW.0 + 5)]);
+    assert_eq!(stats, ScanStats { rows: 1, files: 0, complete: false });
+}
+
+#[test]
+fn details_that_were_not_asked_for_are_empty_in_memory_and_in_files() {
+    use tidings_proto::otlp::{KeyValue, Resource};
+    let folder = TempDir::new().unwrap();
+    let mut request = traces_of(1, 1);
+    request.resource_spans[0].resource = Some(Resource::default());
+    let span = &mut request.resource_spans[0].scope_spans[0].spans[0];
+    span.attributes = vec![KeyValue::new("a", 1)];
+    span.trace_state = "x=1".to_owned();
+    for view in views(Signal::Spans, folder.path(), vec![span_chunk(&request)]) {
+        for (detail, attributes, states) in
+            [(Detail::Facts, 0, ""), (Detail::Attributes, 1, ""), (Detail::Full, 1, "x=1")]
+        {
+            Snapshot::new(view.clone(), TableView::default())
+                .scan_spans(&SpanFilter::default(), Scan { detail, ..ALL }, &mut |rows| {
+                    assert_eq!(rows.attributes(0).len(), attributes);
+                    assert_eq!(rows.resource(0).is_some(), attributes == 1);
+                    assert_eq!(rows.span(0).trace_state, states);
+                    ControlFlow::Continue(())
+                })
+                .unwrap();
+        }
+    }
+}
