@@ -209,10 +209,12 @@ pub fn skeleton(id: TraceId) -> Request<TraceSkeleton> {
     Request::get(&format!("/traces/{id}/skeleton"), &Query::default())
 }
 
-/// One span in full.
+/// One span in full; `row` tells spans that share an id apart.
 #[must_use]
-pub fn span(trace: TraceId, span: SpanId) -> Request<SpanDetails> {
-    Request::get(&format!("/traces/{trace}/spans/{span}"), &Query::default())
+pub fn span(trace: TraceId, span: SpanId, row: Option<u32>) -> Request<SpanDetails> {
+    let mut query = Query::default();
+    query.push_some("index", row);
+    Request::get(&format!("/traces/{trace}/spans/{span}"), &query)
 }
 
 /// A page of log records, newest first.

@@ -1,0 +1,189 @@
+//! What a line of the waterfall draws on the time axis, as numbers and CSS colours.
+//!
+//! Owns the geometry of one bar: where it stands in the window, which parts of it are the span's
+//! own time, the critical path under it, the part that its caller did not wait for, ticks for the
+//! error and the log records, and where its label fits. The parts follow from the API's starts and
+//! durations; the sums a reader is told (self time, critical time) are the API's own.
+
+use tidings_proto::{DurationNanos, api::SpanFlags};
+
+use super::{
+    logs_index::LogIndex,
+    model::TraceModel,
+    scale::{BarBox, LabelSide, Stretch, label_side, parts_of, stripes, uncovered},
+};
+use crate::format;
+
+/// The width of a letter of a label, in CSS pixels.
+const LETTER_PX: f64 = 6.7;
+/// So many log records are told apart on one bar.
+const TICKS_MAX: usize = 120;
+
+const OWN: &str = "var(--own)";
+const WAITING: &str = "var(--waiting)";
+
+/// One line's picture. Boxes and positions are in percent of the width.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Picture {
+    /// All of it lies before (or after) the window.
+    Outside { before: bool },
+    /// In view, at least in part.
+    Inside(Box<Bar>),
+}
+
+/// A bar in view.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Bar {
+    pub(crate) place: BarBox,
+    pub(crate) fill: String,
+    pub(crate) critical: Option<(BarBox, String)>,
+    /// From the end of the caller to the start of a call that it did not wait for.
+    pub(crate) gap: Option<BarBox>,
+    /// What goes on after the caller's end.
+    pub(crate) overhang: Option<BarBox>,
+    /// Where a failed span failed: at its end.
+    pub(crate) error_at: Option<f64>,
+    /// Log records: where, and how severe.
+    pub(crate) ticks: Vec<(f64, Severity)>,
+    pub(crate) label: Label,
+}
+
+/// The words beside a bar.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Label {
+    pub(crate) text: String,
+    pub(crate) side: LabelSide,
+    /// The edge it stands at, in percent from the side it grows away from.
+    pub(crate) at: f64,
+}
+
+/// How loud a log record is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Severity {
+    Quiet,
+    Warning,
+    Error,
+}
+
+impl Severity {
+    /// OTLP's numbers: 13 to 16 is a warning, 17 and more an error.
+    pub(crate) fn of(number: i32) -> Self {
+        match number {
+            17.. => Self::Error,
+            13..17 => Self::Warning,
+            _ => Self::Quiet,
+        }
+    }
+}
+
+/// The picture of a span.
+pub(crate) fn of_span(
+    model: &TraceModel,
+    logs: &LogIndex,
+    row: u32,
+    window: Stretch,
+    width_px: f64,
+) -> Picture {
+    let whole = model.stretch(row);
+    let Some(place) = window.place(whole) else {
+        return Picture::Outside { before: whole.to < window.from };
+    };
+    let in_view = cut(whole, window);
+    let own = uncovered(in_view, model.children(row).map(|child| model.stretch(child)));
+    let fill = match own.as_slice() {
+        [(from, to)] if *from <= 0.0 && *to >= 1.0 => OWN.to_owned(),
+        [] => WAITING.to_owned(),
+        parts => stripes(parts, OWN, WAITING),
+    };
+    let asynchronous = model.has(row, SpanFlags::ASYNCHRONOUS);
+    let caller = model.parent(row).filter(|_| asynchronous).map(|row| model.stretch(row));
+    let text = if model.has(row, SpanFlags::UNFINISHED) {
+        "not ended".to_owned()
+    } else {
+        format::duration(DurationNanos(model.duration(row)))
+    };
+    Picture::Inside(Box::new(Bar {
+        place,
+        fill,
+        critical: model.critical_reach(row).and_then(|reach| {
+            let own = parts_of(cut(reach, window), model.critical(row).iter().copied());
+            Some((window.place(reach)?, stripes(&own, "var(--crit)", "var(--crit-below)")))
+        }),
+        gap: caller
+            .filter(|caller| caller.to < whole.from)
+            .and_then(|caller| window.place(Stretch::new(caller.to, whole.from))),
+        overhang: caller
+            .filter(|caller| caller.to < whole.to)
+            .and_then(|caller| window.place(Stretch::new(caller.to.max(whole.from), whole.to))),
+        error_at: model
+            .has(row, SpanFlags::ERROR)
+            .then(|| window.fraction(whole.to) * 100.0)
+            .filter(|at| (0.0..=100.0).contains(at)),
+        ticks: ticks(logs, row, window),
+        label: label(place, text, width_px),
+    }))
+}
+
+/// The picture of a run of repeated calls: every call, as far as they can be told apart.
+pub(crate) fn of_run(model: &TraceModel, first: u32, window: Stretch, width_px: f64) -> Picture {
+    let facts = model.repeat_facts(first);
+    let Some(place) = window.place(facts.stretch) else {
+        return Picture::Outside { before: facts.stretch.to < window.from };
+    };
+    let calls = model.repeated_calls(first).map(|call| model.stretch(call));
+    let parts = parts_of(cut(facts.stretch, window), calls);
+    Picture::Inside(Box::new(Bar {
+        place,
+        fill: stripes(&parts, OWN, "var(--between)"),
+        critical: facts.critical.then(|| (place, stripes(&parts, "var(--crit)", "transparent"))),
+        gap: None,
+        overhang: None,
+        error_at: None,
+        ticks: Vec::new(),
+        label: label(place, format::duration(DurationNanos(facts.stretch.nanos())), width_px),
+    }))
+}
+
+/// Where a moment stands in the window, in percent, when it is in view.
+pub(crate) fn moment(at: i64, window: Stretch) -> Option<f64> {
+    let at = window.fraction(at) * 100.0;
+    (0.0..=100.0).contains(&at).then_some(at)
+}
+
+fn ticks(logs: &LogIndex, row: u32, window: Stretch) -> Vec<(f64, Severity)> {
+    let mut ticks: Vec<(f64, Severity)> = Vec::new();
+    for log in logs.of_row(row).iter().filter_map(|&log| logs.get(log)) {
+        let Some(at) = moment(logs.offset(log), window) else { continue };
+        let severity = Severity::of(log.severity_number);
+        match ticks.last_mut() {
+            // The louder of two records that fall on one pixel is the one to see.
+            Some((last, louder)) if at - *last < 0.1 => *louder = (*louder).max(severity),
+            _ => ticks.push((at, severity)),
+        }
+        if ticks.len() == TICKS_MAX {
+            break;
+        }
+    }
+    ticks
+}
+
+fn label(place: BarBox, text: String, width_px: f64) -> Label {
+    let px = |percent: f64| percent / 100.0 * width_px;
+    let letters = text.chars().count() as f64;
+    let (left, right) = (place.left, place.left + place.width);
+    let side = label_side(px(left), px(right), letters * LETTER_PX, width_px);
+    let at = match side {
+        LabelSide::After => right,
+        LabelSide::Before => 100.0 - left,
+        LabelSide::Inside => 100.0 - right.min(100.0),
+    };
+    Label { text, side, at }
+}
+
+/// The part of a stretch that [`Stretch::place`] keeps.
+fn cut(whole: Stretch, window: Stretch) -> Stretch {
+    Stretch::new(whole.from.max(window.at(-0.01)), whole.to.min(window.at(1.01)))
+}
+
+#[cfg(test)]
+mod tests;

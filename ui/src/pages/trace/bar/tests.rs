@@ -1,0 +1,106 @@
+use tidings_proto::api::SpanFlags;
+
+use super::{
+    super::{logs_index::LogIndex, model::TraceModel, samples},
+    Bar, LabelSide, Picture, Severity, Stretch, of_run, of_span,
+};
+
+const WIDTH: f64 = 1_000.0;
+
+fn bar(model: &TraceModel, row: u32, window: Stretch) -> Bar {
+    match of_span(model, &LogIndex::default(), row, window, WIDTH) {
+        Picture::Inside(bar) => *bar,
+        outside => panic!("{outside:?}"),
+    }
+}
+
+#[test]
+fn a_leaf_is_all_its_own_time_and_a_caller_only_between_its_calls() {
+    let shop = TraceModel::new(samples::shop());
+    assert_eq!(bar(&shop, 2, shop.extent()).fill, "var(--own)");
+    let payment = bar(&shop, 9, shop.extent());
+    assert_eq!((payment.place.left, payment.place.width), (45.0, 50.0));
+    assert!(payment.fill.contains("var(--own) 0.000% 10.000%"), "{}", payment.fill);
+    assert!(payment.fill.contains("var(--waiting) 10.000% 90.000%"), "{}", payment.fill);
+}
+
+#[test]
+fn the_critical_path_is_strong_where_it_is_the_rows_own() {
+    let shop = TraceModel::new(samples::shop());
+    let (place, fill) = bar(&shop, 9, shop.extent()).critical.unwrap();
+    assert_eq!((place.left, place.width), (45.0, 50.0));
+    assert!(fill.contains("var(--crit-below) 10.000% 90.000%"), "{fill}");
+    assert_eq!(bar(&shop, 2, shop.extent()).critical, None);
+}
+
+#[test]
+fn a_zoomed_bar_keeps_its_parts_in_place() {
+    let shop = TraceModel::new(samples::shop());
+    // From the middle of the call at 500 µs to 900 µs on, the payment waits until 900 µs.
+    let payment = bar(&shop, 9, Stretch::new(700_000, 900_000));
+    assert!((payment.place.left + 1.0).abs() < 1e-6);
+    assert!(payment.fill.starts_with("linear-gradient(90deg,var(--waiting) 0.000% 99."));
+}
+
+#[test]
+fn what_lies_outside_the_window_says_on_which_side() {
+    let shop = TraceModel::new(samples::shop());
+    let picture = |window| of_span(&shop, &LogIndex::default(), 2, window, WIDTH);
+    assert_eq!(picture(Stretch::new(500_000, 900_000)), Picture::Outside { before: true });
+    assert_eq!(picture(Stretch::new(0, 10_000)), Picture::Outside { before: false });
+}
+
+#[test]
+fn an_asynchronous_call_shows_its_wait_and_what_its_caller_did_not_wait_for() {
+    let mut skeleton =
+        samples::skeleton(&[(0, 0, 0, 0, 1_000), (1, 1, 1, 100, 100), (2, 2, 2, 300, 200)]);
+    skeleton.spans.flags[2] = SpanFlags::ASYNCHRONOUS;
+    let model = TraceModel::new(skeleton);
+    let late = bar(&model, 2, model.extent());
+    let percent = |place: Option<super::BarBox>| place.map(|place| (place.left, place.width));
+    assert_eq!(percent(late.gap), Some((20.0, 10.0)));
+    assert_eq!(percent(late.overhang), Some((30.0, 20.0)));
+    assert_eq!(bar(&model, 1, model.extent()).gap, None);
+}
+
+#[test]
+fn a_failed_span_is_marked_at_its_end_and_an_unfinished_one_says_so() {
+    let mut skeleton = samples::shop();
+    skeleton.spans.flags[2] = SpanFlags::UNFINISHED;
+    let model = TraceModel::new(skeleton);
+    assert_eq!(bar(&model, 10, model.extent()).error_at, Some(90.0));
+    let open = bar(&model, 2, model.extent());
+    assert_eq!(
+        (open.label.text.as_str(), open.place.left + open.place.width),
+        ("not ended", 100.0)
+    );
+}
+
+#[test]
+fn labels_stand_where_there_is_room() {
+    let shop = TraceModel::new(samples::shop());
+    let side = |row| bar(&shop, row, shop.extent()).label.side;
+    assert_eq!(
+        (side(0), side(2), side(9)),
+        (LabelSide::Inside, LabelSide::After, LabelSide::Before)
+    );
+}
+
+#[test]
+fn records_on_one_pixel_are_one_tick_of_the_loudest() {
+    let shop = TraceModel::new(samples::shop());
+    let mut quiet = samples::log(Some(samples::id(9)), 600, "quiet");
+    quiet.severity_number = 9;
+    let loud = samples::log(Some(samples::id(9)), 600, "loud");
+    let logs = LogIndex::new(&shop, vec![quiet, loud]);
+    let Picture::Inside(bar) = of_span(&shop, &logs, 9, shop.extent(), WIDTH) else { panic!() };
+    assert_eq!(bar.ticks, [(60.0, Severity::Error)]);
+}
+
+#[test]
+fn a_run_shows_each_call() {
+    let shop = TraceModel::new(samples::shop());
+    let Picture::Inside(run) = of_run(&shop, 3, shop.extent(), WIDTH) else { panic!() };
+    assert_eq!(run.fill.matches("var(--own)").count(), 6);
+    assert_eq!(run.label.text, "115 µs");
+}

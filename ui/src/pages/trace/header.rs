@@ -1,0 +1,244 @@
+//! Facts first: what the trace was, how it went, where its time went.
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{ServiceTime, TraceSummary, TransactionState},
+};
+
+use super::{model::TraceModel, page::Page, words};
+use crate::{
+    browser, colour,
+    components::{CopyButton, StateBadge},
+    format,
+};
+
+/// A share of the strip narrower than this is joined with others of its kind.
+const SHARE_MIN: f64 = 0.004;
+/// A share needs this much room for its words, by letter.
+const SHARE_PER_LETTER: f64 = 0.0085;
+
+/// Name, badges, facts and the strip.
+pub(crate) fn header(page: Page) -> impl IntoView {
+    let summary = Memo::new(move |_| page.model.with(|model| model.summary.clone()));
+    view! {
+        <div class="trace-title">
+            <h1>
+                <bdi>{move || summary.with(name_of)}</bdi>
+            </h1>
+            <bdi class="mute">{move || summary.with(|summary| summary.root_service.clone())}</bdi>
+            {move || view! { <StateBadge state=summary.with(|summary| summary.state) /> }}
+            <Show when=move || page.is_running()>
+                <span class="mute trace-live">"new spans appear as they arrive"</span>
+            </Show>
+            <ProblemBadge page=page />
+            <span class="spacer"></span>
+            <CopyLink />
+            <a
+                class="button"
+                href=format!("/api/v1/traces/{}/otlp", page.id)
+                download=format!("trace-{}.json", page.id)
+                title="Download the trace as OTLP JSON, as it was sent"
+            >
+                "Export"
+            </a>
+        </div>
+        <Facts page=page summary=summary />
+        {move || summary.with(|summary| strip(&summary.services))}
+    }
+}
+
+fn name_of(summary: &TraceSummary) -> String {
+    if summary.root_operation.is_empty() {
+        "(no operation name)".to_owned()
+    } else {
+        summary.root_operation.clone()
+    }
+}
+
+/// How many problems there are, in words; opens their list.
+#[component]
+fn ProblemBadge(page: Page) -> impl IntoView {
+    let words = Memo::new(move |_| page.model.with(badge_words));
+    let open = page.problems_open;
+    move || {
+        let words = words.get()?;
+        Some(view! {
+            <button
+                class="badge badge-warning trace-problem-badge"
+                type="button"
+                aria-expanded=move || open.get().to_string()
+                aria-controls="trace-problems"
+                on:click=move |_| open.update(|open| *open = !*open)
+            >
+                {words}
+            </button>
+        })
+    }
+}
+
+/// The one kind of problem with its count, or the greatest with how many others there are.
+fn badge_words(model: &super::page::Same<TraceModel>) -> Option<String> {
+    let kinds = model.problem_kinds();
+    let (kind, count) = kinds.iter().max_by_key(|(_, count)| **count)?;
+    let words = words::problem_count(*kind, *count);
+    let others: u64 = kinds.values().sum::<u64>() - count;
+    Some(match others {
+        0 => words,
+        others => format!("{words}, {} more", format::count(others)),
+    })
+}
+
+#[component]
+fn Facts(page: Page, summary: Memo<TraceSummary>) -> impl IntoView {
+    let fact = |number: String, noun: &'static str| {
+        view! {
+            <div>
+                <b>{number}</b>
+                <span class="mute">{noun}</span>
+            </div>
+        }
+    };
+    let noun =
+        |count: u64, one: &'static str, many: &'static str| if count == 1 { one } else { many };
+    let facts = move || {
+        summary.with(|summary| {
+            let spans = summary.span_count;
+            let services = summary.services.len() as u64;
+            let duration = match summary.state {
+                TransactionState::Running => "so far",
+                _ => "",
+            };
+            view! {
+                {fact(format::duration(summary.duration_nano), duration)}
+                {fact(format::count(spans), noun(spans, "span", "spans"))}
+                {fact(format::count(services), noun(services, "service", "services"))}
+            }
+        })
+    };
+    let errors = move || {
+        let errors = summary.with(|summary| summary.error_count);
+        let class = if errors > 0 { "trace-errors" } else { "" };
+        let go = move |_| page.go_to_error(true);
+        view! {
+            <button
+                class="trace-fact-button"
+                type="button"
+                title="Next error ( e )"
+                disabled=errors == 0
+                on:click=go
+            >
+                <b class=class>{format::count(errors)}</b>
+                <span class="mute">{noun(errors, "error", "errors")}</span>
+            </button>
+        }
+    };
+    let logs = move || {
+        let logs = page.model.with(|model| model.log_count);
+        fact(format::count(logs), noun(logs, "log", "logs"))
+    };
+    let when = move || {
+        let start = summary.with(|summary| summary.start_unix_nano);
+        let now = browser::now();
+        format::when(start, now, browser::zone_minutes(start))
+    };
+    let id = page.id.to_string();
+    view! {
+        <div class="trace-facts">
+            {facts} {errors} {logs}
+            <div class="trace-id">
+                <span class="mono faint">{id.clone()}</span>
+                <CopyButton text=id label="Copy the trace id" />
+            </div>
+            <div>
+                <span class="mute">{when}</span>
+            </div>
+        </div>
+    }
+}
+
+/// The services' shares of the critical path: what a reader who wants the trace faster looks at.
+fn strip(services: &[ServiceTime]) -> Option<impl IntoView + use<>> {
+    let total: u64 = services.iter().map(|service| service.critical_nano.0).sum();
+    if total == 0 {
+        return None;
+    }
+    let share = |nanos: u64| nanos as f64 / total as f64;
+    let (wide, narrow): (Vec<_>, Vec<_>) = services
+        .iter()
+        .filter(|service| service.critical_nano.0 > 0)
+        .partition(|service| share(service.critical_nano.0) >= SHARE_MIN);
+    let part = |service: &ServiceTime| {
+        let nanos = service.critical_nano.0;
+        let words = format!("{} {}", service.service, format::share(nanos, total));
+        let fits = words.chars().count() as f64 * SHARE_PER_LETTER < share(nanos);
+        let title = format!("{words} · {}", format::duration(DurationNanos(nanos)));
+        view! {
+            <span
+                class="strip-part"
+                style=("--hue", colour::hue_value(&service.service))
+                style=("flex-grow", format!("{:.4}", share(nanos)))
+                title=title
+            >
+                {fits.then(|| view! { <bdi>{words}</bdi> })}
+            </span>
+        }
+    };
+    let rest: u64 = narrow.iter().map(|service| service.critical_nano.0).sum();
+    let rest = (rest > 0).then(|| {
+        let title = format!("{} others {}", narrow.len(), format::share(rest, total));
+        view! {
+            <span
+                class="strip-part strip-rest"
+                style=("flex-grow", format!("{:.4}", share(rest).max(SHARE_MIN)))
+                title=title
+            ></span>
+        }
+    });
+    Some(view! {
+        <div class="trace-strip">
+            <span class="mute" title="Each service's share of the critical path">
+                "Where the time went"
+            </span>
+            <div class="strip" role="img" aria-label=spoken(services, total)>
+                {wide.into_iter().map(part).collect_view()}
+                {rest}
+            </div>
+        </div>
+    })
+}
+
+fn spoken(services: &[ServiceTime], total: u64) -> String {
+    let part = |service: &ServiceTime| {
+        format!("{} {}", service.service, format::share(service.critical_nano.0, total))
+    };
+    services.iter().take(8).map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// Copies the address, which says everything the page shows.
+#[component]
+fn CopyLink() -> impl IntoView {
+    let done = RwSignal::new("");
+    let copy = move |_| {
+        let address = window().location().href().unwrap_or_default();
+        leptos::task::spawn_local(async move {
+            let words = if browser::copy(&address).await { "Copied" } else { "Not allowed" };
+            done.try_set(words);
+            set_timeout(
+                move || {
+                    done.try_set("");
+                },
+                std::time::Duration::from_millis(1_500),
+            );
+        });
+    };
+    let words = move || match done.get() {
+        "" => "Copy link",
+        done => done,
+    };
+    view! {
+        <button class="button" type="button" title="Copy this view's address" on:click=copy>
+            {words}
+        </button>
+    }
+}

@@ -1,0 +1,338 @@
+//! One line of the waterfall: its name on the left, its picture on the right.
+//!
+//! Everything but the selection, the matches and the picture is fixed when a line is made; the
+//! list makes a line anew when its row, fold, trace or records change.
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, api::SpanFlags};
+
+use super::{
+    bar::{self, Picture, Severity},
+    model::TraceModel,
+    page::Page,
+    rows::Row,
+    scale::LabelSide,
+    words,
+};
+use crate::{colour, format};
+
+/// Rows up to this deep are indented by a step each, deeper ones ever less.
+const DEPTH_PLAIN_MAX: u32 = 12;
+const INDENT_PX: f64 = 16.0;
+
+/// Where a line stands and what it may use.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) line: usize,
+    pub(crate) bars_px: Signal<f64>,
+}
+
+/// The id of a line's element.
+pub(crate) fn line_id(line: usize) -> String {
+    format!("trace-line-{line}")
+}
+
+/// A line.
+pub(crate) fn line(page: Page, place: Place, row: Row) -> AnyView {
+    match row {
+        Row::Span(row) => span_line(page, place, row).into_any(),
+        Row::Run { first, open } => run_line(page, place, first, open).into_any(),
+        Row::Log { span, log } => log_line(page, place, span, log).into_any(),
+    }
+}
+
+fn span_line(page: Page, place: Place, row: u32) -> impl IntoView {
+    let model = page.model.get_untracked();
+    let logs = page.logs.get_untracked();
+    let folded = page.is_folded(row);
+    let below = model.descendants(row);
+    let failed = model.has(row, SpanFlags::ERROR);
+    let hidden_errors = if folded { model.errors_below(row) } else { 0 };
+    let badges = model.problems_of(row).map(|problem| words::problem_badge(problem.kind));
+    let mut badges: Vec<_> = badges.collect();
+    badges.dedup();
+    let hue = colour::hue_value(model.service(row));
+    let toggle = move |event: web_sys::MouseEvent| {
+        event.stop_propagation();
+        page.set_folded(row, !folded);
+    };
+    let title = format!("{} · {}", model.service(row), model.operation(row));
+    let picture = {
+        let model = model.clone();
+        move || {
+            let picture = bar::of_span(&model, &logs, row, page.window.get(), place.bars_px.get());
+            picture_view(picture)
+        }
+    };
+    view! {
+        <div
+            id=line_id(place.line)
+            class="wf-line"
+            class:wf-selected=move || page.selected.get() == Some(row)
+            class:wf-missed=move || is_missed(page, row)
+            class:wf-failed=failed
+            role="row"
+            aria-rowindex=place.line + 1
+            attr:aria-level=model.depth(row) + 1
+            aria-expanded=(below > 0).then(|| (!folded).to_string())
+            aria-selected=move || (page.selected.get() == Some(row)).to_string()
+            style=("--hue", hue)
+            on:click=move |_| page.select(row)
+            on:dblclick=move |_| zoom_to_row(page, row)
+        >
+            <div class="wf-name" role="gridcell" title=title>
+                {indent(model.depth(row))} {twisty(below > 0, folded, toggle)}
+                <span class="dot" aria-hidden="true"></span>
+                <bdi class="wf-service">{model.service(row).to_owned()}</bdi>
+                <bdi class="wf-operation">{model.operation(row).to_owned()}</bdi>
+                {failed.then(|| view! { <span class="wf-error" role="img" aria-label="failed">"●"</span> })}
+                {badges
+                    .into_iter()
+                    .map(|words| view! { <span class="wf-badge">{words}</span> })
+                    .collect_view()}
+                {folded.then(|| hidden_note(below, hidden_errors))}
+            </div>
+            <div class="wf-bars" role="gridcell">
+                {picture}
+            </div>
+        </div>
+    }
+}
+
+fn run_line(page: Page, place: Place, first: u32, open: bool) -> impl IntoView {
+    let model = page.model.get_untracked();
+    let facts = model.repeat_facts(first);
+    let hue = colour::hue_value(model.service(first));
+    let figures = format!(
+        "p50 {} · Σ {}",
+        format::duration(DurationNanos(facts.median_nano)),
+        format::duration(DurationNanos(facts.total_nano))
+    );
+    let times = format!("×{}", format::count(facts.count.into()));
+    let toggle = move |event: web_sys::MouseEvent| {
+        event.stop_propagation();
+        page.set_run_open(first, !open);
+    };
+    // An open run's first call has a line of its own to be selected on.
+    let selected = move || !open && is_in_run(page, first);
+    let picture = {
+        let model = model.clone();
+        move || picture_view(bar::of_run(&model, first, page.window.get(), place.bars_px.get()))
+    };
+    view! {
+        <div
+            id=line_id(place.line)
+            class="wf-line wf-run"
+            class:wf-selected=selected
+            role="row"
+            aria-rowindex=place.line + 1
+            attr:aria-level=model.depth(first) + 1
+            aria-expanded=open.to_string()
+            aria-selected=move || selected().to_string()
+            style=("--hue", hue)
+            on:click=move |_| page.select(first)
+            on:dblclick=move |_| page.set_run_open(first, !open)
+        >
+            <div class="wf-name" role="gridcell" title="The same call, repeated. Open it to see each.">
+                {indent(model.depth(first))} {twisty(true, !open, toggle)}
+                <span class="dot" aria-hidden="true"></span>
+                <bdi class="wf-service">{model.service(first).to_owned()}</bdi>
+                <span class="wf-times">{times}</span>
+                <bdi class="wf-operation">{model.operation(first).to_owned()}</bdi>
+                {(facts.errors > 0)
+                    .then(|| {
+                        view! {
+                            <span class="wf-error">
+                                {format!("● {}", format::count(facts.errors.into()))}
+                            </span>
+                        }
+                    })} <span class="wf-figures">{figures}</span>
+            </div>
+            <div class="wf-bars" role="gridcell">
+                {picture}
+            </div>
+        </div>
+    }
+}
+
+fn log_line(page: Page, place: Place, span: u32, log: u32) -> impl IntoView {
+    let model = page.model.get_untracked();
+    let logs = page.logs.get_untracked();
+    let depth = model.depth(span) + 1;
+    let (severity, class, text, at) = match logs.get(log) {
+        Some(record) => (
+            severity_word(&record.severity, &record.severity_text),
+            severity_class(Severity::of(record.severity_number)),
+            record.text.clone(),
+            logs.offset(record),
+        ),
+        None => (String::new(), severity_class(Severity::Quiet), String::new(), 0),
+    };
+    let title = text.clone();
+    view! {
+        <div
+            id=line_id(place.line)
+            class=format!("wf-line wf-log {class}")
+            role="row"
+            aria-rowindex=place.line + 1
+            attr:aria-level=depth + 1
+            on:click=move |_| page.select(span)
+        >
+            <div class="wf-name" role="gridcell" title=title>
+                {indent(depth)}
+                <span class="wf-twisty-none"></span>
+                <span class="trace-severity">{severity}</span>
+                <bdi class="wf-log-text">{text}</bdi>
+            </div>
+            <div class="wf-bars" role="gridcell">
+                {move || {
+                    let at_percent = bar::moment(at, page.window.get())?;
+                    let side = if at_percent > 85.0 { "wf-log-at wf-log-before" } else { "wf-log-at" };
+                    Some(
+                        view! {
+                            <span class="wf-tick" style=("left", percent(at_percent))></span>
+                            <span class=side style=("--at", percent(at_percent))>
+                                {format::offset(at)}
+                            </span>
+                        },
+                    )
+                }}
+            </div>
+        </div>
+    }
+}
+
+fn picture_view(picture: Picture) -> AnyView {
+    let bar = match picture {
+        Picture::Outside { before: true } => {
+            return view! { <span class="wf-outside" title="Before this window">"◂"</span> }
+                .into_any();
+        }
+        Picture::Outside { before: false } => {
+            return view! { <span class="wf-outside wf-outside-after" title="After this window">"▸"</span> }
+                .into_any();
+        }
+        Picture::Inside(bar) => *bar,
+    };
+    let boxed = |class: &'static str| {
+        move |place: super::scale::BarBox| {
+            view! {
+                <span
+                    class=class
+                    style=("left", percent(place.left))
+                    style=("width", percent(place.width))
+                ></span>
+            }
+        }
+    };
+    let (label_class, label_edge) = match bar.label.side {
+        LabelSide::After => ("wf-label", "left"),
+        LabelSide::Before => ("wf-label wf-label-before", "right"),
+        LabelSide::Inside => ("wf-label wf-label-inside", "right"),
+    };
+    let critical = bar.critical.map(|(place, fill)| {
+        view! {
+            <span
+                class="wf-critical"
+                style=("left", percent(place.left))
+                style=("width", percent(place.width))
+                style=("background-image", fill)
+            ></span>
+        }
+    });
+    let ticks = bar.ticks.into_iter().map(|(at, severity)| {
+        let class = format!("wf-tick {}", severity_class(severity));
+        view! { <span class=class style=("left", percent(at))></span> }
+    });
+    view! {
+        {bar.gap.map(boxed("wf-gap"))}
+        <span
+            class="wf-bar"
+            style=("left", percent(bar.place.left))
+            style=("width", percent(bar.place.width))
+            style=("background", bar.fill)
+        ></span>
+        {bar.overhang.map(boxed("wf-overhang"))}
+        {critical}
+        {ticks.collect_view()}
+        {bar.error_at.map(|at| view! { <span class="wf-failed-at" style=("left", percent(at))></span> })}
+        <span class=label_class style=(label_edge, percent(bar.label.at))>
+            {bar.label.text}
+        </span>
+    }
+    .into_any()
+}
+
+fn percent(number: f64) -> String {
+    format!("{number:.3}%")
+}
+
+/// The room before a name. Its guides are painted: one element, however deep the row is.
+fn indent(depth: u32) -> impl IntoView {
+    let plain = f64::from(depth.min(DEPTH_PLAIN_MAX)) * INDENT_PX;
+    let deeper = f64::from(depth.saturating_sub(DEPTH_PLAIN_MAX));
+    let width = plain + (deeper + 1.0).log2() * 5.0;
+    let number = (depth > DEPTH_PLAIN_MAX)
+        .then(|| view! { <span class="wf-depth">{format::count(depth.into())}</span> });
+    view! { <span class="wf-indent" style=("width", format!("{width:.0}px"))></span> {number} }
+}
+
+fn twisty(
+    has_below: bool,
+    folded: bool,
+    toggle: impl Fn(web_sys::MouseEvent) + 'static,
+) -> impl IntoView {
+    if !has_below {
+        return view! { <span class="wf-twisty-none"></span> }.into_any();
+    }
+    let (class, label) =
+        if folded { ("wf-twisty wf-twisty-folded", "Open") } else { ("wf-twisty", "Fold") };
+    // The keyboard opens and folds the selected line; a stop per line would be too many.
+    view! { <button class=class type="button" tabindex="-1" aria-label=label on:click=toggle></button> }
+        .into_any()
+}
+
+fn hidden_note(below: u32, errors: u32) -> impl IntoView {
+    let words = format!("+{}", format::count(below.into()));
+    let failed = (errors > 0).then(|| {
+        view! { <span class="wf-error">{format!("● {}", format::count(errors.into()))}</span> }
+    });
+    view! {
+        <span class="wf-hidden" title="Rows folded away">
+            {words}
+        </span>
+        {failed}
+    }
+}
+
+fn is_missed(page: Page, row: u32) -> bool {
+    page.matches.with(|matches| !matches.rows().is_empty() && !matches.contains(row))
+}
+
+fn is_in_run(page: Page, first: u32) -> bool {
+    let run = |model: &TraceModel| first..model.repeats_from(first).unwrap_or(first);
+    page.selected.get().is_some_and(|row| page.model.with(|model| run(model).contains(&row)))
+}
+
+/// Shows the row's stretch with a little room on both sides.
+fn zoom_to_row(page: Page, row: u32) {
+    let stretch = page.model.with_untracked(|model| model.stretch(row));
+    let room = i64::try_from(stretch.nanos() / 20).unwrap_or(0).max(50);
+    let extent = page.model.with_untracked(|model| model.extent());
+    let (from, to) = (stretch.from.saturating_sub(room), stretch.to.saturating_add(room));
+    page.zoom_to(Some(super::scale::Stretch::dragged(from, to, extent)));
+}
+
+pub(crate) fn severity_class(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Quiet => "severity-quiet",
+        Severity::Warning => "severity-warning",
+        Severity::Error => "severity-error",
+    }
+}
+
+/// The severity as one of the usual words, else the sender's own.
+pub(crate) fn severity_word(name: &str, text: &str) -> String {
+    let word = if name.is_empty() { text } else { name };
+    word.chars().take(6).collect::<String>().to_uppercase()
+}

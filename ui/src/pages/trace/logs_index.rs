@@ -1,0 +1,78 @@
+//! A trace's log records by the row of their span.
+//!
+//! Owns: the look-up from a row to its records. Records are put in order of time; a
+//! record without a span, or of a span that is not in the trace, belongs to no row.
+
+use tidings_proto::{UnixNanos, api::LogView};
+
+use super::model::TraceModel;
+
+/// Log records, each with the row it belongs to.
+#[derive(Debug, PartialEq, Default)]
+pub(crate) struct LogIndex {
+    logs: Vec<LogView>,
+    rows: Vec<Option<u32>>,
+    starts: Vec<u32>,
+    order: Vec<u32>,
+    trace_start: UnixNanos,
+}
+
+impl LogIndex {
+    pub(crate) fn new(model: &TraceModel, mut logs: Vec<LogView>) -> Self {
+        logs.sort_by_key(|log| log.time_unix_nano);
+        let rows: Vec<Option<u32>> = logs
+            .iter()
+            .map(|log| log.span_id.and_then(|id| model.rows_with(id).first().copied()))
+            .collect();
+        let mut order: Vec<u32> =
+            (0..).zip(&rows).filter_map(|(log, row)| row.is_some().then_some(log)).collect();
+        order.sort_by_key(|&log| rows[log as usize]);
+        let mut starts = vec![0_u32; model.len() + 1];
+        for row in rows.iter().flatten() {
+            starts[*row as usize + 1] += 1;
+        }
+        for row in 0..model.len() {
+            starts[row + 1] += starts[row];
+        }
+        Self { logs, rows, starts, order, trace_start: model.summary.start_unix_nano }
+    }
+
+    pub(crate) fn all(&self) -> &[LogView] {
+        &self.logs
+    }
+
+    /// The places of the row's records, in order of time.
+    pub(crate) fn of_row(&self, row: u32) -> &[u32] {
+        let row = row as usize;
+        match (self.starts.get(row), self.starts.get(row + 1)) {
+            (Some(&from), Some(&to)) => &self.order[from as usize..to as usize],
+            _ => &[],
+        }
+    }
+
+    /// How many records belong to the rows below `row`.
+    pub(crate) fn count_below(&self, model: &TraceModel, row: u32) -> u32 {
+        let at = |row: u32| self.starts.get(row as usize).copied().unwrap_or(0);
+        at(model.after(row)) - at(row + 1)
+    }
+
+    pub(crate) fn get(&self, log: u32) -> Option<&LogView> {
+        self.logs.get(log as usize)
+    }
+
+    /// The row of the record's span.
+    pub(crate) fn row(&self, log: u32) -> Option<u32> {
+        self.rows.get(log as usize).copied().flatten()
+    }
+
+    /// When the record was made, in nanoseconds after the trace's start.
+    pub(crate) fn offset(&self, log: &LogView) -> i64 {
+        let (at, start) = (log.time_unix_nano.0, self.trace_start.0);
+        0_i64
+            .saturating_add_unsigned(at.saturating_sub(start))
+            .saturating_sub_unsigned(start.saturating_sub(at))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,93 @@
+//! Every log record of the trace in order of time, each leading to its span.
+
+use leptos::prelude::*;
+use tidings_proto::api::{LogView, TotalRelation};
+
+use super::{
+    bar::Severity,
+    lines::{severity_class, severity_word},
+    page::Page,
+};
+use crate::{
+    colour,
+    components::{EmptyState, ErrorState, LoadingRows, PartialNote},
+    format,
+};
+
+/// The list with its other states.
+pub(crate) fn logs_tab(page: Page) -> impl IntoView {
+    let retry = Callback::new(move |()| page.records.refresh());
+    move || {
+        if page.records.loading() {
+            return view! { <LoadingRows count=10 /> }.into_any();
+        }
+        if let Some(error) = page.records.error() {
+            return view! { <ErrorState error=error on_retry=retry /> }.into_any();
+        }
+        let logs = page.logs.get();
+        if logs.all().is_empty() {
+            return view! {
+                <EmptyState title="This trace has no log records">
+                    <p>
+                        "Records belong to a trace when they carry its id. Most OpenTelemetry log "
+                        "appenders add it by themselves; others need a pattern with the trace id."
+                    </p>
+                </EmptyState>
+            }
+            .into_any();
+        }
+        let lines = (0..)
+            .zip(logs.all())
+            .map(|(log, record)| line(page, record, logs.row(log), logs.offset(record)));
+        view! {
+            <div class="trace-pane">
+                {partial(page, logs.all().len())} <ol class="trace-logs">{lines.collect_view()}</ol>
+            </div>
+        }
+        .into_any()
+    }
+}
+
+fn partial(page: Page, drawn: usize) -> Option<impl IntoView> {
+    let answer = page.records.value()?;
+    let total = answer.total;
+    let all = total.relation == TotalRelation::Exact && total.value <= drawn as u64;
+    (!all && answer.next_cursor.is_some()).then(|| {
+        let words = format!(
+            "The newest {} of {}. The Logs page shows the others.",
+            format::count(drawn as u64),
+            format::total(total, "record")
+        );
+        view! { <PartialNote>{words}</PartialNote> }
+    })
+}
+
+fn line(page: Page, record: &LogView, row: Option<u32>, offset: i64) -> impl IntoView + use<> {
+    let severity = severity_class(Severity::of(record.severity_number));
+    let span = match row {
+        Some(row) => {
+            let name = page.model.with_untracked(|model| model.operation(row).to_owned());
+            view! {
+                <button class="link trace-log-span" type="button" on:click=move |_| page.go_to(row)>
+                    <bdi>{name}</bdi>
+                </button>
+            }
+            .into_any()
+        }
+        None => view! { <span class="faint trace-log-span">"of no span here"</span> }.into_any(),
+    };
+    view! {
+        <li class=format!("trace-log {severity}")>
+            <span class="faint number">{format::offset(offset)}</span>
+            <span class="trace-severity">
+                {severity_word(&record.severity, &record.severity_text)}
+            </span>
+            <span class="trace-log-service" style=("--hue", colour::hue_value(&record.service))>
+                <span class="dot" aria-hidden="true"></span>
+                <bdi>{record.service.clone()}</bdi>
+            </span>
+            <bdi class="trace-log-text">{record.text.clone()}</bdi>
+            {span}
+        </li>
+    }
+}

@@ -1,0 +1,122 @@
+//! The whole trace in a strip: where things are, and which part the waterfall shows.
+
+use leptos::{html, prelude::*, wasm_bindgen::JsCast};
+use web_sys::CanvasRenderingContext2d;
+
+use super::{bins::Bins, brush::brush, measure::size_of, page::Page};
+use crate::{colour, theme::use_theme};
+
+const HEIGHT_PX: f64 = 44.0;
+/// Room kept free below for the critical path.
+const PATH_PX: f64 = 5.0;
+const LINE_PX: f64 = 2.0;
+
+/// The strip.
+pub(crate) fn minimap(page: Page) -> impl IntoView {
+    let area = NodeRef::<html::Div>::new();
+    let canvas = NodeRef::<html::Canvas>::new();
+    let size = size_of(area);
+    let theme = use_theme();
+    let columns = Memo::new(move |_| {
+        let scale = window().device_pixel_ratio().clamp(1.0, 3.0);
+        u32::try_from(super::scale::rounded(size.get().0 * scale)).unwrap_or(0).min(8_192)
+    });
+    let bins = Memo::new(move |_| {
+        let lines = super::scale::pixel((HEIGHT_PX - PATH_PX) / LINE_PX / 64.0, 64);
+        let columns = usize::try_from(columns.get()).unwrap_or(0);
+        page.model.with(|model| Bins::of(model, columns, lines))
+    });
+    Effect::new(move |_| {
+        let Some(canvas) = canvas.get() else { return };
+        let dark = theme.is_dark();
+        bins.with(|bins| draw(&canvas, columns.get(), bins, page, dark));
+    });
+    let extent = Signal::derive(move || page.model.with(|model| model.extent()));
+    let shades = move || {
+        let (extent, window) = (extent.get(), page.window.get());
+        (window != extent).then(|| {
+            let (from, to) = (extent.fraction(window.from), extent.fraction(window.to));
+            view! {
+                <span class="minimap-shade" style=("width", percent(from))></span>
+                <span
+                    class="minimap-window"
+                    style=("left", percent(from))
+                    style=("width", percent(to - from))
+                ></span>
+                <span class="minimap-shade minimap-shade-after" style=("width", percent(1.0 - to))></span>
+            }
+        })
+    };
+    view! {
+        <div
+            class="minimap"
+            node_ref=area
+            title="The whole trace. Drag to zoom, double-click for all of it"
+        >
+            <canvas node_ref=canvas aria-hidden="true"></canvas>
+            {shades}
+            {brush(page, area, extent)}
+        </div>
+    }
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.3}%", fraction * 100.0)
+}
+
+fn draw(canvas: &web_sys::HtmlCanvasElement, columns: u32, bins: &Bins, page: Page, dark: bool) {
+    let scale = window().device_pixel_ratio().clamp(1.0, 3.0);
+    canvas.set_width(columns);
+    canvas.set_height(u32::try_from(super::scale::rounded(HEIGHT_PX * scale)).unwrap_or(0));
+    let Some(context) = canvas
+        .get_context("2d")
+        .ok()
+        .flatten()
+        .and_then(|context| context.dyn_into::<CanvasRenderingContext2d>().ok())
+    else {
+        return;
+    };
+    if bins.lines == 0 {
+        return;
+    }
+    let step = (HEIGHT_PX - PATH_PX - 2.0) * scale / bins.lines as f64;
+    let height = (step * 0.75).clamp(scale, 4.0 * scale);
+    let top = |line: usize| 2.0 * scale + line as f64 * step;
+    let across = |columns: &std::ops::Range<usize>| (columns.start as f64, columns.len() as f64);
+    page.model.with_untracked(|model| {
+        let colours: Vec<String> =
+            model.services().iter().map(|service| colour::css(service, dark)).collect();
+        let mut last = None;
+        for stroke in &bins.strokes {
+            if last != Some(stroke.service) {
+                let colour = colours.get(stroke.service as usize);
+                context.set_fill_style_str(colour.map_or("#888", String::as_str));
+                last = Some(stroke.service);
+            }
+            let (x, width) = across(&stroke.columns);
+            context.fill_rect(x, top(stroke.line), width.max(scale), height);
+        }
+    });
+    context.set_fill_style_str(&token("--err"));
+    for (line, columns) in &bins.errors {
+        let (x, width) = across(columns);
+        context.fill_rect(
+            x - scale,
+            top(*line) - 0.5 * scale,
+            width.max(2.0 * scale),
+            height + scale,
+        );
+    }
+    context.set_fill_style_str(&token("--crit"));
+    for columns in &bins.critical {
+        let (x, width) = across(columns);
+        context.fill_rect(x, (HEIGHT_PX - 3.0) * scale, width, 1.5 * scale);
+    }
+}
+
+/// The value of a design token now.
+fn token(name: &str) -> String {
+    let root = document().document_element();
+    let style = root.and_then(|root| window().get_computed_style(&root).ok().flatten());
+    style.and_then(|style| style.get_property_value(name).ok()).unwrap_or_default()
+}

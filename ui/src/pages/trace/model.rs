@@ -1,0 +1,547 @@
+//! One trace's skeleton, checked once and indexed for drawing.
+//!
+//! Owns: the repaired columns (a server of another version or a proxy may send short columns or
+//! rows that point nowhere; nothing here may panic on them), and look-ups made in O(n) or
+//! O(n log n) when the trace arrives: span id to row, a row's stretches of the critical path,
+//! sums over what is below a row, runs of repeated calls. It adds up what the API computed and
+//! decides nothing about the tree. Rows are depth first: what is below a row follows it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use tidings_proto::{
+    SpanId,
+    api::{ProblemKind, ProblemView, SpanColumns, SpanFlags, TraceSkeleton, TraceSummary},
+};
+
+use super::scale::Stretch;
+
+/// So many calls of the same operation in a row are drawn as one row.
+const REPEATS_MIN: u32 = 5;
+const NO_ROW: u32 = u32::MAX;
+
+/// A trace, ready to be drawn.
+#[derive(Debug, PartialEq)]
+pub(crate) struct TraceModel {
+    pub(crate) summary: TraceSummary,
+    pub(crate) problems: Vec<ProblemView>,
+    pub(crate) log_count: u64,
+    services: Vec<String>,
+    operations: Vec<String>,
+    columns: SpanColumns,
+    /// From the earliest start to the latest end of everything drawn.
+    extent: Stretch,
+    by_id: Vec<u32>,
+    critical_starts: Vec<u32>,
+    critical: Vec<Stretch>,
+    /// From the first to the last moment of the critical path in a row and below it.
+    critical_reach: Vec<Option<Stretch>>,
+    critical_sums: Vec<u64>,
+    error_sums: Vec<u32>,
+    repeats: Repeats,
+    /// Places in `problems` by row.
+    problem_rows: Vec<(u32, u32)>,
+}
+
+/// Runs of neighbouring siblings with one service and operation.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Repeats {
+    /// For each row the first row of its run, or [`NO_ROW`].
+    first: Vec<u32>,
+    /// For the first row of a run how many calls it has and the row after its last.
+    runs: HashMap<u32, (u32, u32)>,
+}
+
+/// A run of repeated calls, in figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RepeatFacts {
+    pub(crate) count: u32,
+    pub(crate) median_nano: u64,
+    pub(crate) total_nano: u64,
+    pub(crate) errors: u32,
+    /// From the first start to the last end.
+    pub(crate) stretch: Stretch,
+    pub(crate) critical: bool,
+}
+
+impl TraceModel {
+    pub(crate) fn new(skeleton: TraceSkeleton) -> Self {
+        let TraceSkeleton {
+            summary,
+            services,
+            operations,
+            spans,
+            critical_path,
+            problems,
+            log_count,
+        } = skeleton;
+        let columns = repaired(spans);
+        let len = columns.span_id.len();
+        let mut by_id: Vec<u32> = (0..rows_of(len)).collect();
+        by_id.sort_by_key(|&row| (columns.span_id[row as usize], row));
+
+        let mut model = Self {
+            extent: extent_of(&columns, summary.duration_nano.0),
+            summary,
+            problems,
+            log_count,
+            services,
+            operations,
+            by_id,
+            critical_starts: Vec::new(),
+            critical: Vec::new(),
+            critical_reach: Vec::new(),
+            critical_sums: Vec::with_capacity(len + 1),
+            error_sums: Vec::with_capacity(len + 1),
+            repeats: Repeats::of(&columns),
+            problem_rows: Vec::new(),
+            columns,
+        };
+        model.index_critical(
+            critical_path.iter().map(|part| {
+                (part.span, Stretch::new(part.start_offset_nano, part.end_offset_nano))
+            }),
+        );
+        model.index_sums();
+        model.index_problems();
+        model
+    }
+
+    /// Sorts the critical path's stretches by row (they come in order of time), and widens each
+    /// row's reach by what is below it, children before parents.
+    fn index_critical(&mut self, parts: impl Iterator<Item = (u32, Stretch)> + Clone) {
+        let len = self.len();
+        let known = parts.filter(|(row, _)| (*row as usize) < len);
+        self.critical_starts = vec![0; len + 1];
+        for (row, _) in known.clone() {
+            self.critical_starts[row as usize + 1] += 1;
+        }
+        for row in 0..len {
+            self.critical_starts[row + 1] += self.critical_starts[row];
+        }
+        let mut next = self.critical_starts.clone();
+        self.critical = vec![Stretch::default(); self.critical_starts[len] as usize];
+        self.critical_reach = vec![None; len];
+        for (row, stretch) in known {
+            let slot = &mut next[row as usize];
+            self.critical[*slot as usize] = stretch;
+            *slot += 1;
+            let reach = &mut self.critical_reach[row as usize];
+            *reach = Some(reach.map_or(stretch, |reach| reach.joined(stretch)));
+        }
+        for row in (0..len).rev() {
+            if let (Some(reach), Ok(parent)) =
+                (self.critical_reach[row], usize::try_from(self.columns.parent[row]))
+            {
+                let above = &mut self.critical_reach[parent];
+                *above = Some(above.map_or(reach, |above| above.joined(reach)));
+            }
+        }
+    }
+
+    fn index_sums(&mut self) {
+        let (mut critical, mut errors) = (0_u64, 0_u32);
+        self.critical_sums.push(0);
+        self.error_sums.push(0);
+        for (nanos, flags) in self.columns.critical_nano.iter().zip(&self.columns.flags) {
+            critical = critical.saturating_add(*nanos);
+            errors += u32::from(flags & SpanFlags::ERROR != 0);
+            self.critical_sums.push(critical);
+            self.error_sums.push(errors);
+        }
+    }
+
+    fn index_problems(&mut self) {
+        let end = self.rows().end;
+        let rows = (0..)
+            .zip(&self.problems)
+            .filter_map(|(at, problem)| Some((problem.span_index.filter(|&row| row < end)?, at)));
+        self.problem_rows = rows.collect();
+        self.problem_rows.sort_unstable();
+    }
+
+    /// The problems that name the row.
+    pub(crate) fn problems_of(&self, row: u32) -> impl Iterator<Item = &ProblemView> {
+        let first = self.problem_rows.partition_point(|&(other, _)| other < row);
+        self.problem_rows[first..]
+            .iter()
+            .take_while(move |&&(other, _)| other == row)
+            .map(|&(_, at)| &self.problems[at as usize])
+    }
+
+    /// How many problems there are of each kind.
+    pub(crate) fn problem_kinds(&self) -> BTreeMap<ProblemKind, u64> {
+        let mut kinds = BTreeMap::new();
+        for problem in &self.problems {
+            *kinds.entry(problem.kind).or_insert(0) += 1;
+        }
+        kinds
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.columns.span_id.len()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn extent(&self) -> Stretch {
+        self.extent
+    }
+
+    pub(crate) fn services(&self) -> &[String] {
+        &self.services
+    }
+
+    pub(crate) fn operations(&self) -> &[String] {
+        &self.operations
+    }
+
+    pub(crate) fn service_index(&self, row: u32) -> u32 {
+        self.columns.service[row as usize]
+    }
+
+    pub(crate) fn operation_index(&self, row: u32) -> u32 {
+        self.columns.operation[row as usize]
+    }
+
+    pub(crate) fn service(&self, row: u32) -> &str {
+        named(&self.services, self.service_index(row))
+    }
+
+    pub(crate) fn operation(&self, row: u32) -> &str {
+        named(&self.operations, self.operation_index(row))
+    }
+
+    pub(crate) fn span_id(&self, row: u32) -> SpanId {
+        self.columns.span_id[row as usize]
+    }
+
+    pub(crate) fn depth(&self, row: u32) -> u32 {
+        self.columns.depth[row as usize]
+    }
+
+    pub(crate) fn parent(&self, row: u32) -> Option<u32> {
+        u32::try_from(self.columns.parent[row as usize]).ok()
+    }
+
+    pub(crate) fn descendants(&self, row: u32) -> u32 {
+        self.columns.descendant_count[row as usize]
+    }
+
+    /// The row after everything below `row`.
+    pub(crate) fn after(&self, row: u32) -> u32 {
+        row + 1 + self.descendants(row)
+    }
+
+    pub(crate) fn has(&self, row: u32, flag: u32) -> bool {
+        self.columns.flags[row as usize] & flag != 0
+    }
+
+    pub(crate) fn duration(&self, row: u32) -> u64 {
+        self.columns.duration_nano[row as usize]
+    }
+
+    /// Where the row's bar stands; a span that has not ended reaches to the end of the trace.
+    pub(crate) fn stretch(&self, row: u32) -> Stretch {
+        let start = self.columns.start_offset_nano[row as usize];
+        if self.has(row, SpanFlags::UNFINISHED) {
+            return Stretch::new(start, self.extent.to);
+        }
+        Stretch::lasting(start, self.duration(row))
+    }
+
+    /// The row's own stretches of the critical path, in order of time.
+    pub(crate) fn critical(&self, row: u32) -> &[Stretch] {
+        let row = row as usize;
+        &self.critical[self.critical_starts[row] as usize..self.critical_starts[row + 1] as usize]
+    }
+
+    /// Every stretch of the critical path, by row.
+    pub(crate) fn critical_all(&self) -> &[Stretch] {
+        &self.critical
+    }
+
+    /// From the first to the last moment of the critical path in the row and below it.
+    pub(crate) fn critical_reach(&self, row: u32) -> Option<Stretch> {
+        self.critical_reach[row as usize]
+    }
+
+    /// The row's own time on the critical path.
+    pub(crate) fn critical_own(&self, row: u32) -> u64 {
+        self.columns.critical_nano[row as usize]
+    }
+
+    /// The time no child of the row was open.
+    pub(crate) fn self_time(&self, row: u32) -> u64 {
+        self.columns.self_nano[row as usize]
+    }
+
+    /// Time on the critical path of the row and everything below it.
+    pub(crate) fn critical_with_below(&self, row: u32) -> u64 {
+        self.critical_sums[self.after(row) as usize] - self.critical_sums[row as usize]
+    }
+
+    /// The whole critical path.
+    pub(crate) fn critical_total(&self) -> u64 {
+        self.critical_sums.last().copied().unwrap_or(0)
+    }
+
+    /// How many spans below the row failed.
+    pub(crate) fn errors_below(&self, row: u32) -> u32 {
+        self.error_sums[self.after(row) as usize] - self.error_sums[row as usize + 1]
+    }
+
+    /// The rows directly below `row`, in order.
+    pub(crate) fn children(&self, row: u32) -> impl Iterator<Item = u32> + '_ {
+        let end = self.after(row);
+        let mut next = row + 1;
+        std::iter::from_fn(move || {
+            let child = (next < end).then_some(next)?;
+            next = self.after(child);
+            Some(child)
+        })
+    }
+
+    /// The rows with this span id: several when spans share it.
+    pub(crate) fn rows_with(&self, id: SpanId) -> &[u32] {
+        let start = self.by_id.partition_point(|&row| self.span_id(row) < id);
+        let end = self.by_id.partition_point(|&row| self.span_id(row) <= id);
+        &self.by_id[start..end]
+    }
+
+    /// Which of the rows that share its span id `row` is.
+    pub(crate) fn occurrence(&self, row: u32) -> usize {
+        let rows = self.rows_with(self.span_id(row));
+        rows.iter().position(|&other| other == row).unwrap_or(0)
+    }
+
+    /// The run of repeated calls that begins at `row`: the row after it.
+    pub(crate) fn repeats_from(&self, row: u32) -> Option<u32> {
+        self.repeats.runs.get(&row).map(|&(_, end)| end)
+    }
+
+    /// The first row of the run of repeated calls that `row` is a member of.
+    pub(crate) fn repeats_first(&self, row: u32) -> Option<u32> {
+        let first = self.repeats.first[row as usize];
+        (first != NO_ROW).then_some(first)
+    }
+
+    /// Whether any call is repeated often enough to be drawn as one row.
+    pub(crate) fn has_repeats(&self) -> bool {
+        !self.repeats.runs.is_empty()
+    }
+
+    /// The calls of the run that begins at `first`.
+    pub(crate) fn repeated_calls(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
+        let end = self.repeats_from(first).unwrap_or(first);
+        let mut next = first;
+        std::iter::from_fn(move || {
+            let call = (next < end).then_some(next)?;
+            next = self.after(call);
+            Some(call)
+        })
+    }
+
+    /// The run that begins at `first`, in figures.
+    pub(crate) fn repeat_facts(&self, first: u32) -> RepeatFacts {
+        let mut durations: Vec<u64> =
+            self.repeated_calls(first).map(|call| self.duration(call)).collect();
+        let end = self.repeats_from(first).unwrap_or(first);
+        let middle = durations.len() / 2;
+        let stretch = self
+            .repeated_calls(first)
+            .map(|call| self.stretch(call))
+            .reduce(Stretch::joined)
+            .unwrap_or_default();
+        RepeatFacts {
+            count: rows_of(durations.len()),
+            total_nano: durations.iter().fold(0, |sum, nanos| sum.saturating_add(*nanos)),
+            median_nano: if durations.is_empty() {
+                0
+            } else {
+                *durations.select_nth_unstable(middle).1
+            },
+            errors: self.error_sums[end as usize] - self.error_sums[first as usize],
+            stretch,
+            critical: self.critical_sums[end as usize] > self.critical_sums[first as usize],
+        }
+    }
+
+    /// The nearest failed row after (or before) `row`, around the end.
+    pub(crate) fn next_error(&self, row: Option<u32>, forward: bool) -> Option<u32> {
+        nearest(rows_of(self.len()), row, forward, |row| self.has(row, SpanFlags::ERROR))
+    }
+
+    /// The failed span deepest on the critical path, else the first that failed: where a reader
+    /// who opens a failed trace wants to look first.
+    pub(crate) fn first_suspect(&self) -> Option<u32> {
+        let failed = || self.rows().filter(|&row| self.has(row, SpanFlags::ERROR));
+        failed()
+            .filter(|&row| self.critical_reach(row).is_some())
+            .max_by_key(|&row| (self.depth(row), std::cmp::Reverse(row)))
+            .or_else(|| failed().next())
+    }
+
+    pub(crate) fn rows(&self) -> Range<u32> {
+        0..rows_of(self.len())
+    }
+}
+
+/// The nearest row that `wanted` holds for, after (or before) `from` and around the end.
+pub(crate) fn nearest(
+    len: u32,
+    from: Option<u32>,
+    forward: bool,
+    wanted: impl Fn(u32) -> bool,
+) -> Option<u32> {
+    let from = from.filter(|&row| row < len);
+    if forward {
+        let start = from.map_or(0, |row| row + 1);
+        (start..len).chain(0..start).find(|&row| wanted(row))
+    } else {
+        let start = from.unwrap_or(len);
+        (0..start).rev().chain((start..len).rev()).find(|&row| wanted(row))
+    }
+}
+
+impl Repeats {
+    fn of(columns: &SpanColumns) -> Self {
+        let len = columns.span_id.len();
+        let mut repeats = Self { first: vec![NO_ROW; len], runs: HashMap::new() };
+        let mut seen = vec![false; len];
+        for start in columns.parent.iter().enumerate().filter_map(|(row, _)| row.try_into().ok()) {
+            repeats.run_from(columns, &mut seen, start);
+        }
+        repeats
+    }
+
+    /// Follows the siblings of `start` as long as they are the same call. Each sibling is looked
+    /// at once: a member of a run never starts another.
+    fn run_from(&mut self, columns: &SpanColumns, seen: &mut [bool], start: u32) {
+        let len = columns.span_id.len();
+        let call = |row: usize| (columns.parent[row], columns.service[row], columns.operation[row]);
+        let start_row = start as usize;
+        if seen[start_row] {
+            return;
+        }
+        let (mut count, mut row) = (0_u32, start_row);
+        while row < len && call(row) == call(start_row) {
+            seen[row] = true;
+            count += 1;
+            row += 1 + columns.descendant_count[row] as usize;
+        }
+        if count < REPEATS_MIN || columns.parent[start_row] < 0 {
+            return;
+        }
+        let end = rows_of(row);
+        self.runs.insert(start, (count, end));
+        let mut member = start_row;
+        while member < row {
+            self.first[member] = start;
+            member += 1 + columns.descendant_count[member] as usize;
+        }
+    }
+}
+
+fn named(names: &[String], index: u32) -> &str {
+    names.get(index as usize).map_or("unknown", String::as_str)
+}
+
+fn rows_of(len: usize) -> u32 {
+    u32::try_from(len).expect("invariant: columns are cut to fewer than 2^31 rows")
+}
+
+/// Columns of one length whose rows point only to rows that exist: parents before their rows,
+/// descendants within their parent's.
+fn repaired(mut columns: SpanColumns) -> SpanColumns {
+    let SpanColumns {
+        span_id,
+        parent,
+        depth,
+        descendant_count,
+        start_offset_nano,
+        duration_nano,
+        self_nano,
+        critical_nano,
+        service,
+        operation,
+        kind,
+        flags,
+    } = &mut columns;
+    let lengths = [
+        parent.len(),
+        depth.len(),
+        descendant_count.len(),
+        start_offset_nano.len(),
+        duration_nano.len(),
+        self_nano.len(),
+        critical_nano.len(),
+        service.len(),
+        operation.len(),
+        kind.len(),
+        flags.len(),
+        i32::MAX as usize,
+    ];
+    let len = lengths.into_iter().fold(span_id.len(), usize::min);
+    span_id.truncate(len);
+    parent.truncate(len);
+    depth.truncate(len);
+    descendant_count.truncate(len);
+    start_offset_nano.truncate(len);
+    duration_nano.truncate(len);
+    self_nano.truncate(len);
+    critical_nano.truncate(len);
+    service.truncate(len);
+    operation.truncate(len);
+    kind.truncate(len);
+    flags.truncate(len);
+
+    // The ends of the rows that are open at this row, outermost first.
+    let mut open: Vec<usize> = Vec::new();
+    for row in 0..len {
+        open.retain_last(|&end| end > row);
+        let end_max = open.last().copied().unwrap_or(len);
+        let end = (row + 1).saturating_add(descendant_count[row] as usize).min(end_max);
+        descendant_count[row] = rows_of(end - row - 1);
+        if usize::try_from(parent[row]).is_ok_and(|above| above >= row) {
+            parent[row] = -1;
+        }
+        if end > row + 1 {
+            open.push(end);
+        }
+    }
+    columns
+}
+
+/// Pops from the end while the test fails.
+trait RetainLast<T> {
+    fn retain_last(&mut self, keep: impl Fn(&T) -> bool);
+}
+
+impl<T> RetainLast<T> for Vec<T> {
+    fn retain_last(&mut self, keep: impl Fn(&T) -> bool) {
+        while self.last().is_some_and(|last| !keep(last)) {
+            self.pop();
+        }
+    }
+}
+
+fn extent_of(columns: &SpanColumns, duration_nano: u64) -> Stretch {
+    let whole = Stretch::lasting(0, duration_nano);
+    let drawn = columns
+        .start_offset_nano
+        .iter()
+        .zip(&columns.duration_nano)
+        .map(|(start, duration)| Stretch::lasting(*start, *duration))
+        .fold(whole, Stretch::joined);
+    // A trace without length still needs an axis.
+    if drawn.to > drawn.from { drawn } else { Stretch::lasting(drawn.from, 1_000) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::{super::samples, Stretch, TraceModel};
+
+#[test]
+fn sums_below_a_row_are_what_its_rows_add_up_to() {
+    let shop = TraceModel::new(samples::shop());
+    assert_eq!(shop.critical_total(), 1_000_000);
+    assert_eq!(shop.critical_with_below(9), 500_000);
+    assert_eq!(shop.critical_with_below(1), 0);
+    assert_eq!((shop.errors_below(0), shop.errors_below(9), shop.errors_below(10)), (2, 1, 0));
+}
+
+#[test]
+fn a_row_has_its_own_critical_stretches_and_the_reach_of_those_below() {
+    let shop = TraceModel::new(samples::shop());
+    let own = [Stretch::new(450_000, 500_000), Stretch::new(900_000, 950_000)];
+    assert_eq!(shop.critical(9), own);
+    assert_eq!(shop.critical_reach(9), Some(Stretch::new(450_000, 950_000)));
+    assert_eq!(shop.critical_reach(0), Some(Stretch::new(0, 1_000_000)));
+    assert_eq!(shop.critical_reach(1), None);
+}
+
+#[test]
+fn five_equal_calls_in_a_row_are_a_run_with_figures() {
+    let shop = TraceModel::new(samples::shop());
+    assert_eq!(shop.repeats_from(3), Some(9));
+    assert_eq!((shop.repeats_first(5), shop.repeats_first(9)), (Some(3), None));
+    let facts = shop.repeat_facts(3);
+    assert_eq!((facts.count, facts.median_nano, facts.total_nano), (6, 15_000, 90_000));
+    assert_eq!(facts.stretch, Stretch::new(80_000, 195_000));
+    assert!(!facts.critical && facts.errors == 0);
+}
+
+#[test]
+fn four_equal_calls_and_equal_roots_are_no_run() {
+    let mut calls = vec![(0, 0, 0, 0, 10)];
+    calls.extend([(1, 1, 1, 0, 1); 4]);
+    assert!(!samples::model(&calls).has_repeats());
+    assert!(!samples::model(&[(0, 0, 0, 0, 10); 9]).has_repeats());
+}
+
+#[test]
+fn a_run_counts_calls_and_not_what_they_call() {
+    let mut calls = vec![(0, 0, 0, 0, 10)];
+    calls.extend([(1, 1, 1, 0, 1), (2, 2, 2, 0, 1)].repeat(5));
+    let model = samples::model(&calls);
+    assert_eq!((model.repeats_from(1), model.repeat_facts(1).count), (Some(11), 5));
+    assert_eq!((model.repeats_first(2), model.repeats_first(9)), (None, Some(1)));
+}
+
+#[test]
+fn rows_are_found_by_id_and_told_apart_when_they_share_it() {
+    let mut skeleton = samples::shop();
+    skeleton.spans.span_id[4] = samples::id(2);
+    let model = TraceModel::new(skeleton);
+    assert_eq!(model.rows_with(samples::id(2)), [2, 4]);
+    assert_eq!((model.occurrence(2), model.occurrence(4)), (0, 1));
+    assert_eq!(model.rows_with(samples::id(99)), [0_u32; 0]);
+}
+
+#[test]
+fn errors_are_visited_in_both_directions_and_around_the_end() {
+    let shop = TraceModel::new(samples::shop());
+    let visit = |row, forward| shop.next_error(row, forward);
+    assert_eq!(
+        (visit(None, true), visit(Some(9), true), visit(Some(10), true)),
+        (Some(9), Some(10), Some(9))
+    );
+    assert_eq!(
+        (visit(None, false), visit(Some(10), false), visit(Some(9), false)),
+        (Some(10), Some(9), Some(10))
+    );
+    assert_eq!(samples::model(&[(0, 0, 0, 0, 1)]).next_error(None, true), None);
+}
+
+#[test]
+fn the_first_suspect_is_the_deepest_failed_span_on_the_critical_path() {
+    assert_eq!(TraceModel::new(samples::shop()).first_suspect(), Some(10));
+    let mut off_path = samples::shop();
+    off_path.critical_path.clear();
+    assert_eq!(TraceModel::new(off_path).first_suspect(), Some(9));
+    assert_eq!(samples::model(&[(0, 0, 0, 0, 1)]).first_suspect(), None);
+}
+
+#[test]
+fn a_chain_of_100_000_calls_is_indexed_without_recursion() {
+    let chain = samples::chain(100_000);
+    assert_eq!((chain.after(0), chain.depth(99_999)), (100_000, 99_999));
+    assert_eq!(chain.children(0).collect::<Vec<_>>(), [1]);
+}
+
+proptest! {
+    #[test]
+    fn children_and_what_is_below_them_are_what_is_below_a_row(calls in samples::calls()) {
+        let model = samples::model(&calls);
+        for row in model.rows() {
+            let below: u32 = model.children(row).map(|child| 1 + model.descendants(child)).sum();
+            prop_assert_eq!(below, model.descendants(row));
+            for child in model.children(row) {
+                prop_assert_eq!(model.parent(child), Some(row));
+            }
+        }
+    }
+
+    #[test]
+    fn members_of_a_run_are_its_calls(calls in samples::calls()) {
+        let model = samples::model(&calls);
+        let by_member: BTreeSet<u32> =
+            model.rows().filter(|&row| model.repeats_first(row).is_some()).collect();
+        let by_run: BTreeSet<u32> = model
+            .rows()
+            .filter(|&row| model.repeats_from(row).is_some())
+            .flat_map(|first| model.repeated_calls(first))
+            .collect();
+        prop_assert_eq!(by_member, by_run);
+    }
+
+    #[test]
+    fn no_columns_make_a_look_up_fail(skeleton in samples::hostile()) {
+        let model = TraceModel::new(skeleton);
+        for row in model.rows() {
+            prop_assert!(model.after(row) <= model.rows().end);
+            prop_assert!(model.parent(row).is_none_or(|parent| parent < row));
+            let _ = (model.service(row), model.operation(row), model.stretch(row));
+            let _ = (model.critical(row), model.critical_with_below(row), model.errors_below(row));
+            let _ = model.children(row).count();
+            if model.repeats_from(row).is_some() {
+                prop_assert!(model.repeat_facts(row).count >= 5);
+            }
+        }
+        prop_assert!(model.extent().to > model.extent().from);
+    }
+}

@@ -1,0 +1,293 @@
+//! What the parts of the page share: the trace, its log records, the state and what follows.
+//!
+//! Owns the derived signals (rows shown, window, matches, selection) and the actions that more
+//! than one part offers. Each signal changes only when its own part of the state does, so moving
+//! the selection does not list the rows anew.
+
+use std::{ops::Deref, sync::Arc};
+
+use leptos::prelude::*;
+use tidings_proto::{
+    TraceId,
+    api::{LogSearchResult, TransactionState},
+};
+
+use super::{
+    find::Matches,
+    logs_index::LogIndex,
+    model::TraceModel,
+    rows::{self, Row},
+    scale::Stretch,
+    state::{Folds, SpanRef, Tab, TraceState},
+};
+use crate::remote::Remote;
+
+/// A shared value that equals only itself, so that comparing it costs nothing.
+#[derive(Debug)]
+pub(crate) struct Same<T>(Arc<T>);
+
+impl<T> Same<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Arc::new(value))
+    }
+
+    /// Tells versions of the value apart while any of them is alive.
+    pub(crate) fn version(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+}
+
+impl<T> Clone for Same<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> PartialEq for Same<T> {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl<T> Deref for Same<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The page's signals.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Page {
+    pub(crate) id: TraceId,
+    pub(crate) model: RwSignal<Same<TraceModel>>,
+    pub(crate) state: RwSignal<TraceState>,
+    pub(crate) records: Remote<LogSearchResult>,
+    pub(crate) logs: Memo<Same<LogIndex>>,
+    pub(crate) selected: Memo<Option<u32>>,
+    /// The stretch of time the bars show.
+    pub(crate) window: Memo<Stretch>,
+    pub(crate) lines: Memo<Same<Vec<Row>>>,
+    pub(crate) matches: Memo<Same<Matches>>,
+    pub(crate) critical_path: Memo<bool>,
+    pub(crate) inline_logs: Memo<bool>,
+    pub(crate) tab: Memo<Tab>,
+    pub(crate) panel: Memo<bool>,
+    /// Whether the list of problems is open.
+    pub(crate) problems_open: RwSignal<bool>,
+}
+
+impl Page {
+    pub(crate) fn new(
+        id: TraceId,
+        model: RwSignal<Same<TraceModel>>,
+        state: RwSignal<TraceState>,
+        records: Remote<LogSearchResult>,
+    ) -> Self {
+        let answer = records.signal();
+        let logs = Memo::new(move |_| {
+            let logs = answer.with(|answer| {
+                answer.as_ref().map(|answer| answer.logs.clone()).unwrap_or_default()
+            });
+            model.with(|model| Same::new(LogIndex::new(model, logs)))
+        });
+        let folds = Memo::new(move |_| state.with(|state| state.folds.clone()));
+        let grouped = Memo::new(move |_| state.with(|state| state.group_repeats));
+        let inline_logs = Memo::new(move |_| state.with(|state| state.inline_logs));
+        let lines = Memo::new(move |_| {
+            let inline = inline_logs.get().then(|| logs.get());
+            let listed = model.with(|model| {
+                folds.with(|folds| rows::shown(model, folds, grouped.get(), inline.as_deref()))
+            });
+            Same::new(listed)
+        });
+        let zoom = Memo::new(move |_| state.with(|state| state.zoom));
+        let find = Memo::new(move |_| state.with(|state| state.find.clone()));
+        Self {
+            id,
+            model,
+            state,
+            records,
+            logs,
+            selected: Memo::new(move |_| {
+                model.with(|model| state.with(|state| state.selected_row(model)))
+            }),
+            window: Memo::new(move |_| {
+                let extent = model.with(|model| model.extent());
+                zoom.get().map_or(extent, |zoom| zoom.kept_in(extent))
+            }),
+            lines,
+            matches: Memo::new(move |_| {
+                let found = find.with(|find| {
+                    model.with(|model| logs.with(|logs| Matches::of(model, Some(logs), find)))
+                });
+                Same::new(found)
+            }),
+            critical_path: Memo::new(move |_| state.with(|state| state.critical_path)),
+            inline_logs,
+            tab: Memo::new(move |_| state.with(|state| state.tab)),
+            panel: Memo::new(move |_| state.with(|state| state.panel)),
+            problems_open: RwSignal::new(false),
+        }
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.model.with(|model| model.summary.state == TransactionState::Running)
+    }
+
+    /// Selects a row that is shown.
+    pub(crate) fn select(self, row: u32) {
+        let selected = self.model.with_untracked(|model| SpanRef::of(model, row));
+        self.state.update(|state| state.selected = Some(selected));
+    }
+
+    /// Selects a row, unfolds what hides it and shows it in the waterfall.
+    pub(crate) fn go_to(self, row: u32) {
+        self.model.with_untracked(|model| {
+            let selected = SpanRef::of(model, row);
+            self.state.update(|state| {
+                state.selected = Some(selected);
+                state.folds.reveal(model, row);
+                state.tab = Tab::Waterfall;
+            });
+        });
+    }
+
+    pub(crate) fn set_folded(self, row: u32, folded: bool) {
+        self.model.with_untracked(|model| {
+            self.state.update(|state| state.folds.set_folded(model, row, folded));
+        });
+    }
+
+    pub(crate) fn set_run_open(self, first: u32, open: bool) {
+        self.model.with_untracked(|model| {
+            self.state.update(|state| state.folds.set_run_open(model, first, open));
+        });
+    }
+
+    pub(crate) fn toggle_path(self) {
+        self.state.update(|state| state.critical_path = !state.critical_path);
+    }
+
+    pub(crate) fn toggle_logs(self) {
+        self.state.update(|state| state.inline_logs = !state.inline_logs);
+    }
+
+    pub(crate) fn toggle_groups(self) {
+        self.state.update(|state| state.group_repeats = !state.group_repeats);
+    }
+
+    pub(crate) fn toggle_panel(self) {
+        self.state.update(|state| state.panel = !state.panel);
+    }
+
+    /// Takes back one thing: the zoom, then the find text, then the open details.
+    pub(crate) fn step_back(self) {
+        self.state.update(|state| {
+            if state.zoom.is_some() {
+                state.zoom = None;
+            } else if !state.find.is_empty() {
+                state.find.clear();
+            } else {
+                state.panel = false;
+            }
+        });
+    }
+
+    /// Folds everything below the first level.
+    pub(crate) fn fold_all(self) {
+        self.state.update(|state| state.folds = Folds::from_depth(1));
+    }
+
+    pub(crate) fn unfold_all(self) {
+        self.state.update(|state| state.folds = Folds::default());
+    }
+
+    pub(crate) fn is_folded(&self, row: u32) -> bool {
+        self.model.with_untracked(|model| {
+            self.state.with_untracked(|state| state.folds.is_folded(model, row))
+        })
+    }
+
+    /// Shows `window`, or the whole trace.
+    pub(crate) fn zoom_to(self, window: Option<Stretch>) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        let zoom = window.filter(|window| *window != extent);
+        self.state.update(|state| state.zoom = zoom);
+    }
+
+    /// Makes the window `factor` times as long around a fraction of it.
+    pub(crate) fn zoom_by(self, fraction: f64, factor: f64) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        self.zoom_to(Some(self.window.get_untracked().zoomed(fraction, factor, extent)));
+    }
+
+    /// Moves the window by a fraction of its length.
+    pub(crate) fn pan_by(self, fraction: f64) {
+        let extent = self.model.with_untracked(|model| model.extent());
+        self.zoom_to(Some(self.window.get_untracked().panned(fraction, extent)));
+    }
+
+    /// Goes to the match after (or before) the selected row.
+    pub(crate) fn go_to_match(self, forward: bool) {
+        let from = self.selected.get_untracked();
+        let next = self.matches.with_untracked(|matches| matches.next(from, forward));
+        next.into_iter().for_each(|row| self.go_to(row));
+    }
+
+    /// Goes to the failed span after (or before) the selected row.
+    pub(crate) fn go_to_error(self, forward: bool) {
+        let from = self.selected.get_untracked();
+        let next = self.model.with_untracked(|model| model.next_error(from, forward));
+        next.into_iter().for_each(|row| self.go_to(row));
+    }
+
+    /// Moves the selection by so many lines.
+    pub(crate) fn move_by(self, lines: isize) {
+        let selected = self.selected.get_untracked();
+        let next = self.lines.with_untracked(|all| {
+            let at = selected.and_then(|row| rows::position(all, row));
+            let mut at = match at {
+                Some(at) => {
+                    at.checked_add_signed(lines).unwrap_or(0).min(all.len().checked_sub(1)?)
+                }
+                None => 0,
+            };
+            // Records and an opened run's head belong to a span that has its own line.
+            let step = |at: usize| at.checked_add_signed(lines.signum());
+            while Some(all.get(at)?.span()) == selected && !matches!(all[at], Row::Span(_)) {
+                at = step(at)?;
+            }
+            all.get(at).map(|row| row.span())
+        });
+        next.into_iter().for_each(|row| self.select(row));
+    }
+
+    /// What the right arrow does: opens what is folded, else goes to the first row below.
+    pub(crate) fn open_selected(self) {
+        let Some(row) = self.selected.get_untracked() else { return };
+        if let Some(Row::Run { first, open: false }) = self.line_of(row) {
+            self.set_run_open(first, true);
+        } else if self.is_folded(row) {
+            self.set_folded(row, false);
+        } else if self.model.with_untracked(|model| model.descendants(row) > 0) {
+            self.select(row + 1);
+        }
+    }
+
+    /// What the left arrow does: folds what is open, else goes to the row above.
+    pub(crate) fn close_selected(self) {
+        let Some(row) = self.selected.get_untracked() else { return };
+        let has_below = self.model.with_untracked(|model| model.descendants(row) > 0);
+        if matches!(self.line_of(row), Some(Row::Span(_))) && has_below && !self.is_folded(row) {
+            self.set_folded(row, true);
+        } else if let Some(above) = self.model.with_untracked(|model| model.parent(row)) {
+            self.select(above);
+        }
+    }
+
+    fn line_of(self, row: u32) -> Option<Row> {
+        self.lines.with_untracked(|lines| Some(lines[rows::position(lines, row)?]))
+    }
+}

@@ -1,0 +1,228 @@
+//! The selected span in full, beside the waterfall.
+//!
+//! What the skeleton knows stands there at once; the rest is fetched for the span the reader rests
+//! on, so that running down the rows with a key asks once and not for every row.
+
+use std::{sync::Arc, time::Duration};
+
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
+use tidings_proto::{
+    DurationNanos,
+    api::{SpanDetails, SpanFlags, StatusName},
+};
+
+use super::{model::TraceModel, page::Page, state::SpanRef, words};
+use crate::{
+    api,
+    components::{Badge, CopyButton, ErrorState, LoadingRows, Tone},
+    format,
+    remote::Remote,
+};
+
+mod attributes;
+mod events;
+mod links;
+mod records;
+
+use attributes::{attribute_list, resource_title};
+use events::{events, exceptions};
+use links::links;
+use records::records;
+
+const REST: Duration = Duration::from_millis(70);
+
+/// The panel.
+pub(crate) fn span_panel(page: Page) -> impl IntoView {
+    let asked = rested(page);
+    let details = Remote::new(move || {
+        let (span, row) = asked.get()?;
+        let index = (span.occurrence > 0).then_some(row);
+        Some(api::span(page.id, span.id, index))
+    });
+    // The answer to an earlier question is not drawn under the present span's name.
+    let current = move || {
+        let row = page.selected.get()?;
+        let (id, started) = page.model.with(|model| (model.span_id(row), model.stretch(row).from));
+        let start = page.model.with(|model| model.summary.start_unix_nano);
+        details.value().filter(|details| {
+            let span = &details.span;
+            let offset = i128::from(span.start_unix_nano.0) - i128::from(start.0);
+            span.span_id == id && (span.start_unix_nano.0 == 0 || offset == i128::from(started))
+        })
+    };
+    let retry = Callback::new(move |()| details.refresh());
+    let body = move || match (current(), details.error()) {
+        (Some(details), _) => view! { <Body page=page details=details /> }.into_any(),
+        (None, Some(error)) => view! { <ErrorState error=error on_retry=retry /> }.into_any(),
+        (None, None) => view! { <LoadingRows count=6 /> }.into_any(),
+    };
+    let close = move |_| page.state.update(|state| state.panel = false);
+    view! {
+        <aside class="span-panel" aria-label="The selected span">
+            <button
+                class="button button-ghost button-icon span-panel-close"
+                type="button"
+                title="Close (Esc)"
+                aria-label="Close the details"
+                on:click=close
+            >
+                "✕"
+            </button>
+            {move || match page.selected.get() {
+                None => {
+                    view! { <p class="mute">"Select a span to see what it said."</p> }.into_any()
+                }
+                Some(row) => {
+                    head(&page.model.get(), row).into_any()
+                }
+            }}
+            {move || page.selected.get().map(|_| body())}
+        </aside>
+    }
+}
+
+/// The selected span, once the selection has rested on it.
+fn rested(page: Page) -> Memo<Option<(SpanRef, u32)>> {
+    let span_of = move |row: u32| page.model.with_untracked(|model| (SpanRef::of(model, row), row));
+    let asked = RwSignal::new(page.selected.get_untracked().map(span_of));
+    let waiting = StoredValue::new(None::<TimeoutHandle>);
+    let stop = move || {
+        if let Some(handle) = waiting.try_update_value(Option::take).flatten() {
+            handle.clear();
+        }
+    };
+    Effect::new(move |_| {
+        // A running trace moves rows and completes spans: its answers are asked for again.
+        page.model.track();
+        let selected = page.selected.get().map(span_of);
+        stop();
+        let set = move || {
+            asked.try_set(selected);
+        };
+        waiting.set_value(set_timeout_with_handle(set, REST).ok());
+    });
+    on_cleanup(stop);
+    Memo::new(move |_| asked.get())
+}
+
+/// What the skeleton knows of the row.
+fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
+    let failed = model.has(row, SpanFlags::ERROR);
+    let unfinished = model.has(row, SpanFlags::UNFINISHED);
+    let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
+    let duration = if unfinished { "not ended".to_owned() } else { nanos(model.duration(row)) };
+    let (own, with_below) = (model.critical_own(row), model.critical_with_below(row));
+    let critical = (with_below > 0).then(|| {
+        let share = format::share(with_below, model.critical_total());
+        let own = (own != with_below).then(|| format!(" · {} its own", nanos(own)));
+        view! {
+            <dt>"on critical path"</dt>
+            <dd>
+                {nanos(with_below)} <span class="faint">{format!("{share} of the trace")}{own}</span>
+            </dd>
+        }
+    });
+    let self_share = format::share(model.self_time(row), model.duration(row));
+    view! {
+        <header class="span-panel-head">
+            <div class="span-panel-title">
+                <span
+                    class="dot"
+                    style=("--hue", crate::colour::hue_value(model.service(row)))
+                    aria-hidden="true"
+                ></span>
+                <h2>
+                    <bdi>{model.operation(row).to_owned()}</bdi>
+                </h2>
+                {failed.then(|| view! { <Badge tone=Tone::Error>"● error"</Badge> })}
+                {unfinished.then(|| view! { <Badge tone=Tone::Good>"not ended"</Badge> })}
+            </div>
+            <dl class="span-facts">
+                <dt>"duration"</dt>
+                <dd>{duration}</dd>
+                <dt>"self time"</dt>
+                <dd>
+                    {nanos(model.self_time(row))} <span class="faint">{self_share}</span>
+                </dd>
+                {critical}
+                <dt>"starts at"</dt>
+                <dd>{format::offset(model.stretch(row).from)}</dd>
+            </dl>
+        </header>
+    }
+}
+
+/// What the span said.
+#[component]
+fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
+    let span = &details.span;
+    let instance = resource_title(&details.resource_value);
+    let status = match (span.status.code, span.status.message.as_str()) {
+        (StatusName::Unset, "") => None,
+        (StatusName::Unset, message) => Some(message.to_owned()),
+        (StatusName::Ok, "") => Some("ok".to_owned()),
+        (StatusName::Error, "") => None,
+        (StatusName::Ok | StatusName::Error, message) => Some(message.to_owned()),
+    };
+    let is_error = span.status.code == StatusName::Error;
+    let problems = details.problems.iter().map(|problem| {
+        view! {
+            <li>
+                <b>{words::problem_badge(problem.kind)}</b>
+                <p>{words::problem_explanation(problem.kind)}</p>
+                <p class="faint">{problem.message.clone()}</p>
+            </li>
+        }
+    });
+    let problems = (!details.problems.is_empty())
+        .then(|| view! { <ul class="span-problems">{problems.collect_view()}</ul> });
+    let scope = &details.scope_value;
+    let scope_words = [scope.name.as_str(), scope.version.as_str()].join(" ");
+    let dropped = |count: u32, noun: &str| {
+        (count > 0).then(|| {
+            let words = format!("The sender dropped {}.", format::counted(count.into(), noun));
+            view! { <p class="faint">{words}</p> }
+        })
+    };
+    let id = span.span_id.to_string();
+    view! {
+        <p class="mute span-panel-who">
+            <bdi>{span.service.clone()}</bdi>
+            {format!(" · {}", words::kind(span.kind))}
+            {instance.map(|name| view! { " · " <bdi>{name}</bdi> })}
+        </p>
+        {status
+            .map(|message| {
+                view! {
+                    <p class="span-status" class:span-status-error=is_error>
+                        {message}
+                    </p>
+                }
+            })}
+        {problems}
+        {exceptions(page, span.events.clone())}
+        {records(page)}
+        {events(page, span.events.clone())}
+        {dropped(span.dropped_events_count, "event")}
+        {attribute_list("Attributes", &span.attributes, &span.service)}
+        {dropped(span.dropped_attributes_count, "attribute")}
+        {links(page, &span.links)}
+        {dropped(span.dropped_links_count, "link")}
+        {attribute_list("Resource", &details.resource_value.attributes, "")}
+        {(!scope.name.is_empty())
+            .then(|| {
+                view! {
+                    <section>
+                        <h3>"Scope"</h3>
+                        <p class="mono">
+                            <bdi>{scope_words}</bdi>
+                        </p>
+                    </section>
+                }
+            })}
+        <section class="span-ids">
+            <h3>"Span id"</h3>
+            <p class="mono faint">{id.clone()} <CopyButton text=id label="Copy the span id" /></p>
+        </section>
+    }
+}

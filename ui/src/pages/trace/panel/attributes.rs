@@ -1,0 +1,145 @@
+//! Attributes, each to be copied and to search by.
+
+use leptos::prelude::*;
+use tidings_proto::otlp::{KeyValue, Resource};
+
+use crate::{
+    components::{CopyButton, attribute_rows},
+    url::{AttributeFilter, ExploreState, TraceFilters},
+};
+
+/// Values longer than this are cut until they are opened.
+const VALUE_CHARS: usize = 400;
+
+/// A titled list, each value with a search for it in `service`, or in all when that is empty;
+/// nothing when there are none.
+pub(super) fn attribute_list(
+    title: &'static str,
+    attributes: &[KeyValue],
+    service: &str,
+) -> Option<impl IntoView + use<>> {
+    if attributes.is_empty() {
+        return None;
+    }
+    let row = |(key, value): (String, String)| {
+        let address = explore_address(service, &key, &value);
+        let outside = outside_link(&value);
+        let label =
+            format!("Find traces with {key} = {}", value.chars().take(60).collect::<String>());
+        view! {
+            <dt title=key.clone()>
+                <bdi>{key.clone()}</bdi>
+            </dt>
+            <dd>
+                {value_view(value.clone())}
+                {outside}
+                <span class="attribute-actions">
+                    <a class="attribute-filter" href=address title=label.clone() aria-label=label>
+                        "⌕"
+                    </a>
+                    <CopyButton text=value label="Copy the value" />
+                </span>
+            </dd>
+        }
+    };
+    let count = attributes.len();
+    Some(view! {
+        <section>
+            <h3>{title} <span class="faint">{count}</span></h3>
+            <dl class="attributes">{attribute_rows(attributes).into_iter().map(row).collect_view()}</dl>
+        </section>
+    })
+}
+
+/// The text, the end of a long one to be opened.
+pub(super) fn value_view(value: String) -> AnyView {
+    if value.is_empty() {
+        return view! { <span class="faint">"(empty)"</span> }.into_any();
+    }
+    match value.char_indices().nth(VALUE_CHARS) {
+        None => view! { <bdi>{value}</bdi> }.into_any(),
+        Some((cut, _)) => {
+            let (start, rest) = value.split_at(cut);
+            let (start, rest) = (start.to_owned(), rest.to_owned());
+            let more = format!(
+                "… {} more",
+                crate::format::counted(rest.chars().count() as u64, "character")
+            );
+            view! {
+                <bdi>{start}</bdi>
+                <details class="attribute-rest">
+                    <summary>{more}</summary>
+                    <bdi>{rest}</bdi>
+                </details>
+            }
+            .into_any()
+        }
+    }
+}
+
+/// A value that is a web address, as a link that tells the other site nothing.
+fn outside_link(value: &str) -> Option<impl IntoView + use<>> {
+    let is_web = ["http://", "https://"].iter().any(|scheme| value.starts_with(scheme));
+    let href = (is_web && !value.contains(char::is_whitespace)).then(|| value.to_owned())?;
+    Some(view! {
+        <a class="attribute-outside" href=href target="_blank" rel="noopener noreferrer nofollow">
+            "open ↗"
+        </a>
+    })
+}
+
+fn explore_address(service: &str, key: &str, value: &str) -> String {
+    let filters = TraceFilters {
+        service: (!service.is_empty()).then(|| service.to_owned()),
+        attributes: vec![AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) }],
+        ..TraceFilters::default()
+    };
+    ExploreState { filters, ..ExploreState::default() }.write().on("/explore")
+}
+
+/// What tells the sender apart from its likes: the pod, the instance, the host.
+pub(super) fn resource_title(resource: &Resource) -> Option<String> {
+    let named = |key: &str| resource.attributes.iter().find(|attribute| attribute.key == key);
+    let attribute =
+        ["k8s.pod.name", "service.instance.id", "host.name"].iter().find_map(|key| named(key))?;
+    let value = crate::format::value(attribute.value.as_ref()?);
+    (!value.is_empty()).then(|| value.chars().take(60).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::otlp::{KeyValue, Resource};
+
+    use super::{explore_address, outside_link, resource_title};
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        for (value, is_link) in [
+            ("https://example.com/a?b=c", true),
+            ("http://example.com", true),
+            ("javascript:alert(1)", false),
+            ("data:text/html,x", false),
+            ("https://example.com and more", false),
+            ("", false),
+        ] {
+            assert_eq!(outside_link(value).is_some(), is_link, "{value}");
+        }
+    }
+
+    #[test]
+    fn a_value_leads_to_the_search_for_it() {
+        assert_eq!(
+            explore_address("cart", "order.id", "A&1"),
+            "/explore?service=cart&attr=order.id%3DA%261"
+        );
+    }
+
+    #[test]
+    fn the_pod_names_a_sender_before_its_host() {
+        let attributes =
+            vec![KeyValue::new("host.name", "node-4"), KeyValue::new("k8s.pod.name", "payment-2")];
+        let resource = Resource { attributes, ..Resource::default() };
+        assert_eq!(resource_title(&resource).as_deref(), Some("payment-2"));
+        assert_eq!(resource_title(&Resource::default()), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! What assembly found odd about the trace, to be opened from its badge.
+
+use leptos::prelude::*;
+
+use super::{page::Page, words};
+use crate::format;
+
+/// So many problems are listed.
+const LISTED_MAX: usize = 200;
+
+/// The list, while it is open.
+pub(crate) fn problems(page: Page) -> impl IntoView {
+    let list = move || {
+        page.model.with(|model| {
+            let one = |problem: &tidings_proto::api::ProblemView| {
+                let message = view! { <bdi>{problem.message.clone()}</bdi> };
+                let row = problem.span_index.filter(|&row| (row as usize) < model.len());
+                let target = match row {
+                    Some(row) => view! {
+                        <button class="link" type="button" on:click=move |_| page.go_to(row)>
+                            {message}
+                        </button>
+                    }
+                    .into_any(),
+                    None => message.into_any(),
+                };
+                view! {
+                    <li>
+                        <span class="wf-badge">{words::problem_badge(problem.kind)}</span>
+                        {target}
+                        <span class="faint">{words::problem_explanation(problem.kind)}</span>
+                    </li>
+                }
+            };
+            let more = model.problems.len().checked_sub(LISTED_MAX + 1).map(|more| {
+                let words = format!("and {} more", format::count(more as u64 + 1));
+                view! { <li class="faint">{words}</li> }
+            });
+            let listed = model.problems.iter().take(LISTED_MAX).map(one).collect_view();
+            view! {
+                {listed}
+                {more}
+            }
+        })
+    };
+    view! {
+        <Show when=move || page.problems_open.get()>
+            <ul id="trace-problems" class="trace-problems" aria-label="Problems">
+                {list}
+            </ul>
+        </Show>
+    }
+}

@@ -1,0 +1,139 @@
+//! Which rows the waterfall shows, in order, and which of them are on screen.
+//!
+//! Owns: the list of [`Row`]s left by folding, with log records in line, and the arithmetic of
+//! scrolling. The list is made anew when a fold changes, skipping what is folded; only the rows in
+//! [`Scroll::on_screen`] are ever drawn. No recursion: a trace may be 100,000 deep.
+
+use std::ops::Range;
+
+use super::{logs_index::LogIndex, model::TraceModel, state::Folds};
+
+/// The height of a row, in CSS pixels.
+pub(crate) const ROW_PX: f64 = 24.0;
+/// Browsers cut elements off above some 17 million pixels; above this the scroll bar is scaled.
+const HEIGHT_PX_MAX: f64 = 12_000_000.0;
+/// Rows drawn above and below those on screen, so that a scroll finds them ready.
+const OVERSCAN: usize = 6;
+
+/// One line of the waterfall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Row {
+    /// A span, by its row in the model.
+    Span(u32),
+    /// A run of repeated calls, by its first one; open when the calls follow.
+    Run { first: u32, open: bool },
+    /// A log record, by its place in the [`LogIndex`], under its span.
+    Log { span: u32, log: u32 },
+}
+
+impl Row {
+    /// The row of the model this line is about.
+    pub(crate) fn span(self) -> u32 {
+        match self {
+            Self::Span(row) | Self::Run { first: row, .. } | Self::Log { span: row, .. } => row,
+        }
+    }
+}
+
+/// The lines that folding leaves.
+pub(crate) fn shown(
+    model: &TraceModel,
+    folds: &Folds,
+    group_repeats: bool,
+    logs: Option<&LogIndex>,
+) -> Vec<Row> {
+    let end = model.rows().end;
+    let mut rows = Vec::new();
+    let mut row = 0;
+    while row < end {
+        if let Some(after) = model.repeats_from(row).filter(|_| group_repeats) {
+            let open = folds.is_run_open(model, row);
+            rows.push(Row::Run { first: row, open });
+            if !open {
+                row = after;
+                continue;
+            }
+        }
+        rows.push(Row::Span(row));
+        if let Some(logs) = logs {
+            rows.extend(logs.of_row(row).iter().map(|&log| Row::Log { span: row, log }));
+        }
+        row = if folds.is_folded(model, row) { model.after(row) } else { row + 1 };
+    }
+    rows
+}
+
+/// Where the line of a span is in the list: its own, else that of the run or of the nearest
+/// folded row it is hidden in.
+pub(crate) fn position(rows: &[Row], span: u32) -> Option<usize> {
+    let mut at = rows.partition_point(|row| row.span() <= span).checked_sub(1)?;
+    // Records follow their span.
+    while matches!(rows[at], Row::Log { .. }) {
+        at = at.checked_sub(1)?;
+    }
+    Some(at)
+}
+
+/// A scrolled list of equal rows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Scroll {
+    pub(crate) rows: usize,
+    pub(crate) view_px: f64,
+    pub(crate) top_px: f64,
+}
+
+impl Scroll {
+    /// How high the scrolled element is to be.
+    pub(crate) fn height_px(self) -> f64 {
+        (self.rows as f64 * ROW_PX).min(HEIGHT_PX_MAX)
+    }
+
+    /// How far the list is scrolled, in pixels of rows that all have their height.
+    fn offset_px(self) -> f64 {
+        let (height, full) = (self.height_px(), self.rows as f64 * ROW_PX);
+        let room = (height - self.view_px).max(0.0);
+        if room == 0.0 {
+            return 0.0;
+        }
+        (self.top_px.clamp(0.0, room) / room) * (full - self.view_px)
+    }
+
+    /// The lines to draw.
+    pub(crate) fn on_screen(self) -> Range<usize> {
+        let first = super::scale::rounded((self.offset_px() / ROW_PX).floor());
+        let count = super::scale::rounded((self.view_px / ROW_PX).ceil()) + 1;
+        let first = usize::try_from(first).unwrap_or(0);
+        let count = usize::try_from(count).unwrap_or(0);
+        let end = first.saturating_add(count).saturating_add(OVERSCAN).min(self.rows);
+        first.saturating_sub(OVERSCAN).min(end)..end
+    }
+
+    /// Where to draw a line, in pixels from the top of the scrolled element.
+    pub(crate) fn line_px(self, line: usize) -> f64 {
+        let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));
+        // Equal to `line * ROW_PX` as long as the scroll bar is not scaled.
+        line as f64 * ROW_PX - self.offset_px() + top
+    }
+
+    /// The scroll position that shows the line, or `None` when it is in view already. A line far
+    /// away comes to the middle, one just outside to the edge.
+    pub(crate) fn to_show(self, line: usize) -> Option<f64> {
+        let at = line as f64 * ROW_PX;
+        let offset = self.offset_px();
+        let target = if at < offset - 4.0 * ROW_PX || at > offset + self.view_px + 3.0 * ROW_PX {
+            at - (self.view_px - ROW_PX) / 2.0
+        } else if at < offset {
+            at
+        } else if at + ROW_PX > offset + self.view_px {
+            at + ROW_PX - self.view_px
+        } else {
+            return None;
+        };
+        let full_room = (self.rows as f64 * ROW_PX - self.view_px).max(1.0);
+        let room = (self.height_px() - self.view_px).max(0.0);
+        Some((target / full_room).clamp(0.0, 1.0) * room)
+    }
+}
+
+#[cfg(test)]
+mod tests;

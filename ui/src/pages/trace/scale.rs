@@ -1,0 +1,246 @@
+//! Arithmetic of the time axis: from nanoseconds to fractions of the picture and back.
+//!
+//! Owns: [`Stretch`] (of time), zooming and panning it, the axis's ticks, where a bar
+//! stands and on which side its label fits, and the parts of a bar. Knows nothing of the page.
+
+use std::fmt::Write as _;
+
+/// A window never gets shorter than this: below it, nothing more can be told apart.
+const WINDOW_NANOS_MIN: i64 = 100;
+/// A bar is cut into at most so many parts; what is finer merges.
+const PARTS_MAX: usize = 160;
+
+/// A stretch of time, in nanoseconds after the trace's start. `to` is never before `from`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stretch {
+    pub(crate) from: i64,
+    pub(crate) to: i64,
+}
+
+/// Where a bar stands in the picture, in percent of its width.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct BarBox {
+    pub(crate) left: f64,
+    pub(crate) width: f64,
+}
+
+/// Where a bar's label stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LabelSide {
+    After,
+    Before,
+    Inside,
+}
+
+impl Stretch {
+    /// From `from` to `to`, or no time at `from` when `to` lies before it.
+    pub(crate) fn new(from: i64, to: i64) -> Self {
+        Self { from, to: to.max(from) }
+    }
+
+    pub(crate) fn lasting(from: i64, nanos: u64) -> Self {
+        Self { from, to: from.saturating_add_unsigned(nanos) }
+    }
+
+    pub(crate) fn nanos(self) -> u64 {
+        self.to.abs_diff(self.from)
+    }
+
+    /// The least stretch that holds both.
+    pub(crate) fn joined(self, other: Self) -> Self {
+        Self { from: self.from.min(other.from), to: self.to.max(other.to) }
+    }
+
+    /// How far `at` is from the start of this window to its end: 0 to 1 inside it.
+    pub(crate) fn fraction(self, at: i64) -> f64 {
+        let from_start = i128::from(at) - i128::from(self.from);
+        ratio(from_start, self.nanos().max(1))
+    }
+
+    /// The moment at a fraction of this window.
+    pub(crate) fn at(self, fraction: f64) -> i64 {
+        self.from.saturating_add(rounded(fraction * self.nanos() as f64))
+    }
+
+    /// This window made `factor` times as long, with the moment at `fraction` kept in place, and
+    /// kept inside `extent`.
+    pub(crate) fn zoomed(self, fraction: f64, factor: f64, extent: Self) -> Self {
+        let pivot = self.at(fraction);
+        let nanos = rounded(self.nanos() as f64 * factor).max(WINDOW_NANOS_MIN);
+        let from = pivot.saturating_sub(rounded(nanos as f64 * fraction));
+        Self { from, to: from.saturating_add(nanos) }.kept_in(extent)
+    }
+
+    /// This window moved by a fraction of its length, and kept inside `extent`.
+    pub(crate) fn panned(self, fraction: f64, extent: Self) -> Self {
+        let by = rounded(self.nanos() as f64 * fraction);
+        Self { from: self.from.saturating_add(by), to: self.to.saturating_add(by) }.kept_in(extent)
+    }
+
+    /// The window of the same length inside `extent`, or all of `extent` when it is longer.
+    pub(crate) fn kept_in(self, extent: Self) -> Self {
+        if self.nanos() >= extent.nanos() {
+            return extent;
+        }
+        let nanos = self.nanos();
+        let from = self.from.clamp(extent.from, extent.to.saturating_sub_unsigned(nanos));
+        Self::lasting(from, nanos)
+    }
+
+    /// What two ends of a drag choose: in either order, at least [`WINDOW_NANOS_MIN`] long.
+    pub(crate) fn dragged(one: i64, other: i64, extent: Self) -> Self {
+        let from = one.min(other).clamp(extent.from, extent.to);
+        let to = one.max(other).clamp(extent.from, extent.to);
+        Self { from, to: to.max(from.saturating_add(WINDOW_NANOS_MIN)) }.kept_in(extent)
+    }
+
+    /// Where `bar` stands in this window, cut just outside its edges; `None` when all of it lies
+    /// outside.
+    pub(crate) fn place(self, bar: Self) -> Option<BarBox> {
+        let (left, right) = (self.fraction(bar.from) * 100.0, self.fraction(bar.to) * 100.0);
+        if right < 0.0 || left > 100.0 {
+            return None;
+        }
+        let (left, right) = (left.max(-1.0), right.min(101.0));
+        Some(BarBox { left, width: right - left })
+    }
+}
+
+/// On which side of a bar from `left` to `right` its label of `label_px` fits, in a picture
+/// `width_px` wide. All in pixels.
+pub(crate) fn label_side(left: f64, right: f64, label_px: f64, width_px: f64) -> LabelSide {
+    const GAP: f64 = 12.0;
+    if right.max(0.0) + label_px + GAP <= width_px {
+        LabelSide::After
+    } else if left.min(width_px) - label_px - GAP >= 0.0 {
+        LabelSide::Before
+    } else {
+        LabelSide::Inside
+    }
+}
+
+/// The parts of `bar` that `covered` leaves open, as fractions of the bar, in order: a span's own
+/// time between its calls. `covered` must be ordered by start.
+pub(crate) fn uncovered(bar: Stretch, covered: impl Iterator<Item = Stretch>) -> Vec<(f64, f64)> {
+    let mut parts = Vec::new();
+    let mut open_from = bar.from;
+    for span in covered {
+        if span.from > open_from {
+            push_part(&mut parts, bar, Stretch::new(open_from, span.from.min(bar.to)));
+        }
+        open_from = open_from.max(span.to);
+        if open_from >= bar.to {
+            return parts;
+        }
+    }
+    push_part(&mut parts, bar, Stretch::new(open_from, bar.to));
+    parts
+}
+
+/// Stretches as parts of `bar`; `parts` must be ordered by start.
+pub(crate) fn parts_of(bar: Stretch, parts: impl Iterator<Item = Stretch>) -> Vec<(f64, f64)> {
+    let mut fractions = Vec::new();
+    for part in parts {
+        let cut = Stretch::new(part.from.max(bar.from), part.to.min(bar.to));
+        push_part(&mut fractions, bar, cut);
+    }
+    fractions
+}
+
+/// Adds a part; one that begins within a [`PARTS_MAX`]th of the bar after the last joins it.
+fn push_part(parts: &mut Vec<(f64, f64)>, bar: Stretch, part: Stretch) {
+    if part.nanos() == 0 {
+        return;
+    }
+    let (from, to) = (bar.fraction(part.from), bar.fraction(part.to));
+    match parts.last_mut() {
+        Some(last) if from - last.1 < 1.0 / PARTS_MAX as f64 => last.1 = last.1.max(to),
+        _ => parts.push((from, to)),
+    }
+}
+
+/// The CSS image that paints `parts` in `on` and the rest in `off`.
+pub(crate) fn stripes(parts: &[(f64, f64)], on: &str, off: &str) -> String {
+    let mut css = String::from("linear-gradient(90deg");
+    let mut at = 0.0;
+    for &(from, to) in parts {
+        let (from, to) = (from.clamp(0.0, 1.0), to.clamp(0.0, 1.0));
+        let _ = write!(
+            css,
+            ",{off} {:.3}% {:.3}%,{on} {:.3}% {:.3}%",
+            at * 100.0,
+            from * 100.0,
+            from * 100.0,
+            to * 100.0
+        );
+        at = to;
+    }
+    let _ = write!(css, ",{off} {:.3}% 100%)", at * 100.0);
+    css
+}
+
+/// The moments an axis names: multiples of a round step, at most `count_max` of them.
+pub(crate) fn ticks(window: Stretch, count_max: u32) -> (Vec<i64>, i64) {
+    let step = round_step(window.nanos() / u64::from(count_max.max(1)));
+    let mut at = window.from.div_euclid(step).saturating_mul(step);
+    if at < window.from {
+        at = at.saturating_add(step);
+    }
+    let mut ticks = Vec::new();
+    while at <= window.to && ticks.len() <= count_max as usize {
+        ticks.push(at);
+        let Some(next) = at.checked_add(step) else { break };
+        at = next;
+    }
+    (ticks, step)
+}
+
+/// The least of 1, 2 or 5 times a power of ten that is more than `nanos`.
+fn round_step(nanos: u64) -> i64 {
+    let mut power = 1_i64;
+    loop {
+        for times in [1, 2, 5] {
+            let step = power.saturating_mul(times);
+            if step.unsigned_abs() > nanos || step == i64::MAX {
+                return step;
+            }
+        }
+        power = power.saturating_mul(10);
+    }
+}
+
+/// A moment on an axis with this step, in the unit that suits the axis's end, with as many digits
+/// as the step needs.
+pub(crate) fn axis_label(at: i64, step: i64, end: i64) -> String {
+    let (unit, name) = [(1_000_000_000_i64, "s"), (1_000_000, "ms"), (1_000, "µs")]
+        .into_iter()
+        .find(|&(unit, _)| end.saturating_abs() >= unit)
+        .unwrap_or((1, "ns"));
+    let mut digits = 0;
+    let mut shown = unit;
+    while shown > 1 && step % shown != 0 {
+        shown /= 10;
+        digits += 1;
+    }
+    format!("{:.digits$} {name}", at as f64 / unit as f64)
+}
+
+fn ratio(part: i128, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+/// The nearest whole number of nanoseconds.
+pub(crate) fn rounded(nanos: f64) -> i64 {
+    #[expect(clippy::cast_possible_truncation, reason = "a cast from f64 saturates, NaN is 0")]
+    let whole = nanos.round() as i64;
+    whole
+}
+
+/// A fraction of a picture as the number of the pixel it falls on, at most `pixels` − 1.
+pub(crate) fn pixel(fraction: f64, pixels: usize) -> usize {
+    let at = rounded((fraction * pixels as f64).floor());
+    usize::try_from(at).unwrap_or(0).min(pixels.saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests;

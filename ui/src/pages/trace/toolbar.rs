@@ -1,0 +1,201 @@
+//! The tabs, the switches and the find field.
+
+use leptos::{html, prelude::*};
+
+use super::{page::Page, state::Tab};
+use crate::{browser, format};
+
+const FIND_ID: &str = "trace-find";
+
+/// The bar under the facts.
+pub(crate) fn toolbar(page: Page) -> impl IntoView {
+    let services = move || page.model.with(|model| model.summary.services.len());
+    let logs = move || page.model.with(|model| model.log_count);
+    view! {
+        <div class="trace-bar">
+            <div class="tabs" role="tablist" aria-label="Views of the trace">
+                <TabButton page=page tab=Tab::Waterfall words=|| "Waterfall".to_owned() />
+                <TabButton
+                    page=page
+                    tab=Tab::Services
+                    words=move || format!("Services {}", services())
+                />
+                <TabButton
+                    page=page
+                    tab=Tab::Logs
+                    words=move || format!("Logs {}", format::count(logs()))
+                />
+            </div>
+            <span class="spacer"></span>
+            <Show when=move || page.tab.get() == Tab::Waterfall>
+                <Switches page=page />
+                <Find page=page />
+            </Show>
+        </div>
+    }
+}
+
+#[component]
+fn TabButton(
+    page: Page,
+    tab: Tab,
+    words: impl Fn() -> String + Send + Sync + 'static,
+) -> impl IntoView {
+    let chosen = move || page.tab.get() == tab;
+    view! {
+        <button
+            class="tab"
+            aria-controls="trace-view"
+            type="button"
+            role="tab"
+            aria-selected=move || chosen().to_string()
+            on:click=move |_| page.state.update(|state| state.tab = tab)
+        >
+            {words}
+        </button>
+    }
+}
+
+#[component]
+fn Switches(page: Page) -> impl IntoView {
+    let grouped = move || page.state.with(|state| state.group_repeats);
+    let zoomed = move || page.state.with(|state| state.zoom.is_some());
+    view! {
+        <Show when=zoomed>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                title="Show the whole trace"
+                on:click=move |_| page.zoom_to(None)
+            >
+                "Whole trace"
+                <kbd>"0"</kbd>
+            </button>
+        </Show>
+        <button
+            class="button button-ghost trace-switch"
+            type="button"
+            aria-pressed=move || page.critical_path.get().to_string()
+            title="Show what the transaction waited for"
+            on:click=move |_| page.toggle_path()
+        >
+            <span class="trace-switch-path" aria-hidden="true"></span>
+            "Critical path"
+            <kbd>"c"</kbd>
+        </button>
+        <Show when=move || page.model.with(|model| model.log_count > 0)>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                aria-pressed=move || page.inline_logs.get().to_string()
+                title="Show log records under their spans"
+                on:click=move |_| page.toggle_logs()
+            >
+                "Logs"
+                <kbd>"l"</kbd>
+            </button>
+        </Show>
+        <Show when=move || page.model.with(|model| model.has_repeats())>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                aria-pressed=move || grouped().to_string()
+                title="Draw repeated calls as one row"
+                on:click=move |_| page.toggle_groups()
+            >
+                "Group repeats"
+                <kbd>"r"</kbd>
+            </button>
+        </Show>
+    }
+}
+
+/// The find field with how many match.
+#[component]
+fn Find(page: Page) -> impl IntoView {
+    let field = NodeRef::<html::Input>::new();
+    let text = move || page.state.with(|state| state.find.clone());
+    let typed = move |event| {
+        let text: String = event_target_value(&event).chars().take(200).collect();
+        page.state.update(|state| state.find = text);
+    };
+    let pressed = move |event: web_sys::KeyboardEvent| {
+        match event.key().as_str() {
+            "Enter" => page.go_to_match(!event.shift_key()),
+            "Escape" => {
+                page.state.update(|state| state.find.clear());
+                if let Some(field) = field.get_untracked() {
+                    let _refused = field.blur();
+                }
+            }
+            _ => return,
+        }
+        event.prevent_default();
+        event.stop_propagation();
+    };
+    let count = move || {
+        if page.state.with(|state| state.find.trim().is_empty()) {
+            return None;
+        }
+        let (place, all) = page.matches.with(|matches| {
+            let place = page.selected.get().and_then(|row| matches.place(row));
+            (place, matches.rows().len() as u64)
+        });
+        let words = match (place, all) {
+            (_, 0) => "none".to_owned(),
+            (Some(place), all) => {
+                format!("{} of {}", format::count(place as u64), format::count(all))
+            }
+            (None, all) => format::count(all),
+        };
+        Some(view! {
+            <span class="trace-find-count" role="status">
+                {words}
+            </span>
+            <button
+                class="button button-ghost button-small"
+                type="button"
+                title="Match before ( N )"
+                aria-label="Match before"
+                on:click=move |_| page.go_to_match(false)
+            >
+                "‹"
+            </button>
+            <button
+                class="button button-ghost button-small"
+                type="button"
+                title="Next match ( n )"
+                aria-label="Next match"
+                on:click=move |_| page.go_to_match(true)
+            >
+                "›"
+            </button>
+        })
+    };
+    view! {
+        <div class="trace-find">
+            <input
+                node_ref=field
+                id=FIND_ID
+                class="input"
+                type="search"
+                placeholder="Find in this trace"
+                aria-label="Find in this trace: operation, service, span id or log text"
+                autocomplete="off"
+                spellcheck="false"
+                prop:value=text
+                on:input=typed
+                on:keydown=pressed
+            />
+            <Show when=move || text().is_empty()>
+                <kbd>"f"</kbd>
+            </Show>
+            {count}
+        </div>
+    }
+}
+
+/// Puts the cursor into the find field.
+pub(crate) fn focus_find() {
+    browser::focus(FIND_ID);
+}

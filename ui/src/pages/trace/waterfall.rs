@@ -1,0 +1,270 @@
+//! The waterfall: a tree of spans beside a time axis, drawn only where the reader looks.
+//!
+//! Owns scrolling, the width of the names and the keys of the grid. Lines are made for what is on
+//! screen and a few around it, whatever the size of the trace; they stand in one block that is
+//! moved as a whole.
+
+use leptos::{html, prelude::*};
+
+use super::{
+    axis::axis,
+    lines::{self, Place, line_id},
+    measure::{fraction_across, size_of},
+    page::Page,
+    rows::{self, Row, Scroll},
+};
+use crate::browser;
+
+const NAMES_KEY: &str = "tidings.trace.names";
+const NAMES_PERCENT: f64 = 38.0;
+const NAMES_PERCENT_MIN: f64 = 15.0;
+const NAMES_PERCENT_MAX: f64 = 75.0;
+
+/// The grid with its head.
+pub(crate) fn waterfall(page: Page) -> impl IntoView {
+    let scroller = NodeRef::<html::Div>::new();
+    let head = NodeRef::<html::Div>::new();
+    let bars = NodeRef::<html::Div>::new();
+    let top_px = RwSignal::new(0.0);
+    let size = size_of(scroller);
+    let bars_size = size_of(bars);
+    let bars_px = Signal::derive(move || bars_size.get().0);
+    let scroll = Memo::new(move |_| Scroll {
+        rows: page.lines.with(|lines| lines.len()),
+        view_px: size.get().1,
+        top_px: top_px.get(),
+    });
+    let names = names_width();
+    follow_selection(page, scroller, scroll);
+    let on_scroll = move |_| {
+        if let Some(scroller) = scroller.get_untracked() {
+            top_px.set(f64::from(scroller.scroll_top()));
+        }
+    };
+    let label = move || {
+        page.model.with(|model| {
+            format!("{} of {}", model.summary.root_operation, model.summary.root_service)
+        })
+    };
+    let active = move || {
+        let row = page.selected.get()?;
+        page.lines.with(|lines| rows::position(lines, row)).map(line_id)
+    };
+    view! {
+        <div
+            class="wf"
+            class:wf-no-path=move || !page.critical_path.get()
+            style=("--names", move || format!("{:.2}%", names.get()))
+        >
+            <div class="wf-head" node_ref=head>
+                <div class="wf-head-names">
+                    <span>"Service and operation"</span>
+                    <FoldButtons page=page />
+                </div>
+                <div class="wf-head-bars" node_ref=bars>
+                    {axis(page, bars_px)}
+                </div>
+                <Divider names=names head=head />
+            </div>
+            <div
+                class="wf-scroll"
+                node_ref=scroller
+                role="treegrid"
+                tabindex="0"
+                aria-label=label
+                aria-rowcount=move || scroll.get().rows
+                aria-activedescendant=active
+                on:scroll=on_scroll
+                on:keydown=move |event| on_key(page, scroll, &event)
+                on:wheel=move |event| on_wheel(page, bars, &event)
+            >
+                <div class="wf-all" style=("height", move || format!("{}px", scroll.get().height_px()))>
+                    <LinesInView page=page scroll=scroll bars_px=bars_px />
+                </div>
+            </div>
+        </div>
+    }
+}
+
+/// What identifies a line's content: when any of it changes, the line is made anew.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct LineKey {
+    line: usize,
+    row: Row,
+    folded: bool,
+    trace: usize,
+    records: usize,
+}
+
+#[component]
+fn LinesInView(page: Page, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl IntoView {
+    let drawn = Memo::new(move |_| scroll.get().on_screen());
+    let keys = move || {
+        let (trace, records) = (page.model.get().version(), page.logs.get().version());
+        page.lines.with(|lines| {
+            let key = |line: usize| {
+                let row = *lines.get(line)?;
+                let folded = matches!(row, Row::Span(row) if page.is_folded(row));
+                Some(LineKey { line, row, folded, trace, records })
+            };
+            drawn.get().filter_map(key).collect::<Vec<_>>()
+        })
+    };
+    let offset = move || {
+        let scroll = scroll.get();
+        format!("translateY({:.1}px)", scroll.line_px(drawn.get().start))
+    };
+    view! {
+        <div class="wf-drawn" style=("transform", offset)>
+            <For each=keys key=|key| *key let(key)>
+                {lines::line(page, Place { line: key.line, bars_px }, key.row)}
+            </For>
+        </div>
+    }
+}
+
+#[component]
+fn FoldButtons(page: Page) -> impl IntoView {
+    view! {
+        <span class="wf-fold-buttons">
+            <button
+                class="button button-ghost button-small"
+                type="button"
+                title="Fold all ( [ )"
+                on:click=move |_| page.fold_all()
+            >
+                "Fold"
+            </button>
+            <button
+                class="button button-ghost button-small"
+                type="button"
+                title="Unfold all ( ] )"
+                on:click=move |_| page.unfold_all()
+            >
+                "Unfold"
+            </button>
+        </span>
+    }
+}
+
+/// The border between names and bars, to be dragged or moved with the arrow keys.
+#[component]
+fn Divider(names: RwSignal<f64>, head: NodeRef<html::Div>) -> impl IntoView {
+    let dragging = RwSignal::new(false);
+    let set = move |percent: f64| {
+        let percent = percent.clamp(NAMES_PERCENT_MIN, NAMES_PERCENT_MAX);
+        names.set(percent);
+        browser::store(NAMES_KEY, Some(&format!("{percent:.2}")));
+    };
+    let moved = move |event: web_sys::PointerEvent| {
+        if let Some(head) = head.get_untracked().filter(|_| dragging.get_untracked()) {
+            set(fraction_across(&head, event.client_x()) * 100.0);
+        }
+    };
+    let pressed = move |event: web_sys::KeyboardEvent| {
+        let step = match event.key().as_str() {
+            "ArrowLeft" => -2.0,
+            "ArrowRight" => 2.0,
+            _ => return,
+        };
+        event.prevent_default();
+        event.stop_propagation();
+        set(names.get_untracked() + step);
+    };
+    let grabbed = move |event: web_sys::PointerEvent| {
+        event.prevent_default();
+        capture(&event);
+        dragging.set(true);
+    };
+    view! {
+        <div
+            class="wf-divider"
+            class:wf-dragging=move || dragging.get()
+            role="separator"
+            tabindex="0"
+            aria-orientation="vertical"
+            aria-label="Width of the names"
+            aria-valuenow=move || format!("{:.0}", names.get())
+            aria-valuemin=NAMES_PERCENT_MIN
+            aria-valuemax=NAMES_PERCENT_MAX
+            on:pointerdown=grabbed
+            on:pointermove=moved
+            on:pointerup=move |_| dragging.set(false)
+            on:pointercancel=move |_| dragging.set(false)
+            on:dblclick=move |_| set(NAMES_PERCENT)
+            on:keydown=pressed
+        ></div>
+    }
+}
+
+/// Sends the pointer's further events to the element it went down on.
+pub(crate) fn capture(event: &web_sys::PointerEvent) {
+    use leptos::wasm_bindgen::JsCast;
+    if let Some(element) =
+        event.current_target().and_then(|target| target.dyn_into::<web_sys::Element>().ok())
+    {
+        let _refused = element.set_pointer_capture(event.pointer_id());
+    }
+}
+
+fn names_width() -> RwSignal<f64> {
+    let stored = browser::stored(NAMES_KEY).and_then(|text| text.parse::<f64>().ok());
+    let width = stored.filter(|width| (NAMES_PERCENT_MIN..=NAMES_PERCENT_MAX).contains(width));
+    RwSignal::new(width.unwrap_or(NAMES_PERCENT))
+}
+
+/// Scrolls a newly selected row into view.
+fn follow_selection(page: Page, scroller: NodeRef<html::Div>, scroll: Memo<Scroll>) {
+    let laid_out = Memo::new(move |_| scroll.get().view_px > 0.0);
+    Effect::new(move |_| {
+        let (Some(row), true) = (page.selected.get(), laid_out.get()) else { return };
+        let Some(line) = page.lines.with_untracked(|lines| rows::position(lines, row)) else {
+            return;
+        };
+        if let (Some(top), Some(scroller)) =
+            (scroll.get_untracked().to_show(line), scroller.get_untracked())
+        {
+            scroller.set_scroll_top(i32::try_from(super::scale::rounded(top)).unwrap_or(i32::MAX));
+        }
+    });
+}
+
+/// Keys that mean something only while the grid has the focus.
+fn on_key(page: Page, scroll: Memo<Scroll>, event: &web_sys::KeyboardEvent) {
+    if event.ctrl_key() || event.meta_key() || event.alt_key() {
+        return;
+    }
+    let screen = isize::try_from(scroll.get_untracked().on_screen().len()).unwrap_or(0) / 2;
+    match (event.key().as_str(), event.shift_key()) {
+        ("ArrowDown", _) => page.move_by(1),
+        ("ArrowUp", _) => page.move_by(-1),
+        ("PageDown", _) => page.move_by(screen.max(1)),
+        ("PageUp", _) => page.move_by(-screen.max(1)),
+        ("Home", _) => page.move_by(isize::MIN + 1),
+        ("End", _) => page.move_by(isize::MAX),
+        ("ArrowRight", false) => page.open_selected(),
+        ("ArrowLeft", false) => page.close_selected(),
+        ("ArrowRight", true) => page.pan_by(0.2),
+        ("ArrowLeft", true) => page.pan_by(-0.2),
+        ("Enter", _) => page.state.update(|state| state.panel = true),
+        _ => return,
+    }
+    event.prevent_default();
+    event.stop_propagation();
+}
+
+/// The wheel with Ctrl (a pinch, to browsers) zooms, sideways it pans; otherwise it scrolls.
+fn on_wheel(page: Page, bars: NodeRef<html::Div>, event: &web_sys::WheelEvent) {
+    let Some(bars) = bars.get_untracked() else { return };
+    if event.ctrl_key() {
+        event.prevent_default();
+        let factor = (event.delta_y().clamp(-120.0, 120.0) / 300.0).exp();
+        page.zoom_by(fraction_across(&bars, event.client_x()), factor);
+    } else if event.shift_key() || event.delta_x().abs() > event.delta_y().abs() {
+        let along = if event.delta_x() == 0.0 { event.delta_y() } else { event.delta_x() };
+        if page.state.with_untracked(|state| state.zoom.is_some()) {
+            event.prevent_default();
+            page.pan_by(along.clamp(-400.0, 400.0) / 1_000.0);
+        }
+    }
+}

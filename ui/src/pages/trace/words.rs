@@ -1,0 +1,113 @@
+//! The page's words for what the API names by code.
+//!
+//! Owns: short badges, counted sentences and explanations of assembly's problems, kinds and
+//! statuses. Plain words: a reader need not know how a trace is assembled.
+
+use tidings_proto::api::{ProblemKind, SpanKindName};
+
+use crate::format;
+
+/// The badge on a row that has this problem.
+pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::DuplicateSpan => "came twice",
+        ProblemKind::SharedSpanId => "shared id",
+        ProblemKind::MissingParent => "parent not received",
+        ProblemKind::SelfParent => "is its own parent",
+        ProblemKind::Cycle => "cycle cut here",
+        ProblemKind::SeveralRoots => "another root",
+        ProblemKind::NoStart => "no start time",
+        ProblemKind::NoEnd => "not ended",
+        ProblemKind::EndBeforeStart => "ends before it starts",
+        ProblemKind::StartsBeforeParent => "starts before its parent",
+    }
+}
+
+/// So many problems of one kind, in words.
+pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
+    let calls = format::counted(count, "call");
+    let (is, its, has) = if count == 1 { ("is", "its", "has") } else { ("are", "their", "have") };
+    let id = if count == 1 { "id" } else { "ids" };
+    match kind {
+        ProblemKind::DuplicateSpan => format!("{calls} received more than once"),
+        ProblemKind::SharedSpanId => {
+            format!("{} shared by several calls", format::counted(count, "id"))
+        }
+        ProblemKind::MissingParent => format!("{calls} missing {its} parent"),
+        ProblemKind::SelfParent => format!("{calls} {has} {its} own {id} as parent"),
+        ProblemKind::Cycle => format!("{calls} {is} in a cycle"),
+        ProblemKind::SeveralRoots => "more than one root".to_owned(),
+        ProblemKind::NoStart => format!("{calls} without a start time"),
+        ProblemKind::NoEnd => format!("{calls} not ended"),
+        ProblemKind::EndBeforeStart => format!("{calls} ending before the start"),
+        ProblemKind::StartsBeforeParent => format!("{calls} starting before {its} parent"),
+    }
+}
+
+/// What a problem means and what was done about it.
+pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
+    match kind {
+        ProblemKind::DuplicateSpan => {
+            "The same span arrived more than once, usually because its sender tried again. It is \
+             shown once."
+        }
+        ProblemKind::SharedSpanId => {
+            "Different spans carry one id. They are told apart by what they say; calls that name \
+             this id as their parent may hang under the wrong one."
+        }
+        ProblemKind::MissingParent => {
+            "The call it came from was never received: it may be on its way, not sampled, or from \
+             a service that sends no spans here. It is shown as a root."
+        }
+        ProblemKind::SelfParent => "It names itself as its parent. It is shown as a root.",
+        ProblemKind::Cycle => {
+            "Its callers lead back to it, which cannot be. The circle is cut here, and it is shown \
+             as a root."
+        }
+        ProblemKind::SeveralRoots => {
+            "More than one call has no parent. Usually a sender began a new trace with an old id."
+        }
+        ProblemKind::NoStart => "Its sender gave no start time, so its place is a guess.",
+        ProblemKind::NoEnd => {
+            "It has no end time: it is still running, or its sender stopped before it could say."
+        }
+        ProblemKind::EndBeforeStart => {
+            "Its end lies before its start, so its duration is shown as 0. The clock of its machine \
+             was probably set back."
+        }
+        ProblemKind::StartsBeforeParent => {
+            "By its clock it starts before the call it came from. The clocks of the two machines \
+             probably differ; times are shown as they were sent."
+        }
+    }
+}
+
+/// The part a span plays.
+pub(crate) fn kind(kind: SpanKindName) -> &'static str {
+    match kind {
+        SpanKindName::Unspecified => "kind not given",
+        SpanKindName::Internal => "internal",
+        SpanKindName::Server => "server",
+        SpanKindName::Client => "client",
+        SpanKindName::Producer => "producer",
+        SpanKindName::Consumer => "consumer",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ProblemKind, problem_count};
+
+    #[test]
+    fn problems_are_counted_in_plain_words() {
+        for (kind, count, words) in [
+            (ProblemKind::MissingParent, 1, "1 call missing its parent"),
+            (ProblemKind::MissingParent, 3, "3 calls missing their parent"),
+            (ProblemKind::SelfParent, 2, "2 calls have their own ids as parent"),
+            (ProblemKind::SharedSpanId, 1, "1 id shared by several calls"),
+            (ProblemKind::NoEnd, 1_200, "1,200 calls not ended"),
+        ] {
+            assert_eq!(problem_count(kind, count), words);
+        }
+    }
+}
