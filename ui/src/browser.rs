@@ -71,6 +71,13 @@ pub(crate) fn typing() -> bool {
     document().active_element().is_some_and(|element| takes_text(&element))
 }
 
+/// Whether what has the focus does something of its own on Enter: a link or a button.
+pub(crate) fn on_control() -> bool {
+    document()
+        .active_element()
+        .is_some_and(|element| matches!(element.tag_name().as_str(), "A" | "BUTTON"))
+}
+
 fn takes_text(element: &Element) -> bool {
     matches!(element.tag_name().as_str(), "INPUT" | "TEXTAREA" | "SELECT")
         || element.dyn_ref::<HtmlElement>().is_some_and(HtmlElement::is_content_editable)

@@ -30,12 +30,14 @@ pub fn css(service: &str, dark: bool) -> String {
     format!("oklch({lightness} 0.115 {:.1})", hue(service))
 }
 
-/// FNV-1a with its high bits folded in, so that names that differ only at the end come apart.
+/// FNV-1a, mixed by Murmur3's finaliser so that names that differ only at the end come apart.
 fn hash(text: &str) -> u32 {
-    let hash = text
+    let mut hash = text
         .bytes()
         .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    hash ^ hash >> 15
+    hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
+    hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
+    hash ^ hash >> 16
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Keys: pages register what a key does, the shell listens, `?` lists what is registered.
 //!
 //! A binding is one key (`j`, `Enter`, `?`) or two in a row (`g l`). While a text field has the
-//! focus only `Escape` is a shortcut. Owns the one listener on the window; a binding goes away
+//! focus only `Escape` is a shortcut, and `Enter` is left to a link or button that has it. Owns the one listener on the window; a binding goes away
 //! with the page that made it, and of two for one key the later one counts.
 
 use std::rc::Rc;
@@ -91,6 +91,9 @@ impl Keys {
     fn pressed(self, event: &web_sys::KeyboardEvent) {
         let modified = event.ctrl_key() || event.meta_key() || event.alt_key();
         if modified || event.default_prevented() || (browser::typing() && event.key() != "Escape") {
+            return;
+        }
+        if event.key() == "Enter" && browser::on_control() {
             return;
         }
         let run = self

@@ -123,7 +123,10 @@ impl<T: Page, Q: Clone + PartialEq + Send + Sync + 'static> Paged<T, Q> {
         });
         Effect::new(move |_| {
             let cursor = first.value().and_then(|first| first.next_cursor().cloned());
-            let _failed = first.error();
+            // The rows of another question are no answer to this one.
+            if first.error().is_some() && paged.stale.get_untracked() {
+                first.forget_value();
+            }
             paged.stale.set(false);
             paged.cursor.set(cursor);
         });

@@ -122,6 +122,11 @@ impl<T: Send + Sync + 'static> Remote<T> {
         self.error.set(None);
     }
 
+    /// Forgets the last answer and keeps why there is no newer one.
+    pub fn forget_value(self) {
+        self.value.set(None);
+    }
+
     /// Asks again.
     pub fn refresh(self) {
         self.asked.update(|asked| *asked = asked.wrapping_add(1));

@@ -73,6 +73,13 @@ impl Query {
         self.push_some(key, value);
     }
 
+    /// The same with the live switch as it stands in `current`: it is the header's, not a page's.
+    #[must_use]
+    pub fn with_live_of(mut self, current: &Self) -> Self {
+        self.set("live", current.get("live"));
+        self
+    }
+
     /// `path` with this query string behind it.
     #[must_use]
     pub fn on(&self, path: &str) -> String {

@@ -18,7 +18,7 @@ use crate::{
     keys::use_keys,
     paged::{ListFacts, ListTrouble, OlderButton, Paged},
     shell::{crumb, set_crumbs},
-    url::{ExploreState, Step, TimeRange, TraceFilters, use_go, use_query},
+    url::{ExploreState, Query, Step, TimeRange, TraceFilters, use_go, use_query},
 };
 
 mod field;
@@ -54,10 +54,11 @@ pub fn ExplorePage() -> impl IntoView {
     let go = use_go();
     let open = go.clone();
     let open = Callback::new(move |trace| open(&api::trace_address(trace, None), Step::New));
-    bind_keys(state, traces, open);
+    bind_keys(query, state, traces, open);
     let change = Callback::new(move |filters: TraceFilters| {
         let state = ExploreState { filters, selected: None, ..state.get_untracked() };
-        go(&state.write().on("/explore"), Step::New);
+        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        go(&address.on("/explore"), Step::New);
     });
     view! {
         <div class="page">
@@ -86,6 +87,7 @@ pub fn ExplorePage() -> impl IntoView {
 }
 
 fn bind_keys(
+    query: Memo<Query>,
     state: Memo<ExploreState>,
     traces: Memo<Arc<Vec<TraceSummary>>>,
     open: Callback<TraceId>,
@@ -93,7 +95,8 @@ fn bind_keys(
     let go = use_go();
     let select = move |selected: Option<TraceId>| {
         let state = ExploreState { selected, ..state.get_untracked() };
-        go(&state.write().on("/explore"), Step::Replace);
+        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        go(&address.on("/explore"), Step::Replace);
         if let Some(trace) = selected {
             browser::reveal(&row_id(trace));
         }

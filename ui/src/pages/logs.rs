@@ -39,7 +39,8 @@ pub fn LogsPage() -> impl IntoView {
     paged.refresh_while_live(held);
     let go = use_go();
     let change = Callback::new(move |(state, step): (LogState, Step)| {
-        go(&state.write().on("/logs"), step);
+        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        go(&address.on("/logs"), step);
     });
     bind_keys(state, logs, change);
     let toggle = Callback::new(move |id: String| {

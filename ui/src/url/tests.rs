@@ -90,6 +90,14 @@ fn addresses_stay_readable() {
 }
 
 #[test]
+fn a_page_keeps_the_live_switch_as_it_stands() {
+    let current = Query::parse("service=cart&live=off");
+    let next = ExploreState::default().write().with_live_of(&current);
+    assert_eq!(next.to_string(), "live=off");
+    assert_eq!(next.with_live_of(&Query::default()), Query::default());
+}
+
+#[test]
 fn nonsense_is_left_out() {
     let query = Query::parse("min=fast&selected=zz&range=1y&from=9&to=3&attr==x&service=%zz+y&&=");
     let state = ExploreState::read(&query);

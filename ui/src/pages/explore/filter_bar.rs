@@ -142,7 +142,12 @@ fn AddFilter(
         Adding::No | Adding::Field => "Field or attribute".to_owned(),
         Adding::Value(field) => format!("Value of {}", field.name()),
     };
+    let field = move || match adding.get() {
+        Adding::Value(field) => Some(view! { <span class="mute">{field.name()}</span> }),
+        Adding::No | Adding::Field => None,
+    };
     view! {
+        {field}
         <Suggest
             id="filter"
             label=Signal::derive(placeholder)
