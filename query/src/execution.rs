@@ -1,7 +1,8 @@
 //! Runs a question on a blocking thread within its bounds.
 //!
 //! Owns the queue, the deadline and the withdrawal of questions; knows nothing of what is asked.
-//! A question that times out or whose asker goes away stops at the next portion of its scan.
+//! A question that times out or whose asker goes away stops at the next portion of its scan,
+//! whether that has matches or not.
 
 use std::{
     fmt,
@@ -83,7 +84,7 @@ impl Execution {
                 // Both permits live as long as the computation does, not as long as its asker.
                 let _permits = (admitted, turn);
                 let reader = Reader {
-                    snapshot: store.snapshot(),
+                    snapshot: store.snapshot().stopped_by(Arc::clone(&withdrawn)),
                     withdrawn,
                     deadline: started + limits.deadline,
                     now: clock.now(),
@@ -144,7 +145,7 @@ impl Reader {
         let stats = self
             .snapshot
             .scan_spans(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
-        failure.map_or(Ok(stats), Err)
+        self.ended(stats, failure)
     }
 
     /// As [`Self::spans`], for log records.
@@ -159,13 +160,25 @@ impl Reader {
         let stats = self
             .snapshot
             .scan_logs(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
-        failure.map_or(Ok(stats), Err)
+        self.ended(stats, failure)
     }
 
     /// How long the question has been running, waiting included.
     pub(crate) fn elapsed(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(self.clock.instant());
         self.limits.deadline.saturating_sub(left)
+    }
+
+    /// What a scan comes to. It may have ended because time was up, without a visit.
+    fn ended(
+        &self,
+        stats: ScanStats,
+        failure: Option<QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        match failure {
+            Some(failure) => Err(failure),
+            None => self.check().map(|()| stats),
+        }
     }
 
     fn step(

@@ -1,6 +1,13 @@
 //! A consistent view of the memory table and the data files.
 
-use std::{cmp::Reverse, ops::ControlFlow, sync::Arc};
+use std::{
+    cmp::Reverse,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use arrow_array::{RecordBatch, UInt64Array};
 use arrow_schema::ArrowError;
@@ -31,11 +38,19 @@ pub(crate) struct TableView {
 pub struct Snapshot {
     spans: TableView,
     logs: TableView,
+    stop: Arc<AtomicBool>,
 }
 
 impl Snapshot {
     pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
-        Self { spans, logs }
+        Self { spans, logs, stop: Arc::default() }
+    }
+
+    /// The same view, whose scans end soon after `stop` becomes true, as if their row budget were
+    /// spent: a visitor that is not called, because nothing matches, cannot break.
+    #[must_use]
+    pub fn stopped_by(self, stop: Arc<AtomicBool>) -> Self {
+        Self { stop, ..self }
     }
 
     /// Gives `visit` the spans that match, in portions, newest source first (rows within a portion
@@ -49,7 +64,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max);
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
         self.spans.scan(Matcher::spans(filter), scan.detail, progress, &mut |batch| {
             Ok(visit(&SpanRows::of(batch)?))
         })
@@ -65,7 +80,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&LogRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max);
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
         self.logs.scan(Matcher::logs(filter), scan.detail, progress, &mut |batch| {
             Ok(visit(&LogRows::of(batch)?))
         })
@@ -80,15 +95,20 @@ pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, A
 pub(crate) struct Progress {
     pub(crate) stats: ScanStats,
     rows_max: u64,
+    stop: Arc<AtomicBool>,
 }
 
 impl Progress {
-    fn new(rows_max: u64) -> Self {
-        Self { stats: ScanStats { complete: true, ..ScanStats::default() }, rows_max }
+    fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
+        Self { stats: ScanStats { complete: true, ..ScanStats::default() }, rows_max, stop }
     }
 
-    /// How many of these rows the budget allows to look at; they count as looked at.
+    /// How many of these rows the budget allows to look at; they count as looked at. None of them
+    /// when the scan is to stop.
     pub(crate) fn spend(&mut self, rows: usize) -> usize {
+        if self.stop.load(Ordering::Relaxed) {
+            return 0;
+        }
         let left = usize::try_from(self.rows_max - self.stats.rows).unwrap_or(usize::MAX);
         let granted = rows.min(left);
         self.stats.rows += granted as u64;

@@ -133,7 +133,7 @@ impl<'a> Pruner<'a> {
     pub(super) fn pages(&self, group: usize) -> Vec<Range<usize>> {
         let metadata = self.footer.metadata();
         let rows = usize::try_from(metadata.row_group(group).num_rows()).unwrap_or_default();
-        let mut left = Vec::from_iter([0..rows]);
+        let mut left: Vec<_> = std::iter::once(0..rows).collect();
         let (Some(columns), Some(offsets)) = (metadata.column_index(), metadata.offset_index())
         else {
             return left;
