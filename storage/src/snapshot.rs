@@ -176,7 +176,10 @@ fn scan_chunk(
 ) -> Result<ControlFlow<()>, StorageError> {
     let batch = chunk.batch();
     let mut candidates: Box<dyn Iterator<Item = usize>> = match matcher.trace_low64s() {
-        Some(low64s) => Box::new(chunk.rows_of(&low64s).into_iter()),
+        Some(low64s) => match chunk.rows_of(&low64s) {
+            rows if rows.is_empty() => return Ok(ControlFlow::Continue(())),
+            rows => Box::new(rows.into_iter()),
+        },
         None => Box::new(0..batch.num_rows()),
     };
     let wanted = project(batch, chunk.signal().detail_columns(detail))?;
