@@ -1,8 +1,9 @@
 //! Keys: pages register what a key does, the shell listens, `?` lists what is registered.
 //!
 //! A binding is one key (`j`, `Enter`, `?`) or two in a row (`g l`). While a text field has the
-//! focus only `Escape` is a shortcut, and `Enter` is left to a link or button that has it. Owns the one listener on the window; a binding goes away
-//! with the page that made it, and of two for one key the later one counts.
+//! focus only `Escape` is a shortcut, and `Enter` is left to a link or button that has it. Owns
+//! the one listener on the window; a binding goes away with the page that made it, and of two for
+//! one key the later one counts.
 
 use std::rc::Rc;
 
