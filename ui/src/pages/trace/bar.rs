@@ -97,6 +97,9 @@ pub(crate) fn of_span(
     };
     let asynchronous = model.has(row, SpanFlags::ASYNCHRONOUS);
     let caller = model.parent(row).filter(|_| asynchronous).map(|row| model.stretch(row));
+    let gap = caller
+        .filter(|caller| caller.to < whole.from)
+        .and_then(|caller| window.place(Stretch::new(caller.to, whole.from)));
     let text = if model.has(row, SpanFlags::UNFINISHED) {
         "not ended".to_owned()
     } else {
@@ -109,9 +112,7 @@ pub(crate) fn of_span(
             let own = parts_of(cut(reach, window), model.critical(row).iter().copied());
             Some((window.place(reach)?, stripes(&own, "var(--crit)", "var(--crit-below)")))
         }),
-        gap: caller
-            .filter(|caller| caller.to < whole.from)
-            .and_then(|caller| window.place(Stretch::new(caller.to, whole.from))),
+        gap,
         overhang: caller
             .filter(|caller| caller.to < whole.to)
             .and_then(|caller| window.place(Stretch::new(caller.to.max(whole.from), whole.to))),
@@ -120,7 +121,7 @@ pub(crate) fn of_span(
             .then(|| window.fraction(whole.to) * 100.0)
             .filter(|at| (0.0..=100.0).contains(at)),
         ticks: ticks(logs, row, window),
-        label: label(place, text, width_px),
+        label: label(gap.map_or(place, |gap| joined(gap, place)), text, width_px),
     }))
 }
 
@@ -178,6 +179,11 @@ fn label(place: BarBox, text: String, width_px: f64) -> Label {
         LabelSide::Inside => 100.0 - right.min(100.0),
     };
     Label { text, side, at }
+}
+
+/// From the left edge of one box to the right edge of the next.
+fn joined(first: BarBox, next: BarBox) -> BarBox {
+    BarBox { left: first.left, width: next.left + next.width - first.left }
 }
 
 /// The part of a stretch that [`Stretch::place`] keeps.
