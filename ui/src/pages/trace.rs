@@ -232,7 +232,16 @@ fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
     let page = Page::new(id, model, state, records);
     keys::bind(page);
     let open = move || page.panel.get() && page.tab.get() == Tab::Waterfall;
+    let empty = Memo::new(move |_| model.with(|model| model.rows().is_empty()));
     let body = move || match page.tab.get() {
+        Tab::Waterfall if empty.get() => view! {
+            <div class="trace-pane">
+                <EmptyState title="No spans of this trace have arrived">
+                    <p>"Its log records, if there are any, are in the Logs tab."</p>
+                </EmptyState>
+            </div>
+        }
+        .into_any(),
         Tab::Waterfall => view! {
             {minimap::minimap(page)}
             <div class="trace-body" class:trace-body-panel=open>
