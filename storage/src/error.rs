@@ -50,9 +50,26 @@ pub enum StorageError {
         /// Bytes kept.
         reserve: u64,
     },
+    /// The memory table has no room until a flush frees some.
+    #[error("the memory table is full: {bytes} of {limit} bytes")]
+    MemoryFull {
+        /// Bytes in use.
+        bytes: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+    /// A request that could not be read back from the log.
+    #[error("the request cannot be stored: {reason}")]
+    Unstorable {
+        /// Why not.
+        reason: String,
+    },
     /// The store is shutting down.
     #[error("the store is shutting down")]
     Closed,
+    /// The thread that writes the log has died: nothing can be stored until a restart.
+    #[error("the writer of the write-ahead log has stopped")]
+    WriterStopped,
     /// Another process works on the data directory.
     #[error("{path} is in use by another process", path = path.display())]
     Locked {
@@ -101,9 +118,11 @@ impl StorageError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::WalFull { .. } | Self::DiskFull { .. } => ErrorKind::Full,
-            Self::Io { .. } | Self::Delta(_) => ErrorKind::Unavailable,
-            Self::Invalid { .. } => ErrorKind::Invalid,
+            Self::Invalid { .. } | Self::Unstorable { .. } => ErrorKind::Invalid,
+            Self::WalFull { .. } | Self::DiskFull { .. } | Self::MemoryFull { .. } => {
+                ErrorKind::Full
+            }
+            Self::Io { .. } | Self::Delta(_) | Self::WriterStopped => ErrorKind::Unavailable,
             Self::Closed => ErrorKind::Closed,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {

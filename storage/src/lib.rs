@@ -9,26 +9,19 @@
 //! ```
 
 mod clock;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod columns;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod data_file;
 mod disk;
 mod error;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod filter;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod memory;
 mod paths;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod rows;
 #[cfg(test)]
 mod samples;
 mod scan;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod schema;
 mod settings;
-#[allow(dead_code, unused_imports, reason = "until the store uses it")]
 mod snapshot;
 mod store;
 mod tables;

@@ -1,1 +1,87 @@
-//! Contract stage: replaced by its owner.
+//! Where every file of the data directory is.
+//!
+//! ```text
+//! <data-dir>/lock                            held while a process works on the directory
+//! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
+//! <data-dir>/tables/{spans,logs}/            Delta tables
+//! <data-dir>/quarantine/                     damaged files, kept for a person to look at
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// The digits of a sequence or a version in a file name.
+const NUMBER_DIGITS: usize = 20;
+
+/// The layout of a data directory.
+#[derive(Debug, Clone)]
+pub(crate) struct Paths {
+    root: PathBuf,
+}
+
+impl Paths {
+    pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+
+    pub(crate) fn wal(&self) -> PathBuf {
+        self.root.join("wal")
+    }
+
+    pub(crate) fn table(&self, name: &str) -> PathBuf {
+        self.root.join("tables").join(name)
+    }
+
+    pub(crate) fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+}
+
+/// The file of the log segment that begins with a sequence.
+pub(crate) fn segment_name(first: u64) -> String {
+    format!("{first:0NUMBER_DIGITS$}.wal")
+}
+
+/// The first sequence of a log segment, from its file name.
+pub(crate) fn segment_first(name: &str) -> Option<u64> {
+    numbered(name, ".wal")
+}
+
+/// The file of a Delta commit.
+pub(crate) fn commit_name(version: u64) -> String {
+    format!("{version:0NUMBER_DIGITS$}.json")
+}
+
+/// The version of a Delta commit, from its file name.
+pub(crate) fn commit_version(name: &str) -> Option<u64> {
+    numbered(name, ".json")
+}
+
+fn numbered(name: &str, ending: &str) -> Option<u64> {
+    let digits = name.strip_suffix(ending)?;
+    let plain = digits.len() == NUMBER_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{commit_name, commit_version, segment_first, segment_name};
+
+    #[test]
+    fn names_carry_their_number() {
+        for number in [0, 1, 42, u64::MAX] {
+            assert_eq!(segment_first(&segment_name(number)), Some(number));
+            assert_eq!(commit_version(&commit_name(number)), Some(number));
+        }
+        for name in ["", "1.wal", "00000000000000000001.wal.copy", "+0000000000000000001.wal"] {
+            assert_eq!(segment_first(name), None, "{name}");
+        }
+    }
+}

@@ -1,11 +1,45 @@
 //! The store: appends, snapshots, flushes, recovery.
+//!
+//! Ties the write-ahead log, the memory table and the Delta tables together and owns the order
+//! between them. A batch becomes columns (`convert`), is written and synced by the log's thread,
+//! which publishes it (`state`) before the append returns. A flush (`flush`, driven by
+//! `background`) moves rows from memory to the tables. `open` restores all of it.
+//!
+//! Does not own how any of the three works: see `wal`, `memory`, `tables`.
 
-use std::{path::PathBuf, sync::Arc};
+mod background;
+mod convert;
+mod flush;
+mod open;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
 
 use bytes::Bytes;
 use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
+use tokio::{
+    sync::{Notify, oneshot, watch},
+    task::JoinHandle,
+};
 
-use crate::{Clock, Snapshot, StorageError, StoreSettings};
+use self::{flush::Tables, state::State};
+use crate::{
+    Clock, Snapshot, StorageError, StoreSettings,
+    disk::{DiskLock, RealDisk, SharedDisk},
+    memory::Chunk,
+    paths::Paths,
+    wal::{Entry, Wal},
+};
 
 /// One export request, checked and normalised: what the log keeps and the rows are made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -52,11 +86,54 @@ pub struct StoreCounts {
     pub data_files: u64,
 }
 
-/// The store. Clones share it.
+/// The store. Clones share it; when the last one goes without [`Store::close`], nothing is
+/// flushed and the log keeps what the tables do not have.
 #[derive(Debug, Clone)]
-pub struct Store {}
+pub struct Store {
+    owner: Arc<Owner>,
+}
 
-#[expect(clippy::unimplemented, unused_variables, reason = "contract stage")]
+/// Stops the background when the last clone of the store is gone.
+struct Owner(Arc<Inner>);
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Owner").field(&self.0.paths.root()).finish()
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.0.stop.send_replace(true);
+        self.0.wal.refuse();
+    }
+}
+
+struct Inner {
+    shared: Arc<Shared>,
+    wal: Arc<Wal<Arc<Chunk>>>,
+    tables: tokio::sync::Mutex<Tables>,
+    disk: SharedDisk,
+    paths: Paths,
+    /// Bytes on their way into the log and memory.
+    pending_bytes: AtomicU64,
+    closed: AtomicBool,
+    /// A flush panicked: what it left behind is not to be built upon.
+    broken: AtomicBool,
+    stop: watch::Sender<bool>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    lock: Mutex<Option<DiskLock>>,
+}
+
+/// What the log's thread shares with everybody else.
+struct Shared {
+    state: State,
+    flush_wanted: Notify,
+    merge_wanted: Notify,
+    clock: Arc<dyn Clock>,
+    settings: StoreSettings,
+}
+
 impl Store {
     /// Opens or creates the data directory, takes its lock, repairs a torn tail, replays the log.
     ///
@@ -66,44 +143,92 @@ impl Store {
         settings: StoreSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), StorageError> {
-        unimplemented!()
+        Self::open_on(Arc::new(RealDisk), settings, clock).await
+    }
+
+    pub(crate) async fn open_on(
+        disk: SharedDisk,
+        settings: StoreSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recovery), StorageError> {
+        let (inner, recovery) = Box::pin(open::open(disk, settings, clock)).await?;
+        Ok((Self { owner: Arc::new(Owner(inner)) }, recovery))
     }
 
     /// Stores a batch: on the disk and visible to new snapshots when it returns. Concurrent
-    /// appends share one fsync.
+    /// appends share one fsync. A batch without rows costs nothing. When the returned future is
+    /// dropped early, the batch is stored or not, whole.
     ///
     /// # Errors
     /// Nothing of the batch is stored then; all kinds but `Invalid` are worth another try.
     pub async fn append(&self, batch: TelemetryBatch) -> Result<(), StorageError> {
-        unimplemented!()
+        let inner = &self.owner.0;
+        inner.check_open()?;
+        inner.check_memory(0)?;
+        let received = inner.shared.clock.now();
+        let Some(converted) = convert::convert(batch, received).await? else { return Ok(()) };
+        let bytes = converted.chunk.bytes() + converted.payload.len() as u64;
+        inner.check_memory(bytes)?;
+        let _pending = Pending::new(&inner.pending_bytes, bytes);
+        let (reply, answer) = oneshot::channel();
+        let entry = Entry {
+            signal: converted.signal,
+            received,
+            payload: converted.payload,
+            cargo: converted.chunk,
+            reply,
+        };
+        inner.wal.append(entry).await?;
+        answer.await.map_err(|_| StorageError::WriterStopped)?
     }
 
     /// A consistent view of memory and files. Cheap.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        unimplemented!()
+        self.owner.0.shared.state.snapshot()
     }
 
-    /// Writes the memory table to the tables and drops the log behind it.
+    /// Writes the memory table to the tables and drops the log behind it. Goes on when the
+    /// returned future is dropped.
     ///
     /// # Errors
     /// Nothing is lost; the next flush tries again.
     pub async fn flush(&self) -> Result<(), StorageError> {
-        unimplemented!()
+        self.owner.0.check_open()?;
+        self.owner.0.flush_to_end().await
     }
 
-    /// Refuses new appends, finishes those under way, flushes, gives the directory free.
+    /// Refuses new appends, finishes those under way, flushes, gives the directory free. A second
+    /// call does nothing.
     ///
     /// # Errors
     /// When the last flush failed; the log still has everything.
     pub async fn close(&self) -> Result<(), StorageError> {
-        unimplemented!()
+        let inner = &self.owner.0;
+        if inner.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let stopped = inner.stop_work().await;
+        let flushed = match inner.broken.load(Ordering::Acquire) {
+            true => Err(StorageError::WriterStopped),
+            false => inner.flush_to_end().await,
+        };
+        inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+        stopped.and(flushed)
     }
 
     /// How much the store holds.
     #[must_use]
     pub fn counts(&self) -> StoreCounts {
-        unimplemented!()
+        let inner = &self.owner.0;
+        let totals = inner.shared.state.totals();
+        StoreCounts {
+            spans: totals.spans,
+            log_records: totals.log_records,
+            memory_bytes: totals.memory_bytes,
+            wal_bytes: inner.wal.segments().bytes(),
+            data_files: totals.data_files,
+        }
     }
 
     /// Whether an append would be accepted now.
@@ -111,6 +236,126 @@ impl Store {
     /// # Errors
     /// The error an append would get.
     pub fn ready(&self) -> Result<(), StorageError> {
-        unimplemented!()
+        let inner = &self.owner.0;
+        inner.check_open()?;
+        inner.wal.check()?;
+        inner.check_memory(0)?;
+        let settings = &inner.shared.settings;
+        let (bytes, limit) = (inner.wal.segments().bytes(), settings.wal_bytes_max);
+        if bytes >= limit {
+            return Err(StorageError::WalFull { bytes, limit });
+        }
+        let folder = inner.paths.wal();
+        let measured = inner.disk.free_bytes(&folder);
+        let free = measured.map_err(crate::disk::failed("measure", &folder))?;
+        let reserve = settings.disk_reserve_bytes;
+        if free < reserve { Err(StorageError::DiskFull { free, reserve }) } else { Ok(()) }
     }
+
+    /// Stops like a killed process, but orderly enough to open the directory again at once.
+    #[cfg(test)]
+    pub(crate) async fn abandon(self) {
+        let inner = &self.owner.0;
+        inner.closed.store(true, Ordering::Release);
+        let _ = inner.stop_work().await;
+        // A flush that somebody else asked for ends first.
+        drop(inner.tables.lock().await);
+        inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+}
+
+impl Inner {
+    fn check_open(&self) -> Result<(), StorageError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StorageError::Closed);
+        }
+        if self.broken.load(Ordering::Acquire) {
+            return Err(StorageError::WriterStopped);
+        }
+        Ok(())
+    }
+
+    fn check_memory(&self, more: u64) -> Result<(), StorageError> {
+        let bytes = self.shared.state.memory_bytes() + self.pending_bytes.load(Ordering::Relaxed);
+        let limit = self.shared.settings.memory_bytes_max;
+        if bytes.saturating_add(more) <= limit {
+            return Ok(());
+        }
+        self.shared.flush_wanted.notify_one();
+        Err(StorageError::MemoryFull { bytes, limit })
+    }
+
+    /// Flushes in a task of its own, because half a flush is no state to stop in.
+    async fn flush_to_end(self: &Arc<Self>) -> Result<(), StorageError> {
+        let inner = Arc::clone(self);
+        match tokio::spawn(async move { inner.flush().await }).await {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => {
+                tracing::error!(%error, "a flush panicked, the store takes no more appends");
+                self.broken.store(true, Ordering::Release);
+                Err(StorageError::WriterStopped)
+            }
+            Err(_) => Err(StorageError::Closed),
+        }
+    }
+
+    fn keep_tasks(&self, tasks: Vec<JoinHandle<()>>) {
+        *self.tasks.lock().unwrap_or_else(PoisonError::into_inner) = tasks;
+    }
+
+    /// Ends the background tasks and the log's thread, after what was accepted is written.
+    async fn stop_work(&self) -> Result<(), StorageError> {
+        self.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            // A task that panicked has nothing left to stop.
+            let _ = task.await;
+        }
+        let wal = Arc::clone(&self.wal);
+        blocking(move || wal.close()).await
+    }
+}
+
+impl Shared {
+    /// Makes durable chunks visible. Called by the log's thread, in order.
+    fn publish(&self, chunks: Vec<(u64, Arc<Chunk>)>) {
+        if self.state.publish(chunks, self.clock.instant()) {
+            self.merge_wanted.notify_one();
+        }
+        if self.state.memory_bytes() >= self.settings.memory_flush_bytes {
+            self.flush_wanted.notify_one();
+        }
+    }
+}
+
+/// Counts bytes that are on their way, as long as it lives.
+struct Pending<'a>(&'a AtomicU64, u64);
+
+impl<'a> Pending<'a> {
+    fn new(total: &'a AtomicU64, bytes: u64) -> Self {
+        total.fetch_add(bytes, Ordering::Relaxed);
+        Self(total, bytes)
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Relaxed);
+    }
+}
+
+/// Runs work that blocks away from the async threads.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Closed),
+    }
+}
+
+/// A number nobody can predict; nothing that is stored depends on it.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }

@@ -1,1 +1,171 @@
-//! Contract stage: replaced by its owner.
+//! The write-ahead log: what is acknowledged is here first, checksummed and synced.
+//!
+//! Owns the segment files under `wal/` and their format (`docs/formats/wal.md`): one thread
+//! writes ([`Wal`]), one pass reads when the store opens ([`Replay`]). Does not own what a payload
+//! means, when a segment may be dropped (the flush knows what the tables hold), or the memory
+//! table, to which it hands what became durable in the order of sequences.
+
+mod reader;
+mod record;
+mod replay;
+mod segments;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use bytes::Bytes;
+use tidings_proto::UnixNanos;
+use tokio::sync::{mpsc, oneshot};
+
+use self::writer::{Command, Refusal, Writer};
+pub(crate) use self::{
+    record::{PAYLOAD_MAX, Record},
+    replay::{Replay, ReplayEnd},
+    segments::Segments,
+    writer::Position,
+};
+use crate::{StorageError, disk::SharedDisk, schema::Signal};
+
+/// The bounds of the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WalSettings {
+    /// A segment is closed at this size.
+    pub(crate) segment_bytes: u64,
+    /// The log never grows beyond this.
+    pub(crate) bytes_max: u64,
+    /// So much of the disk stays free.
+    pub(crate) disk_reserve: u64,
+    /// An unpredictable number for a new segment.
+    pub(crate) salt: fn() -> u64,
+}
+
+/// A record on its way into the log, with what becomes visible once it is durable.
+pub(crate) struct Entry<T> {
+    pub(crate) signal: Signal,
+    pub(crate) received: UnixNanos,
+    pub(crate) payload: Bytes,
+    pub(crate) cargo: T,
+    /// Answered when the record is durable and visible, or refused.
+    pub(crate) reply: oneshot::Sender<Result<(), StorageError>>,
+}
+
+/// Whether the last attempt to write succeeded.
+#[derive(Debug, Default)]
+struct WalHealth(Mutex<Option<Refusal>>);
+
+impl WalHealth {
+    fn recovered(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    fn failed(&self, refusal: Refusal) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(refusal);
+    }
+
+    fn check(&self) -> Result<(), StorageError> {
+        let refusal = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.as_ref().map_or(Ok(()), |refusal| Err(refusal.to_error()))
+    }
+}
+
+/// The writing end of the log.
+pub(crate) struct Wal<T> {
+    /// Taken when the log closes.
+    commands: Mutex<Option<mpsc::Sender<Command<T>>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    segments: Arc<Segments>,
+    health: Arc<WalHealth>,
+}
+
+impl<T> fmt::Debug for Wal<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal").field("segments", &self.segments).finish_non_exhaustive()
+    }
+}
+
+impl<T: Send + 'static> Wal<T> {
+    /// Opens a new segment behind what is there and starts the writing thread, which calls
+    /// `publish` with what became durable before it answers. Blocks.
+    pub(crate) fn start(
+        disk: SharedDisk,
+        folder: PathBuf,
+        settings: WalSettings,
+        segments: Arc<Segments>,
+        position: Position,
+        publish: impl FnMut(Vec<(u64, T)>) + Send + 'static,
+    ) -> Result<Self, StorageError> {
+        let kept = Arc::clone(&segments);
+        let mut writer = Writer::new(disk, folder.clone(), settings, segments, position, publish);
+        writer.start()?;
+        let health = Arc::clone(&writer.health);
+        let (sender, receiver) = mpsc::channel(writer::BATCH_ENTRIES);
+        let thread = std::thread::Builder::new()
+            .name("tidings-wal".to_owned())
+            .spawn(move || writer.run(receiver))
+            .map_err(crate::disk::failed("start the writer of", &folder))?;
+        Ok(Self {
+            commands: Mutex::new(Some(sender)),
+            thread: Mutex::new(Some(thread)),
+            segments: kept,
+            health,
+        })
+    }
+
+    /// Hands a record to the writer; its reply comes through the entry. Waits when the queue is
+    /// full.
+    ///
+    /// # Errors
+    /// `Closed` after [`Self::close`], `WriterStopped` when the thread is gone.
+    pub(crate) async fn append(&self, entry: Entry<T>) -> Result<(), StorageError> {
+        self.send(Command::Append(entry)).await
+    }
+
+    /// Closes the open segment, so that it can be dropped once it is flushed.
+    pub(crate) async fn rotate(&self) -> Result<(), StorageError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Rotate(reply)).await?;
+        answer.await.map_err(|_| StorageError::WriterStopped)?
+    }
+
+    /// Whether the writer is alive and its last attempt succeeded.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        let sender = self.sender()?;
+        if sender.is_closed() {
+            return Err(StorageError::WriterStopped);
+        }
+        self.health.check()
+    }
+
+    pub(crate) fn segments(&self) -> &Segments {
+        &self.segments
+    }
+
+    /// Takes no more records.
+    pub(crate) fn refuse(&self) {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Takes no more records, writes what was accepted, ends the thread. Blocks.
+    pub(crate) fn close(&self) -> Result<(), StorageError> {
+        self.refuse();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        thread.map_or(Ok(()), |thread| thread.join().map_err(|_| StorageError::WriterStopped))
+    }
+
+    async fn send(&self, command: Command<T>) -> Result<(), StorageError> {
+        let sender = self.sender()?;
+        sender.send(command).await.map_err(|_| StorageError::WriterStopped)
+    }
+
+    fn sender(&self) -> Result<mpsc::Sender<Command<T>>, StorageError> {
+        let commands = self.commands.lock().unwrap_or_else(PoisonError::into_inner);
+        commands.clone().ok_or(StorageError::Closed)
+    }
+}

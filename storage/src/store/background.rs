@@ -1,0 +1,80 @@
+//! The store's two tasks: one flushes, one merges small chunks. Both end when the store stops.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{select, sync::watch, task::JoinHandle};
+
+use super::{Inner, blocking};
+use crate::memory;
+
+/// How often age and health are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// The longest wait after failed flushes.
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(flusher(Arc::clone(inner), stop.clone())),
+        tokio::spawn(merger(Arc::clone(inner), stop.clone())),
+    ]
+}
+
+async fn flusher(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut wait = LOOK;
+    loop {
+        select! {
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            () = inner.shared.clock.sleep(wait) => {}
+            () = inner.shared.flush_wanted.notified(), if wait == LOOK => {}
+        }
+        if inner.wal.check().is_err() {
+            // Nobody may be sending any more, because we said that we are not ready.
+            let _ = inner.wal.rotate().await;
+        }
+        if !inner.flush_is_due() {
+            continue;
+        }
+        match inner.flush_to_end().await {
+            Ok(()) => wait = LOOK,
+            Err(error) => {
+                wait = (wait * 2).min(WAIT_MAX);
+                tracing::error!(%error, next_try_in = ?wait, "a flush failed, nothing is lost");
+            }
+        }
+    }
+}
+
+async fn merger(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    loop {
+        select! {
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            () = inner.shared.merge_wanted.notified() => {}
+        }
+        while let Some((signal, run)) = inner.shared.state.run() {
+            let chunks = run.clone();
+            match blocking(move || memory::merge(&chunks)).await {
+                Ok(merged) => inner.shared.state.replace(signal, &run, Arc::new(merged)),
+                Err(error) => {
+                    tracing::error!(%error, "small chunks could not be merged");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Inner {
+    fn flush_is_due(&self) -> bool {
+        let settings = &self.shared.settings;
+        let state = &self.shared.state;
+        if self.tables.try_lock().is_err() {
+            return false; // One is under way.
+        }
+        let now = self.shared.clock.instant();
+        let age = state.oldest().map(|oldest| now.saturating_duration_since(oldest));
+        state.has_unflushed()
+            || age.is_some_and(|age| age >= settings.memory_flush_age)
+            || state.memory_bytes() >= settings.memory_flush_bytes
+            || self.wal.segments().bytes() > settings.wal_bytes_max / 2
+    }
+}

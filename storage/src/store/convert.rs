@@ -1,0 +1,103 @@
+//! A batch becomes what the log keeps and what memory shows; a log record becomes the latter again.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use prost::Message;
+use tidings_proto::{
+    UnixNanos,
+    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
+};
+
+use super::{TelemetryBatch, blocking};
+use crate::{
+    StorageError, columns,
+    memory::Chunk,
+    schema::Signal,
+    wal::{PAYLOAD_MAX, Record},
+};
+
+/// Larger requests are converted on a blocking thread.
+const INLINE_BYTES: usize = 16 << 10;
+
+/// A batch, ready for the log.
+pub(super) struct Converted {
+    pub(super) signal: Signal,
+    pub(super) payload: Bytes,
+    pub(super) chunk: Arc<Chunk>,
+}
+
+/// Converts a batch. `None` when it has no rows.
+///
+/// This comes before the log and not beside it: a batch that has no rows to show must not be in
+/// the log, where it could not be replayed either.
+pub(super) async fn convert(
+    batch: TelemetryBatch,
+    received: UnixNanos,
+) -> Result<Option<Converted>, StorageError> {
+    let size = match &batch {
+        TelemetryBatch::Traces { request, bytes } => {
+            bytes.as_ref().map_or_else(|| request.encoded_len(), Bytes::len)
+        }
+        TelemetryBatch::Logs { request, bytes } => {
+            bytes.as_ref().map_or_else(|| request.encoded_len(), Bytes::len)
+        }
+    };
+    if u32::try_from(size).is_ok_and(|size| size <= PAYLOAD_MAX) {
+        if size <= INLINE_BYTES {
+            return convert_now(batch, received);
+        }
+        return blocking(move || convert_now(batch, received)).await;
+    }
+    Err(StorageError::Unstorable { reason: format!("{size} bytes, at most {PAYLOAD_MAX}") })
+}
+
+fn convert_now(
+    batch: TelemetryBatch,
+    received: UnixNanos,
+) -> Result<Option<Converted>, StorageError> {
+    let (signal, payload, rows) = match batch {
+        TelemetryBatch::Traces { request, bytes } => {
+            let rows = columns::span_rows(&request, received)?;
+            let payload = bytes.map_or_else(|| readable(&request), Ok)?;
+            (Signal::Spans, payload, rows)
+        }
+        TelemetryBatch::Logs { request, bytes } => {
+            let rows = columns::log_rows(&request, received)?;
+            let payload = bytes.map_or_else(|| readable(&request), Ok)?;
+            (Signal::Logs, payload, rows)
+        }
+    };
+    if rows.num_rows() == 0 {
+        return Ok(None);
+    }
+    Ok(Some(Converted { signal, payload, chunk: Arc::new(Chunk::new(rows)?) }))
+}
+
+/// The request's bytes, which can be decoded again: protobuf readers limit how deep messages may
+/// nest, writers do not.
+fn readable<M: Message + Default>(request: &M) -> Result<Bytes, StorageError> {
+    let bytes = Bytes::from(request.encode_to_vec());
+    match M::decode(bytes.clone()) {
+        Ok(_) => Ok(bytes),
+        Err(error) => Err(StorageError::Unstorable { reason: error.to_string() }),
+    }
+}
+
+/// The rows of a log record; `None` when it has none.
+pub(super) fn replay(record: &Record) -> Result<Option<Chunk>, StorageError> {
+    let undecodable =
+        |error: prost::DecodeError| StorageError::Unstorable { reason: error.to_string() };
+    let payload = record.payload.clone();
+    let rows = match record.signal {
+        Signal::Spans => {
+            let request = ExportTraceServiceRequest::decode(payload).map_err(undecodable)?;
+            columns::span_rows(&request, record.received)?
+        }
+        Signal::Logs => {
+            let request = ExportLogsServiceRequest::decode(payload).map_err(undecodable)?;
+            columns::log_rows(&request, record.received)?
+        }
+    };
+    if rows.num_rows() == 0 { Ok(None) } else { Chunk::new(rows).map(Some) }
+}

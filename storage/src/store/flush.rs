@@ -1,0 +1,79 @@
+//! Writes the memory table to the tables and drops the log behind it.
+//!
+//! Order: cut the memory table at a sequence; per table encode, write files, commit with that
+//! sequence, read the commit back, swap chunks for files; then drop log segments. A crash between
+//! any two steps loses nothing and doubles nothing: what is committed is skipped at replay, what
+//! is not is replayed.
+//!
+//! Log segments stay for one flush more than needed, unless the log is half full: a last commit
+//! that the disk lost after all can then still be written again.
+
+use std::sync::Arc;
+
+use super::{Inner, Shared, blocking};
+use crate::{StorageError, data_file, schema::Signal, tables::Table};
+
+/// Both tables, and up to where they cover the log.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub(super) spans: Table,
+    pub(super) logs: Table,
+    /// What the last flush covered.
+    pub(super) covered: u64,
+    /// What the flush before it covered.
+    pub(super) covered_before: u64,
+}
+
+impl Inner {
+    /// One flush. Not to be cancelled: run it in a task of its own.
+    pub(super) async fn flush(&self) -> Result<(), StorageError> {
+        let mut tables = self.tables.lock().await;
+        match self.wal.rotate().await {
+            Ok(()) | Err(StorageError::Closed) => {}
+            // A log that cannot be written is no reason not to save what is in memory.
+            Err(error) => tracing::warn!(%error, "the log's segment was not closed"),
+        }
+        self.shared.flush_tables(&mut tables).await?;
+        let pressed = self.wal.segments().bytes() > self.shared.settings.wal_bytes_max / 2;
+        let through = if pressed { tables.covered } else { tables.covered_before };
+        let wal = Arc::clone(&self.wal);
+        blocking(move || wal.segments().drop_through(through)).await
+    }
+}
+
+impl Shared {
+    /// Everything in memory goes to the tables.
+    pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
+        for table in [&mut tables.spans, &mut tables.logs] {
+            if let Some(files) = table.settle().await? {
+                self.state.flushed(table.signal(), files);
+            }
+        }
+        let cut = self.state.cut();
+        for table in [&mut tables.spans, &mut tables.logs] {
+            self.flush_table(table, cut).await?;
+        }
+        if cut > tables.covered {
+            tables.covered_before = tables.covered;
+            tables.covered = cut;
+        }
+        Ok(())
+    }
+
+    async fn flush_table(&self, table: &mut Table, cut: u64) -> Result<(), StorageError> {
+        let signal = table.signal();
+        let chunks = self.state.flushing(signal);
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let encoded = blocking(move || match signal {
+            Signal::Spans => data_file::encode_spans(&chunks, now),
+            Signal::Logs => data_file::encode_logs(&chunks, now),
+        })
+        .await?;
+        let files = table.write(encoded, cut).await?;
+        self.state.flushed(signal, files);
+        Ok(())
+    }
+}

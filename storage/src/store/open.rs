@@ -1,0 +1,227 @@
+//! Opens a data directory: lock, tables, replay, writer.
+//!
+//! Replay reads the log once, one record at a time, and skips per table what its last commit
+//! covers. When the memory table gets full on the way it is flushed there and then, so a log
+//! larger than memory is no obstacle.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64},
+    },
+};
+
+use tokio::sync::watch;
+
+use super::{Inner, Recovery, Shared, background, blocking, convert, flush::Tables, state::State};
+use crate::{
+    Clock, StorageError, StoreSettings,
+    disk::{DiskLock, SharedDisk, failed, write_durably},
+    memory::{self, Chunk},
+    paths::Paths,
+    schema::Signal,
+    tables::Table,
+    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalSettings},
+};
+
+/// So many small chunks become one while replaying.
+const REPLAY_RUN: usize = 64;
+
+pub(super) async fn open(
+    disk: SharedDisk,
+    mut settings: StoreSettings,
+    clock: Arc<dyn Clock>,
+) -> Result<(Arc<Inner>, Recovery), StorageError> {
+    settings.data_dir =
+        std::path::absolute(&settings.data_dir).map_err(failed("resolve", &settings.data_dir))?;
+    let paths = Paths::new(&settings.data_dir);
+    let lock = lock(&disk, &paths).await?;
+    let spans = Table::open(&disk, &paths, Signal::Spans).await?;
+    let logs = Table::open(&disk, &paths, Signal::Logs).await?;
+    let mut recovery = Recovery::default();
+    recovery.quarantined.extend(spans.quarantined);
+    recovery.quarantined.extend(logs.quarantined);
+
+    let covered = [spans.covered, logs.covered];
+    let covered_max = spans.covered.max(logs.covered);
+    let shared = Arc::new(Shared {
+        state: State::new(spans.files, logs.files),
+        flush_wanted: tokio::sync::Notify::new(),
+        merge_wanted: tokio::sync::Notify::new(),
+        clock,
+        settings,
+    });
+    let replay = {
+        let (disk, paths) = (Arc::clone(&disk), paths.clone());
+        blocking(move || Replay::start(disk, paths, covered_max)).await?
+    };
+    let mut tables = Tables { spans: spans.table, logs: logs.table, covered: 0, covered_before: 0 };
+    let end =
+        replay_all(&disk, &paths, &shared, &mut tables, replay, covered, &mut recovery).await?;
+    recovery.torn_bytes = end.torn_bytes;
+    recovery.quarantined.extend(end.quarantined);
+
+    let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(&disk), end.sealed));
+    let position = Position {
+        durable: end.last.max(covered_max),
+        next: end.used.max(end.last).max(covered_max) + 1,
+    };
+    let wal = start_wal(&disk, &paths, &shared, segments, position).await?;
+    let (stop, stopped) = watch::channel(false);
+    let inner = Arc::new(Inner {
+        shared,
+        wal: Arc::new(wal),
+        tables: tokio::sync::Mutex::new(tables),
+        disk,
+        paths,
+        pending_bytes: AtomicU64::new(0),
+        closed: AtomicBool::new(false),
+        broken: AtomicBool::new(false),
+        stop,
+        tasks: Mutex::new(Vec::new()),
+        lock: Mutex::new(Some(lock)),
+    });
+    let tasks = background::start(&inner, &stopped);
+    inner.keep_tasks(tasks);
+    Ok((inner, recovery))
+}
+
+async fn lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError> {
+    let (disk, paths) = (Arc::clone(disk), paths.clone());
+    blocking(move || {
+        let root = paths.root();
+        disk.create_folders(root).map_err(failed("create", root))?;
+        let path = paths.lock();
+        let lock = disk.lock(&path).map_err(failed("lock", &path))?;
+        let lock = lock.ok_or(StorageError::Locked { path })?;
+        for folder in [paths.wal(), paths.quarantine()] {
+            disk.create_folders(&folder).map_err(failed("create", &folder))?;
+        }
+        Ok(lock)
+    })
+    .await
+}
+
+/// A stretch of the log, as chunks.
+struct Stretch {
+    replay: Replay,
+    chunks: Vec<Arc<Chunk>>,
+    through: u64,
+    records: u64,
+    unreadable: Vec<PathBuf>,
+    ended: bool,
+}
+
+async fn replay_all(
+    disk: &SharedDisk,
+    paths: &Paths,
+    shared: &Arc<Shared>,
+    tables: &mut Tables,
+    mut replay: Replay,
+    covered: [u64; 2],
+    recovery: &mut Recovery,
+) -> Result<ReplayEnd, StorageError> {
+    loop {
+        let (disk, paths) = (Arc::clone(disk), paths.clone());
+        let bytes_max = shared.settings.memory_flush_bytes;
+        let stretch =
+            blocking(move || read_stretch(&disk, &paths, replay, covered, bytes_max)).await?;
+        recovery.replayed_records += stretch.records;
+        recovery.quarantined.extend(stretch.unreadable);
+        let through = stretch.through;
+        let chunks = stretch.chunks.into_iter().map(|chunk| (through, chunk));
+        shared.state.publish(chunks, shared.clock.instant());
+        // Not further than it was read: the next flush claims to cover the log up to here.
+        shared.state.advance(through);
+        if stretch.ended {
+            let end = stretch.replay.finish();
+            shared.state.advance(end.last.max(covered[0]).max(covered[1]));
+            return Ok(end);
+        }
+        replay = stretch.replay;
+        shared.flush_tables(tables).await?;
+    }
+}
+
+fn read_stretch(
+    disk: &SharedDisk,
+    paths: &Paths,
+    mut replay: Replay,
+    covered: [u64; 2],
+    bytes_max: u64,
+) -> Result<Stretch, StorageError> {
+    let mut small: [Vec<Arc<Chunk>>; 2] = [Vec::new(), Vec::new()];
+    let mut stretch = (Vec::new(), 0, 0, Vec::new());
+    let (chunks, through, records, unreadable) =
+        (&mut stretch.0, &mut stretch.1, &mut stretch.2, &mut stretch.3);
+    let mut bytes = 0;
+    let ended = loop {
+        if bytes >= bytes_max {
+            break false;
+        }
+        let Some(record) = replay.next()? else { break true };
+        *through = record.sequence;
+        let table = usize::from(record.signal == Signal::Logs);
+        let (Some(covered), Some(small)) = (covered.get(table), small.get_mut(table)) else {
+            continue;
+        };
+        if record.sequence <= *covered {
+            continue;
+        }
+        *records += 1;
+        match convert::replay(&record) {
+            Ok(None) => {}
+            Ok(Some(chunk)) => {
+                bytes += chunk.bytes();
+                small.push(Arc::new(chunk));
+                if small.len() >= REPLAY_RUN {
+                    chunks.push(Arc::new(memory::merge(small)?));
+                    small.clear();
+                }
+            }
+            Err(error) => unreadable.push(set_aside(disk, paths, &record, &error)?),
+        }
+    };
+    chunks.extend(small.into_iter().flatten());
+    let (chunks, through, records, unreadable) = stretch;
+    Ok(Stretch { replay, chunks, through, records, unreadable, ended })
+}
+
+/// Keeps the bytes of a record that this program cannot make rows of, and goes on.
+fn set_aside(
+    disk: &SharedDisk,
+    paths: &Paths,
+    record: &Record,
+    error: &StorageError,
+) -> Result<PathBuf, StorageError> {
+    let path = paths.quarantine().join(format!("record-{:020}.bin", record.sequence));
+    tracing::error!(sequence = record.sequence, %error, kept = %path.display(),
+        "a record of the log cannot be read, it is set aside");
+    match write_durably(disk.as_ref(), &path, &[&record.payload]) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(failed("write", &path)(error))
+        }
+        _ => Ok(path),
+    }
+}
+
+async fn start_wal(
+    disk: &SharedDisk,
+    paths: &Paths,
+    shared: &Arc<Shared>,
+    segments: Arc<Segments>,
+    position: Position,
+) -> Result<Wal<Arc<Chunk>>, StorageError> {
+    let (disk, folder, shared) = (Arc::clone(disk), paths.wal(), Arc::clone(shared));
+    let settings = WalSettings {
+        segment_bytes: shared.settings.wal_segment_bytes,
+        bytes_max: shared.settings.wal_bytes_max,
+        disk_reserve: shared.settings.disk_reserve_bytes,
+        salt: super::random,
+    };
+    blocking(move || {
+        Wal::start(disk, folder, settings, segments, position, move |chunks| shared.publish(chunks))
+    })
+    .await
+}

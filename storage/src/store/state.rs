@@ -1,0 +1,194 @@
+//! What is visible: the memory table's chunks and the tables' files, under one lock.
+//!
+//! A row is in exactly one of three places: `active` (new), `flushing` (being written by a flush)
+//! or `files`. Every move is one critical section, so every snapshot sees each row once. Chunks
+//! arrive in the order of the log's sequences, so what is in `active` and `flushing` at any moment
+//! is everything up to `through` that the files do not have.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use crate::{Snapshot, data_file::DataFile, memory::Chunk, schema::Signal, snapshot::TableView};
+
+/// So many neighbours of one size become one chunk. Rows are copied once per size, so about six
+/// times in all, and few chunks are left to scan.
+const RUN: usize = 8;
+/// Chunks of this many rows are large enough.
+const ROWS_ENOUGH: u64 = 64 << 10;
+
+/// The visible rows.
+#[derive(Debug)]
+pub(crate) struct State(Mutex<Visible>);
+
+#[derive(Debug, Default)]
+struct Visible {
+    spans: Rows,
+    logs: Rows,
+    through: u64,
+    oldest: Option<Instant>,
+}
+
+#[derive(Debug, Default)]
+struct Rows {
+    active: Vec<Arc<Chunk>>,
+    flushing: Vec<Arc<Chunk>>,
+    files: Vec<Arc<DataFile>>,
+}
+
+/// How much there is.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Totals {
+    pub(crate) spans: u64,
+    pub(crate) log_records: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) data_files: u64,
+}
+
+impl Rows {
+    fn chunks(&self) -> impl Iterator<Item = &Arc<Chunk>> {
+        self.flushing.iter().chain(&self.active)
+    }
+
+    fn bytes(&self) -> u64 {
+        self.chunks().map(|chunk| chunk.bytes()).sum()
+    }
+
+    fn count(&self) -> u64 {
+        let in_memory: u64 = self.chunks().map(|chunk| chunk.rows()).sum();
+        in_memory + self.files.iter().map(|file| file.rows).sum::<u64>()
+    }
+
+    fn view(&self) -> TableView {
+        TableView { chunks: self.chunks().cloned().collect(), files: self.files.clone() }
+    }
+
+    /// The first run of neighbours of about the same size.
+    fn run(&self) -> Option<Vec<Arc<Chunk>>> {
+        let size = |chunk: &Arc<Chunk>| chunk.rows().max(1).ilog2() / 3;
+        self.active
+            .windows(RUN)
+            .find(|run| {
+                let largest = run.iter().map(size).max();
+                let rows: u64 = run.iter().map(|chunk| chunk.rows()).sum();
+                rows <= ROWS_ENOUGH && run.first().map(size) == largest
+            })
+            .map(<[_]>::to_vec)
+    }
+}
+
+impl Visible {
+    fn of(&mut self, signal: Signal) -> &mut Rows {
+        match signal {
+            Signal::Spans => &mut self.spans,
+            Signal::Logs => &mut self.logs,
+        }
+    }
+}
+
+impl State {
+    pub(crate) fn new(spans: Vec<Arc<DataFile>>, logs: Vec<Arc<DataFile>>) -> Self {
+        let rows = |files| Rows { files, ..Rows::default() };
+        Self(Mutex::new(Visible { spans: rows(spans), logs: rows(logs), ..Visible::default() }))
+    }
+
+    /// Everything of the log up to this sequence is visible now.
+    pub(crate) fn advance(&self, through: u64) {
+        let mut visible = self.lock();
+        visible.through = visible.through.max(through);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Visible> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds chunks in the order of their sequences; whether some should be merged.
+    pub(crate) fn publish(
+        &self,
+        chunks: impl IntoIterator<Item = (u64, Arc<Chunk>)>,
+        now: Instant,
+    ) -> bool {
+        let mut visible = self.lock();
+        for (sequence, chunk) in chunks {
+            visible.through = visible.through.max(sequence);
+            visible.oldest.get_or_insert(now);
+            visible.of(chunk.signal()).active.push(chunk);
+        }
+        visible.spans.active.len().max(visible.logs.active.len()) >= RUN
+    }
+
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        let visible = self.lock();
+        Snapshot::new(visible.spans.view(), visible.logs.view())
+    }
+
+    /// Gives everything in memory to the flush; the sequence up to which that covers the log.
+    pub(crate) fn cut(&self) -> u64 {
+        let mut visible = self.lock();
+        for signal in [Signal::Spans, Signal::Logs] {
+            let rows = visible.of(signal);
+            let mut active = std::mem::take(&mut rows.active);
+            rows.flushing.append(&mut active);
+        }
+        visible.oldest = None;
+        visible.through
+    }
+
+    /// What a flush has to write.
+    pub(crate) fn flushing(&self, signal: Signal) -> Vec<Arc<Chunk>> {
+        self.lock().of(signal).flushing.clone()
+    }
+
+    /// Whether a flush did not end well.
+    pub(crate) fn has_unflushed(&self) -> bool {
+        let visible = self.lock();
+        !visible.spans.flushing.is_empty() || !visible.logs.flushing.is_empty()
+    }
+
+    /// What a flush wrote: the files take the place of its chunks.
+    pub(crate) fn flushed(&self, signal: Signal, mut files: Vec<Arc<DataFile>>) {
+        let mut visible = self.lock();
+        let rows = visible.of(signal);
+        rows.flushing.clear();
+        rows.files.append(&mut files);
+    }
+
+    /// Chunks that should become one.
+    pub(crate) fn run(&self) -> Option<(Signal, Vec<Arc<Chunk>>)> {
+        let mut visible = self.lock();
+        [Signal::Spans, Signal::Logs]
+            .into_iter()
+            .find_map(|signal| visible.of(signal).run().map(|run| (signal, run)))
+    }
+
+    /// Puts a merged chunk in the place of its run; not when a flush took the run meanwhile.
+    pub(crate) fn replace(&self, signal: Signal, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
+        let mut visible = self.lock();
+        let active = &mut visible.of(signal).active;
+        let same = |window: &[Arc<Chunk>]| window.iter().zip(run).all(|(a, b)| Arc::ptr_eq(a, b));
+        if let Some(at) = active.windows(run.len().max(1)).position(same) {
+            active.splice(at..at + run.len(), [merged]);
+        }
+    }
+
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let visible = self.lock();
+        visible.spans.bytes() + visible.logs.bytes()
+    }
+
+    /// When the oldest row came that no flush has taken.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.lock().oldest
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        let visible = self.lock();
+        Totals {
+            spans: visible.spans.count(),
+            log_records: visible.logs.count(),
+            memory_bytes: visible.spans.bytes() + visible.logs.bytes(),
+            data_files: (visible.spans.files.len() + visible.logs.files.len()) as u64,
+        }
+    }
+}

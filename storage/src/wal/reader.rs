@@ -1,0 +1,120 @@
+//! Reads one segment, record by record, past damage.
+//!
+//! Holds one record and a read-ahead buffer in memory, whatever the segment's size. Says what it
+//! found; what that means for the log (torn, lost, superseded) is `replay`'s business.
+
+use std::io;
+
+use super::record::{
+    HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, Record, RecordHeader, SegmentHeader,
+};
+use crate::disk::ReadFile;
+
+const READ_AHEAD: usize = 256 << 10;
+
+/// What comes next in a segment.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece {
+    /// A sound record.
+    Record(Record),
+    /// Bytes that are no record, with a sound record behind them.
+    Damaged { offset: u64, bytes: u64 },
+    /// Bytes that are no record, up to the end of the file.
+    Tail { offset: u64, bytes: u64 },
+}
+
+/// Reads the records of one segment.
+pub(crate) struct SegmentReader {
+    file: Box<dyn ReadFile>,
+    size: u64,
+    salt: u64,
+    offset: u64,
+    buffer: Vec<u8>,
+    buffer_start: u64,
+}
+
+/// Reads the header of a segment.
+pub(crate) fn read_header(file: &dyn ReadFile) -> io::Result<HeaderPage> {
+    let mut start = vec![0; usize::try_from(RECORDS_START).unwrap_or_default()];
+    let read = file.read_at(0, &mut start)?;
+    Ok(SegmentHeader::decode(start.get(..read).unwrap_or_default()))
+}
+
+impl SegmentReader {
+    pub(crate) fn new(file: Box<dyn ReadFile>, header: &SegmentHeader) -> io::Result<Self> {
+        let size = file.size()?;
+        Ok(Self {
+            file,
+            size,
+            salt: header.salt,
+            offset: RECORDS_START,
+            buffer: Vec::new(),
+            buffer_start: 0,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Piece>> {
+        let start = self.offset;
+        if start >= self.size {
+            return Ok(None);
+        }
+        if let Some(record) = self.record_at(start)? {
+            self.offset = start + (RECORD_HEADER + record.payload.len()) as u64;
+            return Ok(Some(Piece::Record(record)));
+        }
+        let mut from = start + 1;
+        while let Some(found) = self.find_marker(from)? {
+            if self.record_at(found)?.is_some() {
+                self.offset = found;
+                return Ok(Some(Piece::Damaged { offset: start, bytes: found - start }));
+            }
+            from = found + 1;
+        }
+        self.offset = self.size;
+        Ok(Some(Piece::Tail { offset: start, bytes: self.size - start }))
+    }
+
+    /// The record at an offset. The salted header is checked first: a payload full of imitated
+    /// records costs one small checksum each.
+    fn record_at(&mut self, offset: u64) -> io::Result<Option<Record>> {
+        let salt = self.salt;
+        let Some(header) =
+            self.window(offset, RECORD_HEADER)?.and_then(|bytes| RecordHeader::decode(salt, bytes))
+        else {
+            return Ok(None);
+        };
+        let length = usize::try_from(header.length).unwrap_or(usize::MAX);
+        let payload = self.window(offset + RECORD_HEADER as u64, length)?;
+        Ok(payload.and_then(|payload| header.with_payload(payload)))
+    }
+
+    fn find_marker(&mut self, mut from: u64) -> io::Result<Option<u64>> {
+        while from + MARKER.len() as u64 <= self.size {
+            let rest = usize::try_from(self.size - from).unwrap_or(usize::MAX);
+            let Some(bytes) = self.window(from, rest.min(READ_AHEAD))? else { break };
+            if let Some(at) = bytes.windows(MARKER.len()).position(|four| four == MARKER) {
+                return Ok(Some(from + at as u64));
+            }
+            from += (bytes.len() - (MARKER.len() - 1)) as u64;
+        }
+        Ok(None)
+    }
+
+    /// These bytes of the file; `None` when it ends before.
+    fn window(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
+        if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
+            return Ok(None);
+        }
+        let buffered_end = self.buffer_start + self.buffer.len() as u64;
+        if offset < self.buffer_start || offset + length as u64 > buffered_end {
+            self.buffer.clear();
+            self.buffer.resize(length.max(READ_AHEAD), 0);
+            let read = self.file.read_at(offset, &mut self.buffer)?;
+            self.buffer.truncate(read);
+            self.buffer_start = offset;
+        }
+        let at = usize::try_from(offset - self.buffer_start).unwrap_or(usize::MAX);
+        Ok(self.buffer.get(at..).and_then(|bytes| bytes.get(..length)))
+    }
+}

@@ -1,0 +1,202 @@
+//! The bytes of a log segment: `docs/formats/wal.md` as code.
+
+use bytes::Bytes;
+use tidings_proto::UnixNanos;
+
+use crate::schema::Signal;
+
+/// The newest format this program reads, and the one it writes.
+pub(crate) const FORMAT: u32 = 1;
+/// Where records begin: behind two copies of the segment's header, a page each.
+pub(crate) const RECORDS_START: u64 = 2 * HEADER_PAGE as u64;
+/// Bytes before a record's payload.
+pub(crate) const RECORD_HEADER: usize = 36;
+/// No record has a longer payload. Far above any accepted request; a longer length is damage.
+pub(crate) const PAYLOAD_MAX: u32 = 256 << 20;
+/// How every record begins, so that a reader can find the next one behind damage.
+pub(crate) const MARKER: [u8; 4] = *b"\xf5TR\x01";
+
+const HEADER_PAGE: usize = 4096;
+const HEADER: usize = 44;
+const MAGIC: [u8; 8] = *b"TIDINGSW";
+
+/// How a record says which request it carries.
+fn code(signal: Signal) -> u8 {
+    match signal {
+        Signal::Spans => 1,
+        Signal::Logs => 2,
+    }
+}
+
+fn signal_of(code: u8) -> Option<Signal> {
+    match code {
+        1 => Some(Signal::Spans),
+        2 => Some(Signal::Logs),
+        _ => None,
+    }
+}
+
+/// The header of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SegmentHeader {
+    /// The sequence of the first record, also the file's name.
+    pub(crate) first: u64,
+    /// The last valid sequence of the log before this segment: records of earlier segments above
+    /// it were never acknowledged and do not count.
+    pub(crate) prior_end: u64,
+    /// Mixed into the records' checksums, so that nothing but this segment's records can pass as
+    /// one of them: not an old file's bytes, not a payload that imitates a record.
+    pub(crate) salt: u64,
+}
+
+/// What a page claims to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum HeaderPage {
+    /// A header this program understands.
+    Valid(SegmentHeader),
+    /// A sound header of a newer format.
+    Newer(u32),
+    /// Not a header.
+    Damaged,
+}
+
+impl SegmentHeader {
+    /// Both copies, ready to be written.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut page = Vec::with_capacity(HEADER_PAGE);
+        page.extend_from_slice(&MAGIC);
+        page.extend_from_slice(&FORMAT.to_le_bytes());
+        page.extend_from_slice(&0u32.to_le_bytes());
+        page.extend_from_slice(&self.first.to_le_bytes());
+        page.extend_from_slice(&self.prior_end.to_le_bytes());
+        page.extend_from_slice(&self.salt.to_le_bytes());
+        page.extend_from_slice(&crc32c::crc32c(&page).to_le_bytes());
+        page.resize(HEADER_PAGE, 0);
+        page.extend_from_within(..);
+        page
+    }
+
+    /// The header in the first bytes of a segment: of the first copy that is sound.
+    pub(crate) fn decode(start: &[u8]) -> HeaderPage {
+        let pages = [start, start.get(HEADER_PAGE..).unwrap_or_default()];
+        let read = pages.map(Self::decode_page);
+        read.into_iter().find(|page| *page != HeaderPage::Damaged).unwrap_or(HeaderPage::Damaged)
+    }
+
+    fn decode_page(page: &[u8]) -> HeaderPage {
+        let mut fields = Fields(page.get(..HEADER).unwrap_or_default());
+        let (Some(magic), Some(format), Some(_), Some(first), Some(prior_end), Some(salt)) = (
+            fields.take::<8>(),
+            fields.u32(),
+            fields.u32(),
+            fields.u64(),
+            fields.u64(),
+            fields.u64(),
+        ) else {
+            return HeaderPage::Damaged;
+        };
+        let sound = page.get(..HEADER - 4).map(crc32c::crc32c) == fields.u32();
+        if magic != MAGIC || !sound {
+            return HeaderPage::Damaged;
+        }
+        if format > FORMAT {
+            return HeaderPage::Newer(format);
+        }
+        HeaderPage::Valid(Self { first, prior_end, salt })
+    }
+}
+
+/// One record of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Record {
+    /// Its place in the log.
+    pub(crate) sequence: u64,
+    /// When it was received.
+    pub(crate) received: UnixNanos,
+    /// What it carries.
+    pub(crate) signal: Signal,
+    /// OTLP's protobuf bytes.
+    pub(crate) payload: Bytes,
+}
+
+impl Record {
+    /// Appends the record's bytes. `false`, and nothing, when the payload is too long.
+    pub(crate) fn encode(&self, salt: u64, out: &mut Vec<u8>) -> bool {
+        let length = u32::try_from(self.payload.len()).ok().filter(|length| *length <= PAYLOAD_MAX);
+        let Some(length) = length else { return false };
+        let start = out.len();
+        out.extend_from_slice(&MARKER);
+        out.extend_from_slice(&length.to_le_bytes());
+        out.extend_from_slice(&self.sequence.to_le_bytes());
+        out.extend_from_slice(&self.received.0.to_le_bytes());
+        out.extend_from_slice(&[code(self.signal), 0, 0, 0]);
+        out.extend_from_slice(&crc32c::crc32c(&self.payload).to_le_bytes());
+        let check = header_check(salt, out.get(start..).unwrap_or_default());
+        out.extend_from_slice(&check.to_le_bytes());
+        out.extend_from_slice(&self.payload);
+        true
+    }
+}
+
+/// The header of a record that passed its own checksum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RecordHeader {
+    /// Bytes of the payload.
+    pub(crate) length: u32,
+    sequence: u64,
+    received: UnixNanos,
+    signal: Signal,
+    payload_check: u32,
+}
+
+impl RecordHeader {
+    /// The header in these bytes, when there is one.
+    pub(crate) fn decode(salt: u64, bytes: &[u8]) -> Option<Self> {
+        let bytes = bytes.get(..RECORD_HEADER)?;
+        let mut fields = Fields(bytes);
+        let marker = fields.take::<4>()?;
+        let length = fields.u32()?;
+        let sequence = fields.u64()?;
+        let received = UnixNanos(fields.u64()?);
+        let [signal, _, _, _] = fields.take::<4>()?;
+        let payload_check = fields.u32()?;
+        let check = fields.u32()?;
+        let sound = marker == MARKER
+            && length <= PAYLOAD_MAX
+            && header_check(salt, bytes.get(..RECORD_HEADER - 4)?) == check;
+        let signal = signal_of(signal)?;
+        sound.then_some(Self { length, sequence, received, signal, payload_check })
+    }
+
+    /// The record with this payload, when it is the payload.
+    pub(crate) fn with_payload(self, payload: &[u8]) -> Option<Record> {
+        (crc32c::crc32c(payload) == self.payload_check).then(|| Record {
+            sequence: self.sequence,
+            received: self.received,
+            signal: self.signal,
+            payload: Bytes::copy_from_slice(payload),
+        })
+    }
+}
+
+fn header_check(salt: u64, header: &[u8]) -> u32 {
+    crc32c::crc32c_append(crc32c::crc32c(&salt.to_le_bytes()), header)
+}
+
+struct Fields<'a>(&'a [u8]);
+
+impl Fields<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (field, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*field)
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        self.take().map(u32::from_le_bytes)
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        self.take().map(u64::from_le_bytes)
+    }
+}

@@ -1,0 +1,324 @@
+//! The one thread that writes the log.
+//!
+//! Takes everything that waits, writes it, syncs once, makes it visible, answers all: concurrent
+//! requests share an fsync and nobody waits for a timer. Order, per batch:
+//!
+//! 1. an open segment exists, its file and its name are durable,
+//! 2. the records are written and synced,
+//! 3. they are published to the memory table, in the order of sequences,
+//! 4. the waiting requests are answered.
+//!
+//! Publishing happens here and not where the request waits, because a request may be cancelled
+//! between 2 and 4: what is durable is visible, always.
+//!
+//! After a failed write or sync the segment is never touched again. Its successor's header tells
+//! where the log really ended, so the failed bytes can not come back as records.
+
+use std::{io, path::PathBuf, sync::Arc};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Entry, WalHealth, WalSettings,
+    record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader},
+    segments::{Sealed, Segments},
+};
+use crate::{
+    StorageError,
+    disk::{AppendFile, SharedDisk},
+    paths::segment_name,
+};
+
+/// One sync covers at most about this many bytes, so that a burst cannot make everybody wait.
+const BATCH_BYTES: usize = 8 << 20;
+/// One sync covers at most this many requests.
+pub(super) const BATCH_ENTRIES: usize = 1024;
+/// So many names of segments may be taken by files that are none of ours.
+const NAMES_TAKEN_MAX: u32 = 1000;
+
+/// What the writer is asked to do.
+pub(super) enum Command<T> {
+    Append(Entry<T>),
+    /// Close the open segment, so that a flush can drop it.
+    Rotate(oneshot::Sender<Result<(), StorageError>>),
+}
+
+/// Why a batch was refused; made into one [`StorageError`] for each that waits.
+#[derive(Debug, Clone)]
+pub(super) enum Refusal {
+    WalFull { bytes: u64, limit: u64 },
+    DiskFull { free: u64, reserve: u64 },
+    Io { action: &'static str, path: PathBuf, kind: io::ErrorKind, os: Option<i32>, text: String },
+}
+
+impl Refusal {
+    pub(super) fn io(action: &'static str, path: &std::path::Path, error: &io::Error) -> Self {
+        Self::Io {
+            action,
+            path: path.to_path_buf(),
+            kind: error.kind(),
+            os: error.raw_os_error(),
+            text: error.to_string(),
+        }
+    }
+
+    pub(super) fn to_error(&self) -> StorageError {
+        match self {
+            Self::WalFull { bytes, limit } => {
+                StorageError::WalFull { bytes: *bytes, limit: *limit }
+            }
+            Self::DiskFull { free, reserve } => {
+                StorageError::DiskFull { free: *free, reserve: *reserve }
+            }
+            Self::Io { action, path, kind, os, text } => StorageError::Io {
+                action,
+                path: path.clone(),
+                source: os.map_or_else(
+                    || io::Error::new(*kind, text.clone()),
+                    io::Error::from_raw_os_error,
+                ),
+            },
+        }
+    }
+}
+
+struct Active {
+    file: Box<dyn AppendFile>,
+    path: PathBuf,
+    bytes: u64,
+    salt: u64,
+    has_records: bool,
+}
+
+/// The state of the writing thread.
+pub(super) struct Writer<T, P> {
+    pub(super) disk: SharedDisk,
+    pub(super) folder: PathBuf,
+    pub(super) settings: WalSettings,
+    pub(super) segments: Arc<Segments>,
+    pub(super) health: Arc<WalHealth>,
+    pub(super) publish: P,
+    position: Position,
+    active: Option<Active>,
+    buffer: Vec<u8>,
+    marker: std::marker::PhantomData<fn(T)>,
+}
+
+/// Where the log stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Position {
+    /// The last durable sequence.
+    pub(crate) durable: u64,
+    /// The next sequence to give out.
+    pub(crate) next: u64,
+}
+
+impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
+    pub(super) fn new(
+        disk: SharedDisk,
+        folder: PathBuf,
+        settings: WalSettings,
+        segments: Arc<Segments>,
+        position: Position,
+        publish: P,
+    ) -> Self {
+        Self {
+            disk,
+            folder,
+            settings,
+            segments,
+            health: Arc::default(),
+            publish,
+            position,
+            active: None,
+            buffer: Vec::new(),
+            marker: std::marker::PhantomData,
+        }
+    }
+
+    /// Opens the first segment: what was torn before it is cut off from here on.
+    pub(super) fn start(&mut self) -> Result<(), StorageError> {
+        self.open_segment().map(|_| ()).map_err(|refusal| refusal.to_error())
+    }
+
+    /// Works until all senders are gone.
+    pub(super) fn run(mut self, mut commands: mpsc::Receiver<Command<T>>) {
+        let mut received = Vec::new();
+        while commands.blocking_recv_many(&mut received, BATCH_ENTRIES) > 0 {
+            let mut entries = Vec::new();
+            let mut bytes = 0;
+            for command in received.drain(..) {
+                match command {
+                    Command::Append(entry) => {
+                        bytes += entry.payload.len() + RECORD_HEADER;
+                        entries.push(entry);
+                        if bytes >= BATCH_BYTES {
+                            self.append(std::mem::take(&mut entries));
+                            bytes = 0;
+                        }
+                    }
+                    Command::Rotate(reply) => {
+                        self.append(std::mem::take(&mut entries));
+                        bytes = 0;
+                        let rotated = self.rotate().map_err(|refusal| refusal.to_error());
+                        // The asker may have gone.
+                        let _ = reply.send(rotated);
+                    }
+                }
+            }
+            self.append(entries);
+        }
+        self.seal();
+    }
+
+    fn append(&mut self, entries: Vec<Entry<T>>) {
+        if entries.is_empty() {
+            return;
+        }
+        match self.write(&entries) {
+            Ok(last) => {
+                self.health.recovered();
+                let first = self.position.next;
+                self.position = Position { durable: last, next: last + 1 };
+                let (cargo, replies): (Vec<_>, Vec<_>) =
+                    entries.into_iter().map(|entry| (entry.cargo, entry.reply)).unzip();
+                (self.publish)((first..).zip(cargo).collect());
+                for reply in replies {
+                    // A request that was cancelled is stored all the same.
+                    let _ = reply.send(Ok(()));
+                }
+            }
+            Err(refusal) => {
+                tracing::error!(error = %refusal.to_error(), requests = entries.len(),
+                    "the write-ahead log refused a batch");
+                self.health.failed(refusal.clone());
+                for entry in entries {
+                    let _ = entry.reply.send(Err(refusal.to_error()));
+                }
+            }
+        }
+    }
+
+    /// Writes and syncs; the last sequence given out.
+    fn write(&mut self, entries: &[Entry<T>]) -> Result<u64, Refusal> {
+        self.check_room(entries)?;
+        let full = self.settings.segment_bytes;
+        if self.active.as_ref().is_some_and(|active| active.has_records && active.bytes >= full) {
+            self.seal();
+        }
+        if self.active.is_none() {
+            self.open_segment()?;
+        }
+        let Some(active) = &mut self.active else {
+            let error = io::Error::other("no open segment");
+            return Err(Refusal::io("open", &self.folder, &error));
+        };
+        self.buffer.clear();
+        let mut sequence = self.position.next;
+        for entry in entries {
+            let record = Record {
+                sequence,
+                received: entry.received,
+                signal: entry.signal,
+                payload: entry.payload.clone(),
+            };
+            if !record.encode(active.salt, &mut self.buffer) {
+                let error = io::Error::from(io::ErrorKind::FileTooLarge);
+                return Err(Refusal::io("write", &active.path, &error));
+            }
+            sequence += 1;
+        }
+        let written = active
+            .file
+            .append(&self.buffer)
+            .map_err(|error| Refusal::io("write", &active.path, &error))
+            .and_then(|()| {
+                active.file.sync().map_err(|error| Refusal::io("sync", &active.path, &error))
+            });
+        if self.buffer.capacity() > 2 * BATCH_BYTES {
+            self.buffer = Vec::new();
+        }
+        if let Err(refusal) = written {
+            // Whether these bytes are on the disk is unknown for ever. Their sequences are not
+            // given out again and the next segment's header says that they do not count.
+            self.position.next = sequence;
+            self.seal();
+            return Err(refusal);
+        }
+        let bytes = self.buffer.len() as u64;
+        active.bytes += bytes;
+        active.has_records = true;
+        self.segments.grew(bytes);
+        Ok(sequence - 1)
+    }
+
+    fn check_room(&self, entries: &[Entry<T>]) -> Result<(), Refusal> {
+        let wanted: u64 =
+            entries.iter().map(|entry| (entry.payload.len() + RECORD_HEADER) as u64).sum();
+        let (bytes, limit) = (self.segments.bytes(), self.settings.bytes_max);
+        if bytes.saturating_add(wanted) > limit {
+            return Err(Refusal::WalFull { bytes, limit });
+        }
+        let free = self
+            .disk
+            .free_bytes(&self.folder)
+            .map_err(|error| Refusal::io("measure", &self.folder, &error))?;
+        let reserve = self.settings.disk_reserve;
+        if free < reserve.saturating_add(wanted) {
+            return Err(Refusal::DiskFull { free, reserve });
+        }
+        Ok(())
+    }
+
+    /// Closes the open segment when it has records, and has a new one ready.
+    fn rotate(&mut self) -> Result<(), Refusal> {
+        if self.active.as_ref().is_some_and(|active| active.has_records) {
+            self.seal();
+        }
+        if self.active.is_none() {
+            self.open_segment()?;
+        }
+        self.health.recovered();
+        Ok(())
+    }
+
+    fn seal(&mut self) {
+        if let Some(active) = self.active.take() {
+            let last = self.position.durable;
+            self.segments.seal(Sealed { path: active.path, last, bytes: active.bytes });
+        }
+    }
+
+    fn open_segment(&mut self) -> Result<(), Refusal> {
+        let mut first = self.position.next;
+        let mut tries = 0;
+        let (path, mut file) = loop {
+            let path = self.folder.join(segment_name(first));
+            match self.disk.create(&path) {
+                Ok(file) => break (path, file),
+                Err(error)
+                    if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_TAKEN_MAX =>
+                {
+                    tries += 1;
+                    first += 1;
+                }
+                Err(error) => return Err(Refusal::io("create", &path, &error)),
+            }
+        };
+        let salt = (self.settings.salt)();
+        let header = SegmentHeader { first, prior_end: self.position.durable, salt };
+        let ready = file
+            .append(&header.encode())
+            .and_then(|()| file.sync())
+            .and_then(|()| self.disk.sync_folder(&self.folder));
+        if let Err(error) = ready {
+            // Without records it means nothing, so whether this succeeds does not matter.
+            let _ = self.disk.remove(&path);
+            return Err(Refusal::io("create", &path, &error));
+        }
+        self.position.next = first;
+        self.segments.grew(RECORDS_START);
+        self.active = Some(Active { file, path, bytes: RECORDS_START, salt, has_records: false });
+        Ok(())
+    }
+}
