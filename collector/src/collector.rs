@@ -1,6 +1,10 @@
 //! The running receivers: starting, counting, stopping.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tidings_proto::api::{ReceiverStatus, SignalCounts};
 use tidings_storage::{Clock, Store};
@@ -40,7 +44,8 @@ pub struct Collector {
 struct Listener {
     address: SocketAddr,
     server: Arc<Server>,
-    task: JoinHandle<()>,
+    /// Taken by [`Collector::stop`].
+    task: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Collector {
@@ -86,7 +91,7 @@ impl Collector {
                 counters: ReceiverCounters::default(),
             });
             let task = tokio::spawn(listener::run(listener, Arc::clone(&server)));
-            Listener { address, server, task }
+            Listener { address, server, task: Mutex::new(Some(task)) }
         };
         let listeners = bound.into_iter().map(start).collect();
         Ok(Self { ingest, listeners, phase })
@@ -130,10 +135,13 @@ impl Collector {
     /// Requests that come on open connections meanwhile, and bodies that are still arriving after
     /// half of [`crate::CollectorLimits::drain_timeout`], are refused with "try again". After all
     /// of it the connections that are left are dropped. Appends under way are always waited for.
-    pub async fn stop(self) {
+    pub async fn stop(&self) {
         let Self { ingest, listeners, phase } = self;
+        let take = |listener: &Listener| {
+            listener.task.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
         let half = ingest.limits.drain_timeout / 2;
-        let ended = futures::future::join_all(listeners.into_iter().map(|listener| listener.task));
+        let ended = futures::future::join_all(listeners.iter().filter_map(take));
         tokio::pin!(ended);
         for next in [Phase::Draining, Phase::Closing] {
             phase.send_replace(next);

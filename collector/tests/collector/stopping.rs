@@ -25,7 +25,8 @@ async fn requests_under_way_are_finished_and_the_port_is_closed() {
     });
     running.sink.waiting.subscribe().wait_for(|&count| count == 1).await.unwrap();
     let sink = running.sink;
-    let stop = tokio::spawn(running.collector.stop());
+    let collector = running.collector;
+    let stop = tokio::spawn(async move { collector.stop().await });
     while TcpStream::connect(http).await.is_ok() {
         tokio::task::yield_now().await;
     }
