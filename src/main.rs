@@ -1,2 +1,23 @@
-//! Skeleton.
-fn main() {}
+//! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
+
+mod cli;
+mod client;
+mod demo;
+mod import;
+mod serve;
+mod settings;
+mod show;
+mod web;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let matches = cli::command().get_matches();
+    match cli::run(&matches) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tidings: {error:#}");
+            ExitCode::from(cli::exit_code(&error))
+        }
+    }
+}

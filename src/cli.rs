@@ -1,0 +1,167 @@
+//! The command line: which commands there are and what they were given.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource, value_parser};
+
+use crate::{
+    demo, import, serve,
+    settings::{SETTINGS, Settings, SettingsError, Sources},
+    show,
+};
+
+/// The whole command line.
+pub(crate) fn command() -> Command {
+    Command::new("tidings")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Collects traces and logs durably and rebuilds any transaction hop by hop")
+        .args_conflicts_with_subcommands(true)
+        .args(setting_args())
+        .subcommand(
+            Command::new("serve")
+                .about("Receive, store and answer (the default)")
+                .args(setting_args()),
+        )
+        .subcommand(demo_command())
+        .subcommand(import_command())
+        .subcommand(trace_command())
+        .subcommand(
+            Command::new("config")
+                .about("Print the effective settings with where each came from")
+                .args(setting_args()),
+        )
+}
+
+fn demo_command() -> Command {
+    Command::new("demo")
+        .about("Send the traffic of a shop and a payment system")
+        .arg(number("rate", "5", "Transactions per second"))
+        .arg(number("duration", "30", "How long to send, in seconds"))
+        .arg(number(
+            "backfill",
+            "0",
+            "First send this many transactions dated over the last 15 minutes",
+        ))
+        .arg(
+            Arg::new("seed")
+                .long("seed")
+                .value_name("N")
+                .value_parser(value_parser!(u64))
+                .help("Makes the same transactions again (by default, new ones each time)"),
+        )
+        .arg(text("otlp-grpc", "127.0.0.1:4317", "The OTLP/gRPC receiver"))
+        .arg(text("otlp-http", "127.0.0.1:4318", "The OTLP/HTTP receiver"))
+        .arg(text("zipkin", "127.0.0.1:9411", "The Zipkin receiver"))
+}
+
+fn import_command() -> Command {
+    Command::new("import")
+        .about("Send files of spans and logs: OTLP (JSON, protobuf), Zipkin v2, Jaeger UI JSON; gzip or zstd")
+        .arg(
+            Arg::new("file")
+                .required(true)
+                .num_args(1..)
+                .value_name("FILE")
+                .value_parser(value_parser!(PathBuf))
+                .help("What to import; - is standard input"),
+        )
+        .arg(text("otlp-http", "127.0.0.1:4318", "The OTLP/HTTP receiver"))
+}
+
+fn trace_command() -> Command {
+    Command::new("trace")
+        .about("Draw a trace in the terminal")
+        .arg(
+            Arg::new("id")
+                .required(true)
+                .value_name("ID")
+                .help("A trace id or a transaction id, in any form"),
+        )
+        .arg(text("http", "127.0.0.1:8434", "The API"))
+        .arg(
+            Arg::new("width")
+                .long("width")
+                .value_name("COLUMNS")
+                .value_parser(value_parser!(u16).range(60..=400))
+                .default_value("120")
+                .help("How wide to draw"),
+        )
+}
+
+fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    text(name, default, help).value_name("N").value_parser(value_parser!(u32).range(0..=1_000_000))
+}
+
+fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).default_value(default).help(help)
+}
+
+fn setting_args() -> Vec<Arg> {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("A TOML file with settings [env: TIDINGS_CONFIG]");
+    let settings = SETTINGS.iter().map(|setting| {
+        Arg::new(setting.name)
+            .long(setting.name)
+            .value_name("VALUE")
+            .action(ArgAction::Set)
+            .hide_short_help(setting.name.ends_with("-max"))
+            .help(help(setting.help, setting.default, &setting.variable()))
+    });
+    std::iter::once(config).chain(settings).collect()
+}
+
+fn help(help: &str, default: &str, variable: &str) -> String {
+    format!("{help} [default: {default}] [env: {variable}]")
+}
+
+/// Does what the command line says.
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    match matches.subcommand() {
+        None => serve::run(sources(matches)?.settings()?),
+        Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
+        Some(("config", matches)) => print_config(&sources(matches)?),
+        Some(("demo", matches)) => demo::run(&demo::Options::from_matches(matches)?),
+        Some(("import", matches)) => import::run(matches),
+        Some(("trace", matches)) => show::run(matches),
+        Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
+    }
+}
+
+/// 78 (`EX_CONFIG`) when the settings are wrong, 73 (`EX_CANTCREAT`) when the data directory is
+/// taken, 1 otherwise.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    let locked = error
+        .downcast_ref::<tidings_storage::StorageError>()
+        .is_some_and(|error| error.kind() == tidings_storage::ErrorKind::Locked);
+    if error.is::<SettingsError>() {
+        78
+    } else if locked {
+        73
+    } else {
+        1
+    }
+}
+
+fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
+    let given = SETTINGS.iter().filter_map(|setting| {
+        let from_user = matches.value_source(setting.name) == Some(ValueSource::CommandLine);
+        let value = matches.get_one::<String>(setting.name).filter(|_| from_user)?;
+        Some((setting.name, value.clone()))
+    });
+    Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)
+}
+
+fn print_config(sources: &Sources) -> Result<()> {
+    use std::io::Write;
+
+    let _: Settings = sources.settings()?;
+    let mut out = std::io::stdout().lock();
+    for (setting, value, origin) in sources.lines() {
+        writeln!(out, "{} = {:?}  # {origin}", setting.key(), value).context("standard output")?;
+    }
+    Ok(())
+}

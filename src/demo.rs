@@ -1,0 +1,168 @@
+//! Demo traffic: a shop and a payment system, sent over real OTLP and Zipkin.
+//!
+//! Seeded: the same seed and start time make the same transactions. `model` describes a
+//! transaction, `shop` makes them up, `render` turns one into spans and log records, and this
+//! module sends them at a rate.
+
+mod model;
+mod render;
+mod shop;
+mod zipkin;
+
+use std::{io::Write, sync::Arc, time::Duration};
+
+use anyhow::{Result, bail};
+use bytes::Bytes;
+use clap::ArgMatches;
+use fastrand::Rng;
+use prost::Message;
+use tidings_proto::{UnixNanos, api::ReceiverStatus};
+use tidings_storage::{Clock, SystemClock};
+
+use crate::client::{Client, TRACE_SERVICE};
+
+/// What to send and where.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    rate: u32,
+    duration: Duration,
+    backfill: u32,
+    seed: Option<u64>,
+    otlp_grpc: String,
+    otlp_http: String,
+    zipkin: String,
+}
+
+impl Options {
+    /// From the command line.
+    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+        let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
+        if number("rate") == 0 {
+            bail!("--rate must be above 0");
+        }
+        Ok(Self {
+            rate: number("rate"),
+            duration: Duration::from_secs(number("duration").into()),
+            backfill: number("backfill"),
+            seed: matches.get_one("seed").copied(),
+            otlp_grpc: text("otlp-grpc"),
+            otlp_http: text("otlp-http"),
+            zipkin: text("zipkin"),
+        })
+    }
+
+    /// A minute of traffic for this server's own receivers, with some history before it.
+    pub(crate) fn for_receivers(receivers: &[ReceiverStatus]) -> Option<Self> {
+        let address = |name: &str| {
+            Some(receivers.iter().find(|receiver| receiver.name == name)?.address.clone())
+        };
+        Some(Self {
+            rate: 5,
+            duration: Duration::from_secs(60),
+            backfill: 150,
+            seed: None,
+            otlp_grpc: address("otlp/grpc")?,
+            otlp_http: address("otlp/http")?,
+            zipkin: address("zipkin")?,
+        })
+    }
+}
+
+/// How many of everything were sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sent {
+    transactions: u64,
+    spans: u64,
+    log_records: u64,
+}
+
+/// `tidings demo`.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let sent = runtime.block_on(send(options))?;
+    let Sent { transactions, spans, log_records } = sent;
+    writeln!(
+        std::io::stdout(),
+        "sent {transactions} transactions: {spans} spans and {log_records} log records"
+    )?;
+    Ok(())
+}
+
+/// Sends transactions until the duration is over.
+pub(crate) async fn send(options: &Options) -> Result<Sent> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let begin = clock.instant();
+    let mut rng = Rng::with_seed(options.seed.unwrap_or_else(|| clock.now().0));
+    let sender = Sender { options, client: Client::new() };
+    let mut sent = Sent::default();
+
+    const HISTORY: u64 = 15 * 60 * 1_000_000_000;
+    for index in 0..options.backfill {
+        let age = HISTORY - HISTORY * u64::from(index) / u64::from(options.backfill);
+        let end = UnixNanos(clock.now().0.saturating_sub(age));
+        sender.send(&shop::transaction(&mut rng), end, &mut rng, &mut sent).await?;
+    }
+    let total = options.duration.as_secs() * u64::from(options.rate);
+    for index in 0..total {
+        let due = Duration::from_nanos(1_000_000_000 * index / u64::from(options.rate));
+        let late = clock.instant().saturating_duration_since(begin);
+        if let Some(early) = due.checked_sub(late) {
+            clock.sleep(early).await;
+        }
+        sender.send(&shop::transaction(&mut rng), clock.now(), &mut rng, &mut sent).await?;
+    }
+    Ok(sent)
+}
+
+struct Sender<'a> {
+    options: &'a Options,
+    client: Client,
+}
+
+impl Sender<'_> {
+    /// Sends one transaction that ends at `end`, as its services would: each on its own.
+    async fn send(
+        &self,
+        transaction: &model::Call,
+        end: UnixNanos,
+        rng: &mut Rng,
+        sent: &mut Sent,
+    ) -> Result<()> {
+        let rendered = render::transaction(transaction, end, rng);
+        sent.transactions += 1;
+        sent.spans += rendered.span_count();
+        sent.log_records += rendered.log_count();
+        for (index, request) in rendered.traces.iter().enumerate() {
+            let message = request.encode_to_vec();
+            if index % 2 == 0 {
+                self.client.call(&self.options.otlp_grpc, TRACE_SERVICE, &message).await?;
+            } else {
+                self.post(&self.options.otlp_http, "/v1/traces", "application/x-protobuf", message)
+                    .await?;
+            }
+        }
+        for request in &rendered.logs {
+            let message = request.encode_to_vec();
+            self.post(&self.options.otlp_http, "/v1/logs", "application/x-protobuf", message)
+                .await?;
+        }
+        if !rendered.zipkin.is_empty() {
+            let list = serde_json::to_vec(&rendered.zipkin)?;
+            self.post(&self.options.zipkin, "/api/v2/spans", "application/json", list).await?;
+        }
+        Ok(())
+    }
+
+    async fn post(&self, address: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<()> {
+        let answer = self.client.post(address, path, kind, Bytes::from(body)).await?;
+        if !answer.status.is_success() {
+            let text = String::from_utf8_lossy(&answer.body).into_owned();
+            bail!("{address}{path} answered {}: {text}", answer.status);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

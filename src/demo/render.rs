@@ -1,0 +1,267 @@
+//! A transaction's tree to spans and log records with ids and times.
+
+use std::collections::BTreeMap;
+
+use fastrand::Rng;
+use serde_json::Value as Json;
+use tidings_proto::{
+    UnixNanos,
+    otlp::{
+        Event, ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
+        LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind,
+        Status, StatusCode,
+    },
+};
+
+use super::{
+    model::{Call, Child, When},
+    zipkin,
+};
+
+/// The services that speak Zipkin instead of OTLP.
+pub(crate) const ZIPKIN_SERVICES: [&str; 2] = ["inventory", "loyalty"];
+
+/// What the services of one transaction send: one request per service.
+#[derive(Debug, Default)]
+pub(crate) struct Rendered {
+    pub(crate) traces: Vec<ExportTraceServiceRequest>,
+    pub(crate) logs: Vec<ExportLogsServiceRequest>,
+    pub(crate) zipkin: Vec<Json>,
+}
+
+impl Rendered {
+    pub(crate) fn span_count(&self) -> u64 {
+        let scopes = self
+            .traces
+            .iter()
+            .flat_map(|request| &request.resource_spans)
+            .flat_map(|resource| &resource.scope_spans);
+        let otlp: usize = scopes.map(|scope| scope.spans.len()).sum();
+        u64::try_from(otlp + self.zipkin.len()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn log_count(&self) -> u64 {
+        let scopes = self
+            .logs
+            .iter()
+            .flat_map(|request| &request.resource_logs)
+            .flat_map(|resource| &resource.scope_logs);
+        u64::try_from(scopes.map(|scope| scope.log_records.len()).sum::<usize>())
+            .unwrap_or(u64::MAX)
+    }
+}
+
+/// A span with its place and time.
+struct Placed<'a> {
+    call: &'a Call,
+    id: [u8; 8],
+    parent: Option<[u8; 8]>,
+    shared: bool,
+    start: u64,
+    end: u64,
+}
+
+/// The transaction so that what its caller waits for ends at `end`.
+pub(crate) fn transaction(root: &Call, end: UnixNanos, rng: &mut Rng) -> Rendered {
+    let trace_id = rng.u128(1..).to_be_bytes();
+    let mut placed = Vec::new();
+    let start = end.0.saturating_sub(duration_us(root) * 1_000);
+    place(root, None, start, rng, &mut placed);
+    let mut rendered = Rendered::default();
+    let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    let mut logs: BTreeMap<&str, Vec<LogRecord>> = BTreeMap::new();
+    for item in &placed {
+        if ZIPKIN_SERVICES.contains(&item.call.service) {
+            rendered.zipkin.push(zipkin::span(
+                trace_id,
+                item.call,
+                item.id,
+                item.parent,
+                item.shared,
+                item.start,
+                item.end,
+            ));
+        } else {
+            spans.entry(item.call.service).or_default().push(span(trace_id, item));
+        }
+        logs.entry(item.call.service).or_default().extend(log_records(trace_id, item));
+    }
+    rendered.traces =
+        spans.into_iter().map(|(service, spans)| trace_request(service, spans)).collect();
+    let logs = logs.into_iter().filter(|(_, records)| !records.is_empty());
+    rendered.logs = logs.map(|(service, records)| log_request(service, records)).collect();
+    rendered
+}
+
+/// How long a call's caller waits for it. The trees are ours and shallow.
+fn duration_us(call: &Call) -> u64 {
+    call.before_us + waited_us(&call.children) + call.after_us
+}
+
+fn waited_us(children: &[Child]) -> u64 {
+    let (mut total, mut group) = (0, 0);
+    for child in children {
+        let us = duration_us(&child.call);
+        match child.when {
+            When::Next => {
+                total += group;
+                group = us;
+            }
+            When::Alongside => group = group.max(us),
+            When::Later(_) => {}
+        }
+    }
+    total + group
+}
+
+fn place<'a>(
+    call: &'a Call,
+    parent: Option<&Placed<'a>>,
+    start: u64,
+    rng: &mut Rng,
+    placed: &mut Vec<Placed<'a>>,
+) {
+    // Zipkin's joined spans: the server half has the id and the parent of the client half.
+    let shared = call.kind == SpanKind::Server
+        && parent.is_some_and(|parent| {
+            parent.call.kind == SpanKind::Client && ZIPKIN_SERVICES.contains(&parent.call.service)
+        });
+    let (id, parent_id) = match parent {
+        Some(parent) if shared => (parent.id, parent.parent),
+        parent => (rng.u64(1..).to_be_bytes(), parent.map(|parent| parent.id)),
+    };
+    let end = start + duration_us(call) * 1_000;
+    let this = Placed { call, id, parent: parent_id, shared, start, end };
+    let (mut next, mut group) = (start + call.before_us * 1_000, start + call.before_us * 1_000);
+    for child in &call.children {
+        let child_start = match child.when {
+            When::Next => {
+                group = next;
+                group
+            }
+            When::Alongside => group,
+            When::Later(us) => start + us * 1_000,
+        };
+        place(&child.call, Some(&this), child_start, rng, placed);
+        if !matches!(child.when, When::Later(_)) {
+            next = next.max(child_start + duration_us(&child.call) * 1_000);
+        }
+    }
+    placed.push(this);
+}
+
+fn span(trace_id: [u8; 16], item: &Placed<'_>) -> Span {
+    let call = item.call;
+    let failure = call.failure.as_ref();
+    Span {
+        trace_id: trace_id.to_vec(),
+        span_id: item.id.to_vec(),
+        parent_span_id: item.parent.map(|id| id.to_vec()).unwrap_or_default(),
+        flags: 1,
+        name: call.name.clone(),
+        kind: call.kind.into(),
+        start_time_unix_nano: item.start,
+        end_time_unix_nano: item.end,
+        attributes: call.attributes.clone(),
+        events: failure
+            .map(|failure| exception(failure.kind, &failure.message, call, item.end))
+            .into_iter()
+            .collect(),
+        status: failure.map(|failure| Status {
+            message: failure.message.clone(),
+            code: StatusCode::Error.into(),
+        }),
+        ..Span::default()
+    }
+}
+
+fn exception(kind: &str, message: &str, call: &Call, at: u64) -> Event {
+    let file = call.service.replace('-', "_");
+    let stack = format!(
+        "{kind}: {message}\n    at {file}::{}({file}.rs:88)\n    at {file}::handle({file}.rs:41)\n    at runtime::run(runtime.rs:212)",
+        call.name.replace(' ', "_"),
+    );
+    Event {
+        time_unix_nano: at,
+        name: "exception".to_owned(),
+        attributes: vec![
+            KeyValue::new("exception.type", kind),
+            KeyValue::new("exception.message", message),
+            KeyValue::new("exception.stacktrace", stack),
+        ],
+        ..Event::default()
+    }
+}
+
+fn log_records(trace_id: [u8; 16], item: &Placed<'_>) -> impl Iterator<Item = LogRecord> {
+    let (id, start, length) = (item.id, item.start, item.end - item.start);
+    item.call.lines.iter().map(move |line| {
+        let time = start + length / 100 * line.at_percent;
+        LogRecord {
+            time_unix_nano: time,
+            observed_time_unix_nano: time,
+            severity_number: line.severity,
+            severity_text: match line.severity {
+                ..9 => "DEBUG",
+                9..13 => "INFO",
+                13..17 => "WARN",
+                _ => "ERROR",
+            }
+            .to_owned(),
+            body: Some(line.text.as_str().into()),
+            flags: 1,
+            trace_id: trace_id.to_vec(),
+            span_id: id.to_vec(),
+            ..LogRecord::default()
+        }
+    })
+}
+
+/// The service's resource: two instances on four nodes.
+fn resource(service: &str) -> Resource {
+    let number = service.bytes().map(u64::from).sum::<u64>();
+    Resource {
+        attributes: vec![
+            KeyValue::new("service.name", service),
+            KeyValue::new(
+                "service.namespace",
+                if PAYMENT.contains(&service) { "payments" } else { "shop" },
+            ),
+            KeyValue::new("service.version", format!("2.{}.0", number % 17)),
+            KeyValue::new("service.instance.id", format!("{service}-7d9f-{}", number % 2 + 1)),
+            KeyValue::new("k8s.pod.name", format!("{service}-7d9f-{}", number % 2 + 1)),
+            KeyValue::new("host.name", format!("node-{}", number % 4 + 1)),
+            KeyValue::new("deployment.environment.name", "demo"),
+            KeyValue::new("telemetry.sdk.language", "rust"),
+        ],
+        ..Resource::default()
+    }
+}
+
+/// The services of the payment system.
+const PAYMENT: [&str; 3] = ["payment", "fraud", "ledger"];
+
+fn scope() -> Option<InstrumentationScope> {
+    let version = env!("CARGO_PKG_VERSION").to_owned();
+    Some(InstrumentationScope {
+        name: "tidings.demo".to_owned(),
+        version,
+        ..InstrumentationScope::default()
+    })
+}
+
+fn trace_request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
+    let scope_spans = vec![ScopeSpans { scope: scope(), spans, ..ScopeSpans::default() }];
+    let resource = Some(resource(service));
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+fn log_request(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+    let scope_logs = vec![ScopeLogs { scope: scope(), log_records, ..ScopeLogs::default() }];
+    let resource = Some(resource(service));
+    ExportLogsServiceRequest {
+        resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
+    }
+}

@@ -1,0 +1,128 @@
+//! `tidings import FILE…`: files of any known format, sent to a running server as OTLP.
+
+mod split;
+
+use std::{
+    io::{Cursor, Read, Write},
+    path::Path,
+};
+
+use anyhow::{Context, Result, bail};
+use bytes::Bytes;
+use clap::ArgMatches;
+use prost::Message;
+use tidings_proto::{
+    import::{Imported, detect},
+    otlp::{ExportLogsServiceResponse, ExportTraceServiceResponse, RpcStatus},
+};
+
+use crate::client::{Answer, Client};
+
+/// The largest file that is read into memory, decompressed.
+const FILE_BYTES_MAX: u64 = 2 << 30;
+
+/// What was sent.
+#[derive(Debug, Default)]
+struct Report {
+    spans: usize,
+    log_records: usize,
+    rejected: i64,
+    reasons: Vec<String>,
+}
+
+/// Sends every file and says what became of it.
+pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+    let files = matches.get_many::<std::path::PathBuf>("file").unwrap_or_default();
+    let server = matches.get_one::<String>("otlp-http").cloned().unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let client = Client::new();
+    let mut out = std::io::stdout().lock();
+    for path in files {
+        let name = path.display();
+        let content = read(path).with_context(|| name.to_string())?;
+        let found = detect(&content).with_context(|| name.to_string())?;
+        let report =
+            runtime.block_on(send(&client, &server, found)).with_context(|| name.to_string())?;
+        writeln!(out, "{name}: {} spans, {} log records sent", report.spans, report.log_records)?;
+        if report.rejected > 0 {
+            writeln!(out, "{name}: {} refused: {}", report.rejected, report.reasons.join("; "))?;
+        }
+    }
+    Ok(())
+}
+
+/// The file's content, decompressed when it is gzip or zstd.
+fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut raw = Vec::new();
+    if path == Path::new("-") {
+        std::io::stdin().lock().take(FILE_BYTES_MAX + 1).read_to_end(&mut raw)?;
+    } else {
+        std::fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut raw)?;
+    }
+    let content = match raw.as_slice() {
+        [0x1f, 0x8b, ..] => limited(flate2::read::MultiGzDecoder::new(Cursor::new(raw)))?,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
+            limited(zstd::stream::read::Decoder::new(Cursor::new(raw))?)?
+        }
+        _ => raw,
+    };
+    if u64::try_from(content.len())? > FILE_BYTES_MAX {
+        bail!("it has more than {} GiB; import it in parts", FILE_BYTES_MAX >> 30);
+    }
+    Ok(content)
+}
+
+fn limited(decoder: impl Read) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    decoder.take(FILE_BYTES_MAX + 1).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+async fn send(client: &Client, server: &str, found: Vec<Imported>) -> Result<Report> {
+    let mut report = Report::default();
+    for part in found {
+        match part {
+            Imported::Traces(request) => {
+                for request in split::split(request) {
+                    report.spans += split::spans(&request);
+                    let answer =
+                        post(client, server, "/v1/traces", request.encode_to_vec()).await?;
+                    let answer = ExportTraceServiceResponse::decode(answer.body)?;
+                    if let Some(partial) = answer.partial_success {
+                        report.refuse(partial.rejected_spans, partial.error_message);
+                    }
+                }
+            }
+            Imported::Logs(request) => {
+                for request in split::split(request) {
+                    report.log_records += split::log_records(&request);
+                    let answer = post(client, server, "/v1/logs", request.encode_to_vec()).await?;
+                    let answer = ExportLogsServiceResponse::decode(answer.body)?;
+                    if let Some(partial) = answer.partial_success {
+                        report.refuse(partial.rejected_log_records, partial.error_message);
+                    }
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
+impl Report {
+    fn refuse(&mut self, count: i64, reason: String) {
+        self.rejected += count;
+        if !reason.is_empty() && !self.reasons.contains(&reason) {
+            self.reasons.push(reason);
+        }
+    }
+}
+
+async fn post(client: &Client, server: &str, path: &str, body: Vec<u8>) -> Result<Answer> {
+    let answer = client.post(server, path, "application/x-protobuf", Bytes::from(body)).await?;
+    if !answer.status.is_success() {
+        let reason =
+            RpcStatus::decode(answer.body).map(|status| status.message).unwrap_or_default();
+        bail!("{server} answered {}: {reason}", answer.status);
+    }
+    Ok(answer)
+}

@@ -1,0 +1,241 @@
+//! Every setting: its name, default, meaning and where its value came from.
+//!
+//! One table ([`SETTINGS`]) makes the command line flags, the `TIDINGS_…` variables, the keys of
+//! the file and the text of `tidings config`. A later source wins: default, file, environment,
+//! command line. A name that is not in the table is an error in each of them.
+
+mod table;
+mod value;
+
+use std::{collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+
+pub(crate) use table::{SETTINGS, Setting};
+use thiserror::Error;
+
+/// The effective settings.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) data_dir: PathBuf,
+    pub(crate) http: SocketAddr,
+    pub(crate) otlp_grpc: SocketAddr,
+    pub(crate) otlp_http: SocketAddr,
+    pub(crate) zipkin: SocketAddr,
+    pub(crate) insecure: bool,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) transaction_keys: Vec<String>,
+    pub(crate) log: String,
+    pub(crate) otlp_grpc_message_bytes_max: u64,
+    pub(crate) http_body_bytes_max: u64,
+    pub(crate) in_flight_bytes_max: u64,
+    pub(crate) connections_max: u64,
+    pub(crate) memory_flush_bytes: u64,
+    pub(crate) memory_flush_seconds: u64,
+    pub(crate) memory_bytes_max: u64,
+    pub(crate) wal_segment_bytes: u64,
+    pub(crate) wal_bytes_max: u64,
+    pub(crate) disk_reserve_bytes: u64,
+    pub(crate) search_rows_max: u64,
+}
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Origin {
+    Default,
+    File(PathBuf),
+    Environment(String),
+    CommandLine,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Environment(name) => f.write_str(name),
+            Self::CommandLine => f.write_str("command line"),
+        }
+    }
+}
+
+/// What is wrong with the settings.
+#[derive(Debug, Error)]
+pub(crate) enum SettingsError {
+    #[error("{origin}: `{value}` is not a value for {name}: {reason}")]
+    Value { name: &'static str, value: String, origin: Origin, reason: String },
+    #[error("{origin}: there is no setting `{name}`{}", suggestion(name))]
+    Unknown { name: String, origin: Origin },
+    #[error("{path}: {reason}", path = path.display())]
+    File { path: PathBuf, reason: String },
+    #[error(
+        "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
+    )]
+    Exposed { name: &'static str, address: SocketAddr },
+}
+
+/// The texts that were given, by the name of the setting, with their source.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    values: BTreeMap<&'static str, (String, Origin)>,
+}
+
+impl Sources {
+    /// Reads every source; `flags` are the command line's.
+    pub(crate) fn read(
+        file: Option<PathBuf>,
+        environment: impl Iterator<Item = (OsString, OsString)>,
+        flags: impl Iterator<Item = (&'static str, String)>,
+    ) -> Result<Self, SettingsError> {
+        let mut sources = Self::default();
+        for setting in SETTINGS {
+            sources.set(setting, setting.default.to_owned(), Origin::Default);
+        }
+        let environment = environment_values(environment)?;
+        let config = environment.iter().find(|(name, _)| name == "TIDINGS_CONFIG");
+        let file = file.or_else(|| config.map(|(_, path)| PathBuf::from(path)));
+        if let Some(path) = file {
+            sources.read_file(&path)?;
+        }
+        for (variable, value) in
+            environment.into_iter().filter(|(name, _)| name != "TIDINGS_CONFIG")
+        {
+            let origin = Origin::Environment(variable.clone());
+            match SETTINGS.iter().find(|setting| setting.variable() == variable) {
+                Some(setting) => sources.set(setting, value, origin),
+                None => return Err(SettingsError::Unknown { name: variable, origin }),
+            }
+        }
+        for (name, value) in flags {
+            if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
+                sources.set(setting, value, Origin::CommandLine);
+            }
+        }
+        Ok(sources)
+    }
+
+    fn set(&mut self, setting: &Setting, value: String, origin: Origin) {
+        self.values.insert(setting.name, (value, origin));
+    }
+
+    fn read_file(&mut self, path: &PathBuf) -> Result<(), SettingsError> {
+        let error = |reason: String| SettingsError::File { path: path.clone(), reason };
+        let text = std::fs::read_to_string(path).map_err(|source| error(source.to_string()))?;
+        let table: toml::Table =
+            text.parse().map_err(|source: toml::de::Error| error(source.to_string()))?;
+        for (key, value) in table {
+            let origin = Origin::File(path.clone());
+            match SETTINGS.iter().find(|setting| setting.key() == key) {
+                Some(setting) => {
+                    let text = value::file_text(&value).ok_or_else(|| {
+                        error(format!(
+                            "`{key}` must be a text, a number, a truth value or a list of texts"
+                        ))
+                    })?;
+                    self.set(setting, text, origin);
+                }
+                None => return Err(SettingsError::Unknown { name: key, origin }),
+            }
+        }
+        Ok(())
+    }
+
+    /// The settings, every value checked.
+    pub(crate) fn settings(&self) -> Result<Settings, SettingsError> {
+        let mut settings = Settings::empty();
+        for setting in SETTINGS {
+            let Some((value, origin)) = self.values.get(setting.name) else { continue };
+            (setting.set)(&mut settings, value).map_err(|reason| SettingsError::Value {
+                name: setting.name,
+                value: value.clone(),
+                origin: origin.clone(),
+                reason,
+            })?;
+        }
+        settings.check_exposure()?;
+        Ok(settings)
+    }
+
+    /// Every setting with its value and origin, in the order of the table.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = (&'static Setting, &str, &Origin)> {
+        SETTINGS.iter().filter_map(|setting| {
+            let (value, origin) = self.values.get(setting.name)?;
+            Some((setting, value.as_str(), origin))
+        })
+    }
+}
+
+/// The variables that begin with `TIDINGS_`.
+fn environment_values(
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> Result<Vec<(String, String)>, SettingsError> {
+    let mut values = Vec::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str().filter(|name| name.starts_with("TIDINGS_")) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|value| SettingsError::Value {
+            name: "a variable",
+            value: value.to_string_lossy().into_owned(),
+            origin: Origin::Environment(name.to_owned()),
+            reason: "it is not UTF-8".to_owned(),
+        })?;
+        values.push((name.to_owned(), value));
+    }
+    Ok(values)
+}
+
+/// The known name nearest to a wrong one, when it is near.
+fn suggestion(wrong: &str) -> String {
+    let plain = wrong.trim_start_matches("TIDINGS_").to_ascii_lowercase().replace('-', "_");
+    let near = SETTINGS.iter().map(|setting| (value::distance(&plain, &setting.key()), setting));
+    match near.min_by_key(|(distance, _)| *distance) {
+        Some((distance, setting)) if distance <= 3 => format!("; did you mean {}?", setting.name),
+        _ => "; `tidings config` lists them".to_owned(),
+    }
+}
+
+impl Settings {
+    fn empty() -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self {
+            data_dir: PathBuf::new(),
+            http: nowhere,
+            otlp_grpc: nowhere,
+            otlp_http: nowhere,
+            zipkin: nowhere,
+            insecure: false,
+            allowed_hosts: Vec::new(),
+            transaction_keys: Vec::new(),
+            log: String::new(),
+            otlp_grpc_message_bytes_max: 0,
+            http_body_bytes_max: 0,
+            in_flight_bytes_max: 0,
+            connections_max: 0,
+            memory_flush_bytes: 0,
+            memory_flush_seconds: 0,
+            memory_bytes_max: 0,
+            wal_segment_bytes: 0,
+            wal_bytes_max: 0,
+            disk_reserve_bytes: 0,
+            search_rows_max: 0,
+        }
+    }
+
+    /// Refuses to listen beyond this machine unless told so: nothing authenticates senders yet.
+    fn check_exposure(&self) -> Result<(), SettingsError> {
+        let listeners = [
+            ("http", self.http),
+            ("otlp-grpc", self.otlp_grpc),
+            ("otlp-http", self.otlp_http),
+            ("zipkin", self.zipkin),
+        ];
+        match listeners.into_iter().find(|(_, address)| !address.ip().is_loopback()) {
+            Some((name, address)) if !self.insecure => {
+                Err(SettingsError::Exposed { name, address })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,72 @@
+//! The table of settings.
+
+use super::{Settings, value};
+
+/// One setting.
+pub(crate) struct Setting {
+    /// Its name on the command line, as `otlp-grpc`.
+    pub(crate) name: &'static str,
+    /// Its default, as a user would write it.
+    pub(crate) default: &'static str,
+    /// What it is, with its unit.
+    pub(crate) help: &'static str,
+    /// Checks a text and takes it over.
+    pub(crate) set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+impl std::fmt::Debug for Setting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl Setting {
+    /// Its key in the file, as `otlp_grpc`.
+    pub(crate) fn key(&self) -> String {
+        self.name.replace('-', "_")
+    }
+
+    /// Its environment variable, as `TIDINGS_OTLP_GRPC`.
+    pub(crate) fn variable(&self) -> String {
+        format!("TIDINGS_{}", self.key().to_ascii_uppercase())
+    }
+}
+
+macro_rules! setting {
+    ($name:literal, $default:literal, $parse:path, $field:ident, $help:literal) => {
+        Setting {
+            name: $name,
+            default: $default,
+            help: $help,
+            set: |settings, text| {
+                settings.$field = $parse(text)?;
+                Ok(())
+            },
+        }
+    };
+}
+
+/// Every setting.
+#[rustfmt::skip]
+pub(crate) const SETTINGS: &[Setting] = &[
+    setting!("data-dir", "./data", value::path, data_dir, "folder that holds the log and the tables"),
+    setting!("http", "127.0.0.1:8434", value::address, http, "address of the UI and the API"),
+    setting!("otlp-grpc", "127.0.0.1:4317", value::address, otlp_grpc, "address of the OTLP/gRPC receiver"),
+    setting!("otlp-http", "127.0.0.1:4318", value::address, otlp_http, "address of the OTLP/HTTP receiver"),
+    setting!("zipkin", "127.0.0.1:9411", value::address, zipkin, "address of the Zipkin receiver"),
+    setting!("insecure", "false", value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
+    setting!("allowed-hosts", "", value::list, allowed_hosts, "names, besides localhost and addresses, that requests may use for this host"),
+    setting!("transaction-keys", "tid,transaction.id,order.id,request.id,x-request-id,http.request.header.x-request-id,correlation.id,correlation_id,messaging.message.id", value::list, transaction_keys, "attributes whose values name transactions"),
+    setting!("log", "info", value::text, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
+    setting!("otlp-grpc-message-bytes-max", "4MiB", value::bytes, otlp_grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
+    setting!("http-body-bytes-max", "20MiB", value::bytes, http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),
+    setting!("in-flight-bytes-max", "256MiB", value::bytes, in_flight_bytes_max, "decompressed bytes of all requests that are being received; more are told to try again"),
+    setting!("connections-max", "2000", value::count, connections_max, "connections of each listener"),
+    setting!("memory-flush-bytes", "128MiB", value::bytes, memory_flush_bytes, "the memory table is written to files at this size"),
+    setting!("memory-flush-seconds", "60", value::count, memory_flush_seconds, "the memory table is written to files at this age"),
+    setting!("memory-bytes-max", "512MiB", value::bytes, memory_bytes_max, "senders are told to try again when the memory table has this size"),
+    setting!("wal-segment-bytes", "64MiB", value::bytes, wal_segment_bytes, "size at which a segment of the write-ahead log is closed"),
+    setting!("wal-bytes-max", "2GiB", value::bytes, wal_bytes_max, "senders are told to try again when the write-ahead log has this size"),
+    setting!("disk-reserve-bytes", "256MiB", value::bytes, disk_reserve_bytes, "senders are told to try again when the disk has less than this free"),
+    setting!("search-rows-max", "20000000", value::count, search_rows_max, "rows a search looks at before it answers with a lower bound"),
+];

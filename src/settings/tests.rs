@@ -1,0 +1,107 @@
+use std::{ffi::OsString, path::PathBuf};
+
+use super::{Origin, SETTINGS, Settings, SettingsError, Sources};
+
+fn read(
+    file: Option<&str>,
+    env: &[(&str, &str)],
+    flags: &[(&'static str, &str)],
+) -> Result<Sources, SettingsError> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = file.map(|text| {
+        let path = folder.path().join("tidings.toml");
+        #[expect(clippy::disallowed_methods, reason = "a fixture")]
+        std::fs::write(&path, text).unwrap();
+        path
+    });
+    Sources::read(
+        path,
+        env.iter().map(|(name, value)| (OsString::from(name), OsString::from(value))),
+        flags.iter().map(|(name, value)| (*name, (*value).to_owned())),
+    )
+}
+
+fn error(file: Option<&str>, env: &[(&str, &str)], flags: &[(&'static str, &str)]) -> String {
+    read(file, env, flags).and_then(|sources| sources.settings()).unwrap_err().to_string()
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let settings = read(None, &[], &[]).unwrap().settings().unwrap();
+    assert_eq!(settings.data_dir, PathBuf::from("./data"));
+    assert_eq!(settings.http.to_string(), "127.0.0.1:8434");
+    assert_eq!(settings.otlp_grpc.to_string(), "127.0.0.1:4317");
+    assert_eq!(settings.otlp_http.to_string(), "127.0.0.1:4318");
+    assert_eq!(settings.zipkin.to_string(), "127.0.0.1:9411");
+    assert_eq!(settings.otlp_grpc_message_bytes_max, 4 << 20);
+    assert!(settings.transaction_keys.contains(&"order.id".to_owned()));
+}
+
+#[test]
+fn a_later_source_wins_and_is_named() {
+    let file = "http = \"127.0.0.1:1\"\nzipkin = \"127.0.0.1:1\"\notlp_http = \"127.0.0.1:1\"\n\
+                transaction_keys = [\"a\", \"b\"]\n";
+    let env =
+        [("TIDINGS_ZIPKIN", "127.0.0.1:2"), ("TIDINGS_OTLP_HTTP", "127.0.0.1:2"), ("HOME", "/")];
+    let sources = read(Some(file), &env, &[("otlp-http", "localhost:3")]).unwrap();
+    let settings: Settings = sources.settings().unwrap();
+    let ports = [settings.http, settings.zipkin, settings.otlp_http].map(|address| address.port());
+    assert_eq!(ports, [1, 2, 3]);
+    assert_eq!(settings.transaction_keys, ["a", "b"]);
+    let origin =
+        |name| sources.lines().find(|(setting, ..)| setting.name == name).unwrap().2.clone();
+    assert!(matches!(origin("http"), Origin::File(_)));
+    assert_eq!(origin("zipkin"), Origin::Environment("TIDINGS_ZIPKIN".to_owned()));
+    assert_eq!(origin("otlp-http"), Origin::CommandLine);
+    assert_eq!(origin("otlp-grpc"), Origin::Default);
+}
+
+#[test]
+fn unknown_names_are_errors_with_a_suggestion() {
+    assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean http?"));
+    let misspelt = error(None, &[("TIDINGS_OTLP_GRCP", "x")], &[]);
+    assert!(misspelt.contains("TIDINGS_OTLP_GRCP") && misspelt.contains("did you mean otlp-grpc?"));
+    assert!(error(None, &[("TIDINGS_NONSENSE_AT_ALL", "x")], &[]).contains("tidings config"));
+}
+
+#[test]
+fn wrong_values_name_the_setting_and_the_source() {
+    for (name, value, reason) in [
+        ("http", "8434", "an address and a port"),
+        ("memory-flush-bytes", "1GB", "a number of bytes"),
+        ("memory-flush-bytes", "0", "a number of bytes"),
+        ("wal-bytes-max", "99999999999GiB", "a number of bytes"),
+        ("memory-flush-seconds", "-1", "above 0"),
+        ("insecure", "yes", "true or false"),
+        ("data-dir", "", "a path"),
+    ] {
+        let text = error(None, &[], &[(name, value)]);
+        assert!(text.contains(name) && text.contains(reason), "{text}");
+        assert!(text.contains("command line"), "{text}");
+    }
+}
+
+#[test]
+fn addresses_that_others_can_reach_need_a_word() {
+    let text = error(None, &[], &[("zipkin", "0.0.0.0:9411")]);
+    assert!(text.contains("zipkin") && text.contains("insecure"), "{text}");
+    for flags in
+        [&[("zipkin", "0.0.0.0:9411"), ("insecure", "true")][..], &[("zipkin", "[::1]:9411")][..]]
+    {
+        assert!(read(None, &[], flags).unwrap().settings().is_ok());
+    }
+}
+
+#[test]
+fn a_broken_file_is_named() {
+    assert!(error(Some("http = "), &[], &[]).contains("tidings.toml"));
+    assert!(error(Some("http = 1.5"), &[], &[]).contains("`http` must be"));
+}
+
+#[test]
+fn names_are_unique() {
+    let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), SETTINGS.len());
+}

@@ -1,0 +1,22 @@
+//! The HTTP address: the UI's files, liveness, and the headers that keep both safe.
+//!
+//! The API's routes come from `tidings_query`; this module adds what belongs to the process.
+
+mod assets;
+mod guard;
+mod listen;
+mod status;
+
+use axum::{Router, middleware};
+
+pub(crate) use guard::Hosts;
+pub(crate) use listen::run as listen;
+pub(crate) use status::Server;
+
+/// The routes of the HTTP address.
+pub(crate) fn router(api: Router, server: Server, hosts: Hosts) -> Router {
+    api.merge(status::routes(server))
+        .merge(assets::routes())
+        .layer(middleware::map_response(guard::secure))
+        .layer(middleware::from_fn_with_state(hosts, guard::check_origin))
+}

@@ -1,0 +1,95 @@
+//! Serves the HTTP address: connections up to a cap, heads that must arrive in time, an orderly end.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use axum::{Router, extract::Request};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+};
+use tidings_storage::Clock;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+};
+use tower::ServiceExt;
+
+/// Connections at a time; more wait in the system's queue.
+const CONNECTIONS_MAX: usize = 1_000;
+/// How long a request's head may take to arrive, and how long a connection may rest.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a request's head.
+const HEADER_BYTES_MAX: usize = 32 << 10;
+/// How long to wait when the system has no file handle for another connection.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `stop` changes; then ends idle connections and waits for the others.
+pub(crate) async fn run(
+    listener: TcpListener,
+    app: Router,
+    clock: Arc<dyn Clock>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned();
+        let accepted = tokio::select! {
+            _ = stop.changed() => break,
+            accepted = async { (slot.await, listener.accept().await) } => accepted,
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            (slot, Ok((stream, _))) => {
+                let (app, stop) = (app.clone(), stop.clone());
+                connections.spawn(async move {
+                    connection(stream, app, stop).await;
+                    drop(slot);
+                });
+            }
+            (_, Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            (_, Err(error)) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                clock.sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
+}
+
+async fn connection(stream: TcpStream, app: Router, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let app = app.clone();
+        async move {
+            match app.oneshot(request).await {
+                Ok(response) => Ok::<_, Infallible>(response),
+                Err(never) => match never {},
+            }
+        }
+    });
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(HEADER_BYTES_MAX);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(HEADER_TIMEOUT)
+        .keep_alive_timeout(HEADER_TIMEOUT);
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        _ = stop.changed() => connection.as_mut().graceful_shutdown(),
+    }
+    if let Err(error) = connection.await {
+        tracing::debug!(%error, "connection ended");
+    }
+}

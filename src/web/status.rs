@@ -1,0 +1,123 @@
+//! Whether the process lives, whether it takes data, what it did, and demo traffic on request.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use axum::{
+    Json, Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tidings_collector::Collector;
+use tidings_proto::{
+    UnixNanos,
+    api::{ProblemDetails, ServerStatus, SignalCounts},
+};
+use tidings_storage::Store;
+use tokio::{sync::Mutex, task::JoinHandle};
+
+use crate::demo;
+
+/// What the process knows of itself.
+#[derive(Debug, Clone)]
+pub(crate) struct Server(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    collector: Arc<Collector>,
+    started: UnixNanos,
+    draining: AtomicBool,
+    demo: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Server {
+    pub(crate) fn new(store: Store, collector: Arc<Collector>, started: UnixNanos) -> Self {
+        let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
+        Self(Arc::new(Inner { store, collector, started, draining, demo }))
+    }
+
+    /// Says "not ready" from now on and ends demo traffic.
+    pub(crate) async fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+        if let Some(task) = self.0.demo.lock().await.take() {
+            task.abort();
+        }
+    }
+
+    fn status(&self, demo_running: bool) -> ServerStatus {
+        let counts = self.0.store.counts();
+        let (spans, logs) = self.0.collector.counts();
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_unix_nano: self.0.started,
+            receivers: self.0.collector.receivers(),
+            spans: SignalCounts { stored: counts.spans, ..spans },
+            logs: SignalCounts { stored: counts.log_records, ..logs },
+            has_data: counts.spans + counts.log_records > 0,
+            demo_running,
+        }
+    }
+}
+
+pub(super) fn routes(server: Server) -> Router {
+    Router::new()
+        .route("/live", get(|| async { "live\n" }))
+        .route("/ready", get(ready))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/demo", post(start_demo))
+        .with_state(server)
+}
+
+/// 200 when an export would be accepted now, 503 with the reason when not.
+async fn ready(State(server): State<Server>) -> Response {
+    let reason = if server.0.draining.load(Ordering::Relaxed) {
+        Some("shutting down".to_owned())
+    } else {
+        server.0.store.ready().err().map(|error| error.to_string())
+    };
+    match reason {
+        None => "ready\n".into_response(),
+        Some(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            [(header::RETRY_AFTER, "1")],
+            format!("not ready: {reason}\n"),
+        )
+            .into_response(),
+    }
+}
+
+async fn status(State(server): State<Server>) -> Json<ServerStatus> {
+    let running = server.0.demo.lock().await.as_ref().is_some_and(|task| !task.is_finished());
+    Json(server.status(running))
+}
+
+/// Sends demo traffic to this server's own receivers for a minute.
+async fn start_demo(State(server): State<Server>) -> Response {
+    let mut demo = server.0.demo.lock().await;
+    if demo.as_ref().is_some_and(|task| !task.is_finished()) {
+        let problem = ProblemDetails {
+            r#type: "/problems/demo-running".to_owned(),
+            title: "Demo traffic is already being sent".to_owned(),
+            status: 409,
+            detail: "it ends by itself after a minute".to_owned(),
+            parameter: None,
+        };
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        return (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], body)
+            .into_response();
+    }
+    let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers()) else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
+    *demo = Some(tokio::spawn(async move {
+        if let Err(error) = demo::send(&options).await {
+            tracing::warn!("demo traffic ended: {error:#}");
+        }
+    }));
+    StatusCode::ACCEPTED.into_response()
+}
