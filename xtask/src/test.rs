@@ -1,6 +1,190 @@
-//! Runs every check.
-use anyhow::Result;
-use std::process::ExitCode;
+//! `cargo xtask test`: every check, the browser and foreign clients included.
+//!
+//! A part that needs a tool that is not here is left out and said so in one line; when `CI` is
+//! set, a part left out is a failure.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    process::{Command, ExitCode, Stdio},
+    time::Instant,
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    steps::{apt_install, cargo, root, target_dir, works},
+    ui,
+};
+
+/// What the checks found.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    failures: Vec<String>,
+    left_out: Vec<String>,
+}
+
+/// Runs everything and ends with `N passed, N failed`.
 pub(crate) fn run() -> Result<ExitCode> {
-    Ok(ExitCode::SUCCESS)
+    let mut tally = Tally::default();
+    prepare(&mut tally);
+    tally.step("format", || command(cargo().args(["fmt", "--all", "--", "--check"])));
+    tally.step("ui", ui::build);
+    tally.step("lints", || {
+        command(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    });
+    tally.tests()?;
+    tally.step("docs", || {
+        let mut doc = cargo();
+        command(doc.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    dependencies(&mut tally);
+    Ok(tally.close())
+}
+
+/// Installs what tests need beyond Rust, where that is possible.
+fn prepare(tally: &mut Tally) {
+    if !works("chromium", &["--version"])
+        && let Err(error) = apt_install(&["chromium"])
+    {
+        tally.left_out.push(format!("browser tests: {error:#}"));
+    }
+}
+
+/// Licences, sources and known-bad versions. The list of advisories is on the network: without it
+/// only that part is left out.
+fn dependencies(tally: &mut Tally) {
+    if !works("cargo-deny", &["--version"]) {
+        let mut install = cargo();
+        install.args(["install", "cargo-deny", "--locked", "--debug"]);
+        if let Err(error) = command(&mut install) {
+            tally.left_out.push(format!("cargo-deny: {error:#}"));
+            return;
+        }
+    }
+    tally.step("dependencies", || {
+        command(cargo().args(["deny", "--workspace", "check", "bans", "licenses", "sources"]))
+    });
+    let fetched = cargo()
+        .args(["deny", "fetch", "db"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    if fetched {
+        tally.step("advisories", || command(cargo().args(["deny", "check", "advisories"])));
+    } else {
+        eprintln!("left out: advisories (the RustSec database cannot be reached)");
+    }
+}
+
+impl Tally {
+    /// One check that passes or fails as a whole.
+    fn step(&mut self, name: &str, check: impl FnOnce() -> Result<()>) {
+        let begin = now();
+        eprintln!("── {name}");
+        match check() {
+            Ok(()) => self.passed += 1,
+            Err(error) => {
+                eprintln!("{name}: {error:#}");
+                self.failed += 1;
+                self.failures.push(name.to_owned());
+            }
+        }
+        eprintln!("── {name}: {:.0?}", begin.elapsed());
+    }
+
+    /// Every test of the workspace, counted from what the test programs print.
+    fn tests(&mut self) -> Result<()> {
+        let begin = now();
+        eprintln!("── tests");
+        let skipped = target_dir().join("left-out.txt");
+        write(&skipped, "")?;
+        let mut tests = cargo()
+            .args(["test", "--workspace", "--no-fail-fast"])
+            .env("TEST_LEFT_OUT", fs::canonicalize(&skipped)?)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cargo test")?;
+        let output = tests.stdout.take().context("cargo test has no output")?;
+        let (mut passed, mut failed) = (0, 0);
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            writeln!(std::io::stdout(), "{line}")?;
+            if let Some((ok, bad)) = counts(&line) {
+                passed += ok;
+                failed += bad;
+            }
+            if let Some(name) =
+                line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... FAILED"))
+            {
+                self.failures.push(name.to_owned());
+            }
+        }
+        let status = tests.wait()?;
+        if !status.success() && failed == 0 {
+            failed = 1;
+            self.failures.push("cargo test".to_owned());
+        }
+        self.passed += passed;
+        self.failed += failed;
+        self.left_out.extend(fs::read_to_string(&skipped)?.lines().map(str::to_owned));
+        eprintln!("── tests: {:.0?}", begin.elapsed());
+        Ok(())
+    }
+
+    fn close(mut self) -> ExitCode {
+        for reason in &self.left_out {
+            eprintln!("left out: {reason}");
+        }
+        if std::env::var_os("CI").is_some() && !self.left_out.is_empty() {
+            self.failed += u64::try_from(self.left_out.len()).unwrap_or(1);
+            self.failures.push("parts were left out, and CI needs every part".to_owned());
+        }
+        for name in &self.failures {
+            eprintln!("failed: {name}");
+        }
+        let _ = writeln!(std::io::stdout(), "{} passed, {} failed", self.passed, self.failed);
+        if self.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+}
+
+/// The numbers of a line as `test result: ok. 12 passed; 0 failed; …`.
+fn counts(line: &str) -> Option<(u64, u64)> {
+    let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let number = |label: &str| -> Option<u64> {
+        rest.split("; ").find_map(|part| part.trim().strip_suffix(label)?.trim().parse().ok())
+    };
+    Some((number("passed")?, number("failed")?))
+}
+
+fn command(command: &mut Command) -> Result<()> {
+    crate::steps::check(command.current_dir(root()))
+}
+
+#[expect(clippy::disallowed_methods, reason = "measures the developer's own wait")]
+fn now() -> Instant {
+    Instant::now()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a scratch file needs no durability")]
+fn write(path: &std::path::Path, text: &str) -> Result<()> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counts;
+
+    #[test]
+    fn result_lines_are_counted() {
+        let line = "test result: FAILED. 12 passed; 3 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.01s";
+        assert_eq!(counts(line), Some((12, 3)));
+        assert_eq!(counts("running 3 tests"), None);
+    }
 }
