@@ -1,0 +1,131 @@
+//! What a reviewer would otherwise have to check: dependencies between crates, module headers, the
+//! length of files, and words that do not belong in the tree.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Which crates of ours each crate may use. `docs/ARCHITECTURE.md` draws the same picture.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("tidings-proto", &[]),
+    ("tidings-assembly", &["tidings-proto"]),
+    ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
+    ("tidings-collector", &["tidings-proto", "tidings-storage"]),
+    ("tidings-query", &["tidings-assembly", "tidings-proto", "tidings-storage"]),
+    ("tidings-ui", &["tidings-proto"]),
+    ("tidings", &["tidings-collector", "tidings-proto", "tidings-query", "tidings-storage"]),
+    ("xtask", &[]),
+    ("bench", &["tidings-proto"]),
+];
+
+/// The longest a source file may be, tests apart.
+const LINES_MAX: usize = 500;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+#[test]
+fn crates_depend_one_way() {
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let allowed: BTreeMap<_, BTreeSet<_>> =
+        MAY_USE.iter().map(|(name, uses)| (*name, uses.iter().copied().collect())).collect();
+    for package in metadata["packages"].as_array().unwrap() {
+        let name = package["name"].as_str().unwrap();
+        let allowed = allowed.get(name).unwrap_or_else(|| panic!("{name} is not in MAY_USE"));
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let used = dependency["name"].as_str().unwrap();
+            let ours = dependency["path"].is_string() && dependency["kind"].is_null();
+            assert!(!ours || allowed.contains(used), "{name} must not use {used}");
+        }
+    }
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        let is_test = path.ends_with("tests.rs") || text.starts_with("use ");
+        let in_tests = path.components().any(|part| part.as_os_str() == "tests");
+        assert!(
+            is_test || in_tests || text.starts_with("//! "),
+            "{} has no header",
+            path.display()
+        );
+    }
+}
+
+#[test]
+fn files_stay_short() {
+    for path in sources() {
+        let is_test = path.components().any(|part| part.as_os_str() == "tests")
+            || path.file_name().is_some_and(|name| name == "tests.rs");
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(is_test || lines <= LINES_MAX, "{} has {lines} lines", path.display());
+    }
+}
+
+#[test]
+fn nothing_is_left_for_later() {
+    // Spelt in halves, so that this file passes its own test.
+    let words = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("todo", "!("),
+        concat!("unimpl", "emented!("),
+    ];
+    for path in sources() {
+        let text = fs::read_to_string(&path).unwrap();
+        for word in words {
+            assert!(!text.contains(word), "{} has {word}", path.display());
+        }
+    }
+}
+
+#[test]
+fn telemetry_is_never_markup() {
+    for path in sources().into_iter().filter(|path| path.starts_with(root().join("ui"))) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains("inner_html"), "{} sets markup", path.display());
+    }
+}
+
+/// Every Rust source file of ours.
+fn sources() -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = [
+        "src",
+        "tests",
+        "proto",
+        "assembly",
+        "storage",
+        "collector",
+        "query",
+        "ui",
+        "xtask",
+        "bench",
+    ]
+    .iter()
+    .map(|name| root().join(name))
+    .collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    assert!(files.len() > 20);
+    files
+}

@@ -1,0 +1,266 @@
+//! The UI in a real Chromium, against the real server. Fails on any error of the console and any
+//! violation of the content security policy.
+
+use std::time::{Duration, Instant};
+
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{KeyValue, Span, Status};
+
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{log, logs, span, traces},
+};
+
+/// Clicks the first button or link with this text.
+fn click_text(browser: &mut Browser, text: &str) {
+    let found = format!(
+        "[...document.querySelectorAll('button, a, [role=tab]')].find(e => e.innerText.trim().startsWith({}))",
+        json!(text)
+    );
+    browser.wait_for(&found);
+    browser.evaluate(&format!("{found}.click()"));
+}
+
+fn count(browser: &mut Browser, selector: &str) -> u64 {
+    let count = browser.evaluate(&format!("document.querySelectorAll({}).length", json!(selector)));
+    count.as_u64().unwrap()
+}
+
+#[test]
+fn a_newcomer_gets_from_welcome_to_the_logs_of_a_span() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(1440, 900) else { return };
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/", server.http));
+    browser.wait_for_text("Waiting for the first span");
+    browser.wait_for_text(&server.otlp_grpc);
+    browser.screenshot("welcome-dark");
+    click_text(&mut browser, "Send demo traffic");
+    browser.wait_for("location.pathname === '/explore'");
+    browser.wait_for("document.querySelectorAll('.traces-row').length >= 10");
+    browser.screenshot("explore-dark");
+
+    let declined = |json: &Json| json["traces"].as_array().is_some_and(|traces| !traces.is_empty());
+    let search = "service=payment&status=error&operation=Payment.Authorize";
+    let found = server.wait_for(&format!("/api/v1/traces?{search}"), declined);
+    browser.open(&format!("http://{}/explore?{search}&live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length > 0");
+    browser.press("j");
+    browser.press("Enter");
+    browser.wait_for("location.pathname.startsWith('/trace/')");
+    browser.wait_for("document.querySelectorAll('.wf-line').length > 10");
+    let id = browser.evaluate("location.pathname.split('/')[2]");
+    let listed = found["traces"].as_array().unwrap().iter().find(|trace| trace["traceId"] == id);
+    let (_, view) = server.get(&format!("/api/v1/traces/{}", id.as_str().unwrap()));
+    assert!(listed.is_some(), "{id} is not what the search found");
+    check_trace(&mut browser, &view);
+    browser.assert_no_errors();
+}
+
+/// The page of a declined checkout says what the API says.
+fn check_trace(browser: &mut Browser, view: &Json) {
+    browser.wait_for_text("POST /checkout");
+    browser.wait_for_text("failed");
+    let drawn = browser.evaluate("document.querySelector('.trace-head').innerText");
+    let drawn = drawn.as_str().unwrap();
+    for (count, word) in [("spanCount", "spans"), ("errorCount", "errors")] {
+        let wanted = view[count].to_string();
+        assert!(drawn.contains(&wanted), "{wanted} {word} in {drawn}");
+    }
+    assert!(count(browser, ".wf-critical") > 3, "the critical path is not drawn");
+    assert!(count(browser, ".wf-error") > 2, "errors are not marked");
+    browser.screenshot("trace-dark");
+    browser.prefer("light");
+    browser.screenshot("trace-light");
+    browser.prefer("dark");
+
+    let line = "[...document.querySelectorAll('.wf-line')].find(e => e.innerText.includes('Payment.Authorize') \
+                && e.innerText.includes('payment'))";
+    browser.evaluate(&format!("{line}.click()"));
+    browser.wait_for("document.querySelector('.span-panel')");
+    for text in ["CardDeclined", "order.id", "northpay", "service.version", "authorizing order="] {
+        browser.wait_for_text(text);
+    }
+    assert!(
+        browser.evaluate("location.search").as_str().unwrap().contains("span"),
+        "not in the address"
+    );
+    browser.screenshot("span-dark");
+    browser.press("Escape");
+    browser.press("c");
+    browser.wait_for("document.querySelector('.wf-no-path')");
+    browser.press("c");
+
+    click_text(browser, "Logs");
+    browser.wait_for_text("card declined order=");
+    browser.screenshot("trace-logs-dark");
+    let address = browser.evaluate("location.origin");
+    browser.open(&format!("{}/logs?text=declined", address.as_str().unwrap()));
+    browser.wait_for("document.querySelectorAll('.log').length > 0");
+    browser.wait_for_text("card declined order=");
+    browser.screenshot("logs-dark");
+    browser.prefer("light");
+    browser.screenshot("logs-light");
+}
+
+#[test]
+fn anything_pasted_into_the_box_is_found() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    let trace = 0x4f1c_2ab0_9de8_4f6e_a7b3_c1d2_e5f6_0718_u128;
+    let mut root = span(trace, 0x51, 0, "POST /orders");
+    root.attributes.push(KeyValue::new("order.id", "A-20931"));
+    post(
+        &server.otlp_http,
+        "/v1/traces",
+        "application/x-protobuf",
+        traces("shop", vec![root]).encode_to_vec(),
+    );
+    for text in [
+        "4F1C2AB0-9DE8-4F6E-A7B3-C1D2E5F60718",
+        "traceparent: 00-4f1c2ab09de84f6ea7b3c1d2e5f60718-0000000000000051-01",
+        "A-20931",
+    ] {
+        browser.open(&format!("http://{}/explore", server.http));
+        browser.wait_for("document.querySelectorAll('.traces-row').length === 1");
+        browser.press("/");
+        browser.wait_for("document.activeElement && document.activeElement.tagName === 'INPUT'");
+        browser.type_text(text);
+        browser.press("Enter");
+        browser.wait_for("location.pathname === '/trace/4f1c2ab09de84f6ea7b3c1d2e5f60718'");
+        browser.wait_for_text("POST /orders");
+    }
+    browser.assert_no_errors();
+}
+
+#[test]
+fn hostile_telemetry_stays_text() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    let evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{202e}";
+    let mut root = span(66, 1, 0, evil);
+    root.attributes = vec![
+        KeyValue::new(evil, evil),
+        KeyValue::new("url.full", "javascript:document.title='owned'"),
+    ];
+    root.status = Some(Status { message: evil.to_owned(), code: 2 });
+    post(
+        &server.otlp_http,
+        "/v1/traces",
+        "application/x-protobuf",
+        traces(evil, vec![root]).encode_to_vec(),
+    );
+    post(
+        &server.otlp_http,
+        "/v1/logs",
+        "application/x-protobuf",
+        logs(evil, vec![log(66, 1, evil)]).encode_to_vec(),
+    );
+    for path in ["/explore", "/logs", &format!("/trace/{:032x}?span=0000000000000001", 66)] {
+        browser.open(&format!("http://{}{path}", server.http));
+        browser.wait_for_text("<img src=x");
+        let elements = browser.evaluate(
+            "document.querySelectorAll('img, [onerror], a[href^=\"javascript:\"], body script').length",
+        );
+        assert_eq!(elements, 0, "{path}");
+        assert_ne!(browser.evaluate("document.title"), "owned");
+    }
+    browser.assert_no_errors();
+}
+
+#[test]
+fn empty_and_missing_are_said_in_words() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    post(
+        &server.otlp_http,
+        "/v1/traces",
+        "application/x-protobuf",
+        traces("shop", vec![span(1, 1, 0, "GET /")]).encode_to_vec(),
+    );
+    browser.open(&format!("http://{}/explore?service=nobody", server.http));
+    browser.wait_for("document.querySelector('.state')");
+    browser.screenshot("explore-empty");
+    browser.open(&format!("http://{}/logs", server.http));
+    browser.wait_for("document.querySelector('.state')");
+    browser.open(&format!("http://{}/trace/{:032x}", server.http, 99));
+    browser.wait_for("document.querySelector('.state')");
+    browser.screenshot("trace-missing");
+}
+
+/// How many spans the large trace has.
+const LARGE: u64 = 100_000;
+
+fn send_large_trace(server: &Server) {
+    let begin = 1_760_000_000_000_000_000;
+    let step = 10_000;
+    for from in (1..=LARGE).step_by(10_000) {
+        let spans = (from..from + 10_000).map(|id| Span {
+            start_time_unix_nano: begin + id * step,
+            end_time_unix_nano: begin
+                + if id == 1 { (LARGE + 10) * step } else { (id + 1 + id % 7) * step },
+            ..span(
+                0xb16,
+                id,
+                if id == 1 { 0 } else { (id / 9).max(1) },
+                &format!("step {}", id % 50),
+            )
+        });
+        let request = traces(&format!("worker-{}", from / 10_000 % 12), spans.collect());
+        let answer = post(
+            &server.otlp_http,
+            "/v1/traces",
+            "application/x-protobuf",
+            request.encode_to_vec(),
+        );
+        assert_eq!(answer.status, 200);
+    }
+}
+
+#[test]
+fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(1440, 900) else { return };
+    send_large_trace(&server);
+    let begin = Instant::now();
+    browser.open(&format!("http://{}/trace/{:032x}", server.http, 0xb16));
+    browser
+        .wait_at_most(Duration::from_secs(60), "document.querySelectorAll('.wf-line').length > 20");
+    let painted = begin.elapsed();
+    let transferred = browser.evaluate(
+        "(() => { const e = performance.getEntriesByType('resource').find(e => e.name.includes('skeleton')); \
+         return [e.duration, e.encodedBodySize, e.decodedBodySize, performance.now() - e.responseEnd]; })()",
+    );
+    let rows =
+        browser.evaluate("document.querySelector('.wf-scroll').getAttribute('aria-rowcount')");
+    assert!(rows.as_str().unwrap().parse::<u64>().unwrap() > 1_000, "{rows}");
+    let lines = count(&mut browser, ".wf-line");
+    assert!(lines < 200, "{lines} lines for a window of 900 pixels");
+    let frames = browser.evaluate(
+        "new Promise(done => { const s = document.querySelector('.wf-scroll'); const t = []; let last = performance.now(); \
+         const max = s.scrollHeight - s.clientHeight; let i = 0; \
+         const step = now => { t.push(now - last); last = now; s.scrollTop = max * (i++ / 120); \
+         i <= 120 ? requestAnimationFrame(step) : done(t.slice(1).sort((a, b) => a - b)); }; requestAnimationFrame(step); })",
+    );
+    let frames: Vec<f64> =
+        frames.as_array().unwrap().iter().map(|frame| frame.as_f64().unwrap()).collect();
+    let (p50, p95) = (frames[frames.len() / 2], frames[frames.len() * 95 / 100]);
+    browser.wait_for("document.querySelectorAll('.wf-line').length > 20");
+    browser.press("f");
+    browser.wait_for("document.activeElement && document.activeElement.tagName === 'INPUT'");
+    let begin = Instant::now();
+    browser.type_text("step 49");
+    browser.wait_for("/2,000/.test(document.querySelector('.trace-find-count').innerText)");
+    let searched = begin.elapsed();
+    browser.screenshot("trace-100000");
+    println!(
+        "100,000 spans: first lines after {painted:.1?} (request ms, bytes, bytes decoded, ms since: {transferred}), \
+         frames p50 {p50:.1} ms p95 {p95:.1} ms, find {searched:.1?}"
+    );
+    assert!(p95 < 250.0, "scrolling stutters: {p95} ms");
+    assert!(searched < Duration::from_secs(5), "{searched:?}");
+    browser.assert_no_errors();
+}

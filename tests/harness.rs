@@ -1,0 +1,200 @@
+//! Starts the real server on free ports and talks to it.
+
+pub(crate) mod browser;
+pub(crate) mod http;
+pub(crate) mod spans;
+
+use std::{
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::Value as Json;
+use tempfile::TempDir;
+
+/// How long anything may take before a test gives up.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A running server. Dropping it kills it.
+pub(crate) struct Server {
+    child: Child,
+    flags: Vec<String>,
+    /// As `127.0.0.1:8434`.
+    pub(crate) http: String,
+    pub(crate) otlp_grpc: String,
+    pub(crate) otlp_http: String,
+    pub(crate) zipkin: String,
+    folder: Folder,
+}
+
+enum Folder {
+    Own(TempDir),
+    Given(PathBuf),
+}
+
+impl Server {
+    /// A server on a new data directory.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// A server on a new data directory, with more flags.
+    pub(crate) fn start_with(flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::spawn(Folder::Own(tempfile::tempdir().unwrap()), flags)
+    }
+
+    /// A server on this data directory.
+    pub(crate) fn start_in(folder: &Path, flags: &[&str]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::spawn(Folder::Given(folder.to_owned()), flags)
+    }
+
+    fn spawn(folder: Folder, flags: Vec<String>) -> Self {
+        let mut child = binary()
+            .arg("serve")
+            .arg("--data-dir")
+            .arg(folder.path())
+            .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
+            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "warn"])
+            .args(&flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut address = |name: &str| {
+            let line =
+                lines.next().unwrap_or_else(|| panic!("no address of {name}: it ended")).unwrap();
+            assert!(line.trim_start().starts_with(name), "{line}");
+            line.split_whitespace().last().unwrap().trim_start_matches("http://").to_owned()
+        };
+        let http = address("UI and API");
+        let (otlp_grpc, otlp_http, zipkin) =
+            (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
+        Self { child, flags, http, otlp_grpc, otlp_http, zipkin, folder }
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Resident memory in bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// Whether the process is still there.
+    pub(crate) fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().unwrap();
+    }
+
+    /// SIGKILL if it runs, then a new process on the same data directory. The ports change.
+    pub(crate) fn restart(mut self) -> Self {
+        self.kill();
+        let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
+        Self::spawn(folder, std::mem::take(&mut self.flags))
+    }
+
+    /// SIGTERM, and how it ended.
+    pub(crate) fn terminate(&mut self) -> ExitStatus {
+        let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
+        assert!(killed.success());
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "SIGTERM did not end it within {PATIENCE:?}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Asks the API, and gives the status and the JSON.
+    pub(crate) fn get(&self, path: &str) -> (u16, Json) {
+        let answer = http::get(&self.http, path);
+        let json = serde_json::from_slice(&answer.body).unwrap_or(Json::Null);
+        (answer.status, json)
+    }
+
+    /// Asks the API until the answer is as wanted.
+    pub(crate) fn wait_for(&self, path: &str, wanted: impl Fn(&Json) -> bool) -> Json {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let (status, json) = self.get(path);
+            if status == 200 && wanted(&json) {
+                return json;
+            }
+            assert!(Instant::now() < deadline, "{path} stays {status} {json}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// Runs a command of the binary and gives its exit code, standard output and standard error.
+    pub(crate) fn command(args: &[&str]) -> (Option<i32>, String, String) {
+        let output = binary().args(args).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    }
+}
+
+impl Folder {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Own(folder) => folder.path(),
+            Self::Given(path) => path,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn binary() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_tidings"))
+}
+
+/// Other projects' cases, where they are.
+pub(crate) fn corpora() -> Option<PathBuf> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpora");
+    path.is_dir().then_some(path).or_else(|| leave_out("corpora: ../shared/corpora is not here"))
+}
+
+/// Whether a program is installed; says so in one line when a test is left out without it.
+pub(crate) fn has(program: &str, test: &str) -> bool {
+    let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
+        .any(|folder| folder.join(program).is_file());
+    found || leave_out::<()>(&format!("{test}: {program} is not installed")).is_some()
+}
+
+/// Notes a part that was not run, for `cargo xtask test`. In CI every part must run.
+fn leave_out<T>(reason: &str) -> Option<T> {
+    use std::io::Write;
+
+    println!("left out: {reason}");
+    if let Some(path) = std::env::var_os("TEST_LEFT_OUT")
+        && let Ok(mut file) = std::fs::OpenOptions::new().append(true).open(path)
+    {
+        let _ = writeln!(file, "{reason}");
+    }
+    None
+}

@@ -1,0 +1,257 @@
+//! Chromium over its debugging protocol: just the commands the tests need.
+//! <https://chromedevtools.github.io/devtools-protocol/>
+
+use std::{
+    io::{BufRead, BufReader},
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use base64::Engine;
+use serde_json::{Value as Json, json};
+use tempfile::TempDir;
+use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
+
+use super::{PATIENCE, has};
+
+const FLAGS: [&str; 10] = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--remote-debugging-port=0",
+    "about:blank",
+];
+
+/// A browser with one page. Dropping it ends it.
+pub(crate) struct Browser {
+    process: Child,
+    socket: WebSocket<MaybeTlsStream<TcpStream>>,
+    next_id: u64,
+    /// Errors of the console, uncaught exceptions and violations of the content security policy.
+    errors: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts Chromium; `None` where it is not installed.
+    pub(crate) fn start(width: u32, height: u32) -> Option<Self> {
+        if !has("chromium", "browser tests") {
+            return None;
+        }
+        let profile = tempfile::tempdir().unwrap();
+        let mut process = Command::new("chromium")
+            .args(FLAGS)
+            .arg(format!("--user-data-dir={}", profile.path().display()))
+            .arg(format!("--window-size={width},{height}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.strip_prefix("DevTools listening on ws://").map(str::to_owned))
+            .expect("Chromium says where it listens");
+        // What it says later is not of interest, but it must be able to say it.
+        std::thread::spawn(move || lines.for_each(drop));
+        let host = address.split('/').next().unwrap();
+        let socket = page_socket(host);
+        let mut browser =
+            Self { process, socket, next_id: 0, errors: Vec::new(), _profile: profile };
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
+            browser.command(domain, json!({}));
+        }
+        let size =
+            json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
+        browser.command("Emulation.setDeviceMetricsOverride", size);
+        Some(browser)
+    }
+
+    /// Sends a command and waits for its answer; events on the way are looked through for errors.
+    pub(crate) fn command(&mut self, method: &str, params: Json) -> Json {
+        self.next_id += 1;
+        let id = self.next_id;
+        let request = json!({ "id": id, "method": method, "params": params }).to_string();
+        self.socket.send(Message::text(request)).unwrap();
+        loop {
+            let message = self.read();
+            if message["id"] == id {
+                assert!(message["error"].is_null(), "{method}: {}", message["error"]);
+                return message["result"].clone();
+            }
+            self.note(&message);
+        }
+    }
+
+    fn read(&mut self) -> Json {
+        loop {
+            if let Message::Text(text) = self.socket.read().unwrap() {
+                return serde_json::from_str(&text).unwrap();
+            }
+        }
+    }
+
+    fn note(&mut self, event: &Json) {
+        let params = &event["params"];
+        let error = match event["method"].as_str() {
+            Some("Runtime.exceptionThrown") => Some(params["exceptionDetails"].to_string()),
+            Some("Runtime.consoleAPICalled") if params["type"] == "error" => {
+                Some(params["args"].to_string())
+            }
+            Some("Log.entryAdded") if params["entry"]["level"] == "error" => {
+                Some(params["entry"].to_string())
+            }
+            _ => None,
+        };
+        self.errors.extend(error);
+    }
+
+    /// Opens an address.
+    pub(crate) fn open(&mut self, url: &str) {
+        self.command("Page.navigate", json!({ "url": url }));
+    }
+
+    /// What a JavaScript expression comes to, promises awaited.
+    pub(crate) fn evaluate(&mut self, expression: &str) -> Json {
+        let params =
+            json!({ "expression": expression, "returnByValue": true, "awaitPromise": true });
+        let result = self.command("Runtime.evaluate", params);
+        assert!(
+            result["exceptionDetails"].is_null(),
+            "{expression}: {}",
+            result["exceptionDetails"]
+        );
+        result["result"]["value"].clone()
+    }
+
+    /// Waits until an expression is true.
+    pub(crate) fn wait_for(&mut self, expression: &str) {
+        self.wait_at_most(PATIENCE, expression);
+    }
+
+    /// Waits until an expression is true, and gives how long that took.
+    pub(crate) fn wait_at_most(&mut self, patience: Duration, expression: &str) -> Duration {
+        let begin = Instant::now();
+        while self.evaluate(&format!("!!({expression})")) != true {
+            if begin.elapsed() > patience {
+                let page = self.evaluate(
+                    "location.href + '\\n' + (document.body?.innerText ?? '').slice(0, 3000)",
+                );
+                panic!(
+                    "never true: {expression}\n{}\nerrors: {:?}",
+                    page.as_str().unwrap_or(""),
+                    self.errors
+                );
+            }
+            self.evaluate("new Promise(done => requestAnimationFrame(() => done(0)))");
+        }
+        begin.elapsed()
+    }
+
+    /// Whether a text stands on the page.
+    pub(crate) fn wait_for_text(&mut self, text: &str) {
+        let text = json!(text);
+        self.wait_for(&format!("(document.body?.innerText ?? '').includes({text})"));
+    }
+
+    /// Clicks in the middle of the first element that a selector finds, as a mouse does.
+    pub(crate) fn click(&mut self, selector: &str) {
+        self.wait_for(&format!("document.querySelector({})", json!(selector)));
+        let place = self.evaluate(&format!(
+            "(() => {{ const e = document.querySelector({}); e.scrollIntoView({{ block: 'nearest' }}); \
+             const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()",
+            json!(selector)
+        ));
+        for kind in ["mousePressed", "mouseReleased"] {
+            let params = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
+            self.command("Input.dispatchMouseEvent", params);
+        }
+    }
+
+    /// Types into what has the focus.
+    pub(crate) fn type_text(&mut self, text: &str) {
+        self.command("Input.insertText", json!({ "text": text }));
+    }
+
+    /// Presses a key, named as in JavaScript's `KeyboardEvent.key`.
+    pub(crate) fn press(&mut self, key: &str) {
+        let code = match key {
+            "Enter" => 13,
+            "Escape" => 27,
+            "Tab" => 9,
+            "ArrowLeft" => 37,
+            "ArrowUp" => 38,
+            "ArrowRight" => 39,
+            "ArrowDown" => 40,
+            _ => u32::from(key.bytes().next().unwrap().to_ascii_uppercase()),
+        };
+        let text = if key.len() == 1 {
+            key
+        } else if key == "Enter" {
+            "\r"
+        } else {
+            ""
+        };
+        for kind in ["keyDown", "keyUp"] {
+            let mut params = json!({ "type": kind, "key": key, "windowsVirtualKeyCode": code });
+            if kind == "keyDown" && !text.is_empty() {
+                params["text"] = text.into();
+            }
+            self.command("Input.dispatchKeyEvent", params);
+        }
+    }
+
+    /// Makes the page prefer `dark` or `light`.
+    pub(crate) fn prefer(&mut self, scheme: &str) {
+        let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
+        self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// Saves what is drawn as a PNG in the folder of the tests' output.
+    pub(crate) fn screenshot(&mut self, name: &str) {
+        let shot = self.command("Page.captureScreenshot", json!({ "format": "png" }));
+        let png = base64::engine::general_purpose::STANDARD
+            .decode(shot["data"].as_str().unwrap())
+            .unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
+        std::fs::create_dir_all(&folder).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "a picture to look at")]
+        std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
+    }
+
+    /// Fails when the console had an error or the page broke its content security policy.
+    pub(crate) fn assert_no_errors(&mut self) {
+        self.evaluate("0");
+        assert!(self.errors.is_empty(), "{:#?}", self.errors);
+    }
+}
+
+/// The socket of the first page.
+fn page_socket(host: &str) -> WebSocket<MaybeTlsStream<TcpStream>> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let list: Json =
+            serde_json::from_slice(&super::http::get(host, "/json/list").body).unwrap();
+        let pages = list.as_array().unwrap();
+        let page = pages.iter().find(|target| target["type"] == "page");
+        if let Some(url) = page.and_then(|page| page["webSocketDebuggerUrl"].as_str()) {
+            return tungstenite::connect(url).unwrap().0;
+        }
+        assert!(Instant::now() < deadline, "Chromium opens no page");
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

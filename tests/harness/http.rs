@@ -1,0 +1,145 @@
+//! HTTP and gRPC requests, exactly as asked for.
+
+use std::sync::LazyLock;
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Request};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::runtime::Runtime;
+
+/// What came back.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+/// What a gRPC call came to.
+#[derive(Debug, Clone)]
+pub(crate) struct GrpcAnswer {
+    /// The HTTP status.
+    pub(crate) http: u16,
+    /// `grpc-status`, when there was one.
+    pub(crate) code: Option<i32>,
+    /// `grpc-message`, still percent-encoded.
+    pub(crate) message: String,
+    /// `grpc-status-details-bin`, still base64.
+    pub(crate) details: Option<String>,
+    /// The message in the body.
+    pub(crate) body: Bytes,
+}
+
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+});
+
+type Pool = Client<HttpConnector, Full<Bytes>>;
+
+static HTTP1: LazyLock<Pool> = LazyLock::new(|| Client::builder(TokioExecutor::new()).build_http());
+static HTTP2: LazyLock<Pool> =
+    LazyLock::new(|| Client::builder(TokioExecutor::new()).http2_only(true).build_http());
+
+/// Sends a request with these headers; an error is a connection that broke.
+pub(crate) fn try_send(
+    method: &str,
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<Answer, String> {
+    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).unwrap();
+    RUNTIME.block_on(async {
+        let response = HTTP1.request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    })
+}
+
+/// As [`try_send`], with a connection that must hold.
+pub(crate) fn send(
+    method: &str,
+    address: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Answer {
+    try_send(method, address, path, headers, body)
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+}
+
+/// GET.
+pub(crate) fn get(address: &str, path: &str) -> Answer {
+    send("GET", address, path, &[], Bytes::new())
+}
+
+/// POST of a body of this type.
+pub(crate) fn post(address: &str, path: &str, kind: &str, body: impl Into<Bytes>) -> Answer {
+    send("POST", address, path, &[("content-type", kind)], body)
+}
+
+/// A frame of gRPC around a message.
+pub(crate) fn frame(compressed: bool, message: &[u8]) -> Bytes {
+    let mut frame = BytesMut::new();
+    frame.put_u8(u8::from(compressed));
+    frame.put_u32(u32::try_from(message.len()).unwrap());
+    frame.put_slice(message);
+    frame.freeze()
+}
+
+/// A unary call whose body is sent as it is; an error is a connection that broke.
+pub(crate) fn try_call(
+    address: &str,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> Result<GrpcAnswer, String> {
+    let mut request = Request::builder()
+        .method("POST")
+        .uri(format!("http://{address}{method}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Full::new(body.into())).unwrap();
+    RUNTIME.block_on(async {
+        let response = HTTP2.request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let collected = body.collect().await.map_err(|error| error.to_string())?;
+        let trailers = collected.trailers().cloned().unwrap_or_default();
+        let header = |name: &str| {
+            let value = trailers.get(name).or_else(|| parts.headers.get(name))?;
+            value.to_str().ok().map(str::to_owned)
+        };
+        let (code, message) = (header("grpc-status"), header("grpc-message").unwrap_or_default());
+        let details = header("grpc-status-details-bin");
+        let body = collected.to_bytes();
+        Ok(GrpcAnswer {
+            http: parts.status.as_u16(),
+            code: code.and_then(|code| code.parse().ok()),
+            message,
+            details,
+            body: body.slice(body.len().min(5)..),
+        })
+    })
+}
+
+/// As [`try_call`], with a connection that must hold.
+pub(crate) fn call(
+    address: &str,
+    method: &str,
+    headers: &[(&str, &str)],
+    body: impl Into<Bytes>,
+) -> GrpcAnswer {
+    try_call(address, method, headers, body).unwrap_or_else(|error| panic!("{method}: {error}"))
+}

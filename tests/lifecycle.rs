@@ -1,0 +1,148 @@
+//! Starting, stopping, and what the command line says.
+
+use prost::Message;
+
+use crate::harness::{
+    Server,
+    http::{self, post},
+    spans::{span, traces},
+};
+
+fn send_one(server: &Server, trace: u128) {
+    let request = traces("shop", vec![span(trace, 1, 0, "GET /")]);
+    let answer =
+        post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request.encode_to_vec());
+    assert_eq!(answer.status, 200);
+    assert!(answer.body.is_empty());
+}
+
+#[test]
+fn sigterm_flushes_and_exits_with_0() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &[]);
+    assert_eq!(http::get(&server.http, "/live").status, 200);
+    assert_eq!(http::get(&server.http, "/ready").status, 200);
+    send_one(&server, 77);
+    assert_eq!(server.terminate().code(), Some(0));
+    let table = folder.path().join("tables/spans");
+    assert!(table.join("_delta_log/00000000000000000000.json").is_file());
+    let again = Server::start_in(folder.path(), &[]);
+    assert_eq!(again.get(&format!("/api/v1/traces/{:032x}", 77)).1["spanCount"], 1);
+    assert!(again.data_dir().join("tables/logs/_delta_log").is_dir());
+}
+
+#[test]
+fn a_second_process_on_the_directory_is_refused() {
+    let server = Server::start();
+    let dir = server.data_dir().to_str().unwrap();
+    let listen =
+        ["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0", "--otlp-http", "127.0.0.1:0"];
+    let mut args = vec!["serve", "--data-dir", dir, "--zipkin", "127.0.0.1:0"];
+    args.extend(listen);
+    let (code, _, error) = Server::command(&args);
+    assert_eq!(code, Some(73), "{error}");
+    assert!(error.contains("in use by another process"), "{error}");
+}
+
+#[test]
+fn a_taken_address_is_named() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let (code, _, error) = Server::command(&[
+        "serve",
+        "--data-dir",
+        folder.path().to_str().unwrap(),
+        "--http",
+        "127.0.0.1:0",
+        "--otlp-grpc",
+        "127.0.0.1:0",
+        "--otlp-http",
+        &server.otlp_http,
+        "--zipkin",
+        "127.0.0.1:0",
+    ]);
+    assert_eq!(code, Some(1), "{error}");
+    assert!(error.contains(&server.otlp_http), "{error}");
+}
+
+#[test]
+fn wrong_settings_end_with_78_and_say_what_to_do() {
+    for (args, says) in [
+        (&["serve", "--http", "0.0.0.0:8434"][..], "insecure"),
+        (&["config", "--zipkin", "nowhere"][..], "zipkin"),
+        (&["config", "--config", "/does/not/exist.toml"][..], "/does/not/exist.toml"),
+    ] {
+        let (code, _, error) = Server::command(args);
+        assert_eq!(code, Some(78), "{error}");
+        assert!(error.contains(says), "{error}");
+    }
+    let (code, _, error) = Server::command(&["serve", "--no-such-flag", "1"]);
+    assert_eq!(code, Some(2));
+    assert!(error.contains("--no-such-flag"), "{error}");
+}
+
+#[test]
+fn config_prints_every_setting_with_its_origin() {
+    let (code, out, _) = Server::command(&["config", "--http", "127.0.0.1:1"]);
+    assert_eq!(code, Some(0));
+    assert!(out.contains("http = \"127.0.0.1:1\"  # command line"), "{out}");
+    assert!(out.contains("otlp_grpc = \"127.0.0.1:4317\"  # default"), "{out}");
+}
+
+#[test]
+fn demo_import_and_trace_work_from_a_terminal() {
+    let server = Server::start();
+    let (code, out, error) = Server::command(&[
+        "demo",
+        "--rate",
+        "50",
+        "--duration",
+        "1",
+        "--seed",
+        "11",
+        "--otlp-grpc",
+        &server.otlp_grpc,
+        "--otlp-http",
+        &server.otlp_http,
+        "--zipkin",
+        &server.zipkin,
+    ]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("sent 50 transactions"), "{out}");
+    let found = server.wait_for("/api/v1/traces?service=checkout&limit=5", |json| {
+        json["traces"].as_array().is_some_and(|traces| !traces.is_empty())
+    });
+    let id = found["traces"][0]["traceId"].as_str().unwrap();
+    let (code, out, error) = Server::command(&["trace", id, "--http", &server.http]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("web-gateway POST /checkout") && out.contains("█"), "{out}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("export.json");
+    let otlp = http::get(&server.http, &format!("/api/v1/traces/{id}/otlp"));
+    #[expect(clippy::disallowed_methods, reason = "a fixture")]
+    std::fs::write(&file, &otlp.body).unwrap();
+    let other = Server::start();
+    let (code, out, error) =
+        Server::command(&["import", file.to_str().unwrap(), "--otlp-http", &other.otlp_http]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("spans, 0 log records sent"), "{out}");
+    assert_eq!(http::get(&other.http, &format!("/api/v1/traces/{id}/otlp")).body, otlp.body);
+    let (code, _, error) = Server::command(&["trace", "ffff", "--http", &server.http]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nothing stored matches"), "{error}");
+}
+
+#[test]
+fn a_foreign_host_or_origin_is_refused() {
+    let server = Server::start();
+    let answer = http::send("GET", &server.http, "/api/v1/status", &[("host", "evil.example")], "");
+    assert_eq!(answer.status, 421);
+    let headers = [("origin", "http://evil.example"), ("content-type", "application/json")];
+    let answer = http::send("POST", &server.http, "/api/v1/demo", &headers, "{}");
+    assert_eq!(answer.status, 403);
+    let page = http::get(&server.http, "/");
+    assert_eq!(page.status, 200);
+    let policy = page.headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"));
+}
