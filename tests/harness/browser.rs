@@ -162,20 +162,6 @@ impl Browser {
         self.wait_for(&format!("(document.body?.innerText ?? '').includes({text})"));
     }
 
-    /// Clicks in the middle of the first element that a selector finds, as a mouse does.
-    pub(crate) fn click(&mut self, selector: &str) {
-        self.wait_for(&format!("document.querySelector({})", json!(selector)));
-        let place = self.evaluate(&format!(
-            "(() => {{ const e = document.querySelector({}); e.scrollIntoView({{ block: 'nearest' }}); \
-             const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()",
-            json!(selector)
-        ));
-        for kind in ["mousePressed", "mouseReleased"] {
-            let params = json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 });
-            self.command("Input.dispatchMouseEvent", params);
-        }
-    }
-
     /// Types into what has the focus.
     pub(crate) fn type_text(&mut self, text: &str) {
         self.command("Input.insertText", json!({ "text": text }));
