@@ -54,7 +54,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
     let app = web::router(
-        tidings_query::router(query),
+        tidings_query::router_described_by(web::described(tidings_query::document()), query),
         server.clone(),
         web::Hosts::new(&settings.allowed_hosts),
     );

@@ -11,7 +11,7 @@ use axum::{Router, middleware};
 
 pub(crate) use guard::Hosts;
 pub(crate) use listen::run as listen;
-pub(crate) use status::Server;
+pub(crate) use status::{Server, described};
 
 /// The routes of the HTTP address.
 pub(crate) fn router(api: Router, server: Server, hosts: Hosts) -> Router {

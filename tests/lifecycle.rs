@@ -146,3 +146,18 @@ fn a_foreign_host_or_origin_is_refused() {
     let policy = page.headers["content-security-policy"].to_str().unwrap();
     assert!(policy.starts_with("default-src 'none'; script-src 'self' 'wasm-unsafe-eval'"));
 }
+
+#[test]
+fn the_description_has_every_route_of_the_process() {
+    let server = Server::start();
+    let (status, document) = server.get("/api/v1/openapi.json");
+    assert_eq!(status, 200);
+    for path in ["/api/v1/status", "/api/v1/demo", "/api/v1/traces", "/api/v1/transactions/{tid}"] {
+        assert!(document["paths"][path].is_object(), "{path}");
+    }
+    let status = server.get("/api/v1/status").1;
+    let schema = &document["components"]["schemas"]["ServerStatus"]["properties"];
+    for field in status.as_object().unwrap().keys() {
+        assert!(schema[field].is_object(), "{field} is not described");
+    }
+}

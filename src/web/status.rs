@@ -19,6 +19,7 @@ use tidings_proto::{
 };
 use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
+use utoipa::OpenApi;
 
 use crate::demo;
 
@@ -64,6 +65,17 @@ impl Server {
     }
 }
 
+/// What these routes add to the API's description.
+#[derive(OpenApi)]
+#[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
+struct Described;
+
+/// The API's description with the routes of this module.
+pub(crate) fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+    document.merge(Described::openapi());
+    document
+}
+
 pub(super) fn routes(server: Server) -> Router {
     Router::new()
         .route("/live", get(|| async { "live\n" }))
@@ -91,12 +103,30 @@ async fn ready(State(server): State<Server>) -> Response {
     }
 }
 
+/// What the server received, where it listens, and whether demo traffic is being sent.
+#[utoipa::path(
+    get,
+    path = "/api/v1/status",
+    tag = "server",
+    operation_id = "getStatus",
+    responses((status = 200, body = ServerStatus))
+)]
 async fn status(State(server): State<Server>) -> Json<ServerStatus> {
     let running = server.0.demo.lock().await.as_ref().is_some_and(|task| !task.is_finished());
     Json(server.status(running))
 }
 
 /// Sends demo traffic to this server's own receivers for a minute.
+#[utoipa::path(
+    post,
+    path = "/api/v1/demo",
+    tag = "server",
+    operation_id = "startDemo",
+    responses(
+        (status = 202, description = "It is being sent"),
+        (status = 409, body = ProblemDetails, description = "It already was")
+    )
+)]
 async fn start_demo(State(server): State<Server>) -> Response {
     let mut demo = server.0.demo.lock().await;
     if demo.as_ref().is_some_and(|task| !task.is_finished()) {
