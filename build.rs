@@ -31,7 +31,7 @@ fn main() -> io::Result<()> {
         }
     }
     table.push_str("];\n");
-    let out = env::var("OUT_DIR").map_err(io::Error::other)?;
+    let out = env::var_os("OUT_DIR").ok_or_else(|| io::Error::other("cargo sets OUT_DIR"))?;
     write(&Path::new(&out).join("assets.rs"), &table)
 }
 

@@ -311,13 +311,16 @@ fn rpc_status(answer: &Answer, protobuf: bool, name: &str) -> RpcStatus {
     }
 }
 
-/// Wrong gRPC calls: what they send and the codes they may get.
+/// A call over gRPC: its name, method, headers and body, and the codes it may get.
+type Call<'a> = (String, &'a str, Vec<(&'a str, &'a str)>, Vec<u8>, &'a [i32]);
+
+/// Makes wrong gRPC calls and gives their number.
 fn grpc(server: &Server) -> usize {
     const INVALID: &[i32] = &[3];
     const EXHAUSTED: &[i32] = &[8];
     const UNIMPLEMENTED: &[i32] = &[12];
     let bad_frame: &[i32] = &[3, 12, 13];
-    let mut cases: Vec<(String, &str, Vec<(&str, &str)>, Vec<u8>, &[i32])> = Vec::new();
+    let mut cases: Vec<Call<'_>> = Vec::new();
     for method in [TRACE_EXPORT, LOGS_EXPORT] {
         let signal = if method == TRACE_EXPORT { "/v1/traces" } else { "/v1/logs" };
         let mut add =

@@ -73,7 +73,7 @@ fn acknowledged_records_survive_kill() {
             .into_iter()
             .enumerate()
             .map(|(index, wire)| {
-                let trace = u128::from(seed) << 64 | u128::from(round) << 8 | index as u128 + 1;
+                let trace = u128::from(seed) << 64 | u128::from(round) << 8 | (index as u128 + 1);
                 let addresses =
                     [&server.otlp_grpc, &server.otlp_http, &server.zipkin].map(Clone::clone);
                 let stop = Arc::clone(&stop);

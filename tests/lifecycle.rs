@@ -120,7 +120,6 @@ fn demo_import_and_trace_work_from_a_terminal() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.json");
     let otlp = http::get(&server.http, &format!("/api/v1/traces/{id}/otlp"));
-    #[expect(clippy::disallowed_methods, reason = "a fixture")]
     std::fs::write(&file, &otlp.body).unwrap();
     let other = Server::start();
     let (code, out, error) =

@@ -1,6 +1,13 @@
 //! End-to-end specifications: the real binary, real clients, a real browser.
 //!
 //! One program, so that it links once; this file is its table of contents.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking, prints what it measured, and lives in real time"
+)]
 
 mod architecture;
 mod browser;

@@ -209,7 +209,6 @@ impl Browser {
             .unwrap();
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("screenshots");
         std::fs::create_dir_all(&folder).unwrap();
-        #[expect(clippy::disallowed_methods, reason = "a picture to look at")]
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
     }
 
