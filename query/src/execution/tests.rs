@@ -1,0 +1,102 @@
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{Arc, mpsc},
+    time::{Duration, Instant},
+};
+
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
+
+use super::Execution;
+use crate::{QueryError, QueryLimits, QuerySettings};
+
+/// Sleeps for ever, so that only the computation decides.
+#[derive(Debug)]
+struct StillClock;
+
+impl Clock for StillClock {
+    fn now(&self) -> UnixNanos {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+async fn store() -> (tempfile::TempDir, Store, Arc<QuerySettings>) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
+    (folder, store, Arc::new(settings))
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_waits_for_stops() {
+    let (_folder, store, settings) = store().await;
+    let execution = Execution::new(Arc::new(StillClock), QueryLimits::default());
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let (stopped, has_stopped) = mpsc::sync_channel(1);
+    let question = execution.run(&store, &settings, move |reader| {
+        started.send(()).unwrap();
+        let error = loop {
+            if let Err(error) = reader.check() {
+                break error;
+            }
+            std::thread::yield_now();
+        };
+        stopped.send(matches!(error, QueryError::Withdrawn)).unwrap();
+        Ok(())
+    });
+    tokio::select! {
+        _ = question => panic!("the question cannot end while it is asked"),
+        _ = has_started => {}
+    }
+    let withdrawn = tokio::task::spawn_blocking(move || has_stopped.recv()).await.unwrap();
+    assert!(withdrawn.unwrap());
+}
+
+#[tokio::test]
+async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_answered() {
+    let (_folder, store, settings) = store().await;
+    let limits = QueryLimits { running_max: 1, waiting_max: 1, ..QueryLimits::default() };
+    let execution = Arc::new(Execution::new(Arc::new(StillClock), limits));
+    let (release, released) = mpsc::sync_channel::<()>(1);
+    let (started, has_started) = tokio::sync::oneshot::channel();
+    let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
+        let (execution, store, settings) =
+            (Arc::clone(&execution), store.clone(), Arc::clone(&settings));
+        async move { execution.run(&store, &settings, move |_| Ok(work())).await }
+    };
+    let first = tokio::spawn(ask(Box::new(move || {
+        started.send(()).unwrap();
+        released.recv().unwrap();
+        1
+    })));
+    has_started.await.unwrap();
+    let second = tokio::spawn(ask(Box::new(|| 2)));
+    while execution.admitted.available_permits() > 0 {
+        tokio::task::yield_now().await;
+    }
+    let third = ask(Box::new(|| 3)).await;
+    assert!(matches!(third, Err(QueryError::Overloaded { waiting: 1 })), "{third:?}");
+    release.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap(), 1);
+    assert_eq!(second.await.unwrap().unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_question_that_panics_is_an_error_and_frees_its_place() {
+    let (_folder, store, settings) = store().await;
+    let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
+    let execution = Execution::new(Arc::new(StillClock), limits);
+    let broken = execution.run::<()>(&store, &settings, |_| panic!("a defect")).await;
+    assert!(matches!(broken, Err(QueryError::Defect { .. })), "{broken:?}");
+    assert_eq!(execution.run(&store, &settings, |_| Ok(7)).await.unwrap(), 7);
+}

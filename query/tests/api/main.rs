@@ -1,0 +1,22 @@
+//! The query service as its users see it: requests to the router over a real store.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::expect_used,
+    missing_docs,
+    unreachable_pub,
+    reason = "tests say what they expect by panicking"
+)]
+
+mod bad_requests;
+mod harness;
+mod headers;
+mod large_traces;
+mod logs;
+mod model;
+mod names;
+mod pages;
+mod resolve;
+mod traces;
+mod transactions;

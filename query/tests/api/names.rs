@@ -1,0 +1,83 @@
+//! What filters are completed from.
+
+use insta::assert_json_snapshot;
+use serde_json::json;
+use tidings_query::QueryLimits;
+
+use crate::harness::{Harness, checkout, span};
+
+const DAY: u64 = 24 * 60 * 60 * 1_000;
+
+#[tokio::test]
+async fn names_come_with_their_counts_most_frequent_first() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    assert_json_snapshot!("services", harness.get("/services").await);
+    assert_json_snapshot!("operations", harness.get("/operations?service=payment").await);
+    assert_json_snapshot!("attribute_keys", harness.get("/attributes/keys").await);
+    assert_json_snapshot!(
+        "attribute_values",
+        harness.get("/attributes/values?key=host.name").await
+    );
+}
+
+#[tokio::test]
+async fn names_are_narrowed_by_prefix_service_and_limit() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let names = |json: serde_json::Value, list: &str, field: &str| -> Vec<String> {
+        let names = json[list].as_array().unwrap().iter();
+        names.map(|name| name[field].as_str().unwrap().to_owned()).collect()
+    };
+    let keys = names(harness.get("/attributes/keys?prefix=HTTP.").await, "keys", "key");
+    assert_eq!(keys, ["http.request.method", "http.response.status_code"]);
+    let keys = names(harness.get("/attributes/keys?service=payment").await, "keys", "key");
+    assert_eq!(keys, ["host.name", "service.name"]);
+    let values = harness.get("/attributes/values?key=http.response.status_code&prefix=5").await;
+    assert_eq!(values, json!({"names": [{"name": "502", "count": 1}], "truncated": false}));
+    let services = harness.get("/services?limit=1").await;
+    assert_eq!(services, json!({"names": [{"name": "payment", "count": 3}], "truncated": true}));
+    let operations = names(harness.get("/operations?prefix=select").await, "names", "name");
+    assert_eq!(operations, ["SELECT account"]);
+}
+
+#[tokio::test]
+async fn names_come_from_the_last_day_that_has_data() {
+    let harness = Harness::new().await;
+    harness.send([span(1, 1, "old", "work").at(0, 1)]).await;
+    let harness_services = async || {
+        let list = harness.get("/services").await;
+        let names = list["names"].as_array().unwrap().clone();
+        names.iter().map(|name| name["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(harness_services().await, ["old"]);
+    // A clock that runs a year ahead does not hide the rest.
+    harness.send([span(2, 1, "ahead", "work").at(365 * DAY, 365 * DAY + 1)]).await;
+    assert_eq!(harness_services().await, ["ahead", "old"]);
+}
+
+#[tokio::test]
+async fn old_names_are_found_when_asked_for() {
+    let harness = Harness::new().await;
+    let mut old = span(1, 1, "old", "work");
+    old.span.start_time_unix_nano -= 2 * DAY * 1_000_000;
+    harness.send([old, span(2, 1, "new", "work")]).await;
+    let names =
+        async |query: &str| harness.get(&format!("/services{query}")).await["names"].clone();
+    assert_eq!(names("").await, json!([{"name": "new", "count": 1}]));
+    let all = json!([{"name": "new", "count": 1}, {"name": "old", "count": 1}]);
+    assert_eq!(names("?start=2026-11-01T00:00:00Z").await, all);
+}
+
+#[tokio::test]
+async fn a_list_that_hit_a_bound_says_so() {
+    let limits = QueryLimits { names_counted_max: 2, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send((1..=4).map(|n| span(n, 1, &format!("s{n}"), "work"))).await;
+    assert_eq!(harness.get("/services").await["truncated"], true);
+    let harness = Harness::with(QueryLimits::default(), 3).await;
+    for n in 1..=4 {
+        harness.send([span(n, 1, "shop", "work")]).await;
+    }
+    assert_eq!(harness.get("/services").await["truncated"], true);
+}

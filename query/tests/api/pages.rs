@@ -1,0 +1,134 @@
+//! The list of traces and its pages.
+
+use insta::assert_json_snapshot;
+use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_query::QueryLimits;
+
+use crate::harness::{Harness, checkout, span, text, trace_id};
+
+#[tokio::test]
+async fn a_page_of_traces_has_their_summaries() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness.send([span(2, 1, "shop", "GET /").at(500, 510)]).await;
+    assert_json_snapshot!("traces", harness.get("/traces?limit=1").await);
+}
+
+#[tokio::test]
+async fn all_filters_must_match_on_one_span() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness
+        .send([span(2, 1, "shop", "POST /checkout")
+            .at(1_000, 2_500)
+            .kind(SpanKind::Server)
+            .attribute("http.response.status_code", 200_i64)
+            .status(StatusCode::Ok, "")])
+        .await;
+    let both = vec![trace_id(2), trace_id(1)];
+    let one = |n| vec![trace_id(n)];
+    let cases = [
+        ("", both.clone()),
+        ("?service=shop", both.clone()),
+        ("?service=payment", one(1)),
+        ("?service=payment&service=shop", both.clone()),
+        ("?service=nobody", vec![]),
+        ("?service=", both.clone()),
+        ("?operation=UPDATE%20account", one(1)),
+        ("?operation=UPDATE", vec![]),
+        ("?service=shop&operation=UPDATE+account", vec![]),
+        ("?status=error", one(1)),
+        ("?status=ok", one(2)),
+        ("?status=unset", one(1)),
+        ("?kind=server", both.clone()),
+        ("?kind=client", one(1)),
+        ("?kind=client&status=error", vec![]),
+        ("?minDuration=1s", one(2)),
+        ("?maxDuration=1.4s", one(1)),
+        ("?minDuration=30ms&maxDuration=30ms", one(1)),
+        ("?minDuration=10000000&maxDuration=10000000", one(1)),
+        ("?attribute=order.id%3DA-17", one(1)),
+        ("?attribute=order.id", one(1)),
+        ("?attribute=http.response.status_code=200", one(2)),
+        ("?attribute=http.request.method=POST&attribute=order.id=A-17", one(1)),
+        ("?attribute=order.id=A-17&service=payment", vec![]),
+        ("?attribute=host.name=payment-1", one(1)),
+        ("?attribute=exception.type=CardDeclined", one(1)),
+        ("?start=2026-11-20T08:00:01Z", one(2)),
+        ("?end=2026-11-20T08:00:01Z", one(1)),
+        ("?start=1795161600020000000&end=1795161600020000001", one(1)),
+        ("?start=2026-11-20T09:00:00%2B01:00&end=2026-11-20T08:00:00.000000001Z", one(1)),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(harness.found(query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn an_empty_store_has_an_empty_page() {
+    let harness = Harness::new().await;
+    let page = harness.get("/traces").await;
+    assert_json_snapshot!("no_traces", page);
+}
+
+#[tokio::test]
+async fn a_time_range_chooses_traces_and_does_not_cut_them() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let page = harness.get("/traces?start=1795161600050000000").await;
+    assert_eq!(page["traces"][0]["spanCount"], 5);
+    assert_eq!(page["traces"][0]["startUnixNano"], "1795161600000000000");
+}
+
+#[tokio::test]
+async fn pages_visit_every_trace_once_while_traces_come_in() {
+    let harness = Harness::new().await;
+    // Several traces start at the same time: their ids decide.
+    for trace in 1..=40 {
+        harness.send([span(trace, 1, "shop", "old").at(trace / 4, trace / 4 + 10)]).await;
+    }
+    let mut visited = Vec::new();
+    let mut cursor = String::new();
+    for page_number in 0_u64.. {
+        let page = harness.get(&format!("/traces?operation=old&limit=7{cursor}")).await;
+        let total = &page["total"];
+        assert_eq!(total["relation"], "exact");
+        let traces = page["traces"].as_array().unwrap();
+        visited.extend(traces.iter().map(|trace| text(&trace["traceId"])));
+        let Some(next) = page.get("nextCursor") else { break };
+        cursor = format!("&cursor={}", text(next));
+        // Newer and older ones, and more spans of those that were there.
+        let newer = span(1_000 + page_number, 1, "shop", "new").at(900, 910);
+        let later = span(1 + page_number, 2, "shop", "late").parent(1).at(950, 951);
+        harness.send([newer, later]).await;
+        harness.send([span(2_000 + page_number, 1, "shop", "old").at(2_000, 2_010)]).await;
+    }
+    let mut expected: Vec<(u64, String)> = (1..=40).map(|n| (n / 4, trace_id(n))).collect();
+    expected.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let expected: Vec<String> = expected.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(visited, expected);
+}
+
+#[tokio::test]
+async fn a_search_beyond_its_row_budget_says_so() {
+    let harness = Harness::with(QueryLimits::default(), 50).await;
+    for trace in 1..=10 {
+        let spans = (1..=10).map(|id| span(trace, id, "shop", "work").at(trace, trace + 1));
+        harness.send(spans).await;
+    }
+    let page = harness.get("/traces").await;
+    assert_eq!(page["searched"]["complete"], false);
+    assert_eq!(page["searched"]["rows"], 50);
+    assert_eq!(page["total"]["relation"], "atLeast");
+    assert!(page["traces"].as_array().unwrap().len() >= 5);
+}
+
+#[tokio::test]
+async fn counting_more_traces_than_allowed_gives_a_lower_bound() {
+    let limits = QueryLimits { counted_max: 3, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send((1..=10).map(|trace| span(trace, 1, "shop", "work"))).await;
+    let page = harness.get("/traces?limit=2").await;
+    assert_eq!(page["total"]["value"], 3);
+    assert_eq!(page["total"]["relation"], "atLeast");
+}

@@ -1,0 +1,255 @@
+//! One trace: view, skeleton, span, OTLP.
+
+use insta::assert_json_snapshot;
+use prost::Message;
+use serde_json::Value as Json;
+use tidings_proto::otlp::{
+    AnyValue, ArrayValue, ExportTraceServiceRequest, KeyValue, KeyValueList, Link, SpanKind, Value,
+};
+
+use crate::harness::{Harness, SpanBuilder, checkout, record, request, span, text, trace_id};
+
+async fn with_checkout() -> Harness {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness
+        .log([
+            ("shop", record(Some(1), 5, 9, "checkout of A-17")),
+            ("payment", record(Some(1), 84, 17, "card 42 was declined")),
+            ("payment", record(Some(2), 84, 17, "of another trace")),
+        ])
+        .await;
+    harness
+}
+
+#[tokio::test]
+async fn a_trace_is_shown_assembled_with_everything_its_spans_said() {
+    let harness = with_checkout().await;
+    assert_json_snapshot!("trace", harness.get(&format!("/traces/{}", trace_id(1))).await);
+}
+
+#[tokio::test]
+async fn a_skeleton_has_the_same_rows_in_columns() {
+    let harness = with_checkout().await;
+    let id = trace_id(1);
+    let skeleton = harness.get(&format!("/traces/{id}/skeleton")).await;
+    assert_json_snapshot!("skeleton", skeleton);
+
+    let view = harness.get(&format!("/traces/{id}")).await;
+    let column = |name: &str| skeleton["spans"][name].as_array().unwrap().clone();
+    let rows = view["spans"].as_array().unwrap();
+    let of_rows = |name: &str| rows.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    for name in ["spanId", "depth", "descendantCount"] {
+        assert_eq!(column(name), of_rows(name), "{name}");
+    }
+    for name in ["durationNano", "selfNano", "criticalNano"] {
+        let numbers = column(name).into_iter().map(|number| Json::from(number.to_string()));
+        assert_eq!(numbers.collect::<Vec<_>>(), of_rows(name), "{name}");
+    }
+    assert_eq!(skeleton["logCount"], view["logCount"]);
+    assert_eq!(skeleton["summary"]["services"], view["services"]);
+}
+
+#[tokio::test]
+async fn a_span_is_shown_in_its_place() {
+    let harness = with_checkout().await;
+    let path = format!("/traces/{}/spans/0000000000000003", trace_id(1));
+    assert_json_snapshot!("span", harness.get(&path).await);
+    assert_eq!(harness.get(&path).await, harness.get(&format!("{path}?index=2")).await);
+
+    let (status, problem) = harness.problem(&format!("{path}?index=1")).await;
+    assert_eq!((status, &problem["parameter"]), (400, &Json::from("index")));
+    let (status, problem) = harness.problem(&format!("{path}?index=5")).await;
+    assert_eq!((status, &problem["parameter"]), (400, &Json::from("index")));
+    let absent = format!("/traces/{}/spans/00000000000000ff", trace_id(1));
+    assert_eq!(harness.problem(&absent).await.0, 404);
+}
+
+#[tokio::test]
+async fn spans_that_share_an_id_are_told_apart_by_their_row() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 7, "shop", "call").at(0, 100).kind(SpanKind::Client),
+            span(1, 7, "payment", "serve").at(10, 90).kind(SpanKind::Server),
+        ])
+        .await;
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    let rows = view["spans"].as_array().unwrap();
+    assert_eq!(rows.len(), 2);
+    for (index, row) in rows.iter().enumerate() {
+        let path = format!("/traces/{}/spans/0000000000000007?index={index}", trace_id(1));
+        assert_eq!(harness.get(&path).await["name"], row["name"]);
+    }
+}
+
+#[tokio::test]
+async fn ids_are_read_in_either_case_and_by_their_last_half() {
+    let harness = with_checkout().await;
+    let id = trace_id(1);
+    let view = harness.get(&format!("/traces/{id}")).await;
+    assert_eq!(harness.get(&format!("/traces/{}", id.to_uppercase())).await, view);
+    assert_eq!(harness.get(&format!("/traces/{}", &id[16..])).await, view);
+}
+
+#[tokio::test]
+async fn unknown_traces_are_not_found_and_malformed_ids_are_named() {
+    let harness = with_checkout().await;
+    for path in ["", "/skeleton", "/otlp", "/spans/0000000000000001"] {
+        for id in [trace_id(9), trace_id(9)[16..].to_owned()] {
+            let (status, problem) = harness.problem(&format!("/traces/{id}{path}")).await;
+            assert_eq!((status, &problem["type"]), (404, &Json::from("/problems/not-found")));
+        }
+        for id in ["x", "%20", "0", &"0".repeat(32), &"g".repeat(32), "%FF", &"a".repeat(33)] {
+            let (status, problem) = harness.problem(&format!("/traces/{id}{path}")).await;
+            assert_eq!(status, 400, "{id}{path}: {problem}");
+            let parameter = &problem["parameter"];
+            assert!(id == "%FF" || parameter == "traceId", "{id}{path}: {problem}");
+        }
+    }
+    let (status, problem) = harness.problem(&format!("/traces/{}/spans/xyz", trace_id(1))).await;
+    assert_eq!((status, &problem["parameter"]), (400, &Json::from("spanId")));
+}
+
+#[tokio::test]
+async fn a_trace_that_has_only_log_records_says_where_they_are() {
+    let harness = with_checkout().await;
+    let (status, problem) = harness.problem(&format!("/traces/{}", trace_id(2))).await;
+    assert_eq!(status, 404);
+    let detail = text(&problem["detail"]);
+    assert!(detail.contains(&format!("/api/v1/logs?traceId={}", trace_id(2))), "{detail}");
+}
+
+#[tokio::test]
+async fn every_answer_is_the_same_whatever_order_the_spans_came_in() {
+    let spans = odd_spans();
+    let forwards = Harness::new().await;
+    forwards.send(spans.clone()).await;
+    let backwards = Harness::new().await;
+    for span in spans.iter().rev().chain(&spans[..2]) {
+        backwards.send([span.clone()]).await;
+    }
+    for path in ["", "/skeleton", "/otlp", "/spans/0000000000000002", "/spans/0000000000000005"] {
+        let path = format!("/traces/{}{path}", trace_id(1));
+        let (_, _, one) = forwards.bytes(&path).await;
+        let (_, _, other) = backwards.bytes(&path).await;
+        let without_duplicates = |body: Vec<u8>| {
+            let mut json: Json = serde_json::from_slice(&body).unwrap();
+            drop_duplicate_problems(&mut json);
+            json
+        };
+        assert_eq!(without_duplicates(one), without_duplicates(other), "{path}");
+    }
+}
+
+/// The second harness got two spans twice, which is a problem that the first has not.
+fn drop_duplicate_problems(json: &mut Json) {
+    let is_duplicate = |problem: &Json| problem["kind"] == "duplicateSpan";
+    if let Some(problems) = json.get_mut("problems").and_then(Json::as_array_mut) {
+        problems.retain(|problem| !is_duplicate(problem));
+    }
+    for pointer in ["/problemCount", "/summary/problemCount", "/spans/flags"] {
+        if let Some(value) = json.pointer_mut(pointer) {
+            *value = Json::Null;
+        }
+    }
+}
+
+fn odd_spans() -> Vec<SpanBuilder> {
+    let mut spans = checkout(1);
+    spans.push(span(1, 5, "billing", "shares the id of another").parent(3).at(51, 59));
+    spans.push(span(1, 8, "mail", "orphan").parent(99).at(70, 80));
+    spans.push(span(1, 9, "mail", "own parent").parent(9).at(71, 80));
+    spans.push(span(1, 10, "mail", "cycle a").parent(11).at(72, 80));
+    spans.push(span(1, 11, "mail", "cycle b").parent(10).at(73, 80));
+    spans.push(span(1, 12, "mail", "unfinished").parent(1).unfinished());
+    spans.push(span(1, 13, "mail", "backwards").parent(1).at(30, 20));
+    spans
+}
+
+#[tokio::test]
+async fn problems_are_said_in_words() {
+    let harness = Harness::new().await;
+    harness.send(odd_spans()).await;
+    harness.send(checkout(1).drain(..1)).await;
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    assert_json_snapshot!("problems", view["problems"]);
+    assert_eq!(view["problemCount"], view["problems"].as_array().unwrap().len());
+    assert_eq!(view["spanCount"], odd_spans().len());
+}
+
+#[tokio::test]
+async fn a_stored_trace_is_exported_as_it_was_sent() {
+    let harness = Harness::new().await;
+    let mut sent = rich_request();
+    harness.send_request(sent.clone()).await;
+    harness.send_request(sent.clone()).await;
+    let path = format!("/traces/{}/otlp", trace_id(1));
+    let answer: ExportTraceServiceRequest =
+        serde_json::from_value(harness.get(&path).await).unwrap();
+    assert_eq!(answer, sent);
+
+    let asked = http::Request::get(format!("/api/v1{path}"))
+        .header("accept", "application/x-protobuf")
+        .body(axum::body::Body::empty());
+    let (_, headers, body) = harness.ask(asked.unwrap()).await;
+    assert_eq!(headers["content-type"], "application/x-protobuf");
+    assert_eq!(ExportTraceServiceRequest::decode(&*body).unwrap(), sent);
+    sent.resource_spans.clear();
+    assert_ne!(answer, sent);
+}
+
+/// Every field of OTLP's spans, with values of every type.
+fn rich_request() -> ExportTraceServiceRequest {
+    let list = |values| AnyValue::from(Value::Array(ArrayValue { values }));
+    let map = Value::Kvlist(KeyValueList { values: vec![KeyValue::new("inner", 1_i64)] });
+    let mut rich = span(1, 1, "shop", "rich")
+        .attribute("text", "ü")
+        .attribute("int", i64::MIN)
+        .attribute("double", 0.1)
+        .attribute("bool", true)
+        .attribute("list", list(vec![1_i64.into(), "two".into()]))
+        .attribute("map", AnyValue::from(map))
+        .attribute("bytes", AnyValue::from(Value::Bytes(vec![0, 255])))
+        .exception("Oops", "it broke");
+    rich.span.attributes.push(KeyValue { key: "nothing".to_owned(), value: None });
+    rich.span.trace_state = "vendor=1".to_owned();
+    rich.span.flags = 0x301;
+    rich.span.start_time_unix_nano += 1;
+    rich.span.dropped_attributes_count = 1;
+    rich.span.dropped_events_count = 2;
+    rich.span.dropped_links_count = 3;
+    rich.span.links.push(Link {
+        trace_id: vec![7; 16],
+        span_id: vec![8; 8],
+        trace_state: "other=2".to_owned(),
+        attributes: vec![KeyValue::new("why", "because")],
+        dropped_attributes_count: 4,
+        flags: 1,
+    });
+    let mut request = request([rich, span(1, 2, "payment", "plain").parent(1).at(1, 2)]);
+    let first = &mut request.resource_spans[0];
+    first.schema_url = "https://opentelemetry.io/schemas/1.30.0".to_owned();
+    first.resource.as_mut().unwrap().dropped_attributes_count = 5;
+    let scope = first.scope_spans[0].scope.as_mut().unwrap();
+    scope.attributes = vec![KeyValue::new("scope.kind", "test")];
+    scope.dropped_attributes_count = 6;
+    request
+}
+
+#[tokio::test]
+async fn the_state_of_a_trace_is_told() {
+    let harness = Harness::new().await;
+    harness.send([span(1, 1, "a", "fine")]).await;
+    harness.send(checkout(2)).await;
+    harness.send([span(3, 1, "a", "no end").unfinished()]).await;
+    harness.send([span(4, 1, "a", "no parent").parent(9)]).await;
+    harness.send([span(5, 1, "a", "root"), span(5, 2, "a", "gap").parent(9)]).await;
+    let later = 3_600_000;
+    harness.send([span(6, 2, "a", "just now").parent(9).at(later - 100, later - 50)]).await;
+    let states = ["completed", "failed", "running", "incomplete", "incomplete", "running"];
+    for (trace, state) in (1..).zip(states) {
+        let view = harness.get(&format!("/traces/{}", trace_id(trace))).await;
+        assert_eq!(view["state"], state, "trace {trace}");
+    }
+}

@@ -1,0 +1,104 @@
+//! Transactions by trace id and by transaction key.
+
+use insta::assert_json_snapshot;
+use tidings_proto::otlp::{KeyValue, SpanKind};
+use tidings_query::QueryLimits;
+
+use crate::harness::{Harness, checkout, record, span, text, trace_id};
+
+#[tokio::test]
+async fn a_transaction_is_told_hop_by_hop() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness.log([("payment", record(Some(1), 84, 17, "card 42 was declined"))]).await;
+    let by_trace = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert_json_snapshot!("transaction", by_trace);
+
+    let by_key = harness.get("/transactions/A-17").await;
+    assert_eq!(by_key["matched"], serde_json::json!({"by": "attribute", "key": "order.id"}));
+    for field in ["state", "traces", "hops", "services", "errors", "elapsedNano", "logs"] {
+        assert_eq!(by_key[field], by_trace[field], "{field}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_joins_traces_and_log_records_without_a_trace() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let shipped = span(2, 1, "shipping", "ship").at(5_000, 6_000).kind(SpanKind::Consumer);
+    harness.send([shipped.attribute("order.id", "A-17")]).await;
+    harness.send([span(3, 1, "shop", "of another").attribute("order.id", "A-18")]).await;
+    let mut alone = record(None, 9_000, 9, "order A-17 delivered");
+    alone.attributes.push(KeyValue::new("order.id", "A-17"));
+    let mut linking = record(Some(4), 7_000, 9, "packed");
+    linking.attributes.push(KeyValue::new("order.id", "A-17"));
+    harness.send([span(4, 1, "packing", "pack").at(6_900, 7_100)]).await;
+    harness.log([("van", alone), ("packing", linking)]).await;
+
+    let found = harness.get("/transactions/A-17").await;
+    let traces: Vec<String> =
+        found["traces"].as_array().unwrap().iter().map(|trace| text(&trace["traceId"])).collect();
+    assert_eq!(traces, [trace_id(1), trace_id(2), trace_id(4)]);
+    assert_eq!(found["traceCount"], 3);
+    assert_eq!(found["state"], "failed");
+    assert_eq!(found["elapsedNano"], "7100000000");
+    assert_eq!(found["logCount"], 2);
+    assert_eq!(found["logs"][1]["text"], "order A-17 delivered");
+}
+
+#[tokio::test]
+async fn the_state_is_the_worst_and_says_what_is_missing() {
+    let harness = Harness::new().await;
+    let keyed = |trace, name: &str| span(trace, 1, "shop", name).attribute("tid", "T");
+    harness.send([keyed(1, "fine")]).await;
+    let state = async || {
+        let found = harness.get("/transactions/T").await;
+        (text(&found["state"]), found["missing"].to_string())
+    };
+    assert_eq!(state().await, ("completed".to_owned(), "[]".to_owned()));
+    harness.send([keyed(2, "running").unfinished()]).await;
+    let (now, missing) = state().await;
+    assert!(now == "running" && missing.contains("running of shop has not ended"), "{missing}");
+    harness.send([keyed(3, "gap").parent(0xabc)]).await;
+    let (now, missing) = state().await;
+    assert!(now == "incomplete" && missing.contains("0000000000000abc"), "{now} {missing}");
+}
+
+#[tokio::test]
+async fn an_unknown_transaction_says_what_was_tried() {
+    let harness = Harness::new().await;
+    let (status, problem) = harness.problem("/transactions/nobody%2Fknows").await;
+    assert_eq!(status, 404);
+    let detail = text(&problem["detail"]);
+    for word in ["nobody/knows", "tid", "order.id"] {
+        assert!(detail.contains(word), "{detail}");
+    }
+    let long = "x".repeat(1_025);
+    let (status, problem) = harness.problem(&format!("/transactions/{long}")).await;
+    assert_eq!((status, text(&problem["parameter"])), (400, "tid".to_owned()));
+}
+
+#[tokio::test]
+async fn a_transaction_that_has_only_log_records_is_incomplete() {
+    let harness = Harness::new().await;
+    harness.log([("van", record(Some(7), 10, 9, "a")), ("van", record(Some(7), 30, 9, "b"))]).await;
+    let found = harness.get(&format!("/transactions/{}", trace_id(7))).await;
+    assert_eq!(found["state"], "incomplete");
+    assert_eq!(found["logCount"], 2);
+    assert_eq!(found["elapsedNano"], "20000000");
+    assert!(found["missing"].to_string().contains("only log records"));
+}
+
+#[tokio::test]
+async fn a_key_with_more_traces_than_allowed_shows_the_newest() {
+    let limits = QueryLimits { transaction_traces_max: 2, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness
+        .send((1..=5).map(|n| span(n, 1, "shop", "work").at(n, n + 1).attribute("tid", 9_i64)))
+        .await;
+    let found = harness.get("/transactions/9").await;
+    assert_eq!(found["traceCount"], 5);
+    assert_eq!(found["traces"][0]["traceId"], trace_id(4));
+    assert_eq!(found["traces"][1]["traceId"], trace_id(5));
+    assert!(found["missing"].to_string().contains("3 older traces"));
+}
