@@ -28,15 +28,15 @@ pub struct Query {
 }
 
 impl Query {
-    /// Reads a query string, with or without its question mark.
+    /// Reads a query string, with or without its question mark. A pair without a key is left out.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let text = text.strip_prefix('?').unwrap_or(text);
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let pairs = text.split('&').map(|pair| {
             let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(key), decode(value))
         });
-        Self { pairs: pairs.collect() }
+        Self { pairs: pairs.filter(|(key, _)| !key.is_empty()).collect() }
     }
 
     /// The first value of `key`.

@@ -98,6 +98,14 @@ fn a_page_keeps_the_live_switch_as_it_stands() {
 }
 
 #[test]
+fn a_pair_without_a_key_is_left_out() {
+    for text in ["", "?", "=", "&", "&=&", "=value", "?=value&&="] {
+        assert_eq!(Query::parse(text), Query::default(), "{text}");
+    }
+    assert_eq!(Query::parse("=x&live=off&=").to_string(), "live=off");
+}
+
+#[test]
 fn nonsense_is_left_out() {
     let query = Query::parse("min=fast&selected=zz&range=1y&from=9&to=3&attr==x&service=%zz+y&&=");
     let state = ExploreState::read(&query);
