@@ -11,6 +11,7 @@
 
 mod architecture;
 mod browser;
+mod clients;
 mod harness;
 mod hostile;
 mod kill;

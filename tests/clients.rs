@@ -1,0 +1,277 @@
+//! Real clients: each SDK, and the Collector, delivers a trace that is drawn as it was made.
+//!
+//! The programs in `clients/` all make the same trace, export it with their own exporters and print
+//! the trace's id; [`known_trace`] says what the API must answer about it. A client is left out when
+//! its language is not installed; the libraries come from the language's own package manager and
+//! are kept under cargo's target directory, so that only the first run fetches and compiles them.
+
+mod known_trace;
+mod program;
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use self::{
+    known_trace::{Sender, check_otlp, check_zipkin},
+    program::{Running, Tool, make, prepared, run, source},
+};
+use crate::harness::{Server, http};
+
+const GO: Tool = Tool { program: "go", version: "version", least: (1, 25) };
+const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
+const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
+const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
+const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };
+const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 10) };
+
+#[test]
+fn the_sdk_for_rust_is_drawn() {
+    let rust = prepared("rust", "", |folder| {
+        let manifest = source("rust/Cargo.toml");
+        make(
+            Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--locked", "--manifest-path"])
+                .arg(manifest)
+                .arg("--target-dir")
+                .arg(folder),
+        );
+    });
+    let server = Server::start();
+    let sent =
+        run(Command::new(rust.join("debug/client")).args([&server.otlp_grpc, &server.otlp_http]));
+    let ways = [
+        "grpc none",
+        "grpc gzip",
+        "grpc zstd",
+        "http/protobuf none",
+        "http/protobuf gzip",
+        "http/protobuf zstd",
+        "http/json none",
+        "http/json gzip",
+        "http/json zstd",
+    ];
+    // The SDK does not know the type of an error that it records.
+    check_otlp(
+        &server,
+        &sent,
+        &ways,
+        &Sender { language: "rust", sdk_language: "rust", exception_type: None },
+    );
+}
+
+#[test]
+fn the_sdk_for_python_is_drawn() {
+    if !PYTHON.is_installed("Python client") {
+        return;
+    }
+    let requirements = source("python/requirements.txt");
+    let python = prepared("python", &read(&requirements), |folder| {
+        make(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));
+        make(
+            Command::new(folder.join("bin/python"))
+                .args([
+                    "-m",
+                    "pip",
+                    "install",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--requirement",
+                ])
+                .arg(&requirements),
+        );
+    });
+    let server = Server::start();
+    let sent = run(Command::new(python.join("bin/python"))
+        .arg(source("python/client.py"))
+        .args([&server.otlp_grpc, &server.otlp_http]));
+    let ways =
+        ["grpc NoCompression", "grpc Gzip", "http/protobuf NoCompression", "http/protobuf Gzip"];
+    let exception_type = Some("__main__.CardRefused");
+    check_otlp(
+        &server,
+        &sent,
+        &ways,
+        &Sender { language: "python", sdk_language: "python", exception_type },
+    );
+}
+
+#[test]
+fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
+    if !(NODE.is_installed("Node client") && NPM.is_installed("Node client")) {
+        return;
+    }
+    let package = read(&source("node/package.json"));
+    let node = prepared("node", &package, |folder| {
+        std::fs::write(folder.join("package.json"), &package).unwrap();
+        make(
+            Command::new("npm")
+                .args([
+                    "install",
+                    "--no-package-lock",
+                    "--ignore-scripts",
+                    "--no-audit",
+                    "--no-fund",
+                ])
+                .current_dir(folder),
+        );
+    });
+    let server = Server::start();
+    let sent = run(Command::new("node")
+        .env("NODE_PATH", node.join("node_modules"))
+        .arg(source("node/client.js"))
+        .args([&server.otlp_grpc, &server.otlp_http, &server.zipkin]));
+    let ways = [
+        "grpc none",
+        "grpc gzip",
+        "http/protobuf none",
+        "http/protobuf gzip",
+        "http/json none",
+        "http/json gzip",
+    ];
+    let exception_type = Some("CardRefused");
+    let sender = Sender { language: "node", sdk_language: "nodejs", exception_type };
+    check_otlp(&server, &sent, &ways, &sender);
+    check_zipkin(&server, &sent, "node");
+}
+
+#[test]
+fn the_sdk_for_java_and_brave_are_drawn() {
+    if !(JAVA.is_installed("Java client") && MAVEN.is_installed("Java client")) {
+        return;
+    }
+    let pom = source("java/pom.xml");
+    let java = prepared("java", &read(&pom), |folder| {
+        make(
+            Command::new("mvn")
+                .args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"])
+                .arg(&pom)
+                .arg(format!("-DoutputDirectory={}", folder.display())),
+        );
+    });
+    let server = Server::start();
+    let sent = run(Command::new("java")
+        .arg("--class-path")
+        .arg(java.join("*"))
+        .arg(source("java/Client.java"))
+        .args([&server.otlp_grpc, &server.otlp_http, &server.zipkin]));
+    let ways = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];
+    let exception_type = Some("Client.CardRefused");
+    check_otlp(
+        &server,
+        &sent,
+        &ways,
+        &Sender { language: "java", sdk_language: "java", exception_type },
+    );
+    check_zipkin(&server, &sent, "brave");
+}
+
+const GO_WAYS: [&str; 4] = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];
+const GO_SENDER: Sender =
+    Sender { language: "go", sdk_language: "go", exception_type: Some("*errors.errorString") };
+
+#[test]
+fn the_sdk_for_go_is_drawn() {
+    if !GO.is_installed("Go client") {
+        return;
+    }
+    let sdk = go_program("sdk");
+    let server = Server::start();
+    let sent = run(Command::new(sdk).args([&server.otlp_grpc, &server.otlp_http]));
+    check_otlp(&server, &sent, &GO_WAYS, &GO_SENDER);
+}
+
+/// Each way out of the Collector: its exporter and its settings.
+const COLLECTOR_EXPORTERS: [(&str, &str); 6] = [
+    ("otlp/default", "tls: { insecure: true }"),
+    ("otlp/zstd", "compression: zstd, tls: { insecure: true }"),
+    ("otlp/none", "compression: none, tls: { insecure: true }"),
+    ("otlphttp/default", ""),
+    ("otlphttp/json", "encoding: json"),
+    ("otlphttp/zstd", "compression: zstd"),
+];
+
+#[test]
+fn what_the_collector_forwards_is_drawn() {
+    if !GO.is_installed("OpenTelemetry Collector") {
+        return;
+    }
+    let (sdk, collector) = (go_program("sdk"), go_program("collector"));
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let configuration = folder.path().join("collector.yaml");
+    let ports = free_ports(2 * COLLECTOR_EXPORTERS.len());
+    std::fs::write(&configuration, collector_configuration(&server, &ports)).unwrap();
+    let collector = Running::start(Command::new(collector).arg("--config").arg(&configuration));
+    for ((exporter, _), receivers) in COLLECTOR_EXPORTERS.iter().zip(ports.chunks(2)) {
+        collector.wait_until("it receives", || {
+            http::try_send("GET", &receivers[1], "/", &[], "").is_ok()
+        });
+        let sent = run(Command::new(&sdk).args(receivers));
+        for line in sent.lines() {
+            let path = format!("/api/v1/traces/{}", line.split_whitespace().last().unwrap());
+            collector.wait_until(&format!("{exporter} sent {line}"), || {
+                let (status, view) = server.get(&path);
+                status == 200 && view["spanCount"] == 2 && view["logCount"] == 1
+            });
+        }
+        check_otlp(&server, &sent, &GO_WAYS, &GO_SENDER);
+    }
+}
+
+/// One pipeline for each exporter, each with receivers of its own.
+fn collector_configuration(server: &Server, ports: &[String]) -> String {
+    let (mut receivers, mut exporters, mut pipelines) =
+        (String::new(), String::new(), String::new());
+    for ((name, settings), address) in COLLECTOR_EXPORTERS.iter().zip(ports.chunks(2)) {
+        let (kind, variant) = name.split_once('/').unwrap();
+        let endpoint = if kind == "otlp" {
+            server.otlp_grpc.clone()
+        } else {
+            format!("http://{}", server.otlp_http)
+        };
+        let receiver = format!("otlp/{kind}-{variant}");
+        let protocols = format!(
+            "{{ grpc: {{ endpoint: '{}' }}, http: {{ endpoint: '{}' }} }}",
+            address[0], address[1]
+        );
+        receivers += &format!("  {receiver}: {{ protocols: {protocols} }}\n");
+        exporters += &format!("  {name}: {{ endpoint: '{endpoint}', {settings} }}\n");
+        for signal in ["traces", "logs"] {
+            pipelines += &format!(
+                "    {signal}/{kind}-{variant}: {{ receivers: [{receiver}], exporters: [{name}] }}\n"
+            );
+        }
+    }
+    format!(
+        "receivers:\n{receivers}exporters:\n{exporters}service:\n  telemetry: {{ metrics: {{ level: none }} }}\n  \
+         pipelines:\n{pipelines}"
+    )
+}
+
+/// Builds one of the programs in `clients/go`; go's own cache knows what is up to date.
+fn go_program(name: &str) -> PathBuf {
+    let folder = prepared(&format!("go-{name}"), "", |folder| {
+        // More than one compiler at a time would slow the other tests down.
+        make(
+            Command::new("go")
+                .args(["build", "-p", "1", "-o"])
+                .arg(folder)
+                .arg(format!("./{name}"))
+                .current_dir(source("go")),
+        );
+    });
+    folder.join(name)
+}
+
+/// Addresses that nothing listened on just now.
+fn free_ports(count: usize) -> Vec<String> {
+    let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
