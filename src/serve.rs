@@ -3,7 +3,7 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings};
+use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard};
 use tidings_query::{QueryService, QuerySettings};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use tokio::{
@@ -53,14 +53,14 @@ async fn serve(settings: Settings) -> Result<()> {
     let collector = Arc::new(collector);
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
-    let app = web::router(
-        tidings_query::router_described_by(web::described(tidings_query::document()), query),
-        server.clone(),
-        web::Hosts::new(&settings.allowed_hosts),
-    );
     let listener = TcpListener::bind(settings.http)
         .await
         .with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
+    let app = web::router(
+        tidings_query::router_described_by(web::described(tidings_query::document()), query),
+        server.clone(),
+        Guard::new(listener.local_addr()?, &settings.allowed_hosts),
+    );
     print_addresses(listener.local_addr()?, &collector)?;
 
     let (stop, stopped) = watch::channel(false);

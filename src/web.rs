@@ -7,16 +7,18 @@ mod guard;
 mod listen;
 mod status;
 
-use axum::{Router, middleware};
+use std::sync::Arc;
 
-pub(crate) use guard::Hosts;
+use axum::{Router, middleware};
+use tidings_collector::Guard;
+
 pub(crate) use listen::run as listen;
 pub(crate) use status::{Server, described};
 
 /// The routes of the HTTP address.
-pub(crate) fn router(api: Router, server: Server, hosts: Hosts) -> Router {
+pub(crate) fn router(api: Router, server: Server, guard: Guard) -> Router {
     api.merge(status::routes(server))
         .merge(assets::routes())
         .layer(middleware::map_response(guard::secure))
-        .layer(middleware::from_fn_with_state(hosts, guard::check_origin))
+        .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check_origin))
 }

@@ -7,16 +7,29 @@
 use std::net::{IpAddr, SocketAddr};
 
 use http::{header, request::Parts};
-
-use crate::refusal::{Reason, Refusal};
+use thiserror::Error;
 
 /// Names by which containers reach the host's loopback. No public DNS can answer for `.internal`.
 const CONTAINER_NAMES: [&str; 3] =
     ["host.docker.internal", "gateway.docker.internal", "host.containers.internal"];
 
+/// Why a request is not answered: answer 421 or 403.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ForeignRequest {
+    /// The name it asks for is not one of this server.
+    #[error(
+        "the host {0:?} is not a name of this server; names besides localhost and the bound \
+         address must be configured (allowed-hosts)"
+    )]
+    Host(String),
+    /// A web page of another origin sent it.
+    #[error("requests from web pages of other origins are not accepted")]
+    Origin,
+}
+
 /// Which hosts and origins one listener answers to.
-#[derive(Debug)]
-pub(crate) struct Guard {
+#[derive(Debug, Clone)]
+pub struct Guard {
     bound: IpAddr,
     names: Vec<String>,
 }
@@ -24,26 +37,24 @@ pub(crate) struct Guard {
 impl Guard {
     /// For a listener bound to this address. On the loopback only known names are answered; on
     /// another address the names are checked when some are configured.
-    pub(crate) fn new(bound: SocketAddr, names: &[String]) -> Self {
+    #[must_use]
+    pub fn new(bound: SocketAddr, names: &[String]) -> Self {
         let names = names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         Self { bound: bound.ip(), names: names.collect() }
     }
 
     /// Whether the request may come from where it says it comes from.
-    pub(crate) fn check(&self, head: &Parts) -> Result<(), Refusal> {
+    ///
+    /// # Errors
+    /// What is foreign about it; its text is for the client.
+    pub fn check(&self, head: &Parts) -> Result<(), ForeignRequest> {
         let mut authorities = Vec::with_capacity(2);
         authorities.extend(head.uri.authority().map(|authority| authority.as_str()));
         for host in head.headers.get_all(header::HOST) {
             authorities.push(host.to_str().unwrap_or("\u{fffd}"));
         }
         if let Some(unknown) = authorities.iter().find(|authority| !self.knows(authority)) {
-            return Err(Refusal::new(
-                Reason::Host,
-                format!(
-                    "the host {unknown:?} is not a name of this server; names besides localhost \
-                     and the bound address must be configured"
-                ),
-            ));
+            return Err(ForeignRequest::Host((*unknown).to_owned()));
         }
         for origin in head.headers.get_all(header::ORIGIN) {
             let same =
@@ -53,8 +64,7 @@ impl Guard {
                     },
                 );
             if !same {
-                let message = "requests from web pages of other origins are not accepted";
-                return Err(Refusal::new(Reason::Origin, message));
+                return Err(ForeignRequest::Origin);
             }
         }
         Ok(())
@@ -94,17 +104,21 @@ fn host_of(authority: &str) -> &str {
 mod tests {
     use http::{Request, request::Parts};
 
-    use super::Guard;
-    use crate::refusal::Reason;
+    use super::{ForeignRequest, Guard};
 
-    fn check(bound: &str, names: &[&str], headers: &[(&str, &str)]) -> Option<Reason> {
+    /// What is foreign about a request, in one word.
+    fn check(bound: &str, names: &[&str], headers: &[(&str, &str)]) -> Option<&'static str> {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let mut request = Request::post("/v1/traces");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let (head, ()): (Parts, ()) = request.body(()).unwrap().into_parts();
-        Guard::new(bound.parse().unwrap(), &names).check(&head).err().map(|refusal| refusal.reason)
+        let foreign = Guard::new(bound.parse().unwrap(), &names).check(&head).err()?;
+        Some(match foreign {
+            ForeignRequest::Host(_) => "host",
+            ForeignRequest::Origin => "origin",
+        })
     }
 
     #[test]
@@ -136,11 +150,11 @@ mod tests {
             "a b",
         ] {
             let reason = check("127.0.0.1:4318", &["collector.lan"], &[("host", host)]);
-            assert_eq!(reason, Some(Reason::Host), "{host}");
+            assert_eq!(reason, Some("host"), "{host}");
         }
         assert_eq!(check("127.0.0.1:4318", &[], &[]), None, "HTTP/1.0 needs no host");
         let two = [("host", "localhost"), ("host", "evil.com")];
-        assert_eq!(check("127.0.0.1:4318", &[], &two), Some(Reason::Host));
+        assert_eq!(check("127.0.0.1:4318", &[], &two), Some("host"));
     }
 
     #[test]
@@ -149,7 +163,7 @@ mod tests {
         assert_eq!(check("0.0.0.0:4318", &["a.b"], &[("host", "a.b")]), None);
         assert_eq!(check("0.0.0.0:4318", &["a.b"], &[("host", "10.1.2.3:4318")]), None);
         let reason = check("0.0.0.0:4318", &["a.b"], &[("host", "any.name")]);
-        assert_eq!(reason, Some(Reason::Host));
+        assert_eq!(reason, Some("host"));
     }
 
     #[test]
@@ -157,10 +171,10 @@ mod tests {
         for (origin, reason) in [
             ("http://localhost:4318", None),
             ("http://LocalHost:4318", None),
-            ("http://localhost:8434", Some(Reason::Origin)),
-            ("https://evil.com", Some(Reason::Origin)),
-            ("null", Some(Reason::Origin)),
-            ("", Some(Reason::Origin)),
+            ("http://localhost:8434", Some("origin")),
+            ("https://evil.com", Some("origin")),
+            ("null", Some("origin")),
+            ("", Some("origin")),
         ] {
             let headers = [("host", "localhost:4318"), ("origin", origin)];
             assert_eq!(check("127.0.0.1:4318", &[], &headers), reason, "{origin}");

@@ -30,6 +30,7 @@ mod sink;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
+pub use guard::{ForeignRequest, Guard};
 pub use normalise::{ATTRIBUTES_MAX, Prepared, Signal, prepare_logs, prepare_traces};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use sink::Sink;

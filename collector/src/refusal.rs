@@ -16,6 +16,8 @@ use tidings_proto::{
 };
 use tidings_storage::{ErrorKind, StorageError};
 
+use crate::guard::ForeignRequest;
+
 /// The longest explanation sent to a client or kept for the status page.
 const MESSAGE_CHARS_MAX: usize = 1000;
 
@@ -154,6 +156,15 @@ impl Refusal {
     /// A refusal; what the message quotes of the request is escaped and cut here.
     pub(crate) fn new(reason: Reason, message: impl AsRef<str>) -> Self {
         Self { reason, message: printable(message.as_ref()), field: None, retry_seconds: None }
+    }
+
+    /// The refusal of a request that comes from somewhere else.
+    pub(crate) fn foreign(foreign: &ForeignRequest) -> Self {
+        let reason = match foreign {
+            ForeignRequest::Host(_) => Reason::Host,
+            ForeignRequest::Origin => Reason::Origin,
+        };
+        Self::new(reason, foreign.to_string())
     }
 
     /// `google.rpc.Status`: OTLP's form of every refusal.

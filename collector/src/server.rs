@@ -57,7 +57,7 @@ impl Server {
         if self.phases.now() > Phase::Running {
             return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
         }
-        self.guard.check(head)?;
+        self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
         let admission = self.ingest.gate.open()?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
