@@ -13,7 +13,7 @@ fn a_small_trace_has_a_line_per_span() {
     assert_eq!(bins.strokes[0].columns, 0..100);
     assert_eq!((bins.strokes[9].line, bins.strokes[9].columns.clone()), (9, 45..96));
     assert_eq!(bins.errors, [(9, 95..96), (10, 90..91)]);
-    assert_eq!(bins.critical, [0..100]);
+    assert_eq!(bins.critical, std::slice::from_ref(&(0..100)));
 }
 
 #[test]
