@@ -57,7 +57,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("insecure", "false", value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
     setting!("allowed-hosts", "", value::list, allowed_hosts, "names, besides localhost and addresses, that requests may use for this host"),
     setting!("transaction-keys", "tid,transaction.id,order.id,request.id,x-request-id,http.request.header.x-request-id,correlation.id,correlation_id,messaging.message.id", value::list, transaction_keys, "attributes whose values name transactions"),
-    setting!("log", "info", value::text, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
+    setting!("log", "info,buoyant_kernel=warn,deltalake_core=warn", value::text, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),
     setting!("otlp-grpc-message-bytes-max", "4MiB", value::bytes, otlp_grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
     setting!("http-body-bytes-max", "20MiB", value::bytes, http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),
     setting!("in-flight-bytes-max", "256MiB", value::bytes, in_flight_bytes_max, "decompressed bytes of all requests that are being received; more are told to try again"),
