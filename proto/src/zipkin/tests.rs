@@ -158,6 +158,9 @@ fn kinds_are_translated_and_none_is_not_invented() {
         (r#""kind":"server""#, 2),
         (r#""kind":null"#, 0),
         (r#""tags":{"span.kind":"internal"}"#, 1),
+        // Only a server shares an id that its client chose, so this is said, not invented.
+        (r#""shared":true"#, 2),
+        (r#""kind":"CLIENT","shared":true"#, 3),
     ] {
         assert_eq!(translated(fields).kind, kind, "{fields}");
     }

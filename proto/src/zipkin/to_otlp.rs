@@ -5,7 +5,7 @@
 //! | 8-byte trace id | padded on the left with zeros |
 //! | `timestamp`, µs | start; 0 when absent, and then an event-less duration is kept as attribute |
 //! | `duration`, µs | end; 0 (not over) when absent or 0, as Zipkin reads a 0 |
-//! | no `kind` | unspecified, or internal when the tag `span.kind` says so |
+//! | no `kind` | internal when the tag `span.kind` says so; server when `shared`; else unspecified |
 //! | `localEndpoint.serviceName` | the resource's `service.name`; none is invented |
 //! | `localEndpoint` address, port | `network.local.address`, `network.local.port` |
 //! | `remoteEndpoint.serviceName` | `peer.service`, unless a tag says otherwise |
@@ -142,7 +142,7 @@ fn translate(span: Span) -> Result<Translated, String> {
             parent_span_id,
             trace_state: fields.trace_state,
             name: span.name,
-            kind: otlp_kind(kind, fields.internal).into(),
+            kind: otlp_kind(kind, fields.internal, span.shared).into(),
             start_time_unix_nano: start,
             end_time_unix_nano: end,
             dropped_attributes_count: fields.dropped_attributes,
@@ -191,13 +191,14 @@ fn nanos(micros: u64) -> Result<u64, String> {
     time.map(|time| time.0).ok_or_else(|| format!("{micros} µs is out of range"))
 }
 
-fn otlp_kind(kind: Kind, internal: bool) -> SpanKind {
+fn otlp_kind(kind: Kind, internal: bool, shared: bool) -> SpanKind {
     match kind {
         Kind::Client => SpanKind::Client,
         Kind::Server => SpanKind::Server,
         Kind::Producer => SpanKind::Producer,
         Kind::Consumer => SpanKind::Consumer,
         Kind::Unspecified if internal => SpanKind::Internal,
+        Kind::Unspecified if shared => SpanKind::Server,
         Kind::Unspecified => SpanKind::Unspecified,
     }
 }
