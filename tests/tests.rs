@@ -12,6 +12,7 @@
 mod architecture;
 mod browser;
 mod clients;
+mod corpora;
 mod harness;
 mod hostile;
 mod kill;

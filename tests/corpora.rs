@@ -1,0 +1,18 @@
+//! Other projects' fixtures, sent to the real server: what each documents holds here.
+//!
+//! Every file of a family is read, so that a case that is added is a case that is run. Where
+//! Tidings answers otherwise on purpose, the test says so and why. What is not claimed yet, and so
+//! not checked: Zipkin's, Jaeger's and Tempo's own read APIs, metrics, Zipkin v1, the correction of
+//! clocks.
+
+mod critical_path;
+mod jaeger;
+mod nezha;
+mod otlp;
+mod otlp_http;
+mod search;
+mod source;
+mod statistics;
+mod stored;
+mod zipkin;
+mod zipkin_trees;

@@ -1,0 +1,159 @@
+//! Real traces of two shops with their containers' logs, from tables of text.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use serde_json::Value as Json;
+use tidings_proto::{
+    api::{ProblemKind, TraceSkeleton},
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, LogRecord, ResourceLogs,
+        ResourceSpans, ScopeLogs, ScopeSpans, Span,
+    },
+};
+
+use super::{
+    source::{files, files_ending, list, text},
+    stored::{send_logs, send_spans},
+};
+use crate::harness::{Server, spans::resource};
+
+/// Rows in one request.
+const ROWS_AT_ONCE: usize = 3_000;
+
+/// The fields of the rows by column; quoted ones may hold commas, lines and doubled quotes.
+fn table(csv: &str) -> Vec<HashMap<String, String>> {
+    let (mut rows, mut row, mut field, mut quoted) = (Vec::new(), Vec::new(), String::new(), false);
+    let mut characters = csv.chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                field.push('"');
+            }
+            '"' => quoted = !quoted,
+            ',' if !quoted => row.push(std::mem::take(&mut field)),
+            '\n' if !quoted => {
+                row.push(std::mem::take(&mut field));
+                rows.push(std::mem::take(&mut row));
+            }
+            '\r' if !quoted => {}
+            other => field.push(other),
+        }
+    }
+    if !field.is_empty() || !row.is_empty() {
+        row.push(field);
+        rows.push(row);
+    }
+    let header = rows.remove(0);
+    let named = |row: Vec<String>| header.iter().cloned().zip(row).collect();
+    rows.into_iter().filter(|row| row.len() == header.len()).map(named).collect()
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digit = |place: usize| u8::from_str_radix(&hex[place..place + 2], 16).unwrap();
+    (0..hex.len()).step_by(2).map(digit).collect()
+}
+
+/// The pod's name without its replica set and its own suffix.
+fn service(pod: &str) -> &str {
+    pod.rsplitn(3, '-').last().unwrap()
+}
+
+fn spans(rows: &[HashMap<String, String>]) -> ExportTraceServiceRequest {
+    let mut of_service: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
+    for row in rows {
+        of_service.entry(service(&row["PodName"])).or_default().push(Span {
+            trace_id: bytes(&row["TraceID"]),
+            span_id: bytes(&row["SpanID"]),
+            parent_span_id: match row["ParentID"].as_str() {
+                "root" => Vec::new(),
+                parent => bytes(parent),
+            },
+            name: row["OperationName"].clone(),
+            start_time_unix_nano: row["StartTimeUnixNano"].parse().unwrap(),
+            end_time_unix_nano: row["EndTimeUnixNano"].parse().unwrap(),
+            ..Span::default()
+        });
+    }
+    let resource_spans = of_service.into_iter().map(|(service, spans)| ResourceSpans {
+        resource: Some(resource(service)),
+        scope_spans: vec![ScopeSpans { spans, ..ScopeSpans::default() }],
+        ..ResourceSpans::default()
+    });
+    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
+}
+
+fn logs(rows: &[HashMap<String, String>]) -> ExportLogsServiceRequest {
+    let mut of_service: BTreeMap<&str, Vec<LogRecord>> = BTreeMap::new();
+    for row in rows {
+        of_service.entry(service(&row["PodName"])).or_default().push(LogRecord {
+            trace_id: bytes(&row["TraceID"]),
+            span_id: bytes(&row["SpanID"]),
+            // Some rows have a negative number: their time is not known.
+            time_unix_nano: row["TimeUnixNano"].parse().unwrap_or(0),
+            body: Some(row["Log"].as_str().into()),
+            ..LogRecord::default()
+        });
+    }
+    let resource_logs = of_service.into_iter().map(|(service, log_records)| ResourceLogs {
+        resource: Some(resource(service)),
+        scope_logs: vec![ScopeLogs { log_records, ..ScopeLogs::default() }],
+        ..ResourceLogs::default()
+    });
+    ExportLogsServiceRequest { resource_logs: resource_logs.collect() }
+}
+
+/// Whether the trace is what the summary says.
+fn holds(server: &Server, window: &str, expected: &Json) {
+    let id = text(&expected["traceId"]);
+    let (status, json) = server.get(&format!("/api/v1/traces/{id}/skeleton"));
+    assert_eq!(status, 200, "{window} {id}: {json}");
+    let trace: TraceSkeleton = serde_json::from_value(json).unwrap();
+    let count = |key: &str| usize::try_from(expected[key].as_u64().unwrap()).unwrap();
+    let columns = &trace.spans;
+    let orphans = trace.problems.iter().filter(|it| it.kind == ProblemKind::MissingParent).count();
+    let tops = columns.parent.iter().filter(|parent| **parent < 0).count();
+    let ids: BTreeSet<_> = columns.span_id.iter().collect();
+    let depth = columns.depth.iter().max().map_or(0, |depth| depth + 1);
+    assert_eq!(columns.span_id.len(), count("spans"), "{window} {id}: spans");
+    assert_eq!(ids.len(), count("distinctSpanIds"), "{window} {id}: ids");
+    assert_eq!(orphans, count("orphans"), "{window} {id}: orphans");
+    assert_eq!(tops - orphans, count("roots"), "{window} {id}: roots");
+    if orphans == 0 {
+        assert_eq!(depth as usize, count("depthFromRoot"), "{window} {id}: depth");
+    }
+    let services: BTreeSet<&String> = trace.services.iter().collect();
+    let wanted: Vec<String> = list(&expected["services"]).iter().map(text).collect();
+    assert_eq!(services, wanted.iter().collect(), "{window} {id}: services");
+    let (start, end) = (trace.summary.start_unix_nano.0, trace.summary.end_unix_nano.0);
+    assert_eq!(start.to_string(), text(&expected["startUnixNano"]), "{window} {id}: start");
+    assert_eq!(end.to_string(), text(&expected["endUnixNano"]), "{window} {id}: end");
+    let lines = expected["logLinesWithThisTraceId"].as_u64().unwrap();
+    assert_eq!(trace.log_count, lines, "{window} {id}: log lines");
+}
+
+#[test]
+fn every_trace_of_the_shops_is_whole_with_its_logs() {
+    let tables = files_ending("microservice-traces-nezha", ".csv");
+    if tables.is_empty() {
+        return;
+    }
+    let server = Server::start();
+    for file in tables {
+        let rows = table(std::str::from_utf8(&file.bytes).unwrap());
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            if file.name.ends_with("trace.csv") {
+                send_spans(&server, &spans(rows));
+            } else {
+                send_logs(&server, &logs(rows));
+            }
+        }
+    }
+    for file in files("microservice-traces-nezha") {
+        if file.name.ends_with("expected-summary.json") {
+            for expected in list(&file.json()["perTrace"]) {
+                holds(&server, &file.name, expected);
+            }
+        }
+    }
+}
