@@ -58,7 +58,7 @@ impl Server {
             .arg("--data-dir")
             .arg(folder.path())
             .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
-            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "warn"])
+            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "error"])
             .args(&flags)
             .stdout(Stdio::piped())
             .spawn()

@@ -361,6 +361,7 @@ pub(crate) fn span_matches(
                 || resource.is_some_and(|resource| has(&resource.attributes, wanted))
                 || scope.is_some_and(|scope| has(&scope.attributes, wanted))
                 || span.events.iter().any(|event| has(&event.attributes, wanted))
+                || span.links.iter().any(|link| has(&link.attributes, wanted))
         })
 }
 

@@ -11,10 +11,6 @@ use super::{
 };
 use crate::harness::Server;
 
-/// Jaeger also looks into links' attributes and lets each tag be found on another span; here one
-/// span matches every filter, and links are not searched.
-const ANSWERED_OTHERWISE: [&str; 1] = ["Link Attributes"];
-
 fn encoded(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -71,5 +67,5 @@ fn jaegers_queries_find_their_traces_and_no_others() {
             others.push(text(&query["Caption"]));
         }
     }
-    assert_eq!(others, if queries.is_empty() { vec![] } else { ANSWERED_OTHERWISE.to_vec() });
+    assert!(others.is_empty(), "{others:?}");
 }

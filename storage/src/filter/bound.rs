@@ -12,7 +12,7 @@ use tidings_proto::{
 
 use super::Matcher;
 use crate::rows::{
-    attributes::{Attributes, Events},
+    attributes::{Attributes, Events, Links},
     column::{Column, Words, word},
 };
 
@@ -33,6 +33,7 @@ pub(crate) struct Bound<'a> {
     text: Column<StringArray>,
     attributes: Option<Attributes>,
     events: Option<Events>,
+    links: Option<Links>,
     resource: Option<Words>,
     scope: Option<Words>,
     /// One per attribute looked for.
@@ -61,6 +62,7 @@ impl<'a> Bound<'a> {
             text: Column::of(batch, "text")?,
             attributes: Attributes::of(batch, "attributes")?,
             events: Events::of(batch, "events")?,
+            links: Links::of(batch, "links")?,
             resource,
             scope,
             sender_answers,
@@ -144,6 +146,11 @@ impl<'a> Bound<'a> {
                     || self.events.as_ref().is_some_and(|events| {
                         events.elements(*row).any(|event| {
                             wanted.is_among(&events.attributes, events.attributes.entries(event))
+                        })
+                    })
+                    || self.links.as_ref().is_some_and(|links| {
+                        links.elements(*row).any(|link| {
+                            wanted.is_among(&links.attributes, links.attributes.entries(link))
                         })
                     })
             });

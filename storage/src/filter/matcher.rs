@@ -124,6 +124,7 @@ impl Matcher {
             ("resource", attributes),
             ("scope", attributes),
             ("events", attributes && self.signal == Signal::Spans),
+            ("links", attributes && self.signal == Signal::Spans),
         ]
         .into_iter()
         .filter_map(|(name, needed)| needed.then_some(name))

@@ -138,7 +138,7 @@ pub(crate) struct Links {
     trace_id: BinaryArray,
     span_id: BinaryArray,
     trace_state: StringArray,
-    attributes: Attributes,
+    pub(crate) attributes: Attributes,
     dropped: Column<Int64Array>,
     flags: Column<Int64Array>,
 }
@@ -159,8 +159,13 @@ impl Links {
         }))
     }
 
-    pub(crate) fn get(&self, row: usize) -> Vec<Link> {
+    /// The elements of a row.
+    pub(crate) fn elements(&self, row: usize) -> Range<usize> {
         range(self.list.value_offsets(), row)
+    }
+
+    pub(crate) fn get(&self, row: usize) -> Vec<Link> {
+        self.elements(row)
             .map(|element| Link {
                 trace_id: self.trace_id.value(element).to_vec(),
                 span_id: self.span_id.value(element).to_vec(),
