@@ -32,7 +32,7 @@ fn count(browser: &mut Browser, selector: &str) -> u64 {
 #[test]
 fn a_newcomer_gets_from_welcome_to_the_logs_of_a_span() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(1440, 900) else { return };
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     browser.prefer("dark");
     browser.open(&format!("http://{}/", server.http));
     browser.wait_for_text("Waiting for the first span");
@@ -108,7 +108,7 @@ fn check_trace(browser: &mut Browser, view: &Json) {
 #[test]
 fn anything_pasted_into_the_box_is_found() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let trace = 0x4f1c_2ab0_9de8_4f6e_a7b3_c1d2_e5f6_0718_u128;
     let mut root = span(trace, 0x51, 0, "POST /orders");
     root.attributes.push(KeyValue::new("order.id", "A-20931"));
@@ -138,7 +138,7 @@ fn anything_pasted_into_the_box_is_found() {
 #[test]
 fn hostile_telemetry_stays_text() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     let evil = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>\u{202e}";
     let mut root = span(66, 1, 0, evil);
     root.attributes = vec![
@@ -173,7 +173,7 @@ fn hostile_telemetry_stays_text() {
 #[test]
 fn empty_and_missing_are_said_in_words() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(1280, 800) else { return };
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
     post(
         &server.otlp_http,
         "/v1/traces",
@@ -222,7 +222,7 @@ fn send_large_trace(server: &Server) {
 #[test]
 fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     let server = Server::start();
-    let Some(mut browser) = Browser::start(1440, 900) else { return };
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
     send_large_trace(&server);
     let begin = Instant::now();
     browser.open(&format!("http://{}/trace/{:032x}", server.http, 0xb16));

@@ -14,7 +14,7 @@ use serde_json::{Value as Json, json};
 use tempfile::TempDir;
 use tungstenite::{Message, WebSocket, stream::MaybeTlsStream};
 
-use super::{PATIENCE, has};
+use super::{PATIENCE, Server, has, leave_out};
 
 const FLAGS: [&str; 10] = [
     "--headless",
@@ -40,10 +40,15 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
-    /// Starts Chromium; `None` where it is not installed.
-    pub(crate) fn start(width: u32, height: u32) -> Option<Self> {
+    /// Starts Chromium to look at this server; `None` where it is not installed or the server has
+    /// no UI.
+    pub(crate) fn start(server: &Server, width: u32, height: u32) -> Option<Self> {
         if !has("chromium", "browser tests") {
             return None;
+        }
+        let page = super::http::get(&server.http, "/assets/boot.js");
+        if page.status != 200 {
+            return leave_out("browser tests: the UI was not built, run `cargo xtask ui`");
         }
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new("chromium")
