@@ -5,8 +5,9 @@
 //! any two steps loses nothing and doubles nothing: what is committed is skipped at replay, what
 //! is not is replayed.
 //!
-//! Log segments stay for one flush more than needed, unless the log is half full: a last commit
-//! that the disk lost after all can then still be written again.
+//! Log segments stay for one flush more than needed, unless the log is half full or the disk is:
+//! a last commit that the disk lost after all can then still be written again. On a full disk what
+//! is not needed goes before the flush too, because a flush needs room itself.
 
 use std::sync::Arc;
 
@@ -33,9 +34,24 @@ impl Inner {
             // A log that cannot be written is no reason not to save what is in memory.
             Err(error) => tracing::warn!(%error, "the log's segment was not closed"),
         }
+        if self.disk_is_short() {
+            self.drop_log(tables.covered).await?;
+        }
         self.shared.flush_tables(&mut tables).await?;
-        let pressed = self.wal.segments().bytes() > self.shared.settings.wal_bytes_max / 2;
+        let half_full = self.wal.segments().bytes() > self.shared.settings.wal_bytes_max / 2;
+        let pressed = half_full || self.disk_is_short();
         let through = if pressed { tables.covered } else { tables.covered_before };
+        self.drop_log(through).await
+    }
+
+    /// Whether the log's disk has less than twice the reserve free.
+    fn disk_is_short(&self) -> bool {
+        let reserve = self.shared.settings.disk_reserve_bytes;
+        // A disk that cannot be measured is no reason to give up anything.
+        self.disk.free_bytes(&self.paths.wal()).is_ok_and(|free| free < reserve.saturating_mul(2))
+    }
+
+    async fn drop_log(&self, through: u64) -> Result<(), StorageError> {
         let wal = Arc::clone(&self.wal);
         blocking(move || wal.segments().drop_through(through)).await
     }

@@ -251,6 +251,28 @@ async fn the_log_shrinks_behind_the_second_flush() {
     store.close().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_disk_gets_all_of_the_log_back_that_is_not_needed() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = Arc::new(FaultyDisk::new(root.path()));
+    let settings = StoreSettings { disk_reserve_bytes: 1000, ..settings(root.path()) };
+    let (store, _) = open_with(Arc::clone(&disk) as SharedDisk, settings).await.unwrap();
+    store.append(traces(0, 2000)).await.unwrap();
+    store.flush().await.unwrap();
+    let kept = store.counts().wal_bytes;
+    // Too little for appends, and nothing new to flush: the log goes all the same.
+    disk.set_free(Some(999));
+    store.flush().await.unwrap();
+    assert!(store.counts().wal_bytes < kept / 10, "{kept}");
+    disk.set_free(Some(1_000_000));
+    store.append(traces(1, 2000)).await.unwrap();
+    disk.set_free(Some(1999));
+    store.flush().await.unwrap();
+    assert!(store.counts().wal_bytes < kept / 10, "{kept}");
+    assert_eq!(contents(&store), expected(&[(0, 2000), (1, 2000)], &[]));
+    store.close().await.unwrap();
+}
+
 /// The newest commit of a table.
 fn last_commit(root: &Path, table: &str) -> std::path::PathBuf {
     let folder = root.join("tables").join(table).join("_delta_log");
