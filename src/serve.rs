@@ -53,6 +53,7 @@ async fn serve(settings: Settings) -> Result<()> {
     let collector = Arc::new(collector);
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
+    let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
     let listener = TcpListener::bind(settings.http)
         .await
         .with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
@@ -64,7 +65,8 @@ async fn serve(settings: Settings) -> Result<()> {
     print_addresses(listener.local_addr()?, &collector)?;
 
     let (stop, stopped) = watch::channel(false);
-    let web = tokio::spawn(web::listen(listener, app, Arc::clone(&clock), stopped));
+    let web =
+        tokio::spawn(web::listen(listener, app, Arc::clone(&clock), connections_max, stopped));
     tokio::select! {
         _ = terminate.recv() => tracing::info!("SIGTERM: finishing"),
         _ = interrupt.recv() => tracing::info!("SIGINT: finishing"),

@@ -16,23 +16,26 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-/// Connections at a time; more wait in the system's queue.
-const CONNECTIONS_MAX: usize = 1_000;
-/// How long a request's head may take to arrive, and how long a connection may rest.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a request's head may take to arrive, and how long a connection may rest. Short, because
+/// supervisors ask for `/live` on the same listener.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often HTTP/2 connections are pinged, and how long the answer may take.
+const PING: Duration = Duration::from_secs(30);
 /// Bytes of a request's head.
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// How long to wait when the system has no file handle for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stop` changes; then ends idle connections and waits for the others.
+/// Serves so many connections at a time, and lets more wait in the system's queue, until `stop`
+/// changes; then ends idle connections and waits for the others.
 pub(crate) async fn run(
     listener: TcpListener,
     app: Router,
     clock: Arc<dyn Clock>,
+    connections_max: usize,
     mut stop: watch::Receiver<bool>,
 ) {
-    let slots = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let mut connections = JoinSet::new();
     loop {
         let slot = Arc::clone(&slots).acquire_owned();
@@ -82,8 +85,8 @@ async fn connection(stream: TcpStream, app: Router, mut stop: watch::Receiver<bo
         .timer(TokioTimer::new())
         .max_concurrent_streams(100)
         .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(HEADER_TIMEOUT)
-        .keep_alive_timeout(HEADER_TIMEOUT);
+        .keep_alive_interval(PING)
+        .keep_alive_timeout(PING);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
