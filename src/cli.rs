@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, parser::ValueSource, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
 use crate::{
     demo, import, serve,
@@ -50,9 +50,10 @@ fn demo_command() -> Command {
                 .value_parser(value_parser!(u64))
                 .help("Makes the same transactions again (by default, new ones each time)"),
         )
-        .arg(text("otlp-grpc", "127.0.0.1:4317", "The OTLP/gRPC receiver"))
-        .arg(text("otlp-http", "127.0.0.1:4318", "The OTLP/HTTP receiver"))
-        .arg(text("zipkin", "127.0.0.1:9411", "The Zipkin receiver"))
+        .arg(server("otlp-grpc", "The OTLP/gRPC receiver"))
+        .arg(server("otlp-http", "The OTLP/HTTP receiver"))
+        .arg(server("zipkin", "The Zipkin receiver"))
+        .arg(config_arg())
 }
 
 fn import_command() -> Command {
@@ -66,7 +67,8 @@ fn import_command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("What to import; - is standard input"),
         )
-        .arg(text("otlp-http", "127.0.0.1:4318", "The OTLP/HTTP receiver"))
+        .arg(server("otlp-http", "The OTLP/HTTP receiver"))
+        .arg(config_arg())
 }
 
 fn trace_command() -> Command {
@@ -78,7 +80,8 @@ fn trace_command() -> Command {
                 .value_name("ID")
                 .help("A trace id or a transaction id, in any form"),
         )
-        .arg(text("http", "127.0.0.1:8434", "The API"))
+        .arg(server("http", "The API"))
+        .arg(config_arg())
         .arg(
             Arg::new("width")
                 .long("width")
@@ -97,12 +100,26 @@ fn text(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).default_value(default).help(help)
 }
 
-fn setting_args() -> Vec<Arg> {
-    let config = Arg::new("config")
+/// Where a command that is a client finds a listener: the setting of this name.
+fn server(name: &'static str, about: &str) -> Arg {
+    let setting = SETTINGS.iter().find(|setting| setting.name == name);
+    let setting = setting.expect("invariant: every listener has a setting");
+    Arg::new(name).long(name).value_name("ADDRESS").help(help(
+        about,
+        setting.default,
+        &setting.variable(),
+    ))
+}
+
+fn config_arg() -> Arg {
+    Arg::new("config")
         .long("config")
         .value_name("FILE")
         .value_parser(value_parser!(PathBuf))
-        .help("A TOML file with settings [env: TIDINGS_CONFIG]");
+        .help("A TOML file with settings [env: TIDINGS_CONFIG]")
+}
+
+fn setting_args() -> Vec<Arg> {
     let settings = SETTINGS.iter().map(|setting| {
         Arg::new(setting.name)
             .long(setting.name)
@@ -111,7 +128,7 @@ fn setting_args() -> Vec<Arg> {
             .hide_short_help(setting.name.ends_with("-max"))
             .help(help(setting.help, setting.default, &setting.variable()))
     });
-    std::iter::once(config).chain(settings).collect()
+    std::iter::once(config_arg()).chain(settings).collect()
 }
 
 fn help(help: &str, default: &str, variable: &str) -> String {
@@ -124,9 +141,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         None => serve::run(sources(matches)?.settings()?),
         Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
-        Some(("demo", matches)) => demo::run(&demo::Options::from_matches(matches)?),
-        Some(("import", matches)) => import::run(matches),
-        Some(("trace", matches)) => show::run(matches),
+        Some(("demo", matches)) => {
+            demo::run(&demo::Options::from_matches(matches, &sources(matches)?)?)
+        }
+        Some(("import", matches)) => import::run(matches, &sources(matches)?.text("otlp-http")),
+        Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
 }
@@ -146,10 +165,10 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// What was set for a command; it need not take every setting as a flag.
 fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     let given = SETTINGS.iter().filter_map(|setting| {
-        let from_user = matches.value_source(setting.name) == Some(ValueSource::CommandLine);
-        let value = matches.get_one::<String>(setting.name).filter(|_| from_user)?;
+        let value = matches.try_get_one::<String>(setting.name).ok()??;
         Some((setting.name, value.clone()))
     });
     Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)

@@ -18,8 +18,12 @@ use fastrand::Rng;
 use prost::Message;
 use tidings_proto::{UnixNanos, api::ReceiverStatus};
 use tidings_storage::{Clock, SystemClock};
+use tokio::task::JoinSet;
 
-use crate::client::{Client, TRACE_SERVICE};
+use crate::{
+    client::{Client, TRACE_SERVICE},
+    settings::Sources,
+};
 
 /// What to send and where.
 #[derive(Debug, Clone)]
@@ -35,8 +39,7 @@ pub(crate) struct Options {
 
 impl Options {
     /// From the command line.
-    pub(crate) fn from_matches(matches: &ArgMatches) -> Result<Self> {
-        let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+    pub(crate) fn from_matches(matches: &ArgMatches, sources: &Sources) -> Result<Self> {
         let number = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or_default();
         if number("rate") == 0 {
             bail!("--rate must be above 0");
@@ -46,9 +49,9 @@ impl Options {
             duration: Duration::from_secs(number("duration").into()),
             backfill: number("backfill"),
             seed: matches.get_one("seed").copied(),
-            otlp_grpc: text("otlp-grpc"),
-            otlp_http: text("otlp-http"),
-            zipkin: text("zipkin"),
+            otlp_grpc: sources.text("otlp-grpc"),
+            otlp_http: sources.text("otlp-http"),
+            zipkin: sources.text("zipkin"),
         })
     }
 
@@ -121,7 +124,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends one transaction that ends at `end`, as its services would: each on its own.
+    /// Sends one transaction that ends at `end`, as its services would: each on its own and all at
+    /// about the same time.
     async fn send(
         &self,
         transaction: &model::Call,
@@ -133,34 +137,50 @@ impl Sender<'_> {
         sent.transactions += 1;
         sent.spans += rendered.span_count();
         sent.log_records += rendered.log_count();
+        const PROTOBUF: &str = "application/x-protobuf";
+        let mut requests = JoinSet::new();
         for (index, request) in rendered.traces.iter().enumerate() {
             let message = request.encode_to_vec();
             if index % 2 == 0 {
-                self.client.call(&self.options.otlp_grpc, TRACE_SERVICE, &message).await?;
+                let (client, address) = (self.client.clone(), self.options.otlp_grpc.clone());
+                requests.spawn(async move {
+                    client.call(&address, TRACE_SERVICE, &message).await.map(drop)
+                });
             } else {
-                self.post(&self.options.otlp_http, "/v1/traces", "application/x-protobuf", message)
-                    .await?;
+                requests.spawn(self.post(&self.options.otlp_http, "/v1/traces", PROTOBUF, message));
             }
         }
         for request in &rendered.logs {
             let message = request.encode_to_vec();
-            self.post(&self.options.otlp_http, "/v1/logs", "application/x-protobuf", message)
-                .await?;
+            requests.spawn(self.post(&self.options.otlp_http, "/v1/logs", PROTOBUF, message));
         }
         if !rendered.zipkin.is_empty() {
             let list = serde_json::to_vec(&rendered.zipkin)?;
-            self.post(&self.options.zipkin, "/api/v2/spans", "application/json", list).await?;
+            let (address, path) = (&self.options.zipkin, "/api/v2/spans");
+            requests.spawn(self.post(address, path, "application/json", list));
+        }
+        while let Some(done) = requests.join_next().await {
+            done??;
         }
         Ok(())
     }
 
-    async fn post(&self, address: &str, path: &str, kind: &str, body: Vec<u8>) -> Result<()> {
-        let answer = self.client.post(address, path, kind, Bytes::from(body)).await?;
-        if !answer.status.is_success() {
-            let text = String::from_utf8_lossy(&answer.body).into_owned();
-            bail!("{address}{path} answered {}: {text}", answer.status);
+    fn post(
+        &self,
+        address: &str,
+        path: &'static str,
+        kind: &'static str,
+        body: Vec<u8>,
+    ) -> impl Future<Output = Result<()>> + Send + use<> {
+        let (client, address) = (self.client.clone(), address.to_owned());
+        async move {
+            let answer = client.post(&address, path, kind, Bytes::from(body)).await?;
+            if !answer.status.is_success() {
+                let text = String::from_utf8_lossy(&answer.body).into_owned();
+                bail!("{address}{path} answered {}: {text}", answer.status);
+            }
+            Ok(())
         }
-        Ok(())
     }
 }
 

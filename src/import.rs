@@ -31,9 +31,8 @@ struct Report {
 }
 
 /// Sends every file and says what became of it.
-pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
+pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
     let files = matches.get_many::<std::path::PathBuf>("file").unwrap_or_default();
-    let server = matches.get_one::<String>("otlp-http").cloned().unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new();
     let mut out = std::io::stdout().lock();
@@ -42,7 +41,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         let content = read(path).with_context(|| name.to_string())?;
         let found = detect(&content).with_context(|| name.to_string())?;
         let report =
-            runtime.block_on(send(&client, &server, found)).with_context(|| name.to_string())?;
+            runtime.block_on(send(&client, server, found)).with_context(|| name.to_string())?;
         writeln!(out, "{name}: {} spans, {} log records sent", report.spans, report.log_records)?;
         if report.rejected > 0 {
             writeln!(out, "{name}: {} refused: {}", report.rejected, report.reasons.join("; "))?;

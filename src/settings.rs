@@ -154,6 +154,11 @@ impl Sources {
         Ok(settings)
     }
 
+    /// The text of a setting, not checked.
+    pub(crate) fn text(&self, name: &str) -> String {
+        self.values.get(name).map(|(value, _)| value.clone()).unwrap_or_default()
+    }
+
     /// Every setting with its value and origin, in the order of the table.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&'static Setting, &str, &Origin)> {
         SETTINGS.iter().filter_map(|setting| {
@@ -188,7 +193,9 @@ fn suggestion(wrong: &str) -> String {
     let plain = wrong.trim_start_matches("TIDINGS_").to_ascii_lowercase().replace('-', "_");
     let near = SETTINGS.iter().map(|setting| (value::distance(&plain, &setting.key()), setting));
     match near.min_by_key(|(distance, _)| *distance) {
-        Some((distance, setting)) if distance <= 3 => format!("; did you mean {}?", setting.name),
+        Some((distance, setting)) if distance <= 3 && distance * 2 < plain.len() => {
+            format!("; did you mean {}?", setting.name)
+        }
         _ => "; `tidings config` lists them".to_owned(),
     }
 }

@@ -11,11 +11,11 @@ use tidings_proto::api::{ProblemDetails, ResolveResult, TraceView};
 use crate::client::Client;
 
 /// Asks the API for the trace and draws it.
-pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
-    let text = |name: &str| matches.get_one::<String>(name).cloned().unwrap_or_default();
+pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
+    let id = matches.get_one::<String>("id").map(String::as_str).unwrap_or_default();
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let view = runtime.block_on(fetch(&text("http"), &text("id")))?;
+    let view = runtime.block_on(fetch(server, id))?;
     let mut out = std::io::stdout().lock();
     out.write_all(draw::waterfall(&view, usize::from(width)).as_bytes())?;
     Ok(())

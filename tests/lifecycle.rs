@@ -133,6 +133,35 @@ fn demo_import_and_trace_work_from_a_terminal() {
 }
 
 #[test]
+fn clients_find_the_server_in_the_settings_file() {
+    let server = Server::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("tidings.toml");
+    let text = format!(
+        "http = \"{}\"\notlp_grpc = \"{}\"\notlp_http = \"{}\"\nzipkin = \"{}\"\n",
+        server.http, server.otlp_grpc, server.otlp_http, server.zipkin
+    );
+    #[expect(clippy::disallowed_methods, reason = "a fixture")]
+    std::fs::write(&file, text).unwrap();
+    let config = file.to_str().unwrap();
+    let demo = ["demo", "--rate", "2", "--duration", "1", "--config", config];
+    let (code, out, error) = Server::command(&demo);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("sent 2 transactions"), "{out}");
+    let found = server.wait_for("/api/v1/traces?limit=1", |json| {
+        json["traces"].as_array().is_some_and(|traces| !traces.is_empty())
+    });
+    let id = found["traces"][0]["traceId"].as_str().unwrap();
+    let (code, _, error) = Server::command(&["trace", id, "--config", config]);
+    assert_eq!(code, Some(0), "{error}");
+    // What the command line says comes first.
+    let (code, _, error) =
+        Server::command(&["trace", id, "--config", config, "--http", "127.0.0.1:1"]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("nothing answers at 127.0.0.1:1"), "{error}");
+}
+
+#[test]
 fn a_foreign_host_or_origin_is_refused() {
     let server = Server::start();
     let answer = http::send("GET", &server.http, "/api/v1/status", &[("host", "evil.example")], "");
