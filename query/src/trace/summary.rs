@@ -54,7 +54,8 @@ pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
         TransactionState::Running
     } else if tree.has_root() && !tree.misses_parents() {
         TransactionState::Completed
-    } else if u128::from(moment.now.since(tree.end).0) < moment.settled_after.as_nanos() {
+    } else if u128::from(moment.now.0.abs_diff(tree.end.0)) < moment.settled_after.as_nanos() {
+        // Not one that ends far in the future either: that is a wrong clock, and would never settle.
         TransactionState::Running
     } else {
         TransactionState::Incomplete

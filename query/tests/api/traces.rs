@@ -247,7 +247,9 @@ async fn the_state_of_a_trace_is_told() {
     harness.send([span(5, 1, "a", "root"), span(5, 2, "a", "gap").parent(9)]).await;
     let later = 3_600_000;
     harness.send([span(6, 2, "a", "just now").parent(9).at(later - 100, later - 50)]).await;
-    let states = ["completed", "failed", "running", "incomplete", "incomplete", "running"];
+    harness.send([span(7, 2, "a", "a wrong clock").parent(9).at(later, 2 * later)]).await;
+    let states =
+        ["completed", "failed", "running", "incomplete", "incomplete", "running", "incomplete"];
     for (trace, state) in (1..).zip(states) {
         let view = harness.get(&format!("/traces/{}", trace_id(trace))).await;
         assert_eq!(view["state"], state, "trace {trace}");
