@@ -55,6 +55,15 @@ pub enum QueryError {
         /// How many wait.
         waiting: usize,
     },
+    /// Clients hold as many bytes of unread answers as allowed.
+    #[error(
+        "{} MiB of answers wait to be read by their clients; try again in a moment",
+        bytes_max >> 20
+    )]
+    Unread {
+        /// How many bytes may wait.
+        bytes_max: u64,
+    },
     /// The deadline passed.
     #[error("no answer within {} s; narrow the time range or the filters", limit.as_secs())]
     Deadline {
@@ -84,7 +93,7 @@ impl QueryError {
             Self::Parameter { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } => ErrorKind::NotFound,
             Self::TooManySpans { .. } => ErrorKind::TooLarge,
-            Self::Overloaded { .. } => ErrorKind::Overloaded,
+            Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
             Self::Withdrawn => ErrorKind::Unavailable,
             Self::Defect { .. } => ErrorKind::Failed,

@@ -61,6 +61,11 @@ impl Execution {
         }
     }
 
+    /// What questions may cost.
+    pub(crate) fn limits(&self) -> &QueryLimits {
+        &self.limits
+    }
+
     /// Runs `work` when its turn comes and gives its answer.
     ///
     /// # Errors

@@ -5,6 +5,7 @@
 //! they know no rule about traces.
 
 mod answer;
+mod held;
 mod logs;
 mod names;
 mod problem;
@@ -16,6 +17,7 @@ use ::http::{HeaderName, HeaderValue, header};
 use axum::{
     Router,
     body::Bytes,
+    middleware,
     routing::{MethodRouter, any, get},
 };
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
@@ -32,6 +34,7 @@ pub fn router(service: QueryService) -> Router {
 /// As [`router`], with a document that describes other endpoints too: those that the process adds
 /// beside the returned routes.
 pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QueryService) -> Router {
+    let room = held::Room::new(service.limits().unread_bytes_max);
     let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
     let openapi = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], json));
@@ -45,6 +48,7 @@ pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QuerySer
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .with_state(service)
+        .layer(middleware::from_fn_with_state(room, held::hold))
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

@@ -11,6 +11,8 @@ pub struct QueryLimits {
     pub waiting_max: usize,
     /// A question is given up after this long, waiting included.
     pub deadline: Duration,
+    /// Answers that clients have not read yet take at most so many bytes together.
+    pub unread_bytes_max: u64,
     /// A trace with more spans than this is not given with all attributes (about 1 KiB each).
     pub view_spans_max: u64,
     /// A trace with more spans than this is not given at all (about 200 bytes each).
@@ -40,6 +42,7 @@ impl Default for QueryLimits {
             running_max: 4,
             waiting_max: 64,
             deadline: Duration::from_secs(30),
+            unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             skeleton_spans_max: 1_000_000,
             page_spans_max: 2_000_000,

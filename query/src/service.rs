@@ -50,6 +50,11 @@ impl QueryService {
         Self { store, settings: Arc::new(settings), execution }
     }
 
+    /// What questions may cost.
+    pub(crate) fn limits(&self) -> &QueryLimits {
+        self.execution.limits()
+    }
+
     /// The trace, assembled, with everything its spans said.
     ///
     /// # Errors

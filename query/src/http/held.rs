@@ -1,0 +1,98 @@
+//! Bounds the answers that clients have not read yet: an answer counts until its last byte has gone
+//! to the connection or the client has left.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::QueryError;
+
+/// The room for unread answers, in KiB.
+#[derive(Debug, Clone)]
+pub(super) struct Room {
+    free: Arc<Semaphore>,
+    bytes_max: u64,
+}
+
+impl Room {
+    /// Room for so many bytes.
+    pub(super) fn new(bytes_max: u64) -> Self {
+        let kib = usize::try_from(bytes_max >> 10).unwrap_or(usize::MAX);
+        Self { free: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))), bytes_max }
+    }
+}
+
+/// Lets an answer through when there is room for it, and keeps the room until it has been read.
+pub(super) async fn hold(State(room): State<Room>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let bytes = response.body().size_hint().lower();
+    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+    match Arc::clone(&room.free).try_acquire_many_owned(kib) {
+        Ok(place) => response.map(|body| Body::new(Held { body, _place: place })),
+        Err(_) => QueryError::Unread { bytes_max: room.bytes_max }.into_response(),
+    }
+}
+
+/// An answer's body with the room it takes.
+struct Held {
+    body: Body,
+    _place: OwnedSemaphorePermit,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, http::Request, middleware, routing::get};
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::{Room, hold};
+
+    #[tokio::test]
+    async fn unread_answers_take_room_until_they_are_read_or_dropped() {
+        let app = Router::new()
+            .route("/", get(|| async { vec![b'x'; 600 << 10] }))
+            .layer(middleware::from_fn_with_state(Room::new(1 << 20), hold));
+        let ask = || app.clone().oneshot(Request::get("/").body(Body::empty()).unwrap());
+        let first = ask().await.unwrap();
+        assert_eq!(first.status(), 200);
+        let refused = ask().await.unwrap();
+        assert_eq!(refused.status(), 503);
+        assert!(refused.headers().contains_key("retry-after"));
+        assert_eq!(first.into_body().collect().await.unwrap().to_bytes().len(), 600 << 10);
+        let dropped = ask().await.unwrap();
+        assert_eq!(dropped.status(), 200);
+        drop(dropped);
+        assert_eq!(ask().await.unwrap().status(), 200);
+    }
+}
