@@ -5,6 +5,7 @@
 mod assets;
 mod guard;
 mod listen;
+mod patient;
 mod status;
 
 use std::sync::Arc;

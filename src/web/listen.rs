@@ -10,11 +10,13 @@ use hyper_util::{
 };
 use tidings_storage::Clock;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::TcpListener,
     sync::{Semaphore, watch},
     task::JoinSet,
 };
 use tower::ServiceExt;
+
+use super::patient::Patient;
 
 /// How long a request's head may take to arrive, and how long a connection may rest. Short, because
 /// supervisors ask for `/live` on the same listener.
@@ -47,6 +49,7 @@ pub(crate) async fn run(
         match accepted {
             (slot, Ok((stream, _))) => {
                 let (app, stop) = (app.clone(), stop.clone());
+                let stream = Patient::new(stream, Arc::clone(&clock));
                 connections.spawn(async move {
                     connection(stream, app, stop).await;
                     drop(slot);
@@ -63,8 +66,7 @@ pub(crate) async fn run(
     while connections.join_next().await.is_some() {}
 }
 
-async fn connection(stream: TcpStream, app: Router, mut stop: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
+async fn connection(stream: Patient, app: Router, mut stop: watch::Receiver<bool>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let app = app.clone();
         async move {
