@@ -9,6 +9,18 @@ use tidings_proto::{
     otlp::{AnyValue, Value},
 };
 
+/// An operation's name as it is drawn: never nothing.
+#[must_use]
+pub fn operation(name: &str) -> &str {
+    if name.is_empty() { "(no name)" } else { name }
+}
+
+/// A service's name as it is drawn: never nothing.
+#[must_use]
+pub fn service(name: &str) -> &str {
+    if name.is_empty() { "(no service)" } else { name }
+}
+
 #[cfg(test)]
 mod tests;
 

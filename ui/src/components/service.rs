@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::colour;
+use crate::{colour, format};
 
 /// The dot alone; says the service on hover and to screen readers.
 #[component]
@@ -23,7 +23,7 @@ pub fn ServiceName(
     service: String,
 ) -> impl IntoView {
     let hue = colour::hue_value(&service);
-    let shown = if service.is_empty() { "(no service name)".to_owned() } else { service };
+    let shown = format::service(&service).to_owned();
     view! {
         <span class="service">
             <span class="dot" style=("--hue", hue) aria-hidden="true"></span>

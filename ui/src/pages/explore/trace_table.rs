@@ -90,11 +90,7 @@ fn TraceRow(
     let no_root =
         (!trace.has_root).then(|| view! { <span class="faint">" root not received"</span> });
     let errors = trace.error_count;
-    let name = if trace.root_operation.is_empty() {
-        "(no name)".to_owned()
-    } else {
-        trace.root_operation.clone()
-    };
+    let name = format::operation(&trace.root_operation).to_owned();
     view! {
         <tr
             id=row_id(id)
@@ -108,7 +104,7 @@ fn TraceRow(
             <td class="traces-name">
                 <A href=api::trace_address(id, None)>{name}</A>
                 " "
-                <span class="mute">{trace.root_service.clone()}</span>
+                <span class="mute">{format::service(&trace.root_service).to_owned()}</span>
                 {no_root}
             </td>
             <td>

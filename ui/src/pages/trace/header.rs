@@ -26,7 +26,7 @@ pub(crate) fn header(page: Page) -> impl IntoView {
             <h1>
                 <bdi>{move || summary.with(name_of)}</bdi>
             </h1>
-            <bdi class="mute">{move || summary.with(|summary| summary.root_service.clone())}</bdi>
+            <bdi class="mute">{move || summary.with(|summary| format::service(&summary.root_service).to_owned())}</bdi>
             {move || view! { <StateBadge state=summary.with(|summary| summary.state) /> }}
             <Show when=move || page.is_running()>
                 <span class="mute trace-live">"new spans appear as they arrive"</span>
@@ -49,11 +49,7 @@ pub(crate) fn header(page: Page) -> impl IntoView {
 }
 
 fn name_of(summary: &TraceSummary) -> String {
-    if summary.root_operation.is_empty() {
-        "(no operation name)".to_owned()
-    } else {
-        summary.root_operation.clone()
-    }
+    format::operation(&summary.root_operation).to_owned()
 }
 
 /// How many problems there are, in words; opens their list.

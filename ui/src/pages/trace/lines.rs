@@ -83,8 +83,8 @@ fn span_line(page: Page, place: Place, row: u32) -> impl IntoView {
             <div class="wf-name" role="gridcell" title=title>
                 {indent(model.depth(row))} {twisty(below > 0, folded, toggle)}
                 <span class="dot" aria-hidden="true"></span>
-                <bdi class="wf-service">{model.service(row).to_owned()}</bdi>
-                <bdi class="wf-operation">{model.operation(row).to_owned()}</bdi>
+                <bdi class="wf-service">{format::service(model.service(row)).to_owned()}</bdi>
+                <bdi class="wf-operation">{format::operation(model.operation(row)).to_owned()}</bdi>
                 {failed.then(|| view! { <span class="wf-error" role="img" aria-label="failed">"●"</span> })}
                 {badges
                     .into_iter()

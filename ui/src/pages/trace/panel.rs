@@ -132,7 +132,7 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                     aria-hidden="true"
                 ></span>
                 <h2>
-                    <bdi>{model.operation(row).to_owned()}</bdi>
+                    <bdi>{format::operation(model.operation(row)).to_owned()}</bdi>
                 </h2>
                 {failed.then(|| view! { <Badge tone=Tone::Error>"● error"</Badge> })}
                 {unfinished.then(|| view! { <Badge tone=Tone::Good>"not ended"</Badge> })}
