@@ -70,6 +70,10 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error(
+        "disk-reserve-bytes ({reserve}) is less than memory-flush-bytes ({flush}): a flush would find no room on a disk that is full"
+    )]
+    Reserve { reserve: u64, flush: u64 },
 }
 
 /// The texts that were given, by the name of the setting, with their source.
@@ -151,6 +155,7 @@ impl Sources {
             })?;
         }
         settings.check_exposure()?;
+        settings.check_reserve()?;
         Ok(settings)
     }
 
@@ -241,6 +246,12 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    /// What is kept free must hold what a flush writes, or a full disk would stay full.
+    fn check_reserve(&self) -> Result<(), SettingsError> {
+        let (reserve, flush) = (self.disk_reserve_bytes, self.memory_flush_bytes);
+        if reserve < flush { Err(SettingsError::Reserve { reserve, flush }) } else { Ok(()) }
     }
 }
 

@@ -101,6 +101,14 @@ fn a_broken_file_is_named() {
 }
 
 #[test]
+fn the_reserve_holds_a_flush() {
+    let text = error(None, &[], &[("disk-reserve-bytes", "1MiB")]);
+    assert!(text.contains("memory-flush-bytes"), "{text}");
+    let flags = [("disk-reserve-bytes", "1MiB"), ("memory-flush-bytes", "1MiB")];
+    assert!(read(None, &[], &flags).unwrap().settings().is_ok());
+}
+
+#[test]
 fn names_are_unique() {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
     names.sort_unstable();

@@ -23,8 +23,8 @@ pub(crate) fn waterfall(view: &TraceView, width: usize) -> String {
     let _ = writeln!(
         out,
         "{} {}  {state}  {}  {} spans, {} errors, {} logs\n{}",
-        printable(&summary.root_service),
-        printable(&summary.root_operation),
+        cut(&printable(&summary.root_service), width / 2),
+        cut(&printable(&summary.root_operation), width / 2),
         duration(summary.duration_nano),
         summary.span_count,
         summary.error_count,
@@ -86,11 +86,17 @@ fn duration(DurationNanos(nanos): DurationNanos) -> String {
 
 /// Exactly `width` columns: cut with `…` or padded.
 fn fit(text: &str, width: usize) -> String {
-    let count = text.chars().count();
-    if count > width {
+    let cut = cut(text, width);
+    let rest = width.saturating_sub(cut.chars().count());
+    format!("{cut}{}", " ".repeat(rest))
+}
+
+/// At most `width` columns.
+fn cut(text: &str, width: usize) -> String {
+    if text.chars().count() > width {
         text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
     } else {
-        format!("{text}{}", " ".repeat(width - count))
+        text.to_owned()
     }
 }
 
