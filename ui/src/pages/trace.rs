@@ -1,10 +1,10 @@
 //! One trace: what happened, hop by hop.
 //!
 //! Owns fetching (the skeleton, the log records; again every two seconds while spans still arrive)
-//! and the address: [`state::TraceState`] is read from it once and whenever the reader goes back,
-//! and written to it shortly after a change. The parts draw what [`page::Page`] holds; pure
-//! arithmetic is in the modules without views ([`model`], [`rows`], [`scale`], [`bar`], [`bins`],
-//! [`find`], [`logs_index`], [`state`]).
+//! and the address: `state::TraceState` is read from it once and whenever the reader goes back,
+//! and written to it shortly after a change. The parts draw what `page::Page` holds; pure
+//! arithmetic is in the modules without views (`model`, `rows`, `scale`, `bar`, `bins`,
+//! `find`, `logs_index`, `state`).
 
 use std::time::Duration;
 
