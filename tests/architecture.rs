@@ -18,7 +18,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-ui", &["tidings-proto"]),
     ("tidings", &["tidings-collector", "tidings-proto", "tidings-query", "tidings-storage"]),
     ("xtask", &[]),
-    ("bench", &["tidings-proto"]),
 ];
 
 /// The longest a source file may be, tests apart.
@@ -101,21 +100,11 @@ fn telemetry_is_never_markup() {
 
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = [
-        "src",
-        "tests",
-        "proto",
-        "assembly",
-        "storage",
-        "collector",
-        "query",
-        "ui",
-        "xtask",
-        "bench",
-    ]
-    .iter()
-    .map(|name| root().join(name))
-    .collect();
+    let mut folders: Vec<PathBuf> =
+        ["src", "tests", "proto", "assembly", "storage", "collector", "query", "ui", "xtask"]
+            .iter()
+            .map(|name| root().join(name))
+            .collect();
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).unwrap() {
