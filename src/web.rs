@@ -6,6 +6,7 @@ mod assets;
 mod guard;
 mod listen;
 mod patient;
+mod problem;
 mod status;
 
 use std::sync::Arc;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderValue, StatusCode},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use tidings_collector::{ForeignRequest, Guard};
-use tidings_proto::api::ProblemDetails;
+
+use super::problem::problem;
 
 /// Refuses what asks for another host or comes from a page of another origin, by the receivers'
 /// own rules.
@@ -30,21 +31,10 @@ pub(super) async fn check_origin(
                 ForeignRequest::Host(_) => StatusCode::MISDIRECTED_REQUEST,
                 ForeignRequest::Origin => StatusCode::FORBIDDEN,
             };
-            refuse(status, &foreign.to_string())
+            let title = "The request comes from somewhere else";
+            problem(status, "foreign-request", title, &foreign.to_string())
         }
     }
-}
-
-fn refuse(status: StatusCode, detail: &str) -> Response {
-    let problem = ProblemDetails {
-        r#type: "/problems/foreign-request".to_owned(),
-        title: "The request comes from somewhere else".to_owned(),
-        status: status.as_u16(),
-        detail: detail.to_owned(),
-        parameter: None,
-    };
-    let body = serde_json::to_vec(&problem).unwrap_or_default();
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response()
 }
 
 /// Says to the browser what a page of ours may do: draw itself and talk to this server.

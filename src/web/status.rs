@@ -21,6 +21,7 @@ use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::OpenApi;
 
+use super::problem::problem;
 use crate::demo;
 
 /// What the process knows of itself.
@@ -130,16 +131,12 @@ async fn status(State(server): State<Server>) -> Json<ServerStatus> {
 async fn start_demo(State(server): State<Server>) -> Response {
     let mut demo = server.0.demo.lock().await;
     if demo.as_ref().is_some_and(|task| !task.is_finished()) {
-        let problem = ProblemDetails {
-            r#type: "/problems/demo-running".to_owned(),
-            title: "Demo traffic is already being sent".to_owned(),
-            status: 409,
-            detail: "it ends by itself after a minute".to_owned(),
-            parameter: None,
-        };
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        return (StatusCode::CONFLICT, [(header::CONTENT_TYPE, "application/problem+json")], body)
-            .into_response();
+        return problem(
+            StatusCode::CONFLICT,
+            "demo-running",
+            "Demo traffic is already being sent",
+            "it ends by itself after a minute",
+        );
     }
     let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers()) else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
