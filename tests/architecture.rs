@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-query", &["tidings-assembly", "tidings-proto", "tidings-storage"]),
     ("tidings-ui", &["tidings-proto"]),
     ("tidings", &["tidings-collector", "tidings-proto", "tidings-query", "tidings-storage"]),
+    ("tidings-bench", &[]),
     ("xtask", &[]),
 ];
 
@@ -101,8 +102,8 @@ fn telemetry_is_never_markup() {
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        ["src", "tests", "proto", "assembly", "storage", "collector", "query", "ui", "xtask"]
-            .iter()
+        "src tests proto assembly storage collector query ui xtask bench"
+            .split(' ')
             .map(|name| root().join(name))
             .collect();
     let mut files = Vec::new();

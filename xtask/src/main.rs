@@ -1,8 +1,9 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask bench`.
 //!
 //! Owns how the project is built and checked. What a command installs or cannot run it says in one
 //! line.
 
+mod bench;
 mod steps;
 mod test;
 mod ui;
@@ -14,7 +15,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
-cargo xtask ui               build the UI into ui/dist";
+cargo xtask ui               build the UI into ui/dist
+cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -36,6 +38,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "ui" => ui::build().map(|()| ExitCode::SUCCESS),
         "run" => run(rest),
         "test" => test::run(),
+        "bench" => bench::run(rest),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),
     }
 }

@@ -1,0 +1,296 @@
+//! Requests to send, encoded once and filled anew each time they are sent.
+//!
+//! A group is some hundred traces, cut into requests as collectors batch them: the spans of a trace
+//! are spread over several requests, by service. A part of the spans comes late, with some sent
+//! twice, in a request of its own. Sending a group again gives new traces: ids, times and values
+//! are different, call graphs and constants are not.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    call_graph,
+    piece::{Part, Piece, Round},
+    random::{Random, mix},
+    span::{Numbers, Place, Writer},
+    tracegen, world,
+};
+
+/// Spans of a request, about.
+const REQUEST_SPANS: usize = 500;
+/// Spans of a group, at least.
+const GROUP_SPANS: usize = 4_000;
+/// How many spans come late, and how many of all come twice.
+const LATE: f64 = 0.01;
+const TWICE: f64 = 0.001;
+/// Late spans come with the requests of so many groups later.
+const LATE_GROUPS: usize = 8;
+/// The pace at which the traces are said to have happened, whatever the pace of sending.
+const SPANS_PER_SECOND: u64 = 2_000;
+
+/// What the telemetry is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shape {
+    /// Call graphs of 60 services; 10 to 50 attributes per span.
+    Realistic,
+    /// Jaeger's `tracegen`: 10 spans of 11 attributes per trace.
+    J10,
+}
+
+impl Shape {
+    /// Its name in commands and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Realistic => "realistic",
+            Self::J10 => "J10",
+        }
+    }
+}
+
+/// Requests, before they are filled.
+#[derive(Debug)]
+pub struct Corpus {
+    groups: Vec<Group>,
+    seed: u64,
+}
+
+/// Traces that are sent together.
+#[derive(Debug, Default)]
+pub(crate) struct Group {
+    pub(crate) requests: Vec<Request>,
+    pub(crate) late: Option<Request>,
+    /// How many spans each trace has.
+    pub(crate) trace_spans: Vec<u32>,
+    pub(crate) spans: u64,
+}
+
+/// A request, before it is filled.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) piece: Piece,
+    pub(crate) spans: u64,
+}
+
+/// One request to send.
+#[derive(Debug, Clone, Copy)]
+pub struct Send {
+    group: usize,
+    /// Which of the group's requests; the late one is behind the others.
+    request: usize,
+    round: u64,
+    /// How many spans it has, those that come twice included.
+    pub spans: u64,
+}
+
+/// A trace that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SentTrace {
+    /// Its id.
+    pub trace_id: [u8; 16],
+    /// How many different spans it has.
+    pub spans: u32,
+}
+
+/// What to send, in order, and what is in it.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    corpus: &'a Corpus,
+    /// The requests in order.
+    pub sends: Vec<Send>,
+    /// Different spans in all of them.
+    pub spans: u64,
+    rounds: Vec<(usize, u64)>,
+    begin_unix_nanos: u64,
+}
+
+impl Corpus {
+    /// Requests of this shape with about so many spans, for this seed always the same.
+    #[must_use]
+    pub fn new(shape: Shape, spans: usize, seed: u64) -> Self {
+        let mut random = Random::new(mix(seed, 1));
+        let mut groups = Vec::new();
+        let mut total = 0;
+        let services = world::services(&mut random);
+        while total < spans.max(1) {
+            let group = match shape {
+                Shape::Realistic => realistic(&services, &mut random, spans.min(GROUP_SPANS)),
+                Shape::J10 => tracegen::group(),
+            };
+            total += usize::try_from(group.spans).unwrap_or(usize::MAX);
+            groups.push(group);
+        }
+        Self { groups, seed }
+    }
+
+    /// What to send for this many different spans or some more, the last of which happened at
+    /// this time.
+    #[must_use]
+    pub fn plan(&self, spans: u64, end_unix_nanos: u64) -> Plan<'_> {
+        let mut rounds = Vec::new();
+        let mut planned = 0;
+        while planned < spans {
+            let (round, group) =
+                (rounds.len() / self.groups.len(), rounds.len() % self.groups.len());
+            planned += self.groups[group].spans;
+            rounds.push((group, round as u64));
+        }
+        let mut sends = Vec::new();
+        for step in 0..rounds.len() + LATE_GROUPS {
+            if let Some(&(group, round)) = rounds.get(step) {
+                let requests = self.groups[group].requests.iter().enumerate();
+                sends.extend(requests.map(|(request, of)| Send {
+                    group,
+                    request,
+                    round,
+                    spans: of.spans,
+                }));
+            }
+            if let Some(&(group, round)) =
+                step.checked_sub(LATE_GROUPS).and_then(|step| rounds.get(step))
+                && let Some(late) = &self.groups[group].late
+            {
+                let request = self.groups[group].requests.len();
+                sends.push(Send { group, request, round, spans: late.spans });
+            }
+        }
+        let length = planned.saturating_mul(1_000_000_000 / SPANS_PER_SECOND);
+        let begin_unix_nanos = end_unix_nanos.saturating_sub(length);
+        Plan { corpus: self, sends, spans: planned, rounds, begin_unix_nanos }
+    }
+}
+
+impl Plan<'_> {
+    /// The bytes of a request: OTLP's `ExportTraceServiceRequest`.
+    #[must_use]
+    pub fn body(&self, send: &Send) -> Vec<u8> {
+        let group = &self.corpus.groups[send.group];
+        let request = group.requests.get(send.request).or(group.late.as_ref());
+        request.map_or_else(Vec::new, |request| {
+            request.piece.filled(&self.round(send.group, send.round))
+        })
+    }
+
+    /// Some of the traces, spread evenly over everything that is sent.
+    #[must_use]
+    pub fn traces(&self, count: usize) -> Vec<SentTrace> {
+        let mut random = Random::new(mix(self.corpus.seed, 2));
+        (0..count)
+            .map(|_| {
+                let (group, round) = *random.pick(&self.rounds);
+                let of_group = &self.corpus.groups[group];
+                let trace = random.below(of_group.trace_spans.len());
+                let number = u32::try_from(trace).unwrap_or(u32::MAX);
+                SentTrace {
+                    trace_id: self.round(group, round).trace_id(number),
+                    spans: of_group.trace_spans[trace],
+                }
+            })
+            .collect()
+    }
+
+    /// Attributes as `key=value` that one span has and no other, spread evenly over everything that
+    /// is sent.
+    #[must_use]
+    pub fn needles(&self, count: usize) -> Vec<String> {
+        let mut random = Random::new(mix(self.corpus.seed, 3));
+        let mut values = Vec::new();
+        for _ in 0..count * 16 {
+            let (group, round) = *random.pick(&self.rounds);
+            let request = random.pick(&self.corpus.groups[group].requests);
+            if let Some((key, gap)) = request.piece.unique_gap() {
+                let text = self.round(group, round).unique(gap);
+                values.push(format!("{key}={}", String::from_utf8_lossy(&text)));
+            }
+            if values.len() == count {
+                break;
+            }
+        }
+        values
+    }
+
+    fn round(&self, group: usize, round: u64) -> Round {
+        let place = round * self.corpus.groups.len() as u64 + group as u64;
+        let of_group = &self.corpus.groups[group];
+        let length = of_group.spans.saturating_mul(1_000_000_000 / SPANS_PER_SECOND);
+        // Groups differ in size; on average this is where it begins.
+        let begin = (self.spans / self.rounds.len().max(1) as u64) * place;
+        Round {
+            key: mix(mix(self.corpus.seed, 4), place),
+            begin_unix_nanos: self.begin_unix_nanos + begin * (1_000_000_000 / SPANS_PER_SECOND),
+            apart_nanos: length / of_group.trace_spans.len().max(1) as u64,
+        }
+    }
+}
+
+/// Spans by service, instance and scope.
+type BySender = BTreeMap<(usize, usize), BTreeMap<(&'static str, &'static str), Vec<Piece>>>;
+
+fn realistic(services: &[world::Service], random: &mut Random, spans: usize) -> Group {
+    let mut group = Group::default();
+    let mut writer =
+        Writer { services, random: Random::new(random.next()), numbers: Numbers::default() };
+    let (mut timely, mut late) = (BySender::new(), BySender::new());
+    let mut links = Vec::new();
+    while group.spans < spans as u64 {
+        let nodes = call_graph::grow(services, call_graph::size(random), random);
+        let trace = u32::try_from(group.trace_spans.len()).unwrap_or(u32::MAX);
+        let first = writer.numbers.spans;
+        for (index, node) in (0..).zip(&nodes) {
+            let span = writer.span(node, Place { trace, first, index }, &links);
+            let instances = services[node.service].instances.len();
+            let sender = (node.service, (trace as usize + node.service) % instances);
+            let scope = writer.scope(node);
+            let is_late = random.chance(LATE);
+            if is_late || random.chance(TWICE) {
+                late.entry(sender).or_default().entry(scope).or_default().push(span.clone());
+            }
+            if !is_late {
+                timely.entry(sender).or_default().entry(scope).or_default().push(span);
+            }
+        }
+        let count = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
+        writer.numbers.spans += count;
+        links.push((trace, first));
+        group.trace_spans.push(count);
+        group.spans += u64::from(count);
+    }
+    group.requests = requests(timely, &writer, REQUEST_SPANS as u64);
+    group.late = requests(late, &writer, u64::MAX).pop();
+    group
+}
+
+/// Cuts spans into requests of about this many.
+fn requests(by_sender: BySender, writer: &Writer<'_>, most: u64) -> Vec<Request> {
+    let mut requests = Vec::new();
+    let mut request = Request::default();
+    for ((service, instance), scopes) in by_sender {
+        for ((name, version), spans) in scopes {
+            for spans in spans.chunks(REQUEST_SPANS) {
+                let mut scope = Piece::default();
+                scope.text(1, &[Part::Text(name)]);
+                scope.text(2, &[Part::Text(version)]);
+                let mut scope_spans = Piece::default();
+                scope_spans.message(1, &scope);
+                for span in spans {
+                    scope_spans.message(2, span);
+                }
+                let mut resource_spans = Piece::default();
+                resource_spans.message(1, &writer.resource(service, instance));
+                resource_spans.message(2, &scope_spans);
+                resource_spans.text(3, &[Part::Text("https://opentelemetry.io/schemas/1.34.0")]);
+                request.piece.message(1, &resource_spans);
+                request.spans += spans.len() as u64;
+                if request.spans >= most {
+                    requests.push(std::mem::take(&mut request));
+                }
+            }
+        }
+    }
+    if request.spans > 0 {
+        requests.push(request);
+    }
+    requests
+}
+
+#[cfg(test)]
+mod tests;

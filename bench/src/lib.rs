@@ -1,0 +1,27 @@
+//! Seeded telemetry, and measurements of the real server with it.
+//!
+//! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
+//! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`].
+//! Never ships, and knows of the server only what a client does: its command line, its ports and
+//! what Linux tells about its process.
+
+mod call_graph;
+mod client;
+mod clock;
+mod corpus;
+mod fsync;
+mod latency;
+mod load;
+mod machine;
+mod piece;
+mod random;
+mod report;
+mod server;
+mod span;
+mod storage;
+mod tracegen;
+mod world;
+
+pub use corpus::{Corpus, Plan, Send, SentTrace, Shape};
+pub use report::Report;
+pub use storage::{Options, measure};

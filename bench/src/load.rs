@@ -1,0 +1,100 @@
+//! Sends a plan: as fast as the server answers, or at a pace.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+use futures::future::join_all;
+
+use crate::{Plan, client::Client, clock, latency::Latencies};
+
+/// How to send.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Requests under way at a time, each on a connection of its own.
+    pub(crate) connections: usize,
+    /// Spans per second; `None`: as fast as the server answers.
+    pub(crate) spans_per_second: Option<f64>,
+    /// Nothing more is sent after this.
+    pub(crate) longest: Duration,
+}
+
+/// What was sent.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sent {
+    pub(crate) spans: u64,
+    pub(crate) bytes: u64,
+    pub(crate) seconds: f64,
+    pub(crate) refusals: u64,
+    /// From when a request was due until it was acknowledged.
+    pub(crate) acknowledged: Latencies,
+    /// Whether everything was sent before the time was up.
+    pub(crate) complete: bool,
+}
+
+impl Sent {
+    pub(crate) fn spans_per_second(&self) -> f64 {
+        self.spans as f64 / self.seconds.max(0.001)
+    }
+}
+
+/// What the connections share.
+struct Course<'a> {
+    plan: &'a Plan<'a>,
+    pace: Pace,
+    begin: Instant,
+    next: AtomicUsize,
+    /// Spans of the requests given out so far.
+    given: AtomicU64,
+}
+
+/// Sends the requests of the plan in order, over several connections.
+pub(crate) async fn send(plan: &Plan<'_>, address: &str, pace: Pace) -> Result<Sent> {
+    let course = Course {
+        plan,
+        pace,
+        begin: clock::now(),
+        next: AtomicUsize::new(0),
+        given: AtomicU64::new(0),
+    };
+    let connections = (0..pace.connections.max(1)).map(|_| connection(&course, address));
+    let mut total = Sent { complete: true, ..Sent::default() };
+    for sent in join_all(connections).await {
+        let sent = sent?;
+        total.spans += sent.spans;
+        total.bytes += sent.bytes;
+        total.refusals += sent.refusals;
+        total.acknowledged.extend(sent.acknowledged);
+        total.complete &= sent.complete;
+    }
+    total.seconds = course.begin.elapsed().as_secs_f64();
+    Ok(total)
+}
+
+async fn connection(course: &Course<'_>, address: &str) -> Result<Sent> {
+    let client = Client::new();
+    let mut sent = Sent { complete: true, ..Sent::default() };
+    while let Some(send) = course.plan.sends.get(course.next.fetch_add(1, Relaxed)) {
+        if course.begin.elapsed() > course.pace.longest {
+            sent.complete = false;
+            break;
+        }
+        let body = course.plan.body(send);
+        sent.bytes += body.len() as u64;
+        let before = course.given.fetch_add(send.spans, Relaxed);
+        let mut late = Duration::ZERO;
+        if let Some(rate) = course.pace.spans_per_second {
+            let due = Duration::from_secs_f64(before as f64 / rate);
+            let elapsed = course.begin.elapsed();
+            clock::wait(due.saturating_sub(elapsed)).await;
+            late = elapsed.saturating_sub(due);
+        }
+        let acknowledged = client.export(address, body).await?;
+        sent.spans += send.spans;
+        sent.refusals += acknowledged.refusals;
+        sent.acknowledged.add(late + acknowledged.took);
+    }
+    Ok(sent)
+}

@@ -1,0 +1,37 @@
+//! The machine that figures are from, in sentences.
+
+use std::{fs, path::Path, process::Command};
+
+/// Processors, memory, disk and system.
+pub(crate) fn describe(folder: &Path) -> Vec<String> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        line.split_once(':').map_or("unknown", |(_, value)| value.trim()).to_owned()
+    };
+    let processors = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpuinfo = read("/proc/cpuinfo");
+    let memory = field(&read("/proc/meminfo"), "MemTotal");
+    let memory = memory.split(' ').next().and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0);
+    let load = read("/proc/loadavg");
+    vec![
+        format!(
+            "Machine: {processors} × {}, {} GiB of memory, {}, Linux {}.",
+            field(&cpuinfo, "model name"),
+            memory >> 20,
+            file_system(folder),
+            read("/proc/sys/kernel/osrelease").trim()
+        ),
+        format!(
+            "Load average at the end: {}.",
+            load.split(' ').take(3).collect::<Vec<_>>().join(", ")
+        ),
+    ]
+}
+
+fn file_system(folder: &Path) -> String {
+    let output = Command::new("df").arg("--output=fstype").arg(folder).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let kind = text.unwrap_or_default().lines().nth(1).unwrap_or("unknown").trim().to_owned();
+    format!("{kind} file system")
+}

@@ -1,0 +1,331 @@
+//! Measures what storing costs and how fast it is found again, on the real server.
+//!
+//! Per number of spans: one server takes part of them into memory only, is killed and replays its
+//! log; another takes all of them as it comes configured, is stopped and started again, and is
+//! asked. What is measured of the server is its own process's processor time and memory; what is
+//! measured of requests includes the client's part.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{
+    Corpus, Plan, Report, Shape,
+    client::Client,
+    clock,
+    fsync::Probe,
+    latency::{Latencies, millis},
+    load::{self, Pace, Sent},
+    machine,
+    random::whole,
+    server::{Launch, Server, folder_bytes},
+};
+
+/// What to measure, and with how much.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The program `tidings`.
+    pub server: PathBuf,
+    /// Data directories are made in this folder: its disk is measured.
+    pub folder: PathBuf,
+    /// How many spans, for each column of the table.
+    pub spans: Vec<u64>,
+    /// How many spans requests are encoded for; sent again and again with new ids and values.
+    pub corpus_spans: usize,
+    /// What chance starts from.
+    pub seed: u64,
+    /// How long load at half the highest rate lasts.
+    pub half_load: Duration,
+    /// No load lasts longer.
+    pub longest: Duration,
+    /// Traces that are looked up, and other questions asked.
+    pub questions: usize,
+}
+
+/// So many spans at most stay in memory when it is measured without files.
+const IN_MEMORY_MAX: u64 = 400_000;
+/// So many for the shape of published figures.
+const PUBLISHED_MAX: u64 = 1_000_000;
+const CONNECTIONS: usize = 4;
+/// Times that a sent span is waited for.
+const WAITS: usize = 20;
+/// Keeps everything in memory and in the log. The reserve has to hold a flush.
+const NO_FILES: [[&str; 2]; 5] = [
+    ["--memory-flush-bytes", "2GiB"],
+    ["--disk-reserve-bytes", "2GiB"],
+    ["--memory-bytes-max", "4GiB"],
+    ["--memory-flush-seconds", "86400"],
+    ["--wal-bytes-max", "64GiB"],
+];
+
+/// Measures everything.
+///
+/// # Errors
+/// When the server cannot be started, refuses spans, or answers with others than were sent.
+pub fn measure(options: &Options) -> Result<Report> {
+    let runtime = Runtime::new()?;
+    let corpus = Corpus::new(Shape::Realistic, options.corpus_spans, options.seed);
+    let mut report = Report::default();
+    for spans in &options.spans {
+        let bench = Bench { options, corpus: &corpus, runtime: &runtime };
+        report.column(format!("{} realistic", count(*spans)));
+        bench.without_files(&mut report, (*spans).min(IN_MEMORY_MAX))?;
+        bench.with_files(&mut report, *spans)?;
+    }
+    let published = options.spans.iter().copied().max().unwrap_or(0).min(PUBLISHED_MAX);
+    let corpus = Corpus::new(Shape::J10, options.corpus_spans, options.seed);
+    report.column(format!("{} J10", count(published)));
+    Bench { options, corpus: &corpus, runtime: &runtime }.published(&mut report, published)?;
+    for note in machine::describe(&options.folder) {
+        report.note(note);
+    }
+    Ok(report)
+}
+
+struct Bench<'a> {
+    options: &'a Options,
+    corpus: &'a Corpus,
+    runtime: &'a Runtime,
+}
+
+const CPU_STORED: &str = "CPU-seconds per million spans, acknowledged and queryable";
+const CPU_FILES: &str = "the same, all in, in files";
+const SIZE: &str = "bytes per span on disk";
+const RATE: &str = "spans per second taken in, load on the same machine";
+
+impl Bench<'_> {
+    /// Into the log and into memory; and the log replayed.
+    fn without_files(&self, report: &mut Report, spans: u64) -> Result<()> {
+        let folder = self.folder()?;
+        let launch = self.launch(folder.path(), NO_FILES.as_flattened());
+        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let server = launch.start()?;
+        let idle = server.cpu_seconds()?;
+        let sent = self.send(&plan, &server, None, self.options.longest)?;
+        let cpu = server.cpu_seconds()? - idle;
+        report.cell(CPU_STORED, "4.0; 2.0", per_million(cpu, sent.spans));
+        report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
+        let log = folder_bytes(&launch.data_dir.join("wal"))?;
+        report.cell("bytes per span, log", "", per_span(log, sent.spans));
+        server.kill()?;
+        let server = launch.start()?;
+        self.check(&plan, &server, &sent)?;
+        let took = format!(
+            "{:.1} s, {} MiB, for {} MiB of log",
+            server.started_in.as_secs_f64(),
+            server.peak_resident_bytes()? >> 20,
+            log >> 20
+        );
+        report.cell("restart after a kill", "1 GiB in 20 s, 512 MiB; 4 s", took);
+        server.kill()
+    }
+
+    /// As configured by default, with everything that is asked afterwards.
+    fn with_files(&self, report: &mut Report, spans: u64) -> Result<()> {
+        let folder = self.folder()?;
+        let launch = self.launch(folder.path(), &[]);
+        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let sent = self.fill(report, &launch, &plan)?;
+        let server = launch.start()?;
+        report.cell("start with everything in files", "", millis(server.started_in));
+        self.check(&plan, &server, &sent)?;
+        self.ask(report, &plan, &server)?;
+        let half = sent.spans_per_second() / 2.0;
+        self.half_load(report, &server, folder.path(), half)?;
+        self.visible(report, &server)?;
+        server.stop().map(|_| ())
+    }
+
+    /// The size and the cost of the shape that others publish figures of.
+    fn published(&self, report: &mut Report, spans: u64) -> Result<()> {
+        let folder = self.folder()?;
+        let launch = self.launch(folder.path(), &[]);
+        let plan = self.corpus.plan(spans, clock::unix_nanos());
+        let sent = self.fill(report, &launch, &plan)?;
+        report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
+        Ok(())
+    }
+
+    /// Sends everything and stops the server, which writes what it has into files.
+    fn fill(&self, report: &mut Report, launch: &Launch, plan: &Plan<'_>) -> Result<Sent> {
+        let server = launch.start()?;
+        let sent = self.send(plan, &server, None, self.options.longest)?;
+        let resident = server.peak_resident_bytes()?;
+        let cpu = server.stop()?;
+        report.cell(CPU_FILES, "7; 3.5 compacted", per_million(cpu, sent.spans));
+        report.cell(RATE, "", format!("{:.0}", sent.spans_per_second()));
+        report.cell("requests told to try again", "", sent.refusals.to_string());
+        report.cell("resident memory, most", "1.5 GiB; 600 MiB", format!("{} MiB", resident >> 20));
+        let size = folder_bytes(&launch.data_dir.join("tables"))?;
+        report.cell(SIZE, "J10 50; 32 compacted", per_span(size, sent.spans));
+        Ok(sent)
+    }
+
+    /// Whether traces come back with as many spans as were sent.
+    fn check(&self, plan: &Plan<'_>, server: &Server, sent: &Sent) -> Result<()> {
+        if !sent.complete {
+            bail!("not everything was sent within {:?}", self.options.longest);
+        }
+        let client = Client::new();
+        self.runtime.block_on(async {
+            for trace in plan.traces(self.options.questions) {
+                let path = format!("/traces/{}/skeleton", hex(&trace.trace_id));
+                let (answer, _) = client.ask(&server.http, &path).await?;
+                let answer = answer.with_context(|| format!("{path} is not there"))?;
+                let found = answer["summary"]["spanCount"].as_u64();
+                ensure!(
+                    found == Some(u64::from(trace.spans)),
+                    "{path} has {found:?}, sent {}",
+                    trace.spans
+                );
+            }
+            Ok(())
+        })
+    }
+
+    fn ask(&self, report: &mut Report, plan: &Plan<'_>, server: &Server) -> Result<()> {
+        let questions = self.options.questions;
+        let traces = plan.traces(questions);
+        let traces = traces.iter().map(|trace| format!("/traces/{}", hex(&trace.trace_id)));
+        let took = self.questions(server, traces.collect(), |_| Ok(()))?;
+        report.cell("trace by id, warm, p50 / p99", "8 / 40 ms; 1.5 / 6 ms", took.to_string());
+        let newest = vec!["/traces?status=error&limit=20".to_owned(); questions.min(20)];
+        let took = self.questions(server, newest, |answer| {
+            let found = answer["traces"].as_array().map_or(0, Vec::len);
+            ensure!(found > 0, "no trace failed");
+            Ok(())
+        })?;
+        report.cell("newest 20 that failed, p50 / p99", "40 ms; 5 ms", took.to_string());
+        let needles = plan.needles(questions.min(10));
+        let needles = needles.iter().map(|needle| format!("/traces?attribute={needle}"));
+        let took = self.questions(server, needles.collect(), |answer| {
+            let found = answer["traces"].as_array().map_or(0, Vec::len);
+            ensure!(found == 1, "{found} traces have a unique value");
+            Ok(())
+        })?;
+        report.cell("the one with an attribute, p50 / p99", "300 ms; 40 ms", took.to_string());
+        Ok(())
+    }
+
+    /// Asks twice: the second time everything that can be in memory is.
+    fn questions(
+        &self,
+        server: &Server,
+        paths: Vec<String>,
+        check: impl Fn(&serde_json::Value) -> Result<()>,
+    ) -> Result<Latencies> {
+        let client = Client::new();
+        self.runtime.block_on(async {
+            let mut latencies = Latencies::default();
+            for warm in [false, true] {
+                for path in &paths {
+                    let (answer, took) = client.ask(&server.http, path).await?;
+                    check(&answer.with_context(|| format!("{path} is not there"))?)?;
+                    if warm {
+                        latencies.add(took);
+                    }
+                }
+            }
+            Ok(latencies)
+        })
+    }
+
+    fn half_load(
+        &self,
+        report: &mut Report,
+        server: &Server,
+        folder: &Path,
+        rate: f64,
+    ) -> Result<()> {
+        let spans = (rate * self.options.half_load.as_secs_f64()).max(1.0);
+        let seed = self.options.seed + 1;
+        let corpus = Corpus::new(Shape::Realistic, self.options.corpus_spans.min(20_000), seed);
+        let plan = corpus.plan(whole(spans), clock::unix_nanos());
+        let probe = Probe::start(folder);
+        let sent = self.send(&plan, server, Some(rate), self.options.half_load * 2)?;
+        let disk = probe.finish()?;
+        let ratio =
+            sent.acknowledged.at(0.99).as_secs_f64() / disk.at(0.99).as_secs_f64().max(1e-9);
+        report.cell("acknowledgement at half load, p50 / p99", "", sent.acknowledged.to_string());
+        report.cell("the disk's write and fsync meanwhile, p50 / p99", "", disk.to_string());
+        report.cell("ratio of the p99s", "10; 4", format!("{ratio:.1}"));
+        Ok(())
+    }
+
+    /// How long after its acknowledgement a trace can be seen.
+    fn visible(&self, report: &mut Report, server: &Server) -> Result<()> {
+        let client = Client::new();
+        let mut latencies = Latencies::default();
+        for number in 0..WAITS as u64 {
+            let corpus = Corpus::new(Shape::Realistic, 10, self.options.seed + 100 + number);
+            let plan = corpus.plan(1, clock::unix_nanos());
+            let trace = plan.traces(20).into_iter().max_by_key(|trace| trace.spans);
+            let path =
+                trace.map_or_else(String::new, |trace| format!("/traces/{}", hex(&trace.trace_id)));
+            let took = self.runtime.block_on(async {
+                for send in &plan.sends {
+                    client.export(&server.otlp_grpc, plan.body(send)).await?;
+                }
+                let acknowledged = clock::now();
+                while client.ask(&server.http, &path).await?.0.is_none() {
+                    ensure!(acknowledged.elapsed() < self.options.longest, "{path} stays away");
+                }
+                Ok(acknowledged.elapsed())
+            })?;
+            latencies.add(took);
+        }
+        let name = "acknowledged span visible, the question included, p50 / p99";
+        report.cell(name, "1 s; 100 ms", latencies.to_string());
+        Ok(())
+    }
+
+    fn send(
+        &self,
+        plan: &Plan<'_>,
+        server: &Server,
+        spans_per_second: Option<f64>,
+        longest: Duration,
+    ) -> Result<Sent> {
+        let pace = Pace { connections: CONNECTIONS, spans_per_second, longest };
+        self.runtime.block_on(load::send(plan, &server.otlp_grpc, pace))
+    }
+
+    fn folder(&self) -> Result<TempDir> {
+        let folder = &self.options.folder;
+        tempfile::tempdir_in(folder).with_context(|| folder.display().to_string())
+    }
+
+    fn launch(&self, folder: &Path, flags: &[&str]) -> Launch {
+        Launch {
+            binary: self.options.server.clone(),
+            data_dir: folder.join("data"),
+            flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
+        }
+    }
+}
+
+fn per_million(cpu_seconds: f64, spans: u64) -> String {
+    format!("{:.2}", cpu_seconds * 1e6 / spans.max(1) as f64)
+}
+
+fn per_span(bytes: u64, spans: u64) -> String {
+    format!("{:.1}", bytes as f64 / spans.max(1) as f64)
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number of spans in words.
+fn count(spans: u64) -> String {
+    match spans {
+        0..1000 => spans.to_string(),
+        1000..1_000_000 => format!("{} k", spans / 1000),
+        _ => format!("{} M", spans / 1_000_000),
+    }
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask bench`: builds the server and the crate `bench` for release and lets it measure.
+//!
+//! The table in `docs/benchmarks.md` is replaced by what was measured.
+
+use std::{fs, process::ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+use crate::steps::{cargo, check, root, target_dir};
+
+const USAGE: &str = "cargo xtask bench storage [-- --spans N,N…]";
+
+/// Measures what is named first; the rest is for the crate `bench`.
+pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
+    let [subject, flags @ ..] = args else { bail!("what to measure?\n{USAGE}") };
+    let flags = flags.strip_prefix(&["--".to_owned()]).unwrap_or(flags);
+    let mut build = cargo();
+    // Together, so that both use the same build of what they share.
+    check(build.args([
+        "build",
+        "--release",
+        "--package",
+        "tidings",
+        "--package",
+        "tidings-bench",
+    ]))?;
+    // Beside the programs and not in a temporary folder, which may be memory.
+    let folder = target_dir().join("bench");
+    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    let folder = fs::canonicalize(folder)?;
+    let programs = target_dir().join("release");
+    let mut bench = std::process::Command::new(programs.join("tidings-bench"));
+    bench
+        .arg(subject)
+        .arg("--server")
+        .arg(programs.join("tidings"))
+        .arg("--folder")
+        .arg(folder)
+        .arg("--into")
+        .arg(root().join("docs/benchmarks.md"))
+        .args(flags);
+    check(&mut bench)?;
+    Ok(ExitCode::SUCCESS)
+}
