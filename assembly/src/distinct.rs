@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use crate::SpanFacts;
+use crate::{SpanFacts, plausible};
 
 /// One distinct span: the fact that was kept and what it says.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +81,9 @@ pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
         }
     }
 
+    for span in &mut kept {
+        span.facts = plausible::one(span.facts);
+    }
     let mut ordered: Vec<(u32, Span)> = (0..).zip(kept).collect();
     ordered.sort_unstable_by(|(_, one), (_, other)| one.sibling_order(other));
     let mut by_id = vec![0; ordered.len()];

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use tidings_proto::{SpanId, otlp::SpanKind};
+use tidings_proto::{SpanId, api::PlaceRule, otlp::SpanKind};
 
 use crate::distinct::{Distinct, Span};
 
@@ -70,24 +70,32 @@ impl<'a> Index<'a> {
     /// Where several have that id: one of the child's own service before the others (called sides
     /// first), then a called side, then the rest; and of those that are left, the one that had
     /// started last when the child started.
-    pub(crate) fn parent_of(&self, child: &Span, parent: SpanId) -> Option<u32> {
+    pub(crate) fn parent_of(&self, child: &Span, parent: SpanId) -> Option<(u32, PlaceRule)> {
         let all = equal(self.by_id, |number| self.id(number).cmp(&parent));
         match self.by_id[all].as_ref() {
             [] => return None,
-            [only] => return Some(*only),
+            [only] => return Some((*only, PlaceRule::NamedParent)),
             _ => {}
         }
         let wanted = (parent, child.facts.service);
         let own = equal(&self.by_service, |number| {
             (self.id(number), self.spans[number as usize].facts.service).cmp(&wanted)
         });
-        let candidates = match self.by_service[own].as_ref() {
-            [] => &self.by_rank[equal(&self.by_rank, |number| self.id(number).cmp(&parent))],
-            own => own,
+        let (candidates, own) = match self.by_service[own].as_ref() {
+            [] => {
+                let all = equal(&self.by_rank, |number| self.id(number).cmp(&parent));
+                (&self.by_rank[all], false)
+            }
+            own => (own, true),
         };
         let best = self.rank(*candidates.first()?);
         let same_rank = candidates.partition_point(|number| self.rank(*number) == best);
-        self.started_last(&candidates[..same_rank], child)
+        let rule = match own {
+            true => PlaceRule::SharedIdOwnService,
+            false if best <= rank(SpanKind::Consumer) => PlaceRule::SharedIdCalledSide,
+            false => PlaceRule::SharedIdOther,
+        };
+        Some((self.started_last(&candidates[..same_rank], child)?, rule))
     }
 
     /// The calling side that shares the id of `called`: a CLIENT for a SERVER, a PRODUCER for a

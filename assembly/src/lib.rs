@@ -22,6 +22,9 @@
 //!   reported, as are several of the first.
 //! - **Cycle**: its first member in sibling order becomes a root.
 //!
+//! Each node says which rule placed it ([`Node::rule`]). A parent that is missing is a [`Gap`]: an
+//! entry of its own with the roots that name it, not a made-up span.
+//!
 //! # When it was open (`times`)
 //! - **Extent**: from start to end. Without an end: at least to the last moment known of its
 //!   children; without a start: at least from their first; a consumer says nothing of its
@@ -30,6 +33,12 @@
 //! - **Self time**: the duration less the union of its children's extents within it, however the
 //!   children came.
 //! - **Asynchronous**: a child open beyond its parent's end, or a CONSUMER under a PRODUCER.
+//! - **Queue**: from the end of a PRODUCER (its start, when it has no end) to the start of each
+//!   CONSUMER under it that began later.
+//! - **Implausible**: a time in the year 2200 or later, and an end over 366 days after the start,
+//!   counts as not known (`plausible`), so that one broken clock does not stretch a trace.
+//! - **Bounds**: from the earliest start to the latest end (start, without an end) of the spans
+//!   whose start is known; only where no start is known do the ends alone count.
 //!
 //! # What the trace waited for (`critical`)
 //! - **Within a span**: children are cut to the time it was open; those wholly outside, of no
@@ -53,18 +62,27 @@
 //! root down: service and operation (four bytes each, least significant first) and OTLP's number
 //! of the kind. A child's hash goes on from its parent's.
 
+mod between;
+mod clock;
 mod critical;
 mod distinct;
 mod index;
 mod order;
 mod place;
+mod plausible;
 mod problems;
 mod times;
 
 #[cfg(test)]
 mod tests;
 
-use tidings_proto::{DurationNanos, SpanId, UnixNanos, api::ProblemKind, otlp::SpanKind};
+use tidings_proto::{
+    DurationNanos, SpanId, UnixNanos,
+    api::{PlaceRule, ProblemKind},
+    otlp::SpanKind,
+};
+
+pub use clock::{Clocks, HostOffset, clocks};
 
 /// What assembly needs to know of one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +115,36 @@ pub struct Assembled {
     pub critical_path: Vec<Segment>,
     /// What was odd, by node, then kind.
     pub problems: Vec<Problem>,
+    /// The missing parents, by their first child.
+    pub gaps: Vec<Gap>,
+    /// The waits of messages, by consumer.
+    pub queues: Vec<Queue>,
+    /// From the earliest start to the latest end; both 0 where no time is known.
+    pub bounds: (UnixNanos, UnixNanos),
+}
+
+/// A parent that is named and missing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Its id.
+    pub span_id: SpanId,
+    /// The nodes that name it, in order.
+    pub children: Vec<u32>,
+    /// The first and the last moment known of them; both 0 where none is.
+    pub bounds: (UnixNanos, UnixNanos),
+}
+
+/// The time a message waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queue {
+    /// The node that sent it.
+    pub producer: u32,
+    /// The node that took it.
+    pub consumer: u32,
+    /// When it was handed over.
+    pub start: UnixNanos,
+    /// When it was taken, later than `start`.
+    pub end: UnixNanos,
 }
 
 /// One span in its place.
@@ -118,6 +166,8 @@ pub struct Node {
     pub critical_time: DurationNanos,
     /// Its parent did not wait for it: it starts or ends after the parent's end.
     pub asynchronous: bool,
+    /// Why it stands here.
+    pub rule: PlaceRule,
     /// A hash of the services, operations and kinds from the root to here: equal for the same
     /// place in the call tree of another trace. The caller's numbers for services and operations
     /// must then be hashes of their names.
@@ -153,6 +203,8 @@ pub struct Problem {
 pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     let facts = &facts[..facts.len().min(u32::MAX as usize)];
     let distinct = distinct::distinct(facts);
+    let said = facts;
+    let facts = &*plausible::all(said);
     let index = index::Index::new(&distinct);
     let places = place::place(&distinct, &index);
     let order::Forest { mut nodes, node_of } = order::depth_first(&distinct.spans, &places);
@@ -160,6 +212,13 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     times::fill(&mut nodes, facts, &extents);
     let main_root = place::parentless(&places, &node_of).find(|root| times::lasts(&extents, *root));
     let critical_path = critical::fill(&mut nodes, facts, &extents, main_root);
-    let problems = problems::list(facts, &nodes, &node_of, &distinct, &index, &places);
-    Assembled { nodes, critical_path, problems }
+    let problems = problems::list(said, &nodes, &node_of, &distinct, &index, &places);
+    Assembled {
+        critical_path,
+        problems,
+        gaps: between::gaps(&nodes, facts, &extents),
+        queues: between::queues(&nodes, facts),
+        bounds: times::bounds(&nodes, facts),
+        nodes,
+    }
 }

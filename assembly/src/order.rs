@@ -26,7 +26,7 @@ pub(crate) fn depth_first(spans: &[Span], places: &[Place]) -> Forest {
     let mut nodes: Vec<Node> = Vec::with_capacity(spans.len());
     let mut node_of = vec![0; spans.len()];
     let mut waiting: Vec<(u32, Option<u32>)> = Vec::new();
-    let roots = (0..).zip(places).filter(|(_, place)| !matches!(place, Place::Under(_)));
+    let roots = (0..).zip(places).filter(|(_, place)| !matches!(place, Place::Under(..)));
     waiting.extend(roots.map(|(number, _)| (number, None)));
     waiting.reverse();
     for node in 0_u32.. {
@@ -43,6 +43,7 @@ pub(crate) fn depth_first(spans: &[Span], places: &[Place]) -> Forest {
             self_time: DurationNanos(0),
             critical_time: DurationNanos(0),
             asynchronous: false,
+            rule: places[number as usize].rule(),
             path_hash: path_hash(above.map_or(HASH_START, |above| above.path_hash), &span.facts),
         });
         let below = children.of(number).iter().rev();
@@ -103,7 +104,7 @@ impl Children {
     fn new(places: &[Place]) -> Self {
         let mut ends = vec![0; places.len()];
         let under = |place: &Place| match place {
-            Place::Under(parent) => Some(*parent as usize),
+            Place::Under(parent, _) => Some(*parent as usize),
             _ => None,
         };
         for parent in places.iter().filter_map(under) {

@@ -3,6 +3,8 @@
 //! Owns the choice of a parent and the cutting of cycles. Every span gets exactly one place, so
 //! the result is a forest whatever the spans say.
 
+use tidings_proto::api::PlaceRule;
+
 use crate::{
     distinct::{Distinct, Span},
     index::Index,
@@ -11,8 +13,8 @@ use crate::{
 /// Where a span hangs, or why it hangs nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Under the span with this number.
-    Under(u32),
+    /// Under the span with this number, by this rule.
+    Under(u32, PlaceRule),
     /// It names no parent.
     NoParent,
     /// The parent it names is not there.
@@ -21,6 +23,19 @@ pub(crate) enum Place {
     SelfParent,
     /// Its ancestors led back to it.
     CutCycle,
+}
+
+impl Place {
+    /// Why the span stands where it stands.
+    pub(crate) fn rule(self) -> PlaceRule {
+        match self {
+            Self::Under(_, rule) => rule,
+            Self::NoParent => PlaceRule::NamesNoParent,
+            Self::MissingParent => PlaceRule::MissingParent,
+            Self::SelfParent => PlaceRule::SelfParent,
+            Self::CutCycle => PlaceRule::CutCycle,
+        }
+    }
 }
 
 /// Finds a place for each span, by number.
@@ -32,12 +47,15 @@ pub(crate) fn place(distinct: &Distinct, index: &Index<'_>) -> Vec<Place> {
 
 fn place_one(span: &Span, index: &Index<'_>) -> Place {
     if let Some(caller) = index.caller_of(span) {
-        return Place::Under(caller);
+        return Place::Under(caller, PlaceRule::CalledSide);
     }
     match span.facts.parent_span_id {
         None => Place::NoParent,
         Some(parent) if parent == span.facts.span_id => Place::SelfParent,
-        Some(parent) => index.parent_of(span, parent).map_or(Place::MissingParent, Place::Under),
+        Some(parent) => match index.parent_of(span, parent) {
+            Some((parent, rule)) => Place::Under(parent, rule),
+            None => Place::MissingParent,
+        },
     }
 }
 
@@ -50,11 +68,11 @@ fn cut_cycles(places: &mut [Place]) {
         while seen_from[at] == UNSEEN {
             seen_from[at] = start;
             match places[at] {
-                Place::Under(parent) => at = parent as usize,
+                Place::Under(parent, _) => at = parent as usize,
                 _ => break,
             }
         }
-        if seen_from[at] == start && matches!(places[at], Place::Under(_)) {
+        if seen_from[at] == start && matches!(places[at], Place::Under(..)) {
             let first = first_of_cycle(places, at);
             places[first] = Place::CutCycle;
         }
@@ -64,7 +82,7 @@ fn cut_cycles(places: &mut [Place]) {
 /// The lowest number on the cycle through `entry`.
 fn first_of_cycle(places: &[Place], entry: usize) -> usize {
     let (mut at, mut first) = (entry, entry);
-    while let Place::Under(parent) = places[at] {
+    while let Place::Under(parent, _) = places[at] {
         at = parent as usize;
         first = first.min(at);
         if at == entry {

@@ -5,7 +5,7 @@
 
 use tidings_proto::{api::ProblemKind, otlp::SpanKind};
 
-use crate::{Node, Problem, SpanFacts, distinct::Distinct, index::Index, place::Place};
+use crate::{Node, Problem, SpanFacts, distinct::Distinct, index::Index, place::Place, plausible};
 
 /// Lists the oddities. `node_of` and `places` are by span number.
 pub(crate) fn list(
@@ -35,15 +35,16 @@ pub(crate) fn list(
     }
     for (place, node) in places.iter().zip(node_of) {
         match place {
-            Place::Under(_) | Place::NoParent => {}
+            Place::Under(..) | Place::NoParent => {}
             Place::MissingParent => about(ProblemKind::MissingParent, *node),
             Place::SelfParent => about(ProblemKind::SelfParent, *node),
             Place::CutCycle => about(ProblemKind::Cycle, *node),
         }
     }
     for (number, node) in (0..).zip(nodes) {
-        let parent = node.parent.map(|parent| &facts[nodes[parent as usize].fact as usize]);
-        for kind in odd_times(&facts[node.fact as usize], parent).into_iter().flatten() {
+        let said = |node: &Node| facts[node.fact as usize];
+        let parent = node.parent.map(|parent| plausible::one(said(&nodes[parent as usize])));
+        for kind in odd_times(said(node), parent).into_iter().flatten() {
             about(kind, number);
         }
     }
@@ -51,15 +52,19 @@ pub(crate) fn list(
     problems
 }
 
-fn odd_times(own: &SpanFacts, parent: Option<&SpanFacts>) -> [Option<ProblemKind>; 4] {
-    let started = own.start.0 != 0;
-    let ended = own.end.0 != 0;
+fn odd_times(said: SpanFacts, parent: Option<SpanFacts>) -> [Option<ProblemKind>; 5] {
+    let started = said.start.0 != 0;
+    let ended = said.end.0 != 0;
+    let own = plausible::one(said);
+    let implausible = own != said;
     let early = parent.is_some_and(|parent| own.start < parent.start);
     [
         (!started).then_some(ProblemKind::NoStart),
         (!ended).then_some(ProblemKind::NoEnd),
-        (started && ended && own.end < own.start).then_some(ProblemKind::EndBeforeStart),
-        (started && early && own.kind != SpanKind::Consumer)
+        (started && ended && !implausible && own.end < own.start)
+            .then_some(ProblemKind::EndBeforeStart),
+        implausible.then_some(ProblemKind::ImplausibleTime),
+        (own.start.0 != 0 && early && own.kind != SpanKind::Consumer)
             .then_some(ProblemKind::StartsBeforeParent),
     ]
 }

@@ -1,5 +1,7 @@
 //! What assembly promises, as tables of tiny traces, as properties, and on other projects' cases.
 
+mod between;
+mod clock;
 mod corpora;
 mod model;
 mod notation;

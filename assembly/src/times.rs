@@ -3,7 +3,7 @@
 //! Owns durations, self times, what is asynchronous, and the *extent* of a span: the stretch in
 //! which it is known to have been open. Nothing is subtracted unchecked: clocks lie.
 
-use tidings_proto::{DurationNanos, otlp::SpanKind};
+use tidings_proto::{DurationNanos, UnixNanos, otlp::SpanKind};
 
 use crate::{Node, SpanFacts, order};
 
@@ -124,4 +124,16 @@ fn covered(stretches: &mut [Extent]) -> u64 {
 /// Whether the node is known to have been open for any time.
 pub(crate) fn lasts(extents: &[Option<Extent>], node: u32) -> bool {
     extents[node as usize].is_some_and(|extent| extent.start < extent.end)
+}
+
+/// From the earliest start to the latest end of the spans whose start is known. A span without a
+/// start does not move them: its end says nothing of where it belongs.
+pub(crate) fn bounds(nodes: &[Node], facts: &[SpanFacts]) -> (UnixNanos, UnixNanos) {
+    let of = |node: &Node| &facts[node.fact as usize];
+    let started = nodes.iter().map(of).filter(|span| span.start.0 != 0);
+    let ends = nodes.iter().map(of).map(|span| span.end).filter(|end| end.0 != 0);
+    match started.clone().map(|span| span.start).min() {
+        Some(start) => (start, started.map(|span| span.end.max(span.start)).max().unwrap_or(start)),
+        None => (ends.clone().min().unwrap_or_default(), ends.max().unwrap_or_default()),
+    }
 }

@@ -5,6 +5,7 @@
 //! Offsets in [`TraceSkeleton`] are the exception: JSON integers, counted from the trace's start,
 //! so that a trace of 100,000 spans stays small.
 
+mod assembly;
 mod log;
 mod problem;
 mod search;
@@ -12,6 +13,7 @@ mod status;
 mod trace;
 mod transaction;
 
+pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
 pub use log::{LogSearchResult, LogView};
 pub use problem::ProblemDetails;
 pub use search::{

@@ -17,4 +17,4 @@ pub mod zipkin;
 
 pub use error::{DecodeError, IdError};
 pub use id::{SpanId, TraceId};
-pub use time::{DurationNanos, UnixNanos};
+pub use time::{DurationNanos, OffsetNanos, UnixNanos};

@@ -54,6 +54,12 @@ nanos!(
     u64
 );
 
+nanos!(
+    /// A difference between two clocks in nanoseconds.
+    OffsetNanos,
+    i64
+);
+
 impl UnixNanos {
     /// The time of so many microseconds since 1970; `None` after the year 2554.
     #[must_use]

@@ -66,6 +66,11 @@ impl Execution {
         &self.limits
     }
 
+    /// The time, for whoever waits between questions.
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
     /// Runs `work` when its turn comes and gives its answer.
     ///
     /// # Errors

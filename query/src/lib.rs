@@ -22,6 +22,7 @@ mod service;
 mod settings;
 mod trace;
 mod transactions;
+mod version;
 
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
@@ -30,6 +31,6 @@ pub use limits::QueryLimits;
 pub use logs::LogSearch;
 pub use names::NameSearch;
 pub use search::TraceSearch;
-pub use service::QueryService;
+pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
-pub use trace::TraceName;
+pub use trace::{ClockView, TraceName, TraceQuestion};

@@ -9,6 +9,8 @@ pub struct QueryLimits {
     pub running_max: usize,
     /// So many more wait for their turn; the next one is told to come back.
     pub waiting_max: usize,
+    /// So many clients wait for the next version of an answer.
+    pub versions_awaited_max: usize,
     /// A question is given up after this long, waiting included.
     pub deadline: Duration,
     /// Answers that clients have not read yet take at most so many bytes together.
@@ -41,6 +43,7 @@ impl Default for QueryLimits {
         Self {
             running_max: 4,
             waiting_max: 64,
+            versions_awaited_max: 256,
             deadline: Duration::from_secs(30),
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,

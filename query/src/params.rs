@@ -6,6 +6,8 @@
 
 mod text;
 
+use std::time::Duration;
+
 use ::http::Uri;
 use axum::extract::Query;
 use tidings_proto::{
@@ -15,10 +17,12 @@ use tidings_proto::{
 use tidings_storage::{AttributeFilter, TimeRange};
 use utoipa::openapi::{RefOr, path::ParameterIn};
 
-use crate::{QueryError, TraceName};
+use crate::{ClockView, QueryError, TraceName, Wanted};
 
 /// The longest value of any parameter, in bytes.
 const VALUE_BYTES_MAX: usize = 4_096;
+/// The longest wait for a version: less than what proxies give a request.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 /// How often a repeatable parameter may be given.
 const REPEATS_MAX: usize = 32;
 
@@ -126,6 +130,23 @@ impl Params {
             }
             range => Ok(range),
         }
+    }
+
+    /// `after` and `wait`.
+    pub(crate) fn wanted(&self) -> Result<Wanted, QueryError> {
+        let form = format!("a duration of at most {} s, as 20s or 500ms", WAIT_MAX.as_secs());
+        let in_range = |value: &str| {
+            let wait = Duration::from_nanos(text::duration(value)?.0);
+            (wait <= WAIT_MAX).then_some(wait)
+        };
+        let wait = self.parsed("wait", &form, in_range)?.unwrap_or_default();
+        Ok(Wanted { after: self.text("after")?.map(str::to_owned), wait })
+    }
+
+    /// `adjust`.
+    pub(crate) fn clocks(&self) -> Result<ClockView, QueryError> {
+        let clock = |value: &str| (value == "clock").then_some(ClockView::Adjusted);
+        Ok(self.parsed("adjust", "`clock`", clock)?.unwrap_or_default())
     }
 
     /// `kind`.

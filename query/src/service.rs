@@ -3,6 +3,8 @@
 //! Owns nothing but the handles: each method runs its module's function on a blocking thread over
 //! one snapshot, within the bounds of [`crate::QueryLimits`].
 
+mod waiting;
+
 use std::sync::Arc;
 
 use tidings_proto::{
@@ -15,8 +17,13 @@ use tidings_proto::{
 };
 use tidings_storage::{Clock, Store};
 
+use tokio::sync::Semaphore;
+
+pub use waiting::Wanted;
+
 use crate::{
-    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceName, TraceSearch,
+    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceName, TraceQuestion,
+    TraceSearch,
     execution::{Execution, Reader},
     logs, names, resolve, search, trace, transactions,
 };
@@ -29,6 +36,8 @@ pub struct QueryService {
     store: Store,
     settings: Arc<QuerySettings>,
     execution: Arc<Execution>,
+    /// One permit for each wait for a version.
+    awaiting: Arc<Semaphore>,
 }
 
 impl QueryService {
@@ -46,8 +55,9 @@ impl QueryService {
         limits: QueryLimits,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let awaiting = Arc::new(Semaphore::new(limits.versions_awaited_max));
         let execution = Arc::new(Execution::new(clock, limits));
-        Self { store, settings: Arc::new(settings), execution }
+        Self { store, settings: Arc::new(settings), execution, awaiting }
     }
 
     /// What questions may cost.
@@ -59,16 +69,21 @@ impl QueryService {
     ///
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`].
-    pub async fn trace(&self, name: TraceName) -> Result<TraceView, QueryError> {
-        self.ask(move |reader| trace::view(reader, name)).await
+    pub async fn trace(&self, question: impl Into<TraceQuestion>) -> Result<TraceView, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::view(reader, question)).await
     }
 
     /// The trace as columns.
     ///
     /// # Errors
     /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::skeleton_spans_max`].
-    pub async fn skeleton(&self, name: TraceName) -> Result<TraceSkeleton, QueryError> {
-        self.ask(move |reader| trace::skeleton(reader, name)).await
+    pub async fn skeleton(
+        &self,
+        question: impl Into<TraceQuestion>,
+    ) -> Result<TraceSkeleton, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::skeleton(reader, question)).await
     }
 
     /// One span of a trace: the one in row `index`, or the first one with the id.
@@ -77,11 +92,12 @@ impl QueryService {
     /// `NotFound`; `Parameter` when row `index` is another span.
     pub async fn span(
         &self,
-        name: TraceName,
+        question: impl Into<TraceQuestion>,
         span_id: SpanId,
         index: Option<u32>,
     ) -> Result<SpanDetails, QueryError> {
-        self.ask(move |reader| trace::span(reader, name, span_id, index)).await
+        let question = question.into();
+        self.ask(move |reader| trace::span(reader, question, span_id, index)).await
     }
 
     /// The trace as it was sent, exact duplicates once, in an order that depends on nothing but

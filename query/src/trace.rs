@@ -10,6 +10,8 @@
 
 mod export;
 pub(crate) mod gather;
+mod hosts;
+pub(crate) mod notes;
 mod present;
 mod skeleton;
 pub(crate) mod summary;
@@ -19,7 +21,7 @@ pub(crate) mod words;
 use std::ops::ControlFlow;
 
 use tidings_proto::{
-    SpanId, TraceId,
+    OffsetNanos, SpanId, TraceId,
     api::{SpanDetails, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
@@ -33,6 +35,8 @@ use crate::{
     logs::{self, LogSearch},
 };
 use gather::{Gather, Gathered, TraceFacts};
+use hosts::Hosts;
+use notes::Compared;
 use summary::Moment;
 use tree::Tree;
 
@@ -45,40 +49,80 @@ pub enum TraceName {
     Low64(u64),
 }
 
+/// Which times an answer has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockView {
+    /// Those that were sent.
+    #[default]
+    AsSent,
+    /// Those that were sent, brought together by the calls between hosts.
+    Adjusted,
+}
+
+/// A trace, and how it is to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceQuestion {
+    /// Which trace.
+    pub name: TraceName,
+    /// With which times.
+    pub clocks: ClockView,
+}
+
+impl From<TraceName> for TraceQuestion {
+    fn from(name: TraceName) -> Self {
+        Self { name, clocks: ClockView::default() }
+    }
+}
+
 const USE_SKELETON: &str = "read it as columns at /api/v1/traces/{traceId}/skeleton and its spans \
                             one by one at /api/v1/traces/{traceId}/spans/{spanId}";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
 /// The trace with everything its spans said.
-pub(crate) fn view(reader: &Reader, name: TraceName) -> Result<TraceView, QueryError> {
-    let trace_id = locate(reader, name)?;
+pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView, QueryError> {
+    let trace_id = locate(reader, question.name)?;
     let spans_max = reader.limits.view_spans_max;
     let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
-    let tree = Tree::new(trace_id, facts);
+    let (tree, compared) = with_clocks(reader, Tree::new(trace_id, facts), question.clocks)?;
     let logs = logs::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
-    let problems_max = reader.limits.problems_shown_max;
-    Ok(present::trace_view(&tree, &gathered, logs, moment(reader), problems_max))
+    let shown_max = reader.limits.problems_shown_max;
+    let moment = moment(reader);
+    let names = &gathered.names;
+    let assembly = notes::notes(&tree, names, &compared, logs.total.value, moment, shown_max);
+    let view = present::trace_view(&tree, &gathered, logs, moment, shown_max);
+    Ok(TraceView { assembly, ..view })
 }
 
 /// The trace in columns.
-pub(crate) fn skeleton(reader: &Reader, name: TraceName) -> Result<TraceSkeleton, QueryError> {
-    let trace_id = locate(reader, name)?;
+pub(crate) fn skeleton(
+    reader: &Reader,
+    question: TraceQuestion,
+) -> Result<TraceSkeleton, QueryError> {
+    let trace_id = locate(reader, question.name)?;
     let (tree, gathered) = facts_tree(reader, trace_id)?;
+    let (tree, compared) = with_clocks(reader, tree, question.clocks)?;
     let log_count = logs::search(reader, &logs_of(trace_id, 0))?.total.value;
-    let problems_max = reader.limits.problems_shown_max;
-    Ok(skeleton::skeleton(&tree, &gathered.names, log_count, moment(reader), problems_max))
+    let shown_max = reader.limits.problems_shown_max;
+    let moment = moment(reader);
+    let names = &gathered.names;
+    let assembly = notes::notes(&tree, names, &compared, log_count, moment, shown_max);
+    let skeleton = skeleton::skeleton(&tree, names, log_count, moment, shown_max);
+    Ok(TraceSkeleton { assembly, ..skeleton })
 }
 
 /// One span of the trace: the one in row `index`, or the first with this id.
 pub(crate) fn span(
     reader: &Reader,
-    name: TraceName,
+    question: TraceQuestion,
     span_id: SpanId,
     index: Option<u32>,
 ) -> Result<SpanDetails, QueryError> {
-    let trace_id = locate(reader, name)?;
-    let (tree, gathered) = facts_tree(reader, trace_id)?;
+    let trace_id = locate(reader, question.name)?;
+    let (mut tree, gathered) = facts_tree(reader, trace_id)?;
+    if question.clocks == ClockView::Adjusted {
+        (tree, _) = with_clocks(reader, tree, question.clocks)?;
+    }
     let row = find_row(&tree, span_id, index)?;
     let node = u32::try_from(row).expect("invariant: spans are bounded");
     let content_hash = tree.fact(row).content_hash;
@@ -88,8 +132,13 @@ pub(crate) fn span(
         let Some(at) = (0..rows.len()).find(|at| rows.content_hash(*at) == content_hash) else {
             return Ok(ControlFlow::Continue(()));
         };
+        let offset = tree.offsets().get(row).map(|offset| OffsetNanos(*offset));
+        let mut span = present::span_view(rows, at, &tree.assembled.nodes[row], (0, 0));
+        present::move_span(&mut span, offset.unwrap_or_default());
         found = Some(SpanDetails {
-            span: present::span_view(rows, at, &tree.assembled.nodes[row], (0, 0)),
+            span,
+            placement: Some(words::placement(&tree, &gathered.names, node)),
+            clock_offset_nano: offset,
             resource_value: rows.resource(at).unwrap_or_default(),
             scope_value: rows.scope(at).unwrap_or_default(),
             problems: words::problems_of(&tree, &gathered.names, node),
@@ -153,6 +202,25 @@ fn read(
             Err(not_found(trace_id, logs.total.value))
         }
     }
+}
+
+/// The tree with the times asked for, and the clocks of its hosts: always when they are to be
+/// adjusted, otherwise where reading them costs little.
+fn with_clocks(
+    reader: &Reader,
+    tree: Tree,
+    clocks: ClockView,
+) -> Result<(Tree, Compared), QueryError> {
+    let adjust = clocks == ClockView::Adjusted;
+    let small = tree.assembled.nodes.len() as u64 <= reader.limits.view_spans_max;
+    let cheap = small && tree.has_calls_between_services();
+    if !adjust && !cheap {
+        return Ok((tree, None));
+    }
+    let hosts = Hosts::read(reader, tree.trace_id)?;
+    let clocks = tree.clocks(&hosts);
+    let tree = if adjust { tree.moved(&clocks.offsets) } else { tree };
+    Ok((tree, Some((hosts, clocks))))
 }
 
 fn facts_tree(reader: &Reader, trace_id: TraceId) -> Result<(Tree, Gathered), QueryError> {

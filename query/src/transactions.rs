@@ -27,11 +27,12 @@ use crate::{
     search::trees,
     trace::{
         gather::{Gathered, Names},
-        moment,
-        summary::{ServiceClock, state, summary},
+        moment, notes,
+        summary::{ServiceClock, state as trace_state, summary},
         tree::Tree,
         words,
     },
+    version::Version,
 };
 
 /// Lines of what is missing, for each trace.
@@ -57,9 +58,16 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     trees.sort_by_key(|tree| (tree.start, tree.trace_id));
     let logs = logs::search(reader, &logs_of(reader, &ids, found.attribute))?;
     let moment = moment(reader);
-    let states = trees.iter().map(|tree| state(tree, moment));
+    let states = trees.iter().map(|tree| trace_state(tree, moment));
     let state = states.max_by_key(|state| badness(*state));
     let state = state.unwrap_or(TransactionState::Incomplete);
+    let mut version = Version::default();
+    for tree in &trees {
+        version.add(tree.trace_id.low64());
+        version.join(notes::version(tree, 0, trace_state(tree, moment)));
+    }
+    version.add(logs.total.value);
+    version.add(trace_count);
     let (start, end) = bounds(&trees, &logs.logs);
     let mut clock = ServiceClock::default();
     trees.iter().for_each(|tree| clock.add(tree));
@@ -80,6 +88,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         services: clock.times(names),
         errors: errors(reader, &ids)?,
         problems: problems.take(problems_max).collect(),
+        version: version.text(),
         log_count: logs.total.value,
         logs: logs.logs.into_iter().rev().collect(),
     })

@@ -5,12 +5,13 @@
 //! out. `?` is an unknown time; without times a span has none.
 //!
 //! What is expected is a list of sections, each checked only where it is given:
-//! `tree a(b(c) d)`, `self a=1 b=2`, `path a1..3 b3..4`, `async c`, `odd b:MissingParent`.
+//! `tree a(b(c) d)`, `self a=1 b=2`, `path a1..3 b3..4`, `async c`, `odd b:MissingParent`,
+//! `rule b:CalledSide` (only what is not plain), `gaps x(b c)2..5`, `queues a>b3..4`, `bounds 1..9`.
 //! Nothing may be odd where no `odd` is given.
 
 use std::collections::{BTreeMap, HashMap};
 
-use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
+use tidings_proto::{SpanId, UnixNanos, api::PlaceRule, otlp::SpanKind};
 
 use crate::{Assembled, SpanFacts, assemble};
 
@@ -84,6 +85,9 @@ fn time(text: &str) -> UnixNanos {
     UnixNanos(match text {
         "?" => 0,
         "max" => u64::MAX,
+        "2262" => i64::MAX.unsigned_abs(),
+        // Two years later than the small numbers of the other spans.
+        "late" => 2 * 366 * 24 * 3_600 * 1_000_000_000,
         _ => text.parse().unwrap(),
     })
 }
@@ -94,6 +98,7 @@ fn kind(text: &str) -> SpanKind {
         "server" => SpanKind::Server,
         "producer" => SpanKind::Producer,
         "consumer" => SpanKind::Consumer,
+        "internal" => SpanKind::Internal,
         "unspecified" => SpanKind::Unspecified,
         _ => panic!("{text} is not a kind"),
     }
@@ -117,7 +122,26 @@ fn describe(names: &[&str], assembled: &Assembled) -> BTreeMap<&'static str, Str
         let end = if end == u64::MAX { "max".to_owned() } else { end.to_string() };
         format!("{}{}..{end}", name(segment.node), segment.start.0)
     });
+    let stretch = |start: UnixNanos, end: UnixNanos| format!("{}..{}", start.0, end.0);
+    let gaps = assembled.gaps.iter().map(|gap| {
+        let missing = gap.span_id.as_bytes().iter().take_while(|byte| **byte != 0);
+        let missing: String = missing.map(|byte| char::from(*byte)).collect();
+        let children: Vec<&str> = gap.children.iter().map(|child| name(*child)).collect();
+        format!("{missing}({}){}", children.join(" "), stretch(gap.bounds.0, gap.bounds.1))
+    });
+    let queues = assembled.queues.iter().map(|queue| {
+        let wait = stretch(queue.start, queue.end);
+        format!("{}>{}{wait}", name(queue.producer), name(queue.consumer))
+    });
+    let rule = |at: usize| {
+        let plain = matches!(nodes[at].rule, PlaceRule::NamesNoParent | PlaceRule::NamedParent);
+        (!plain).then(|| format!("{}:{:?}", named(at), nodes[at].rule))
+    };
     BTreeMap::from([
+        ("rule", each(&rule)),
+        ("gaps", list(gaps.collect())),
+        ("queues", list(queues.collect())),
+        ("bounds", stretch(assembled.bounds.0, assembled.bounds.1)),
         ("tree", tree(names, assembled)),
         ("path", list(path.collect())),
         ("odd", list(odd.collect())),

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
 
 use super::model;
-use crate::{Assembled, SpanFacts, assemble};
+use crate::{Assembled, SpanFacts, assemble, plausible};
 
 fn span_id(number: u8) -> SpanId {
     SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, number]).unwrap()
@@ -63,7 +63,8 @@ fn unnumbered(facts: &[SpanFacts], assembled: &Assembled) -> String {
         })
         .collect();
     problems.sort();
-    format!("{nodes:?} {:?} {problems:?}", assembled.critical_path)
+    let Assembled { critical_path, gaps, queues, bounds, .. } = assembled;
+    format!("{nodes:?} {critical_path:?} {problems:?} {gaps:?} {queues:?} {bounds:?}")
 }
 
 proptest! {
@@ -96,6 +97,26 @@ proptest! {
         );
     }
 
+    /// A trace that grows is the trace that came at once: nothing is remembered in between.
+    #[test]
+    fn what_comes_in_parts_and_again_is_the_same_in_the_end(
+        facts in spans(), again in prop::collection::vec(any::<prop::sample::Index>(), 0..5)
+    ) {
+        let resent: Vec<SpanFacts> = match facts.len() {
+            0 => Vec::new(),
+            len => again.iter().map(|index| facts[index.index(len)]).collect(),
+        };
+        let grown = [resent, facts.clone()].concat();
+        let whole = assemble(&facts);
+        let told = assemble(&grown);
+        prop_assert_eq!(&told.critical_path, &whole.critical_path);
+        prop_assert_eq!((&told.gaps, &told.queues, told.bounds), (&whole.gaps, &whole.queues, whole.bounds));
+        let without_fact = |assembled: &Assembled| -> Vec<crate::Node> {
+            assembled.nodes.iter().map(|node| crate::Node { fact: 0, ..*node }).collect()
+        };
+        prop_assert_eq!(without_fact(&told), without_fact(&whole));
+    }
+
     #[test]
     fn nodes_are_depth_first_and_count_their_descendants(facts in spans()) {
         let nodes = assemble(&facts).nodes;
@@ -117,6 +138,7 @@ proptest! {
     #[test]
     fn times_stay_within_what_they_are_part_of(facts in spans()) {
         let assembled = assemble(&facts);
+        let facts = plausible::all(&facts);
         for node in &assembled.nodes {
             let span = &facts[node.fact as usize];
             prop_assert!(node.self_time <= node.duration);

@@ -77,14 +77,24 @@ fn an_early_start_is_odd_unless_it_came_by_message() {
 }
 
 #[test]
-fn the_largest_times_do_not_overflow() {
+fn a_time_that_cannot_be_is_not_used_and_said_of_its_span_only() {
+    let odd = "odd a:ImplausibleTime";
+    check("a 10..2262", &format!("duration a=0; self a=0; path; bounds 10..10; {odd}"));
+    check("a 10..late", &format!("duration a=0; bounds 10..10; {odd}"));
+    check("a 10..20; b<a 12..2262", "path a10..20; bounds 10..20; async; odd b:ImplausibleTime");
     check(
-        "a 1..max; b<a 2..max; c<b max..max; d<a max..1; e<a ?..max",
-        "path a1..2 b2..max; duration a=18446744073709551614 b=18446744073709551613 c=0 d=0 e=0; \
-         odd d:EndBeforeStart e:NoStart",
+        "a 10..20; b<a 2262..2262; c<a 11..12; d<a max..11",
+        "tree a(c b d); duration a=10 c=1 b=0 d=0; bounds 10..20; \
+         odd b:ImplausibleTime d:ImplausibleTime",
     );
-    check(
-        "a 1..max; b<a 1..max; c<a 1..max",
-        "self a=0 b=18446744073709551614 c=18446744073709551614",
-    );
+    check("a 10..2262; b<a 12..14", &format!("path a10..12 b12..14; bounds 10..14; {odd}"));
+}
+
+#[test]
+fn a_span_without_a_start_does_not_move_the_bounds() {
+    check("a 10..20; b<a ?..900", "bounds 10..20; odd b:NoStart");
+    check("a 10..20; b<a 12..?", "bounds 10..20; odd b:NoEnd");
+    check("a 10..20; b<a 30..?", "bounds 10..30; odd b:NoEnd");
+    check("a ?..20; b<a ?..30", "bounds 20..30; odd a:NoStart b:NoStart");
+    check("a ?..?", "bounds 0..0; odd a:NoStart a:NoEnd");
 }

@@ -3,8 +3,9 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::{AssemblyNotes, Placement};
 use crate::{
-    DurationNanos, SpanId, TraceId, UnixNanos,
+    DurationNanos, OffsetNanos, SpanId, TraceId, UnixNanos,
     otlp::{Event, InstrumentationScope, KeyValue, Link, Resource},
 };
 
@@ -98,6 +99,9 @@ pub struct TraceView {
     pub logs: Vec<super::LogView>,
     /// How many log records the trace has.
     pub log_count: u64,
+    /// How it was put together.
+    #[serde(default)]
+    pub assembly: AssemblyNotes,
 }
 
 /// The part a span plays in a call.
@@ -213,6 +217,13 @@ pub struct SpanDetails {
     pub scope_value: InstrumentationScope,
     /// The problems that name this span.
     pub problems: Vec<ProblemView>,
+    /// Why it stands where it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placement: Option<Placement>,
+    /// What was added to its times, when clocks are adjusted: 0 where its host needs none.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock_offset_nano: Option<OffsetNanos>,
 }
 
 /// A stretch of the critical path.
@@ -256,6 +267,8 @@ pub enum ProblemKind {
     EndBeforeStart,
     /// It starts before its parent does, by its clock.
     StartsBeforeParent,
+    /// It starts or ends in the year 2200 or later, or lasts over 366 days: that time is not used.
+    ImplausibleTime,
 }
 
 /// One oddity and what was done about it.
@@ -294,6 +307,9 @@ pub struct TraceSkeleton {
     pub problems: Vec<ProblemView>,
     /// How many log records the trace has.
     pub log_count: u64,
+    /// How it was put together.
+    #[serde(default)]
+    pub assembly: AssemblyNotes,
 }
 
 /// The columns of [`TraceSkeleton`], all of one length. Offsets and durations are nanoseconds;

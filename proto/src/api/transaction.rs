@@ -56,6 +56,9 @@ pub struct TransactionView {
     pub logs: Vec<LogView>,
     /// How many log records there are.
     pub log_count: u64,
+    /// Differs whenever the answer does: send it as `after` to wait for the next.
+    #[serde(default)]
+    pub version: String,
 }
 
 /// Calls of one operation of one service by another service.

@@ -14,7 +14,7 @@ use tidings_storage::SpanFilter;
 
 use super::{answer, problem::Problems};
 use crate::{
-    QueryError, QueryService, TraceCursor, TraceSearch,
+    QueryError, QueryService, TraceCursor, TraceQuestion, TraceSearch,
     params::{Params, malformed, trace_in_path},
 };
 
@@ -77,7 +77,12 @@ pub(super) async fn search(
     path = "/api/v1/traces/{traceId}",
     tag = "traces",
     operation_id = "getTrace",
-    params(("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them")),
+    params(
+        ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
+        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
+        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
+        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
+    ),
     responses((status = 200, body = TraceView), Problems)
 )]
 pub(super) async fn trace(
@@ -85,8 +90,9 @@ pub(super) async fn trace(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_trace>(&uri)?;
-    answer::json(service.trace(trace_in_path(&path?)?).await?).await
+    let params = Params::read::<__path_trace>(&uri)?;
+    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks()? };
+    answer::json(service.next_trace(question, params.wanted()?).await?).await
 }
 
 /// One trace as columns: what a waterfall of any size is drawn from.
@@ -97,7 +103,12 @@ pub(super) async fn trace(
     path = "/api/v1/traces/{traceId}/skeleton",
     tag = "traces",
     operation_id = "getTraceSkeleton",
-    params(("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them")),
+    params(
+        ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
+        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
+        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
+        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
+    ),
     responses((status = 200, body = TraceSkeleton), Problems)
 )]
 pub(super) async fn skeleton(
@@ -105,8 +116,9 @@ pub(super) async fn skeleton(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_skeleton>(&uri)?;
-    answer::json(service.skeleton(trace_in_path(&path?)?).await?).await
+    let params = Params::read::<__path_skeleton>(&uri)?;
+    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks()? };
+    answer::json(service.next_skeleton(question, params.wanted()?).await?).await
 }
 
 /// One span in its place in its trace.
@@ -119,6 +131,7 @@ pub(super) async fn skeleton(
         ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
         ("spanId" = String, Path, description = "16 hex digits in either case"),
         ("index" = Option<u32>, Query, description = "The span's row, which tells spans with the same id apart; the first row with the id when not given"),
+        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
     ),
     responses((status = 200, body = SpanDetails), Problems)
 )]
@@ -129,11 +142,11 @@ pub(super) async fn span(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<__path_span>(&uri)?;
     let Path((trace, span)) = path?;
-    let name = trace_in_path(&trace)?;
+    let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks()? };
     let span_id: Result<SpanId, _> = span.parse();
     let span_id = span_id.map_err(|_| malformed("spanId", &span, "a span id of 16 hex digits"))?;
     let index = params.parsed("index", "the number of a row", |text| text.parse().ok())?;
-    answer::json(service.span(name, span_id, index).await?).await
+    answer::json(service.span(question, span_id, index).await?).await
 }
 
 /// One trace as it was sent, in OTLP.

@@ -22,7 +22,11 @@ const TID_BYTES_MAX: usize = 1_024;
     path = "/api/v1/transactions/{tid}",
     tag = "transactions",
     operation_id = "getTransaction",
-    params(("tid" = String, Path, description = "A trace id, or the value of a transaction key")),
+    params(
+        ("tid" = String, Path, description = "A trace id, or the value of a transaction key"),
+        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
+        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
+    ),
     responses((status = 200, body = TransactionView), Problems)
 )]
 pub(super) async fn transaction(
@@ -30,11 +34,11 @@ pub(super) async fn transaction(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_transaction>(&uri)?;
+    let params = Params::read::<__path_transaction>(&uri)?;
     let Path(tid) = path?;
     if tid.len() > TID_BYTES_MAX {
         let reason = format!("`tid` is longer than {TID_BYTES_MAX} bytes");
         return Err(QueryError::parameter("tid", reason));
     }
-    answer::json(service.transaction(tid).await?).await
+    answer::json(service.next_transaction(tid, params.wanted()?).await?).await
 }

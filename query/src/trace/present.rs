@@ -6,8 +6,10 @@ use std::collections::HashMap;
 
 use tidings_assembly::Node;
 use tidings_proto::{
+    OffsetNanos, UnixNanos,
     api::{
-        CriticalSegment, LogSearchResult, SpanKindName, SpanStatus, SpanView, StatusName, TraceView,
+        AssemblyNotes, CriticalSegment, LogSearchResult, SpanKindName, SpanStatus, SpanView,
+        StatusName, TraceView,
     },
     otlp::{InstrumentationScope, Resource, SpanKind, StatusCode},
 };
@@ -16,7 +18,7 @@ use tidings_storage::SpanRows;
 use super::{
     gather::Gathered,
     summary::{Moment, summary},
-    tree::Tree,
+    tree::{Tree, moved},
     words::problem_views,
 };
 
@@ -33,7 +35,11 @@ pub(crate) fn trace_view(
         let (rows, row) = gathered.row(tree.place(index));
         let resource = shared.resource(rows, row);
         let scope = shared.scope(rows, row);
-        span_view(rows, row, &tree.assembled.nodes[index], (resource, scope))
+        let mut span = span_view(rows, row, &tree.assembled.nodes[index], (resource, scope));
+        if let Some(offset) = tree.offsets().get(index) {
+            move_span(&mut span, OffsetNanos(*offset));
+        }
+        span
     });
     let spans = spans.collect();
     let critical_path = tree.assembled.critical_path.iter().map(|segment| CriticalSegment {
@@ -52,6 +58,16 @@ pub(crate) fn trace_view(
         problems: problem_views(tree, &gathered.names, problems_max),
         logs,
         log_count: total.value,
+        assembly: AssemblyNotes::default(),
+    }
+}
+
+/// Adds this to the times that the span says.
+pub(crate) fn move_span(span: &mut SpanView, offset: OffsetNanos) {
+    span.start_unix_nano = moved(span.start_unix_nano, offset);
+    span.end_unix_nano = moved(span.end_unix_nano, offset);
+    for event in &mut span.events {
+        event.time_unix_nano = moved(UnixNanos(event.time_unix_nano), offset).0;
     }
 }
 

@@ -5,7 +5,7 @@
 
 use tidings_proto::{
     UnixNanos,
-    api::{SkeletonSegment, SpanColumns, TraceSkeleton},
+    api::{AssemblyNotes, SkeletonSegment, SpanColumns, TraceSkeleton},
 };
 
 use super::{
@@ -39,6 +39,7 @@ pub(crate) fn skeleton(
         critical_path: segments.collect(),
         problems: problem_views(tree, names, problems_max),
         log_count,
+        assembly: AssemblyNotes::default(),
     }
 }
 
@@ -70,7 +71,8 @@ fn columns(
         columns.parent.push(parent.expect("invariant: spans are bounded"));
         columns.depth.push(node.depth);
         columns.descendant_count.push(node.descendants);
-        columns.start_offset_nano.push(offset(fact.start, tree.start));
+        let start = if fact.start > tree.end { tree.start } else { fact.start };
+        columns.start_offset_nano.push(offset(start, tree.start));
         columns.duration_nano.push(node.duration.0);
         columns.self_nano.push(node.self_time.0);
         columns.critical_nano.push(node.critical_time.0);
@@ -82,7 +84,7 @@ fn columns(
     columns
 }
 
-/// Nanoseconds after the trace's start. A span without a start time stands at 0: it has a problem
+/// Nanoseconds after the trace's start. A span without a start time that can be stands at 0: it has a problem
 /// that says so, and 56 years before its trace it would make the drawing useless.
 fn offset(time: UnixNanos, start: UnixNanos) -> i64 {
     i64::try_from(time.since(start).0).unwrap_or(i64::MAX)

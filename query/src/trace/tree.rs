@@ -3,13 +3,16 @@
 //! Owns the join of assembly's nodes with the facts they were made from. Computes no times of its
 //! own beyond the trace's bounds.
 
-use tidings_assembly::{Assembled, SpanFacts, assemble};
+use tidings_assembly::{Assembled, Clocks, SpanFacts, assemble, clocks};
 use tidings_proto::{
-    TraceId, UnixNanos,
+    OffsetNanos, TraceId, UnixNanos,
     api::{ProblemKind, SpanFlags},
 };
 
-use super::gather::{Place, TraceFacts};
+use super::{
+    gather::{Place, TraceFacts},
+    hosts::Hosts,
+};
 
 /// One trace, assembled.
 #[derive(Debug)]
@@ -18,15 +21,21 @@ pub(crate) struct Tree {
     pub trace_id: TraceId,
     /// The forest.
     pub assembled: Assembled,
-    /// The earliest known start.
+    /// The earliest start, as far as it is plausible.
     pub start: UnixNanos,
-    /// The latest known end, or start of a span without an end.
+    /// The latest end, or start of a span without an end.
     pub end: UnixNanos,
     /// The node through which the trace was entered.
     pub entry: Option<usize>,
     facts: TraceFacts,
     /// [`SpanFlags`] by node.
     flags: Vec<u32>,
+    offsets: Vec<i64>,
+}
+
+/// A known time, moved; never to before 1970.
+pub(crate) fn moved(time: UnixNanos, offset: OffsetNanos) -> UnixNanos {
+    if time.0 == 0 { time } else { UnixNanos(time.0.saturating_add_signed(offset.0).max(1)) }
 }
 
 impl Tree {
@@ -41,10 +50,10 @@ impl Tree {
             entry: None,
             facts,
             flags: Vec::new(),
+            offsets: Vec::new(),
         };
         tree.flags = tree.all_flags();
-        tree.start = tree.known_starts().min().unwrap_or_default();
-        tree.end = tree.indexes().map(|node| tree.node_end(node)).max().unwrap_or_default();
+        (tree.start, tree.end) = tree.assembled.bounds;
         tree.entry = tree.find_entry();
         tree
     }
@@ -74,10 +83,41 @@ impl Tree {
         self.flags[node] & SpanFlags::ERROR != 0
     }
 
-    /// When the node ended as far as is known, never before its start.
-    pub(crate) fn node_end(&self, node: usize) -> UnixNanos {
-        let fact = self.fact(node);
-        fact.end.max(fact.start)
+    /// Whether a span hangs under one of another service: only then can hosts differ in a way that
+    /// calls tell.
+    pub(crate) fn has_calls_between_services(&self) -> bool {
+        let service = |node: usize| self.fact(node).service;
+        self.indexes().any(|node| {
+            let parent = self.assembled.nodes[node].parent;
+            parent.is_some_and(|parent| service(parent as usize) != service(node))
+        })
+    }
+
+    /// The offset of its host's clock for each node, by the hosts of the facts.
+    pub(crate) fn clocks(&self, hosts: &Hosts) -> Clocks {
+        let of_facts: Vec<Option<u32>> =
+            self.facts.facts.iter().map(|fact| hosts.of(fact.content_hash)).collect();
+        clocks(&self.assembled, &self.facts.facts, &of_facts)
+    }
+
+    /// The trace as it would be if these offsets were added to its nodes' times.
+    pub(crate) fn moved(mut self, offsets: &[OffsetNanos]) -> Self {
+        let mut of_facts = vec![0; self.facts.facts.len()];
+        for (node, offset) in self.assembled.nodes.iter().zip(offsets) {
+            let fact = &mut self.facts.facts[node.fact as usize];
+            fact.start = moved(fact.start, *offset);
+            fact.end = moved(fact.end, *offset);
+            of_facts[node.fact as usize] = offset.0;
+        }
+        let mut tree = Self::new(self.trace_id, self.facts);
+        tree.offsets =
+            tree.assembled.nodes.iter().map(|node| of_facts[node.fact as usize]).collect();
+        tree
+    }
+
+    /// What was added to the times of each node; empty in a trace as it was sent.
+    pub(crate) fn offsets(&self) -> &[i64] {
+        &self.offsets
     }
 
     /// Whether the entry is a real root: a span that names no parent.
@@ -88,10 +128,6 @@ impl Tree {
     /// Whether a span names a parent that is not here.
     pub(crate) fn misses_parents(&self) -> bool {
         self.assembled.problems.iter().any(|problem| problem.kind == ProblemKind::MissingParent)
-    }
-
-    fn known_starts(&self) -> impl Iterator<Item = UnixNanos> {
-        self.indexes().map(|node| self.fact(node).start).filter(|start| start.0 > 0)
     }
 
     /// The earliest span without a parent, or else the earliest span of all.

@@ -3,7 +3,7 @@
 //! Owns the wording only. Which problems there are is assembly's.
 
 use tidings_assembly::Problem;
-use tidings_proto::api::{ProblemKind, ProblemView, SpanFlags};
+use tidings_proto::api::{PlaceRule, Placement, ProblemKind, ProblemView, SpanFlags};
 
 use super::{gather::Names, tree::Tree};
 
@@ -11,6 +11,51 @@ use super::{gather::Names, tree::Tree};
 pub(crate) fn problem_views(tree: &Tree, names: &Names, problems_max: usize) -> Vec<ProblemView> {
     let problems = tree.assembled.problems.iter().take(problems_max);
     problems.map(|problem| problem_view(tree, names, problem)).collect()
+}
+
+/// Why the node stands where it stands.
+pub(crate) fn placement(tree: &Tree, names: &Names, node: u32) -> Placement {
+    let at = node as usize;
+    let rule = tree.assembled.nodes[at].rule;
+    Placement {
+        span_index: node,
+        span_id: tree.fact(at).span_id,
+        rule,
+        reason: reason(tree, names, at),
+    }
+}
+
+fn reason(tree: &Tree, names: &Names, node: usize) -> String {
+    let above = tree.assembled.nodes[node].parent;
+    let above = above.map_or_else(String::new, |above| label(tree, names, above as usize));
+    let own = names.text(tree.fact(node).service);
+    let named = parent(tree, node);
+    match tree.assembled.nodes[node].rule {
+        PlaceRule::NamesNoParent => "it names no parent, so it is a root".to_owned(),
+        PlaceRule::NamedParent => format!("it names {named} as its parent, which is {above}"),
+        PlaceRule::CalledSide => {
+            format!("it has the id of {above}, which called it: both sides of one call share an id")
+        }
+        PlaceRule::SharedIdOwnService => format!(
+            "several spans have the id {named} that it names as its parent; {above} is the one of \
+             its own service {own}"
+        ),
+        PlaceRule::SharedIdCalledSide => format!(
+            "several spans have the id {named} that it names as its parent, none of its service \
+             {own}; {above} is the called side"
+        ),
+        PlaceRule::SharedIdOther => format!(
+            "several spans have the id {named} that it names as its parent; of these {above} had \
+             started last"
+        ),
+        PlaceRule::MissingParent => {
+            format!("the span {named} that it names as its parent is not here, so it is a root")
+        }
+        PlaceRule::SelfParent => "it names itself as its parent, so it is a root".to_owned(),
+        PlaceRule::CutCycle => {
+            "its ancestors lead back to it; the cycle is cut at its earliest span".to_owned()
+        }
+    }
 }
 
 /// The problems that name this node.
@@ -92,6 +137,10 @@ fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
         ProblemKind::StartsBeforeParent => {
             format!("{span} starts before its parent does: their clocks differ")
         }
+        ProblemKind::ImplausibleTime => format!(
+            "{span} starts or ends in the year 2200 or later, or lasts over 366 days; that time is \
+             not used"
+        ),
     }
 }
 

@@ -9,6 +9,7 @@
     reason = "tests say what they expect by panicking"
 )]
 
+mod assembly;
 mod bad_requests;
 mod harness;
 mod headers;

@@ -68,6 +68,7 @@ impl TraceModel {
             critical_path,
             problems,
             log_count,
+            assembly: _,
         } = skeleton;
         let columns = repaired(spans);
         let len = columns.span_id.len();

@@ -72,6 +72,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
         critical_path: Vec::new(),
         problems: Vec::new(),
         log_count: 0,
+        assembly: Default::default(),
     }
 }
 

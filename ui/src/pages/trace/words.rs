@@ -20,6 +20,7 @@ pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
         ProblemKind::NoEnd => "not ended",
         ProblemKind::EndBeforeStart => "ends before it starts",
         ProblemKind::StartsBeforeParent => "starts before its parent",
+        ProblemKind::ImplausibleTime => "impossible time",
     }
 }
 
@@ -41,6 +42,7 @@ pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
         ProblemKind::NoEnd => format!("{calls} not ended"),
         ProblemKind::EndBeforeStart => format!("{calls} ending before the start"),
         ProblemKind::StartsBeforeParent => format!("{calls} starting before {its} parent"),
+        ProblemKind::ImplausibleTime => format!("{calls} with an impossible time"),
     }
 }
 
@@ -78,6 +80,10 @@ pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
         ProblemKind::StartsBeforeParent => {
             "By its clock it starts before the call it came from. The clocks of the two machines \
              probably differ; times are shown as they were sent."
+        }
+        ProblemKind::ImplausibleTime => {
+            "It starts or ends in the year 2200 or later, or lasts over a year. That time is not \
+             used, so that one broken clock does not stretch the whole trace."
         }
     }
 }

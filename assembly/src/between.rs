@@ -1,0 +1,46 @@
+//! What lies between spans: parents that are missing, and messages that wait.
+
+use tidings_proto::{UnixNanos, api::PlaceRule};
+
+use crate::{
+    Gap, Node, Queue, SpanFacts,
+    times::{self, Extent},
+};
+
+/// One gap for each missing parent, by its first child.
+pub(crate) fn gaps(nodes: &[Node], facts: &[SpanFacts], extents: &[Option<Extent>]) -> Vec<Gap> {
+    let orphans = (0_u32..).zip(nodes).filter(|(_, node)| node.rule == PlaceRule::MissingParent);
+    let mut named: Vec<_> = orphans
+        .filter_map(|(at, node)| Some((facts[node.fact as usize].parent_span_id?, at)))
+        .collect();
+    named.sort_unstable();
+    let mut gaps: Vec<Gap> = named
+        .chunk_by(|(one, _), (other, _)| one == other)
+        .map(|group| {
+            let children: Vec<u32> = group.iter().map(|(_, node)| *node).collect();
+            let known = children.iter().filter_map(|node| extents[*node as usize]);
+            let hull = known.reduce(Extent::hull).unwrap_or(Extent { start: 0, end: 0 });
+            let bounds = (UnixNanos(hull.start), UnixNanos(hull.end));
+            Gap { span_id: group[0].0, children, bounds }
+        })
+        .collect();
+    gaps.sort_unstable_by_key(|gap| gap.children[0]);
+    gaps
+}
+
+/// The time each message waited: from the end of its producer (its start, without an end) until
+/// its consumer began, where that was later.
+pub(crate) fn queues(nodes: &[Node], facts: &[SpanFacts]) -> Vec<Queue> {
+    (0_u32..)
+        .zip(nodes)
+        .filter(|(at, _)| times::is_received(nodes, facts, *at as usize))
+        .filter_map(|(consumer, node)| {
+            let producer = node.parent?;
+            let sent = &facts[nodes[producer as usize].fact as usize];
+            let start = if sent.end.0 == 0 { sent.start } else { sent.end.max(sent.start) };
+            let end = facts[node.fact as usize].start;
+            let waited = start.0 != 0 && start < end;
+            waited.then_some(Queue { producer, consumer, start, end })
+        })
+        .collect()
+}

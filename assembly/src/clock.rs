@@ -1,0 +1,203 @@
+//! How far the clocks of a trace's hosts are apart.
+//!
+//! Owns an estimate and what would have to be added to each span's times; changes nothing itself.
+//!
+//! - **Evidence** is a call from one host to another whose caller waited for it: never a message,
+//!   never a child that took longer than its parent. Between a CLIENT and a SERVER any such call
+//!   counts. Between other kinds a child that starts in its parent's time and outlives it may just
+//!   have run on, so it says nothing.
+//! - **One call** bounds the offset: added to the child's times it must bring the child between its
+//!   parent's start and end. That leaves an interval as wide as the time spent on the network.
+//! - **Of all calls between two hosts**, either way, the offset is the middle of the stretch in
+//!   which most intervals agree ([Marzullo's algorithm](https://doi.org/10.1145/1041673.1041679),
+//!   as in NTP), half its width the uncertainty. Where 0 is in that stretch nothing is wrong; where
+//!   no more than half of the calls agree nothing is known.
+//! - **Between hosts that never call each other** offsets add up, along the calls that are least
+//!   uncertain. The host of the trace's first root that names no
+//!   parent is right by definition.
+//! - **A span** has its host's offset when its parent waited for it; what ran on without its parent
+//!   on another host keeps its own times. On one host a span moves with its parent.
+
+mod interval;
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
+
+use tidings_proto::{DurationNanos, OffsetNanos, api::PlaceRule, otlp::SpanKind};
+
+use crate::{Assembled, SpanFacts, plausible};
+use interval::{Agreement, Interval, agreement};
+
+/// How far the clocks are apart.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Clocks {
+    /// Every host whose clock could be compared, by number; the ones they are measured by are not
+    /// listed.
+    pub hosts: Vec<HostOffset>,
+    /// What to add to the times of each node.
+    pub offsets: Vec<OffsetNanos>,
+}
+
+/// One host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostOffset {
+    /// The host.
+    pub host: u32,
+    /// The host with which its calls were compared.
+    pub compared_with: u32,
+    /// What to add to its times to have those of the first host.
+    pub offset: OffsetNanos,
+    /// How far the offset from `compared_with` can be wrong, either way.
+    pub uncertainty: DurationNanos,
+    /// How many calls between the two were looked at.
+    pub calls: u64,
+    /// How many of them agree.
+    pub agreeing: u64,
+}
+
+/// Compares the clocks of a trace's hosts. `hosts` are the caller's numbers for the hosts of the
+/// facts, as far as they are known.
+#[must_use]
+pub fn clocks(assembled: &Assembled, facts: &[SpanFacts], hosts: &[Option<u32>]) -> Clocks {
+    let trace = Trace { assembled, facts, hosts };
+    let pairs: BTreeMap<Pair, Agreement> = trace
+        .calls()
+        .into_iter()
+        .filter_map(|(pair, intervals)| Some((pair, agreement(&intervals)?)))
+        .collect();
+    let nodes = 0..assembled.nodes.len();
+    let names_no_parent = |at: &usize| assembled.nodes[*at].rule == PlaceRule::NamesNoParent;
+    let first = nodes.clone().filter(names_no_parent).take(1);
+    let compared = add_up(&pairs, first.chain(nodes).filter_map(|node| trace.host(node)));
+    let mut offsets: Vec<OffsetNanos> = Vec::with_capacity(assembled.nodes.len());
+    for (at, node) in assembled.nodes.iter().enumerate() {
+        let host = trace.host(at);
+        let of_host = host.and_then(|host| compared.get(&host)).map(|found| found.offset);
+        let parent = node.parent.map(|parent| parent as usize);
+        offsets.push(match parent {
+            None => of_host.unwrap_or_default(),
+            Some(parent) if host.is_some() && host == trace.host(parent) => offsets[parent],
+            Some(parent) if !waits(&trace.span(parent), &trace.span(at)) => OffsetNanos(0),
+            Some(parent) if host.is_none() => offsets[parent],
+            Some(_) => of_host.unwrap_or_default(),
+        });
+    }
+    Clocks {
+        hosts: compared.into_values().filter(|of| of.host != of.compared_with).collect(),
+        offsets,
+    }
+}
+
+/// Two hosts, the lower number first. An offset of the pair is added to the second one's times.
+type Pair = (u32, u32);
+
+struct Trace<'a> {
+    assembled: &'a Assembled,
+    facts: &'a [SpanFacts],
+    hosts: &'a [Option<u32>],
+}
+
+impl Trace<'_> {
+    fn host(&self, node: usize) -> Option<u32> {
+        *self.hosts.get(self.assembled.nodes[node].fact as usize)?
+    }
+
+    fn span(&self, node: usize) -> SpanFacts {
+        plausible::one(self.facts[self.assembled.nodes[node].fact as usize])
+    }
+
+    /// What the calls between two hosts say of their clocks.
+    fn calls(&self) -> BTreeMap<Pair, Vec<Interval>> {
+        let mut calls: BTreeMap<Pair, Vec<Interval>> = BTreeMap::new();
+        for (at, node) in self.assembled.nodes.iter().enumerate() {
+            let Some(parent) = node.parent.map(|parent| parent as usize) else { continue };
+            let (Some(caller), Some(called)) = (self.host(parent), self.host(at)) else { continue };
+            if caller == called {
+                continue;
+            }
+            let Some(interval) = evidence(&self.span(parent), &self.span(at)) else { continue };
+            if caller < called {
+                calls.entry((caller, called)).or_default().push(interval);
+            } else {
+                calls.entry((called, caller)).or_default().push(interval.negated());
+            }
+        }
+        calls
+    }
+}
+
+/// What the offset of the child's clock from its parent's can be, where the call tells.
+fn evidence(parent: &SpanFacts, child: &SpanFacts) -> Option<Interval> {
+    let times = [parent.start, parent.end, child.start, child.end];
+    if times.iter().any(|time| time.0 == 0) || !waits(parent, child) {
+        return None;
+    }
+    let between = |from: u64, to: u64| i64::try_from(i128::from(to) - i128::from(from)).ok();
+    let least = between(child.start.0, parent.start.0)?;
+    let most = between(child.end.0, parent.end.0)?;
+    (least <= most && parent.start <= parent.end && child.start <= child.end)
+        .then_some(Interval { least, most })
+}
+
+/// Whether the parent waited for the child, as far as their kinds and times tell without comparing
+/// their clocks.
+fn waits(parent: &SpanFacts, child: &SpanFacts) -> bool {
+    if child.kind == SpanKind::Consumer || parent.kind == SpanKind::Producer {
+        return false;
+    }
+    let known = |span: &SpanFacts| span.start.0 != 0 && span.end.0 != 0;
+    if !known(parent) || !known(child) {
+        return true;
+    }
+    if child.end.since(child.start) > parent.end.since(parent.start) {
+        return false;
+    }
+    let is_request = parent.kind == SpanKind::Client && child.kind == SpanKind::Server;
+    is_request || child.end <= parent.end || child.start < parent.start
+}
+
+/// Adds the pairs' offsets up from the first host, and from the first of the rest, and so on.
+fn add_up(
+    pairs: &BTreeMap<Pair, Agreement>,
+    hosts: impl Iterator<Item = u32>,
+) -> BTreeMap<u32, HostOffset> {
+    let mut neighbours: BTreeMap<u32, Vec<(u32, i64, Agreement)>> = BTreeMap::new();
+    for ((first, second), agreement) in pairs {
+        let offset = agreement.offset();
+        neighbours.entry(*first).or_default().push((*second, offset, *agreement));
+        neighbours.entry(*second).or_default().push((*first, offset.saturating_neg(), *agreement));
+    }
+    let mut found: BTreeMap<u32, HostOffset> = BTreeMap::new();
+    for first in hosts {
+        if found.contains_key(&first) {
+            continue;
+        }
+        let mut waiting = BinaryHeap::from([Reverse((0, first, first, 0, Agreement::default()))]);
+        while let Some(Reverse((uncertainty, host, compared_with, offset, agreement))) =
+            waiting.pop()
+        {
+            if found.contains_key(&host) {
+                continue;
+            }
+            found.insert(
+                host,
+                HostOffset {
+                    host,
+                    compared_with,
+                    offset: OffsetNanos(offset),
+                    uncertainty: DurationNanos(uncertainty),
+                    calls: agreement.calls,
+                    agreeing: agreement.agreeing,
+                },
+            );
+            for (next, step, agreement) in neighbours.get(&host).into_iter().flatten() {
+                let offset = offset.saturating_add(*step);
+                let entry = (agreement.uncertainty(), *next, host, offset, *agreement);
+                waiting.push(Reverse(entry));
+            }
+        }
+    }
+    found
+}

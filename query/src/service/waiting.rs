@@ -1,0 +1,134 @@
+//! Waits for the next version of an answer.
+//!
+//! A wait holds no place in the queue of questions: the question is asked again when the store has
+//! grown, and now and then because states change with time alone. Owns the number of waits.
+
+use std::{sync::Arc, time::Duration};
+
+use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
+
+use super::QueryService;
+use crate::{QueryError, TraceQuestion};
+
+/// How often the size of the store is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// After so many looks the question is asked again even if nothing came in.
+const LOOKS_MAX: u32 = 10;
+
+/// Which version of an answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// Any but this one.
+    pub after: Option<String>,
+    /// Wait for so long before giving the one that is there.
+    pub wait: Duration,
+}
+
+/// An answer with a version.
+trait Versioned {
+    fn version(&self) -> &str;
+}
+
+impl Versioned for TraceView {
+    fn version(&self) -> &str {
+        &self.assembly.version
+    }
+}
+
+impl Versioned for TraceSkeleton {
+    fn version(&self) -> &str {
+        &self.assembly.version
+    }
+}
+
+impl Versioned for TransactionView {
+    fn version(&self) -> &str {
+        &self.version
+    }
+}
+
+impl QueryService {
+    /// As [`Self::trace`], in another version than the one that is known; waits for it, and for a
+    /// trace that is not there yet.
+    ///
+    /// # Errors
+    /// As [`Self::trace`]; `Overloaded` when too many wait already.
+    pub async fn next_trace(
+        &self,
+        question: TraceQuestion,
+        wanted: Wanted,
+    ) -> Result<TraceView, QueryError> {
+        let ask = |service: Self| async move { service.trace(question).await };
+        self.next(wanted, ask).await
+    }
+
+    /// As [`Self::skeleton`], in another version than the one that is known.
+    ///
+    /// # Errors
+    /// As [`Self::next_trace`].
+    pub async fn next_skeleton(
+        &self,
+        question: TraceQuestion,
+        wanted: Wanted,
+    ) -> Result<TraceSkeleton, QueryError> {
+        let ask = |service: Self| async move { service.skeleton(question).await };
+        self.next(wanted, ask).await
+    }
+
+    /// As [`Self::transaction`], in another version than the one that is known.
+    ///
+    /// # Errors
+    /// As [`Self::next_trace`].
+    pub async fn next_transaction(
+        &self,
+        tid: String,
+        wanted: Wanted,
+    ) -> Result<TransactionView, QueryError> {
+        let ask = |service: Self| {
+            let tid = tid.clone();
+            async move { service.transaction(tid).await }
+        };
+        self.next(wanted, ask).await
+    }
+
+    async fn next<T: Versioned, A: Future<Output = Result<T, QueryError>>>(
+        &self,
+        wanted: Wanted,
+        ask: impl Fn(Self) -> A,
+    ) -> Result<T, QueryError> {
+        let is_wanted = |answer: &Result<T, QueryError>| match answer {
+            Ok(answer) => wanted.after.as_deref() != Some(answer.version()),
+            Err(QueryError::NotFound { .. }) => false,
+            Err(_) => true,
+        };
+        let mut seen = self.stored();
+        let mut answer = ask(self.clone()).await;
+        if is_wanted(&answer) || wanted.wait.is_zero() {
+            return answer;
+        }
+        let waiting = self.limits().versions_awaited_max;
+        let _place = Arc::clone(&self.awaiting)
+            .try_acquire_owned()
+            .map_err(|_| QueryError::Overloaded { waiting })?;
+        let clock = self.execution.clock();
+        let until = clock.instant() + wanted.wait;
+        let mut looks = 0;
+        while !is_wanted(&answer) && clock.instant() < until {
+            let left = until.saturating_duration_since(clock.instant());
+            clock.sleep(LOOK_EVERY.min(left)).await;
+            looks += 1;
+            let now = self.stored();
+            if now != seen || looks >= LOOKS_MAX || clock.instant() >= until {
+                (seen, looks) = (now, 0);
+                answer = ask(self.clone()).await;
+            }
+        }
+        answer
+    }
+
+    /// How much is stored: other numbers, other data.
+    fn stored(&self) -> (u64, u64) {
+        let counts = self.store.counts();
+        (counts.spans, counts.log_records)
+    }
+}

@@ -1,0 +1,32 @@
+//! The version of an answer: equal when the same spans, as many log records and the same state
+//! stand behind it, whatever order they came in and whichever process is asked.
+
+/// A sum of hashes, which has no order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Version(u64);
+
+impl Version {
+    /// Makes the version depend on this.
+    pub(crate) fn add(&mut self, part: u64) {
+        self.0 = self.0.wrapping_add(mixed(part));
+    }
+
+    /// Makes the version depend on all that this one does.
+    pub(crate) fn join(&mut self, other: Self) {
+        self.0 = self.0.wrapping_add(other.0);
+    }
+
+    /// As clients are told it.
+    pub(crate) fn text(self) -> String {
+        format!("{:016x}", self.0)
+    }
+}
+
+/// The finaliser of [SplitMix64](https://doi.org/10.1145/2714064.2660195): neighbouring numbers
+/// must not add up to equal sums.
+pub(crate) fn mixed(number: u64) -> u64 {
+    let number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    number ^ (number >> 31)
+}

@@ -1,0 +1,187 @@
+//! How a trace was put together: rules, gaps, queues, clocks, versions.
+
+use std::time::Duration;
+
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::SpanKind;
+
+use crate::harness::{BEGIN, Harness, MILLI, checkout, record, span, text, trace_id};
+
+#[tokio::test]
+async fn every_place_that_is_not_plain_is_explained() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "checkout").at(0, 100),
+            span(1, 2, "shop", "call").parent(1).at(10, 90).kind(SpanKind::Client),
+            span(1, 2, "payment", "serve").parent(1).at(20, 80).kind(SpanKind::Server),
+            span(1, 4, "payment", "orphan").parent(0xabc).at(30, 40),
+            span(1, 5, "payment", "orphan").parent(0xabc).at(35, 60),
+        ])
+        .await;
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    let notes = &view["assembly"];
+    let rules: Vec<Json> = notes["placements"].as_array().unwrap().clone();
+    let rule_of = |index: u64| {
+        let found = rules.iter().find(|placement| placement["spanIndex"] == index);
+        found.map(|placement| text(&placement["rule"]))
+    };
+    assert_eq!(rule_of(0), None);
+    assert_eq!(rule_of(2).as_deref(), Some("calledSide"));
+    assert_eq!(rule_of(3).as_deref(), Some("missingParent"));
+    assert_eq!(
+        notes["gaps"],
+        json!([{
+            "spanId": "0000000000000abc",
+            "children": [3, 4],
+            "startUnixNano": (BEGIN + 30 * MILLI).to_string(),
+            "endUnixNano": (BEGIN + 60 * MILLI).to_string(),
+        }])
+    );
+    let skeleton = harness.get(&format!("/traces/{}/skeleton", trace_id(1))).await;
+    assert_eq!(skeleton["assembly"], *notes);
+    let path = format!("/traces/{}/spans/0000000000000002?index=2", trace_id(1));
+    let span = harness.get(&path).await;
+    assert_eq!(span["placement"]["rule"], "calledSide");
+    assert!(text(&span["placement"]["reason"]).contains("call of shop"), "{span}");
+}
+
+#[tokio::test]
+async fn a_message_that_waits_has_a_segment_of_its_own() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "send order").at(0, 10).kind(SpanKind::Producer),
+            span(1, 2, "store", "take order").parent(1).at(500, 700).kind(SpanKind::Consumer),
+        ])
+        .await;
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    let queue = &view["assembly"]["queues"][0];
+    assert_eq!((&queue["producer"], &queue["consumer"]), (&json!(0), &json!(1)));
+    assert_eq!(queue["waitNano"], (490 * MILLI).to_string());
+    assert_eq!(view["spans"][1]["durationNano"], (200 * MILLI).to_string());
+}
+
+#[tokio::test]
+async fn clocks_are_compared_always_and_adjusted_on_request() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
+            span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
+            span(1, 3, "payment", "charge").parent(2).at(20, 80).exception("Odd", "odd"),
+            span(1, 4, "payment", "mail").parent(1).at(50, 400).kind(SpanKind::Consumer),
+        ])
+        .await;
+    let raw = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    let clocks = json!([{
+        "host": "payment-1",
+        "comparedWith": "shop-1",
+        "offsetNano": "1000000000",
+        "uncertaintyNano": "10000000",
+        "callCount": 1,
+        "agreeingCount": 1,
+    }]);
+    assert_eq!(raw["assembly"]["clocks"], clocks);
+    assert_eq!(raw["assembly"]["clockAdjusted"], false);
+    assert_eq!(raw["startUnixNano"], (BEGIN + 10 * MILLI).to_string());
+
+    let path = format!("/traces/{}?adjust=clock", trace_id(1));
+    let adjusted = harness.get(&path).await;
+    assert_eq!(adjusted["assembly"]["clocks"], clocks);
+    assert_eq!(adjusted["assembly"]["clockAdjusted"], true);
+    let rows = adjusted["spans"].as_array().unwrap();
+    let of = |name: &str| rows.iter().position(|row| row["name"] == name).unwrap();
+    let offset = |name: &str| adjusted["assembly"]["clockOffsetNano"][of(name)].clone();
+    assert_eq!(offset("call"), 0);
+    assert_eq!(offset("serve"), 1_000_000_000);
+    assert_eq!(offset("charge"), 1_000_000_000);
+    assert_eq!(offset("mail"), 0, "nobody waited for it");
+    let charge = &rows[of("charge")];
+    assert_eq!(charge["startUnixNano"], (BEGIN + 1_020 * MILLI).to_string());
+    assert_eq!(charge["events"][0]["timeUnixNano"], (BEGIN + 1_021 * MILLI).to_string());
+    assert_eq!(rows[of("call")]["selfNano"], (20 * MILLI).to_string());
+    let odd = |view: &Json| view["problems"].to_string().contains("startsBeforeParent");
+    assert!(odd(&raw) && !odd(&adjusted), "{adjusted}");
+
+    let skeleton = harness.get(&path.replace('?', "/skeleton?")).await;
+    assert_eq!(skeleton["assembly"], adjusted["assembly"]);
+    let index = of("charge");
+    let path = format!("/traces/{}/spans/0000000000000003", trace_id(1));
+    let span = harness.get(&format!("{path}?adjust=clock&index={index}")).await;
+    assert_eq!(span["startUnixNano"], charge["startUnixNano"]);
+    assert_eq!(span["clockOffsetNano"], "1000000000");
+    let (status, problem) = harness.problem(&format!("{path}?adjust=time")).await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("adjust")));
+}
+
+#[tokio::test]
+async fn one_span_with_an_impossible_end_does_not_stretch_its_trace() {
+    let harness = Harness::new().await;
+    let mut broken = span(1, 2, "shop", "broken").parent(1).at(10, 20);
+    broken.span.end_time_unix_nano = i64::MAX.unsigned_abs();
+    harness.send([span(1, 1, "shop", "root").at(0, 100), broken]).await;
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    assert_eq!(view["durationNano"], (100 * MILLI).to_string());
+    assert_eq!(view["state"], "completed");
+    assert_eq!(view["problems"][0]["kind"], "implausibleTime");
+    assert_eq!(view["problems"][0]["spanIndex"], 1);
+}
+
+#[tokio::test]
+async fn a_version_is_that_of_the_data_and_not_of_its_order() {
+    let forwards = Harness::new().await;
+    forwards.send(checkout(1)).await;
+    let backwards = Harness::new().await;
+    for span in checkout(1).into_iter().rev() {
+        backwards.send([span.clone()]).await;
+        backwards.send([span]).await;
+    }
+    let version = async |harness: &Harness, path: &str| {
+        let answer = harness.get(path).await;
+        text(answer.pointer("/assembly/version").unwrap_or(&answer["version"]))
+    };
+    let id = trace_id(1);
+    for path in
+        [format!("/traces/{id}"), format!("/traces/{id}/skeleton"), "/transactions/A-17".to_owned()]
+    {
+        let one = version(&forwards, &path).await;
+        assert_eq!(one, version(&backwards, &path).await, "{path}");
+        backwards.log([("shop", record(Some(1), 1, 9, &path))]).await;
+        assert_ne!(one, version(&backwards, &path).await, "{path}");
+        forwards.log([("shop", record(Some(1), 1, 9, &path))]).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_can_wait_for_the_next_version() {
+    let harness = Harness::new().await;
+    let first = format!("/transactions/{}?wait=30s", trace_id(1));
+    let send = async || {
+        tokio::task::yield_now().await;
+        harness.send(checkout(1)).await;
+    };
+    // A transaction that is not there yet.
+    let (answer, ()) = tokio::join!(harness.get(&first), send());
+    let version = text(&answer["version"]);
+    // The same version comes back when nothing happens.
+    let path = |wait: &str| format!("/transactions/{}?after={version}&wait={wait}", trace_id(1));
+    assert_eq!(harness.get(&path("1ms")).await["version"], version);
+    // The next one comes when a span does.
+    let send = async || {
+        tokio::task::yield_now().await;
+        harness.send([span(1, 9, "shop", "late").parent(1).at(20, 30)]).await;
+    };
+    let waited = std::time::Instant::now();
+    let next = path("30s");
+    let (answer, ()) = tokio::join!(harness.get(&next), send());
+    assert_ne!(answer["version"], version);
+    assert_eq!(answer["traces"][0]["spanCount"], 6);
+    assert!(waited.elapsed() < Duration::from_secs(20));
+    // An older version is answered at once.
+    assert_eq!(harness.get(&path("30s")).await["version"], answer["version"]);
+    for wait in ["61s", "-1s", "soon"] {
+        let (status, problem) = harness.problem(&path(wait)).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("wait")));
+    }
+}
