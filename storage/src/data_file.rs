@@ -74,6 +74,8 @@ pub(crate) struct EncodedFile {
     pub(crate) hour: i64,
     /// What to write.
     pub(crate) bytes: Bytes,
+    /// What to write beside it, as [`crate::paths::index_path`] says.
+    pub(crate) index: Bytes,
     /// How many rows it has.
     pub(crate) rows: u64,
     /// What prunes it.

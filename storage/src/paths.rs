@@ -3,7 +3,8 @@
 //! ```text
 //! <data-dir>/lock                            held while a process works on the directory
 //! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
-//! <data-dir>/tables/{spans,logs}/            Delta tables
+//! <data-dir>/tables/{spans,logs}/            Delta tables, hour=<hour>/<name>.parquet in each
+//! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
 //! ```
 
@@ -44,6 +45,18 @@ impl Paths {
     }
 }
 
+/// The index of a data file: `_index/hour=1/x.index` beside `hour=1/x.parquet`, whether the path
+/// is absolute or begins in the table's folder. The two are written and removed together.
+pub(crate) fn index_path(data_file: &Path) -> PathBuf {
+    let folder = data_file.parent().unwrap_or(Path::new(""));
+    let table = folder.parent().unwrap_or(Path::new(""));
+    let mut path = table.join("_index");
+    path.extend(folder.file_name());
+    path.extend(data_file.file_name());
+    path.set_extension("index");
+    path
+}
+
 /// The file of the log segment that begins with a sequence.
 pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:0NUMBER_DIGITS$}.wal")
@@ -72,7 +85,19 @@ fn numbered(name: &str, ending: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{commit_name, commit_version, segment_first, segment_name};
+    use std::path::Path;
+
+    use super::{commit_name, commit_version, index_path, segment_first, segment_name};
+
+    #[test]
+    fn an_index_is_named_after_its_data_file() {
+        for (data, index) in [
+            ("/d/tables/spans/hour=7/a-1.parquet", "/d/tables/spans/_index/hour=7/a-1.index"),
+            ("hour=7/a-1.parquet", "_index/hour=7/a-1.index"),
+        ] {
+            assert_eq!(index_path(Path::new(data)), Path::new(index));
+        }
+    }
 
     #[test]
     fn names_carry_their_number() {

@@ -1,8 +1,12 @@
 //! Reads rows that match a filter from a snapshot, newest source first.
 
+use tidings_proto::UnixNanos;
+
 /// How much of each row is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
+    /// Ids and times: what finding needs.
+    Ids,
     /// Ids, times, kind, status, service and name: what assembly and lists need. The other
     /// accessors of the rows then return empty values.
     Facts,
@@ -21,6 +25,18 @@ pub struct Scan {
     pub rows_max: u64,
 }
 
+/// What a scan still has to give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// Everything that matches.
+    All,
+    /// What matches from this time on. Older rows may be left out, and the scan is then not
+    /// complete; some may still come.
+    Since(UnixNanos),
+    /// Nothing more.
+    Nothing,
+}
+
 /// What a scan read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ScanStats {
@@ -28,6 +44,6 @@ pub struct ScanStats {
     pub rows: u64,
     /// Data files opened.
     pub files: u64,
-    /// Whether every source that can match was read to its end.
+    /// Whether everything that can match was looked at.
     pub complete: bool,
 }

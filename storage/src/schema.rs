@@ -63,6 +63,7 @@ impl Column {
     }
 }
 
+const IDS: Option<Detail> = Some(Detail::Ids);
 const FACTS: Option<Detail> = Some(Detail::Facts);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
@@ -84,12 +85,12 @@ pub(crate) const PROMOTED: [(&str, &[&str]); 6] = [
 /// The spans table.
 pub(crate) const SPAN_COLUMNS: &[Column] = &[
     column(HOUR, Kind::Long, None).at(Stage::Partition),
-    column("start_unix_nanos", Kind::Long, FACTS),
+    column("start_unix_nanos", Kind::Long, IDS),
     column("end_unix_nanos", Kind::Long, FACTS),
     column("duration_nanos", Kind::Long, FACTS),
-    column("trace_id", Kind::Binary, FACTS),
+    column("trace_id", Kind::Binary, IDS),
     column("trace_id_low64", Kind::Long, None),
-    column("span_id", Kind::Binary, FACTS),
+    column("span_id", Kind::Binary, IDS),
     column("parent_span_id", Kind::Binary, FACTS).nullable(),
     column("service", Kind::Word, FACTS),
     column("name", Kind::Word, FACTS),
@@ -128,7 +129,7 @@ pub(crate) const SPAN_COLUMNS: &[Column] = &[
 /// The logs table.
 pub(crate) const LOG_COLUMNS: &[Column] = &[
     column(HOUR, Kind::Long, None).at(Stage::Partition),
-    column("time_unix_nanos", Kind::Long, FACTS),
+    column("time_unix_nanos", Kind::Long, IDS),
     column("time_known", Kind::Bool, FULL),
     column("observed_unix_nanos", Kind::Long, FACTS),
     column("severity_number", Kind::Int, FACTS),
@@ -137,9 +138,9 @@ pub(crate) const LOG_COLUMNS: &[Column] = &[
     column("text", Kind::Text, FACTS).nullable(),
     column("body", Kind::Binary, FULL).nullable(),
     column("event_name", Kind::Word, FULL),
-    column("trace_id", Kind::Binary, FACTS).nullable(),
+    column("trace_id", Kind::Binary, IDS).nullable(),
     column("trace_id_low64", Kind::Long, None).nullable(),
-    column("span_id", Kind::Binary, FACTS).nullable(),
+    column("span_id", Kind::Binary, IDS).nullable(),
     column("flags", Kind::Long, FULL),
     column("attributes", Kind::Attributes, ATTRIBUTES),
     column("dropped_attributes_count", Kind::Long, FULL),
@@ -154,7 +155,7 @@ pub(crate) const LOG_COLUMNS: &[Column] = &[
     column(PROMOTED[4].0, Kind::Word, None).nullable(),
     column(PROMOTED[5].0, Kind::Word, None).nullable(),
     column("received_unix_nanos", Kind::Long, None),
-    column("content_hash", Kind::Long, FACTS),
+    column("content_hash", Kind::Long, IDS),
 ];
 
 /// Which of the two tables.

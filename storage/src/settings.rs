@@ -17,6 +17,9 @@ pub struct StoreSettings {
     pub wal_segment_bytes: u64,
     /// Appends are refused when the log has this many bytes.
     pub wal_bytes_max: u64,
+    /// The data files' indexes take at most this much memory; beyond it they are read from the
+    /// disk each time.
+    pub index_memory_bytes_max: u64,
     /// Appends are refused when the disk has less than this free, so that flushing still can.
     pub disk_reserve_bytes: u64,
 }
@@ -32,6 +35,7 @@ impl StoreSettings {
             memory_bytes_max: 512 << 20,
             wal_segment_bytes: 64 << 20,
             wal_bytes_max: 2 << 30,
+            index_memory_bytes_max: 256 << 20,
             disk_reserve_bytes: 256 << 20,
         }
     }

@@ -1,12 +1,11 @@
 //! A consistent view of the memory table and the data files.
 
+mod progress;
+
 use std::{
     cmp::Reverse,
     ops::ControlFlow,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
 };
 
 use arrow_array::{RecordBatch, UInt64Array};
@@ -15,11 +14,15 @@ use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, SpanRows, StorageError,
+    Detail, LogFilter, LogRows, Need, Scan, ScanStats, SpanFilter, SpanRows, StorageError,
     data_file::{self, DataFile},
     filter::{Bound, Matcher},
+    index::Indexes,
     memory::Chunk,
 };
+
+use progress::Floor;
+pub(crate) use progress::Progress;
 
 /// The most rows that are looked at or given at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
@@ -39,11 +42,17 @@ pub struct Snapshot {
     spans: TableView,
     logs: TableView,
     stop: Arc<AtomicBool>,
+    indexes: Arc<Indexes>,
 }
 
 impl Snapshot {
     pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
-        Self { spans, logs, stop: Arc::default() }
+        Self { spans, logs, stop: Arc::default(), indexes: Arc::new(Indexes::new(0)) }
+    }
+
+    /// The same view, which finds its files' indexes here.
+    pub(crate) fn indexed_by(self, indexes: Arc<Indexes>) -> Self {
+        Self { indexes, ..self }
     }
 
     /// The same view, whose scans end soon after `stop` becomes true, as if their row budget were
@@ -65,8 +74,32 @@ impl Snapshot {
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
         let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
-        self.spans.scan(Matcher::spans(filter), scan.detail, progress, &mut |batch| {
+        let matcher = Matcher::spans(filter);
+        self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
             Ok(visit(&SpanRows::of(batch)?))
+        })
+    }
+
+    /// As [`Self::scan_spans`], for whoever looks for the newest: `visit` says from which time on
+    /// it still needs spans, and older ones are left out unread where that is possible, once
+    /// `counted_rows` rows were looked at. Rows of a portion and portions among themselves are in
+    /// no strict order of time.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn scan_newest_spans(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        counted_rows: u64,
+        visit: &mut dyn FnMut(&SpanRows) -> Need,
+    ) -> Result<ScanStats, StorageError> {
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let matcher = Matcher::spans(filter);
+        let floor = Floor::new(matcher.time.start, counted_rows);
+        let progress = progress.above(&floor);
+        self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
+            Ok(floor.take(visit(&SpanRows::of(batch)?)))
         })
     }
 
@@ -81,40 +114,34 @@ impl Snapshot {
         visit: &mut dyn FnMut(&LogRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
         let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
-        self.logs.scan(Matcher::logs(filter), scan.detail, progress, &mut |batch| {
+        self.logs.scan(&self.indexes, Matcher::logs(filter), scan.detail, progress, &mut |batch| {
             Ok(visit(&LogRows::of(batch)?))
+        })
+    }
+
+    /// As [`Self::scan_newest_spans`], for log records.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn scan_newest_logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        counted_rows: u64,
+        visit: &mut dyn FnMut(&LogRows) -> Need,
+    ) -> Result<ScanStats, StorageError> {
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let matcher = Matcher::logs(filter);
+        let floor = Floor::new(matcher.time.start, counted_rows);
+        let progress = progress.above(&floor);
+        self.logs.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
+            Ok(floor.take(visit(&LogRows::of(batch)?)))
         })
     }
 }
 
 /// Takes a portion of matching rows.
 pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
-
-/// How far a scan has come.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    pub(crate) stats: ScanStats,
-    rows_max: u64,
-    stop: Arc<AtomicBool>,
-}
-
-impl Progress {
-    fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
-        Self { stats: ScanStats { complete: true, ..ScanStats::default() }, rows_max, stop }
-    }
-
-    /// How many of these rows the budget allows to look at; they count as looked at. None of them
-    /// when the scan is to stop.
-    pub(crate) fn spend(&mut self, rows: usize) -> usize {
-        if self.stop.load(Ordering::Relaxed) {
-            return 0;
-        }
-        let left = usize::try_from(self.rows_max - self.stats.rows).unwrap_or(usize::MAX);
-        let granted = rows.min(left);
-        self.stats.rows += granted as u64;
-        granted
-    }
-}
 
 enum Source<'a> {
     Chunk(&'a Chunk),
@@ -133,9 +160,10 @@ impl Source<'_> {
 impl TableView {
     fn scan(
         &self,
+        indexes: &Indexes,
         mut matcher: Matcher,
         detail: Detail,
-        mut progress: Progress,
+        mut progress: Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
         let chunks = self.chunks.iter().map(|chunk| Source::Chunk(chunk));
@@ -148,13 +176,18 @@ impl TableView {
             })
             .collect();
         sources.sort_by_key(|source| Reverse(source.times().1));
+        let (number, wanted) = (indexes.begin(), matcher.wanted());
         for source in sources {
+            if !progress.narrow(&mut matcher, source.times()) {
+                break; // What follows is older still.
+            }
             let flow = match source {
                 Source::Chunk(chunk) => {
                     scan_chunk(chunk, &mut matcher, detail, &mut progress, visit)?
                 }
                 Source::File(file) => {
-                    data_file::scan(file, &mut matcher, detail, &mut progress, visit)?
+                    let rows = indexes.candidates(number, file, &wanted);
+                    data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)?
                 }
             };
             if flow.is_break() {
@@ -171,7 +204,7 @@ fn scan_chunk(
     chunk: &Chunk,
     matcher: &mut Matcher,
     detail: Detail,
-    progress: &mut Progress,
+    progress: &mut Progress<'_>,
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, StorageError> {
     let batch = chunk.batch();

@@ -36,6 +36,7 @@ use self::{flush::Tables, state::State};
 use crate::{
     Clock, Snapshot, StorageError, StoreSettings,
     disk::{DiskLock, RealDisk, SharedDisk},
+    index::Indexes,
     memory::Chunk,
     paths::Paths,
     wal::{Entry, Wal},
@@ -128,6 +129,7 @@ struct Inner {
 /// What the log's thread shares with everybody else.
 struct Shared {
     state: State,
+    indexes: Arc<Indexes>,
     flush_wanted: Notify,
     merge_wanted: Notify,
     clock: Arc<dyn Clock>,
@@ -185,7 +187,8 @@ impl Store {
     /// A consistent view of memory and files. Cheap.
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
-        self.owner.0.shared.state.snapshot()
+        let shared = &self.owner.0.shared;
+        shared.state.snapshot().indexed_by(Arc::clone(&shared.indexes))
     }
 
     /// Writes the memory table to the tables and drops the log behind it. Goes on when the

@@ -42,7 +42,7 @@ use crate::{
     StorageError,
     data_file::{DataFile, EncodedFile},
     disk::{SharedDisk, failed},
-    paths::{Paths, commit_name},
+    paths::{Paths, commit_name, index_path},
     schema::{HOUR, Signal},
 };
 
@@ -142,11 +142,13 @@ impl Table {
             let location = ObjectPath::from(path.as_str());
             adds.push(self.add(&path, &file));
             files.push(Arc::new(self.data_file(&path, &file)));
-            let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let payload = PutPayload::from_bytes(file.bytes);
-            if let Err(error) = store.put_opts(&location, payload, create).await {
-                discard(store.as_ref(), &adds).await;
-                return Err(DeltaTableError::from(error).into());
+            for (location, bytes) in [(index_of(&path), file.index), (location, file.bytes)] {
+                let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+                let payload = PutPayload::from_bytes(bytes);
+                if let Err(error) = store.put_opts(&location, payload, create).await {
+                    discard(store.as_ref(), &adds).await;
+                    return Err(DeltaTableError::from(error).into());
+                }
             }
         }
         let commit = Commit { files, covered };
@@ -314,10 +316,16 @@ fn file_path(hour: i64, covered: u64, number: usize) -> String {
     format!("{HOUR}={hour}/{covered:020}-{number:04}-{nonce:016x}.parquet")
 }
 
+/// Where the index of a data file goes.
+fn index_of(path: &str) -> ObjectPath {
+    ObjectPath::from(index_path(Path::new(path)).to_string_lossy().as_ref())
+}
+
 /// Removes files that no commit names. What cannot be removed is waste and nothing worse.
 async fn discard(store: &dyn ObjectStore, adds: &[Add]) {
     for add in adds {
         let _ = store.delete(&ObjectPath::from(add.path.as_str())).await;
+        let _ = store.delete(&index_of(&add.path)).await;
     }
 }
 

@@ -121,6 +121,14 @@ impl<'a> Pruner<'a> {
         }
     }
 
+    /// Where the group's rows are in the file.
+    pub(super) fn rows(&self, group: usize) -> Range<u64> {
+        let groups = self.footer.metadata().row_groups();
+        let count = |group: &RowGroupMetaData| u64::try_from(group.num_rows()).unwrap_or_default();
+        let first = groups[..group].iter().map(count).sum();
+        first..first + count(&groups[group])
+    }
+
     /// Whether the group's statistics leave room for a match.
     pub(super) fn may_hold(&self, group: usize) -> bool {
         let group = self.footer.metadata().row_group(group);
@@ -162,7 +170,7 @@ impl<'a> Pruner<'a> {
 }
 
 /// What is in both; each is ascending and free of overlaps, as is the answer.
-fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
+pub(super) fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
     let mut both = Vec::new();
     let (mut l, mut r) = (0, 0);
     while let (Some(a), Some(b)) = (left.get(l), right.get(r)) {

@@ -1,9 +1,12 @@
 //! Reads the rows of a data file that match a filter.
 //!
-//! Row groups newest first. The filter's columns are decoded first, for the pages that can match;
-//! the columns that rows carry are decoded after that, for the rows that do match.
+//! Row groups newest first. The filter's columns are decoded in stages, the cheap ones first, each
+//! only for the rows that the stage before left; then the columns that rows carry, for the rows
+//! that match. A few rows that an index names are read in one go: there the setting up costs more
+//! than the decoding.
 
 use std::{
+    cmp::Reverse,
     fs::File,
     ops::{ControlFlow, Range},
     path::Path,
@@ -18,42 +21,62 @@ use parquet::arrow::{
     },
 };
 
+use tidings_proto::UnixNanos;
+
 use super::{
     DataFile,
     footer::{footer, guarded},
-    prune::{Pruner, blooms_may_hold},
+    prune::{Pruner, blooms_may_hold, intersection},
 };
 use crate::{
     Detail, StorageError,
     filter::{Bound, Matcher},
-    snapshot::{PORTION_ROWS, Progress, Visit},
+    index::Candidates,
+    snapshot::{PORTION_ROWS, Progress, Visit, project, select},
 };
 
-/// Breaks when `visit` did or the budget ended before the rows.
+/// So few rows are read in one go.
+const FEW_ROWS: usize = 1024;
+/// A gap of so few rows costs less to read than to skip.
+const GAP_ROWS: usize = 8;
+/// A scan that may be told to narrow reads a row group in stretches that begin with so many rows,
+/// and each has four times as many as the one before: each costs the decoding of dictionaries.
+const STRETCH_ROWS: usize = 8192;
+
+/// Looks at the candidates among a file's rows. Breaks when `visit` did or the budget ended before
+/// the rows.
 ///
 /// # Errors
 /// When the file is missing or damaged.
 pub(crate) fn scan(
     file: &DataFile,
+    candidates: &Candidates,
     matcher: &mut Matcher,
     detail: Detail,
-    progress: &mut Progress,
+    progress: &mut Progress<'_>,
     visit: &mut Visit<'_>,
 ) -> Result<ControlFlow<()>, StorageError> {
+    if candidates.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(ControlFlow::Continue(()));
+    }
     progress.stats.files += 1;
     let path = &file.path;
     let opened = File::open(path).map_err(|source| io("open", path, source))?;
     let footer = footer(matcher.signal, path, &opened)?;
-    let source = Source { path, file: opened, footer, detail };
-    for group in (0..source.footer.metadata().num_row_groups()).rev() {
-        let Some(plan) = source.plan(matcher, group)? else { continue };
-        let flow = if plan.columns.is_empty() {
-            source.read_all(matcher, &plan, progress, visit)?
-        } else {
-            source.read_matching(matcher, &plan, progress, visit)?
-        };
-        if flow.is_break() {
-            return Ok(flow);
+    let source = Source { path, file: opened, footer, detail, candidates };
+    for (group, times) in source.newest_first(matcher) {
+        if !progress.narrow(matcher, times) {
+            break; // What follows is older still.
+        }
+        let Some(plan) = source.plan(matcher, group, times)? else { continue };
+        for stretch in plan.stretches(progress.may_narrow()) {
+            if !progress.narrow(matcher, times) {
+                break;
+            }
+            let flow = source.read(matcher, &plan, &stretch, progress, visit)?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
         }
     }
     Ok(ControlFlow::Continue(()))
@@ -63,11 +86,36 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError
     StorageError::Io { action, path: path.to_owned(), source }
 }
 
+/// Those of a file's rows that are in this stretch of it, counted from its start.
+fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usize>> {
+    let from = rows.partition_point(|range| range.end <= group.start);
+    let inside = rows[from..].iter().take_while(|range| range.start < group.end);
+    let place = |row: u64| usize::try_from(row - group.start).unwrap_or(usize::MAX);
+    inside
+        .map(|range| place(range.start.max(group.start))..place(range.end.min(group.end)))
+        .collect()
+}
+
+/// Ranges that hold these rows, which are ascending, and the small gaps between them.
+fn around(rows: &[usize]) -> Vec<Range<usize>> {
+    let near = rows.chunk_by(|left, right| right - left <= GAP_ROWS);
+    near.filter_map(|run| Some(*run.first()?..*run.last()? + 1)).collect()
+}
+
+/// Where in `places` these rows are; both are ascending.
+fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
+    let (Some(first), Some(last)) = (places.first(), places.last()) else { return Vec::new() };
+    let rows = &rows[rows.partition_point(|row| row < first)..];
+    let rows = &rows[..rows.partition_point(|row| row <= last)];
+    rows.iter().filter_map(|row| places.binary_search(row).ok()).collect()
+}
+
 struct Source<'a> {
     path: &'a Path,
     file: File,
     footer: ArrowReaderMetadata,
     detail: Detail,
+    candidates: &'a Candidates,
 }
 
 /// What to read of a row group.
@@ -76,41 +124,117 @@ struct Plan {
     rows: usize,
     /// The rows that can match; ascending.
     ranges: Vec<Range<usize>>,
-    /// The columns the filter looks at; none when every row matches.
-    columns: Vec<&'static str>,
+    times: (UnixNanos, UnixNanos),
+}
+
+impl Plan {
+    /// The ranges, cut into pieces to be read one after the other.
+    fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
+        if !growing {
+            return vec![self.ranges.clone()];
+        }
+        let mut stretches = vec![Vec::new()];
+        let (mut size, mut room) = (STRETCH_ROWS, STRETCH_ROWS);
+        for range in &self.ranges {
+            let mut rest = range.clone();
+            while !rest.is_empty() {
+                if room == 0 {
+                    stretches.push(Vec::new());
+                    size = size.saturating_mul(4);
+                    room = size;
+                }
+                let part = rest.start..rest.end.min(rest.start.saturating_add(room));
+                room -= part.len();
+                rest.start = part.end;
+                stretches.last_mut().expect("invariant: there is one").push(part);
+            }
+        }
+        stretches
+    }
+}
+
+/// The rows that match.
+struct Matching {
+    rows: Vec<usize>,
+    /// The budget ended before the rows, or the scan is to stop.
+    spent: bool,
 }
 
 impl Source<'_> {
+    /// The row groups with the times of their rows.
+    fn newest_first(&self, matcher: &Matcher) -> Vec<(usize, (UnixNanos, UnixNanos))> {
+        let pruner = Pruner::new(&self.footer, matcher);
+        let mut groups: Vec<_> = (0..self.footer.metadata().num_row_groups())
+            .map(|group| (group, pruner.times(group)))
+            .collect();
+        groups.sort_by_key(|(group, (_, max))| Reverse((*max, *group)));
+        groups
+    }
+
     /// `None` when nothing of the row group can match.
-    fn plan(&self, matcher: &Matcher, group: usize) -> Result<Option<Plan>, StorageError> {
+    fn plan(
+        &self,
+        matcher: &Matcher,
+        group: usize,
+        times: (UnixNanos, UnixNanos),
+    ) -> Result<Option<Plan>, StorageError> {
         guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
-            if !pruner.may_hold(group)
-                || !blooms_may_hold(&self.builder()?, &self.footer, matcher, group)?
-            {
+            if !pruner.may_hold(group) {
                 return Ok(None);
             }
-            let ranges = pruner.pages(group);
+            let rows = pruner.rows(group);
+            let ranges = match self.candidates {
+                Some(candidates) => {
+                    intersection(&in_group(candidates, &rows), &pruner.pages(group))
+                }
+                // The index has no part in this: the file's own filters have to do.
+                None if !blooms_may_hold(&self.builder()?, &self.footer, matcher, group)? => {
+                    return Ok(None);
+                }
+                None => pruner.pages(group),
+            };
             if ranges.is_empty() {
                 return Ok(None);
             }
-            let (min, max) = pruner.times(group);
-            let rows = self.footer.metadata().row_group(group).num_rows();
-            let rows = usize::try_from(rows).unwrap_or_default();
-            Ok(Some(Plan { group, rows, ranges, columns: matcher.columns(min, max) }))
+            let rows = usize::try_from(rows.end - rows.start).unwrap_or_default();
+            Ok(Some(Plan { group, rows, ranges, times }))
         })
     }
 
-    /// Gives all rows of the plan.
+    /// Gives the rows of these ranges of the plan that match.
+    fn read(
+        &self,
+        matcher: &mut Matcher,
+        plan: &Plan,
+        ranges: &[Range<usize>],
+        progress: &mut Progress<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let stages = matcher.stages(plan.times.0, plan.times.1);
+        if stages.is_empty() {
+            return self.read_all(matcher, plan, ranges, progress, visit);
+        }
+        let count: usize = ranges.iter().map(Range::len).sum();
+        if count <= FEW_ROWS && self.candidates.is_some() {
+            return self.read_few(matcher, plan, ranges, &stages.concat(), progress, visit);
+        }
+        let matching = self.matching(matcher, plan, ranges, &stages, progress)?;
+        let flow = self.read_rows(matcher, plan, &matching.rows, visit)?;
+        Ok(if matching.spent { ControlFlow::Break(()) } else { flow })
+    }
+
+    /// Gives all rows of the ranges.
     fn read_all(
         &self,
         matcher: &Matcher,
         plan: &Plan,
-        progress: &mut Progress,
+        ranges: &[Range<usize>],
+        progress: &mut Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, StorageError> {
         let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
-        let mut batches = self.reader(plan, &detail, plan.ranges.iter().cloned())?;
+        let mut batches = self.reader(plan, &detail, ranges.iter().cloned())?;
         while let Some(batch) = self.next(&mut batches)? {
             let granted = progress.spend(batch.num_rows());
             if granted > 0 && self.visit(visit, &batch.slice(0, granted))?.is_break()
@@ -122,43 +246,75 @@ impl Source<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Gives the rows of the plan that match.
-    fn read_matching(
+    /// Gives the matching ones of a few rows: what the filter looks at and what rows carry is read
+    /// together.
+    fn read_few(
         &self,
         matcher: &mut Matcher,
         plan: &Plan,
-        progress: &mut Progress,
+        ranges: &[Range<usize>],
+        filter_columns: &[&'static str],
+        progress: &mut Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, StorageError> {
-        let mut batches = self.reader(plan, &plan.columns, plan.ranges.iter().cloned())?;
-        let mut positions = plan.ranges.iter().cloned().flatten();
-        let mut matching = Vec::new();
-        let mut spent = false;
-        loop {
-            let batch = if spent { None } else { self.next(&mut batches)? };
-            let ended = batch.is_none();
-            if let Some(batch) = batch {
-                let places: Vec<usize> = positions.by_ref().take(batch.num_rows()).collect();
-                let granted = progress.spend(batch.num_rows());
-                spent = granted < batch.num_rows();
-                let mut rows: Vec<usize> = (0..granted).collect();
+        let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
+        let columns = [filter_columns, &detail].concat();
+        let mut batches = self.reader(plan, &columns, ranges.iter().cloned())?;
+        while let Some(batch) = self.next(&mut batches)? {
+            let granted = progress.spend(batch.num_rows());
+            let mut rows: Vec<usize> = (0..granted).collect();
+            let found = guarded(self.path, || {
+                Bound::new(matcher, &batch)?.retain(&mut rows);
+                Ok(select(&project(&batch, detail.iter().copied())?, &rows)?)
+            })?;
+            if !rows.is_empty() && self.visit(visit, &found)?.is_break()
+                || granted < batch.num_rows()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// The rows of the ranges that match.
+    fn matching(
+        &self,
+        matcher: &mut Matcher,
+        plan: &Plan,
+        ranges: &[Range<usize>],
+        stages: &[Vec<&'static str>],
+        progress: &mut Progress<'_>,
+    ) -> Result<Matching, StorageError> {
+        let (mut left, mut spent) = (Vec::new(), false);
+        for (number, columns) in stages.iter().enumerate() {
+            let over = if number == 0 { ranges.to_vec() } else { around(&left) };
+            let before = std::mem::take(&mut left);
+            let mut places = over.iter().cloned().flatten();
+            let mut batches = self.reader(plan, columns, over.iter().cloned())?;
+            while let Some(batch) = self.next(&mut batches)? {
+                let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
+                let mut rows: Vec<usize> = if number == 0 {
+                    let granted = progress.spend(places.len());
+                    spent |= granted < places.len();
+                    (0..granted).collect()
+                } else {
+                    spent |= progress.is_stopped();
+                    positions(&places, &before)
+                };
                 guarded(self.path, || {
                     Bound::new(matcher, &batch)?.retain(&mut rows);
                     Ok(())
                 })?;
-                matching.extend(rows.into_iter().map(|row| places[row]));
-            }
-            if matching.len() >= PORTION_ROWS || ended {
-                let flow = self.read_rows(matcher, plan, &matching, visit)?;
-                matching.clear();
-                if flow.is_break() || spent {
-                    return Ok(ControlFlow::Break(()));
+                left.extend(rows.into_iter().map(|row| places[row]));
+                if spent && (number == 0 || progress.is_stopped()) {
+                    break;
                 }
             }
-            if ended {
-                return Ok(ControlFlow::Continue(()));
+            if left.is_empty() {
+                break;
             }
         }
+        Ok(Matching { rows: left, spent })
     }
 
     /// Gives these rows of the row group, which are ascending.
@@ -173,11 +329,13 @@ impl Source<'_> {
             return Ok(ControlFlow::Continue(()));
         }
         let detail = matcher.signal.detail_columns(self.detail).collect::<Vec<_>>();
-        let runs = rows.chunk_by(|left, right| left + 1 == *right);
-        let ranges = runs.map(|run| run[0]..run[0] + run.len());
-        let mut batches = self.reader(plan, &detail, ranges)?;
+        let over = around(rows);
+        let mut places = over.iter().cloned().flatten();
+        let mut batches = self.reader(plan, &detail, over.iter().cloned())?;
         while let Some(batch) = self.next(&mut batches)? {
-            if self.visit(visit, &batch)?.is_break() {
+            let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
+            let found = select(&batch, &positions(&places, rows))?;
+            if found.num_rows() > 0 && self.visit(visit, &found)?.is_break() {
                 return Ok(ControlFlow::Break(()));
             }
         }

@@ -15,7 +15,9 @@ use parquet::{
 use tidings_proto::UnixNanos;
 
 use super::{EncodedFile, FileStats, STATS_MAX, order::Placed};
-use crate::{StorageError, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS};
+use crate::{
+    StorageError, index::IndexBuilder, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS,
+};
 
 /// How rows are cut up.
 #[derive(Debug, Clone, Copy)]
@@ -102,14 +104,19 @@ fn file(
         .with_properties(properties(schema, traces, layout))
         .with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
+    let mut index = IndexBuilder::default();
     for portion in rows.chunks(PORTION_ROWS) {
         let indices = UInt64Array::from_iter_values(portion.iter().map(|placed| placed.row as u64));
-        writer.write(&take_record_batch(all, &indices)?)?;
+        let portion = take_record_batch(all, &indices)?;
+        index.push(&portion)?;
+        writer.write(&portion)?;
     }
+    let bytes = Bytes::from(writer.into_inner()?);
     let times = rows.iter().map(|placed| placed.time.min(STATS_MAX));
     Ok(EncodedFile {
         hour: rows.first().map_or(0, |placed| placed.hour),
-        bytes: Bytes::from(writer.into_inner()?),
+        index: index.finish(bytes.len() as u64),
+        bytes,
         rows: rows.len() as u64,
         stats: FileStats {
             start_min: times.clone().min().unwrap_or_default(),

@@ -134,6 +134,9 @@ impl<'a> Bound<'a> {
     }
 
     fn retain_attributes(&mut self, rows: &mut Vec<usize>) {
+        if self.attributes.is_none() {
+            return; // Where attributes are looked at, all that can have some are there.
+        }
         for (wanted, (of_resource, of_scope)) in
             self.matcher.attributes.iter_mut().zip(&mut self.sender_answers)
         {

@@ -8,7 +8,7 @@ use tidings_proto::{
 };
 
 use super::{AttributeFilter, attributes::Wanted, text::Needle};
-use crate::{LogFilter, SpanFilter, TimeRange, schema::Signal};
+use crate::{LogFilter, SpanFilter, TimeRange, index::Wanted as Indexed, schema::Signal};
 
 /// A filter made ready.
 #[derive(Debug)]
@@ -84,6 +84,11 @@ impl Matcher {
         Some(low64s)
     }
 
+    /// What indexes are asked for.
+    pub(crate) fn wanted(&self) -> Indexed {
+        Indexed::new(self.trace_low64s().as_deref())
+    }
+
     /// The traces that can match, when the filter names whole ids.
     pub(crate) fn trace_ids(&self) -> Option<&HashSet<TraceId>> {
         self.trace_ids.as_ref()
@@ -104,31 +109,43 @@ impl Matcher {
         self.time.overlaps(time_min, time_max)
     }
 
-    /// The columns the filter looks at, of rows with times between these two. None at all: every
-    /// row matches.
-    pub(crate) fn columns(&self, time_min: UnixNanos, time_max: UnixNanos) -> Vec<&'static str> {
+    /// The columns the filter looks at, of rows with times between these two, in the order in
+    /// which looking is cheap. No stages at all: every row matches.
+    pub(crate) fn stages(
+        &self,
+        time_min: UnixNanos,
+        time_max: UnixNanos,
+    ) -> Vec<Vec<&'static str>> {
         let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
         let attributes = !self.attributes.is_empty();
-        [
-            ("trace_id", self.trace_ids.is_some() || self.trace_id_low64.is_some()),
-            ("span_id", self.span_id.is_some()),
+        let numbers = vec![
             (self.signal.time_column(), !all_in_time),
-            ("service", self.services.is_some()),
-            ("name", self.operation.is_some()),
+            ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("kind", self.kind.is_some()),
             ("status_code", self.status.is_some()),
-            ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("severity_number", self.severity_min.is_some()),
+        ];
+        let words = vec![
+            ("trace_id", self.trace_ids.is_some() || self.trace_id_low64.is_some()),
+            ("span_id", self.span_id.is_some()),
+            ("service", self.services.is_some()),
+            ("name", self.operation.is_some()),
+        ];
+        let texts = vec![
             ("text", self.text.is_some()),
             ("attributes", attributes),
             ("resource", attributes),
             ("scope", attributes),
             ("events", attributes && self.signal == Signal::Spans),
             ("links", attributes && self.signal == Signal::Spans),
-        ]
-        .into_iter()
-        .filter_map(|(name, needed)| needed.then_some(name))
-        .collect()
+        ];
+        [numbers, words, texts]
+            .into_iter()
+            .map(|stage| {
+                stage.into_iter().filter_map(|(name, needed)| needed.then_some(name)).collect()
+            })
+            .filter(|stage: &Vec<_>| !stage.is_empty())
+            .collect()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{io::Write, ops::ControlFlow, path::Path, sync::Arc};
+use std::{ops::ControlFlow, path::Path, sync::Arc};
 
 use proptest::{collection::vec, prelude::*};
 use tempfile::TempDir;
@@ -6,9 +6,10 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, Scan, ScanStats, SpanFilter,
+    Detail, LogFilter, Need, Scan, ScanStats, SpanFilter,
     columns::{log_rows, span_rows},
-    data_file::{self, DataFile, EncodedFile},
+    data_file,
+    index::{Indexes, tests::stored},
     memory::{self, Chunk},
     samples,
     schema::Signal,
@@ -16,18 +17,8 @@ use crate::{
 
 const ALL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
 
-fn stored(folder: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
-    encoded
-        .into_iter()
-        .map(|file| {
-            let mut kept = tempfile::Builder::new().tempfile_in(folder).unwrap();
-            kept.write_all(&file.bytes).unwrap();
-            let (_, path) = kept.keep().unwrap();
-            let (min, max) = (file.stats.start_min, file.stats.start_max);
-            let bytes = file.bytes.len() as u64;
-            Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max))
-        })
-        .collect()
+fn indexes() -> Arc<Indexes> {
+    Arc::new(Indexes::new(1 << 20))
 }
 
 /// The same rows as chunks, as one merged chunk and as files cut into small pieces.
@@ -44,7 +35,7 @@ fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 
 fn found_spans(view: &TableView, filter: &SpanFilter, scan: Scan) -> (Vec<Vec<u8>>, ScanStats) {
     use prost::Message;
     let mut found = Vec::new();
-    let snapshot = Snapshot::new(view.clone(), TableView::default());
+    let snapshot = Snapshot::new(view.clone(), TableView::default()).indexed_by(indexes());
     let stats = snapshot
         .scan_spans(filter, scan, &mut |rows| {
             assert!(rows.len() <= super::PORTION_ROWS && !rows.is_empty());
@@ -59,7 +50,7 @@ fn found_spans(view: &TableView, filter: &SpanFilter, scan: Scan) -> (Vec<Vec<u8
 fn found_logs(view: &TableView, filter: &LogFilter, scan: Scan) -> (Vec<Vec<u8>>, ScanStats) {
     use prost::Message;
     let mut found = Vec::new();
-    let snapshot = Snapshot::new(TableView::default(), view.clone());
+    let snapshot = Snapshot::new(TableView::default(), view.clone()).indexed_by(indexes());
     let stats = snapshot
         .scan_logs(filter, scan, &mut |rows| {
             found.extend((0..rows.len()).map(|row| rows.log_record(row).encode_to_vec()));
@@ -150,6 +141,43 @@ proptest! {
     }
 
     #[test]
+    fn a_scan_for_the_newest_gives_all_rows_that_are_still_needed(
+        requests in vec(samples::traces(), 1..6),
+        filter in samples::span_filter(),
+        count in 1..6_usize,
+        counted_rows in 0..40_u64,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let chunks: Vec<_> = requests.iter().map(span_chunk).collect();
+        let half = chunks.len() / 2;
+        let [.., mut mixed] = views(Signal::Spans, folder.path(), chunks[..half.max(1)].to_vec());
+        mixed.chunks.extend(chunks[half.max(1)..].iter().cloned());
+        for view in views(Signal::Spans, folder.path(), chunks).into_iter().chain([mixed]) {
+            let starts = |all: bool| {
+                let mut starts = Vec::new();
+                let snapshot = Snapshot::new(view.clone(), TableView::default());
+                let snapshot = snapshot.indexed_by(indexes());
+                let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+                let stats = snapshot.scan_newest_spans(&filter, scan, counted_rows, &mut |rows| {
+                    starts.extend((0..rows.len()).map(|row| rows.start(row)));
+                    starts.sort_unstable_by(|a, b| b.cmp(a));
+                    match starts.get(count - 1) {
+                        Some(last) if !all => Need::Since(*last),
+                        _ => Need::All,
+                    }
+                });
+                let stats = stats.unwrap();
+                (starts, stats)
+            };
+            let ((all, whole), (mut found, stats)) = (starts(true), starts(false));
+            prop_assert!(whole.complete && stats.rows <= whole.rows);
+            prop_assert!(!stats.complete || found == all);
+            found.truncate(count);
+            prop_assert_eq!(&found[..], &all[..count.min(all.len())]);
+        }
+    }
+
+    #[test]
     fn a_budget_is_never_exceeded_and_its_end_is_told(
         requests in vec(samples::traces(), 1..5),
         filter in samples::span_filter(),
@@ -199,6 +227,33 @@ fn one_trace_is_found_by_looking_at_few_rows() {
         assert_eq!(found.len(), 4);
         assert!(stats.rows <= 64, "{stats:?}");
     }
+}
+
+#[test]
+fn the_newest_of_many_files_are_found_in_one() {
+    use tidings_proto::otlp::Span;
+    let folder = TempDir::new().unwrap();
+    let mut files = Vec::new();
+    for hour in 0..50_u64 {
+        let mut request = traces_of(200, 1);
+        let of_hour = |span: &mut Span| span.start_time_unix_nano -= hour * 3_600_000_000_000;
+        request.resource_spans[0].scope_spans[0].spans.iter_mut().for_each(of_hour);
+        let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
+        files.extend(stored(folder.path(), encoded.unwrap()));
+    }
+    let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
+    let mut starts = Vec::new();
+    let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    let stats = snapshot
+        .scan_newest_spans(&SpanFilter::default(), scan, 0, &mut |rows| {
+            starts.extend((0..rows.len()).map(|row| rows.start(row).0));
+            starts.sort_unstable_by(|a, b| b.cmp(a));
+            starts.get(19).map_or(Need::All, |last| Need::Since(UnixNanos(*last)))
+        })
+        .unwrap();
+    let expected: Vec<u64> = (0..20).map(|trace| samples::NOW.0 - trace * 1_000_000).collect();
+    assert_eq!(starts[..20], expected);
+    assert!(!stats.complete && stats.files == 1 && stats.rows <= 200, "{stats:?}");
 }
 
 #[test]

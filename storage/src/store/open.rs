@@ -18,6 +18,7 @@ use super::{Inner, Recovery, Shared, background, blocking, convert, flush::Table
 use crate::{
     Clock, StorageError, StoreSettings,
     disk::{DiskLock, SharedDisk, failed, write_durably},
+    index::Indexes,
     memory::{self, Chunk},
     paths::Paths,
     schema::Signal,
@@ -47,6 +48,9 @@ pub(super) async fn open(
     let covered_max = spans.covered.max(logs.covered);
     let shared = Arc::new(Shared {
         state: State::new(spans.files, logs.files),
+        indexes: Arc::new(Indexes::new(
+            usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX),
+        )),
         flush_wanted: tokio::sync::Notify::new(),
         merge_wanted: tokio::sync::Notify::new(),
         clock,

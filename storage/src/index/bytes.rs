@@ -1,0 +1,84 @@
+//! Numbers in bytes: little endian, or in seven-bit groups, the lowest first.
+
+/// Takes numbers off the front of bytes; `None` when they end too early.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reader<'a> {
+    left: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { left: bytes }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.is_empty()
+    }
+
+    pub(super) fn rest(self) -> &'a [u8] {
+        self.left
+    }
+
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (taken, left) = self.left.split_at_checked(count)?;
+        self.left = left;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    pub(super) fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+
+    pub(super) fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+
+    /// A number that [`push_varint`] wrote.
+    pub(super) fn varint(&mut self) -> Option<u64> {
+        let mut value = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let [byte] = self.array()?;
+            let group = u64::from(byte & 0x7f);
+            if group.leading_zeros() < shift {
+                return None;
+            }
+            value |= group << shift;
+            if byte < 0x80 {
+                return Some(value);
+            }
+        }
+        None
+    }
+}
+
+pub(super) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        bytes.push(value.to_le_bytes()[0] | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value.to_le_bytes()[0]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Reader, push_varint};
+
+    #[test]
+    fn numbers_come_back_and_impossible_ones_do_not() {
+        for value in [0, 1, 127, 128, 300, 1 << 21, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = Vec::new();
+            push_varint(&mut bytes, value);
+            let mut reader = Reader::new(&bytes);
+            assert_eq!((reader.varint(), reader.is_empty()), (Some(value), true));
+            bytes.pop();
+            assert_eq!(Reader::new(&bytes).varint(), None);
+        }
+        assert_eq!(Reader::new(&[0xff; 9]).varint(), None);
+        assert_eq!(Reader::new(&[0xff; 11]).varint(), None);
+        assert_eq!(Reader::new(&[1, 2, 3]).u32(), None);
+    }
+}

@@ -1,0 +1,147 @@
+//! The bytes of an index file: a head that stays in memory, and pages that are read when needed.
+//!
+//! ```text
+//! head   "tidindex" · version u32 · head length u32 · data file length u64 · data file rows u64 ·
+//!        sections (kind u32 · length u32 · bytes) · CRC-32C u32 of all before it
+//! pages  each with a checksum of its own; a section of the head says where
+//! ```
+//!
+//! Sections of unknown kinds are skipped: a newer program may write more of them.
+
+use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::Path};
+
+use bytes::Bytes;
+
+use super::{
+    bytes::Reader,
+    fuse::{self, Fuse},
+    runs::{self, Directory, Run},
+};
+use crate::data_file::DataFile;
+
+const MAGIC: &[u8; 8] = b"tidindex";
+const VERSION: u32 = 1;
+/// Magic, version, length of the head, and of the data file its length and rows.
+const FIXED_BYTES: usize = 32;
+const CRC_BYTES: usize = 4;
+/// A head that claims to be longer is damaged.
+const HEAD_BYTES_MAX: u32 = 1 << 30;
+
+const TRACE_FILTER: u32 = 1;
+const TRACE_RUNS: u32 = 2;
+
+/// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
+const TRACE_SPARE_BITS: u32 = 18;
+
+/// What an index file is made of.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    /// The rows of every trace.
+    pub(super) traces: Vec<Run>,
+}
+
+/// The bytes of the index of a data file with this length and so many rows.
+pub(super) fn encode(parts: Parts, data_bytes: u64, data_rows: u64) -> Bytes {
+    let mut hashes: Vec<u64> = parts.traces.iter().map(|run| run.hash).collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    let mut sections = Vec::new();
+    sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
+    let tables = [(TRACE_RUNS, parts.traces, TRACE_SPARE_BITS)];
+    // Offsets count from the end of the head: how long that is depends on the directories.
+    let mut pages = Vec::new();
+    for (kind, runs, spare) in tables {
+        let (directory, more) = runs::encode(runs, spare, pages.len() as u64);
+        sections.push((kind, directory));
+        pages.extend(more);
+    }
+    let mut head = Vec::new();
+    head.extend(MAGIC);
+    head.extend(VERSION.to_le_bytes());
+    head.extend([0; 4]);
+    head.extend(data_bytes.to_le_bytes());
+    head.extend(data_rows.to_le_bytes());
+    for (kind, bytes) in sections {
+        // A section that is too long for the format is left out: the index then knows less.
+        let Ok(length) = u32::try_from(bytes.len()) else { continue };
+        head.extend(kind.to_le_bytes());
+        head.extend(length.to_le_bytes());
+        head.extend(bytes);
+    }
+    let length = u32::try_from(head.len() + CRC_BYTES).unwrap_or(u32::MAX);
+    head[12..16].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32c::crc32c(&head);
+    head.extend(crc.to_le_bytes());
+    head.extend(pages);
+    Bytes::from(head)
+}
+
+/// What of an index file stays in memory.
+#[derive(Debug)]
+pub(super) struct Head {
+    length: u64,
+    pub(super) trace_filter: Option<Fuse>,
+    pub(super) traces: Option<Directory>,
+}
+
+impl Head {
+    /// The head of a data file's index; `None` when it is missing, damaged or another file's.
+    pub(super) fn read(index: &File, data: &DataFile) -> Option<Self> {
+        let mut fixed = [0; FIXED_BYTES];
+        index.read_exact_at(&mut fixed, 0).ok()?;
+        let mut start = Reader::new(&fixed);
+        let is_index = start.take(MAGIC.len())? == MAGIC && start.u32()? == VERSION;
+        let length = start.u32().filter(|length| *length <= HEAD_BYTES_MAX)?;
+        if !is_index || start.u64()? != data.bytes || start.u64()? != data.rows {
+            return None;
+        }
+        // Checked before so much memory is taken.
+        if index.metadata().ok()?.len() < u64::from(length) {
+            return None;
+        }
+        let mut head = vec![0; usize::try_from(length).ok()?];
+        index.read_exact_at(&mut head, 0).ok()?;
+        Self::decode(&head)
+    }
+
+    fn decode(head: &[u8]) -> Option<Self> {
+        let (covered, crc) = head.split_at_checked(head.len().checked_sub(CRC_BYTES)?)?;
+        if Reader::new(crc).u32()? != crc32c::crc32c(covered) {
+            return None;
+        }
+        let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
+        let mut decoded = Self { length: head.len() as u64, trace_filter: None, traces: None };
+        while !sections.is_empty() {
+            let (kind, length) = (sections.u32()?, sections.u32()?);
+            let bytes = sections.take(usize::try_from(length).ok()?)?;
+            match kind {
+                TRACE_FILTER => decoded.trace_filter = Some(Fuse::decode(bytes)?),
+                TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
+                _ => {}
+            }
+        }
+        Some(decoded)
+    }
+
+    /// How much memory it takes.
+    pub(super) fn bytes(&self) -> usize {
+        let filter = self.trace_filter.as_ref().map_or(0, Fuse::bytes);
+        let traces = self.traces.as_ref().map_or(0, Directory::bytes);
+        size_of::<Self>() + filter + traces
+    }
+
+    /// A stretch of the pages.
+    pub(super) fn page(&self, index: &File, range: Range<u64>) -> Option<Vec<u8>> {
+        // No page is as long: a damaged length must not make us reserve memory.
+        const PAGE_BYTES_MAX: u64 = 1 << 24;
+        let length = range.end.checked_sub(range.start).filter(|len| *len <= PAGE_BYTES_MAX)?;
+        let mut page = vec![0; usize::try_from(length).ok()?];
+        index.read_exact_at(&mut page, self.length.checked_add(range.start)?).ok()?;
+        Some(page)
+    }
+}
+
+/// Opens an index file for reading.
+pub(super) fn open(path: &Path) -> Option<File> {
+    File::open(path).ok()
+}

@@ -1,0 +1,189 @@
+//! A set of 64-bit hashes in nine bits each: says of a hash that it is not in the set, or that it
+//! may be (wrongly once in 256).
+//!
+//! A 3-wise binary fuse filter (Graf and Lemire, 2022). Owns its bytes, see
+//! `docs/formats/index.md`: `seed u64 · segment length u32 · segments u32 · fingerprints`.
+
+use super::bytes::Reader;
+
+/// Seeds that are tried; each works nearly always.
+const SEEDS_MAX: u64 = 64;
+const SEGMENT_MAX_LOG2: u32 = 18;
+
+/// Which of three neighbouring segments' cells a hash uses.
+#[derive(Debug, Clone, Copy)]
+struct Shape {
+    seed: u64,
+    segment_length: u32,
+    segments: u32,
+}
+
+impl Shape {
+    fn new(keys: usize) -> Option<Self> {
+        let keys = u64::try_from(keys).ok().filter(|keys| *keys < 1 << 30)?.max(2);
+        // Four times the binary logarithm: precise enough for the paper's two formulas.
+        let log = u64::from(u128::from(keys).pow(4).ilog2());
+        let length_log2 = u32::try_from((log * 1000 + 15_615) / 6942).ok()?;
+        let segment_length = 1_u32 << length_log2.min(SEGMENT_MAX_LOG2);
+        let cells = (keys * 875 + keys * 19_930 / log).max(keys * 1125) / 1000;
+        let segments = cells.div_ceil(u64::from(segment_length)).saturating_sub(2).max(1);
+        Some(Self { seed: 0, segment_length, segments: u32::try_from(segments).ok()? })
+    }
+
+    fn cells(self) -> usize {
+        (self.segments as usize + 2) * self.segment_length as usize
+    }
+
+    /// The key, spread evenly, for this seed.
+    fn mix(self, key: u64) -> u64 {
+        let mut hash = key.wrapping_add(self.seed);
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xff51_afd7_ed55_8ccd);
+        hash ^= hash >> 33;
+        hash = hash.wrapping_mul(0xc4ce_b9fe_1a85_ec53);
+        hash ^ hash >> 33
+    }
+
+    fn places(self, mixed: u64) -> [usize; 3] {
+        let length = u64::from(self.segment_length);
+        let span = u128::from(self.segments) * u128::from(length);
+        let first = u64::try_from((u128::from(mixed) * span) >> 64)
+            .expect("invariant: a product's upper half fits");
+        let mask = length - 1;
+        let second = (first + length) ^ ((mixed >> 18) & mask);
+        let third = (first + 2 * length) ^ (mixed & mask);
+        [first, second, third].map(|place| usize::try_from(place).unwrap_or(usize::MAX))
+    }
+}
+
+fn fingerprint(mixed: u64) -> u8 {
+    (mixed ^ mixed >> 32).to_le_bytes()[0]
+}
+
+/// The bytes of a filter over these keys, which are distinct; `None` when there is no seed for
+/// them, or there are too many.
+pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
+    let shape = Shape::new(keys.len())?;
+    let (shape, order) = (0..SEEDS_MAX).find_map(|seed| {
+        let shape = Shape { seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..shape };
+        peel(shape, keys).map(|order| (shape, order))
+    })?;
+    let mut cells = vec![0_u8; shape.cells()];
+    for (mixed, at) in order.into_iter().rev() {
+        let places = shape.places(mixed);
+        let others = places.iter().filter(|place| **place != places[usize::from(at)]);
+        let value = others.fold(fingerprint(mixed), |value, place| value ^ cells[*place]);
+        cells[places[usize::from(at)]] = value;
+    }
+    let mut bytes = Vec::with_capacity(16 + cells.len());
+    bytes.extend(shape.seed.to_le_bytes());
+    bytes.extend(shape.segment_length.to_le_bytes());
+    bytes.extend(shape.segments.to_le_bytes());
+    bytes.extend(cells);
+    Some(bytes)
+}
+
+/// An order in which every key has a cell of its own, with which of its three that is.
+fn peel(shape: Shape, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
+    /// What the keys of a cell come to: how many, and the exclusive or of all.
+    #[derive(Clone, Default)]
+    struct Cell {
+        keys: u32,
+        mixed: u64,
+    }
+    let mut cells = vec![Cell::default(); shape.cells()];
+    for key in keys {
+        let mixed = shape.mix(*key);
+        for place in shape.places(mixed) {
+            cells[place].keys += 1;
+            cells[place].mixed ^= mixed;
+        }
+    }
+    let mut single: Vec<usize> = (0..cells.len()).filter(|at| cells[*at].keys == 1).collect();
+    let mut order = Vec::with_capacity(keys.len());
+    while let Some(at) = single.pop() {
+        if cells[at].keys != 1 {
+            continue;
+        }
+        let mixed = cells[at].mixed;
+        for (which, place) in (0_u8..).zip(shape.places(mixed)) {
+            if place == at {
+                order.push((mixed, which));
+            }
+            cells[place].keys -= 1;
+            cells[place].mixed ^= mixed;
+            if cells[place].keys == 1 {
+                single.push(place);
+            }
+        }
+    }
+    (order.len() == keys.len()).then_some(order)
+}
+
+/// A filter made of its bytes.
+#[derive(Debug)]
+pub(super) struct Fuse {
+    shape: Shape,
+    cells: Box<[u8]>,
+}
+
+impl Fuse {
+    /// `None` when the bytes are not a filter's.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Reader::new(bytes);
+        let (seed, segment_length, segments) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
+        let shape = Shape { seed, segment_length, segments };
+        let cells = bytes.rest();
+        let is_whole = segment_length.is_power_of_two()
+            && segment_length <= 1 << SEGMENT_MAX_LOG2
+            && segments > 0
+            && cells.len() as u64 == (u64::from(segments) + 2) * u64::from(segment_length);
+        is_whole.then(|| Self { shape, cells: cells.into() })
+    }
+
+    /// Whether the key may be in the set.
+    pub(super) fn may_have(&self, key: u64) -> bool {
+        let mixed = self.shape.mix(key);
+        let value =
+            self.shape.places(mixed).iter().fold(0, |value, place| {
+                value ^ self.cells.get(*place).copied().unwrap_or_default()
+            });
+        value == fingerprint(mixed)
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.cells.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fuse, encode};
+
+    fn key(number: u64) -> u64 {
+        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn members_are_found_and_others_rarely() {
+        for count in [0_u64, 1, 2, 3, 7, 10, 100, 1_000, 30_000] {
+            let keys: Vec<u64> = (0..count).map(key).collect();
+            let bytes = encode(&keys).unwrap();
+            let filter = Fuse::decode(&bytes).unwrap();
+            assert!(keys.iter().all(|key| filter.may_have(*key)), "of {count}");
+            let wrong = (count..count + 20_000).filter(|n| filter.may_have(key(*n))).count();
+            assert!(wrong < 160, "{wrong} of 20,000 with {count} keys");
+            if count >= 30_000 {
+                assert!((bytes.len() as u64) < count * 13 / 10, "{} bytes", bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn other_bytes_are_no_filter() {
+        let bytes = encode(&[1, 2, 3]).unwrap();
+        assert!(Fuse::decode(&bytes[..bytes.len() - 1]).is_none());
+        assert!(Fuse::decode(&[]).is_none());
+        assert!(Fuse::decode(&[0xff; 16]).is_none());
+    }
+}

@@ -1,0 +1,173 @@
+#![expect(clippy::disallowed_methods, reason = "tests make and damage files")]
+
+use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
+
+use tempfile::TempDir;
+use tidings_proto::{
+    TraceId, UnixNanos,
+    otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+};
+
+use super::Indexes;
+use crate::{
+    Detail, Scan, ScanStats, Snapshot, SpanFilter,
+    columns::span_rows,
+    data_file::{DataFile, EncodedFile, encode_spans},
+    memory::Chunk,
+    paths::index_path,
+    samples::NOW,
+    snapshot::TableView,
+};
+
+/// Writes data files with their indexes, as a table has them.
+pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFile>> {
+    encoded
+        .into_iter()
+        .map(|file| {
+            let folder = table.join(format!("hour={}", file.hour));
+            fs::create_dir_all(&folder).unwrap();
+            let number = fs::read_dir(&folder).unwrap().count();
+            let path = folder.join(format!("{number}.parquet"));
+            let index = index_path(&path);
+            fs::create_dir_all(index.parent().unwrap()).unwrap();
+            fs::write(&path, &file.bytes).unwrap();
+            fs::write(index, &file.index).unwrap();
+            let (min, max) = (file.stats.start_min, file.stats.start_max);
+            let bytes = file.bytes.len() as u64;
+            Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max))
+        })
+        .collect()
+}
+
+fn span(trace: u64, number: u8) -> Span {
+    let mut trace_id = vec![1; 16];
+    trace_id[8..].copy_from_slice(&trace.to_be_bytes());
+    Span {
+        trace_id,
+        span_id: vec![number; 8],
+        start_time_unix_nano: NOW.0 - trace % 1_000_000,
+        ..Span::default()
+    }
+}
+
+fn encoded(traces: impl Iterator<Item = u64>) -> Vec<EncodedFile> {
+    let spans = traces.flat_map(|trace| [span(trace, 1), span(trace, 2)]).collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    };
+    let chunk = Chunk::new(span_rows(&request, NOW).unwrap()).unwrap();
+    encode_spans(&[Arc::new(chunk)], NOW).unwrap()
+}
+
+fn of_trace(trace: u64) -> [SpanFilter; 2] {
+    let id = TraceId::from_wire(&span(trace, 1).trace_id).unwrap();
+    [
+        SpanFilter { trace_ids: Some(vec![id]), ..SpanFilter::default() },
+        SpanFilter { trace_id_low64: Some(trace), ..SpanFilter::default() },
+    ]
+}
+
+fn find(files: &[Arc<DataFile>], indexes: &Arc<Indexes>, filter: &SpanFilter) -> (u64, ScanStats) {
+    let view = TableView { chunks: vec![], files: files.to_vec() };
+    let snapshot = Snapshot::new(view, TableView::default()).indexed_by(Arc::clone(indexes));
+    let mut found = 0;
+    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let stats = snapshot
+        .scan_spans(filter, scan, &mut |rows| {
+            found += rows.len() as u64;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    (found, stats)
+}
+
+#[test]
+fn one_trace_among_thousands_of_files_opens_few_of_them() {
+    let folder = TempDir::new().unwrap();
+    // The same few files over and over: making thousands of different ones would take long.
+    let mut files = stored(folder.path(), encoded(0..300));
+    for copy in 1..40_u64 {
+        files.extend(stored(folder.path(), encoded(1000 * copy..1000 * copy + 30)));
+    }
+    let many: Vec<_> = files[1..].iter().cycle().take(4000).chain(&files[..1]).cloned().collect();
+    for budget in [0, 20_000, usize::MAX] {
+        let indexes = Arc::new(Indexes::new(budget));
+        for trace in [0, 123, 299] {
+            for filter in of_trace(trace) {
+                let (found, stats) = find(&many, &indexes, &filter);
+                assert_eq!(found, 2);
+                assert!(stats.files <= 2 && stats.rows <= 4 && stats.complete, "{stats:?}");
+            }
+        }
+        let heads = indexes.heads.lock().unwrap();
+        assert!(heads.bytes <= budget);
+        assert_eq!(heads.bytes, heads.by_path.values().map(|kept| kept.bytes).sum::<usize>());
+        assert_eq!(budget > 0, !heads.by_path.is_empty());
+    }
+}
+
+#[test]
+fn a_head_makes_room_only_for_scans_that_no_longer_need_it() {
+    let folder = TempDir::new().unwrap();
+    let files: Vec<_> =
+        (0..6).flat_map(|n| stored(folder.path(), encoded(1000 * n..1000 * n + 30))).collect();
+    let indexes = Arc::new(Indexes::new(usize::MAX));
+    let [filter, _] = of_trace(7);
+    find(&files[..3], &indexes, &filter);
+    let three = indexes.heads.lock().unwrap().bytes;
+    let indexes = Arc::new(Indexes::new(three));
+    let kept = |indexes: &Indexes, at: usize| {
+        indexes.heads.lock().unwrap().by_path.contains_key(&index_path(&files[at].path))
+    };
+    for _ in 0..3 {
+        find(&files, &indexes, &filter);
+        assert!((0..3).all(|at| kept(&indexes, at)) && (3..6).all(|at| !kept(&indexes, at)));
+    }
+    for _ in 0..3 {
+        find(&files[3..], &indexes, &filter);
+    }
+    assert!((3..6).all(|at| kept(&indexes, at)));
+}
+
+#[test]
+fn missing_damaged_and_foreign_indexes_change_no_answer() {
+    let folder = TempDir::new().unwrap();
+    let files = stored(folder.path(), encoded(0..300));
+    let path = index_path(&files[0].path);
+    let whole = fs::read(&path).unwrap();
+    let foreign = encoded(0..301)[0].index.to_vec();
+    let flips = (0..whole.len()).step_by(7).map(|at| {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 0x20;
+        Some(flipped)
+    });
+    let cuts = (0..whole.len()).step_by(97).map(|at| Some(whole[..at].to_vec()));
+    for bytes in flips.chain(cuts).chain([None, Some(foreign), Some(vec![0xff; 4096])]) {
+        match bytes {
+            Some(bytes) => fs::write(&path, bytes).unwrap(),
+            None => fs::remove_file(&path).unwrap(),
+        }
+        let indexes = Arc::new(Indexes::new(usize::MAX));
+        for filter in of_trace(123) {
+            assert_eq!(find(&files, &indexes, &filter).0, 2);
+        }
+    }
+}
+
+#[test]
+fn a_trace_that_is_in_several_places_is_found_whole() {
+    let folder = TempDir::new().unwrap();
+    let late = Span { start_time_unix_nano: NOW.0 - 3_600_000_000_000, ..span(5, 9) };
+    let mut request = ExportTraceServiceRequest::default();
+    for spans in [vec![span(5, 1)], vec![span(6, 1), span(5, 2)], vec![late]] {
+        let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+        request.resource_spans.push(ResourceSpans { scope_spans, ..ResourceSpans::default() });
+    }
+    let chunk = Chunk::new(span_rows(&request, UnixNanos(NOW.0)).unwrap()).unwrap();
+    let files = stored(folder.path(), encode_spans(&[Arc::new(chunk)], NOW).unwrap());
+    assert_eq!(files.len(), 2);
+    for filter in of_trace(5) {
+        assert_eq!(find(&files, &Arc::new(Indexes::new(usize::MAX)), &filter).0, 3);
+    }
+}

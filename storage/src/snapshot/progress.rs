@@ -1,0 +1,104 @@
+//! How far a scan has come, and what of the rest it can leave out.
+
+use std::{
+    cell::Cell,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use tidings_proto::UnixNanos;
+
+use crate::{Need, ScanStats, filter::Matcher};
+
+/// The time before which a scan's visitor needs no rows any more. It only ever rises.
+#[derive(Debug)]
+pub(super) struct Floor {
+    since: Cell<UnixNanos>,
+    /// From when on the filter asks for rows.
+    asked: UnixNanos,
+    /// The floor does not count before so many rows were looked at.
+    counted_rows: u64,
+}
+
+impl Floor {
+    pub(super) fn new(asked: Option<UnixNanos>, counted_rows: u64) -> Self {
+        let asked = asked.unwrap_or_default();
+        Self { since: Cell::new(asked), asked, counted_rows }
+    }
+
+    /// Takes what the visitor says.
+    pub(super) fn take(&self, need: Need) -> ControlFlow<()> {
+        match need {
+            Need::All => ControlFlow::Continue(()),
+            Need::Since(time) => {
+                self.since.set(self.since.get().max(time));
+                ControlFlow::Continue(())
+            }
+            Need::Nothing => ControlFlow::Break(()),
+        }
+    }
+}
+
+/// How far a scan has come.
+#[derive(Debug)]
+pub(crate) struct Progress<'a> {
+    pub(crate) stats: ScanStats,
+    rows_max: u64,
+    stop: Arc<AtomicBool>,
+    floor: Option<&'a Floor>,
+}
+
+impl<'a> Progress<'a> {
+    pub(super) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
+        let stats = ScanStats { complete: true, ..ScanStats::default() };
+        Self { stats, rows_max, stop, floor: None }
+    }
+
+    pub(super) fn above(self, floor: &'a Floor) -> Self {
+        Self { floor: Some(floor), ..self }
+    }
+
+    /// Whether the visitor may need less as the scan goes on.
+    pub(crate) fn may_narrow(&self) -> bool {
+        self.floor.is_some()
+    }
+
+    /// How many of these rows the budget allows to look at; they count as looked at. None of them
+    /// when the scan is to stop.
+    pub(crate) fn spend(&mut self, rows: usize) -> usize {
+        if self.is_stopped() {
+            return 0;
+        }
+        let left = usize::try_from(self.rows_max - self.stats.rows).unwrap_or(usize::MAX);
+        let granted = rows.min(left);
+        self.stats.rows += granted as u64;
+        granted
+    }
+
+    /// Whether the scan is to stop.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Narrows the filter to what the visitor still needs, before rows of these times are looked
+    /// at; whether it can need any of them.
+    pub(crate) fn narrow(
+        &mut self,
+        matcher: &mut Matcher,
+        (min, max): (UnixNanos, UnixNanos),
+    ) -> bool {
+        let Some(floor) = self.floor.filter(|floor| self.stats.rows >= floor.counted_rows) else {
+            return true;
+        };
+        let since = floor.since.get();
+        if since == floor.asked {
+            return true;
+        }
+        self.stats.complete &= since <= min;
+        matcher.time.start = Some(since);
+        since <= max
+    }
+}
