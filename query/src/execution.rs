@@ -16,11 +16,13 @@ use std::{
 
 use tidings_proto::UnixNanos;
 use tidings_storage::{
-    Clock, LogFilter, LogRows, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
+    Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use crate::{QueryError, QueryLimits, QuerySettings};
+
+const STOP: ControlFlow<()> = ControlFlow::Break(());
 
 /// Where questions wait for their turn.
 #[derive(Debug)]
@@ -154,7 +156,23 @@ impl Reader {
         self.check()?;
         let stats = self
             .snapshot
-            .scan_spans(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
+            .scan_spans(filter, scan, &mut |rows| self.step(visit(rows), STOP, &mut failure))?;
+        self.ended(stats, failure)
+    }
+
+    /// As [`Self::spans`], for the newest: older ones than `visit` says it needs may be left out.
+    pub(crate) fn newest_spans(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let counted = self.limits.counted_rows_min;
+        let stats = self.snapshot.scan_newest_spans(filter, scan, counted, &mut |rows| {
+            self.step(visit(rows), Need::Nothing, &mut failure)
+        })?;
         self.ended(stats, failure)
     }
 
@@ -169,7 +187,23 @@ impl Reader {
         self.check()?;
         let stats = self
             .snapshot
-            .scan_logs(filter, scan, &mut |rows| self.step(visit(rows), &mut failure))?;
+            .scan_logs(filter, scan, &mut |rows| self.step(visit(rows), STOP, &mut failure))?;
+        self.ended(stats, failure)
+    }
+
+    /// As [`Self::newest_spans`], for log records.
+    pub(crate) fn newest_logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let counted = self.limits.counted_rows_min;
+        let stats = self.snapshot.scan_newest_logs(filter, scan, counted, &mut |rows| {
+            self.step(visit(rows), Need::Nothing, &mut failure)
+        })?;
         self.ended(stats, failure)
     }
 
@@ -191,16 +225,17 @@ impl Reader {
         }
     }
 
-    fn step(
+    fn step<T>(
         &self,
-        visited: Result<ControlFlow<()>, QueryError>,
+        visited: Result<T, QueryError>,
+        stop: T,
         failure: &mut Option<QueryError>,
-    ) -> ControlFlow<()> {
+    ) -> T {
         match visited.and_then(|flow| self.check().map(|()| flow)) {
             Ok(flow) => flow,
             Err(error) => {
                 *failure = Some(error);
-                ControlFlow::Break(())
+                stop
             }
         }
     }

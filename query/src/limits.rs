@@ -21,6 +21,9 @@ pub struct QueryLimits {
     pub skeleton_spans_max: u64,
     /// The traces of one page of a list have at most this many spans together.
     pub page_spans_max: u64,
+    /// A search for the newest stops when it has them, but looks at so many rows at least: what is
+    /// rare or recent is counted exactly.
+    pub counted_rows_min: u64,
     /// So many different matches are told apart while counting them; from there on the count is a
     /// lower bound.
     pub counted_max: usize,
@@ -49,6 +52,7 @@ impl Default for QueryLimits {
             view_spans_max: 50_000,
             skeleton_spans_max: 1_000_000,
             page_spans_max: 2_000_000,
+            counted_rows_min: 100_000,
             counted_max: 1_000_000,
             names_counted_max: 10_000,
             logs_shown_max: 1_000,

@@ -14,7 +14,7 @@ use tidings_proto::{
     api::{LogSearchResult, LogView},
     otlp::{AnyValue, Severity, Value},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats};
+use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats};
 
 use crate::{
     QueryError,
@@ -102,15 +102,19 @@ impl Page {
         filter: &LogFilter,
     ) -> Result<ScanStats, QueryError> {
         let filter = narrowed(filter, search);
-        let scan = Scan { detail: Detail::Facts, rows_max: search.rows_max };
-        reader.logs(&filter, scan, |rows| {
+        let scan = Scan { detail: Detail::Ids, rows_max: search.rows_max };
+        reader.newest_logs(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
                 if is_after(key, search.cursor) {
                     self.meet(key, search, reader.limits.counted_max);
                 }
             }
-            Ok(ControlFlow::Continue(()))
+            let is_full = search.order == LogOrder::Newest && self.keys.len() >= search.limit;
+            Ok(match self.keys.first() {
+                Some((oldest, _)) if is_full => Need::Since(*oldest),
+                _ => Need::All,
+            })
         })
     }
 

@@ -2,19 +2,20 @@
 //!
 //! A trace matches when one span of it matches every filter. Its place in the list is the earliest
 //! start among its matching spans, newest first, then by trace id: a key that stays as it is while
-//! other traces come in. Only the traces of the page are assembled, in one scan, all of their
+//! other traces come in. The scan goes back in time only until the page is certain (`places`). Only the traces of the page are assembled, in one scan, all of their
 //! spans: the time filter chooses traces, it does not cut them.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    ops::ControlFlow,
-};
+mod places;
+
+use std::cmp::Ordering;
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{Searched, Total, TotalRelation, TraceSearchResult, TraceSummary},
 };
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter};
+use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter};
+
+use places::Places;
 
 use crate::{
     QueryError,
@@ -110,7 +111,9 @@ pub(crate) fn total(value: u64, complete: bool) -> Total {
     Total { value, relation }
 }
 
-/// Every matching trace after the cursor with its earliest matching start.
+/// Matching traces after the cursor with their earliest matching starts. The ones of the page are
+/// among them; of those further down there may be fewer, and later starts, when the scan was not
+/// complete.
 fn find(
     reader: &Reader,
     search: &TraceSearch,
@@ -122,34 +125,19 @@ fn find(
         let end = UnixNanos(cursor.start.0.saturating_add(1));
         filter.start.end = Some(filter.start.end.map_or(end, |given| given.min(end)));
     }
-    let mut starts: HashMap<TraceId, UnixNanos> = HashMap::new();
-    let mut all_counted = true;
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let mut stats = reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            let (trace_id, start) = (rows.trace_id(row), rows.start(row));
-            let full = starts.len() >= reader.limits.counted_max;
-            match starts.entry(trace_id) {
-                Entry::Occupied(mut known) => {
-                    let known = known.get_mut();
-                    *known = start.min(*known);
-                }
-                Entry::Vacant(_) if full => all_counted = false,
-                Entry::Vacant(new) => {
-                    new.insert(start);
-                }
-            }
-        }
-        Ok(if all_counted { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+    let mut places = Places::new(reader, search, &filter);
+    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
+    let mut stats = reader.newest_spans(&filter, scan, |rows| {
+        places.add(rows);
+        if places.overflowed { Ok(Need::Nothing) } else { places.need() }
     })?;
-    stats.complete &= all_counted;
-    let after = |entry: &(TraceId, UnixNanos)| {
-        let last = search.cursor.map(|cursor| (cursor.trace_id, cursor.start));
-        last.is_none_or(|last| newest_first(&last, entry).is_lt())
-    };
-    Ok((starts.into_iter().filter(after).collect(), stats))
+    stats.complete &= !places.overflowed;
+    if !stats.complete {
+        places.settle()?;
+    }
+    Ok((places.after_cursor(), stats))
 }
 
-fn newest_first(a: &(TraceId, UnixNanos), b: &(TraceId, UnixNanos)) -> std::cmp::Ordering {
+fn newest_first(a: &(TraceId, UnixNanos), b: &(TraceId, UnixNanos)) -> Ordering {
     b.1.cmp(&a.1).then(a.0.cmp(&b.0))
 }

@@ -132,3 +132,42 @@ async fn counting_more_traces_than_allowed_gives_a_lower_bound() {
     assert_eq!(page["total"]["value"], 3);
     assert_eq!(page["total"]["relation"], "atLeast");
 }
+
+#[tokio::test]
+async fn pages_of_a_search_that_stops_early_are_those_of_one_that_does_not() {
+    let harness =
+        Harness::with_limits(QueryLimits { counted_rows_min: 0, ..QueryLimits::default() }).await;
+    // Traces with spans far apart: the newest span says little about a trace's place.
+    let mut expected = Vec::new();
+    for trace in 1..=60 {
+        let starts = [trace * 7 % 60, 500 - trace * 13 % 90, 300 + trace % 5];
+        let spans = starts
+            .iter()
+            .zip(1..)
+            .map(|(start, id)| span(trace, id, "shop", "work").at(*start, start + 1));
+        harness.send(spans).await;
+        if trace % 20 == 0 {
+            harness.store.flush().await.unwrap();
+        }
+        expected.push((starts[0].min(starts[1]), trace_id(trace)));
+    }
+    expected.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+    let mut visited = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = harness.get(&format!("/traces?operation=work&limit=7{cursor}")).await;
+        let traces = page["traces"].as_array().unwrap();
+        visited.extend(traces.iter().map(|trace| text(&trace["traceId"])));
+        let total = &page["total"];
+        if page["searched"]["complete"] == true {
+            assert_eq!((&total["value"], &total["relation"]), (&60.into(), &"exact".into()));
+        } else {
+            assert!((visited.len() as u64..=60).contains(&total["value"].as_u64().unwrap()));
+            assert_eq!(total["relation"], "atLeast");
+        }
+        let Some(next) = page.get("nextCursor") else { break };
+        cursor = format!("&cursor={}", text(next));
+    }
+    let expected: Vec<String> = expected.into_iter().map(|(_, id)| id).collect();
+    assert_eq!(visited, expected);
+}

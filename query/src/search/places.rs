@@ -1,0 +1,155 @@
+//! The places of matching traces in the list, while a scan goes back in time.
+//!
+//! A span that was met says that its trace's place is no later than the span's start; an older
+//! span of the trace that matches too, and that the scan has yet to come to, would put it further
+//! down. So a place is only known once the matching spans of its trace were looked up. That is
+//! done for the best traces alone: as soon as a page of known places is newer than everything
+//! else can be, the scan needs nothing older than the last of them.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{TraceId, UnixNanos};
+use tidings_storage::{Detail, Need, Scan, SpanFilter, SpanRows};
+
+use super::{TraceSearch, newest_first};
+use crate::{QueryError, execution::Reader};
+
+/// So many more matching spans are met before places are looked up again.
+const SETTLE_SPANS: usize = 1 << 16;
+/// So many traces at most are looked up at once.
+const LOOKUP_TRACES_MAX: usize = 4096;
+
+/// The traces that were met.
+pub(super) struct Places<'a> {
+    reader: &'a Reader,
+    search: &'a TraceSearch,
+    /// The search's filter without what lies before the cursor.
+    filter: &'a SpanFilter,
+    met: HashMap<TraceId, Place>,
+    /// There were more traces than may be told apart.
+    pub(super) overflowed: bool,
+    /// Spans met since places were looked up.
+    unsettled: usize,
+    /// The last place of the page, or a later one, once there is a page.
+    since: Option<UnixNanos>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    /// The earliest matching start so far.
+    start: UnixNanos,
+    /// Whether there is no earlier one.
+    known: bool,
+}
+
+impl<'a> Places<'a> {
+    pub(super) fn new(reader: &'a Reader, search: &'a TraceSearch, filter: &'a SpanFilter) -> Self {
+        let met = HashMap::new();
+        Self { reader, search, filter, met, overflowed: false, unsettled: 0, since: None }
+    }
+
+    /// Takes spans that match.
+    pub(super) fn add(&mut self, rows: &SpanRows) {
+        self.unsettled = self.unsettled.saturating_add(rows.len());
+        for row in 0..rows.len() {
+            let (trace_id, start) = (rows.trace_id(row), rows.start(row));
+            let is_full = self.met.len() >= self.reader.limits.counted_max;
+            match self.met.entry(trace_id) {
+                Entry::Occupied(mut place) => {
+                    let place = place.get_mut();
+                    place.start = start.min(place.start);
+                }
+                Entry::Vacant(_) if is_full => self.overflowed = true,
+                Entry::Vacant(new) => {
+                    new.insert(Place { start, known: false });
+                }
+            }
+        }
+    }
+
+    /// What the scan still has to look at.
+    pub(super) fn need(&mut self) -> Result<Need, QueryError> {
+        let is_due = match self.since {
+            None => self.met.len() >= self.search.limit,
+            Some(_) => self.unsettled >= SETTLE_SPANS,
+        };
+        if is_due {
+            self.settle()?;
+        }
+        Ok(self.since.map_or(Need::All, Need::Since))
+    }
+
+    /// Looks places up until those of a page are known.
+    pub(super) fn settle(&mut self) -> Result<(), QueryError> {
+        self.unsettled = 0;
+        let mut lookup = self.search.limit.clamp(1, LOOKUP_TRACES_MAX);
+        loop {
+            let last = self.last_of_page();
+            let mut open: Vec<(TraceId, UnixNanos)> = self
+                .met
+                .iter()
+                .filter(|(_, place)| !place.known)
+                .map(|(id, place)| (*id, place.start))
+                .filter(|entry| last.is_none_or(|last| newest_first(entry, &last).is_lt()))
+                .collect();
+            if open.is_empty() {
+                self.since = last.map(|(_, start)| start);
+                return Ok(());
+            }
+            if open.len() > lookup {
+                open.select_nth_unstable_by(lookup, newest_first);
+                open.truncate(lookup);
+            }
+            self.look_up(open.into_iter().map(|(id, _)| id).collect())?;
+            lookup = lookup.saturating_mul(2).min(LOOKUP_TRACES_MAX);
+        }
+    }
+
+    /// The traces that were met and are after the cursor.
+    pub(super) fn after_cursor(self) -> Vec<(TraceId, UnixNanos)> {
+        let search = self.search;
+        let met = self.met.into_iter().map(|(id, place)| (id, place.start));
+        met.filter(|entry| is_after(search, entry)).collect()
+    }
+
+    /// The last known place of the page, if that is full.
+    fn last_of_page(&self) -> Option<(TraceId, UnixNanos)> {
+        let last = self.search.limit.checked_sub(1)?;
+        let mut known: Vec<(TraceId, UnixNanos)> = self
+            .met
+            .iter()
+            .filter(|(_, place)| place.known)
+            .map(|(id, place)| (*id, place.start))
+            .filter(|entry| is_after(self.search, entry))
+            .collect();
+        (last < known.len()).then(|| *known.select_nth_unstable_by(last, newest_first).1)
+    }
+
+    fn look_up(&mut self, ids: Vec<TraceId>) -> Result<(), QueryError> {
+        for id in &ids {
+            if let Some(place) = self.met.get_mut(id) {
+                place.known = true;
+            }
+        }
+        let filter = SpanFilter { trace_ids: Some(ids), ..self.filter.clone() };
+        let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+        let met = &mut self.met;
+        self.reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                if let Some(place) = met.get_mut(&rows.trace_id(row)) {
+                    place.start = rows.start(row).min(place.start);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(())
+    }
+}
+
+fn is_after(search: &TraceSearch, entry: &(TraceId, UnixNanos)) -> bool {
+    let last = search.cursor.map(|cursor| (cursor.trace_id, cursor.start));
+    last.is_none_or(|last| newest_first(&last, entry).is_lt())
+}
