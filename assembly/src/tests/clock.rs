@@ -90,7 +90,7 @@ fn spans_move_with_their_host_and_offsets_add_up() {
         "a client @x 1010..1110; b<a server @y 10..110; c<b client @y 20..90; d<c server @z 520..590",
         "b+1000 c+1000 d+500",
     );
-    check("a client @x 1010..1110; b<a server @y 10..110; o<m @y 60..70", "b+1000 o+1000");
+    check("a client @x 1010..1110; b<a server @y 10..110; o<m @y 60..70", "o+1000 b+1000");
 }
 
 proptest! {

@@ -29,7 +29,7 @@ fn assemble_in_time(spans: impl Iterator<Item = SpanFacts>) -> Assembled {
     let facts: Vec<SpanFacts> = spans.collect();
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || sender.send(Box::new(assemble(&facts))));
-    receiver.recv_timeout(PATIENCE).expect("assembled in time, on an ordinary stack")
+    *receiver.recv_timeout(PATIENCE).expect("assembled in time, on an ordinary stack")
 }
 
 #[test]
