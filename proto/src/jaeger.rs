@@ -1,11 +1,21 @@
-//! Jaeger's JSON, as its UI downloads and its query API answers, translated to OTLP.
+//! Jaeger's formats, translated to OTLP and from it.
 //!
-//! Owns the reading (`json.rs`) and the translation (`to_otlp.rs`) of `{"data": [trace, …]}`, of one
-//! trace and of a list of traces. Not here: Jaeger's protobuf and Thrift, and the API that answers
-//! in this form.
+//! In: the JSON that its UI downloads and its query API answers, `{"data": [trace, …]}`, one trace
+//! or a list of traces (`json.rs`, `to_otlp.rs`). Out: Jaeger's own model (`model.rs`,
+//! `from_otlp.rs`), which is protobuf as it is and serializes as the same JSON (`ui.rs`). Not here:
+//! Thrift, and the API that answers.
 
+mod from_otlp;
 mod json;
+mod model;
 mod to_otlp;
+mod ui;
+
+pub use from_otlp::{NO_SERVICE, from_otlp, kind};
+pub use model::{
+    DependencyLink, Log, Process, RefType, Seconds, Span, SpanRef, Tag, TagType, Trace,
+};
+pub use ui::trace_id;
 
 use crate::{DecodeError, otlp::ExportTraceServiceRequest};
 

@@ -13,6 +13,7 @@ mod depth;
 pub(crate) mod json;
 mod logs;
 mod rpc;
+mod text;
 mod trace;
 
 use serde::{Serialize, de::DeserializeOwned};

@@ -1,4 +1,5 @@
-//! The native API over HTTP: routes, headers, the OpenAPI document.
+//! The native API over HTTP: routes, headers, the OpenAPI document; beside it the APIs of other
+//! systems, each in a module of its own.
 //!
 //! Owns the list of endpoints: a route's path and parameters are said once, in the
 //! `#[utoipa::path]` of its handler. Handlers parse, call [`QueryService`] and write the answer;
@@ -6,6 +7,7 @@
 
 mod answer;
 mod held;
+mod jaeger;
 mod logs;
 mod names;
 mod problem;
@@ -25,8 +27,8 @@ use utoipa::OpenApi;
 
 use crate::QueryService;
 
-/// The routes under `/api/v1`, its OpenAPI document included, complete with an answer for every
-/// other path there.
+/// The routes under `/api/v1`, its OpenAPI document included, and under `/jaeger`, complete with an
+/// answer for every other path there.
 pub fn router(service: QueryService) -> Router {
     router_described_by(document(), service)
 }
@@ -47,6 +49,7 @@ pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QuerySer
         .route("/api/v1/", any(problem::no_such_path))
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .merge(jaeger::routes())
         .with_state(service)
         .layer(middleware::from_fn_with_state(room, held::hold))
         .layer(CompressionLayer::new().gzip(true))

@@ -12,6 +12,7 @@ mod cursor;
 mod error;
 mod execution;
 mod http;
+mod jaeger;
 mod limits;
 mod logs;
 mod names;

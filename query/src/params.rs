@@ -4,6 +4,8 @@
 //! Owns the text forms of durations, times and the like. Which parameters an endpoint has is said
 //! once, in its OpenAPI operation: [`Params::read`] takes the names from there.
 
+pub(crate) mod given;
+pub(crate) mod go;
 mod text;
 
 use std::time::Duration;
@@ -11,7 +13,7 @@ use std::time::Duration;
 use ::http::Uri;
 use axum::extract::Query;
 use tidings_proto::{
-    DurationNanos,
+    DurationNanos, UnixNanos,
     otlp::{Severity, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, TimeRange};
@@ -174,6 +176,11 @@ impl Params {
             .map(|value| text::attribute(value).ok_or_else(|| malformed("attribute", value, form)))
             .collect()
     }
+}
+
+/// The time of a text as `2026-11-20T08:00:00Z`.
+pub(crate) fn rfc_3339(text: &str) -> Option<UnixNanos> {
+    (!text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text::time(text)).flatten()
 }
 
 /// The trace named in a path.

@@ -182,7 +182,8 @@ impl QueryService {
         self.settings.search_rows_max
     }
 
-    async fn ask<T: Send + 'static>(
+    /// Runs a question of one of the other systems' APIs.
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {

@@ -16,6 +16,7 @@ mod present;
 mod skeleton;
 pub(crate) mod summary;
 pub(crate) mod tree;
+pub(crate) mod whole;
 pub(crate) mod words;
 
 use std::ops::ControlFlow;

@@ -62,6 +62,12 @@ const fn form_of(kind: ErrorKind) -> Form {
     }
 }
 
+/// The status of a kind and what `Retry-After` says, for APIs whose errors have another form.
+pub(super) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
+    let form = form_of(kind);
+    (form.status, form.retry_after)
+}
+
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
         let form = form_of(self.kind());

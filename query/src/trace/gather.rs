@@ -99,6 +99,29 @@ impl Gathered {
         Ok(gathered)
     }
 
+    /// As much of what matches as may be held in memory, newest source first, and whether that is
+    /// everything.
+    pub(crate) fn read_newest(
+        reader: &Reader,
+        filter: &SpanFilter,
+        gather: Gather,
+    ) -> Result<(Self, bool), QueryError> {
+        let mut gathered = Self::default();
+        let mut spans = 0_u64;
+        let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
+        let mut all = true;
+        let stats = reader.spans(filter, scan, |rows| {
+            spans = spans.saturating_add(rows.len() as u64);
+            if spans > gather.spans_max {
+                all = false;
+                return Ok(ControlFlow::Break(()));
+            }
+            gathered.add(rows, gather.detail != Detail::Facts);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok((gathered, all && stats.complete))
+    }
+
     /// The row a gathered span came from.
     pub(crate) fn row(&self, place: Place) -> (&SpanRows, usize) {
         (&self.portions[place.portion as usize], place.row as usize)

@@ -13,6 +13,7 @@ mod assembly;
 mod bad_requests;
 mod harness;
 mod headers;
+mod jaeger;
 mod large_traces;
 mod logs;
 mod model;

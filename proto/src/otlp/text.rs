@@ -1,0 +1,137 @@
+//! A value as text, for formats that know only texts: as OpenTelemetry's collector writes it.
+
+use std::fmt::Write as _;
+
+use super::{Value, json::base64};
+
+impl Value {
+    /// Texts, numbers and truth values as they are written, bytes in base64, lists and maps as
+    /// JSON with the keys of maps in order.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        match self {
+            Self::String(text) => text.clone(),
+            Self::Bool(truth) => truth.to_string(),
+            Self::Int(number) => number.to_string(),
+            Self::Double(number) => double(*number),
+            Self::Bytes(bytes) => base64::encode(bytes),
+            Self::Array(_) | Self::Kvlist(_) => json(self),
+        }
+    }
+}
+
+/// As JavaScript writes it, which is how Go's JSON does.
+fn double(number: f64) -> String {
+    let size = number.abs();
+    if number.is_nan() {
+        "NaN".to_owned()
+    } else if number.is_infinite() {
+        if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else if size != 0.0 && !(1e-6..1e21).contains(&size) {
+        let text = format!("{number:e}");
+        if text.contains("e-") { text } else { text.replace('e', "e+") }
+    } else {
+        number.to_string()
+    }
+}
+
+/// What is left to write.
+enum Step<'a> {
+    Value(Option<&'a Value>),
+    Key(&'a str),
+    Mark(char),
+}
+
+/// The walk keeps its own stack: a value is as deep as its sender liked.
+fn json(value: &Value) -> String {
+    let mut out = String::new();
+    let mut steps = vec![Step::Value(Some(value))];
+    while let Some(step) = steps.pop() {
+        match step {
+            Step::Mark(mark) => out.push(mark),
+            Step::Key(key) => {
+                quote(&mut out, key);
+                out.push(':');
+            }
+            Step::Value(None) => out.push_str("null"),
+            Step::Value(Some(Value::String(text))) => quote(&mut out, text),
+            Step::Value(Some(Value::Bytes(bytes))) => quote(&mut out, &base64::encode(bytes)),
+            Step::Value(Some(Value::Double(number))) if !number.is_finite() => {
+                quote(&mut out, &double(*number));
+            }
+            Step::Value(Some(Value::Array(array))) => {
+                steps.push(Step::Mark(']'));
+                for (index, value) in array.values.iter().enumerate().rev() {
+                    steps.push(Step::Value(value.value.as_ref()));
+                    steps.extend((index > 0).then_some(Step::Mark(',')));
+                }
+                out.push('[');
+            }
+            Step::Value(Some(Value::Kvlist(map))) => {
+                let mut entries: Vec<_> = map.values.iter().collect();
+                entries.sort_by(|one, other| one.key.cmp(&other.key));
+                steps.push(Step::Mark('}'));
+                for (index, entry) in entries.iter().enumerate().rev() {
+                    steps.push(Step::Value(entry.value()));
+                    steps.push(Step::Key(&entry.key));
+                    steps.extend((index > 0).then_some(Step::Mark(',')));
+                }
+                out.push('{');
+            }
+            Step::Value(Some(scalar)) => {
+                let _ = write!(out, "{}", scalar.to_text());
+            }
+        }
+    }
+    out
+}
+
+fn quote(out: &mut String, text: &str) {
+    let _ = write!(out, "{}", serde_json::Value::from(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value};
+
+    #[test]
+    fn values_are_written_as_the_collector_writes_them() {
+        let list = |values: Vec<AnyValue>| Value::Array(ArrayValue { values });
+        let map = |values: Vec<KeyValue>| Value::Kvlist(KeyValueList { values });
+        for (value, text) in [
+            (Value::String("a \"b\"".into()), "a \"b\""),
+            (Value::Bool(true), "true"),
+            (Value::Int(i64::MIN), "-9223372036854775808"),
+            (Value::Double(1.0), "1"),
+            (Value::Double(72.5), "72.5"),
+            (Value::Double(1e21), "1e+21"),
+            (Value::Double(1e-7), "1e-7"),
+            (Value::Double(0.0), "0"),
+            (Value::Double(f64::NAN), "NaN"),
+            (Value::Double(f64::NEG_INFINITY), "-Inf"),
+            (Value::Bytes(vec![0, 0, 0x30, 0x39]), "AAAwOQ=="),
+            (list(vec![]), "[]"),
+            (list(vec!["x".into(), 1_i64.into(), AnyValue::default()]), r#"["x",1,null]"#),
+            (list(vec![f64::INFINITY.into(), Value::Bytes(vec![1]).into()]), r#"["+Inf","AQ=="]"#),
+            (map(vec![]), "{}"),
+            (
+                map(vec![KeyValue::new("b", 1.5), KeyValue::new("a", list(vec![true.into()]))]),
+                r#"{"a":[true],"b":1.5}"#,
+            ),
+            (map(vec![KeyValue::new("a\"b", "\n")]), r#"{"a\"b":"\n"}"#),
+        ] {
+            assert_eq!(value.to_text(), text);
+        }
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let mut value = Value::Int(7);
+        for _ in 0..100_000 {
+            value = Value::Array(ArrayValue { values: vec![value.into()] });
+        }
+        assert!(value.to_text().contains("[7]"));
+        // Dropping it would recurse: that is not what is tested here.
+        std::mem::forget(value);
+    }
+}

@@ -1,0 +1,51 @@
+//! Jaeger's query APIs under `/jaeger`: v1, the JSON of its UI and of Grafana, and v3, OTLP.
+//!
+//! Answers have Jaeger's shapes, statuses and error texts. Parameters that Jaeger does not know are
+//! ignored, as it does.
+
+mod answer;
+mod params;
+mod v1;
+mod v3;
+
+use ::http::StatusCode;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    response::Response,
+    routing::{any, get, post},
+};
+
+use crate::QueryService;
+
+/// The largest file that `transform` takes, in bytes.
+const TRANSFORM_BYTES_MAX: usize = 32 << 20;
+
+/// The routes, complete with an answer for every other path under `/jaeger`.
+pub(super) fn routes() -> Router<QueryService> {
+    let transform = post(v1::transform).layer(DefaultBodyLimit::max(TRANSFORM_BYTES_MAX));
+    Router::new()
+        .route("/jaeger/api/services", get(v1::services))
+        .route("/jaeger/api/services/{*path}", get(v1::operations_of_service))
+        .route("/jaeger/api/operations", get(v1::operations))
+        .route("/jaeger/api/traces", get(v1::search))
+        .route("/jaeger/api/traces/{id}", get(v1::trace))
+        .route("/jaeger/api/archive/{id}", post(v1::archive))
+        .route("/jaeger/api/transform", transform)
+        .route("/jaeger/api/dependencies", get(v1::dependencies))
+        .route("/jaeger/api/metrics/{which}", get(v1::metrics))
+        .route("/jaeger/api/v3/services", get(v3::services))
+        .route("/jaeger/api/v3/operations", get(v3::operations))
+        .route("/jaeger/api/v3/traces", get(v3::search))
+        .route("/jaeger/api/v3/traces/{id}", get(v3::trace))
+        .route("/jaeger/api/v3/trace-summaries", get(v3::summaries))
+        .route("/jaeger/api/v3/dependencies", get(v3::dependencies))
+        .route("/jaeger", any(no_such_page))
+        .route("/jaeger/", any(no_such_page))
+        .route("/jaeger/{*path}", any(no_such_page))
+}
+
+/// As Jaeger answers to paths of its API that it does not have.
+async fn no_such_page() -> Response {
+    answer::text(StatusCode::NOT_FOUND, "404 page not found\n")
+}

@@ -1,0 +1,198 @@
+//! Jaeger's answers: the envelope of v1, the wrapper of v3, and the errors of both, which are JSON
+//! that calls itself text.
+
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::ser::{PrettyFormatter, Serializer};
+use tidings_proto::{TraceId, jaeger};
+
+use crate::{ErrorKind, QueryError, http::problem::status_of};
+
+/// Says that an answer is not about everything that was asked for.
+pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
+
+/// The envelope around every answer of v1.
+#[derive(Debug, Serialize)]
+pub(super) struct Envelope<T> {
+    pub(super) data: T,
+    pub(super) total: usize,
+    pub(super) limit: usize,
+    pub(super) offset: usize,
+    pub(super) errors: Option<Vec<Complaint>>,
+}
+
+impl<T> Envelope<T> {
+    pub(super) fn of(data: T, total: usize) -> Self {
+        Self { data, total, limit: 0, offset: 0, errors: None }
+    }
+}
+
+/// An error in the envelope.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Complaint {
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) code: u16,
+    pub(super) msg: String,
+    #[serde(rename = "traceID", skip_serializing_if = "String::is_empty")]
+    pub(super) trace_id: String,
+}
+
+fn is_zero(code: &u16) -> bool {
+    *code == 0
+}
+
+impl Complaint {
+    /// That nothing is stored of a trace.
+    pub(super) fn missing(trace_id: TraceId) -> Self {
+        Self {
+            msg: "trace not found".to_owned(),
+            trace_id: jaeger::trace_id(trace_id.as_bytes()),
+            ..Self::default()
+        }
+    }
+
+    /// That there was no room for some traces.
+    pub(super) fn left_out(count: usize) -> Self {
+        let msg = format!("{count} more traces match than fit into one answer: lower the limit");
+        Self { msg, ..Self::default() }
+    }
+}
+
+/// An error of v1.
+#[derive(Debug)]
+pub(super) struct V1Error {
+    status: StatusCode,
+    message: String,
+    retry_after: Option<&'static str>,
+}
+
+impl V1Error {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "trace not found")
+    }
+}
+
+impl From<QueryError> for V1Error {
+    fn from(error: QueryError) -> Self {
+        let (status, retry_after) = logged(&error);
+        Self { status, message: error.to_string(), retry_after }
+    }
+}
+
+impl IntoResponse for V1Error {
+    fn into_response(self) -> Response {
+        let complaint =
+            Complaint { code: self.status.as_u16(), msg: self.message, ..Complaint::default() };
+        let envelope = Envelope { errors: Some(vec![complaint]), ..Envelope::of((), 0) };
+        failed(self.status, &envelope, self.retry_after)
+    }
+}
+
+/// An error of v3, as gRPC's gateway writes it.
+#[derive(Debug)]
+pub(super) struct V3Error {
+    status: StatusCode,
+    message: String,
+    retry_after: Option<&'static str>,
+}
+
+impl V3Error {
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn not_found() -> Self {
+        let message = "No traces found".to_owned();
+        Self { status: StatusCode::NOT_FOUND, message, retry_after: None }
+    }
+}
+
+impl From<QueryError> for V3Error {
+    fn from(error: QueryError) -> Self {
+        let (status, retry_after) = logged(&error);
+        Self { status, message: error.to_string(), retry_after }
+    }
+}
+
+impl IntoResponse for V3Error {
+    fn into_response(self) -> Response {
+        #[derive(Serialize)]
+        struct Outer {
+            error: Inner,
+        }
+
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Inner {
+            http_code: u16,
+            message: String,
+        }
+
+        let error = Inner { http_code: self.status.as_u16(), message: self.message };
+        failed(self.status, &Outer { error }, self.retry_after)
+    }
+}
+
+fn logged(error: &QueryError) -> (StatusCode, Option<&'static str>) {
+    if error.kind() == ErrorKind::Failed {
+        tracing::error!(%error, "a question failed");
+    }
+    status_of(error.kind())
+}
+
+fn failed(
+    status: StatusCode,
+    error: &impl Serialize,
+    retry_after: Option<&'static str>,
+) -> Response {
+    let mut body = serde_json::to_string(error).expect("invariant: an error has only string keys");
+    body.push('\n');
+    let mut response = text(status, body);
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+    }
+    response
+}
+
+/// Plain text.
+pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
+    const PLAIN: &str = "text/plain; charset=utf-8";
+    (status, [(header::CONTENT_TYPE, PLAIN)], body.into()).into_response()
+}
+
+/// JSON, indented by four when it is for people. Encoding takes milliseconds for large answers, so
+/// it happens on a blocking thread.
+pub(super) async fn json<T: Serialize + Send + 'static>(
+    value: T,
+    pretty: bool,
+) -> Result<Response, QueryError> {
+    if !pretty {
+        return crate::http::answer::json(value).await;
+    }
+    let encode = move || {
+        let mut bytes = Vec::new();
+        let format = PrettyFormatter::with_indent(b"    ");
+        let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, format));
+        written.map(|()| bytes).map_err(|error| QueryError::Defect { reason: error.to_string() })
+    };
+    let encoded = tokio::task::spawn_blocking(encode).await;
+    let bytes = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })??;
+    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+}
+
+/// Marks an answer that is not about everything.
+pub(super) fn mark(mut response: Response, complete: bool, what: &'static str) -> Response {
+    if !complete {
+        response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(what));
+    }
+    response
+}

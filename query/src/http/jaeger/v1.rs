@@ -1,0 +1,238 @@
+//! `/jaeger/api`: the JSON that Jaeger's UI and Grafana's Jaeger data source read.
+
+use std::collections::HashMap;
+
+use ::http::{StatusCode, Uri};
+use axum::{
+    body::Bytes,
+    extract::{Path, RawPathParams, State, rejection::BytesRejection},
+    response::Response,
+};
+use serde::Serialize;
+use tidings_proto::{
+    TraceId, jaeger,
+    otlp::{ExportTraceServiceRequest, SpanKind, decode_json},
+};
+
+use super::{
+    answer::{Complaint, Envelope, V1Error, json, mark},
+    params::{self, Asked},
+};
+use crate::{
+    QueryError, QueryService,
+    jaeger::{
+        dependencies, names,
+        search::kind,
+        traces::{self, Found},
+    },
+    params::given::Given,
+};
+
+type Answer = Result<Response, V1Error>;
+
+/// Every service.
+pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let names = service.ask(names::services).await?;
+    let total = names.len();
+    Ok(json(Envelope::of(names, total), params::pretty(&given)).await?)
+}
+
+/// `/services/{service}/operations`. A service may have slashes in its name, encoded or not.
+pub(super) async fn operations_of_service(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let path = uri.path().strip_prefix("/jaeger/api/services/").unwrap_or_default();
+    let name = path.strip_suffix("/operations").filter(|name| !name.is_empty());
+    let Some(name) = name.map(unescaped) else {
+        return Ok(super::no_such_page().await);
+    };
+    let operations = service.ask(move |reader| names::operations(reader, &name, None)).await?;
+    let mut names: Vec<String> = operations.into_iter().map(|(name, _)| name).collect();
+    names.dedup();
+    let total = names.len();
+    Ok(json(Envelope::of(names, total), params::pretty(&given)).await?)
+}
+
+/// A text of a path, where a plus sign is a blank, as in a query.
+fn unescaped(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
+        let escaped = (*first == b'%').then(|| after.get(..2).and_then(hex)).flatten();
+        bytes.push(match escaped {
+            Some(byte) => byte,
+            None if *first == b'+' => b' ',
+            None => *first,
+        });
+        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OperationJson {
+    name: String,
+    span_kind: &'static str,
+}
+
+/// The operations of a service, each with its kind.
+pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let Some(name) = given.text("service").map(str::to_owned) else {
+        return Err(V1Error::invalid("parameter 'service' is required"));
+    };
+    let wanted = given.text("spanKind").map(str::to_owned);
+    let of_kind = wanted.as_deref().map(kind);
+    if wanted.is_some() && of_kind == Some(SpanKind::Unspecified) {
+        // No span has a kind of that name.
+        return Ok(json(Envelope::of(Vec::<OperationJson>::new(), 0), false).await?);
+    }
+    let operations = service.ask(move |reader| names::operations(reader, &name, of_kind)).await?;
+    let operations: Vec<OperationJson> = operations
+        .into_iter()
+        .map(|(name, kind)| OperationJson { name, span_kind: jaeger::kind(kind) })
+        .collect();
+    let total = operations.len();
+    Ok(json(Envelope::of(operations, total), params::pretty(&given)).await?)
+}
+
+/// Finds traces, or gets those of the given ids.
+pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let (envelope, pretty) = service
+        .ask(move |reader| {
+            // Inside, because the default times count from when the question is asked.
+            let wrong = |wrong| QueryError::parameter("", wrong);
+            let asked = params::search(&given, reader.now).map_err(wrong)?;
+            let raw = params::truth(&given, "raw").map_err(wrong)?;
+            let found = match asked {
+                Asked::Traces(ids) => traces::get(reader, &ids, raw)?,
+                Asked::Search(search) => traces::find(reader, &search, raw)?,
+            };
+            Ok((shown(found), params::pretty(&given)))
+        })
+        .await?;
+    Ok(json(envelope, pretty).await?)
+}
+
+fn shown(found: Found) -> Envelope<Vec<jaeger::Trace>> {
+    let Found { traces, missing, left_out } = found;
+    let mut errors: Vec<Complaint> = missing.into_iter().map(Complaint::missing).collect();
+    errors.extend((left_out > 0).then(|| Complaint::left_out(left_out)));
+    let traces = traces.iter().map(jaeger::from_otlp).collect();
+    Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::of(traces, 0) }
+}
+
+/// The trace named in a path; `None` is a well-formed id that no trace has.
+fn named(path: &RawPathParams) -> Result<Option<TraceId>, V1Error> {
+    let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
+    params::trace_id(id).map_err(V1Error::invalid)
+}
+
+/// One trace.
+pub(super) async fn trace(
+    State(service): State<QueryService>,
+    path: RawPathParams,
+    uri: Uri,
+) -> Answer {
+    let given = Given::read(&uri)?;
+    let id = named(&path)?;
+    params::check_hints(&given).map_err(V1Error::invalid)?;
+    let raw = params::truth(&given, "raw").map_err(V1Error::invalid)?;
+    let id = id.ok_or_else(V1Error::not_found)?;
+    let envelope = service.ask(move |reader| traces::get(reader, &[id], raw).map(shown)).await?;
+    if envelope.data.is_empty() {
+        return Err(V1Error::not_found());
+    }
+    Ok(json(envelope, params::pretty(&given)).await?)
+}
+
+/// There is no archive: everything stays where it is until retention removes it.
+pub(super) async fn archive(path: RawPathParams) -> Answer {
+    named(&path)?;
+    let message = "archive span storage was not configured";
+    Err(V1Error::new(StatusCode::NOT_IMPLEMENTED, message))
+}
+
+/// OTLP/JSON as Jaeger's JSON: what the UI opens files with. One trace for each trace id.
+pub(super) async fn transform(uri: Uri, body: Result<Bytes, BytesRejection>) -> Answer {
+    let given = Given::read(&uri)?;
+    let body = body.map_err(|error| V1Error::new(error.status(), error.body_text()))?;
+    let translate = move || -> Result<Vec<jaeger::Trace>, String> {
+        let request: ExportTraceServiceRequest =
+            decode_json(&body).map_err(|error| error.to_string())?;
+        Ok(by_trace(request).iter().map(jaeger::from_otlp).collect())
+    };
+    let traces = tokio::task::spawn_blocking(translate).await;
+    let traces = traces.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?;
+    let traces = traces.map_err(V1Error::invalid)?;
+    Ok(json(Envelope::of(traces, 0), params::pretty(&given)).await?)
+}
+
+/// The request taken apart by trace id, in order of first mention.
+fn by_trace(request: ExportTraceServiceRequest) -> Vec<ExportTraceServiceRequest> {
+    let mut order: Vec<Vec<u8>> = Vec::new();
+    let mut traces: HashMap<Vec<u8>, ExportTraceServiceRequest> = HashMap::new();
+    for mut group in request.resource_spans {
+        let scopes = std::mem::take(&mut group.scope_spans);
+        for mut scope in scopes {
+            for span in std::mem::take(&mut scope.spans) {
+                let trace = traces.entry(span.trace_id.clone()).or_insert_with(|| {
+                    order.push(span.trace_id.clone());
+                    ExportTraceServiceRequest::default()
+                });
+                let mut scope = scope.clone();
+                scope.spans.push(span);
+                let mut group = group.clone();
+                group.scope_spans.push(scope);
+                trace.resource_spans.push(group);
+            }
+        }
+    }
+    order.into_iter().filter_map(|id| traces.remove(&id)).collect()
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LinkJson {
+    parent: String,
+    child: String,
+    call_count: u64,
+}
+
+/// Which service calls which.
+pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let (links, complete, pretty) = service
+        .ask(move |reader| {
+            let range = params::dependencies(&given, reader.now);
+            let range = range.map_err(|wrong| QueryError::parameter("", wrong))?;
+            let (links, complete) = dependencies::dependencies(reader, range)?;
+            let of = given.text("service");
+            let asked = |link: &jaeger::DependencyLink| {
+                of.is_none_or(|service| link.parent == service || link.child == service)
+            };
+            let links = links.into_iter().filter(asked).map(|link| LinkJson {
+                parent: link.parent,
+                child: link.child,
+                call_count: link.call_count,
+            });
+            Ok((links.collect::<Vec<_>>(), complete, params::pretty(&given)))
+        })
+        .await?;
+    let response = json(Envelope::of(links, 0), pretty).await?;
+    Ok(mark(response, complete, "only the newest spans of the range were counted"))
+}
+
+/// Jaeger without a metrics store says so, after it has looked at the parameters.
+pub(super) async fn metrics(Path(which): Path<String>, uri: Uri) -> Answer {
+    if !matches!(which.as_str(), "latencies" | "calls" | "errors" | "minstep") {
+        return Ok(super::no_such_page().await);
+    }
+    if which != "minstep" {
+        params::check_metrics(&Given::read(&uri)?, &which).map_err(V1Error::invalid)?;
+    }
+    Err(V1Error::new(StatusCode::NOT_IMPLEMENTED, "metrics querying is currently disabled"))
+}

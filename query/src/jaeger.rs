@@ -1,0 +1,19 @@
+//! Jaeger's questions, answered as Jaeger does on the same data, whatever it came in as.
+//!
+//! ```text
+//! search (which traces) ─► trace::whole ─► adjust (as Jaeger's query service) ─► proto::jaeger
+//! names, dependencies ──► rows
+//! ```
+//!
+//! Owns Jaeger's rules of what matches and what is adjusted. Not here: parameters and JSON
+//! (`http/jaeger`), the translation of spans (`proto::jaeger`).
+
+pub(crate) mod adjust;
+pub(crate) mod dependencies;
+pub(crate) mod names;
+pub(crate) mod search;
+mod skew;
+pub(crate) mod traces;
+
+#[cfg(test)]
+mod tests;
