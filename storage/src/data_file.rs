@@ -24,7 +24,7 @@ use crate::{
     schema::Signal,
 };
 
-pub(crate) use read::scan;
+pub(crate) use read::{index_of, scan};
 use write::Layout;
 
 /// A data file that a snapshot reads.

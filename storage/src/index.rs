@@ -1,12 +1,12 @@
 //! Where in data files things are: one small index file beside each of them.
 //!
-//! An index says which rows of its data file can hold a trace, so that finding one costs the same
-//! among a thousand rows and among a hundred million. It only ever says which rows need not be
-//! read: every row that is read is still compared with the filter, so a missing, damaged or
-//! foreign index makes scans slower and changes no answer.
+//! An index says which rows of its data file can hold a trace, an attribute, a service or a name,
+//! so that finding one costs the same among a thousand rows and among a hundred million. It only
+//! ever says which rows need not be read: every row that is read is still compared with the
+//! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
-//! [`IndexBuilder`] makes the bytes while a data file is written, `file` is their format, `runs`
-//! and `fuse` are its two structures. [`Indexes`] keeps the heads of the files in memory within a
+//! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
+//! by, `file` is the format, `runs` and `fuse` are its two structures. [`Indexes`] keeps the heads of the files in memory within a
 //! budget. Does not write files: whoever writes or removes a data file does so with its index
 //! (see [`crate::paths::index_path`]).
 
@@ -15,42 +15,65 @@ mod bytes;
 mod file;
 mod fuse;
 mod runs;
+mod terms;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
+pub(crate) use terms::{
+    double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,
+    truth_term,
+};
+
 use file::Head;
 
-use crate::{data_file::DataFile, paths::index_path};
+use crate::{
+    data_file::DataFile,
+    paths::index_path,
+    ranges::{intersection, merged},
+    schema::Signal,
+};
+
+/// So many indexes at most wait to be made again; those left out are asked for again.
+const MISSING_MAX: usize = 10_000;
 
 /// What a trace is looked up by: its id's last 8 bytes, so that both lengths of ids find it.
 fn trace_hash(low64: u64) -> u64 {
     xxh3_64(&low64.to_le_bytes())
 }
 
-/// What a filter asks indexes for.
-#[derive(Debug, Clone, Default)]
+/// What a filter asks indexes for: rows for which all of it holds.
+#[derive(Debug, Clone)]
 pub(crate) struct Wanted {
+    signal: Signal,
     /// The row belongs to one of these traces.
     traces: Option<Vec<u64>>,
+    /// The row has one term of each of these.
+    terms: Vec<Vec<u64>>,
 }
 
 impl Wanted {
     /// Rows of the traces whose ids end with one of these; any when there is no list.
-    pub(crate) fn new(trace_low64s: Option<&[u64]>) -> Self {
+    pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
-        Self { traces }
+        Self { signal, traces, terms: Vec::new() }
+    }
+
+    /// And the row has one of these terms.
+    pub(crate) fn and_any(&mut self, terms: Vec<u64>) {
+        self.terms.push(terms);
     }
 
     fn is_nothing(&self) -> bool {
-        self.traces.is_none()
+        self.traces.is_none() && self.terms.is_empty()
     }
 }
 
@@ -62,6 +85,9 @@ pub(crate) type Candidates = Option<Vec<Range<u64>>>;
 pub(crate) struct Indexes {
     bytes_max: usize,
     heads: Mutex<Heads>,
+    /// The data files whose indexes are to be made again, by the index's path.
+    missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
+    missed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -85,7 +111,12 @@ struct Kept {
 impl Indexes {
     /// Keeps heads in memory up to so many bytes.
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, heads: Mutex::default() }
+        Self {
+            bytes_max,
+            heads: Mutex::default(),
+            missing: Mutex::default(),
+            missed: Notify::new(),
+        }
     }
 
     /// Begins a scan; its number is for [`Self::candidates`].
@@ -96,20 +127,56 @@ impl Indexes {
     }
 
     /// Which rows of a file a scan has to look at.
-    pub(crate) fn candidates(&self, scan: u64, file: &DataFile, wanted: &Wanted) -> Candidates {
+    pub(crate) fn candidates(
+        &self,
+        scan: u64,
+        file: &Arc<DataFile>,
+        wanted: &Wanted,
+    ) -> Candidates {
         if wanted.is_nothing() {
             return None;
         }
         let path = index_path(&file.path);
         let head = match self.kept(&path, scan) {
             Some(head) => head,
-            None => self.load(&path, scan, file),
+            None => self.load(&path, scan, file, wanted.signal),
         }?;
-        let found = find(&path, &head, wanted);
-        if found.is_none() {
-            self.keep(path, scan, None);
+        match find(&path, &head, wanted) {
+            Ok(candidates) => candidates,
+            Err(Damaged) => {
+                self.miss(wanted.signal, file, &path);
+                self.keep(path, scan, None);
+                None
+            }
         }
-        found
+    }
+
+    /// A data file whose index was missing or damaged when a scan asked for it.
+    pub(crate) fn next_missing(&self) -> Option<(Signal, Arc<DataFile>)> {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        missing.pop_first().map(|(_, missing)| missing)
+    }
+
+    /// Resolves when there may be a missing index.
+    pub(crate) async fn missed(&self) {
+        self.missed.notified().await;
+    }
+
+    /// Forgets what is known of a data file's index: it has changed.
+    pub(crate) fn forget(&self, data_file: &Path) {
+        let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
+            heads.bytes -= forgotten.bytes;
+        }
+    }
+
+    fn miss(&self, signal: Signal, file: &Arc<DataFile>, path: &Path) {
+        let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.len() < MISSING_MAX {
+            tracing::warn!(path = %path.display(), "an index cannot be read, it will be made again");
+            missing.insert(path.to_owned(), (signal, Arc::clone(file)));
+            self.missed.notify_one();
+        }
     }
 
     fn kept(&self, path: &Path, scan: u64) -> Option<Option<Arc<Head>>> {
@@ -119,10 +186,16 @@ impl Indexes {
         Some(kept.head.clone())
     }
 
-    fn load(&self, path: &Path, scan: u64, file: &DataFile) -> Option<Arc<Head>> {
+    fn load(
+        &self,
+        path: &Path,
+        scan: u64,
+        file: &Arc<DataFile>,
+        signal: Signal,
+    ) -> Option<Arc<Head>> {
         let head = file::open(path).and_then(|index| Head::read(&index, file)).map(Arc::new);
         if head.is_none() {
-            tracing::warn!(path = %path.display(), "a data file has no index that can be read");
+            self.miss(signal, file, path);
         }
         self.keep(path.to_owned(), scan, head.clone());
         head
@@ -150,8 +223,10 @@ impl Indexes {
     }
 }
 
-/// `None` when the index is damaged.
-fn find(path: &Path, head: &Head, wanted: &Wanted) -> Candidates {
+/// An index file is not what was written.
+struct Damaged;
+
+fn find(path: &Path, head: &Head, wanted: &Wanted) -> Result<Candidates, Damaged> {
     let mut opened = None;
     let mut fetch = |range| {
         if opened.is_none() {
@@ -159,28 +234,34 @@ fn find(path: &Path, head: &Head, wanted: &Wanted) -> Candidates {
         }
         head.page(opened.as_ref()?, range)
     };
-    let hashes = wanted.traces.as_deref().unwrap_or_default();
-    let directory = head.traces.as_ref()?;
-    let mut found = Vec::new();
-    for hash in hashes {
-        if head.trace_filter.as_ref().is_none_or(|filter| filter.may_have(*hash)) {
-            directory.find(*hash, &mut fetch, &mut found)?;
+    let mut candidates = None;
+    if let (Some(hashes), Some(directory)) = (&wanted.traces, &head.traces) {
+        let mut found = Vec::new();
+        for hash in hashes {
+            if head.trace_filter.as_ref().is_none_or(|filter| filter.may_have(*hash)) {
+                directory.find(*hash, &mut fetch, &mut found).ok_or(Damaged)?;
+            }
         }
+        candidates = Some(merged(found));
     }
-    Some(merged(found))
-}
-
-/// The same rows, ascending and apart.
-fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    ranges.sort_unstable_by_key(|range| range.start);
-    let mut merged: Vec<Range<u64>> = Vec::with_capacity(ranges.len());
-    for range in ranges {
-        match merged.last_mut() {
-            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-            _ => merged.push(range),
+    let Some(directory) = &head.terms else { return Ok(candidates) };
+    for any in &wanted.terms {
+        if candidates.as_ref().is_some_and(Vec::is_empty) {
+            break;
         }
+        let mut blocks = Vec::new();
+        for term in any {
+            directory.find(*term, &mut fetch, &mut blocks).ok_or(Damaged)?;
+        }
+        let size = u64::from(terms::BLOCK_ROWS);
+        let rows = blocks.into_iter().map(|blocks| blocks.start * size..blocks.end * size);
+        let rows = merged(rows.collect());
+        candidates = Some(match candidates {
+            Some(candidates) => intersection(&candidates, &rows),
+            None => rows,
+        });
     }
-    merged
+    Ok(candidates)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ mod filter;
 mod index;
 mod memory;
 mod paths;
+mod ranges;
 mod rows;
 #[cfg(test)]
 mod samples;

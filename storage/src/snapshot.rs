@@ -145,7 +145,7 @@ pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, A
 
 enum Source<'a> {
     Chunk(&'a Chunk),
-    File(&'a DataFile),
+    File(&'a Arc<DataFile>),
 }
 
 impl Source<'_> {
@@ -167,7 +167,7 @@ impl TableView {
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
         let chunks = self.chunks.iter().map(|chunk| Source::Chunk(chunk));
-        let files = self.files.iter().map(|file| Source::File(file));
+        let files = self.files.iter().map(Source::File);
         let mut sources: Vec<_> = chunks
             .chain(files)
             .filter(|source| {

@@ -11,6 +11,7 @@ mod background;
 mod convert;
 mod flush;
 mod open;
+mod reindex;
 mod state;
 #[cfg(test)]
 mod tests;

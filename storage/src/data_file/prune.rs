@@ -15,7 +15,7 @@ use parquet::{
 };
 use tidings_proto::{TraceId, UnixNanos};
 
-use crate::filter::Matcher;
+use crate::{filter::Matcher, ranges::intersection};
 
 /// The smallest and largest value of a stretch of rows.
 #[derive(Debug, Clone)]
@@ -167,20 +167,6 @@ impl<'a> Pruner<'a> {
         }
         left
     }
-}
-
-/// What is in both; each is ascending and free of overlaps, as is the answer.
-pub(super) fn intersection(left: &[Range<usize>], right: &[Range<usize>]) -> Vec<Range<usize>> {
-    let mut both = Vec::new();
-    let (mut l, mut r) = (0, 0);
-    while let (Some(a), Some(b)) = (left.get(l), right.get(r)) {
-        let common = a.start.max(b.start)..a.end.min(b.end);
-        if !common.is_empty() {
-            both.push(common);
-        }
-        if a.end < b.end { l += 1 } else { r += 1 }
-    }
-    both
 }
 
 /// The Parquet column of a column that is not nested.

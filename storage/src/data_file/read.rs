@@ -13,6 +13,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
+use bytes::Bytes;
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{
@@ -26,12 +27,14 @@ use tidings_proto::UnixNanos;
 use super::{
     DataFile,
     footer::{footer, guarded},
-    prune::{Pruner, blooms_may_hold, intersection},
+    prune::{Pruner, blooms_may_hold},
 };
 use crate::{
     Detail, StorageError,
     filter::{Bound, Matcher},
-    index::Candidates,
+    index::{Candidates, IndexBuilder},
+    ranges::intersection,
+    schema::Signal,
     snapshot::{PORTION_ROWS, Progress, Visit, project, select},
 };
 
@@ -80,6 +83,26 @@ pub(crate) fn scan(
         }
     }
     Ok(ControlFlow::Continue(()))
+}
+
+/// The index of a file, made from its rows.
+///
+/// # Errors
+/// When the file is missing or damaged.
+pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, StorageError> {
+    let path = &file.path;
+    let opened = File::open(path).map_err(|source| io("open", path, source))?;
+    let footer = footer(signal, path, &opened)?;
+    let mut index = IndexBuilder::new(signal);
+    guarded(path, || {
+        let mask = ProjectionMask::columns(footer.parquet_schema(), IndexBuilder::columns(signal));
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
+        for batch in builder.with_projection(mask).with_batch_size(PORTION_ROWS).build()? {
+            index.push(&batch?)?;
+        }
+        Ok(())
+    })?;
+    Ok(index.finish(file.bytes))
 }
 
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError {

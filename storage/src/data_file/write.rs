@@ -79,7 +79,7 @@ pub(super) fn files(
     let all = RecordBatch::try_new(widened(&schema, batch), columns)?;
     placed
         .chunk_by(|left, right| left.hour == right.hour)
-        .map(|rows| file(&schema, &all, rows, now, layout))
+        .map(|rows| file(signal, &schema, &all, rows, now, layout))
         .collect()
 }
 
@@ -93,6 +93,7 @@ fn widened(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
 }
 
 fn file(
+    signal: Signal,
     schema: &SchemaRef,
     all: &RecordBatch,
     rows: &[Placed],
@@ -104,7 +105,7 @@ fn file(
         .with_properties(properties(schema, traces, layout))
         .with_skip_arrow_metadata(true);
     let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
-    let mut index = IndexBuilder::default();
+    let mut index = IndexBuilder::new(signal);
     for portion in rows.chunks(PORTION_ROWS) {
         let indices = UInt64Array::from_iter_values(portion.iter().map(|placed| placed.row as u64));
         let portion = take_record_batch(all, &indices)?;

@@ -5,7 +5,7 @@ use std::{collections::HashMap, ops::Range};
 use arrow_array::Array;
 use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
 
-use crate::{AttributeFilter, columns::load, rows::attributes::Attributes};
+use crate::{AttributeFilter, columns::load, index, rows::attributes::Attributes};
 
 /// Texts whose answer is kept; senders are few, hostile ones are not.
 const ANSWERS_MAX: usize = 4096;
@@ -53,6 +53,17 @@ impl Wanted {
             truth: text.parse().ok(),
         });
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
+    }
+
+    /// What indexes have it under: one of these.
+    pub(super) fn terms(&self) -> Vec<u64> {
+        let key = index::key_term(&self.key);
+        let Some(value) = &self.value else { return vec![key] };
+        let mut terms = vec![index::text_term(key, &value.text)];
+        terms.extend(value.int.map(|number| index::int_term(key, number)));
+        terms.extend(value.double.map(|number| index::double_term(key, number)));
+        terms.extend(value.truth.map(|truth| index::truth_term(key, truth)));
+        terms
     }
 
     /// Whether one of these entries of a column is it.

@@ -8,7 +8,20 @@ use tidings_proto::{
 };
 
 use super::{AttributeFilter, attributes::Wanted, text::Needle};
-use crate::{LogFilter, SpanFilter, TimeRange, index::Wanted as Indexed, schema::Signal};
+use crate::{
+    LogFilter, SpanFilter, TimeRange,
+    index::{self, Wanted as Indexed},
+    schema::Signal,
+};
+
+const SEVERITIES: [Severity; 6] = [
+    Severity::Trace,
+    Severity::Debug,
+    Severity::Info,
+    Severity::Warn,
+    Severity::Error,
+    Severity::Fatal,
+];
 
 /// A filter made ready.
 #[derive(Debug)]
@@ -86,7 +99,24 @@ impl Matcher {
 
     /// What indexes are asked for.
     pub(crate) fn wanted(&self) -> Indexed {
-        Indexed::new(self.trace_low64s().as_deref())
+        let mut wanted = Indexed::new(self.signal, self.trace_low64s().as_deref());
+        if let Some(services) = &self.services {
+            wanted.and_any(services.iter().map(|service| index::service_term(service)).collect());
+        }
+        if let Some(name) = &self.operation {
+            wanted.and_any(vec![index::name_term(name)]);
+        }
+        if self.status == Some(StatusCode::Error) {
+            wanted.and_any(vec![index::error_term()]);
+        }
+        if let Some(min) = self.severity_min {
+            let all = SEVERITIES.into_iter().filter(|severity| *severity >= min);
+            wanted.and_any(all.map(index::severity_term).collect());
+        }
+        for attribute in &self.attributes {
+            wanted.and_any(attribute.terms());
+        }
+        wanted
     }
 
     /// The traces that can match, when the filter names whole ids.

@@ -29,28 +29,36 @@ const HEAD_BYTES_MAX: u32 = 1 << 30;
 
 const TRACE_FILTER: u32 = 1;
 const TRACE_RUNS: u32 = 2;
+const TERM_RUNS: u32 = 3;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
+/// A wrong block for one term in 2,000.
+const TERM_SPARE_BITS: u32 = 11;
 
 /// What an index file is made of.
 #[derive(Debug, Default)]
 pub(super) struct Parts {
-    /// The rows of every trace.
-    pub(super) traces: Vec<Run>,
+    /// The rows of every trace; `None` when they are not known.
+    pub(super) traces: Option<Vec<Run>>,
+    /// The blocks of every term; `None` when they are not known.
+    pub(super) terms: Option<Vec<Run>>,
 }
 
 /// The bytes of the index of a data file with this length and so many rows.
 pub(super) fn encode(parts: Parts, data_bytes: u64, data_rows: u64) -> Bytes {
-    let mut hashes: Vec<u64> = parts.traces.iter().map(|run| run.hash).collect();
-    hashes.sort_unstable();
-    hashes.dedup();
     let mut sections = Vec::new();
-    sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
-    let tables = [(TRACE_RUNS, parts.traces, TRACE_SPARE_BITS)];
+    if let Some(traces) = &parts.traces {
+        let mut hashes: Vec<u64> = traces.iter().map(|run| run.hash).collect();
+        hashes.sort_unstable();
+        hashes.dedup();
+        sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
+    }
+    let traces = parts.traces.map(|traces| (TRACE_RUNS, traces, TRACE_SPARE_BITS));
+    let terms = parts.terms.map(|terms| (TERM_RUNS, terms, TERM_SPARE_BITS));
     // Offsets count from the end of the head: how long that is depends on the directories.
     let mut pages = Vec::new();
-    for (kind, runs, spare) in tables {
+    for (kind, runs, spare) in traces.into_iter().chain(terms) {
         let (directory, more) = runs::encode(runs, spare, pages.len() as u64);
         sections.push((kind, directory));
         pages.extend(more);
@@ -82,6 +90,7 @@ pub(super) struct Head {
     length: u64,
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
+    pub(super) terms: Option<Directory>,
 }
 
 impl Head {
@@ -110,13 +119,15 @@ impl Head {
             return None;
         }
         let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
-        let mut decoded = Self { length: head.len() as u64, trace_filter: None, traces: None };
+        let length = head.len() as u64;
+        let mut decoded = Self { length, trace_filter: None, traces: None, terms: None };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
             let bytes = sections.take(usize::try_from(length).ok()?)?;
             match kind {
                 TRACE_FILTER => decoded.trace_filter = Some(Fuse::decode(bytes)?),
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
+                TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
                 _ => {}
             }
         }
@@ -126,8 +137,8 @@ impl Head {
     /// How much memory it takes.
     pub(super) fn bytes(&self) -> usize {
         let filter = self.trace_filter.as_ref().map_or(0, Fuse::bytes);
-        let traces = self.traces.as_ref().map_or(0, Directory::bytes);
-        size_of::<Self>() + filter + traces
+        let directories = [&self.traces, &self.terms].into_iter().flatten();
+        size_of::<Self>() + filter + directories.map(Directory::bytes).sum::<usize>()
     }
 
     /// A stretch of the pages.

@@ -5,12 +5,12 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tidings_proto::{
     TraceId, UnixNanos,
-    otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
 };
 
 use super::Indexes;
 use crate::{
-    Detail, Scan, ScanStats, Snapshot, SpanFilter,
+    AttributeFilter, Detail, Scan, ScanStats, Snapshot, SpanFilter,
     columns::span_rows,
     data_file::{DataFile, EncodedFile, encode_spans},
     memory::Chunk,
@@ -153,6 +153,60 @@ fn missing_damaged_and_foreign_indexes_change_no_answer() {
             assert_eq!(find(&files, &indexes, &filter).0, 2);
         }
     }
+}
+
+/// Traces of one span with attributes from very frequent to unique.
+fn attributed(traces: std::ops::Range<u64>) -> Vec<EncodedFile> {
+    let spans = traces
+        .map(|trace| Span {
+            attributes: vec![
+                KeyValue::new("all", "x"),
+                KeyValue::new("many", i64::try_from(trace % 3).unwrap()),
+                KeyValue::new("some", format!("v{}", trace * 7919 % 500)),
+                KeyValue::new("unique", format!("id-{trace}")),
+            ],
+            ..span(trace, 1)
+        })
+        .collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let request = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    };
+    let chunk = Chunk::new(span_rows(&request, NOW).unwrap()).unwrap();
+    encode_spans(&[Arc::new(chunk)], NOW).unwrap()
+}
+
+#[test]
+fn attributes_are_found_by_looking_at_few_rows() {
+    let folder = TempDir::new().unwrap();
+    let mut files = stored(folder.path(), attributed(0..40_000));
+    for copy in 1..20_u64 {
+        files.extend(stored(folder.path(), attributed(100_000 * copy..100_000 * copy + 50)));
+    }
+    let many: Vec<_> = files.iter().cycle().take(20).chain(&files[1..]).cloned().collect();
+    let cases: [(&str, Option<&str>, u64, u64, u64); 7] = [
+        ("unique", Some("id-31234"), 1, 1024, 1),
+        ("unique", Some("id-1900007"), 2, 100, 2),
+        ("unique", Some("id-77777777"), 0, 0, 0),
+        ("some", Some("v17"), 80, 60_000, 39),
+        ("some", Some("v500"), 0, 0, 0),
+        ("many", Some("2"), 13_333, 60_000, 39),
+        ("absent", None, 0, 0, 0),
+    ];
+    let indexes = Arc::new(Indexes::new(usize::MAX));
+    for (key, value, least, rows_max, files_max) in cases {
+        let value = value.map(str::to_owned);
+        let attributes = vec![AttributeFilter { key: key.to_owned(), value }];
+        let filter = SpanFilter { attributes, ..SpanFilter::default() };
+        let (found, stats) = find(&many, &indexes, &filter);
+        let (all, _) = find(&many, &Arc::new(Indexes::new(0)), &filter);
+        assert_eq!(found, all);
+        assert!(found >= least && stats.rows <= rows_max, "{filter:?} {found} {stats:?}");
+        assert!(stats.files <= files_max && stats.complete, "{filter:?} {stats:?}");
+    }
+    let bytes: u64 = files[..1].iter().map(|file| file.bytes).sum();
+    let index = fs::metadata(index_path(&files[0].path)).unwrap().len();
+    assert!(index < bytes, "an index of {index} bytes for {bytes}");
 }
 
 #[test]

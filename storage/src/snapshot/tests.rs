@@ -21,13 +21,22 @@ fn indexes() -> Arc<Indexes> {
     Arc::new(Indexes::new(1 << 20))
 }
 
-/// The same rows as chunks, as one merged chunk and as files cut into small pieces.
-fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 3] {
+/// The same rows as chunks, as one merged chunk and as files cut into small pieces, with damaged
+/// indexes and with whole ones.
+fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 4] {
     let merged = Arc::new(memory::merge(&chunks).unwrap());
     let encoded = data_file::encode_small(signal, &chunks, samples::NOW).unwrap();
+    let mut damaged = encoded.clone();
+    for (number, file) in damaged.iter_mut().enumerate() {
+        let mut index = file.index.to_vec();
+        let at = (number + 1) * 7919 % index.len();
+        index[at] ^= 0x11;
+        file.index = index.into();
+    }
     [
         TableView { chunks, files: vec![] },
         TableView { chunks: vec![merged], files: vec![] },
+        TableView { chunks: vec![], files: stored(folder, damaged) },
         TableView { chunks: vec![], files: stored(folder, encoded) },
     ]
 }
@@ -226,6 +235,7 @@ fn one_trace_is_found_by_looking_at_few_rows() {
         let (found, stats) = found_spans(&view, &filter, ALL);
         assert_eq!(found.len(), 4);
         assert!(stats.rows <= 64, "{stats:?}");
+        assert!(view.files.is_empty() || stats.files == 1, "{stats:?}");
     }
 }
 

@@ -1,10 +1,11 @@
-//! The store's two tasks: one flushes, one merges small chunks. Both end when the store stops.
+//! The store's tasks: one flushes, one merges small chunks, one makes indexes again. All end when
+//! the store stops.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{select, sync::watch, task::JoinHandle};
 
-use super::{Inner, blocking};
+use super::{Inner, blocking, reindex::reindexer};
 use crate::memory;
 
 /// How often age and health are looked at.
@@ -16,6 +17,7 @@ pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<Joi
     vec![
         tokio::spawn(flusher(Arc::clone(inner), stop.clone())),
         tokio::spawn(merger(Arc::clone(inner), stop.clone())),
+        tokio::spawn(reindexer(Arc::clone(inner), stop.clone())),
     ]
 }
 

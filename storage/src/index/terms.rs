@@ -1,0 +1,311 @@
+//! What rows can be found by besides their trace, as hashes: attributes, service, name, status and
+//! severity.
+//!
+//! Owns the hashes and the collecting of them, block by block. A term that is in many places
+//! apart is remembered as being in a few longer stretches: it need not be found exactly, because
+//! a search for something frequent ends early anyway.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+    sync::Arc,
+};
+
+use arrow_array::{Array, Int32Array, RecordBatch};
+use arrow_schema::ArrowError;
+use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::runs::Run;
+use crate::{
+    columns::load,
+    rows::{
+        attributes::{Attributes, Events, Links},
+        column::{Column, Words},
+    },
+};
+
+/// Rows are found by blocks of so many.
+pub(super) const BLOCK_ROWS: u32 = 1024;
+/// A term is remembered in at most so many stretches of blocks.
+const STRETCHES_MAX: usize = 16;
+/// So many places of terms at most are remembered, at 8 bytes each, or the file's terms are not
+/// indexed at all.
+const PLACES_MAX: usize = 1 << 25;
+/// A place: the leading bits of the hash, and the block.
+const BLOCK_BITS: u32 = 24;
+/// Terms of a block that are recognised as seen before; a power of two.
+const SEEN: usize = 4096;
+/// Senders whose terms are remembered.
+const SENDERS_MAX: usize = 4096;
+
+const KEY: u64 = 1;
+const SERVICE: u64 = 2;
+const NAME: u64 = 3;
+const STATUS: u64 = 4;
+const SEVERITY: u64 = 5;
+
+/// An attribute with this key and any value or none.
+pub(crate) fn key_term(key: &str) -> u64 {
+    xxh3_64_with_seed(key.as_bytes(), KEY)
+}
+
+/// A text, of the key with this term.
+pub(crate) fn text_term(key: u64, text: &str) -> u64 {
+    xxh3_64_with_seed(text.as_bytes(), key.wrapping_add(1))
+}
+
+/// A whole number.
+pub(crate) fn int_term(key: u64, number: i64) -> u64 {
+    xxh3_64_with_seed(&number.to_le_bytes(), key.wrapping_add(2))
+}
+
+/// A number. All that compare equal are one, and so are all that are none.
+pub(crate) fn double_term(key: u64, number: f64) -> u64 {
+    let number = if number.is_nan() { f64::NAN.abs() } else { number + 0.0 };
+    xxh3_64_with_seed(&number.to_bits().to_le_bytes(), key.wrapping_add(3))
+}
+
+/// A truth value.
+pub(crate) fn truth_term(key: u64, truth: bool) -> u64 {
+    xxh3_64_with_seed(&[u8::from(truth)], key.wrapping_add(4))
+}
+
+/// A row of this service.
+pub(crate) fn service_term(service: &str) -> u64 {
+    xxh3_64_with_seed(service.as_bytes(), SERVICE)
+}
+
+/// A span of this name.
+pub(crate) fn name_term(name: &str) -> u64 {
+    xxh3_64_with_seed(name.as_bytes(), NAME)
+}
+
+/// A span that failed.
+pub(crate) fn error_term() -> u64 {
+    xxh3_64_with_seed(&[], STATUS)
+}
+
+/// A record of this severity.
+pub(crate) fn severity_term(severity: Severity) -> u64 {
+    xxh3_64_with_seed(&severity.first_number().to_le_bytes(), SEVERITY)
+}
+
+/// Collects the terms of a file's rows.
+#[derive(Debug)]
+pub(super) struct TermCollector {
+    /// The terms met last in this block, each in the cell its hash says.
+    seen: Box<[u64]>,
+    block: u32,
+    places: Vec<u64>,
+    overflowed: bool,
+    resources: Senders,
+    scopes: Senders,
+}
+
+impl Default for TermCollector {
+    fn default() -> Self {
+        Self {
+            seen: vec![0; SEEN].into(),
+            block: 0,
+            places: Vec::new(),
+            overflowed: false,
+            resources: Senders::new(|text| load::<Resource>(text).attributes),
+            scopes: Senders::new(|text| load::<InstrumentationScope>(text).attributes),
+        }
+    }
+}
+
+/// The terms of resources or scopes by their stored text.
+#[derive(Debug)]
+struct Senders {
+    terms: HashMap<String, Arc<[u64]>>,
+    attributes: fn(&str) -> Vec<KeyValue>,
+}
+
+impl Senders {
+    fn new(attributes: fn(&str) -> Vec<KeyValue>) -> Self {
+        Self { terms: HashMap::new(), attributes }
+    }
+
+    fn terms(&mut self, text: &str) -> Arc<[u64]> {
+        if let Some(terms) = self.terms.get(text) {
+            return Arc::clone(terms);
+        }
+        let mut terms = Vec::new();
+        for attribute in (self.attributes)(text) {
+            let key = key_term(&attribute.key);
+            terms.push(key);
+            terms.extend(attribute.value().and_then(|value| match value {
+                Value::String(text) => Some(text_term(key, text)),
+                Value::Int(number) => Some(int_term(key, *number)),
+                Value::Double(number) => Some(double_term(key, *number)),
+                Value::Bool(truth) => Some(truth_term(key, *truth)),
+                Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
+            }));
+        }
+        if self.terms.len() >= SENDERS_MAX {
+            self.terms.clear();
+        }
+        let terms: Arc<[u64]> = terms.into();
+        self.terms.insert(text.to_owned(), Arc::clone(&terms));
+        terms
+    }
+}
+
+/// The columns that have terms.
+pub(super) struct TermColumns {
+    attributes: Option<Attributes>,
+    events: Option<Events>,
+    links: Option<Links>,
+    resource: Option<Words>,
+    scope: Option<Words>,
+    service: Option<Words>,
+    name: Option<Words>,
+    status: Column<Int32Array>,
+    severity: Column<Int32Array>,
+}
+
+impl TermColumns {
+    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        Ok(Self {
+            attributes: Attributes::of(batch, "attributes")?,
+            events: Events::of(batch, "events")?,
+            links: Links::of(batch, "links")?,
+            resource: Words::of(batch, "resource")?,
+            scope: Words::of(batch, "scope")?,
+            service: Words::of(batch, "service")?,
+            name: Words::of(batch, "name")?,
+            status: Column::of(batch, "status_code")?,
+            severity: Column::of(batch, "severity_number")?,
+        })
+    }
+}
+
+impl TermCollector {
+    /// Adds rows of a batch, all of which are in this block of the file.
+    pub(super) fn push(&mut self, columns: &TermColumns, rows: Range<usize>, block: u32) {
+        if self.overflowed || rows.is_empty() {
+            return;
+        }
+        if self.block != block {
+            self.seen.fill(0);
+            self.block = block;
+        }
+        self.push_attributes(columns.attributes.as_ref(), &rows);
+        if let Some(events) = &columns.events {
+            let elements = events.elements(rows.start).start..events.elements(rows.end - 1).end;
+            self.push_attributes(Some(&events.attributes), &elements);
+        }
+        if let Some(links) = &columns.links {
+            let elements = links.elements(rows.start).start..links.elements(rows.end - 1).end;
+            self.push_attributes(Some(&links.attributes), &elements);
+        }
+        self.push_words(columns, &rows);
+        for row in rows {
+            let status = columns.status.int(row).and_then(|code| StatusCode::try_from(code).ok());
+            if status == Some(StatusCode::Error) {
+                self.add(error_term());
+            }
+            if let Some(severity) = columns.severity.int(row).and_then(Severity::from_number) {
+                self.add(severity_term(severity));
+            }
+        }
+        self.overflowed |= self.places.len() > PLACES_MAX;
+    }
+
+    fn push_attributes(&mut self, attributes: Option<&Attributes>, rows: &Range<usize>) {
+        let Some(column) = attributes.filter(|_| !rows.is_empty()) else { return };
+        let entries = column.entries(rows.start).start..column.entries(rows.end - 1).end;
+        for entry in entries {
+            let key = key_term(column.keys.value(entry));
+            self.add(key);
+            if column.strings.is_valid(entry) {
+                self.add(text_term(key, column.strings.value(entry)));
+            } else if column.ints.is_valid(entry) {
+                self.add(int_term(key, column.ints.value(entry)));
+            } else if column.doubles.is_valid(entry) {
+                self.add(double_term(key, column.doubles.value(entry)));
+            } else if column.bools.is_valid(entry) {
+                self.add(truth_term(key, column.bools.value(entry)));
+            }
+        }
+    }
+
+    fn push_words(&mut self, columns: &TermColumns, rows: &Range<usize>) {
+        for text in distinct(columns.service.as_ref(), rows) {
+            self.add(service_term(text));
+        }
+        for text in distinct(columns.name.as_ref(), rows) {
+            self.add(name_term(text));
+        }
+        for text in distinct(columns.resource.as_ref(), rows) {
+            for term in self.resources.terms(text).iter() {
+                self.add(*term);
+            }
+        }
+        for text in distinct(columns.scope.as_ref(), rows) {
+            for term in self.scopes.terms(text).iter() {
+                self.add(*term);
+            }
+        }
+    }
+
+    fn add(&mut self, term: u64) {
+        let cell = usize::try_from(term % SEEN as u64).unwrap_or_default();
+        if self.seen[cell] != term {
+            self.seen[cell] = term;
+            self.places.push(term >> BLOCK_BITS << BLOCK_BITS | u64::from(self.block));
+        }
+    }
+
+    /// Where each term is, in blocks; `None` when that was too much to remember.
+    pub(super) fn finish(mut self) -> Option<Vec<Run>> {
+        if self.overflowed {
+            return None;
+        }
+        self.places.sort_unstable();
+        self.places.dedup();
+        let mut runs = Vec::new();
+        for places in self.places.chunk_by(|left, right| left >> BLOCK_BITS == right >> BLOCK_BITS)
+        {
+            push_stretches(places, &mut runs);
+        }
+        Some(runs)
+    }
+}
+
+/// The texts of these rows; one that stays the same for a while comes once.
+fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<Item = &'a str> {
+    let mut met = HashSet::new();
+    let keys = rows.clone().filter_map(move |row| words.and_then(|words| words.key(row)));
+    let new = keys.filter(move |key| met.insert(*key));
+    new.filter_map(move |key| Some(words?.values.value(key)))
+}
+
+/// One term's places as stretches: where there are too many, the smallest gaps are closed.
+fn push_stretches(places: &[u64], runs: &mut Vec<Run>) {
+    let block = |place: u64| {
+        u32::try_from(place & ((1 << BLOCK_BITS) - 1)).expect("invariant: the mask is narrower")
+    };
+    let mut gaps: Vec<(u64, usize)> = places
+        .windows(2)
+        .zip(1..)
+        .filter_map(|(pair, at)| {
+            let gap = pair.last()? - pair.first()?;
+            (gap > 1).then_some((gap, at))
+        })
+        .collect();
+    if gaps.len() >= STRETCHES_MAX {
+        gaps.select_nth_unstable_by(STRETCHES_MAX - 1, |a, b| b.cmp(a));
+        gaps.truncate(STRETCHES_MAX - 1);
+        gaps.sort_unstable_by_key(|(_, at)| *at);
+    }
+    let mut start = 0;
+    for end in gaps.into_iter().map(|(_, at)| at).chain([places.len()]) {
+        let (first, last) = (block(places[start]), block(places[end - 1]));
+        let hash = places[start] >> BLOCK_BITS << BLOCK_BITS;
+        runs.push(Run { hash, first, count: last - first + 1 });
+        start = end;
+    }
+}
