@@ -6,7 +6,7 @@
 //! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
 //! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `file` is the format, `runs` and `fuse` are its two structures. [`Indexes`] keeps the heads of the files in memory within a
+//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures. [`Indexes`] keeps the heads of the files in memory within a
 //! budget. Does not write files: whoever writes or removes a data file does so with its index
 //! (see [`crate::paths::index_path`]).
 
@@ -14,6 +14,7 @@ mod build;
 mod bytes;
 mod file;
 mod fuse;
+mod grams;
 mod runs;
 mod terms;
 
@@ -28,6 +29,7 @@ use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
+pub(crate) use grams::text_bits;
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,
     truth_term,
@@ -58,13 +60,15 @@ pub(crate) struct Wanted {
     traces: Option<Vec<u64>>,
     /// The row has one term of each of these.
     terms: Vec<Vec<u64>>,
+    /// The row's text has all of these bits.
+    text: Vec<u32>,
 }
 
 impl Wanted {
     /// Rows of the traces whose ids end with one of these; any when there is no list.
     pub(crate) fn new(signal: Signal, trace_low64s: Option<&[u64]>) -> Self {
         let traces = trace_low64s.map(|low64s| low64s.iter().copied().map(trace_hash).collect());
-        Self { signal, traces, terms: Vec::new() }
+        Self { signal, traces, terms: Vec::new(), text: Vec::new() }
     }
 
     /// And the row has one of these terms.
@@ -72,8 +76,13 @@ impl Wanted {
         self.terms.push(terms);
     }
 
+    /// And the row's text has these of [`text_bits`].
+    pub(crate) fn and_text(&mut self, bits: Vec<u32>) {
+        self.text = bits;
+    }
+
     fn is_nothing(&self) -> bool {
-        self.traces.is_none() && self.terms.is_empty()
+        self.traces.is_none() && self.terms.is_empty() && self.text.is_empty()
     }
 }
 
@@ -244,24 +253,36 @@ fn find(path: &Path, head: &Head, wanted: &Wanted) -> Result<Candidates, Damaged
         }
         candidates = Some(merged(found));
     }
-    let Some(directory) = &head.terms else { return Ok(candidates) };
-    for any in &wanted.terms {
-        if candidates.as_ref().is_some_and(Vec::is_empty) {
-            break;
+    if let Some(directory) = &head.terms {
+        for any in &wanted.terms {
+            if candidates.as_ref().is_some_and(Vec::is_empty) {
+                break;
+            }
+            let mut blocks = Vec::new();
+            for term in any {
+                directory.find(*term, &mut fetch, &mut blocks).ok_or(Damaged)?;
+            }
+            candidates = Some(narrowed(candidates, blocks));
         }
-        let mut blocks = Vec::new();
-        for term in any {
-            directory.find(*term, &mut fetch, &mut blocks).ok_or(Damaged)?;
-        }
-        let size = u64::from(terms::BLOCK_ROWS);
-        let rows = blocks.into_iter().map(|blocks| blocks.start * size..blocks.end * size);
-        let rows = merged(rows.collect());
-        candidates = Some(match candidates {
-            Some(candidates) => intersection(&candidates, &rows),
-            None => rows,
-        });
+    }
+    if let Some(grams) = head.grams.as_ref().filter(|_| !wanted.text.is_empty())
+        && candidates.as_ref().is_none_or(|candidates| !candidates.is_empty())
+    {
+        let blocks = grams.find(&wanted.text, &mut fetch).ok_or(Damaged)?;
+        candidates = Some(narrowed(candidates, blocks));
     }
     Ok(candidates)
+}
+
+/// Those of the candidates that are in these blocks.
+fn narrowed(candidates: Candidates, blocks: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    let size = u64::from(terms::BLOCK_ROWS);
+    let rows = blocks.into_iter().map(|blocks| blocks.start * size..blocks.end * size);
+    let rows = merged(rows.collect());
+    match candidates {
+        Some(candidates) => intersection(&candidates, &rows),
+        None => rows,
+    }
 }
 
 #[cfg(test)]

@@ -113,6 +113,9 @@ impl Matcher {
             let all = SEVERITIES.into_iter().filter(|severity| *severity >= min);
             wanted.and_any(all.map(index::severity_term).collect());
         }
+        if let Some(text) = &self.text {
+            wanted.and_text(text.bits());
+        }
         for attribute in &self.attributes {
             wanted.and_any(attribute.terms());
         }

@@ -1,5 +1,7 @@
 //! Finds text in text, letter case ignored for ASCII.
 
+use crate::index;
+
 /// Text to find.
 #[derive(Debug, Clone)]
 pub(super) struct Needle {
@@ -9,6 +11,11 @@ pub(super) struct Needle {
 impl Needle {
     pub(super) fn new(text: &str) -> Self {
         Self { bytes: text.as_bytes().to_ascii_lowercase() }
+    }
+
+    /// What indexes know texts that contain it by.
+    pub(super) fn bits(&self) -> Vec<u32> {
+        index::text_bits(&self.bytes)
     }
 
     pub(super) fn is_in(&self, text: &str) -> bool {

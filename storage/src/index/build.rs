@@ -1,11 +1,12 @@
 //! Makes the index of a data file from its rows, in the order they have there.
 
-use arrow_array::{Int64Array, RecordBatch};
+use arrow_array::{Int64Array, RecordBatch, StringArray};
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 
 use super::{
     file::{self, Parts},
+    grams::GramCollector,
     runs::Run,
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
@@ -15,7 +16,7 @@ use crate::{rows::column::Column, schema::Signal};
 /// Rows beyond this number have no index: it counts them in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
 
-const INDEXED: [&str; 10] = [
+const INDEXED: [&str; 11] = [
     "trace_id_low64",
     "attributes",
     "events",
@@ -26,21 +27,24 @@ const INDEXED: [&str; 10] = [
     "name",
     "status_code",
     "severity_number",
+    "text",
 ];
 
 /// Takes the rows of one data file and gives its index. Needs about 16 bytes a trace, and 8 for
-/// every distinct term of every block.
+/// every distinct term of every block, and 8 KiB for every block of texts.
 #[derive(Debug)]
 pub(crate) struct IndexBuilder {
     signal: Signal,
     rows: u64,
     traces: Vec<Run>,
     terms: TermCollector,
+    grams: GramCollector,
 }
 
 impl IndexBuilder {
     pub(crate) fn new(signal: Signal) -> Self {
-        Self { signal, rows: 0, traces: Vec::new(), terms: TermCollector::default() }
+        let (terms, grams) = (TermCollector::default(), GramCollector::default());
+        Self { signal, rows: 0, traces: Vec::new(), terms, grams }
     }
 
     /// The columns it looks at.
@@ -64,6 +68,7 @@ impl IndexBuilder {
         }
         self.push_traces(batch, u32::try_from(before).unwrap_or(u32::MAX))?;
         let columns = TermColumns::of(batch)?;
+        let texts = Column::<StringArray>::of(batch, "text")?;
         let mut start = 0;
         while start < batch.num_rows() {
             let at = before + start as u64;
@@ -71,6 +76,9 @@ impl IndexBuilder {
             let left = usize::try_from((block + 1) * u64::from(BLOCK_ROWS) - at);
             let end = batch.num_rows().min(start + left.unwrap_or(usize::MAX));
             self.terms.push(&columns, start..end, u32::try_from(block).unwrap_or(u32::MAX));
+            if texts.is_there() {
+                self.grams.push(&texts, start..end, usize::try_from(block).unwrap_or(usize::MAX));
+            }
             start = end;
         }
         Ok(())
@@ -97,6 +105,7 @@ impl IndexBuilder {
         let parts = Parts {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
+            grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
         };
         file::encode(parts, data_bytes, self.rows)
     }

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use super::{
     bytes::Reader,
     fuse::{self, Fuse},
+    grams::{GramCollector, Grams},
     runs::{self, Directory, Run},
 };
 use crate::data_file::DataFile;
@@ -30,6 +31,7 @@ const HEAD_BYTES_MAX: u32 = 1 << 30;
 const TRACE_FILTER: u32 = 1;
 const TRACE_RUNS: u32 = 2;
 const TERM_RUNS: u32 = 3;
+const GRAMS: u32 = 4;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -43,6 +45,8 @@ pub(super) struct Parts {
     pub(super) traces: Option<Vec<Run>>,
     /// The blocks of every term; `None` when they are not known.
     pub(super) terms: Option<Vec<Run>>,
+    /// The signatures of the blocks' texts; `None` when there are no texts.
+    pub(super) grams: Option<GramCollector>,
 }
 
 /// The bytes of the index of a data file with this length and so many rows.
@@ -61,6 +65,10 @@ pub(super) fn encode(parts: Parts, data_bytes: u64, data_rows: u64) -> Bytes {
     for (kind, runs, spare) in traces.into_iter().chain(terms) {
         let (directory, more) = runs::encode(runs, spare, pages.len() as u64);
         sections.push((kind, directory));
+        pages.extend(more);
+    }
+    if let Some((section, more)) = parts.grams.and_then(|grams| grams.finish(pages.len() as u64)) {
+        sections.push((GRAMS, section));
         pages.extend(more);
     }
     let mut head = Vec::new();
@@ -91,6 +99,7 @@ pub(super) struct Head {
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
+    pub(super) grams: Option<Grams>,
 }
 
 impl Head {
@@ -120,7 +129,8 @@ impl Head {
         }
         let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
         let length = head.len() as u64;
-        let mut decoded = Self { length, trace_filter: None, traces: None, terms: None };
+        let mut decoded =
+            Self { length, trace_filter: None, traces: None, terms: None, grams: None };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
             let bytes = sections.take(usize::try_from(length).ok()?)?;
@@ -128,6 +138,7 @@ impl Head {
                 TRACE_FILTER => decoded.trace_filter = Some(Fuse::decode(bytes)?),
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
+                GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
                 _ => {}
             }
         }

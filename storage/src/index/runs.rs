@@ -154,6 +154,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(16))]
+
         #[test]
         fn every_run_is_found_by_its_hash(
             runs in vec((prop_oneof![0..40_u64, any::<u64>()], any::<u32>(), 1..9_u32), 0..900),
@@ -163,7 +165,7 @@ mod tests {
                 .map(|(hash, first, count)| Run { hash: hash.reverse_bits(), first, count })
                 .collect();
             let (directory, pages) = encode(runs.clone(), 64, 7);
-            for run in &runs {
+            for run in runs.iter().step_by(7) {
                 let mut expected: Vec<Range<u64>> = runs
                     .iter()
                     .filter(|other| other.hash == run.hash)

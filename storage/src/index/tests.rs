@@ -5,14 +5,17 @@ use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
 use tempfile::TempDir;
 use tidings_proto::{
     TraceId, UnixNanos,
-    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, ResourceLogs,
+        ResourceSpans, ScopeLogs, ScopeSpans, Severity, Span, Value,
+    },
 };
 
 use super::Indexes;
 use crate::{
-    AttributeFilter, Detail, Scan, ScanStats, Snapshot, SpanFilter,
-    columns::span_rows,
-    data_file::{DataFile, EncodedFile, encode_spans},
+    AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
+    columns::{log_rows, span_rows},
+    data_file::{DataFile, EncodedFile, encode_logs, encode_spans},
     memory::Chunk,
     paths::index_path,
     samples::NOW,
@@ -207,6 +210,52 @@ fn attributes_are_found_by_looking_at_few_rows() {
     let bytes: u64 = files[..1].iter().map(|file| file.bytes).sum();
     let index = fs::metadata(index_path(&files[0].path)).unwrap().len();
     assert!(index < bytes, "an index of {index} bytes for {bytes}");
+}
+
+#[test]
+fn a_text_is_found_by_looking_at_few_records() {
+    let folder = TempDir::new().unwrap();
+    let record = |number: u64| LogRecord {
+        time_unix_nano: NOW.0 - number,
+        severity_number: if number == 7_000 { 17 } else { 9 },
+        body: Some(
+            format!("order {:x} was paid", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
+                .as_str()
+                .into(),
+        ),
+        ..LogRecord::default()
+    };
+    let log_records: Vec<_> = (0..20_000).map(record).collect();
+    let part = match &log_records[12_345].body.as_ref().unwrap().value {
+        Some(Value::String(text)) => text[8..20].to_uppercase(),
+        _ => panic!("a body is text"),
+    };
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    let rows = log_rows(&ExportLogsServiceRequest { resource_logs }, NOW).unwrap();
+    let encoded = encode_logs(&[Arc::new(Chunk::new(rows).unwrap())], NOW).unwrap();
+    let files = stored(folder.path(), encoded);
+    let view = TableView { chunks: vec![], files };
+    let indexes = Arc::new(Indexes::new(usize::MAX));
+    let snapshot = Snapshot::new(TableView::default(), view).indexed_by(indexes);
+    let text = |text: &str| LogFilter { text: Some(text.to_owned()), ..LogFilter::default() };
+    let severe = LogFilter { severity_min: Some(Severity::Error), ..LogFilter::default() };
+    for (filter, expected, rows_max) in [
+        (text(&part), 1, 2 * 1024),
+        (text("WAS PAID"), 20_000, 20_000),
+        (text("was refused"), 0, 0),
+        (text("x"), 0, 20_000),
+        (severe, 1, 1024),
+    ] {
+        let mut found = 0;
+        let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+        let stats = snapshot.scan_logs(&filter, scan, &mut |rows| {
+            found += rows.len();
+            ControlFlow::Continue(())
+        });
+        let stats = stats.unwrap();
+        assert!(found == expected && stats.rows <= rows_max, "{filter:?} {found} {stats:?}");
+    }
 }
 
 #[test]

@@ -1,0 +1,225 @@
+//! How long finding takes among many spans in files: one trace, one attribute value, the newest.
+//!
+//! `SPANS` is by default 500,000, in files of 50,000. The same questions are asked of a copy
+//! without indexes.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    clippy::disallowed_methods,
+    reason = "a benchmark says what it expects by panicking, and damages files"
+)]
+
+use std::{fs, ops::ControlFlow, path::Path, sync::Arc};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tidings_proto::{
+    TraceId, UnixNanos,
+    otlp::{
+        ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+        Status, StatusCode,
+    },
+};
+use tidings_storage::{
+    AttributeFilter, Detail, Need, Scan, Snapshot, SpanFilter, Store, StoreSettings, SystemClock,
+    TelemetryBatch,
+};
+use tokio::runtime::Runtime;
+
+const BEGIN: u64 = 1_795_161_600_000_000_000;
+const SPANS_PER_TRACE: u64 = 10;
+const SPANS_PER_FILE: u64 = 50_000;
+const SPANS_PER_REQUEST: u64 = 5_000;
+
+/// A number that looks random.
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ number >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+fn trace_id(trace: u64) -> TraceId {
+    let id = u128::from(mixed(trace)) << 64 | u128::from(mixed(trace + 1)) | 1;
+    TraceId::from_bytes(id.to_be_bytes()).unwrap()
+}
+
+/// Span `n`: fifty a millisecond, with twelve attributes from constant to unique.
+fn span(n: u64) -> Span {
+    let trace = n / SPANS_PER_TRACE;
+    let random = mixed(n);
+    let start = BEGIN + n * 20_000;
+    Span {
+        trace_id: trace_id(trace).as_bytes().to_vec(),
+        span_id: mixed(n | 1 << 60).to_be_bytes().to_vec(),
+        name: format!("operation {}", random % 300),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + random % 50_000_000,
+        status: (random.is_multiple_of(50))
+            .then(|| Status { code: StatusCode::Error.into(), ..Status::default() }),
+        attributes: vec![
+            KeyValue::new("telemetry.kind", "bench"),
+            KeyValue::new("http.request.method", ["GET", "POST", "PUT"][(random % 3) as usize]),
+            KeyValue::new("http.response.status_code", i64::try_from(200 + random % 5).unwrap()),
+            KeyValue::new("http.route", format!("/api/v1/things/{}", random % 40)),
+            KeyValue::new("server.address", format!("10.0.{}.7", random % 50)),
+            KeyValue::new("server.port", 8080_i64),
+            KeyValue::new("db.system", "postgresql"),
+            KeyValue::new("customer.tier", format!("tier {}", random % 4)),
+            KeyValue::new("product.id", format!("product-{}", mixed(random) % 2_000)),
+            KeyValue::new("user.id", format!("user-{}", mixed(random + 1) % 1_000_000)),
+            KeyValue::new("cache.hit", random.is_multiple_of(2)),
+            KeyValue::new("request.id", format!("{:016x}{:016x}", mixed(n), mixed(n + 7))),
+        ],
+        ..Span::default()
+    }
+}
+
+fn request(from: u64) -> ExportTraceServiceRequest {
+    let resource_spans = (0..20).map(|service| {
+        let spans = (from..from + SPANS_PER_REQUEST).filter(|n| mixed(*n) % 20 == service);
+        let name = KeyValue::new("service.name", format!("service-{service}"));
+        ResourceSpans {
+            resource: Some(Resource { attributes: vec![name], ..Resource::default() }),
+            scope_spans: vec![ScopeSpans {
+                spans: spans.map(span).collect(),
+                ..ScopeSpans::default()
+            }],
+            schema_url: String::new(),
+        }
+    });
+    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
+}
+
+async fn open(folder: &Path) -> Store {
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder) };
+    Store::open(settings, Arc::new(SystemClock)).await.unwrap().0
+}
+
+async fn fill(store: &Store, spans: u64) {
+    for from in (0..spans).step_by(usize::try_from(SPANS_PER_REQUEST).unwrap()) {
+        let batch = TelemetryBatch::Traces { request: request(from), bytes: None };
+        store.append(batch).await.unwrap();
+        if (from + SPANS_PER_REQUEST).is_multiple_of(SPANS_PER_FILE) {
+            store.flush().await.unwrap();
+        }
+    }
+}
+
+fn all(snapshot: &Snapshot, filter: &SpanFilter, detail: Detail) -> u64 {
+    let mut found = 0;
+    let scan = Scan { detail, rows_max: u64::MAX };
+    snapshot
+        .scan_spans(filter, scan, &mut |rows| {
+            found += rows.len() as u64;
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    found
+}
+
+/// The starts of the newest 20.
+fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
+    let mut starts: Vec<UnixNanos> = Vec::new();
+    let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    snapshot
+        .scan_newest_spans(filter, scan, 0, &mut |rows| {
+            starts.extend((0..rows.len()).map(|row| rows.start(row)));
+            starts.sort_unstable_by(|a, b| b.cmp(a));
+            starts.truncate(20);
+            starts.get(19).map_or(Need::All, |last| Need::Since(*last))
+        })
+        .unwrap();
+    starts.len()
+}
+
+fn with(key: &str, value: &str) -> SpanFilter {
+    let attribute = AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) };
+    SpanFilter { attributes: vec![attribute], ..SpanFilter::default() }
+}
+
+fn lookups(criterion: &mut Criterion, name: &str, snapshot: &Snapshot, spans: u64) {
+    let mut group = criterion.benchmark_group(format!("lookup {name}"));
+    group.sample_size(10);
+    let mut turn = 0;
+    let mut next = || {
+        turn += 1;
+        mixed(turn) % spans
+    };
+    group.bench_function("trace", |bencher| {
+        bencher.iter(|| {
+            let ids = vec![trace_id(next() / SPANS_PER_TRACE)];
+            let filter = SpanFilter { trace_ids: Some(ids), ..SpanFilter::default() };
+            assert_eq!(all(snapshot, &filter, Detail::Facts), SPANS_PER_TRACE);
+        });
+    });
+    group.bench_function("trace in full", |bencher| {
+        bencher.iter(|| {
+            let low64 = trace_id(next() / SPANS_PER_TRACE).low64();
+            let filter = SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() };
+            assert_eq!(all(snapshot, &filter, Detail::Full), SPANS_PER_TRACE);
+        });
+    });
+    group.bench_function("unique attribute", |bencher| {
+        bencher.iter(|| {
+            let n = next();
+            let filter = with("request.id", &format!("{:016x}{:016x}", mixed(n), mixed(n + 7)));
+            assert_eq!(all(snapshot, &filter, Detail::Facts), 1);
+        });
+    });
+    group.bench_function("absent attribute", |bencher| {
+        bencher.iter(|| assert_eq!(all(snapshot, &with("request.id", "none"), Detail::Facts), 0));
+    });
+    group.finish();
+}
+
+fn searches(criterion: &mut Criterion, name: &str, snapshot: &Snapshot) {
+    let mut group = criterion.benchmark_group(format!("search {name}"));
+    group.sample_size(10);
+    let service =
+        SpanFilter { services: Some(vec!["service-3".to_owned()]), ..SpanFilter::default() };
+    let failed = SpanFilter { status: Some(StatusCode::Error), ..service.clone() };
+    let filters = [
+        ("everything", SpanFilter::default()),
+        ("service", service.clone()),
+        ("service, failed", failed),
+        ("frequent attribute", with("http.request.method", "PUT")),
+        ("one in 2,000", with("product.id", "product-77")),
+    ];
+    for (what, filter) in &filters {
+        group.bench_function(format!("newest 20 of {what}"), |bencher| {
+            bencher.iter(|| assert_eq!(newest(snapshot, filter), 20));
+        });
+    }
+    group.bench_function("all of service", |bencher| {
+        bencher.iter(|| all(snapshot, &service, Detail::Ids));
+    });
+    group.bench_function("all of frequent attribute", |bencher| {
+        bencher.iter(|| all(snapshot, &with("http.request.method", "PUT"), Detail::Ids));
+    });
+    group.finish();
+}
+
+fn finding(criterion: &mut Criterion) {
+    let spans = option_env!("SPANS").map_or(500_000, |spans| spans.parse().unwrap());
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = runtime.block_on(async {
+        let store = open(folder.path()).await;
+        fill(&store, spans).await;
+        store
+    });
+    lookups(criterion, "", &store.snapshot(), spans);
+    searches(criterion, "", &store.snapshot());
+    runtime.block_on(store.close()).unwrap();
+    // A file in the folder's place: indexes can neither be read nor made again.
+    let indexes = folder.path().join("tables/spans/_index");
+    fs::remove_dir_all(&indexes).unwrap();
+    fs::write(&indexes, b"").unwrap();
+    let store = runtime.block_on(open(folder.path()));
+    lookups(criterion, "without indexes", &store.snapshot(), spans);
+    searches(criterion, "without indexes", &store.snapshot());
+    runtime.block_on(store.close()).unwrap();
+}
+
+criterion_group!(benches, finding);
+criterion_main!(benches);

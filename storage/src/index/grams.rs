@@ -1,0 +1,227 @@
+//! In which blocks of rows a text can be contained, whatever part of a word it is.
+//!
+//! A block's signature is a set of bits: one for every four bytes in a row of its texts, ASCII
+//! letters in lower case. A block can contain a text only if it has the bits of all of that. The
+//! signatures are stored by bit and not by block, so that a search reads the few bits it asks for,
+//! of all blocks at once. `docs/formats/index.md` has the bytes.
+
+use std::ops::Range;
+
+use arrow_array::StringArray;
+
+use super::{bytes::Reader, runs::Fetch};
+use crate::rows::column::Column;
+
+/// So many bytes in a row are one bit.
+const GRAM_BYTES: usize = 4;
+/// The most bits of a signature: 8 KiB for 1,024 rows.
+const LOG2_MAX: u32 = 16;
+const LOG2_MIN: u32 = 8;
+/// Of so many bits the blocks' presence is in one page.
+const PAGE_BITS: usize = 8;
+const CRC_BYTES: usize = 4;
+/// More of a long text are not asked for: what is left then is hardly ever wrong.
+const ASKED_MAX: usize = 16;
+/// More blocks than this have no signatures: they take 8 KiB each while a file is written.
+const BLOCKS_MAX: usize = 1 << 14;
+
+/// The bits of a text, in a signature of the largest size.
+fn bits(text: &[u8]) -> impl Iterator<Item = u32> {
+    let mut gram = 0_u32;
+    text.iter().zip(1..).filter_map(move |(byte, length)| {
+        gram = gram << 8 | u32::from(byte.to_ascii_lowercase());
+        (length >= GRAM_BYTES).then(|| gram.wrapping_mul(0x9e37_79b1) >> (32 - LOG2_MAX))
+    })
+}
+
+/// What to ask signatures for, to find texts that contain this one; nothing when it is too short.
+pub(crate) fn text_bits(text: &[u8]) -> Vec<u32> {
+    let mut all: Vec<u32> = bits(text).collect();
+    all.sort_unstable();
+    all.dedup();
+    let step = all.len().div_ceil(ASKED_MAX).max(1);
+    all.into_iter().step_by(step).collect()
+}
+
+/// Collects the signatures of a file's blocks.
+#[derive(Debug, Default)]
+pub(super) struct GramCollector {
+    /// The signatures of the blocks, at the largest size.
+    blocks: Vec<Box<[u64]>>,
+    overflowed: bool,
+}
+
+impl GramCollector {
+    /// Adds rows of a batch, all of which are in this block of the file.
+    pub(super) fn push(&mut self, texts: &Column<StringArray>, rows: Range<usize>, block: usize) {
+        self.overflowed |= block >= BLOCKS_MAX;
+        if self.overflowed {
+            return;
+        }
+        while self.blocks.len() <= block {
+            self.blocks.push(vec![0; 1 << (LOG2_MAX - u64::BITS.ilog2())].into());
+        }
+        let Some(signature) = self.blocks.get_mut(block) else { return };
+        for row in rows {
+            for bit in bits(texts.text(row).unwrap_or_default().as_bytes()) {
+                signature[bit as usize / 64] |= 1 << (bit % 64);
+            }
+        }
+    }
+
+    /// The bytes of the section and of its pages, which will start at this offset; `None` when
+    /// there was too much.
+    pub(super) fn finish(self, offset: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+        if self.overflowed {
+            return None;
+        }
+        let log2 = self.log2();
+        let stride = self.blocks.len().div_ceil(8);
+        let mut present = vec![0_u8; stride << log2];
+        for (block, signature) in self.blocks.iter().enumerate() {
+            for (word, mut left) in signature.iter().copied().enumerate() {
+                while left != 0 {
+                    let bit = word * 64 + left.trailing_zeros() as usize;
+                    left &= left - 1;
+                    present[(bit >> (LOG2_MAX - log2)) * stride + block / 8] |= 1 << (block % 8);
+                }
+            }
+        }
+        let mut section = Vec::new();
+        section.extend(log2.to_le_bytes());
+        section.extend(u32::try_from(self.blocks.len()).ok()?.to_le_bytes());
+        section.extend(offset.to_le_bytes());
+        let mut pages = Vec::with_capacity(present.len());
+        for page in present.chunks(PAGE_BITS * stride.max(1)) {
+            pages.extend(page);
+            pages.extend(crc32c::crc32c(page).to_le_bytes());
+        }
+        Some((section, pages))
+    }
+
+    /// The size of signatures: about twice as many bits as an average block has.
+    fn log2(&self) -> u32 {
+        let ones =
+            |block: &[u64]| block.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+        let sum: u64 = self.blocks.iter().map(|block| ones(block)).sum();
+        let average = sum / (self.blocks.len() as u64).max(1);
+        (average.max(1).ilog2() + 2).clamp(LOG2_MIN, LOG2_MAX)
+    }
+}
+
+/// The signatures of a file's blocks, of which only the place is known.
+#[derive(Debug)]
+pub(super) struct Grams {
+    log2: u32,
+    blocks: u32,
+    offset: u64,
+}
+
+impl Grams {
+    /// `None` when the bytes are not such a section.
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = Reader::new(bytes);
+        let decoded = Self { log2: bytes.u32()?, blocks: bytes.u32()?, offset: bytes.u64()? };
+        let is_whole = (LOG2_MIN..=LOG2_MAX).contains(&decoded.log2)
+            && decoded.blocks as usize <= BLOCKS_MAX
+            && bytes.is_empty();
+        is_whole.then_some(decoded)
+    }
+
+    /// The blocks that have all of these bits, each as a range. `None` when a page is not there
+    /// or damaged.
+    pub(super) fn find(&self, bits: &[u32], fetch: &mut Fetch<'_>) -> Option<Vec<Range<u64>>> {
+        let stride = (self.blocks as usize).div_ceil(8);
+        let mut left = vec![0xff_u8; stride];
+        for bit in bits {
+            if left.iter().all(|byte| *byte == 0) {
+                break;
+            }
+            let bit = *bit as usize >> (LOG2_MAX - self.log2);
+            let page_bytes = PAGE_BITS * stride + CRC_BYTES;
+            let start = self.offset.checked_add((bit / PAGE_BITS * page_bytes) as u64)?;
+            let page = fetch(start..start.checked_add(page_bytes as u64)?)?;
+            let (present, crc) = page.split_at_checked(PAGE_BITS * stride)?;
+            if Reader::new(crc).u32()? != crc32c::crc32c(present) {
+                return None;
+            }
+            let of_bit = present.get(bit % PAGE_BITS * stride..)?;
+            left.iter_mut().zip(of_bit).for_each(|(left, present)| *left &= present);
+        }
+        let has = |block: &u64| {
+            let byte = usize::try_from(block / 8).ok().and_then(|at| left.get(at));
+            byte.is_some_and(|byte| byte >> (block % 8) & 1 == 1)
+        };
+        Some((0..u64::from(self.blocks)).filter(has).map(|block| block..block + 1).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::Range;
+
+    use arrow_array::StringArray;
+
+    use super::{GramCollector, Grams, text_bits};
+    use crate::rows::column::Column;
+
+    fn collected(blocks: &[Vec<String>]) -> (Vec<u8>, Vec<u8>) {
+        let mut collector = GramCollector::default();
+        for (number, texts) in blocks.iter().enumerate() {
+            let column = Column(Some(StringArray::from(texts.clone())));
+            collector.push(&column, 0..texts.len(), number);
+        }
+        collector.finish(5).unwrap()
+    }
+
+    fn find(section: &[u8], pages: &[u8], text: &str) -> Option<Vec<u64>> {
+        let mut fetch = |range: Range<u64>| {
+            let range =
+                usize::try_from(range.start - 5).ok()?..usize::try_from(range.end - 5).ok()?;
+            pages.get(range).map(<[u8]>::to_vec)
+        };
+        let bits = text_bits(text.to_ascii_lowercase().as_bytes());
+        let blocks = Grams::decode(section)?.find(&bits, &mut fetch)?;
+        Some(blocks.into_iter().flatten().collect())
+    }
+
+    /// Texts of the same form with an id each.
+    fn block(number: u64) -> Vec<String> {
+        (0..200_u64)
+            .map(|row| {
+                let id = (number * 1000 + row).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                format!("Payment {id:016x} was declined: card {number}")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn parts_of_texts_are_found_in_few_blocks_besides_their_own() {
+        let blocks: Vec<_> = (0..100).map(block).collect();
+        let (section, pages) = collected(&blocks);
+        let mut wrong = 0;
+        for (number, texts) in (0_u64..).zip(&blocks).step_by(7) {
+            for part in [&texts[17][8..24], &texts[19][10..21], &texts[3][5..40]] {
+                let found = find(&section, &pages, part).unwrap();
+                assert!(found.contains(&number), "{part}");
+                wrong += found.len() - 1;
+            }
+        }
+        assert!(wrong < 10, "{wrong}");
+        for (part, count) in [("DECLINED", 100), ("approved", 0), ("de", 100), ("", 100)] {
+            assert_eq!(find(&section, &pages, part).unwrap().len(), count, "{part}");
+        }
+        assert!(pages.len() < 100 * 200 * 16, "{} bytes", pages.len());
+    }
+
+    #[test]
+    fn a_damaged_page_is_noticed() {
+        let (section, mut pages) = collected(&[block(1), block(2)]);
+        pages.iter_mut().for_each(|byte| *byte ^= 4);
+        assert_eq!(find(&section, &pages, "declined"), None);
+        assert_eq!(find(&section, &[], "declined"), None);
+        assert!(Grams::decode(&section[1..]).is_none());
+        let (section, pages) = collected(&[]);
+        assert_eq!(find(&section, &pages, "declined"), Some(vec![]));
+    }
+}
