@@ -1,13 +1,14 @@
 //! Data files: the tables' rows in Parquet, clustered by trace.
 //!
 //! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
-//! partitions, `derive` computes what only whole traces can tell, `write` encodes. [`scan`] reads
-//! a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
+//! partitions, `derive` computes what only whole traces can tell, `write` encodes. [`Merge`] gives
+//! the rows of several files in order, for a [`FileWriter`] to make one of. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
 //! for those pages and the rest only for the rows that match, `footer` keeps decoded metadata.
 //! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
 mod derive;
 mod footer;
+mod merge;
 mod order;
 mod prune;
 mod read;
@@ -24,8 +25,10 @@ use crate::{
     schema::Signal,
 };
 
+pub(crate) use merge::Merge;
 pub(crate) use read::{index_of, scan};
 use write::Layout;
+pub(crate) use write::{FileWriter, Written};
 
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,8 +83,6 @@ pub(crate) struct EncodedFile {
     pub(crate) rows: u64,
     /// What prunes it.
     pub(crate) stats: FileStats,
-    /// When it was made.
-    pub(crate) written_unix_millis: i64,
 }
 
 /// What prunes a file.
@@ -133,7 +134,7 @@ fn encode(
         }
         Signal::Logs => (Vec::new(), order::place_logs(batch, now)?),
     };
-    write::files(signal, batch, &derived, &placed, now, layout)
+    write::files(signal, batch, &derived, &placed, layout)
 }
 
 /// Files of many small row groups and pages, so that little data has much to prune.

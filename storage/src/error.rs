@@ -94,6 +94,14 @@ pub enum StorageError {
         /// The newest one known here.
         supported: u32,
     },
+    /// Another program changed a table in a way that ours cannot follow.
+    #[error("{path}: another program's commit is in the way: {reason}", path = path.display())]
+    Conflict {
+        /// That commit.
+        path: PathBuf,
+        /// Why it cannot be followed.
+        reason: String,
+    },
     /// A record cannot be stored: the request should have been refused earlier.
     #[error("{record} has no valid {field}")]
     Invalid {
@@ -122,7 +130,9 @@ impl StorageError {
             Self::WalFull { .. } | Self::DiskFull { .. } | Self::MemoryFull { .. } => {
                 ErrorKind::Full
             }
-            Self::Io { .. } | Self::Delta(_) | Self::WriterStopped => ErrorKind::Unavailable,
+            Self::Io { .. } | Self::Delta(_) | Self::WriterStopped | Self::Conflict { .. } => {
+                ErrorKind::Unavailable
+            }
             Self::Closed => ErrorKind::Closed,
             Self::Locked { .. } => ErrorKind::Locked,
             Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {

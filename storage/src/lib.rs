@@ -27,6 +27,7 @@ mod settings;
 mod snapshot;
 mod store;
 mod tables;
+mod upkeep;
 mod wal;
 
 pub use clock::{Clock, SystemClock};

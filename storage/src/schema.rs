@@ -166,6 +166,19 @@ pub(crate) enum Signal {
 }
 
 impl Signal {
+    /// The name of the table.
+    pub(crate) fn table(self) -> &'static str {
+        match self {
+            Self::Spans => "spans",
+            Self::Logs => "logs",
+        }
+    }
+
+    /// What Delta declares: all columns.
+    pub(crate) fn table_schema(self) -> SchemaRef {
+        table(self.columns())
+    }
+
     pub(crate) fn columns(self) -> &'static [Column] {
         match self {
             Self::Spans => SPAN_COLUMNS,
@@ -218,16 +231,6 @@ impl Signal {
         assert!(in_order, "invariant: columns come in the order of the schema");
         RecordBatch::try_new(schema, columns.into_iter().map(|(_, array)| array).collect())
     }
-}
-
-/// The schema of the spans table.
-pub(crate) fn spans() -> SchemaRef {
-    table(SPAN_COLUMNS)
-}
-
-/// The schema of the logs table.
-pub(crate) fn logs() -> SchemaRef {
-    table(LOG_COLUMNS)
 }
 
 fn table(columns: &[Column]) -> SchemaRef {

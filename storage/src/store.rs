@@ -15,6 +15,7 @@ mod reindex;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upkeep;
 
 use std::{
     fmt,
@@ -115,6 +116,8 @@ struct Inner {
     shared: Arc<Shared>,
     wal: Arc<Wal<Arc<Chunk>>>,
     tables: tokio::sync::Mutex<Tables>,
+    /// Held by the one piece of upkeep that is under way.
+    upkeep: tokio::sync::Mutex<()>,
     disk: SharedDisk,
     paths: Paths,
     /// Bytes on their way into the log and memory.

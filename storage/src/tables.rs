@@ -1,18 +1,24 @@
 //! A Delta table of the store: its data files and its commits.
 //!
-//! Owns `tables/<name>/`: creating the table, writing data files, one commit per flush that
-//! carries the position in the write-ahead log as an application transaction, and the proof that
-//! the commit is there. Does not own rows (`data_file` encodes them) or the log; whoever calls
+//! Owns `tables/<name>/`: creating the table, writing data files, and one commit per change of the
+//! set of files: a flush adds files and says up to where they cover the write-ahead log, upkeep
+//! replaces files by others. Does not own rows (`data_file` encodes them) or the log; whoever calls
 //! [`Table::write`] may drop log segments only after it returned `Ok`.
+//!
+//! Commits are written here (`commit`) and not by delta-rs, whose snapshots grow with every commit
+//! and are read again for each: there is one writer, so the version and the position are all that
+//! has to be remembered, and a commit costs the same however many came before. Opening, settling
+//! and checkpoints (`checkpoint`) read the table through delta-rs.
 //!
 //! A commit whose fate is unknown (its call failed, or could not be read again) is remembered;
 //! [`Table::settle`] finds out before anything else is written, so that no row is committed twice.
 
+mod checkpoint;
+mod commit;
 mod synced_store;
 mod tail;
 
 use std::{
-    collections::{HashMap, HashSet},
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
@@ -20,24 +26,24 @@ use std::{
 };
 
 use arrow_schema::Schema;
+use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError, ObjectStore,
-    kernel::{
-        Action, Add, LogicalFileView, StructType, Transaction,
-        engine::arrow_conversion::TryIntoKernel,
-        transaction::{CommitBuilder, CommitProperties, TableReference},
-    },
-    logstore::{LogStoreRef, StorageConfig, logstore_with},
+    kernel::{LogicalFileView, StructType, engine::arrow_conversion::TryIntoKernel},
+    logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, logstore_with},
     operations::create::CreateBuilder,
-    protocol::{DeltaOperation, SaveMode},
     table::state::DeltaTableState,
 };
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as ObjectPath};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tidings_proto::UnixNanos;
 use url::Url;
 
-use self::synced_store::SyncedStore;
+pub(crate) use self::{
+    checkpoint::Checkpoint,
+    commit::{Change, Why},
+};
+use self::{commit::Encoder, synced_store::SyncedStore};
 use crate::{
     StorageError,
     data_file::{DataFile, EncodedFile},
@@ -54,20 +60,28 @@ const PROPERTIES: [(&str, &str); 5] = [
     ("delta.deletedFileRetentionDuration", "interval 1 hours"),
     ("delta.appendOnly", "false"),
 ];
+/// How often a commit gives way to another program's.
+const TRIES: usize = 16;
 
 /// One of the two tables.
 pub(crate) struct Table {
     signal: Signal,
-    name: &'static str,
     folder: PathBuf,
     log_store: LogStoreRef,
-    state: DeltaTableState,
-    unsettled: Option<Commit>,
+    encoder: Encoder,
+    /// The last commit.
+    version: u64,
+    /// The log is in the table up to this sequence.
+    covered: u64,
+    /// The last version that has a checkpoint.
+    checkpointed: u64,
+    unsettled: Option<Unsettled>,
 }
 
 impl fmt::Debug for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Table").field("name", &self.name).finish_non_exhaustive()
+        let name = self.signal.table();
+        f.debug_struct("Table").field("name", &name).field("version", &self.version).finish()
     }
 }
 
@@ -81,11 +95,12 @@ pub(crate) struct Opened {
     pub(crate) quarantined: Option<PathBuf>,
 }
 
-/// A commit: files, and the sequence up to which they cover the log.
+/// A commit that may be there or not.
 #[derive(Debug, Clone)]
-struct Commit {
-    files: Vec<Arc<DataFile>>,
-    covered: u64,
+struct Unsettled {
+    version: u64,
+    bytes: Bytes,
+    change: Change,
 }
 
 impl Table {
@@ -95,28 +110,36 @@ impl Table {
         paths: &Paths,
         signal: Signal,
     ) -> Result<Opened, StorageError> {
-        let (name, schema) = match signal {
-            Signal::Spans => ("spans", crate::schema::spans()),
-            Signal::Logs => ("logs", crate::schema::logs()),
-        };
-        let folder = paths.table(name);
+        let folder = paths.table(signal.table());
         let log_folder = folder.join("_delta_log");
         let quarantine = paths.quarantine();
         let blocking = Arc::clone(disk);
-        let tail = crate::store::blocking(move || {
+        let (tail, checkpointed) = crate::store::blocking(move || {
             blocking.create_folders(&log_folder).map_err(failed("create", &log_folder))?;
-            tail::repair(blocking.as_ref(), &log_folder, &quarantine)
+            let tail = tail::repair(blocking.as_ref(), &log_folder, &quarantine)?;
+            Ok((tail, checkpoint::last(blocking.as_ref(), &log_folder)?))
         })
         .await?;
         let log_store = log_store(disk, &folder)?;
         if !tail.exists {
-            create(&log_store, name, &schema).await?;
+            create(&log_store, signal).await?;
         }
         let state = DeltaTableState::try_new(log_store.as_ref(), None).await?;
-        let mut table = Self { signal, name, folder, log_store, state, unsettled: None };
-        let covered = table.covered().await?;
-        let files = table.files()?;
-        table.unsettled = None;
+        let encoder = Encoder::new(signal, &folder);
+        let id = encoder.transaction_id();
+        let covered = state.transaction_version(log_store.as_ref(), id).await?;
+        let covered = covered.map_or(0, |version| u64::try_from(version).unwrap_or(0));
+        let table = Self {
+            signal,
+            folder,
+            encoder,
+            version: state.version(),
+            covered,
+            checkpointed,
+            unsettled: None,
+            log_store,
+        };
+        let files = table.files(&state)?;
         Ok(Opened { table, files, covered, quarantined: tail.quarantined })
     }
 
@@ -133,116 +156,126 @@ impl Table {
         &mut self,
         encoded: Vec<EncodedFile>,
         covered: u64,
-    ) -> Result<Vec<Arc<DataFile>>, StorageError> {
+        now: UnixNanos,
+    ) -> Result<Change, StorageError> {
         let store = self.log_store.object_store(None);
-        let mut files = Vec::new();
-        let mut adds = Vec::new();
-        for (number, file) in encoded.into_iter().enumerate() {
-            let path = file_path(file.hour, covered, number);
-            let location = ObjectPath::from(path.as_str());
-            adds.push(self.add(&path, &file));
-            files.push(Arc::new(self.data_file(&path, &file)));
-            for (location, bytes) in [(index_of(&path), file.index), (location, file.bytes)] {
+        let mut added = Vec::new();
+        for file in encoded {
+            let path = file_path(file.hour, covered, added.len());
+            let parts = [(index_path(Path::new(&path)), file.index), (path.into(), file.bytes)];
+            let bytes = parts[1].1.len() as u64;
+            let path = self.folder.join(&parts[1].0);
+            let (min, max) = (file.stats.start_min, file.stats.start_max);
+            added.push(Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max)));
+            for (path, bytes) in parts {
                 let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
                 let payload = PutPayload::from_bytes(bytes);
-                if let Err(error) = store.put_opts(&location, payload, create).await {
-                    discard(store.as_ref(), &adds).await;
+                if let Err(error) = store.put_opts(&location(&path), payload, create).await {
+                    self.discard(&added).await;
                     return Err(DeltaTableError::from(error).into());
                 }
             }
         }
-        let commit = Commit { files, covered };
-        self.unsettled = Some(commit.clone());
-        self.commit(adds, covered).await?;
-        self.unsettled = None;
-        Ok(commit.files)
+        self.commit(Change { why: Why::Flush, added, removed: Vec::new() }, covered, now).await
     }
 
-    /// Finds out about a commit of unknown fate: its files when it is there, `None` when there is
-    /// no such commit.
-    pub(crate) async fn settle(&mut self) -> Result<Option<Vec<Arc<DataFile>>>, StorageError> {
-        let Some(commit) = self.unsettled.clone() else { return Ok(None) };
-        self.state = DeltaTableState::try_new(self.log_store.as_ref(), None).await?;
-        let landed = self.covered().await? >= commit.covered;
-        if landed {
-            let there: HashSet<PathBuf> =
-                self.files()?.iter().map(|file| file.path.clone()).collect();
-            if let Some(missing) = commit.files.iter().find(|file| !there.contains(&file.path)) {
-                return Err(StorageError::Corrupt {
-                    path: self.folder.clone(),
-                    reason: format!("commit lacks {}", missing.path.display()),
-                });
-            }
-        }
-        self.unsettled = None;
-        Ok(landed.then_some(commit.files))
+    /// Commits that these durable files take the place of those, and nothing else of the table
+    /// changes.
+    ///
+    /// # Errors
+    /// The files are replaced or not: [`Self::settle`] tells.
+    pub(crate) async fn replace(
+        &mut self,
+        change: Change,
+        now: UnixNanos,
+    ) -> Result<Change, StorageError> {
+        self.commit(change, self.covered, now).await
     }
 
-    async fn commit(&mut self, adds: Vec<Add>, covered: u64) -> Result<(), StorageError> {
-        let paths: HashSet<String> = adds.iter().map(|add| add.path.clone()).collect();
-        let operation = DeltaOperation::Write {
-            mode: SaveMode::Append,
-            partition_by: Some(vec![HOUR.to_owned()]),
-            predicate: None,
-        };
-        let position = Transaction::new(self.transaction_id(), sequence_as_version(covered));
-        let properties = CommitProperties::default()
-            .with_metadata([(tail::FILES.to_owned(), json!(adds.len()))])
-            .with_application_transaction(position);
-        let done = CommitBuilder::from(properties)
-            .with_actions(adds.into_iter().map(Action::Add).collect())
-            .build(Some(&self.state as &dyn TableReference), Arc::clone(&self.log_store), operation)
-            .await?;
-        self.state = done.snapshot();
-        self.prove(done.version(), &paths, covered).await
-    }
-
-    /// Reads a commit back: it has these files and this position.
-    async fn prove(
-        &self,
-        version: u64,
-        paths: &HashSet<String>,
-        covered: u64,
-    ) -> Result<(), StorageError> {
-        let name = commit_name(version);
-        let damaged = |reason: &str| StorageError::Corrupt {
-            path: self.folder.join("_delta_log").join(&name),
-            reason: reason.to_owned(),
+    /// Finds out about a commit of unknown fate: what it changed when it is there, `None` when
+    /// there is no such commit.
+    pub(crate) async fn settle(&mut self) -> Result<Option<Change>, StorageError> {
+        let Some(Unsettled { version, bytes, change }) = self.unsettled.clone() else {
+            return Ok(None);
         };
         let entry = self.log_store.read_commit_entry(version).await?;
-        let bytes = entry.ok_or_else(|| damaged("the commit is not there"))?;
-        let mut found = HashSet::new();
-        let mut position = None;
-        for line in bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let action: Value =
-                serde_json::from_slice(line).map_err(|error| damaged(&error.to_string()))?;
-            if let Some(path) = action.pointer("/add/path").and_then(Value::as_str) {
-                found.insert(path.to_owned());
-            }
-            if action.pointer("/txn/appId").and_then(Value::as_str)
-                == Some(self.transaction_id().as_str())
-            {
-                position = action.pointer("/txn/version").and_then(Value::as_i64);
-            }
+        let landed = entry.is_some_and(|entry| entry == bytes);
+        self.unsettled = None;
+        if landed {
+            self.landed(version, &bytes);
         }
-        if found != *paths {
-            return Err(damaged("the commit does not have the files that were written"));
-        }
-        if position != Some(sequence_as_version(covered)) {
-            return Err(damaged("the commit does not have the log position that was written"));
-        }
-        Ok(())
+        Ok(landed.then_some(change))
     }
 
-    async fn covered(&self) -> Result<u64, StorageError> {
-        let id = self.transaction_id();
-        let version = self.state.transaction_version(self.log_store.as_ref(), id).await?;
-        Ok(version.map_or(0, |version| u64::try_from(version).unwrap_or(0)))
+    /// A checkpoint to write, when there are enough commits since the last one.
+    pub(crate) fn checkpoint(&self) -> Option<Checkpoint> {
+        let due = self.version >= self.checkpointed + checkpoint::INTERVAL;
+        due.then(|| Checkpoint::new(Arc::clone(&self.log_store), self.version))
     }
 
-    fn files(&self) -> Result<Vec<Arc<DataFile>>, StorageError> {
+    /// This version has a checkpoint now.
+    pub(crate) fn checkpointed(&mut self, version: u64) {
+        self.checkpointed = self.checkpointed.max(version);
+    }
+
+    async fn commit(
+        &mut self,
+        change: Change,
+        covered: u64,
+        now: UnixNanos,
+    ) -> Result<Change, StorageError> {
+        let bytes = self.encoder.encode(&change, covered, now)?;
+        let store = self.log_store.object_store(None);
+        for _ in 0..TRIES {
+            let version = self.version + 1;
+            let unsettled = Unsettled { version, bytes: bytes.clone(), change: change.clone() };
+            self.unsettled = Some(unsettled);
+            let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+            let location = commit_uri_from_version(Some(version));
+            match store.put_opts(&location, bytes.clone().into(), create).await {
+                Ok(_) => {
+                    self.prove(version, &bytes).await?;
+                    self.unsettled = None;
+                    self.landed(version, &bytes);
+                    return Ok(change);
+                }
+                Err(object_store::Error::AlreadyExists { .. }) => {
+                    self.unsettled = None;
+                    let entry = self.log_store.read_commit_entry(version).await?;
+                    let path = self.commit_path(version);
+                    self.encoder.give_way(&entry.unwrap_or_default(), &change, &path)?;
+                    self.version = version;
+                }
+                Err(error) => return Err(DeltaTableError::from(error).into()),
+            }
+        }
+        let path = self.commit_path(self.version);
+        Err(StorageError::Conflict { path, reason: "it does not stop".to_owned() })
+    }
+
+    /// What a commit that is there changes of what is remembered.
+    fn landed(&mut self, version: u64, bytes: &[u8]) {
+        self.version = version;
+        self.covered = self.covered.max(self.encoder.position(bytes).unwrap_or(0));
+    }
+
+    /// Reads a commit back: it is what was written.
+    async fn prove(&self, version: u64, bytes: &Bytes) -> Result<(), StorageError> {
+        let entry = self.log_store.read_commit_entry(version).await?;
+        if entry.as_ref() == Some(bytes) {
+            return Ok(());
+        }
+        let reason = "the commit is not what was written".to_owned();
+        Err(StorageError::Corrupt { path: self.commit_path(version), reason })
+    }
+
+    fn commit_path(&self, version: u64) -> PathBuf {
+        self.folder.join("_delta_log").join(commit_name(version))
+    }
+
+    fn files(&self, state: &DeltaTableState) -> Result<Vec<Arc<DataFile>>, StorageError> {
         let mut files = Vec::new();
-        for view in self.state.log_data().iter() {
+        for view in state.log_data().iter() {
             let file = self.listed_file(&view).ok_or_else(|| StorageError::Corrupt {
                 path: self.folder.join(view.path().as_ref()),
                 reason: "its entry in the table's log lacks hour or statistics".to_owned(),
@@ -256,77 +289,42 @@ impl Table {
         let hour = view.partition_values_map().get(HOUR)?.as_deref()?.parse().ok()?;
         let stats: Value = serde_json::from_str(&view.stats()?).ok()?;
         let column = self.signal.time_column();
-        let time = |which: &str| {
+        let nanos = |which: &str, column: &str| {
             let nanos = stats.get(which)?.get(column)?.as_i64()?;
             u64::try_from(nanos).ok().map(UnixNanos)
         };
+        let start_min = nanos("minValues", column)?;
+        let start_max = nanos("maxValues", column)?;
         Some(DataFile::new(
             self.folder.join(view.path().as_ref()),
             hour,
             stats.get("numRecords")?.as_u64()?,
             u64::try_from(view.size()).ok()?,
-            time("minValues")?,
-            time("maxValues")?,
+            start_min,
+            start_max,
         ))
     }
 
-    fn data_file(&self, path: &str, file: &EncodedFile) -> DataFile {
-        let (min, max) = (file.stats.start_min, file.stats.start_max);
-        DataFile::new(
-            self.folder.join(path),
-            file.hour,
-            file.rows,
-            file.bytes.len() as u64,
-            min,
-            max,
-        )
-    }
-
-    fn add(&self, path: &str, file: &EncodedFile) -> Add {
-        let column = self.signal.time_column();
-        let stats = json!({
-            "numRecords": file.rows,
-            "minValues": { column: file.stats.start_min.0 },
-            "maxValues": { column: file.stats.start_max.0 },
-        });
-        Add {
-            path: path.to_owned(),
-            partition_values: HashMap::from([(HOUR.to_owned(), Some(file.hour.to_string()))]),
-            size: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
-            modification_time: file.written_unix_millis,
-            data_change: true,
-            stats: Some(stats.to_string()),
-            ..Add::default()
+    /// Removes files that no commit names. What cannot be removed is waste and nothing worse.
+    async fn discard(&self, files: &[Arc<DataFile>]) {
+        let store = self.log_store.object_store(None);
+        for path in files.iter().filter_map(|file| file.path.strip_prefix(&self.folder).ok()) {
+            let _ = store.delete(&location(path)).await;
+            let _ = store.delete(&location(&index_path(path))).await;
         }
     }
-
-    fn transaction_id(&self) -> String {
-        format!("tidings/{}", self.name)
-    }
 }
 
-/// Delta counts transactions in `i64`; a sequence gets there after 292 years of a record per ns.
-fn sequence_as_version(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
+/// A path in the table's folder as the object store names it.
+fn location(path: &Path) -> ObjectPath {
+    ObjectPath::from(path.to_string_lossy().as_ref())
 }
 
-/// Where a data file goes. Unique: a file of a failed attempt may still be there.
-fn file_path(hour: i64, covered: u64, number: usize) -> String {
+/// Where a data file goes, in its table's folder. Unique: a file of a failed attempt may still be
+/// there.
+pub(crate) fn file_path(hour: i64, covered: u64, number: usize) -> String {
     let nonce = RandomState::new().build_hasher().finish();
     format!("{HOUR}={hour}/{covered:020}-{number:04}-{nonce:016x}.parquet")
-}
-
-/// Where the index of a data file goes.
-fn index_of(path: &str) -> ObjectPath {
-    ObjectPath::from(index_path(Path::new(path)).to_string_lossy().as_ref())
-}
-
-/// Removes files that no commit names. What cannot be removed is waste and nothing worse.
-async fn discard(store: &dyn ObjectStore, adds: &[Add]) {
-    for add in adds {
-        let _ = store.delete(&ObjectPath::from(add.path.as_str())).await;
-        let _ = store.delete(&index_of(&add.path)).await;
-    }
 }
 
 fn log_store(disk: &SharedDisk, folder: &Path) -> Result<LogStoreRef, StorageError> {
@@ -339,11 +337,12 @@ fn log_store(disk: &SharedDisk, folder: &Path) -> Result<LogStoreRef, StorageErr
     Ok(logstore_with(store, &url, StorageConfig::default())?)
 }
 
-async fn create(log_store: &LogStoreRef, name: &str, schema: &Schema) -> Result<(), StorageError> {
+async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageError> {
+    let schema: &Schema = &signal.table_schema();
     let columns: StructType = schema.try_into_kernel()?;
     CreateBuilder::new()
         .with_log_store(Arc::clone(log_store))
-        .with_table_name(name)
+        .with_table_name(signal.table())
         .with_columns(columns.fields().cloned())
         .with_partition_columns([HOUR])
         .with_configuration(PROPERTIES.map(|(key, value)| (key, Some(value))))

@@ -1,8 +1,9 @@
 //! What only a whole trace can tell of a span: its own time, its part of the critical path, its
 //! place in the call tree.
 //!
-//! Computed over the spans of a trace that are flushed together; spans that come later are in
-//! another file, with values of their own.
+//! Computed over the spans of a trace that are flushed together, and again over those that meet
+//! when files are merged; spans that come later are in another file until then, with values of
+//! their own.
 
 use std::sync::Arc;
 
@@ -13,6 +14,9 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::order::Traces;
 use crate::{Detail, SpanRows, schema::Signal, snapshot::project};
+
+/// The derived columns, in the schema's order.
+pub(super) const COLUMNS: [&str; 4] = ["self_nanos", "critical_nanos", "path_hash", "depth"];
 
 /// The derived columns in the schema's order, one value per row of the batch. A span that was
 /// sent more than once has values in one of its rows.

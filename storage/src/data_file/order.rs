@@ -2,7 +2,7 @@
 //!
 //! Files hold one hour each. In a file, spans are ordered by the time slot of their trace's
 //! earliest start, then trace, then start: a trace is one run of rows, and row groups follow time.
-//! Log records are ordered by time slot, service and time.
+//! Log records are ordered by time slot, service and time. `merge` keeps both orders.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::{
     schema::Signal,
 };
 
-const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
+pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// Rows older than this, or newer, go to the hour they came in: senders with wrong clocks must
 /// not be able to make a file per hour since 1970.

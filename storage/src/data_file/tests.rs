@@ -152,7 +152,7 @@ fn derived_columns_are_what_assembly_says() {
 fn a_file_has_the_columns_of_the_table_without_the_partition() {
     let files = encode_spans(&[chunk(vec![span(1, 1, 0, NOW.0, NOW.0)])], NOW).unwrap();
     let schema = batches(&files[0])[0].schema();
-    let expected = crate::schema::spans();
+    let expected = Signal::Spans.table_schema();
     let table = expected.fields().iter().filter(|field| field.name() != crate::schema::HOUR);
     assert!(schema.fields().iter().eq(table), "{schema:#?}");
 }

@@ -1,8 +1,8 @@
 //! Rows to Parquet.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, fmt, io::Write, sync::Arc};
 
-use arrow_array::{ArrayRef, BinaryArray, RecordBatch, UInt64Array};
+use arrow_array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, UInt64Array};
 use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
 use bytes::Bytes;
@@ -36,6 +36,8 @@ impl Default for Layout {
 
 /// Rows that the encoder takes at once; it looks at the limits of a page only in between.
 const WRITE_ROWS: usize = 1024;
+/// Rows may be large: a row group is closed at this size too, because it is in memory until then.
+const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 /// How often a bloom filter is wrong.
 const BLOOM_FPP: f64 = 0.01;
 const ZSTD_LEVEL: i32 = 1;
@@ -71,15 +73,13 @@ pub(super) fn files(
     batch: &RecordBatch,
     derived: &[ArrayRef],
     placed: &[Placed],
-    now: UnixNanos,
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let schema = signal.file_schema();
     let columns = batch.columns().iter().chain(derived).cloned().collect();
-    let all = RecordBatch::try_new(widened(&schema, batch), columns)?;
+    let all = RecordBatch::try_new(widened(&signal.file_schema(), batch), columns)?;
     placed
         .chunk_by(|left, right| left.hour == right.hour)
-        .map(|rows| file(signal, &schema, &all, rows, now, layout))
+        .map(|rows| file(signal, &all, rows, layout))
         .collect()
 }
 
@@ -94,37 +94,111 @@ fn widened(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
 
 fn file(
     signal: Signal,
-    schema: &SchemaRef,
     all: &RecordBatch,
     rows: &[Placed],
-    now: UnixNanos,
     layout: Layout,
 ) -> Result<EncodedFile, StorageError> {
     let traces = count_traces(all, rows)?;
-    let options = ArrowWriterOptions::new()
-        .with_properties(properties(schema, traces, layout))
-        .with_skip_arrow_metadata(true);
-    let mut writer = ArrowWriter::try_new_with_options(Vec::new(), Arc::clone(schema), options)?;
-    let mut index = IndexBuilder::new(signal);
+    let mut writer = FileWriter::laid_out(signal, Vec::new(), traces, layout)?;
     for portion in rows.chunks(PORTION_ROWS) {
         let indices = UInt64Array::from_iter_values(portion.iter().map(|placed| placed.row as u64));
-        let portion = take_record_batch(all, &indices)?;
-        index.push(&portion)?;
-        writer.write(&portion)?;
+        writer.push(&take_record_batch(all, &indices)?)?;
     }
-    let bytes = Bytes::from(writer.into_inner()?);
-    let times = rows.iter().map(|placed| placed.time.min(STATS_MAX));
+    let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {
         hour: rows.first().map_or(0, |placed| placed.hour),
         index: index.finish(bytes.len() as u64),
-        bytes,
-        rows: rows.len() as u64,
-        stats: FileStats {
-            start_min: times.clone().min().unwrap_or_default(),
-            start_max: times.max().unwrap_or_default(),
-        },
-        written_unix_millis: (now.0 / 1_000_000).cast_signed(),
+        bytes: Bytes::from(bytes),
+        rows: count,
+        stats,
     })
+}
+
+/// A file being written, rows in the order they come.
+pub(crate) struct FileWriter<W: Write + Send> {
+    writer: ArrowWriter<W>,
+    time_column: &'static str,
+    rows: u64,
+    stats: FileStats,
+    index: IndexBuilder,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) rows: u64,
+    pub(crate) stats: FileStats,
+    /// To be told how many bytes the file has.
+    pub(crate) index: IndexBuilder,
+}
+
+impl<W: Write + Send> FileWriter<W> {
+    /// Writes to `sink` a file with rows of up to so many traces.
+    ///
+    /// # Errors
+    /// When Parquet refuses the schema.
+    pub(crate) fn new(signal: Signal, sink: W, traces: u64) -> Result<Self, StorageError> {
+        Self::laid_out(signal, sink, traces, Layout::default())
+    }
+
+    fn laid_out(
+        signal: Signal,
+        sink: W,
+        traces: u64,
+        layout: Layout,
+    ) -> Result<Self, StorageError> {
+        let schema = signal.file_schema();
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&schema, traces, layout))
+            .with_skip_arrow_metadata(true);
+        Ok(Self {
+            writer: ArrowWriter::try_new_with_options(sink, schema, options)?,
+            time_column: signal.time_column(),
+            rows: 0,
+            stats: FileStats { start_min: STATS_MAX, start_max: UnixNanos(0) },
+            index: IndexBuilder::new(signal),
+        })
+    }
+
+    /// Adds rows.
+    ///
+    /// # Errors
+    /// When they cannot be encoded, or the sink cannot take them.
+    pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), StorageError> {
+        let times = Column::<Int64Array>::of(rows, self.time_column)?;
+        for row in 0..rows.num_rows() {
+            let time = times.time(row).min(STATS_MAX);
+            self.stats.start_min = self.stats.start_min.min(time);
+            self.stats.start_max = self.stats.start_max.max(time);
+        }
+        self.rows += rows.num_rows() as u64;
+        self.index.push(rows)?;
+        self.writer.write(rows)?;
+        if self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
+            self.writer.flush()?;
+        }
+        Ok(())
+    }
+
+    /// About how large the file is by now.
+    pub(crate) fn bytes(&self) -> u64 {
+        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+    }
+
+    /// Ends the file.
+    ///
+    /// # Errors
+    /// When the sink cannot take the rest.
+    pub(crate) fn finish(self) -> Result<(W, Written), StorageError> {
+        let written = Written { rows: self.rows, stats: self.stats, index: self.index };
+        Ok((self.writer.into_inner()?, written))
+    }
+}
+
+impl<W: Write + Send> fmt::Debug for FileWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileWriter").field("rows", &self.rows).finish_non_exhaustive()
+    }
 }
 
 fn count_traces(all: &RecordBatch, rows: &[Placed]) -> Result<u64, StorageError> {

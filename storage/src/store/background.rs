@@ -1,23 +1,28 @@
-//! The store's tasks: one flushes, one merges small chunks, one makes indexes again. All end when
-//! the store stops.
+//! The store's tasks: one flushes, one merges small chunks, one makes indexes again, one does
+//! upkeep. All end when the store stops.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{select, sync::watch, task::JoinHandle};
 
 use super::{Inner, blocking, reindex::reindexer};
-use crate::memory;
+use crate::{StorageError, memory, upkeep::Pace};
 
 /// How often age and health are looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// The longest wait after failed flushes.
 const WAIT_MAX: Duration = Duration::from_secs(30);
+/// How often is looked for upkeep to do.
+const UPKEEP: Duration = Duration::from_secs(10);
+/// The longest wait after upkeep failed.
+const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
 
 pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     vec![
         tokio::spawn(flusher(Arc::clone(inner), stop.clone())),
         tokio::spawn(merger(Arc::clone(inner), stop.clone())),
         tokio::spawn(reindexer(Arc::clone(inner), stop.clone())),
+        tokio::spawn(keeper(Arc::clone(inner), stop.clone())),
     ]
 }
 
@@ -58,6 +63,27 @@ async fn merger(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
                 Ok(merged) => inner.shared.state.replace(signal, &run, Arc::new(merged)),
                 Err(error) => {
                     tracing::error!(%error, "small chunks could not be merged");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+async fn keeper(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    let mut wait = UPKEEP;
+    loop {
+        select! {
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            () = inner.shared.clock.sleep(wait) => {}
+        }
+        loop {
+            match Box::pin(inner.keep_up(Pace::Running)).await {
+                Ok(true) if !*stop.borrow() => wait = UPKEEP,
+                Ok(_) | Err(StorageError::Closed) => break,
+                Err(error) => {
+                    wait = (wait * 2).min(UPKEEP_MAX);
+                    tracing::error!(%error, next_try_in = ?wait, "upkeep failed, nothing is lost");
                     break;
                 }
             }

@@ -25,6 +25,15 @@ pub(super) struct Tables {
     pub(super) covered_before: u64,
 }
 
+impl Tables {
+    pub(super) fn of(&mut self, signal: Signal) -> &mut Table {
+        match signal {
+            Signal::Spans => &mut self.spans,
+            Signal::Logs => &mut self.logs,
+        }
+    }
+}
+
 impl Inner {
     /// One flush. Not to be cancelled: run it in a task of its own.
     pub(super) async fn flush(&self) -> Result<(), StorageError> {
@@ -61,8 +70,8 @@ impl Shared {
     /// Everything in memory goes to the tables.
     pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
         for table in [&mut tables.spans, &mut tables.logs] {
-            if let Some(files) = table.settle().await? {
-                self.state.flushed(table.signal(), files);
+            if let Some(change) = table.settle().await? {
+                self.state.apply(table.signal(), &change);
             }
         }
         let cut = self.state.cut();
@@ -88,8 +97,8 @@ impl Shared {
             Signal::Logs => data_file::encode_logs(&chunks, now),
         })
         .await?;
-        let files = table.write(encoded, cut).await?;
-        self.state.flushed(signal, files);
+        let change = table.write(encoded, cut, now).await?;
+        self.state.apply(signal, &change);
         Ok(())
     }
 }

@@ -77,6 +77,7 @@ pub(super) async fn open(
         shared,
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
+        upkeep: tokio::sync::Mutex::default(),
         disk,
         paths,
         pending_bytes: AtomicU64::new(0),

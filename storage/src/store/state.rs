@@ -10,7 +10,14 @@ use std::{
     time::Instant,
 };
 
-use crate::{Snapshot, data_file::DataFile, memory::Chunk, schema::Signal, snapshot::TableView};
+use crate::{
+    Snapshot,
+    data_file::DataFile,
+    memory::Chunk,
+    schema::Signal,
+    snapshot::TableView,
+    tables::{Change, Why},
+};
 
 /// So many neighbours of one size become one chunk. Rows are copied once per size, so about six
 /// times in all, and few chunks are left to scan.
@@ -146,12 +153,21 @@ impl State {
         !visible.spans.flushing.is_empty() || !visible.logs.flushing.is_empty()
     }
 
-    /// What a flush wrote: the files take the place of its chunks.
-    pub(crate) fn flushed(&self, signal: Signal, mut files: Vec<Arc<DataFile>>) {
+    /// What a commit changed: the files of a flush take the place of its chunks, those of upkeep
+    /// the place of other files.
+    pub(crate) fn apply(&self, signal: Signal, change: &Change) {
         let mut visible = self.lock();
         let rows = visible.of(signal);
-        rows.flushing.clear();
-        rows.files.append(&mut files);
+        if change.why == Why::Flush {
+            rows.flushing.clear();
+        }
+        rows.files.retain(|file| !change.removed.iter().any(|gone| gone.path == file.path));
+        rows.files.extend(change.added.iter().cloned());
+    }
+
+    /// The files of a table.
+    pub(crate) fn files(&self, signal: Signal) -> Vec<Arc<DataFile>> {
+        self.lock().of(signal).files.clone()
     }
 
     /// Chunks that should become one.

@@ -1,0 +1,305 @@
+//! Several files of one hour as one stream of rows in the order of files.
+//!
+//! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
+//! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
+//! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
+//! nothing but ids and starts; `source` decodes; `gather` puts rows of several batches together.
+
+mod gather;
+mod places;
+mod source;
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, types::Int32Type};
+use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_select::zip::zip;
+
+use self::source::{Key, Source};
+use super::{DataFile, derive, order::Traces};
+use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
+
+/// Derived columns are computed again for traces of up to so many rows; longer ones keep the
+/// values they have.
+const TRACE_ROWS_MAX: usize = 65_536;
+/// Rows that are decoded at once, of all files together.
+const DECODED_ROWS: usize = 32_768;
+
+/// The rows of some files, in order.
+pub(crate) struct Merge {
+    signal: Signal,
+    schema: SchemaRef,
+    sources: Vec<Source>,
+    /// What is decoded; sources and `pending` say which batch by its place here.
+    batches: Vec<RecordBatch>,
+    /// Rows that come next: batch and row in it.
+    pending: Vec<(usize, usize)>,
+    /// Stretches of `pending` that are one trace from several places.
+    joined: Vec<Range<usize>>,
+    group: Group,
+    traces: u64,
+}
+
+/// The trace, or the service's time slot, that the last pending row belongs to.
+#[derive(Debug, Default)]
+struct Group {
+    slot: i64,
+    name: Vec<u8>,
+    /// Where it begins in `pending`.
+    first: usize,
+    source: usize,
+    /// Whether rows come from more than one source.
+    joined: bool,
+    /// Whether a part of it has been given already.
+    cut: bool,
+}
+
+/// What comes next: so many rows of a source, all of one group.
+struct Stretch {
+    source: usize,
+    rows: usize,
+    opens_group: bool,
+}
+
+impl Merge {
+    /// Reads ids and starts of the files, which are all of one hour, and begins.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub(crate) fn open(signal: Signal, files: &[Arc<DataFile>]) -> Result<Self, StorageError> {
+        let schema = words_as_dictionaries(signal);
+        let portion = (DECODED_ROWS / files.len().max(1)).clamp(1024, PORTION_ROWS);
+        let opened = source::open(signal, files)?;
+        let (sources, traces) = match signal {
+            Signal::Spans => {
+                let plan = places::plan(&opened)?;
+                let traces = plan.traces;
+                (source::spans(opened, plan, &schema, portion)?, traces)
+            }
+            Signal::Logs => {
+                let rows = files.iter().map(|file| file.rows).sum();
+                (source::logs(opened, &schema, portion)?, rows)
+            }
+        };
+        Ok(Self {
+            signal,
+            schema,
+            sources,
+            batches: Vec::new(),
+            pending: Vec::new(),
+            joined: Vec::new(),
+            group: Group::default(),
+            traces,
+        })
+    }
+
+    /// How many traces there are, at most.
+    pub(crate) fn traces(&self) -> u64 {
+        self.traces
+    }
+
+    /// The next rows; a trace ends where its batch ends, unless it is very long. `None` after the
+    /// last.
+    ///
+    /// # Errors
+    /// When a file is damaged.
+    pub(crate) fn next(&mut self) -> Result<Option<RecordBatch>, StorageError> {
+        let longest = match self.signal {
+            Signal::Spans => TRACE_ROWS_MAX,
+            Signal::Logs => PORTION_ROWS,
+        };
+        loop {
+            self.fill()?;
+            let Some(stretch) = self.stretch() else {
+                self.close_group();
+                return self.give();
+            };
+            if stretch.opens_group {
+                self.close_group();
+                if self.pending.len() >= PORTION_ROWS {
+                    return self.give();
+                }
+                self.open_group(stretch.source);
+            } else if self.pending.len() >= longest {
+                let first = self.group.first;
+                let whole = first > 0 && self.signal == Signal::Spans;
+                // What came before the long group can be given whole.
+                let rest = if whole { self.pending.split_off(first) } else { Vec::new() };
+                self.group.cut |= !whole;
+                let given = self.give_before(rest)?;
+                self.group.first = 0;
+                return Ok(given);
+            }
+            self.take(&stretch);
+        }
+    }
+
+    /// Makes every source that is not at its end have a row.
+    fn fill(&mut self) -> Result<(), StorageError> {
+        for source in &mut self.sources {
+            if source.needs_portion()
+                && let Some(batch) = source.read(&self.schema, self.batches.len())?
+            {
+                self.batches.push(batch);
+            }
+        }
+        Ok(())
+    }
+
+    fn stretch(&self) -> Option<Stretch> {
+        let mut first: Option<(usize, Key<'_>)> = None;
+        let mut second: Option<Key<'_>> = None;
+        for (number, source) in self.sources.iter().enumerate() {
+            let Some(key) = source.key() else { continue };
+            match &first {
+                Some((_, least)) if *least <= key => {
+                    second = Some(second.map_or(key, |other| other.min(key)));
+                }
+                _ => {
+                    second = first.take().map(|(_, least)| least);
+                    first = Some((number, key));
+                }
+            }
+        }
+        let (source, key) = first?;
+        let opens_group = !self.group.is(&key);
+        Some(Stretch { source, rows: self.sources[source].same_group(&key, second), opens_group })
+    }
+
+    fn take(&mut self, stretch: &Stretch) {
+        self.group.joined |= self.group.source != stretch.source;
+        if let Some((batch, rows)) = self.sources[stretch.source].take(stretch.rows) {
+            self.pending.extend(rows.map(|row| (batch, row)));
+        }
+    }
+
+    fn open_group(&mut self, source: usize) {
+        let Some(key) = self.sources[source].key() else { return };
+        let group = &mut self.group;
+        group.name.clear();
+        group.name.extend_from_slice(key.group);
+        (group.slot, group.first, group.source) = (key.slot, self.pending.len(), source);
+        (group.joined, group.cut) = (false, false);
+    }
+
+    fn close_group(&mut self) {
+        let rows = self.group.first..self.pending.len();
+        if self.group.joined && !self.group.cut && !rows.is_empty() {
+            self.joined.push(rows);
+        }
+        // A group is closed once: another one comes, or nothing.
+        self.group.joined = false;
+    }
+
+    /// Gives what is pending but for these rows, which stay.
+    fn give_before(
+        &mut self,
+        rest: Vec<(usize, usize)>,
+    ) -> Result<Option<RecordBatch>, StorageError> {
+        let given = self.assemble()?;
+        self.joined.clear();
+        self.pending = rest;
+        self.drop_batches();
+        Ok(given)
+    }
+
+    fn give(&mut self) -> Result<Option<RecordBatch>, StorageError> {
+        self.give_before(Vec::new())
+    }
+
+    fn assemble(&self) -> Result<Option<RecordBatch>, StorageError> {
+        if self.pending.is_empty() {
+            return Ok(None);
+        }
+        let rows = gather::rows(&self.schema, &self.batches, &self.pending)?;
+        if self.signal == Signal::Logs || self.joined.is_empty() {
+            return Ok(Some(rows));
+        }
+        Ok(Some(rederived(&rows, &self.joined)?))
+    }
+
+    /// Forgets decoded rows that nobody needs any more.
+    fn drop_batches(&mut self) {
+        let mut places = vec![None; self.batches.len()];
+        let of_sources = self.sources.iter().filter_map(Source::batch);
+        for batch in of_sources.chain(self.pending.iter().map(|(batch, _)| *batch)) {
+            places[batch] = Some(0);
+        }
+        let mut kept = Vec::new();
+        for (place, batch) in places.iter_mut().zip(std::mem::take(&mut self.batches)) {
+            if let Some(place) = place {
+                *place = kept.len();
+                kept.push(batch);
+            }
+        }
+        self.batches = kept;
+        let new = |old: usize| places[old].unwrap_or_default();
+        self.sources.iter_mut().for_each(|source| source.renumber(new));
+        self.pending.iter_mut().for_each(|(batch, _)| *batch = new(*batch));
+    }
+}
+
+impl Group {
+    fn is(&self, key: &Key<'_>) -> bool {
+        self.slot == key.slot && self.name == key.group
+    }
+}
+
+/// What files hold, with repetitive text as readers have it.
+fn words_as_dictionaries(signal: Signal) -> SchemaRef {
+    let schema = signal.file_schema();
+    let fields = schema.fields().iter().map(|field| match signal.is_word(field.name()) {
+        true => Arc::new(Field::new(field.name(), crate::schema::word(), field.is_nullable())),
+        false => Arc::clone(field),
+    });
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+}
+
+/// Whether a span was deeper in its tree before: the flush that wrote it saw ancestors of it that
+/// are in another hour's files, so its values are better than those of this hour's spans alone.
+fn knew_more(rows: &RecordBatch, derived: &[ArrayRef], trace: &Range<usize>) -> bool {
+    let of = |array: Option<&ArrayRef>| {
+        array.and_then(|array| array.as_primitive_opt::<Int32Type>().cloned())
+    };
+    let (Some(before), Some(now)) = (of(rows.column_by_name("depth")), of(derived.last())) else {
+        return false;
+    };
+    trace
+        .clone()
+        .any(|row| before.is_valid(row) && now.is_valid(row) && before.value(row) > now.value(row))
+}
+
+/// The rows with the derived columns of these stretches, one trace each, computed again.
+fn rederived(rows: &RecordBatch, joined: &[Range<usize>]) -> Result<RecordBatch, StorageError> {
+    let mut of_traces = Traces { rows: Vec::new(), runs: Vec::new() };
+    let mut again = vec![false; rows.num_rows()];
+    for range in joined {
+        let first = of_traces.rows.len();
+        of_traces.rows.extend(range.clone());
+        of_traces.runs.push(first..of_traces.rows.len());
+        again[range.clone()].fill(true);
+    }
+    let derived = derive::derive(rows, &of_traces)?;
+    let schema = rows.schema();
+    for range in joined {
+        if knew_more(rows, &derived, range) {
+            again[range.clone()].fill(false);
+        }
+    }
+    let again = BooleanArray::from(again);
+    let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+    for (name, new) in derive::COLUMNS.iter().zip(&derived) {
+        let at = schema.index_of(name)?;
+        columns[at] = zip(&again, new, &columns[at])?;
+    }
+    Ok(RecordBatch::try_new(schema, columns)?)
+}
+
+impl std::fmt::Debug for Merge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Merge").field("signal", &self.signal).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+//! Where the runs of each trace are, and which of them have to move.
+//!
+//! A file is a sequence of runs, one trace each, ordered by time slot and trace id. Which slot a
+//! flush gave a trace is not written down, and a trace can have another slot in another file. So
+//! every run gets the latest slot with which its file is still sorted; then a trace goes where the
+//! earliest of its runs is, and its other runs are read ahead of their turn. Those are few: spans
+//! that came late. Beyond [`MOVED_BYTES_MAX`] runs stay where they are, and their trace is in the
+//! new file more than once.
+
+use arrow_array::{BinaryArray, Int64Array};
+use tidings_proto::UnixNanos;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::source::Opened;
+use crate::{
+    StorageError, data_file::order::SLOT_NANOS, rows::column::Column, schema::Signal,
+    snapshot::PORTION_ROWS,
+};
+
+/// Memory for runs that are read ahead of their turn.
+const MOVED_BYTES_MAX: u64 = 64 << 20;
+
+/// One trace's rows in one place of a file.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Run {
+    pub(super) slot: i64,
+    pub(super) rows: u32,
+    /// Where it goes instead.
+    pub(super) moved_to: Option<i64>,
+    trace: u64,
+    /// Whether the next run's trace id is larger.
+    ascends: bool,
+}
+
+/// The runs of every file, in the order of the files.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) files: Vec<Vec<Run>>,
+    /// How many traces there are.
+    pub(super) traces: u64,
+}
+
+pub(super) fn plan(files: &[Opened]) -> Result<Plan, StorageError> {
+    let mut plan = Plan { files: Vec::new(), traces: 0 };
+    for file in files {
+        let mut runs = runs(file)?;
+        settle_slots(&mut runs);
+        plan.files.push(runs);
+    }
+    let bytes_per_row: Vec<u64> = files.iter().map(Opened::bytes_per_row).collect();
+    mark_moves(&mut plan, &bytes_per_row);
+    Ok(plan)
+}
+
+fn runs(file: &Opened) -> Result<Vec<Run>, StorageError> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut last: Vec<u8> = Vec::new();
+    let mut reader = file.reader(&["trace_id", Signal::Spans.time_column()], None, PORTION_ROWS)?;
+    while let Some(batch) = file.next(&mut reader)? {
+        let ids = Column::<BinaryArray>::of(&batch, "trace_id")?;
+        let starts = Column::<Int64Array>::of(&batch, Signal::Spans.time_column())?;
+        for row in 0..batch.num_rows() {
+            let id = ids.bytes(row).unwrap_or_default();
+            let slot = slot(starts.time(row));
+            match runs.last_mut() {
+                Some(run) if last == id => {
+                    run.rows += 1;
+                    run.slot = run.slot.min(slot);
+                }
+                before => {
+                    if let Some(run) = before {
+                        run.ascends = last.as_slice() < id;
+                    }
+                    let trace = xxh3_64(id);
+                    runs.push(Run { slot, rows: 1, moved_to: None, trace, ascends: true });
+                    last.clear();
+                    last.extend_from_slice(id);
+                }
+            }
+        }
+    }
+    Ok(runs)
+}
+
+/// An unknown start says nothing about the slot.
+fn slot(start: UnixNanos) -> i64 {
+    match start.0 {
+        0 => i64::MAX,
+        start => (start / SLOT_NANOS).cast_signed(),
+    }
+}
+
+/// Gives every run the latest slot, not later than its own, with which the file is sorted.
+fn settle_slots(runs: &mut [Run]) {
+    let mut next: Option<i64> = None;
+    for run in runs.iter_mut().rev() {
+        if run.slot == i64::MAX {
+            run.slot = next.unwrap_or(0);
+        }
+        if let Some(next) = next {
+            run.slot = run.slot.min(if run.ascends { next } else { next - 1 });
+        }
+        next = Some(run.slot);
+    }
+}
+
+fn mark_moves(plan: &mut Plan, bytes_per_row: &[u64]) {
+    let mut by_trace: Vec<(u64, u32, u32)> = Vec::new();
+    for (file, runs) in (0_u32..).zip(&plan.files) {
+        by_trace.extend((0_u32..).zip(runs).map(|(run, of)| (of.trace, file, run)));
+    }
+    by_trace.sort_unstable();
+    let mut left = MOVED_BYTES_MAX;
+    for same in by_trace.chunk_by(|one, other| one.0 == other.0) {
+        plan.traces += 1;
+        let earliest =
+            same.iter().map(|(_, file, run)| plan.files[*file as usize][*run as usize].slot);
+        let Some(earliest) = earliest.min() else { continue };
+        for (_, file, run) in same {
+            let bytes = bytes_per_row[*file as usize];
+            let run = &mut plan.files[*file as usize][*run as usize];
+            let bytes = bytes * u64::from(run.rows);
+            if run.slot > earliest && bytes <= left {
+                left -= bytes;
+                run.moved_to = Some(earliest);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Run, settle_slots};
+
+    #[test]
+    fn every_run_gets_the_latest_slot_that_keeps_the_file_sorted() {
+        let run = |(slot, ascends)| Run { slot, rows: 1, moved_to: None, trace: 0, ascends };
+        for (given, expected) in [
+            (vec![(1, true), (1, true), (2, true)], vec![1, 1, 2]),
+            // The flush knew of an earlier span in another hour.
+            (vec![(5, false), (5, true), (5, true)], vec![4, 5, 5]),
+            (vec![(9, true), (3, true)], vec![3, 3]),
+            (vec![(7, false), (7, false), (7, true)], vec![5, 6, 7]),
+            // Starts that nobody knows.
+            (vec![(i64::MAX, true), (4, true), (i64::MAX, true)], vec![0, 0, 0]),
+            (vec![], vec![]),
+        ] {
+            let mut runs: Vec<Run> = given.into_iter().map(run).collect();
+            settle_slots(&mut runs);
+            assert_eq!(runs.iter().map(|run| run.slot).collect::<Vec<_>>(), expected);
+        }
+    }
+}

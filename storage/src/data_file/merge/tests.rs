@@ -1,0 +1,247 @@
+use std::{collections::HashSet, io::Write};
+
+use arrow_array::{Array, Int64Array, cast::AsArray, types::Int64Type};
+use tempfile::TempDir;
+use tidings_proto::{
+    UnixNanos,
+    otlp::{
+        ExportLogsServiceRequest, ExportTraceServiceRequest, LogRecord, ResourceLogs,
+        ResourceSpans, ScopeLogs, ScopeSpans, Span,
+    },
+};
+
+use super::{Arc, DataFile, Merge, RecordBatch, Signal};
+use crate::{
+    LogRows, SpanRows,
+    columns::{log_rows, span_rows},
+    data_file::{encode_logs, encode_small, encode_spans, order::SLOT_NANOS},
+    disk::faulty::Dice,
+    memory::Chunk,
+};
+
+const HOUR: u64 = 3600 * 1_000_000_000;
+const NOW: UnixNanos = UnixNanos(500_000 * HOUR + HOUR / 2);
+
+fn spans(spans: Vec<Span>) -> Arc<Chunk> {
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let request = ExportTraceServiceRequest { resource_spans };
+    Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap())
+}
+
+fn files(folder: &TempDir, signal: Signal, chunks: &[Arc<Chunk>]) -> Vec<Arc<DataFile>> {
+    let encoded = encode_small(signal, chunks, NOW).unwrap();
+    let kept = encoded.into_iter().map(|file| {
+        let mut kept = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
+        kept.write_all(&file.bytes).unwrap();
+        let (_, path) = kept.keep().unwrap();
+        let (min, max) = (file.stats.start_min, file.stats.start_max);
+        let bytes = file.bytes.len() as u64;
+        Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max))
+    });
+    kept.collect()
+}
+
+fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
+    let mut merge = Merge::open(signal, files).unwrap();
+    std::iter::from_fn(|| merge.next().unwrap()).collect()
+}
+
+/// A span with what the file says of it: trace, start, id and the derived columns.
+type Told = (Vec<u8>, u64, Vec<u8>, u64, [Option<i64>; 4]);
+
+fn told(batches: &[RecordBatch]) -> Vec<Told> {
+    let mut told = Vec::new();
+    for batch in batches {
+        let rows = SpanRows::of(batch).unwrap();
+        let depth = arrow_cast::cast(batch.column_by_name("depth").unwrap(), &i64_type()).unwrap();
+        let derived: Vec<Int64Array> = ["self_nanos", "critical_nanos", "path_hash"]
+            .iter()
+            .map(|name| batch.column_by_name(name).unwrap())
+            .chain([&depth])
+            .map(|column| column.as_primitive::<Int64Type>().clone())
+            .collect();
+        for row in 0..rows.len() {
+            let values = std::array::from_fn(|n| derived[n].iter().nth(row).flatten());
+            let span = rows.span(row);
+            let hash = rows.content_hash(row);
+            told.push((span.trace_id, span.start_time_unix_nano, span.span_id, hash, values));
+        }
+    }
+    told
+}
+
+fn i64_type() -> arrow_schema::DataType {
+    arrow_schema::DataType::Int64
+}
+
+/// A span under one that was made before, if any; some are sent twice.
+fn random_span(dice: &mut Dice, within: u64, made: &mut Vec<Span>) -> Span {
+    if !made.is_empty() && dice.roll(20) == 0 {
+        return made[usize::try_from(dice.roll(made.len() as u64)).unwrap()].clone();
+    }
+    let trace_id = vec![u8::try_from(1 + dice.roll(12)).unwrap(); 16];
+    let above: Vec<&Span> = made.iter().filter(|span| span.trace_id == trace_id).collect();
+    let chosen = usize::try_from(dice.roll(above.len() as u64 + 2)).unwrap();
+    let start = 500_000 * HOUR + dice.roll(within);
+    let span = Span {
+        parent_span_id: above.get(chosen).map_or(vec![], |parent| parent.span_id.clone()),
+        trace_id,
+        span_id: (made.len() as u64 + 1).to_be_bytes().to_vec(),
+        name: format!("n{}", dice.roll(5)),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + dice.roll(SLOT_NANOS),
+        ..Span::default()
+    };
+    made.push(span.clone());
+    span
+}
+
+#[test]
+fn merged_files_are_as_if_all_rows_had_been_flushed_together() {
+    for seed in 0..60 {
+        let mut dice = Dice(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let within = [SLOT_NANOS / 2, HOUR / 2][usize::try_from(seed % 2).unwrap()];
+        let mut chunks = Vec::new();
+        let mut all: Vec<Span> = Vec::new();
+        let mut made = Vec::new();
+        for _ in 0..1 + dice.roll(300) {
+            all.push(random_span(&mut dice, within, &mut made));
+        }
+        // Flushes get spans in any order, children before their parents too.
+        all.sort_by_cached_key(|_| dice.roll(u64::MAX));
+        for flush in all.chunks(1 + usize::try_from(dice.roll(150)).unwrap()) {
+            chunks.push(spans(flush.to_vec()));
+        }
+        let inputs: Vec<_> = chunks
+            .iter()
+            .flat_map(|chunk| files(&folder, Signal::Spans, std::slice::from_ref(chunk)))
+            .collect();
+        let together = files(&folder, Signal::Spans, &chunks);
+        assert_eq!(together.len(), 1, "seed {seed}");
+        let batches = merged(Signal::Spans, &inputs);
+        let mut found = told(&batches);
+        let mut expected = told(&merged(Signal::Spans, &together));
+        check_order(&found, seed);
+        // Rows of one trace and start are in any order, and any row of a span that was sent twice
+        // can have the derived values.
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found.len(), expected.len(), "seed {seed}");
+        for (found, expected) in found.iter().zip(&expected) {
+            assert_eq!(found, expected, "seed {seed}");
+        }
+    }
+}
+
+/// Every trace is one run, by start; runs follow the slots of their earliest starts.
+fn check_order(rows: &[Told], seed: u64) {
+    let mut seen = HashSet::new();
+    let mut last = (0, Vec::new());
+    for run in rows.chunk_by(|one, other| one.0 == other.0) {
+        assert!(seen.insert(run[0].0.clone()), "a trace has two runs, seed {seed}");
+        assert!(run.is_sorted_by_key(|row| row.1), "seed {seed}");
+        let key = (run[0].1 / SLOT_NANOS, run[0].0.clone());
+        assert!(last < key, "seed {seed}");
+        last = key;
+    }
+}
+
+#[test]
+fn a_span_keeps_what_was_known_of_ancestors_in_another_hour() {
+    let folder = tempfile::tempdir().unwrap();
+    let span = |id: u8, parent: u8, start: u64| Span {
+        trace_id: vec![7; 16],
+        span_id: vec![id; 8],
+        parent_span_id: if parent == 0 { vec![] } else { vec![parent; 8] },
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 10,
+        ..Span::default()
+    };
+    let hour = 500_000 * HOUR;
+    let first = spans(vec![span(1, 0, hour - 5), span(2, 1, hour + 1)]);
+    let late = spans(vec![span(3, 2, hour + 2)]);
+    let of_hour = |chunk| {
+        let made = files(&folder, Signal::Spans, &[chunk]);
+        made.into_iter().filter(|file| file.hour == 500_000).collect::<Vec<_>>()
+    };
+    let inputs = [of_hour(first), of_hour(late)].concat();
+    let depths: Vec<_> = told(&merged(Signal::Spans, &inputs)).iter().map(|row| row.4[3]).collect();
+    assert_eq!(depths, [Some(1), Some(0)]);
+}
+
+#[test]
+fn a_trace_longer_than_memory_is_one_run_with_the_values_it_had() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |first: u64, count: u64, trace: u8| {
+        let span = |n: u64| Span {
+            trace_id: vec![trace; 16],
+            span_id: (first + n + 1).to_be_bytes().to_vec(),
+            start_time_unix_nano: 500_000 * HOUR + first + n,
+            end_time_unix_nano: 500_000 * HOUR + first + n + 1,
+            ..Span::default()
+        };
+        spans((0..count).map(span).collect())
+    };
+    let half = super::TRACE_ROWS_MAX as u64 / 2 + 100;
+    let chunks = [of(0, half, 5), of(half, half, 5), of(0, 10, 4), of(0, 10, 6)];
+    let encoded = chunks.iter().flat_map(|chunk| encode_spans(&[Arc::clone(chunk)], NOW).unwrap());
+    let inputs: Vec<_> = encoded
+        .map(|file| {
+            let mut kept = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
+            kept.write_all(&file.bytes).unwrap();
+            let path = kept.keep().unwrap().1;
+            Arc::new(DataFile::new(path, file.hour, file.rows, 1, UnixNanos(0), UnixNanos(0)))
+        })
+        .collect();
+    let batches = merged(Signal::Spans, &inputs);
+    let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows as u64, 2 * half + 20);
+    let ids: Vec<u8> = batches
+        .iter()
+        .flat_map(|batch| {
+            let ids = batch.column_by_name("trace_id").unwrap().as_binary::<i32>().clone();
+            (0..ids.len()).map(move |row| ids.value(row)[0]).collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(ids.is_sorted());
+}
+
+#[test]
+fn merged_logs_are_in_the_order_of_a_flush() {
+    for seed in 0..20 {
+        let mut dice = Dice(seed);
+        let folder = tempfile::tempdir().unwrap();
+        let mut chunks = Vec::new();
+        for _ in 0..1 + dice.roll(4) {
+            let record = |dice: &mut Dice| LogRecord {
+                time_unix_nano: 500_000 * HOUR + dice.roll(HOUR / 2),
+                severity_number: i32::try_from(dice.roll(20)).unwrap(),
+                ..LogRecord::default()
+            };
+            let log_records = (0..1 + dice.roll(200)).map(|_| record(&mut dice)).collect();
+            let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+            let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+            let request = ExportLogsServiceRequest { resource_logs };
+            chunks.push(Arc::new(Chunk::new(log_rows(&request, NOW).unwrap()).unwrap()));
+        }
+        let inputs: Vec<_> = chunks
+            .iter()
+            .flat_map(|chunk| files(&folder, Signal::Logs, std::slice::from_ref(chunk)))
+            .collect();
+        let told = |batches: &[RecordBatch]| {
+            let rows = batches.iter().flat_map(|batch| {
+                let rows = LogRows::of(batch).unwrap();
+                (0..rows.len()).map(|row| rows.log_record(row)).collect::<Vec<_>>()
+            });
+            rows.map(|record| (record.time_unix_nano, record.severity_number)).collect::<Vec<_>>()
+        };
+        let found = told(&merged(Signal::Logs, &inputs));
+        let encoded = encode_logs(&chunks, NOW).unwrap();
+        assert_eq!(encoded.len(), 1);
+        let together = files(&folder, Signal::Logs, &chunks);
+        assert_eq!(found, told(&merged(Signal::Logs, &together)), "seed {seed}");
+        assert!(found.is_sorted_by_key(|row| row.0), "seed {seed}");
+    }
+}

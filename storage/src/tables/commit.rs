@@ -1,0 +1,211 @@
+//! Commits: what changed, as Delta writes it down.
+//!
+//! Every commit of ours says in its commit info how many files it adds and ends with the position
+//! in the write-ahead log, so that `tail` can tell a whole one from one that was cut.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use deltalake_core::{
+    DeltaTableError,
+    kernel::{Action, Add, CommitInfo, Remove, Transaction},
+};
+use serde_json::{Value, json};
+use tidings_proto::UnixNanos;
+
+use super::tail;
+use crate::{
+    StorageError,
+    data_file::DataFile,
+    schema::{HOUR, Signal},
+};
+
+/// What a commit is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// Rows from memory.
+    Flush,
+    /// The same rows in other files.
+    Compaction,
+}
+
+impl Why {
+    fn operation(self) -> &'static str {
+        match self {
+            Self::Flush => "WRITE",
+            Self::Compaction => "OPTIMIZE",
+        }
+    }
+
+    /// Whether readers of the table's changes have to look at it.
+    fn changes_data(self) -> bool {
+        match self {
+            Self::Flush => true,
+            Self::Compaction => false,
+        }
+    }
+}
+
+/// A change of a table's set of files.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) why: Why,
+    pub(crate) added: Vec<Arc<DataFile>>,
+    pub(crate) removed: Vec<Arc<DataFile>>,
+}
+
+/// Writes commits of one table.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    signal: Signal,
+    folder: PathBuf,
+}
+
+impl Encoder {
+    pub(super) fn new(signal: Signal, folder: &Path) -> Self {
+        Self { signal, folder: folder.to_owned() }
+    }
+
+    /// The name under which the table keeps its position in the log.
+    pub(super) fn transaction_id(&self) -> String {
+        format!("tidings/{}", self.signal.table())
+    }
+
+    /// A commit, one action per line.
+    pub(super) fn encode(
+        &self,
+        change: &Change,
+        covered: u64,
+        now: UnixNanos,
+    ) -> Result<Bytes, StorageError> {
+        let millis = (now.0 / 1_000_000).cast_signed();
+        let info = CommitInfo {
+            timestamp: Some(millis),
+            operation: Some(change.why.operation().to_owned()),
+            is_blind_append: Some(change.removed.is_empty()),
+            engine_info: Some(concat!("tidings:", env!("CARGO_PKG_VERSION")).to_owned()),
+            info: HashMap::from([(tail::FILES.to_owned(), json!(change.added.len()))]),
+            ..CommitInfo::default()
+        };
+        let position = Transaction::new(self.transaction_id(), sequence_as_version(covered));
+        let data_change = change.why.changes_data();
+        let mut actions = vec![Action::CommitInfo(info)];
+        for file in &change.added {
+            actions.push(Action::Add(self.add(file, data_change, millis)?));
+        }
+        for file in &change.removed {
+            actions.push(Action::Remove(self.remove(file, data_change, millis)?));
+        }
+        actions.push(Action::Txn(position));
+        let lines: Result<Vec<String>, _> = actions.iter().map(serde_json::to_string).collect();
+        let lines = lines.map_err(|error| DeltaTableError::SerializeLogJson { json_err: error })?;
+        Ok(Bytes::from(lines.join("\n")))
+    }
+
+    /// The position in the log that a commit of ours says.
+    pub(super) fn position(&self, commit: &[u8]) -> Option<u64> {
+        let id = self.transaction_id();
+        let of_us = |action: &Value| {
+            let ours = action.pointer("/txn/appId")?.as_str()? == id;
+            ours.then(|| action.pointer("/txn/version")?.as_u64()).flatten()
+        };
+        actions(commit).find_map(|action| of_us(&action?))
+    }
+
+    /// Whether a change can still be made after another program's commit took its version.
+    ///
+    /// # Errors
+    /// Not when that program changed what the table is, removed what the change removes, or moved
+    /// our position in the log.
+    pub(super) fn give_way(
+        &self,
+        commit: &[u8],
+        change: &Change,
+        path: &Path,
+    ) -> Result<(), StorageError> {
+        let conflict = |reason: &str| {
+            Err(StorageError::Conflict { path: path.to_owned(), reason: reason.to_owned() })
+        };
+        let removed: Vec<String> =
+            change.removed.iter().map(|file| self.relative(file)).collect::<Result<_, _>>()?;
+        for action in actions(commit) {
+            let Some(action) = action else { return conflict("it cannot be read") };
+            if action.get("metaData").is_some() || action.get("protocol").is_some() {
+                return conflict("it changes what the table is");
+            }
+            let gone = action.pointer("/remove/path").and_then(Value::as_str);
+            if gone.is_some_and(|gone| removed.iter().any(|path| path == gone)) {
+                return conflict("it removes the same file");
+            }
+        }
+        match self.position(commit) {
+            Some(_) => conflict("another process of this program works on the table"),
+            None => Ok(()),
+        }
+    }
+
+    fn relative(&self, file: &DataFile) -> Result<String, StorageError> {
+        let inside = file.path.strip_prefix(&self.folder).ok().and_then(Path::to_str);
+        inside.map(str::to_owned).ok_or_else(|| StorageError::Corrupt {
+            path: file.path.clone(),
+            reason: "it is not in its table's folder".to_owned(),
+        })
+    }
+
+    fn add(&self, file: &DataFile, data_change: bool, millis: i64) -> Result<Add, StorageError> {
+        let column = self.signal.time_column();
+        let stats = json!({
+            "numRecords": file.rows,
+            "minValues": { column: file.start_min.0 },
+            "maxValues": { column: file.start_max.0 },
+        });
+        Ok(Add {
+            path: self.relative(file)?,
+            partition_values: partition(file),
+            size: size(file),
+            modification_time: millis,
+            data_change,
+            stats: Some(stats.to_string()),
+            ..Add::default()
+        })
+    }
+
+    fn remove(
+        &self,
+        file: &DataFile,
+        data_change: bool,
+        millis: i64,
+    ) -> Result<Remove, StorageError> {
+        Ok(Remove {
+            path: self.relative(file)?,
+            data_change,
+            deletion_timestamp: Some(millis),
+            extended_file_metadata: Some(true),
+            partition_values: Some(partition(file)),
+            size: Some(size(file)),
+            ..Remove::default()
+        })
+    }
+}
+
+fn actions(commit: &[u8]) -> impl Iterator<Item = Option<Value>> {
+    let lines = commit.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).ok())
+}
+
+fn partition(file: &DataFile) -> HashMap<String, Option<String>> {
+    HashMap::from([(HOUR.to_owned(), Some(file.hour.to_string()))])
+}
+
+fn size(file: &DataFile) -> i64 {
+    i64::try_from(file.bytes).unwrap_or(i64::MAX)
+}
+
+/// Delta counts transactions in `i64`; a sequence gets there after 292 years of a record per ns.
+fn sequence_as_version(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,180 @@
+//! Makes new files of old ones.
+//!
+//! The outputs are written under the names they will have. Nobody reads them before a commit names
+//! them, and when that never happens they are orphans.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::plan::FILE_BYTES;
+use crate::{
+    StorageError,
+    data_file::{DataFile, FileWriter, Merge, Written},
+    disk::{AppendFile, SharedDisk, failed, parent, write_durably},
+    paths::index_path,
+    schema::Signal,
+    tables::file_path,
+};
+
+/// Portions that are copied before somebody else may go first: some tens of milliseconds.
+const PORTIONS: usize = 4;
+
+/// A rewrite under way.
+pub(crate) struct Rewrite {
+    disk: SharedDisk,
+    signal: Signal,
+    folder: PathBuf,
+    hour: i64,
+    merge: Merge,
+    output: Option<Output>,
+    written: Vec<Arc<DataFile>>,
+}
+
+struct Output {
+    path: PathBuf,
+    writer: FileWriter<Sink>,
+}
+
+impl Rewrite {
+    /// Begins to make files, in a table's folder, with the rows of these, which are of one hour.
+    ///
+    /// # Errors
+    /// When an input is missing or damaged.
+    pub(crate) fn open(
+        disk: SharedDisk,
+        signal: Signal,
+        folder: &Path,
+        hour: i64,
+        inputs: &[Arc<DataFile>],
+    ) -> Result<Self, StorageError> {
+        Ok(Self {
+            disk,
+            signal,
+            folder: folder.to_owned(),
+            hour,
+            merge: Merge::open(signal, inputs)?,
+            output: None,
+            written: Vec::new(),
+        })
+    }
+
+    /// Does some of the work; whether all is done, and durable.
+    ///
+    /// # Errors
+    /// When an input is damaged or the disk takes nothing more; what was written is removed.
+    pub(crate) fn advance(&mut self) -> Result<bool, StorageError> {
+        let done = self.copy();
+        if done.is_err() {
+            self.discard();
+        }
+        done
+    }
+
+    fn copy(&mut self) -> Result<bool, StorageError> {
+        for _ in 0..PORTIONS {
+            let Some(rows) = self.merge.next()? else {
+                self.end_output()?;
+                return Ok(true);
+            };
+            let full = self.output.as_ref().is_some_and(|open| open.writer.bytes() >= FILE_BYTES);
+            if full {
+                self.end_output()?;
+            }
+            if self.output.is_none() {
+                self.output = Some(self.start_output()?);
+            }
+            if let Some(output) = &mut self.output {
+                output.writer.push(&rows)?;
+            }
+        }
+        Ok(false)
+    }
+
+    /// The new files, when all is done.
+    pub(crate) fn files(&self) -> &[Arc<DataFile>] {
+        &self.written
+    }
+
+    /// Removes what was written. What cannot be removed is waste and nothing worse.
+    pub(crate) fn discard(&mut self) {
+        let open = self.output.take().map(|output| output.path);
+        let written = std::mem::take(&mut self.written);
+        for path in written.iter().map(|file| file.path.clone()).chain(open) {
+            self.remove(&path);
+        }
+    }
+
+    fn start_output(&self) -> Result<Output, StorageError> {
+        let path = self.folder.join(file_path(self.hour, 0, self.written.len()));
+        let created = (|| {
+            self.disk.create_folders(parent(&path)?)?;
+            self.disk.create(&path)
+        })();
+        let file = created.map_err(failed("create", &path))?;
+        let writer = FileWriter::new(self.signal, Sink { file, bytes: 0 }, self.merge.traces())?;
+        Ok(Output { path, writer })
+    }
+
+    fn end_output(&mut self) -> Result<(), StorageError> {
+        let Some(output) = self.output.take() else { return Ok(()) };
+        let path = output.path;
+        let ended = (|| {
+            let (mut sink, Written { rows, stats, index }) = output.writer.finish()?;
+            sink.file.sync().map_err(failed("sync", &path))?;
+            self.write_index(&path, &index.finish(sink.bytes))?;
+            let folder = parent(&path).map_err(failed("sync", &path))?;
+            self.disk.sync_folder(folder).map_err(failed("sync", folder))?;
+            let (min, max) = (stats.start_min, stats.start_max);
+            Ok(DataFile::new(path.clone(), self.hour, rows, sink.bytes, min, max))
+        })();
+        match ended {
+            Ok(file) => self.written.push(Arc::new(file)),
+            Err(error) => {
+                self.remove(&path);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn write_index(&self, data_file: &Path, index: &[u8]) -> Result<(), StorageError> {
+        let path = index_path(data_file);
+        let written = (|| {
+            self.disk.create_folders(parent(&path)?)?;
+            write_durably(self.disk.as_ref(), &path, &[index])
+        })();
+        written.map_err(failed("write", &path))
+    }
+
+    fn remove(&self, data_file: &Path) {
+        let _ = self.disk.remove(data_file);
+        let _ = self.disk.remove(&index_path(data_file));
+    }
+}
+
+impl fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rewrite").field("merge", &self.merge).finish_non_exhaustive()
+    }
+}
+
+/// A file that counts what is written to it.
+struct Sink {
+    file: Box<dyn AppendFile>,
+    bytes: u64,
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.append(bytes)?;
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
