@@ -15,12 +15,16 @@ pub struct QueryLimits {
     pub deadline: Duration,
     /// Answers that clients have not read yet take at most so many bytes together.
     pub unread_bytes_max: u64,
-    /// A trace with more spans than this is not given with all attributes (about 1 KiB each).
+    /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
+    /// each).
     pub view_spans_max: u64,
-    /// A trace with more spans than this is not given at all (about 200 bytes each).
+    /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
     pub skeleton_spans_max: u64,
-    /// The traces of one page of a list have at most this many spans together.
+    /// Of the traces of one page of a list, or of a transaction, at most so many distinct spans
+    /// are held together (about 200 bytes each); a trace that does not fit is cut.
     pub page_spans_max: u64,
+    /// And so many rows are read for them at once, spans that came again included.
+    pub page_rows_max: u64,
     /// A search for the newest stops when it has them, but looks at so many rows at least: what is
     /// rare or recent is counted exactly.
     pub counted_rows_min: u64,
@@ -52,6 +56,7 @@ impl Default for QueryLimits {
             view_spans_max: 50_000,
             skeleton_spans_max: 1_000_000,
             page_spans_max: 2_000_000,
+            page_rows_max: 8_000_000,
             counted_rows_min: 100_000,
             counted_max: 1_000_000,
             names_counted_max: 10_000,

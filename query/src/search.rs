@@ -22,7 +22,7 @@ use crate::{
     cursor::TraceCursor,
     execution::Reader,
     trace::{
-        gather::{Gather, Gathered},
+        gather::{Gathered, Names},
         moment,
         summary::summary,
         tree::Tree,
@@ -39,8 +39,6 @@ pub struct TraceSearch {
     /// Where the page before ended.
     pub cursor: Option<TraceCursor>,
 }
-
-const FEWER_TRACES: &str = "ask for fewer traces with `limit`";
 
 /// A page of the traces that match.
 pub(crate) fn search(
@@ -70,28 +68,35 @@ pub(crate) fn search(
 
 /// The summaries of these traces, in this order. Ids without spans are left out.
 pub(crate) fn summaries(reader: &Reader, ids: &[TraceId]) -> Result<Vec<TraceSummary>, QueryError> {
-    let (trees, gathered) = trees(reader, ids)?;
     let moment = moment(reader);
-    Ok(trees.iter().map(|tree| summary(tree, &gathered.names, moment)).collect())
+    let mut summaries = Vec::with_capacity(ids.len());
+    each_tree(reader, ids, |tree, names| summaries.push(summary(&tree, names, moment)))?;
+    Ok(summaries)
 }
 
 /// These traces, assembled, in this order. Ids without spans are left out.
 pub(crate) fn trees(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<Tree>, Gathered), QueryError> {
-    if ids.is_empty() {
-        return Ok((Vec::new(), Gathered::default()));
-    }
-    let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
-    let spans_max = reader.limits.page_spans_max;
-    let gather = Gather { detail: Detail::Facts, spans_max, instead: FEWER_TRACES };
-    let mut gathered = Gathered::read(reader, &filter, gather)?;
     let mut trees = Vec::with_capacity(ids.len());
+    let gathered = each_tree(reader, ids, |tree, _| trees.push(tree))?;
+    Ok((trees, gathered))
+}
+
+fn each_tree(
+    reader: &Reader,
+    ids: &[TraceId],
+    mut take: impl FnMut(Tree, &Names),
+) -> Result<Gathered, QueryError> {
+    if ids.is_empty() {
+        return Ok(Gathered::default());
+    }
+    let mut gathered = Gathered::read_page(reader, ids)?;
     for id in ids {
         if let Some(facts) = gathered.traces.remove(id) {
             reader.check()?;
-            trees.push(Tree::new(*id, facts));
+            take(Tree::new(*id, facts), &gathered.names);
         }
     }
-    Ok((trees, gathered))
+    Ok(gathered)
 }
 
 /// What was read, and whether that was everything.

@@ -112,7 +112,7 @@ impl QueryService {
     /// A page of the traces of which one span matches every filter, newest first.
     ///
     /// # Errors
-    /// `TooManySpans` when the page's traces are too large together.
+    /// None of its own: a trace that is too large for a list has a summary that says so.
     pub async fn traces(&self, search: TraceSearch) -> Result<TraceSearchResult, QueryError> {
         self.ask(move |reader| search::search(reader, &search)).await
     }

@@ -6,10 +6,7 @@
 
 mod hops;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::{
     TraceId, UnixNanos,
@@ -73,10 +70,13 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     trees.iter().for_each(|tree| clock.add(tree));
     let names = &gathered.names;
     let problems_max = reader.limits.problems_shown_max;
+    let (errors, all_errors) = errors(reader, &ids)?;
+    let all_traces = trace_count == ids.len() as u64 && trees.iter().all(Tree::is_complete);
     let problems = trees.iter().flat_map(|tree| words::problem_views(tree, names, problems_max));
     Ok(TransactionView {
         tid: tid.to_owned(),
         matched: found.matched,
+        complete: all_traces && all_errors,
         state,
         missing: missing(&trees, &gathered, state, trace_count),
         start_unix_nano: start,
@@ -86,7 +86,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         trace_count,
         hops: hops::hops(&trees, names),
         services: clock.times(names),
-        errors: errors(reader, &ids)?,
+        errors,
         problems: problems.take(problems_max).collect(),
         version: version.text(),
         log_count: logs.total.value,
@@ -199,6 +199,10 @@ fn missing(
     if matches!(state, TransactionState::Incomplete | TransactionState::Running) {
         lines.extend(trees.iter().flat_map(|tree| missing_of(tree, &gathered.names)));
     }
+    for tree in trees.iter().filter(|tree| !tree.is_complete()) {
+        let (spans, id) = (tree.assembled.nodes.len(), tree.trace_id);
+        lines.push(format!("spans of trace {id}: only {spans} of them are added up here"));
+    }
     let shown = trees.len() as u64;
     if shown > 0 && trace_count > shown {
         lines.push(format!("{} older traces, which are not added up here", trace_count - shown));
@@ -210,22 +214,22 @@ fn missing_of(tree: &Tree, names: &Names) -> Vec<String> {
     words::missing(tree, names, MISSING_LINES_MAX)
 }
 
-/// The failed spans of these traces, earliest first.
-fn errors(reader: &Reader, ids: &[TraceId]) -> Result<Vec<ErrorView>, QueryError> {
+/// The failed spans of these traces, earliest first, and whether all were looked at.
+fn errors(reader: &Reader, ids: &[TraceId]) -> Result<(Vec<ErrorView>, bool), QueryError> {
     let shown_max = reader.limits.errors_shown_max;
     let status = Some(StatusCode::Error);
     let filter = SpanFilter { trace_ids: Some(ids.to_vec()), status, ..SpanFilter::default() };
-    let mut met = BTreeSet::new();
     let mut errors: BTreeMap<_, ErrorView> = BTreeMap::new();
     if ids.is_empty() {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), true));
     }
-    reader.spans(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
+    let scan = Scan { detail: Detail::Full, rows_max: reader.limits.page_rows_max };
+    let stats = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
             let key = (rows.start(row), rows.span_id(row), rows.content_hash(row));
             let late = errors.len() >= shown_max
                 && errors.last_key_value().is_some_and(|(last, _)| *last < key);
-            if late || !met.insert(key) {
+            if late || errors.contains_key(&key) {
                 continue;
             }
             errors.insert(key, error_view(rows, row));
@@ -235,7 +239,7 @@ fn errors(reader: &Reader, ids: &[TraceId]) -> Result<Vec<ErrorView>, QueryError
         }
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(errors.into_values().collect())
+    Ok((errors.into_values().collect(), stats.complete))
 }
 
 fn error_view(rows: &SpanRows, row: usize) -> ErrorView {

@@ -30,6 +30,9 @@ pub struct TraceSummary {
     /// Its id.
     #[schema(value_type = String)]
     pub trace_id: TraceId,
+    /// Whether every stored span was looked at. When not, the trace is too large for a list: counts
+    /// are at least so many, and times, state and problems are those of the spans looked at.
+    pub complete: bool,
     /// Where it stands.
     pub state: TransactionState,
     /// The earliest start of its spans.

@@ -27,9 +27,13 @@ pub struct TransactionView {
     pub tid: String,
     /// How it was recognised.
     pub matched: MatchedBy,
+    /// Whether all of it was added up: not of more than 100 traces, nor of traces that are too
+    /// large ([`TraceSummary::complete`]). Counts are then at least so many; `missing` says what
+    /// was left out.
+    pub complete: bool,
     /// Where it stands: the worst of its traces.
     pub state: TransactionState,
-    /// What is missing, in words; empty unless incomplete or running.
+    /// What is missing, in words; empty when the transaction is whole and all of it was added up.
     pub missing: Vec<String>,
     /// The earliest start.
     #[schema(value_type = String)]

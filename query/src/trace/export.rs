@@ -3,7 +3,7 @@
 //! Owns the grouping and the order, which depend on nothing but the content: groups in the order
 //! of their first span, spans by start, id and content. Exact duplicates appear once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use tidings_proto::otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans};
 
@@ -39,17 +39,12 @@ pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServ
     request
 }
 
-/// The rows by start, id and content, each content once.
+/// The rows by start, id and content.
 fn ordered(trace: &TraceFacts) -> Vec<Place> {
     let mut order: Vec<usize> = (0..trace.facts.len()).collect();
     order.sort_by_key(|index| {
         let fact = &trace.facts[*index];
         (fact.start, fact.span_id, fact.content_hash)
-    });
-    let mut met = HashSet::with_capacity(order.len());
-    order.retain(|index| {
-        let fact = &trace.facts[*index];
-        met.insert((fact.span_id, fact.content_hash))
     });
     order.into_iter().map(|index| trace.places[index]).collect()
 }

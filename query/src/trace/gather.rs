@@ -1,12 +1,19 @@
-//! Collects the facts of spans from a scan, trace by trace.
+//! Collects the facts of spans from a scan, trace by trace, each distinct span once.
 //!
-//! Owns the numbers that stand for names during one question. What is gathered is in the order
-//! the scan gave it, which means nothing: assembly puts it in order.
+//! Owns the numbers that stand for names during one question, and the dropping of spans that came
+//! more than once: a sender that tries again costs no memory here. What is gathered is in the
+//! order the scan gave it, which means nothing: assembly puts it in order.
 
-use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+mod page;
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    ops::ControlFlow,
+    sync::Arc,
+};
 
 use tidings_assembly::SpanFacts;
-use tidings_proto::{TraceId, api::SpanFlags, otlp::StatusCode};
+use tidings_proto::{SpanId, TraceId, api::SpanFlags, otlp::StatusCode};
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
 use crate::{QueryError, execution::Reader};
@@ -16,6 +23,8 @@ use crate::{QueryError, execution::Reader};
 pub(crate) struct Names {
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Arc<str>>,
+    /// How long they are together.
+    bytes: u64,
 }
 
 impl Names {
@@ -27,6 +36,7 @@ impl Names {
         let number = u32::try_from(self.texts.len()).expect("invariant: spans are bounded below");
         let shared: Arc<str> = text.into();
         self.texts.push(Arc::clone(&shared));
+        self.bytes = self.bytes.saturating_add(text.len() as u64);
         self.numbers.insert(shared, number);
         number
     }
@@ -44,15 +54,23 @@ pub(crate) struct Place {
     row: u32,
 }
 
-/// What is known of the spans of one trace.
+/// What is known of the distinct spans of one trace.
 #[derive(Debug, Default)]
 pub(crate) struct TraceFacts {
     /// What assembly needs.
     pub facts: Vec<SpanFacts>,
+    /// How often a span came after its first time, by its place in `facts`.
+    pub repeats: BTreeMap<u32, u64>,
     /// The [`SpanFlags`] a span has by itself.
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
     pub places: Vec<Place>,
+    /// Whether there are more spans than these.
+    pub is_cut: bool,
+    /// How many rows there were, those of spans that came before included.
+    rows: u64,
+    /// The places in `facts` by id and content, while spans are gathered.
+    known: HashMap<(SpanId, u64), u32>,
 }
 
 /// The spans of some traces.
@@ -62,6 +80,8 @@ pub(crate) struct Gathered {
     pub names: Names,
     /// By trace.
     pub traces: HashMap<TraceId, TraceFacts>,
+    /// How many distinct spans there are.
+    spans: u64,
     /// The rows, when they are kept.
     portions: Vec<SpanRows>,
 }
@@ -71,7 +91,7 @@ pub(crate) struct Gathered {
 pub(crate) struct Gather {
     /// How much of each row to read; rows are kept unless it is [`Detail::Facts`].
     pub detail: Detail,
-    /// More spans than this are an error.
+    /// More distinct spans than this are an error.
     pub spans_max: u64,
     /// What to ask for instead when there are more.
     pub instead: &'static str,
@@ -85,17 +105,16 @@ impl Gathered {
         gather: Gather,
     ) -> Result<Self, QueryError> {
         let mut gathered = Self::default();
-        let mut spans = 0_u64;
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
-            spans = spans.saturating_add(rows.len() as u64);
-            if spans > gather.spans_max {
+            gathered.add(rows, gather.detail != Detail::Facts);
+            if gathered.spans > gather.spans_max {
                 let (limit, instead) = (gather.spans_max, gather.instead);
                 return Err(QueryError::TooManySpans { limit, instead });
             }
-            gathered.add(rows, gather.detail != Detail::Facts);
             Ok(ControlFlow::Continue(()))
         })?;
+        gathered.traces.values_mut().for_each(TraceFacts::settle);
         Ok(gathered)
     }
 
@@ -107,18 +126,14 @@ impl Gathered {
         gather: Gather,
     ) -> Result<(Self, bool), QueryError> {
         let mut gathered = Self::default();
-        let mut spans = 0_u64;
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
         let stats = reader.spans(filter, scan, |rows| {
-            spans = spans.saturating_add(rows.len() as u64);
-            if spans > gather.spans_max {
-                all = false;
-                return Ok(ControlFlow::Break(()));
-            }
             gathered.add(rows, gather.detail != Detail::Facts);
-            Ok(ControlFlow::Continue(()))
+            all = gathered.spans <= gather.spans_max;
+            Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
+        gathered.traces.values_mut().for_each(TraceFacts::settle);
         Ok((gathered, all && stats.complete))
     }
 
@@ -129,8 +144,15 @@ impl Gathered {
 
     fn add(&mut self, rows: &SpanRows, keep: bool) {
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
+        let mut kept = Vec::new();
         for row in 0..rows.len() {
-            let facts = SpanFacts {
+            let trace = self.traces.entry(rows.trace_id(row)).or_default();
+            trace.rows += 1;
+            if !trace.meet(rows, row) {
+                continue;
+            }
+            self.spans += 1;
+            trace.facts.push(SpanFacts {
                 span_id: rows.span_id(row),
                 parent_span_id: rows.parent_span_id(row),
                 kind: rows.kind(row),
@@ -139,18 +161,39 @@ impl Gathered {
                 service: self.names.number(rows.service(row)),
                 operation: self.names.number(rows.name(row)),
                 content_hash: rows.content_hash(row),
-            };
-            let trace = self.traces.entry(rows.trace_id(row)).or_default();
-            trace.facts.push(facts);
+            });
             trace.marks.push(marks(rows, row));
             if keep {
-                let row = u32::try_from(row).expect("invariant: spans are bounded");
-                trace.places.push(Place { portion, row });
+                let place = u32::try_from(kept.len()).expect("invariant: spans are bounded");
+                trace.places.push(Place { portion, row: place });
+                kept.push(row);
             }
         }
-        if keep {
-            self.portions.push(rows.clone());
+        if !kept.is_empty() {
+            self.portions.push(rows.select(&kept));
         }
+    }
+}
+
+impl TraceFacts {
+    /// Whether this is the first row with its id and content; any other is counted.
+    fn meet(&mut self, rows: &SpanRows, row: usize) -> bool {
+        let next = u32::try_from(self.facts.len()).expect("invariant: spans are bounded");
+        match self.known.entry((rows.span_id(row), rows.content_hash(row))) {
+            Entry::Occupied(known) => {
+                *self.repeats.entry(*known.get()).or_default() += 1;
+                false
+            }
+            Entry::Vacant(new) => {
+                new.insert(next);
+                true
+            }
+        }
+    }
+
+    /// Nothing more is gathered: lets go of what only that needs.
+    fn settle(&mut self) {
+        self.known = HashMap::new();
     }
 }
 

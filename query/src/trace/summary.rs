@@ -29,6 +29,7 @@ pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummar
     let text = |number: Option<u32>| number.map_or("", |number| names.text(number)).to_owned();
     TraceSummary {
         trace_id: tree.trace_id,
+        complete: tree.is_complete(),
         state: state(tree, moment),
         start_unix_nano: tree.start,
         end_unix_nano: tree.end,

@@ -3,7 +3,7 @@
 //! Owns the join of assembly's nodes with the facts they were made from. Computes no times of its
 //! own beyond the trace's bounds.
 
-use tidings_assembly::{Assembled, Clocks, SpanFacts, assemble, clocks};
+use tidings_assembly::{Assembled, Clocks, Problem, SpanFacts, assemble, clocks};
 use tidings_proto::{
     OffsetNanos, TraceId, UnixNanos,
     api::{ProblemKind, SpanFlags},
@@ -41,7 +41,12 @@ pub(crate) fn moved(time: UnixNanos, offset: OffsetNanos) -> UnixNanos {
 impl Tree {
     /// Assembles the trace.
     pub(crate) fn new(trace_id: TraceId, facts: TraceFacts) -> Self {
-        let assembled = assemble(&facts.facts);
+        let mut assembled = assemble(&facts.facts);
+        add_repeats(&mut assembled, &facts);
+        if facts.is_cut {
+            // A parent may be among the spans that were left out.
+            assembled.problems.retain(|problem| problem.kind != ProblemKind::MissingParent);
+        }
         let mut tree = Self {
             trace_id,
             assembled,
@@ -71,6 +76,12 @@ impl Tree {
     /// Where the node's row is, when rows were kept.
     pub(crate) fn place(&self, node: usize) -> Place {
         self.facts.places[self.assembled.nodes[node].fact as usize]
+    }
+
+    /// How often the node's span came.
+    pub(crate) fn times_received(&self, node: usize) -> u64 {
+        let fact = self.assembled.nodes[node].fact;
+        self.facts.repeats.get(&fact).map_or(1, |more| more.saturating_add(1))
     }
 
     /// The node's [`SpanFlags`].
@@ -120,6 +131,11 @@ impl Tree {
         &self.offsets
     }
 
+    /// Whether every stored span of the trace is here.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.facts.is_cut
+    }
+
     /// Whether the entry is a real root: a span that names no parent.
     pub(crate) fn has_root(&self) -> bool {
         self.entry.is_some_and(|node| self.fact(node).parent_span_id.is_none())
@@ -158,4 +174,19 @@ impl Tree {
         }
         flags
     }
+}
+
+/// A problem for each span that came more than once, in its place in the list: what repeats was
+/// dropped before assembly could see it.
+fn add_repeats(assembled: &mut Assembled, facts: &TraceFacts) {
+    if facts.repeats.is_empty() {
+        return;
+    }
+    let kind = ProblemKind::DuplicateSpan;
+    let repeated = (0..).zip(&assembled.nodes).filter_map(|(node, of)| {
+        let is_repeated = facts.repeats.contains_key(&of.fact);
+        is_repeated.then_some(Problem { kind, node: Some(node), fact: Some(of.fact) })
+    });
+    assembled.problems.extend(repeated);
+    assembled.problems.sort_by_key(|problem| (problem.node, problem.kind));
 }

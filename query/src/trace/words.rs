@@ -106,7 +106,8 @@ fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
     let span = node.map_or_else(|| "a span".to_owned(), |node| label(tree, names, node));
     match problem.kind {
         ProblemKind::DuplicateSpan => {
-            format!("{span} came more than once with the same content; it is shown once")
+            let times = node.map_or(1, |node| tree.times_received(node));
+            format!("{span} came {times} times with the same content; it is shown once")
         }
         ProblemKind::SharedSpanId => {
             let id = node.map_or_else(String::new, |node| tree.fact(node).span_id.to_string());

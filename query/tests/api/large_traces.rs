@@ -1,9 +1,10 @@
-//! A trace of 100,000 spans.
+//! Traces that are large, or look large because their spans came again and again.
 
 use tidings_proto::otlp::{ExportTraceServiceRequest, SpanKind};
+use tidings_query::QueryLimits;
 use tidings_storage::{Clock, SystemClock};
 
-use crate::harness::{Harness, SpanBuilder, request, span, trace_id};
+use crate::harness::{Harness, SpanBuilder, request, span, text, trace_id};
 
 const SPANS: u64 = 100_000;
 
@@ -41,4 +42,109 @@ async fn a_hundred_thousand_spans_are_given_in_seconds() {
     assert_eq!(skeleton["spans"]["spanId"].as_array().unwrap().len() as u64, SPANS);
     assert_eq!(skeleton["services"].as_array().unwrap().len(), 20);
     assert_eq!(skeleton["summary"]["state"], "completed");
+}
+
+#[tokio::test]
+async fn spans_that_came_again_do_not_count_against_the_limits() {
+    let limits =
+        QueryLimits { view_spans_max: 300, skeleton_spans_max: 300, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    // A sender that tries again with more each time, flushed in between.
+    for sent in [50, 200, 300, 300] {
+        harness.send_request(large(0..sent)).await;
+        harness.store.flush().await.unwrap();
+    }
+    harness.send_request(large(250..300)).await;
+    let id = trace_id(1);
+    let view = harness.get(&format!("/traces/{id}")).await;
+    assert_eq!(view["spanCount"], 300);
+    assert_eq!(view["spans"][299]["attributes"].as_array().unwrap().len(), 1);
+    assert_eq!(harness.get(&format!("/traces/{id}/skeleton")).await["summary"]["spanCount"], 300);
+    harness.get(&format!("/traces/{id}/otlp")).await;
+    harness.send_request(large(300..301)).await;
+    assert_eq!(harness.problem(&format!("/traces/{id}")).await.0, 422);
+}
+
+/// A page of three traces of which one is enormous.
+async fn crowded(limits: QueryLimits) -> Harness {
+    let harness = Harness::with_limits(limits).await;
+    harness
+        .send([span(2, 1, "shop", "older").at(0, 1), span(3, 1, "shop", "newer").at(9, 10)])
+        .await;
+    for start in (0..30_000).step_by(10_000) {
+        harness.send_request(large(start..start + 10_000)).await;
+    }
+    harness
+}
+
+#[tokio::test]
+async fn a_search_gives_an_enormous_trace_a_summary_that_says_it_is_incomplete() {
+    let limits = QueryLimits { page_spans_max: 20_000, ..QueryLimits::default() };
+    let harness = crowded(limits).await;
+    let mut visited = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let page = harness.get(&format!("/traces?limit=1{cursor}")).await;
+        visited.push(text(&page["traces"][0]["traceId"]));
+        let Some(next) = page.get("nextCursor") else { break };
+        cursor = format!("&cursor={}", text(next));
+    }
+    assert_eq!(visited, [trace_id(3), trace_id(1), trace_id(2)]);
+    let page = harness.get("/traces").await;
+    let traces = page["traces"].as_array().unwrap();
+    assert_eq!(traces.len(), 3);
+    for (trace, complete) in traces.iter().zip([true, false, true]) {
+        assert_eq!(trace["complete"], complete, "{trace}");
+    }
+    let spans = traces[1]["spanCount"].as_u64().unwrap();
+    assert!((1_000..20_000).contains(&spans), "{spans}");
+    assert_eq!(traces[1]["problemCount"], 0, "what was left out is not missing");
+    assert_eq!(traces[0]["spanCount"], 1);
+}
+
+#[tokio::test]
+async fn a_search_counts_spans_that_came_again_and_again_once() {
+    let limits =
+        QueryLimits { page_spans_max: 2_400, page_rows_max: 10_000, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    for _ in 0..6 {
+        harness.send_request(large(0..1_000)).await;
+    }
+    let page = harness.get("/traces?limit=1").await;
+    assert_eq!(page["traces"][0]["spanCount"], 1_000);
+    assert_eq!(page["traces"][0]["complete"], true);
+    // Too many rows to read: still an answer.
+    for _ in 0..6 {
+        harness.send_request(large(0..1_000)).await;
+    }
+    let page = harness.get("/traces?limit=1").await;
+    assert_eq!(page["traces"][0]["complete"], false);
+}
+
+#[tokio::test]
+async fn several_enormous_traces_each_have_a_line() {
+    let limits =
+        QueryLimits { page_spans_max: 4_000, page_rows_max: 8_000, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    for trace in 1..=8 {
+        harness.send((0..3_000).map(|n| span(trace, n + 1, "shop", "work").at(trace, 50))).await;
+    }
+    let page = harness.get("/traces").await;
+    let traces = page["traces"].as_array().unwrap();
+    assert_eq!(traces.len(), 8);
+    assert!(traces.iter().all(|trace| trace["complete"] == false), "{page}");
+    let held: u64 = traces.iter().map(|trace| trace["spanCount"].as_u64().unwrap()).sum();
+    assert!(held <= 4_000, "{held}");
+}
+
+#[tokio::test]
+async fn a_transaction_of_an_enormous_trace_says_what_it_leaves_out() {
+    let limits = QueryLimits { page_spans_max: 20_000, ..QueryLimits::default() };
+    let harness = crowded(limits).await;
+    let found = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert_eq!(found["complete"], false);
+    assert_eq!(found["traces"][0]["complete"], false);
+    assert!(found["missing"].to_string().contains("are added up here"), "{}", found["missing"]);
+    assert!(!found["hops"].as_array().unwrap().is_empty());
+    assert_eq!(harness.get(&format!("/transactions/{}", trace_id(2))).await["complete"], true);
 }

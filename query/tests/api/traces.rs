@@ -179,6 +179,20 @@ async fn problems_are_said_in_words() {
 }
 
 #[tokio::test]
+async fn a_span_that_came_five_times_is_one_problem() {
+    let harness = Harness::new().await;
+    for _ in 0..5 {
+        harness.send([span(1, 1, "shop", "GET /"), span(1, 2, "shop", "SELECT").parent(1)]).await;
+    }
+    let view = harness.get(&format!("/traces/{}", trace_id(1))).await;
+    assert_eq!((&view["spanCount"], &view["problemCount"]), (&2.into(), &2.into()));
+    assert_eq!(
+        view["problems"][0]["message"],
+        "GET / of shop came 5 times with the same content; it is shown once"
+    );
+}
+
+#[tokio::test]
 async fn a_stored_trace_is_exported_as_it_was_sent() {
     let harness = Harness::new().await;
     let mut sent = rich_request();

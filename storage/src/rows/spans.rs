@@ -1,7 +1,10 @@
 //! Spans in columns.
 
-use arrow_array::{Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch};
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array,
+};
 use arrow_schema::ArrowError;
+use arrow_select::take::take_record_batch;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{InstrumentationScope, KeyValue, Resource, Span, SpanKind, Status, StatusCode},
@@ -16,7 +19,7 @@ use super::{
 /// Spans in columns. Rows are counted from 0; a row out of range panics.
 #[derive(Debug, Clone)]
 pub struct SpanRows {
-    rows: usize,
+    batch: RecordBatch,
     start: Column<Int64Array>,
     end: Column<Int64Array>,
     duration: Column<Int64Array>,
@@ -46,7 +49,7 @@ impl SpanRows {
     /// The rows of a batch, which may lack columns that its reader does not need.
     pub(crate) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
         let rows = Self {
-            rows: batch.num_rows(),
+            batch: batch.clone(),
             start: Column::of(batch, "start_unix_nanos")?,
             end: Column::of(batch, "end_unix_nanos")?,
             duration: Column::of(batch, "duration_nanos")?,
@@ -79,13 +82,26 @@ impl SpanRows {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows
+        self.batch.num_rows()
+    }
+
+    /// These rows alone, which are ascending, in that order. Holds nothing of the others, unless
+    /// all are wanted.
+    #[must_use]
+    pub fn select(&self, rows: &[usize]) -> Self {
+        if rows.len() == self.len() {
+            return self.clone();
+        }
+        let wanted = UInt64Array::from_iter_values(rows.iter().map(|row| *row as u64));
+        let batch = take_record_batch(&self.batch, &wanted);
+        let batch = batch.expect("invariant: the rows are the batch's");
+        Self::of(&batch).expect("invariant: the columns were checked when the rows were made")
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.len() == 0
     }
 
     /// The trace it belongs to.

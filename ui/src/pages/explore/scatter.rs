@@ -107,6 +107,7 @@ mod tests {
     fn trace(start: u64, duration: u64) -> TraceSummary {
         TraceSummary {
             trace_id: TraceId::from_bytes([1; 16]).unwrap(),
+            complete: true,
             state: TransactionState::Completed,
             start_unix_nano: UnixNanos(start),
             end_unix_nano: UnixNanos(start + duration),

@@ -54,6 +54,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
     TraceSkeleton {
         summary: TraceSummary {
             trace_id: TraceId::from_bytes([7; 16]).unwrap(),
+            complete: true,
             state: TransactionState::Completed,
             start_unix_nano: START,
             end_unix_nano: UnixNanos(START.0 + duration * 1_000),

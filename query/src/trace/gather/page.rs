@@ -1,0 +1,96 @@
+//! The spans of several traces within one budget, whatever the traces are like.
+//!
+//! Owns the rule by which a trace that does not fit is cut: a list must have a line for each of
+//! its traces, and one enormous trace must not keep anybody from the others. All are read in one
+//! scan. When that becomes too much, the traces that had most of it keep a share of what was read
+//! and the others are read again without them; what is too much even then is read trace by trace.
+
+use std::{collections::HashMap, mem, ops::ControlFlow};
+
+use tidings_proto::TraceId;
+use tidings_storage::{Detail, Scan, SpanFilter};
+
+use super::{Gathered, TraceFacts};
+use crate::{QueryError, QueryLimits, execution::Reader};
+
+/// So many letters of names take as much memory as a span.
+const NAME_BYTES_PER_SPAN: u64 = 128;
+
+/// What one scan may take.
+#[derive(Debug, Clone, Copy)]
+struct Budget {
+    /// Distinct spans.
+    spans: u64,
+    /// Rows, those of spans that came before included.
+    rows: u64,
+}
+
+impl Gathered {
+    /// The facts of each of these traces that is stored. A trace that is too large is cut, which
+    /// its facts say.
+    pub(crate) fn read_page(reader: &Reader, ids: &[TraceId]) -> Result<Self, QueryError> {
+        let QueryLimits { page_spans_max, page_rows_max, .. } = reader.limits;
+        let share = page_spans_max / 4 / (ids.len() as u64).max(1);
+        let mut gathered = Self::default();
+        let mut read: HashMap<TraceId, TraceFacts> = HashMap::with_capacity(ids.len());
+        let mut open = ids.to_vec();
+        for _ in 0..2 {
+            let budget = Budget { spans: page_spans_max / 2, rows: page_rows_max };
+            let is_all = gathered.read_some(reader, &open, budget)?;
+            let traces = mem::take(&mut gathered.traces);
+            let most = traces.values().map(|facts| facts.rows).sum::<u64>() / open.len() as u64;
+            let taken = traces.into_iter().filter(|(_, facts)| is_all || facts.rows >= most);
+            read.extend(taken.map(|(id, facts)| (id, facts.kept(is_all, share))));
+            open.retain(|id| !is_all && !read.contains_key(id));
+            if open.is_empty() {
+                break;
+            }
+        }
+        let rows = page_rows_max / (open.len() as u64).max(1);
+        for id in open {
+            let is_all = gathered.read_some(reader, &[id], Budget { spans: share, rows })?;
+            let traces = mem::take(&mut gathered.traces).into_iter();
+            read.extend(traces.map(|(id, facts)| (id, facts.kept(is_all, share))));
+        }
+        gathered.traces = read;
+        Ok(gathered)
+    }
+
+    /// The facts of these traces, in one scan; whether that was all of them.
+    fn read_some(
+        &mut self,
+        reader: &Reader,
+        ids: &[TraceId],
+        budget: Budget,
+    ) -> Result<bool, QueryError> {
+        let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
+        let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+        let spans_before = self.spans;
+        let (mut rows_met, mut is_all) = (0_u64, true);
+        reader.spans(&filter, scan, |rows| {
+            self.add(rows, false);
+            rows_met = rows_met.saturating_add(rows.len() as u64);
+            let held = self.spans - spans_before + self.names.bytes / NAME_BYTES_PER_SPAN;
+            is_all = held <= budget.spans && rows_met <= budget.rows;
+            Ok(if is_all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        })?;
+        Ok(is_all)
+    }
+}
+
+impl TraceFacts {
+    /// These facts, or a share of them when there are more than was read.
+    fn kept(mut self, is_all: bool, share: u64) -> Self {
+        self.settle();
+        if !is_all {
+            self.is_cut = true;
+            let share = usize::try_from(share).unwrap_or(usize::MAX).max(1);
+            self.facts.truncate(share);
+            self.facts.shrink_to_fit();
+            self.marks.truncate(share);
+            let end = u32::try_from(share).unwrap_or(u32::MAX);
+            self.repeats.split_off(&end);
+        }
+        self
+    }
+}
