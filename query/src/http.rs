@@ -6,6 +6,7 @@
 //! they know no rule about traces.
 
 mod answer;
+mod export_body;
 mod held;
 mod jaeger;
 mod logs;

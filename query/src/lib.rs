@@ -11,6 +11,7 @@
 mod cursor;
 mod error;
 mod execution;
+mod export;
 mod http;
 mod jaeger;
 mod limits;
@@ -27,6 +28,7 @@ mod version;
 
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
+pub use export::TraceExport;
 pub use http::{document, router, router_described_by};
 pub use limits::QueryLimits;
 pub use logs::LogSearch;

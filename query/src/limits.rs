@@ -20,6 +20,12 @@ pub struct QueryLimits {
     pub view_spans_max: u64,
     /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
     pub skeleton_spans_max: u64,
+    /// A trace with more distinct spans than this is not exported (24 bytes each).
+    pub export_spans_max: u64,
+    /// A part of an export has at most so many spans,
+    pub export_part_spans: usize,
+    /// and, unless it is a single span, at most so many bytes.
+    pub export_part_bytes: usize,
     /// Of the traces of one page of a list, or of a transaction, at most so many distinct spans
     /// are held together (about 200 bytes each); a trace that does not fit is cut.
     pub page_spans_max: u64,
@@ -55,6 +61,9 @@ impl Default for QueryLimits {
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             skeleton_spans_max: 1_000_000,
+            export_spans_max: 4_000_000,
+            export_part_spans: 5_000,
+            export_part_bytes: 4 << 20,
             page_spans_max: 2_000_000,
             page_rows_max: 8_000_000,
             counted_rows_min: 100_000,

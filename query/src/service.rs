@@ -22,8 +22,8 @@ use tokio::sync::Semaphore;
 pub use waiting::Wanted;
 
 use crate::{
-    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceName, TraceQuestion,
-    TraceSearch,
+    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport, TraceName,
+    TraceQuestion, TraceSearch,
     execution::{Execution, Reader},
     logs, names, resolve, search, trace, transactions,
 };
@@ -100,13 +100,22 @@ impl QueryService {
         self.ask(move |reader| trace::span(reader, question, span_id, index)).await
     }
 
-    /// The trace as it was sent, exact duplicates once, in an order that depends on nothing but
-    /// its content.
+    /// The trace as it was sent, in one piece: exact duplicates once, in an order that depends on
+    /// nothing but its content.
     ///
     /// # Errors
     /// As [`Self::trace`].
     pub async fn otlp(&self, name: TraceName) -> Result<ExportTraceServiceRequest, QueryError> {
         self.ask(move |reader| trace::otlp(reader, name)).await
+    }
+
+    /// The trace as it was sent, part by part, whatever its size.
+    ///
+    /// # Errors
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::export_spans_max`].
+    pub async fn export(&self, name: TraceName) -> Result<TraceExport, QueryError> {
+        let (trace_id, keys) = self.ask(move |reader| trace::export_list(reader, name)).await?;
+        Ok(TraceExport::new(self.clone(), trace_id, keys))
     }
 
     /// A page of the traces of which one span matches every filter, newest first.
@@ -182,7 +191,12 @@ impl QueryService {
         self.settings.search_rows_max
     }
 
-    /// Runs a question of one of the other systems' APIs.
+    /// Resolves after this long.
+    pub(crate) async fn pause(&self, duration: std::time::Duration) {
+        self.execution.clock().sleep(duration).await;
+    }
+
+    /// Runs a question: of another system's API, or for a part of an answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //! rows ─► gather (facts, names) ─► tree (assembled) ─► present | skeleton | summary
-//!                              └─► export (OTLP, not assembled)
+//! keys ─► export (OTLP, not assembled)
 //! ```
 //!
 //! Owns what is read for each answer and its bounds. Every answer is the same whatever order and
 //! protocol the spans came by.
 
-mod export;
+pub(crate) mod export;
 pub(crate) mod gather;
 mod hosts;
 pub(crate) mod notes;
@@ -35,6 +35,7 @@ use crate::{
     execution::Reader,
     logs::{self, LogSearch},
 };
+use export::SpanKey;
 use gather::{Gather, Gathered, TraceFacts};
 use hosts::Hosts;
 use notes::Compared;
@@ -75,8 +76,8 @@ impl From<TraceName> for TraceQuestion {
     }
 }
 
-const USE_SKELETON: &str = "read it as columns at /api/v1/traces/{traceId}/skeleton and its spans \
-                            one by one at /api/v1/traces/{traceId}/spans/{spanId}";
+const USE_SKELETON: &str = "read the trace as columns at its /skeleton and its spans one by one \
+                            under its /spans/, or all that was sent at its /otlp";
 const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by searching its spans";
 
 /// The trace with everything its spans said.
@@ -149,7 +150,7 @@ pub(crate) fn span(
     found.ok_or_else(|| not_found(trace_id, 0))
 }
 
-/// The trace as it was sent.
+/// The trace as it was sent, in one piece.
 pub(crate) fn otlp(
     reader: &Reader,
     name: TraceName,
@@ -159,6 +160,19 @@ pub(crate) fn otlp(
     let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok(export::export(&facts, &gathered))
+}
+
+/// What an export of the trace will have: its id and its spans in order.
+pub(crate) fn export_list(
+    reader: &Reader,
+    name: TraceName,
+) -> Result<(TraceId, Vec<SpanKey>), QueryError> {
+    let trace_id = locate(reader, name)?;
+    let keys = export::list(reader, trace_id, NO_OTHER_WAY)?;
+    if keys.is_empty() {
+        return Err(nothing_stored(reader, trace_id)?);
+    }
+    Ok((trace_id, keys))
 }
 
 /// When the reader's question was asked.
@@ -198,10 +212,7 @@ fn read(
     let mut gathered = Gathered::read(reader, &of_trace(trace_id), gather)?;
     match gathered.traces.remove(&trace_id) {
         Some(facts) => Ok((facts, gathered)),
-        None => {
-            let logs = logs::search(reader, &logs_of(trace_id, 0))?;
-            Err(not_found(trace_id, logs.total.value))
-        }
+        None => Err(nothing_stored(reader, trace_id)?),
     }
 }
 
@@ -259,6 +270,12 @@ fn find_row(tree: &Tree, span_id: SpanId, index: Option<u32>) -> Result<usize, Q
 fn logs_of(trace_id: TraceId, limit: usize) -> LogSearch {
     let filter = LogFilter { trace_ids: Some(vec![trace_id]), ..LogFilter::default() };
     LogSearch { rows_max: u64::MAX, ..LogSearch::newest(filter, limit) }
+}
+
+/// The error that says so, and where the trace's log records are when there are some.
+fn nothing_stored(reader: &Reader, trace_id: TraceId) -> Result<QueryError, QueryError> {
+    let logs = logs::search(reader, &logs_of(trace_id, 0))?;
+    Ok(not_found(trace_id, logs.total.value))
 }
 
 fn not_found(trace_id: TraceId, log_count: u64) -> QueryError {

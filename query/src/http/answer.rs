@@ -2,17 +2,20 @@
 
 use ::http::{HeaderMap, header};
 use axum::{
-    body::Bytes,
+    Extension,
+    body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use prost::Message;
 use serde::Serialize;
-use tidings_proto::otlp::ExportTraceServiceRequest;
 
-use crate::QueryError;
+use super::{
+    export_body::{ExportBody, Form},
+    held::Holds,
+};
+use crate::{QueryError, TraceExport};
 
-const JSON: &str = "application/json";
-const PROTOBUF: &str = "application/x-protobuf";
+pub(super) const JSON: &str = "application/json";
+pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
 /// The value as JSON.
 pub(super) async fn json<T: Serialize + Send + 'static>(value: T) -> Result<Response, QueryError> {
@@ -23,16 +26,18 @@ pub(super) async fn json<T: Serialize + Send + 'static>(value: T) -> Result<Resp
     .await
 }
 
-/// The spans in the encoding that the client prefers: JSON, or protobuf when it says so.
+/// The trace in the encoding that the client prefers: JSON, or protobuf when it says so. The first
+/// part is read before the answer begins, so that most errors have a status.
 pub(super) async fn otlp(
-    request: ExportTraceServiceRequest,
+    mut export: TraceExport,
     headers: &HeaderMap,
 ) -> Result<Response, QueryError> {
-    if prefers_protobuf(headers) {
-        encode(PROTOBUF, move || Ok(request.encode_to_vec())).await
-    } else {
-        json(request).await
-    }
+    let form = if prefers_protobuf(headers) { Form::Protobuf } else { Form::Json };
+    let holds = Holds(export.bytes_held());
+    let first = export.next().await?;
+    let body = ExportBody::new(export, form, first);
+    let content_type = [(header::CONTENT_TYPE, form.content_type())];
+    Ok((content_type, Extension(holds), Body::new(body)).into_response())
 }
 
 async fn encode(

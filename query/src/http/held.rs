@@ -1,5 +1,5 @@
 //! Bounds the answers that clients have not read yet: an answer counts until its last byte has gone
-//! to the connection or the client has left.
+//! to the connection or the client has left. One that is made while it is read says what it takes.
 
 use std::{
     pin::Pin,
@@ -17,6 +17,10 @@ use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::QueryError;
+
+/// Said by an answer that is made while it is read: so many bytes of memory at most.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Holds(pub(super) u64);
 
 /// The room for unread answers, in KiB.
 #[derive(Debug, Clone)]
@@ -36,7 +40,8 @@ impl Room {
 /// Lets an answer through when there is room for it, and keeps the room until it has been read.
 pub(super) async fn hold(State(room): State<Room>, request: Request, next: Next) -> Response {
     let response = next.run(request).await;
-    let bytes = response.body().size_hint().lower();
+    let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
+    let bytes = response.body().size_hint().lower().max(said);
     let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
     match Arc::clone(&room.free).try_acquire_many_owned(kib) {
         Ok(place) => response.map(|body| Body::new(Held { body, _place: place })),

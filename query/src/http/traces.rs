@@ -151,8 +151,9 @@ pub(super) async fn span(
 
 /// One trace as it was sent, in OTLP.
 ///
-/// Grouped by resource and scope; exact duplicates once; in an order that depends on nothing but
-/// the content. `Accept: application/x-protobuf` gives protobuf. At most 50,000 spans.
+/// Grouped by resource and scope, 5,000 spans at a time; exact duplicates once; in an order that
+/// depends on nothing but the content. Written while it is read, so its size is not said before.
+/// `Accept: application/x-protobuf` gives protobuf. At most 4,000,000 spans.
 #[utoipa::path(
     get,
     path = "/api/v1/traces/{traceId}/otlp",
@@ -174,5 +175,5 @@ pub(super) async fn otlp(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     Params::read::<__path_otlp>(&uri)?;
-    answer::otlp(service.otlp(trace_in_path(&path?)?).await?, &headers).await
+    answer::otlp(service.export(trace_in_path(&path?)?).await?, &headers).await
 }

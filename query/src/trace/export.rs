@@ -1,42 +1,34 @@
-//! A stored trace as the OTLP request it could have come in.
+//! A stored trace as the OTLP requests it could have come in.
 //!
-//! Owns the grouping and the order, which depend on nothing but the content: groups in the order
-//! of their first span, spans by start, id and content. Exact duplicates appear once.
+//! Owns the order and the grouping, which depend on nothing but the content: spans by start, id
+//! and content, each content once, grouped by resource and scope in the order of their first span.
+//! A trace of any size is given in parts (`parts`).
 
-use std::collections::HashMap;
+mod parts;
 
-use tidings_proto::otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans};
+use std::{collections::HashMap, sync::Arc};
+
+use tidings_proto::otlp::{
+    ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span,
+};
+use tidings_storage::SpanRows;
+
+pub(crate) use parts::{SpanKey, list, part};
 
 use super::gather::{Gathered, Place, TraceFacts};
 
+/// Senders remembered while rows are read.
+const SENDERS_MAX: usize = 256;
+
 /// Everything that was sent of the trace.
 pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServiceRequest {
-    let mut request = ExportTraceServiceRequest::default();
-    let mut resources: HashMap<(String, String), usize> = HashMap::new();
-    let mut scopes: HashMap<(usize, String, String), usize> = HashMap::new();
+    let mut groups = Groups::default();
+    let mut senders = Senders::default();
     for place in ordered(trace) {
         let (rows, row) = gathered.row(place);
-        let key = (rows.resource_key(row).to_owned(), rows.resource_schema_url(row).to_owned());
-        let schema_url = key.1.clone();
-        let resource = *resources.entry(key).or_insert_with(|| {
-            let resource = rows.resource(row);
-            request.resource_spans.push(ResourceSpans {
-                resource,
-                schema_url,
-                ..Default::default()
-            });
-            request.resource_spans.len() - 1
-        });
-        let group = &mut request.resource_spans[resource].scope_spans;
-        let schema_url = rows.scope_schema_url(row).to_owned();
-        let key = (resource, rows.scope_key(row).to_owned(), schema_url.clone());
-        let scope = *scopes.entry(key).or_insert_with(|| {
-            group.push(ScopeSpans { scope: rows.scope(row), schema_url, ..Default::default() });
-            group.len() - 1
-        });
-        group[scope].spans.push(rows.span(row));
+        groups.add(&senders.of(rows, row), rows.span(row));
     }
-    request
+    groups.request
 }
 
 /// The rows by start, id and content.
@@ -47,4 +39,77 @@ fn ordered(trace: &TraceFacts) -> Vec<Place> {
         (fact.start, fact.span_id, fact.content_hash)
     });
     order.into_iter().map(|index| trace.places[index]).collect()
+}
+
+/// What a span came from: equal texts, equal senders.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct SenderKey {
+    resource: (String, String),
+    scope: (String, String),
+}
+
+/// What a span came from.
+#[derive(Debug)]
+struct Sender {
+    key: SenderKey,
+    resource: Option<Resource>,
+    scope: Option<InstrumentationScope>,
+}
+
+/// The senders of the rows so far, those of the last ones at least.
+#[derive(Debug, Default)]
+struct Senders {
+    known: HashMap<SenderKey, Arc<Sender>>,
+}
+
+impl Senders {
+    fn of(&mut self, rows: &SpanRows, row: usize) -> Arc<Sender> {
+        let key = SenderKey {
+            resource: (rows.resource_key(row).to_owned(), rows.resource_schema_url(row).to_owned()),
+            scope: (rows.scope_key(row).to_owned(), rows.scope_schema_url(row).to_owned()),
+        };
+        if let Some(known) = self.known.get(&key) {
+            return Arc::clone(known);
+        }
+        if self.known.len() >= SENDERS_MAX {
+            self.known.clear();
+        }
+        let (resource, scope) = (rows.resource(row), rows.scope(row));
+        let sender = Arc::new(Sender { key: key.clone(), resource, scope });
+        self.known.insert(key, Arc::clone(&sender));
+        sender
+    }
+}
+
+/// Spans by resource and scope, in the order they are added in.
+#[derive(Debug, Default)]
+struct Groups {
+    request: ExportTraceServiceRequest,
+    resources: HashMap<(String, String), usize>,
+    scopes: HashMap<SenderKey, usize>,
+}
+
+impl Groups {
+    fn add(&mut self, sender: &Sender, span: Span) {
+        let groups = &mut self.request.resource_spans;
+        let (key, schema_url) = (&sender.key, |(_, url): &(String, String)| url.clone());
+        let resource = *self.resources.entry(key.resource.clone()).or_insert_with(|| {
+            groups.push(ResourceSpans {
+                resource: sender.resource.clone(),
+                schema_url: schema_url(&key.resource),
+                ..Default::default()
+            });
+            groups.len() - 1
+        });
+        let group = &mut groups[resource].scope_spans;
+        let scope = *self.scopes.entry(key.clone()).or_insert_with(|| {
+            group.push(ScopeSpans {
+                scope: sender.scope.clone(),
+                schema_url: schema_url(&key.scope),
+                ..Default::default()
+            });
+            group.len() - 1
+        });
+        group[scope].spans.push(span);
+    }
 }

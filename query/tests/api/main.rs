@@ -11,6 +11,7 @@
 
 mod assembly;
 mod bad_requests;
+mod exports;
 mod harness;
 mod headers;
 mod jaeger;
