@@ -15,6 +15,7 @@ mod logs;
 mod rpc;
 mod text;
 mod trace;
+pub mod view;
 
 use serde::{Serialize, de::DeserializeOwned};
 

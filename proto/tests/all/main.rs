@@ -8,3 +8,4 @@
 
 mod corpora;
 mod round_trip;
+mod views;

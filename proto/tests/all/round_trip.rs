@@ -150,7 +150,7 @@ fn record() -> impl Strategy<Value = LogRecord> {
     )
 }
 
-fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
+pub(crate) fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
     let scope_spans = (option::of(scope()), vec(span(), 0..3), text())
         .prop_map(|(scope, spans, schema_url)| ScopeSpans { scope, spans, schema_url });
     let resource_spans = (option::of(resource()), vec(scope_spans, 0..3), text()).prop_map(
@@ -160,7 +160,7 @@ fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
         .prop_map(|resource_spans| ExportTraceServiceRequest { resource_spans })
 }
 
-fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
+pub(crate) fn logs() -> impl Strategy<Value = ExportLogsServiceRequest> {
     let scope_logs = (option::of(scope()), vec(record(), 0..3), text())
         .prop_map(|(scope, log_records, schema_url)| ScopeLogs { scope, log_records, schema_url });
     let resource_logs = (option::of(resource()), vec(scope_logs, 0..3), text()).prop_map(

@@ -1,0 +1,197 @@
+//! Protobuf's fields: tags, varints, lengths, and fields that repeat.
+
+use std::marker::PhantomData;
+
+use super::View;
+
+/// Bytes that are broken, or written as no sender writes them; [`prost`] knows which.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("broken, or unusually encoded")]
+pub struct Odd;
+
+/// The value of a field.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Field<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+}
+
+impl<'a> Field<'a> {
+    pub(super) fn varint(self) -> Result<u64, Odd> {
+        if let Self::Varint(value) = self { Ok(value) } else { Err(Odd) }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
+    pub(super) fn int32(self) -> Result<i32, Odd> {
+        self.varint().map(|value| value as i32)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
+    pub(super) fn uint32(self) -> Result<u32, Odd> {
+        self.varint().map(|value| value as u32)
+    }
+
+    pub(super) fn fixed64(self) -> Result<u64, Odd> {
+        if let Self::Fixed64(value) = self { Ok(value) } else { Err(Odd) }
+    }
+
+    pub(super) fn fixed32(self) -> Result<u32, Odd> {
+        if let Self::Fixed32(value) = self { Ok(value) } else { Err(Odd) }
+    }
+
+    pub(super) fn bytes(self) -> Result<&'a [u8], Odd> {
+        if let Self::Bytes(value) = self { Ok(value) } else { Err(Odd) }
+    }
+}
+
+/// The fields of a message, in the order of its bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    message: &'a [u8],
+    rest: &'a [u8],
+    /// Where the last field began.
+    from: usize,
+}
+
+impl<'a> Fields<'a> {
+    pub(super) fn of(message: &'a [u8]) -> Self {
+        Self { message, rest: message, from: 0 }
+    }
+
+    /// Where the next field begins.
+    fn position(&self) -> usize {
+        self.message.len() - self.rest.len()
+    }
+
+    /// The next field and its number.
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Odd> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        self.from = self.position();
+        let tag = u32::try_from(self.varint()?).map_err(|_| Odd)?;
+        let field = match tag & 7 {
+            0 => Field::Varint(self.varint()?),
+            1 => Field::Fixed64(u64::from_le_bytes(self.array()?)),
+            2 => {
+                let length = usize::try_from(self.varint()?).map_err(|_| Odd)?;
+                let (value, rest) = self.rest.split_at_checked(length).ok_or(Odd)?;
+                self.rest = rest;
+                Field::Bytes(value)
+            }
+            5 => Field::Fixed32(u32::from_le_bytes(self.array()?)),
+            _ => return Err(Odd),
+        };
+        if tag >> 3 == 0 { Err(Odd) } else { Ok(Some((tag >> 3, field))) }
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
+        let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(Odd)?;
+        self.rest = rest;
+        Ok(*value)
+    }
+
+    #[inline]
+    fn varint(&mut self) -> Result<u64, Odd> {
+        // Most tags, lengths and enums have one byte.
+        match self.rest.split_first() {
+            Some((&byte, rest)) if byte < 0x80 => {
+                self.rest = rest;
+                Ok(byte.into())
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, Odd> {
+        let mut value = 0;
+        for (index, &byte) in self.rest.iter().take(10).enumerate() {
+            // The tenth byte has room for one bit.
+            if index == 9 && byte > 1 {
+                return Err(Odd);
+            }
+            value |= u64::from(byte & 0x7f) << (7 * index);
+            if byte < 0x80 {
+                self.rest = self.rest.get(index + 1..).ok_or(Odd)?;
+                return Ok(value);
+            }
+        }
+        Err(Odd)
+    }
+}
+
+/// A field of messages that repeats. Reading its message has found where they are; each is read
+/// when it is asked for.
+#[derive(Debug)]
+pub struct Repeated<'a, V> {
+    message: &'a [u8],
+    number: u32,
+    count: usize,
+    /// From the first to the last, with other fields between where the sender mixes them.
+    from: usize,
+    to: usize,
+    views: PhantomData<V>,
+}
+
+impl<V> Clone for Repeated<'_, V> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<V> Copy for Repeated<'_, V> {}
+
+impl<'a, V> Repeated<'a, V> {
+    pub(super) fn none(message: &'a [u8], number: u32) -> Self {
+        Self { message, number, count: 0, from: 0, to: 0, views: PhantomData }
+    }
+
+    /// Adds the field that was just taken from `fields`.
+    pub(super) fn add(&mut self, fields: &Fields<'a>, field: Field<'a>) -> Result<(), Odd> {
+        field.bytes()?;
+        if self.count == 0 {
+            self.from = fields.from;
+        }
+        self.to = fields.position();
+        self.count += 1;
+        Ok(())
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+impl<'a, V: View<'a>> Repeated<'a, V> {
+    /// The messages in the sender's order.
+    pub fn iter(&self) -> impl Iterator<Item = Result<V, Odd>> + use<'a, V> {
+        let mut fields = Fields::of(self.message.get(self.from..self.to).unwrap_or_default());
+        let wanted = self.number;
+        std::iter::from_fn(move || {
+            loop {
+                match fields.next() {
+                    Ok(Some((number, Field::Bytes(message)))) if number == wanted => {
+                        return Some(V::read(message));
+                    }
+                    Ok(Some(_)) => {}
+                    Ok(None) => return None,
+                    Err(odd) => {
+                        fields = Fields::of(&[]);
+                        return Some(Err(odd));
+                    }
+                }
+            }
+        })
+    }
+}
