@@ -21,7 +21,7 @@ use crate::{
     admit::{Admission, Gate},
     counters::SignalCounters,
     decompress::{Bound, Compression, decompress},
-    normalise::{Prepared, Signal},
+    normalise::{InPlace, Prepared, Signal},
     refusal::{Reason, Refusal},
 };
 
@@ -57,6 +57,8 @@ pub(crate) struct Payload {
 /// How the decompressed bytes are read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Format {
+    /// Takes a request that can be stored as it was sent, without decoding it.
+    pub(crate) in_place: fn(&Bytes) -> Option<InPlace>,
     /// Estimates the memory of the decoded form.
     pub(crate) weigh: fn(&[u8]) -> usize,
     /// Decodes and normalises.
@@ -155,12 +157,22 @@ fn decode(
     let Payload { bytes, compression, limit, broken, format } = payload;
     let mut hold = |count| admission.hold(count);
     let bytes = decompress(compression, bytes, Bound { limit, hold: &mut hold, broken })?;
-    let weight = (format.weigh)(&bytes);
-    if weight > memory_max {
-        let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
-        return Err(Refusal::new(Reason::TooLarge, message));
-    }
-    admission.hold(weight)?;
-    let prepared = (format.decode)(bytes)?;
+    let mut hold = |weight| {
+        if weight > memory_max {
+            let message = format!("takes {weight} bytes when decoded, the limit is {memory_max}");
+            return Err(Refusal::new(Reason::TooLarge, message));
+        }
+        admission.hold(weight)
+    };
+    let prepared = match (format.in_place)(&bytes) {
+        Some(InPlace { prepared, weight }) => {
+            hold(weight)?;
+            prepared
+        }
+        None => {
+            hold((format.weigh)(&bytes))?;
+            (format.decode)(bytes)?
+        }
+    };
     Ok((admission, prepared))
 }

@@ -31,6 +31,8 @@ mod weigh;
 
 pub use collector::{Collector, RefusalCount};
 pub use guard::{ForeignRequest, Guard};
-pub use normalise::{ATTRIBUTES_MAX, Prepared, Signal, prepare_logs, prepare_traces};
+pub use normalise::{
+    ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
+};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use sink::Sink;

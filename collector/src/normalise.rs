@@ -8,7 +8,10 @@
 //! attributes beyond the limit are dropped and counted in the record's own dropped count. Values
 //! nested too deep are refused here because the decoder that reads the log again would stop at
 //! them: what is accepted can be read.
+//!
+//! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
 
+mod in_place;
 mod tally;
 
 use bytes::Bytes;
@@ -22,6 +25,8 @@ use tidings_proto::{
 use tidings_storage::TelemetryBatch;
 
 use tally::{Fault, Place, Tally};
+
+pub use in_place::{InPlace, accept_in_place};
 
 /// Attributes of one resource, scope, span, event, link or log record; SDKs keep 128.
 pub const ATTRIBUTES_MAX: usize = 1024;

@@ -47,6 +47,10 @@ use crate::{
 /// One export request, checked and normalised: what the log keeps and the rows are made from.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TelemetryBatch {
+    /// Spans, as the protobuf encoding of an `ExportTraceServiceRequest`: the cheapest to store.
+    EncodedTraces(Bytes),
+    /// Log records, as the protobuf encoding of an `ExportLogsServiceRequest`.
+    EncodedLogs(Bytes),
     /// Spans.
     Traces {
         /// The spans.

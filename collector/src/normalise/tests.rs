@@ -1,3 +1,4 @@
+use bytes::Bytes;
 use prost::Message;
 use tidings_proto::otlp::{
     AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
@@ -6,7 +7,9 @@ use tidings_proto::otlp::{
 };
 use tidings_storage::TelemetryBatch;
 
-use super::{ATTRIBUTES_MAX, Prepared, prepare_logs, prepare_traces};
+use super::{
+    ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
+};
 
 fn span() -> Span {
     Span { trace_id: vec![1; 16], span_id: vec![2; 8], name: "get".to_owned(), ..Span::default() }
@@ -26,9 +29,35 @@ fn logs(log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
     ExportLogsServiceRequest { resource_logs: vec![resource_logs] }
 }
 
+/// Both ways to check a request agree on whether it can stay as it is.
 fn prepare(request: ExportTraceServiceRequest) -> Prepared {
-    let bytes = request.encode_to_vec();
-    prepare_traces(request, Some(bytes.into()))
+    let bytes = Bytes::from(request.encode_to_vec());
+    let in_place = accept_in_place(Signal::Traces, &bytes);
+    let prepared = prepare_traces(request, Some(bytes.clone()));
+    let kept = match &prepared.batch {
+        Some(TelemetryBatch::Traces { bytes, .. }) => bytes.is_some(),
+        _ => prepared.rejected == 0,
+    };
+    compare(in_place, kept, &prepared, TelemetryBatch::EncodedTraces(bytes));
+    prepared
+}
+
+fn prepare_log_records(request: ExportLogsServiceRequest) -> Prepared {
+    let bytes = Bytes::from(request.encode_to_vec());
+    let in_place = accept_in_place(Signal::Logs, &bytes);
+    let prepared = prepare_logs(request, Some(bytes.clone()));
+    let kept = match &prepared.batch {
+        Some(TelemetryBatch::Logs { bytes, .. }) => bytes.is_some(),
+        _ => prepared.rejected == 0,
+    };
+    compare(in_place, kept, &prepared, TelemetryBatch::EncodedLogs(bytes));
+    prepared
+}
+
+fn compare(in_place: Option<InPlace>, kept: bool, prepared: &Prepared, batch: TelemetryBatch) {
+    let expected = kept
+        .then(|| Prepared { batch: prepared.batch.is_some().then_some(batch), ..prepared.clone() });
+    assert_eq!(in_place.map(|in_place| in_place.prepared), expected);
 }
 
 fn stored_spans(prepared: Prepared) -> Vec<Span> {
@@ -54,7 +83,7 @@ fn nested(depth: usize) -> AnyValue {
 #[test]
 fn an_unchanged_request_keeps_its_bytes() {
     let request = traces(vec![span(), Span { parent_span_id: vec![3; 8], ..span() }]);
-    let bytes = bytes::Bytes::from(request.encode_to_vec());
+    let bytes = Bytes::from(request.encode_to_vec());
     let prepared = prepare_traces(request.clone(), Some(bytes.clone()));
     assert_eq!(prepared.batch, Some(TelemetryBatch::Traces { request, bytes: Some(bytes) }));
     assert_eq!((prepared.accepted, prepared.rejected), (2, 0));
@@ -213,7 +242,7 @@ fn log_records_need_no_ids_but_right_ones() {
     for (spoil, reason) in table {
         let mut record = LogRecord { body: Some("hello".into()), ..LogRecord::default() };
         spoil(&mut record);
-        let prepared = prepare_logs(logs(vec![record]), None);
+        let prepared = prepare_log_records(logs(vec![record]));
         if reason.is_empty() {
             assert_eq!((prepared.accepted, prepared.rejected), (1, 0));
             assert_eq!(prepared.message, "");
@@ -228,7 +257,28 @@ fn log_records_need_no_ids_but_right_ones() {
 #[test]
 fn zero_ids_of_log_records_are_cleared() {
     let record = LogRecord { trace_id: vec![0; 16], span_id: vec![0; 8], ..LogRecord::default() };
-    let prepared = prepare_logs(logs(vec![record]), Some(bytes::Bytes::new()));
+    let prepared = prepare_log_records(logs(vec![record]));
     let expected = logs(vec![LogRecord::default()]);
     assert_eq!(prepared.batch, Some(TelemetryBatch::Logs { request: expected, bytes: None }));
+}
+
+#[test]
+fn what_is_no_text_or_encoded_oddly_is_left_to_the_decoder() {
+    let bytes = traces(vec![span()]).encode_to_vec();
+    assert!(accept_in_place(Signal::Traces, &bytes.clone().into()).is_some());
+    let at = bytes.windows(3).position(|window| window == b"get").unwrap();
+    let mut no_text = bytes.clone();
+    no_text[at] = 0xff;
+    let cut_off = bytes[..bytes.len() - 1].to_vec();
+    let with_group = [bytes, vec![0x0b, 0x0c]].concat();
+    for odd in [no_text, cut_off, with_group] {
+        assert_eq!(accept_in_place(Signal::Traces, &odd.into()), None);
+    }
+}
+
+#[test]
+fn rows_weigh_more_than_their_bytes() {
+    let bytes = Bytes::from(traces(vec![span(); 1000]).encode_to_vec());
+    let weight = accept_in_place(Signal::Traces, &bytes).unwrap().weight;
+    assert!(weight > 400 * 1000, "{weight}");
 }

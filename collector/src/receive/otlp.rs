@@ -8,7 +8,7 @@ use tidings_proto::otlp::{
 
 use crate::{
     ingest::{Format, Outcome},
-    normalise::{Signal, prepare_logs, prepare_traces},
+    normalise::{Signal, accept_in_place, prepare_logs, prepare_traces},
     weigh::{self, Kind},
 };
 
@@ -43,21 +43,25 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     let all_or_nothing = false;
     match (signal, encoding) {
         (Signal::Traces, Encoding::Protobuf) => Format {
+            in_place: |bytes| accept_in_place(Signal::Traces, bytes),
             weigh: |bytes| weigh::protobuf(bytes, Kind::Traces),
             decode: |bytes| Ok(prepare_traces(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Protobuf) => Format {
+            in_place: |bytes| accept_in_place(Signal::Logs, bytes),
             weigh: |bytes| weigh::protobuf(bytes, Kind::Logs),
             decode: |bytes| Ok(prepare_logs(decode_protobuf(&bytes)?, Some(bytes))),
             all_or_nothing,
         },
         (Signal::Traces, Encoding::Json) => Format {
+            in_place: |_| None,
             weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
             decode: |bytes| Ok(prepare_traces(decode_json(&bytes)?, None)),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Json) => Format {
+            in_place: |_| None,
             weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
             decode: |bytes| Ok(prepare_logs(decode_json(&bytes)?, None)),
             all_or_nothing,

@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct Zipkin;
 
 const JSON: Format = Format {
+    in_place: |_| None,
     // Spans are the objects of the outermost list, and tags are texts with commas between them.
     weigh: |bytes| weigh::json(bytes, 1, 80),
     decode: |bytes| {
@@ -29,6 +30,7 @@ const JSON: Format = Format {
 };
 
 const PROTOBUF: Format = Format {
+    in_place: |_| None,
     weigh: |bytes| weigh::protobuf(bytes, Kind::ZipkinSpans),
     decode: |bytes| prepare(zipkin::decode_protobuf(&bytes)?),
     all_or_nothing: true,

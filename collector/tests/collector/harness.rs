@@ -121,8 +121,20 @@ impl Running {
         *self.sink.fault.lock().unwrap() = fault.into();
     }
 
+    /// What was stored, decoded; `bytes` are those that were stored as they were sent.
     pub(crate) fn batches(&self) -> Vec<TelemetryBatch> {
-        self.sink.batches.lock().unwrap().clone()
+        let decoded = |batch| match batch {
+            TelemetryBatch::EncodedTraces(bytes) => TelemetryBatch::Traces {
+                request: Message::decode(bytes.clone()).unwrap(),
+                bytes: Some(bytes),
+            },
+            TelemetryBatch::EncodedLogs(bytes) => TelemetryBatch::Logs {
+                request: Message::decode(bytes.clone()).unwrap(),
+                bytes: Some(bytes),
+            },
+            batch => batch,
+        };
+        self.sink.batches.lock().unwrap().iter().cloned().map(decoded).collect()
     }
 
     /// How often a receiver refused for a reason.

@@ -2,99 +2,155 @@
 
 use std::sync::Arc;
 
-use arrow_array::{
-    MapArray, StructArray,
-    builder::{BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder},
-};
-use arrow_buffer::{NullBufferBuilder, OffsetBuffer, ScalarBuffer};
+use arrow_array::{BooleanArray, Float64Array, Int64Array, MapArray, StructArray};
+use arrow_buffer::{BooleanBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::{ArrowError, DataType};
 use prost::Message;
-use tidings_proto::otlp::{AnyValue, KeyValue, Value};
+use tidings_proto::otlp::{
+    AnyValue,
+    view::{AnyView, KeyValueView, Odd, Repeated},
+};
 
+use super::{
+    buffers::{Texts, nulls},
+    hash::ContentHash,
+};
 use crate::schema;
 
+/// Which of an entry's fields has its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    None,
+    Empty,
+    String,
+    Int,
+    Double,
+    Bool,
+    Bytes,
+}
+
 /// Builds one column of attributes.
+///
+/// Most entries are texts. The other types are kept aside, few as they are, and spread out at the
+/// end.
 #[derive(Debug)]
 pub(super) struct AttributesBuilder {
     offsets: Vec<i32>,
-    keys: StringBuilder,
-    with_value: NullBufferBuilder,
-    strings: StringBuilder,
-    ints: Int64Builder,
-    doubles: Float64Builder,
-    bools: BooleanBuilder,
-    bytes: BinaryBuilder,
-    encoded: Vec<u8>,
+    keys: Texts,
+    kinds: Vec<Kind>,
+    strings: Texts,
+    ints: Vec<(usize, i64)>,
+    doubles: Vec<(usize, f64)>,
+    truths: Vec<usize>,
+    nested: Vec<(usize, Vec<u8>)>,
 }
 
 impl AttributesBuilder {
-    pub(super) fn new(rows: usize) -> Self {
+    /// For this many rows, which take about so many bytes on the wire.
+    pub(super) fn new(rows: usize, bytes: usize) -> Self {
+        // On the wire an attribute takes some 40 bytes, half of them its key.
+        let entries = bytes / 40;
         Self {
             offsets: super::first_offset(rows),
-            keys: StringBuilder::with_capacity(rows, 0),
-            with_value: NullBufferBuilder::new(rows),
-            strings: StringBuilder::with_capacity(rows, 0),
-            ints: Int64Builder::with_capacity(rows),
-            doubles: Float64Builder::with_capacity(rows),
-            bools: BooleanBuilder::with_capacity(rows),
-            bytes: BinaryBuilder::with_capacity(rows, 0),
-            encoded: Vec::new(),
+            keys: Texts::new(entries, bytes / 2),
+            kinds: Vec::with_capacity(entries),
+            strings: Texts::new(entries, bytes / 2),
+            ints: Vec::new(),
+            doubles: Vec::new(),
+            truths: Vec::new(),
+            nested: Vec::new(),
         }
     }
 
-    /// Appends one row.
-    pub(super) fn append(&mut self, attributes: &[KeyValue]) {
-        for attribute in attributes {
-            self.keys.append_value(&attribute.key);
-            self.append_value(attribute.value.as_ref());
-        }
-        self.offsets.push(super::offset(self.with_value.len()));
-    }
-
-    fn append_value(&mut self, any: Option<&AnyValue>) {
-        self.with_value.append(any.is_some());
-        let value = any.and_then(|any| any.value.as_ref());
-        match value {
-            Some(Value::String(text)) => self.strings.append_value(text),
-            _ => self.strings.append_null(),
-        }
-        match value {
-            Some(Value::Int(number)) => self.ints.append_value(*number),
-            _ => self.ints.append_null(),
-        }
-        match value {
-            Some(Value::Double(number)) => self.doubles.append_value(*number),
-            _ => self.doubles.append_null(),
-        }
-        match value {
-            Some(Value::Bool(truth)) => self.bools.append_value(*truth),
-            _ => self.bools.append_null(),
-        }
-        match (value, any) {
-            (Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)), Some(any)) => {
-                self.encoded.clear();
-                any.encode_raw(&mut self.encoded);
-                self.bytes.append_value(&self.encoded);
+    /// Appends one row, and its contents to the hash.
+    pub(super) fn append(
+        &mut self,
+        attributes: Repeated<'_, KeyValueView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), Odd> {
+        hash.number(attributes.len() as u64);
+        for attribute in attributes.iter() {
+            let attribute = attribute?;
+            self.keys.push(attribute.key);
+            hash.bytes(attribute.key);
+            let kind = self.value(attribute.value, hash)?;
+            if kind != Kind::String {
+                self.strings.push(b"");
             }
-            _ => self.bytes.append_null(),
+            self.kinds.push(kind);
         }
+        self.offsets.push(super::offset(self.kinds.len()));
+        Ok(())
     }
 
-    pub(super) fn finish(mut self) -> Result<MapArray, ArrowError> {
+    fn value(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<Kind, Odd> {
+        let entry = self.kinds.len();
+        if let Some(AnyView::Nested(encoded)) = value {
+            let encoded = canonical(encoded)?;
+            hash.value(Some(AnyView::Nested(&encoded)));
+            self.nested.push((entry, encoded));
+            return Ok(Kind::Bytes);
+        }
+        hash.value(value);
+        Ok(match value {
+            None => Kind::None,
+            Some(AnyView::Empty | AnyView::Nested(_)) => Kind::Empty,
+            Some(AnyView::String(text)) => {
+                self.strings.push(text);
+                Kind::String
+            }
+            Some(AnyView::Int(number)) => {
+                self.ints.push((entry, number));
+                Kind::Int
+            }
+            Some(AnyView::Double(number)) => {
+                self.doubles.push((entry, number));
+                Kind::Double
+            }
+            Some(AnyView::Bool(truth)) => {
+                if truth {
+                    self.truths.push(entry);
+                }
+                Kind::Bool
+            }
+        })
+    }
+
+    pub(super) fn finish(self) -> Result<MapArray, ArrowError> {
+        let count = self.kinds.len();
+        let are = |kind: Kind| nulls(count, |entry| self.kinds[entry] == kind);
+        let mut ints = vec![0; count];
+        for (entry, number) in self.ints {
+            ints[entry] = number;
+        }
+        let mut doubles = vec![0.0; count];
+        for (entry, number) in self.doubles {
+            doubles[entry] = number;
+        }
+        let mut truths = vec![false; count];
+        for entry in self.truths {
+            truths[entry] = true;
+        }
+        let mut bytes = Texts::new(count, 0);
+        let mut nested = self.nested.iter().peekable();
+        for entry in 0..count {
+            let of_entry = nested.next_if(|(at, _)| *at == entry);
+            bytes.push(of_entry.map_or(&[], |(_, bytes)| bytes));
+        }
         let values = StructArray::try_new(
             schema::value_fields(),
             vec![
-                Arc::new(self.strings.finish()),
-                Arc::new(self.ints.finish()),
-                Arc::new(self.doubles.finish()),
-                Arc::new(self.bools.finish()),
-                Arc::new(self.bytes.finish()),
+                Arc::new(self.strings.finish(are(Kind::String))?),
+                Arc::new(Int64Array::try_new(ints.into(), are(Kind::Int))?),
+                Arc::new(Float64Array::try_new(doubles.into(), are(Kind::Double))?),
+                Arc::new(BooleanArray::new(BooleanBuffer::from(truths), are(Kind::Bool))),
+                Arc::new(bytes.finish_binary(are(Kind::Bytes))?),
             ],
-            self.with_value.finish(),
+            nulls(count, |entry| self.kinds[entry] != Kind::None),
         )?;
         let entries = StructArray::try_new(
             schema::entry_fields(),
-            vec![Arc::new(self.keys.finish()), Arc::new(values)],
+            vec![Arc::new(self.keys.finish(None)?), Arc::new(values)],
             None,
         )?;
         let DataType::Map(field, ordered) = schema::attributes() else {
@@ -103,4 +159,9 @@ impl AttributesBuilder {
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
         MapArray::try_new(field, offsets, entries, None, ordered)
     }
+}
+
+/// The one encoding of this value: senders may write its fields in another order.
+pub(super) fn canonical(encoded: &[u8]) -> Result<Vec<u8>, Odd> {
+    Ok(AnyValue::decode(encoded).map_err(|_| Odd)?.encode_to_vec())
 }

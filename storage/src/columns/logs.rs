@@ -4,23 +4,25 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, RecordBatch,
-    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder},
+    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
 };
 use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
-    otlp::{AnyValue, ExportLogsServiceRequest, LogRecord, Value},
+    otlp::{
+        AnyValue,
+        view::{AnyView, LogRecordView, Odd, RequestView, View},
+    },
 };
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    WordBuilder,
-    attributes::AttributesBuilder,
-    sender::{Scope, Sender, SenderBuilder},
+    attributes::{AttributesBuilder, canonical},
+    buffers::{Texts, Words, nulls},
+    hash::ContentHash,
+    sender,
     spans::append_bytes,
     text::json_text,
-    words,
 };
 use crate::{
     StorageError,
@@ -28,42 +30,29 @@ use crate::{
 };
 
 /// One row per log record, in the request's order.
-///
-/// # Errors
-/// When Arrow refuses the columns.
-pub(crate) fn log_rows(
-    request: &ExportLogsServiceRequest,
-    received: UnixNanos,
-) -> Result<RecordBatch, StorageError> {
-    let scopes = request.resource_logs.iter().flat_map(|of| &of.scope_logs);
-    let rows = scopes.map(|scope| scope.log_records.len()).sum();
-    let mut builder = LogBuilder::new(rows);
-    let mut senders = SenderBuilder::new(rows);
-    for resource_logs in &request.resource_logs {
-        let sender = Sender::new(resource_logs.resource.as_ref(), &resource_logs.schema_url);
-        for scope_logs in &resource_logs.scope_logs {
-            let scope = Scope::new(&sender, scope_logs.scope.as_ref(), &scope_logs.schema_url);
-            senders.append(&sender, &scope, scope_logs.log_records.len());
-            for record in &scope_logs.log_records {
-                builder.append(record, scope.hash, received);
-            }
+pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
+    let groups = sender::groups(RequestView::<LogRecordView<'_>>::read(request)?.resources)?;
+    let rows = groups.iter().map(|group| group.records.len()).sum();
+    let mut builder = LogBuilder::new(rows, request.len());
+    for group in &groups {
+        for record in group.records.iter() {
+            builder.append(&record?, group.hash, received)?;
         }
     }
-    Ok(builder.finish(senders)?)
+    Ok(builder.finish(sender::columns(&groups, rows)?)?)
 }
 
-/// A guess at the length of a message.
-const TEXT_BYTES: usize = 128;
-
-struct LogBuilder {
+struct LogBuilder<'a> {
     time: Int64Builder,
     time_known: BooleanBuilder,
     observed: Int64Builder,
     severity_number: Int32Builder,
-    severity_text: WordBuilder,
-    text: StringBuilder,
+    severity_text: Words<'a>,
+    text: Texts,
+    /// Rows that have text.
+    has_text: Vec<bool>,
     body: BinaryBuilder,
-    event_name: WordBuilder,
+    event_name: Words<'a>,
     trace_id: BinaryBuilder,
     trace_id_low64: Int64Builder,
     span_id: BinaryBuilder,
@@ -72,87 +61,99 @@ struct LogBuilder {
     dropped_attributes_count: Int64Builder,
     received: Int64Builder,
     content_hash: Int64Builder,
-    encoded: Vec<u8>,
 }
 
-impl LogBuilder {
-    fn new(rows: usize) -> Self {
+impl<'a> LogBuilder<'a> {
+    fn new(rows: usize, bytes: usize) -> Self {
         Self {
             time: Int64Builder::with_capacity(rows),
             time_known: BooleanBuilder::with_capacity(rows),
             observed: Int64Builder::with_capacity(rows),
             severity_number: Int32Builder::with_capacity(rows),
-            severity_text: words(rows),
-            text: StringBuilder::with_capacity(rows, rows * TEXT_BYTES),
+            severity_text: Words::new(rows),
+            text: Texts::new(rows, bytes / 2),
+            has_text: Vec::with_capacity(rows),
             body: BinaryBuilder::with_capacity(rows, 0),
-            event_name: words(rows),
+            event_name: Words::new(rows),
             trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
             trace_id_low64: Int64Builder::with_capacity(rows),
             span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
             flags: Int64Builder::with_capacity(rows),
-            attributes: AttributesBuilder::new(rows),
+            attributes: AttributesBuilder::new(rows, bytes / 2),
             dropped_attributes_count: Int64Builder::with_capacity(rows),
             received: Int64Builder::with_capacity(rows),
             content_hash: Int64Builder::with_capacity(rows),
-            encoded: Vec::new(),
         }
     }
 
-    fn append(&mut self, record: &LogRecord, seed: u64, received: UnixNanos) {
+    fn append(
+        &mut self,
+        record: &LogRecordView<'a>,
+        seed: u64,
+        received: UnixNanos,
+    ) -> Result<(), Odd> {
         let time_known = record.time_unix_nano != 0;
         let time = if time_known { record.time_unix_nano } else { record.observed_time_unix_nano };
+        let mut hash = hash(record, seed);
         self.time.append_value(time.cast_signed());
         self.time_known.append_value(time_known);
         self.observed.append_value(record.observed_time_unix_nano.cast_signed());
         self.severity_number.append_value(record.severity_number);
-        self.severity_text.append_value(&record.severity_text);
-        self.append_body(record.body.as_ref());
-        self.event_name.append_value(&record.event_name);
-        append_bytes(&mut self.trace_id, &record.trace_id);
-        let low64 = TraceId::from_wire(&record.trace_id).map(|id| id.low64().cast_signed());
+        self.severity_text.push(Some(record.severity_text), 1);
+        self.append_body(record.body, &mut hash)?;
+        self.event_name.push(Some(record.event_name), 1);
+        append_bytes(&mut self.trace_id, record.trace_id);
+        let low64 = TraceId::from_wire(record.trace_id).map(|id| id.low64().cast_signed());
         self.trace_id_low64.append_option(low64);
-        append_bytes(&mut self.span_id, &record.span_id);
+        append_bytes(&mut self.span_id, record.span_id);
         self.flags.append_value(record.flags.into());
-        self.attributes.append(&record.attributes);
+        self.attributes.append(record.attributes, &mut hash)?;
         self.dropped_attributes_count.append_value(record.dropped_attributes_count.into());
         self.received.append_value(received.0.cast_signed());
-        self.encoded.clear();
-        record.encode_raw(&mut self.encoded);
-        self.content_hash.append_value(xxh3_64_with_seed(&self.encoded, seed).cast_signed());
+        self.content_hash.append_value(hash.finish());
+        Ok(())
     }
 
     /// No body: neither text nor body. A plain text: no body. Anything else: both.
-    fn append_body(&mut self, body: Option<&AnyValue>) {
-        match body.map(|any| (any, any.value.as_ref())) {
-            None => {
-                self.text.append_null();
+    fn append_body(
+        &mut self,
+        body: Option<AnyView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), Odd> {
+        self.has_text.push(body.is_some());
+        let encoded = match body {
+            None | Some(AnyView::String(_)) => {
+                hash.value(body);
+                let text = if let Some(AnyView::String(text)) = body { text } else { &[] };
+                self.text.push(text);
                 self.body.append_null();
+                return Ok(());
             }
-            Some((_, Some(Value::String(text)))) => {
-                self.text.append_value(text);
-                self.body.append_null();
-            }
-            Some((any, _)) => {
-                self.text.append_value(json_text(any));
-                self.encoded.clear();
-                any.encode_raw(&mut self.encoded);
-                self.body.append_value(&self.encoded);
-            }
-        }
+            Some(AnyView::Nested(encoded)) => canonical(encoded)?,
+            Some(AnyView::Empty) => Vec::new(),
+            Some(AnyView::Bool(truth)) => AnyValue::from(truth).encode_to_vec(),
+            Some(AnyView::Int(number)) => AnyValue::from(number).encode_to_vec(),
+            Some(AnyView::Double(number)) => AnyValue::from(number).encode_to_vec(),
+        };
+        hash.value(Some(AnyView::Nested(&encoded)));
+        let any = AnyValue::decode(encoded.as_slice()).map_err(|_| Odd)?;
+        self.text.push(json_text(&any).as_bytes());
+        self.body.append_value(&encoded);
+        Ok(())
     }
 
-    fn finish(mut self, senders: SenderBuilder) -> Result<RecordBatch, ArrowError> {
-        let sender = senders.finish();
+    fn finish(mut self, sender: sender::SenderColumns) -> Result<RecordBatch, ArrowError> {
+        let has_text = nulls(self.has_text.len(), |row| self.has_text[row]);
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             ("time_unix_nanos", Arc::new(self.time.finish())),
             ("time_known", Arc::new(self.time_known.finish())),
             ("observed_unix_nanos", Arc::new(self.observed.finish())),
             ("severity_number", Arc::new(self.severity_number.finish())),
-            ("severity_text", Arc::new(self.severity_text.finish())),
+            ("severity_text", self.severity_text.finish()?),
             ("service", sender.service),
-            ("text", Arc::new(self.text.finish())),
+            ("text", Arc::new(self.text.finish(has_text)?)),
             ("body", Arc::new(self.body.finish())),
-            ("event_name", Arc::new(self.event_name.finish())),
+            ("event_name", self.event_name.finish()?),
             ("trace_id", Arc::new(self.trace_id.finish())),
             ("trace_id_low64", Arc::new(self.trace_id_low64.finish())),
             ("span_id", Arc::new(self.span_id.finish())),
@@ -169,4 +170,17 @@ impl LogBuilder {
         columns.push(("content_hash", Arc::new(self.content_hash.finish())));
         Signal::Logs.batch(columns)
     }
+}
+
+/// The hash of what a record has once; body and attributes go in when they are appended.
+fn hash(record: &LogRecordView<'_>, seed: u64) -> ContentHash {
+    let mut hash = ContentHash::new(seed);
+    for bytes in [record.trace_id, record.span_id, record.severity_text, record.event_name] {
+        hash.bytes(bytes);
+    }
+    hash.number(record.time_unix_nano);
+    hash.number(record.observed_time_unix_nano);
+    hash.number(u64::from(record.flags) << 32 | u64::from(record.severity_number.cast_unsigned()));
+    hash.number(record.dropped_attributes_count.into());
+    hash
 }

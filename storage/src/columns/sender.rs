@@ -1,15 +1,25 @@
 //! Columns that say who sent a row: resource, scope and what is promoted from them.
+//!
+//! The same few resources and scopes come with every request, so what their columns hold is worked
+//! out once and remembered by their bytes.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
 
 use arrow_array::ArrayRef;
+use arrow_schema::ArrowError;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
 use serde::{Serialize, de::DeserializeOwned};
-use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
+use tidings_proto::otlp::{
+    InstrumentationScope, KeyValue, Resource, Value,
+    view::{Odd, Repeated, ResourceView, ScopeView},
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::{WordBuilder, words};
+use super::buffers::Words;
 use crate::schema::PROMOTED;
 
 /// Marks stored text that is protobuf in base64 and not JSON, which begins with a brace.
@@ -36,60 +46,115 @@ pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
     }
 }
 
-/// What all rows of one resource share.
-#[derive(Debug)]
-pub(super) struct Sender<'a> {
+/// What the columns hold of a resource or a scope.
+#[derive(Debug, Default)]
+struct Known {
     text: Option<String>,
-    schema_url: &'a str,
+    /// Its one encoding.
+    bytes: Option<Vec<u8>>,
     service: String,
     promoted: [Option<String>; PROMOTED.len()],
-    hash: u64,
 }
 
-impl<'a> Sender<'a> {
-    pub(super) fn new(resource: Option<&Resource>, schema_url: &'a str) -> Self {
-        let bytes = resource.map(Message::encode_to_vec);
-        let attributes = resource.map_or(&[][..], |resource| &resource.attributes);
-        Self {
-            text: resource.zip(bytes.as_deref()).map(|(resource, bytes)| store(resource, bytes)),
-            schema_url,
-            service: promote(attributes, &["service.name"]).unwrap_or_default(),
-            promoted: PROMOTED.map(|(_, keys)| promote(attributes, keys)),
-            hash: hash(0, bytes.as_deref(), schema_url),
+/// How many resources, and how many scopes, are remembered.
+const REMEMBERED_MAX: usize = 4096;
+/// Larger ones are worked out each time.
+const REMEMBERED_BYTES_MAX: usize = 16 << 10;
+
+/// Remembers what was worked out, by the bytes that were sent.
+#[derive(Debug, Default)]
+struct Memo(Mutex<HashMap<Vec<u8>, Arc<Known>>>);
+
+static RESOURCES: LazyLock<Memo> = LazyLock::new(Memo::default);
+static SCOPES: LazyLock<Memo> = LazyLock::new(Memo::default);
+
+impl Memo {
+    fn get(
+        &self,
+        encoded: Option<&[u8]>,
+        work_out: impl FnOnce(&[u8]) -> Result<Known, Odd>,
+    ) -> Result<Arc<Known>, Odd> {
+        let Some(encoded) = encoded else { return Ok(Arc::default()) };
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(encoded) {
+            return Ok(Arc::clone(known));
         }
+        let known = Arc::new(work_out(encoded)?);
+        if encoded.len() <= REMEMBERED_BYTES_MAX {
+            let mut memo = lock();
+            if memo.len() >= REMEMBERED_MAX {
+                // Senders that come still are soon known again.
+                memo.clear();
+            }
+            memo.insert(encoded.to_vec(), Arc::clone(&known));
+        }
+        Ok(known)
     }
 }
 
-/// What all rows of one scope share.
+fn resource(encoded: &[u8]) -> Result<Known, Odd> {
+    let resource = Resource::decode(encoded).map_err(|_| Odd)?;
+    let bytes = resource.encode_to_vec();
+    Ok(Known {
+        text: Some(store(&resource, &bytes)),
+        bytes: Some(bytes),
+        service: promote(&resource.attributes, &["service.name"]).unwrap_or_default(),
+        promoted: PROMOTED.map(|(_, keys)| promote(&resource.attributes, keys)),
+    })
+}
+
+fn scope(encoded: &[u8]) -> Result<Known, Odd> {
+    let scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
+    let bytes = scope.encode_to_vec();
+    Ok(Known { text: Some(store(&scope, &bytes)), bytes: Some(bytes), ..Known::default() })
+}
+
+/// The records of one resource and scope, and what they share.
 #[derive(Debug)]
-pub(super) struct Scope<'a> {
-    text: Option<String>,
-    schema_url: &'a str,
-    /// A hash of sender and scope: the seed of the rows' hashes.
+pub(super) struct Group<'a, R> {
+    resource: Arc<Known>,
+    resource_schema_url: &'a [u8],
+    scope: Arc<Known>,
+    scope_schema_url: &'a [u8],
+    /// A hash of sender and scope: the seed of the records' hashes.
     pub(super) hash: u64,
+    pub(super) records: Repeated<'a, R>,
 }
 
-impl<'a> Scope<'a> {
-    pub(super) fn new(
-        sender: &Sender<'_>,
-        scope: Option<&InstrumentationScope>,
-        schema_url: &'a str,
-    ) -> Self {
-        let bytes = scope.map(Message::encode_to_vec);
-        Self {
-            text: scope.zip(bytes.as_deref()).map(|(scope, bytes)| store(scope, bytes)),
-            schema_url,
-            hash: hash(sender.hash, bytes.as_deref(), schema_url),
+/// The groups of a request that have records, in order.
+pub(super) fn groups<'a, R>(
+    resources: Repeated<'a, ResourceView<'a, R>>,
+) -> Result<Vec<Group<'a, R>>, Odd> {
+    let mut groups = Vec::with_capacity(resources.len());
+    for of in resources.iter() {
+        let of: ResourceView<'a, R> = of?;
+        let known = RESOURCES.get(of.resource, resource)?;
+        let of_resource = hash(0, known.bytes.as_deref(), of.schema_url);
+        for scoped in of.scopes.iter() {
+            let scoped: ScopeView<'a, R> = scoped?;
+            let known_scope = SCOPES.get(scoped.scope, scope)?;
+            if scoped.records.is_empty() {
+                continue;
+            }
+            groups.push(Group {
+                resource: Arc::clone(&known),
+                resource_schema_url: of.schema_url,
+                hash: hash(of_resource, known_scope.bytes.as_deref(), scoped.schema_url),
+                scope: known_scope,
+                scope_schema_url: scoped.schema_url,
+                records: scoped.records,
+            });
         }
     }
+    Ok(groups)
 }
 
-fn hash(seed: u64, bytes: Option<&[u8]>, schema_url: &str) -> u64 {
+fn hash(seed: u64, bytes: Option<&[u8]>, schema_url: &[u8]) -> u64 {
     let seed = match bytes {
         Some(bytes) => xxh3_64_with_seed(bytes, seed),
         None => seed.wrapping_add(1),
     };
-    xxh3_64_with_seed(schema_url.as_bytes(), seed)
+    xxh3_64_with_seed(schema_url, seed)
 }
 
 /// The first of these attributes that has a plain value, as text.
@@ -106,16 +171,6 @@ fn promote(attributes: &[KeyValue], keys: &[&str]) -> Option<String> {
     })
 }
 
-/// Builds the columns.
-pub(super) struct SenderBuilder {
-    service: WordBuilder,
-    resource: WordBuilder,
-    resource_schema_url: WordBuilder,
-    scope: WordBuilder,
-    scope_schema_url: WordBuilder,
-    promoted: [WordBuilder; PROMOTED.len()],
-}
-
 /// The columns.
 #[derive(Debug)]
 pub(super) struct SenderColumns {
@@ -127,48 +182,28 @@ pub(super) struct SenderColumns {
     pub(super) promoted: [ArrayRef; PROMOTED.len()],
 }
 
-impl SenderBuilder {
-    pub(super) fn new(rows: usize) -> Self {
-        Self {
-            service: words(rows),
-            resource: words(rows),
-            resource_schema_url: words(rows),
-            scope: words(rows),
-            scope_schema_url: words(rows),
-            promoted: std::array::from_fn(|_| words(rows)),
+/// The columns of these groups' rows.
+pub(super) fn columns<'a, R>(
+    groups: &'a [Group<'a, R>],
+    rows: usize,
+) -> Result<SenderColumns, ArrowError> {
+    let words = |text: &dyn Fn(&'a Group<'a, R>) -> Option<&'a [u8]>| {
+        let mut words = Words::new(rows);
+        for group in groups {
+            words.push(text(group), group.records.len());
         }
+        words.finish()
+    };
+    let mut promoted = Vec::with_capacity(PROMOTED.len());
+    for at in 0..PROMOTED.len() {
+        promoted.push(words(&|of| of.resource.promoted[at].as_deref().map(str::as_bytes))?);
     }
-
-    /// Appends as many rows of this sender and scope.
-    pub(super) fn append(&mut self, sender: &Sender<'_>, scope: &Scope<'_>, rows: usize) {
-        if rows == 0 {
-            return;
-        }
-        self.service.append_values(&sender.service, rows);
-        append(&mut self.resource, sender.text.as_deref(), rows);
-        self.resource_schema_url.append_values(sender.schema_url, rows);
-        append(&mut self.scope, scope.text.as_deref(), rows);
-        self.scope_schema_url.append_values(scope.schema_url, rows);
-        for (column, value) in self.promoted.iter_mut().zip(&sender.promoted) {
-            append(column, value.as_deref(), rows);
-        }
-    }
-
-    pub(super) fn finish(mut self) -> SenderColumns {
-        SenderColumns {
-            service: Arc::new(self.service.finish()),
-            resource: Arc::new(self.resource.finish()),
-            resource_schema_url: Arc::new(self.resource_schema_url.finish()),
-            scope: Arc::new(self.scope.finish()),
-            scope_schema_url: Arc::new(self.scope_schema_url.finish()),
-            promoted: self.promoted.map(|mut column| Arc::new(column.finish()) as ArrayRef),
-        }
-    }
-}
-
-fn append(column: &mut WordBuilder, value: Option<&str>, rows: usize) {
-    match value {
-        Some(text) => column.append_values(text, rows),
-        None => column.append_nulls(rows),
-    }
+    Ok(SenderColumns {
+        service: words(&|of| Some(of.resource.service.as_bytes()))?,
+        resource: words(&|of| of.resource.text.as_deref().map(str::as_bytes))?,
+        resource_schema_url: words(&|of| Some(of.resource_schema_url))?,
+        scope: words(&|of| of.scope.text.as_deref().map(str::as_bytes))?,
+        scope_schema_url: words(&|of| Some(of.scope_schema_url))?,
+        promoted: promoted.try_into().expect("invariant: one column for each promoted key"),
+    })
 }

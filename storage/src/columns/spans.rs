@@ -4,23 +4,21 @@ use std::sync::Arc;
 
 use arrow_array::{
     ArrayRef, ListArray, RecordBatch, StructArray,
-    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder, StringBuilder},
+    builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
 };
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
 use arrow_schema::ArrowError;
-use prost::Message;
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
-    otlp::{Event, ExportTraceServiceRequest, Link, Span},
+    otlp::view::{EventView, LinkView, Odd, Repeated, RequestView, SpanView, View},
 };
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::{
-    WordBuilder,
     attributes::AttributesBuilder,
-    first_offset, offset,
-    sender::{Scope, Sender, SenderBuilder},
-    words,
+    buffers::{Texts, Words},
+    first_offset,
+    hash::ContentHash,
+    offset, sender,
 };
 use crate::{
     StorageError,
@@ -28,31 +26,19 @@ use crate::{
 };
 
 /// One row per span, in the request's order.
-///
-/// # Errors
-/// `Invalid` when a span has no valid trace or span id.
-pub(crate) fn span_rows(
-    request: &ExportTraceServiceRequest,
-    received: UnixNanos,
-) -> Result<RecordBatch, StorageError> {
-    let scopes = request.resource_spans.iter().flat_map(|of| &of.scope_spans);
-    let rows = scopes.map(|scope| scope.spans.len()).sum();
-    let mut builder = SpanBuilder::new(rows);
-    let mut senders = SenderBuilder::new(rows);
-    for resource_spans in &request.resource_spans {
-        let sender = Sender::new(resource_spans.resource.as_ref(), &resource_spans.schema_url);
-        for scope_spans in &resource_spans.scope_spans {
-            let scope = Scope::new(&sender, scope_spans.scope.as_ref(), &scope_spans.schema_url);
-            senders.append(&sender, &scope, scope_spans.spans.len());
-            for span in &scope_spans.spans {
-                builder.append(span, scope.hash, received)?;
-            }
+pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, StorageError> {
+    let groups = sender::groups(RequestView::<SpanView<'_>>::read(request)?.resources)?;
+    let rows = groups.iter().map(|group| group.records.len()).sum();
+    let mut builder = SpanBuilder::new(rows, request.len());
+    for group in &groups {
+        for span in group.records.iter() {
+            builder.append(&span?, group.hash, received)?;
         }
     }
-    Ok(builder.finish(senders)?)
+    Ok(builder.finish(sender::columns(&groups, rows)?)?)
 }
 
-struct SpanBuilder {
+struct SpanBuilder<'a> {
     start: Int64Builder,
     end: Int64Builder,
     duration: Int64Builder,
@@ -60,11 +46,11 @@ struct SpanBuilder {
     trace_id_low64: Int64Builder,
     span_id: BinaryBuilder,
     parent_span_id: BinaryBuilder,
-    name: WordBuilder,
+    name: Words<'a>,
     kind: Int32Builder,
     status_code: Int32Builder,
-    status_message: WordBuilder,
-    trace_state: WordBuilder,
+    status_message: Words<'a>,
+    trace_state: Words<'a>,
     flags: Int64Builder,
     attributes: AttributesBuilder,
     dropped_attributes_count: Int64Builder,
@@ -77,11 +63,10 @@ struct SpanBuilder {
     dropped_links_count: Int64Builder,
     received: Int64Builder,
     content_hash: Int64Builder,
-    encoded: Vec<u8>,
 }
 
-impl SpanBuilder {
-    fn new(rows: usize) -> Self {
+impl<'a> SpanBuilder<'a> {
+    fn new(rows: usize, bytes: usize) -> Self {
         Self {
             start: Int64Builder::with_capacity(rows),
             end: Int64Builder::with_capacity(rows),
@@ -90,13 +75,13 @@ impl SpanBuilder {
             trace_id_low64: Int64Builder::with_capacity(rows),
             span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
             parent_span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
-            name: words(rows),
+            name: Words::new(rows),
             kind: Int32Builder::with_capacity(rows),
             status_code: Int32Builder::with_capacity(rows),
-            status_message: words(rows),
-            trace_state: words(rows),
+            status_message: Words::new(rows),
+            trace_state: Words::new(rows),
             flags: Int64Builder::with_capacity(rows),
-            attributes: AttributesBuilder::new(rows),
+            attributes: AttributesBuilder::new(rows, bytes),
             dropped_attributes_count: Int64Builder::with_capacity(rows),
             events: EventsBuilder::new(rows),
             event_count: Int32Builder::with_capacity(rows),
@@ -107,48 +92,49 @@ impl SpanBuilder {
             dropped_links_count: Int64Builder::with_capacity(rows),
             received: Int64Builder::with_capacity(rows),
             content_hash: Int64Builder::with_capacity(rows),
-            encoded: Vec::new(),
         }
     }
 
-    fn append(&mut self, span: &Span, seed: u64, received: UnixNanos) -> Result<(), StorageError> {
+    fn append(
+        &mut self,
+        span: &SpanView<'a>,
+        seed: u64,
+        received: UnixNanos,
+    ) -> Result<(), StorageError> {
         let invalid = |field| StorageError::Invalid { record: "a span", field };
-        let trace_id = TraceId::from_wire(&span.trace_id).ok_or(invalid("trace id"))?;
-        let span_id = SpanId::from_wire(&span.span_id).ok_or(invalid("span id"))?;
+        let trace_id = TraceId::from_wire(span.trace_id).ok_or(invalid("trace id"))?;
+        let span_id = SpanId::from_wire(span.span_id).ok_or(invalid("span id"))?;
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let duration = end.saturating_sub(start);
+        let mut hash = hash(span, seed);
         self.start.append_value(start.cast_signed());
         self.end.append_value(end.cast_signed());
         self.duration.append_value(i64::try_from(duration).unwrap_or(i64::MAX));
         self.trace_id.append_value(trace_id.as_bytes());
         self.trace_id_low64.append_value(trace_id.low64().cast_signed());
         self.span_id.append_value(span_id.as_bytes());
-        append_bytes(&mut self.parent_span_id, &span.parent_span_id);
-        self.name.append_value(&span.name);
+        append_bytes(&mut self.parent_span_id, span.parent_span_id);
+        self.name.push(Some(span.name), 1);
         self.kind.append_value(span.kind);
-        let status = span.status.as_ref();
-        self.status_code.append_option(status.map(|status| status.code));
-        self.status_message.append_value(status.map_or("", |status| &status.message));
-        self.trace_state.append_value(&span.trace_state);
+        self.status_code.append_option(span.status.map(|status| status.code));
+        self.status_message.push(Some(span.status.map_or(&[], |status| status.message)), 1);
+        self.trace_state.push(Some(span.trace_state), 1);
         self.flags.append_value(span.flags.into());
-        self.attributes.append(&span.attributes);
+        self.attributes.append(span.attributes, &mut hash)?;
         self.dropped_attributes_count.append_value(span.dropped_attributes_count.into());
-        self.events.append(&span.events);
+        let has_exception = self.events.append(span.events, &mut hash)?;
         self.event_count.append_value(offset(span.events.len()));
-        self.has_exception.append_value(span.events.iter().any(|event| event.name == "exception"));
+        self.has_exception.append_value(has_exception);
         self.dropped_events_count.append_value(span.dropped_events_count.into());
-        self.links.append(&span.links);
+        self.links.append(span.links, &mut hash)?;
         self.link_count.append_value(offset(span.links.len()));
         self.dropped_links_count.append_value(span.dropped_links_count.into());
         self.received.append_value(received.0.cast_signed());
-        self.encoded.clear();
-        span.encode_raw(&mut self.encoded);
-        self.content_hash.append_value(xxh3_64_with_seed(&self.encoded, seed).cast_signed());
+        self.content_hash.append_value(hash.finish());
         Ok(())
     }
 
-    fn finish(mut self, senders: SenderBuilder) -> Result<RecordBatch, ArrowError> {
-        let sender = senders.finish();
+    fn finish(mut self, sender: sender::SenderColumns) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<(&str, ArrayRef)> = vec![
             ("start_unix_nanos", Arc::new(self.start.finish())),
             ("end_unix_nanos", Arc::new(self.end.finish())),
@@ -158,11 +144,11 @@ impl SpanBuilder {
             ("span_id", Arc::new(self.span_id.finish())),
             ("parent_span_id", Arc::new(self.parent_span_id.finish())),
             ("service", sender.service),
-            ("name", Arc::new(self.name.finish())),
+            ("name", self.name.finish()?),
             ("kind", Arc::new(self.kind.finish())),
             ("status_code", Arc::new(self.status_code.finish())),
-            ("status_message", Arc::new(self.status_message.finish())),
-            ("trace_state", Arc::new(self.trace_state.finish())),
+            ("status_message", self.status_message.finish()?),
+            ("trace_state", self.trace_state.finish()?),
             ("flags", Arc::new(self.flags.finish())),
             ("attributes", Arc::new(self.attributes.finish()?)),
             ("dropped_attributes_count", Arc::new(self.dropped_attributes_count.finish())),
@@ -190,11 +176,30 @@ pub(super) fn append_bytes(column: &mut BinaryBuilder, bytes: &[u8]) {
     column.append_option((!bytes.is_empty()).then_some(bytes));
 }
 
+/// The hash of what a span has once; its lists go in when they are appended.
+fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
+    let mut hash = ContentHash::new(seed);
+    for bytes in [span.trace_id, span.span_id, span.parent_span_id, span.name, span.trace_state] {
+        hash.bytes(bytes);
+    }
+    hash.number(u64::from(span.flags) << 32 | u64::from(span.kind.cast_unsigned()));
+    hash.number(span.start_time_unix_nano);
+    hash.number(span.end_time_unix_nano);
+    hash.number(
+        u64::from(span.dropped_attributes_count) << 32 | u64::from(span.dropped_events_count),
+    );
+    let code = span.status.map_or(u64::MAX, |status| status.code.cast_unsigned().into());
+    hash.number(code);
+    hash.bytes(span.status.map_or(&[], |status| status.message));
+    hash.number(span.dropped_links_count.into());
+    hash
+}
+
 #[derive(Debug)]
 struct EventsBuilder {
     offsets: Vec<i32>,
     time: Int64Builder,
-    name: StringBuilder,
+    name: Texts,
     attributes: AttributesBuilder,
     dropped: Int64Builder,
 }
@@ -204,22 +209,33 @@ impl EventsBuilder {
         Self {
             offsets: first_offset(rows),
             time: Int64Builder::with_capacity(0),
-            name: StringBuilder::with_capacity(0, 0),
-            attributes: AttributesBuilder::new(0),
+            name: Texts::new(0, 0),
+            attributes: AttributesBuilder::new(0, 0),
             dropped: Int64Builder::with_capacity(0),
         }
     }
-}
 
-impl EventsBuilder {
-    fn append(&mut self, events: &[Event]) {
-        for event in events {
+    /// Whether one of them is an exception.
+    fn append(
+        &mut self,
+        events: Repeated<'_, EventView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<bool, Odd> {
+        let mut has_exception = false;
+        hash.number(events.len() as u64);
+        for event in events.iter() {
+            let event = event?;
+            has_exception |= event.name == b"exception";
             self.time.append_value(event.time_unix_nano.cast_signed());
-            self.name.append_value(&event.name);
-            self.attributes.append(&event.attributes);
+            self.name.push(event.name);
+            hash.number(event.time_unix_nano);
+            hash.bytes(event.name);
+            hash.number(event.dropped_attributes_count.into());
+            self.attributes.append(event.attributes, hash)?;
             self.dropped.append_value(event.dropped_attributes_count.into());
         }
         self.offsets.push(offset(self.time.values_slice().len()));
+        Ok(has_exception)
     }
 
     fn finish(mut self) -> Result<ListArray, ArrowError> {
@@ -227,7 +243,7 @@ impl EventsBuilder {
             schema::event_fields(),
             vec![
                 Arc::new(self.time.finish()),
-                Arc::new(self.name.finish()),
+                Arc::new(self.name.finish(None)?),
                 Arc::new(self.attributes.finish()?),
                 Arc::new(self.dropped.finish()),
             ],
@@ -242,7 +258,7 @@ struct LinksBuilder {
     offsets: Vec<i32>,
     trace_id: BinaryBuilder,
     span_id: BinaryBuilder,
-    trace_state: StringBuilder,
+    trace_state: Texts,
     attributes: AttributesBuilder,
     dropped: Int64Builder,
     flags: Int64Builder,
@@ -254,25 +270,34 @@ impl LinksBuilder {
             offsets: first_offset(rows),
             trace_id: BinaryBuilder::with_capacity(0, 0),
             span_id: BinaryBuilder::with_capacity(0, 0),
-            trace_state: StringBuilder::with_capacity(0, 0),
-            attributes: AttributesBuilder::new(0),
+            trace_state: Texts::new(0, 0),
+            attributes: AttributesBuilder::new(0, 0),
             dropped: Int64Builder::with_capacity(0),
             flags: Int64Builder::with_capacity(0),
         }
     }
-}
 
-impl LinksBuilder {
-    fn append(&mut self, links: &[Link]) {
-        for link in links {
-            self.trace_id.append_value(&link.trace_id);
-            self.span_id.append_value(&link.span_id);
-            self.trace_state.append_value(&link.trace_state);
-            self.attributes.append(&link.attributes);
+    fn append(
+        &mut self,
+        links: Repeated<'_, LinkView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), Odd> {
+        hash.number(links.len() as u64);
+        for link in links.iter() {
+            let link = link?;
+            self.trace_id.append_value(link.trace_id);
+            self.span_id.append_value(link.span_id);
+            self.trace_state.push(link.trace_state);
+            for bytes in [link.trace_id, link.span_id, link.trace_state] {
+                hash.bytes(bytes);
+            }
+            hash.number(u64::from(link.dropped_attributes_count) << 32 | u64::from(link.flags));
+            self.attributes.append(link.attributes, hash)?;
             self.dropped.append_value(link.dropped_attributes_count.into());
             self.flags.append_value(link.flags.into());
         }
         self.offsets.push(offset(self.flags.values_slice().len()));
+        Ok(())
     }
 
     fn finish(mut self) -> Result<ListArray, ArrowError> {
@@ -281,7 +306,7 @@ impl LinksBuilder {
             vec![
                 Arc::new(self.trace_id.finish()),
                 Arc::new(self.span_id.finish()),
-                Arc::new(self.trace_state.finish()),
+                Arc::new(self.trace_state.finish(None)?),
                 Arc::new(self.attributes.finish()?),
                 Arc::new(self.dropped.finish()),
                 Arc::new(self.flags.finish()),

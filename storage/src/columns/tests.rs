@@ -1,3 +1,4 @@
+use arrow_array::{Array, DictionaryArray, StringArray, types::Int32Type};
 use proptest::prelude::*;
 use prost::Message;
 use tidings_proto::{
@@ -8,8 +9,8 @@ use tidings_proto::{
     },
 };
 
-use super::{log_rows, span_rows, text::json_text};
-use crate::{ErrorKind, LogRows, SpanRows, samples};
+use super::{buffers::Words, log_rows, rows, span_rows, text::json_text};
+use crate::{ErrorKind, LogRows, SpanRows, rows::column::downcast, samples, schema::Signal};
 
 type Sent = (Option<Vec<u8>>, String, Option<Vec<u8>>, String, Vec<u8>);
 
@@ -127,6 +128,45 @@ fn the_hash_does_not_depend_on_how_the_span_was_shipped() {
     let hash =
         |request| SpanRows::of(&span_rows(request, samples::NOW).unwrap()).unwrap().content_hash(0);
     assert_eq!(hash(&by_grpc), hash(&by_json));
+}
+
+#[test]
+fn odd_encodings_are_stored_like_ordinary_ones() {
+    let request = one_span(None, Span { attributes: vec![KeyValue::new("n", 7)], ..span() });
+    let bytes = request.encode_to_vec();
+    let grouped = [&bytes[..], &[0x9b, 0x06, 0x9c, 0x06]].concat();
+    let plain = rows(Signal::Spans, &bytes, samples::NOW).unwrap();
+    assert_eq!(rows(Signal::Spans, &grouped, samples::NOW).unwrap(), plain);
+}
+
+#[test]
+fn bytes_that_are_no_request_are_refused() {
+    let mut no_text = one_span(None, Span { name: "name".to_owned(), ..span() }).encode_to_vec();
+    let at = no_text.windows(4).position(|window| window == b"name").unwrap();
+    no_text[at] = 0xff;
+    for bytes in [&no_text[..], &no_text[..20], &[0x0a]] {
+        let error = rows(Signal::Spans, bytes, samples::NOW).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+    }
+}
+
+#[test]
+fn words_are_kept_once_however_many() {
+    let texts: Vec<String> = (0..500).map(|number| format!("word {}", number % 170)).collect();
+    let mut words = Words::new(texts.len());
+    for text in &texts {
+        words.push(Some(text.as_bytes()), 2);
+        words.push(None, 1);
+    }
+    let column: DictionaryArray<Int32Type> = downcast(&words.finish().unwrap(), "words").unwrap();
+    let values: StringArray = downcast(column.values(), "words").unwrap();
+    assert_eq!(values.len(), 170);
+    for (number, text) in texts.iter().enumerate() {
+        for row in [number * 3, number * 3 + 1] {
+            assert_eq!(values.value(column.key(row).unwrap()), text);
+        }
+        assert_eq!(column.key(number * 3 + 2), None);
+    }
 }
 
 #[test]

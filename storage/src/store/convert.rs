@@ -4,10 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
-use tidings_proto::{
-    UnixNanos,
-    otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest},
-};
+use tidings_proto::UnixNanos;
 
 use super::{TelemetryBatch, blocking};
 use crate::{
@@ -36,6 +33,7 @@ pub(super) async fn convert(
     received: UnixNanos,
 ) -> Result<Option<Converted>, StorageError> {
     let size = match &batch {
+        TelemetryBatch::EncodedTraces(bytes) | TelemetryBatch::EncodedLogs(bytes) => bytes.len(),
         TelemetryBatch::Traces { request, bytes } => {
             bytes.as_ref().map_or_else(|| request.encoded_len(), Bytes::len)
         }
@@ -56,48 +54,25 @@ fn convert_now(
     batch: TelemetryBatch,
     received: UnixNanos,
 ) -> Result<Option<Converted>, StorageError> {
-    let (signal, payload, rows) = match batch {
+    let (signal, payload) = match batch {
+        TelemetryBatch::EncodedTraces(bytes) => (Signal::Spans, bytes),
+        TelemetryBatch::EncodedLogs(bytes) => (Signal::Logs, bytes),
         TelemetryBatch::Traces { request, bytes } => {
-            let rows = columns::span_rows(&request, received)?;
-            let payload = bytes.map_or_else(|| readable(&request), Ok)?;
-            (Signal::Spans, payload, rows)
+            (Signal::Spans, bytes.unwrap_or_else(|| request.encode_to_vec().into()))
         }
         TelemetryBatch::Logs { request, bytes } => {
-            let rows = columns::log_rows(&request, received)?;
-            let payload = bytes.map_or_else(|| readable(&request), Ok)?;
-            (Signal::Logs, payload, rows)
+            (Signal::Logs, bytes.unwrap_or_else(|| request.encode_to_vec().into()))
         }
     };
+    let rows = columns::rows(signal, &payload, received)?;
     if rows.num_rows() == 0 {
         return Ok(None);
     }
     Ok(Some(Converted { signal, payload, chunk: Arc::new(Chunk::new(rows)?) }))
 }
 
-/// The request's bytes, which can be decoded again: protobuf readers limit how deep messages may
-/// nest, writers do not.
-fn readable<M: Message + Default>(request: &M) -> Result<Bytes, StorageError> {
-    let bytes = Bytes::from(request.encode_to_vec());
-    match M::decode(bytes.clone()) {
-        Ok(_) => Ok(bytes),
-        Err(error) => Err(StorageError::Unstorable { reason: error.to_string() }),
-    }
-}
-
 /// The rows of a log record; `None` when it has none.
 pub(super) fn replay(record: &Record) -> Result<Option<Chunk>, StorageError> {
-    let undecodable =
-        |error: prost::DecodeError| StorageError::Unstorable { reason: error.to_string() };
-    let payload = record.payload.clone();
-    let rows = match record.signal {
-        Signal::Spans => {
-            let request = ExportTraceServiceRequest::decode(payload).map_err(undecodable)?;
-            columns::span_rows(&request, record.received)?
-        }
-        Signal::Logs => {
-            let request = ExportLogsServiceRequest::decode(payload).map_err(undecodable)?;
-            columns::log_rows(&request, record.received)?
-        }
-    };
+    let rows = columns::rows(record.signal, &record.payload, record.received)?;
     if rows.num_rows() == 0 { Ok(None) } else { Chunk::new(rows).map(Some) }
 }

@@ -1,0 +1,181 @@
+//! Checks an encoded request where it lies: most need no change, and decoding one into structs
+//! costs more than storing it.
+//!
+//! Accepts exactly what [`super::prepare_traces`] and [`super::prepare_logs`] would keep unchanged.
+//! Anything else, and any unusual encoding, is left to them: they repair, count and say why. The
+//! rules are theirs; here is only the walk over the bytes.
+
+use bytes::Bytes;
+use prost::Message;
+use tidings_proto::{
+    SpanId, TraceId,
+    otlp::{
+        AnyValue, InstrumentationScope, Resource, VALUE_DEPTH_MAX, ValueDepth,
+        view::{AnyView, KeyValueView, LogRecordView, Odd, Repeated, RequestView, SpanView, View},
+    },
+};
+use tidings_storage::TelemetryBatch;
+
+use super::{
+    ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_resource, check_scope, check_time,
+};
+use crate::weigh::{self, Kind};
+
+/// A request that can be stored as it was sent.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InPlace {
+    /// What to store: everything.
+    pub prepared: Prepared,
+    /// An estimate of the memory that its rows take, in bytes.
+    pub weight: usize,
+}
+
+/// The columns of a row without its texts and attributes.
+const ROW_BYTES: usize = 400;
+/// The columns of an attribute, an event or a link without their texts.
+const ENTRY_BYTES: usize = 64;
+
+/// A walk that ends at the first thing that is not as it should be.
+struct Walk {
+    records: u64,
+    weight: usize,
+}
+
+/// The request in these bytes, when it can be stored as it is.
+#[must_use]
+pub fn accept_in_place(signal: Signal, bytes: &Bytes) -> Option<InPlace> {
+    let mut walk = Walk { records: 0, weight: bytes.len() };
+    let (walked, batch): (_, fn(Bytes) -> TelemetryBatch) = match signal {
+        Signal::Traces => (walk.request(bytes, Walk::span), TelemetryBatch::EncodedTraces),
+        Signal::Logs => (walk.request(bytes, Walk::log_record), TelemetryBatch::EncodedLogs),
+    };
+    walked.ok()?;
+    let prepared = Prepared {
+        signal,
+        batch: (walk.records > 0).then(|| batch(bytes.clone())),
+        accepted: walk.records,
+        rejected: 0,
+        message: String::new(),
+    };
+    Some(InPlace { prepared, weight: walk.weight })
+}
+
+/// What cannot be stored as it is; why is for others to find out.
+fn demand(holds: bool) -> Result<(), Odd> {
+    if holds { Ok(()) } else { Err(Odd) }
+}
+
+fn is_text(bytes: &[u8]) -> Result<(), Odd> {
+    demand(std::str::from_utf8(bytes).is_ok())
+}
+
+impl Walk {
+    fn request<'a, R: View<'a>>(
+        &mut self,
+        bytes: &'a [u8],
+        check: fn(&mut Self, R) -> Result<(), Odd>,
+    ) -> Result<(), Odd> {
+        for of in RequestView::<R>::read(bytes)?.resources.iter() {
+            let of = of?;
+            is_text(of.schema_url)?;
+            if let Some(encoded) = of.resource {
+                let mut resource = Resource::decode(encoded).map_err(|_| Odd)?;
+                let mut tally = Tally::new(Signal::Traces);
+                demand(check_resource(Some(&mut resource), &mut tally).is_none())?;
+                demand(!tally.changed())?;
+                self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::Resource));
+            }
+            for scoped in of.scopes.iter() {
+                let scoped = scoped?;
+                is_text(scoped.schema_url)?;
+                if let Some(encoded) = scoped.scope {
+                    let mut scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
+                    let mut tally = Tally::new(Signal::Traces);
+                    demand(check_scope(Some(&mut scope), &mut tally).is_none())?;
+                    demand(!tally.changed())?;
+                    self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::Scope));
+                }
+                for record in scoped.records.iter() {
+                    self.records += 1;
+                    self.weight = self.weight.saturating_add(ROW_BYTES);
+                    check(self, record?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn span(&mut self, span: SpanView<'_>) -> Result<(), Odd> {
+        let good_ids = check_id(span.trace_id, TraceId::LEN).is_ok()
+            && check_id(span.span_id, SpanId::LEN).is_ok();
+        demand(good_ids)?;
+        optional_id(span.parent_span_id, SpanId::LEN)?;
+        time(span.start_time_unix_nano)?;
+        time(span.end_time_unix_nano)?;
+        is_text(span.name)?;
+        is_text(span.trace_state)?;
+        is_text(span.status.map_or(&[], |status| status.message))?;
+        self.attributes(span.attributes)?;
+        for event in span.events.iter() {
+            let event = event?;
+            self.entry();
+            time(event.time_unix_nano)?;
+            is_text(event.name)?;
+            self.attributes(event.attributes)?;
+        }
+        for link in span.links.iter() {
+            let link = link?;
+            self.entry();
+            is_text(link.trace_state)?;
+            self.attributes(link.attributes)?;
+        }
+        Ok(())
+    }
+
+    fn log_record(&mut self, record: LogRecordView<'_>) -> Result<(), Odd> {
+        optional_id(record.trace_id, TraceId::LEN)?;
+        optional_id(record.span_id, SpanId::LEN)?;
+        time(record.time_unix_nano)?;
+        time(record.observed_time_unix_nano)?;
+        is_text(record.severity_text)?;
+        is_text(record.event_name)?;
+        self.value(record.body)?;
+        self.attributes(record.attributes)
+    }
+
+    fn attributes(&mut self, attributes: Repeated<'_, KeyValueView<'_>>) -> Result<(), Odd> {
+        demand(attributes.len() <= ATTRIBUTES_MAX)?;
+        for attribute in attributes.iter() {
+            let attribute = attribute?;
+            self.entry();
+            is_text(attribute.key)?;
+            self.value(attribute.value)?;
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, value: Option<AnyView<'_>>) -> Result<(), Odd> {
+        match value {
+            Some(AnyView::String(text)) => is_text(text),
+            Some(AnyView::Nested(encoded)) => {
+                self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::AnyValue));
+                let value = AnyValue::decode(encoded).map_err(|_| Odd)?;
+                demand(value.value_depth() <= VALUE_DEPTH_MAX)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn entry(&mut self) {
+        self.weight = self.weight.saturating_add(ENTRY_BYTES);
+    }
+}
+
+/// Empty, or right: all zeros would be repaired.
+fn optional_id(id: &[u8], length: usize) -> Result<(), Odd> {
+    demand(id.is_empty() || check_id(id, length).is_ok())
+}
+
+fn time(unix_nanos: u64) -> Result<(), Odd> {
+    demand(check_time(unix_nanos, "time").is_ok())
+}

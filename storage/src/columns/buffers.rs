@@ -1,0 +1,160 @@
+//! Columns of text under construction, from slices of a request that nobody has checked yet.
+//!
+//! Texts are checked to be UTF-8 when a column is finished, all at once: that is much cheaper than
+//! one by one.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, DictionaryArray, Int32Array, StringArray, types::Int32Type,
+};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_schema::ArrowError;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{first_offset, offset};
+
+/// A column of texts or bytes that differ from row to row.
+#[derive(Debug)]
+pub(super) struct Texts {
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+}
+
+impl Texts {
+    /// With room for so many texts of so many bytes.
+    pub(super) fn new(texts: usize, bytes: usize) -> Self {
+        Self { offsets: first_offset(texts), bytes: Vec::with_capacity(bytes) }
+    }
+
+    pub(super) fn push(&mut self, text: &[u8]) {
+        self.bytes.extend_from_slice(text);
+        self.offsets.push(offset(self.bytes.len()));
+    }
+
+    /// The texts.
+    ///
+    /// # Errors
+    /// When they are not UTF-8.
+    pub(super) fn finish(self, nulls: Option<NullBuffer>) -> Result<StringArray, ArrowError> {
+        let (offsets, bytes) = self.buffers();
+        StringArray::try_new(offsets, bytes, nulls)
+    }
+
+    /// The bytes.
+    pub(super) fn finish_binary(
+        self,
+        nulls: Option<NullBuffer>,
+    ) -> Result<BinaryArray, ArrowError> {
+        let (offsets, bytes) = self.buffers();
+        BinaryArray::try_new(offsets, bytes, nulls)
+    }
+
+    fn buffers(self) -> (OffsetBuffer<i32>, Buffer) {
+        (OffsetBuffer::new(ScalarBuffer::from(self.offsets)), Buffer::from_vec(self.bytes))
+    }
+}
+
+/// Which of so many values are there; `None` when all are.
+pub(super) fn nulls(count: usize, is_there: impl FnMut(usize) -> bool) -> Option<NullBuffer> {
+    let nulls = NullBuffer::new(BooleanBuffer::collect_bool(count, is_there));
+    (nulls.null_count() > 0).then_some(nulls)
+}
+
+/// A column of texts that repeat: each is kept once.
+#[derive(Debug)]
+pub(super) struct Words<'a> {
+    keys: Vec<i32>,
+    values: Vec<&'a [u8]>,
+    /// Places of values by hash: 0 is free, others are one more than the place.
+    table: Vec<u32>,
+    has_nulls: bool,
+}
+
+/// The key of a row without a text.
+const NULL: i32 = -1;
+
+impl<'a> Words<'a> {
+    pub(super) fn new(rows: usize) -> Self {
+        Self {
+            keys: Vec::with_capacity(rows),
+            values: Vec::new(),
+            table: vec![0; 16],
+            has_nulls: false,
+        }
+    }
+
+    /// Appends as many rows of a text, or of none.
+    pub(super) fn push(&mut self, text: Option<&'a [u8]>, rows: usize) {
+        if rows == 0 {
+            return;
+        }
+        let key = match text {
+            Some(text) => self.key(text),
+            None => {
+                self.has_nulls = true;
+                NULL
+            }
+        };
+        self.keys.resize(self.keys.len() + rows, key);
+    }
+
+    fn key(&mut self, text: &'a [u8]) -> i32 {
+        // Neighbours are often alike, and in some columns all are.
+        if let Some(last) = self.keys.last()
+            && let Ok(at) = usize::try_from(*last)
+            && self.values[at] == text
+        {
+            return *last;
+        }
+        if self.values.len() * 2 >= self.table.len() {
+            self.grow();
+        }
+        let slot = self.slot(text);
+        if self.table[slot] == 0 {
+            self.values.push(text);
+            self.table[slot] = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        }
+        offset(self.table[slot] as usize - 1)
+    }
+
+    /// Where the text is, or would be.
+    fn slot(&self, text: &[u8]) -> usize {
+        let mask = self.table.len() - 1;
+        let mut slot = usize::try_from(xxh3_64(text) & mask as u64).unwrap_or(0);
+        while let Some(at) = (self.table[slot] as usize).checked_sub(1)
+            && self.values[at] != text
+        {
+            slot = (slot + 1) & mask;
+        }
+        slot
+    }
+
+    fn grow(&mut self) {
+        self.table = vec![0; self.table.len() * 4];
+        for at in 0..self.values.len() {
+            let slot = self.slot(self.values[at]);
+            self.table[slot] = u32::try_from(at + 1).unwrap_or(u32::MAX);
+        }
+    }
+
+    /// The column.
+    ///
+    /// # Errors
+    /// When a text is not UTF-8.
+    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+        let mut texts =
+            Texts::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
+        for text in &self.values {
+            texts.push(text);
+        }
+        let nulls = if self.has_nulls {
+            nulls(self.keys.len(), |row| self.keys[row] != NULL)
+        } else {
+            None
+        };
+        let keys = Int32Array::try_new(ScalarBuffer::from(self.keys), nulls)?;
+        let values = Arc::new(texts.finish(None)?);
+        Ok(Arc::new(DictionaryArray::<Int32Type>::try_new(keys, values)?))
+    }
+}
