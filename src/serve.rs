@@ -101,6 +101,7 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         memory_bytes_max: settings.memory_bytes_max,
         wal_segment_bytes: settings.wal_segment_bytes,
         wal_bytes_max: settings.wal_bytes_max,
+        index_memory_bytes_max: settings.index_memory_bytes_max,
         disk_reserve_bytes: settings.disk_reserve_bytes,
     }
 }

@@ -33,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) memory_bytes_max: u64,
     pub(crate) wal_segment_bytes: u64,
     pub(crate) wal_bytes_max: u64,
+    pub(crate) index_memory_bytes_max: u64,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
 }
@@ -227,6 +228,7 @@ impl Settings {
             memory_bytes_max: 0,
             wal_segment_bytes: 0,
             wal_bytes_max: 0,
+            index_memory_bytes_max: 0,
             disk_reserve_bytes: 0,
             search_rows_max: 0,
         }

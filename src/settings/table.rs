@@ -67,6 +67,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("memory-bytes-max", "512MiB", value::bytes, memory_bytes_max, "senders are told to try again when the memory table has this size"),
     setting!("wal-segment-bytes", "64MiB", value::bytes, wal_segment_bytes, "size at which a segment of the write-ahead log is closed"),
     setting!("wal-bytes-max", "2GiB", value::bytes, wal_bytes_max, "senders are told to try again when the write-ahead log has this size"),
+    setting!("index-memory-bytes-max", "256MiB", value::bytes, index_memory_bytes_max, "the indexes of data files take at most this much memory; beyond it they are read from the disk each time"),
     setting!("disk-reserve-bytes", "256MiB", value::bytes, disk_reserve_bytes, "senders are told to try again when the disk has less than this free"),
     setting!("search-rows-max", "20000000", value::count, search_rows_max, "rows a search looks at before it answers with a lower bound"),
 ];
