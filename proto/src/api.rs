@@ -5,17 +5,21 @@
 //! Offsets in [`TraceSkeleton`] are the exception: JSON integers, counted from the trace's start,
 //! so that a trace of 100,000 spans stays small.
 
+mod analysis;
 mod assembly;
 mod log;
 mod problem;
+mod red;
 mod search;
 mod status;
 mod trace;
 mod transaction;
 
+pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
-pub use log::{LogSearchResult, LogView};
+pub use log::{CorrelatedBy, LogCorrelation, LogSearchResult, LogView};
 pub use problem::ProblemDetails;
+pub use red::{RedGroup, RedResult};
 pub use search::{
     AttributeKey, AttributeKeyList, NameCount, NameList, Searched, Total, TotalRelation,
     TraceSearchResult,
@@ -26,4 +30,7 @@ pub use trace::{
     SpanDetails, SpanFlags, SpanKindName, SpanStatus, SpanView, StatusName, TraceSkeleton,
     TraceSummary, TraceView, TransactionState,
 };
-pub use transaction::{ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TransactionView};
+pub use transaction::{
+    ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TimeShare, TransactionKind,
+    TransactionKindList, TransactionView,
+};

@@ -7,11 +7,13 @@
 
 mod answer;
 mod export_body;
+mod filters;
 mod held;
 mod jaeger;
 mod logs;
 mod names;
 mod problem;
+mod red;
 mod resolve;
 mod traces;
 mod transactions;
@@ -80,7 +82,9 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         traces::skeleton,
         traces::span,
         traces::otlp,
+        transactions::kinds,
         transactions::transaction,
+        red::red,
         logs::search,
         names::services,
         names::operations,
@@ -100,6 +104,8 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<traces::__path_skeleton>(get(traces::skeleton)),
         endpoint::<traces::__path_span>(get(traces::span)),
         endpoint::<traces::__path_otlp>(get(traces::otlp)),
+        endpoint::<transactions::__path_kinds>(get(transactions::kinds)),
+        endpoint::<red::__path_red>(get(red::red)),
         endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
         endpoint::<logs::__path_search>(get(logs::search)),
         endpoint::<names::__path_services>(get(names::services)),

@@ -8,6 +8,7 @@
 //!
 //! Reads snapshots of `storage` and calls `assembly`; writes nothing and knows no Arrow.
 
+mod analysis;
 mod cursor;
 mod error;
 mod execution;
@@ -26,6 +27,7 @@ mod trace;
 mod transactions;
 mod version;
 
+pub use analysis::{RedKey, RedSearch};
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;
@@ -37,3 +39,4 @@ pub use search::TraceSearch;
 pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
 pub use trace::{ClockView, TraceName, TraceQuestion};
+pub use transactions::kinds::{Above, KindSearch};

@@ -37,6 +37,8 @@ pub struct QueryLimits {
     /// So many different matches are told apart while counting them; from there on the count is a
     /// lower bound.
     pub counted_max: usize,
+    /// So many traces are remembered to tell their kinds; from there on one in two is forgotten.
+    pub sampled_traces_max: usize,
     /// So many different names are counted for completion.
     pub names_counted_max: usize,
     /// A trace shows at most this many of its newest log records.
@@ -68,6 +70,7 @@ impl Default for QueryLimits {
             page_rows_max: 8_000_000,
             counted_rows_min: 100_000,
             counted_max: 1_000_000,
+            sampled_traces_max: 500_000,
             names_counted_max: 10_000,
             logs_shown_max: 1_000,
             problems_shown_max: 1_000,

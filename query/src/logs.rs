@@ -53,7 +53,7 @@ impl LogSearch {
 }
 
 /// Time and content hash: what names a record.
-type Key = (UnixNanos, u64);
+pub(crate) type Key = (UnixNanos, u64);
 
 /// A page of the records that match.
 pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchResult, QueryError> {
@@ -161,7 +161,7 @@ fn is_after(key: Key, cursor: Option<LogCursor>) -> bool {
 }
 
 /// The records with these keys, in the order of the search.
-fn read(
+pub(crate) fn read(
     reader: &Reader,
     search: &LogSearch,
     mut keys: BTreeSet<Key>,
@@ -214,6 +214,7 @@ fn log_view(rows: &LogRows, row: usize) -> LogView {
         dropped_attributes_count: record.dropped_attributes_count,
         resource: rows.resource(row).unwrap_or_default(),
         scope: rows.scope(row).unwrap_or_default(),
+        correlation: None,
     }
 }
 

@@ -224,6 +224,14 @@ fn plan(
 
 /// The last 24 hours that have data.
 fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
+    let newest = newest(reader)?;
+    let range = u64::try_from(DEFAULT_RANGE.as_nanos()).unwrap_or(u64::MAX);
+    let start = UnixNanos(newest.0.saturating_sub(range));
+    Ok(TimeRange { start: (start.0 > 0).then_some(start), end: None })
+}
+
+/// The start of the newest span whose clock can be right; 0 without any.
+pub(crate) fn newest(reader: &Reader) -> Result<UnixNanos, QueryError> {
     let latest_plausible = after(reader.now, CLOCK_TOLERANCE);
     let mut newest = UnixNanos(0);
     let scan = Scan { detail: Detail::Facts, rows_max: NEWEST_ROWS };
@@ -233,9 +241,7 @@ fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
         newest = plausible.fold(newest, UnixNanos::max);
         Ok(ControlFlow::Continue(()))
     })?;
-    let range = u64::try_from(DEFAULT_RANGE.as_nanos()).unwrap_or(u64::MAX);
-    let start = UnixNanos(newest.0.saturating_sub(range));
-    Ok(TimeRange { start: (start.0 > 0).then_some(start), end: None })
+    Ok(newest)
 }
 
 fn after(time: UnixNanos, duration: Duration) -> UnixNanos {

@@ -19,12 +19,14 @@ use tidings_proto::{
 use tidings_storage::{AttributeFilter, TimeRange};
 use utoipa::openapi::{RefOr, path::ParameterIn};
 
-use crate::{ClockView, QueryError, TraceName, Wanted};
+use crate::{Above, ClockView, QueryError, TraceName, Wanted};
 
 /// The longest value of any parameter, in bytes.
 const VALUE_BYTES_MAX: usize = 4_096;
 /// The longest wait for a version: less than what proxies give a request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
+/// The shortest step.
+const STEP_MIN: DurationNanos = DurationNanos(1_000_000);
 /// How often a repeatable parameter may be given.
 const REPEATS_MAX: usize = 32;
 
@@ -143,6 +145,26 @@ impl Params {
         };
         let wait = self.parsed("wait", &form, in_range)?.unwrap_or_default();
         Ok(Wanted { after: self.text("after")?.map(str::to_owned), wait })
+    }
+
+    /// `step`.
+    pub(crate) fn step(&self) -> Result<Option<DurationNanos>, QueryError> {
+        let form = "a duration of at least 1ms, as 1m or 500ms";
+        let long_enough = |value: &str| text::duration(value).filter(|step| *step >= STEP_MIN);
+        self.parsed("step", form, long_enough)
+    }
+
+    /// `above`: a percentile or a duration.
+    pub(crate) fn above(&self) -> Result<Above, QueryError> {
+        let form = "a percentile from p1 to p100, or a duration, as 250ms";
+        let above = |value: &str| match value.strip_prefix('p') {
+            Some(percent) => {
+                let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
+                percent.map(Above::Percentile)
+            }
+            None => text::duration(value).map(Above::Duration),
+        };
+        Ok(self.parsed("above", form, above)?.unwrap_or_default())
     }
 
     /// `adjust`.

@@ -3,6 +3,7 @@
 //! Owns nothing but the handles: each method runs its module's function on a blocking thread over
 //! one snapshot, within the bounds of [`crate::QueryLimits`].
 
+mod analysis;
 mod waiting;
 
 use std::sync::Arc;

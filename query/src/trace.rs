@@ -28,7 +28,7 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
 
-pub(crate) use present::kind_name;
+pub(crate) use present::{kind_name, status_name};
 
 use crate::{
     QueryError,

@@ -4,13 +4,15 @@
 //! record. The transaction is then every trace it names, whole, and the log records of these
 //! traces and of the key. Owns the rule for the state of several traces: the worst of them.
 
+mod correlate;
 mod hops;
+pub(crate) mod kinds;
 
 use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{ErrorView, MatchedBy, TransactionState, TransactionView},
+    api::{ErrorView, LogView, MatchedBy, TransactionState, TransactionView},
     otlp::{Event, StatusCode},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows};
@@ -54,6 +56,7 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
     let (mut trees, gathered) = trees(reader, &ids)?;
     trees.sort_by_key(|tree| (tree.start, tree.trace_id));
     let logs = logs::search(reader, &logs_of(reader, &ids, found.attribute))?;
+    let room = reader.limits.logs_shown_max.saturating_sub(logs.logs.len());
     let moment = moment(reader);
     let states = trees.iter().map(|tree| trace_state(tree, moment));
     let state = states.max_by_key(|state| badness(*state));
@@ -63,9 +66,13 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         version.add(tree.trace_id.low64());
         version.join(notes::version(tree, 0, trace_state(tree, moment)));
     }
-    version.add(logs.total.value);
     version.add(trace_count);
     let (start, end) = bounds(&trees, &logs.logs);
+    let (correlated, correlated_count) = correlate::logs(reader, &ids, (start, end), room)?;
+    let log_count = logs.total.value.saturating_add(correlated_count);
+    version.add(log_count);
+    let mut logs: Vec<LogView> = logs.logs.into_iter().rev().chain(correlated).collect();
+    logs.sort_by_key(|log| log.time_unix_nano);
     let mut clock = ServiceClock::default();
     trees.iter().for_each(|tree| clock.add(tree));
     let names = &gathered.names;
@@ -89,8 +96,8 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
         errors,
         problems: problems.take(problems_max).collect(),
         version: version.text(),
-        log_count: logs.total.value,
-        logs: logs.logs.into_iter().rev().collect(),
+        log_count,
+        logs,
     })
 }
 
@@ -176,7 +183,7 @@ fn badness(state: TransactionState) -> u8 {
 }
 
 /// From the earliest start to the latest end; a transaction without spans has its log records.
-fn bounds(trees: &[Tree], logs: &[tidings_proto::api::LogView]) -> (UnixNanos, UnixNanos) {
+fn bounds(trees: &[Tree], logs: &[LogView]) -> (UnixNanos, UnixNanos) {
     if trees.is_empty() {
         let times = || logs.iter().map(|log| log.time_unix_nano);
         return (times().min().unwrap_or_default(), times().max().unwrap_or_default());

@@ -55,6 +55,32 @@ pub struct LogView {
     pub resource: Resource,
     /// The logger.
     pub scope: InstrumentationScope,
+    /// How it was found to belong to a transaction, when it does not say so in OTLP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub correlation: Option<LogCorrelation>,
+}
+
+/// How a log record was found to belong to a trace.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogCorrelation {
+    /// Where the trace's id stands.
+    pub by: CorrelatedBy,
+    /// The field, where it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// How many bits of the id agree: 128, or 64 where only the last half is written.
+    pub bits: u32,
+}
+
+/// Where the id of a trace stands in a log record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum CorrelatedBy {
+    /// In an attribute.
+    Field,
+    /// In the message.
+    Text,
 }
 
 /// A page of log records, newest first.

@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{LogView, ProblemView, ServiceTime, SpanKindName, TraceSummary, TransactionState};
+use super::{
+    CallsInStep, LatencyStats, LogView, ProblemView, Searched, ServiceTime, SpanKindName,
+    TimeWindow, TraceSummary, TransactionState,
+};
 use crate::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 /// How an id was recognised.
@@ -147,4 +150,68 @@ pub struct Resolved {
     pub span_id: Option<SpanId>,
     /// Why, as `traceparent header` or `attribute order.id`.
     pub reason: String,
+}
+
+/// The kinds of transactions, most frequent first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionKindList {
+    /// The time it is about: transactions are counted when they begin in it.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The kinds.
+    pub kinds: Vec<TransactionKind>,
+    /// How many kinds there are.
+    pub kind_count: u64,
+    /// Counts are of one transaction in so many, times that number: 1 is exact. More than 500,000
+    /// transactions are sampled by their ids.
+    pub sampled_one_in: u64,
+    /// What was read.
+    pub searched: Searched,
+}
+
+/// The transactions that enter at one operation of one service.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TransactionKind {
+    /// The service they enter.
+    pub service: String,
+    /// The operation they enter at.
+    pub operation: String,
+    /// How many.
+    pub count: u64,
+    /// How many of them failed.
+    pub error_count: u64,
+    /// How many in a second of the window.
+    pub rate_per_second: f64,
+    /// Response times: the durations of the entry spans that have ended.
+    pub duration: LatencyStats,
+    /// By step; steps without a transaction are left out.
+    pub steps: Vec<CallsInStep>,
+    /// What they waited for, most time on the critical path first.
+    pub where_time_goes: Vec<TimeShare>,
+    /// Over how many transactions that is added up.
+    pub analysed_count: u64,
+}
+
+/// The part of an operation in the time that transactions took.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TimeShare {
+    /// The service.
+    pub service: String,
+    /// The operation.
+    pub operation: String,
+    /// Its part of the critical paths, 0 to 1.
+    pub critical_share: f64,
+    /// Its own time on the critical paths.
+    #[schema(value_type = String)]
+    pub critical_nano: DurationNanos,
+    /// Its self time, on the critical path or not.
+    #[schema(value_type = String)]
+    pub self_nano: DurationNanos,
+    /// How many of the transactions it takes part in.
+    pub transaction_count: u64,
+    /// How many spans it has in them.
+    pub span_count: u64,
 }

@@ -123,7 +123,8 @@ pub(crate) fn kind_name(kind: SpanKind) -> SpanKindName {
     }
 }
 
-fn status_name(status: StatusCode) -> StatusName {
+/// OTLP's status by name.
+pub(crate) fn status_name(status: StatusCode) -> StatusName {
     match status {
         StatusCode::Unset => StatusName::Unset,
         StatusCode::Ok => StatusName::Ok,

@@ -20,6 +20,7 @@ mod logs;
 mod model;
 mod names;
 mod pages;
+mod red;
 mod resolve;
 mod traces;
 mod transactions;

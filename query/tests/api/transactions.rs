@@ -102,3 +102,57 @@ async fn a_key_with_more_traces_than_allowed_shows_the_newest() {
     assert_eq!(found["traces"][1]["traceId"], trace_id(5));
     assert!(found["missing"].to_string().contains("3 older traces"));
 }
+
+#[tokio::test]
+async fn records_that_only_mention_the_trace_are_joined_and_say_how() {
+    let harness = Harness::new().await;
+    let number = 0x1234_5678_9abc_def0;
+    harness.send(checkout(number)).await;
+    let id = trace_id(number);
+    let low64 = u64::from_str_radix(&id[16..], 16).unwrap();
+    let uuid = format!("{}-{}-{}-{}-{}", &id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]);
+    let with = |at: u64, key: &str, value: tidings_proto::otlp::AnyValue| {
+        let mut record = record(None, at, 9, key);
+        record.attributes.push(KeyValue::new(key, value));
+        record
+    };
+    harness
+        .log([
+            (
+                "nginx",
+                record(None, 1, 9, &format!("GET / traceparent=00-{id}-0000000000000003-01")),
+            ),
+            ("spring", record(None, 2, 9, &format!("INFO [shop,{id},0000000000000003] ok"))),
+            ("app", record(None, 3, 9, &format!("{{\"traceId\":\"{uuid}\"}}"))),
+            ("app", with(4, "dd.trace_id", low64.to_string().as_str().into())),
+            ("app", with(5, "dd.trace_id", low64.cast_signed().into())),
+            ("app", with(6, "order", low64.cast_signed().into())),
+            ("app", record(None, 7, 9, "nothing to see here, an ordinary message-with-long-words")),
+            ("app", record(None, 8, 9, &format!("of another {}", trace_id(2)))),
+            ("app", record(Some(2), 9, 9, &format!("says another trace, mentions {id}"))),
+            ("app", record(None, 200_000, 9, &format!("long after {id}"))),
+        ])
+        .await;
+    let found = harness.get(&format!("/transactions/{id}")).await;
+    let joined: Vec<String> = found["logs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|log| {
+            let how = &log["correlation"];
+            let key = how["key"].as_str().unwrap_or_default();
+            format!("{} {} {key} {}", text(&log["service"]), text(&how["by"]), how["bits"])
+        })
+        .collect();
+    assert_eq!(
+        joined,
+        [
+            "nginx text  128",
+            "spring text  128",
+            "app text  128",
+            "app field dd.trace_id 64",
+            "app field dd.trace_id 64"
+        ]
+    );
+    assert_eq!(found["logCount"], 5);
+}

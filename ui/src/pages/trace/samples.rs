@@ -153,6 +153,7 @@ pub(crate) fn log(span: Option<SpanId>, at_micros: u64, text: &str) -> LogView {
         dropped_attributes_count: 0,
         resource: Resource::default(),
         scope: InstrumentationScope::default(),
+        correlation: None,
     }
 }
 

@@ -1,0 +1,135 @@
+//! The time an answer is about, cut into steps.
+//!
+//! Owns the default window (the last 24 hours that have data), the choice of a step, and the most
+//! steps an answer may have.
+
+use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+use tidings_storage::TimeRange;
+
+use crate::{QueryError, execution::Reader, names::newest};
+
+const SECOND: u64 = 1_000_000_000;
+const DAY: u64 = 24 * 3_600 * SECOND;
+/// More steps than a screen has columns help nobody.
+const STEPS_MAX: u64 = 1_000;
+/// How many steps there are at most when the client does not say.
+const STEPS_DEFAULT: u64 = 60;
+/// The steps that are chosen from, in nanoseconds.
+const STEPS: [u64; 19] = [
+    1_000_000,
+    10_000_000,
+    100_000_000,
+    SECOND,
+    2 * SECOND,
+    5 * SECOND,
+    10 * SECOND,
+    15 * SECOND,
+    30 * SECOND,
+    60 * SECOND,
+    120 * SECOND,
+    300 * SECOND,
+    600 * SECOND,
+    900 * SECOND,
+    1_800 * SECOND,
+    3_600 * SECOND,
+    6 * 3_600 * SECOND,
+    12 * 3_600 * SECOND,
+    DAY,
+];
+
+/// A stretch of time in steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window {
+    start: u64,
+    end: u64,
+    step: u64,
+}
+
+impl Window {
+    /// The window of a question: a missing end is now, a missing start is 24 hours before the end,
+    /// and where both are missing it is the last 24 hours that have data.
+    pub(crate) fn new(
+        reader: &Reader,
+        range: TimeRange,
+        step: Option<DurationNanos>,
+    ) -> Result<Self, QueryError> {
+        let (start, end) = match (range.start, range.end) {
+            (Some(start), Some(end)) => (start.0, end.0),
+            (Some(start), None) => (start.0, reader.now.0.max(start.0.saturating_add(1))),
+            (None, Some(end)) => (end.0.saturating_sub(DAY), end.0.max(1)),
+            (None, None) => {
+                let end = newest(reader)?.0.saturating_add(1);
+                (end.saturating_sub(DAY), end)
+            }
+        };
+        let step = step.map_or_else(|| step_for(end - start), |step| step.0.max(1));
+        let steps = (end - 1) / step - start / step + 1;
+        if steps > STEPS_MAX {
+            let reason =
+                format!("`step` divides the window into {steps} steps; there may be {STEPS_MAX}");
+            return Err(QueryError::parameter("step", reason));
+        }
+        Ok(Self { start, end, step })
+    }
+
+    /// The window as a filter of times.
+    pub(crate) fn range(self) -> TimeRange {
+        TimeRange { start: Some(UnixNanos(self.start)), end: Some(UnixNanos(self.end)) }
+    }
+
+    /// Whether the time is in it.
+    pub(crate) fn contains(self, time: UnixNanos) -> bool {
+        (self.start..self.end).contains(&time.0)
+    }
+
+    /// The step a time is in.
+    pub(crate) fn step_of(self, time: UnixNanos) -> UnixNanos {
+        UnixNanos(time.0 - time.0 % self.step)
+    }
+
+    /// How many there are in a second of the window.
+    pub(crate) fn rate(self, count: u64) -> f64 {
+        ratio(count, self.end - self.start) * 1e9
+    }
+
+    /// What the API says of it.
+    pub(crate) fn view(self) -> TimeWindow {
+        TimeWindow {
+            start_unix_nano: UnixNanos(self.start),
+            end_unix_nano: UnixNanos(self.end),
+            step_nano: DurationNanos(self.step),
+        }
+    }
+}
+
+/// A part of a whole; 0 of nothing.
+#[expect(clippy::cast_precision_loss, reason = "a share or a rate is read by people")]
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn step_for(length: u64) -> u64 {
+    let fits = |step: &&u64| length.div_ceil(**step) <= STEPS_DEFAULT;
+    let whole_days = || length.div_ceil(STEPS_DEFAULT).div_ceil(DAY) * DAY;
+    STEPS.iter().find(fits).copied().unwrap_or_else(whole_days)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DAY, SECOND, step_for};
+
+    #[test]
+    fn the_step_is_one_that_people_know_and_gives_at_most_60() {
+        for (length, step) in [
+            (1, 1_000_000),
+            (60 * SECOND, SECOND),
+            (61 * SECOND, 2 * SECOND),
+            (3_600 * SECOND, 60 * SECOND),
+            (DAY, 1_800 * SECOND),
+            (7 * DAY, 6 * 3_600 * SECOND),
+            (365 * DAY, 7 * DAY),
+        ] {
+            assert_eq!(step_for(length), step, "{length}");
+        }
+    }
+}

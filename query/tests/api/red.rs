@@ -1,0 +1,291 @@
+//! Rate, errors and duration, and the kinds of transactions, against the obvious way to count.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, proptest};
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_query::QueryLimits;
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
+
+const SERVICES: [&str; 3] = ["shop", "payment", "stock"];
+const OPERATIONS: [&str; 2] = ["get", "put"];
+const KINDS: [(&str, SpanKind); 2] = [("server", SpanKind::Server), ("client", SpanKind::Client)];
+
+/// Service, operation, kind, failed, start, duration; sent twice.
+type Numbers = (usize, usize, usize, bool, u64, u64, bool);
+
+fn numbers() -> impl Strategy<Value = Numbers> {
+    (
+        0..3_usize,
+        0..2_usize,
+        0..2_usize,
+        any::<bool>(),
+        0..5_000_u64,
+        0..300_u64,
+        prop::bool::weighted(0.2),
+    )
+}
+
+fn built(number: u64, numbers: &Numbers) -> SpanBuilder {
+    let (service, operation, kind, failed, start, duration, _) = *numbers;
+    let status = if failed { StatusCode::Error } else { StatusCode::Ok };
+    span(number, number, SERVICES[service], OPERATIONS[operation])
+        .at(start, start + duration)
+        .kind(KINDS[kind].1)
+        .status(status, "")
+}
+
+fn nearest_rank(sorted: &[u64], percent: usize) -> String {
+    (sorted[(sorted.len() * percent).div_ceil(100) - 1] * MILLI).to_string()
+}
+
+/// Count, errors and durations of some spans, as the API tells them.
+fn told(of: &[Numbers]) -> Json {
+    let mut durations: Vec<u64> = of.iter().map(|numbers| numbers.5).collect();
+    durations.sort_unstable();
+    json!({
+        "count": of.len(),
+        "errorCount": of.iter().filter(|numbers| numbers.3).count(),
+        "sumNano": (durations.iter().sum::<u64>() * MILLI).to_string(),
+        "p50Nano": nearest_rank(&durations, 50),
+        "p90Nano": nearest_rank(&durations, 90),
+        "p95Nano": nearest_rank(&durations, 95),
+        "p99Nano": nearest_rank(&durations, 99),
+        "minNano": (durations[0] * MILLI).to_string(),
+        "maxNano": nearest_rank(&durations, 100),
+    })
+}
+
+fn said(calls: &Json) -> Json {
+    let duration = &calls["duration"];
+    json!({
+        "count": calls["count"],
+        "errorCount": calls["errorCount"],
+        "sumNano": duration["sumNano"],
+        "p50Nano": duration["p50Nano"],
+        "p90Nano": duration["p90Nano"],
+        "p95Nano": duration["p95Nano"],
+        "p99Nano": duration["p99Nano"],
+        "minNano": duration["minNano"],
+        "maxNano": duration["maxNano"],
+    })
+}
+
+/// By group and by group and step.
+type Groups = BTreeMap<(String, String, String, String), (Json, BTreeMap<u64, Json>)>;
+
+fn expected(spans: &[Numbers], window: (u64, u64)) -> Groups {
+    let mut groups: BTreeMap<_, Vec<Numbers>> = BTreeMap::new();
+    for numbers in spans.iter().filter(|numbers| (window.0..window.1).contains(&numbers.4)) {
+        let status = if numbers.3 { "error" } else { "ok" };
+        let key = (
+            SERVICES[numbers.0].to_owned(),
+            OPERATIONS[numbers.1].to_owned(),
+            KINDS[numbers.2].0.to_owned(),
+            status.to_owned(),
+        );
+        groups.entry(key).or_default().push(*numbers);
+    }
+    groups
+        .into_iter()
+        .map(|(key, of)| {
+            let mut steps: BTreeMap<u64, Vec<Numbers>> = BTreeMap::new();
+            for numbers in &of {
+                steps.entry(numbers.4 / 1_000).or_default().push(*numbers);
+            }
+            let steps = steps.into_iter().map(|(step, of)| (step, told(&of))).collect();
+            (key, (told(&of), steps))
+        })
+        .collect()
+}
+
+fn found(answer: &Json) -> Groups {
+    let groups = answer["groups"].as_array().unwrap().iter();
+    groups
+        .map(|group| {
+            let steps = group["steps"].as_array().unwrap().iter().map(|step| {
+                let start: u64 = text(&step["startUnixNano"]).parse().unwrap();
+                ((start - BEGIN) / (1_000 * MILLI), said(step))
+            });
+            let name = |name: &str| text(&group[name]);
+            let key = (name("service"), name("operation"), name("kind"), name("status"));
+            (key, (said(group), steps.collect()))
+        })
+        .collect()
+}
+
+async fn check(
+    spans: Vec<Numbers>,
+    window: (u64, u64),
+) -> Result<(), proptest::test_runner::TestCaseError> {
+    let harness = Harness::new().await;
+    let (first, second) = spans.split_at(spans.len() / 2);
+    let at = |place: usize| u64::try_from(place).unwrap() + 1;
+    harness.send(first.iter().enumerate().map(|(place, numbers)| built(at(place), numbers))).await;
+    harness.store.flush().await.unwrap();
+    let rest = second.iter().enumerate();
+    harness.send(rest.map(|(place, numbers)| built(at(first.len() + place), numbers))).await;
+    let again = spans.iter().enumerate().filter(|(_, numbers)| numbers.6);
+    harness.send(again.map(|(place, numbers)| built(at(place), numbers))).await;
+    let time = |n: u64| BEGIN + n * MILLI;
+    let path = format!(
+        "/red?by=service,operation,kind,status&step=1s&start={}&end={}",
+        time(window.0),
+        time(window.1)
+    );
+    let answer = harness.get(&path).await;
+    prop_assert_eq!(found(&answer), expected(&spans, window));
+    prop_assert_eq!(&answer["searched"]["complete"], true);
+    prop_assert_eq!(&answer["repeatsCounted"], false);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn every_span_is_counted_once_in_its_group_and_step(
+        spans in prop::collection::vec(numbers(), 1..60),
+        from in 0..2_000_u64,
+        length in 1..4_000_u64,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(check(spans, (from, from + length)))?;
+    }
+}
+
+#[tokio::test]
+async fn a_group_has_examples_and_a_histogram() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "get").at(0, 10),
+            span(2, 2, "shop", "get").at(100, 190),
+            span(3, 3, "shop", "get").at(200, 205).status(StatusCode::Error, "no"),
+            span(4, 4, "shop", "get").at(300, 305).unfinished(),
+        ])
+        .await;
+    let group = harness.get("/red?step=1h&histogram=true").await["groups"][0].clone();
+    assert_eq!(group["service"], "shop");
+    assert_eq!((&group["count"], &group["errorCount"]), (&json!(4), &json!(1)));
+    assert_eq!(group["steps"][0]["slowest"]["traceId"], trace_id(2));
+    assert_eq!(group["steps"][0]["failed"]["spanId"], "0000000000000003");
+    let counts: Vec<u64> = group["histogram"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|b| b["count"].as_u64().unwrap())
+        .collect();
+    assert_eq!(counts, [1, 1, 1], "one has not ended");
+    let filtered = harness.get("/red?status=error").await;
+    assert_eq!(filtered["groups"][0]["count"], 1);
+    let nothing = harness.get("/red?service=nobody").await;
+    assert_eq!((&nothing["groups"], &nothing["groupCount"]), (&json!([]), &json!(0)));
+    assert_eq!(Harness::new().await.get("/red").await["groups"], json!([]));
+    for (query, parameter) in [
+        ("by=color", "by"),
+        ("step=1us", "step"),
+        ("step=1s&start=0&end=2026-11-20T08:00:00Z", "step"),
+        ("limit=0", "limit"),
+        ("histogram=maybe", "histogram"),
+    ] {
+        let (status, problem) = harness.problem(&format!("/red?{query}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn kinds_of_transactions_say_how_many_how_long_and_where_the_time_goes() {
+    let harness = Harness::new().await;
+    for trace in 1..=4 {
+        harness.send(checkout(trace)).await;
+    }
+    harness.send([span(9, 1, "shop", "GET /cart").at(2_000, 2_030).kind(SpanKind::Server)]).await;
+    let answer = harness
+        .get(&format!("/transactions?step=1s&start={BEGIN}&end={}", BEGIN + 60_000 * MILLI))
+        .await;
+    assert_eq!((&answer["kindCount"], &answer["sampledOneIn"]), (&json!(2), &json!(1)));
+    let kind = &answer["kinds"][0];
+    assert_eq!((&kind["service"], &kind["operation"]), (&json!("shop"), &json!("POST /checkout")));
+    assert_eq!((&kind["count"], &kind["errorCount"]), (&json!(4), &json!(4)));
+    assert_eq!(kind["duration"]["p95Nano"], (100 * MILLI).to_string());
+    assert_eq!(kind["steps"].as_array().unwrap().len(), 1);
+    assert_eq!(kind["analysedCount"], 4);
+    let shares: Vec<(String, String)> = kind["whereTimeGoes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|share| (text(&share["operation"]), share["criticalShare"].to_string()))
+        .collect();
+    let expected = [
+        ("POST /pay", "0.3"),
+        ("SELECT account", "0.3"),
+        ("POST /checkout", "0.2"),
+        ("UPDATE account", "0.1"),
+        ("POST /pay", "0.1"),
+    ];
+    assert_eq!(shares, expected.map(|(name, part)| (name.to_owned(), part.to_owned())));
+}
+
+#[tokio::test]
+async fn slow_transactions_can_be_looked_at_alone() {
+    let harness = Harness::new().await;
+    for trace in 1..=20 {
+        let slow = if trace == 20 { 900 } else { 10 };
+        harness
+            .send([
+                span(trace, 1, "shop", "work").at(0, 20 + slow),
+                span(trace, 2, "disk", if trace == 20 { "seek" } else { "read" })
+                    .parent(1)
+                    .at(10, 10 + slow),
+            ])
+            .await;
+    }
+    let kind = |answer: &Json| answer["kinds"][0].clone();
+    let all = kind(&harness.get("/transactions").await);
+    assert_eq!(all["analysedCount"], 20);
+    for above in ["p99", "500ms"] {
+        let slow = kind(&harness.get(&format!("/transactions?above={above}")).await);
+        assert_eq!(slow["count"], 20);
+        assert_eq!(slow["analysedCount"], 1);
+        assert_eq!(slow["whereTimeGoes"][0]["operation"], "seek");
+    }
+    for above in ["p0", "p101", "slow"] {
+        let (status, problem) = harness.problem(&format!("/transactions?above={above}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("above")));
+    }
+}
+
+#[tokio::test]
+async fn what_runs_on_from_before_the_window_is_no_transaction_of_it() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "order").at(0, 100).kind(SpanKind::Producer),
+            span(1, 2, "store", "pack").parent(1).at(60_000, 60_100).kind(SpanKind::Consumer),
+            span(2, 2, "store", "of a browser").parent(0xabc).at(60_000, 60_100),
+        ])
+        .await;
+    let start = BEGIN + 30_000 * MILLI;
+    let answer = harness.get(&format!("/transactions?start={start}")).await;
+    assert_eq!(answer["kindCount"], 1, "{answer}");
+    assert_eq!(answer["kinds"][0]["operation"], "of a browser");
+    let all = harness.get(&format!("/transactions?start={BEGIN}&service=shop")).await;
+    assert_eq!(all["kinds"][0]["operation"], "order");
+}
+
+#[tokio::test]
+async fn more_transactions_than_can_be_remembered_are_sampled() {
+    let limits = QueryLimits { sampled_traces_max: 100, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness
+        .send((1..=1_000).map(|trace| span(trace, 1, "shop", "work").at(trace, trace + 5)))
+        .await;
+    let answer = harness.get("/transactions").await;
+    assert!(answer["sampledOneIn"].as_u64().unwrap() >= 16, "{answer}");
+    let count = answer["kinds"][0]["count"].as_u64().unwrap();
+    assert!((600..=1_600).contains(&count), "{count}");
+    assert_eq!(answer["kinds"][0]["duration"]["p50Nano"], (5 * MILLI).to_string());
+}
