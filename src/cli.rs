@@ -150,6 +150,20 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     }
 }
 
+/// An error with its causes, each said once: many errors end with the text of their cause.
+pub(crate) fn said_once(error: &anyhow::Error) -> String {
+    let mut said = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if said.is_empty() {
+            said = cause;
+        } else if !said.contains(&cause) {
+            said += ": ";
+            said += &cause;
+        }
+    }
+    said
+}
+
 /// 78 (`EX_CONFIG`) when the settings are wrong, 73 (`EX_CANTCREAT`) when the data directory is
 /// taken, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use bytes::Bytes;
 use clap::ArgMatches;
 use prost::Message;
@@ -16,7 +16,10 @@ use tidings_proto::{
     otlp::{ExportLogsServiceResponse, ExportTraceServiceResponse, RpcStatus},
 };
 
-use crate::client::{Answer, Client};
+use crate::{
+    cli::said_once,
+    client::{Answer, Client},
+};
 
 /// The largest file that is read into memory, decompressed.
 const FILE_BYTES_MAX: u64 = 2 << 30;
@@ -30,22 +33,36 @@ struct Report {
     reasons: Vec<String>,
 }
 
-/// Sends every file and says what became of it.
+/// Sends every file and says what became of it. One that fails stops no other, but the command
+/// fails.
 pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
-    let files = matches.get_many::<std::path::PathBuf>("file").unwrap_or_default();
+    let files: Vec<_> =
+        matches.get_many::<std::path::PathBuf>("file").unwrap_or_default().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new();
     let mut out = std::io::stdout().lock();
-    for path in files {
+    let mut failed = 0_usize;
+    for path in &files {
         let name = path.display();
-        let content = read(path).with_context(|| name.to_string())?;
-        let found = detect(&content).with_context(|| name.to_string())?;
-        let report =
-            runtime.block_on(send(&client, server, found)).with_context(|| name.to_string())?;
+        let sent = read(path)
+            .and_then(|content| Ok(detect(&content)?))
+            .and_then(|found| runtime.block_on(send(&client, server, found)));
+        let report = match sent {
+            Ok(report) => report,
+            Err(error) if files.len() == 1 => return Err(error.context(name.to_string())),
+            Err(error) => {
+                failed += 1;
+                writeln!(out, "{name}: not sent: {}", said_once(&error))?;
+                continue;
+            }
+        };
         writeln!(out, "{name}: {} spans, {} log records sent", report.spans, report.log_records)?;
         if report.rejected > 0 {
             writeln!(out, "{name}: {} refused: {}", report.rejected, report.reasons.join("; "))?;
         }
+    }
+    if failed > 0 {
+        bail!("{failed} of {} files could not be imported", files.len());
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     match cli::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("tidings: {error:#}");
+            eprintln!("tidings: {}", cli::said_once(&error));
             ExitCode::from(cli::exit_code(&error))
         }
     }

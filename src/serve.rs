@@ -44,7 +44,13 @@ async fn serve(settings: Settings) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (store, recovery) = Store::open(store_settings(&settings), Arc::clone(&clock)).await?;
-    tracing::info!(?recovery, data_dir = %settings.data_dir.display(), "store opened");
+    tracing::info!(
+        data_dir = %settings.data_dir.display(),
+        replayed_records = recovery.replayed_records,
+        torn_bytes = recovery.torn_bytes,
+        quarantined_files = recovery.quarantined.len(),
+        "store opened"
+    );
 
     let collector =
         Collector::start(collector_settings(&settings), store.clone(), Arc::clone(&clock))

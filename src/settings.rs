@@ -71,10 +71,14 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
-    #[error(
-        "disk-reserve-bytes ({reserve}) is less than memory-flush-bytes ({flush}): a flush would find no room on a disk that is full"
-    )]
-    Reserve { reserve: u64, flush: u64 },
+    #[error("{less} ({less_bytes} bytes) is more than {more} ({more_bytes} bytes): {why}")]
+    Order {
+        less: &'static str,
+        less_bytes: u64,
+        more: &'static str,
+        more_bytes: u64,
+        why: &'static str,
+    },
 }
 
 /// The texts that were given, by the name of the setting, with their source.
@@ -156,7 +160,7 @@ impl Sources {
             })?;
         }
         settings.check_exposure()?;
-        settings.check_reserve()?;
+        settings.check_order()?;
         Ok(settings)
     }
 
@@ -250,10 +254,40 @@ impl Settings {
         }
     }
 
-    /// What is kept free must hold what a flush writes, or a full disk would stay full.
-    fn check_reserve(&self) -> Result<(), SettingsError> {
-        let (reserve, flush) = (self.disk_reserve_bytes, self.memory_flush_bytes);
-        if reserve < flush { Err(SettingsError::Reserve { reserve, flush }) } else { Ok(()) }
+    /// Refuses sizes that cannot work together.
+    fn check_order(&self) -> Result<(), SettingsError> {
+        let flush = ("memory-flush-bytes", self.memory_flush_bytes);
+        let in_flight = ("in-flight-bytes-max", self.in_flight_bytes_max);
+        let never_fits = "a request of that size could never be taken";
+        let pairs = [
+            (
+                flush,
+                ("disk-reserve-bytes", self.disk_reserve_bytes),
+                "a flush would find no room on a disk that is full",
+            ),
+            (
+                flush,
+                ("memory-bytes-max", self.memory_bytes_max),
+                "memory would be full before it is written to files",
+            ),
+            (
+                ("wal-segment-bytes", self.wal_segment_bytes),
+                ("wal-bytes-max", self.wal_bytes_max),
+                "the log would be full before its first segment is closed",
+            ),
+            (("http-body-bytes-max", self.http_body_bytes_max), in_flight, never_fits),
+            (
+                ("otlp-grpc-message-bytes-max", self.otlp_grpc_message_bytes_max),
+                in_flight,
+                never_fits,
+            ),
+        ];
+        match pairs.into_iter().find(|((_, less), (_, more), _)| less > more) {
+            None => Ok(()),
+            Some(((less, less_bytes), (more, more_bytes), why)) => {
+                Err(SettingsError::Order { less, less_bytes, more, more_bytes, why })
+            }
+        }
     }
 }
 

@@ -21,6 +21,6 @@ pub(crate) use status::{Server, described};
 pub(crate) fn router(api: Router, server: Server, guard: Guard) -> Router {
     api.merge(status::routes(server))
         .merge(assets::routes())
-        .layer(middleware::map_response(guard::secure))
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check_origin))
+        .layer(middleware::map_response(guard::secure))
 }

@@ -127,6 +127,14 @@ fn demo_import_and_trace_work_from_a_terminal() {
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains("spans, 0 log records sent"), "{out}");
     assert_eq!(http::get(&other.http, &format!("/api/v1/traces/{id}/otlp")).body, otlp.body);
+    let broken = folder.path().join("broken.json");
+    std::fs::write(&broken, "{").unwrap();
+    let [broken, file] = [&broken, &file].map(|path| path.to_str().unwrap());
+    let (code, out, error) =
+        Server::command(&["import", broken, file, "--otlp-http", &other.otlp_http]);
+    assert_eq!(code, Some(1));
+    assert!(out.contains("broken.json: not sent: ") && out.contains("log records sent"), "{out}");
+    assert!(error.contains("1 of 2 files could not be imported"), "{error}");
     let (code, _, error) = Server::command(&["trace", "ffff", "--http", &server.http]);
     assert_eq!(code, Some(1));
     assert!(error.contains("nothing stored matches"), "{error}");

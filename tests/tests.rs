@@ -15,6 +15,7 @@ mod browser;
 mod clients;
 mod corpora;
 mod harness;
+mod heads;
 mod hostile;
 mod kill;
 mod lifecycle;

@@ -22,6 +22,7 @@ pub(crate) struct Gate {
     memory: Arc<Semaphore>,
     open: Arc<Semaphore>,
     working: Arc<Semaphore>,
+    memory_max: usize,
     open_max: u32,
 }
 
@@ -31,8 +32,10 @@ impl Gate {
             Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30))))
         };
         let open = semaphore(limits.open_requests_max);
+        let memory = semaphore(limits.in_flight_bytes_max / GRAIN_BYTES);
         Self {
-            memory: semaphore(limits.in_flight_bytes_max / GRAIN_BYTES),
+            memory_max: memory.available_permits().saturating_mul(GRAIN_BYTES),
+            memory,
             working: semaphore(limits.in_flight_requests_max),
             open_max: u32::try_from(open.available_permits()).unwrap_or(u32::MAX),
             open,
@@ -47,6 +50,7 @@ impl Gate {
         Ok(Admission {
             memory_budget: Arc::clone(&self.memory),
             work_budget: Arc::clone(&self.working),
+            memory_max: self.memory_max,
             memory: None,
             held_bytes: 0,
             _work: None,
@@ -66,6 +70,7 @@ impl Gate {
 pub(crate) struct Admission {
     memory_budget: Arc<Semaphore>,
     work_budget: Arc<Semaphore>,
+    memory_max: usize,
     memory: Option<OwnedSemaphorePermit>,
     held_bytes: usize,
     _work: Option<OwnedSemaphorePermit>,
@@ -76,6 +81,14 @@ impl Admission {
     /// Holds this much more memory.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.held_bytes = self.held_bytes.saturating_add(bytes);
+        if self.held_bytes > self.memory_max {
+            // To be told to try again would be to try again for ever.
+            let (held, limit) = (self.held_bytes, self.memory_max);
+            let message = format!(
+                "takes {held} bytes of memory, the limit for all requests together is {limit}"
+            );
+            return Err(Refusal::new(Reason::TooLarge, message));
+        }
         let have = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
         let more = self.held_bytes.div_ceil(GRAIN_BYTES).saturating_sub(have);
         if more == 0 {
@@ -143,7 +156,7 @@ mod tests {
     fn an_absurd_amount_is_refused_and_not_wrapped_around() {
         let gate = gate();
         let mut admission = gate.open().unwrap();
-        assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::Busy);
-        assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::Busy);
+        assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::TooLarge);
+        assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::TooLarge);
     }
 }

@@ -20,10 +20,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{CollectorLimits, phase::Phase, server::Server};
+use crate::{CollectorLimits, explained::Explained, phase::Phase, server::Server};
 
 /// Streams a client may open and reset before they were looked at: above it, it is an attack.
 const RESET_STREAMS_MAX: usize = 20;
+
+/// How many times larger hyper's own bound on heads is: what is over ours but under hyper's gets an
+/// answer in the protocol's form and the request's encoding.
+const HYPER_HEAD_FACTOR: u32 = 4;
 
 /// HTTP/2 pings find peers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
@@ -36,7 +40,12 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
     let limits = &server.ingest.limits;
     let clock = Arc::clone(&server.ingest.clock);
     let activity = Activity::new(Arc::clone(&clock));
-    let io = TokioIo::new(Watched { stream, activity: Arc::clone(&activity) });
+    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let explain = {
+        let server = Arc::clone(&server);
+        Arc::new(move |status| server.explain(status))
+    };
+    let io = TokioIo::new(Explained::new(watched, explain));
     let service = service_fn(|request| {
         let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
         let busy = activity.begin(request.version());
@@ -80,7 +89,8 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
 }
 
 fn builder(limits: &CollectorLimits) -> Builder<TokioExecutor> {
-    let header_bytes = usize::try_from(limits.header_bytes_max).unwrap_or(usize::MAX);
+    let head_bytes = limits.header_bytes_max.saturating_mul(HYPER_HEAD_FACTOR);
+    let buffer_bytes = usize::try_from(head_bytes).unwrap_or(usize::MAX);
     let mut builder = Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -88,13 +98,13 @@ fn builder(limits: &CollectorLimits) -> Builder<TokioExecutor> {
         // Hyper's own timeout would also end idle connections; the watch tells them apart.
         .header_read_timeout(None)
         // The head must fit into the buffer, so this bounds it. Hyper's minimum is 8 KiB.
-        .max_buf_size(header_bytes.max(8192));
+        .max_buf_size(buffer_bytes.max(8192));
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_header_list_size(limits.header_bytes_max)
+        .max_header_list_size(head_bytes)
         .max_send_buf_size(64 << 10)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);

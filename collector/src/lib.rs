@@ -17,6 +17,7 @@ mod collector;
 mod connection;
 mod counters;
 mod decompress;
+mod explained;
 mod guard;
 mod ingest;
 mod listener;
@@ -30,6 +31,7 @@ mod sink;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
+pub use explained::{Explain, Explained, Explanation};
 pub use guard::{ForeignRequest, Guard};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,

@@ -19,12 +19,12 @@ use tidings_proto::{
     SpanId, TraceId,
     otlp::{
         ExportLogsServiceRequest, ExportTraceServiceRequest, InstrumentationScope, KeyValue,
-        LogRecord, Resource, Span, VALUE_DEPTH_MAX, ValueDepth,
+        LogRecord, NOT_HEX, Resource, Span, VALUE_DEPTH_MAX, ValueDepth,
     },
 };
 use tidings_storage::TelemetryBatch;
 
-use tally::{Fault, Place, Tally};
+use tally::{Fault, IdFault, Place, Tally};
 
 pub use in_place::{InPlace, accept_in_place};
 
@@ -132,6 +132,9 @@ fn check_span(span: &mut Span, tally: &mut Tally) -> Result<(), Fault> {
         check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, tally)?;
     }
     for link in &mut span.links {
+        if [&link.trace_id, &link.span_id].into_iter().any(|id| id == NOT_HEX) {
+            return Err(Fault::LinkId);
+        }
         check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, tally)?;
     }
     Ok(())
@@ -148,28 +151,26 @@ fn check_record(record: &mut LogRecord, tally: &mut Tally) -> Result<(), Fault> 
     check_attributes(&mut record.attributes, &mut record.dropped_attributes_count, tally)
 }
 
-/// What is wrong with an id: its length when that is wrong, `None` when it is all zeros.
-fn check_id(id: &[u8], length: usize) -> Result<(), Option<usize>> {
+fn check_id(id: &[u8], length: usize) -> Result<(), IdFault> {
+    if id == NOT_HEX {
+        return Err(IdFault::NotHex);
+    }
     if id.len() != length {
-        return Err(Some(id.len()));
+        return Err(IdFault::Length(id.len()));
     }
     if id.iter().all(|&byte| byte == 0) {
-        return Err(None);
+        return Err(IdFault::Zeros);
     }
     Ok(())
 }
 
 /// Empty and all-zero both mean "none"; the second is made the first.
-fn check_optional_id(
-    id: &mut Vec<u8>,
-    length: usize,
-    tally: &mut Tally,
-) -> Result<(), Option<usize>> {
+fn check_optional_id(id: &mut Vec<u8>, length: usize, tally: &mut Tally) -> Result<(), IdFault> {
     if id.is_empty() {
         return Ok(());
     }
     match check_id(id, length) {
-        Err(None) => {
+        Err(IdFault::Zeros) => {
             id.clear();
             tally.change();
             Ok(())

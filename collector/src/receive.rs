@@ -23,9 +23,13 @@ use crate::{
     admit::Admission,
     body::BodyReader,
     decompress::Compression,
+    explained::Explanation,
     ingest::Ingest,
     refusal::{Reason, Refusal},
 };
+
+/// The content type of words for people.
+const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
 
 /// The body of an answer.
 pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
@@ -52,6 +56,14 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
 
     /// Writes a refusal in the protocol's form.
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody>;
+
+    /// The body of a refusal, when nothing is known of the request.
+    fn explain(&self, refusal: &Refusal) -> Explanation {
+        Explanation {
+            media_type: PLAIN_TEXT,
+            body: format!("{}\n", refusal.message).into_bytes().into(),
+        }
+    }
 }
 
 /// Every receiver with its address.

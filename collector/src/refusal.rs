@@ -32,6 +32,8 @@ pub(crate) enum Reason {
     Cardinality,
     /// Larger than a limit, after decompression.
     TooLarge,
+    /// A path and headers that are too long.
+    HeadTooLarge,
     /// A content type no receiver of this listener reads.
     MediaType,
     /// A compression that is not read here.
@@ -66,11 +68,12 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 20] = [
         Self::Malformed,
         Self::Framing,
         Self::Cardinality,
         Self::TooLarge,
+        Self::HeadTooLarge,
         Self::MediaType,
         Self::Encoding,
         Self::Method,
@@ -96,6 +99,9 @@ impl Reason {
             Self::Framing => ("framing", Http::BAD_REQUEST, Code::Internal),
             Self::Cardinality => ("cardinality", Http::BAD_REQUEST, Code::Unimplemented),
             Self::TooLarge => ("too_large", Http::PAYLOAD_TOO_LARGE, Code::ResourceExhausted),
+            Self::HeadTooLarge => {
+                ("head_too_large", Http::REQUEST_HEADER_FIELDS_TOO_LARGE, Code::ResourceExhausted)
+            }
             Self::MediaType => ("media_type", Http::UNSUPPORTED_MEDIA_TYPE, Code::InvalidArgument),
             Self::Encoding => ("encoding", Http::UNSUPPORTED_MEDIA_TYPE, Code::Unimplemented),
             Self::Method => ("method", Http::METHOD_NOT_ALLOWED, Code::Unimplemented),

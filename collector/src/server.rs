@@ -4,12 +4,13 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, StatusCode, request::Parts};
 use hyper::body::Incoming;
 
 use crate::{
     body::BodyReader,
     counters::ReceiverCounters,
+    explained::Explanation,
     guard::Guard,
     ingest::{Ingest, panicked},
     phase::{Phase, Phases},
@@ -57,10 +58,46 @@ impl Server {
         if self.phases.now() > Phase::Running {
             return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
         }
+        self.check_size(head)?;
         self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
         let admission = self.ingest.gate.open()?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
+    }
+
+    /// What a head takes, against its bound.
+    fn check_size(&self, head: &Parts) -> Result<(), Refusal> {
+        let path = head.uri.path_and_query().map_or(0, |path| path.as_str().len());
+        let fields = head.headers.iter();
+        let bytes: usize = fields.map(|(name, value)| name.as_str().len() + value.len()).sum();
+        let limit = usize::try_from(self.ingest.limits.header_bytes_max).unwrap_or(usize::MAX);
+        if bytes.saturating_add(path) <= limit {
+            return Ok(());
+        }
+        let message = format!(
+            "the path and the headers have {} bytes, the limit is {limit}",
+            bytes.saturating_add(path)
+        );
+        Err(Refusal::new(Reason::HeadTooLarge, message))
+    }
+
+    /// Words and counts the refusal of a head that did not become a request.
+    pub(crate) fn explain(&self, status: StatusCode) -> Explanation {
+        let refusal = match status {
+            StatusCode::BAD_REQUEST => {
+                Refusal::new(Reason::Malformed, "what was sent is not an HTTP request")
+            }
+            _ => {
+                let limit = self.ingest.limits.header_bytes_max;
+                let message = format!(
+                    "the request's line and headers are too long or too many: {limit} bytes are \
+                     the limit"
+                );
+                Refusal::new(Reason::HeadTooLarge, message)
+            }
+        };
+        self.counters.refuse(self.receiver.name(), &refusal, self.ingest.clock.now());
+        self.receiver.explain(&refusal)
     }
 
     fn reader(&self) -> BodyReader<'_> {

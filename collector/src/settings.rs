@@ -60,7 +60,7 @@ pub struct CollectorLimits {
     pub connections_max: usize,
     /// Requests at a time on one HTTP/2 connection.
     pub streams_per_connection_max: u32,
-    /// Bytes of a request's head.
+    /// Bytes of a request's path and headers.
     pub header_bytes_max: u32,
     /// How long a request's head may take to arrive.
     pub header_timeout: Duration,

@@ -29,7 +29,7 @@ pub use common::{
     AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList, Resource, Value,
 };
 pub use depth::{VALUE_DEPTH_MAX, ValueDepth};
-pub use json::{decode_json, encode_json};
+pub use json::{NOT_HEX, decode_json, encode_json};
 pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity};
 pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,

@@ -109,6 +109,26 @@ fn the_reserve_holds_a_flush() {
 }
 
 #[test]
+fn sizes_that_cannot_work_together_are_errors_that_name_both() {
+    for (flag, value, other) in [
+        ("memory-bytes-max", "1MiB", "memory-flush-bytes"),
+        ("wal-bytes-max", "1MiB", "wal-segment-bytes"),
+        ("in-flight-bytes-max", "1MiB", "http-body-bytes-max"),
+        ("http-body-bytes-max", "99999GiB", "in-flight-bytes-max"),
+        ("otlp-grpc-message-bytes-max", "1GiB", "in-flight-bytes-max"),
+    ] {
+        let text = error(None, &[], &[(flag, value)]);
+        assert!(text.contains(flag) && text.contains(other), "{text}");
+    }
+}
+
+#[test]
+fn a_log_filter_that_cannot_be_read_is_an_error() {
+    let text = error(None, &[], &[("log", "foo=bar=baz")]);
+    assert!(text.contains("log"), "{text}");
+}
+
+#[test]
 fn names_are_unique() {
     let mut names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
     names.sort_unstable();

@@ -7,9 +7,12 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path is needed".to_owned()) } else { Ok(text.into()) }
 }
 
-/// Any text.
-pub(super) fn text(text: &str) -> Result<String, String> {
-    Ok(text.to_owned())
+/// What the program logs, in the words of `RUST_LOG`.
+pub(super) fn log_filter(text: &str) -> Result<String, String> {
+    match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 /// An address and port; `localhost` is allowed, port 0 lets the system choose.

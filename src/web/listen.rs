@@ -2,12 +2,13 @@
 
 use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
-use axum::{Router, extract::Request};
+use axum::{Router, extract::Request, http::StatusCode};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
+use tidings_collector::{Explained, Explanation};
 use tidings_storage::Clock;
 use tokio::{
     net::TcpListener,
@@ -16,7 +17,10 @@ use tokio::{
 };
 use tower::ServiceExt;
 
-use super::patient::Patient;
+use super::{
+    patient::Patient,
+    problem::{PROBLEM_JSON, problem_body},
+};
 
 /// How long a request's head may take to arrive, and how long a connection may rest. Short, because
 /// supervisors ask for `/live` on the same listener.
@@ -66,6 +70,21 @@ pub(crate) async fn run(
     while connections.join_next().await.is_some() {}
 }
 
+/// The words for a head that did not become a request.
+fn unreadable(status: StatusCode) -> Explanation {
+    let (title, detail) = match status {
+        StatusCode::BAD_REQUEST => {
+            ("This is not a request", "what was sent is not an HTTP request".to_owned())
+        }
+        _ => (
+            "The request's head is too large",
+            format!("its line and headers may have {HEADER_BYTES_MAX} bytes and 100 fields"),
+        ),
+    };
+    let body = problem_body(status, "unreadable-request", title, &detail);
+    Explanation { media_type: PROBLEM_JSON, body: body.into() }
+}
+
 async fn connection(stream: Patient, app: Router, mut stop: watch::Receiver<bool>) {
     let service = service_fn(move |request: Request<Incoming>| {
         let app = app.clone();
@@ -89,7 +108,8 @@ async fn connection(stream: Patient, app: Router, mut stop: watch::Receiver<bool
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let stream = TokioIo::new(Explained::new(stream, Arc::new(unreadable)));
+    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stop.changed() => connection.as_mut().graceful_shutdown(),

@@ -8,7 +8,8 @@ use std::sync::{
 use axum::{
     Json, Router,
     extract::State,
-    http::{StatusCode, header},
+    http::{HeaderValue, Method, StatusCode, Uri, header},
+    middleware,
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -83,7 +84,24 @@ pub(super) fn routes(server: Server) -> Router {
         .route("/ready", get(ready))
         .route("/api/v1/status", get(status))
         .route("/api/v1/demo", post(start_demo))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::map_response(never_cached))
         .with_state(server)
+}
+
+/// The `Allow` header comes from the router.
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    problem(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method-not-allowed",
+        "This method is not possible here",
+        &format!("{method} is not possible on {}", uri.path()),
+    )
+}
+
+async fn never_cached(mut response: Response) -> Response {
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
 }
 
 /// 200 when an export would be accepted now, 503 with the reason when not.
@@ -139,7 +157,12 @@ async fn start_demo(State(server): State<Server>) -> Response {
         );
     }
     let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers()) else {
-        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "Demo traffic cannot be sent",
+            "the receivers are not running",
+        );
     };
     *demo = Some(tokio::spawn(async move {
         if let Err(error) = demo::send(&options).await {

@@ -10,31 +10,44 @@ use super::{ATTRIBUTES_MAX, Prepared, Signal};
 /// Different reasons named in one message; a hostile sender could make many.
 const REASONS_MAX: usize = 5;
 
-/// Why a record cannot be stored. The numbers are lengths in bytes; `None` is "all zeros".
+/// What is wrong with an id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IdFault {
+    /// So many bytes.
+    Length(usize),
+    Zeros,
+    NotHex,
+}
+
+/// Why a record cannot be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    TraceId(Option<usize>),
-    SpanId(Option<usize>),
-    ParentSpanId(Option<usize>),
+    TraceId(IdFault),
+    SpanId(IdFault),
+    ParentSpanId(IdFault),
+    LinkId,
     Time(&'static str),
     TooDeep,
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, needed, got) = match *self {
-            Self::TraceId(got) => ("trace id", 16, got),
-            Self::SpanId(got) => ("span id", 8, got),
-            Self::ParentSpanId(got) => ("parent span id", 8, got),
+        let (name, needed, fault) = match *self {
+            Self::TraceId(fault) => ("trace id", 16, fault),
+            Self::SpanId(fault) => ("span id", 8, fault),
+            Self::ParentSpanId(fault) => ("parent span id", 8, fault),
+            Self::LinkId => return f.write_str("an id of a link is not hex"),
             Self::Time(which) => return write!(f, "{which} is after the year 2262"),
             Self::TooDeep => {
                 return write!(f, "a value is nested deeper than {VALUE_DEPTH_MAX} levels");
             }
         };
-        match got {
-            Some(0) => write!(f, "{name} is missing"),
-            Some(got) => write!(f, "{name} has {got} bytes, {needed} are needed"),
-            None => write!(f, "{name} is all zeros"),
+        match fault {
+            IdFault::Length(0) => write!(f, "{name} is missing"),
+            IdFault::Length(1) => write!(f, "{name} has 1 byte, {needed} are needed"),
+            IdFault::Length(got) => write!(f, "{name} has {got} bytes, {needed} are needed"),
+            IdFault::Zeros => write!(f, "{name} is all zeros"),
+            IdFault::NotHex => write!(f, "{name} is not {} digits of hex", 2 * needed),
         }
     }
 }

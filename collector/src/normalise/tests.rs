@@ -135,7 +135,7 @@ fn reasons_are_grouped_and_their_number_is_bounded() {
     let bad = |length| Span { trace_id: vec![1; length], ..span() };
     let prepared = prepare(traces((1..=12).chain([1, 1]).map(bad).chain([span()]).collect()));
     assert_eq!((prepared.accepted, prepared.rejected), (1, 14));
-    assert!(prepared.message.starts_with("3 spans: trace id has 1 bytes, 16 are needed"));
+    assert!(prepared.message.starts_with("3 spans: trace id has 1 byte, 16 are needed"));
     assert!(prepared.message.ends_with("; 7 spans: other reasons"), "{}", prepared.message);
 }
 

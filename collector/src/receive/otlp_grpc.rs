@@ -5,7 +5,7 @@ use http::{HeaderValue, Response, header, request::Parts};
 use prost::Message;
 
 use super::{
-    Exchange, Receiver, ReplyBody, full, grpc,
+    Exchange, PLAIN_TEXT, Receiver, ReplyBody, full, grpc,
     otlp::{self, Encoding},
 };
 use crate::{
@@ -87,7 +87,7 @@ impl Receiver for OtlpGrpc {
         }
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
         *response.status_mut() = refusal.reason.http();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        let plain = HeaderValue::from_static(PLAIN_TEXT);
         response.headers_mut().insert(header::CONTENT_TYPE, plain);
         response
     }

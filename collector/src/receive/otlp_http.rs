@@ -13,6 +13,7 @@ use super::{
     otlp::{self, Encoding},
 };
 use crate::{
+    explained::Explanation,
     ingest::Payload,
     normalise::Signal,
     refusal::{Reason, Refusal},
@@ -97,6 +98,11 @@ impl Receiver for OtlpHttp {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+
+    fn explain(&self, refusal: &Refusal) -> Explanation {
+        let media_type = Encoding::Json.media_type();
+        Explanation { media_type, body: refusal.status_json().into() }
     }
 }
 

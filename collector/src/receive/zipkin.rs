@@ -7,7 +7,7 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tidings_proto::zipkin;
 
-use super::{Exchange, Receiver, ReplyBody, content_encoding, full, media_type};
+use super::{Exchange, PLAIN_TEXT, Receiver, ReplyBody, content_encoding, full, media_type};
 use crate::{
     ingest::{Format, Payload},
     normalise::{Prepared, prepare_traces},
@@ -40,7 +40,10 @@ fn prepare(spans: Vec<zipkin::Span>) -> Result<Prepared, Refusal> {
     let (request, rejected) = zipkin::to_otlp(spans);
     if let Some(first) = rejected.first() {
         let (count, index, reason) = (rejected.len(), first.index, &first.reason);
-        let message = format!("{count} spans cannot be stored, so none is; span {index}: {reason}");
+        let message = match count {
+            1 => format!("span {index} cannot be stored, so none is: {reason}"),
+            _ => format!("{count} spans cannot be stored, so none is; span {index}: {reason}"),
+        };
         let mut refusal = Refusal::new(Reason::Malformed, message);
         refusal.field = Some(format!("[{index}]"));
         return Err(refusal);
@@ -85,7 +88,7 @@ impl Receiver for Zipkin {
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
         *response.status_mut() = refusal.reason.http();
         let headers = response.headers_mut();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        let plain = HeaderValue::from_static(PLAIN_TEXT);
         headers.insert(header::CONTENT_TYPE, plain);
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         if refusal.reason == Reason::Method {

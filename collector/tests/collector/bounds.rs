@@ -12,28 +12,71 @@ use crate::{
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
-#[tokio::test]
-async fn above_the_memory_budget_senders_are_told_to_wait() {
-    let limits = CollectorLimits { in_flight_bytes_max: 64 << 10, ..Default::default() };
-    let running = start_with(limits).await;
+/// A request in each form.
+fn forms() -> [(Vec<(&'static str, &'static str)>, Vec<u8>); 3] {
     let many = traces(vec![span(1); 1000]);
     let bytes = many.encode_to_vec();
     let proto = ("content-type", "application/x-protobuf");
-    let table = [
+    [
         (vec![JSON], encode_json(&many)),
         (vec![proto], bytes.clone()),
         (vec![proto, ("content-encoding", "gzip")], gzip(&bytes)),
-    ];
-    for (headers, body) in table {
+    ]
+}
+
+#[tokio::test]
+async fn above_the_memory_budget_senders_are_told_to_wait() {
+    let limits = CollectorLimits { in_flight_bytes_max: 2 << 20, ..Default::default() };
+    let running = start_with(limits).await;
+    let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
+    let body = frame(0, &traces(vec![span(1); 1000]).encode_to_vec());
+    let address = running.grpc;
+    let mut waiting = running.sink.waiting.subscribe();
+    let mut stuck = Vec::new();
+    // The store takes its time, until no memory is left for another request.
+    let refused = loop {
+        let body = body.clone();
+        let mut call = tokio::spawn(async move {
+            let headers = [("content-type", "application/grpc")];
+            crate::harness::request2(address, TRACES, &headers, body).await
+        });
+        let more = stuck.len() + 1;
+        tokio::select! {
+            refused = &mut call => break refused.unwrap(),
+            _ = waiting.wait_for(|&count| count == more) => stuck.push(call),
+        }
+    };
+    assert_eq!(refused.headers.get("grpc-status").unwrap(), "14", "{refused:?}");
+    assert!(!stuck.is_empty());
+    for (headers, body) in forms() {
         let reply = running.post("/v1/traces", &headers, body).await;
         assert_eq!(reply.status, 503, "{reply:?}");
         assert!(matches!(retry(&reply.rpc_status()), Some(1..=5)));
     }
-    let reply = running.call(TRACES, &[], frame(0, &bytes)).await;
+    let reply = running.call(TRACES, &[], body.clone()).await;
     assert_eq!(reply.code, 14);
     assert!(matches!(reply.retry(), Some(1..=5)), "{reply:?}");
-    assert_eq!(running.refused("otlp/http", "busy"), 3);
+    running.sink.permits.add_permits(permits);
+    for call in stuck {
+        assert_eq!(call.await.unwrap().trailers.unwrap().get("grpc-status").unwrap(), "0");
+    }
     // What was held is given back.
+    assert_eq!(running.call(TRACES, &[], body).await.code, 0);
+}
+
+#[tokio::test]
+async fn what_never_fits_the_memory_budget_is_too_large() {
+    let limits = CollectorLimits { in_flight_bytes_max: 64 << 10, ..Default::default() };
+    let running = start_with(limits).await;
+    for (headers, body) in forms() {
+        let reply = running.post("/v1/traces", &headers, body).await;
+        assert_eq!(reply.status, 413, "{reply:?}");
+        assert_eq!(retry(&reply.rpc_status()), None);
+    }
+    let bytes = traces(vec![span(1); 1000]).encode_to_vec();
+    let reply = running.call(TRACES, &[], frame(0, &bytes)).await;
+    assert_eq!((reply.code, reply.retry()), (8, None));
+    assert_eq!(running.refused("otlp/http", "too_large"), 3);
     assert_eq!(running.call(TRACES, &[], frame(0, &good_traces().encode_to_vec())).await.code, 0);
 }
 

@@ -188,3 +188,29 @@ async fn receivers_and_refusals_are_counted() {
     assert_eq!(running.refused("otlp/http", "malformed"), 2);
     assert_eq!(running.refused("otlp/http", "unknown_path"), 1);
 }
+
+#[tokio::test]
+async fn an_id_that_is_no_id_costs_its_span_and_no_other() {
+    let running = start().await;
+    let span = |trace_id: &str| {
+        format!(r#"{{"traceId":"{trace_id}","spanId":"eee19b7ec3c1b174","name":"n"}}"#)
+    };
+    let good = "5b8efff798038103d269b633813fc60c";
+    for (bad, reason) in [
+        ("5b81", "has 2 bytes"),
+        ("5b8", "is not 32 digits of hex"),
+        ("zz8efff798038103d269b633813fc60c", "is not 32 digits of hex"),
+        ("W47/95gDgQPSabYzgT/GDA==", "is not 32 digits of hex"),
+        ("00000000000000000000000000000000", "is all zeros"),
+    ] {
+        let spans = [span(good), span(bad), span(good)].join(",");
+        let body = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{spans}]}}]}}]}}"#);
+        let headers = [("content-type", "application/json")];
+        let reply = running.post("/v1/traces", &headers, body).await;
+        assert_eq!(reply.status, 200, "{bad}: {reply:?}");
+        let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
+        let partial = &answer["partialSuccess"];
+        assert_eq!(partial["rejectedSpans"], "1", "{bad}: {answer}");
+        assert!(partial["errorMessage"].as_str().unwrap().contains(reason), "{bad}: {answer}");
+    }
+}

@@ -8,7 +8,7 @@
 //!
 //! The rules, where OTLP or protobuf leave a choice or people expect another:
 //! - Trace and span ids are hex in either case; other bytes are base64 (both alphabets, padding
-//!   optional). Broken hex is an error of the request.
+//!   optional). A text that is not hex is no id: it is refused with its span, as a wrong length is.
 //! - Integers are read as numbers or strings; 64-bit ones are written as strings. A number with a
 //!   fraction or exponent counts when it is whole. Beyond the type's range is an error.
 //! - Enums are integers only; a name is an error, because a wrong kind is worse than a refusal.
@@ -17,7 +17,8 @@
 //!   values: which one was meant cannot be known.
 //! - Defaults are left out when written, as protobuf does; an `AnyValue`'s value never is.
 //! - A byte order mark before the document is skipped.
-//! - Depth is bounded by `serde_json`'s recursion limit of 128, which stays on.
+//! - Depth is bounded by `serde_json`'s recursion limit of 128, and that of what is ignored, which
+//!   it does not bound, by [`check_depth`].
 
 mod rpc;
 mod scalar;
@@ -38,6 +39,12 @@ pub(crate) use scalar::{
     any_integer, base64, boolean, double, enumeration, hex, i64_text, int32, is_default, shown,
     text, texts, u64_text, uint32,
 };
+
+/// What an id becomes when its text is not hex: bytes that are no id, whatever its length should be.
+pub const NOT_HEX: &[u8] = b"not hex";
+
+/// How deep a document may nest: `serde_json`'s own limit for what it does not ignore.
+const DEPTH_MAX: usize = 128;
 
 /// The most of a path or a reason that an error carries.
 const ERROR_BYTES_MAX: usize = 512;
@@ -65,19 +72,43 @@ pub(crate) fn from_slice<T: DeserializeOwned>(
     bytes: &[u8],
 ) -> Result<T, DecodeError> {
     let document = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
-    if let Ok(value) = serde_json::from_slice(document) {
-        return Ok(value);
-    }
-    let mut json = serde_json::Deserializer::from_slice(document);
     let wrong = |path: String, reason: String| DecodeError::Json {
         message,
         path: shortened(path),
         reason: shortened(reason),
     };
+    if let Ok(value) = serde_json::from_slice(document) {
+        return check_depth(document).map(|()| value).map_err(|at| {
+            let reason = format!("nested deeper than {DEPTH_MAX} levels at byte {at}");
+            wrong(".".to_owned(), reason)
+        });
+    }
+    let mut json = serde_json::Deserializer::from_slice(document);
     let value = serde_path_to_error::deserialize(&mut json)
         .map_err(|error| wrong(error.path().to_string(), error.inner().to_string()))?;
     json.end().map_err(|error| wrong(".".to_owned(), error.to_string()))?;
     Ok(value)
+}
+
+/// Whether a valid document nests no deeper than it may; where it does when not.
+fn check_depth(document: &[u8]) -> Result<(), usize> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for (at, byte) in document.iter().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > DEPTH_MAX {
+                    return Err(at);
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// `serde`'s reasons quote the client's text whole, which may be all of a large body. Both ends

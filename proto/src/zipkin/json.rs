@@ -73,6 +73,7 @@ fn described(first: u8, bytes: &[u8]) -> &'static str {
         (_, [0x0a, ..]) => "PROTO3",
         (_, [0x0c, ..]) => "THRIFT",
         (_, [0x1f, 0x8b, ..]) => "compressed bytes without a Content-Encoding",
+        _ if serde_json::from_slice::<IgnoredAny>(bytes).is_ok() => "one JSON value",
         _ => "something that is not JSON",
     }
 }

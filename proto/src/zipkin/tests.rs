@@ -107,6 +107,7 @@ fn another_format_is_named_in_zipkins_words() {
         (&listed.encode_to_vec(), "PROTO3"),
         (b"\x0c\0\0\0\x01", "THRIFT"),
         (b"hello", "something that is not JSON"),
+        (b"null", "one JSON value"),
     ];
     for (body, received) in cases {
         let expected = format!("Expected a JSON_V2 encoded list, but received: {received}");

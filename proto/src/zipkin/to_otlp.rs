@@ -106,8 +106,10 @@ impl Grouped {
 
 fn translate(span: Span) -> Result<Translated, String> {
     let trace_id = trace_id(&span.trace_id)?;
-    let id = SpanId::from_wire(&span.id)
-        .ok_or_else(|| format!("id has {} bytes or is zero: 8 are needed", span.id.len()))?;
+    let id = SpanId::from_wire(&span.id).ok_or_else(|| match span.id.len() {
+        SpanId::LEN => "id is all zeros".to_owned(),
+        got => format!("id has {got} bytes: 8 are needed"),
+    })?;
     let parent_span_id = parent(&span.parent_id)?;
     let (start, end) = times(span.timestamp, span.duration)?;
     let kind = span.kind();

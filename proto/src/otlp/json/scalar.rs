@@ -251,11 +251,16 @@ pub(crate) mod double {
     }
 }
 
-/// Bytes as hex: trace and span ids.
+/// Bytes as hex: trace and span ids. A text that is not hex becomes [`NOT_HEX`], so that it costs its
+/// span and not the whole request.
+///
+/// [`NOT_HEX`]: super::NOT_HEX
 pub(crate) mod hex {
     use std::fmt;
 
     use serde::{Deserializer, Serializer, de, de::Visitor};
+
+    use super::super::NOT_HEX;
 
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
@@ -283,9 +288,7 @@ pub(crate) mod hex {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<u8>, E> {
-                decode(text.as_bytes()).map_err(|reason| {
-                    E::custom(format!("{:?} is not hex: {reason}", super::shown(text)))
-                })
+                Ok(decode(text.as_bytes()).unwrap_or_else(|_| NOT_HEX.to_vec()))
             }
         }
 

@@ -1,0 +1,162 @@
+//! Words for what hyper refuses by itself: a head that it cannot read or that is too large never
+//! reaches a service, and hyper answers it without a body. [`Explained`] is a stream that writes
+//! an answer with a body in its place.
+//!
+//! Only HTTP/1 is looked at: on HTTP/2 such a refusal is one compressed frame, so there the
+//! listener's own, smaller bound on heads answers first.
+
+use std::{
+    fmt, io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, Bytes};
+use http::StatusCode;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// The statuses hyper answers by itself.
+const STATUSES: [StatusCode; 3] = [
+    StatusCode::BAD_REQUEST,
+    StatusCode::URI_TOO_LONG,
+    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+];
+
+/// What hyper writes where a body would follow. No service here answers these statuses without one.
+const NO_BODY: &str = "content-length: 0\r\n";
+
+/// The body of a refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Explanation {
+    /// Its content type.
+    pub media_type: &'static str,
+    /// The body.
+    pub body: Bytes,
+}
+
+/// Gives the body for a status that hyper answers by itself.
+pub type Explain = Arc<dyn Fn(StatusCode) -> Explanation + Send + Sync>;
+
+/// A connection on which hyper's own refusals have bodies.
+pub struct Explained<S> {
+    stream: S,
+    explain: Explain,
+    /// What is being written in the place of hyper's answer, and how long that was.
+    instead: Option<(Bytes, usize)>,
+}
+
+impl<S> Explained<S> {
+    /// A connection whose refusals `explain` words.
+    pub fn new(stream: S, explain: Explain) -> Self {
+        Self { stream, explain, instead: None }
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Explained<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Explained").field(&self.stream).finish()
+    }
+}
+
+/// The status and the text of an answer that hyper wrote by itself.
+fn refused_by_hyper(bytes: &[u8]) -> Option<(StatusCode, &str)> {
+    let head = std::str::from_utf8(bytes.strip_suffix(b"\r\n\r\n")?).ok()?;
+    let status = head.strip_prefix("HTTP/1.")?.get(2..5)?;
+    let status = *STATUSES.iter().find(|known| known.as_str() == status)?;
+    let whole = std::str::from_utf8(bytes).ok()?;
+    (whole.contains(NO_BODY) && !head.contains("\r\n\r\n")).then_some((status, whole))
+}
+
+fn worded(head: &str, explanation: &Explanation) -> Bytes {
+    let Explanation { media_type, body } = explanation;
+    let fields = format!(
+        "content-type: {media_type}\r\nx-content-type-options: nosniff\r\ncontent-length: {}\r\n",
+        body.len()
+    );
+    let mut answer = head.replacen(NO_BODY, &fields, 1).into_bytes();
+    answer.extend_from_slice(body);
+    answer.into()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.instead.is_none() {
+            match refused_by_hyper(bytes) {
+                None => return Pin::new(&mut this.stream).poll_write(context, bytes),
+                Some((status, head)) => {
+                    let answer = worded(head, &(this.explain)(status));
+                    this.instead = Some((answer, bytes.len()));
+                }
+            }
+        }
+        while let Some((answer, stands_for)) = &mut this.instead {
+            if answer.is_empty() {
+                let written = *stands_for;
+                this.instead = None;
+                return Poll::Ready(Ok(written));
+            }
+            match ready!(Pin::new(&mut this.stream).poll_write(context, answer))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                written => answer.advance(written),
+            }
+        }
+        Poll::Ready(Ok(0))
+    }
+
+    // Not vectored, so that hyper gives a head in one piece.
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Explanation, refused_by_hyper, worded};
+    use http::StatusCode;
+
+    #[test]
+    fn only_refusals_without_a_body_are_worded() {
+        let refusal =
+            "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\ndate: x\r\n\r\n";
+        let (status, head) = refused_by_hyper(refusal.as_bytes()).unwrap();
+        assert_eq!(status, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        let explanation = Explanation { media_type: "text/plain", body: "too long".into() };
+        assert_eq!(
+            worded(head, &explanation),
+            "HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\n\
+             x-content-type-options: nosniff\r\ncontent-length: 8\r\ndate: x\r\n\r\ntoo long"
+        );
+        for other in [
+            "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n",
+            "HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\nno",
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n",
+            "a body that says HTTP/1.1 400\r\ncontent-length: 0\r\n\r\n",
+            "HTTP/1.",
+            "",
+        ] {
+            assert_eq!(refused_by_hyper(other.as_bytes()), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Requests whose head is wrong: hyper refuses them before any of our code sees a request, and
+//! still every answer says what was wrong, in the listener's own form.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, TcpStream},
+};
+
+use serde_json::Value as Json;
+
+use crate::harness::{PATIENCE, Server, http};
+
+/// What comes back for these bytes.
+fn answer(address: &str, sent: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    // A server that has answered need not read on.
+    let _ = stream.write_all(sent);
+    let _ = stream.shutdown(Shutdown::Write);
+    let mut answer = Vec::new();
+    // What was not read resets the connection, after the answer.
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// The status, the content type and the body.
+fn parts(answer: &str) -> (u16, String, String) {
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let field = |name: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
+    };
+    let length: usize = field("content-length").unwrap().parse().unwrap();
+    assert_eq!(length, body.len(), "{answer}");
+    (status, field("content-type").unwrap_or_default(), body.to_owned())
+}
+
+/// Heads that no listener takes, with the status they get.
+fn wrong_heads() -> Vec<(&'static str, u16, Vec<u8>)> {
+    let with = |path: &str, fields: &str| {
+        format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 0\r\n{fields}\r\n")
+            .into_bytes()
+    };
+    let many: String = (0..200).map(|number| format!("x-{number}: 1\r\n")).collect();
+    let long = format!("x-long: {}\r\n", "a".repeat(40_000));
+    let longer = format!("x-longer: {}\r\n", "a".repeat(200_000));
+    vec![
+        ("no HTTP", 400, b"hello\r\n\r\n".to_vec()),
+        ("a field without a colon", 400, with("/", "x\r\n")),
+        ("two lengths", 400, with("/", "content-length: 5\r\n")),
+        ("a length that is no number", 400, with("/", "content-length: x\r\n")),
+        ("a control character", 400, with("/a\u{1}b", "")),
+        ("200 headers", 431, with("/", &many)),
+        ("a long header", 431, with("/", &long)),
+        ("a longer header", 431, with("/", &longer)),
+    ]
+}
+
+#[test]
+fn a_head_that_cannot_be_taken_gets_a_reason_in_the_form_of_the_listener() {
+    let server = Server::start();
+    for (name, wanted, sent) in wrong_heads() {
+        let (status, kind, body) = parts(&answer(&server.otlp_http, &sent));
+        assert_eq!((status, &*kind), (wanted, "application/json"), "{name}: {body}");
+        let body: Json = serde_json::from_str(&body).unwrap();
+        assert!(body["code"].is_number() && body["message"].is_string(), "{name}: {body}");
+
+        let (status, kind, body) = parts(&answer(&server.http, &sent));
+        assert_eq!((status, &*kind), (wanted, "application/problem+json"), "{name}: {body}");
+        let body: Json = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["status"], wanted, "{name}: {body}");
+
+        for address in [&server.zipkin, &server.otlp_grpc] {
+            let (status, kind, body) = parts(&answer(address, &sent));
+            assert_eq!((status, kind.starts_with("text/plain")), (wanted, true), "{name}: {body}");
+            assert!(body.len() > 10, "{name}: {body:?}");
+        }
+    }
+    let (status, _, body) = parts(&answer(
+        &server.otlp_http,
+        format!("GET /{} HTTP/1.1\r\nhost: localhost\r\n\r\n", "a".repeat(70_000)).as_bytes(),
+    ));
+    assert!(matches!(status, 414 | 431) && body.contains("limit"), "{status} {body}");
+}
+
+#[test]
+fn a_head_over_our_bound_is_refused_in_the_encoding_of_the_request() {
+    let server = Server::start();
+    let long = "a".repeat(20_000);
+    for kind in ["application/json", "application/x-protobuf"] {
+        let headers = [("content-type", kind), ("x-long", long.as_str())];
+        let answer = http::send("POST", &server.otlp_http, "/v1/traces", &headers, "");
+        assert_eq!((answer.status, &answer.headers["content-type"]), (431, &kind.parse().unwrap()));
+        assert!(!answer.body.is_empty());
+    }
+    let method = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+    for bytes in [20_000, 40_000] {
+        let long = "a".repeat(bytes);
+        let answer = http::call(&server.otlp_grpc, method, &[("x-long", &long)], "");
+        assert_eq!((answer.http, answer.code), (200, Some(8)), "{}", answer.message);
+    }
+}
+
+#[test]
+fn supervisors_of_any_age_get_an_answer_and_other_methods_a_reason() {
+    let server = Server::start();
+    for path in ["/live", "/ready"] {
+        let answer = answer(&server.http, format!("GET {path} HTTP/1.0\r\n\r\n").as_bytes());
+        assert!(answer.starts_with("HTTP/1.0 200"), "{path}: {answer}");
+    }
+    for (method, path) in
+        [("DELETE", "/api/v1/demo"), ("POST", "/api/v1/status"), ("POST", "/live")]
+    {
+        let answer = http::send(method, &server.http, path, &[], "");
+        assert_eq!(answer.status, 405, "{method} {path}");
+        assert!(answer.headers.contains_key("allow"), "{method} {path}: {:?}", answer.headers);
+        let problem: Json = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(problem["type"], "/problems/method-not-allowed", "{method} {path}");
+    }
+    let foreign = http::send("GET", &server.http, "/api/v1/status", &[("host", "evil.com")], "");
+    assert_eq!(foreign.status, 421);
+    assert!(foreign.headers.contains_key("content-security-policy"), "{:?}", foreign.headers);
+}
