@@ -67,8 +67,37 @@ fn the_sdk_for_python_is_drawn() {
     if !PYTHON.is_installed("Python client") {
         return;
     }
-    let requirements = source("python/requirements.txt");
-    let python = prepared("python", &read(&requirements), |folder| {
+    let python = python_program("python");
+    let server = Server::start();
+    let sent = run(Command::new(python)
+        .arg(source("python/client.py"))
+        .args([&server.otlp_grpc, &server.otlp_http]));
+    let ways =
+        ["grpc NoCompression", "grpc Gzip", "http/protobuf NoCompression", "http/protobuf Gzip"];
+    let exception_type = Some("__main__.CardRefused");
+    check_otlp(
+        &server,
+        &sent,
+        &ways,
+        &Sender { language: "python", sdk_language: "python", exception_type },
+    );
+}
+
+#[test]
+fn the_zipkin_exporters_for_python_are_drawn() {
+    if !PYTHON.is_installed("Python's Zipkin client") {
+        return;
+    }
+    let python = python_program("python-zipkin");
+    let server = Server::start();
+    let sent = run(Command::new(python).arg(source("python-zipkin/client.py")).arg(&server.zipkin));
+    check_zipkin(&server, &sent, &["zipkin/protobuf", "zipkin/json"], "python");
+}
+
+/// An interpreter with the libraries that one of the folders in `clients` asks for.
+fn python_program(name: &str) -> PathBuf {
+    let requirements = source(&format!("{name}/requirements.txt"));
+    let folder = prepared(name, &read(&requirements), |folder| {
         make(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));
         make(
             Command::new(folder.join("bin/python"))
@@ -83,19 +112,7 @@ fn the_sdk_for_python_is_drawn() {
                 .arg(&requirements),
         );
     });
-    let server = Server::start();
-    let sent = run(Command::new(python.join("bin/python"))
-        .arg(source("python/client.py"))
-        .args([&server.otlp_grpc, &server.otlp_http]));
-    let ways =
-        ["grpc NoCompression", "grpc Gzip", "http/protobuf NoCompression", "http/protobuf Gzip"];
-    let exception_type = Some("__main__.CardRefused");
-    check_otlp(
-        &server,
-        &sent,
-        &ways,
-        &Sender { language: "python", sdk_language: "python", exception_type },
-    );
+    folder.join("bin/python")
 }
 
 #[test]
@@ -134,7 +151,7 @@ fn the_sdk_for_node_is_drawn_from_otlp_and_zipkin() {
     let exception_type = Some("CardRefused");
     let sender = Sender { language: "node", sdk_language: "nodejs", exception_type };
     check_otlp(&server, &sent, &ways, &sender);
-    check_zipkin(&server, &sent, "node");
+    check_zipkin(&server, &sent, &["zipkin"], "node");
 }
 
 #[test]
@@ -165,7 +182,7 @@ fn the_sdk_for_java_and_brave_are_drawn() {
         &ways,
         &Sender { language: "java", sdk_language: "java", exception_type },
     );
-    check_zipkin(&server, &sent, "brave");
+    check_zipkin(&server, &sent, &["zipkin"], "brave");
 }
 
 const GO_WAYS: [&str; 4] = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];

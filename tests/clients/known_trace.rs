@@ -39,14 +39,21 @@ pub(crate) fn check_otlp(server: &Server, sent: &str, ways: &[&str], sender: &Se
     }
 }
 
-/// Asserts that what Zipkin can say of the trace came from the Zipkin exporter of this name.
-pub(crate) fn check_zipkin(server: &Server, sent: &str, name: &str) {
-    let sent: Vec<_> = lines(sent).filter(|(way, _)| *way == "zipkin").collect();
-    assert_eq!(sent.len(), 1, "{sent:?}");
-    let view = trace(server, sent[0].1);
-    let expected = if name == "brave" { brave() } else { zipkin_from_otel() };
-    assert_eq!(zipkin_facts(&view), expected, "{name} over Zipkin: {view:#}");
-    check_summary(server, &view, &format!("client-{name}"));
+/// Asserts that what Zipkin can say of the trace came from the Zipkin exporter of this name, in
+/// each of these ways.
+pub(crate) fn check_zipkin(server: &Server, sent: &str, ways: &[&str], name: &str) {
+    let sent: Vec<_> = lines(sent).filter(|(way, _)| way.starts_with("zipkin")).collect();
+    assert_eq!(sent.iter().map(|(way, _)| *way).collect::<Vec<_>>(), ways);
+    let expected = match name {
+        "brave" => brave(),
+        "python" => zipkin_from_python(),
+        _ => zipkin_from_node(),
+    };
+    for (way, trace_id) in sent {
+        let view = trace(server, trace_id);
+        assert_eq!(zipkin_facts(&view), expected, "{name} over {way}: {view:#}");
+        check_summary(server, &view, &format!("client-{name}"));
+    }
 }
 
 /// Each line's way and trace id.
@@ -198,7 +205,7 @@ fn span_facts(view: &Json, span: &Json) -> Json {
 }
 
 /// The trace as OpenTelemetry's Zipkin exporter for Node tells it: tags are text, links are lost.
-fn zipkin_from_otel() -> Json {
+fn zipkin_from_node() -> Json {
     json!({
         "spans": [
             {
@@ -216,6 +223,33 @@ fn zipkin_from_otel() -> Json {
                 "service": "client-node",
                 "attributes": { "error": text("card refused") },
                 "events": [["exception", {}]],
+            },
+        ],
+        "problems": [],
+    })
+}
+
+/// The trace as OpenTelemetry's Zipkin exporters for Python tell it: an event's annotation is JSON,
+/// and every span is marked for debugging.
+fn zipkin_from_python() -> Json {
+    let debug = json!({ "boolValue": true });
+    json!({
+        "spans": [
+            {
+                "name": "POST /checkout", "parent": null, "kind": "server", "status": ["unset", ""],
+                "service": "client-python",
+                "attributes": {
+                    "text": text("Grüße"), "truth": text("true"), "number": text("9007199254740991"),
+                    "zipkin.debug": debug,
+                },
+                "events": [["{\"cart loaded\": {\"items\": 3}}", {}]],
+            },
+            {
+                "name": "charge card", "parent": "POST /checkout", "kind": "client",
+                "status": ["error", "card refused"],
+                "service": "client-python",
+                "attributes": { "error": text("card refused"), "zipkin.debug": debug },
+                "events": [],
             },
         ],
         "problems": [],
