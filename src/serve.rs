@@ -8,7 +8,7 @@ use tidings_query::{QueryService, QuerySettings};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use tokio::{
     net::TcpListener,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 use tracing_subscriber::EnvFilter;
@@ -18,11 +18,17 @@ use crate::{settings::Settings, web};
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// How long threads that were not asked to end are waited for.
+const SHUTDOWN: Duration = Duration::from_secs(1);
+
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(settings: Settings) -> Result<()> {
     start_log(&settings.log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(serve(settings))
+    let ended = runtime.block_on(serve(settings));
+    // Whatever still reads the log of a start that was broken off.
+    runtime.shutdown_timeout(SHUTDOWN);
+    ended
 }
 
 /// Logs to standard error: for people on a terminal, JSON otherwise.
@@ -41,9 +47,24 @@ fn start_log(filter: &str) -> Result<()> {
 
 async fn serve(settings: Settings) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let (store, recovery) = Store::open(store_settings(&settings), Arc::clone(&clock)).await?;
+    let mut end = End::new()?;
+    // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
+    // learn that the process lives and is not ready.
+    let (app, apps) = watch::channel(web::starting());
+    let (stop, stopped) = watch::channel(false);
+    let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
+    let bound = TcpListener::bind(settings.http).await;
+    let http = bound.and_then(|listener| {
+        let address = listener.local_addr()?;
+        let serving = web::listen(listener, apps, Arc::clone(&clock), connections_max, stopped);
+        Ok((address, tokio::spawn(serving)))
+    });
+
+    let opened = Store::open(store_settings(&settings), Arc::clone(&clock));
+    let (store, recovery) = tokio::select! {
+        opened = opened => opened?,
+        () = end.asked() => return Ok(()),
+    };
     tracing::info!(
         data_dir = %settings.data_dir.display(),
         replayed_records = recovery.replayed_records,
@@ -51,6 +72,9 @@ async fn serve(settings: Settings) -> Result<()> {
         quarantined_files = recovery.quarantined.len(),
         "store opened"
     );
+    // Only now, because a data directory that another process has explains a port that it has.
+    let (address, web) =
+        http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
 
     let collector =
         Collector::start(collector_settings(&settings), store.clone(), Arc::clone(&clock))
@@ -59,24 +83,15 @@ async fn serve(settings: Settings) -> Result<()> {
     let collector = Arc::new(collector);
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
-    let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
-    let listener = TcpListener::bind(settings.http)
-        .await
-        .with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
-    let app = web::router(
+    let routes = web::router(
         tidings_query::router_described_by(web::described(tidings_query::document()), query),
         server.clone(),
-        Guard::new(listener.local_addr()?, &settings.allowed_hosts),
+        Guard::new(address, &settings.allowed_hosts),
     );
-    print_addresses(listener.local_addr()?, &collector)?;
+    app.send_modify(|app| *app = routes);
+    print_addresses(address, &collector)?;
 
-    let (stop, stopped) = watch::channel(false);
-    let web =
-        tokio::spawn(web::listen(listener, app, Arc::clone(&clock), connections_max, stopped));
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("SIGTERM: finishing"),
-        _ = interrupt.recv() => tracing::info!("SIGINT: finishing"),
-    }
+    end.asked().await;
     server.drain().await;
     collector.stop().await;
     stop.send_replace(true);
@@ -86,6 +101,28 @@ async fn serve(settings: Settings) -> Result<()> {
     store.close().await.context("the last flush failed; the log has everything")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The signals that end the process.
+struct End {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl End {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("SIGTERM: finishing"),
+            _ = self.interrupt.recv() => tracing::info!("SIGINT: finishing"),
+        }
+    }
 }
 
 fn print_addresses(http: SocketAddr, collector: &Collector) -> Result<()> {

@@ -15,7 +15,7 @@ use axum::{Router, middleware};
 use tidings_collector::Guard;
 
 pub(crate) use listen::run as listen;
-pub(crate) use status::{Server, described};
+pub(crate) use status::{Server, described, starting};
 
 /// The routes of the HTTP address.
 pub(crate) fn router(api: Router, server: Server, guard: Guard) -> Router {

@@ -32,11 +32,11 @@ const HEADER_BYTES_MAX: usize = 32 << 10;
 /// How long to wait when the system has no file handle for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves so many connections at a time, and lets more wait in the system's queue, until `stop`
-/// changes; then ends idle connections and waits for the others.
+/// Serves the latest of `apps` on so many connections at a time, and lets more wait in the system's
+/// queue, until `stop` changes; then ends idle connections and waits for the others.
 pub(crate) async fn run(
     listener: TcpListener,
-    app: Router,
+    apps: watch::Receiver<Router>,
     clock: Arc<dyn Clock>,
     connections_max: usize,
     mut stop: watch::Receiver<bool>,
@@ -52,10 +52,10 @@ pub(crate) async fn run(
         while connections.try_join_next().is_some() {}
         match accepted {
             (slot, Ok((stream, _))) => {
-                let (app, stop) = (app.clone(), stop.clone());
+                let (apps, stop) = (apps.clone(), stop.clone());
                 let stream = Patient::new(stream, Arc::clone(&clock));
                 connections.spawn(async move {
-                    connection(stream, app, stop).await;
+                    connection(stream, apps, stop).await;
                     drop(slot);
                 });
             }
@@ -85,9 +85,13 @@ fn unreadable(status: StatusCode) -> Explanation {
     Explanation { media_type: PROBLEM_JSON, body: body.into() }
 }
 
-async fn connection(stream: Patient, app: Router, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    stream: Patient,
+    apps: watch::Receiver<Router>,
+    mut stop: watch::Receiver<bool>,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
-        let app = app.clone();
+        let app = apps.borrow().clone();
         async move {
             match app.oneshot(request).await {
                 Ok(response) => Ok::<_, Infallible>(response),
@@ -116,5 +120,49 @@ async fn connection(stream: Patient, app: Router, mut stop: watch::Receiver<bool
     }
     if let Err(error) = connection.await {
         tracing::debug!(%error, "connection ended");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::Router;
+    use tidings_storage::SystemClock;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+        sync::watch,
+    };
+
+    async fn ask(connection: &mut TcpStream, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![0; 4096];
+        let count = connection.read(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer[..count]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn while_the_store_opens_the_process_lives_and_is_not_ready() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (app, apps) = watch::channel(crate::web::starting());
+        let (stop, stopped) = watch::channel(false);
+        let server = tokio::spawn(super::run(listener, apps, Arc::new(SystemClock), 9, stopped));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut connection, "/live").await.starts_with("HTTP/1.1 200"));
+        for path in ["/ready", "/", "/api/v1/traces"] {
+            let answer = ask(&mut connection, path).await;
+            assert!(answer.starts_with("HTTP/1.1 503"), "{path}: {answer}");
+            assert!(answer.contains("retry-after: 1") && answer.contains("/problems/starting"));
+        }
+        let opened = Router::new().route("/ready", axum::routing::get(|| async { "ready" }));
+        app.send_modify(|app| *app = opened);
+        let answer = ask(&mut connection, "/ready").await;
+        assert!(answer.starts_with("HTTP/1.1 200"), "the same connection: {answer}");
+        stop.send_replace(true);
+        drop(connection);
+        server.await.unwrap();
     }
 }

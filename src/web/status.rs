@@ -80,7 +80,7 @@ pub(crate) fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::opena
 
 pub(super) fn routes(server: Server) -> Router {
     Router::new()
-        .route("/live", get(|| async { "live\n" }))
+        .route("/live", get(live))
         .route("/ready", get(ready))
         .route("/api/v1/status", get(status))
         .route("/api/v1/demo", post(start_demo))
@@ -102,6 +102,29 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
 async fn never_cached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+/// What is served while the store is being opened: the process lives and is not ready.
+pub(crate) fn starting() -> Router {
+    let not_yet = || async {
+        let detail = "the write-ahead log is being read; try again in a second";
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = problem(unavailable, "starting", "The server is starting", detail);
+        // For browsers, which wait on their own.
+        for name in [header::RETRY_AFTER, header::REFRESH] {
+            response.headers_mut().insert(name, HeaderValue::from_static("1"));
+        }
+        response
+    };
+    Router::new()
+        .route("/live", get(live))
+        .fallback(not_yet)
+        .layer(middleware::map_response(never_cached))
+        .layer(middleware::map_response(super::guard::secure))
+}
+
+async fn live() -> &'static str {
+    "live\n"
 }
 
 /// 200 when an export would be accepted now, 503 with the reason when not.
