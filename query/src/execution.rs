@@ -63,6 +63,11 @@ impl Execution {
         }
     }
 
+    /// The time.
+    pub(crate) fn now(&self) -> UnixNanos {
+        self.clock.now()
+    }
+
     /// What questions may cost.
     pub(crate) fn limits(&self) -> &QueryLimits {
         &self.limits

@@ -15,6 +15,7 @@ mod names;
 mod problem;
 mod red;
 mod resolve;
+mod tempo;
 mod traces;
 mod transactions;
 
@@ -30,8 +31,8 @@ use utoipa::OpenApi;
 
 use crate::QueryService;
 
-/// The routes under `/api/v1`, its OpenAPI document included, and under `/jaeger`, complete with an
-/// answer for every other path there.
+/// The routes under `/api/v1`, its OpenAPI document included, under `/jaeger` and under `/tempo`,
+/// complete with an answer for every other path there.
 pub fn router(service: QueryService) -> Router {
     router_described_by(document(), service)
 }
@@ -53,6 +54,7 @@ pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QuerySer
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .merge(jaeger::routes())
+        .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn_with_state(room, held::hold))
         .layer(CompressionLayer::new().gzip(true))

@@ -24,6 +24,7 @@ mod search;
 mod service;
 mod settings;
 mod trace;
+mod traceql;
 mod transactions;
 mod version;
 

@@ -9,7 +9,7 @@ mod waiting;
 use std::sync::Arc;
 
 use tidings_proto::{
-    SpanId,
+    SpanId, UnixNanos,
     api::{
         AttributeKeyList, LogSearchResult, NameList, ResolveResult, SpanDetails, TraceSearchResult,
         TraceSkeleton, TraceView, TransactionView,
@@ -185,6 +185,11 @@ impl QueryService {
     /// None of its own.
     pub async fn resolve(&self, text: String) -> Result<ResolveResult, QueryError> {
         self.ask(move |reader| resolve::resolve(reader, &text)).await
+    }
+
+    /// The time, as the service sees it.
+    pub(crate) fn now(&self) -> UnixNanos {
+        self.execution.now()
     }
 
     /// A search may look at so many rows.

@@ -16,6 +16,7 @@ use super::{answer, problem::Problems};
 use crate::{
     QueryError, QueryService, TraceCursor, TraceQuestion, TraceSearch,
     params::{Params, malformed, trace_in_path},
+    traceql::native,
 };
 
 const LIMIT_DEFAULT: usize = 20;
@@ -43,6 +44,7 @@ const LIMIT_MAX: usize = 1_000;
         ("end" = Option<String>, Query, description = "The span starts before this time"),
         ("limit" = Option<u32>, Query, description = "Traces on a page, 1 to 1,000; 20 when not given"),
         ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
+        ("q" = Option<String>, Query, description = "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit` and `cursor`"),
     ),
     responses((status = 200, body = TraceSearchResult), Problems)
 )]
@@ -51,6 +53,11 @@ pub(super) async fn search(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<__path_search>(&uri)?;
+    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    let cursor = params.parsed("cursor", "the `nextCursor` of a page", TraceCursor::decode)?;
+    if let Some(query) = params.text("q")? {
+        return answer::json(by_query(&service, &params, query, limit, cursor).await?).await;
+    }
     let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
     let (duration_min, duration_max) = params.durations()?;
     let filter = SpanFilter {
@@ -64,9 +71,26 @@ pub(super) async fn search(
         attributes: params.attributes()?,
         ..SpanFilter::default()
     };
-    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
-    let cursor = params.parsed("cursor", "the `nextCursor` of a page", TraceCursor::decode)?;
     answer::json(service.traces(TraceSearch { filter, limit, cursor }).await?).await
+}
+
+/// The traces that a TraceQL query finds.
+async fn by_query(
+    service: &QueryService,
+    params: &Params,
+    query: &str,
+    limit: usize,
+    cursor: Option<TraceCursor>,
+) -> Result<TraceSearchResult, QueryError> {
+    const FILTERS: [&str; 7] =
+        ["service", "operation", "attribute", "status", "kind", "minDuration", "maxDuration"];
+    if let Some(filter) = FILTERS.into_iter().find(|name| !params.texts(name).is_empty()) {
+        let reason = format!("`{filter}` does not go with `q`: say it in the query");
+        return Err(QueryError::parameter(filter, reason));
+    }
+    let stages = native::stages_of(query)?;
+    let page = native::QuerySearch { stages, start: params.time_range()?, limit, cursor };
+    service.ask(move |reader| native::page(reader, &page)).await
 }
 
 /// One trace, assembled, with everything its spans said.

@@ -22,5 +22,6 @@ mod names;
 mod pages;
 mod red;
 mod resolve;
+mod tempo;
 mod traces;
 mod transactions;

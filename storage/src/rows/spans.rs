@@ -7,7 +7,9 @@ use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{InstrumentationScope, KeyValue, Resource, Span, SpanKind, Status, StatusCode},
+    otlp::{
+        Event, InstrumentationScope, KeyValue, Link, Resource, Span, SpanKind, Status, StatusCode,
+    },
 };
 
 use super::{
@@ -208,6 +210,18 @@ impl SpanRows {
         self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
+    /// Its events. Needs `Detail::Full`.
+    #[must_use]
+    pub fn events(&self, row: usize) -> Vec<Event> {
+        self.events.as_ref().map_or_else(Vec::new, |events| events.get(row))
+    }
+
+    /// Its links. Needs `Detail::Full`.
+    #[must_use]
+    pub fn links(&self, row: usize) -> Vec<Link> {
+        self.links.as_ref().map_or_else(Vec::new, |links| links.get(row))
+    }
+
     /// The span as it was sent. Needs `Detail::Full`.
     #[must_use]
     pub fn span(&self, row: usize) -> Span {
@@ -223,9 +237,9 @@ impl SpanRows {
             end_time_unix_nano: self.end.unsigned(row),
             attributes: self.attributes(row),
             dropped_attributes_count: self.dropped_attributes_count.count(row),
-            events: self.events.as_ref().map_or_else(Vec::new, |events| events.get(row)),
+            events: self.events(row),
             dropped_events_count: self.dropped_events_count.count(row),
-            links: self.links.as_ref().map_or_else(Vec::new, |links| links.get(row)),
+            links: self.links(row),
             dropped_links_count: self.dropped_links_count.count(row),
             status: self
                 .status_code

@@ -1,0 +1,209 @@
+//! `GET /api/search`.
+
+use axum::{extract::State, response::Response};
+use serde_json::{Map, Value as Json, json};
+use tidings_proto::TraceId;
+use tidings_storage::ScanStats;
+
+use super::{
+    answer::TempoError,
+    params::{Params, invalid},
+};
+use crate::{
+    QueryService,
+    http::answer,
+    traceql::{
+        self,
+        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
+        tags::of_tags,
+        value::Value,
+    },
+};
+
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 1_000;
+const SPANS_SHOWN_DEFAULT: usize = 3;
+const SPANS_SHOWN_MAX: usize = 1_000;
+/// What Tempo says in place of the root's service.
+const NO_ROOT: &str = "<root span not yet received>";
+/// The parameters that are no tags.
+const RESERVED: [&str; 8] =
+    ["q", "tags", "minDuration", "maxDuration", "limit", "start", "end", "spss"];
+
+/// Finds traces.
+pub(super) async fn search(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, TempoError> {
+    let search = search_of(&params)?;
+    let found = service.ask(move |reader| traceql::search::search(reader, &search)).await?;
+    Ok(answer::json(json_of(&found)).await?)
+}
+
+fn search_of(params: &Params) -> Result<Search, TempoError> {
+    let start = params.seconds()?;
+    let (query, tags) = (params.text("q"), params.text("tags"));
+    if query.is_some() && tags.is_some() {
+        return Err(invalid("request", "can't specify tags and q in the same query"));
+    }
+    let stages = match (query, tags) {
+        (Some(query), _) => traceql::native::stages_of(query)?,
+        (None, tags) => {
+            let min = params.duration("minDuration")?;
+            let max = params.duration("maxDuration")?;
+            if min.zip(max).is_some_and(|(min, max)| min > max) {
+                return Err(invalid("maxDuration", "must be greater than minDuration"));
+            }
+            let bare = tags.is_none() && start.start.is_none();
+            let tags = match tags {
+                Some(tags) => logfmt(tags)?,
+                // The oldest clients send each tag as a parameter of its own.
+                None if bare => {
+                    let others = params.pairs().filter(|(name, _)| !RESERVED.contains(name));
+                    others.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+                }
+                None => Vec::new(),
+            };
+            let nanos = |nanos: Option<u64>| nanos.and_then(|nanos| i64::try_from(nanos).ok());
+            of_tags(&tags, nanos(min), nanos(max))
+        }
+    };
+    Ok(Search {
+        stages,
+        start,
+        limit: params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?,
+        spans_shown: params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?,
+        after: None,
+    })
+}
+
+/// `key=value key="quoted value" key`.
+fn logfmt(text: &str) -> Result<Vec<(String, String)>, TempoError> {
+    let mut tags: Vec<(String, String)> = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let end = rest.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(rest.len());
+        let (key, after) = rest.split_at(end);
+        if key.is_empty() || key.contains('"') {
+            let at = text.len() - rest.len();
+            return Err(invalid("tags", &format!("a key was expected at pos {at}")));
+        }
+        let mut value = String::new();
+        rest = match after.strip_prefix("=\"") {
+            Some(quoted) => {
+                let mut chars = quoted.char_indices();
+                loop {
+                    match chars.next() {
+                        None => return Err(invalid("tags", "unterminated quoted value")),
+                        Some((at, '"')) => break &quoted[at + 1..],
+                        Some((_, '\\')) => value.extend(chars.next().map(|(_, next)| next)),
+                        Some((_, next)) => value.push(next),
+                    }
+                }
+            }
+            None => {
+                let bare = after.strip_prefix('=').unwrap_or(after);
+                let end = bare.find(char::is_whitespace).unwrap_or(bare.len());
+                value.push_str(&bare[..end]);
+                &bare[end..]
+            }
+        };
+        if tags.iter().any(|(known, _)| known == key) {
+            return Err(invalid("tags", &format!("tag {key} has been set twice")));
+        }
+        tags.push((key.to_owned(), value));
+        rest = rest.trim_start();
+    }
+    Ok(tags)
+}
+
+fn json_of(found: &Found) -> Json {
+    let traces: Vec<Json> = found.traces.iter().map(trace_json).collect();
+    let mut metrics = metrics_json(found.stats);
+    metrics["inspectedTraces"] = found.inspected.into();
+    json!({ "traces": traces, "metrics": metrics })
+}
+
+/// What was read. A client sees by the jobs whether that was everything.
+pub(super) fn metrics_json(stats: ScanStats) -> Json {
+    json!({
+        "inspectedBytes": "0",
+        "inspectedSpans": stats.rows.to_string(),
+        "totalBlocks": stats.files,
+        "completedJobs": u8::from(stats.complete),
+        "totalJobs": 1,
+    })
+}
+
+fn trace_json(trace: &FoundTrace) -> Json {
+    let (service, name) = match &trace.root {
+        Some((service, name)) => (service.as_str(), name.as_str()),
+        None => (NO_ROOT, ""),
+    };
+    let spansets: Vec<Json> = trace.spansets.iter().map(spanset_json).collect();
+    let services = trace.services.iter().map(|(service, (spans, errors))| {
+        let stats = json!({ "spanCount": spans, "errorCount": errors });
+        (service.clone(), stats)
+    });
+    json!({
+        "traceID": short_id(trace.trace_id),
+        "rootServiceName": service,
+        "rootTraceName": name,
+        "startTimeUnixNano": trace.start.0.to_string(),
+        "durationMs": trace.duration.0 / 1_000_000,
+        "spanSet": spansets.first(),
+        "spanSets": spansets,
+        "serviceStats": services.collect::<Map<String, Json>>(),
+    })
+}
+
+/// Tempo leaves out the zeros that an id begins with.
+pub(super) fn short_id(trace_id: TraceId) -> String {
+    trace_id.to_string().trim_start_matches('0').to_owned()
+}
+
+fn spanset_json(spanset: &FoundSpanset) -> Json {
+    let spans: Vec<Json> = spanset.spans.iter().map(span_json).collect();
+    let mut json = json!({ "spans": spans, "matched": spanset.matched });
+    if !spanset.attributes.is_empty() {
+        json["attributes"] = attributes_json(&spanset.attributes);
+    }
+    json
+}
+
+fn span_json(span: &FoundSpan) -> Json {
+    json!({
+        "spanID": span.span_id.to_string(),
+        "name": span.name,
+        "startTimeUnixNano": span.start.0.to_string(),
+        "durationNanos": span.duration.0.to_string(),
+        "attributes": attributes_json(&span.attributes),
+    })
+}
+
+/// Attributes in OTLP's JSON.
+pub(super) fn attributes_json<'a>(
+    attributes: impl IntoIterator<Item = &'a (String, Value)>,
+) -> Json {
+    let each = attributes.into_iter().map(|(key, value)| {
+        let value = serde_json::to_value(value.to_otlp()).unwrap_or_default();
+        json!({ "key": key, "value": value })
+    });
+    each.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::logfmt;
+
+    #[test]
+    fn tags_are_logfmt() {
+        let tags = logfmt(r#" service.name=shop  http.url="a \"b\" c" error "#).unwrap();
+        let tags: Vec<(&str, &str)> =
+            tags.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(tags, [("service.name", "shop"), ("http.url", "a \"b\" c"), ("error", "")]);
+        for broken in ["=x", "a=\"x", "a=1 a=2", "\"a\"=1"] {
+            assert!(logfmt(broken).is_err(), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! One trace, in JSON or protobuf.
+//!
+//! Owns Tempo's JSON of OTLP, which differs from OTLP's own: ids are base64, enums are names.
+
+use ::http::HeaderMap;
+use axum::{
+    extract::{Path, State, rejection::PathRejection},
+    response::Response,
+};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::{
+    TraceId,
+    otlp::{ExportTraceServiceRequest, ResourceSpans},
+};
+
+use super::answer::{TempoError, protobuf, wants_protobuf};
+use crate::{QueryError, QueryService, TraceName, http::answer};
+
+/// `tempopb.Trace`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Trace {
+    #[prost(message, repeated, tag = "1")]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+/// `tempopb.TraceByIDMetrics`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TraceMetrics {
+    #[prost(uint64, tag = "1")]
+    inspected_bytes: u64,
+}
+
+/// `tempopb.TraceByIDResponse`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct TraceResponse {
+    #[prost(message, optional, tag = "1")]
+    trace: Option<Trace>,
+    #[prost(message, optional, tag = "2")]
+    metrics: Option<TraceMetrics>,
+    #[prost(int32, tag = "3")]
+    status: i32,
+    #[prost(string, tag = "4")]
+    message: String,
+}
+
+/// `GET /api/traces/{traceId}`.
+pub(super) async fn trace(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, TempoError> {
+    let found = find(&service, &path?).await?;
+    if wants_protobuf(&headers) {
+        return protobuf(Trace { resource_spans: found.resource_spans }).await;
+    }
+    json_of(found, |spans| json!({ "batches": spans })).await
+}
+
+/// `GET /api/v2/traces/{traceId}`.
+pub(super) async fn trace_v2(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, TempoError> {
+    let found = find(&service, &path?).await?;
+    if wants_protobuf(&headers) {
+        let trace = Some(Trace { resource_spans: found.resource_spans });
+        let metrics = Some(TraceMetrics::default());
+        return protobuf(TraceResponse { trace, metrics, ..TraceResponse::default() }).await;
+    }
+    json_of(found, |spans| json!({ "trace": { "resourceSpans": spans }, "metrics": {} })).await
+}
+
+async fn find(service: &QueryService, id: &str) -> Result<ExportTraceServiceRequest, TempoError> {
+    let trace_id = TraceId::from_short_hex(id).map_err(|error| {
+        QueryError::parameter("traceID", format!("trace IDs are up to 32 hex digits: {error}"))
+    })?;
+    Ok(service.otlp(TraceName::Id(trace_id)).await?)
+}
+
+async fn json_of(
+    found: ExportTraceServiceRequest,
+    shape: impl FnOnce(Json) -> Json + Send + 'static,
+) -> Result<Response, TempoError> {
+    let defect = |reason: String| QueryError::Defect { reason };
+    let converted = tokio::task::spawn_blocking(move || {
+        let mut spans = serde_json::to_value(found.resource_spans)?;
+        each_span(&mut spans, &mut in_tempos_way);
+        Ok::<_, serde_json::Error>(shape(spans))
+    });
+    let converted = converted.await.map_err(|lost| defect(lost.to_string()))?;
+    Ok(answer::json(converted.map_err(|error| defect(error.to_string()))?).await?)
+}
+
+fn each_span(resource_spans: &mut Json, visit: &mut impl FnMut(&mut Json)) {
+    let lists = resource_spans.as_array_mut().into_iter().flatten();
+    let scopes = lists.filter_map(|list| list.get_mut("scopeSpans")?.as_array_mut()).flatten();
+    for spans in scopes.filter_map(|scope| scope.get_mut("spans")?.as_array_mut()) {
+        spans.iter_mut().for_each(&mut *visit);
+    }
+}
+
+fn in_tempos_way(span: &mut Json) {
+    const KINDS: [&str; 6] = [
+        "SPAN_KIND_UNSPECIFIED",
+        "SPAN_KIND_INTERNAL",
+        "SPAN_KIND_SERVER",
+        "SPAN_KIND_CLIENT",
+        "SPAN_KIND_PRODUCER",
+        "SPAN_KIND_CONSUMER",
+    ];
+    const STATUSES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+    for id in ["traceId", "spanId", "parentSpanId"] {
+        in_base64(span.get_mut(id));
+    }
+    for link in span.get_mut("links").and_then(Json::as_array_mut).into_iter().flatten() {
+        for id in ["traceId", "spanId"] {
+            in_base64(link.get_mut(id));
+        }
+    }
+    named(span.get_mut("kind"), &KINDS);
+    named(span.pointer_mut("/status/code"), &STATUSES);
+}
+
+fn in_base64(id: Option<&mut Json>) {
+    let Some(id) = id else { return };
+    let hex = id.as_str().unwrap_or_default();
+    let digits = hex.as_bytes().chunks_exact(2).filter_map(|pair| std::str::from_utf8(pair).ok());
+    let bytes: Vec<u8> = digits.filter_map(|pair| u8::from_str_radix(pair, 16).ok()).collect();
+    *id = STANDARD.encode(bytes).into();
+}
+
+/// The name of a number that has one.
+fn named(number: Option<&mut Json>, names: &[&str]) {
+    let Some(number) = number else { return };
+    let place = number.as_u64().and_then(|place| usize::try_from(place).ok());
+    if let Some(name) = place.and_then(|place| names.get(place)) {
+        *number = (*name).into();
+    }
+}

@@ -1,0 +1,41 @@
+//! TraceQL: the text of a query to an answer about stored traces.
+//!
+//! ```text
+//! text ─► lexer ─► parser (types checked on the way) ─► syntax ─► compiled
+//!     rows ─► candidates ─► traces, assembled ─► evaluate ─► search   (Tempo's and the native API)
+//!                        └► observe ───────────────────────► metrics
+//! ```
+//!
+//! Owns the language: what is a query, what it means, and what is said about one that is none.
+//! Nothing here recurses deeper than [`DEPTH_MAX`], because depth is bounded while tokens are read
+//! and while the tree is built; texts are bounded by [`TEXT_BYTES_MAX`]. Where Tempo parses a query
+//! but refuses to run it (`parent.`, aggregate against aggregate), it runs here.
+
+mod candidates;
+mod compiled;
+mod error;
+mod evaluate;
+mod lexer;
+pub(crate) mod metrics;
+pub(crate) mod native;
+mod parser;
+mod pattern;
+mod read;
+mod relations;
+pub(crate) mod search;
+mod suggest;
+pub(crate) mod syntax;
+pub(crate) mod tags;
+mod types;
+pub(crate) mod value;
+
+pub(crate) use error::TraceqlError;
+pub(crate) use parser::parse;
+
+/// The longest query, in bytes.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+/// How deep brackets may nest and how deep the tree of a query may be.
+const DEPTH_MAX: u32 = 100;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,253 @@
+//! Which spans can be among those that a pipeline finds, as far as single rows tell.
+//!
+//! Owns the sound over-approximation: every span of a result fulfils one of the conditions, and
+//! every span that fulfils a condition passes one of the filters. So a scan for the filters, with
+//! the conditions checked on each row, misses no trace.
+
+use tidings_proto::{
+    DurationNanos,
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{AttributeFilter, SpanFilter, TimeRange};
+
+use super::{
+    compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Fields, Node},
+    read::needs_tree,
+    syntax::{Field, Intrinsic, Name, Operator, Scope, Side},
+    value::Value,
+};
+
+/// More scans than this are not better than one over everything.
+const FILTERS_MAX: usize = 3;
+
+/// What to scan for.
+#[derive(Debug)]
+pub(crate) struct Candidates {
+    /// Any of these holds for every span of a result.
+    pub(crate) conditions: Vec<Node>,
+    /// Any of these lets every such span pass.
+    pub(crate) filters: Vec<SpanFilter>,
+    /// The conditions are the whole query: what fulfils one is a result.
+    pub(crate) exact: bool,
+}
+
+impl Candidates {
+    /// Those of a pipeline, which start in this range.
+    pub(crate) fn of(stages: &[CompiledStage], fields: &Fields, start: TimeRange) -> Self {
+        let conditions = conditions(stages);
+        let mut known = true;
+        for condition in &conditions {
+            condition.columns(&mut |column| known &= !needs_tree(fields.get(column)));
+        }
+        let filters_only = stages
+            .iter()
+            .all(|stage| matches!(stage, CompiledStage::Spansets(CompiledSpansets::Filter(_))));
+        let filters = filters(&conditions, fields, start);
+        Self { conditions, filters, exact: known && filters_only }
+    }
+
+    /// Whether the row may be of a span of a result.
+    pub(crate) fn may_hold(&self, row: &[Value]) -> bool {
+        self.conditions.iter().any(|condition| condition.may_hold(row))
+    }
+}
+
+/// Any of these holds for every span that the stages find.
+fn conditions(stages: &[CompiledStage]) -> Vec<Node> {
+    let mut found = vec![Node::TRUE];
+    for stage in stages {
+        match stage {
+            CompiledStage::Spansets(of) => found = both(found, of_spansets(of)),
+            CompiledStage::Compare(_, left, right) => {
+                let (mut of, mut whole) = (Vec::new(), true);
+                of_scalar(left, &mut of, &mut whole);
+                of_scalar(right, &mut of, &mut whole);
+                // A comparison of pipelines finds their spans.
+                if !whole {
+                    found = both(found, of);
+                }
+            }
+            CompiledStage::By { .. } | CompiledStage::Coalesce => {}
+        }
+    }
+    found
+}
+
+/// What fulfils one of each.
+fn both(one: Vec<Node>, other: Vec<Node>) -> Vec<Node> {
+    match (one.as_slice(), other.as_slice()) {
+        ([Node::Value(Value::Bool(true))], _) => other,
+        (_, [Node::Value(Value::Bool(true))]) => one,
+        ([_], [_]) => vec![Node::All(one.into_iter().chain(other).collect())],
+        // Either is sound; the shorter is cheaper to check.
+        _ if one.len() <= other.len() => one,
+        _ => other,
+    }
+}
+
+fn of_spansets(of: &CompiledSpansets) -> Vec<Node> {
+    let either = |left: &CompiledSpansets, right: &CompiledSpansets| {
+        let mut both = of_spansets(left);
+        both.extend(of_spansets(right));
+        both
+    };
+    match of {
+        CompiledSpansets::Filter(node) => vec![node.clone()],
+        CompiledSpansets::And(left, right) | CompiledSpansets::Or(left, right) => {
+            either(left, right)
+        }
+        CompiledSpansets::Related(_, Side::Both, left, right) => either(left, right),
+        CompiledSpansets::Related(_, Side::Right | Side::NotRight, _, right) => of_spansets(right),
+        CompiledSpansets::Pipeline(stages) => conditions(stages),
+    }
+}
+
+fn of_scalar(of: &CompiledScalar, found: &mut Vec<Node>, whole: &mut bool) {
+    match of {
+        CompiledScalar::Value(_) | CompiledScalar::Aggregate { .. } => {}
+        CompiledScalar::Pipeline(stages, _) => {
+            *whole = false;
+            found.extend(conditions(stages));
+        }
+        CompiledScalar::Binary(_, left, right) => {
+            of_scalar(left, found, whole);
+            of_scalar(right, found, whole);
+        }
+    }
+}
+
+fn filters(conditions: &[Node], fields: &Fields, start: TimeRange) -> Vec<SpanFilter> {
+    let everything = SpanFilter { start, ..SpanFilter::default() };
+    let mut filters: Vec<SpanFilter> = Vec::new();
+    let alternatives = conditions.iter().flat_map(|condition| match condition {
+        Node::Any(any) => any.iter().collect(),
+        other => vec![other],
+    });
+    for condition in alternatives {
+        let mut filter = everything.clone();
+        restrict(condition, fields, &mut filter);
+        if filter == everything {
+            return vec![everything];
+        }
+        if !filters.contains(&filter) {
+            filters.push(filter);
+        }
+    }
+    if filters.len() <= 1 {
+        return filters;
+    }
+    // Several services are one scan, whatever else was asked of them.
+    let services: Option<Vec<String>> = filters
+        .iter()
+        .map(|filter| filter.services.clone())
+        .collect::<Option<Vec<_>>>()
+        .map(|lists| lists.into_iter().flatten().collect());
+    match services {
+        Some(services) => vec![SpanFilter { services: Some(services), ..everything }],
+        None if filters.len() <= FILTERS_MAX => filters,
+        None => vec![everything],
+    }
+}
+
+/// Narrows the filter to what the condition needs.
+fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
+    match condition {
+        Node::All(all) => all.iter().for_each(|each| restrict(each, fields, filter)),
+        Node::Binary(operator, left, right) if !operator.is_arithmetic() => {
+            match (left.as_ref(), right.as_ref()) {
+                (Node::Column(column), Node::Value(value)) => {
+                    compared(fields.get(*column), *operator, value, filter);
+                }
+                (Node::Value(value), Node::Column(column)) => {
+                    compared(fields.get(*column), mirrored(*operator), value, filter);
+                }
+                (left, right) => {
+                    needed(left, fields, filter);
+                    needed(right, fields, filter);
+                }
+            }
+        }
+        Node::Matches(inner, ..) | Node::Exists(inner, true) => needed(inner, fields, filter),
+        column @ Node::Column(_) => needed(column, fields, filter),
+        _ => {}
+    }
+}
+
+/// An attribute whose absence leaves the condition unfulfilled.
+fn needed(node: &Node, fields: &Fields, filter: &mut SpanFilter) {
+    let Node::Column(column) = node else { return };
+    let field = fields.get(*column);
+    if let (false, Name::Attribute(_, key)) = (field.parent, &field.name) {
+        needs(key, filter);
+    }
+}
+
+fn needs(key: &str, filter: &mut SpanFilter) {
+    if !filter.attributes.iter().any(|known| known.key == key) {
+        filter.attributes.push(AttributeFilter { key: key.to_owned(), value: None });
+    }
+}
+
+fn mirrored(operator: Operator) -> Operator {
+    match operator {
+        Operator::Less => Operator::Greater,
+        Operator::LessEqual => Operator::GreaterEqual,
+        Operator::Greater => Operator::Less,
+        Operator::GreaterEqual => Operator::LessEqual,
+        other => other,
+    }
+}
+
+fn compared(field: &Field, operator: Operator, value: &Value, filter: &mut SpanFilter) {
+    if field.parent {
+        return;
+    }
+    let equal = operator == Operator::Equal;
+    match (&field.name, value) {
+        (Name::Attribute(Scope::Resource, key), Value::Text(service))
+            if equal && key == "service.name" && !service.is_empty() =>
+        {
+            let wanted = vec![service.to_string()];
+            // Two different ones at once: none fits, and neither filter is wrong.
+            filter.services.get_or_insert(wanted);
+        }
+        (Name::Attribute(_, key), _) => needs(key, filter),
+        (Name::Intrinsic(Intrinsic::Name), Value::Text(name)) if equal => {
+            filter.operation.get_or_insert_with(|| name.to_string());
+        }
+        (Name::Intrinsic(Intrinsic::Status), Value::Status(status)) if equal => {
+            let status: StatusCode = *status;
+            filter.status.get_or_insert(status);
+        }
+        (Name::Intrinsic(Intrinsic::Kind), Value::Kind(kind)) if equal => {
+            let kind: SpanKind = *kind;
+            filter.kind.get_or_insert(kind);
+        }
+        (Name::Intrinsic(Intrinsic::SpanId), Value::Text(id)) if equal => {
+            if let Ok(id) = id.parse() {
+                filter.span_id.get_or_insert(id);
+            }
+        }
+        (Name::Intrinsic(Intrinsic::TraceId), Value::Text(id)) if equal => {
+            if let Ok(id) = id.parse() {
+                filter.trace_ids.get_or_insert_with(|| vec![id]);
+            }
+        }
+        (Name::Intrinsic(Intrinsic::Duration), Value::Duration(nanos) | Value::Int(nanos)) => {
+            let Ok(nanos) = u64::try_from(*nanos) else { return };
+            let (min, max) = match operator {
+                Operator::Greater | Operator::GreaterEqual => (Some(nanos), None),
+                Operator::Less | Operator::LessEqual => (None, Some(nanos)),
+                Operator::Equal => (Some(nanos), Some(nanos)),
+                _ => (None, None),
+            };
+            filter.duration_min = filter.duration_min.max(min.map(DurationNanos));
+            let tighter = |known: DurationNanos, new: DurationNanos| known.min(new);
+            filter.duration_max = match (filter.duration_max, max.map(DurationNanos)) {
+                (Some(known), Some(new)) => Some(tighter(known, new)),
+                (known, new) => known.or(new),
+            };
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,282 @@
+//! A query made ready: fields are columns of a row of values, patterns are compiled.
+//!
+//! Owns the numbering of fields. An expression is evaluated over one row, in which a value may
+//! still be unknown; what is unknown stays so unless the rest decides without it.
+
+use std::borrow::Cow;
+
+use tidings_proto::{SpanId, TraceId};
+
+use super::{
+    pattern::pattern_of,
+    syntax::{Expression, Field, Intrinsic, Name, Operator, Scalar, Spansets, Stage, Static},
+    value::{Value, apply, fits, negative},
+};
+
+/// The fields that a query reads, by number.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Fields {
+    fields: Vec<Field>,
+}
+
+impl Fields {
+    /// The number of this field. A field of the parent needs its own twin to be copied from.
+    pub(crate) fn number(&mut self, field: &Field) -> usize {
+        if field.parent {
+            self.number(&Field { parent: false, ..field.clone() });
+        }
+        if let Some(known) = self.fields.iter().position(|known| known == field) {
+            return known;
+        }
+        self.fields.push(field.clone());
+        self.fields.len() - 1
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.fields.len()
+    }
+
+    /// The number of a field that was numbered before.
+    pub(crate) fn find(&self, field: &Field) -> Option<usize> {
+        self.fields.iter().position(|known| known == field)
+    }
+
+    pub(crate) fn get(&self, number: usize) -> &Field {
+        &self.fields[number]
+    }
+}
+
+/// An expression over a row of values.
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
+    Value(Value),
+    Column(usize),
+    Negative(Box<Self>),
+    Not(Box<Self>),
+    Exists(Box<Self>, bool),
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Matches(Box<Self>, regex::Regex, bool),
+    Binary(Operator, Box<Self>, Box<Self>),
+}
+
+impl Node {
+    /// Every span.
+    pub(crate) const TRUE: Self = Self::Value(Value::Bool(true));
+
+    pub(crate) fn of(expression: &Expression, fields: &mut Fields) -> Self {
+        let boxed = |inner: &Expression, fields: &mut Fields| Box::new(Self::of(inner, fields));
+        match expression {
+            Expression::Static(value) => Self::Value(value.into()),
+            Expression::Field(field) => Self::Column(fields.number(field)),
+            Expression::Negative(inner) => Self::Negative(boxed(inner, fields)),
+            Expression::Not(inner) => Self::Not(boxed(inner, fields)),
+            Expression::Exists(inner, exists) => Self::Exists(boxed(inner, fields), *exists),
+            Expression::All(all) => {
+                Self::All(all.iter().map(|each| Self::of(each, fields)).collect())
+            }
+            Expression::Any(any) => {
+                Self::Any(any.iter().map(|each| Self::of(each, fields)).collect())
+            }
+            Expression::Matches(inner, pattern, matches) => {
+                let pattern =
+                    pattern_of(pattern).expect("invariant: patterns are checked when read");
+                Self::Matches(boxed(inner, fields), pattern, *matches)
+            }
+            Expression::Binary(operator, left, right) => {
+                let (left, right) = (with_whole_id(left, right), with_whole_id(right, left));
+                Self::Binary(*operator, boxed(&left, fields), boxed(&right, fields))
+            }
+        }
+    }
+
+    /// The columns that it reads.
+    pub(crate) fn columns(&self, visit: &mut impl FnMut(usize)) {
+        match self {
+            Self::Value(_) => {}
+            Self::Column(column) => visit(*column),
+            Self::Negative(inner)
+            | Self::Not(inner)
+            | Self::Exists(inner, _)
+            | Self::Matches(inner, ..) => inner.columns(visit),
+            Self::All(list) | Self::Any(list) => list.iter().for_each(|each| each.columns(visit)),
+            Self::Binary(_, left, right) => {
+                left.columns(visit);
+                right.columns(visit);
+            }
+        }
+    }
+
+    /// Its value for this row.
+    pub(crate) fn value<'a>(&'a self, row: &'a [Value]) -> Cow<'a, Value> {
+        match self {
+            Self::Value(value) => Cow::Borrowed(value),
+            Self::Column(column) => Cow::Borrowed(&row[*column]),
+            Self::Negative(inner) => Cow::Owned(negative(&inner.value(row))),
+            Self::Not(inner) => Cow::Owned(match inner.value(row).as_ref() {
+                Value::Bool(truth) => Value::Bool(!truth),
+                Value::Unknown => Value::Unknown,
+                _ => Value::Nil,
+            }),
+            Self::Exists(inner, exists) => Cow::Owned(match inner.value(row).as_ref() {
+                Value::Unknown => Value::Unknown,
+                value => Value::Bool(value.is_nil() != *exists),
+            }),
+            Self::All(list) => Cow::Owned(decided(list, row, false)),
+            Self::Any(list) => Cow::Owned(decided(list, row, true)),
+            Self::Matches(inner, pattern, matches) => {
+                Cow::Owned(match_value(inner.value(row).as_ref(), pattern, *matches))
+            }
+            Self::Binary(operator, left, right) => {
+                Cow::Owned(apply(*operator, &left.value(row), &right.value(row)))
+            }
+        }
+    }
+
+    /// Whether it holds for this row.
+    pub(crate) fn holds(&self, row: &[Value]) -> bool {
+        matches!(self.value(row).as_ref(), Value::Bool(true))
+    }
+
+    /// Whether it may hold, as far as the row is known.
+    pub(crate) fn may_hold(&self, row: &[Value]) -> bool {
+        matches!(self.value(row).as_ref(), Value::Bool(true) | Value::Unknown)
+    }
+}
+
+/// `&&` (decided by a false) or `||` (decided by a true) of the list.
+fn decided(list: &[Node], row: &[Value], by: bool) -> Value {
+    let mut unknown = false;
+    for each in list {
+        match each.value(row).as_ref() {
+            Value::Unknown => unknown = true,
+            // Anything that is not true is false here.
+            value if (*value == Value::Bool(true)) == by => return Value::Bool(by),
+            _ => {}
+        }
+    }
+    if unknown { Value::Unknown } else { Value::Bool(!by) }
+}
+
+fn match_value(value: &Value, pattern: &regex::Regex, matches: bool) -> Value {
+    let fit = |value: &Value| match value {
+        Value::Text(text) => pattern.is_match(text) == matches,
+        _ => false,
+    };
+    match value {
+        Value::Unknown => Value::Unknown,
+        Value::Many(many) => Value::Bool(fits(!matches, many, fit)),
+        single => Value::Bool(fit(single)),
+    }
+}
+
+/// The constant, made a whole id in lower case when it is compared with one: people leave out
+/// leading zeros.
+fn with_whole_id<'a>(constant: &'a Expression, other: &Expression) -> Cow<'a, Expression> {
+    let (Expression::Static(Static::Text(text)), Expression::Field(field)) = (constant, other)
+    else {
+        return Cow::Borrowed(constant);
+    };
+    let whole = match field.name {
+        Name::Intrinsic(Intrinsic::TraceId | Intrinsic::LinkTraceId) => {
+            TraceId::from_short_hex(text).ok().map(|id| id.to_string())
+        }
+        Name::Intrinsic(Intrinsic::SpanId | Intrinsic::ParentId | Intrinsic::LinkSpanId) => {
+            SpanId::from_short_hex(text).ok().map(|id| id.to_string())
+        }
+        _ => None,
+    };
+    whole.map_or(Cow::Borrowed(constant), |id| Cow::Owned(Expression::Static(Static::Text(id))))
+}
+
+/// As [`Spansets`].
+#[derive(Debug, Clone)]
+pub(crate) enum CompiledSpansets {
+    Filter(Node),
+    And(Box<Self>, Box<Self>),
+    Or(Box<Self>, Box<Self>),
+    Related(super::syntax::Relation, super::syntax::Side, Box<Self>, Box<Self>),
+    Pipeline(Vec<CompiledStage>),
+}
+
+/// As [`Scalar`].
+#[derive(Debug, Clone)]
+pub(crate) enum CompiledScalar {
+    Value(Value),
+    Aggregate { fold: super::syntax::Fold, of: Option<Node>, label: String },
+    Pipeline(Vec<CompiledStage>, Box<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
+}
+
+/// As [`Stage`], without what only says what to show.
+#[derive(Debug, Clone)]
+pub(crate) enum CompiledStage {
+    Spansets(CompiledSpansets),
+    Compare(Operator, CompiledScalar, CompiledScalar),
+    By { of: Node, label: String },
+    Coalesce,
+}
+
+/// The stages of a pipeline; what they select is among the fields then.
+pub(crate) fn compile(stages: &[Stage], fields: &mut Fields) -> Vec<CompiledStage> {
+    let mut compiled = Vec::with_capacity(stages.len());
+    for stage in stages {
+        compiled.push(match stage {
+            Stage::Spansets(of) => CompiledStage::Spansets(spansets(of, fields)),
+            Stage::Compare(operator, left, right) => {
+                CompiledStage::Compare(*operator, scalar(left, fields), scalar(right, fields))
+            }
+            Stage::By { of, label } => {
+                CompiledStage::By { of: Node::of(of, fields), label: label.clone() }
+            }
+            Stage::Coalesce => CompiledStage::Coalesce,
+            Stage::Select(selected) => {
+                for field in selected {
+                    fields.number(field);
+                }
+                continue;
+            }
+        });
+    }
+    compiled
+}
+
+fn spansets(of: &Spansets, fields: &mut Fields) -> CompiledSpansets {
+    let boxed = |of: &Spansets, fields: &mut Fields| Box::new(spansets(of, fields));
+    match of {
+        Spansets::Filter(expression) => CompiledSpansets::Filter(Node::of(expression, fields)),
+        Spansets::And(left, right) => {
+            CompiledSpansets::And(boxed(left, fields), boxed(right, fields))
+        }
+        Spansets::Or(left, right) => {
+            CompiledSpansets::Or(boxed(left, fields), boxed(right, fields))
+        }
+        Spansets::Related(relation, side, left, right) => {
+            CompiledSpansets::Related(*relation, *side, boxed(left, fields), boxed(right, fields))
+        }
+        Spansets::Pipeline(stages) => CompiledSpansets::Pipeline(compile(stages, fields)),
+    }
+}
+
+fn scalar(of: &Scalar, fields: &mut Fields) -> CompiledScalar {
+    match of {
+        Scalar::Static(value) => CompiledScalar::Value(value.into()),
+        Scalar::Aggregate { fold, of, label } => CompiledScalar::Aggregate {
+            fold: *fold,
+            of: of.as_ref().map(|of| Node::of(of, fields)),
+            label: label.clone(),
+        },
+        Scalar::Pipeline(stages, inner) => {
+            let stages = compile(stages, fields);
+            CompiledScalar::Pipeline(stages, Box::new(scalar(inner, fields)))
+        }
+        Scalar::Binary(operator, left, right) => {
+            let left = Box::new(scalar(left, fields));
+            CompiledScalar::Binary(*operator, left, Box::new(scalar(right, fields)))
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! Series over time.
+//!
+//! ```text
+//! spans of a pipeline ─► observe (cells by series and interval) ─► series ─► math
+//! ```
+//!
+//! Owns how spans are found for a metric: by a scan when single rows tell which they are, else
+//! trace by trace; a span that came twice counts once either way. A metric that hits a bound is
+//! partial and says why.
+
+mod compare;
+mod math;
+mod observe;
+mod range;
+
+use std::{collections::HashSet, ops::ControlFlow};
+
+use tidings_proto::{SpanId, TraceId, UnixNanos};
+use tidings_storage::{Detail, ScanStats, SpanRows, TimeRange};
+
+pub(crate) use range::Range;
+
+use super::{
+    candidates::Candidates,
+    compiled::{Fields, compile},
+    evaluate::{evaluate, merged},
+    read::needs_tree,
+    search::{candidate_traces, each_candidate, each_trace},
+    syntax::{Field, Measure, Metrics, Stage},
+    value::Value,
+};
+use crate::{QueryError, execution::Reader};
+use observe::Observer;
+
+/// A metric over so many spans found by a scan is exact; from there on it is partial, because a
+/// span that came twice could not be told.
+const DISTINCT_SPANS_MAX: usize = 20_000_000;
+
+/// What to compute.
+#[derive(Debug, Clone)]
+pub(crate) struct MetricsSearch {
+    pub(crate) metrics: Metrics,
+    pub(crate) range: Range,
+    /// At most so many examples.
+    pub(crate) exemplars: usize,
+    /// At most so many series.
+    pub(crate) series_max: usize,
+}
+
+/// One line of a chart.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Series {
+    pub(crate) labels: Vec<(String, Value)>,
+    /// By interval; not a number where there is none.
+    pub(crate) values: Vec<f64>,
+    pub(crate) exemplars: Vec<Exemplar>,
+}
+
+/// A span that a value was made of.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Exemplar {
+    pub(crate) labels: Vec<(String, Value)>,
+    pub(crate) value: f64,
+    pub(crate) time: UnixNanos,
+}
+
+/// What a metrics query came to.
+#[derive(Debug, Default)]
+pub(crate) struct MetricsFound {
+    /// By their labels.
+    pub(crate) series: Vec<Series>,
+    pub(crate) stats: ScanStats,
+    /// Why it is not everything.
+    pub(crate) partial: Option<&'static str>,
+}
+
+/// A span to be counted.
+pub(super) struct Observed<'a> {
+    row: &'a [Value],
+    start: UnixNanos,
+    trace_id: TraceId,
+    span_id: SpanId,
+    /// Where its attributes are.
+    rows: (&'a SpanRows, usize),
+}
+
+/// Computes the series.
+pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
+    let stats = ScanStats { complete: true, ..ScanStats::default() };
+    let mut found = MetricsFound { stats, ..MetricsFound::default() };
+    let mut series = series(reader, search, &search.metrics, &mut found)?;
+    series.retain(|series| series.values.iter().any(|value| !value.is_nan()));
+    series.sort_by_cached_key(math::order);
+    found.series = series;
+    Ok(found)
+}
+
+/// No deeper than the query, whose depth is bounded.
+fn series(
+    reader: &Reader,
+    search: &MetricsSearch,
+    metrics: &Metrics,
+    found: &mut MetricsFound,
+) -> Result<Vec<Series>, QueryError> {
+    Ok(match metrics {
+        Metrics::Spans { pipeline, measure, by } => {
+            of_spans(reader, search, (pipeline, measure, by), found)?
+        }
+        Metrics::Binary(operator, left, right) => {
+            let left = series(reader, search, left, found)?;
+            math::joined(*operator, left, series(reader, search, right, found)?)
+        }
+        Metrics::Number { operator, number, left, of } => {
+            math::with_number(*operator, *number, *left, series(reader, search, of, found)?)
+        }
+        Metrics::Top { limit, largest, of } => {
+            math::top(*limit, *largest, series(reader, search, of, found)?)
+        }
+        Metrics::Compare(operator, number, of) => {
+            math::compared(*operator, *number, series(reader, search, of, found)?)
+        }
+    })
+}
+
+fn of_spans(
+    reader: &Reader,
+    search: &MetricsSearch,
+    (pipeline, measure, by): (&[Stage], &Measure, &[Field]),
+    found: &mut MetricsFound,
+) -> Result<Vec<Series>, QueryError> {
+    let mut fields = Fields::default();
+    let stages = compile(pipeline, &mut fields);
+    let mut observer = Observer::new(search, measure, by, &mut fields);
+    let start = search.range.starts();
+    let candidates = Candidates::of(&stages, &fields, start);
+    let by_row = candidates.exact && !fields.iter().any(needs_tree);
+    let stats = if by_row {
+        of_rows(reader, &candidates, &fields, &mut observer)?
+    } else {
+        let (places, mut stats) = candidate_traces(reader, &candidates, &fields)?;
+        stats.complete &= each_trace(reader, &fields, &places, 64, |_, trace| {
+            let spansets = evaluate(&stages, &trace.table);
+            for span in merged(&spansets) {
+                let fact = trace.tree.fact(span as usize);
+                if start.contains(fact.start) {
+                    observer.observe(&Observed {
+                        row: trace.table.row(span),
+                        start: fact.start,
+                        trace_id: trace.tree.trace_id,
+                        span_id: fact.span_id,
+                        rows: trace.gathered.row(trace.tree.place(span as usize)),
+                    });
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        stats
+    };
+    found.stats.rows += stats.rows;
+    found.stats.files += stats.files;
+    found.stats.complete &= stats.complete;
+    if !stats.complete {
+        found.partial = Some("there are more spans than one query may look at; narrow it");
+    }
+    if observer.overflowed() {
+        found.partial = Some("there are more series than one answer may have; group by less");
+    }
+    Ok(observer.series())
+}
+
+fn of_rows(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
+    observer: &mut Observer,
+) -> Result<ScanStats, QueryError> {
+    let mut known: HashSet<u64> = HashSet::new();
+    let mut all = true;
+    let detail = if observer.needs_attributes() { Detail::Attributes } else { Detail::Facts };
+    let mut stats = each_candidate(reader, candidates, fields, detail, |rows, row, values| {
+        if known.len() >= DISTINCT_SPANS_MAX {
+            all = false;
+            return ControlFlow::Break(());
+        }
+        // The hash is of all that the span says, its ids included.
+        if known.insert(rows.content_hash(row)) {
+            observer.observe(&Observed {
+                row: values,
+                start: rows.start(row),
+                trace_id: rows.trace_id(row),
+                span_id: rows.span_id(row),
+                rows: (rows, row),
+            });
+        }
+        ControlFlow::Continue(())
+    })?;
+    stats.complete &= all;
+    Ok(stats)
+}
+
+impl Range {
+    /// When spans start that are in the range.
+    fn starts(&self) -> TimeRange {
+        let (first, last) = self.starts_between();
+        TimeRange { start: Some(first), end: Some(UnixNanos(last.0.saturating_add(1))) }
+    }
+}

@@ -1,0 +1,144 @@
+//! `compare()`: how often each value of each attribute is among the selected spans and among the
+//! rest.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{Observed, Range, Series};
+use crate::traceql::{
+    compiled::Node,
+    syntax::{Field, Intrinsic, Scope},
+    value::Value,
+};
+
+/// So many different attributes are told apart, and so many values of each.
+const ATTRIBUTES_MAX: usize = 1_000;
+const VALUES_MAX: usize = 1_000;
+const META: &str = "__meta_type";
+
+/// Counts by interval.
+type Counts = BTreeMap<u32, u64>;
+
+/// Counts the values of two sets of spans.
+pub(super) struct Comparison {
+    range: Range,
+    selection: Node,
+    top: usize,
+    /// When selected spans start, in nanoseconds; any time when both are 0.
+    window: (i64, i64),
+    /// The rest, and the selected.
+    sides: [HashMap<String, Attribute>; 2],
+    overflowed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Attribute {
+    total: Counts,
+    values: HashMap<String, (Value, Counts)>,
+    too_many: bool,
+}
+
+impl Comparison {
+    pub(super) fn new(range: Range, selection: Node, top: usize, window: (i64, i64)) -> Self {
+        let sides = [HashMap::new(), HashMap::new()];
+        Self { range, selection, top, window, sides, overflowed: false }
+    }
+
+    pub(super) fn overflowed(&self) -> bool {
+        self.overflowed
+    }
+
+    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32) {
+        let start = i64::try_from(span.start.0).unwrap_or(i64::MAX);
+        let in_window = self.window == (0, 0) || (self.window.0 < start && start <= self.window.1);
+        let selected = in_window && self.selection.holds(span.row);
+        let side = &mut self.sides[usize::from(selected)];
+        for (name, value) in attributes(span) {
+            if !side.contains_key(&name) && side.len() >= ATTRIBUTES_MAX {
+                self.overflowed = true;
+                continue;
+            }
+            let attribute = side.entry(name).or_default();
+            *attribute.total.entry(interval).or_default() += 1;
+            let mut key = String::new();
+            value.key(&mut key);
+            if !attribute.values.contains_key(&key) && attribute.values.len() >= VALUES_MAX {
+                attribute.too_many = true;
+                continue;
+            }
+            let counts = attribute.values.entry(key).or_insert_with(|| (value, Counts::new()));
+            *counts.1.entry(interval).or_default() += 1;
+        }
+    }
+
+    pub(super) fn series(self) -> Vec<Series> {
+        let (range, top) = (self.range, self.top);
+        let mut all = Vec::new();
+        let mut too_many: BTreeMap<String, ()> = BTreeMap::new();
+        for (side, [one, total]) in self
+            .sides
+            .into_iter()
+            .zip([["baseline", "baseline_total"], ["selection", "selection_total"]])
+        {
+            for (name, attribute) in side {
+                if attribute.too_many || attribute.values.len() > top {
+                    too_many.insert(name.clone(), ());
+                }
+                let label = |meta: &str, value: Value| {
+                    vec![(META.to_owned(), Value::text(meta)), (name.clone(), value)]
+                };
+                let mut values: Vec<(u64, String, Value, Counts)> = attribute
+                    .values
+                    .into_iter()
+                    .map(|(key, (value, counts))| (counts.values().sum(), key, value, counts))
+                    .collect();
+                values.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+                for (_, _, value, counts) in values.into_iter().take(top) {
+                    all.push(line(label(one, value), &counts, range));
+                }
+                all.push(line(label(total, Value::Nil), &attribute.total, range));
+            }
+        }
+        for (name, ()) in too_many {
+            let meta = ("__meta_error".to_owned(), Value::text("__too_many_values__"));
+            let labels = vec![meta, (name, Value::Nil)];
+            all.push(line(labels, &Counts::new(), range));
+        }
+        all
+    }
+}
+
+fn line(labels: Vec<(String, Value)>, counts: &Counts, range: Range) -> Series {
+    let mut values = vec![0.0; range.count()];
+    for (interval, count) in counts {
+        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+        let count = *count as f64;
+        values[*interval as usize] = count;
+    }
+    Series { labels, values, exemplars: Vec::new() }
+}
+
+/// What is counted of a span: its attributes, its resource's, and those intrinsics that have few
+/// values.
+fn attributes(span: &Observed<'_>) -> Vec<(String, Value)> {
+    let (rows, row) = span.rows;
+    let mut all: Vec<(String, Value)> = vec![
+        (Intrinsic::Name.name().to_owned(), Value::text(rows.name(row))),
+        (Intrinsic::Kind.name().to_owned(), Value::Kind(rows.kind(row))),
+        (Intrinsic::Status.name().to_owned(), Value::Status(rows.status(row))),
+    ];
+    let message = rows.status_message(row);
+    if !message.is_empty() {
+        all.push((Intrinsic::StatusMessage.name().to_owned(), Value::text(message)));
+    }
+    let scoped = [
+        (Scope::Span, rows.attributes(row)),
+        (Scope::Resource, rows.resource(row).unwrap_or_default().attributes),
+    ];
+    for (scope, attributes) in scoped {
+        for attribute in attributes {
+            let name = Field::attribute(scope, attribute.key.as_str()).to_string();
+            all.push((name, Value::of(attribute.value())));
+        }
+    }
+    all
+}

@@ -1,0 +1,182 @@
+//! What can be done with series.
+
+use std::collections::HashMap;
+
+use super::Series;
+use crate::traceql::{syntax::Operator, value::Value};
+
+/// The label that says what is counted when there is no other.
+const NAME: &str = "__name__";
+
+/// A text that only equal labels have.
+pub(super) fn key(labels: &[(String, Value)]) -> String {
+    let mut key = String::new();
+    for (name, value) in labels.iter().filter(|(name, _)| name != NAME) {
+        key.push_str(name);
+        key.push('=');
+        value.key(&mut key);
+    }
+    key
+}
+
+/// The order of series: by their labels as they are shown.
+pub(super) fn order(series: &Series) -> Vec<(String, String)> {
+    series.labels.iter().map(|(name, value)| (name.clone(), value.shown())).collect()
+}
+
+fn applied(operator: Operator, left: f64, right: f64) -> f64 {
+    match operator {
+        Operator::Add => left + right,
+        Operator::Sub => left - right,
+        Operator::Mul => left * right,
+        Operator::Div if right != 0.0 => left / right,
+        _ => f64::NAN,
+    }
+}
+
+/// Series of the same labels together. One without labels goes with all of the other side.
+pub(super) fn joined(operator: Operator, left: Vec<Series>, right: Vec<Series>) -> Vec<Series> {
+    let by_key = |series: Vec<Series>| -> HashMap<String, Series> {
+        series.into_iter().map(|series| (key(&series.labels), series)).collect()
+    };
+    let (left, right) = (by_key(left), by_key(right));
+    let target = if right.contains_key("") { &left } else { &right };
+    let of =
+        |side: &HashMap<String, Series>, key: &str| side.get(key).or_else(|| side.get("")).cloned();
+    let pairs = target.keys().filter_map(|key| Some((of(&left, key)?, of(&right, key)?)));
+    pairs.map(|(left, right)| join(operator, left, right)).collect()
+}
+
+fn join(operator: Operator, left: Series, right: Series) -> Series {
+    let name = |series: &Series| {
+        let named = series.labels.iter().find(|(name, _)| name == NAME);
+        named.map(|(_, value)| value.shown())
+    };
+    let mut labels: Vec<(String, Value)> = Vec::new();
+    if let (Some(left), Some(right)) = (name(&left), name(&right)) {
+        labels.push((NAME.to_owned(), Value::text(&format!("({left} {operator} {right})"))));
+    }
+    for label in left.labels.into_iter().chain(right.labels) {
+        if label.0 != NAME && !labels.iter().any(|(known, _)| *known == label.0) {
+            labels.push(label);
+        }
+    }
+    let values = left.values.iter().zip(&right.values);
+    let values = values.map(|(left, right)| applied(operator, *left, *right)).collect();
+    let mut exemplars = left.exemplars;
+    exemplars.extend(right.exemplars);
+    Series { labels, values, exemplars }
+}
+
+/// Each value with a number.
+pub(super) fn with_number(
+    operator: Operator,
+    number: f64,
+    left: bool,
+    mut series: Vec<Series>,
+) -> Vec<Series> {
+    let apply = |value: f64| {
+        if left { applied(operator, number, value) } else { applied(operator, value, number) }
+    };
+    for series in &mut series {
+        series.values.iter_mut().for_each(|value| *value = apply(*value));
+        for exemplar in &mut series.exemplars {
+            exemplar.value = apply(exemplar.value);
+        }
+    }
+    series
+}
+
+/// Only the values for which the comparison holds.
+pub(super) fn compared(operator: Operator, number: f64, mut series: Vec<Series>) -> Vec<Series> {
+    let holds = |value: f64| match operator {
+        Operator::Greater => value > number,
+        Operator::GreaterEqual => value >= number,
+        Operator::Less => value < number,
+        Operator::LessEqual => value <= number,
+        #[expect(clippy::float_cmp, reason = "the query asks for exactly this number")]
+        Operator::Equal => value == number,
+        #[expect(clippy::float_cmp, reason = "the query asks for anything but this number")]
+        Operator::NotEqual => value != number,
+        _ => false,
+    };
+    for value in series.iter_mut().flat_map(|series| &mut series.values) {
+        if !holds(*value) {
+            *value = f64::NAN;
+        }
+    }
+    series
+}
+
+/// At each time, the largest or smallest values only; of equal ones those first by label.
+pub(super) fn top(limit: usize, largest: bool, mut series: Vec<Series>) -> Vec<Series> {
+    series.sort_by_cached_key(order);
+    let intervals = series.iter().map(|series| series.values.len()).max().unwrap_or(0);
+    for interval in 0..intervals {
+        let mut values: Vec<(usize, f64)> = series
+            .iter()
+            .enumerate()
+            .filter_map(|(at, series)| Some((at, *series.values.get(interval)?)))
+            .filter(|(_, value)| !value.is_nan())
+            .collect();
+        values.sort_by(|a, b| if largest { b.1.total_cmp(&a.1) } else { a.1.total_cmp(&b.1) });
+        for (at, _) in values.into_iter().skip(limit) {
+            series[at].values[interval] = f64::NAN;
+        }
+    }
+    series
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Operator, Series, Value, compared, joined, top, with_number};
+
+    fn series(name: &str, values: &[f64]) -> Series {
+        let labels = match name {
+            "rate" => vec![("__name__".to_owned(), Value::text(name))],
+            _ => vec![("s".to_owned(), Value::text(name))],
+        };
+        Series { labels, values: values.to_vec(), exemplars: Vec::new() }
+    }
+
+    fn shown(mut all: Vec<Series>) -> String {
+        all.sort_by_cached_key(|one| format!("{:?}", one.labels));
+        let each = all.iter().map(|one| {
+            let labels: Vec<String> = one
+                .labels
+                .iter()
+                .map(|(name, value)| format!("{name}={}", value.shown()))
+                .collect();
+            format!("{}{:?}", labels.join(","), one.values)
+        });
+        each.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn series_are_joined_by_their_labels_and_one_without_goes_with_all() {
+        let (a, b) = (series("a", &[4.0, 1.0]), series("b", &[6.0, 0.0]));
+        let whole = series("rate", &[2.0, 0.0]);
+        let divided = |left: &[&Series], right: &[&Series]| {
+            let own = |side: &[&Series]| side.iter().map(|one| (*one).clone()).collect();
+            shown(joined(Operator::Div, own(left), own(right)))
+        };
+        assert_eq!(divided(&[&a, &b], &[&whole]), "s=a[2.0, NaN] s=b[3.0, NaN]");
+        assert_eq!(divided(&[&whole], &[&a]), "s=a[0.5, 0.0]");
+        assert_eq!(divided(&[&a, &b], &[&b]), "s=b[1.0, NaN]");
+        assert_eq!(divided(&[&whole], &[&whole]), "__name__=(rate / rate)[1.0, NaN]");
+        assert_eq!(divided(&[&a], &[]), "");
+    }
+
+    #[test]
+    fn numbers_filters_and_tops_go_value_by_value() {
+        let all = || {
+            vec![series("a", &[1.0, 5.0]), series("b", &[3.0, 5.0]), series("c", &[2.0, f64::NAN])]
+        };
+        assert_eq!(shown(top(1, true, all())), "s=a[NaN, 5.0] s=b[3.0, NaN] s=c[NaN, NaN]");
+        assert_eq!(shown(top(2, false, all())), "s=a[1.0, 5.0] s=b[NaN, 5.0] s=c[2.0, NaN]");
+        let above = compared(Operator::Greater, 2.0, all());
+        assert_eq!(shown(above), "s=a[NaN, 5.0] s=b[3.0, 5.0] s=c[NaN, NaN]");
+        let from = with_number(Operator::Sub, 10.0, true, vec![series("a", &[1.0])]);
+        assert_eq!(shown(from), "s=a[9.0]");
+    }
+}

@@ -1,0 +1,383 @@
+//! Spans to series: which series a span belongs to, and what it adds to which interval.
+//!
+//! Owns the cells. Intervals without spans take no room until the series are made.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Exemplar, MetricsSearch, Observed, Range, Series, compare::Comparison};
+use crate::traceql::{
+    compiled::{Fields, Node},
+    syntax::{Field, Measure},
+    types::Type,
+    value::Value,
+};
+
+/// So many points are given in one answer.
+const POINTS_MAX: usize = 1_000_000;
+/// Buckets of a quantile for each power of two: a value is known to about 2 %.
+const FINE: i32 = 16;
+/// Exemplars are spread over the range: at most so many in each part.
+const EXEMPLARS_IN_PART: usize = 2;
+
+/// Sorts spans into series.
+pub(super) struct Observer {
+    range: Range,
+    measure: Measure,
+    /// The column of what is measured, and what its numbers are multiplied by.
+    measured: Option<(usize, f64)>,
+    by: Vec<(usize, String)>,
+    series: HashMap<String, Observations>,
+    series_max: usize,
+    overflowed: bool,
+    exemplars: Vec<usize>,
+    comparison: Option<Comparison>,
+}
+
+#[derive(Debug, Default)]
+struct Observations {
+    labels: Vec<Value>,
+    cells: BTreeMap<u32, Cell>,
+    exemplars: Vec<Exemplar>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Cell {
+    count: u64,
+    min: f64,
+    max: f64,
+    sum: f64,
+    /// What the sum lost to rounding.
+    lost: f64,
+    /// Values by bucket: the highest is two to the power of the number (in [`FINE`] parts).
+    buckets: BTreeMap<i32, u64>,
+}
+
+impl Observer {
+    pub(super) fn new(
+        search: &MetricsSearch,
+        measure: &Measure,
+        by: &[Field],
+        fields: &mut Fields,
+    ) -> Self {
+        let measured = match measure {
+            Measure::Rate | Measure::CountOverTime | Measure::Compare { .. } => None,
+            Measure::MinOverTime(field)
+            | Measure::MaxOverTime(field)
+            | Measure::AvgOverTime(field)
+            | Measure::SumOverTime(field)
+            | Measure::QuantileOverTime(field, _)
+            | Measure::HistogramOverTime(field) => {
+                // Durations are shown in seconds.
+                let scale = if field.value_type() == Type::Duration { 1e-9 } else { 1.0 };
+                Some((fields.number(field), scale))
+            }
+        };
+        let comparison = match measure {
+            Measure::Compare { selection, top, start, end } => {
+                let selection = Node::of(selection, fields);
+                Some(Comparison::new(search.range, selection, *top, (*start, *end)))
+            }
+            _ => None,
+        };
+        let parts = if search.exemplars == 0 { 0 } else { (search.exemplars / 2).max(1) };
+        Self {
+            range: search.range,
+            measure: measure.clone(),
+            measured,
+            by: by.iter().map(|field| (fields.number(field), field.to_string())).collect(),
+            series: HashMap::new(),
+            series_max: search.series_max.min(POINTS_MAX / search.range.count().max(1)).max(1),
+            overflowed: false,
+            exemplars: vec![0; parts],
+            comparison,
+        }
+    }
+
+    /// Whether spans are needed with all their attributes.
+    pub(super) fn needs_attributes(&self) -> bool {
+        self.comparison.is_some()
+    }
+
+    /// Whether spans were left out because there were too many series.
+    pub(super) fn overflowed(&self) -> bool {
+        self.overflowed || self.comparison.as_ref().is_some_and(Comparison::overflowed)
+    }
+
+    /// Counts a span.
+    pub(super) fn observe(&mut self, span: &Observed<'_>) {
+        let Some(interval) = self.range.interval(span.start) else { return };
+        if let Some(comparison) = &mut self.comparison {
+            comparison.observe(span, interval);
+            return;
+        }
+        let measured = match self.measured {
+            None => None,
+            Some((column, _)) => match span.row[column].number() {
+                Some(number) => Some(number),
+                None => return,
+            },
+        };
+        let mut key = String::new();
+        for (column, _) in &self.by {
+            span.row[*column].key(&mut key);
+        }
+        if !self.series.contains_key(&key) && self.series.len() >= self.series_max {
+            self.overflowed = true;
+            return;
+        }
+        let exemplar = self.takes_exemplar(interval);
+        let series = self.series.entry(key).or_insert_with(|| Observations {
+            labels: self.by.iter().map(|(column, _)| span.row[*column].clone()).collect(),
+            ..Observations::default()
+        });
+        let cell = series.cells.entry(interval).or_default();
+        cell.add(measured, &self.measure);
+        if exemplar {
+            let scale = self.measured.map_or(1.0, |(_, scale)| scale);
+            let counted = matches!(self.measure, Measure::HistogramOverTime(_));
+            let value = measured.filter(|_| !counted).map_or(f64::NAN, |value| value * scale);
+            let mut labels = vec![
+                ("trace:id".to_owned(), Value::text(&span.trace_id.to_string())),
+                ("span:id".to_owned(), Value::text(&span.span_id.to_string())),
+            ];
+            let by = self.by.iter().zip(&series.labels).filter(|(_, value)| !value.is_nil());
+            labels.extend(by.map(|((_, name), value)| (name.clone(), value.clone())));
+            series.exemplars.push(Exemplar { labels, value, time: span.start });
+        }
+    }
+
+    fn takes_exemplar(&mut self, interval: u32) -> bool {
+        let parts = self.exemplars.len();
+        let part = interval as usize * parts / self.range.count().max(1);
+        match self.exemplars.get_mut(part) {
+            Some(taken) if *taken < EXEMPLARS_IN_PART => {
+                *taken += 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The series of all spans.
+    pub(super) fn series(self) -> Vec<Series> {
+        if let Some(comparison) = self.comparison {
+            return comparison.series();
+        }
+        let (range, scale) = (self.range, self.measured.map_or(1.0, |(_, scale)| scale));
+        let mut all = Vec::new();
+        for (_, observations) in self.series {
+            let labels = labels(&self.by, &observations.labels, &self.measure);
+            let lines = Lines { range, scale, labels, observations };
+            match &self.measure {
+                Measure::QuantileOverTime(_, quantiles) => all.extend(lines.quantiles(quantiles)),
+                Measure::HistogramOverTime(_) => all.extend(lines.buckets()),
+                measure => all.push(lines.single(measure)),
+            }
+        }
+        for series in &mut all {
+            place_exemplars(series, range);
+        }
+        all
+    }
+}
+
+/// The lines that one set of observations makes.
+struct Lines {
+    range: Range,
+    scale: f64,
+    labels: Vec<(String, Value)>,
+    observations: Observations,
+}
+
+impl Lines {
+    /// One value for each interval; `default` for those without spans.
+    fn values(&self, default: f64, of: impl Fn(&Cell) -> f64) -> Vec<f64> {
+        let mut values = vec![default; self.range.count()];
+        for (interval, cell) in &self.observations.cells {
+            values[*interval as usize] = of(cell);
+        }
+        values
+    }
+
+    fn labels_with(&self, name: &str, value: f64) -> Vec<(String, Value)> {
+        let mut labels = self.labels.clone();
+        labels.push((name.to_owned(), Value::Float(value)));
+        labels
+    }
+
+    fn single(self, measure: &Measure) -> Series {
+        let (none, scale, seconds) = (f64::NAN, self.scale, self.range.step_seconds());
+        let values = match measure {
+            Measure::Rate => self.values(0.0, |cell| count(cell.count) / seconds),
+            Measure::MinOverTime(_) => self.values(none, |cell| cell.min * scale),
+            Measure::MaxOverTime(_) => self.values(none, |cell| cell.max * scale),
+            Measure::SumOverTime(_) => self.values(none, |cell| cell.total() * scale),
+            Measure::AvgOverTime(_) => {
+                self.values(none, |cell| cell.total() * scale / count(cell.count))
+            }
+            _ => self.values(0.0, |cell| count(cell.count)),
+        };
+        Series { labels: self.labels, values, exemplars: self.observations.exemplars }
+    }
+
+    fn quantiles(mut self, quantiles: &[f64]) -> Vec<Series> {
+        let mut left = std::mem::take(&mut self.observations.exemplars);
+        let mut lines = Vec::with_capacity(quantiles.len());
+        for (at, quantile) in quantiles.iter().enumerate() {
+            let values = self.values(f64::NAN, |cell| cell.quantile(*quantile) * self.scale);
+            // An exemplar stands on the first line that it is not above.
+            let last = at + 1 == quantiles.len();
+            let (exemplars, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| {
+                let at = self.range.interval(one.time).map_or(0, |at| at as usize);
+                last || values.get(at).is_some_and(|value| one.value <= *value)
+            });
+            left = later;
+            lines.push(Series { labels: self.labels_with("p", *quantile), values, exemplars });
+        }
+        lines
+    }
+
+    fn buckets(mut self) -> Vec<Series> {
+        let mut exemplars = std::mem::take(&mut self.observations.exemplars);
+        let buckets = self.observations.cells.values().flat_map(|cell| cell.buckets.keys());
+        let buckets: BTreeSet<i32> = buckets.copied().collect();
+        let line = |bucket: i32| {
+            let of = |cell: &Cell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
+            let labels = self.labels_with("__bucket", bound(bucket, 1) * self.scale);
+            Series {
+                labels,
+                values: self.values(0.0, of),
+                exemplars: std::mem::take(&mut exemplars),
+            }
+        };
+        buckets.into_iter().map(line).collect()
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+fn count(count: u64) -> f64 {
+    count as f64
+}
+
+/// The labels of a series: those without a value are left out, but for the first when none has.
+fn labels(by: &[(usize, String)], values: &[Value], measure: &Measure) -> Vec<(String, Value)> {
+    let named = by.iter().zip(values).map(|((_, name), value)| (name.clone(), value.clone()));
+    let there: Vec<(String, Value)> = named.filter(|(_, value)| !value.is_nil()).collect();
+    let distributed =
+        matches!(measure, Measure::QuantileOverTime(..) | Measure::HistogramOverTime(_));
+    match by.first() {
+        _ if !there.is_empty() => there,
+        Some((_, name)) => vec![(name.clone(), Value::Nil)],
+        None if distributed => Vec::new(),
+        None => vec![("__name__".to_owned(), Value::text(measure.name()))],
+    }
+}
+
+/// Exemplars of counts stand on the line; those where there is no line are left out.
+fn place_exemplars(series: &mut Series, range: Range) {
+    let values = &series.values;
+    series.exemplars.retain_mut(|exemplar| {
+        let at = range.interval(exemplar.time).map(|at| at as usize);
+        let Some(value) = at.and_then(|at| values.get(at)).filter(|value| !value.is_nan()) else {
+            return false;
+        };
+        if exemplar.value.is_nan() {
+            exemplar.value = *value;
+        }
+        true
+    });
+    series.exemplars.sort_by_key(|exemplar| exemplar.time);
+}
+
+impl Cell {
+    fn add(&mut self, value: Option<f64>, measure: &Measure) {
+        self.count += 1;
+        let Some(value) = value else { return };
+        let first = self.count == 1;
+        self.min = if first { value } else { self.min.min(value) };
+        self.max = if first { value } else { self.max.max(value) };
+        let sum = self.sum + value;
+        let (large, small) =
+            if self.sum.abs() >= value.abs() { (self.sum, value) } else { (value, self.sum) };
+        self.lost += (large - sum) + small;
+        self.sum = sum;
+        let parts = match measure {
+            Measure::QuantileOverTime(..) => FINE,
+            Measure::HistogramOverTime(_) => 1,
+            _ => return,
+        };
+        *self.buckets.entry(bucket(value, parts)).or_default() += 1;
+    }
+
+    fn total(&self) -> f64 {
+        if self.sum.is_finite() { self.sum + self.lost } else { self.sum }
+    }
+
+    /// The value that so many of all are not above, between the least and the greatest.
+    fn quantile(&self, quantile: f64) -> f64 {
+        let wanted = (quantile * count(self.count)).ceil().max(1.0);
+        let mut below = 0.0;
+        for (bucket, held) in &self.buckets {
+            let held = count(*held);
+            if below + held >= wanted {
+                let (low, high) = (bound(bucket - 1, FINE), bound(*bucket, FINE));
+                let value = if *bucket == i32::MIN {
+                    self.min
+                } else {
+                    low * (high / low).powf((wanted - below) / held)
+                };
+                return value.clamp(self.min, self.max);
+            }
+            below += held;
+        }
+        self.max
+    }
+}
+
+/// The bucket of a value: the lowest whose bound is not below it.
+fn bucket(value: f64, parts: i32) -> i32 {
+    if value <= 0.0 {
+        return i32::MIN;
+    }
+    let exponent = (value.log2() * f64::from(parts)).ceil().clamp(-20_000.0, 20_000.0);
+    #[expect(clippy::cast_possible_truncation, reason = "it was just brought into range")]
+    let exponent = exponent as i32;
+    exponent
+}
+
+/// The highest value of a bucket.
+fn bound(bucket: i32, parts: i32) -> f64 {
+    if bucket == i32::MIN {
+        return 0.0;
+    }
+    (f64::from(bucket) / f64::from(parts)).exp2()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Cell, FINE, Measure, bound, bucket};
+    use crate::traceql::syntax::{Field, Intrinsic};
+
+    #[test]
+    fn quantiles_are_close_to_the_exact_ones() {
+        let measure = Measure::QuantileOverTime(Field::intrinsic(Intrinsic::Duration), Vec::new());
+        let mut cell = Cell::default();
+        let values: Vec<f64> = (1..=1_000_u32).map(|n| f64::from(n) * 1e6).collect();
+        for value in &values {
+            cell.add(Some(*value), &measure);
+        }
+        for (quantile, exact) in [(0.0, 1e6), (0.5, 500e6), (0.9, 900e6), (0.99, 990e6), (1.0, 1e9)]
+        {
+            let found = cell.quantile(quantile);
+            assert!((found / exact - 1.0).abs() < 0.025, "{quantile}: {found} for {exact}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_ends_with_its_bound() {
+        for (value, highest) in [(1.0, 1.0), (3.0, 4.0), (4.0, 4.0), (5.0, 8.0), (0.3, 0.5)] {
+            assert!((bound(bucket(value, 1), 1) - highest).abs() < 1e-12, "{value}");
+        }
+        assert!(bound(bucket(-1.0, FINE), FINE).abs() < f64::EPSILON);
+    }
+}

@@ -1,0 +1,149 @@
+//! The intervals of a chart.
+
+use tidings_proto::UnixNanos;
+
+use crate::QueryError;
+
+/// More points than this are not drawn anyway.
+const POINTS_MAX: u64 = 11_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// A stretch of time in intervals of equal length. A range of several intervals is aligned to
+/// their length, so that the same question a moment later has the same intervals; an interval
+/// ends with its time and begins after the one before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Range {
+    start: u64,
+    end: u64,
+    step: u64,
+    /// One interval that is not aligned.
+    instant: bool,
+}
+
+impl Range {
+    /// Intervals from `start` to `end`; without a step, of a length that makes about 240.
+    pub(crate) fn steps(start: u64, end: u64, step: Option<u64>) -> Result<Self, QueryError> {
+        let step = step.unwrap_or_else(|| default_step(end.saturating_sub(start))).max(1);
+        let start = start - start % step;
+        let end = end.checked_next_multiple_of(step).unwrap_or(end);
+        // One more at the beginning: the first of a chart is then a whole one, as in Tempo.
+        let start = start.checked_sub(step).unwrap_or(start);
+        let range = Self { start, end, step, instant: false };
+        if range.count() as u64 > POINTS_MAX {
+            let reason = format!("this makes more than {POINTS_MAX} points; use a larger step");
+            return Err(QueryError::parameter("step", reason));
+        }
+        Ok(range)
+    }
+
+    /// One interval.
+    pub(crate) fn instant(start: u64, end: u64) -> Self {
+        Self { start, end, step: end.saturating_sub(start).max(1), instant: true }
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        if self.instant {
+            return 1;
+        }
+        usize::try_from((self.end - self.start) / self.step).unwrap_or(usize::MAX)
+    }
+
+    /// The interval in which a span that starts at this time is counted.
+    pub(super) fn interval(&self, time: UnixNanos) -> Option<u32> {
+        let (first, last) = self.starts_between();
+        if time < first || time > last {
+            return None;
+        }
+        if self.instant {
+            return Some(0);
+        }
+        u32::try_from((time.0 - self.start - 1) / self.step).ok()
+    }
+
+    /// The time that an interval is shown at: its end.
+    pub(crate) fn time_of(&self, interval: usize) -> UnixNanos {
+        if self.instant {
+            return UnixNanos(self.end);
+        }
+        UnixNanos(self.start + (interval as u64 + 1) * self.step)
+    }
+
+    /// The first and the last time of a span in the range.
+    pub(super) fn starts_between(&self) -> (UnixNanos, UnixNanos) {
+        let first = if self.instant { self.start } else { self.start + 1 };
+        (UnixNanos(first), UnixNanos(self.end))
+    }
+
+    /// The length of an interval.
+    pub(super) fn step_seconds(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "a rate is a float")]
+        let nanos = self.step as f64;
+        nanos / 1e9
+    }
+}
+
+/// The length of intervals that nobody chose: Tempo's.
+fn default_step(length: u64) -> u64 {
+    const FINEST: u64 = 50_000_000;
+    const ROUND: [u64; 6] = [3_600, 300, 60, 15, 5, 1];
+    let baseline = length / 240;
+    if length < 60 * SECOND {
+        return (baseline / FINEST * FINEST).max(FINEST);
+    }
+    let round = ROUND.into_iter().map(|seconds| seconds * SECOND);
+    let fitting = round.into_iter().find(|round| baseline > *round);
+    fitting.map_or(SECOND, |round| baseline / round * round)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Range, SECOND, UnixNanos, default_step};
+
+    #[test]
+    fn intervals_are_aligned_and_end_with_their_time() {
+        let range = Range::steps(101 * SECOND, 145 * SECOND, Some(10 * SECOND)).unwrap();
+        assert_eq!(range.count(), 6);
+        assert_eq!(range.time_of(0).0, 100 * SECOND);
+        assert_eq!(range.time_of(5).0, 150 * SECOND);
+        let cases = [
+            (90 * SECOND, None),
+            (90 * SECOND + 1, Some(0)),
+            (100 * SECOND, Some(0)),
+            (100 * SECOND + 1, Some(1)),
+            (150 * SECOND, Some(5)),
+            (150 * SECOND + 1, None),
+        ];
+        for (time, expected) in cases {
+            assert_eq!(range.interval(UnixNanos(time)), expected, "{time}");
+        }
+    }
+
+    #[test]
+    fn an_instant_is_one_interval() {
+        let range = Range::instant(100, 200);
+        assert_eq!((range.count(), range.time_of(0).0), (1, 200));
+        let intervals = [99, 100, 200, 201].map(|time| range.interval(UnixNanos(time)));
+        assert_eq!(intervals, [None, Some(0), Some(0), None]);
+    }
+
+    #[test]
+    fn too_many_points_are_refused() {
+        assert!(Range::steps(0, 86_400 * SECOND, Some(SECOND)).is_err());
+        assert!(Range::steps(0, u64::MAX, None).is_ok());
+        assert!(Range::steps(0, u64::MAX, Some(1)).is_err());
+    }
+
+    #[test]
+    fn the_default_step_makes_about_240_points() {
+        let cases = [
+            (30 * SECOND, 100_000_000),
+            (SECOND, 50_000_000),
+            (60 * SECOND, SECOND),
+            (3_600 * SECOND, 15 * SECOND),
+            (86_400 * SECOND, 300 * SECOND),
+        ];
+        for (length, step) in cases {
+            assert_eq!(default_step(length), step, "{length}");
+        }
+    }
+}

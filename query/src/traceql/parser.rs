@@ -1,0 +1,303 @@
+//! Tokens to the tree, with types checked on the way.
+//!
+//! `terms` combines what stands in the root of a query (spansets, scalars, metrics), `fields`
+//! what stands in braces, `metrics` the functions over time. One grammar reads them all: a term
+//! says what it is, and combining terms that do not go together is the error.
+
+mod fields;
+mod metrics;
+mod terms;
+
+use super::{
+    DEPTH_MAX, TraceqlError,
+    lexer::{Token, TokenKind, tokens},
+    suggest::did_you_mean,
+    syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
+};
+use terms::{Form, Term};
+
+/// The query that the text says.
+pub(crate) fn parse(text: &str) -> Result<Query, TraceqlError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0 };
+    if parser.peek() == &TokenKind::End {
+        return parser.fail("a query is missing; `{}` finds every span");
+    }
+    let term = parser.pipeline(false)?;
+    let root = parser.root(term)?;
+    let mut hints = Vec::new();
+    while parser.peek_word() == Some("with") {
+        parser.hints(&mut hints)?;
+    }
+    match parser.peek() {
+        TokenKind::End => Ok(Query { root, hints }),
+        _ => parser.fail(format!("the query should end here, but {} follows", parser.shown())),
+    }
+}
+
+/// The words that begin a stage or an aggregate.
+const FUNCTIONS: [&str; 19] = [
+    "count",
+    "min",
+    "max",
+    "avg",
+    "sum",
+    "by",
+    "select",
+    "coalesce",
+    "rate",
+    "count_over_time",
+    "min_over_time",
+    "max_over_time",
+    "avg_over_time",
+    "sum_over_time",
+    "quantile_over_time",
+    "histogram_over_time",
+    "compare",
+    "topk",
+    "bottomk",
+];
+
+struct Parser<'a> {
+    text: &'a str,
+    tokens: Vec<Token>,
+    at: usize,
+    depth: u32,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> &TokenKind {
+        &self.tokens[self.at].kind
+    }
+
+    fn peek_word(&self) -> Option<&str> {
+        match self.peek() {
+            TokenKind::Word(word) => Some(word),
+            _ => None,
+        }
+    }
+
+    fn peek_operator(&self) -> Option<Operator> {
+        match self.peek() {
+            TokenKind::Operator(operator) => Some(*operator),
+            _ => None,
+        }
+    }
+
+    /// Where the next token begins.
+    fn start(&self) -> usize {
+        self.tokens[self.at].start
+    }
+
+    /// Where the token before ended.
+    fn end(&self) -> usize {
+        self.at.checked_sub(1).map_or(0, |before| self.tokens[before].end)
+    }
+
+    fn advance(&mut self) -> TokenKind {
+        let kind = self.tokens[self.at].kind.clone();
+        // The end of the text stays the last token.
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        kind
+    }
+
+    fn eat(&mut self, kind: &TokenKind) -> bool {
+        let fits = self.peek() == kind;
+        if fits {
+            self.advance();
+        }
+        fits
+    }
+
+    fn expect(&mut self, kind: &TokenKind, sign: &str) -> Result<(), TraceqlError> {
+        if self.eat(kind) {
+            return Ok(());
+        }
+        self.fail(format!("`{sign}` was expected, but {} follows", self.shown()))
+    }
+
+    fn fail<T>(&self, message: impl Into<String>) -> Result<T, TraceqlError> {
+        self.fail_at(self.start(), message)
+    }
+
+    fn fail_at<T>(&self, byte: usize, message: impl Into<String>) -> Result<T, TraceqlError> {
+        Err(TraceqlError::at(self.text, byte, message))
+    }
+
+    /// The next token in words.
+    fn shown(&self) -> String {
+        const SHOWN_CHARS: usize = 40;
+        let token = &self.tokens[self.at];
+        if token.kind == TokenKind::End {
+            return "the end of the query".to_owned();
+        }
+        let text = &self.text[token.start..token.end];
+        let cut = if text.chars().count() > SHOWN_CHARS { "…" } else { "" };
+        format!("`{}{cut}`", text.chars().take(SHOWN_CHARS).collect::<String>())
+    }
+
+    /// Reads something that may hold more of its kind.
+    fn nested<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, TraceqlError>,
+    ) -> Result<T, TraceqlError> {
+        self.check_depth(self.depth + 1)?;
+        self.depth += 1;
+        let result = read(self);
+        self.depth -= 1;
+        result
+    }
+
+    fn check_depth(&self, depth: u32) -> Result<(), TraceqlError> {
+        if depth <= DEPTH_MAX {
+            return Ok(());
+        }
+        self.fail(format!("expressions nest at most {DEPTH_MAX} deep"))
+    }
+
+    /// A whole pipeline, up to the end, a closing parenthesis or hints. What it is, is for the
+    /// caller to judge: in parentheses a scalar may stand alone.
+    fn pipeline(&mut self, wrapped: bool) -> Result<Term, TraceqlError> {
+        let start = self.start();
+        let first = self.first_stage()?;
+        let (form, depth) = (first.form, first.depth);
+        let mut stages = match form {
+            Form::Metrics(metrics) => return self.later_stages(metrics, start, depth),
+            Form::Stages(stages) => stages,
+            Form::Spansets(spansets) if self.peek() == &TokenKind::Pipe => {
+                vec![Stage::Spansets(spansets)]
+            }
+            Form::Compare(stage) => vec![stage],
+            form if self.peek() == &TokenKind::Pipe => {
+                let found = form.shown();
+                return self.fail_at(start, format!("a pipeline cannot begin with {found}"));
+            }
+            form => return Ok(Term { form, start, depth }),
+        };
+        let mut depth = depth;
+        while self.eat(&TokenKind::Pipe) {
+            if let Some(metrics) = self.metrics_function(&stages)? {
+                return self.later_stages(metrics, start, depth + 1);
+            }
+            let (start_of_stage, stage) = (self.start(), self.stage()?);
+            depth = depth.max(stage.depth) + 1;
+            self.check_depth(self.depth + stage.depth)?;
+            match stage.form {
+                Form::Spansets(spansets) => stages.push(Stage::Spansets(spansets)),
+                Form::Stages(more) => stages.extend(more),
+                Form::Compare(stage) => stages.push(stage),
+                Form::Scalar(scalar) if wrapped && self.peek() == &TokenKind::CloseParenthesis => {
+                    let form = Form::Scalar(Scalar::Pipeline(stages, Box::new(scalar)));
+                    return Ok(Term { form, start, depth: stage.depth + 1 });
+                }
+                form @ (Form::Scalar(_) | Form::Static(_) | Form::Metrics(_)) => {
+                    let message =
+                        format!("{} cannot stand alone here{}", form.shown(), form.cure());
+                    return self.fail_at(start_of_stage, message);
+                }
+            }
+        }
+        Ok(Term { form: Form::Stages(stages), start, depth })
+    }
+
+    fn first_stage(&mut self) -> Result<Term, TraceqlError> {
+        let start = self.start();
+        match self.peek_word() {
+            Some("coalesce") => {
+                self.fail("`coalesce()` needs spansets before it: `{} | coalesce()`")
+            }
+            Some(word @ ("topk" | "bottomk")) => {
+                let message =
+                    format!("`{word}` needs metrics before it: `{{}} | rate() | {word}(5)`");
+                self.fail(message)
+            }
+            Some(word) if metrics::is_function(word) => {
+                self.fail_at(start, format!("`{word}` needs spans before it: `{{}} | {word}(…)`"))
+            }
+            _ => self.stage(),
+        }
+    }
+
+    /// One stage that is not a metrics function.
+    fn stage(&mut self) -> Result<Term, TraceqlError> {
+        let start = self.start();
+        let stage = match self.peek_word() {
+            Some("by") => self.by()?,
+            Some("select") => self.select()?,
+            Some("coalesce") => {
+                self.advance();
+                self.expect(&TokenKind::OpenParenthesis, "(")?;
+                self.expect(&TokenKind::CloseParenthesis, ")")?;
+                Stage::Coalesce
+            }
+            Some("topk" | "bottomk") => {
+                return self.fail("this needs metrics before it, such as `| rate()`");
+            }
+            _ => return self.expression(0),
+        };
+        Ok(Term { form: Form::Stages(vec![stage]), start, depth: 1 })
+    }
+
+    fn by(&mut self) -> Result<Stage, TraceqlError> {
+        self.advance();
+        self.expect(&TokenKind::OpenParenthesis, "(")?;
+        let of = self.field_expression(0)?;
+        self.expect(&TokenKind::CloseParenthesis, ")")?;
+        if !of.reads_span {
+            return self.fail_at(of.start, "`by` needs something that differs between spans");
+        }
+        let label = format!("by({})", of.label(self.text));
+        Ok(Stage::By { of: of.expression, label })
+    }
+
+    fn select(&mut self) -> Result<Stage, TraceqlError> {
+        self.advance();
+        Ok(Stage::Select(self.field_list()?))
+    }
+
+    fn root(&self, term: Term) -> Result<Root, TraceqlError> {
+        match term.form {
+            Form::Spansets(Spansets::Pipeline(stages)) | Form::Stages(stages) => {
+                Ok(Root::Search(stages))
+            }
+            Form::Spansets(spansets) => Ok(Root::Search(vec![Stage::Spansets(spansets)])),
+            Form::Compare(stage) => Ok(Root::Search(vec![stage])),
+            Form::Metrics(metrics) => Ok(Root::Metrics(metrics)),
+            form @ (Form::Scalar(_) | Form::Static(_)) => {
+                let message = format!("{} is not a query by itself{}", form.shown(), form.cure());
+                self.fail_at(term.start, message)
+            }
+        }
+    }
+
+    /// `with(name=value, …)`.
+    fn hints(&mut self, hints: &mut Vec<(String, Static)>) -> Result<(), TraceqlError> {
+        self.advance();
+        self.expect(&TokenKind::OpenParenthesis, "(")?;
+        loop {
+            let TokenKind::Word(name) = self.peek().clone() else {
+                return self.fail(format!("a hint's name was expected, not {}", self.shown()));
+            };
+            self.advance();
+            self.expect(&TokenKind::Operator(Operator::Equal), "=")?;
+            hints.push((name, self.literal()?));
+            if !self.eat(&TokenKind::Comma) {
+                return self.expect(&TokenKind::CloseParenthesis, ")");
+            }
+        }
+    }
+
+    /// What is said about a word that has no meaning where it stands.
+    fn unknown_word<T>(&self, word: &str) -> Result<T, TraceqlError> {
+        if matches!(
+            self.tokens.get(self.at + 1),
+            Some(Token { kind: TokenKind::OpenParenthesis, .. })
+        ) {
+            let guess = did_you_mean(word, FUNCTIONS);
+            return self.fail(format!("unknown function `{word}`{guess}"));
+        }
+        if FUNCTIONS.contains(&word) {
+            return self.fail(format!("`{word}` is a function: `(` is missing after it"));
+        }
+        self.fail(format!("`{word}` has no meaning here; spans are selected in braces: `{{ … }}`"))
+    }
+}

@@ -1,0 +1,249 @@
+//! Functions over time, and what can be done with their series.
+
+use super::{
+    Parser,
+    terms::{Form, Term, number_of},
+};
+use crate::traceql::{
+    TraceqlError,
+    lexer::TokenKind,
+    syntax::{Expression, Field, Measure, Metrics, Operator, Stage, Static},
+};
+
+/// How many attributes series can be divided by.
+const BY_MAX: usize = 5;
+/// How many quantiles one query can ask for.
+const QUANTILES_MAX: usize = 20;
+/// How many values of an attribute `compare` shows when it does not say, and at most.
+const COMPARE_TOP: usize = 10;
+const COMPARE_TOP_MAX: usize = 1000;
+
+/// Whether the word begins a metrics function.
+pub(super) fn is_function(word: &str) -> bool {
+    matches!(word, "rate" | "compare") || word.ends_with("_over_time")
+}
+
+impl Parser<'_> {
+    /// The metrics function that comes next, if one does.
+    pub(super) fn metrics_function(
+        &mut self,
+        pipeline: &[Stage],
+    ) -> Result<Option<Metrics>, TraceqlError> {
+        let Some(name) = self.peek_word().map(str::to_owned) else { return Ok(None) };
+        if !is_function(&name) {
+            return Ok(None);
+        }
+        if !super::FUNCTIONS.contains(&name.as_str()) {
+            return self.unknown_word(&name);
+        }
+        self.advance();
+        self.expect(&TokenKind::OpenParenthesis, "(")?;
+        let measure = self.measure(&name)?;
+        self.expect(&TokenKind::CloseParenthesis, ")")?;
+        let mut by = Vec::new();
+        if self.peek_word() == Some("by") {
+            if matches!(measure, Measure::Compare { .. }) {
+                return self.fail("`compare()` goes by every attribute; it takes no `by`");
+            }
+            self.advance();
+            let start = self.start();
+            by = self.field_list()?;
+            if by.len() > BY_MAX {
+                return self.fail_at(start, format!("series go by at most {BY_MAX} attributes"));
+            }
+        }
+        Ok(Some(Metrics::Spans { pipeline: pipeline.to_vec(), measure, by }))
+    }
+
+    fn measure(&mut self, name: &str) -> Result<Measure, TraceqlError> {
+        Ok(match name {
+            "rate" => Measure::Rate,
+            "count_over_time" => Measure::CountOverTime,
+            "compare" => self.compare()?,
+            "quantile_over_time" => {
+                let field = self.field()?;
+                let mut quantiles = Vec::new();
+                while self.eat(&TokenKind::Comma) {
+                    quantiles.push(self.quantile()?);
+                }
+                if quantiles.len() > QUANTILES_MAX {
+                    return self.fail(format!("at most {QUANTILES_MAX} quantiles at once"));
+                }
+                if quantiles.is_empty() {
+                    return self.fail("a quantile is missing: `quantile_over_time(duration, 0.9)`");
+                }
+                Measure::QuantileOverTime(field, quantiles)
+            }
+            other => {
+                let field: Field = self.field()?;
+                match other {
+                    "min_over_time" => Measure::MinOverTime(field),
+                    "max_over_time" => Measure::MaxOverTime(field),
+                    "avg_over_time" => Measure::AvgOverTime(field),
+                    "sum_over_time" => Measure::SumOverTime(field),
+                    _ => Measure::HistogramOverTime(field),
+                }
+            }
+        })
+    }
+
+    fn quantile(&mut self) -> Result<f64, TraceqlError> {
+        let start = self.start();
+        let number = match self.peek() {
+            TokenKind::Int(_) | TokenKind::Float(_) => number_of(&self.literal()?),
+            _ => return self.fail("a quantile is a number from 0 to 1"),
+        };
+        if (0.0..=1.0).contains(&number) {
+            Ok(number)
+        } else {
+            self.fail_at(start, "a quantile is a number from 0 to 1")
+        }
+    }
+
+    fn compare(&mut self) -> Result<Measure, TraceqlError> {
+        if self.peek() != &TokenKind::OpenBrace {
+            return self.fail("`compare` needs the spans to compare with the rest: `{ … }`");
+        }
+        let (selection, _): (Expression, u32) = self.filter()?;
+        let mut numbers = Vec::new();
+        let start = self.start();
+        while self.eat(&TokenKind::Comma) {
+            match self.peek() {
+                TokenKind::Int(number) => numbers.push(*number),
+                _ => return self.fail("an integer was expected"),
+            }
+            self.advance();
+        }
+        let top = numbers.first().map_or(Some(COMPARE_TOP), |top| usize::try_from(*top).ok());
+        let top = top.filter(|top| (1..=COMPARE_TOP_MAX).contains(top));
+        let Some(top) = top else {
+            let message = format!("`compare` shows from 1 to {COMPARE_TOP_MAX} values");
+            return self.fail_at(start, message);
+        };
+        let (start, end) = match numbers.as_slice() {
+            [] | [_] | [_, 0, 0] => (0, 0),
+            [_, start, end] if 0 < *start && start < end => (*start, *end),
+            _ => {
+                let form =
+                    "`compare({ … }, values, start, end)`, the times in nanoseconds since 1970";
+                return self.fail_at(start, format!("expected {form}"));
+            }
+        };
+        Ok(Measure::Compare { selection, top, start, end })
+    }
+
+    /// What follows a metric: `| topk(n)`, `> 10`.
+    pub(super) fn later_stages(
+        &mut self,
+        metrics: Metrics,
+        start: usize,
+        depth: u32,
+    ) -> Result<Term, TraceqlError> {
+        let (mut metrics, mut depth) = (metrics, depth);
+        loop {
+            let at = self.start();
+            if let Some(operator) = self.peek_operator() {
+                if !operator.is_comparison() {
+                    let message =
+                        "arithmetic with metrics needs parentheses: `({} | rate()) * 100`";
+                    return self.fail_at(at, message);
+                }
+                self.advance();
+                // Arithmetic binds more strongly than comparisons (2).
+                let number = self.expression(2)?;
+                let Form::Static(number) = number.form else {
+                    return self.fail_at(number.start, "a metric is compared with a number");
+                };
+                metrics = self.with_number(operator, at, metrics, &number, false)?;
+            } else if self.eat(&TokenKind::Pipe) {
+                metrics = self.top(metrics)?;
+            } else {
+                return Ok(Term { form: Form::Metrics(metrics), start, depth });
+            }
+            depth += 1;
+            self.check_depth(self.depth + depth)?;
+        }
+    }
+
+    fn top(&mut self, of: Metrics) -> Result<Metrics, TraceqlError> {
+        let start = self.start();
+        let largest = match self.peek_word() {
+            Some("topk") => true,
+            Some("bottomk") => false,
+            _ => return self.fail("only `topk(n)` and `bottomk(n)` can follow a metric"),
+        };
+        self.refuse_compare(&of, start)?;
+        self.advance();
+        self.expect(&TokenKind::OpenParenthesis, "(")?;
+        let limit = match self.peek() {
+            TokenKind::Int(limit) => usize::try_from(*limit).ok().filter(|limit| *limit > 0),
+            _ => None,
+        };
+        let Some(limit) = limit else { return self.fail("a number above 0 was expected") };
+        self.advance();
+        self.expect(&TokenKind::CloseParenthesis, ")")?;
+        Ok(Metrics::Top { limit, largest, of: Box::new(of) })
+    }
+
+    pub(super) fn of_metrics(
+        &self,
+        operator: Operator,
+        at: usize,
+        left: Metrics,
+        right: Metrics,
+    ) -> Result<Metrics, TraceqlError> {
+        use Operator::{Add, Div, Mul, Sub};
+        self.refuse_compare(&left, at)?;
+        self.refuse_compare(&right, at)?;
+        if matches!(operator, Add | Sub | Mul | Div) {
+            return Ok(Metrics::Binary(operator, Box::new(left), Box::new(right)));
+        }
+        self.fail_at(at, format!("`{operator}` cannot stand between metrics; + - * / can"))
+    }
+
+    /// A metric with a constant.
+    pub(super) fn with_number(
+        &self,
+        operator: Operator,
+        at: usize,
+        of: Metrics,
+        number: &Static,
+        left: bool,
+    ) -> Result<Metrics, TraceqlError> {
+        use Operator::{Add, Div, Mul, Sub};
+        self.refuse_compare(&of, at)?;
+        let of = Box::new(of);
+        match (operator, number) {
+            (Add | Sub | Mul | Div, Static::Int(_) | Static::Float(_)) => {
+                Ok(Metrics::Number { operator, number: number_of(number), left, of })
+            }
+            (Add | Sub | Mul | Div, _) => {
+                self.fail_at(at, "a metric can be computed with numbers only, not with durations")
+            }
+            _ if operator.is_comparison() && !left => {
+                // Durations are measured in seconds.
+                #[expect(clippy::cast_precision_loss, reason = "metrics are floats")]
+                let seconds = |nanos: i64| nanos as f64 / 1e9;
+                let number = match number {
+                    Static::Duration(nanos) => seconds(*nanos),
+                    other => number_of(other),
+                };
+                Ok(Metrics::Compare(operator, number, of))
+            }
+            _ if operator.is_comparison() => {
+                self.fail_at(at, "the number stands on the right of a comparison with a metric")
+            }
+            _ => {
+                self.fail_at(at, format!("`{operator}` cannot stand beside a metric; + - * / can"))
+            }
+        }
+    }
+
+    fn refuse_compare(&self, metrics: &Metrics, at: usize) -> Result<(), TraceqlError> {
+        let spans = matches!(metrics, Metrics::Spans { measure: Measure::Compare { .. }, .. });
+        if spans {
+            return self.fail_at(at, "nothing can follow `compare()`");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,327 @@
+//! What stands at the root of a query: spansets, numbers about them, and metrics.
+//!
+//! Owns which of them can be combined by which operator.
+
+use super::Parser;
+use crate::traceql::{
+    TraceqlError,
+    lexer::TokenKind,
+    syntax::{Fold, Metrics, Operator, Relation, Scalar, Side, Spansets, Stage, Static},
+    types::Type,
+};
+
+/// Something at the root of a query.
+pub(super) struct Term {
+    pub(super) form: Form,
+    /// Its first byte.
+    pub(super) start: usize,
+    pub(super) depth: u32,
+}
+
+/// What it is.
+pub(super) enum Form {
+    Static(Static),
+    Scalar(Scalar),
+    Spansets(Spansets),
+    /// A comparison of scalars that is not in parentheses.
+    Compare(Stage),
+    Stages(Vec<Stage>),
+    Metrics(Metrics),
+}
+
+impl Form {
+    pub(super) fn shown(&self) -> &'static str {
+        match self {
+            Self::Static(_) => "a constant",
+            Self::Scalar(_) => "a number",
+            Self::Spansets(_) | Self::Stages(_) => "a spanset",
+            Self::Compare(_) => "a comparison of numbers",
+            Self::Metrics(_) => "a metric",
+        }
+    }
+
+    /// What could be written instead.
+    pub(super) fn cure(&self) -> &'static str {
+        match self {
+            Self::Scalar(_) => ": compare it, as in `{} | count() > 1`",
+            Self::Static(_) => ": spans are selected in braces, as in `{ duration > 1s }`",
+            Self::Metrics(_) => ": only one metric can be at the end of a pipeline",
+            _ => "",
+        }
+    }
+}
+
+/// How strongly the operator binds its operands.
+fn strength(operator: Operator) -> Option<u8> {
+    use Operator::{Add, And, Div, Mod, Mul, Not, Or, Pow, Regex, Sub};
+    Some(match operator {
+        And | Or => 1,
+        Add | Sub => 3,
+        Mul | Div | Mod => 4,
+        Pow => 5,
+        Not | Regex => return None,
+        _ => 2,
+    })
+}
+
+impl Parser<'_> {
+    /// Terms combined by operators that bind more strongly than `than`.
+    pub(super) fn expression(&mut self, than: u8) -> Result<Term, TraceqlError> {
+        self.nested(|parser| {
+            let mut left = parser.term()?;
+            while let Some(operator) = parser.peek_operator() {
+                let Some(strength) = strength(operator) else {
+                    return parser.fail(format!("`{operator}` cannot stand here"));
+                };
+                if strength <= than {
+                    break;
+                }
+                let at = parser.start();
+                parser.advance();
+                let right_than = if operator == Operator::Pow { strength - 1 } else { strength };
+                let right = parser.expression(right_than)?;
+                let (start, depth) = (left.start, left.depth.max(right.depth) + 1);
+                parser.check_depth(parser.depth + depth)?;
+                let form = parser.combine(operator, at, left, right)?;
+                left = Term { form, start, depth };
+            }
+            Ok(left)
+        })
+    }
+
+    fn term(&mut self) -> Result<Term, TraceqlError> {
+        let start = self.start();
+        match self.peek().clone() {
+            TokenKind::OpenBrace => {
+                let (filter, depth) = self.filter()?;
+                Ok(Term { form: Form::Spansets(Spansets::Filter(filter)), start, depth })
+            }
+            TokenKind::OpenParenthesis => {
+                self.advance();
+                let inner = self.nested(|parser| parser.pipeline(true))?;
+                self.expect(&TokenKind::CloseParenthesis, ")")?;
+                let form = match inner.form {
+                    Form::Stages(stages) => Form::Spansets(Spansets::Pipeline(stages)),
+                    Form::Compare(stage) => Form::Spansets(Spansets::Pipeline(vec![stage])),
+                    form => form,
+                };
+                Ok(Term { form, start, depth: inner.depth + 1 })
+            }
+            TokenKind::Operator(Operator::Sub) => {
+                self.advance();
+                // Only a number: `-` binds more strongly than any operator here.
+                let inner = self.nested(Self::term)?;
+                let Form::Static(value) = inner.form else {
+                    return self
+                        .fail_at(start, format!("`-` cannot stand before {}", inner.form.shown()));
+                };
+                let form = Form::Static(self.negated(value, start)?);
+                Ok(Term { form, start, depth: 1 })
+            }
+            TokenKind::Int(_) | TokenKind::Float(_) | TokenKind::Duration(_) => {
+                Ok(Term { form: Form::Static(self.literal()?), start, depth: 1 })
+            }
+            TokenKind::Word(word) => match fold_of(&word) {
+                Some(fold) => self.aggregate(fold),
+                None => self.unknown_word(&word),
+            },
+            TokenKind::ScopedWord(..) | TokenKind::Attribute { .. } => {
+                self.fail("fields of spans stand in braces: `{ … }`")
+            }
+            _ => self.fail(format!("a query was expected, but {} follows", self.shown())),
+        }
+    }
+
+    fn aggregate(&mut self, fold: Fold) -> Result<Term, TraceqlError> {
+        let start = self.start();
+        let TokenKind::Word(name) = self.advance() else { return self.fail("a name is missing") };
+        self.expect(&TokenKind::OpenParenthesis, "(")?;
+        let (of, depth, inner) = if fold == Fold::Count {
+            (None, 1, String::new())
+        } else {
+            let of = self.field_expression(0)?;
+            if of.value_type != Type::Dynamic && !of.value_type.is_numeric() {
+                let message = format!("`{name}` needs a number, not {}", of.value_type);
+                return self.fail_at(of.start, message);
+            }
+            if !of.reads_span {
+                let message = format!("`{name}` needs something that differs between spans");
+                return self.fail_at(of.start, message);
+            }
+            let inner = of.label(self.text);
+            (Some(of.expression), of.depth + 1, inner)
+        };
+        self.expect(&TokenKind::CloseParenthesis, ")")?;
+        let label = format!("{name}({inner})");
+        Ok(Term { form: Form::Scalar(Scalar::Aggregate { fold, of, label }), start, depth })
+    }
+
+    fn combine(
+        &self,
+        operator: Operator,
+        at: usize,
+        left: Term,
+        right: Term,
+    ) -> Result<Form, TraceqlError> {
+        match (left.form, right.form) {
+            (Form::Spansets(left), Form::Spansets(right)) => {
+                let (left, right) = (Box::new(left), Box::new(right));
+                self.spansets(operator, at, left, right).map(Form::Spansets)
+            }
+            (Form::Static(left), Form::Static(right)) => self.folded(operator, at, &left, &right),
+            (Form::Metrics(left), Form::Metrics(right)) => {
+                self.of_metrics(operator, at, left, right).map(Form::Metrics)
+            }
+            (Form::Metrics(of), Form::Static(number)) => {
+                self.with_number(operator, at, of, &number, false).map(Form::Metrics)
+            }
+            (Form::Static(number), Form::Metrics(of)) => {
+                self.with_number(operator, at, of, &number, true).map(Form::Metrics)
+            }
+            (left, right) => {
+                let shown = format!(
+                    "`{operator}` cannot stand between {} and {}",
+                    left.shown(),
+                    right.shown()
+                );
+                match (scalar(left), scalar(right)) {
+                    (Some(left), Some(right)) => self.scalars(operator, at, left, right),
+                    _ => self.fail_at(at, shown),
+                }
+            }
+        }
+    }
+
+    fn scalars(
+        &self,
+        operator: Operator,
+        at: usize,
+        left: Scalar,
+        right: Scalar,
+    ) -> Result<Form, TraceqlError> {
+        if operator.is_arithmetic() {
+            return Ok(Form::Scalar(Scalar::Binary(operator, Box::new(left), Box::new(right))));
+        }
+        if operator.is_comparison() {
+            return Ok(Form::Compare(Stage::Compare(operator, left, right)));
+        }
+        self.fail_at(at, format!("`{operator}` cannot stand between numbers"))
+    }
+
+    fn spansets(
+        &self,
+        operator: Operator,
+        at: usize,
+        left: Box<Spansets>,
+        right: Box<Spansets>,
+    ) -> Result<Spansets, TraceqlError> {
+        use Relation::{Ancestor, Child, Descendant, Parent, Sibling};
+        use Side::{Both, NotRight, Right};
+        let (relation, side) = match operator {
+            Operator::And => return Ok(Spansets::And(left, right)),
+            Operator::Or => return Ok(Spansets::Or(left, right)),
+            Operator::Greater => (Child, Right),
+            Operator::Less => (Parent, Right),
+            Operator::Descendant => (Descendant, Right),
+            Operator::Ancestor => (Ancestor, Right),
+            Operator::Sibling => (Sibling, Right),
+            Operator::NotChild => (Child, NotRight),
+            Operator::NotParent => (Parent, NotRight),
+            Operator::NotDescendant => (Descendant, NotRight),
+            Operator::NotAncestor => (Ancestor, NotRight),
+            Operator::NotRegex => (Sibling, NotRight),
+            Operator::UnionChild => (Child, Both),
+            Operator::UnionParent => (Parent, Both),
+            Operator::UnionDescendant => (Descendant, Both),
+            Operator::UnionAncestor => (Ancestor, Both),
+            Operator::UnionSibling => (Sibling, Both),
+            _ => {
+                let known = "`&&`, `||`, `>`, `<`, `>>`, `<<` and `~` do";
+                return self
+                    .fail_at(at, format!("`{operator}` does not combine spansets; {known}"));
+            }
+        };
+        Ok(Spansets::Related(relation, side, left, right))
+    }
+
+    /// Arithmetic of constants, done at once.
+    fn folded(
+        &self,
+        operator: Operator,
+        at: usize,
+        left: &Static,
+        right: &Static,
+    ) -> Result<Form, TraceqlError> {
+        use Operator::{Add, Div, Mul, Sub};
+        let wrong = |message: &str| self.fail_at(at, message);
+        if !matches!(operator, Add | Sub | Mul | Div) {
+            return wrong("constants alone are not a query; compare an aggregate or a metric");
+        }
+        let folded = match (left, right) {
+            (Static::Int(left), Static::Int(right)) => match operator {
+                Add => left.checked_add(*right),
+                Sub => left.checked_sub(*right),
+                Mul => left.checked_mul(*right),
+                _ if *right == 0 => return wrong("division by zero"),
+                _ => left.checked_div(*right),
+            }
+            .map(Static::Int),
+            (Static::Duration(_), _) | (_, Static::Duration(_)) => {
+                return wrong("durations cannot be computed with here; write the result");
+            }
+            (left, right) => {
+                let (left, right) = (number_of(left), number_of(right));
+                let value = match operator {
+                    Add => left + right,
+                    Sub => left - right,
+                    Mul => left * right,
+                    _ => left / right,
+                };
+                value.is_finite().then_some(Static::Float(value))
+            }
+        };
+        match folded {
+            Some(value) => Ok(Form::Static(value)),
+            None => wrong("the result does not fit in 64 bits"),
+        }
+    }
+
+    fn negated(&self, value: Static, at: usize) -> Result<Static, TraceqlError> {
+        let negated = match value {
+            Static::Int(value) => value.checked_neg().map(Static::Int),
+            Static::Duration(value) => value.checked_neg().map(Static::Duration),
+            Static::Float(value) => Some(Static::Float(-value)),
+            _ => None,
+        };
+        negated.map_or_else(|| self.fail_at(at, "this number cannot be negated"), Ok)
+    }
+}
+
+/// The number of a constant; not a number for anything else.
+pub(super) fn number_of(value: &Static) -> f64 {
+    match value {
+        #[expect(clippy::cast_precision_loss, reason = "a float is what was asked for")]
+        Static::Int(value) => *value as f64,
+        Static::Float(value) => *value,
+        _ => f64::NAN,
+    }
+}
+
+fn scalar(form: Form) -> Option<Scalar> {
+    match form {
+        Form::Scalar(scalar) => Some(scalar),
+        Form::Static(value) => Some(Scalar::Static(value)),
+        _ => None,
+    }
+}
+
+fn fold_of(word: &str) -> Option<Fold> {
+    Some(match word {
+        "count" => Fold::Count,
+        "min" => Fold::Min,
+        "max" => Fold::Max,
+        "avg" => Fold::Avg,
+        "sum" => Fold::Sum,
+        _ => return None,
+    })
+}

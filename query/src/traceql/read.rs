@@ -1,0 +1,384 @@
+//! Stored rows to rows of values, and assembled traces to tables.
+//!
+//! Owns where each field is read from and how much of a row that takes. Fields that depend on the
+//! rest of the trace are unknown until it is assembled.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
+
+use tidings_proto::{
+    SpanId, UnixNanos,
+    otlp::{Event, KeyValue, Link},
+};
+use tidings_storage::{Detail, SpanRows};
+
+use super::{
+    compiled::Fields,
+    evaluate::Table,
+    relations::{Family, Shape},
+    syntax::{Field, Intrinsic, Name, Scope},
+    value::Value,
+};
+use crate::trace::{
+    gather::{Gathered, Names},
+    tree::Tree,
+};
+
+/// Texts and senders that are kept; there are few, hostile ones excepted.
+const KEPT_MAX: usize = 4096;
+
+/// How much of its rows a query needs.
+pub(crate) fn detail(fields: &Fields) -> Detail {
+    fields.iter().map(|field| detail_of(&field.name)).max().unwrap_or(Detail::Facts)
+}
+
+fn detail_of(name: &Name) -> Detail {
+    match name {
+        Name::Attribute(Scope::Resource, key) if key == "service.name" => Detail::Facts,
+        Name::Attribute(Scope::Any | Scope::Resource | Scope::Span, _) => Detail::Attributes,
+        Name::Attribute(Scope::Event | Scope::Link | Scope::Instrumentation, _)
+        | Name::Intrinsic(
+            Intrinsic::EventName
+            | Intrinsic::EventTimeSinceStart
+            | Intrinsic::LinkTraceId
+            | Intrinsic::LinkSpanId
+            | Intrinsic::InstrumentationName
+            | Intrinsic::InstrumentationVersion,
+        ) => Detail::Full,
+        Name::Intrinsic(_) => Detail::Facts,
+    }
+}
+
+/// Whether the value takes more than the span's own row to tell.
+pub(crate) fn needs_tree(field: &Field) -> bool {
+    field.parent
+        || matches!(
+            field.name,
+            Name::Intrinsic(
+                Intrinsic::ChildCount
+                    | Intrinsic::TraceDuration
+                    | Intrinsic::RootName
+                    | Intrinsic::RootService
+                    | Intrinsic::NestedSetLeft
+                    | Intrinsic::NestedSetRight
+                    | Intrinsic::NestedSetParent
+            )
+        )
+}
+
+/// Values and their columns.
+type Columns = Arc<[(usize, Value)]>;
+
+/// Reads rows of values.
+#[derive(Debug)]
+pub(crate) struct RowReader<'a> {
+    fields: &'a Fields,
+    texts: HashMap<String, Arc<str>>,
+    /// The values of resources and scopes by their stored texts.
+    senders: HashMap<(Scope, String), Columns>,
+    span_keys: HashMap<&'a str, Vec<usize>>,
+    resource_keys: Vec<(&'a str, usize)>,
+    scope_keys: Vec<(&'a str, usize)>,
+    events: bool,
+    links: bool,
+}
+
+impl<'a> RowReader<'a> {
+    pub(crate) fn new(fields: &'a Fields) -> Self {
+        let mut reader = Self {
+            fields,
+            texts: HashMap::new(),
+            senders: HashMap::new(),
+            span_keys: HashMap::new(),
+            resource_keys: Vec::new(),
+            scope_keys: Vec::new(),
+            events: false,
+            links: false,
+        };
+        for (column, field) in fields.iter().enumerate().filter(|(_, field)| !field.parent) {
+            match &field.name {
+                Name::Attribute(Scope::Resource, key) if key == "service.name" => {}
+                Name::Attribute(Scope::Any, key) => {
+                    reader.span_keys.entry(key).or_default().push(column);
+                    reader.resource_keys.push((key, column));
+                }
+                Name::Attribute(Scope::Span, key) => {
+                    reader.span_keys.entry(key).or_default().push(column);
+                }
+                Name::Attribute(Scope::Resource, key) => reader.resource_keys.push((key, column)),
+                Name::Attribute(Scope::Instrumentation, key) => {
+                    reader.scope_keys.push((key, column));
+                }
+                Name::Attribute(Scope::Event, _)
+                | Name::Intrinsic(Intrinsic::EventName | Intrinsic::EventTimeSinceStart) => {
+                    reader.events = true;
+                }
+                Name::Attribute(Scope::Link, _)
+                | Name::Intrinsic(Intrinsic::LinkTraceId | Intrinsic::LinkSpanId) => {
+                    reader.links = true;
+                }
+                Name::Intrinsic(_) => {}
+            }
+        }
+        reader
+    }
+
+    /// The values of a row, appended.
+    pub(crate) fn read(&mut self, rows: &SpanRows, row: usize, values: &mut Vec<Value>) {
+        let from = values.len();
+        let events = if self.events { rows.events(row) } else { Vec::new() };
+        let links = if self.links { rows.links(row) } else { Vec::new() };
+        for field in self.fields.iter() {
+            values.push(self.single(field, rows, row, &events, &links));
+        }
+        let values = &mut values[from..];
+        if !self.span_keys.is_empty() {
+            for attribute in rows.attributes(row) {
+                for column in self.span_keys.get(attribute.key.as_str()).into_iter().flatten() {
+                    values[*column] = Value::of(attribute.value());
+                }
+            }
+        }
+        if !self.resource_keys.is_empty() {
+            let read = || rows.resource(row).unwrap_or_default().attributes;
+            let of = self.sender(Scope::Resource, rows.resource_key(row), read);
+            for (column, value) in of.iter() {
+                // The span's own attribute comes first.
+                if values[*column].is_nil() {
+                    values[*column] = value.clone();
+                }
+            }
+        }
+        if !self.scope_keys.is_empty() {
+            let read = || rows.scope(row).unwrap_or_default().attributes;
+            let of = self.sender(Scope::Instrumentation, rows.scope_key(row), read);
+            for (column, value) in of.iter() {
+                values[*column] = value.clone();
+            }
+        }
+    }
+
+    /// The wanted attributes of a resource or scope, read once for each text.
+    fn sender(&mut self, scope: Scope, key: &str, read: impl FnOnce() -> Vec<KeyValue>) -> Columns {
+        if let Some(known) = self.senders.get(&(scope, key.to_owned())) {
+            return Arc::clone(known);
+        }
+        let wanted = if scope == Scope::Resource { &self.resource_keys } else { &self.scope_keys };
+        let attributes = read();
+        let values: Columns = wanted
+            .iter()
+            .filter_map(|(key, column)| {
+                let found = attributes.iter().find(|attribute| attribute.key == *key)?;
+                Some((*column, Value::of(found.value())))
+            })
+            .collect();
+        if self.senders.len() >= KEPT_MAX {
+            self.senders.clear();
+        }
+        self.senders.insert((scope, key.to_owned()), Arc::clone(&values));
+        values
+    }
+
+    fn text(&mut self, text: &str) -> Value {
+        if let Some(known) = self.texts.get(text) {
+            return Value::Text(Arc::clone(known));
+        }
+        let shared: Arc<str> = text.into();
+        if self.texts.len() >= KEPT_MAX {
+            self.texts.clear();
+        }
+        self.texts.insert(text.to_owned(), Arc::clone(&shared));
+        Value::Text(shared)
+    }
+
+    /// A value that needs no list of attributes searched.
+    fn single(
+        &mut self,
+        field: &Field,
+        rows: &SpanRows,
+        row: usize,
+        events: &[Event],
+        links: &[Link],
+    ) -> Value {
+        if needs_tree(field) {
+            return Value::Unknown;
+        }
+        let intrinsic = match &field.name {
+            Name::Attribute(Scope::Resource, key) if key == "service.name" => {
+                let service = rows.service(row);
+                return if service.is_empty() { Value::Nil } else { self.text(service) };
+            }
+            Name::Attribute(Scope::Event, key) => {
+                return many(events.iter().flat_map(|event| of_key(&event.attributes, key)));
+            }
+            Name::Attribute(Scope::Link, key) => {
+                return many(links.iter().flat_map(|link| of_key(&link.attributes, key)));
+            }
+            Name::Attribute(..) => return Value::Nil,
+            Name::Intrinsic(intrinsic) => intrinsic,
+        };
+        match intrinsic {
+            Intrinsic::Duration => Value::nanos(rows.duration(row).0),
+            Intrinsic::Name => self.text(rows.name(row)),
+            Intrinsic::Status => Value::Status(rows.status(row)),
+            Intrinsic::StatusMessage => self.text(rows.status_message(row)),
+            Intrinsic::Kind => Value::Kind(rows.kind(row)),
+            Intrinsic::SpanId => Value::text(&rows.span_id(row).to_string()),
+            Intrinsic::TraceId => Value::text(&rows.trace_id(row).to_string()),
+            Intrinsic::ParentId => {
+                let parent = rows.parent_span_id(row);
+                parent.map_or_else(|| Value::text(""), |id| Value::text(&id.to_string()))
+            }
+            Intrinsic::Parent => match rows.parent_span_id(row) {
+                Some(_) => Value::Bool(true),
+                None => Value::Nil,
+            },
+            Intrinsic::EventName => many(events.iter().map(|event| Value::text(&event.name))),
+            Intrinsic::EventTimeSinceStart => {
+                let start = rows.start(row);
+                let since = |event: &Event| UnixNanos(event.time_unix_nano).since(start).0;
+                many(events.iter().map(|event| Value::nanos(since(event))))
+            }
+            Intrinsic::LinkTraceId => {
+                many(links.iter().map(|link| Value::text(&hex(&link.trace_id))))
+            }
+            Intrinsic::LinkSpanId => {
+                many(links.iter().map(|link| Value::text(&hex(&link.span_id))))
+            }
+            Intrinsic::InstrumentationName => self.text(&rows.scope(row).unwrap_or_default().name),
+            Intrinsic::InstrumentationVersion => {
+                self.text(&rows.scope(row).unwrap_or_default().version)
+            }
+            _ => Value::Unknown,
+        }
+    }
+}
+
+fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = Value> + 'a {
+    let found = attributes.iter().filter(move |attribute| attribute.key == *key);
+    found.map(|attribute| Value::of(attribute.value()))
+}
+
+/// Nothing, the one value, or the list.
+fn many(values: impl Iterator<Item = Value>) -> Value {
+    let flat = values.flat_map(|value| match value {
+        Value::Many(values) => values.to_vec(),
+        single => vec![single],
+    });
+    let mut values: Vec<Value> = flat.collect();
+    match values.len() {
+        0 => Value::Nil,
+        1 => values.pop().unwrap_or(Value::Nil),
+        _ => Value::Many(values.into()),
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// The table of an assembled trace whose rows were kept.
+pub(crate) fn table(tree: &Tree, gathered: &Gathered, reader: &mut RowReader<'_>) -> Table {
+    let fields = reader.fields;
+    let width = fields.len();
+    let nodes = &tree.assembled.nodes;
+    let mut values = Vec::with_capacity(width * nodes.len());
+    let children = child_counts(tree);
+    let missing = missing_parents(tree);
+    for node in tree.indexes() {
+        let (rows, row) = gathered.row(tree.place(node));
+        let from = values.len();
+        reader.read(rows, row, &mut values);
+        for (column, field) in fields.iter().enumerate().filter(|(_, field)| needs_tree(field)) {
+            if let (false, Name::Intrinsic(intrinsic)) = (field.parent, &field.name) {
+                values[from + column] =
+                    of_tree(*intrinsic, tree, node, &gathered.names, &children, &missing);
+            }
+        }
+        for (column, field) in fields.iter().enumerate().filter(|(_, field)| field.parent) {
+            let own = fields.find(&Field { parent: false, ..field.clone() });
+            let parent = nodes[node].parent.map(|parent| parent as usize * width);
+            values[from + column] = match parent.zip(own) {
+                Some((row, column)) => values[row + column].clone(),
+                None => Value::Nil,
+            };
+        }
+    }
+    Table { shape: shape(tree), width, values }
+}
+
+/// Where the spans of an assembled trace hang.
+pub(crate) fn shape(tree: &Tree) -> Shape {
+    let missing = missing_parents(tree);
+    Shape {
+        parents: tree.assembled.nodes.iter().map(|node| node.parent).collect(),
+        families: tree.indexes().map(|node| family(tree, node, &missing)).collect(),
+    }
+}
+
+fn child_counts(tree: &Tree) -> Vec<i64> {
+    let mut counts = vec![0; tree.assembled.nodes.len()];
+    for parent in tree.assembled.nodes.iter().filter_map(|node| node.parent) {
+        counts[parent as usize] += 1;
+    }
+    counts
+}
+
+/// Which nodes hang nowhere because no span has the id of the parent they name.
+fn missing_parents(tree: &Tree) -> Vec<bool> {
+    let ids: HashSet<SpanId> = tree.indexes().map(|node| tree.fact(node).span_id).collect();
+    let is_missing = |node: usize| {
+        let named = tree.fact(node).parent_span_id;
+        tree.assembled.nodes[node].parent.is_none() && named.is_some_and(|id| !ids.contains(&id))
+    };
+    tree.indexes().map(is_missing).collect()
+}
+
+fn family(tree: &Tree, node: usize, missing: &[bool]) -> Option<Family> {
+    match tree.assembled.nodes[node].parent {
+        Some(parent) => Some(Family::Of(parent)),
+        None if missing[node] => tree.fact(node).parent_span_id.map(Family::Missing),
+        None => None,
+    }
+}
+
+fn of_tree(
+    intrinsic: Intrinsic,
+    tree: &Tree,
+    node: usize,
+    names: &Names,
+    children: &[i64],
+    missing: &[bool],
+) -> Value {
+    let nodes = &tree.assembled.nodes;
+    let entry = tree.entry.filter(|_| tree.has_root()).map(|node| tree.fact(node));
+    // In the order of the tree a span is preceded by all that were opened, of which those that
+    // are not above it were closed.
+    let left = |node: usize| {
+        let (opened, depth) = (node as u64, u64::from(nodes[node].depth));
+        i64::try_from(2 * opened - depth + 1).unwrap_or(i64::MAX)
+    };
+    match intrinsic {
+        Intrinsic::ChildCount => Value::Int(children[node]),
+        Intrinsic::TraceDuration => Value::nanos(tree.end.since(tree.start).0),
+        Intrinsic::RootName => Value::text(entry.map_or("", |fact| names.text(fact.operation))),
+        Intrinsic::RootService => Value::text(entry.map_or("", |fact| names.text(fact.service))),
+        Intrinsic::NestedSetLeft => Value::Int(left(node)),
+        Intrinsic::NestedSetRight => {
+            Value::Int(left(node) + 2 * i64::from(nodes[node].descendants) + 1)
+        }
+        Intrinsic::NestedSetParent => Value::Int(match nodes[node].parent {
+            Some(parent) => left(parent as usize),
+            None if missing[node] => 0,
+            None => -1,
+        }),
+        _ => Value::Nil,
+    }
+}

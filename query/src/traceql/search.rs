@@ -1,0 +1,337 @@
+//! Finds the traces of a query, newest first.
+//!
+//! A trace is found when a span of its result starts in the time asked for. Its place in the list
+//! is the earliest start among its spans that can be in a result; times choose traces, they do not
+//! cut them. Traces are fetched and evaluated in batches until enough are found. What does not fit
+//! the bounds is left out and said so.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
+use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+
+use super::{
+    candidates::Candidates,
+    compiled::{Fields, compile},
+    evaluate::{Spanset, Table, evaluate},
+    read::{RowReader, detail, table},
+    syntax::{Field, Intrinsic, Name, Stage},
+    value::Value,
+};
+use crate::{
+    QueryError,
+    execution::Reader,
+    trace::{
+        gather::{Gather, Gathered},
+        tree::Tree,
+    },
+};
+
+/// Spans that are held in memory at once, with their attributes.
+const BATCH_SPANS_MAX: u64 = 200_000;
+/// Traces fetched at once.
+const BATCH_TRACES_MAX: usize = 256;
+
+/// What to find.
+#[derive(Debug, Clone)]
+pub(crate) struct Search {
+    pub(crate) stages: Vec<Stage>,
+    /// A span of the result starts in this range.
+    pub(crate) start: TimeRange,
+    /// How many traces.
+    pub(crate) limit: usize,
+    /// How many spans of each spanset are shown.
+    pub(crate) spans_shown: usize,
+    /// Only traces that stand after this one in the list.
+    pub(crate) after: Option<Place>,
+}
+
+/// A trace's place in the list: the earliest start among its spans that can be in a result.
+pub(crate) type Place = (UnixNanos, TraceId);
+
+fn newest_first(a: &Place, b: &Place) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// A trace that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundTrace {
+    pub(crate) trace_id: TraceId,
+    /// `None` when the root is not here.
+    pub(crate) root: Option<(String, String)>,
+    pub(crate) start: UnixNanos,
+    pub(crate) duration: DurationNanos,
+    pub(crate) spansets: Vec<FoundSpanset>,
+    pub(crate) place: Place,
+    /// Spans and failed spans by service.
+    pub(crate) services: BTreeMap<String, (u64, u64)>,
+}
+
+/// A spanset of a trace that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundSpanset {
+    /// Of all its spans.
+    pub(crate) matched: usize,
+    pub(crate) attributes: Vec<(String, Value)>,
+    /// The first of them.
+    pub(crate) spans: Vec<FoundSpan>,
+}
+
+/// A span that was found.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FoundSpan {
+    pub(crate) span_id: SpanId,
+    pub(crate) name: String,
+    pub(crate) start: UnixNanos,
+    pub(crate) duration: DurationNanos,
+    /// What the query looked at.
+    pub(crate) attributes: Vec<(String, Value)>,
+}
+
+/// What a search came to.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// Newest first.
+    pub(crate) traces: Vec<FoundTrace>,
+    pub(crate) stats: ScanStats,
+    /// Traces that were evaluated.
+    pub(crate) inspected: u64,
+    /// Traces further down the list that can match and were not evaluated.
+    pub(crate) left: u64,
+    /// Those that are left do match.
+    pub(crate) exact: bool,
+}
+
+/// A trace with everything that a query reads of it.
+#[derive(Debug)]
+pub(crate) struct Fetched<'a> {
+    pub(crate) tree: Tree,
+    pub(crate) table: Table,
+    pub(crate) gathered: &'a Gathered,
+}
+
+/// Finds traces.
+pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Found, QueryError> {
+    let mut fields = Fields::default();
+    let stages = compile(&search.stages, &mut fields);
+    let candidates = Candidates::of(&stages, &fields, search.start);
+    let (mut places, stats) = candidate_traces(reader, &candidates, &fields)?;
+    if let Some(after) = search.after {
+        places.retain(|place| newest_first(&after, place).is_lt());
+    }
+    let mut found = Found { stats, exact: candidates.exact, ..Found::default() };
+    let first = if candidates.exact { search.limit } else { search.limit.max(32) };
+    let mut at = 0;
+    let complete = each_trace(reader, &fields, &places, first, |place, trace| {
+        at = place + 1;
+        found.inspected += 1;
+        let spansets = evaluate(&stages, &trace.table);
+        if in_time(&trace.tree, &spansets, search.start) {
+            let place = places[place];
+            found.traces.push(found_trace(trace, place, &fields, &spansets, search));
+        }
+        let enough = found.traces.len() >= search.limit;
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    found.left = (places.len() - at) as u64;
+    found.stats.complete &= complete;
+    Ok(found)
+}
+
+fn in_time(tree: &Tree, spansets: &[Spanset], start: TimeRange) -> bool {
+    let mut spans = spansets.iter().flat_map(|spanset| &spanset.spans);
+    spans.any(|span| start.contains(tree.fact(*span as usize).start))
+}
+
+/// The traces with a span that can be in a result, newest first.
+pub(crate) fn candidate_traces(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
+) -> Result<(Vec<Place>, ScanStats), QueryError> {
+    let mut starts: HashMap<TraceId, UnixNanos> = HashMap::new();
+    let mut all_counted = true;
+    let stats = each_candidate(reader, candidates, fields, Detail::Facts, |rows, row, _| {
+        let (trace_id, start) = (rows.trace_id(row), rows.start(row));
+        if starts.len() >= reader.limits.counted_max && !starts.contains_key(&trace_id) {
+            all_counted = false;
+            return ControlFlow::Break(());
+        }
+        starts.entry(trace_id).and_modify(|known| *known = start.min(*known)).or_insert(start);
+        ControlFlow::Continue(())
+    })?;
+    let mut places: Vec<Place> = starts.into_iter().map(|(id, start)| (start, id)).collect();
+    places.sort_unstable_by(newest_first);
+    Ok((places, ScanStats { complete: stats.complete && all_counted, ..stats }))
+}
+
+/// Whether so much of a question's time has passed that it should come to an end with what it has.
+fn is_late(reader: &Reader, tenths: u32) -> bool {
+    reader.elapsed() > reader.limits.deadline / 10 * tenths
+}
+
+/// Gives `visit` each row that can be of a span of a result, with its values, until it breaks or
+/// half the time is over.
+pub(crate) fn each_candidate(
+    reader: &Reader,
+    candidates: &Candidates,
+    fields: &Fields,
+    at_least: Detail,
+    mut visit: impl FnMut(&SpanRows, usize, &[Value]) -> ControlFlow<()>,
+) -> Result<ScanStats, QueryError> {
+    let mut total = ScanStats { complete: true, ..ScanStats::default() };
+    let mut values = Vec::with_capacity(fields.len());
+    let mut row_reader = RowReader::new(fields);
+    for filter in &candidates.filters {
+        let rows_max = reader.settings.search_rows_max.saturating_sub(total.rows);
+        let scan = Scan { detail: detail(fields).max(at_least), rows_max };
+        let stats = reader.spans(filter, scan, |rows| {
+            if is_late(reader, 5) {
+                return Ok(ControlFlow::Break(()));
+            }
+            for row in 0..rows.len() {
+                values.clear();
+                row_reader.read(rows, row, &mut values);
+                if candidates.may_hold(&values) && visit(rows, row, &values).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        total.rows += stats.rows;
+        total.files += stats.files;
+        total.complete &= stats.complete;
+    }
+    Ok(total)
+}
+
+/// Fetches and assembles the traces in order and gives `visit` each, until it breaks or time is
+/// nearly up. Gives whether none was left out.
+pub(crate) fn each_trace(
+    reader: &Reader,
+    fields: &Fields,
+    places: &[Place],
+    first: usize,
+    mut visit: impl FnMut(usize, &Fetched<'_>) -> Result<ControlFlow<()>, QueryError>,
+) -> Result<bool, QueryError> {
+    // Rows are kept only when more than facts are read.
+    let detail = detail(fields).max(Detail::Attributes);
+    let mut row_reader = RowReader::new(fields);
+    let (mut at, mut size, mut complete) = (0, first.clamp(1, BATCH_TRACES_MAX), true);
+    while at < places.len() {
+        if is_late(reader, 7) {
+            return Ok(false);
+        }
+        let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();
+        let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
+        let gather = Gather { detail, spans_max: BATCH_SPANS_MAX, instead: "ask for fewer traces" };
+        let mut gathered = match Gathered::read(reader, &filter, gather) {
+            Ok(gathered) => gathered,
+            Err(QueryError::TooManySpans { .. }) if batch.len() > 1 => {
+                size = batch.len() / 2;
+                continue;
+            }
+            // One trace by itself is too large to be evaluated with everything in memory.
+            Err(QueryError::TooManySpans { .. }) => {
+                complete = false;
+                at += 1;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        let mut traces = std::mem::take(&mut gathered.traces);
+        for (place, id) in (at..).zip(&batch) {
+            let Some(facts) = traces.remove(id) else { continue };
+            reader.check()?;
+            let tree = Tree::new(*id, facts);
+            let table = table(&tree, &gathered, &mut row_reader);
+            let fetched = Fetched { tree, table, gathered: &gathered };
+            if visit(place, &fetched)?.is_break() {
+                return Ok(complete);
+            }
+        }
+        at += batch.len();
+        size = (size * 2).min(BATCH_TRACES_MAX);
+    }
+    Ok(complete)
+}
+
+fn found_trace(
+    trace: &Fetched<'_>,
+    place: Place,
+    fields: &Fields,
+    spansets: &[Spanset],
+    search: &Search,
+) -> FoundTrace {
+    let (tree, table, names) = (&trace.tree, &trace.table, &trace.gathered.names);
+    let root = tree.entry.filter(|_| tree.has_root()).map(|node| {
+        let fact = tree.fact(node);
+        (names.text(fact.service).to_owned(), names.text(fact.operation).to_owned())
+    });
+    let mut services: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for node in tree.indexes() {
+        let service = names.text(tree.fact(node).service).to_owned();
+        let counts = services.entry(service).or_default();
+        counts.0 += 1;
+        counts.1 += u64::from(tree.failed(node));
+    }
+    let span = |span: &u32| {
+        let fact = tree.fact(*span as usize);
+        FoundSpan {
+            span_id: fact.span_id,
+            name: names.text(fact.operation).to_owned(),
+            start: fact.start,
+            duration: tree.assembled.nodes[*span as usize].duration,
+            attributes: shown(fields, table.row(*span)),
+        }
+    };
+    let spansets = spansets.iter().map(|spanset| FoundSpanset {
+        matched: spanset.spans.len(),
+        attributes: spanset.attributes.clone(),
+        spans: spanset.spans.iter().take(search.spans_shown).map(span).collect(),
+    });
+    FoundTrace {
+        trace_id: tree.trace_id,
+        root,
+        start: tree.start,
+        duration: tree.end.since(tree.start),
+        spansets: spansets.collect(),
+        place,
+        services,
+    }
+}
+
+/// The values of a span that its list entry does not show anyway, under the names that Tempo
+/// gives them.
+fn shown(fields: &Fields, row: &[Value]) -> Vec<(String, Value)> {
+    let shown = fields.iter().zip(row).filter(|(_, value)| !value.is_nil());
+    let named = shown.filter_map(|(field, value)| {
+        let name = match &field.name {
+            Name::Intrinsic(intrinsic) if !field.parent && is_of_entry(*intrinsic) => return None,
+            Name::Attribute(_, name) if !field.parent => name.clone(),
+            _ => Field::to_string(field),
+        };
+        Some((name, value.clone()))
+    });
+    let mut all: Vec<(String, Value)> = named.collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.dedup_by(|a, b| a.0 == b.0);
+    all
+}
+
+fn is_of_entry(intrinsic: Intrinsic) -> bool {
+    matches!(
+        intrinsic,
+        Intrinsic::Name
+            | Intrinsic::Duration
+            | Intrinsic::TraceDuration
+            | Intrinsic::RootName
+            | Intrinsic::RootService
+            | Intrinsic::TraceId
+            | Intrinsic::SpanId
+            | Intrinsic::Parent
+    )
+}

@@ -1,0 +1,20 @@
+//! The word that a misspelt one was probably meant to be.
+
+/// The closest of the known words, when one is close enough to be meant.
+pub(super) fn closest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Hostile words are long; the ones we know are not.
+    const WORD_BYTES_MAX: usize = 64;
+    if word.len() > WORD_BYTES_MAX {
+        return None;
+    }
+    let lower = word.to_lowercase();
+    let distance = |known: &str| strsim::damerau_levenshtein(&lower, &known.to_lowercase());
+    let best = known.into_iter().map(|known| (distance(known), known)).min_by_key(|best| best.0)?;
+    let near = word.chars().count().div_ceil(4).min(4);
+    (best.0 <= near).then_some(best.1)
+}
+
+/// `: did you mean …?`, or nothing.
+pub(super) fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    closest(word, known).map_or_else(String::new, |known| format!(": did you mean `{known}`?"))
+}

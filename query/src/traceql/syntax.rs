@@ -1,0 +1,448 @@
+//! The tree of a query.
+//!
+//! Owns the names of operators, scopes and intrinsics. A tree is at most
+//! [`super::DEPTH_MAX`] deep: chains of `&&` and `||` are lists, and the parser counts the rest.
+
+use std::fmt;
+
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
+use super::{lexer::is_of_a_name, types::Type};
+
+/// Every sign that stands between or before operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Operator {
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Mod,
+    Pow,
+    Equal,
+    NotEqual,
+    /// `=~`.
+    Regex,
+    /// `!~`; between spansets, not siblings.
+    NotRegex,
+    /// `>`; between spansets, children.
+    Greater,
+    GreaterEqual,
+    /// `<`; between spansets, parents.
+    Less,
+    LessEqual,
+    And,
+    Or,
+    Not,
+    Descendant,
+    Ancestor,
+    Sibling,
+    NotChild,
+    NotParent,
+    NotDescendant,
+    NotAncestor,
+    UnionChild,
+    UnionParent,
+    UnionDescendant,
+    UnionAncestor,
+    UnionSibling,
+}
+
+impl Operator {
+    /// Whether it gives a number.
+    pub(crate) fn is_arithmetic(self) -> bool {
+        use Operator::{Add, Div, Mod, Mul, Pow, Sub};
+        matches!(self, Add | Sub | Mul | Div | Mod | Pow)
+    }
+
+    /// Whether it compares two numbers.
+    pub(crate) fn is_comparison(self) -> bool {
+        use Operator::{Equal, Greater, GreaterEqual, Less, LessEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Greater | GreaterEqual | Less | LessEqual)
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "+",
+            Self::Sub => "-",
+            Self::Mul => "*",
+            Self::Div => "/",
+            Self::Mod => "%",
+            Self::Pow => "^",
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+            Self::Greater => ">",
+            Self::GreaterEqual => ">=",
+            Self::Less => "<",
+            Self::LessEqual => "<=",
+            Self::And => "&&",
+            Self::Or => "||",
+            Self::Not => "!",
+            Self::Descendant => ">>",
+            Self::Ancestor => "<<",
+            Self::Sibling => "~",
+            Self::NotChild => "!>",
+            Self::NotParent => "!<",
+            Self::NotDescendant => "!>>",
+            Self::NotAncestor => "!<<",
+            Self::UnionChild => "&>",
+            Self::UnionParent => "&<",
+            Self::UnionDescendant => "&>>",
+            Self::UnionAncestor => "&<<",
+            Self::UnionSibling => "&~",
+        })
+    }
+}
+
+/// Where an attribute is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Scope {
+    /// On the span, or else on its resource.
+    Any,
+    Resource,
+    Span,
+    Event,
+    Link,
+    Instrumentation,
+}
+
+impl Scope {
+    /// Those that have a word.
+    pub(crate) const NAMED: [Self; 5] =
+        [Self::Resource, Self::Span, Self::Event, Self::Link, Self::Instrumentation];
+
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Any => "",
+            Self::Resource => "resource",
+            Self::Span => "span",
+            Self::Event => "event",
+            Self::Link => "link",
+            Self::Instrumentation => "instrumentation",
+        }
+    }
+
+    pub(crate) fn of(word: &str) -> Option<Self> {
+        Self::NAMED.into_iter().find(|scope| scope.word() == word)
+    }
+}
+
+/// What is known of every span without looking at its attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Intrinsic {
+    Duration,
+    Name,
+    Status,
+    StatusMessage,
+    Kind,
+    ChildCount,
+    SpanId,
+    ParentId,
+    TraceId,
+    TraceDuration,
+    RootName,
+    RootService,
+    NestedSetLeft,
+    NestedSetRight,
+    NestedSetParent,
+    EventName,
+    EventTimeSinceStart,
+    LinkTraceId,
+    LinkSpanId,
+    InstrumentationName,
+    InstrumentationVersion,
+    /// `parent`, which only `= nil` and `!= nil` can be asked of.
+    Parent,
+}
+
+/// An intrinsic with its names: the one it is shown by, and the other spelling.
+pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 22] = [
+    (Intrinsic::Duration, "duration", "span:duration"),
+    (Intrinsic::Name, "name", "span:name"),
+    (Intrinsic::Status, "status", "span:status"),
+    (Intrinsic::StatusMessage, "statusMessage", "span:statusMessage"),
+    (Intrinsic::Kind, "kind", "span:kind"),
+    (Intrinsic::ChildCount, "span:childCount", "childCount"),
+    (Intrinsic::SpanId, "span:id", ""),
+    (Intrinsic::ParentId, "span:parentID", ""),
+    (Intrinsic::TraceId, "trace:id", ""),
+    (Intrinsic::TraceDuration, "traceDuration", "trace:duration"),
+    (Intrinsic::RootName, "rootName", "trace:rootName"),
+    (Intrinsic::RootService, "rootServiceName", "trace:rootService"),
+    (Intrinsic::NestedSetLeft, "nestedSetLeft", ""),
+    (Intrinsic::NestedSetRight, "nestedSetRight", ""),
+    (Intrinsic::NestedSetParent, "nestedSetParent", ""),
+    (Intrinsic::EventName, "event:name", ""),
+    (Intrinsic::EventTimeSinceStart, "event:timeSinceStart", ""),
+    (Intrinsic::LinkTraceId, "link:traceID", ""),
+    (Intrinsic::LinkSpanId, "link:spanID", ""),
+    (Intrinsic::InstrumentationName, "instrumentation:name", ""),
+    (Intrinsic::InstrumentationVersion, "instrumentation:version", ""),
+    (Intrinsic::Parent, "parent", ""),
+];
+
+impl Intrinsic {
+    /// The intrinsic of this name, as it stands in a query.
+    pub(crate) fn of(name: &str) -> Option<Self> {
+        let mut all = INTRINSICS.iter();
+        all.find(|(_, shown, other)| *shown == name || *other == name).map(|found| found.0)
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        INTRINSICS.iter().find(|(known, ..)| *known == self).map_or("", |found| found.1)
+    }
+
+    pub(crate) fn value_type(self) -> Type {
+        match self {
+            Self::Duration | Self::TraceDuration | Self::EventTimeSinceStart => Type::Duration,
+            Self::Status => Type::Status,
+            Self::Kind => Type::Kind,
+            Self::ChildCount
+            | Self::NestedSetLeft
+            | Self::NestedSetRight
+            | Self::NestedSetParent => Type::Int,
+            Self::Parent => Type::Reference,
+            _ => Type::Text,
+        }
+    }
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Name {
+    Intrinsic(Intrinsic),
+    Attribute(Scope, String),
+}
+
+/// A value that a query reads from a span.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Field {
+    /// It is read from the span's parent.
+    pub(crate) parent: bool,
+    pub(crate) name: Name,
+}
+
+impl Field {
+    pub(crate) fn intrinsic(intrinsic: Intrinsic) -> Self {
+        Self { parent: false, name: Name::Intrinsic(intrinsic) }
+    }
+
+    pub(crate) fn attribute(scope: Scope, name: impl Into<String>) -> Self {
+        Self { parent: false, name: Name::Attribute(scope, name.into()) }
+    }
+
+    pub(crate) fn value_type(&self) -> Type {
+        match self.name {
+            Name::Intrinsic(intrinsic) => intrinsic.value_type(),
+            Name::Attribute(..) => Type::Dynamic,
+        }
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.parent {
+            f.write_str("parent.")?;
+        }
+        match &self.name {
+            Name::Intrinsic(intrinsic) => f.write_str(intrinsic.name()),
+            Name::Attribute(scope, name) => {
+                f.write_str(scope.word())?;
+                if !(self.parent && *scope == Scope::Any) {
+                    f.write_str(".")?;
+                }
+                if name.chars().all(|c| is_of_a_name(c) && c != '"' && c != '\\') {
+                    return f.write_str(name);
+                }
+                write!(f, "\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+            }
+        }
+    }
+}
+
+/// A value written in a query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Static {
+    Nil,
+    Int(i64),
+    Float(f64),
+    Text(String),
+    Bool(bool),
+    /// In nanoseconds.
+    Duration(i64),
+    Status(StatusCode),
+    Kind(SpanKind),
+}
+
+/// An expression over one span.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Expression {
+    Static(Static),
+    Field(Field),
+    /// Minus.
+    Negative(Box<Self>),
+    Not(Box<Self>),
+    /// Whether there is a value (`!= nil`), or whether there is none.
+    Exists(Box<Self>, bool),
+    /// `&&` of all.
+    All(Vec<Self>),
+    /// `||` of all.
+    Any(Vec<Self>),
+    /// Whether the value matches the whole pattern; `false`: whether it does not.
+    Matches(Box<Self>, String, bool),
+    Binary(Operator, Box<Self>, Box<Self>),
+}
+
+/// How two spansets are combined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Relation {
+    Child,
+    Parent,
+    Descendant,
+    Ancestor,
+    Sibling,
+}
+
+/// Which spans of a relation are the result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// Those on the right that have the relation.
+    Right,
+    /// Those on the right that do not have it.
+    NotRight,
+    /// Those on both sides that have it.
+    Both,
+}
+
+/// A set of spans of one trace.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Spansets {
+    Filter(Expression),
+    /// Both sides, when neither is empty.
+    And(Box<Self>, Box<Self>),
+    /// Both sides.
+    Or(Box<Self>, Box<Self>),
+    Related(Relation, Side, Box<Self>, Box<Self>),
+    Pipeline(Vec<Stage>),
+}
+
+/// How an aggregate makes one number of many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Fold {
+    Count,
+    Min,
+    Max,
+    Avg,
+    Sum,
+}
+
+/// A number about a spanset.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Scalar {
+    Static(Static),
+    Aggregate {
+        fold: Fold,
+        of: Option<Expression>,
+        label: String,
+    },
+    /// The number about what a pipeline makes of the spanset.
+    Pipeline(Vec<Stage>, Box<Self>),
+    Binary(Operator, Box<Self>, Box<Self>),
+}
+
+/// One step of a pipeline.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Stage {
+    Spansets(Spansets),
+    /// Keeps the spansets for which this holds.
+    Compare(Operator, Scalar, Scalar),
+    /// Divides spansets; the label is what the value is shown by.
+    By {
+        of: Expression,
+        label: String,
+    },
+    Coalesce,
+    Select(Vec<Field>),
+}
+
+/// What a metrics query counts or measures.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Measure {
+    Rate,
+    CountOverTime,
+    MinOverTime(Field),
+    MaxOverTime(Field),
+    AvgOverTime(Field),
+    SumOverTime(Field),
+    QuantileOverTime(Field, Vec<f64>),
+    HistogramOverTime(Field),
+    /// Which spans are the selection, how many values of each attribute are shown, and from when
+    /// to when (nanoseconds, 0 and 0: always) a span can be selected.
+    Compare {
+        selection: Expression,
+        top: usize,
+        start: i64,
+        end: i64,
+    },
+}
+
+impl Measure {
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Rate => "rate",
+            Self::CountOverTime => "count_over_time",
+            Self::MinOverTime(_) => "min_over_time",
+            Self::MaxOverTime(_) => "max_over_time",
+            Self::AvgOverTime(_) => "avg_over_time",
+            Self::SumOverTime(_) => "sum_over_time",
+            Self::QuantileOverTime(..) => "quantile_over_time",
+            Self::HistogramOverTime(_) => "histogram_over_time",
+            Self::Compare { .. } => "compare",
+        }
+    }
+}
+
+/// Series over time.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Metrics {
+    Spans {
+        pipeline: Vec<Stage>,
+        measure: Measure,
+        by: Vec<Field>,
+    },
+    Binary(Operator, Box<Self>, Box<Self>),
+    /// With a number on the right, or on the left when `left`.
+    Number {
+        operator: Operator,
+        number: f64,
+        left: bool,
+        of: Box<Self>,
+    },
+    /// The `limit` largest (or smallest) values at each time.
+    Top {
+        limit: usize,
+        largest: bool,
+        of: Box<Self>,
+    },
+    /// The values for which this holds.
+    Compare(Operator, f64, Box<Self>),
+}
+
+/// A whole query.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Query {
+    pub(crate) root: Root,
+    pub(crate) hints: Vec<(String, Static)>,
+}
+
+/// What a query asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Root {
+    /// Traces.
+    Search(Vec<Stage>),
+    /// Series.
+    Metrics(Metrics),
+}

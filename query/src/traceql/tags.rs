@@ -1,0 +1,264 @@
+//! What can be written in a query: the names of attributes and their values.
+//!
+//! Owns which spans they are taken from: those that a query's conditions select, newest first
+//! within the row budget. A query that is still being typed counts as far as it can be read.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+
+use tidings_proto::otlp::StatusCode;
+use tidings_storage::{Detail, Scan, TimeRange};
+
+use super::{
+    candidates::Candidates,
+    compiled::{Fields, compile},
+    parse,
+    read::{detail, needs_tree},
+    search::each_candidate,
+    syntax::{
+        Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Query, Root, Scope, Spansets,
+        Stage, Static,
+    },
+    value::Value,
+};
+use crate::{QueryError, execution::Reader};
+
+/// Reading names takes whole rows: so many of the newest are looked at.
+const NAME_ROWS_MAX: u64 = 100_000;
+/// So many different names or values are kept.
+const KEPT_MAX: usize = 10_000;
+/// Longer values are not offered: nobody picks them from a list.
+const VALUE_BYTES_MAX: usize = 1_024;
+
+/// Which names or values.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct TagSearch {
+    /// What spans are like that are looked at; may be unfinished.
+    pub(crate) query: String,
+    pub(crate) start: TimeRange,
+    pub(crate) limit: usize,
+}
+
+/// The names of attributes by where they are. Names of intrinsics are not among them.
+pub(crate) fn names(
+    reader: &Reader,
+    search: &TagSearch,
+    scopes: &[Scope],
+) -> Result<BTreeMap<Scope, BTreeSet<String>>, QueryError> {
+    let mut fields = Fields::default();
+    let stages = compile(&lenient(&search.query), &mut fields);
+    let candidates = Candidates::of(&stages, &fields, search.start);
+    let mut names: BTreeMap<Scope, BTreeSet<String>> = BTreeMap::new();
+    let mut senders: BTreeSet<String> = BTreeSet::new();
+    let narrow = [Scope::Span, Scope::Resource];
+    let all_narrow = scopes.iter().all(|scope| narrow.contains(scope));
+    let wanted = if all_narrow { Detail::Attributes } else { Detail::Full };
+    let mut row_reader = super::read::RowReader::new(&fields);
+    let mut values = Vec::new();
+    for filter in &candidates.filters {
+        let rows_max = reader.settings.search_rows_max.min(NAME_ROWS_MAX);
+        let scan = Scan { detail: detail(&fields).max(wanted), rows_max };
+        reader.spans(filter, scan, |rows| {
+            for row in 0..rows.len() {
+                values.clear();
+                row_reader.read(rows, row, &mut values);
+                if !candidates.may_hold(&values) {
+                    continue;
+                }
+                let mut add = |scope: Scope, keys: &mut dyn Iterator<Item = String>| {
+                    if scopes.contains(&scope) {
+                        let known = names.entry(scope).or_default();
+                        let room = KEPT_MAX.saturating_sub(known.len());
+                        known.extend(keys.filter(|key| !key.is_empty()).take(room));
+                    }
+                };
+                add(Scope::Span, &mut rows.attributes(row).into_iter().map(|each| each.key));
+                for (scope, key) in [
+                    (Scope::Resource, rows.resource_key(row)),
+                    (Scope::Instrumentation, rows.scope_key(row)),
+                ] {
+                    // Spans share few senders: each is read once.
+                    if senders.len() < KEPT_MAX && senders.insert(format!("{}{key}", scope.word()))
+                    {
+                        let attributes = match scope {
+                            Scope::Resource => rows.resource(row).unwrap_or_default().attributes,
+                            _ => rows.scope(row).unwrap_or_default().attributes,
+                        };
+                        add(scope, &mut attributes.into_iter().map(|each| each.key));
+                    }
+                }
+                if !all_narrow {
+                    let of_events = rows.events(row).into_iter().flat_map(|event| event.attributes);
+                    add(Scope::Event, &mut of_events.map(|each| each.key));
+                    let of_links = rows.links(row).into_iter().flat_map(|link| link.attributes);
+                    add(Scope::Link, &mut of_links.map(|each| each.key));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    for names in names.values_mut() {
+        while names.len() > search.limit {
+            names.pop_last();
+        }
+    }
+    Ok(names)
+}
+
+/// The names of intrinsics, as queries spell them.
+pub(crate) fn intrinsics() -> Vec<&'static str> {
+    let all = INTRINSICS.iter().filter(|(intrinsic, ..)| {
+        !matches!(
+            intrinsic,
+            Intrinsic::Parent
+                | Intrinsic::NestedSetLeft
+                | Intrinsic::NestedSetRight
+                | Intrinsic::NestedSetParent
+        )
+    });
+    let names = all.flat_map(|(_, shown, other)| [*shown, *other]);
+    names.filter(|name| !name.is_empty() && *name != "childCount").collect()
+}
+
+/// The field that a client means: `.a`, `span.a`, `name`, or the bare name of an attribute.
+pub(crate) fn field_named(name: &str) -> Field {
+    let parsed = parse(&format!("{{}} | select({name})"));
+    if let Ok(Query { root: Root::Search(stages), .. }) = parsed
+        && let [_, Stage::Select(fields)] = stages.as_slice()
+        && let [field] = fields.as_slice()
+    {
+        return field.clone();
+    }
+    Field::attribute(Scope::Any, name)
+}
+
+/// The values of a field, most frequent first, and whether that is all of them.
+pub(crate) fn values(
+    reader: &Reader,
+    search: &TagSearch,
+    field: &Field,
+) -> Result<Vec<Value>, QueryError> {
+    let (field, of_roots) = match field.name {
+        Name::Intrinsic(Intrinsic::RootName) => (Field::intrinsic(Intrinsic::Name), true),
+        Name::Intrinsic(Intrinsic::RootService) => {
+            (Field::attribute(Scope::Resource, "service.name"), true)
+        }
+        _ => (field.clone(), false),
+    };
+    if needs_tree(&field) {
+        return Ok(Vec::new());
+    }
+    let mut stages = lenient(&search.query);
+    let exists = |field: &Field, exists| {
+        let of = Box::new(Expression::Field(field.clone()));
+        Stage::Spansets(Spansets::Filter(Expression::Exists(of, exists)))
+    };
+    stages.push(exists(&field, true));
+    if of_roots {
+        stages.push(exists(&Field::intrinsic(Intrinsic::Parent), false));
+    }
+    let mut fields = Fields::default();
+    let stages = compile(&stages, &mut fields);
+    let candidates = Candidates::of(&stages, &fields, search.start);
+    let column = fields.number(&field);
+    let mut counts: BTreeMap<String, (u64, Value)> = BTreeMap::new();
+    each_candidate(reader, &candidates, &fields, Detail::Facts, |_, _, row| {
+        let singles = match &row[column] {
+            Value::Many(many) => many.to_vec(),
+            single => vec![single.clone()],
+        };
+        for value in singles {
+            let mut key = String::new();
+            value.key(&mut key);
+            if let Some((count, _)) = counts.get_mut(&key) {
+                *count += 1;
+            } else if counts.len() < KEPT_MAX && key.len() <= VALUE_BYTES_MAX && !value.is_nil() {
+                counts.insert(key, (1, value));
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    let mut values: Vec<(u64, Value)> = counts.into_values().collect();
+    values.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+    Ok(values.into_iter().take(search.limit).map(|(_, value)| value).collect())
+}
+
+/// The conditions of a query that can be read: a part that is still being typed is left out, and
+/// so is everything but the first selector.
+fn lenient(query: &str) -> Vec<Stage> {
+    if let Ok(Query { root: Root::Search(stages), .. }) = parse(query)
+        && let [Stage::Spansets(Spansets::Filter(_))] = stages.as_slice()
+    {
+        return stages;
+    }
+    let inner = query.trim().strip_prefix('{').unwrap_or_default();
+    let inner = inner.split('}').next().unwrap_or_default();
+    let readable =
+        inner.split("&&").filter_map(|part| match parse(&format!("{{{part}}}")).ok()?.root {
+            Root::Search(stages) => Some(stages),
+            Root::Metrics(_) => None,
+        });
+    readable.flatten().collect()
+}
+
+/// The condition of Tempo's older search: each tag is on some span of the trace, letter case and
+/// the rest of the value ignored, and the whole trace took between these two.
+pub(crate) fn of_tags(
+    tags: &[(String, String)],
+    min_nanos: Option<i64>,
+    max_nanos: Option<i64>,
+) -> Vec<Stage> {
+    let mut stages: Vec<Stage> = Vec::new();
+    let filters = tags.iter().map(|(key, value)| Spansets::Filter(of_tag(key, value)));
+    if let Some(all) = filters.reduce(|all, next| Spansets::And(Box::new(all), Box::new(next))) {
+        stages.push(Stage::Spansets(all));
+    }
+    let bounds = [(Operator::GreaterEqual, min_nanos), (Operator::LessEqual, max_nanos)];
+    for (operator, nanos) in bounds {
+        let Some(nanos) = nanos else { continue };
+        let duration = Expression::Field(Field::intrinsic(Intrinsic::TraceDuration));
+        let bound = Expression::Static(Static::Duration(nanos));
+        let bounded = Expression::Binary(operator, Box::new(duration), Box::new(bound));
+        stages.push(Stage::Spansets(Spansets::Filter(bounded)));
+    }
+    if stages.is_empty() {
+        stages.push(Stage::Spansets(Spansets::Filter(Expression::Static(Static::Bool(true)))));
+    }
+    stages
+}
+
+fn of_tag(key: &str, value: &str) -> Expression {
+    let field = |intrinsic| Expression::Field(Field::intrinsic(intrinsic));
+    let equals = |of: Expression, value: Static| {
+        Expression::Binary(Operator::Equal, Box::new(of), Box::new(Expression::Static(value)))
+    };
+    let status = match (key, value) {
+        ("error", "true") | ("status.code", "error") => Some(StatusCode::Error),
+        ("status.code", "ok") => Some(StatusCode::Ok),
+        ("status.code", "unset") => Some(StatusCode::Unset),
+        _ => None,
+    };
+    if let Some(status) = status {
+        return equals(field(Intrinsic::Status), Static::Status(status));
+    }
+    let of = match key {
+        "name" => field(Intrinsic::Name),
+        "root.name" => field(Intrinsic::RootName),
+        "root.service.name" => field(Intrinsic::RootService),
+        _ => Expression::Field(Field::attribute(Scope::Any, key)),
+    };
+    let pattern = format!("(?i).*{}.*", regex::escape(value));
+    let mut any = vec![Expression::Matches(Box::new(of.clone()), pattern, true)];
+    if let Ok(number) = value.parse() {
+        any.push(equals(of.clone(), Static::Int(number)));
+    }
+    if let Ok(number) = value.parse::<f64>() {
+        any.push(equals(of.clone(), Static::Float(number)));
+    }
+    if let Ok(truth) = value.parse() {
+        any.push(equals(of, Static::Bool(truth)));
+    }
+    Expression::Any(any)
+}

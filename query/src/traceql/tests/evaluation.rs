@@ -1,0 +1,235 @@
+//! What queries mean, over small tables of values.
+
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
+use super::super::{
+    compiled::{Fields, compile},
+    evaluate::{Table, evaluate},
+    parse,
+    relations::{Family, Shape},
+    syntax::{Field, Intrinsic, Name, Query, Root, Scope},
+    value::{Value, duration_text},
+};
+
+/// A trace: a server that calls twice, and the second call has a child.
+///
+/// ```text
+/// 0 web      GET /   100 ms  server  error
+/// 1 ├ web     call     20 ms  client  n=1  tags=[a,b]
+/// 2 └ web     call     60 ms  client  n=2.5
+/// 3   └ db    query    40 ms  server  ok, n="x"
+/// ```
+fn value(field: &Field, span: u32) -> Value {
+    const PARENTS: [Option<u32>; 4] = [None, Some(0), Some(0), Some(2)];
+    if field.parent {
+        let own = Field { parent: false, ..field.clone() };
+        return PARENTS[span as usize].map_or(Value::Nil, |parent| value(&own, parent));
+    }
+    match &field.name {
+        Name::Intrinsic(Intrinsic::Name) => {
+            Value::text(["GET /", "call", "call", "query"][span as usize])
+        }
+        Name::Intrinsic(Intrinsic::Duration) => {
+            Value::Duration([100, 20, 60, 40][span as usize] * 1_000_000)
+        }
+        Name::Intrinsic(Intrinsic::Kind) => Value::Kind(match span {
+            0 | 3 => SpanKind::Server,
+            _ => SpanKind::Client,
+        }),
+        Name::Intrinsic(Intrinsic::Status) => Value::Status(match span {
+            0 => StatusCode::Error,
+            3 => StatusCode::Ok,
+            _ => StatusCode::Unset,
+        }),
+        Name::Intrinsic(Intrinsic::Parent) => match span {
+            0 => Value::Nil,
+            _ => Value::Bool(true),
+        },
+        Name::Attribute(Scope::Any | Scope::Span, key) if key == "n" => match span {
+            1 => Value::Int(1),
+            2 => Value::Float(2.5),
+            3 => Value::text("x"),
+            _ => Value::Nil,
+        },
+        Name::Attribute(Scope::Any | Scope::Span, key) if key == "tags" && span == 1 => {
+            Value::Many([Value::text("a"), Value::text("b")].into())
+        }
+        Name::Attribute(Scope::Any | Scope::Span, key) if key == "ok" && span < 2 => {
+            Value::Bool(span == 0)
+        }
+        Name::Attribute(Scope::Resource, key) if key == "service.name" => {
+            Value::text(if span == 3 { "db" } else { "web" })
+        }
+        _ => Value::Nil,
+    }
+}
+
+/// The spansets that a query finds: their spans, and what is known of them together.
+fn found(query: &str) -> String {
+    let Query { root: Root::Search(stages), .. } = parse(query).unwrap() else { panic!("{query}") };
+    let mut fields = Fields::default();
+    let stages = compile(&stages, &mut fields);
+    let shape = Shape {
+        parents: vec![None, Some(0), Some(0), Some(2)],
+        families: vec![None, Some(Family::Of(0)), Some(Family::Of(0)), Some(Family::Of(2))],
+    };
+    let width = fields.len();
+    let values = (0..4).flat_map(|span| fields.iter().map(move |field| value(field, span)));
+    let table = Table { values: values.collect(), width, shape };
+    let spansets = evaluate(&stages, &table);
+    let shown = spansets.iter().map(|spanset| {
+        let spans: Vec<String> = spanset.spans.iter().map(u32::to_string).collect();
+        let known =
+            spanset.attributes.iter().map(|(name, value)| format!(" {name}={}", value.shown()));
+        format!("{}{}", spans.join(","), known.collect::<String>())
+    });
+    shown.collect::<Vec<_>>().join(" | ")
+}
+
+#[test]
+fn conditions_select_spans() {
+    let cases = [
+        ("{}", "0,1,2,3"),
+        ("{ false }", ""),
+        ("{ name = \"call\" }", "1,2"),
+        ("{ name =~ \"cal\" }", ""),
+        ("{ name =~ \"cal.|q.*\" }", "1,2,3"),
+        ("{ name !~ \"c.*\" }", "0,3"),
+        ("{ name =~ \"(?i)get /\" }", "0"),
+        ("{ duration > 20ms && duration <= 60ms }", "2,3"),
+        ("{ duration > 50000000 }", "0,2"),
+        ("{ duration * 2 > 100ms }", "0,2"),
+        ("{ kind = server && status != ok }", "0"),
+        ("{ status = error || status = ok }", "0,3"),
+        // A value that is missing or of another type compares with nothing.
+        ("{ .n = 1 }", "1"),
+        ("{ .n != 1 }", "2"),
+        ("{ .n > 0 }", "1,2"),
+        ("{ .n = \"x\" }", "3"),
+        ("{ .n != \"y\" }", "3"),
+        ("{ !(.n = 1) }", "0,2,3"),
+        ("{ .n = nil }", "0"),
+        ("{ .n != nil }", "1,2,3"),
+        ("{ span.n = 1 && resource.n = 1 }", ""),
+        ("{ .n + 1 = 2 }", "1"),
+        ("{ 2 ^ .n = 2 }", "1"),
+        ("{ .n / 0 = 1 }", ""),
+        ("{ -.n < -1 }", "2"),
+        ("{ 7 % 4 = 3 && 1 / 2 = 0 && 1.0 / 2 = 0.5 && 2 ^ 3 = 8 }", "0,1,2,3"),
+        ("{ .ok }", "0"),
+        ("{ !.ok }", "1"),
+        ("{ .ok = false }", "1"),
+        // Lists: one fits, or none of them does.
+        ("{ .tags = \"b\" }", "1"),
+        ("{ .tags != \"b\" }", ""),
+        ("{ .tags != \"c\" }", "1"),
+        ("{ .tags =~ \"[ax]\" }", "1"),
+        ("{ .tags !~ \"[ax]\" }", ""),
+        ("{ nil = nil || nil != nil }", ""),
+        // The parent.
+        ("{ parent.kind = client }", "3"),
+        ("{ parent.duration > duration * 2 }", "1"),
+        ("{ parent.resource.service.name != resource.service.name }", "3"),
+        ("{ parent.n = nil }", "0,1,2"),
+        ("{ parent = nil }", "0"),
+        ("{ parent != nil }", "1,2,3"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(found(query), expected, "{query}");
+    }
+}
+
+#[test]
+fn spansets_are_combined() {
+    let cases = [
+        ("{ name = \"call\" } && { kind = server }", "0,1,2,3"),
+        ("{ name = \"call\" } && { name = \"none\" }", ""),
+        ("{ name = \"call\" } || { name = \"none\" }", "1,2"),
+        ("{ kind = server } > { kind = client }", "1,2"),
+        ("{ kind = client } > { kind = server }", "3"),
+        ("{ name = \"GET /\" } >> { name = \"query\" }", "3"),
+        ("{ name = \"query\" } << { kind = server }", "0"),
+        ("{ name = \"query\" } < {}", "2"),
+        ("{ .n = 1 } ~ {}", "2"),
+        ("{} !> {}", "0"),
+        ("{} !< {}", "1,3"),
+        ("{ name = \"call\" } !>> {}", "0,1,2"),
+        ("{ name = \"query\" } !<< {}", "1,3"),
+        ("{ .n = 1 } !~ {}", "0,1,3"),
+        ("{ name = \"none\" } !> { name = \"query\" }", "3"),
+        ("{ kind = client } &> { kind = server }", "2,3"),
+        ("{ name = \"GET /\" } &>> { name = \"query\" }", "0,3"),
+        ("{ name = \"query\" } &<< { name = \"GET /\" }", "0,3"),
+        ("{ name = \"query\" } &< {}", "2,3"),
+        ("{ .n = 1 } &~ { .n = 2.5 }", "1,2"),
+        ("({ kind = client } | count() > 1) > { kind = server }", "3"),
+        ("({ kind = client } | count() > 2) > { kind = server }", ""),
+        ("({ .n = 1 } && { .n = 2.5 }) >> {}", "3"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(found(query), expected, "{query}");
+    }
+}
+
+#[test]
+fn pipelines_group_count_and_compare() {
+    let cases = [
+        ("{ kind = client } | { .n = 1 }", "1"),
+        ("{} | count() > 3", "0,1,2,3 count()=4"),
+        ("{} | count() > 4", ""),
+        ("count() = 4 | { .n = 1 }", "1 count()=4"),
+        ("{} | avg(duration) = 55ms", "0,1,2,3 avg(duration)=55ms"),
+        (
+            "{} | max(duration) > 60ms | min(duration) < 30ms",
+            "0,1,2,3 max(duration)=100ms min(duration)=20ms",
+        ),
+        ("{} | sum(.n) = 3.5", "0,1,2,3 sum(.n)=3.5"),
+        ("{} | avg(.n) = 1.75", "0,1,2,3 avg(.n)=1.75"),
+        ("{ kind = server } | min(.n) < 100", ""),
+        ("{} | by(name)", "0 by(name)=GET / | 1,2 by(name)=call | 3 by(name)=query"),
+        ("{} | by(name) | count() > 1", "1,2 by(name)=call count()=2"),
+        (
+            "{} | by(kind) | by(status) | count() = 2",
+            "1,2 by(kind)=client by(status)=unset count()=2",
+        ),
+        ("{} | by(name) | coalesce() | count() = 4", "0,1,2,3 count()=4"),
+        ("{} | by(.n > 1) | count() = 1", "2 by(.n > 1)=true count()=1"),
+        ("{} | by(resource.service.name) | { .n = \"x\" }", "3 by(resource.service.name)=db"),
+        ("{} | by(parent.name) | count() > 1", "1,2 by(parent.name)=GET / count()=2"),
+        ("{} | select(name, .n)", "0,1,2,3"),
+        // Aggregates against aggregates.
+        (
+            "{} | min(duration) * 4 < max(duration)",
+            "0,1,2,3 min(duration)=20ms max(duration)=100ms",
+        ),
+        ("{} | max(duration) - min(duration) > 90ms", ""),
+        ("{} | sum(.n) = min(.n) + max(.n)", "0,1,2,3 sum(.n)=3.5 min(.n)=1 max(.n)=2.5"),
+        ("{} | max(parent.duration) = 100ms", "0,1,2,3 max(parent.duration)=100ms"),
+        ("({ kind = client } | count()) = ({ kind = server } | count())", "0,1,2,3"),
+        ("({ kind = client } | count()) > ({ name = \"none\" } | count())", "1,2"),
+        ("({ name = \"none\" } | count()) = 0", ""),
+        ("({ .n > 0 } | count()) / ({} | count()) > 0", ""),
+        ("({ .n > 0 } | count()) * 1.0 / ({} | count()) = 0.5", "0,1,2,3"),
+        ("({ kind = client } | avg(duration)) + ({ kind = server } | count()) > 40ms", "0,1,2,3"),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(found(query), expected, "{query}");
+    }
+}
+
+#[test]
+fn durations_are_shown_as_go_shows_them() {
+    let cases = [
+        (0, "0s"),
+        (999, "999ns"),
+        (1_500, "1.5µs"),
+        (20_000_000, "20ms"),
+        (1_000_000_000, "1s"),
+        (61_500_000_000, "1m1.5s"),
+        (3_600_000_000_000, "1h0m0s"),
+        (-1_000_000, "-1ms"),
+    ];
+    for (nanos, expected) in cases {
+        assert_eq!(duration_text(nanos), expected);
+    }
+}

@@ -1,0 +1,159 @@
+//! Structural operators against the slow, obvious way to evaluate them, over assembled traces of
+//! random spans: orphans, several roots, cycles and shared ids included.
+
+use proptest::{collection::vec, option, prelude::*};
+use tidings_assembly::SpanFacts;
+use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
+
+use super::super::{
+    read::shape,
+    relations::Shape,
+    syntax::{Relation, Side},
+};
+use crate::trace::{gather::TraceFacts, tree::Tree};
+
+const RELATIONS: [Relation; 5] = [
+    Relation::Child,
+    Relation::Parent,
+    Relation::Descendant,
+    Relation::Ancestor,
+    Relation::Sibling,
+];
+
+fn id(n: u8) -> SpanId {
+    SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, n]).unwrap()
+}
+
+/// A trace of these spans: id, named parent, kind, start.
+fn tree(spans: &[(u8, Option<u8>, u8, u64)]) -> Tree {
+    let facts = (0..).zip(spans).map(|(n, (own, parent, kind, start))| SpanFacts {
+        span_id: id(*own),
+        parent_span_id: parent.map(id),
+        kind: SpanKind::try_from(i32::from(*kind)).unwrap_or_default(),
+        start: UnixNanos(1_000 + *start),
+        end: UnixNanos(2_000),
+        service: 0,
+        operation: 0,
+        content_hash: n,
+    });
+    let facts: Vec<SpanFacts> = facts.collect();
+    let marks = vec![0; facts.len()];
+    let mut trace = TraceFacts::default();
+    (trace.facts, trace.marks) = (facts, marks);
+    Tree::new(TraceId::from_bytes([1; 16]).unwrap(), trace)
+}
+
+/// Whether `b` is a child (parent, …) of `a`, found by walking.
+fn holds(tree: &Tree, relation: Relation, a: usize, b: usize) -> bool {
+    let nodes = &tree.assembled.nodes;
+    let parent = |node: usize| nodes[node].parent.map(|parent| parent as usize);
+    let is_above = |above: usize, below: usize| {
+        let mut at = parent(below);
+        while let Some(node) = at {
+            if node == above {
+                return true;
+            }
+            at = parent(node);
+        }
+        false
+    };
+    match relation {
+        Relation::Child => parent(b) == Some(a),
+        Relation::Parent => parent(a) == Some(b),
+        Relation::Descendant => is_above(a, b),
+        Relation::Ancestor => is_above(b, a),
+        Relation::Sibling => {
+            let named = |node: usize| tree.fact(node).parent_span_id;
+            let present = |id: Option<SpanId>| {
+                id.is_some_and(|id| tree.indexes().any(|node| tree.fact(node).span_id == id))
+            };
+            let orphans = parent(a).is_none() && parent(b).is_none();
+            let same_missing = orphans && named(a).is_some() && named(a) == named(b);
+            let of_one = parent(a).is_some() && parent(a) == parent(b);
+            a != b && (of_one || (same_missing && !present(named(a))))
+        }
+    }
+}
+
+fn obvious(
+    tree: &Tree,
+    relation: Relation,
+    side: Side,
+    left: &[bool],
+    right: &[bool],
+) -> Vec<bool> {
+    let all = || tree.indexes();
+    let to_left = |b: usize| all().any(|a| left[a] && holds(tree, relation, a, b));
+    let to_right = |a: usize| all().any(|b| right[b] && holds(tree, relation, a, b));
+    all()
+        .map(|span| match side {
+            Side::Right => right[span] && to_left(span),
+            Side::NotRight => right[span] && !to_left(span),
+            Side::Both => (right[span] && to_left(span)) || (left[span] && to_right(span)),
+        })
+        .collect()
+}
+
+fn check(spans: &[(u8, Option<u8>, u8, u64)], left: &[bool], right: &[bool]) {
+    let tree = tree(spans);
+    let marks = |marks: &[bool]| -> Vec<bool> {
+        tree.indexes().map(|node| marks.get(node).copied().unwrap_or(false)).collect()
+    };
+    let (left, right) = (marks(left), marks(right));
+    let shape: Shape = shape(&tree);
+    for relation in RELATIONS {
+        for side in [Side::Right, Side::NotRight, Side::Both] {
+            let found = shape.related(relation, side, &left, &right);
+            let expected = obvious(&tree, relation, side, &left, &right);
+            assert_eq!(found, expected, "{relation:?} {side:?} {left:?} {right:?} of {spans:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn relations_are_those_that_a_walk_finds(
+        spans in vec((0..12_u8, option::weighted(0.85, 0..14_u8), 0..6_u8, 0..5_u64), 0..14),
+        left in vec(any::<bool>(), 14),
+        right in vec(any::<bool>(), 14),
+    ) {
+        check(&spans, &left, &right);
+    }
+}
+
+#[test]
+fn cycles_orphans_and_several_roots_have_relations() {
+    let marked = [true; 6];
+    // 1 and 2 name each other; 3 names itself; 4 and 5 name a parent that is missing; 6 is a root.
+    let spans = [
+        (1, Some(2), 1, 0),
+        (2, Some(1), 1, 1),
+        (3, Some(3), 1, 2),
+        (4, Some(99), 1, 3),
+        (5, Some(99), 1, 4),
+        (6, None, 1, 0),
+    ];
+    check(&spans, &marked, &marked);
+    let tree = tree(&spans);
+    let siblings = shape(&tree).related(Relation::Sibling, Side::Right, &marked, &marked);
+    let found: Vec<SpanId> =
+        tree.indexes().filter(|node| siblings[*node]).map(|node| tree.fact(node).span_id).collect();
+    assert_eq!(found, [id(4), id(5)], "only the orphans of one parent are siblings");
+}
+
+#[test]
+fn a_chain_of_a_hundred_thousand_spans_takes_no_longer_than_its_length() {
+    let length = 100_000_u32;
+    let shape = Shape {
+        parents: (0..length).map(|span| span.checked_sub(1)).collect(),
+        families: vec![None; length as usize],
+    };
+    let all = vec![true; length as usize];
+    for relation in RELATIONS {
+        let related = shape.related(relation, Side::Both, &all, &all);
+        let expected = if relation == Relation::Sibling { 0 } else { length as usize };
+        assert_eq!(related.iter().filter(|is| **is).count(), expected, "{relation:?}");
+    }
+}

@@ -1,0 +1,66 @@
+//! The types of values and what operators take.
+
+use std::fmt;
+
+use super::syntax::Operator;
+
+/// The type of an expression as far as the text tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Type {
+    /// What the attribute's value has.
+    Dynamic,
+    Nil,
+    Int,
+    Float,
+    Duration,
+    Text,
+    Bool,
+    Status,
+    Kind,
+    /// Another span.
+    Reference,
+}
+
+impl Type {
+    pub(crate) fn is_numeric(self) -> bool {
+        matches!(self, Self::Int | Self::Float | Self::Duration)
+    }
+
+    /// Whether an operator can stand between the two at all.
+    pub(crate) fn matches(self, other: Self) -> bool {
+        let dynamic = self == Self::Dynamic || other == Self::Dynamic;
+        dynamic || self == other || (self.is_numeric() && other.is_numeric())
+    }
+
+    /// Whether the operator takes this type.
+    pub(crate) fn allows(self, operator: Operator) -> bool {
+        use Operator::{And, Equal, NotEqual, NotRegex, Or, Regex};
+        let equality = matches!(operator, Equal | NotEqual);
+        match self {
+            Self::Dynamic => true,
+            Self::Bool => equality || matches!(operator, And | Or),
+            Self::Int | Self::Float | Self::Duration => {
+                operator.is_arithmetic() || operator.is_comparison()
+            }
+            Self::Text => operator.is_comparison() || matches!(operator, Regex | NotRegex),
+            Self::Status | Self::Kind => equality,
+            Self::Nil | Self::Reference => false,
+        }
+    }
+}
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Dynamic => "an attribute",
+            Self::Nil => "nil",
+            Self::Int | Self::Float => "a number",
+            Self::Duration => "a duration",
+            Self::Text => "text",
+            Self::Bool => "true or false",
+            Self::Status => "a status",
+            Self::Kind => "a kind",
+            Self::Reference => "a span",
+        })
+    }
+}

@@ -1,0 +1,620 @@
+//! Tempo's API and TraceQL, as Grafana's data source and other clients use them.
+
+use axum::body::Body;
+use http::{Request, StatusCode, header};
+use prost::Message;
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{ArrayValue, ExportTraceServiceRequest, ResourceSpans, SpanKind, Value};
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, request, span, trace_id};
+
+const SECOND: u64 = 1_000 * MILLI;
+
+/// What `tempopb.TraceByIDResponse` has of a trace.
+#[derive(Clone, PartialEq, Message)]
+struct ByIdResponse {
+    #[prost(message, optional, tag = "1")]
+    trace: Option<ById>,
+    #[prost(int32, tag = "3")]
+    status: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ById {
+    #[prost(message, repeated, tag = "1")]
+    resource_spans: Vec<ResourceSpans>,
+}
+
+fn encoded(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+/// The hour of the stories, in seconds, as Grafana sends it.
+fn hour() -> String {
+    format!("start={}&end={}", BEGIN / SECOND - 60, BEGIN / SECOND + 3_600)
+}
+
+async fn ask(harness: &Harness, path: &str, accept: &str) -> (StatusCode, String, Vec<u8>) {
+    let asked = Request::get(format!("/tempo{path}")).header(header::ACCEPT, accept);
+    let (status, headers, body) = harness.ask(asked.body(Body::empty()).unwrap()).await;
+    let kind = headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
+    (status, kind.to_owned(), body)
+}
+
+async fn get(harness: &Harness, path: &str) -> Json {
+    let (status, kind, body) = ask(harness, path, "application/json").await;
+    let text = String::from_utf8_lossy(&body);
+    assert_eq!((status, kind.as_str()), (StatusCode::OK, "application/json"), "{path}: {text}");
+    serde_json::from_slice(&body).unwrap()
+}
+
+async fn refused(harness: &Harness, path: &str) -> (u16, String) {
+    let (status, kind, body) = ask(harness, path, "*/*").await;
+    assert!(kind.starts_with("text/plain"), "{path}: {kind}");
+    (status.as_u16(), String::from_utf8(body).unwrap())
+}
+
+async fn search(harness: &Harness, query: &str) -> Json {
+    get(harness, &format!("/api/search?q={}&{}", encoded(query), hour())).await
+}
+
+/// The found traces by their last digit, and the names of the spans of each spanset.
+async fn found(harness: &Harness, query: &str) -> Vec<String> {
+    let answer = search(harness, &format!("{query} with(most_recent=true)")).await;
+    let traces = answer["traces"].as_array().unwrap().iter();
+    let shown = traces.map(|trace| {
+        let spansets = trace["spanSets"].as_array().unwrap().iter();
+        let names = spansets.map(|spanset| {
+            let spans = spanset["spans"].as_array().unwrap().iter();
+            let names: Vec<&str> = spans.map(|span| span["name"].as_str().unwrap()).collect();
+            format!("{}: {}", spanset["matched"], names.join(", "))
+        });
+        let id = trace["traceID"].as_str().unwrap();
+        format!("{} {}", &id[id.len() - 1..], names.collect::<Vec<_>>().join(" | "))
+    });
+    shown.collect()
+}
+
+/// The checkout; a login 10 s later; a part of a trace whose root is not here 20 s later.
+async fn stories() -> Harness {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let at = |seconds: u64| (seconds * 1_000, seconds * 1_000 + 40);
+    let (start, end) = at(10);
+    harness
+        .send([
+            span(2, 1, "shop", "POST /login").at(start, end).kind(SpanKind::Server),
+            span(2, 2, "shop", "hash").parent(1).at(start + 5, end - 5).attribute("rounds", 12_i64),
+        ])
+        .await;
+    let (start, end) = at(20);
+    let tags = ArrayValue { values: vec!["a".into(), "b".into()] };
+    let orphan = span(3, 1, "stock", "reserve").parent(9).at(start, end);
+    harness.send([orphan.attribute("tags", Value::Array(tags))]).await;
+    harness
+}
+
+#[tokio::test]
+async fn a_trace_is_given_in_every_form() {
+    let harness = stories().await;
+    let id = trace_id(1);
+    let v1 = get(&harness, &format!("/api/traces/{id}")).await;
+    let v2 = get(&harness, &format!("/api/v2/traces/{id}?start=1&end=2")).await;
+    assert_eq!(v1["batches"], v2["trace"]["resourceSpans"]);
+    assert_eq!(v2["metrics"], json!({}));
+    let spans: Vec<&Json> = v1["batches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|batch| batch["scopeSpans"].as_array().unwrap())
+        .flat_map(|scope| scope["spans"].as_array().unwrap())
+        .collect();
+    assert_eq!(spans.len(), 5);
+    let root = spans.iter().find(|span| span["name"] == "POST /checkout").unwrap();
+    insta::assert_json_snapshot!("tempo_span", root);
+
+    for kind in ["application/protobuf", "application/x-protobuf"] {
+        let (status, given, body) = ask(&harness, &format!("/api/v2/traces/{id}"), kind).await;
+        assert_eq!((status, given.as_str()), (StatusCode::OK, "application/protobuf"));
+        let response = ByIdResponse::decode(body.as_slice()).unwrap();
+        let (_, _, body) = ask(&harness, &format!("/api/traces/{id}"), kind).await;
+        let sent = ExportTraceServiceRequest::decode(body.as_slice()).unwrap();
+        assert_eq!(response.trace.unwrap().resource_spans, sent.resource_spans);
+        let spans = sent.resource_spans.iter().flat_map(|of| &of.scope_spans);
+        assert_eq!(spans.map(|scope| scope.spans.len()).sum::<usize>(), 5);
+    }
+}
+
+#[tokio::test]
+async fn a_trace_that_is_not_here_is_not_found_and_a_bad_id_is_refused() {
+    let harness = stories().await;
+    let accept = "application/protobuf";
+    for version in ["", "/v2"] {
+        let missing = format!("/api{version}/traces/{}", trace_id(77));
+        let (status, kind, _) = ask(&harness, &missing, accept).await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(kind.starts_with("text/plain"));
+        for bad in ["xyz", "0", "000000000000000000000000000000000"] {
+            let (status, text) = refused(&harness, &format!("/api{version}/traces/{bad}")).await;
+            assert_eq!(status, 400, "{text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn ids_are_found_without_the_zeros_they_begin_with() {
+    let harness = Harness::new().await;
+    let mut short = span(1, 1, "shop", "short");
+    short.span.trace_id = 0xd6e9_329d_67b6_146a_u128.to_be_bytes().to_vec();
+    harness.send([short]).await;
+    let answer = search(&harness, "{}").await;
+    assert_eq!(answer["traces"][0]["traceID"], "d6e9329d67b6146a");
+    get(&harness, "/api/v2/traces/d6e9329d67b6146a").await;
+    let by_id = search(&harness, "{ trace:id = \"D6E9329D67B6146A\" }").await;
+    assert_eq!(by_id["traces"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_search_has_the_shape_that_grafana_reads() {
+    let harness = stories().await;
+    let query = "{ resource.service.name = \"payment\" && kind = client } | avg(duration) > 1ms";
+    let path = format!("/api/search?q={}&limit=20&spss=1&{}", encoded(query), hour());
+    insta::assert_json_snapshot!("tempo_search", get(&harness, &path).await);
+    let no_root = search(&harness, "{ name = \"reserve\" }").await;
+    assert_eq!(no_root["traces"][0]["rootServiceName"], "<root span not yet received>");
+}
+
+#[tokio::test]
+async fn queries_find_traces_and_spans() {
+    let harness = stories().await;
+    let all = "3 1: reserve";
+    let login = "2 2: POST /login, hash";
+    let shop = "1 5: POST /checkout, POST /pay, POST /pay";
+    let cases: [(&str, &[&str]); 26] = [
+        ("{}", &[all, login, shop]),
+        ("{ false }", &[]),
+        ("{ name = \"hash\" }", &["2 1: hash"]),
+        ("{ .rounds = 12 && span.rounds > 11 }", &["2 1: hash"]),
+        ("{ .rounds = \"12\" }", &[]),
+        ("{ span.tags = \"b\" }", &["3 1: reserve"]),
+        ("{ resource.host.name =~ \"pay.*\" } | { kind = server }", &["1 1: POST /pay"]),
+        ("{ .order.id = \"A-17\" } > { kind = client }", &["1 1: POST /pay"]),
+        ("{ kind = server } > { kind = server }", &[]),
+        ("{ kind = server } >> { kind = server }", &["1 1: POST /pay"]),
+        ("{ status = error } << { status = error }", &["1 1: POST /checkout"]),
+        ("{ name =~ \"SELECT.*\" } ~ {}", &["1 1: UPDATE account"]),
+        ("{ rootName = \"POST /login\" } | { .rounds != nil }", &["2 1: hash"]),
+        ("{ rootServiceName = \"shop\" && traceDuration < 50ms }", &[login]),
+        ("{ traceDuration >= 100ms }", &[shop]),
+        ("{ nestedSetParent < 0 }", &["2 1: POST /login", "1 1: POST /checkout"]),
+        ("{ parent = nil }", &["2 1: POST /login", "1 1: POST /checkout"]),
+        ("{ span:childCount > 1 }", &["1 1: POST /pay"]),
+        ("{ parent.resource.service.name != resource.service.name }", &["1 1: POST /pay"]),
+        (
+            "{ event:name = \"exception\" && event.exception.type = \"CardDeclined\" }",
+            &["1 1: POST /pay"],
+        ),
+        ("{ event:timeSinceStart > 2ms }", &[]),
+        (
+            "{ instrumentation:name = \"tests\" && span:id = \"2\" }",
+            &["2 1: hash", "1 1: POST /pay"],
+        ),
+        ("{} | count() = 2", &[login]),
+        (
+            "{ kind = client } | by(resource.service.name)",
+            &["1 1: POST /pay | 2: SELECT account, UPDATE account"],
+        ),
+        (
+            "({ kind = client } | count()) > ({ kind = server } | count())",
+            &["1 5: POST /checkout, POST /pay, POST /pay"],
+        ),
+        (
+            "{ status = error && statusMessage = \"declined\" } || { name = \"reserve\" }",
+            &[all, "1 1: POST /pay"],
+        ),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(found(&harness, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn times_choose_traces_by_the_spans_of_the_result() {
+    let harness = stories().await;
+    let at =
+        |from: u64, to: u64| format!("start={}&end={}", BEGIN / SECOND + from, BEGIN / SECOND + to);
+    for (range, expected) in [((0, 1), "1"), ((9, 11), "2"), ((15, 30), "3"), ((5, 6), "")] {
+        let path = format!("/api/search?q={}&{}", encoded("{}"), at(range.0, range.1));
+        let answer = get(&harness, &path).await;
+        let ids = answer["traces"].as_array().unwrap().iter();
+        let ids: String =
+            ids.map(|t| t["traceID"].as_str().unwrap().chars().last().unwrap()).collect();
+        assert_eq!(ids, expected, "{range:?}");
+    }
+    assert_eq!(get(&harness, "/api/search").await["traces"].as_array().unwrap().len(), 3);
+    let one = get(&harness, "/api/search?limit=1").await;
+    assert_eq!(one["traces"].as_array().unwrap().len(), 1, "the newest");
+    assert_eq!(one["traces"][0]["traceID"], trace_id(3));
+}
+
+#[tokio::test]
+async fn tags_are_searched_as_before_traceql() {
+    let harness = stories().await;
+    let cases = [
+        ("tags=service.name%3DSHO", 2),
+        ("tags=rounds%3D12%20service.name%3Dshop", 1),
+        ("tags=rounds%3D12%20service.name%3Dpayment", 0),
+        ("tags=name%3D%22POST%20%2F%22", 2),
+        ("tags=error%3Dtrue", 1),
+        ("tags=root.service.name%3Dshop", 2),
+        ("minDuration=50ms", 1),
+        ("maxDuration=50ms", 2),
+        ("minDuration=45ms&maxDuration=60ms", 0),
+        ("rounds=12", 1),
+    ];
+    for (query, expected) in cases {
+        let answer = get(&harness, &format!("/api/search?{query}")).await;
+        assert_eq!(answer["traces"].as_array().unwrap().len(), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_are_told_in_plain_text() {
+    let harness = stories().await;
+    let long =
+        format!("/api/search?q={}", encoded(&format!("{{ .a = \"{}\" }}", "x".repeat(20_000))));
+    let cases = [
+        (
+            "/api/search?q=%7B%20durration%20%3E%201s%7D",
+            "invalid TraceQL query: at line 1, column 3: unknown intrinsic `durration`: did you mean `duration`?",
+        ),
+        (
+            "/api/search?q=%7B%7D&tags=a%3D1",
+            "invalid request: can't specify tags and q in the same query",
+        ),
+        (
+            "/api/search?q=%7B%7D%7Crate()",
+            "invalid TraceQL query: at line 1, column 1: this computes a metric; a search ends before `| rate()` and the like",
+        ),
+        ("/api/search?limit=0", "invalid limit: it must be a positive number"),
+        ("/api/search?start=5&end=5", "invalid start: start must be before end"),
+        ("/api/search?start=5", "invalid start: start must be before end"),
+        ("/api/search?start=x&end=5", "invalid start: it must be a time in seconds since 1970"),
+        (
+            "/api/search?minDuration=5",
+            "invalid minDuration: it must be a duration, as 1.5s or 100ms",
+        ),
+        (
+            "/api/search?minDuration=5s&maxDuration=1s",
+            "invalid maxDuration: must be greater than minDuration",
+        ),
+        ("/api/search?tags=a%3D%22x", "invalid tags: unterminated quoted value"),
+        ("/api/search/tags?scope=nowhere", "invalid scope: nowhere"),
+        ("/api/metrics/query_range", "invalid q: a TraceQL metrics query is missing"),
+        (
+            "/api/metrics/query_range?q=%7B%7D",
+            "invalid TraceQL query: this finds traces; add a metric to it, as in `{} | rate()`",
+        ),
+        (
+            "/api/metrics/query_range?q=%7B%7D%7Crate()&step=0",
+            "invalid step: it must be a positive number of seconds or a duration",
+        ),
+        (
+            "/api/metrics/query_range?q=%7B%7D%7Crate()&start=1&end=1000000&step=1",
+            "this makes more than 11000 points; use a larger step",
+        ),
+        (
+            long.as_str(),
+            "invalid TraceQL query: at line 1, column 1: a query has at most 16384 bytes; this has 20011",
+        ),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(refused(&harness, path).await, (400, expected.to_owned()), "{path}");
+    }
+    assert_eq!(refused(&harness, "/api/nothing").await.0, 404);
+    let post = Request::post("/tempo/api/search").body(Body::empty()).unwrap();
+    assert_eq!(harness.ask(post).await.0, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn names_and_values_complete_queries() {
+    let harness = stories().await;
+    let names = get(&harness, &format!("/api/search/tags?{}", hour())).await;
+    let names: Vec<&str> =
+        names["tagNames"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    for name in ["service.name", "rounds", "exception.type", "duration", "span:status"] {
+        assert!(names.contains(&name), "{name} in {names:?}");
+    }
+    let scopes = get(&harness, &format!("/api/v2/search/tags?limit=1000&{}", hour())).await;
+    let scopes: Vec<(&str, &Json)> = scopes["scopes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|scope| (scope["name"].as_str().unwrap(), &scope["tags"]))
+        .filter(|(name, _)| *name != "intrinsic")
+        .collect();
+    let expected = json!([
+        ["resource", ["host.name", "service.name"]],
+        [
+            "span",
+            ["http.request.method", "http.response.status_code", "order.id", "rounds", "tags"]
+        ],
+        ["event", ["exception.message", "exception.type"]],
+    ]);
+    assert_eq!(json!(scopes), expected);
+    let query = encoded("{ resource.service.name = \"stock\" && span. }");
+    let some = get(&harness, &format!("/api/v2/search/tags?scope=span&q={query}")).await;
+    assert_eq!(some["scopes"], json!([{ "name": "span", "tags": ["tags"] }]));
+
+    let cases = [
+        ("/api/search/tag/service.name/values", json!(["payment", "shop", "stock"])),
+        (
+            "/api/search/tag/name/values?q=%7Bkind%3Dclient%7D",
+            json!(["POST /pay", "SELECT account", "UPDATE account"]),
+        ),
+        ("/api/search/tag/.rounds/values", json!(["12"])),
+        ("/api/search/tag/rootServiceName/values", json!(["shop"])),
+        ("/api/search/tag/nothing/values", json!([])),
+        ("/api/v2/search/tag/duration/values", json!([])),
+        ("/api/v2/search/tag/span.rounds/values", json!([{ "type": "int", "value": "12" }])),
+        ("/api/v2/search/tag/span%252Erounds/values", json!([{ "type": "int", "value": "12" }])),
+        (
+            "/api/v2/search/tag/event.exception.type/values",
+            json!([{ "type": "string", "value": "CardDeclined" }]),
+        ),
+        (
+            "/api/v2/search/tag/span.tags/values",
+            json!([{ "type": "string", "value": "a" }, { "type": "string", "value": "b" }]),
+        ),
+        (
+            "/api/v2/search/tag/status/values",
+            json!([
+                { "type": "keyword", "value": "ok" },
+                { "type": "keyword", "value": "error" },
+                { "type": "keyword", "value": "unset" },
+            ]),
+        ),
+    ];
+    for (path, expected) in cases {
+        assert_eq!(get(&harness, path).await["tagValues"], expected, "{path}");
+    }
+    let filter = encoded("{ resource.service.name = \"payment\" && kind = }");
+    let path = format!("/api/v2/search/tag/resource.host.name/values?q={filter}&{}", hour());
+    let values = get(&harness, &path).await;
+    assert_eq!(values["tagValues"], json!([{ "type": "string", "value": "payment-1" }]));
+}
+
+#[tokio::test]
+async fn clients_learn_what_they_talk_to() {
+    let harness = Harness::new().await;
+    for (path, text) in [("/api/echo", "echo"), ("/ready", "ready\n")] {
+        let (status, _, body) = ask(&harness, path, "*/*").await;
+        assert_eq!((status, body.as_slice()), (StatusCode::OK, text.as_bytes()));
+    }
+    let info = get(&harness, "/api/status/buildinfo").await;
+    assert!(info["version"].as_str().unwrap().starts_with("2."), "Grafana compares it");
+    for name in ["revision", "branch", "buildUser", "buildDate", "goVersion"] {
+        assert!(info[name].is_string(), "{name}");
+    }
+    for path in ["/status", "/status/version", "/status/services", "/status/endpoints"] {
+        assert_eq!(ask(&harness, path, "*/*").await.0, StatusCode::OK, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn parameters_can_come_as_a_form() {
+    let harness = stories().await;
+    let form = Request::get("/tempo/api/search")
+        .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(Body::from("q={name=\"hash\"}&limit=10"))
+        .unwrap();
+    let (status, _, body) = harness.ask(form).await;
+    assert_eq!(status, StatusCode::OK);
+    let answer: Json = serde_json::from_slice(&body).unwrap();
+    assert_eq!(answer["traces"].as_array().unwrap().len(), 1);
+}
+
+/// The series of a metrics query over the first 30 s in steps of 10 s: labels and values.
+async fn series(harness: &Harness, query: &str) -> Vec<String> {
+    let (start, end) = (BEGIN / SECOND, BEGIN / SECOND + 30);
+    let query = encoded(query);
+    let path = format!("/api/metrics/query_range?q={query}&start={start}&end={end}&step=10s");
+    let answer = get(harness, &path).await;
+    assert!(answer.get("status").is_none(), "{answer}");
+    let all = answer["series"].as_array().unwrap().iter().map(|series| {
+        let labels = series["labels"].as_array().unwrap().iter().map(|label| {
+            let value = label["value"].as_object().unwrap().values().next().unwrap();
+            format!("{}={}", label["key"].as_str().unwrap(), value.to_string().replace('"', ""))
+        });
+        let samples = series["samples"].as_array().unwrap().iter().map(|sample| {
+            let time: u64 = sample["timestampMs"].as_str().unwrap().parse().unwrap();
+            let value = sample["value"].as_f64().unwrap();
+            let at = i64::try_from(time / 1_000).unwrap() - i64::try_from(BEGIN / SECOND).unwrap();
+            format!("{at}:{}", (value * 1e6).round() / 1e6)
+        });
+        let labels: Vec<String> = labels.collect();
+        format!("{} {}", labels.join(","), samples.collect::<Vec<_>>().join(" "))
+    });
+    all.collect()
+}
+
+#[tokio::test]
+async fn metrics_count_and_measure_spans() {
+    let harness = stories().await;
+    // A span that is sent again is the same span.
+    harness.send(checkout(1)).await;
+    // The stories begin a moment after an interval does; what begins with it belongs to the one before.
+    let cases: [(&str, &[&str]); 17] = [
+        ("{} | count_over_time()", &["__name__=count_over_time 0:1 10:5 20:2 30:0"]),
+        ("{} | rate()", &["__name__=rate 0:0.1 10:0.5 20:0.2 30:0"]),
+        (
+            "{ kind = server } | count_over_time() by (resource.service.name)",
+            &[
+                "resource.service.name=payment 0:0 10:1 20:0 30:0",
+                "resource.service.name=shop 0:1 10:1 20:0 30:0",
+            ],
+        ),
+        (
+            "{ kind = client } | max_over_time(duration) by (resource.service.name)",
+            &["resource.service.name=payment 10:0.03", "resource.service.name=shop 10:0.08"],
+        ),
+        ("{ kind = client } | min_over_time(duration)", &["__name__=min_over_time 10:0.01"]),
+        ("{ kind = client } | avg_over_time(duration)", &["__name__=avg_over_time 10:0.04"]),
+        ("{ kind = client } | sum_over_time(span:duration)", &["__name__=sum_over_time 10:0.12"]),
+        ("{} | sum_over_time(span.rounds) by (name)", &["name=hash 20:12"]),
+        (
+            "{ name = \"reserve\" } | quantile_over_time(duration, .5, 1)",
+            &["p=0.5 20:0.04", "p=1.0 20:0.04"],
+        ),
+        (
+            "{ name = \"hash\" } | histogram_over_time(duration)",
+            &["__bucket=0.033554432 0:0 10:0 20:1 30:0"],
+        ),
+        (
+            "{ kind = server } >> { kind = client } | count_over_time()",
+            &["__name__=count_over_time 0:0 10:3 20:0 30:0"],
+        ),
+        (
+            "{ parent.kind = client } | count_over_time() by (rootName)",
+            &["rootName=POST /checkout 0:0 10:1 20:0 30:0"],
+        ),
+        (
+            "{} | count_over_time() by (.order.id) | topk(1)",
+            &[".order.id=A-17 0:1 30:0", ".order.id=nil 10:5 20:2"],
+        ),
+        (
+            "({ kind = client } | count_over_time()) / ({} | count_over_time()) * 100 > 0",
+            &["__name__=(count_over_time / count_over_time) 10:60"],
+        ),
+        (
+            "{ kind = client } | count_over_time() by (resource.service.name) > 1",
+            &["resource.service.name=payment 10:2"],
+        ),
+        ("{ name = \"nothing\" } | rate()", &[]),
+        (
+            "{ rootName =~ \".*login\" } | by(name) | count_over_time()",
+            &["__name__=count_over_time 0:0 10:1 20:1 30:0"],
+        ),
+    ];
+    for (query, expected) in cases {
+        assert_eq!(series(&harness, query).await, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_metric_has_the_shape_that_grafana_reads() {
+    let harness = stories().await;
+    let query = encoded("{ kind = server } | rate() by (resource.service.name)");
+    let (start, end) = (BEGIN / SECOND, BEGIN / SECOND + 30);
+    let path = format!("/api/metrics/query_range?query={query}&start={start}&end={end}&step=10");
+    insta::assert_json_snapshot!("tempo_metrics", get(&harness, &path).await);
+    let none = get(&harness, &format!("{path}&exemplars=0")).await;
+    assert!(none["series"][0].get("exemplars").is_none());
+    let instant = encoded("{} | quantile_over_time(duration, 0.99) by (status)");
+    let path = format!("/api/metrics/query?q={instant}&start={BEGIN}&end={}", BEGIN + 30 * SECOND);
+    insta::assert_json_snapshot!("tempo_instant", get(&harness, &path).await);
+    let last_hour = get(&harness, "/api/metrics/query?q=%7B%7D%7Ccount_over_time()").await;
+    assert_eq!(last_hour["series"][0]["value"], 8.0, "the last hour when nothing is said");
+}
+
+#[tokio::test]
+async fn compare_counts_the_values_of_selected_spans_and_of_the_rest() {
+    let harness = stories().await;
+    let all = series(&harness, "{} | compare({ status = error }, 10)").await;
+    for expected in [
+        "__meta_type=selection,name=POST /checkout 0:1 10:0 20:0 30:0",
+        "__meta_type=selection,resource.service.name=payment 0:0 10:1 20:0 30:0",
+        "__meta_type=selection,span.http.response.status_code=502 0:1 10:0 20:0 30:0",
+        "__meta_type=selection_total,name=nil 0:1 10:1 20:0 30:0",
+        "__meta_type=baseline,resource.service.name=shop 0:0 10:2 20:1 30:0",
+        "__meta_type=baseline,kind=client 0:0 10:3 20:0 30:0",
+        "__meta_type=baseline_total,resource.service.name=nil 0:0 10:4 20:2 30:0",
+    ] {
+        assert!(all.contains(&expected.to_owned()), "{expected} in {all:#?}");
+    }
+    assert!(!all.iter().any(|series| series.contains("__meta_error")), "{all:#?}");
+    let top = series(&harness, "{} | compare({ status = error }, 1)").await;
+    let too_many = "__meta_error=__too_many_values__,name=nil 0:0 10:0 20:0 30:0".to_owned();
+    assert!(top.contains(&too_many), "{top:#?}");
+    // Nothing of a time window without errors is selected.
+    let window = format!("{}, {}", BEGIN + 9 * SECOND, BEGIN + 30 * SECOND);
+    let none =
+        series(&harness, &format!("{{}} | compare({{ status = error }}, 5, {window})")).await;
+    assert!(!none.iter().any(|series| series.contains("selection")), "{none:#?}");
+}
+
+#[tokio::test]
+async fn bounds_make_an_answer_partial_and_not_wrong() {
+    let harness = Harness::with(tidings_query::QueryLimits::default(), 3).await;
+    harness.send(checkout(1)).await;
+    let query = encoded("{} | count_over_time()");
+    let path =
+        format!("/api/metrics/query?q={query}&start={}&end={}", BEGIN / SECOND, BEGIN / SECOND + 9);
+    let answer = get(&harness, &path).await;
+    assert_eq!(
+        (&answer["status"], &answer["series"][0]["value"]),
+        (&json!("PARTIAL"), &json!(3.0))
+    );
+    assert_eq!(answer["metrics"]["completedJobs"], 0);
+    let harness = stories().await;
+    let query = encoded("{} | rate() by (name)");
+    let answer = get(&harness, &format!("/api/metrics/query?q={query}&maxSeries=2")).await;
+    assert_eq!(answer["series"].as_array().unwrap().len(), 2);
+    assert_eq!(answer["status"], "PARTIAL");
+}
+
+#[tokio::test]
+async fn the_native_search_takes_queries_and_pages_through_them() {
+    let harness = Harness::new().await;
+    let call = |n: u64| -> [SpanBuilder; 2] {
+        [
+            span(n, 1, "shop", "GET /").at(n * 10, n * 10 + 9),
+            span(n, 2, "stock", "list").parent(1).at(n * 10 + 1, n * 10 + 5),
+        ]
+    };
+    for n in 1..=7 {
+        harness.send(call(n)).await;
+    }
+    let query =
+        encoded("{ resource.service.name = \"shop\" } > { resource.service.name = \"stock\" }");
+    let (mut cursor, mut found) = (String::new(), Vec::new());
+    loop {
+        let page = harness.get(&format!("/traces?q={query}&limit=3{cursor}")).await;
+        let traces = page["traces"].as_array().unwrap().iter();
+        found.extend(traces.map(|trace| trace["traceId"].as_str().unwrap().to_owned()));
+        match page["nextCursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => {
+                assert_eq!(page["total"], json!({ "value": 7, "relation": "exact" }));
+                break;
+            }
+        }
+    }
+    let newest_first: Vec<String> = (1..=7).rev().map(trace_id).collect();
+    assert_eq!(found, newest_first);
+    let (status, problem) = harness.problem("/traces?q=%7B%20nam%20%3D%201%20%7D").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("q")));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("column 3") && detail.contains("did you mean `name`?"), "{detail}");
+    let (_, problem) = harness.problem("/traces?q=%7B%7D&service=shop").await;
+    assert_eq!(problem["parameter"], "service");
+}
+
+#[tokio::test]
+async fn a_trace_too_large_to_evaluate_does_not_hide_the_others() {
+    let harness = stories().await;
+    let many = (0..30_000_u64).map(|n| span(8, n + 1, "batch", "row").at(30_000, 30_001));
+    for part in many.collect::<Vec<_>>().chunks(5_000) {
+        harness.send_request(request(part.to_vec())).await;
+    }
+    let answer = search(&harness, "{ name != \"nothing\" } | count() > 1").await;
+    let ids = answer["traces"].as_array().unwrap().iter();
+    assert_eq!(
+        ids.map(|trace| trace["traceID"].as_str().unwrap()).collect::<Vec<_>>(),
+        [trace_id(8), trace_id(2), trace_id(1)]
+    );
+    assert_eq!(answer["traces"][0]["spanSets"][0]["matched"], 30_000);
+}
