@@ -7,6 +7,9 @@
 
 mod analysis;
 mod assembly;
+mod exceptions;
+mod graph;
+mod heatmap;
 mod log;
 mod problem;
 mod red;
@@ -17,6 +20,9 @@ mod transaction;
 
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
+pub use exceptions::{CountInStep, ExceptionGroup, ExceptionList};
+pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
+pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
 pub use log::{CorrelatedBy, LogCorrelation, LogSearchResult, LogView};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};

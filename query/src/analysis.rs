@@ -6,9 +6,16 @@
 //! rule about single traces: those are assembly's.
 
 pub(crate) mod calls;
+pub(crate) mod exceptions;
+pub(crate) mod graph;
+pub(crate) mod heatmap;
 pub(crate) mod latency;
 pub(crate) mod red;
+mod stack;
 pub(crate) mod trees;
 pub(crate) mod window;
 
+pub use exceptions::ExceptionSearch;
+pub use graph::GraphSearch;
+pub use heatmap::HeatmapSearch;
 pub use red::{RedKey, RedSearch};

@@ -6,8 +6,11 @@
 //! they know no rule about traces.
 
 mod answer;
+mod exceptions;
 mod export_body;
 mod filters;
+mod graph;
+mod heatmap;
 mod held;
 mod jaeger;
 mod logs;
@@ -87,6 +90,9 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         transactions::kinds,
         transactions::transaction,
         red::red,
+        graph::graph,
+        heatmap::heatmap,
+        exceptions::exceptions,
         logs::search,
         names::services,
         names::operations,
@@ -108,6 +114,9 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<traces::__path_otlp>(get(traces::otlp)),
         endpoint::<transactions::__path_kinds>(get(transactions::kinds)),
         endpoint::<red::__path_red>(get(red::red)),
+        endpoint::<graph::__path_graph>(get(graph::graph)),
+        endpoint::<heatmap::__path_heatmap>(get(heatmap::heatmap)),
+        endpoint::<exceptions::__path_exceptions>(get(exceptions::exceptions)),
         endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
         endpoint::<logs::__path_search>(get(logs::search)),
         endpoint::<names::__path_services>(get(names::services)),

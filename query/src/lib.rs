@@ -28,7 +28,7 @@ mod traceql;
 mod transactions;
 mod version;
 
-pub use analysis::{RedKey, RedSearch};
+pub use analysis::{ExceptionSearch, GraphSearch, HeatmapSearch, RedKey, RedSearch};
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;

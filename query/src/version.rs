@@ -30,3 +30,11 @@ pub(crate) fn mixed(number: u64) -> u64 {
     let number = (number ^ (number >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     number ^ (number >> 31)
 }
+
+/// A hash of some texts in their order, the same in every process.
+pub(crate) fn of_texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> u64 {
+    texts.into_iter().fold(0, |hash, text| {
+        let hash = mixed(hash ^ text.len() as u64);
+        text.bytes().fold(hash, |hash, byte| mixed(hash ^ u64::from(byte)))
+    })
+}

@@ -50,6 +50,16 @@ impl Calls {
             });
         }
     }
+
+    /// The slowest of those that have ended.
+    pub(crate) fn slowest(&self) -> Option<Exemplar> {
+        self.slowest
+    }
+
+    /// The last that failed.
+    pub(crate) fn failed(&self) -> Option<Exemplar> {
+        self.failed
+    }
 }
 
 /// Keeps the one with the greatest key, whatever order they come in.

@@ -49,6 +49,11 @@ impl Latency {
         }
     }
 
+    /// How many there are.
+    pub(crate) fn count(&self) -> u64 {
+        self.count
+    }
+
     /// The nearest-rank quantile: the smallest duration that `percent` of all are no longer than.
     pub(crate) fn quantile(&self, percent: u64) -> DurationNanos {
         let rank = self.count.saturating_mul(percent).div_ceil(100).max(1);

@@ -12,6 +12,7 @@
 mod assembly;
 mod bad_requests;
 mod exports;
+mod graph;
 mod harness;
 mod headers;
 mod jaeger;

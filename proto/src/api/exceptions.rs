@@ -1,0 +1,76 @@
+//! Exceptions, the same ones together.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{Searched, TimeWindow};
+use crate::{SpanId, TraceId, UnixNanos};
+
+/// Exceptions in groups, most frequent first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionList {
+    /// The time it is about: that of the span or log record.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The groups.
+    pub groups: Vec<ExceptionGroup>,
+    /// How many groups there are.
+    pub group_count: u64,
+    /// Exceptions of groups beyond 2,000, which are not told apart.
+    pub other_count: u64,
+    /// What was read.
+    pub searched: Searched,
+}
+
+/// Exceptions of one type that come from one place: service, operation, and stack without what
+/// differs from call to call (numbers, addresses, messages).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionGroup {
+    /// Names the group: 16 hex digits, the same at every read.
+    pub id: String,
+    /// `service.name`.
+    pub service: String,
+    /// The operation of the span; empty for log records.
+    pub operation: String,
+    /// `exception.type`.
+    pub exception_type: String,
+    /// How often.
+    pub count: u64,
+    /// How many of them came as log records.
+    pub log_count: u64,
+    /// When the first of the window was.
+    #[schema(value_type = String)]
+    pub first_seen_unix_nano: UnixNanos,
+    /// When the last was.
+    #[schema(value_type = String)]
+    pub last_seen_unix_nano: UnixNanos,
+    /// By step; steps without one are left out.
+    pub steps: Vec<CountInStep>,
+    /// `exception.message` of the last.
+    pub message: String,
+    /// `exception.stacktrace` of the last.
+    pub stack_trace: String,
+    /// What is the same in the stacks of all.
+    pub normalised_stack: String,
+    /// The trace of the last.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
+    /// The span of the last.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span_id: Option<SpanId>,
+}
+
+/// How many in one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CountInStep {
+    /// When the step begins.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// How many.
+    pub count: u64,
+}

@@ -1,0 +1,44 @@
+//! `/api/v1/graph`.
+
+use ::http::Uri;
+use axum::{extract::State, response::Response};
+use tidings_proto::api::ServiceGraph;
+
+use super::{
+    answer,
+    filters::{SpanSelection, span_filter},
+    problem::Problems,
+};
+use crate::{QueryError, QueryService, analysis::GraphSearch, params::Params};
+
+/// Who calls whom.
+///
+/// Of the traces that have a span matching every filter in the window, or of one trace: services,
+/// the databases, queues and servers they call that send no spans, and the calls between them. A
+/// call counts in the window its called span begins in. At most the newest 1,000,000 spans are
+/// looked at.
+#[utoipa::path(
+    get,
+    path = "/api/v1/graph",
+    tag = "analysis",
+    operation_id = "getServiceGraph",
+    params(
+        SpanSelection,
+        ("traceId" = Option<String>, Query, description = "Only of this trace (32 hex digits); no other parameter then"),
+    ),
+    responses((status = 200, body = ServiceGraph), Problems)
+)]
+pub(super) async fn graph(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<__path_graph>(&uri)?;
+    let form = "a trace id of 32 hex digits";
+    let trace_id = params.parsed("traceId", form, |text| text.parse().ok())?;
+    let filter = span_filter(&params)?;
+    if trace_id.is_some() && filter != Default::default() {
+        let reason = "`traceId` stands alone: the graph is of the whole trace";
+        return Err(QueryError::parameter("traceId", reason));
+    }
+    answer::json(service.graph(GraphSearch { filter, trace_id }).await?).await
+}

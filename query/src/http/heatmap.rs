@@ -1,0 +1,33 @@
+//! `/api/v1/heatmap`.
+
+use ::http::Uri;
+use axum::{extract::State, response::Response};
+use tidings_proto::api::Heatmap;
+
+use super::{
+    answer,
+    filters::{InSteps, SpanSelection, span_filter},
+    problem::Problems,
+};
+use crate::{QueryError, QueryService, analysis::HeatmapSearch, params::Params};
+
+/// How many spans took how long when.
+///
+/// Counts every span once that matches the filters and starts in the window, by step and by
+/// duration, with four rows for each power of two of nanoseconds.
+#[utoipa::path(
+    get,
+    path = "/api/v1/heatmap",
+    tag = "analysis",
+    operation_id = "getHeatmap",
+    params(SpanSelection, InSteps),
+    responses((status = 200, body = Heatmap), Problems)
+)]
+pub(super) async fn heatmap(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<__path_heatmap>(&uri)?;
+    let search = HeatmapSearch { filter: span_filter(&params)?, step: params.step()? };
+    answer::json(service.heatmap(search).await?).await
+}

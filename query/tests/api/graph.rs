@@ -1,0 +1,271 @@
+//! The service graph, the heatmap and the groups of exceptions.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, span, text, trace_id};
+
+fn number(json: &Json) -> u64 {
+    json.as_u64().unwrap()
+}
+
+/// `from>to kind calls/errors`, by name.
+fn edges(graph: &Json) -> Vec<String> {
+    let name = |row: &Json| {
+        let node = &graph["nodes"][usize::try_from(number(row)).unwrap()];
+        format!("{}:{}", text(&node["kind"]), text(&node["name"]))
+    };
+    let mut edges: Vec<String> = graph["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|edge| {
+            let (calls, errors) = (&edge["callCount"], &edge["errorCount"]);
+            format!(
+                "{}>{} {} {calls}/{errors}",
+                name(&edge["from"]),
+                name(&edge["to"]),
+                text(&edge["kind"])
+            )
+        })
+        .collect();
+    edges.sort_unstable();
+    edges
+}
+
+/// A shop that calls a bank, which has a database and a cache, posts orders that a store takes, and
+/// asks a weather service.
+fn shopping(trace: u64) -> Vec<SpanBuilder> {
+    use SpanKind::{Client, Consumer, Producer, Server};
+    vec![
+        span(trace, 1, "shop", "POST /buy").at(0, 100).kind(Server),
+        span(trace, 2, "shop", "POST /pay").parent(1).at(10, 60).kind(Client),
+        span(trace, 3, "bank", "POST /pay")
+            .parent(2)
+            .at(15, 55)
+            .kind(Server)
+            .status(StatusCode::Error, "no"),
+        span(trace, 4, "bank", "SELECT")
+            .parent(3)
+            .at(20, 30)
+            .kind(Client)
+            .attribute("db.system.name", "postgresql")
+            .attribute("db.namespace", "accounts"),
+        span(trace, 5, "bank", "GET")
+            .parent(3)
+            .at(31, 33)
+            .kind(Client)
+            .attribute("db.system", "redis"),
+        span(trace, 6, "shop", "send")
+            .parent(1)
+            .at(70, 72)
+            .kind(Producer)
+            .attribute("messaging.system", "kafka")
+            .attribute("messaging.destination.name", "orders"),
+        span(trace, 7, "store", "take").parent(6).at(90, 95).kind(Consumer),
+        span(trace, 8, "shop", "GET /weather")
+            .parent(1)
+            .at(80, 85)
+            .kind(Client)
+            .attribute("server.address", "weather.example"),
+        span(trace, 9, "shop", "GET /secret").parent(1).at(86, 87).kind(Client),
+        span(trace, 10, "shop", "GET /old")
+            .parent(1)
+            .at(88, 89)
+            .kind(Client)
+            .attribute("peer.service", "bank"),
+        span(trace, 11, "shop", "audit")
+            .parent(1)
+            .at(88, 89)
+            .kind(Producer)
+            .attribute("messaging.destination.name", "audit"),
+    ]
+}
+
+const EDGES: [&str; 7] = [
+    "service:bank>database:accounts call 2/0",
+    "service:bank>database:redis call 2/0",
+    "service:shop>external:weather.example call 2/0",
+    "service:shop>messaging:audit message 2/0",
+    "service:shop>service:bank call 4/2",
+    "service:shop>service:store message 2/0",
+    "service:shop>unknown: call 2/0",
+];
+
+#[tokio::test]
+async fn the_graph_has_services_what_they_call_and_the_messages_between_them() {
+    let harness = Harness::new().await;
+    harness.send(shopping(1)).await;
+    harness.store.flush().await.unwrap();
+    harness.send(shopping(2)).await;
+    harness.send(shopping(2)).await;
+    let graph = harness.get("/graph").await;
+    assert_eq!(edges(&graph), EDGES);
+    let node = |name: &str| {
+        let nodes = graph["nodes"].as_array().unwrap();
+        nodes.iter().find(|node| node["name"] == name).unwrap().clone()
+    };
+    let shop = node("shop");
+    assert_eq!(
+        (&shop["entryCount"], &shop["callCount"], &shop["spanCount"]),
+        (&json!(2), &json!(2), &json!(14))
+    );
+    assert_eq!((&node("bank")["errorCount"], &node("bank")["entryCount"]), (&json!(2), &json!(0)));
+    assert_eq!(node("accounts")["system"], "postgresql");
+    let bank = graph["edges"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .max_by_key(|edge| number(&edge["callCount"]))
+        .unwrap();
+    assert_eq!(bank["duration"]["maxNano"], (40 * MILLI).to_string());
+    assert_eq!(bank["callerDuration"]["maxNano"], (50 * MILLI).to_string());
+    assert_eq!(bank["failed"]["spanId"], "0000000000000003");
+    assert_eq!(graph["searched"]["complete"], true);
+}
+
+#[tokio::test]
+async fn the_graph_of_a_filter_is_that_of_the_traces_it_finds() {
+    let harness = Harness::new().await;
+    harness.send(shopping(1)).await;
+    harness.send(checkout(2)).await;
+    let of_order = harness.get("/graph?attribute=order.id%3DA-17").await;
+    assert_eq!(
+        edges(&of_order),
+        ["service:payment>unknown: call 2/0", "service:shop>service:payment call 1/1"]
+    );
+    let of_trace = harness.get(&format!("/graph?traceId={}", trace_id(2))).await;
+    assert_eq!(edges(&of_trace), edges(&of_order));
+    assert_eq!(of_trace["startUnixNano"], BEGIN.to_string());
+    let later = BEGIN + 10_000 * MILLI;
+    assert_eq!(harness.get(&format!("/graph?start={later}")).await["nodes"], json!([]));
+    assert_eq!(harness.problem(&format!("/graph?traceId={}", trace_id(9))).await.0, 404);
+    let (status, problem) =
+        harness.problem(&format!("/graph?traceId={}&service=shop", trace_id(2))).await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("traceId")));
+}
+
+#[tokio::test]
+async fn a_consumer_of_another_systems_message_hangs_on_its_queue() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "store", "take")
+                .kind(SpanKind::Consumer)
+                .attribute("messaging.destination.name", "orders"),
+            span(2, 1, "store", "take").kind(SpanKind::Consumer),
+        ])
+        .await;
+    let graph = harness.get("/graph").await;
+    assert_eq!(edges(&graph), ["messaging:orders>service:store message 1/0"]);
+    assert_eq!(graph["nodes"][0]["entryCount"], 1);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn every_span_is_in_its_cell_of_the_heatmap(
+        spans in prop::collection::vec((0..5_000_u64, 0..100_000_u64, any::<bool>(), prop::bool::weighted(0.9)), 1..60)
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let answer = runtime.block_on(async {
+            let harness = Harness::new().await;
+            let built = (1_u64..).zip(&spans).map(|(number, (start, duration, failed, ended))| {
+                let status = if *failed { StatusCode::Error } else { StatusCode::Unset };
+                let mut built = span(number, 1, "shop", "work").at(*start, *start).status(status, "");
+                built.span.end_time_unix_nano += duration;
+                if *ended { built } else { built.unfinished() }
+            });
+            let built: Vec<SpanBuilder> = built.collect();
+            harness.send(built.iter().take(10).cloned()).await;
+            harness.send(built).await;
+            harness.get(&format!("/heatmap?step=1s&start={BEGIN}&end={}", BEGIN + 10_000 * MILLI)).await
+        });
+        let mut expected: BTreeMap<(u64, u64), (u64, u64)> = BTreeMap::new();
+        for (start, duration, failed, _) in spans.iter().filter(|span| span.3) {
+            let range = answer["rows"].as_array().unwrap().iter().position(|row| {
+                let nanos = |name: &str| text(&row[name]).parse::<u64>().unwrap();
+                (nanos("fromNano")..=nanos("upToNano")).contains(duration)
+            });
+            let key = (start / 1_000, u64::try_from(range.unwrap()).unwrap());
+            let cell = expected.entry(key).or_default();
+            cell.0 += 1;
+            cell.1 += u64::from(*failed);
+        }
+        let cells = answer["cells"].as_array().unwrap().iter().map(|cell| {
+            let start: u64 = text(&cell["startUnixNano"]).parse().unwrap();
+            let key = ((start - BEGIN) / (1_000 * MILLI), number(&cell["row"]));
+            (key, (number(&cell["count"]), number(&cell["errorCount"])))
+        });
+        let cells: BTreeMap<_, _> = cells.collect();
+        prop_assert_eq!(&cells, &expected);
+        let ended = spans.iter().filter(|span| span.3).count();
+        prop_assert_eq!(&answer["count"], ended);
+        prop_assert_eq!(&answer["unfinishedCount"], spans.len() - ended);
+    }
+}
+
+fn thrown(trace: u64, at: u64, operation: &str, line: u64, message: &str) -> SpanBuilder {
+    let mut built =
+        span(trace, 1, "bank", operation).at(at, at + 5).exception("CardDeclined", message);
+    let stack = format!(
+        "CardDeclined: {message}\n\tat bank.Pay.charge(Pay.java:{line})\n\tat bank.Main.run(Main.java:7)"
+    );
+    built.span.events[0].attributes.push(KeyValue::new("exception.stacktrace", stack));
+    built
+}
+
+#[tokio::test]
+async fn exceptions_from_one_place_are_one_group() {
+    let harness = Harness::new().await;
+    harness
+        .send([thrown(1, 0, "pay", 10, "card 42"), thrown(2, 3_000, "pay", 11, "card 43")])
+        .await;
+    harness.store.flush().await.unwrap();
+    let mut bare = span(4, 1, "bank", "pay").at(10, 20).exception("x", "no type");
+    bare.span.events[0].attributes.remove(0);
+    harness
+        .send([
+            thrown(2, 3_000, "pay", 11, "card 43"),
+            thrown(3, 1_000, "refund", 10, "card 44"),
+            bare,
+        ])
+        .await;
+    let mut logged = record(Some(9), 2_000, 17, "failed");
+    logged.attributes.push(KeyValue::new("exception.type", "Timeout"));
+    logged.attributes.push(KeyValue::new("exception.message", "after 30 s"));
+    harness.log([("bank", logged), ("bank", record(Some(9), 1, 9, "fine"))]).await;
+
+    let window = format!("start={BEGIN}&end={}&step=1s", BEGIN + 60_000 * MILLI);
+    let list = harness.get(&format!("/exceptions?{window}")).await;
+    assert_eq!(list["groupCount"], 4, "{list}");
+    let group = &list["groups"][0];
+    assert_eq!(
+        (&group["exceptionType"], &group["operation"]),
+        (&json!("CardDeclined"), &json!("pay"))
+    );
+    assert_eq!((&group["count"], &group["message"]), (&json!(2), &json!("card 43")));
+    assert_eq!(group["firstSeenUnixNano"], BEGIN.to_string());
+    assert_eq!(group["lastSeenUnixNano"], (BEGIN + 3_000 * MILLI).to_string());
+    assert_eq!(group["traceId"], trace_id(2));
+    assert_eq!(group["steps"].as_array().unwrap().len(), 2);
+    assert!(text(&group["normalisedStack"]).contains("bank.Pay.charge(Pay.java:#)"), "{group}");
+    let timeout = list["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|group| group["exceptionType"] == "Timeout")
+        .unwrap();
+    assert_eq!((&timeout["logCount"], &timeout["traceId"]), (&json!(1), &json!(trace_id(9))));
+
+    let of_type = harness.get(&format!("/exceptions?{window}&type=CardDeclined")).await;
+    assert_eq!(of_type["groupCount"], 2);
+    assert_eq!(of_type["groups"][0]["id"], group["id"]);
+    let refunds = harness.get(&format!("/exceptions?{window}&operation=refund")).await;
+    assert_eq!(refunds["groupCount"], 1);
+    assert_eq!(harness.get("/exceptions?service=shop").await["groups"], json!([]));
+}
