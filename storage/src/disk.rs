@@ -9,9 +9,10 @@ pub(crate) mod faulty;
 mod real;
 
 use std::{
+    collections::HashSet,
     fmt, io,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 pub(crate) use real::RealDisk;
@@ -29,8 +30,55 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
 
+    /// Creates a folder in an existing one; its name is not durable yet.
+    fn create_folder(&self, path: &Path) -> io::Result<()>;
+
+    /// Whether there is a folder of this name.
+    fn is_folder(&self, path: &Path) -> bool;
+
+    /// Which folders are known to survive a power cut.
+    fn durable_folders(&self) -> &DurableFolders;
+
     /// Creates a folder and its parents where missing, durably.
-    fn create_folders(&self, path: &Path) -> io::Result<()>;
+    ///
+    /// That a folder is there does not mean that it stays: whoever made it may have died before
+    /// its name was synced. So the name of the first folder that is found is synced too, once.
+    fn create_folders(&self, path: &Path) -> io::Result<()> {
+        let durable = self.durable_folders();
+        let mut unsure = Vec::new();
+        for folder in path.ancestors().filter(|folder| !folder.as_os_str().is_empty()) {
+            let exists = self.is_folder(folder);
+            if exists && durable.has(folder) {
+                break;
+            }
+            unsure.push((folder, exists));
+            if exists {
+                break;
+            }
+        }
+        for (folder, exists) in unsure.into_iter().rev() {
+            if !exists {
+                match self.create_folder(folder) {
+                    Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                        return Err(error);
+                    }
+                    _ => {}
+                }
+            }
+            let holder = match folder.parent() {
+                Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+                Some(parent) => parent,
+                None => continue,
+            };
+            match self.sync_folder(holder) {
+                // Somebody else's folder, which was there before us.
+                Err(error) if exists && error.kind() == io::ErrorKind::PermissionDenied => {}
+                other => other?,
+            }
+            durable.add(folder);
+        }
+        Ok(())
+    }
 
     /// What is in a folder, sorted by name.
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
@@ -44,6 +92,11 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Removes a file's name.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Makes the bytes of a file durable that another process may have written, and sees to it
+    /// that what is read from now on is what the disk has: after a sync that failed, a cache may
+    /// go on showing what was lost.
+    fn sync_file(&self, path: &Path) -> io::Result<()>;
+
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
 
@@ -52,6 +105,33 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Takes the lock of a file, created where missing; `None` when another process has it.
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>>;
+}
+
+/// Folders whose names this process has synced.
+#[derive(Debug, Default)]
+pub(crate) struct DurableFolders(Mutex<HashSet<PathBuf>>);
+
+impl DurableFolders {
+    /// So many are remembered; forgetting costs a sync.
+    const MAX: usize = 4096;
+
+    fn has(&self, folder: &Path) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
+    }
+
+    fn add(&self, folder: &Path) {
+        let mut folders = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if folders.len() >= Self::MAX {
+            folders.clear();
+        }
+        folders.insert(folder.to_path_buf());
+    }
+
+    /// As after a restart.
+    #[cfg(test)]
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
 }
 
 /// A file being written.
@@ -123,26 +203,43 @@ pub(crate) fn write_durably(disk: &dyn Disk, path: &Path, parts: &[&[u8]]) -> io
     }
 }
 
-/// Copies a file, durably, in pieces. A copy that exists already is kept as it is.
+/// Copies a file to a name that is free, durably, in pieces. On an error no file is left, unless
+/// removing it fails.
 pub(crate) fn copy_durably(disk: &dyn Disk, from: &Path, to: &Path) -> io::Result<()> {
     const PIECE: usize = 1 << 20;
     let source = disk.open(from)?;
-    let mut target = match disk.create(to) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        other => other?,
-    };
-    let mut piece = vec![0; PIECE];
-    let mut offset = 0;
-    loop {
-        let read = source.read_at(offset, &mut piece)?;
-        target.append(piece.get(..read).unwrap_or_default())?;
-        offset += read as u64;
-        if read < PIECE {
-            break;
+    let mut target = disk.create(to)?;
+    let mut copy = || {
+        let mut piece = vec![0; PIECE];
+        let mut offset = 0;
+        loop {
+            let read = source.read_at(offset, &mut piece)?;
+            target.append(piece.get(..read).unwrap_or_default())?;
+            offset += read as u64;
+            if read < PIECE {
+                break;
+            }
         }
+        target.sync()?;
+        disk.sync_folder(parent(to)?)
+    };
+    copy().inspect_err(|_| {
+        let _ = disk.remove(to);
+    })
+}
+
+/// Gives a file a second, durable name in a folder, so that removing the first keeps it. A name
+/// that is taken already is left as it is.
+pub(crate) fn keep_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::Result<PathBuf> {
+    disk.create_folders(folder)?;
+    let name = from.file_name().ok_or_else(|| io::Error::other("a file without a name"))?;
+    let to = folder.join(name);
+    match disk.link(from, &to) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
     }
-    target.sync()?;
-    disk.sync_folder(parent(to)?)
+    disk.sync_folder(folder)?;
+    Ok(to)
 }
 
 /// The folder of a file.

@@ -12,6 +12,8 @@ mod convert;
 mod flush;
 mod open;
 mod reindex;
+#[cfg(test)]
+mod simulation;
 mod state;
 #[cfg(test)]
 mod tests;

@@ -116,6 +116,9 @@ impl Table {
         let blocking = Arc::clone(disk);
         let (tail, checkpointed) = crate::store::blocking(move || {
             blocking.create_folders(&log_folder).map_err(failed("create", &log_folder))?;
+            // A process that was killed may not have synced the name of its last commit, which is
+            // relied upon from here on.
+            blocking.sync_folder(&log_folder).map_err(failed("sync", &log_folder))?;
             let tail = tail::repair(blocking.as_ref(), &log_folder, &quarantine)?;
             Ok((tail, checkpoint::last(blocking.as_ref(), &log_folder)?))
         })

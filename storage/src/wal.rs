@@ -92,7 +92,12 @@ impl<T> fmt::Debug for Wal<T> {
 
 impl<T: Send + 'static> Wal<T> {
     /// Opens a new segment behind what is there and starts the writing thread, which calls
-    /// `publish` with what became durable before it answers. Blocks.
+    /// `publish` with what became durable before it answers. A disk that is full or broken is no
+    /// reason not to start: what is stored can be read, and appends are refused until it is well.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
     pub(crate) fn start(
         disk: SharedDisk,
         folder: PathBuf,
@@ -103,7 +108,7 @@ impl<T: Send + 'static> Wal<T> {
     ) -> Result<Self, StorageError> {
         let kept = Arc::clone(&segments);
         let mut writer = Writer::new(disk, folder.clone(), settings, segments, position, publish);
-        writer.start()?;
+        writer.start();
         let health = Arc::clone(&writer.health);
         let (sender, receiver) = mpsc::channel(writer::BATCH_ENTRIES);
         let thread = std::thread::Builder::new()
@@ -145,6 +150,12 @@ impl<T: Send + 'static> Wal<T> {
 
     pub(crate) fn segments(&self) -> &Segments {
         &self.segments
+    }
+
+    /// Commands that the writer has not taken yet.
+    #[cfg(test)]
+    pub(crate) fn queued(&self) -> usize {
+        self.sender().map_or(0, |sender| sender.max_capacity() - sender.capacity())
     }
 
     /// Takes no more records.

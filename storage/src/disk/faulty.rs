@@ -2,29 +2,28 @@
 //!
 //! The files are real ones in a temporary folder, so that readers that know nothing of [`Disk`]
 //! (Parquet, Delta) see them. Beside them it keeps what is durable: bytes up to the last sync of a
-//! file, names up to the last sync of a folder. [`FaultyDisk::lose_power`] puts the folder into a
-//! state that a real disk could be in afterwards.
+//! file, names of files and folders up to the last sync of the folder they are in.
+//! [`FaultyDisk::lose_power`] puts the folder into a state that a real disk could be in afterwards.
 
 #![expect(clippy::disallowed_methods, reason = "this is a disk")]
 
+mod gate;
+mod medium;
+mod plan;
+
 use std::{
-    collections::BTreeMap,
     fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
-use super::{AppendFile, Disk, DiskEntry, DiskLock, ReadFile, real::RealDisk};
-
-/// How an operation fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// Only that operation fails.
-    Once,
-    /// That and every later one fails.
-    Persistent,
-}
+use self::medium::{Inode, Medium};
+pub(crate) use self::{
+    gate::{Actor, Gate},
+    plan::{Fault, PlantedBug, Trouble},
+};
+use super::{AppendFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile, real::RealDisk};
 
 /// Small, seeded, good enough to choose faults with.
 #[derive(Debug, Clone)]
@@ -38,207 +37,236 @@ impl Dice {
     }
 }
 
-type Inode = u64;
-
-#[derive(Debug, Default, Clone)]
-struct Content {
-    written: Vec<u8>,
-    durable: usize,
-    /// From here on a sync failed: these bytes never become durable.
-    lost_from: Option<usize>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    inodes: BTreeMap<Inode, Content>,
-    names: BTreeMap<PathBuf, Inode>,
-    durable_names: BTreeMap<PathBuf, Inode>,
-    operations: u64,
-    syncs: u64,
-    fail_at: Option<(u64, Fault)>,
-    faults: u64,
-    free: Option<u64>,
-}
-
 /// See the module's description.
 #[derive(Debug, Clone)]
 pub(crate) struct FaultyDisk {
     root: PathBuf,
-    state: Arc<Mutex<State>>,
+    medium: Arc<Mutex<Medium>>,
+    folders: Arc<DurableFolders>,
+    gate: Option<Arc<Gate>>,
 }
 
 impl FaultyDisk {
     pub(crate) fn new(root: impl Into<PathBuf>) -> Self {
-        Self { root: root.into(), state: Arc::default() }
+        Self { root: root.into(), medium: Arc::default(), folders: Arc::default(), gate: None }
+    }
+
+    /// A disk whose every operation waits at the gate.
+    pub(crate) fn behind(root: impl Into<PathBuf>, gate: Arc<Gate>) -> Self {
+        Self { gate: Some(gate), ..Self::new(root) }
     }
 
     /// Makes the n-th operation from now on fail (1 is the next).
     pub(crate) fn fail(&self, nth: u64, fault: Fault) {
-        let mut state = self.state.lock().unwrap();
-        state.fail_at = Some((state.operations + nth, fault));
+        self.fail_with(nth, fault, Trouble::Io);
+    }
+
+    /// Makes the n-th operation from now on fail in this way.
+    pub(crate) fn fail_with(&self, nth: u64, fault: Fault, trouble: Trouble) {
+        let mut medium = self.lock();
+        medium.fail_at = Some((medium.operations + nth, fault, trouble));
     }
 
     /// No more faults; how many there were since the last call.
     pub(crate) fn heal(&self) -> u64 {
-        let mut state = self.state.lock().unwrap();
-        state.fail_at = None;
-        std::mem::take(&mut state.faults)
+        let mut medium = self.lock();
+        medium.fail_at = None;
+        std::mem::take(&mut medium.faults)
+    }
+
+    /// From now on the store has this bug.
+    pub(crate) fn plant(&self, bug: PlantedBug) {
+        self.lock().bug = Some(bug);
     }
 
     /// Pretends that so much is free.
     pub(crate) fn set_free(&self, bytes: Option<u64>) {
-        self.state.lock().unwrap().free = bytes;
+        self.lock().free = bytes;
+    }
+
+    /// Gives the disk a size.
+    pub(crate) fn set_capacity(&self, bytes: Option<u64>) {
+        self.lock().capacity = bytes;
     }
 
     /// Syncs of files and folders so far.
     pub(crate) fn syncs(&self) -> u64 {
-        self.state.lock().unwrap().syncs
+        self.lock().syncs
+    }
+
+    /// Syncs of files one of whose syncs had failed before: they can only lie.
+    pub(crate) fn syncs_after_failure(&self) -> u64 {
+        self.lock().inodes.values().map(|content| content.syncs_after_failure).sum()
+    }
+
+    /// Adds to what was done.
+    pub(crate) fn note(&self, words: String) {
+        self.lock().trace.push(words);
+    }
+
+    /// What was done so far, in words that are the same in every run.
+    pub(crate) fn take_trace(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().trace)
     }
 
     /// The files that were written through this disk and are still there.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
-        self.state.lock().unwrap().names.keys().cloned().collect()
+        self.lock().names.keys().cloned().collect()
     }
 
     /// Files that have bytes or a name that a power cut could lose.
     pub(crate) fn unsynced(&self) -> Vec<PathBuf> {
-        let state = self.state.lock().unwrap();
-        let volatile = |path: &PathBuf, inode: &Inode| {
-            state.durable_names.get(path) != Some(inode)
-                || state.inodes.get(inode).is_none_or(|c| c.durable < c.written.len())
-        };
-        let names = state.names.iter().filter(|(path, inode)| volatile(path, inode));
-        names.map(|(path, _)| path.clone()).collect()
+        self.lock().unsynced()
+    }
+
+    /// The process dies here: nothing that it still does has an effect.
+    pub(crate) fn stop(&self) {
+        self.lock().dead = true;
+    }
+
+    /// A new process starts: what was written is there, durable or not.
+    pub(crate) fn restart(&self) {
+        let mut medium = self.lock();
+        medium.dead = false;
+        medium.fail_at = None;
+        medium.faults = 0;
+        self.folders.forget();
     }
 
     /// Un-synced names are there or not, un-synced bytes are there, cut or zeroed.
     pub(crate) fn lose_power(&self, dice: &mut Dice) {
-        let mut state = self.state.lock().unwrap();
-        let mut after: BTreeMap<PathBuf, Inode> = BTreeMap::new();
-        let mut paths: Vec<PathBuf> = state.names.keys().cloned().collect();
-        paths.extend(state.durable_names.keys().cloned());
-        paths.sort();
-        paths.dedup();
-        for path in paths {
-            let (now, durable) = (state.names.get(&path), state.durable_names.get(&path));
-            let kept = if now == durable || dice.roll(2) == 0 { durable } else { now };
-            if let Some(inode) = kept {
-                after.insert(path, *inode);
-            }
-        }
-        for content in state.inodes.values_mut() {
-            let reachable = content.lost_from.unwrap_or(content.written.len());
-            let torn = content.durable + {
-                let room = (content.written.len() - content.durable) as u64;
-                usize::try_from(dice.roll(room + 1)).unwrap()
-            };
-            content.written.truncate(torn);
-            for sector in content.durable / 512..torn.div_ceil(512) {
-                let (from, to) =
-                    ((sector * 512).max(content.durable), ((sector + 1) * 512).min(torn));
-                if from >= reachable || dice.roll(4) == 0 {
-                    content.written[from..to].fill(0);
-                }
-            }
-            content.durable = content.written.len();
-            content.lost_from = None;
-        }
-        for path in state.names.keys() {
-            let _ = fs::remove_file(path);
-        }
-        for (path, inode) in &after {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, &state.inodes[inode].written).unwrap();
-        }
-        state.durable_names.clone_from(&after);
-        state.names = after;
+        self.lock().lose_power(dice);
+        self.restart();
     }
 
-    fn operation(&self) -> io::Result<std::sync::MutexGuard<'_, State>> {
-        let mut state = self.state.lock().unwrap();
-        state.operations += 1;
-        let fails = match state.fail_at {
-            Some((at, Fault::Once)) => state.operations == at,
-            Some((at, Fault::Persistent)) => state.operations >= at,
-            None => false,
-        };
-        if fails {
-            state.faults += 1;
-            return Err(io::Error::from_raw_os_error(5));
+    fn lock(&self) -> MutexGuard<'_, Medium> {
+        self.medium.lock().unwrap()
+    }
+
+    /// Waits for its turn and counts; the trouble it is in.
+    fn enter(&self, what: &str, path: &Path) -> (MutexGuard<'_, Medium>, Option<Trouble>) {
+        if let Some(gate) = &self.gate {
+            gate.enter();
         }
-        Ok(state)
+        let mut medium = self.lock();
+        let trouble = medium.count(what, path);
+        (medium, trouble)
+    }
+
+    fn operation(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, Medium>> {
+        match self.enter(what, path) {
+            (_, Some(trouble)) => Err(trouble.error()),
+            (medium, None) => Ok(medium),
+        }
     }
 }
 
 impl Disk for FaultyDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        let mut state = self.operation()?;
+        let mut medium = self.operation("create", path)?;
         let file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
-        let inode = state.inodes.keys().next_back().map_or(1, |last| last + 1);
-        state.inodes.insert(inode, Content::default());
-        state.names.insert(path.to_path_buf(), inode);
-        Ok(Box::new(FaultyFile { disk: self.clone(), inode, file }))
+        let is_segment = path.extension().is_some_and(|end| end == "wal");
+        if medium.bug == Some(PlantedBug::CutLogEarly) && is_segment {
+            let folder = path.parent();
+            let log: Vec<_> =
+                medium.names.keys().filter(|name| name.parent() == folder).cloned().collect();
+            for segment in log {
+                fs::remove_file(&segment)?;
+                medium.names.remove(&segment);
+            }
+        }
+        let inode = medium.add_file(path);
+        drop(medium);
+        Ok(Box::new(FaultyFile { disk: self.clone(), inode, path: path.to_path_buf(), file }))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
-        drop(self.operation()?);
-        RealDisk.open(path)
+        drop(self.operation("open", path)?);
+        let file = RealDisk.open(path)?;
+        Ok(Box::new(FaultyRead { disk: self.clone(), path: path.to_path_buf(), file }))
     }
 
-    fn create_folders(&self, path: &Path) -> io::Result<()> {
-        drop(self.operation()?);
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        let mut medium = self.operation("create folder", path)?;
         assert!(path.starts_with(&self.root));
-        fs::create_dir_all(path)
+        fs::create_dir(path)?;
+        medium.add_folder(path);
+        Ok(())
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        RealDisk.is_folder(path)
+    }
+
+    fn durable_folders(&self) -> &DurableFolders {
+        &self.folders
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>> {
-        drop(self.operation()?);
+        drop(self.operation("list", folder)?);
         RealDisk.list(folder)
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.operation()?;
+        let mut medium = self.operation("rename", to)?;
         fs::rename(from, to)?;
-        if let Some(inode) = state.names.remove(from) {
-            state.names.insert(to.to_path_buf(), inode);
+        if let Some(inode) = medium.names.remove(from) {
+            medium.names.insert(to.to_path_buf(), inode);
         }
         Ok(())
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.operation()?;
+        let mut medium = self.operation("link", to)?;
         fs::hard_link(from, to)?;
-        if let Some(inode) = state.names.get(from).copied() {
-            state.names.insert(to.to_path_buf(), inode);
+        if let Some(inode) = medium.names.get(from).copied() {
+            medium.names.insert(to.to_path_buf(), inode);
         }
         Ok(())
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.operation()?;
+        let mut medium = self.operation("remove", path)?;
         fs::remove_file(path)?;
-        state.names.remove(path);
+        medium.names.remove(path);
+        Ok(())
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let mut medium = self.operation("sync", path)?;
+        medium.syncs += 1;
+        let skipped = medium.bug.is_some_and(|bug| bug.skips_file(path));
+        let inode = medium.names.get(path).copied();
+        let content = inode.and_then(|inode| medium.inodes.get_mut(&inode));
+        if let Some(content) = content.filter(|_| !skipped) {
+            if let Some(from) = content.lost_from.take() {
+                content.written[from..].fill(0);
+                fs::write(path, &content.written)?;
+            }
+            content.durable = content.written.len();
+        }
         Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
-        let mut state = self.operation()?;
-        state.syncs += 1;
-        let here = |path: &PathBuf| path.parent() == Some(folder);
-        state.durable_names.retain(|path, _| !here(path));
-        let now: Vec<_> = state.names.iter().filter(|(path, _)| here(path)).collect();
-        let now: Vec<_> = now.into_iter().map(|(path, inode)| (path.clone(), *inode)).collect();
-        state.durable_names.extend(now);
+        let mut medium = self.operation("sync folder", folder)?;
+        medium.syncs += 1;
+        if !medium.bug.is_some_and(|bug| bug.skips_folder(folder)) {
+            medium.sync_folder(folder);
+        }
         Ok(())
     }
 
-    fn free_bytes(&self, _folder: &Path) -> io::Result<u64> {
-        let state = self.operation()?;
-        Ok(state.free.unwrap_or(u64::MAX))
+    /// Not behind the gate: asking has no effect, and is done where nothing may wait.
+    fn free_bytes(&self, folder: &Path) -> io::Result<u64> {
+        if self.gate.is_some() {
+            return Ok(self.lock().free());
+        }
+        Ok(self.operation("measure", folder)?.free())
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
-        drop(self.operation()?);
+        drop(self.operation("lock", path)?);
         RealDisk.lock(path)
     }
 }
@@ -246,34 +274,69 @@ impl Disk for FaultyDisk {
 struct FaultyFile {
     disk: FaultyDisk,
     inode: Inode,
+    path: PathBuf,
     file: fs::File,
 }
 
 impl AppendFile for FaultyFile {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (written, outcome) = match self.disk.operation() {
-            Ok(_) => (bytes, Ok(())),
-            // A short write: half of it arrives.
-            Err(error) => (&bytes[..bytes.len() / 2], Err(error)),
-        };
-        self.file.write_all(written)?;
-        let mut state = self.disk.state.lock().unwrap();
-        state.inodes.get_mut(&self.inode).unwrap().written.extend_from_slice(written);
-        outcome
+        let (mut medium, trouble) = self.disk.enter("append", &self.path);
+        if medium.dead {
+            return Err(Trouble::Io.error());
+        }
+        let arriving = trouble.map_or(bytes.len(), |trouble| trouble.arriving(bytes.len()));
+        let written = medium.append(self.inode, &bytes[..arriving]);
+        self.file.write_all(&bytes[..written])?;
+        if medium.bug == Some(PlantedBug::IgnoreFailedWrite) {
+            return Ok(());
+        }
+        match trouble {
+            Some(trouble) => Err(trouble.error()),
+            None if written < bytes.len() => Err(Trouble::NoSpace.error()),
+            None => Ok(()),
+        }
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        let outcome = self.disk.operation().map(drop);
-        let mut state = self.disk.state.lock().unwrap();
-        state.syncs += 1;
-        let content = state.inodes.get_mut(&self.inode).unwrap();
-        match (&outcome, content.lost_from) {
-            (Ok(()), None) => content.durable = content.written.len(),
-            // As Linux does: the pages of a failed sync are clean, the next sync is a lie.
-            (Ok(()), Some(from)) => content.durable = from,
-            (Err(_), None) => content.lost_from = Some(content.durable),
-            (Err(_), Some(_)) => {}
+        let (mut medium, trouble) = self.disk.enter("sync", &self.path);
+        if medium.dead {
+            return Err(Trouble::Io.error());
         }
-        outcome
+        medium.syncs += 1;
+        let bug = medium.bug;
+        if bug.is_some_and(|bug| bug.skips_file(&self.path)) {
+            return Ok(());
+        }
+        let content = medium.inodes.entry(self.inode).or_default();
+        content.syncs_after_failure += u64::from(content.syncs_failed > 0);
+        match (trouble, content.lost_from) {
+            (None, None) => content.durable = content.written.len(),
+            // As Linux does: the pages of a failed sync are clean, the next sync is a lie.
+            (None, Some(from)) => content.durable = from,
+            (Some(_), None) => content.lost_from = Some(content.durable),
+            (Some(_), Some(_)) => {}
+        }
+        content.syncs_failed += u64::from(trouble.is_some());
+        match trouble {
+            Some(trouble) if bug != Some(PlantedBug::BelieveSecondSync) => Err(trouble.error()),
+            _ => Ok(()),
+        }
+    }
+}
+
+struct FaultyRead {
+    disk: FaultyDisk,
+    path: PathBuf,
+    file: Box<dyn ReadFile>,
+}
+
+impl ReadFile for FaultyRead {
+    fn size(&self) -> io::Result<u64> {
+        self.file.size()
+    }
+
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        drop(self.disk.operation("read", &self.path)?);
+        self.file.read_at(offset, buffer)
     }
 }

@@ -6,10 +6,14 @@ use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{self, Write},
     os::unix::fs::FileExt,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::LazyLock,
 };
 
-use super::{AppendFile, Disk, DiskEntry, DiskLock, ReadFile};
+use super::{AppendFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile};
+
+/// One for the process, as the machine's disk is.
+static DURABLE: LazyLock<DurableFolders> = LazyLock::new(DurableFolders::default);
 
 /// The machine's disk.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,27 +29,16 @@ impl Disk for RealDisk {
         Ok(Box::new(RealRead(File::open(path)?)))
     }
 
-    fn create_folders(&self, path: &Path) -> io::Result<()> {
-        let mut missing: Vec<PathBuf> = Vec::new();
-        let mut at = Some(path);
-        while let Some(folder) = at.filter(|folder| !folder.as_os_str().is_empty()) {
-            if folder.is_dir() {
-                break;
-            }
-            missing.push(folder.to_path_buf());
-            at = folder.parent();
-        }
-        for folder in missing.iter().rev() {
-            match fs::create_dir(folder) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                _ => {}
-            }
-            match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-                Some(parent) => self.sync_folder(parent)?,
-                None => self.sync_folder(Path::new("."))?,
-            }
-        }
-        Ok(())
+    fn create_folder(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir(path)
+    }
+
+    fn is_folder(&self, path: &Path) -> bool {
+        path.is_dir()
+    }
+
+    fn durable_folders(&self) -> &DurableFolders {
+        &DURABLE
     }
 
     fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>> {
@@ -71,6 +64,14 @@ impl Disk for RealDisk {
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn sync_file(&self, path: &Path) -> io::Result<()> {
+        let file = File::open(path)?;
+        file.sync_data()?;
+        #[cfg(target_os = "linux")]
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed)?;
+        Ok(())
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {

@@ -18,7 +18,7 @@ use crate::{
 
 const SCAN: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 
-pub(super) fn settings(root: &Path) -> StoreSettings {
+pub(in crate::store) fn settings(root: &Path) -> StoreSettings {
     StoreSettings {
         disk_reserve_bytes: 0,
         memory_flush_age: Duration::from_secs(100_000),
@@ -45,7 +45,7 @@ fn resource() -> Option<Resource> {
 }
 
 /// A batch of spans named by the number.
-pub(super) fn traces(number: u64, spans: u64) -> TelemetryBatch {
+pub(in crate::store) fn traces(number: u64, spans: u64) -> TelemetryBatch {
     let span = |n: u64| Span {
         trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
         span_id: (n + 1).to_be_bytes().to_vec(),
@@ -65,7 +65,7 @@ pub(super) fn traces(number: u64, spans: u64) -> TelemetryBatch {
 }
 
 /// A batch of one log record that says the number.
-pub(super) fn logs(number: u64) -> TelemetryBatch {
+pub(in crate::store) fn logs(number: u64) -> TelemetryBatch {
     let record = LogRecord {
         time_unix_nano: 1_700_000_000_000_000_000 + number * 1_000_000_000,
         body: Some(AnyValue { value: Some(Value::String(format!("l{number}"))) }),

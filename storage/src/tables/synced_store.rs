@@ -6,12 +6,11 @@
 //! before the call returns. Reading and listing stay with `LocalFileSystem`.
 
 use std::{
-    fmt, io,
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
     path::{Path as FilePath, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -26,9 +25,6 @@ use object_store::{
 use crate::disk::{SharedDisk, copy_durably, parent};
 
 const NAME: &str = "synced local folder";
-
-/// A file that is being written ends so; `LocalFileSystem` neither lists nor opens such names.
-static UNFINISHED: AtomicU64 = AtomicU64::new(0);
 
 /// Local files with "/" as the root of the file system.
 #[derive(Debug, Clone)]
@@ -97,10 +93,12 @@ fn put(disk: &SharedDisk, path: &FilePath, parts: &[Bytes], create: bool) -> io:
     Ok(())
 }
 
+/// A file that is being written ends so; `LocalFileSystem` neither lists nor opens such names. Not
+/// counted: what a killed process left behind has names too.
 fn unfinished(path: &FilePath) -> PathBuf {
-    let number = UNFINISHED.fetch_add(1, Ordering::Relaxed);
+    let number = RandomState::new().build_hasher().finish();
     let mut name = path.as_os_str().to_owned();
-    name.push(format!("#{}{number:08}", std::process::id()));
+    name.push(format!("#{number:020}"));
     PathBuf::from(name)
 }
 

@@ -3,7 +3,7 @@
 //! Never writes to a segment and never deletes one. The log ends where the next segment's header
 //! says it ended (`prior_end`), so a torn tail and the leavings of a failed write are cut off by
 //! opening a successor, not by truncating. Damage before that end is a loss of acknowledged
-//! records: the segment is copied to `quarantine/` and everything readable behind it still counts.
+//! records: the segment gets a second name in `quarantine/`, which costs no space, and everything readable behind it still counts.
 
 use std::path::PathBuf;
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     StorageError,
-    disk::{SharedDisk, copy_durably, failed},
+    disk::{SharedDisk, failed, keep_durably},
     paths::{Paths, segment_first},
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct ReplayEnd {
     pub(crate) used: u64,
     /// Bytes behind the last valid record.
     pub(crate) torn_bytes: u64,
-    /// Copies of damaged segments.
+    /// Damaged segments, under the names that keep them.
     pub(crate) quarantined: Vec<PathBuf>,
 }
 
@@ -92,6 +92,8 @@ impl Replay {
                 }
                 _ => None,
             };
+            // A process that was killed may not have synced what is read now and relied upon.
+            disk.sync_file(&path).map_err(failed("sync", &path))?;
             end.used = end.used.max(first.saturating_sub(1));
             segments.push(Segment { path, size, first, header, limit: u64::MAX });
         }
@@ -184,12 +186,12 @@ impl Replay {
             self.end.last = segment.limit;
         }
         if self.damaged {
-            let folder = self.paths.quarantine();
-            self.disk.create_folders(&folder).map_err(failed("create", &folder))?;
-            let copy = folder.join(segment.path.file_name().unwrap_or_default());
-            copy_durably(self.disk.as_ref(), &segment.path, &copy)
-                .map_err(failed("copy to", &copy))?;
-            self.end.quarantined.push(copy);
+            match keep_durably(self.disk.as_ref(), &segment.path, &self.paths.quarantine()) {
+                Ok(kept) => self.end.quarantined.push(kept),
+                // A disk that is too full or too broken for that must not keep the log shut.
+                Err(error) => tracing::error!(path = %segment.path.display(), %error,
+                    "the damaged segment could not be set aside"),
+            }
         }
         let last = if is_last { self.end.last } else { segment.limit };
         self.end.used = self.end.used.max(self.end.last);

@@ -29,13 +29,15 @@ pub(crate) struct Segments {
     folder: PathBuf,
     disk: SharedDisk,
     sealed: Mutex<VecDeque<Sealed>>,
+    dropping: Mutex<()>,
     bytes: AtomicU64,
 }
 
 impl Segments {
     pub(crate) fn new(folder: PathBuf, disk: SharedDisk, sealed: Vec<Sealed>) -> Self {
         let bytes = sealed.iter().map(|segment| segment.bytes).sum();
-        Self { folder, disk, sealed: Mutex::new(sealed.into()), bytes: AtomicU64::new(bytes) }
+        let (sealed, dropping) = (Mutex::new(sealed.into()), Mutex::default());
+        Self { folder, disk, sealed, dropping, bytes: AtomicU64::new(bytes) }
     }
 
     /// Bytes of the log, the open segment included.
@@ -56,25 +58,27 @@ impl Segments {
     /// # Errors
     /// A segment could not be removed: it and those after it stay and are tried again next time.
     pub(crate) fn drop_through(&self, sequence: u64) -> Result<(), StorageError> {
+        let _one_at_a_time = self.dropping.lock().unwrap_or_else(PoisonError::into_inner);
         let mut removed = false;
-        loop {
-            let mut sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
-            let Some(oldest) = sealed.front().filter(|segment| segment.last <= sequence) else {
-                break;
-            };
+        while let Some(oldest) = self.oldest().filter(|segment| segment.last <= sequence) {
+            // Not under the lock of the list: the writer closes segments and must not wait.
             match self.disk.remove(&oldest.path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(failed("remove", &oldest.path)(error));
                 }
                 _ => {}
             }
+            self.sealed.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             self.bytes.fetch_sub(oldest.bytes, Ordering::Relaxed);
-            sealed.pop_front();
             removed = true;
         }
         if removed {
             self.disk.sync_folder(&self.folder).map_err(failed("sync", &self.folder))?;
         }
         Ok(())
+    }
+
+    fn oldest(&self) -> Option<Sealed> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner).front().cloned()
     }
 }

@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
+mod faults;
+
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},

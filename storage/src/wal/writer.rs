@@ -137,8 +137,12 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
     }
 
     /// Opens the first segment: what was torn before it is cut off from here on.
-    pub(super) fn start(&mut self) -> Result<(), StorageError> {
-        self.open_segment().map(|_| ()).map_err(|refusal| refusal.to_error())
+    pub(super) fn start(&mut self) {
+        if let Err(refusal) = self.open_segment() {
+            tracing::error!(error = %refusal.to_error(),
+                "the write-ahead log cannot be written; appends are refused until it can");
+            self.health.failed(refusal);
+        }
     }
 
     /// Works until all senders are gone.

@@ -1,0 +1,110 @@
+//! Lets one thread at a time through to the disk, in an order that the test decides.
+
+#![expect(clippy::disallowed_methods, reason = "a hang is noticed in real time")]
+
+use std::{
+    sync::{Condvar, Mutex, MutexGuard},
+    time::Duration,
+};
+
+/// Whoever works on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// The thread that writes the log.
+    Log,
+    /// Everybody else: opening, flushing, upkeep.
+    Tables,
+}
+
+impl Actor {
+    fn current() -> Self {
+        match std::thread::current().name() {
+            Some("tidings-wal") => Self::Log,
+            _ => Self::Tables,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    /// Nobody waits any more.
+    open: bool,
+    log: bool,
+    tables: usize,
+    released: Option<Actor>,
+}
+
+/// Holds every operation until it is released.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// Waits for its turn.
+    pub(super) fn enter(&self) {
+        let actor = Actor::current();
+        let mut waiting = self.lock();
+        if waiting.open {
+            return;
+        }
+        match actor {
+            Actor::Log => waiting.log = true,
+            Actor::Tables => waiting.tables += 1,
+        }
+        self.changed.notify_all();
+        waiting = self
+            .changed
+            .wait_while(waiting, |waiting| !waiting.open && waiting.released != Some(actor))
+            .unwrap();
+        if waiting.released == Some(actor) {
+            waiting.released = None;
+        }
+        match actor {
+            Actor::Log => waiting.log = false,
+            Actor::Tables => waiting.tables -= 1,
+        }
+        self.changed.notify_all();
+    }
+
+    pub(crate) fn waits(&self, actor: Actor) -> bool {
+        let waiting = self.lock();
+        waiting.released.is_none()
+            && match actor {
+                Actor::Log => waiting.log,
+                Actor::Tables => waiting.tables > 0,
+            }
+    }
+
+    /// Lets one operation of this actor, which waits, go on; returns when it has left.
+    pub(crate) fn release(&self, actor: Actor) {
+        let mut waiting = self.lock();
+        waiting.released = Some(actor);
+        self.changed.notify_all();
+        drop(self.changed.wait_while(waiting, |waiting| waiting.released.is_some()).unwrap());
+    }
+
+    /// Lets everybody through from now on, or nobody.
+    pub(crate) fn set_open(&self, open: bool) {
+        self.lock().open = open;
+        self.changed.notify_all();
+    }
+
+    /// Looks again and again until it is so; `false` when it is not for so long.
+    pub(crate) fn wait_until(&self, patience: Duration, mut so: impl FnMut() -> bool) -> bool {
+        const LOOK: Duration = Duration::from_micros(200);
+        let begin = std::time::Instant::now();
+        while !so() {
+            if begin.elapsed() > patience {
+                return false;
+            }
+            drop(self.changed.wait_timeout(self.lock(), LOOK).unwrap());
+        }
+        true
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap()
+    }
+}

@@ -1,0 +1,214 @@
+//! What is on the simulated disk, and what of it a power cut leaves.
+
+#![expect(clippy::disallowed_methods, reason = "this is a disk")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Dice,
+    plan::{Fault, PlantedBug, Trouble},
+};
+
+pub(super) type Inode = u64;
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default, Clone)]
+pub(super) struct Content {
+    pub(super) written: Vec<u8>,
+    pub(super) durable: usize,
+    /// From here on a sync failed: these bytes never become durable.
+    pub(super) lost_from: Option<usize>,
+    pub(super) syncs_failed: u64,
+    pub(super) syncs_after_failure: u64,
+}
+
+/// Files and folders as they are and as they are for certain.
+#[derive(Debug, Default)]
+pub(super) struct Medium {
+    pub(super) inodes: BTreeMap<Inode, Content>,
+    pub(super) names: BTreeMap<PathBuf, Inode>,
+    durable_names: BTreeMap<PathBuf, Inode>,
+    folders: BTreeSet<PathBuf>,
+    durable_folders: BTreeSet<PathBuf>,
+    pub(super) operations: u64,
+    pub(super) syncs: u64,
+    pub(super) fail_at: Option<(u64, Fault, Trouble)>,
+    pub(super) faults: u64,
+    /// What is said to be free, whatever there is room for.
+    pub(super) free: Option<u64>,
+    pub(super) capacity: Option<u64>,
+    pub(super) bug: Option<PlantedBug>,
+    /// The power is off: nothing has an effect any more.
+    pub(super) dead: bool,
+    /// What was done, in words that are the same in every run.
+    pub(super) trace: Vec<String>,
+}
+
+impl Medium {
+    /// Counts an operation; the trouble it is in.
+    pub(super) fn count(&mut self, what: &str, path: &Path) -> Option<Trouble> {
+        self.operations += 1;
+        if self.dead {
+            self.faults += 1;
+            return Some(Trouble::Io);
+        }
+        self.trace.push(format!("{what} {}", plain_name(path)));
+        let trouble = match self.fail_at {
+            Some((at, Fault::Once, trouble)) => (self.operations == at).then_some(trouble),
+            Some((at, Fault::Persistent, trouble)) => (self.operations >= at).then_some(trouble),
+            None => None,
+        };
+        self.faults += u64::from(trouble.is_some());
+        trouble
+    }
+
+    /// How much there is room for.
+    pub(super) fn room(&self) -> u64 {
+        let Some(capacity) = self.capacity else { return u64::MAX };
+        let inodes: BTreeSet<_> = self.names.values().collect();
+        let used = inodes.iter().map(|inode| self.inodes[*inode].written.len() as u64).sum();
+        capacity.saturating_sub(used)
+    }
+
+    pub(super) fn free(&self) -> u64 {
+        self.free.unwrap_or_else(|| self.room())
+    }
+
+    pub(super) fn add_file(&mut self, path: &Path) -> Inode {
+        let inode = self.inodes.keys().next_back().map_or(1, |last| last + 1);
+        self.inodes.insert(inode, Content::default());
+        self.names.insert(path.to_path_buf(), inode);
+        inode
+    }
+
+    pub(super) fn add_folder(&mut self, path: &Path) {
+        self.folders.insert(path.to_path_buf());
+    }
+
+    pub(super) fn sync_folder(&mut self, folder: &Path) {
+        let here = |path: &PathBuf| path.parent() == Some(folder);
+        self.durable_names.retain(|path, _| !here(path));
+        let now = self.names.iter().filter(|(path, _)| here(path));
+        self.durable_names.extend(now.map(|(path, inode)| (path.clone(), *inode)));
+        self.durable_folders.extend(self.folders.iter().filter(|path| here(path)).cloned());
+    }
+
+    /// Files that have bytes or a name that a power cut could lose.
+    pub(super) fn unsynced(&self) -> Vec<PathBuf> {
+        let volatile = |path: &PathBuf, inode: &Inode| {
+            self.durable_names.get(path) != Some(inode)
+                || self.inodes.get(inode).is_none_or(|c| c.durable < c.written.len())
+        };
+        let names = self.names.iter().filter(|(path, inode)| volatile(path, inode));
+        let folders = self.folders.difference(&self.durable_folders);
+        names.map(|(path, _)| path.clone()).chain(folders.cloned()).collect()
+    }
+
+    /// Un-synced names are there or not, un-synced bytes are there, cut or zeroed.
+    pub(super) fn lose_power(&mut self, dice: &mut Dice) {
+        let lost_folders = self.lose_folders(dice);
+        let after = self.surviving_names(dice, &lost_folders);
+        self.inodes.retain(|inode, _| after.values().any(|kept| kept == inode));
+        let seed = dice.roll(u64::MAX);
+        for (inode, content) in &mut self.inodes {
+            tear(content, &mut Dice(seed ^ (inode << 32)));
+        }
+        for path in self.names.keys() {
+            let _ = fs::remove_file(path);
+        }
+        for folder in lost_folders.iter().rev() {
+            let _ = fs::remove_dir(folder);
+        }
+        for (path, inode) in &after {
+            fs::write(path, &self.inodes[inode].written).unwrap();
+        }
+        self.durable_names.clone_from(&after);
+        self.names = after;
+    }
+
+    fn lose_folders(&mut self, dice: &mut Dice) -> BTreeSet<PathBuf> {
+        let mut lost = BTreeSet::new();
+        for folder in &self.folders {
+            let gone = folder.parent().is_some_and(|parent| lost.contains(parent));
+            if gone || !self.durable_folders.contains(folder) && dice.roll(2) == 0 {
+                lost.insert(folder.clone());
+            }
+        }
+        self.folders.retain(|folder| !lost.contains(folder));
+        self.durable_folders.clone_from(&self.folders);
+        lost
+    }
+
+    /// In the order of creation and not of names, which differ from run to run.
+    fn surviving_names(
+        &self,
+        dice: &mut Dice,
+        lost_folders: &BTreeSet<PathBuf>,
+    ) -> BTreeMap<PathBuf, Inode> {
+        let all: BTreeSet<(Inode, &PathBuf)> = self
+            .names
+            .iter()
+            .chain(&self.durable_names)
+            .map(|(path, inode)| (*inode, path))
+            .collect();
+        let mut after = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        for (_, path) in all {
+            if !seen.insert(path) || path.parent().is_some_and(|at| lost_folders.contains(at)) {
+                continue;
+            }
+            let (now, durable) = (self.names.get(path), self.durable_names.get(path));
+            let kept = if now == durable || dice.roll(2) == 0 { durable } else { now };
+            if let Some(inode) = kept {
+                after.insert(path.clone(), *inode);
+            }
+        }
+        after
+    }
+
+    /// Appends as much as there is room for; how many bytes that was.
+    pub(super) fn append(&mut self, inode: Inode, bytes: &[u8]) -> usize {
+        let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
+        let fits = bytes.get(..room).unwrap_or(bytes);
+        let content = self.inodes.entry(inode).or_default();
+        content.written.extend_from_slice(fits);
+        fits.len()
+    }
+}
+
+/// Cuts what was not synced and zeroes some of its sectors.
+fn tear(content: &mut Content, dice: &mut Dice) {
+    let (durable, written) = (content.durable, content.written.len());
+    let reachable = content.lost_from.unwrap_or(written);
+    let torn = durable + usize::try_from(dice.roll((written - durable) as u64 + 1)).unwrap();
+    content.written.truncate(torn);
+    for sector in durable / SECTOR..torn.div_ceil(SECTOR) {
+        let (from, to) = ((sector * SECTOR).max(durable), ((sector + 1) * SECTOR).min(torn));
+        if from >= reachable || dice.roll(4) == 0 {
+            content.written[from..to].fill(0);
+        }
+    }
+    *content = Content {
+        durable: torn,
+        written: std::mem::take(&mut content.written),
+        ..Content::default()
+    };
+}
+
+/// The end of a path without the numbers that differ between runs.
+fn plain_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let kept = name.split('#').next().unwrap_or_default();
+    match kept.rsplit_once('.') {
+        // A folder of `tempfile`.
+        Some(("", _)) => "root".to_owned(),
+        // A data file or its index: sequence and number, not the nonce.
+        Some((stem, end)) => format!("{}.{end}", stem.get(..25).unwrap_or(stem)),
+        None => kept.to_owned(),
+    }
+}

@@ -1,0 +1,95 @@
+//! What was sent and what became of it, and whether the store agrees.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use tidings_proto::otlp::Value;
+
+use crate::{Detail, LogFilter, Scan, SpanFilter, Store};
+
+/// How often each name is in the store: spans' names and log records' bodies.
+pub(in crate::store) type Contents = BTreeMap<String, u64>;
+
+/// Everything that a store shows.
+pub(in crate::store) fn read(store: &Store) -> Result<Contents, String> {
+    let snapshot = store.snapshot();
+    let mut found = Contents::new();
+    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let spans = snapshot.scan_spans(&SpanFilter::default(), scan, &mut |rows| {
+        for row in 0..rows.len() {
+            *found.entry(rows.name(row).to_owned()).or_default() += 1;
+        }
+        ControlFlow::Continue(())
+    });
+    let stats = spans.map_err(|error| format!("spans cannot be read: {error}"))?;
+    if !stats.complete {
+        return Err("spans were not read to the end".to_owned());
+    }
+    let logs = snapshot.scan_logs(&LogFilter::default(), scan, &mut |rows| {
+        for row in 0..rows.len() {
+            let body = rows.log_record(row).body.and_then(|body| body.value);
+            let text =
+                if let Some(Value::String(text)) = body { text } else { format!("{body:?}") };
+            *found.entry(text).or_default() += 1;
+        }
+        ControlFlow::Continue(())
+    });
+    let stats = logs.map_err(|error| format!("logs cannot be read: {error}"))?;
+    if stats.complete { Ok(found) } else { Err("logs were not read to the end".to_owned()) }
+}
+
+/// The client's book: batches by name, with how many records each has.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Ledger {
+    /// Acknowledged, or seen after a restart.
+    pub(in crate::store) stored: Contents,
+    /// Without an answer yet.
+    pub(in crate::store) pending: Contents,
+    /// Refused, or cut off: there after the next restart or not.
+    pub(in crate::store) unknown: Contents,
+}
+
+impl Ledger {
+    pub(in crate::store) fn sent(&mut self, name: &str, records: u64) {
+        self.pending.insert(name.to_owned(), records);
+    }
+
+    pub(in crate::store) fn answered(&mut self, name: &str, acknowledged: bool) {
+        let records = self.pending.remove(name).unwrap_or_default();
+        let list = if acknowledged { &mut self.stored } else { &mut self.unknown };
+        list.insert(name.to_owned(), records);
+    }
+
+    /// What a running store must show: all that was acknowledged, nothing that was refused.
+    pub(in crate::store) fn check(&self, found: &Contents) -> Result<(), String> {
+        self.check_stored(found)?;
+        self.check_known(found, &[&self.stored, &self.pending])
+    }
+
+    /// What a store must show that was just opened; the fate of everything is known then.
+    pub(in crate::store) fn settle(&mut self, found: Contents) -> Result<(), String> {
+        self.check_stored(&found)?;
+        self.check_known(&found, &[&self.stored, &self.pending, &self.unknown])?;
+        *self = Self { stored: found, ..Self::default() };
+        Ok(())
+    }
+
+    fn check_stored(&self, found: &Contents) -> Result<(), String> {
+        for (name, records) in &self.stored {
+            let there = found.get(name).copied().unwrap_or_default();
+            if there != *records {
+                return Err(format!("{name}: {records} acknowledged, {there} there"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_known(&self, found: &Contents, lists: &[&Contents]) -> Result<(), String> {
+        for (name, there) in found {
+            let sent = lists.iter().find_map(|list| list.get(name));
+            if sent != Some(there) {
+                return Err(format!("{name}: {there} there, {sent:?} sent"));
+            }
+        }
+        Ok(())
+    }
+}

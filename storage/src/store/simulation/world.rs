@@ -1,0 +1,395 @@
+//! One history: a disk, a store that is opened over and over, a client with a ledger, and dice.
+
+use std::{
+    future::{Future, poll_fn},
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{runtime::Runtime, task::JoinHandle};
+
+use super::{Ledger, StillClock, read};
+use crate::{
+    Recovery, StorageError, Store, StoreSettings,
+    disk::{
+        SharedDisk,
+        faulty::{Actor, Dice, Fault, FaultyDisk, Gate, PlantedBug, Trouble},
+    },
+    store::tests::{logs, settings, traces},
+};
+
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How often the store is opened in one history.
+const LIVES: u64 = 4;
+/// A disk that is too small for long.
+const SMALL_DISK: u64 = 120_000;
+
+type Task<T> = JoinHandle<Result<T, StorageError>>;
+
+/// A flush under way.
+struct Flush {
+    task: Task<()>,
+    /// How often it was polled. Once: it waits for the log's thread to close the segment. More
+    /// often: it works on the disk itself.
+    polls: Arc<AtomicU64>,
+}
+
+/// How a life ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Close,
+    Kill,
+    PowerCut,
+}
+
+pub(super) struct World {
+    runtime: Runtime,
+    dice: Dice,
+    gate: Arc<Gate>,
+    disk: FaultyDisk,
+    settings: StoreSettings,
+    ledger: Ledger,
+    number: u64,
+    trace: Vec<String>,
+    /// Last, because the disk's files are in there.
+    _root: tempfile::TempDir,
+}
+
+/// A store that runs, and what is under way in it.
+struct Life {
+    store: Store,
+    appends: Vec<(String, Task<()>)>,
+    flush: Option<Flush>,
+}
+
+impl World {
+    pub(super) fn new(seed: u64, bug: Option<PlantedBug>) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let root = tempfile::tempdir().unwrap();
+        let gate = Arc::new(Gate::default());
+        let disk = FaultyDisk::behind(root.path(), Arc::clone(&gate));
+        if let Some(bug) = bug {
+            disk.plant(bug);
+        }
+        let mut dice = Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let settings = StoreSettings {
+            wal_segment_bytes: 9_000 + dice.roll(8_000),
+            disk_reserve_bytes: dice.roll(2) * 40_000,
+            ..settings(root.path())
+        };
+        let (ledger, number, trace) = (Ledger::default(), 0, Vec::new());
+        Self { runtime, dice, gate, disk, settings, ledger, number, trace, _root: root }
+    }
+
+    pub(super) fn into_trace(mut self) -> Vec<String> {
+        self.trace.extend(self.disk.take_trace());
+        std::mem::take(&mut self.trace)
+    }
+
+    pub(super) fn run(&mut self) -> Result<(), String> {
+        for _ in 0..LIVES {
+            if let Some(life) = self.open(true)? {
+                self.live(life)?;
+            }
+        }
+        // No more faults: everything must drain.
+        self.disk.set_capacity(None);
+        let life = self.open(false)?.ok_or("a healthy disk could not be opened")?;
+        self.gate.set_open(true);
+        let store = life.store.clone();
+        self.finish(self.runtime.spawn(async move { store.flush().await }))?
+            .map_err(|error| format!("a healthy disk refused a flush: {error}"))?;
+        self.check(&life.store)?;
+        let store = life.store.clone();
+        self.finish(self.runtime.spawn(async move { store.close().await }))?
+            .map_err(|error| format!("a healthy disk refused to close: {error}"))?;
+        drop(life);
+        self.disk.restart();
+        let life = self.open(false)?.ok_or("a closed store could not be opened")?;
+        self.abandon(life)
+    }
+
+    /// Opens the store; `None` when the process died over it.
+    fn open(&mut self, may_die: bool) -> Result<Option<Life>, String> {
+        let dies_after = (may_die && self.dice.roll(3) == 0).then(|| self.dice.roll(50));
+        self.gate.set_open(dies_after.is_none());
+        let disk: SharedDisk = Arc::new(self.disk.clone());
+        let settings = self.settings.clone();
+        let opening: Task<(Store, Recovery)> = self
+            .runtime
+            .spawn(async move { Store::open_on(disk, settings, Arc::new(StillClock)).await });
+        let mut died = false;
+        if let Some(operations) = dies_after {
+            for left in (0..=operations).rev() {
+                self.wait("opening", || opening.is_finished() || self.gate.waits(Actor::Tables))?;
+                if opening.is_finished() {
+                    break;
+                }
+                if left == 0 {
+                    died = true;
+                    self.disk.stop();
+                } else {
+                    self.gate.release(Actor::Tables);
+                }
+            }
+        }
+        self.gate.set_open(true);
+        let opened = self.finish(opening)?;
+        self.gate.set_open(false);
+        match opened {
+            Ok((store, _)) => {
+                self.ledger.settle(read(&store)?).map_err(|wrong| format!("opened: {wrong}"))?;
+                let life = Life { store, appends: Vec::new(), flush: None };
+                if !died {
+                    return Ok(Some(life));
+                }
+                self.gate.set_open(true);
+                self.abandon(life)?;
+            }
+            Err(_) if died => {}
+            Err(error) => return Err(format!("could not be opened: {error}")),
+        }
+        let end = if self.dice.roll(4) == 0 { End::Kill } else { End::PowerCut };
+        self.after_death(end);
+        Ok(None)
+    }
+
+    fn live(&mut self, mut life: Life) -> Result<(), String> {
+        match self.dice.roll(5) {
+            0 | 1 => {
+                let fault = if self.dice.roll(3) == 0 { Fault::Persistent } else { Fault::Once };
+                let trouble = self.dice.roll(4);
+                let trouble = Trouble::ALL[usize::try_from(trouble).unwrap()];
+                self.disk.fail_with(1 + self.dice.roll(60), fault, trouble);
+            }
+            2 => self.disk.set_capacity(Some(SMALL_DISK + self.dice.roll(SMALL_DISK))),
+            _ => {}
+        }
+        for _ in 0..10 + self.dice.roll(80) {
+            self.settle_down(&mut life)?;
+            self.step(&mut life)?;
+        }
+        self.settle_down(&mut life)?;
+        let end = match self.dice.roll(6) {
+            0 => End::Close,
+            1 => End::Kill,
+            _ => End::PowerCut,
+        };
+        if end == End::Close {
+            while self.release_one(self.dice.clone().roll(2)) {
+                self.settle_down(&mut life)?;
+            }
+            self.gate.set_open(true);
+            let store = life.store.clone();
+            // May fail when the disk does; the log has everything.
+            let _ = self.finish(self.runtime.spawn(async move { store.close().await }))?;
+            self.check(&life.store)?;
+            self.disk.stop();
+            drop(life);
+        } else {
+            self.disk.stop();
+            self.gate.set_open(true);
+            self.end_work(&mut life)?;
+            self.abandon(life)?;
+        }
+        self.after_death(end);
+        Ok(())
+    }
+
+    /// What happens next.
+    fn step(&mut self, life: &mut Life) -> Result<(), String> {
+        match self.dice.roll(20) {
+            0..=3 if life.appends.len() < 4 => self.send(life),
+            4 if life.flush.is_none() => self.start_flush(life),
+            5 => self.check(&life.store),
+            6 if self.dice.roll(10) == 0 => {
+                self.disk.heal();
+                self.disk.set_capacity(None);
+                Ok(())
+            }
+            sides if self.release_one(sides) => Ok(()),
+            _ => self.send(life),
+        }
+    }
+
+    /// Lets one operation happen; `false` when none waits.
+    fn release_one(&self, preference: u64) -> bool {
+        let (log, tables) = (self.gate.waits(Actor::Log), self.gate.waits(Actor::Tables));
+        if log && (!tables || preference.is_multiple_of(2)) {
+            self.gate.release(Actor::Log);
+        } else if tables {
+            self.gate.release(Actor::Tables);
+        }
+        log || tables
+    }
+
+    fn send(&mut self, life: &mut Life) -> Result<(), String> {
+        self.number += 1;
+        let number = self.number;
+        let (batch, name, records) = match self.dice.roll(3) {
+            0 => (logs(number), format!("l{number}"), 1),
+            _ => {
+                let spans = 1 + self.dice.roll(20);
+                (traces(number, spans), format!("s{number}"), spans)
+            }
+        };
+        self.ledger.sent(&name, records);
+        let (queued, log_waited) = (life.queued(), self.gate.waits(Actor::Log));
+        let store = life.store.clone();
+        let task = self.runtime.spawn(async move { store.append(batch).await });
+        self.wait(&name, || {
+            let there =
+                if log_waited { life.queued() > queued } else { self.gate.waits(Actor::Log) };
+            there || task.is_finished()
+        })?;
+        life.appends.push((name, task));
+        Ok(())
+    }
+
+    fn start_flush(&mut self, life: &mut Life) -> Result<(), String> {
+        let (queued, log_waited) = (life.queued(), self.gate.waits(Actor::Log));
+        let inner = Arc::clone(&life.store.owner.0);
+        let polls = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&polls);
+        let task = self.runtime.spawn(async move {
+            let mut flush = pin!(inner.flush());
+            poll_fn(|context| {
+                counter.fetch_add(1, Ordering::Relaxed);
+                flush.as_mut().poll(context)
+            })
+            .await
+        });
+        self.wait("a flush", || {
+            let at_log =
+                if log_waited { life.queued() > queued } else { self.gate.waits(Actor::Log) };
+            at_log || self.gate.waits(Actor::Tables) || task.is_finished()
+        })?;
+        life.flush = Some(Flush { task, polls });
+        Ok(())
+    }
+
+    /// Waits until everybody waits at the gate or has nothing to do, and takes the answers.
+    fn settle_down(&mut self, life: &mut Life) -> Result<(), String> {
+        let still = || {
+            let (log, tables) = (self.gate.waits(Actor::Log), self.gate.waits(Actor::Tables));
+            // Whoever was answered before the next operation came to the gate notices it now.
+            self.pump();
+            life.is_still(log, tables)
+        };
+        self.wait("work", still).map_err(|wrong| {
+            let flush = life.flush.as_ref().map(|flush| flush.polls.load(Ordering::Relaxed));
+            let (log, tables) = (self.gate.waits(Actor::Log), self.gate.waits(Actor::Tables));
+            let (appends, queued) = (life.appends.len(), life.queued());
+            format!(
+                "{wrong}: {appends} appends, {queued} queued, a flush polled {flush:?} times; \
+                 at the gate: log {log}, tables {tables}"
+            )
+        })?;
+        self.take_answers(life)
+    }
+
+    /// Lets tasks run until none can.
+    fn pump(&self) {
+        self.runtime.block_on(async {
+            for _ in 0..20 {
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+
+    fn wait(&self, what: &str, so: impl Fn() -> bool) -> Result<(), String> {
+        let so = || {
+            self.pump();
+            so()
+        };
+        if self.gate.wait_until(PATIENCE, so) { Ok(()) } else { Err(format!("{what} hangs")) }
+    }
+
+    fn take_answers(&mut self, life: &mut Life) -> Result<(), String> {
+        let (done, waiting): (Vec<_>, Vec<_>) =
+            life.appends.drain(..).partition(|(_, task)| task.is_finished());
+        life.appends = waiting;
+        for (name, task) in done {
+            let answer = self.finish(task)?;
+            self.ledger.answered(&name, answer.is_ok());
+            self.disk.note(format!("{name} {}", if answer.is_ok() { "stored" } else { "refused" }));
+        }
+        if let Some(flush) = life.flush.take_if(|flush| flush.task.is_finished()) {
+            // A flush may fail when the disk does; nothing is lost by it.
+            let done = self.finish(flush.task)?.is_ok();
+            self.disk.note(format!("flush {}", if done { "done" } else { "failed" }));
+        }
+        Ok(())
+    }
+
+    /// Lets everything that is under way come to its end.
+    fn end_work(&mut self, life: &mut Life) -> Result<(), String> {
+        self.wait("the end", || {
+            life.appends.iter().all(|(_, task)| task.is_finished())
+                && life.flush.as_ref().is_none_or(|flush| flush.task.is_finished())
+        })?;
+        self.take_answers(life)
+    }
+
+    fn check(&self, store: &Store) -> Result<(), String> {
+        self.ledger.check(&read(store)?)
+    }
+
+    fn abandon(&self, life: Life) -> Result<(), String> {
+        self.gate.set_open(true);
+        self.finish(self.runtime.spawn(async move {
+            life.store.abandon().await;
+            Ok(())
+        }))?
+        .map_err(|error| error.to_string())
+    }
+
+    fn after_death(&mut self, end: End) {
+        self.trace.extend(self.disk.take_trace());
+        self.trace.push(format!("{end:?}"));
+        match end {
+            End::Kill => self.disk.restart(),
+            // What a closed store holds survives a power cut too.
+            End::Close | End::PowerCut => self.disk.lose_power(&mut self.dice),
+        }
+    }
+
+    fn finish<T>(&self, task: Task<T>) -> Result<Result<T, StorageError>, String> {
+        self.runtime
+            .block_on(async { tokio::time::timeout(PATIENCE, task).await })
+            .map_err(|_| "a task does not end".to_owned())?
+            .map_err(|error| format!("a task panicked: {error}"))
+    }
+}
+
+impl Drop for World {
+    /// A history that went wrong leaves nobody waiting.
+    fn drop(&mut self) {
+        self.disk.stop();
+        self.gate.set_open(true);
+    }
+}
+
+impl Life {
+    fn queued(&self) -> usize {
+        self.store.owner.0.wal.queued()
+    }
+
+    /// Whether everything under way waits at the gate.
+    fn is_still(&self, log_waits: bool, tables_wait: bool) -> bool {
+        let flush = self.flush.as_ref().filter(|flush| !flush.task.is_finished());
+        if let Some(flush) = flush.filter(|_| tables_wait) {
+            // It did not have to wait for the log.
+            flush.polls.fetch_max(2, Ordering::Relaxed);
+        }
+        let rotating = flush.is_some_and(|flush| flush.polls.load(Ordering::Relaxed) <= 1);
+        let unanswered = self.appends.iter().any(|(_, task)| !task.is_finished());
+        let log_works = unanswered || rotating;
+        (!log_works || log_waits) && (flush.is_none() || rotating || tables_wait)
+    }
+}
