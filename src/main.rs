@@ -4,6 +4,7 @@ mod cli;
 mod client;
 mod demo;
 mod import;
+mod reads;
 mod serve;
 mod settings;
 mod show;

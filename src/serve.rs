@@ -3,7 +3,7 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard};
+use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
 use tidings_query::{QueryService, QuerySettings};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use tokio::{
@@ -13,7 +13,7 @@ use tokio::{
 };
 use tracing_subscriber::EnvFilter;
 
-use crate::{settings::Settings, web};
+use crate::{reads::ZipkinReads, settings::Settings, web};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -76,12 +76,14 @@ async fn serve(settings: Settings) -> Result<()> {
     let (address, web) =
         http.with_context(|| format!("cannot listen on {} for HTTP", settings.http))?;
 
-    let collector =
-        Collector::start(collector_settings(&settings), store.clone(), Arc::clone(&clock))
-            .await
-            .context("a receiver could not be started")?;
-    let collector = Arc::new(collector);
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
+    let reads: Arc<dyn ReadApi> = Arc::new(ZipkinReads::new(query.clone()));
+    let sink: Arc<dyn Sink> = Arc::new(store.clone());
+    let receivers = collector_settings(&settings);
+    let collector = Collector::start_beside(receivers, sink, Some(reads), Arc::clone(&clock))
+        .await
+        .context("a receiver could not be started")?;
+    let collector = Arc::new(collector);
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
     let routes = web::router(
         tidings_query::router_described_by(web::described(tidings_query::document()), query),

@@ -241,7 +241,7 @@ fn zipkin_cases() -> Vec<Case> {
         case("zipkin foreign host", v2, &[("host", "evil.example")], "[]", &[403, 421]),
         case("zipkin unknown path", "/api/v3/spans", &json, "[]", &[404]),
     ];
-    let mut get = case("zipkin GET", v2, &[], "", &[405]);
+    let mut get = case("zipkin GET", v2, &[], "", &[400]);
     get.method = "GET";
     cases.push(get);
     cases

@@ -17,6 +17,7 @@ use crate::{
     ingest::Ingest,
     listener,
     phase::{Phase, Phases},
+    reads::ReadApi,
     receive,
     server::Server,
 };
@@ -70,6 +71,20 @@ impl Collector {
         sink: Arc<dyn Sink>,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
+        Self::start_beside(settings, sink, None, clock).await
+    }
+
+    /// As [`Collector::start_with`], with somebody who answers what Zipkin's clients ask on the
+    /// address that its reporters send to.
+    ///
+    /// # Errors
+    /// When an address cannot be bound; the error names it.
+    pub async fn start_beside(
+        settings: CollectorSettings,
+        sink: Arc<dyn Sink>,
+        reads: Option<Arc<dyn ReadApi>>,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
         let mut bound = Vec::new();
         for (address, receiver) in receive::all(&settings) {
             let name = receiver.name();
@@ -85,6 +100,7 @@ impl Collector {
         let start = |(address, listener, receiver)| {
             let server = Arc::new(Server {
                 receiver,
+                reads: reads.clone(),
                 ingest: Arc::clone(&ingest),
                 guard: Guard::new(address, &settings.host_names),
                 phases: Phases::new(phases.clone()),

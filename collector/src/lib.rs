@@ -23,6 +23,7 @@ mod ingest;
 mod listener;
 mod normalise;
 mod phase;
+mod reads;
 mod receive;
 mod refusal;
 mod server;
@@ -36,5 +37,6 @@ pub use guard::{ForeignRequest, Guard};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
 };
+pub use reads::{ReadApi, ReplyBody};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use sink::Sink;

@@ -10,12 +10,12 @@ mod otlp_grpc;
 mod otlp_http;
 mod zipkin;
 
-use std::{convert::Infallible, fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Response, header, request::Parts};
-use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 
 use crate::{
@@ -25,14 +25,12 @@ use crate::{
     decompress::Compression,
     explained::Explanation,
     ingest::Ingest,
+    reads::ReplyBody,
     refusal::{Reason, Refusal},
 };
 
 /// The content type of words for people.
 const PLAIN_TEXT: &str = "text/plain; charset=utf-8";
-
-/// The body of an answer.
-pub(crate) type ReplyBody = UnsyncBoxBody<Bytes, Infallible>;
 
 /// A request let in, and what a receiver needs to take it.
 pub(crate) struct Exchange<'a> {
@@ -53,6 +51,11 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
         &'a self,
         exchange: Exchange<'a>,
     ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>>;
+
+    /// Whether the request asks for what is stored, if somebody answers that here.
+    fn is_question(&self, _head: &Parts) -> bool {
+        false
+    }
 
     /// Writes a refusal in the protocol's form.
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody>;
@@ -76,7 +79,7 @@ pub(crate) fn all(settings: &CollectorSettings) -> Vec<(SocketAddr, Arc<dyn Rece
 }
 
 fn full(bytes: impl Into<Bytes>) -> ReplyBody {
-    Full::new(bytes.into()).boxed_unsync()
+    Full::new(bytes.into()).map_err(|never| match never {}).boxed_unsync()
 }
 
 /// A header's text; `None` when it is absent, empty text when it is not text.

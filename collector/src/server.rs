@@ -14,7 +14,8 @@ use crate::{
     guard::Guard,
     ingest::{Ingest, panicked},
     phase::{Phase, Phases},
-    receive::{Exchange, Receiver, ReplyBody},
+    reads::{ReadApi, ReplyBody},
+    receive::{Exchange, Receiver},
     refusal::{Reason, Refusal},
 };
 
@@ -22,6 +23,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) receiver: Arc<dyn Receiver>,
+    /// Answers the receiver's questions.
+    pub(crate) reads: Option<Arc<dyn ReadApi>>,
     pub(crate) ingest: Arc<Ingest>,
     pub(crate) guard: Guard,
     pub(crate) phases: Phases,
@@ -35,7 +38,10 @@ impl Server {
         let result = AssertUnwindSafe(self.receive(&head, &mut body)).catch_unwind().await;
         match result.unwrap_or_else(|_| Err(panicked())) {
             Ok(response) => {
-                self.counters.accept();
+                // Counts are of what was sent to be stored.
+                if self.question(&head).is_none() {
+                    self.counters.accept();
+                }
                 response
             }
             Err(mut refusal) => {
@@ -60,9 +66,17 @@ impl Server {
         }
         self.check_size(head)?;
         self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
+        if let Some(reads) = self.question(head) {
+            return Ok(reads.answer(head.clone()).await);
+        }
         let admission = self.ingest.gate.open()?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
+    }
+
+    /// Who answers, when the request asks for what is stored.
+    fn question(&self, head: &Parts) -> Option<&dyn ReadApi> {
+        self.reads.as_deref().filter(|_| self.receiver.is_question(head))
     }
 
     /// What a head takes, against its bound.

@@ -19,6 +19,8 @@ mod harness;
 mod hostile;
 #[path = "collector/http.rs"]
 mod http_protocol;
+#[path = "collector/reads.rs"]
+mod reads;
 #[path = "collector/samples.rs"]
 mod samples;
 #[path = "collector/stopping.rs"]

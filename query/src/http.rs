@@ -21,6 +21,7 @@ mod resolve;
 mod tempo;
 mod traces;
 mod transactions;
+mod zipkin;
 
 use ::http::{HeaderName, HeaderValue, header};
 use axum::{
@@ -31,6 +32,8 @@ use axum::{
 };
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
+
+pub use zipkin::zipkin_router;
 
 use crate::QueryService;
 

@@ -27,12 +27,13 @@ mod trace;
 mod traceql;
 mod transactions;
 mod version;
+mod zipkin;
 
 pub use analysis::{ExceptionSearch, GraphSearch, HeatmapSearch, RedKey, RedSearch};
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;
-pub use http::{document, router, router_described_by};
+pub use http::{document, router, router_described_by, zipkin_router};
 pub use limits::QueryLimits;
 pub use logs::LogSearch;
 pub use names::NameSearch;

@@ -11,6 +11,7 @@
 pub(crate) mod export;
 pub(crate) mod gather;
 mod hosts;
+pub(crate) mod newest;
 pub(crate) mod notes;
 mod present;
 mod skeleton;

@@ -11,9 +11,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header, request::Parts}
 use http_body_util::{BodyExt, Full};
 use prost::Message;
 
-use super::{ReplyBody, full, media_type};
+use super::{full, media_type};
 use crate::{
     decompress::{Compression, too_large},
+    reads::ReplyBody,
     refusal::{Reason, Refusal},
 };
 
@@ -112,7 +113,8 @@ pub(super) fn reply(message: &[u8]) -> Response<ReplyBody> {
     let mut trailers = HeaderMap::new();
     trailers.insert(GRPC_STATUS, HeaderValue::from_static("0"));
     let trailers = async move { Some(Ok::<_, Infallible>(trailers)) };
-    response(Full::new(framed.freeze()).with_trailers(trailers).boxed_unsync())
+    let body = Full::new(framed.freeze()).with_trailers(trailers);
+    response(body.map_err(|never| match never {}).boxed_unsync())
 }
 
 /// The answer of a refusal: a status without a message.

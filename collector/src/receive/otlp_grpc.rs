@@ -5,13 +5,14 @@ use http::{HeaderValue, Response, header, request::Parts};
 use prost::Message;
 
 use super::{
-    Exchange, PLAIN_TEXT, Receiver, ReplyBody, full, grpc,
+    Exchange, PLAIN_TEXT, Receiver, full, grpc,
     otlp::{self, Encoding},
 };
 use crate::{
     decompress::too_large,
     ingest::Payload,
     normalise::Signal,
+    reads::ReplyBody,
     refusal::{Reason, Refusal},
 };
 

@@ -9,13 +9,14 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request
 use prost::Message;
 
 use super::{
-    Exchange, Receiver, ReplyBody, content_encoding, full, grpc, media_type,
+    Exchange, Receiver, content_encoding, full, grpc, media_type,
     otlp::{self, Encoding},
 };
 use crate::{
     explained::Explanation,
     ingest::Payload,
     normalise::Signal,
+    reads::ReplyBody,
     refusal::{Reason, Refusal},
 };
 

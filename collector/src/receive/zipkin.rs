@@ -1,5 +1,7 @@
 //! Zipkin: `POST /api/v2/spans`, in JSON and protobuf.
 //!
+//! Everything that is asked with GET is for whoever answers questions on this address.
+//!
 //! Zipkin knows no partial success: a list with one bad span is refused as a whole, as Zipkin
 //! does. Its reporters do not try again, whatever they are told.
 
@@ -7,10 +9,11 @@ use futures::future::BoxFuture;
 use http::{HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use tidings_proto::zipkin;
 
-use super::{Exchange, PLAIN_TEXT, Receiver, ReplyBody, content_encoding, full, media_type};
+use super::{Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
 use crate::{
     ingest::{Format, Payload},
     normalise::{Prepared, prepare_traces},
+    reads::ReplyBody,
     refusal::{Reason, Refusal},
     weigh::{self, Kind},
 };
@@ -82,6 +85,10 @@ impl Receiver for Zipkin {
         exchange: Exchange<'a>,
     ) -> BoxFuture<'a, Result<Response<ReplyBody>, Refusal>> {
         Box::pin(answer(exchange))
+    }
+
+    fn is_question(&self, head: &Parts) -> bool {
+        matches!(head.method, Method::GET | Method::HEAD)
     }
 
     fn refuse(&self, _head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {

@@ -17,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Sink};
+use tidings_collector::{Collector, CollectorLimits, CollectorSettings, ReadApi, Sink};
 use tidings_proto::otlp::{BadRequest, RetryInfo, RpcStatus, decode_json};
 use tidings_storage::{StorageError, SystemClock, TelemetryBatch};
 use tokio::{
@@ -95,6 +95,15 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(limits: CollectorLimits) -> Running {
+    start_all(limits, None).await
+}
+
+/// With somebody who answers questions on the Zipkin address.
+pub(crate) async fn start_beside(reads: Arc<dyn ReadApi>) -> Running {
+    start_all(CollectorLimits::default(), Some(reads)).await
+}
+
+async fn start_all(limits: CollectorLimits, reads: Option<Arc<dyn ReadApi>>) -> Running {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = CollectorSettings { limits, ..CollectorSettings::new(any, any, any) };
     let sink = Arc::new(RecordingSink {
@@ -105,8 +114,8 @@ pub(crate) async fn start_with(limits: CollectorLimits) -> Running {
         appends: AtomicUsize::new(0),
     });
     let clock = Arc::new(SystemClock);
-    let collector =
-        Collector::start_with(settings, Arc::clone(&sink) as Arc<dyn Sink>, clock).await.unwrap();
+    let same_sink = Arc::clone(&sink) as Arc<dyn Sink>;
+    let collector = Collector::start_beside(settings, same_sink, reads, clock).await.unwrap();
     let address = |name: &str| {
         let receivers = collector.receivers();
         let receiver = receivers.iter().find(|receiver| receiver.name == name).unwrap();

@@ -5,19 +5,16 @@
 //! `span.kind`, `span.status`, `otel.status_code`, `otel.status_description`, `otel.scope.*`,
 //! `otel.library.*`, `scope.*`, `w3c.tracestate`. `resource.k` is `k` of the resource.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::collections::BTreeMap;
 
 use tidings_proto::{
-    DurationNanos, TraceId, UnixNanos,
+    DurationNanos, TraceId,
     otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
 use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
 
 use super::names::stored;
-use crate::{QueryError, execution::Reader, params::go};
+use crate::{QueryError, execution::Reader, params::go, trace::newest::Newest};
 
 /// Which traces, and how many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -54,32 +51,21 @@ enum Check {
     },
 }
 
-/// The newest matching traces, newest first by their earliest matching span.
+/// The newest matching traces, newest first by their latest matching span.
 pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Vec<TraceId>, QueryError> {
     let Some((filter, checks)) = plan(search) else { return Ok(Vec::new()) };
-    let detail = if checks.is_empty() { Detail::Facts } else { Detail::Full };
+    let detail = if checks.is_empty() { Detail::Ids } else { Detail::Full };
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
-    let mut starts: HashMap<TraceId, UnixNanos> = HashMap::new();
-    reader.spans(&filter, scan, |rows| {
+    let mut newest = Newest::new(search.limit);
+    reader.newest_spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
-            if !checks.iter().all(|check| check.holds(rows, row)) {
-                continue;
-            }
-            let (trace_id, start) = (rows.trace_id(row), rows.start(row));
-            if let Some(known) = starts.get_mut(&trace_id) {
-                *known = start.min(*known);
-            } else if starts.len() < reader.limits.counted_max {
-                starts.insert(trace_id, start);
-            } else {
-                return Ok(ControlFlow::Break(()));
+            if checks.iter().all(|check| check.holds(rows, row)) {
+                newest.add(rows.trace_id(row), rows.start(row));
             }
         }
-        Ok(ControlFlow::Continue(()))
+        Ok(newest.need())
     })?;
-    let mut found: Vec<(TraceId, UnixNanos)> = starts.into_iter().collect();
-    found.sort_unstable_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));
-    found.truncate(search.limit);
-    Ok(found.into_iter().map(|(trace_id, _)| trace_id).collect())
+    Ok(newest.into_list().into_iter().map(|(trace_id, _)| trace_id).collect())
 }
 
 /// The filter and what else must hold; `None` when nothing can match.

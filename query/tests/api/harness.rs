@@ -15,7 +15,7 @@ use tidings_proto::{
         SpanKind, Status, StatusCode as SpanStatus,
     },
 };
-use tidings_query::{QueryLimits, QueryService, QuerySettings, router};
+use tidings_query::{QueryLimits, QueryService, QuerySettings, router, zipkin_router};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 use tower::ServiceExt;
 
@@ -44,6 +44,8 @@ impl Clock for LaterClock {
 pub struct Harness {
     pub store: Store,
     pub router: Router,
+    /// Zipkin's API, which has an address of its own.
+    pub zipkin: Router,
     _folder: TempDir,
 }
 
@@ -64,7 +66,8 @@ impl Harness {
         let settings = QuerySettings { transaction_keys, search_rows_max };
         let clock = Arc::new(LaterClock);
         let service = QueryService::with_limits(store.clone(), settings, limits, clock);
-        Self { store, router: router(service), _folder: folder }
+        let zipkin = zipkin_router(service.clone());
+        Self { store, router: router(service), zipkin, _folder: folder }
     }
 
     pub async fn send(&self, spans: impl IntoIterator<Item = SpanBuilder>) {

@@ -26,3 +26,4 @@ mod resolve;
 mod tempo;
 mod traces;
 mod transactions;
+mod zipkin;

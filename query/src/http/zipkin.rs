@@ -1,0 +1,201 @@
+//! Zipkin's v2 API for reading, for the address that its reporters send to.
+//!
+//! Answers have Zipkin's shapes, statuses and error texts. The same paths are answered under
+//! `/zipkin`, where Zipkin's own UI asks; that UI is not part of this.
+
+mod answer;
+mod params;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use ::http::{StatusCode, Uri, header};
+use axum::{
+    Router,
+    extract::{FromRef, RawPathParams, State},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use serde_json::{Value as Json, json};
+use tower_http::compression::CompressionLayer;
+
+use self::answer::{Answer, ZipkinError};
+use super::{always, held};
+use crate::{QueryError, QueryService, params::given::Given, zipkin};
+
+/// The routes, complete with an answer for every other path.
+pub fn zipkin_router(service: QueryService) -> Router {
+    let room = held::Room::new(service.limits().unread_bytes_max);
+    let api = || {
+        Router::new()
+            .route("/api/v2/services", get(services))
+            .route("/api/v2/spans", get(spans))
+            .route("/api/v2/remoteServices", get(remote_services))
+            .route("/api/v2/traces", get(traces))
+            .route("/api/v2/trace/{id}", get(trace))
+            .route("/api/v2/traceMany", get(trace_many))
+            .route("/api/v2/dependencies", get(dependencies))
+            .route("/api/v2/autocompleteKeys", get(keys))
+            .route("/api/v2/autocompleteValues", get(values))
+            .route("/config.json", get(config))
+    };
+    api()
+        .nest("/zipkin", api())
+        .route("/health", get(health))
+        .route("/actuator/health", get(health))
+        .route("/info", get(info))
+        .route("/actuator/info", get(info))
+        .fallback(no_such_path)
+        .with_state(Zipkin { service, services_seen: Arc::default() })
+        .layer(middleware::from_fn_with_state(room, held::hold))
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(always(header::CACHE_CONTROL, "no-store"))
+        .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// What the handlers share.
+#[derive(Debug, Clone)]
+struct Zipkin {
+    service: QueryService,
+    /// How many services there were when last asked: from four on, names may be cached.
+    services_seen: Arc<AtomicUsize>,
+}
+
+impl FromRef<Zipkin> for QueryService {
+    fn from_ref(zipkin: &Zipkin) -> Self {
+        zipkin.service.clone()
+    }
+}
+
+/// From how many names on a client may keep a list.
+const CACHED_FROM: usize = 4;
+
+async fn services(State(zipkin): State<Zipkin>) -> Answer {
+    let names = zipkin.service.ask(zipkin::names::services).await?;
+    zipkin.services_seen.store(names.len(), Ordering::Relaxed);
+    let cached = names.len() >= CACHED_FROM;
+    answer::names(names, cached).await
+}
+
+impl Zipkin {
+    fn names_are_cached(&self) -> bool {
+        self.services_seen.load(Ordering::Relaxed) >= CACHED_FROM
+    }
+}
+
+async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
+    let service = params::required(&Given::read(&uri)?, "serviceName")?;
+    let names = zipkin.service.ask(move |reader| zipkin::names::spans(reader, &service)).await?;
+    answer::names(names, zipkin.names_are_cached()).await
+}
+
+async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
+    let service = params::required(&Given::read(&uri)?, "serviceName")?;
+    let ask = move |reader: &_| zipkin::names::remote_services(reader, &service);
+    let names = zipkin.service.ask(ask).await?;
+    answer::names(names, zipkin.names_are_cached()).await
+}
+
+async fn keys(State(service): State<QueryService>) -> Answer {
+    answer::names(service.ask(zipkin::names::keys).await?, true).await
+}
+
+async fn values(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let key = params::required(&Given::read(&uri)?, "key")?;
+    let values = service.ask(move |reader| zipkin::names::values(reader, &key)).await?;
+    let cached = values.len() >= CACHED_FROM;
+    answer::names(values, cached).await
+}
+
+/// Traces as the parts that were sent: joining them is the client's.
+async fn traces(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let given = Given::read(&uri)?;
+    let found = service
+        .ask(move |reader| {
+            // Inside, because the default end is when the question is asked.
+            let request = params::request(&given, reader.now);
+            let request = request.map_err(|wrong| QueryError::parameter("", wrong))?;
+            zipkin::search::find(reader, &request)
+        })
+        .await?;
+    answer::traces(found).await
+}
+
+/// One trace, with the parts of each span joined; `?raw` gives them as they were sent.
+async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Uri) -> Answer {
+    let raw = Given::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
+    let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
+    let id = params::trace_id(id.trim()).map_err(ZipkinError::invalid)?;
+    let spans = service.ask(move |reader| zipkin::search::get(reader, id)).await?;
+    if spans.is_empty() {
+        let text = tidings_proto::jaeger::trace_id(id.as_bytes());
+        return Err(ZipkinError::new(StatusCode::NOT_FOUND, format!("{text} not found")));
+    }
+    let spans = if raw { spans } else { zipkin::merge(spans) };
+    answer::json(spans, true).await
+}
+
+async fn trace_many(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let ids = params::trace_ids(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+    let found = service.ask(move |reader| zipkin::search::get_many(reader, &ids)).await?;
+    answer::traces(found).await
+}
+
+async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
+    let range = params::dependencies(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+    let counted = service.ask(move |reader| zipkin::links::links(reader, range)).await?;
+    answer::json(counted.0, counted.1).await
+}
+
+/// What Zipkin's UI wants to know of its server.
+async fn config() -> Answer {
+    let config = json!({
+        "environment": "",
+        "queryLimit": params::LIMIT_DEFAULT,
+        "defaultLookback": 900_000,
+        "searchEnabled": true,
+        "logsUrl": Json::Null,
+        "supportUrl": Json::Null,
+        "archivePostUrl": Json::Null,
+        "archiveUrl": Json::Null,
+        "dependency": {"enabled": true, "lowErrorRate": 0.5, "highErrorRate": 0.75},
+        "basepath": "/zipkin",
+    });
+    answer::json(config, true).await
+}
+
+/// Whether spans can be read.
+async fn health(State(service): State<QueryService>) -> Response {
+    let name = "TidingsStorage{}";
+    let health = |status: &str, storage: Json| json!({"status": status, "zipkin": {"status": status, "details": {name: storage}}});
+    let (code, body) = match service.ask(|reader| reader.check()).await {
+        Ok(()) => (StatusCode::OK, health("UP", json!({"status": "UP"}))),
+        Err(error) => {
+            let details = json!({"error": error.to_string()});
+            let storage = json!({"status": "DOWN", "details": details});
+            (StatusCode::SERVICE_UNAVAILABLE, health("DOWN", storage))
+        }
+    };
+    const JSON_UTF8: &str = "application/json; charset=utf-8";
+    (code, [(header::CONTENT_TYPE, JSON_UTF8)], body.to_string()).into_response()
+}
+
+async fn info() -> Answer {
+    let version = env!("CARGO_PKG_VERSION");
+    answer::json(json!({"zipkin": {"version": version, "commit": ""}}), true).await
+}
+
+async fn no_such_path(uri: Uri) -> ZipkinError {
+    let message = match uri.path() {
+        "/" | "/zipkin" | "/zipkin/" => {
+            "Zipkin's UI is not part of this server, its API is: see /api/v2/traces. The UI of this \
+             server has an address of its own, usually port 8434."
+                .to_owned()
+        }
+        path => format!("nothing at {path:?}: see /api/v2/traces, and send spans to /api/v2/spans"),
+    };
+    ZipkinError::new(StatusCode::NOT_FOUND, message)
+}

@@ -1,0 +1,78 @@
+//! Zipkin's answers: JSON without an envelope, errors as plain text.
+
+use ::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::{ErrorKind, QueryError, http::problem::status_of, zipkin::search::Found};
+
+/// What a handler gives.
+pub(super) type Answer = Result<Response, ZipkinError>;
+
+/// Says that an answer is not about everything that was asked for.
+const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
+
+/// An error.
+#[derive(Debug)]
+pub(super) struct ZipkinError {
+    status: StatusCode,
+    message: String,
+    retry_after: Option<&'static str>,
+}
+
+impl ZipkinError {
+    pub(super) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), retry_after: None }
+    }
+
+    pub(super) fn invalid(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+}
+
+impl From<QueryError> for ZipkinError {
+    fn from(error: QueryError) -> Self {
+        if error.kind() == ErrorKind::Failed {
+            tracing::error!(%error, "a question failed");
+        }
+        let (status, retry_after) = status_of(error.kind());
+        Self { status, message: error.to_string(), retry_after }
+    }
+}
+
+impl IntoResponse for ZipkinError {
+    fn into_response(self) -> Response {
+        const PLAIN: &str = "text/plain; charset=utf-8";
+        let plain = [(header::CONTENT_TYPE, PLAIN)];
+        let mut response = (self.status, plain, self.message).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static(seconds));
+        }
+        response
+    }
+}
+
+/// The value as JSON, marked when it is not about everything.
+pub(super) async fn json<T: Serialize + Send + 'static>(value: T, complete: bool) -> Answer {
+    let mut response = crate::http::answer::json(value).await?;
+    if !complete {
+        let what = HeaderValue::from_static("there is more than fits into one answer");
+        response.headers_mut().insert(INCOMPLETE, what);
+    }
+    Ok(response)
+}
+
+/// Names, which clients may keep for a while when there are several.
+pub(super) async fn names(names: Vec<String>, cached: bool) -> Answer {
+    let mut response = json(names, true).await?;
+    if cached {
+        let seconds = HeaderValue::from_static("max-age=300, must-revalidate");
+        response.headers_mut().insert(header::CACHE_CONTROL, seconds);
+    }
+    Ok(response)
+}
+
+/// Traces, each a list of spans.
+pub(super) async fn traces(found: Found) -> Answer {
+    json(found.traces, found.complete).await
+}

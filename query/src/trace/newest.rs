@@ -1,0 +1,50 @@
+//! Which traces have the newest of the spans that a scan gives.
+
+use std::collections::HashMap;
+
+use tidings_proto::{TraceId, UnixNanos};
+use tidings_storage::Need;
+
+/// The traces with the newest spans so far.
+#[derive(Debug)]
+pub(crate) struct Newest {
+    count: usize,
+    starts: HashMap<TraceId, UnixNanos>,
+}
+
+impl Newest {
+    /// For so many traces.
+    pub(crate) fn new(count: usize) -> Self {
+        Self { count, starts: HashMap::new() }
+    }
+
+    /// Takes a span.
+    pub(crate) fn add(&mut self, trace_id: TraceId, start: UnixNanos) {
+        let known = self.starts.entry(trace_id).or_insert(start);
+        *known = start.max(*known);
+    }
+
+    /// What could still change the list.
+    pub(crate) fn need(&mut self) -> Need {
+        // Between two portions there are never more than these.
+        if self.starts.len() > self.count {
+            let mut starts: Vec<UnixNanos> = self.starts.values().copied().collect();
+            let place = starts.len() - self.count;
+            let (_, oldest, _) = starts.select_nth_unstable(place);
+            let oldest = *oldest;
+            self.starts.retain(|_, start| *start >= oldest);
+        }
+        if self.starts.len() < self.count {
+            return Need::All;
+        }
+        self.starts.values().min().map_or(Need::All, |oldest| Need::Since(*oldest))
+    }
+
+    /// The list, newest first, then by id.
+    pub(crate) fn into_list(self) -> Vec<(TraceId, UnixNanos)> {
+        let mut list: Vec<(TraceId, UnixNanos)> = self.starts.into_iter().collect();
+        list.sort_unstable_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(&other.0)));
+        list.truncate(self.count);
+        list
+    }
+}
