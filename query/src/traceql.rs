@@ -20,6 +20,7 @@ pub(crate) mod metrics;
 pub(crate) mod native;
 mod parser;
 mod pattern;
+mod places;
 mod read;
 mod relations;
 pub(crate) mod search;

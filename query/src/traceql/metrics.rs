@@ -137,7 +137,7 @@ fn of_spans(
     let stats = if by_row {
         of_rows(reader, &candidates, &fields, &mut observer)?
     } else {
-        let (places, mut stats) = candidate_traces(reader, &candidates, &fields)?;
+        let (places, mut stats) = candidate_traces(reader, &candidates, &fields, start)?;
         stats.complete &= each_trace(reader, &fields, &places, 64, |_, trace| {
             let spansets = evaluate(&stages, &trace.table);
             for span in merged(&spansets) {

@@ -45,6 +45,7 @@ pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchRes
     )?;
     let seen = page.cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
+    // A search that stops with a full page has not looked at all that is further down.
     let more = found.left > 0 || !found.stats.complete;
     let last = found.traces.last().filter(|_| more);
     let cursor =

@@ -5,10 +5,7 @@
 //! cut them. Traces are fetched and evaluated in batches until enough are found. What does not fit
 //! the bounds is left out and said so.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
@@ -17,6 +14,7 @@ use super::{
     candidates::Candidates,
     compiled::{Fields, compile},
     evaluate::{Spanset, Table, evaluate},
+    places::{Place, Walk, newest_first},
     read::{RowReader, detail, table},
     syntax::{Field, Intrinsic, Name, Stage},
     value::Value,
@@ -47,13 +45,6 @@ pub(crate) struct Search {
     pub(crate) spans_shown: usize,
     /// Only traces that stand after this one in the list.
     pub(crate) after: Option<Place>,
-}
-
-/// A trace's place in the list: the earliest start among its spans that can be in a result.
-pub(crate) type Place = (UnixNanos, TraceId);
-
-fn newest_first(a: &Place, b: &Place) -> std::cmp::Ordering {
-    b.0.cmp(&a.0).then(a.1.cmp(&b.1))
 }
 
 /// A trace that was found.
@@ -118,26 +109,41 @@ pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Found, QueryErr
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
     let candidates = Candidates::of(&stages, &fields, search.start);
-    let (mut places, stats) = candidate_traces(reader, &candidates, &fields)?;
-    if let Some(after) = search.after {
-        places.retain(|place| newest_first(&after, place).is_lt());
+    let mut start = search.start;
+    if let Some((after, _)) = search.after {
+        // A trace further down has its place no later than the cursor.
+        let end = UnixNanos(after.0.saturating_add(1));
+        start.end = Some(start.end.map_or(end, |given| given.min(end)));
     }
-    let mut found = Found { stats, exact: candidates.exact, ..Found::default() };
     let first = if candidates.exact { search.limit } else { search.limit.max(32) };
-    let mut at = 0;
-    let complete = each_trace(reader, &fields, &places, first, |place, trace| {
-        at = place + 1;
-        found.inspected += 1;
-        let spansets = evaluate(&stages, &trace.table);
-        if in_time(&trace.tree, &spansets, search.start) {
-            let place = places[place];
-            found.traces.push(found_trace(trace, place, &fields, &spansets, search));
+    let mut walk = Walk::new(reader, &candidates, &fields, start, first.saturating_add(1));
+    let mut found = Found { exact: candidates.exact, ..Found::default() };
+    let mut complete = true;
+    while found.traces.len() < search.limit
+        && let Some(mut places) = walk.step()?
+    {
+        if let Some(after) = search.after {
+            places.retain(|place| newest_first(&after, place).is_lt());
         }
-        let enough = found.traces.len() >= search.limit;
-        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    found.left = (places.len() - at) as u64;
-    found.stats.complete &= complete;
+        let mut at = 0;
+        complete &= each_trace(reader, &fields, &places, first, |place, trace| {
+            at = place + 1;
+            found.inspected += 1;
+            let spansets = evaluate(&stages, &trace.table);
+            if in_time(&trace.tree, &spansets, search.start) {
+                let place = places[place];
+                found.traces.push(found_trace(trace, place, &fields, &spansets, search));
+            }
+            let enough = found.traces.len() >= search.limit;
+            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        found.left = (places.len() - at) as u64;
+        if is_late(reader, 7) {
+            complete = false;
+            break;
+        }
+    }
+    found.stats = ScanStats { complete: walk.stats.complete && complete, ..walk.stats };
     Ok(found)
 }
 
@@ -151,25 +157,15 @@ pub(crate) fn candidate_traces(
     reader: &Reader,
     candidates: &Candidates,
     fields: &Fields,
+    start: TimeRange,
 ) -> Result<(Vec<Place>, ScanStats), QueryError> {
-    let mut starts: HashMap<TraceId, UnixNanos> = HashMap::new();
-    let mut all_counted = true;
-    let stats = each_candidate(reader, candidates, fields, Detail::Facts, |rows, row, _| {
-        let (trace_id, start) = (rows.trace_id(row), rows.start(row));
-        if starts.len() >= reader.limits.counted_max && !starts.contains_key(&trace_id) {
-            all_counted = false;
-            return ControlFlow::Break(());
-        }
-        starts.entry(trace_id).and_modify(|known| *known = start.min(*known)).or_insert(start);
-        ControlFlow::Continue(())
-    })?;
-    let mut places: Vec<Place> = starts.into_iter().map(|(id, start)| (start, id)).collect();
-    places.sort_unstable_by(newest_first);
-    Ok((places, ScanStats { complete: stats.complete && all_counted, ..stats }))
+    let mut walk = Walk::new(reader, candidates, fields, start, usize::MAX);
+    let places = walk.step()?.unwrap_or_default();
+    Ok((places, walk.stats))
 }
 
 /// Whether so much of a question's time has passed that it should come to an end with what it has.
-fn is_late(reader: &Reader, tenths: u32) -> bool {
+pub(super) fn is_late(reader: &Reader, tenths: u32) -> bool {
     reader.elapsed() > reader.limits.deadline / 10 * tenths
 }
 

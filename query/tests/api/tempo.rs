@@ -4,7 +4,11 @@ use axum::body::Body;
 use http::{Request, StatusCode, header};
 use prost::Message;
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{ArrayValue, ExportTraceServiceRequest, ResourceSpans, SpanKind, Value};
+use tidings_proto::otlp::{
+    ArrayValue, ExportTraceServiceRequest, ResourceSpans, SpanKind, StatusCode as SpanStatus, Value,
+};
+
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, request, span, trace_id};
 
@@ -548,7 +552,7 @@ async fn compare_counts_the_values_of_selected_spans_and_of_the_rest() {
 
 #[tokio::test]
 async fn bounds_make_an_answer_partial_and_not_wrong() {
-    let harness = Harness::with(tidings_query::QueryLimits::default(), 3).await;
+    let harness = Harness::with(QueryLimits::default(), 3).await;
     harness.send(checkout(1)).await;
     let query = encoded("{} | count_over_time()");
     let path =
@@ -617,4 +621,177 @@ async fn a_trace_too_large_to_evaluate_does_not_hide_the_others() {
         [trace_id(8), trace_id(2), trace_id(1)]
     );
     assert_eq!(answer["traces"][0]["spanSets"][0]["matched"], 30_000);
+}
+
+/// A number that looks random.
+fn mixed(n: u64) -> u64 {
+    let n = (n ^ (n >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let n = (n ^ (n >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    n ^ (n >> 31)
+}
+
+/// A trace of up to four spans, scattered over 20 s, with what they say.
+fn scattered(trace: u64) -> Vec<SpanBuilder> {
+    let spans = 1 + mixed(trace) % 4;
+    let each = (1..=spans).map(|id| {
+        let random = mixed(trace * 10 + id);
+        let start = random % 20_000;
+        let service = ["shop", "stock", "payment"][(random >> 20) as usize % 3];
+        let name = ["get", "put"][(random >> 24) as usize % 2];
+        let one = span(trace, id, service, name).at(start, start + (random >> 30) % 50);
+        let one = if id == 1 { one } else { one.parent(1 + random % (id - 1)) };
+        let one =
+            if random & 1 << 40 == 0 { one } else { one.attribute("n", (random >> 41) as i64 % 5) };
+        if random & 1 << 50 == 0 { one } else { one.status(SpanStatus::Error, "no") }
+    });
+    each.collect()
+}
+
+#[tokio::test]
+async fn pages_that_go_back_in_steps_have_every_trace_once_in_order() {
+    let limits = QueryLimits { counted_rows_min: 1, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    for part in (1..=400_u64).collect::<Vec<_>>().chunks(40) {
+        harness.send(part.iter().flat_map(|trace| scattered(*trace))).await;
+    }
+    let starts = |wanted: &dyn Fn(&SpanBuilder, &[SpanBuilder]) -> bool| {
+        let mut places: Vec<(u64, String)> = (1..=400)
+            .filter_map(|trace| {
+                let spans = scattered(trace);
+                let found = spans.iter().filter(|span| wanted(span, &spans));
+                let first = found.map(|span| span.span.start_time_unix_nano).min()?;
+                Some((first, trace_id(trace)))
+            })
+            .collect();
+        places.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
+        places.into_iter().map(|(_, id)| id).collect::<Vec<String>>()
+    };
+    let error = i32::from(SpanStatus::Error);
+    let failed = |span: &SpanBuilder| span.span.status.as_ref().is_some_and(|of| of.code == error);
+    let cases: [(&str, Vec<String>); 4] = [
+        ("{}", starts(&|_, _| true)),
+        (
+            "{ .n = 3 }",
+            starts(&|span, _| {
+                span.span
+                    .attributes
+                    .iter()
+                    .any(|one| one.key == "n" && one.value() == Some(&Value::Int(3)))
+            }),
+        ),
+        (
+            "{ status = error || resource.service.name = \"stock\" }",
+            starts(&|span, _| failed(span) || span.service == "stock"),
+        ),
+        (
+            // Its place is that of its earliest failed span, whether that one is a child or not.
+            "{} > { status = error }",
+            {
+                let children = |spans: &[SpanBuilder]| {
+                    spans.iter().any(|span| failed(span) && !span.span.parent_span_id.is_empty())
+                };
+                starts(&|span, spans| failed(span) && children(spans))
+            },
+        ),
+    ];
+    for (query, expected) in cases {
+        let (mut cursor, mut found) = (String::new(), Vec::new());
+        loop {
+            let page = harness.get(&format!("/traces?q={}&limit=7{cursor}", encoded(query))).await;
+            let traces = page["traces"].as_array().unwrap().iter();
+            found.extend(traces.map(|trace| trace["traceId"].as_str().unwrap().to_owned()));
+            match page["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn what_storage_leaves_out_is_nothing_that_matches() {
+    let harness = Harness::new().await;
+    harness.send((1..=60).flat_map(scattered)).await;
+    harness.send(checkout(77)).await;
+    let conditions = [
+        "name = \"get\"",
+        "\"shop\" = resource.service.name",
+        ".service.name = \"stock\"",
+        "resource.service.name = \"stock\" || resource.service.name = \"shop\"",
+        "name = \"put\" || status = error || .n = 1",
+        "resource.service.name = \"shop\" || status = error",
+        "duration > 20ms",
+        "duration >= 20ms && duration <= 21ms",
+        "30ms < duration",
+        "duration < 5ms || duration = 7ms",
+        "duration > 1000000",
+        "status = error && kind = internal",
+        "kind = server",
+        ".n = 3",
+        ".n != 3",
+        "3 > span.n",
+        "span.n + 1 = 2",
+        ".n = nil",
+        ".n != nil && name =~ \"g.*\"",
+        "span:id = \"2\"",
+        "trace:id = \"aaaa0000000000000000000000000005\"",
+        "event.exception.type =~ \".*Declined\"",
+        "event:name != \"exception\"",
+        "instrumentation:name = \"tests\" && !(status = error)",
+        "parent = nil && !(name = \"get\")",
+    ];
+    for condition in conditions {
+        let ask = async |query: String| {
+            let path = format!("/api/search?limit=1000&spss=0&q={}", encoded(&query));
+            let answer = get(&harness, &path).await;
+            let traces = answer["traces"].as_array().unwrap().iter().map(|trace| {
+                let spans = trace["spanSets"][0]["spans"].as_array().unwrap().iter();
+                let ids: Vec<String> = spans.map(|span| span["spanID"].to_string()).collect();
+                (trace["traceID"].to_string(), ids)
+            });
+            let mut traces: Vec<(String, Vec<String>)> = traces.collect();
+            traces.sort();
+            traces
+        };
+        let found = ask(format!("{{ {condition} }}")).await;
+        // Nothing can be left out for this one: it takes the whole trace to tell.
+        let all = ask(format!("{{ !(traceDuration < 0s || !({condition})) }}")).await;
+        assert_eq!(found, all, "{condition}");
+        let of_nothing = condition.starts_with("event:name");
+        assert_eq!(found.is_empty(), of_nothing, "{condition}");
+    }
+}
+
+/// The calls of another project's Tempo API test, as it sends them: parameters in the body.
+#[tokio::test]
+async fn the_calls_of_other_projects_are_answered() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora");
+    let path = format!("{root}/tempo-http-api-skywalking/traceql/zipkin/traceql-cases.yaml");
+    let Ok(cases) = std::fs::read_to_string(path) else {
+        eprintln!("skipped: no corpora");
+        return;
+    };
+    let harness = stories().await;
+    let (start, end) = (BEGIN / SECOND - 60, BEGIN / SECOND + 600);
+    let mut asked = 0;
+    for line in cases.lines().filter(|line| line.contains("/zipkin/api/")) {
+        let Some((_, call)) = line.split_once("/zipkin") else { continue };
+        let path = call.split([' ', ')']).next().unwrap();
+        let path = path.replace("${TRACE_ID}", &trace_id(1));
+        let form = call.split_once("-d ").map_or("", |(_, form)| form);
+        let form = form
+            .replace("$(($(date +%s)-1800))", &start.to_string())
+            .replace("$(date +%s)", &end.to_string())
+            .replace('\'', "");
+        let form = form.split(" |").next().unwrap().trim().to_owned();
+        let request = Request::get(format!("/tempo{path}"))
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(Body::from(form.clone()))
+            .unwrap();
+        let (status, _, body) = harness.ask(request).await;
+        assert_eq!(status, StatusCode::OK, "{path} {form}: {}", String::from_utf8_lossy(&body));
+        asked += 1;
+    }
+    assert!(asked >= 10, "{asked}");
 }

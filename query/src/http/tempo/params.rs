@@ -53,15 +53,31 @@ impl<S: Send + Sync> FromRequest<S> for Params {
     }
 }
 
-/// The pairs of a form.
+/// The pairs of a form. `&&` divides no pairs: people write queries into forms as they are.
 fn form_of(body: &[u8]) -> Result<Vec<(String, String)>, String> {
     let text = std::str::from_utf8(body).map_err(|_| "the form is not UTF-8".to_owned())?;
     let decoded = |text: &str| decode(&text.replace('+', " "));
-    let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+    let pairs = pairs_of(text).into_iter().filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         (decoded(name), decoded(value))
     });
     Ok(pairs.collect())
+}
+
+/// The parts between single ampersands.
+fn pairs_of(text: &str) -> Vec<&str> {
+    let bytes = text.as_bytes();
+    let is = |at: Option<usize>| at.and_then(|at| bytes.get(at)) == Some(&b'&');
+    let mut pairs = Vec::new();
+    let mut from = 0;
+    for at in (0..bytes.len()).filter(|at| is(Some(*at))) {
+        if !is(at.checked_sub(1)) && !is(at.checked_add(1)) {
+            pairs.push(&text[from..at]);
+            from = at + 1;
+        }
+    }
+    pairs.push(&text[from..]);
+    pairs
 }
 
 /// The text with `%41` and the like decoded, or as it is when that makes no text.
@@ -273,5 +289,9 @@ mod tests {
         assert_eq!(decode("%ff"), "%ff");
         let pair = ("q".to_owned(), "{name=\"a b\"}".to_owned());
         assert_eq!(form_of(b"q=%7Bname=%22a+b%22}&").unwrap(), [pair]);
+        let pairs = form_of(b"q={.a && .b}&limit=3&").unwrap();
+        let pairs: Vec<(&str, &str)> =
+            pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(pairs, [("q", "{.a && .b}"), ("limit", "3")]);
     }
 }

@@ -1,5 +1,7 @@
 //! What is a query, what is none, and what is said about it.
 
+use proptest::{collection::vec, prelude::*, sample::select};
+
 use super::super::{DEPTH_MAX, TEXT_BYTES_MAX, parse};
 
 /// One query a line; lines that begin with `#` and empty ones are not queries.
@@ -187,5 +189,82 @@ fn the_queries_of_other_projects_parse() {
         let query = case["query"].as_str().unwrap();
         let parsed = parse(query);
         assert_eq!(parsed.is_ok(), case["parses"].as_bool().unwrap(), "{query}: {parsed:?}");
+    }
+}
+
+/// Pieces of queries, and pieces of none.
+const PIECES: [&str; 58] = [
+    "{",
+    "}",
+    "(",
+    ")",
+    ",",
+    "|",
+    "&&",
+    "||",
+    "!",
+    "=",
+    "!=",
+    "=~",
+    "!~",
+    ">",
+    "<",
+    ">=",
+    "<=",
+    ">>",
+    "<<",
+    "~",
+    "&>",
+    "!<<",
+    "+",
+    "-",
+    "*",
+    "/",
+    "%",
+    "^",
+    ".a",
+    "span.b",
+    "resource.\"c d\"",
+    "parent.duration",
+    "event:name",
+    "name",
+    "kind",
+    "status",
+    "server",
+    "error",
+    "nil",
+    "true",
+    "1",
+    "2.5",
+    "30ms",
+    "\"x\"",
+    "`y`",
+    "count()",
+    "avg(",
+    "by(",
+    "select(",
+    "coalesce()",
+    "rate()",
+    "quantile_over_time(duration, .5)",
+    "compare({})",
+    "topk(3)",
+    "with(a=1)",
+    " by (.a)",
+    "\u{e9}",
+    "\\",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn any_text_is_a_query_or_an_error(text in "\\PC{0,60}") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_pieces_are_a_query_or_an_error(pieces in vec(select(&PIECES[..]), 0..24)) {
+        let _ = parse(&pieces.concat());
+        let _ = parse(&pieces.join(" "));
     }
 }

@@ -1,0 +1,199 @@
+//! The places of traces that can match in the list, newest first, as far back as is needed.
+//!
+//! Owns the walk back in time. Each step scans until it has met enough traces, and is complete
+//! from a moment on: a trace that also has a span before that moment that can be in a result
+//! stands further down, and is met again by a later step. So no step gives a place that a later
+//! one would change, and a page costs what its own time holds.
+
+use std::{
+    collections::{HashMap, HashSet, hash_map::Entry},
+    ops::ControlFlow,
+};
+
+use tidings_proto::{TraceId, UnixNanos};
+use tidings_storage::{Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+
+use super::{
+    candidates::Candidates,
+    compiled::Fields,
+    read::{RowReader, detail},
+};
+use crate::{QueryError, execution::Reader};
+
+/// A step meets so many times more traces than the one before.
+const STEP_GROWTH: usize = 4;
+/// So many more spans are met before the moment is moved.
+const SETTLE_SPANS: usize = 1 << 16;
+/// Traces looked up at once.
+const LOOKUP_TRACES_MAX: usize = 4096;
+
+/// A trace's place in the list: the earliest start among its spans that can be in a result.
+pub(crate) type Place = (UnixNanos, TraceId);
+
+/// The order of the list.
+pub(crate) fn newest_first(a: &Place, b: &Place) -> std::cmp::Ordering {
+    b.0.cmp(&a.0).then(a.1.cmp(&b.1))
+}
+
+/// A walk back in time.
+pub(crate) struct Walk<'a> {
+    reader: &'a Reader,
+    candidates: &'a Candidates,
+    fields: &'a Fields,
+    rows: RowReader<'a>,
+    /// What is still ahead.
+    start: TimeRange,
+    /// How many traces the next step is to meet.
+    wanted: usize,
+    /// What was read so far. Complete: everything that can match was looked at.
+    pub(crate) stats: ScanStats,
+    is_over: bool,
+}
+
+impl<'a> Walk<'a> {
+    /// A walk through this time; the first step meets about so many traces.
+    pub(crate) fn new(
+        reader: &'a Reader,
+        candidates: &'a Candidates,
+        fields: &'a Fields,
+        start: TimeRange,
+        wanted: usize,
+    ) -> Self {
+        let rows = RowReader::new(fields);
+        let stats = ScanStats::default();
+        Self { reader, candidates, fields, rows, start, wanted, stats, is_over: false }
+    }
+
+    /// The places of the next step, in order; `None` when there are no more.
+    pub(crate) fn step(&mut self) -> Result<Option<Vec<Place>>, QueryError> {
+        if self.is_over {
+            return Ok(None);
+        }
+        let mut met: HashMap<TraceId, UnixNanos> = HashMap::new();
+        let (mut since, mut stopped) = (None, false);
+        for filter in &self.candidates.filters {
+            let scanned = self.scan(filter, &mut met)?;
+            since = since.max(scanned.since);
+            stopped |= scanned.stopped;
+        }
+        match since.filter(|_| !stopped) {
+            Some(since) => {
+                met.retain(|_, start| *start >= since);
+                self.drop_older(&mut met, since)?;
+                self.start.end = Some(since);
+                self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
+            }
+            None => {
+                self.is_over = true;
+                self.stats.complete = !stopped;
+            }
+        }
+        let mut places: Vec<Place> = met.into_iter().map(|(id, start)| (start, id)).collect();
+        places.sort_unstable_by(newest_first);
+        Ok(Some(places))
+    }
+
+    fn scan(
+        &mut self,
+        filter: &SpanFilter,
+        met: &mut HashMap<TraceId, UnixNanos>,
+    ) -> Result<Scanned, QueryError> {
+        let filter = SpanFilter { start: self.start, ..filter.clone() };
+        let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
+        let scan = Scan { detail: detail(self.fields), rows_max };
+        let met_max = self.reader.limits.counted_max;
+        let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
+        let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
+        let rows_of = &mut self.rows;
+        let stats = reader.newest_spans(&filter, scan, |rows| {
+            if super::search::is_late(reader, 5) {
+                stopped = true;
+                return Ok(Need::Nothing);
+            }
+            each_row(rows_of, candidates, rows, |row| {
+                unsettled += 1;
+                let start = rows.start(row);
+                let full = met.len() >= met_max;
+                match met.entry(rows.trace_id(row)) {
+                    Entry::Occupied(mut known) => {
+                        let known = known.get_mut();
+                        *known = start.min(*known);
+                    }
+                    Entry::Vacant(_) if full => stopped = true,
+                    Entry::Vacant(new) => {
+                        new.insert(start);
+                    }
+                }
+            });
+            if stopped {
+                return Ok(Need::Nothing);
+            }
+            let due = since.is_none() || unsettled >= SETTLE_SPANS;
+            if due && met.len() >= wanted {
+                unsettled = 0;
+                let mut starts: Vec<UnixNanos> = met.values().copied().collect();
+                let (_, last, _) = starts.select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a));
+                since = since.max(Some(*last));
+            }
+            Ok(since.map_or(Need::All, Need::Since))
+        })?;
+        self.stats.rows += stats.rows;
+        self.stats.files += stats.files;
+        // A budget that ended leaves out what nobody knows: then the walk is over, and says so.
+        stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
+        Ok(Scanned { since: since.filter(|_| !stats.complete), stopped })
+    }
+
+    /// Drops the traces that have a span before the moment that can be in a result.
+    fn drop_older(
+        &mut self,
+        met: &mut HashMap<TraceId, UnixNanos>,
+        since: UnixNanos,
+    ) -> Result<(), QueryError> {
+        let ids: Vec<TraceId> = met.keys().copied().collect();
+        let start = TimeRange { start: self.start.start, end: Some(since) };
+        for ids in ids.chunks(LOOKUP_TRACES_MAX) {
+            let mut older: HashSet<TraceId> = HashSet::new();
+            for filter in &self.candidates.filters {
+                let filter = SpanFilter { trace_ids: Some(ids.to_vec()), start, ..filter.clone() };
+                let scan = Scan { detail: detail(self.fields), rows_max: u64::MAX };
+                let (rows_of, candidates) = (&mut self.rows, self.candidates);
+                self.reader.spans(&filter, scan, |rows| {
+                    each_row(rows_of, candidates, rows, |row| {
+                        older.insert(rows.trace_id(row));
+                    });
+                    Ok(ControlFlow::Continue(()))
+                })?;
+            }
+            for id in older {
+                met.remove(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a scan of a step came to.
+struct Scanned {
+    /// From when on everything was looked at; `None`: from the beginning.
+    since: Option<UnixNanos>,
+    /// It ended before that.
+    stopped: bool,
+}
+
+/// Gives `visit` each row that can be of a span of a result.
+fn each_row(
+    reader: &mut RowReader<'_>,
+    candidates: &Candidates,
+    rows: &SpanRows,
+    mut visit: impl FnMut(usize),
+) {
+    let mut values = Vec::new();
+    for row in 0..rows.len() {
+        values.clear();
+        reader.read(rows, row, &mut values);
+        if candidates.may_hold(&values) {
+            visit(row);
+        }
+    }
+}
