@@ -32,9 +32,9 @@ pub use search::{
 };
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
 pub use trace::{
-    CriticalSegment, ProblemKind, ProblemView, ServiceTime, SkeletonSegment, SpanColumns,
-    SpanDetails, SpanFlags, SpanKindName, SpanStatus, SpanView, StatusName, TraceSkeleton,
-    TraceSummary, TraceView, TransactionState,
+    CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime, SkeletonSegment,
+    SpanColumns, SpanDetails, SpanFlags, SpanKindName, SpanStatus, SpanView, StatusName,
+    TraceSkeleton, TraceSummary, TraceView, TransactionState,
 };
 pub use transaction::{
     ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TimeShare, TransactionKind,

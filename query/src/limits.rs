@@ -51,6 +51,8 @@ pub struct QueryLimits {
     pub errors_shown_max: usize,
     /// A trace whose last span ended less than this long ago may still get spans.
     pub settled_after: Duration,
+    /// A trace of which nothing was received for this long gets no more ends of its spans.
+    pub silent_after: Duration,
 }
 
 impl Default for QueryLimits {
@@ -77,6 +79,7 @@ impl Default for QueryLimits {
             transaction_traces_max: 100,
             errors_shown_max: 100,
             settled_after: Duration::from_secs(5),
+            silent_after: Duration::from_secs(60),
         }
     }
 }

@@ -32,7 +32,7 @@ use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
 pub(crate) use present::{kind_name, status_name};
 
 use crate::{
-    QueryError,
+    QueryError, QueryLimits,
     execution::Reader,
     logs::{self, LogSearch},
 };
@@ -178,7 +178,8 @@ pub(crate) fn export_list(
 
 /// When the reader's question was asked.
 pub(crate) fn moment(reader: &Reader) -> Moment {
-    Moment { now: reader.now, settled_after: reader.limits.settled_after }
+    let QueryLimits { settled_after, silent_after, .. } = reader.limits;
+    Moment { now: reader.now, settled_after, silent_after }
 }
 
 /// The spans of one trace.

@@ -118,7 +118,7 @@ pub(crate) const SPAN_COLUMNS: &[Column] = &[
     column(PROMOTED[3].0, Kind::Word, None).nullable(),
     column(PROMOTED[4].0, Kind::Word, None).nullable(),
     column(PROMOTED[5].0, Kind::Word, None).nullable(),
-    column("received_unix_nanos", Kind::Long, None),
+    column("received_unix_nanos", Kind::Long, FACTS),
     column("content_hash", Kind::Long, FACTS),
     column("self_nanos", Kind::Long, None).nullable().at(Stage::Flush),
     column("critical_nanos", Kind::Long, None).nullable().at(Stage::Flush),

@@ -13,13 +13,13 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TransactionState {
-    /// Spans are still arriving, or a span has not ended.
+    /// Spans are still arriving, or a span has not ended and something arrived in the last minute.
     Running,
     /// Everything is here and its entry did not fail.
     Completed,
     /// Its entry span failed.
     Failed,
-    /// A span names a parent that never came, or there is no entry span.
+    /// A span names a parent that never came, or never ended, or there is no entry span.
     Incomplete,
 }
 
@@ -96,8 +96,10 @@ pub struct TraceView {
     pub scopes: Vec<InstrumentationScope>,
     /// What the transaction waited for, moment by moment, in order of time.
     pub critical_path: Vec<CriticalSegment>,
-    /// What was odd about the spans, and what was done about it.
+    /// What was odd about the spans, and what was done about it: at most the first 1,000.
     pub problems: Vec<ProblemView>,
+    /// How many problems there are of each kind.
+    pub problem_counts: Vec<ProblemCount>,
     /// The trace's log records, oldest first: at most the newest 1,000.
     pub logs: Vec<super::LogView>,
     /// How many log records the trace has.
@@ -274,6 +276,18 @@ pub enum ProblemKind {
     ImplausibleTime,
 }
 
+/// How many problems of one kind a trace has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProblemCount {
+    /// Which.
+    pub kind: ProblemKind,
+    /// How many problems there are, listed or not.
+    pub count: u64,
+    /// How many spans they are about.
+    pub span_count: u64,
+}
+
 /// One oddity and what was done about it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -308,6 +322,8 @@ pub struct TraceSkeleton {
     pub critical_path: Vec<SkeletonSegment>,
     /// As [`TraceView::problems`].
     pub problems: Vec<ProblemView>,
+    /// As [`TraceView::problem_counts`].
+    pub problem_counts: Vec<ProblemCount>,
     /// How many log records the trace has.
     pub log_count: u64,
     /// How it was put together.

@@ -13,7 +13,7 @@ use std::{
 };
 
 use tidings_assembly::SpanFacts;
-use tidings_proto::{SpanId, TraceId, api::SpanFlags, otlp::StatusCode};
+use tidings_proto::{SpanId, TraceId, UnixNanos, api::SpanFlags, otlp::StatusCode};
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
 use crate::{QueryError, execution::Reader};
@@ -65,6 +65,8 @@ pub(crate) struct TraceFacts {
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
     pub places: Vec<Place>,
+    /// When the last of them was received, or came again.
+    pub received: UnixNanos,
     /// Whether there are more spans than these.
     pub is_cut: bool,
     /// How many rows there were, those of spans that came before included.
@@ -148,6 +150,7 @@ impl Gathered {
         for row in 0..rows.len() {
             let trace = self.traces.entry(rows.trace_id(row)).or_default();
             trace.rows += 1;
+            trace.received = trace.received.max(rows.received(row));
             if !trace.meet(rows, row) {
                 continue;
             }

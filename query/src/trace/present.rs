@@ -19,7 +19,7 @@ use super::{
     gather::Gathered,
     summary::{Moment, summary},
     tree::{Tree, moved},
-    words::problem_views,
+    words::{problem_counts, problem_views},
 };
 
 /// The whole trace. `logs` are its newest, newest first.
@@ -56,6 +56,7 @@ pub(crate) fn trace_view(
         scopes: shared.scopes,
         critical_path: critical_path.collect(),
         problems: problem_views(tree, &gathered.names, problems_max),
+        problem_counts: problem_counts(tree),
         logs,
         log_count: total.value,
         assembly: AssemblyNotes::default(),

@@ -12,7 +12,7 @@ use super::{
     gather::Names,
     summary::{Moment, summary},
     tree::Tree,
-    words::problem_views,
+    words::{problem_counts, problem_views},
 };
 
 /// The trace in columns.
@@ -38,6 +38,7 @@ pub(crate) fn skeleton(
         spans,
         critical_path: segments.collect(),
         problems: problem_views(tree, names, problems_max),
+        problem_counts: problem_counts(tree),
         log_count,
         assembly: AssemblyNotes::default(),
     }

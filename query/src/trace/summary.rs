@@ -12,13 +12,24 @@ use tidings_proto::{
 
 use super::{gather::Names, tree::Tree};
 
-/// When the question was asked, and how long before that a trace must have ended to be settled.
+/// When the question was asked, and how long before that a trace must have ended to be settled, or
+/// have been silent to be over.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
     /// The time of the question.
     pub now: UnixNanos,
     /// Spans may be this late.
     pub settled_after: Duration,
+    /// A span that has not ended after so long without a word of its trace never will.
+    pub silent_after: Duration,
+}
+
+impl Moment {
+    /// Whether the time is less than this long ago, or ahead: one far in the future is a wrong
+    /// clock's, and would never pass.
+    fn is_within(self, time: UnixNanos, length: Duration) -> bool {
+        u128::from(self.now.0.abs_diff(time.0)) < length.as_nanos()
+    }
 }
 
 /// The trace in one row.
@@ -44,23 +55,23 @@ pub(crate) fn summary(tree: &Tree, names: &Names, moment: Moment) -> TraceSummar
     }
 }
 
-/// Where the trace stands. A failed entry settles it, whatever else is still missing; a trace with
-/// gaps counts as running while its last span is so recent that the rest may be on its way.
+/// Where the trace stands. A failed entry settles it, whatever else is still missing. A span that
+/// has not ended counts as running while something of the trace was received lately, by our own
+/// clock: its sender may have died. A trace with gaps counts as running while its last span is so
+/// recent that the rest may be on its way.
 pub(crate) fn state(tree: &Tree, moment: Moment) -> TransactionState {
     let entry_failed = tree.has_root() && tree.entry.is_some_and(|node| tree.failed(node));
     let unfinished = |node| tree.flags(node) & SpanFlags::UNFINISHED != 0;
-    if entry_failed {
-        TransactionState::Failed
+    let may_go_on = if entry_failed {
+        return TransactionState::Failed;
     } else if tree.indexes().any(unfinished) {
-        TransactionState::Running
+        moment.is_within(tree.received(), moment.silent_after)
     } else if tree.has_root() && !tree.misses_parents() {
-        TransactionState::Completed
-    } else if u128::from(moment.now.0.abs_diff(tree.end.0)) < moment.settled_after.as_nanos() {
-        // Not one that ends far in the future either: that is a wrong clock, and would never settle.
-        TransactionState::Running
+        return TransactionState::Completed;
     } else {
-        TransactionState::Incomplete
-    }
+        moment.is_within(tree.end, moment.settled_after)
+    };
+    if may_go_on { TransactionState::Running } else { TransactionState::Incomplete }
 }
 
 /// Adds up the time of services over any number of traces.

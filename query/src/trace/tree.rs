@@ -131,6 +131,11 @@ impl Tree {
         &self.offsets
     }
 
+    /// When the last of its spans was received.
+    pub(crate) fn received(&self) -> UnixNanos {
+        self.facts.received
+    }
+
     /// Whether every stored span of the trace is here.
     pub(crate) fn is_complete(&self) -> bool {
         !self.facts.is_cut

@@ -2,8 +2,10 @@
 //!
 //! Owns the wording only. Which problems there are is assembly's.
 
+use std::collections::BTreeMap;
+
 use tidings_assembly::Problem;
-use tidings_proto::api::{PlaceRule, Placement, ProblemKind, ProblemView, SpanFlags};
+use tidings_proto::api::{PlaceRule, Placement, ProblemCount, ProblemKind, ProblemView, SpanFlags};
 
 use super::{gather::Names, tree::Tree};
 
@@ -11,6 +13,26 @@ use super::{gather::Names, tree::Tree};
 pub(crate) fn problem_views(tree: &Tree, names: &Names, problems_max: usize) -> Vec<ProblemView> {
     let problems = tree.assembled.problems.iter().take(problems_max);
     problems.map(|problem| problem_view(tree, names, problem)).collect()
+}
+
+/// How many problems there are of each kind, and about how many spans.
+pub(crate) fn problem_counts(tree: &Tree) -> Vec<ProblemCount> {
+    let mut counts: BTreeMap<ProblemKind, ProblemCount> = BTreeMap::new();
+    for problem in &tree.assembled.problems {
+        let kind = problem.kind;
+        let counted = counts.entry(kind).or_insert(ProblemCount { kind, count: 0, span_count: 0 });
+        counted.count += 1;
+        counted.span_count += match problem.node {
+            Some(_) => 1,
+            None => parentless(tree),
+        };
+    }
+    counts.into_values().collect()
+}
+
+/// How many spans name no parent.
+fn parentless(tree: &Tree) -> u64 {
+    tree.indexes().filter(|node| tree.fact(*node).parent_span_id.is_none()).count() as u64
 }
 
 /// Why the node stands where it stands.
@@ -124,8 +146,7 @@ fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
             format!("the ancestors of {span} lead back to it; the cycle is cut here")
         }
         ProblemKind::SeveralRoots => {
-            let is_root = |node: &usize| tree.fact(*node).parent_span_id.is_none();
-            let roots = tree.indexes().filter(is_root).count();
+            let roots = parentless(tree);
             format!("{roots} spans have no parent; the earliest is the entry")
         }
         ProblemKind::NoStart => format!("{span} has no start time"),

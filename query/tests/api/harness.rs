@@ -1,6 +1,14 @@
 //! A store in a temporary folder with a router over it, and builders for what is sent.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
@@ -23,13 +31,20 @@ use tower::ServiceExt;
 pub const BEGIN: u64 = 1_795_161_600_000_000_000;
 pub const MILLI: u64 = 1_000_000;
 
-/// An hour after the stories begin: everything has settled.
+/// Stands still, an hour after the stories begin, until it is moved: everything has settled.
 #[derive(Debug)]
-struct LaterClock;
+pub struct TestClock(AtomicU64);
 
-impl Clock for LaterClock {
+impl TestClock {
+    pub fn advance(&self, length: Duration) {
+        let nanos = u64::try_from(length.as_nanos()).unwrap();
+        self.0.fetch_add(nanos, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
     fn now(&self) -> UnixNanos {
-        UnixNanos(BEGIN + 3_600_000 * MILLI)
+        UnixNanos(self.0.load(Ordering::Relaxed))
     }
 
     fn instant(&self) -> std::time::Instant {
@@ -46,6 +61,7 @@ pub struct Harness {
     pub router: Router,
     /// Zipkin's API, which has an address of its own.
     pub zipkin: Router,
+    pub clock: Arc<TestClock>,
     _folder: TempDir,
 }
 
@@ -61,13 +77,14 @@ impl Harness {
     pub async fn with(limits: QueryLimits, search_rows_max: u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
-        let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+        let clock = Arc::new(TestClock(AtomicU64::new(BEGIN + 3_600_000 * MILLI)));
+        let shared: Arc<dyn Clock> = clock.clone();
+        let (store, _) = Store::open(settings, Arc::clone(&shared)).await.unwrap();
         let transaction_keys = vec!["tid".to_owned(), "order.id".to_owned()];
         let settings = QuerySettings { transaction_keys, search_rows_max };
-        let clock = Arc::new(LaterClock);
-        let service = QueryService::with_limits(store.clone(), settings, limits, clock);
+        let service = QueryService::with_limits(store.clone(), settings, limits, shared);
         let zipkin = zipkin_router(service.clone());
-        Self { store, router: router(service), zipkin, _folder: folder }
+        Self { store, router: router(service), zipkin, clock, _folder: folder }
     }
 
     pub async fn send(&self, spans: impl IntoIterator<Item = SpanBuilder>) {

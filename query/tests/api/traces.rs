@@ -1,13 +1,18 @@
 //! One trace: view, skeleton, span, OTLP.
 
+use std::time::Duration;
+
 use insta::assert_json_snapshot;
 use prost::Message;
 use serde_json::Value as Json;
 use tidings_proto::otlp::{
     AnyValue, ArrayValue, ExportTraceServiceRequest, KeyValue, KeyValueList, Link, SpanKind, Value,
 };
+use tidings_query::QueryLimits;
 
-use crate::harness::{Harness, SpanBuilder, checkout, record, request, span, text, trace_id};
+use crate::harness::{
+    Harness, MILLI, SpanBuilder, checkout, record, request, span, text, trace_id,
+};
 
 async fn with_checkout() -> Harness {
     let harness = Harness::new().await;
@@ -148,7 +153,7 @@ fn drop_duplicate_problems(json: &mut Json) {
     if let Some(problems) = json.get_mut("problems").and_then(Json::as_array_mut) {
         problems.retain(|problem| !is_duplicate(problem));
     }
-    for pointer in ["/problemCount", "/summary/problemCount", "/spans/flags"] {
+    for pointer in ["/problemCount", "/problemCounts", "/summary/problemCount", "/spans/flags"] {
         if let Some(value) = json.pointer_mut(pointer) {
             *value = Json::Null;
         }
@@ -267,5 +272,49 @@ async fn the_state_of_a_trace_is_told() {
     for (trace, state) in (1..).zip(states) {
         let view = harness.get(&format!("/traces/{}", trace_id(trace))).await;
         assert_eq!(view["state"], state, "trace {trace}");
+    }
+}
+
+#[tokio::test]
+async fn a_span_without_end_runs_only_while_its_trace_is_heard_of() {
+    let harness = Harness::new().await;
+    // A trace of long ago, sent now.
+    let mut old = span(1, 1, "a", "never ends").unfinished();
+    old.span.start_time_unix_nano -= 3 * 366 * 86_400_000 * MILLI;
+    harness.send([old]).await;
+    let state = async || text(&harness.get(&format!("/traces/{}", trace_id(1))).await["state"]);
+    assert_eq!(state().await, "running");
+    harness.clock.advance(Duration::from_secs(50));
+    harness.send([span(1, 2, "a", "a sign of life").parent(1)]).await;
+    harness.clock.advance(Duration::from_secs(50));
+    assert_eq!(state().await, "running");
+    harness.clock.advance(Duration::from_secs(20));
+    assert_eq!(state().await, "incomplete");
+    let found = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert!(found["missing"].to_string().contains("never ends of a has not ended"), "{found}");
+    harness.store.flush().await.unwrap();
+    assert_eq!(state().await, "incomplete");
+    harness.send([span(1, 3, "a", "later").parent(1)]).await;
+    assert_eq!(state().await, "running");
+}
+
+#[tokio::test]
+async fn problems_are_counted_by_kind_however_many_are_listed() {
+    let limits = QueryLimits { problems_shown_max: 2, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send((1..=3).map(|id| span(1, id, "shop", "orphan").parent(99))).await;
+    harness.send((4..=8).map(|id| span(1, id, "shop", "root"))).await;
+    for _ in 0..5 {
+        harness.send([span(1, 4, "shop", "root")]).await;
+    }
+    let expected = serde_json::json!([
+        {"kind": "duplicateSpan", "count": 1, "spanCount": 1},
+        {"kind": "missingParent", "count": 3, "spanCount": 3},
+        {"kind": "severalRoots", "count": 1, "spanCount": 5},
+    ]);
+    for path in ["", "/skeleton"] {
+        let view = harness.get(&format!("/traces/{}{path}", trace_id(1))).await;
+        assert_eq!(view["problemCounts"], expected, "{path}");
+        assert_eq!(view["problems"].as_array().unwrap().len(), 2);
     }
 }

@@ -43,6 +43,7 @@ pub struct SpanRows {
     links: Option<Links>,
     link_count: Column<Int32Array>,
     dropped_links_count: Column<Int64Array>,
+    received: Column<Int64Array>,
     content_hash: Column<Int64Array>,
     sender: SenderRows,
 }
@@ -73,6 +74,7 @@ impl SpanRows {
             links: Links::of(batch, "links")?,
             link_count: Column::of(batch, "link_count")?,
             dropped_links_count: Column::of(batch, "dropped_links_count")?,
+            received: Column::of(batch, "received_unix_nanos")?,
             content_hash: Column::of(batch, "content_hash")?,
             sender: SenderRows::of(batch)?,
         };
@@ -196,6 +198,12 @@ impl SpanRows {
     #[must_use]
     pub fn has_exception(&self, row: usize) -> bool {
         self.has_exception.truth(row)
+    }
+
+    /// When it was received.
+    #[must_use]
+    pub fn received(&self, row: usize) -> UnixNanos {
+        self.received.time(row)
     }
 
     /// A hash of all it says, its resource and scope included.

@@ -55,7 +55,7 @@ fn name_of(summary: &TraceSummary) -> String {
 /// How many problems there are, in words; opens their list.
 #[component]
 fn ProblemBadge(page: Page) -> impl IntoView {
-    let words = Memo::new(move |_| page.model.with(badge_words));
+    let words = Memo::new(move |_| page.model.with(|model| badge_words(model)));
     let open = page.problems_open;
     move || {
         let words = words.get()?;
@@ -73,12 +73,12 @@ fn ProblemBadge(page: Page) -> impl IntoView {
     }
 }
 
-/// The one kind of problem with its count, or the greatest with how many others there are.
-fn badge_words(model: &super::page::Same<TraceModel>) -> Option<String> {
-    let kinds = model.problem_kinds();
-    let (kind, count) = kinds.iter().max_by_key(|(_, count)| **count)?;
-    let words = words::problem_count(*kind, *count);
-    let others: u64 = kinds.values().sum::<u64>() - count;
+/// The one kind of problem with its count, or the greatest with how many others there are. The
+/// counts are the API's: the list of problems may end before they do.
+fn badge_words(model: &TraceModel) -> Option<String> {
+    let greatest = model.problem_counts.iter().max_by_key(|counted| counted.count)?;
+    let words = words::problem_count(greatest.kind, greatest.span_count);
+    let others = model.summary.problem_count.saturating_sub(greatest.count);
     Some(match others {
         0 => words,
         others => format!("{words}, {} more", format::count(others)),
@@ -236,5 +236,26 @@ fn CopyLink() -> impl IntoView {
         <button class="button" type="button" title="Copy this view's address" on:click=copy>
             {words}
         </button>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{ProblemCount, ProblemKind};
+
+    use super::{super::samples, badge_words};
+
+    #[test]
+    fn the_badge_says_what_the_api_counted() {
+        let mut model = samples::model(&[(0, 0, 0, 0, 10)]);
+        assert_eq!(badge_words(&model), None);
+        let counts = |kind, count, span_count| ProblemCount { kind, count, span_count };
+        model.problem_counts = vec![counts(ProblemKind::MissingParent, 41_902, 41_902)];
+        model.summary.problem_count = 41_902;
+        assert_eq!(badge_words(&model).unwrap(), "41,902 calls missing their parent");
+        model.problem_counts.push(counts(ProblemKind::SeveralRoots, 1, 3));
+        model.problem_counts.push(counts(ProblemKind::DuplicateSpan, 2, 2));
+        model.summary.problem_count = 41_905;
+        assert_eq!(badge_words(&model).unwrap(), "41,902 calls missing their parent, 3 more");
     }
 }

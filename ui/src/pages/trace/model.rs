@@ -6,11 +6,11 @@
 //! sums over what is below a row, runs of repeated calls. It adds up what the API computed and
 //! decides nothing about the tree. Rows are depth first: what is below a row follows it.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::ops::Range;
 
 use tidings_proto::{
     SpanId,
-    api::{ProblemKind, ProblemView, SpanColumns, SpanFlags, TraceSkeleton, TraceSummary},
+    api::{ProblemCount, ProblemView, SpanColumns, SpanFlags, TraceSkeleton, TraceSummary},
 };
 
 use super::scale::Stretch;
@@ -28,6 +28,7 @@ const NO_ROW: u32 = u32::MAX;
 pub(crate) struct TraceModel {
     pub(crate) summary: TraceSummary,
     pub(crate) problems: Vec<ProblemView>,
+    pub(crate) problem_counts: Vec<ProblemCount>,
     pub(crate) log_count: u64,
     services: Vec<String>,
     operations: Vec<String>,
@@ -67,6 +68,7 @@ impl TraceModel {
             spans,
             critical_path,
             problems,
+            problem_counts,
             log_count,
             assembly: _,
         } = skeleton;
@@ -79,6 +81,7 @@ impl TraceModel {
             extent: extent_of(&columns, summary.duration_nano.0),
             summary,
             problems,
+            problem_counts,
             log_count,
             services,
             operations,
@@ -162,15 +165,6 @@ impl TraceModel {
             .iter()
             .take_while(move |&&(other, _)| other == row)
             .map(|&(_, at)| &self.problems[at as usize])
-    }
-
-    /// How many problems there are of each kind.
-    pub(crate) fn problem_kinds(&self) -> BTreeMap<ProblemKind, u64> {
-        let mut kinds = BTreeMap::new();
-        for problem in &self.problems {
-            *kinds.entry(problem.kind).or_insert(0) += 1;
-        }
-        kinds
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -32,8 +32,10 @@ pub(crate) fn problems(page: Page) -> impl IntoView {
                     </li>
                 }
             };
-            let more = model.problems.len().checked_sub(LISTED_MAX + 1).map(|more| {
-                let words = format!("and {} more", format::count(more as u64 + 1));
+            let listed = model.problems.len().min(LISTED_MAX) as u64;
+            let more = model.summary.problem_count.saturating_sub(listed);
+            let more = (more > 0).then(|| {
+                let words = format!("and {} more", format::count(more));
                 view! { <li class="faint">{words}</li> }
             });
             let listed = model.problems.iter().take(LISTED_MAX).map(one).collect_view();

@@ -72,6 +72,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
         spans: columns,
         critical_path: Vec::new(),
         problems: Vec::new(),
+        problem_counts: Vec::new(),
         log_count: 0,
         assembly: Default::default(),
     }

@@ -10,7 +10,7 @@ use crate::format;
 /// The badge on a row that has this problem.
 pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
     match kind {
-        ProblemKind::DuplicateSpan => "came twice",
+        ProblemKind::DuplicateSpan => "came again",
         ProblemKind::SharedSpanId => "shared id",
         ProblemKind::MissingParent => "parent not received",
         ProblemKind::SelfParent => "is its own parent",
@@ -31,9 +31,7 @@ pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     let id = if count == 1 { "id" } else { "ids" };
     match kind {
         ProblemKind::DuplicateSpan => format!("{calls} received more than once"),
-        ProblemKind::SharedSpanId => {
-            format!("{} shared by several calls", format::counted(count, "id"))
-        }
+        ProblemKind::SharedSpanId => format!("{calls} {has} an id that another has too"),
         ProblemKind::MissingParent => format!("{calls} missing {its} parent"),
         ProblemKind::SelfParent => format!("{calls} {has} {its} own {id} as parent"),
         ProblemKind::Cycle => format!("{calls} {is} in a cycle"),
@@ -110,7 +108,7 @@ mod tests {
             (ProblemKind::MissingParent, 1, "1 call missing its parent"),
             (ProblemKind::MissingParent, 3, "3 calls missing their parent"),
             (ProblemKind::SelfParent, 2, "2 calls have their own ids as parent"),
-            (ProblemKind::SharedSpanId, 1, "1 id shared by several calls"),
+            (ProblemKind::SharedSpanId, 2, "2 calls have an id that another has too"),
             (ProblemKind::NoEnd, 1_200, "1,200 calls not ended"),
         ] {
             assert_eq!(problem_count(kind, count), words);
