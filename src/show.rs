@@ -6,7 +6,7 @@ use std::io::Write;
 
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
-use tidings_proto::api::{ProblemDetails, ResolveResult, TraceView};
+use tidings_proto::api::{ProblemDetails, ResolveResult, TraceSkeleton};
 
 use crate::client::Client;
 
@@ -15,20 +15,20 @@ pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
     let id = matches.get_one::<String>("id").map(String::as_str).unwrap_or_default();
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let view = runtime.block_on(fetch(server, id))?;
+    let trace = runtime.block_on(fetch(server, id))?;
     let mut out = std::io::stdout().lock();
-    out.write_all(draw::waterfall(&view, usize::from(width)).as_bytes())?;
+    out.write_all(draw::waterfall(&trace, usize::from(width)).as_bytes())?;
     Ok(())
 }
 
-async fn fetch(server: &str, id: &str) -> Result<TraceView> {
+async fn fetch(server: &str, id: &str) -> Result<TraceSkeleton> {
     let client = Client::new();
     let resolved: ResolveResult =
         get(&client, server, &format!("/api/v1/resolve?text={}", escape(id))).await?;
     let Some(found) = resolved.matches.first() else {
         bail!("nothing stored matches {id:?}; it was tried as {}", resolved.tried.join(", "));
     };
-    get(&client, server, &format!("/api/v1/traces/{}", found.trace_id)).await
+    get(&client, server, &format!("/api/v1/traces/{}/skeleton", found.trace_id)).await
 }
 
 async fn get<T: serde::de::DeserializeOwned>(

@@ -1,6 +1,7 @@
 //! Starting, stopping, and what the command line says.
 
 use prost::Message;
+use tidings_proto::DurationNanos;
 
 use crate::harness::{
     Server,
@@ -116,6 +117,9 @@ fn demo_import_and_trace_work_from_a_terminal() {
     let (code, out, error) = Server::command(&["trace", id, "--http", &server.http]);
     assert_eq!(code, Some(0), "{error}");
     assert!(out.contains("web-gateway POST /checkout") && out.contains("█"), "{out}");
+    let duration = &found["traces"][0]["durationNano"];
+    let duration = DurationNanos(duration.as_str().unwrap().parse().unwrap());
+    assert!(out.contains(&duration.to_string()), "as the UI writes {duration}: {out}");
 
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("export.json");

@@ -4,16 +4,18 @@ use std::fmt::Write;
 
 use tidings_proto::{
     DurationNanos,
-    api::{SpanView, StatusName, TraceView, TransactionState},
+    api::{SpanFlags, TraceSkeleton, TransactionState},
 };
 
 /// Deeper spans are indented no further.
 const DEPTH_MAX: usize = 16;
+/// What a duration takes.
+const DURATION_COLUMNS: usize = 11;
 
 /// The trace as lines of at most `width` columns.
-pub(crate) fn waterfall(view: &TraceView, width: usize) -> String {
+pub(crate) fn waterfall(trace: &TraceSkeleton, width: usize) -> String {
     let mut out = String::new();
-    let summary = &view.summary;
+    let summary = &trace.summary;
     let state = match summary.state {
         TransactionState::Running => "running",
         TransactionState::Completed => "completed",
@@ -25,63 +27,75 @@ pub(crate) fn waterfall(view: &TraceView, width: usize) -> String {
         "{} {}  {state}  {}  {} spans, {} errors, {} logs\n{}",
         cut(&printable(&summary.root_service), width / 2),
         cut(&printable(&summary.root_operation), width / 2),
-        duration(summary.duration_nano),
+        summary.duration_nano,
         summary.span_count,
         summary.error_count,
-        view.log_count,
+        trace.log_count,
         summary.trace_id,
     );
-    for problem in &view.problems {
+    for problem in &trace.problems {
         let _ = writeln!(out, "  ! {}", printable(&problem.message));
     }
+    let listed = trace.problems.len() as u64;
+    if summary.problem_count > listed {
+        let _ = writeln!(out, "  ! and {} more problems", summary.problem_count - listed);
+    }
     let bars = (width / 2).max(20);
-    let names = width.saturating_sub(bars + 11);
-    for span in &view.spans {
+    let names = width.saturating_sub(bars + DURATION_COLUMNS + 2);
+    for row in 0..trace.spans.span_id.len() {
+        let Some(span) = Line::of(trace, row) else { continue };
         let _ = writeln!(
             out,
-            "{} {:>9} {}",
-            fit(&name(span), names),
-            duration(span.duration_nano),
-            bar(view, span, bars)
+            "{} {:>DURATION_COLUMNS$} {}",
+            fit(&span.name, names),
+            DurationNanos(span.duration_nano),
+            span.bar(summary.duration_nano.0, bars)
         );
     }
     out
 }
 
-fn name(span: &SpanView) -> String {
-    let depth = usize::try_from(span.depth).unwrap_or(DEPTH_MAX).min(DEPTH_MAX);
-    let error = if span.status.code == StatusName::Error { "✗ " } else { "" };
-    format!("{}{error}{} {}", "  ".repeat(depth), printable(&span.service), printable(&span.name))
+/// What is drawn of a span.
+struct Line {
+    name: String,
+    start_offset_nano: u64,
+    duration_nano: u64,
+    is_critical: bool,
 }
 
-/// Its place in the time of the whole trace: `█` where it is on the critical path, `▒` elsewhere.
-fn bar(view: &TraceView, span: &SpanView, width: usize) -> String {
-    let total = u128::from(view.summary.duration_nano.0.max(1));
-    let columns = u128::try_from(width).unwrap_or(1);
-    let offset = span.start_unix_nano.since(view.summary.start_unix_nano).0;
-    let column = |nanos: u64| {
-        usize::try_from(u128::from(nanos) * columns / total).unwrap_or(width).min(width)
-    };
-    let start = column(offset).min(width - 1);
-    let end = column(offset.saturating_add(span.duration_nano.0)).clamp(start + 1, width);
-    let fill = if span.critical_nano.0 > 0 { "█" } else { "▒" };
-    format!("{}{}", " ".repeat(start), fill.repeat(end - start))
-}
-
-/// Three digits and a unit.
-fn duration(DurationNanos(nanos): DurationNanos) -> String {
-    for (unit, name) in [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "µs")] {
-        if nanos >= unit {
-            let hundredths = u128::from(nanos) * 100 / u128::from(unit);
-            let (whole, rest) = (hundredths / 100, hundredths % 100);
-            return match whole {
-                0..10 => format!("{whole}.{rest:02} {name}"),
-                10..100 => format!("{whole}.{} {name}", rest / 10),
-                _ => format!("{whole} {name}"),
-            };
-        }
+impl Line {
+    /// The span in this row, if the columns have one there.
+    fn of(trace: &TraceSkeleton, row: usize) -> Option<Self> {
+        let spans = &trace.spans;
+        let text = |names: &[String], number: u32| {
+            let name = names.get(usize::try_from(number).ok()?);
+            Some(printable(name.map_or("", String::as_str)))
+        };
+        let depth = usize::try_from(*spans.depth.get(row)?).unwrap_or(DEPTH_MAX).min(DEPTH_MAX);
+        let error = if spans.flags.get(row)? & SpanFlags::ERROR != 0 { "✗ " } else { "" };
+        let service = text(&trace.services, *spans.service.get(row)?)?;
+        let operation = text(&trace.operations, *spans.operation.get(row)?)?;
+        Some(Self {
+            name: format!("{}{error}{service} {operation}", "  ".repeat(depth)),
+            start_offset_nano: u64::try_from(*spans.start_offset_nano.get(row)?).unwrap_or(0),
+            duration_nano: *spans.duration_nano.get(row)?,
+            is_critical: *spans.critical_nano.get(row)? > 0,
+        })
     }
-    format!("{nanos} ns")
+
+    /// Its place in the time of the whole trace: `█` where it is on the critical path, `▒`
+    /// elsewhere.
+    fn bar(&self, total: u64, width: usize) -> String {
+        let total = u128::from(total.max(1));
+        let columns = u128::try_from(width).unwrap_or(1);
+        let column = |nanos: u64| {
+            usize::try_from(u128::from(nanos) * columns / total).unwrap_or(width).min(width)
+        };
+        let start = column(self.start_offset_nano).min(width - 1);
+        let end = column(self.start_offset_nano.saturating_add(self.duration_nano));
+        let fill = if self.is_critical { "█" } else { "▒" };
+        format!("{}{}", " ".repeat(start), fill.repeat(end.clamp(start + 1, width) - start))
+    }
 }
 
 /// Exactly `width` columns: cut with `…` or padded.
@@ -113,23 +127,7 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{duration, fit, printable};
-    use tidings_proto::DurationNanos;
-
-    #[test]
-    fn durations_have_three_digits_and_a_unit() {
-        for (nanos, text) in [
-            (0, "0 ns"),
-            (999, "999 ns"),
-            (1_000, "1.00 µs"),
-            (12_340, "12.3 µs"),
-            (987_654_321, "987 ms"),
-            (1_840_000_000, "1.84 s"),
-            (u64::MAX, "18446744073 s"),
-        ] {
-            assert_eq!(duration(DurationNanos(nanos)), text);
-        }
-    }
+    use super::{fit, printable};
 
     #[test]
     fn hostile_names_cannot_move_the_cursor_or_the_columns() {

@@ -1,6 +1,7 @@
 //! Numbers, lengths of time and points in time as text for people.
 //!
-//! Every number has three digits and its unit, the unit chosen per value. Owns no state and asks
+//! Every number has three digits and its unit, the unit chosen per value; lengths of time are
+//! `proto`'s to write, as in the terminal. Owns no state and asks
 //! nobody for the time zone: callers say how far local time is ahead of UTC.
 
 use tidings_proto::{
@@ -24,41 +25,10 @@ pub fn service(name: &str) -> &str {
 #[cfg(test)]
 mod tests;
 
-/// A length of time: `812 ns`, `1.20 µs`, `64.0 ms`, `1.84 s`, `2 min 5 s`, `3 h 12 min`, `4 d 2 h`.
+/// A length of time in the product's one form: `812 ns`, `64.0 ms`, `2 min 5 s`.
 #[must_use]
 pub fn duration(duration: DurationNanos) -> String {
-    let nanos = duration.0;
-    if nanos < 1_000 {
-        return format!("{nanos} ns");
-    }
-    let value = nanos as f64;
-    for (scale, unit) in [(1e3, "µs"), (1e6, "ms"), (1e9, "s")] {
-        let scaled = value / scale;
-        let limit = if unit == "s" { 119.5 } else { 999.5 };
-        if scaled < limit {
-            return format!("{} {unit}", three_digits(scaled));
-        }
-    }
-    long(nanos.saturating_add(500_000_000) / 1_000_000_000)
-}
-
-fn long(seconds: u64) -> String {
-    let (minutes, hours) = (seconds / 60, seconds / 3_600);
-    match hours {
-        0 => format!("{minutes} min {} s", seconds % 60),
-        1..48 => format!("{hours} h {} min", minutes % 60),
-        _ => format!("{} d {} h", hours / 24, hours % 24),
-    }
-}
-
-fn three_digits(value: f64) -> String {
-    if value < 9.995 {
-        format!("{value:.2}")
-    } else if value < 99.95 {
-        format!("{value:.1}")
-    } else {
-        format!("{value:.0}")
-    }
+    duration.to_string()
 }
 
 /// An offset into a trace: a length of time with its sign, `+270 ms`.
