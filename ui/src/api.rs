@@ -9,7 +9,7 @@ use std::{fmt, marker::PhantomData};
 use leptos::prelude::window;
 use serde::de::DeserializeOwned;
 use tidings_proto::{
-    SpanId, TraceId, UnixNanos,
+    DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
         AttributeKeyList, LogSearchResult, LogView, NameList, ProblemDetails, ResolveResult,
         ServerStatus, SpanDetails, TraceSearchResult, TraceSkeleton,
@@ -19,7 +19,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
-use crate::url::{LogState, Query, TimeRange, TraceFilters, encode};
+use crate::url::{Given, LogState, Query, TimeRange, TraceFilters, encode};
 
 /// How many traces a page has.
 pub const TRACE_PAGE: u32 = 50;
@@ -194,8 +194,9 @@ pub fn traces(
     query.push_some("operation", filters.operation.as_ref());
     query.push_some("status", filters.status.as_ref());
     query.push_some("kind", filters.kind.as_ref());
-    query.push_some("minDuration", filters.duration_min.map(|duration| duration.0));
-    query.push_some("maxDuration", filters.duration_max.map(|duration| duration.0));
+    let nanos = |given: &Given<DurationNanos>| given.text(|duration| duration.0.to_string());
+    query.push_some("minDuration", filters.duration_min.as_ref().map(nanos));
+    query.push_some("maxDuration", filters.duration_max.as_ref().map(nanos));
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
     push_range(&mut query, range, now);
     query.push("limit", TRACE_PAGE);
@@ -224,8 +225,8 @@ pub fn logs(state: &LogState, now: UnixNanos, cursor: Option<&str>) -> Request<L
     query.push_some("text", state.text.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
-    query.push_some("traceId", state.trace_id);
-    query.push_some("spanId", state.span_id);
+    query.push_some("traceId", state.trace_id.as_ref());
+    query.push_some("spanId", state.span_id.as_ref());
     push_range(&mut query, state.range, now);
     query.push("limit", LOG_PAGE);
     query.push_some("cursor", cursor);

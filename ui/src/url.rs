@@ -2,7 +2,8 @@
 //!
 //! Everything a page shows follows from its address, so Back, reload and a copied link work.
 //! [`Query`] is the string as ordered pairs; [`ExploreState`] and [`LogState`] are what two pages
-//! make of it. Reading is total: what is not understood is left out. Owns no signals except
+//! make of it. Reading is total: a filter that is not understood is kept as it stands, for the API to
+//! say what is wrong with it; a place on the page that is not understood is left out. Owns no signals except
 //! those of [`use_query`]; pages do the navigating through [`use_go`].
 
 use std::{borrow::Cow, fmt};
@@ -19,7 +20,7 @@ mod state;
 mod tests;
 
 pub use range::TimeRange;
-pub use state::{AttributeFilter, ExploreState, LogState, TraceFilters, parse_duration};
+pub use state::{AttributeFilter, ExploreState, Given, LogState, TraceFilters, parse_duration};
 
 /// A query string as its pairs, in order; a key may come more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -16,14 +16,15 @@ pub struct AttributeFilter {
 }
 
 impl AttributeFilter {
-    /// Reads `key=value` or a bare `key`; the key ends at the first equals sign.
+    /// Reads `key=value` or a bare `key`; the key ends at the first equals sign. Only no text at
+    /// all says nothing.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (key, value) = match text.split_once('=') {
             Some((key, value)) => (key, Some(value.to_owned())),
             None => (text, None),
         };
-        (!key.is_empty()).then(|| Self { key: key.to_owned(), value })
+        (!text.is_empty()).then(|| Self { key: key.to_owned(), value })
     }
 }
 
@@ -31,6 +32,42 @@ impl fmt::Display for AttributeFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.key)?;
         self.value.as_ref().map_or(Ok(()), |value| write!(f, "={value}"))
+    }
+}
+
+/// A value in an address: understood, or the text that was not. A filter that cannot be read is not
+/// left out, which would give another answer; it is asked as it stands, and the API says what is
+/// wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given<T> {
+    /// What it says.
+    Read(T),
+    /// What stands there.
+    Unread(String),
+}
+
+impl<T> Given<T> {
+    /// The value of a parameter that is there and says something.
+    fn of(query: &Query, key: &str, read: impl Fn(&str) -> Option<T>) -> Option<Self> {
+        let text = query.get(key).filter(|text| !text.trim().is_empty())?;
+        Some(read(text).map_or_else(|| Self::Unread(text.to_owned()), Self::Read))
+    }
+
+    /// As text, whose form for what was understood is the caller's.
+    pub fn text(&self, write: impl Fn(&T) -> String) -> String {
+        match self {
+            Self::Read(value) => write(value),
+            Self::Unread(text) => text.clone(),
+        }
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Given<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(value) => value.fmt(f),
+            Self::Unread(text) => text.fmt(f),
+        }
     }
 }
 
@@ -46,9 +83,9 @@ pub struct TraceFilters {
     /// `server`, `client` and so on.
     pub kind: Option<String>,
     /// The shortest duration.
-    pub duration_min: Option<DurationNanos>,
+    pub duration_min: Option<Given<DurationNanos>>,
     /// The longest duration.
-    pub duration_max: Option<DurationNanos>,
+    pub duration_max: Option<Given<DurationNanos>>,
     /// Attributes.
     pub attributes: Vec<AttributeFilter>,
 }
@@ -77,7 +114,7 @@ impl ExploreState {
     #[must_use]
     pub fn read(query: &Query) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
-        let nanos = |key| query.get(key).and_then(parse_duration);
+        let nanos = |key| Given::of(query, key, parse_duration);
         let filters = TraceFilters {
             service: text("service"),
             operation: text("operation"),
@@ -108,8 +145,8 @@ impl ExploreState {
         query.push_some("operation", operation.as_ref());
         query.push_some("status", status.as_ref());
         query.push_some("kind", kind.as_ref());
-        query.push_some("min", duration_min.map(write_duration));
-        query.push_some("max", duration_max.map(write_duration));
+        query.push_some("min", duration_min.as_ref().map(given_duration));
+        query.push_some("max", duration_max.as_ref().map(given_duration));
         attributes.iter().for_each(|filter| query.push("attr", filter));
         query.push_some("selected", self.selected);
         self.range.write(&mut query);
@@ -129,9 +166,9 @@ pub struct LogState {
     /// The least severity: `warn` is warnings and worse.
     pub severity: Option<String>,
     /// The trace.
-    pub trace_id: Option<TraceId>,
+    pub trace_id: Option<Given<TraceId>>,
     /// The span in it.
-    pub span_id: Option<SpanId>,
+    pub span_id: Option<Given<SpanId>>,
     /// The record that is open.
     pub open: Option<String>,
 }
@@ -146,8 +183,8 @@ impl LogState {
             text: text("text"),
             service: text("service"),
             severity: text("severity"),
-            trace_id: query.get("trace").and_then(|id| id.parse().ok()),
-            span_id: query.get("span").and_then(|id| id.parse().ok()),
+            trace_id: Given::of(query, "trace", |id| id.parse().ok()),
+            span_id: Given::of(query, "span", |id| id.parse().ok()),
             open: text("open"),
         }
     }
@@ -159,8 +196,8 @@ impl LogState {
         query.push_some("text", self.text.as_ref());
         query.push_some("service", self.service.as_ref());
         query.push_some("severity", self.severity.as_ref());
-        query.push_some("trace", self.trace_id);
-        query.push_some("span", self.span_id);
+        query.push_some("trace", self.trace_id.as_ref());
+        query.push_some("span", self.span_id.as_ref());
         query.push_some("open", self.open.as_ref());
         self.range.write(&mut query);
         query
@@ -200,6 +237,10 @@ pub fn parse_duration(text: &str) -> Option<DurationNanos> {
     let part = u128::from(part) * u128::from(scale) / 10_u128.pow(digits);
     let nanos = whole.checked_mul(scale)?.checked_add(part.try_into().ok()?)?;
     Some(DurationNanos(nanos))
+}
+
+fn given_duration(given: &Given<DurationNanos>) -> String {
+    given.text(|duration| write_duration(*duration))
 }
 
 /// The shortest exact way to write a length of time that [`parse_duration`] reads.

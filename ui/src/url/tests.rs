@@ -4,8 +4,9 @@ use proptest::{collection::vec, option, prelude::*};
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
-    AttributeFilter, ExploreState, LogState, Query, TimeRange, TraceFilters, parse_duration,
+    AttributeFilter, ExploreState, Given, LogState, Query, TimeRange, TraceFilters, parse_duration,
 };
+use crate::api;
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z.-]{1,12}", "\\PC{1,16}", Just("a&b=c+d %2f#é?".to_owned())]
@@ -29,7 +30,7 @@ fn trace_id() -> impl Strategy<Value = TraceId> {
 fn filters() -> impl Strategy<Value = TraceFilters> {
     let attribute = ("[a-z.]{1,12}", option::of("\\PC{0,12}"))
         .prop_map(|(key, value)| AttributeFilter { key, value });
-    let nanos = || option::of(any::<u64>().prop_map(DurationNanos));
+    let nanos = || option::of(any::<u64>().prop_map(|nanos| Given::Read(DurationNanos(nanos))));
     let text = || option::of(word());
     (text(), text(), text(), text(), nanos(), nanos(), vec(attribute, 0..4)).prop_map(
         |(service, operation, status, kind, duration_min, duration_max, attributes)| TraceFilters {
@@ -62,7 +63,8 @@ proptest! {
         open in option::of("[0-9a-f]{16}"),
     ) {
         let (text, service, severity) = texts;
-        let span_id = span.and_then(SpanId::from_bytes);
+        let span_id = span.and_then(SpanId::from_bytes).map(Given::Read);
+        let trace_id = trace_id.map(Given::Read);
         let state = LogState { range, text, service, severity, trace_id, span_id, open };
         prop_assert_eq!(LogState::read(&Query::parse(&state.write().to_string())), state);
     }
@@ -84,7 +86,7 @@ fn the_plain_state_has_a_plain_address() {
 fn addresses_stay_readable() {
     let query = Query::parse("?service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
     let state = ExploreState::read(&query);
-    assert_eq!(state.filters.duration_min, Some(DurationNanos(200_000_000)));
+    assert_eq!(state.filters.duration_min, Some(Given::Read(DurationNanos(200_000_000))));
     assert_eq!(state.write().to_string(), query.to_string());
     assert_eq!(query.to_string(), "service=checkout&min=200ms&attr=order.id%3DA-1&range=15m");
 }
@@ -106,11 +108,31 @@ fn a_pair_without_a_key_is_left_out() {
 }
 
 #[test]
-fn nonsense_is_left_out() {
-    let query = Query::parse("min=fast&selected=zz&range=1y&from=9&to=3&attr==x&service=%zz+y&&=");
+fn places_that_are_nonsense_are_left_out() {
+    let query = Query::parse("selected=zz&range=1y&from=9&to=3&attr=&min=&service=%zz+y&&=");
     let state = ExploreState::read(&query);
     let filters = TraceFilters { service: Some("%zz y".to_owned()), ..TraceFilters::default() };
     assert_eq!(state, ExploreState { filters, ..ExploreState::default() });
+}
+
+#[test]
+fn filters_that_are_nonsense_are_kept_and_asked_as_they_stand() {
+    let text = "min=fast&max=1y&attr=%3Dx";
+    let state = ExploreState::read(&Query::parse(text));
+    assert_eq!(state.filters.duration_min, Some(Given::Unread("fast".to_owned())));
+    assert_eq!(state.write().to_string(), text);
+    let request = api::traces(&state.filters, TimeRange::All, UnixNanos(0), None);
+    let asked = request.address();
+    for part in ["minDuration=fast", "maxDuration=1y", "attribute=%3Dx"] {
+        assert!(asked.contains(part), "{asked}");
+    }
+
+    let text = "trace=mine&span=0";
+    let state = LogState::read(&Query::parse(text));
+    assert_eq!(state.write().to_string(), text);
+    let request = api::logs(&state, UnixNanos(0), None);
+    let asked = request.address();
+    assert!(asked.contains("traceId=mine") && asked.contains("spanId=0"), "{asked}");
 }
 
 #[test]

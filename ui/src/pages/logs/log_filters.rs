@@ -50,8 +50,8 @@ pub fn LogFilters(
     };
     let trace_chip = move || {
         let state = state.get();
-        let trace = state.trace_id?;
-        let value = match state.span_id {
+        let trace = state.trace_id.as_ref()?;
+        let value = match &state.span_id {
             Some(span) => format!("{trace} span {span}"),
             None => trace.to_string(),
         };
