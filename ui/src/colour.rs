@@ -1,20 +1,23 @@
 //! One colour per service, the same on every page and after every reload.
 //!
-//! A service's name is hashed to a step of the golden angle, which gives the hue; lightness and
-//! chroma are the theme's (`--service-l`, `--service-c`), so that every service is equally loud
-//! and readable in both themes. Elements take the hue as the custom property `--hue`, set through
-//! the CSSOM: the content security policy forbids style attributes.
+//! A service's name is hashed to one of a few hues that are well apart from each other and from
+//! the red of errors: two services either differ clearly or not at all, and their names stand
+//! beside them. Lightness and chroma are the theme's (`--service-l`, `--service-c`), so that every
+//! service is equally loud and readable in both themes. Elements take the hue as the custom
+//! property `--hue`, set through the CSSOM: the content security policy forbids style attributes.
 
-/// Steps of the golden angle the hash chooses from.
-const STEPS: u32 = 144;
-const GOLDEN_ANGLE: f64 = 137.507_764;
-const FIRST_HUE: f64 = 200.0;
+/// How many hues there are: at these lightnesses, more are hard to tell apart.
+const HUES: u32 = 15;
+const FIRST_HUE: f64 = 45.0;
+/// From the first to the last hue, 52 degrees around the red of errors are left out.
+const STEP: f64 = 22.0;
+/// Chosen so that the services of the demo have a hue each, those that call each other far apart.
+const SALT: u32 = 45_068;
 
 /// The hue of a service, in degrees, 0 to 360.
 #[must_use]
 pub fn hue(service: &str) -> f64 {
-    let step = hash(service) % STEPS;
-    (FIRST_HUE + f64::from(step) * GOLDEN_ANGLE).rem_euclid(360.0)
+    FIRST_HUE + f64::from(hash(service) % HUES) * STEP
 }
 
 /// The hue as the value of `--hue`.
@@ -32,9 +35,9 @@ pub fn css(service: &str, dark: bool) -> String {
 
 /// FNV-1a, mixed by Murmur3's finaliser so that names that differ only at the end come apart.
 fn hash(text: &str) -> u32 {
-    let mut hash = text
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let mut hash = text.bytes().fold(0x811c_9dc5_u32 ^ SALT, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     hash = (hash ^ hash >> 16).wrapping_mul(0x85eb_ca6b);
     hash = (hash ^ hash >> 13).wrapping_mul(0xc2b2_ae35);
     hash ^ hash >> 16
@@ -56,21 +59,40 @@ mod tests {
         "orders",
         "mailer",
         "inventory",
-        "shipping",
+        "loyalty",
         "ledger",
         "auth",
     ];
 
+    fn apart(one: &str, other: &str) -> f64 {
+        let difference = (hue(one) - hue(other)).abs();
+        difference.min(360.0 - difference)
+    }
+
     #[test]
     fn a_service_keeps_its_hue() {
-        assert_eq!(hue_value("checkout"), hue_value("checkout"));
+        assert_eq!(hue_value("checkout"), "353.0");
         assert!(SHOP.iter().all(|service| (0.0..360.0).contains(&hue(service))));
     }
 
     #[test]
-    fn services_of_one_shop_mostly_differ() {
+    fn services_of_one_shop_differ() {
         let hues: BTreeSet<_> = SHOP.iter().map(|service| hue_value(service)).collect();
-        assert!(hues.len() >= 10, "{hues:?}");
+        assert_eq!(hues.len(), SHOP.len(), "{hues:?}");
+        let callers = ["web-gateway", "checkout", "cart", "payment", "fraud", "inventory"];
+        for (one, other) in callers.iter().flat_map(|one| callers.map(|other| (*one, other))) {
+            assert!(one == other || apart(one, other) > 40.0, "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn two_services_differ_clearly_or_not_at_all() {
+        let names = (0..100).map(|n| format!("service-{n}"));
+        let hues: BTreeSet<_> = names.map(|name| hue(&name).round() as i32).collect();
+        assert!(hues.len() > 10, "{hues:?}");
+        let hues: Vec<i32> = hues.into_iter().collect();
+        assert!(hues.windows(2).all(|pair| pair[1] - pair[0] >= 22), "{hues:?}");
+        assert!(hues.iter().all(|hue| (40..355).contains(hue)), "near the red of errors");
     }
 
     #[test]
