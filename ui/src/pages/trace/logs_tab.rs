@@ -1,18 +1,25 @@
-//! Every log record of the trace in order of time, each leading to its span.
+//! Every log record of the trace in order of time, each leading to its span. Records are as high as
+//! their text, so they are drawn from the first one as far as the reader has scrolled.
 
-use leptos::prelude::*;
+use leptos::{html, prelude::*};
 use tidings_proto::api::{LogView, TotalRelation};
 
 use super::{
     bar::Severity,
     lines::{severity_class, severity_word},
-    page::Page,
+    logs_index::LogIndex,
+    page::{Page, Same},
 };
 use crate::{
     colour,
     components::{EmptyState, ErrorState, LoadingRows, PartialNote},
     format,
 };
+
+/// So many records are drawn at first, and more each time their end comes near.
+const DRAWN_STEP: usize = 100;
+/// How near the end of what is drawn may come, in pixels.
+const NEAR_PX: i32 = 1_500;
 
 /// The list with its other states.
 pub(crate) fn logs_tab(page: Page) -> impl IntoView {
@@ -36,15 +43,37 @@ pub(crate) fn logs_tab(page: Page) -> impl IntoView {
             }
             .into_any();
         }
-        let lines = (0..)
-            .zip(logs.all())
-            .map(|(log, record)| line(page, record, logs.row(log), logs.offset(record)));
-        view! {
-            <div class="trace-pane">
-                {partial(page, logs.all().len())} <ol class="trace-logs">{lines.collect_view()}</ol>
-            </div>
+        list(page, logs).into_any()
+    }
+}
+
+fn list(page: Page, logs: Same<LogIndex>) -> impl IntoView {
+    let pane = NodeRef::<html::Div>::new();
+    let drawn = RwSignal::new(DRAWN_STEP);
+    let all = logs.all().len();
+    let draw_more = move || {
+        let near = pane.get_untracked().is_some_and(|pane| {
+            pane.scroll_top() + pane.client_height() > pane.scroll_height() - NEAR_PX
+        });
+        if near && drawn.get_untracked() < all {
+            drawn.update(|drawn| *drawn += DRAWN_STEP);
         }
-        .into_any()
+    };
+    let partial = partial(page, all);
+    let numbers = move || (0..all.min(drawn.get())).collect::<Vec<_>>();
+    let record = move |number: usize| {
+        let record = logs.all().get(number)?;
+        let log = u32::try_from(number).ok()?;
+        Some(line(page, record, logs.row(log), logs.offset(record)))
+    };
+    view! {
+        <div class="trace-pane" node_ref=pane on:scroll=move |_| draw_more()>
+            {partial} <ol class="trace-logs">
+                <For each=numbers key=|number| *number let(number)>
+                    {record(number)}
+                </For>
+            </ol>
+        </div>
     }
 }
 

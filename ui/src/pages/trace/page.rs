@@ -156,7 +156,10 @@ impl Page {
 
     pub(crate) fn set_folded(self, row: u32, folded: bool) {
         self.model.with_untracked(|model| {
-            self.state.update(|state| state.folds.set_folded(model, row, folded));
+            self.state.update(|state| {
+                state.folds.set_folded(model, row, folded);
+                state.show_selected(model);
+            });
         });
     }
 
@@ -197,7 +200,12 @@ impl Page {
 
     /// Folds everything below the first level.
     pub(crate) fn fold_all(self) {
-        self.state.update(|state| state.folds = Folds::from_depth(1));
+        self.model.with_untracked(|model| {
+            self.state.update(|state| {
+                state.folds = Folds::from_depth(1);
+                state.show_selected(model);
+            });
+        });
     }
 
     pub(crate) fn unfold_all(self) {

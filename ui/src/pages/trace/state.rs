@@ -119,6 +119,16 @@ impl TraceState {
             .collect()
     }
 
+    /// Moves the selection out of what is folded, to the row that hides it.
+    pub(crate) fn show_selected(&mut self, model: &TraceModel) {
+        if let Some(row) = self.selected_row(model) {
+            let shown = self.folds.shown_for(model, row);
+            if shown != row {
+                self.selected = Some(SpanRef::of(model, shown));
+            }
+        }
+    }
+
     /// The row of the selected span, where the trace has it.
     pub(crate) fn selected_row(&self, model: &TraceModel) -> Option<u32> {
         let selected = self.selected?;
@@ -156,6 +166,12 @@ impl Folds {
         model.descendants(row) > 0
             && (self.from_depth.is_some_and(|depth| model.depth(row) >= depth)
                 != self.is_toggled(mark(model.span_id(row))))
+    }
+
+    /// The row itself, or the highest row above it whose fold hides it.
+    fn shown_for(&self, model: &TraceModel, row: u32) -> u32 {
+        let above = std::iter::successors(model.parent(row), |&above| model.parent(above));
+        above.filter(|&above| self.is_folded(model, above)).last().unwrap_or(row)
     }
 
     /// Whether the run of repeated calls that begins at this row is shown call by call.

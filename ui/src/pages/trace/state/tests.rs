@@ -50,6 +50,24 @@ fn what_is_below_a_depth_is_folded_but_for_exceptions() {
 }
 
 #[test]
+fn the_selection_moves_to_the_row_that_hides_it() {
+    let shop = TraceModel::new(samples::shop());
+    let deep = (0..shop.rows().end).max_by_key(|&row| shop.depth(row)).unwrap();
+    assert!(shop.depth(deep) > 1);
+    let mut state = TraceState { selected: Some(SpanRef::of(&shop, deep)), ..Default::default() };
+    state.show_selected(&shop);
+    assert_eq!(state.selected_row(&shop), Some(deep), "nothing is folded");
+    state.folds = Folds::from_depth(1);
+    state.show_selected(&shop);
+    let shown = state.selected_row(&shop).unwrap();
+    assert_eq!(shop.depth(shown), 1);
+    assert!(shown < deep && deep < shop.after(shown));
+    state.folds = Folds::from_depth(0);
+    state.show_selected(&shop);
+    assert_eq!(state.selected_row(&shop), Some(0));
+}
+
+#[test]
 fn revealing_opens_the_rows_above_and_the_run_around() {
     let shop = TraceModel::new(samples::shop());
     let mut folds = Folds::from_depth(0);
