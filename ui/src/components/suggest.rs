@@ -30,6 +30,57 @@ impl Suggestion {
     }
 }
 
+/// What is marked of what is suggested, and what comes of it.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    marked: RwSignal<Option<usize>>,
+    text: RwSignal<String>,
+    suggestions: Signal<Vec<Suggestion>>,
+    on_choose: Callback<String>,
+    on_leave: Callback<()>,
+}
+
+impl Choice {
+    /// Chooses the marked suggestion, or the text itself when none is marked.
+    fn choose(self) {
+        let chosen = self.marked.get_untracked().and_then(|index| {
+            self.suggestions.with_untracked(|all| all.get(index).map(|one| one.value.clone()))
+        });
+        let chosen = chosen.unwrap_or_else(|| self.text.get_untracked().trim().to_owned());
+        if !chosen.is_empty() {
+            self.take(chosen);
+        }
+    }
+
+    fn take(self, chosen: String) {
+        self.marked.set(None);
+        self.on_choose.run(chosen);
+    }
+
+    fn typed(self, text: String) {
+        self.marked.set(None);
+        self.text.set(text);
+    }
+
+    fn pressed(self, event: &web_sys::KeyboardEvent) {
+        let count = self.suggestions.with_untracked(Vec::len);
+        match event.key().as_str() {
+            "ArrowDown" if count > 0 => {
+                self.marked.update(|at| *at = Some(at.map_or(0, |at| (at + 1) % count)));
+            }
+            "ArrowUp" if count > 0 => {
+                let up = |at: usize| at.checked_sub(1).unwrap_or(count - 1);
+                self.marked.update(|at| *at = Some(at.map_or(count - 1, up)));
+            }
+            "Enter" => self.choose(),
+            "Escape" => self.on_leave.run(()),
+            _ => return,
+        }
+        event.prevent_default();
+        event.stop_propagation();
+    }
+}
+
 /// The field. `Enter` chooses the marked suggestion, or the text itself when none is marked.
 #[component]
 pub fn Suggest(
@@ -52,9 +103,9 @@ pub fn Suggest(
     on_leave: Callback<()>,
 ) -> impl IntoView {
     let marked = RwSignal::new(None::<usize>);
+    let choice = Choice { marked, text, suggestions, on_choose, on_leave };
     let field = NodeRef::<html::Input>::new();
     let list_id = format!("{id}-list");
-    let option_id = move |index: usize| format!("{id}-option-{index}");
     Effect::new(move |_| {
         if let Some(field) = field.get() {
             let _refused = field.focus();
@@ -62,60 +113,9 @@ pub fn Suggest(
     });
     Effect::new(move |_| {
         if let Some(index) = marked.get() {
-            browser::reveal(&option_id(index));
+            browser::reveal(&option_id(id, index));
         }
     });
-    let choose = move || {
-        let chosen = marked.get_untracked().and_then(|index| {
-            suggestions.with_untracked(|all| all.get(index).map(|one| one.value.clone()))
-        });
-        let chosen = chosen.unwrap_or_else(|| text.get_untracked().trim().to_owned());
-        if !chosen.is_empty() {
-            marked.set(None);
-            on_choose.run(chosen);
-        }
-    };
-    let pressed = move |event: web_sys::KeyboardEvent| {
-        let count = suggestions.with_untracked(Vec::len);
-        match event.key().as_str() {
-            "ArrowDown" if count > 0 => {
-                marked.update(|at| *at = Some(at.map_or(0, |at| (at + 1) % count)));
-            }
-            "ArrowUp" if count > 0 => {
-                let up = |at: usize| at.checked_sub(1).unwrap_or(count - 1);
-                marked.update(|at| *at = Some(at.map_or(count - 1, up)));
-            }
-            "Enter" => choose(),
-            "Escape" => on_leave.run(()),
-            _ => return,
-        }
-        event.prevent_default();
-        event.stop_propagation();
-    };
-    let typed = move |event| {
-        marked.set(None);
-        text.set(event_target_value(&event));
-    };
-    let row = move |(index, suggestion): (usize, Suggestion)| {
-        let value = suggestion.value.clone();
-        // The mouse must not take the focus away before the click counts.
-        view! {
-            <li
-                id=option_id(index)
-                class="suggest-option"
-                role="option"
-                aria-selected=move || (marked.get() == Some(index)).to_string()
-                on:mousedown=move |event| event.prevent_default()
-                on:click=move |_| {
-                    marked.set(None);
-                    on_choose.run(value.clone());
-                }
-            >
-                <span class="suggest-value">{suggestion.value}</span>
-                <span class="suggest-hint">{suggestion.hint}</span>
-            </li>
-        }
-    };
     view! {
         <div class="suggest">
             <input
@@ -128,19 +128,46 @@ pub fn Suggest(
                 aria-autocomplete="list"
                 aria-controls=list_id.clone()
                 aria-expanded=move || (!suggestions.with(Vec::is_empty)).to_string()
-                aria-activedescendant=move || marked.get().map(option_id)
+                aria-activedescendant=move || marked.get().map(|index| option_id(id, index))
                 autocomplete="off"
                 autocapitalize="off"
                 spellcheck="false"
                 placeholder=move || placeholder.get()
                 prop:value=move || text.get()
-                on:input=typed
-                on:keydown=pressed
+                on:input=move |event| choice.typed(event_target_value(&event))
+                on:keydown=move |event| choice.pressed(&event)
                 on:blur=move |_| on_leave.run(())
             />
             <ul id=list_id class="suggest-list" role="listbox">
-                {move || suggestions.get().into_iter().enumerate().map(row).collect_view()}
+                {move || {
+                    let all = suggestions.get().into_iter().enumerate();
+                    all.map(|(index, one)| option(choice, option_id(id, index), index, one))
+                        .collect_view()
+                }}
             </ul>
         </div>
+    }
+}
+
+fn option_id(field: &str, index: usize) -> String {
+    format!("{field}-option-{index}")
+}
+
+/// A suggestion's line. The mouse must not take the focus away before the click counts.
+fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> impl IntoView {
+    let Suggestion { value, hint } = suggestion;
+    let chosen = value.clone();
+    view! {
+        <li
+            id=id
+            class="suggest-option"
+            role="option"
+            aria-selected=move || (choice.marked.get() == Some(index)).to_string()
+            on:mousedown=move |event| event.prevent_default()
+            on:click=move |_| choice.take(chosen.clone())
+        >
+            <span class="suggest-value">{value}</span>
+            <span class="suggest-hint">{hint}</span>
+        </li>
     }
 }

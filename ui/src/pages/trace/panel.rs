@@ -8,7 +8,8 @@ use std::{sync::Arc, time::Duration};
 use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
 use tidings_proto::{
     DurationNanos,
-    api::{SpanDetails, SpanFlags, StatusName},
+    api::{ProblemView, SpanDetails, SpanFlags, SpanStatus, StatusName},
+    otlp::InstrumentationScope,
 };
 
 use super::{model::TraceModel, page::Page, state::SpanRef, words};
@@ -157,27 +158,6 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
 fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
     let span = &details.span;
     let instance = resource_title(&details.resource_value);
-    let status = match (span.status.code, span.status.message.as_str()) {
-        (StatusName::Unset, "") => None,
-        (StatusName::Unset, message) => Some(message.to_owned()),
-        (StatusName::Ok, "") => Some("ok".to_owned()),
-        (StatusName::Error, "") => None,
-        (StatusName::Ok | StatusName::Error, message) => Some(message.to_owned()),
-    };
-    let is_error = span.status.code == StatusName::Error;
-    let problems = details.problems.iter().map(|problem| {
-        view! {
-            <li>
-                <b>{words::problem_badge(problem.kind)}</b>
-                <p>{words::problem_explanation(problem.kind)}</p>
-                <p class="faint">{problem.message.clone()}</p>
-            </li>
-        }
-    });
-    let problems = (!details.problems.is_empty())
-        .then(|| view! { <ul class="span-problems">{problems.collect_view()}</ul> });
-    let scope = &details.scope_value;
-    let scope_words = [scope.name.as_str(), scope.version.as_str()].join(" ");
     let dropped = |count: u32, noun: &str| {
         (count > 0).then(|| {
             let words = format!("The sender dropped {}.", format::counted(count.into(), noun));
@@ -191,15 +171,8 @@ fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
             {format!(" · {}", words::kind(span.kind))}
             {instance.map(|name| view! { " · " <bdi>{name}</bdi> })}
         </p>
-        {status
-            .map(|message| {
-                view! {
-                    <p class="span-status" class:span-status-error=is_error>
-                        {message}
-                    </p>
-                }
-            })}
-        {problems}
+        {status(&span.status)}
+        {problems(&details.problems)}
         {exceptions(page, span.events.clone())}
         {records(page)}
         {events(page, span.events.clone())}
@@ -209,20 +182,55 @@ fn Body(page: Page, details: Arc<SpanDetails>) -> impl IntoView {
         {links(page, &span.links)}
         {dropped(span.dropped_links_count, "link")}
         {attribute_list("Resource", &details.resource_value.attributes, "")}
-        {(!scope.name.is_empty())
-            .then(|| {
-                view! {
-                    <section>
-                        <h3>"Scope"</h3>
-                        <p class="mono">
-                            <bdi>{scope_words}</bdi>
-                        </p>
-                    </section>
-                }
-            })}
+        {scope(&details.scope_value)}
         <section class="span-ids">
             <h3>"Span id"</h3>
             <p class="mono faint">{id.clone()} <CopyButton text=id label="Copy the span id" /></p>
         </section>
     }
+}
+
+/// How the span ended, when that says more than the head does.
+fn status(status: &SpanStatus) -> Option<impl IntoView + use<>> {
+    let is_error = status.code == StatusName::Error;
+    let words = match (status.code, status.message.as_str()) {
+        (StatusName::Unset | StatusName::Error, "") => return None,
+        (StatusName::Ok, "") => "ok".to_owned(),
+        (_, message) => message.to_owned(),
+    };
+    Some(view! {
+        <p class="span-status" class:span-status-error=is_error>
+            {words}
+        </p>
+    })
+}
+
+/// What was odd about the span.
+fn problems(problems: &[ProblemView]) -> Option<impl IntoView + use<>> {
+    let one = |problem: &ProblemView| {
+        view! {
+            <li>
+                <b>{words::problem_badge(problem.kind)}</b>
+                <p>{words::problem_explanation(problem.kind)}</p>
+                <p class="faint">{problem.message.clone()}</p>
+            </li>
+        }
+    };
+    let list = problems.iter().map(one).collect_view();
+    (!problems.is_empty()).then(|| view! { <ul class="span-problems">{list}</ul> })
+}
+
+/// Who made the span.
+fn scope(scope: &InstrumentationScope) -> Option<impl IntoView + use<>> {
+    let words = [scope.name.as_str(), scope.version.as_str()].join(" ");
+    (!scope.name.is_empty()).then(|| {
+        view! {
+            <section>
+                <h3>"Scope"</h3>
+                <p class="mono">
+                    <bdi>{words}</bdi>
+                </p>
+            </section>
+        }
+    })
 }

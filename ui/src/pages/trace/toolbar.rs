@@ -133,45 +133,6 @@ fn Find(page: Page) -> impl IntoView {
         event.prevent_default();
         event.stop_propagation();
     };
-    let count = move || {
-        if page.state.with(|state| state.find.trim().is_empty()) {
-            return None;
-        }
-        let (place, all) = page.matches.with(|matches| {
-            let place = page.selected.get().and_then(|row| matches.place(row));
-            (place, matches.rows().len() as u64)
-        });
-        let words = match (place, all) {
-            (_, 0) => "none".to_owned(),
-            (Some(place), all) => {
-                format!("{} of {}", format::count(place as u64), format::count(all))
-            }
-            (None, all) => format::count(all),
-        };
-        Some(view! {
-            <span class="trace-find-count" role="status">
-                {words}
-            </span>
-            <button
-                class="button button-ghost button-small"
-                type="button"
-                title="Match before ( N )"
-                aria-label="Match before"
-                on:click=move |_| page.go_to_match(false)
-            >
-                "‹"
-            </button>
-            <button
-                class="button button-ghost button-small"
-                type="button"
-                title="Next match ( n )"
-                aria-label="Next match"
-                on:click=move |_| page.go_to_match(true)
-            >
-                "›"
-            </button>
-        })
-    };
     view! {
         <div class="trace-find">
             <input
@@ -190,9 +151,50 @@ fn Find(page: Page) -> impl IntoView {
             <Show when=move || text().is_empty()>
                 <kbd>"f"</kbd>
             </Show>
-            {count}
+            {move || found(page)}
         </div>
     }
+}
+
+/// How many match and which one is selected, with the ways to the others.
+fn found(page: Page) -> Option<impl IntoView> {
+    if page.state.with(|state| state.find.trim().is_empty()) {
+        return None;
+    }
+    let (place, all) = page.matches.with(|matches| {
+        let place = page.selected.get().and_then(|row| matches.place(row));
+        (place, matches.rows().len() as u64)
+    });
+    let words = match (place, all) {
+        (_, 0) => "none".to_owned(),
+        (Some(place), all) => {
+            format!("{} of {}", format::count(place as u64), format::count(all))
+        }
+        (None, all) => format::count(all),
+    };
+    Some(view! {
+        <span class="trace-find-count" role="status">
+            {words}
+        </span>
+        <button
+            class="button button-ghost button-small"
+            type="button"
+            title="Match before ( N )"
+            aria-label="Match before"
+            on:click=move |_| page.go_to_match(false)
+        >
+            "‹"
+        </button>
+        <button
+            class="button button-ghost button-small"
+            type="button"
+            title="Next match ( n )"
+            aria-label="Next match"
+            on:click=move |_| page.go_to_match(true)
+        >
+            "›"
+        </button>
+    })
 }
 
 /// Puts the cursor into the find field.
