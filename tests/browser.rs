@@ -185,6 +185,16 @@ fn empty_and_missing_are_said_in_words() {
     browser.screenshot("explore-empty");
     browser.open(&format!("http://{}/logs", server.http));
     browser.wait_for("document.querySelector('.state')");
+    for (path, words, kept) in
+        [("/explore?min=fast", "minDuration", "fast"), ("/logs?trace=mine", "traceId", "mine")]
+    {
+        browser.open(&format!("http://{}{path}", server.http));
+        browser.wait_for("document.querySelector('.state-error')");
+        browser.wait_for_text(words);
+        browser.wait_for(&format!(
+            "[...document.querySelectorAll('.chip-value')].some(e => e.innerText === '{kept}')"
+        ));
+    }
     browser.open(&format!("http://{}/trace/{:032x}", server.http, 99));
     browser.wait_for("document.querySelector('.state')");
     browser.screenshot("trace-missing");
@@ -262,4 +272,21 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     assert!(p95 < 250.0, "scrolling stutters: {p95} ms");
     assert!(searched < Duration::from_secs(5), "{searched:?}");
     browser.assert_no_errors();
+}
+
+#[test]
+fn a_trace_of_100000_spans_is_exported_and_drawn_in_the_terminal() {
+    let server = Server::start();
+    send_large_trace(&server);
+    let path = format!("/api/v1/traces/{:032x}/otlp", 0xb16);
+    let (status, export) = server.get(&path);
+    assert_eq!(status, 200);
+    let groups = export["resourceSpans"].as_array().unwrap().iter();
+    let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().unwrap());
+    let spans: usize = scopes.map(|scope| scope["spans"].as_array().unwrap().len()).sum();
+    assert_eq!(spans as u64, LARGE);
+    let id = format!("{:032x}", 0xb16);
+    let (code, out, error) = Server::command(&["trace", &id, "--http", &server.http]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.lines().count() as u64 > LARGE && out.contains("step 49"), "too few lines");
 }

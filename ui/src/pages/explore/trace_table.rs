@@ -91,6 +91,9 @@ fn TraceRow(
         (!trace.has_root).then(|| view! { <span class="faint">" root not received"</span> });
     let errors = trace.error_count;
     let name = format::operation(&trace.root_operation).to_owned();
+    let complete = trace.complete;
+    let count = move |number| counted(number, complete);
+    let hint = (!complete).then_some(TOO_LARGE);
     view! {
         <tr
             id=row_id(id)
@@ -110,19 +113,28 @@ fn TraceRow(
             <td>
                 <StateBadge state=trace.state />
             </td>
-            <td class="num">{format::duration(trace.duration_nano)}</td>
+            <td class="num" title=hint>{format::duration(trace.duration_nano)}</td>
             <td>
                 <TimeBar services=trace.services.clone() duration=trace.duration_nano.0 longest />
             </td>
-            <td class="num">{format::count(trace.span_count)}</td>
-            <td class="num" class:is-error=errors != 0 class:faint=errors == 0>
-                {format::count(errors)}
+            <td class="num" title=hint>{count(trace.span_count)}</td>
+            <td class="num" class:is-error=errors != 0 class:faint=errors == 0 title=hint>
+                {count(errors)}
             </td>
             <td>
                 <Dots services=trace.services />
             </td>
         </tr>
     }
+}
+
+const TOO_LARGE: &str =
+    "At least: this trace is too large to be counted in a list. Open it to see all of it.";
+
+/// A count, which is a lower bound where not all of the trace was looked at.
+fn counted(number: u64, complete: bool) -> String {
+    let count = format::count(number);
+    if complete { count } else { format!("≥ {count}") }
 }
 
 fn full_time(time: UnixNanos, zone_minutes: i32) -> String {
@@ -176,5 +188,18 @@ fn Dots(services: Vec<ServiceTime>) -> impl IntoView {
             {dots}
             {more}
         </span>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::counted;
+
+    #[test]
+    fn what_was_not_counted_to_the_end_is_a_lower_bound() {
+        assert_eq!(
+            (counted(1_200, true), counted(1_200, false)),
+            ("1,200".into(), "≥ 1,200".into())
+        );
     }
 }
