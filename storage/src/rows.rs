@@ -5,6 +5,7 @@
 
 pub(crate) mod attributes;
 pub(crate) mod column;
+pub(crate) mod entries;
 mod logs;
 mod sender;
 mod spans;

@@ -273,10 +273,13 @@ pub(crate) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
 
+/// What the entries of attributes are called, between the column and `key` or `value`.
+pub(crate) const ENTRIES: &str = "key_value";
+
 /// Attributes in the sender's order. An entry whose value is null has no value at all; one whose
 /// fields are all null has OTLP's empty value.
 pub(crate) fn attributes() -> DataType {
-    DataType::Map(Arc::new(Field::new("key_value", DataType::Struct(entry_fields()), false)), false)
+    DataType::Map(Arc::new(Field::new(ENTRIES, DataType::Struct(entry_fields()), false)), false)
 }
 
 pub(crate) fn entry_fields() -> Fields {

@@ -34,17 +34,17 @@ use crate::{
     filter::{Bound, Matcher},
     index::{Candidates, IndexBuilder},
     ranges::intersection,
-    schema::Signal,
+    schema::{ENTRIES, Signal},
     snapshot::{PORTION_ROWS, Progress, Visit, project, select},
 };
 
 /// So few rows are read in one go.
-const FEW_ROWS: usize = 1024;
+const FEW_ROWS: usize = 128;
 /// A gap of so few rows costs less to read than to skip.
 const GAP_ROWS: usize = 8;
 /// A scan that may be told to narrow reads a row group in stretches that begin with so many rows,
 /// and each has four times as many as the one before: each costs the decoding of dictionaries.
-const STRETCH_ROWS: usize = 8192;
+const STRETCH_ROWS: usize = 2048;
 
 /// Looks at the candidates among a file's rows. Breaks when `visit` did or the budget ended before
 /// the rows.
@@ -313,7 +313,7 @@ impl Source<'_> {
             let over = if number == 0 { ranges.to_vec() } else { around(&left) };
             let before = std::mem::take(&mut left);
             let mut places = over.iter().cloned().flatten();
-            let mut batches = self.reader(plan, columns, over.iter().cloned())?;
+            let mut batches = self.filter_reader(matcher, plan, columns, over.iter().cloned())?;
             while let Some(batch) = self.next(&mut batches)? {
                 let places: Vec<usize> = places.by_ref().take(batch.num_rows()).collect();
                 let mut rows: Vec<usize> = if number == 0 {
@@ -382,15 +382,54 @@ impl Source<'_> {
         Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone()))
     }
 
+    /// Reads columns whole.
     fn reader(
         &self,
         plan: &Plan,
         columns: &[&str],
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
+        let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
+        self.masked(plan, mask, ranges)
+    }
+
+    /// Reads of columns what a filter looks at: of attributes, the keys and the types of values
+    /// that it compares.
+    fn filter_reader(
+        &self,
+        matcher: &Matcher,
+        plan: &Plan,
+        columns: &[&str],
+        ranges: impl Iterator<Item = Range<usize>>,
+    ) -> Result<ParquetRecordBatchReader, StorageError> {
+        let schema = self.footer.parquet_schema();
+        let mut fields = matcher.value_fields();
+        if fields.is_empty() {
+            // A map cannot be read without values; these take the least room.
+            fields.insert("bool");
+        }
+        let leaves = schema.columns().iter().enumerate().filter(|(_, leaf)| {
+            let parts = leaf.path().parts();
+            let is_asked = parts.first().is_some_and(|root| columns.contains(&root.as_str()));
+            is_asked
+                && match parts.iter().position(|part| part == ENTRIES).map(|at| &parts[at + 1..]) {
+                    Some([key]) => key == "key",
+                    Some([_, field]) => fields.contains(field.as_str()),
+                    Some(_) => false,
+                    None => parts.len() == 1,
+                }
+        });
+        let mask = ProjectionMask::leaves(schema, leaves.map(|(leaf, _)| leaf));
+        self.masked(plan, mask, ranges)
+    }
+
+    fn masked(
+        &self,
+        plan: &Plan,
+        mask: ProjectionMask,
+        ranges: impl Iterator<Item = Range<usize>>,
+    ) -> Result<ParquetRecordBatchReader, StorageError> {
         guarded(self.path, || {
-            let mask =
-                ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
             let selection = RowSelection::from_consecutive_ranges(ranges, plan.rows);
             Ok(self
                 .builder()?

@@ -64,6 +64,10 @@ const DELTAS: [&str; 7] = [
     "duration_nanos",
     "self_nanos",
 ];
+/// Texts of which a few rows are read: in pages of at most so many bytes, with a dictionary of at
+/// most as many, because whoever reads one row decodes both.
+const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
+const TEXT_PAGE_BYTES: usize = 128 << 10;
 /// Values that do not repeat at all.
 const UNIQUE: [&str; 3] = ["span_id", "content_hash", "body"];
 
@@ -228,6 +232,12 @@ fn properties(schema: &SchemaRef, traces: u64, layout: Layout) -> WriterProperti
     }
     for name in UNIQUE.iter().filter(has) {
         properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+    }
+    for name in TEXTS {
+        let path = ColumnPath::new(name.split('.').map(str::to_owned).collect());
+        properties = properties
+            .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
+            .set_column_dictionary_page_size_limit(path, TEXT_PAGE_BYTES);
     }
     let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);

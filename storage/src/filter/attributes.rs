@@ -2,10 +2,9 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use arrow_array::Array;
 use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
 
-use crate::{AttributeFilter, columns::load, index, rows::attributes::Attributes};
+use crate::{AttributeFilter, columns::load, index, rows::entries::Entries};
 
 /// Texts whose answer is kept; senders are few, hostile ones are not.
 const ANSWERS_MAX: usize = 4096;
@@ -55,6 +54,19 @@ impl Wanted {
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
     }
 
+    /// The types of value it has to be compared with, as the fields that hold them.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
+        let value = self.value.as_ref();
+        [
+            ("string", value.is_some()),
+            ("int", value.is_some_and(|value| value.int.is_some())),
+            ("double", value.is_some_and(|value| value.double.is_some())),
+            ("bool", value.is_some_and(|value| value.truth.is_some())),
+        ]
+        .into_iter()
+        .filter_map(|(field, needed)| needed.then_some(field))
+    }
+
     /// What indexes have it under: one of these.
     pub(super) fn terms(&self) -> Vec<u64> {
         let key = index::key_term(&self.key);
@@ -67,7 +79,7 @@ impl Wanted {
     }
 
     /// Whether one of these entries of a column is it.
-    pub(super) fn is_among(&self, column: &Attributes, mut entries: Range<usize>) -> bool {
+    pub(super) fn is_among(&self, column: &Entries, mut entries: Range<usize>) -> bool {
         entries.any(|entry| {
             column.keys.value(entry) == self.key
                 && self.value.as_ref().is_none_or(|value| is_value(value, column, entry))
@@ -108,15 +120,15 @@ fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bo
     answer
 }
 
-fn is_value(value: &Spellings, column: &Attributes, entry: usize) -> bool {
-    if column.strings.is_valid(entry) {
-        column.strings.value(entry) == value.text
-    } else if column.ints.is_valid(entry) {
-        value.int == Some(column.ints.value(entry))
-    } else if column.doubles.is_valid(entry) {
-        value.is_double(column.doubles.value(entry))
-    } else if column.bools.is_valid(entry) {
-        value.truth == Some(column.bools.value(entry))
+fn is_value(value: &Spellings, column: &Entries, entry: usize) -> bool {
+    if let Some(text) = column.strings.text(entry) {
+        text == value.text
+    } else if let Some(ints) = column.ints.valid(entry) {
+        value.int == Some(ints.value(entry))
+    } else if let Some(doubles) = column.doubles.valid(entry) {
+        value.is_double(doubles.value(entry))
+    } else if let Some(bools) = column.bools.valid(entry) {
+        value.truth == Some(bools.value(entry))
     } else {
         false
     }

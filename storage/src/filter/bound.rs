@@ -12,8 +12,8 @@ use tidings_proto::{
 
 use super::Matcher;
 use crate::rows::{
-    attributes::{Attributes, Events, Links},
     column::{Column, Words, word},
+    entries::{ElementEntries, Entries},
 };
 
 /// A filter and the columns it looks at. Columns that the filter does not need may be missing:
@@ -31,9 +31,9 @@ pub(crate) struct Bound<'a> {
     duration: Column<Int64Array>,
     severity: Column<Int32Array>,
     text: Column<StringArray>,
-    attributes: Option<Attributes>,
-    events: Option<Events>,
-    links: Option<Links>,
+    attributes: Option<Entries>,
+    events: Option<ElementEntries>,
+    links: Option<ElementEntries>,
     resource: Option<Words>,
     scope: Option<Words>,
     /// One per attribute looked for.
@@ -60,9 +60,9 @@ impl<'a> Bound<'a> {
             duration: Column::of(batch, "duration_nanos")?,
             severity: Column::of(batch, "severity_number")?,
             text: Column::of(batch, "text")?,
-            attributes: Attributes::of(batch, "attributes")?,
-            events: Events::of(batch, "events")?,
-            links: Links::of(batch, "links")?,
+            attributes: Entries::of(batch, "attributes")?,
+            events: ElementEntries::of(batch, "events")?,
+            links: ElementEntries::of(batch, "links")?,
             resource,
             scope,
             sender_answers,
@@ -144,17 +144,10 @@ impl<'a> Bound<'a> {
                 of_resource.answer(self.resource.as_ref(), *row, |text| wanted.is_in_resource(text))
                     || of_scope.answer(self.scope.as_ref(), *row, |text| wanted.is_in_scope(text))
                     || self.attributes.as_ref().is_some_and(|attributes| {
-                        wanted.is_among(attributes, attributes.entries(*row))
+                        wanted.is_among(attributes, attributes.of_row(*row))
                     })
-                    || self.events.as_ref().is_some_and(|events| {
-                        events.elements(*row).any(|event| {
-                            wanted.is_among(&events.attributes, events.attributes.entries(event))
-                        })
-                    })
-                    || self.links.as_ref().is_some_and(|links| {
-                        links.elements(*row).any(|link| {
-                            wanted.is_among(&links.attributes, links.attributes.entries(link))
-                        })
+                    || [&self.events, &self.links].into_iter().flatten().any(|elements| {
+                        wanted.is_among(&elements.entries, elements.of_rows(&(*row..*row + 1)))
                     })
             });
         }

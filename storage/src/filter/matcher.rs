@@ -97,6 +97,11 @@ impl Matcher {
         Some(low64s)
     }
 
+    /// The types of attributes' values that the filter compares, as the fields that hold them.
+    pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
+        self.attributes.iter().flat_map(Wanted::fields).collect()
+    }
+
     /// What indexes are asked for.
     pub(crate) fn wanted(&self) -> Indexed {
         let mut wanted = Indexed::new(self.signal, self.trace_low64s().as_deref());

@@ -11,7 +11,7 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{Array, Int32Array, RecordBatch};
+use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::ArrowError;
 use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -20,8 +20,8 @@ use super::runs::Run;
 use crate::{
     columns::load,
     rows::{
-        attributes::{Attributes, Events, Links},
         column::{Column, Words},
+        entries::{ElementEntries, Entries},
     },
 };
 
@@ -155,9 +155,9 @@ impl Senders {
 
 /// The columns that have terms.
 pub(super) struct TermColumns {
-    attributes: Option<Attributes>,
-    events: Option<Events>,
-    links: Option<Links>,
+    attributes: Option<Entries>,
+    events: Option<ElementEntries>,
+    links: Option<ElementEntries>,
     resource: Option<Words>,
     scope: Option<Words>,
     service: Option<Words>,
@@ -169,9 +169,9 @@ pub(super) struct TermColumns {
 impl TermColumns {
     pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
-            attributes: Attributes::of(batch, "attributes")?,
-            events: Events::of(batch, "events")?,
-            links: Links::of(batch, "links")?,
+            attributes: Entries::of(batch, "attributes")?,
+            events: ElementEntries::of(batch, "events")?,
+            links: ElementEntries::of(batch, "links")?,
             resource: Words::of(batch, "resource")?,
             scope: Words::of(batch, "scope")?,
             service: Words::of(batch, "service")?,
@@ -192,14 +192,11 @@ impl TermCollector {
             self.seen.fill(0);
             self.block = block;
         }
-        self.push_attributes(columns.attributes.as_ref(), &rows);
-        if let Some(events) = &columns.events {
-            let elements = events.elements(rows.start).start..events.elements(rows.end - 1).end;
-            self.push_attributes(Some(&events.attributes), &elements);
+        if let Some(attributes) = &columns.attributes {
+            self.push_entries(attributes, attributes.of_rows(&rows));
         }
-        if let Some(links) = &columns.links {
-            let elements = links.elements(rows.start).start..links.elements(rows.end - 1).end;
-            self.push_attributes(Some(&links.attributes), &elements);
+        for elements in [&columns.events, &columns.links].into_iter().flatten() {
+            self.push_entries(&elements.entries, elements.of_rows(&rows));
         }
         self.push_words(columns, &rows);
         for row in rows {
@@ -214,20 +211,18 @@ impl TermCollector {
         self.overflowed |= self.places.len() > PLACES_MAX;
     }
 
-    fn push_attributes(&mut self, attributes: Option<&Attributes>, rows: &Range<usize>) {
-        let Some(column) = attributes.filter(|_| !rows.is_empty()) else { return };
-        let entries = column.entries(rows.start).start..column.entries(rows.end - 1).end;
+    fn push_entries(&mut self, column: &Entries, entries: Range<usize>) {
         for entry in entries {
             let key = key_term(column.keys.value(entry));
             self.add(key);
-            if column.strings.is_valid(entry) {
-                self.add(text_term(key, column.strings.value(entry)));
-            } else if column.ints.is_valid(entry) {
-                self.add(int_term(key, column.ints.value(entry)));
-            } else if column.doubles.is_valid(entry) {
-                self.add(double_term(key, column.doubles.value(entry)));
-            } else if column.bools.is_valid(entry) {
-                self.add(truth_term(key, column.bools.value(entry)));
+            if let Some(text) = column.strings.text(entry) {
+                self.add(text_term(key, text));
+            } else if let Some(ints) = column.ints.valid(entry) {
+                self.add(int_term(key, ints.value(entry)));
+            } else if let Some(doubles) = column.doubles.valid(entry) {
+                self.add(double_term(key, doubles.value(entry)));
+            } else if let Some(bools) = column.bools.valid(entry) {
+                self.add(truth_term(key, bools.value(entry)));
             }
         }
     }

@@ -16,12 +16,12 @@ use super::column::{Column, downcast};
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes {
     map: MapArray,
-    pub(crate) keys: StringArray,
+    keys: StringArray,
     values: StructArray,
-    pub(crate) strings: StringArray,
-    pub(crate) ints: Int64Array,
-    pub(crate) doubles: Float64Array,
-    pub(crate) bools: BooleanArray,
+    strings: StringArray,
+    ints: Int64Array,
+    doubles: Float64Array,
+    bools: BooleanArray,
     bytes: BinaryArray,
 }
 
@@ -30,7 +30,7 @@ impl Attributes {
         batch.column_by_name(name).map(|array| Self::new(&downcast(array, name)?)).transpose()
     }
 
-    pub(crate) fn new(map: &MapArray) -> Result<Self, ArrowError> {
+    fn new(map: &MapArray) -> Result<Self, ArrowError> {
         let values: StructArray = downcast(map.values(), "attributes")?;
         Ok(Self {
             map: map.clone(),
@@ -45,7 +45,7 @@ impl Attributes {
     }
 
     /// The entries of a row.
-    pub(crate) fn entries(&self, row: usize) -> Range<usize> {
+    fn entries(&self, row: usize) -> Range<usize> {
         range(self.map.value_offsets(), row)
     }
 
@@ -85,7 +85,7 @@ fn field<A: Array + Clone + 'static>(array: &StructArray, name: &str) -> Result<
     downcast(column, name)
 }
 
-fn range(offsets: &[i32], row: usize) -> Range<usize> {
+pub(super) fn range(offsets: &[i32], row: usize) -> Range<usize> {
     let offset = |index: usize| usize::try_from(offsets[index]).unwrap_or_default();
     offset(row)..offset(row + 1)
 }
@@ -96,7 +96,7 @@ pub(crate) struct Events {
     list: ListArray,
     time: Column<Int64Array>,
     name: StringArray,
-    pub(crate) attributes: Attributes,
+    attributes: Attributes,
     dropped: Column<Int64Array>,
 }
 
@@ -115,7 +115,7 @@ impl Events {
     }
 
     /// The elements of a row.
-    pub(crate) fn elements(&self, row: usize) -> Range<usize> {
+    fn elements(&self, row: usize) -> Range<usize> {
         range(self.list.value_offsets(), row)
     }
 
@@ -138,7 +138,7 @@ pub(crate) struct Links {
     trace_id: BinaryArray,
     span_id: BinaryArray,
     trace_state: StringArray,
-    pub(crate) attributes: Attributes,
+    attributes: Attributes,
     dropped: Column<Int64Array>,
     flags: Column<Int64Array>,
 }
@@ -160,7 +160,7 @@ impl Links {
     }
 
     /// The elements of a row.
-    pub(crate) fn elements(&self, row: usize) -> Range<usize> {
+    fn elements(&self, row: usize) -> Range<usize> {
         range(self.list.value_offsets(), row)
     }
 

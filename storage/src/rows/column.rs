@@ -23,7 +23,8 @@ impl<A: Array + Clone + 'static> Column<A> {
         self.0.is_some()
     }
 
-    fn valid(&self, row: usize) -> Option<&A> {
+    /// The column, if the row has a value in it.
+    pub(crate) fn valid(&self, row: usize) -> Option<&A> {
         self.0.as_ref().filter(|array| array.is_valid(row))
     }
 }
