@@ -12,8 +12,11 @@ use crate::{
 
 const JSON: (&str, &str) = ("content-type", "application/json");
 
+/// Headers and a body.
+type Form = (Vec<(&'static str, &'static str)>, Vec<u8>);
+
 /// A request in each form.
-fn forms() -> [(Vec<(&'static str, &'static str)>, Vec<u8>); 3] {
+fn forms() -> [Form; 3] {
     let many = traces(vec![span(1); 1000]);
     let bytes = many.encode_to_vec();
     let proto = ("content-type", "application/x-protobuf");
