@@ -5,6 +5,8 @@
 //! Tempo does; parameters can also come as a form in the body, as some clients send them.
 
 mod answer;
+mod grpc;
+mod messages;
 mod metrics;
 mod params;
 mod search;
@@ -16,7 +18,8 @@ use axum::{Router, routing::get};
 
 use crate::QueryService;
 
-/// The routes, complete with an answer for every other path under `/tempo`.
+/// The routes, complete with an answer for every other path under `/tempo`; those of Tempo's
+/// streaming API are where gRPC has them.
 pub(super) fn routes() -> Router<QueryService> {
     let paths = Router::new()
         .route("/api/traces/{traceId}", get(traces::trace))
@@ -35,5 +38,5 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/status/{what}", get(status::one))
         .method_not_allowed_fallback(answer::method_not_allowed)
         .fallback(answer::no_such_path);
-    Router::new().nest("/tempo", paths)
+    Router::new().nest("/tempo", paths).merge(grpc::routes())
 }

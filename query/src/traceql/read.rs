@@ -77,7 +77,8 @@ pub(crate) struct RowReader<'a> {
     fields: &'a Fields,
     texts: HashMap<String, Arc<str>>,
     /// The values of resources and scopes by their stored texts.
-    senders: HashMap<(Scope, String), Columns>,
+    resources: HashMap<String, Columns>,
+    scopes: HashMap<String, Columns>,
     span_keys: HashMap<&'a str, Vec<usize>>,
     resource_keys: Vec<(&'a str, usize)>,
     scope_keys: Vec<(&'a str, usize)>,
@@ -90,7 +91,8 @@ impl<'a> RowReader<'a> {
         let mut reader = Self {
             fields,
             texts: HashMap::new(),
-            senders: HashMap::new(),
+            resources: HashMap::new(),
+            scopes: HashMap::new(),
             span_keys: HashMap::new(),
             resource_keys: Vec::new(),
             scope_keys: Vec::new(),
@@ -143,7 +145,8 @@ impl<'a> RowReader<'a> {
         }
         if !self.resource_keys.is_empty() {
             let read = || rows.resource(row).unwrap_or_default().attributes;
-            let of = self.sender(Scope::Resource, rows.resource_key(row), read);
+            let of =
+                columns_of(&mut self.resources, &self.resource_keys, rows.resource_key(row), read);
             for (column, value) in of.iter() {
                 // The span's own attribute comes first.
                 if values[*column].is_nil() {
@@ -153,32 +156,11 @@ impl<'a> RowReader<'a> {
         }
         if !self.scope_keys.is_empty() {
             let read = || rows.scope(row).unwrap_or_default().attributes;
-            let of = self.sender(Scope::Instrumentation, rows.scope_key(row), read);
+            let of = columns_of(&mut self.scopes, &self.scope_keys, rows.scope_key(row), read);
             for (column, value) in of.iter() {
                 values[*column] = value.clone();
             }
         }
-    }
-
-    /// The wanted attributes of a resource or scope, read once for each text.
-    fn sender(&mut self, scope: Scope, key: &str, read: impl FnOnce() -> Vec<KeyValue>) -> Columns {
-        if let Some(known) = self.senders.get(&(scope, key.to_owned())) {
-            return Arc::clone(known);
-        }
-        let wanted = if scope == Scope::Resource { &self.resource_keys } else { &self.scope_keys };
-        let attributes = read();
-        let values: Columns = wanted
-            .iter()
-            .filter_map(|(key, column)| {
-                let found = attributes.iter().find(|attribute| attribute.key == *key)?;
-                Some((*column, Value::of(found.value())))
-            })
-            .collect();
-        if self.senders.len() >= KEPT_MAX {
-            self.senders.clear();
-        }
-        self.senders.insert((scope, key.to_owned()), Arc::clone(&values));
-        values
     }
 
     fn text(&mut self, text: &str) -> Value {
@@ -254,6 +236,29 @@ impl<'a> RowReader<'a> {
             _ => Value::Unknown,
         }
     }
+}
+
+/// The wanted attributes of a resource or scope, read once for each stored text.
+fn columns_of(
+    known: &mut HashMap<String, Columns>,
+    wanted: &[(&str, usize)],
+    text: &str,
+    read: impl FnOnce() -> Vec<KeyValue>,
+) -> Columns {
+    if let Some(columns) = known.get(text) {
+        return Arc::clone(columns);
+    }
+    let attributes = read();
+    let found = wanted.iter().filter_map(|(key, column)| {
+        let found = attributes.iter().find(|attribute| attribute.key == *key)?;
+        Some((*column, Value::of(found.value())))
+    });
+    let columns: Columns = found.collect();
+    if known.len() >= KEPT_MAX {
+        known.clear();
+    }
+    known.insert(text.to_owned(), Arc::clone(&columns));
+    columns
 }
 
 fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = Value> + 'a {

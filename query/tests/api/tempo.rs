@@ -795,3 +795,140 @@ async fn the_calls_of_other_projects_are_answered() {
     }
     assert!(asked >= 10, "{asked}");
 }
+
+/// What `tempopb.SearchResponse` has of a trace.
+#[derive(Clone, PartialEq, Message)]
+struct Searched {
+    #[prost(message, repeated, tag = "1")]
+    traces: Vec<SearchedTrace>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SearchedTrace {
+    #[prost(string, tag = "1")]
+    trace_id: String,
+    #[prost(string, tag = "2")]
+    root_service_name: String,
+    #[prost(uint32, tag = "5")]
+    duration_ms: u32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct SearchQuery {
+    #[prost(uint32, tag = "4")]
+    limit: u32,
+    #[prost(string, tag = "8")]
+    query: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Named {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    start: u64,
+    #[prost(uint64, tag = "3")]
+    end: u64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Texts {
+    #[prost(string, repeated, tag = "1")]
+    texts: Vec<String>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Values {
+    #[prost(message, repeated, tag = "1")]
+    series: Vec<ValueOfSeries>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueOfSeries {
+    #[prost(double, tag = "2")]
+    value: f64,
+}
+
+/// A gRPC call: its message, and its status with the words that go with it.
+async fn grpc(harness: &Harness, method: &str, body: Vec<u8>) -> (Vec<u8>, String) {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    let asked = Request::post(format!("/tempopb.StreamingQuerier/{method}"))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .body(Body::from(body))
+        .unwrap();
+    let response = harness.router.clone().oneshot(asked).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    let head = response.headers().clone();
+    let collected = response.into_body().collect().await.unwrap();
+    let trailers = collected.trailers().cloned().unwrap_or(head);
+    let text =
+        |name: &str| trailers.get(name).map_or("", |value| value.to_str().unwrap()).to_owned();
+    let status = format!("{} {}", text("grpc-status"), text("grpc-message"));
+    (collected.to_bytes().to_vec(), status)
+}
+
+fn framed(message: &impl Message) -> Vec<u8> {
+    let message = message.encode_to_vec();
+    let mut framed = vec![0];
+    framed.extend(u32::try_from(message.len()).unwrap().to_be_bytes());
+    framed.extend(message);
+    framed
+}
+
+#[tokio::test]
+async fn the_streaming_api_gives_the_same_answers() {
+    let harness = stories().await;
+    let ask = async |method: &str, message: &dyn Fn() -> Vec<u8>| {
+        let (body, status) = grpc(&harness, method, message()).await;
+        assert_eq!(status, "0 ", "{method}");
+        assert_eq!(body[0], 0);
+        assert_eq!(u32::from_be_bytes(body[1..5].try_into().unwrap()) as usize, body.len() - 5);
+        body[5..].to_vec()
+    };
+    let query = SearchQuery { limit: 2, query: "{ resource.service.name = \"shop\" }".to_owned() };
+    let found = Searched::decode(ask("Search", &|| framed(&query)).await.as_slice()).unwrap();
+    let found: Vec<(&str, &str, u32)> = found
+        .traces
+        .iter()
+        .map(|one| (one.trace_id.as_str(), one.root_service_name.as_str(), one.duration_ms))
+        .collect();
+    assert_eq!(found, [(&*trace_id(2), "shop", 40), (&*trace_id(1), "shop", 100)]);
+
+    let named = |name: &str| framed(&Named { name: name.to_owned(), start: 0, end: 0 });
+    let names = ask("SearchTags", &|| named("span")).await;
+    assert!(Texts::decode(names.as_slice()).unwrap().texts.contains(&"rounds".to_owned()));
+    let values = ask("SearchTagValues", &|| named("service.name")).await;
+    assert_eq!(Texts::decode(values.as_slice()).unwrap().texts.len(), 3);
+    for (method, name) in [("SearchTagsV2", "resource"), ("SearchTagValuesV2", "name")] {
+        assert!(!ask(method, &|| named(name)).await.is_empty(), "{method}");
+    }
+
+    let (start, end) = (BEGIN - SECOND, BEGIN + 60 * SECOND);
+    let metric = |query: &str| framed(&Named { name: query.to_owned(), start, end });
+    let instant = ask("MetricsQueryInstant", &|| metric("{} | count_over_time()")).await;
+    let instant = Values::decode(instant.as_slice()).unwrap();
+    assert_eq!(instant.series, [ValueOfSeries { value: 8.0 }]);
+    assert!(!ask("MetricsQueryRange", &|| metric("{} | rate()")).await.is_empty());
+
+    let refused: [(&str, Vec<u8>, &str); 5] = [
+        (
+            "Search",
+            framed(&SearchQuery { limit: 1, query: "{".to_owned() }),
+            "3 invalid TraceQL query: at line 1, column 2: a value was expected, but the end of the query follows",
+        ),
+        (
+            "MetricsQueryRange",
+            metric("{}"),
+            "3 invalid TraceQL query: this finds traces; add a metric to it, as in `{} | rate()`",
+        ),
+        ("Search", vec![0, 0, 0], "13 not one gRPC message: it is cut off"),
+        ("Search", vec![1, 0, 0, 0, 0], "12 compressed messages are not read here"),
+        ("Nothing", Vec::new(), "12 there is no call Nothing"),
+    ];
+    for (method, body, expected) in refused {
+        assert_eq!(grpc(&harness, method, body).await, (Vec::new(), expected.to_owned()));
+    }
+}

@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-const EXEMPLARS_DEFAULT: usize = 100;
-const EXEMPLARS_MAX: usize = 1_000;
-const SERIES_DEFAULT: usize = 1_000;
-const SERIES_MAX: usize = 10_000;
+pub(super) const EXEMPLARS_DEFAULT: usize = 100;
+pub(super) const EXEMPLARS_MAX: usize = 1_000;
+pub(super) const SERIES_DEFAULT: usize = 1_000;
+pub(super) const SERIES_MAX: usize = 10_000;
 
 /// Series over time.
 pub(super) async fn query_range(
@@ -62,14 +62,18 @@ fn parsed(params: &Params) -> Result<(Metrics, usize), TempoError> {
     let Some(text) = params.text("q").or_else(|| params.text("query")) else {
         return Err(invalid("q", "a TraceQL metrics query is missing"));
     };
+    let asked = params.bound("exemplars", EXEMPLARS_DEFAULT, EXEMPLARS_MAX)?;
+    metrics_of(text, if params.text("exemplars") == Some("0") { 0 } else { asked })
+}
+
+/// The metrics of a query, and how many exemplars it wants when so many are asked for.
+pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), TempoError> {
     let query = traceql::parse(text)?;
     let hint = query.hints.iter().find(|(name, _)| name == "exemplars").map(|(_, value)| value);
-    let asked = params.bound("exemplars", EXEMPLARS_DEFAULT, EXEMPLARS_MAX)?;
-    let asked = if params.text("exemplars") == Some("0") { 0 } else { asked };
     let exemplars = match hint {
         Some(Static::Bool(false)) => 0,
         Some(Static::Int(count)) => usize::try_from(*count).unwrap_or(0).min(EXEMPLARS_MAX),
-        _ => asked,
+        _ => exemplars,
     };
     match query.root {
         Root::Metrics(metrics) => Ok((metrics, exemplars)),

@@ -20,12 +20,12 @@ use crate::{
     },
 };
 
-const LIMIT_DEFAULT: usize = 20;
-const LIMIT_MAX: usize = 1_000;
-const SPANS_SHOWN_DEFAULT: usize = 3;
-const SPANS_SHOWN_MAX: usize = 1_000;
+pub(super) const LIMIT_DEFAULT: usize = 20;
+pub(super) const LIMIT_MAX: usize = 1_000;
+pub(super) const SPANS_SHOWN_DEFAULT: usize = 3;
+pub(super) const SPANS_SHOWN_MAX: usize = 1_000;
 /// What Tempo says in place of the root's service.
-const NO_ROOT: &str = "<root span not yet received>";
+pub(super) const NO_ROOT: &str = "<root span not yet received>";
 /// The parameters that are no tags.
 const RESERVED: [&str; 8] =
     ["q", "tags", "minDuration", "maxDuration", "limit", "start", "end", "spss"];

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-const LIMIT_MAX: usize = 10_000;
+pub(super) const LIMIT_MAX: usize = 10_000;
 
 /// The names of all scopes in one list.
 pub(super) async fn names(
@@ -31,7 +31,7 @@ pub(super) async fn names(
 ) -> Result<Response, TempoError> {
     let scopes = scopes_of(&params)?;
     let mut found: Vec<String> = Vec::new();
-    for (_, names) in scoped(&service, &params, scopes).await? {
+    for (_, names) in scoped(&service, tag_search(&params)?, scopes).await? {
         found.extend(names);
     }
     found.sort_unstable();
@@ -45,7 +45,7 @@ pub(super) async fn names_v2(
     params: Params,
 ) -> Result<Response, TempoError> {
     let scopes = scopes_of(&params)?;
-    let found = scoped(&service, &params, scopes).await?;
+    let found = scoped(&service, tag_search(&params)?, scopes).await?;
     let scopes: Vec<Json> =
         found.into_iter().map(|(name, tags)| json!({ "name": name, "tags": tags })).collect();
     Ok(answer::json(json!({ "scopes": scopes, "metrics": {} })).await?)
@@ -53,22 +53,27 @@ pub(super) async fn names_v2(
 
 /// Which scopes are asked for, and whether intrinsics are.
 fn scopes_of(params: &Params) -> Result<(Vec<Scope>, bool), TempoError> {
-    match params.text("scope") {
-        None | Some("none" | "all") => Ok((Scope::NAMED.to_vec(), true)),
-        Some("intrinsic") => Ok((Vec::new(), true)),
-        Some(word) => match Scope::of(word) {
+    scopes_named(params.text("scope").unwrap_or_default())
+}
+
+/// The scopes of this name, and whether intrinsics are among them.
+pub(super) fn scopes_named(name: &str) -> Result<(Vec<Scope>, bool), TempoError> {
+    match name {
+        "" | "none" | "all" => Ok((Scope::NAMED.to_vec(), true)),
+        "intrinsic" => Ok((Vec::new(), true)),
+        word => match Scope::of(word) {
             Some(scope) => Ok((vec![scope], false)),
             None => Err(invalid("scope", word)),
         },
     }
 }
 
-async fn scoped(
+/// The names of each scope.
+pub(super) async fn scoped(
     service: &QueryService,
-    params: &Params,
+    search: TagSearch,
     (scopes, with_intrinsics): (Vec<Scope>, bool),
 ) -> Result<Vec<(&'static str, Vec<String>)>, TempoError> {
-    let search = tag_search(params)?;
     let mut found: Vec<(&'static str, Vec<String>)> = Vec::new();
     if !scopes.is_empty() {
         let names = service.ask(move |reader| tags::names(reader, &search, &scopes)).await?;
@@ -107,7 +112,7 @@ async fn found_values(
     tag: &str,
     params: &Params,
 ) -> Result<Vec<String>, TempoError> {
-    let values = typed_values(service, tag, params).await?;
+    let values = typed_values(service, tag, tag_search(params)?).await?;
     Ok(values.iter().map(Value::shown).collect())
 }
 
@@ -117,26 +122,30 @@ pub(super) async fn values_v2(
     path: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let values = typed_values(&service, &path?, &params).await?;
-    let values = values.iter().map(|value| {
-        let kind = match value {
-            Value::Int(_) => "int",
-            Value::Float(_) => "float",
-            Value::Bool(_) => "bool",
-            Value::Duration(_) => "duration",
-            Value::Status(_) | Value::Kind(_) => "keyword",
-            _ => "string",
-        };
-        json!({ "type": kind, "value": value.shown() })
-    });
+    let values = typed_values(&service, &path?, tag_search(&params)?).await?;
+    let values =
+        values.iter().map(|value| json!({ "type": kind_of(value), "value": value.shown() }));
     let values: Vec<Json> = values.collect();
     Ok(answer::json(json!({ "tagValues": values, "metrics": {} })).await?)
 }
 
-async fn typed_values(
+/// What Tempo calls the type of a value.
+pub(super) fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Int(_) => "int",
+        Value::Float(_) => "float",
+        Value::Bool(_) => "bool",
+        Value::Duration(_) => "duration",
+        Value::Status(_) | Value::Kind(_) => "keyword",
+        _ => "string",
+    }
+}
+
+/// The values of a tag.
+pub(super) async fn typed_values(
     service: &QueryService,
     tag: &str,
-    params: &Params,
+    search: TagSearch,
 ) -> Result<Vec<Value>, TempoError> {
     // Grafana encodes the name twice.
     let field = field_named(&decode(tag));
@@ -159,6 +168,5 @@ async fn typed_values(
         ) => return Ok(Vec::new()),
         _ => {}
     }
-    let search = tag_search(params)?;
     Ok(service.ask(move |reader| tags::values(reader, &search, &field)).await?)
 }
