@@ -2,8 +2,8 @@
 //!
 //! Every file of a family is read, so that a case that is added is a case that is run. Where
 //! Tidings answers otherwise on purpose, the test says so and why. What is not claimed yet, and so
-//! not checked: Zipkin's, Jaeger's and Tempo's own read APIs, metrics, Zipkin v1, the correction of
-//! clocks.
+//! not checked: metrics, Zipkin v1, the correction of clocks. What Jaeger's and Zipkin's APIs answer is
+//! checked beside them, in `query` and `proto`.
 
 mod critical_path;
 mod jaeger;

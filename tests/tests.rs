@@ -19,4 +19,5 @@ mod heads;
 mod hostile;
 mod kill;
 mod lifecycle;
+mod readers;
 mod transports;

@@ -8,6 +8,7 @@
 mod from_otlp;
 mod json;
 mod model;
+pub mod rpc;
 mod to_otlp;
 mod ui;
 

@@ -1,10 +1,13 @@
-//! Jaeger's query APIs under `/jaeger`: v1, the JSON of its UI and of Grafana, and v3, OTLP.
+//! Jaeger's query APIs: v1, the JSON of its UI and of Grafana, and v3, OTLP, under `/jaeger`; its
+//! gRPC services where gRPC's clients look for them.
 //!
 //! Answers have Jaeger's shapes, statuses and error texts. Parameters that Jaeger does not know are
 //! ignored, as it does.
 
 mod answer;
+mod grpc;
 mod params;
+mod rpc;
 mod v1;
 mod v3;
 
@@ -40,6 +43,10 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/jaeger/api/v3/traces/{id}", get(v3::trace))
         .route("/jaeger/api/v3/trace-summaries", get(v3::summaries))
         .route("/jaeger/api/v3/dependencies", get(v3::dependencies))
+        .route("/jaeger.api_v2.QueryService/{method}", post(rpc::v2))
+        .route("/jaeger.api_v3.QueryService/{method}", post(rpc::v3))
+        .route("/jaeger.storage.v2.TraceReader/{method}", post(rpc::storage))
+        .route("/jaeger.storage.v2.DependencyReader/{method}", post(rpc::storage))
         .route("/jaeger", any(no_such_page))
         .route("/jaeger/", any(no_such_page))
         .route("/jaeger/{*path}", any(no_such_page))

@@ -16,6 +16,7 @@ mod graph;
 mod harness;
 mod headers;
 mod jaeger;
+mod jaeger_grpc;
 mod large_traces;
 mod logs;
 mod model;

@@ -1,0 +1,258 @@
+//! Jaeger's gRPC services: framing, statuses, and the same answers as over HTTP.
+
+use axum::body::{Body, Bytes};
+use http::Request;
+use http_body_util::BodyExt;
+use prost::Message;
+use tidings_proto::{
+    jaeger::{Seconds, rpc},
+    otlp::{ExportTraceServiceRequest, KeyValue, SpanKind},
+};
+use tidings_query::QueryLimits;
+use tower::ServiceExt;
+
+use crate::harness::{BEGIN, Harness, checkout, span};
+
+const V2: &str = "/jaeger.api_v2.QueryService";
+const V3: &str = "/jaeger.api_v3.QueryService";
+const STORAGE: &str = "/jaeger.storage.v2.TraceReader";
+const LINKS: &str = "/jaeger.storage.v2.DependencyReader";
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
+/// The messages, the status and its text.
+type Reply = (Vec<Bytes>, i32, String);
+
+impl Harness {
+    async fn grpc_raw(&self, path: &str, body: Vec<u8>) -> Reply {
+        let request = Request::post(path).header("content-type", "application/grpc");
+        let request = request.header("accept-encoding", "gzip").body(Body::from(body)).unwrap();
+        let response = self.router.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        assert!(!response.headers().contains_key("content-encoding"), "gRPC has its own");
+        let body = response.into_body().collect().await.unwrap();
+        let trailers = body.trailers().cloned().unwrap();
+        let mut data = body.to_bytes();
+        let mut messages = Vec::new();
+        while !data.is_empty() {
+            let prefix = data.split_to(5);
+            assert_eq!(prefix[0], 0);
+            let length = u32::from_be_bytes(prefix[1..].try_into().unwrap());
+            messages.push(data.split_to(length as usize));
+        }
+        let text = |name: &str| trailers.get(name).map(|value| value.to_str().unwrap().to_owned());
+        let code = text("grpc-status").unwrap().parse().unwrap();
+        (messages, code, text("grpc-message").unwrap_or_default())
+    }
+
+    async fn grpc(&self, service: &str, method: &str, message: &impl Message) -> Vec<Bytes> {
+        let path = format!("{service}/{method}");
+        let (messages, code, text) = self.grpc_raw(&path, framed(&message.encode_to_vec())).await;
+        assert_eq!(code, 0, "{path}: {text}");
+        messages
+    }
+
+    async fn grpc_error(
+        &self,
+        service: &str,
+        method: &str,
+        message: &impl Message,
+    ) -> (i32, String) {
+        let path = format!("{service}/{method}");
+        let (messages, code, text) = self.grpc_raw(&path, framed(&message.encode_to_vec())).await;
+        assert_eq!(messages.len(), 0, "{path}");
+        (code, text)
+    }
+}
+
+fn decoded<T: Message + Default>(messages: &[Bytes]) -> T {
+    assert_eq!(messages.len(), 1);
+    T::decode(messages[0].clone()).unwrap()
+}
+
+fn id(trace: u64) -> Vec<u8> {
+    ((0xaaaa_u128 << 112) | u128::from(trace)).to_be_bytes().to_vec()
+}
+
+/// Trace ids and numbers of spans, message by message.
+fn otlp(messages: &[Bytes]) -> Vec<(Vec<u8>, usize)> {
+    let of = |message: &Bytes| {
+        let request = ExportTraceServiceRequest::decode(message.clone()).unwrap();
+        let scopes = request.resource_spans.iter().flat_map(|group| &group.scope_spans);
+        let spans: Vec<_> = scopes.flat_map(|scope| &scope.spans).collect();
+        assert!(spans.iter().all(|span| span.trace_id == spans[0].trace_id), "one trace a message");
+        (spans[0].trace_id.clone(), spans.len())
+    };
+    messages.iter().map(of).collect()
+}
+
+fn at(millis: i64) -> Option<Seconds> {
+    let nanos = BEGIN.checked_add_signed(millis * 1_000_000).unwrap();
+    Some(Seconds::from_nanos(nanos))
+}
+
+fn query(service: &str) -> rpc::FindTraces {
+    rpc::FindTraces {
+        query: Some(rpc::TraceQuery {
+            service_name: service.to_owned(),
+            start_time_min: at(-1_000),
+            start_time_max: at(1_000),
+            search_depth: 10,
+            ..rpc::TraceQuery::default()
+        }),
+    }
+}
+
+#[tokio::test]
+async fn every_service_answers_from_the_same_spans() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1).into_iter().chain(checkout(2))).await;
+    for service in [V2, V3, STORAGE] {
+        let services: rpc::Services = decoded(&harness.grpc(service, "GetServices", &()).await);
+        assert_eq!(services.services, ["payment", "shop"], "{service}");
+    }
+    let asked = rpc::GetOperations { service: "shop".into(), span_kind: "server".into() };
+    let expected = rpc::Operation { name: "POST /checkout".into(), span_kind: "server".into() };
+    for service in [V3, STORAGE] {
+        let operations: rpc::Operations =
+            decoded(&harness.grpc(service, "GetOperations", &asked).await);
+        assert_eq!(operations.operations, std::slice::from_ref(&expected));
+    }
+    let operations: rpc::NamedOperations =
+        decoded(&harness.grpc(V2, "GetOperations", &asked).await);
+    assert_eq!(operations.operations, [expected]);
+    assert_eq!(operations.operation_names, ["POST /checkout"]);
+
+    let by_bytes = rpc::GetTraceByBytes { trace_id: id(1), raw_traces: false };
+    let chunk: rpc::SpansResponseChunk = decoded(&harness.grpc(V2, "GetTrace", &by_bytes).await);
+    assert_eq!(chunk.spans.len(), 5);
+    let root = &chunk.spans[0];
+    assert_eq!(root.process.as_ref().unwrap().service_name, "shop");
+    assert_eq!(root.start_time, at(0));
+    let by_text = rpc::GetTraceByText {
+        trace_id: "aaaa0000000000000000000000000001".into(),
+        raw_traces: false,
+    };
+    assert_eq!(otlp(&harness.grpc(V3, "GetTrace", &by_text).await), [(id(1), 5)]);
+    let both =
+        [id(2), id(9), id(1)].map(|trace_id| rpc::GetTraceByBytes { trace_id, raw_traces: false });
+    let stored = harness.grpc(STORAGE, "GetTraces", &rpc::GetTraces { query: both.to_vec() }).await;
+    assert_eq!(otlp(&stored), [(id(2), 5), (id(1), 5)]);
+
+    let found = harness.grpc(V2, "FindTraces", &query("shop")).await;
+    let spans: usize = found
+        .iter()
+        .map(|message| rpc::SpansResponseChunk::decode(message.clone()).unwrap().spans.len())
+        .sum();
+    assert_eq!(spans, 10);
+    assert_eq!(otlp(&harness.grpc(V3, "FindTraces", &query("shop")).await).len(), 2);
+    assert_eq!(harness.grpc(V3, "FindTraces", &query("nobody")).await.len(), 0, "an empty stream");
+    let attributes = vec![KeyValue::new("http.response.status_code", 502_i64)];
+    let stored = rpc::FindStoredTraces {
+        query: Some(rpc::StoredTraceQuery {
+            service_name: "shop".into(),
+            attributes,
+            ..Default::default()
+        }),
+    };
+    assert_eq!(otlp(&harness.grpc(STORAGE, "FindTraces", &stored).await).len(), 2);
+    let ids: rpc::FoundTraceIds = decoded(&harness.grpc(STORAGE, "FindTraceIDs", &stored).await);
+    let ids: Vec<Vec<u8>> = ids.trace_ids.into_iter().map(|found| found.trace_id).collect();
+    assert_eq!(ids, [id(1), id(2)]);
+
+    let range = rpc::GetDependencies { start_time: at(-1_000), end_time: at(1_000) };
+    for service in [V2, V3, LINKS] {
+        let links: rpc::Dependencies =
+            decoded(&harness.grpc(service, "GetDependencies", &range).await);
+        let link = &links.dependencies[0];
+        assert_eq!(
+            (link.parent.as_str(), link.child.as_str(), link.call_count),
+            ("shop", "payment", 2)
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_wrong_has_a_status() {
+    let harness = Harness::new().await;
+    let text =
+        |trace_id: &str| rpc::GetTraceByText { trace_id: trace_id.into(), raw_traces: false };
+    let bytes = |trace_id: Vec<u8>| rpc::GetTraceByBytes { trace_id, raw_traces: false };
+    let not_found = (5, "trace not found".to_owned());
+    assert_eq!(harness.grpc_error(V3, "GetTrace", &text("1")).await, not_found);
+    assert_eq!(harness.grpc_error(V3, "GetTrace", &text("0")).await, not_found);
+    assert_eq!(harness.grpc_error(V2, "GetTrace", &bytes(id(1))).await, not_found);
+    let expected = (3, "uninitialized TraceID is not allowed".to_owned());
+    assert_eq!(harness.grpc_error(V2, "GetTrace", &bytes(vec![])).await, expected);
+    let (code, message) = harness.grpc_error(V3, "GetTrace", &text("é%x")).await;
+    assert_eq!(code, 3);
+    assert_eq!(
+        message,
+        "malform trace ID: strconv.ParseUint: parsing \"%C3%A9%25x\": invalid syntax"
+    );
+    let missing = (3, "missing query".to_owned());
+    for service in [V2, V3, STORAGE] {
+        assert_eq!(harness.grpc_error(service, "FindTraces", &()).await, missing);
+    }
+    let timeless = rpc::FindTraces { query: Some(rpc::TraceQuery::default()) };
+    let expected = (3, "start time min and max are required parameters".to_owned());
+    assert_eq!(harness.grpc_error(V3, "FindTraces", &timeless).await, expected);
+    let mut shallow = query("shop");
+    shallow.query.as_mut().unwrap().search_depth = 0;
+    let expected = (3, "search depth must be greater than 0".to_owned());
+    assert_eq!(harness.grpc_error(V3, "FindTraces", &shallow).await, expected);
+    let mut backwards = query("shop");
+    backwards.query.as_mut().unwrap().start_time_max = at(-2_000);
+    let expected = (3, "start_time_min must be before start_time_max".to_owned());
+    assert_eq!(harness.grpc_error(V3, "FindTraces", &backwards).await, expected);
+    let expected = (3, "StartTime and EndTime must be initialized.".to_owned());
+    assert_eq!(harness.grpc_error(V2, "GetDependencies", &()).await, expected);
+    let expected = (12, "archive span storage was not configured".to_owned());
+    assert_eq!(harness.grpc_error(V2, "ArchiveTrace", &bytes(id(1))).await, expected);
+    for (service, method) in [
+        (V3, "FindTraceSummaries"),
+        (STORAGE, "FindTraceSummaries"),
+        (V3, "GetTraces"),
+        (V2, "Nonsense"),
+    ] {
+        let expected = (12, format!("unknown method {method}"));
+        assert_eq!(harness.grpc_error(service, method, &()).await, expected);
+    }
+    for (body, code) in [
+        (vec![], 3),
+        (vec![0, 0, 0], 3),
+        (vec![0, 0, 0, 0, 9, 1], 3),
+        ([framed(&[]), framed(&[])].concat(), 3),
+        (vec![1, 0, 0, 0, 0], 12),
+        (framed(&[0xff; 9]), 3),
+    ] {
+        let (messages, found, text) =
+            harness.grpc_raw(&format!("{V3}/GetTrace"), body.clone()).await;
+        assert_eq!((messages.len(), found), (0, code), "{body:?}: {text}");
+    }
+    let plain = Request::post(format!("{V3}/GetServices")).body(Body::empty()).unwrap();
+    assert_eq!(harness.ask(plain).await.0, 415);
+}
+
+#[tokio::test]
+async fn large_traces_come_in_parts() {
+    let limits = QueryLimits { view_spans_max: 1_000, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send((1..=450).map(|id| span(1, id, "s", "o").kind(SpanKind::Server))).await;
+    let parts = harness
+        .grpc(V2, "GetTrace", &rpc::GetTraceByBytes { trace_id: id(1), raw_traces: true })
+        .await;
+    assert_eq!(parts.len(), 3);
+    let query = vec![rpc::GetTraceByBytes { trace_id: id(1), raw_traces: false }];
+    let parts = otlp(&harness.grpc(STORAGE, "GetTraces", &rpc::GetTraces { query }).await);
+    assert_eq!(parts, [(id(1), 200), (id(1), 200), (id(1), 50)]);
+    harness.send((1..=900).map(|number| span(2, number, "s", "o"))).await;
+    let query = [1, 2].map(|trace| rpc::GetTraceByBytes { trace_id: id(trace), raw_traces: false });
+    let asked = rpc::GetTraces { query: query.to_vec() };
+    let (code, message) = harness.grpc_error(STORAGE, "GetTraces", &asked).await;
+    assert_eq!((code, message.as_str()), (8, "1 traces do not fit into one answer: ask for fewer"));
+}
