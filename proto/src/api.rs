@@ -7,10 +7,13 @@
 
 mod analysis;
 mod assembly;
+mod compare;
 mod exceptions;
+mod explain;
 mod graph;
 mod heatmap;
 mod log;
+mod log_analysis;
 mod problem;
 mod red;
 mod search;
@@ -20,10 +23,15 @@ mod transaction;
 
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
+pub use compare::{
+    CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
+};
 pub use exceptions::{CountInStep, ExceptionGroup, ExceptionList};
+pub use explain::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
 pub use log::{CorrelatedBy, LogCorrelation, LogSearchResult, LogView};
+pub use log_analysis::{LogHistogram, LogPattern, LogPatternList, LogsInStep};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{

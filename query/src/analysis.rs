@@ -6,16 +6,25 @@
 //! rule about single traces: those are assembly's.
 
 pub(crate) mod calls;
+pub(crate) mod compare;
 pub(crate) mod exceptions;
+pub(crate) mod explain;
 pub(crate) mod graph;
 pub(crate) mod heatmap;
 pub(crate) mod latency;
+pub(crate) mod log_histogram;
+pub(crate) mod patterns;
 pub(crate) mod red;
+pub(crate) mod repeats;
 mod stack;
 pub(crate) mod trees;
 pub(crate) mod window;
 
+pub use compare::{CompareSearch, ComparedWith};
 pub use exceptions::ExceptionSearch;
+pub use explain::{ExplainSearch, Selection};
 pub use graph::GraphSearch;
 pub use heatmap::HeatmapSearch;
+pub use log_histogram::LogHistogramSearch;
+pub use patterns::PatternSearch;
 pub use red::{RedKey, RedSearch};

@@ -6,13 +6,16 @@
 //! they know no rule about traces.
 
 mod answer;
+mod compare;
 mod exceptions;
+mod explain;
 mod export_body;
 mod filters;
 mod graph;
 mod heatmap;
 mod held;
 mod jaeger;
+mod log_analysis;
 mod logs;
 mod names;
 mod problem;
@@ -96,6 +99,11 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         graph::graph,
         heatmap::heatmap,
         exceptions::exceptions,
+        explain::explain,
+        compare::compare,
+        compare::repeats,
+        log_analysis::histogram,
+        log_analysis::patterns,
         logs::search,
         names::services,
         names::operations,
@@ -120,6 +128,11 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<graph::__path_graph>(get(graph::graph)),
         endpoint::<heatmap::__path_heatmap>(get(heatmap::heatmap)),
         endpoint::<exceptions::__path_exceptions>(get(exceptions::exceptions)),
+        endpoint::<explain::__path_explain>(get(explain::explain)),
+        endpoint::<compare::__path_compare>(get(compare::compare)),
+        endpoint::<compare::__path_repeats>(get(compare::repeats)),
+        endpoint::<log_analysis::__path_histogram>(get(log_analysis::histogram)),
+        endpoint::<log_analysis::__path_patterns>(get(log_analysis::patterns)),
         endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
         endpoint::<logs::__path_search>(get(logs::search)),
         endpoint::<names::__path_services>(get(names::services)),

@@ -29,7 +29,10 @@ mod transactions;
 mod version;
 mod zipkin;
 
-pub use analysis::{ExceptionSearch, GraphSearch, HeatmapSearch, RedKey, RedSearch};
+pub use analysis::{
+    CompareSearch, ComparedWith, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
+    LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection,
+};
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;

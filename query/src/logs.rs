@@ -222,7 +222,8 @@ fn is_text(body: &AnyValue) -> bool {
     matches!(body.value, None | Some(Value::String(_)))
 }
 
-fn severity_name(number: i32) -> &'static str {
+/// The name of a severity; empty for none.
+pub(crate) fn severity_name(number: i32) -> &'static str {
     match Severity::from_number(number) {
         None => "",
         Some(Severity::Trace) => "trace",

@@ -11,7 +11,7 @@ use tidings_proto::{
     api::{AttributeKey, AttributeKeyList, NameCount, NameList},
     otlp::{KeyValue, Value},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows, TimeRange};
 
 use crate::{QueryError, execution::Reader};
 
@@ -239,6 +239,19 @@ pub(crate) fn newest(reader: &Reader) -> Result<UnixNanos, QueryError> {
         let starts = (0..rows.len()).map(|row| rows.start(row));
         let plausible = starts.filter(|start| *start <= latest_plausible);
         newest = plausible.fold(newest, UnixNanos::max);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(newest)
+}
+
+/// The time of the newest log record whose clock can be right; 0 without any.
+pub(crate) fn newest_log(reader: &Reader) -> Result<UnixNanos, QueryError> {
+    let latest_plausible = after(reader.now, CLOCK_TOLERANCE);
+    let mut newest = UnixNanos(0);
+    let scan = Scan { detail: Detail::Facts, rows_max: NEWEST_ROWS };
+    reader.logs(&LogFilter::default(), scan, |rows| {
+        let times = (0..rows.len()).map(|row| rows.time(row));
+        newest = times.filter(|time| *time <= latest_plausible).fold(newest, UnixNanos::max);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(newest)

@@ -68,6 +68,17 @@ impl Params {
         Ok(Self { given })
     }
 
+    /// The parameters whose names begin so, under the rest of their names (`selectKind` is `kind`).
+    /// What is wrong with them is then said of the rest of the name.
+    pub(crate) fn named(&self, prefix: &str) -> Self {
+        let given = self.given.iter().filter_map(|(name, value)| {
+            let rest = name.strip_prefix(prefix)?;
+            let first = rest.get(..1)?.to_ascii_lowercase();
+            Some((first + &rest[1..], value.clone()))
+        });
+        Self { given: given.collect() }
+    }
+
     /// The value of a parameter that may be given once; an empty one is as good as none.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, QueryError> {
         let mut values = self.given.iter().filter(|(given, _)| given == name);

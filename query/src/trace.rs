@@ -24,7 +24,7 @@ use std::ops::ControlFlow;
 
 use tidings_proto::{
     OffsetNanos, SpanId, TraceId,
-    api::{SpanDetails, TraceSkeleton, TraceView},
+    api::{RepeatList, SpanDetails, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
@@ -33,6 +33,7 @@ pub(crate) use present::{kind_name, status_name};
 
 use crate::{
     QueryError, QueryLimits,
+    analysis::repeats,
     execution::Reader,
     logs::{self, LogSearch},
 };
@@ -112,6 +113,12 @@ pub(crate) fn skeleton(
     let assembly = notes::notes(&tree, names, &compared, log_count, moment, shown_max);
     let skeleton = skeleton::skeleton(&tree, names, log_count, moment, shown_max);
     Ok(TraceSkeleton { assembly, ..skeleton })
+}
+
+/// The calls that the trace makes again and again.
+pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
+    let (tree, gathered) = facts_tree(reader, locate(reader, name)?)?;
+    Ok(repeats::repeats(&tree, &gathered.names))
 }
 
 /// One span of the trace: the one in row `index`, or the first with this id.

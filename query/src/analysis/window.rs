@@ -6,7 +6,11 @@
 use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 use tidings_storage::TimeRange;
 
-use crate::{QueryError, execution::Reader, names::newest};
+use crate::{
+    QueryError,
+    execution::Reader,
+    names::{newest, newest_log},
+};
 
 const SECOND: u64 = 1_000_000_000;
 const DAY: u64 = 24 * 3_600 * SECOND;
@@ -53,12 +57,30 @@ impl Window {
         range: TimeRange,
         step: Option<DurationNanos>,
     ) -> Result<Self, QueryError> {
+        Self::until(reader, range, step, || newest(reader))
+    }
+
+    /// As [`Self::new`], by the data of the logs.
+    pub(crate) fn of_logs(
+        reader: &Reader,
+        range: TimeRange,
+        step: Option<DurationNanos>,
+    ) -> Result<Self, QueryError> {
+        Self::until(reader, range, step, || newest_log(reader))
+    }
+
+    fn until(
+        reader: &Reader,
+        range: TimeRange,
+        step: Option<DurationNanos>,
+        newest: impl FnOnce() -> Result<UnixNanos, QueryError>,
+    ) -> Result<Self, QueryError> {
         let (start, end) = match (range.start, range.end) {
             (Some(start), Some(end)) => (start.0, end.0),
             (Some(start), None) => (start.0, reader.now.0.max(start.0.saturating_add(1))),
             (None, Some(end)) => (end.0.saturating_sub(DAY), end.0.max(1)),
             (None, None) => {
-                let end = newest(reader)?.0.saturating_add(1);
+                let end = newest()?.0.saturating_add(1);
                 (end.saturating_sub(DAY), end)
             }
         };
@@ -75,6 +97,11 @@ impl Window {
     /// The window as a filter of times.
     pub(crate) fn range(self) -> TimeRange {
         TimeRange { start: Some(UnixNanos(self.start)), end: Some(UnixNanos(self.end)) }
+    }
+
+    /// The begin of as long a time before it.
+    pub(crate) fn before(self) -> UnixNanos {
+        UnixNanos(self.start.saturating_sub(self.end - self.start))
     }
 
     /// Whether the time is in it.

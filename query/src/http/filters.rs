@@ -12,7 +12,7 @@ use utoipa::{
     },
 };
 
-use crate::{QueryError, params::Params};
+use crate::{QueryError, analysis::Selection, params::Params};
 
 /// The filters of spans: name, whether it may be repeated, description.
 const SPAN_FILTERS: [(&str, bool, &str); 7] = [
@@ -49,6 +49,57 @@ const STEP: [(&str, bool, &str); 1] = [(
     false,
     "The length of a step, as `1m` or `500ms`; at most 1,000 steps; one that gives at most 60 when not given",
 )];
+
+/// The filters of log records.
+const LOG_FILTERS: [(&str, bool, &str); 6] = [
+    ("traceId", false, "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
+    ("spanId", false, "The record's span: 16 hex digits"),
+    ("service", true, "`service.name`; repeat it for any of several"),
+    (
+        "severity",
+        false,
+        "At least this severe: `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or a number from 1 to 24",
+    ),
+    ("text", false, "The message contains this; the case of ASCII letters is ignored"),
+    ("attribute", true, "`key=value`, or a bare `key` for any value; repeat it for all of several"),
+];
+
+/// The filters of log records and the window.
+#[derive(Debug)]
+pub(super) struct LogSelection;
+
+impl IntoParams for LogSelection {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        LOG_FILTERS.iter().chain(&WINDOW).map(parameter).collect()
+    }
+}
+
+/// Which of the spans are selected.
+const SELECTED: [(&str, bool, &str); 9] = [
+    ("selectService", true, "Selected are spans of this service; repeat it for any of several"),
+    ("selectOperation", false, "Selected are spans of this name"),
+    (
+        "selectAttribute",
+        true,
+        "Selected are spans with this attribute, on the span or its resource; repeat it for all of several",
+    ),
+    ("selectStatus", false, "Selected are spans that ended so: `ok`, `error` or `unset`"),
+    ("selectKind", false, "Selected are spans of this kind"),
+    ("selectMinDuration", false, "Selected are spans that took at least so long"),
+    ("selectMaxDuration", false, "Selected are spans that took at most so long"),
+    ("selectStart", false, "Selected are spans that start at this time or later"),
+    ("selectEnd", false, "Selected are spans that start before this time"),
+];
+
+/// Which of the spans are selected.
+#[derive(Debug)]
+pub(super) struct SelectedSpans;
+
+impl IntoParams for SelectedSpans {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        SELECTED.iter().map(parameter).collect()
+    }
+}
 
 /// The filters of spans and the window.
 #[derive(Debug)]
@@ -110,4 +161,33 @@ pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {
         attributes: params.attributes()?,
         ..SpanFilter::default()
     })
+}
+
+/// The spans that the `select…` parameters select of the others.
+pub(super) fn selection(params: &Params) -> Result<Selection, QueryError> {
+    let params = params.named("select");
+    let filter = span_filter(&params).map_err(of_selection)?;
+    Ok(Selection {
+        start: filter.start,
+        duration_min: filter.duration_min,
+        duration_max: filter.duration_max,
+        services: filter.services,
+        operation: filter.operation,
+        kind: filter.kind,
+        status: filter.status,
+        attributes: filter.attributes,
+    })
+}
+
+/// The error about `kind` as one about `selectKind`.
+fn of_selection(error: QueryError) -> QueryError {
+    match error {
+        QueryError::Parameter { name, reason } if !name.is_empty() => {
+            let (first, rest) = name.split_at(1);
+            let given = format!("select{}{rest}", first.to_ascii_uppercase());
+            let reason = reason.replace(&format!("`{name}`"), &format!("`{given}`"));
+            QueryError::Parameter { name: given, reason }
+        }
+        error => error,
+    }
 }

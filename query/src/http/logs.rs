@@ -42,21 +42,26 @@ pub(super) async fn search(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<__path_search>(&uri)?;
+    let filter = log_filter(&params)?;
+    let (order, cursor) = place(&params)?;
+    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    let rows_max = service.search_rows_max();
+    let search = LogSearch { filters: vec![filter], order, limit, cursor, rows_max };
+    answer::json(service.logs(search).await?).await
+}
+
+/// The records that the parameters select.
+pub(super) fn log_filter(params: &Params) -> Result<LogFilter, QueryError> {
     let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
-    let filter = LogFilter {
-        trace_ids: trace_ids(&params)?,
+    Ok(LogFilter {
+        trace_ids: trace_ids(params)?,
         span_id: params.parsed("spanId", "a span id of 16 hex digits", |text| text.parse().ok())?,
         time: params.time_range()?,
         services: (!services.is_empty()).then_some(services),
         severity_min: params.severity()?,
         text: params.text("text")?.map(str::to_owned),
         attributes: params.attributes()?,
-    };
-    let (order, cursor) = place(&params)?;
-    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
-    let rows_max = service.search_rows_max();
-    let search = LogSearch { filters: vec![filter], order, limit, cursor, rows_max };
-    answer::json(service.logs(search).await?).await
+    })
 }
 
 fn trace_ids(params: &Params) -> Result<Option<Vec<tidings_proto::TraceId>>, QueryError> {

@@ -1,13 +1,19 @@
 //! The questions about many spans: one method each.
 
-use tidings_proto::api::{ExceptionList, Heatmap, RedResult, ServiceGraph, TransactionKindList};
+use tidings_proto::api::{
+    Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, RedResult,
+    RepeatList, ServiceGraph, TransactionKindList,
+};
 
 use super::QueryService;
 use crate::{
-    QueryError,
+    QueryError, TraceName,
     analysis::{
-        ExceptionSearch, GraphSearch, HeatmapSearch, RedSearch, exceptions, graph, heatmap, red,
+        CompareSearch, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
+        LogHistogramSearch, PatternSearch, RedSearch, compare, exceptions, explain, graph, heatmap,
+        log_histogram, patterns, red,
     },
+    trace,
     transactions::kinds::{self, KindSearch},
 };
 
@@ -42,6 +48,49 @@ impl QueryService {
     /// As [`Self::red`].
     pub async fn exceptions(&self, search: ExceptionSearch) -> Result<ExceptionList, QueryError> {
         self.ask(move |reader| exceptions::exceptions(reader, &search)).await
+    }
+
+    /// What some spans have that the rest has not.
+    ///
+    /// # Errors
+    /// None of its own.
+    pub async fn explain(&self, search: ExplainSearch) -> Result<Explanation, QueryError> {
+        self.ask(move |reader| explain::explain(reader, &search)).await
+    }
+
+    /// How traces differ in the shape of their trees.
+    ///
+    /// # Errors
+    /// `NotFound` when a side has no trace.
+    pub async fn compare(&self, search: CompareSearch) -> Result<Comparison, QueryError> {
+        self.ask(move |reader| compare::compare(reader, &search)).await
+    }
+
+    /// The calls that a trace makes again and again.
+    ///
+    /// # Errors
+    /// As [`Self::skeleton`].
+    pub async fn repeats(&self, name: TraceName) -> Result<RepeatList, QueryError> {
+        self.ask(move |reader| trace::repeats(reader, name)).await
+    }
+
+    /// Log records by step and severity.
+    ///
+    /// # Errors
+    /// As [`Self::red`].
+    pub async fn log_histogram(
+        &self,
+        search: LogHistogramSearch,
+    ) -> Result<LogHistogram, QueryError> {
+        self.ask(move |reader| log_histogram::log_histogram(reader, &search)).await
+    }
+
+    /// Log messages that are alike.
+    ///
+    /// # Errors
+    /// As [`Self::red`].
+    pub async fn log_patterns(&self, search: PatternSearch) -> Result<LogPatternList, QueryError> {
+        self.ask(move |reader| patterns::patterns(reader, &search)).await
     }
 
     /// The kinds of transactions.

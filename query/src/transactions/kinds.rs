@@ -134,6 +134,27 @@ pub(crate) fn kinds(
     })
 }
 
+/// At most so many of the traces of a kind, no matter which, but the same ones every time.
+pub(crate) fn of_kind(
+    reader: &Reader,
+    window: Window,
+    service: &str,
+    operation: &str,
+    traces_max: usize,
+) -> Result<Vec<TraceId>, QueryError> {
+    let mut entries = Entries::default();
+    entries.read(reader, window)?;
+    entries.settle(reader, window)?;
+    let mut kind = Kind::default();
+    for (trace_id, entry) in &entries.of {
+        let name = (entries.names.text(entry.service), entries.names.text(entry.operation));
+        if name == (service, operation) {
+            kind.add(*trace_id, entry, window);
+        }
+    }
+    Ok(kind.sample(Above::All, traces_max))
+}
+
 /// The entries of traces.
 #[derive(Debug, Default)]
 struct Entries {

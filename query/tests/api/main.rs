@@ -11,6 +11,7 @@
 
 mod assembly;
 mod bad_requests;
+mod differences;
 mod exports;
 mod graph;
 mod harness;
@@ -18,6 +19,7 @@ mod headers;
 mod jaeger;
 mod jaeger_grpc;
 mod large_traces;
+mod log_analysis;
 mod logs;
 mod model;
 mod names;

@@ -1,0 +1,103 @@
+//! Numbers over many log records.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{CountInStep, Searched, TimeWindow};
+use crate::{TraceId, UnixNanos};
+
+/// Log records by step and severity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogHistogram {
+    /// The time it is about.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// The steps that have a record.
+    pub steps: Vec<LogsInStep>,
+    /// How many records there are.
+    pub count: u64,
+    /// Whether a record that was sent twice may have been counted twice.
+    pub repeats_counted: bool,
+    /// What was read.
+    pub searched: Searched,
+}
+
+/// The log records of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogsInStep {
+    /// When the step begins.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// How many.
+    pub count: u64,
+    /// How many say nothing of their severity.
+    pub unspecified: u64,
+    /// How many are traces.
+    pub trace: u64,
+    /// How many are for debugging.
+    pub debug: u64,
+    /// How many are information.
+    pub info: u64,
+    /// How many are warnings.
+    pub warn: u64,
+    /// How many are errors.
+    pub error: u64,
+    /// How many are fatal.
+    pub fatal: u64,
+}
+
+/// Messages that are alike, most frequent first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogPatternList {
+    /// The time it is about.
+    #[serde(flatten)]
+    pub window: TimeWindow,
+    /// A pattern is new when it is not seen from here to the start of the window.
+    #[schema(value_type = String)]
+    pub known_since_unix_nano: UnixNanos,
+    /// The patterns.
+    pub patterns: Vec<LogPattern>,
+    /// How many patterns there are.
+    pub pattern_count: u64,
+    /// How many records there are.
+    pub count: u64,
+    /// Records beyond the first 20,000 different forms, which are in no pattern.
+    pub other_count: u64,
+    /// What was read.
+    pub searched: Searched,
+}
+
+/// Messages of one service that differ only in some words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogPattern {
+    /// Names the pattern: 16 hex digits, the same wherever service and template are.
+    pub id: String,
+    /// `service.name`.
+    pub service: String,
+    /// The words that are the same, `<*>` for those that differ.
+    pub template: String,
+    /// How many.
+    pub count: u64,
+    /// The highest severity among them: `trace` to `fatal`; empty when none says.
+    pub severity: String,
+    /// Whether it was not seen before the window.
+    pub is_new: bool,
+    /// When the first of the window was.
+    #[schema(value_type = String)]
+    pub first_seen_unix_nano: UnixNanos,
+    /// When the last was.
+    #[schema(value_type = String)]
+    pub last_seen_unix_nano: UnixNanos,
+    /// By step; steps without one are left out.
+    pub steps: Vec<CountInStep>,
+    /// The last of them.
+    pub example: String,
+    /// The trace of the last.
+    #[schema(value_type = Option<String>)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace_id: Option<TraceId>,
+}

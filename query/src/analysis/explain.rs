@@ -1,0 +1,283 @@
+//! Which attributes the selected spans have that the rest has not.
+//!
+//! Two scans: the first counts both sides, the second takes a sample of each by the hash of the
+//! spans' content (`sample`), so that the same question has the same answer. Every value of every
+//! attribute is then a test of two shares (`statistics`); what chance explains is left out, as are
+//! ids, where nearly every span has a value of its own. Of attributes whose values stand on the
+//! same spans one is shown and the others are named with it.
+
+mod sample;
+mod statistics;
+
+use std::ops::ControlFlow;
+
+use tidings_proto::{
+    DurationNanos,
+    api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare},
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
+
+use super::{
+    calls::Seen,
+    window::{Window, ratio},
+};
+use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
+use sample::{Counts, Sample};
+
+/// Spans of either side that are compared, roughly.
+const SAMPLED_MAX: u64 = 200_000;
+/// Chance must be less likely than this, after correction.
+const P_VALUE_MAX: f64 = 0.01;
+/// Values shown of an attribute.
+const VALUES_MAX: usize = 10;
+/// Attributes left out that are named.
+const LEFT_OUT_MAX: usize = 100;
+/// Differences that are looked at for standing on the same spans.
+const TOGETHER_AMONG: usize = 50;
+/// Two values stand on the same spans when this part of the spans that have one has both.
+const TOGETHER_MIN: f64 = 0.95;
+
+/// Which of the spans are selected: those for which every set field holds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Selection {
+    /// The span starts in this range.
+    pub start: TimeRange,
+    /// It took at least so long.
+    pub duration_min: Option<DurationNanos>,
+    /// It took at most so long.
+    pub duration_max: Option<DurationNanos>,
+    /// It is of one of these services.
+    pub services: Option<Vec<String>>,
+    /// It is of this operation.
+    pub operation: Option<String>,
+    /// It is of this kind.
+    pub kind: Option<SpanKind>,
+    /// It ended so.
+    pub status: Option<StatusCode>,
+    /// It, or its resource, has all of these.
+    pub attributes: Vec<AttributeFilter>,
+}
+
+/// Which spans, and which of them are selected.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ExplainSearch {
+    /// All of them.
+    pub filter: SpanFilter,
+    /// The selected.
+    pub selected: Selection,
+    /// How many differences.
+    pub limit: usize,
+}
+
+/// One side's number of spans.
+#[derive(Debug, Clone, Copy, Default)]
+struct Sides {
+    selected: u64,
+    rest: u64,
+}
+
+/// What the selected spans differ in.
+pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explanation, QueryError> {
+    let window = Window::new(reader, search.filter.start, None)?;
+    let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
+    let mut all = Sides::default();
+    visit(reader, &filter, &search.selected, search.selected.detail(), |_, _, is_selected| {
+        *if is_selected { &mut all.selected } else { &mut all.rest } += 1;
+    })?;
+    let mut sample = Sample::default();
+    let stats =
+        visit(reader, &filter, &search.selected, Detail::Attributes, |rows, row, is_selected| {
+            let side = if is_selected { all.selected } else { all.rest };
+            if is_sampled(rows.content_hash(row), side) {
+                sample.add(rows, row, is_selected);
+            }
+        })?;
+    reader.check()?;
+    let counts = sample.counts();
+    let left_out = counts.left_out();
+    let found = differences(&sample, &counts, &search.selected);
+    let differences = merged(&sample, found, search.limit);
+    Ok(Explanation {
+        window: window.view(),
+        selected_count: all.selected,
+        rest_count: all.rest,
+        selected_sampled: counts.selected,
+        rest_sampled: counts.rest,
+        differences,
+        left_out: left_out.into_iter().take(LEFT_OUT_MAX).collect(),
+        compared_count: counts.attributes.len() as u64,
+        searched: searched(reader, stats),
+    })
+}
+
+/// Gives `take` every span once, and whether it is selected.
+fn visit(
+    reader: &Reader,
+    filter: &SpanFilter,
+    selection: &Selection,
+    detail: Detail,
+    mut take: impl FnMut(&SpanRows, usize, bool),
+) -> Result<tidings_storage::ScanStats, QueryError> {
+    let mut seen = Seen::new(reader.limits.counted_max);
+    let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
+    reader.spans(filter, scan, |rows| {
+        for row in 0..rows.len() {
+            if seen.is_new(rows.content_hash(row)) {
+                take(rows, row, selection.holds(rows, row));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// Whether the span is among the about [`SAMPLED_MAX`] of so many.
+fn is_sampled(content_hash: u64, of: u64) -> bool {
+    let place = (u128::from(mixed(content_hash)) * u128::from(of)) >> u64::BITS;
+    of <= SAMPLED_MAX || place < u128::from(SAMPLED_MAX)
+}
+
+impl Selection {
+    /// How much of a row it looks at.
+    fn detail(&self) -> Detail {
+        if self.attributes.is_empty() { Detail::Facts } else { Detail::Attributes }
+    }
+
+    /// Whether the attribute differs because the selection says so.
+    fn restates(&self, name: &AttributeName) -> bool {
+        match (name.scope.as_str(), name.key.as_str()) {
+            ("intrinsic", "service") => self.services.is_some(),
+            ("intrinsic", "operation") => self.operation.is_some(),
+            ("intrinsic", "kind") => self.kind.is_some(),
+            ("intrinsic", "status") => self.status.is_some(),
+            (_, key) => self.attributes.iter().any(|wanted| wanted.key == key),
+        }
+    }
+
+    fn holds(&self, rows: &SpanRows, row: usize) -> bool {
+        let duration = rows.duration(row);
+        self.start.contains(rows.start(row))
+            && self.duration_min.is_none_or(|min| min <= duration)
+            && self.duration_max.is_none_or(|max| duration <= max)
+            && self
+                .services
+                .as_ref()
+                .is_none_or(|any| any.iter().any(|one| one == rows.service(row)))
+            && self.operation.as_ref().is_none_or(|name| name == rows.name(row))
+            && self.kind.is_none_or(|kind| kind == rows.kind(row))
+            && self.status.is_none_or(|status| status == rows.status(row))
+            && (self.attributes.is_empty() || self.attributes_hold(rows, row))
+    }
+
+    fn attributes_hold(&self, rows: &SpanRows, row: usize) -> bool {
+        let own = rows.attributes(row);
+        let resource = rows.resource(row).unwrap_or_default().attributes;
+        self.attributes.iter().all(|wanted| {
+            own.iter().chain(&resource).any(|attribute| {
+                attribute.key == wanted.key
+                    && wanted.value.as_ref().is_none_or(|wanted| {
+                        attribute.value().and_then(value_text).as_ref() == Some(wanted)
+                    })
+            })
+        })
+    }
+}
+
+/// A difference and the value it is greatest in.
+struct Found {
+    difference: Difference,
+    /// The sample's number of that value.
+    value: Option<u32>,
+}
+
+/// The attributes in which chance does not explain the difference, the greatest first.
+fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Found> {
+    let tests: usize = counts.attributes.iter().map(|attribute| attribute.values.len()).sum();
+    let mut found = Vec::new();
+    for attribute in &counts.attributes {
+        if selected.restates(&attribute.name) {
+            continue;
+        }
+        let mut best: Option<((f64, bool), f64, Option<u32>)> = None;
+        let mut values = Vec::with_capacity(attribute.values.len());
+        for value in &attribute.values {
+            let share = ValueShare {
+                value: value.number.map(|number| sample.text(number)),
+                selected_count: value.selected,
+                rest_count: value.rest,
+                selected_share: ratio(value.selected, counts.selected),
+                rest_share: ratio(value.rest, counts.rest),
+            };
+            let score = (share.selected_share - share.rest_share).abs();
+            let chance = statistics::chance(
+                (value.selected, counts.selected),
+                (value.rest, counts.rest),
+                tests,
+            );
+            // Of two values that differ alike, the one that the selected have more often.
+            let preference = (score, share.selected_share > share.rest_share);
+            let known = best.map_or((0.0, false), |(known, _, _)| known);
+            if chance < P_VALUE_MAX && preference > known {
+                best = Some((preference, chance, value.number));
+            }
+            values.push((score, share));
+        }
+        let Some(((score, _), p_value, value)) = best else { continue };
+        values.sort_by(|(a, one), (b, other)| {
+            b.total_cmp(a).then_with(|| one.value.cmp(&other.value))
+        });
+        let values = values.into_iter().map(|(_, share)| share).take(VALUES_MAX).collect();
+        let attribute = attribute.name.clone();
+        let difference = Difference { attribute, score, p_value, values, together: Vec::new() };
+        found.push(Found { difference, value });
+    }
+    found.sort_by(|a, b| {
+        let (a, b) = (&a.difference, &b.difference);
+        b.score.total_cmp(&a.score).then_with(|| a.attribute.cmp(&b.attribute))
+    });
+    found
+}
+
+/// The differences, of those whose values stand on the same spans only the first.
+fn merged(sample: &Sample, found: Vec<Found>, limit: usize) -> Vec<Difference> {
+    let mut shown: Vec<(Difference, Option<Vec<u32>>)> = Vec::new();
+    for Found { mut difference, value } in found.into_iter().take(TOGETHER_AMONG.max(limit)) {
+        let spans = value.map(|value| sample.spans_with(value));
+        let first = shown.iter_mut().find(|(_, known)| match (known, &spans) {
+            (Some(known), Some(spans)) => stand_together(known, spans),
+            _ => false,
+        });
+        match first {
+            Some((first, _)) => first.together.push(AttributeValue {
+                attribute: difference.attribute,
+                value: difference.values.swap_remove(0).value,
+            }),
+            None => shown.push((difference, spans)),
+        }
+    }
+    shown.into_iter().map(|(difference, _)| difference).take(limit).collect()
+}
+
+/// Whether two ascending lists have nearly all in common.
+fn stand_together(one: &[u32], other: &[u32]) -> bool {
+    let (mut a, mut b) = (one.iter().peekable(), other.iter().peekable());
+    let mut both = 0_u64;
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        match x.cmp(y) {
+            std::cmp::Ordering::Less => drop(a.next()),
+            std::cmp::Ordering::Greater => drop(b.next()),
+            std::cmp::Ordering::Equal => {
+                both += 1;
+                a.next();
+                b.next();
+            }
+        }
+    }
+    let either = one.len() as u64 + other.len() as u64 - both;
+    ratio(both, either) >= TOGETHER_MIN
+}
+
+/// The names of what every span has.
+fn intrinsic(key: &str) -> AttributeName {
+    AttributeName { scope: "intrinsic".to_owned(), key: key.to_owned() }
+}

@@ -1,0 +1,80 @@
+//! Whether chance explains that a value is more frequent on one side.
+//!
+//! The [G-test](https://en.wikipedia.org/wiki/G-test) of two shares: twice the logarithm of how much
+//! likelier the counts are when the sides differ. With one degree of freedom its tail is that of
+//! the normal distribution. Tests are many, so the result is multiplied by their number
+//! (Bonferroni). Where fewer than five are expected on either side the test does not hold, and
+//! counts that small convince nobody: then chance explains it.
+
+/// How likely chance alone gives shares at least so different, times the number of tests, at most
+/// 1. Each side is the number that has the value, and the number of all.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f64 {
+    const EXPECTED_MIN: f64 = 5.0;
+    let number = |count: u64| count as f64;
+    let (with, all) = (number(selected.0 + rest.0), number(selected.1 + rest.1));
+    let mut g = 0.0;
+    for (has, of) in [selected, rest] {
+        let (has, of) = (number(has), number(of));
+        for (observed, share) in [(has, with / all), (of - has, 1.0 - with / all)] {
+            let expected = of * share;
+            // Where there is nothing at all it is not a number, and not enough either.
+            if expected.is_nan() || expected < EXPECTED_MIN {
+                return 1.0;
+            }
+            if observed > 0.0 {
+                g += 2.0 * observed * (observed / expected).ln();
+            }
+        }
+    }
+    (tail(g.max(0.0).sqrt()) * tests as f64).min(1.0)
+}
+
+/// The probability that a normal variable is further from its mean than so many deviations:
+/// erfc(x / √2), by the rational approximation of Numerical Recipes (§6.2), whose relative error
+/// is below 1.2e-7.
+fn tail(deviations: f64) -> f64 {
+    const COEFFICIENTS: [f64; 10] = [
+        0.170_872_77,
+        -0.822_152_23,
+        1.488_515_87,
+        -1.135_203_98,
+        0.278_868_07,
+        -0.186_288_06,
+        0.096_784_18,
+        0.374_091_96,
+        1.000_023_68,
+        -1.265_512_23,
+    ];
+    let x = deviations / std::f64::consts::SQRT_2;
+    let t = 1.0 / (1.0 + 0.5 * x);
+    let polynomial = COEFFICIENTS.iter().fold(0.0, |sum, coefficient| sum * t + coefficient);
+    t * (-x * x + polynomial).exp()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{chance, tail};
+
+    #[test]
+    fn the_tail_of_the_normal_distribution_is_as_in_tables() {
+        for (deviations, probability) in
+            [(0.0, 1.0), (1.0, 0.317_310_5), (1.959_964, 0.05), (2.575_829, 0.01), (5.0, 5.733e-7)]
+        {
+            let found = tail(deviations);
+            assert!((found - probability).abs() <= probability * 1e-4, "{deviations}: {found}");
+        }
+    }
+
+    #[test]
+    fn chance_explains_equal_shares_and_small_numbers_but_not_great_differences() {
+        assert!(chance((50, 100), (500, 1_000), 1) > 0.99);
+        assert!(chance((52, 100), (500, 1_000), 1) > 0.5);
+        assert!(chance((90, 100), (500, 1_000), 1) < 1e-10);
+        assert!(chance((90, 100), (500, 1_000), 1_000) < 1e-8);
+        assert_eq!(chance((3, 3), (0, 3), 1), 1.0);
+        assert_eq!(chance((0, 0), (0, 0), 1), 1.0);
+        assert_eq!(chance((100, 100), (100, 100), 1), 1.0);
+        assert!(chance((60, 100), (500, 1_000), 1_000) == 1.0);
+    }
+}

@@ -1,0 +1,64 @@
+//! Log records by step and severity.
+
+use std::{collections::BTreeMap, ops::ControlFlow};
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LogHistogram, LogsInStep},
+    otlp::Severity,
+};
+use tidings_storage::{Detail, LogFilter, Scan};
+
+use super::{calls::Seen, window::Window};
+use crate::{QueryError, execution::Reader, search::searched, version::mixed};
+
+/// Which log records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogHistogramSearch {
+    /// The records; their time is in the window.
+    pub filter: LogFilter,
+    /// The length of a step.
+    pub step: Option<DurationNanos>,
+}
+
+/// The records by step.
+pub(crate) fn log_histogram(
+    reader: &Reader,
+    search: &LogHistogramSearch,
+) -> Result<LogHistogram, QueryError> {
+    let window = Window::of_logs(reader, search.filter.time, search.step)?;
+    let filter = LogFilter { time: window.range(), ..search.filter.clone() };
+    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut steps: BTreeMap<UnixNanos, LogsInStep> = BTreeMap::new();
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let stats = reader.logs(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            let time = rows.time(row);
+            if !seen.is_new(mixed(time.0) ^ rows.content_hash(row)) {
+                continue;
+            }
+            let start_unix_nano = window.step_of(time);
+            let step = steps
+                .entry(start_unix_nano)
+                .or_insert_with(|| LogsInStep { start_unix_nano, ..LogsInStep::default() });
+            step.count += 1;
+            *match Severity::from_number(rows.severity_number(row)) {
+                None => &mut step.unspecified,
+                Some(Severity::Trace) => &mut step.trace,
+                Some(Severity::Debug) => &mut step.debug,
+                Some(Severity::Info) => &mut step.info,
+                Some(Severity::Warn) => &mut step.warn,
+                Some(Severity::Error) => &mut step.error,
+                Some(Severity::Fatal) => &mut step.fatal,
+            } += 1;
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(LogHistogram {
+        window: window.view(),
+        count: steps.values().map(|step| step.count).sum(),
+        steps: steps.into_values().collect(),
+        repeats_counted: seen.forgot,
+        searched: searched(reader, stats),
+    })
+}

@@ -1,0 +1,49 @@
+//! `/api/v1/explain`.
+
+use ::http::Uri;
+use axum::{extract::State, response::Response};
+use tidings_proto::api::Explanation;
+
+use super::{
+    answer,
+    filters::{SelectedSpans, SpanSelection, selection, span_filter},
+    problem::Problems,
+};
+use crate::{QueryError, QueryService, analysis::ExplainSearch, params::Params};
+
+const LIMIT_DEFAULT: usize = 20;
+const LIMIT_MAX: usize = 200;
+
+/// What some spans have that the rest has not.
+///
+/// Of the spans that match the filters in the window, those for which every `select…` parameter
+/// holds are compared with all others: which attributes differ, by the difference of the shares of
+/// their values. Differences that chance explains (G-test, corrected for the number of values) and
+/// ids are left out; attributes that say the same about the same spans are shown together. At
+/// least one `select…` parameter must be given.
+#[utoipa::path(
+    get,
+    path = "/api/v1/explain",
+    tag = "analysis",
+    operation_id = "explain",
+    params(
+        SpanSelection,
+        SelectedSpans,
+        ("limit" = Option<u32>, Query, description = "At most so many differences, 1 to 200; 20 when not given"),
+    ),
+    responses((status = 200, body = Explanation), Problems)
+)]
+pub(super) async fn explain(
+    State(service): State<QueryService>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<__path_explain>(&uri)?;
+    let selected = selection(&params)?;
+    if selected == Default::default() {
+        let reason = "one of the `select…` parameters must say which spans are to be explained";
+        return Err(QueryError::parameter("selectMinDuration", reason));
+    }
+    let filter = span_filter(&params)?;
+    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    answer::json(service.explain(ExplainSearch { filter, selected, limit }).await?).await
+}

@@ -1,0 +1,239 @@
+//! What sets of spans and traces differ in: explain, compare, repeated calls.
+
+use serde_json::{Value as Json, json};
+use tidings_proto::otlp::{SpanKind, StatusCode};
+
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
+
+/// 1,000 requests, every tenth slow. The slow ones come from `eu`, whose version and zone go with
+/// it, and half of the time from a browser that others have less often.
+fn requests() -> Vec<SpanBuilder> {
+    (0..1_000_u64)
+        .map(|n| {
+            let slow = n % 10 == 3;
+            let pick = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+            let region = if slow || pick % 20 == 0 { "eu" } else { "us" };
+            let browser = if pick % 100 < if slow { 50 } else { 20 } { "old" } else { "new" };
+            let duration = if slow { 900 + pick % 50 } else { 10 + pick % 50 };
+            let built = span(n + 1, 1, "shop", "GET /cart")
+                .at(n, n + duration)
+                .attribute("region", region)
+                .attribute("zone", format!("{region}-1"))
+                .attribute("browser", browser)
+                .attribute("coin", if pick % 2 == 0 { "heads" } else { "tails" })
+                .attribute("request.id", format!("r-{n}"))
+                .attribute(
+                    "bytes",
+                    i64::try_from(if slow { 4_000 + pick % 90 } else { 100 + pick % 90 }).unwrap(),
+                );
+            if slow { built.status(StatusCode::Error, "slow") } else { built }
+        })
+        .collect()
+}
+
+fn keys(answer: &Json) -> Vec<String> {
+    let differences = answer["differences"].as_array().unwrap().iter();
+    differences.map(|one| format!("{}.{}", text(&one["scope"]), text(&one["key"]))).collect()
+}
+
+#[tokio::test]
+async fn what_explains_the_selected_spans_comes_first_and_chance_does_not_come_at_all() {
+    let harness = Harness::new().await;
+    let (first, second): (Vec<_>, Vec<_>) =
+        requests().into_iter().partition(|span| span.span.start_time_unix_nano % 2 == 0);
+    harness.send(first.clone()).await;
+    harness.store.flush().await.unwrap();
+    harness.send(second).await;
+    harness.send(first.into_iter().take(50)).await;
+    let path = "/explain?selectMinDuration=500ms&operation=GET%20/cart";
+    let answer = harness.get(path).await;
+    assert_eq!((&answer["selectedCount"], &answer["restCount"]), (&json!(100), &json!(900)));
+    let found = keys(&answer);
+    assert!(found.contains(&"span.browser".to_owned()), "{found:?}");
+    assert!(!found.contains(&"span.coin".to_owned()), "{found:?}");
+    assert_eq!(answer["leftOut"], json!([{"scope": "span", "key": "request.id"}]));
+    let of = |key: &str| {
+        let differences = answer["differences"].as_array().unwrap();
+        differences.iter().find(|one| one["key"] == key).cloned()
+    };
+    // Failing and large answers go with the slow ones exactly: they are one finding.
+    let first = &answer["differences"][0];
+    assert_eq!(first["score"], 1.0);
+    let together: Vec<String> =
+        first["together"].as_array().unwrap().iter().map(|other| text(&other["key"])).collect();
+    let mut all = vec![text(&first["key"])];
+    all.extend(together);
+    all.sort_unstable();
+    assert_eq!(all, ["bytes", "status"]);
+    // The zone always goes with the region.
+    let region = of("region").unwrap();
+    assert_eq!(region["together"][0]["key"], "zone");
+    let eu =
+        region["values"].as_array().unwrap().iter().find(|value| value["value"] == "eu").unwrap();
+    let counted = requests()
+        .iter()
+        .filter(|built| {
+            let is_slow = built.span.status.is_some();
+            !is_slow
+                && built.span.attributes.iter().any(|one| {
+                    one.key == "region"
+                        && one.value() == Some(&tidings_proto::otlp::Value::String("eu".to_owned()))
+                })
+        })
+        .count();
+    assert_eq!((&eu["selectedCount"], &eu["restCount"]), (&json!(100), &json!(counted)));
+    assert!(region["pValue"].as_f64().unwrap() < 1e-6);
+
+    let by_status = harness.get("/explain?selectStatus=error").await;
+    assert!(!keys(&by_status).contains(&"intrinsic.status".to_owned()));
+}
+
+#[tokio::test]
+async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
+    let harness = Harness::new().await;
+    let deployed = |n: u64| if n < 200 { "1" } else { "2" };
+    harness
+        .send(
+            (0..400).map(|n| {
+                span(n + 1, 1, "shop", "work").at(n, n + 5).attribute("version", deployed(n))
+            }),
+        )
+        .await;
+    let path =
+        format!("/explain?selectStart={}&selectEnd={}", BEGIN + 200 * MILLI, BEGIN + 300 * MILLI);
+    let answer = harness.get(&path).await;
+    assert_eq!(answer["selectedCount"], 100);
+    assert_eq!(keys(&answer), ["span.version"]);
+    let none = harness.get("/explain?selectMinDuration=1h").await;
+    assert_eq!((&none["selectedCount"], &none["differences"]), (&json!(0), &json!([])));
+    assert_eq!(harness.problem("/explain?service=shop").await.0, 400);
+    let (status, problem) = harness.problem("/explain?selectKind=big").await;
+    assert_eq!((status, &problem["parameter"]), (400, &json!("selectKind")));
+    assert!(text(&problem["detail"]).contains("`selectKind`"));
+}
+
+/// The deviations of each place, by operation.
+fn deviations(answer: &Json) -> Vec<String> {
+    let calls = answer["calls"].as_array().unwrap().iter();
+    calls
+        .map(|call| {
+            let found: Vec<String> =
+                call["deviations"].as_array().unwrap().iter().map(text).collect();
+            format!("{}:{} {}", call["depth"], text(&call["operation"]), found.join(","))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn two_traces_are_compared_place_by_place() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let mut changed = checkout(2);
+    changed.retain(|built| built.span.name != "UPDATE account");
+    changed
+        .push(span(2, 6, "payment", "SELECT account").parent(3).at(51, 52).kind(SpanKind::Client));
+    changed
+        .push(span(2, 7, "payment", "audit").parent(3).at(60, 84).status(StatusCode::Error, "no"));
+    harness.send(changed).await;
+    let path = format!("/compare?left={}&right={}", trace_id(2), trace_id(1));
+    let answer = harness.get(&path).await;
+    assert_eq!(
+        deviations(&answer),
+        [
+            "0:POST /checkout ",
+            "1:POST /pay ",
+            "2:POST /pay ",
+            "3:SELECT account moreCalls,faster",
+            "3:UPDATE account missing",
+            "3:audit extra,newlyFailing",
+        ]
+    );
+    let audit = &answer["calls"][5];
+    assert_eq!((&audit["parentIndex"], &audit["left"]["callCount"]), (&json!(2), &json!(1)));
+    assert_eq!(answer["left"]["traceIds"], json!([trace_id(2)]));
+    let same = harness.get(&format!("/compare?left={}&right={}", trace_id(1), trace_id(1))).await;
+    assert!(deviations(&same).iter().all(|call| call.ends_with(' ')), "{same}");
+
+    assert_eq!(
+        harness.problem(&format!("/compare?left={}&right={}", trace_id(9), trace_id(1))).await.0,
+        404
+    );
+    for (query, parameter) in [
+        (format!("left={}", trace_id(1)), "right"),
+        (format!("right={}", trace_id(1)), "left"),
+        (format!("left=x&right={}", trace_id(1)), "left"),
+    ] {
+        let (status, problem) = harness.problem(&format!("/compare?{query}")).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
+    let harness = Harness::new().await;
+    for trace in 1..=20 {
+        harness
+            .send([
+                span(trace, 1, "shop", "work").at(trace * 100, trace * 100 + 50),
+                span(trace, 2, "disk", "read")
+                    .parent(1)
+                    .at(trace * 100 + 5, trace * 100 + 10 + trace % 3),
+            ])
+            .await;
+    }
+    harness.send([span(30, 1, "shop", "other").at(5, 90)]).await;
+    harness
+        .send([
+            span(40, 1, "shop", "work").at(3_000, 3_400),
+            span(40, 2, "disk", "read").parent(1).at(3_005, 3_305),
+        ])
+        .await;
+    let answer = harness.get(&format!("/compare?left={}&right=typical", trace_id(40))).await;
+    assert_eq!(
+        (&answer["left"]["traceCount"], &answer["right"]["traceCount"]),
+        (&json!(1), &json!(20))
+    );
+    assert_eq!(deviations(&answer), ["0:work slower", "1:read slower"]);
+    let alone = harness.problem(&format!("/compare?left={}&right=typical", trace_id(30))).await;
+    assert_eq!(alone.0, 404);
+}
+
+#[tokio::test]
+async fn calls_that_repeat_are_grouped_and_one_query_for_each_row_is_called_out() {
+    let harness = Harness::new().await;
+    let mut spans = vec![span(1, 1, "shop", "list").at(0, 1_000)];
+    for n in 0..10 {
+        let query = span(1, 10 + n, "shop", "SELECT item").parent(1).kind(SpanKind::Client);
+        spans.push(query.at(10 + n * 20, 25 + n * 20));
+        let parallel = span(1, 30 + n, "shop", "GET /price").parent(1).kind(SpanKind::Client);
+        spans.push(parallel.at(500, 600 + n));
+        let local = span(1, 50 + n, "shop", "render").parent(1);
+        spans.push(local.at(700 + n * 2, 702 + n * 2));
+    }
+    spans.push(span(1, 70, "shop", "twice").parent(1).at(900, 901));
+    spans.push(span(1, 71, "shop", "twice").parent(1).at(902, 903));
+    harness.send(spans).await;
+    let answer = harness.get(&format!("/traces/{}/repeats", trace_id(1))).await;
+    assert_eq!(answer["groupCount"], 3);
+    let told: Vec<String> = answer["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| {
+            let busy: u64 = text(&group["busyNano"]).parse().unwrap();
+            let (count, sequential) = (&group["count"], &group["sequentialCount"]);
+            format!(
+                "{} {count} {sequential} {}ms {}",
+                text(&group["operation"]),
+                busy / MILLI,
+                group["nPlusOne"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        ["SELECT item 10 9 150ms true", "GET /price 10 0 109ms false", "render 10 9 20ms false"]
+    );
+    assert_eq!(answer["groups"][0]["parentIndex"], 0);
+    assert_eq!(answer["groups"][0]["spanIndexes"].as_array().unwrap().len(), 10);
+}

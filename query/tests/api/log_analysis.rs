@@ -1,0 +1,136 @@
+//! Log records by step and severity, and messages that are alike.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{Just, ProptestConfig, Strategy, prop, prop_assert_eq, proptest};
+use serde_json::{Value as Json, json};
+
+use crate::harness::{BEGIN, Harness, MILLI, record, text, trace_id};
+
+const SEVERITIES: [(i32, &str); 4] = [(0, "unspecified"), (9, "info"), (13, "warn"), (17, "error")];
+const MESSAGES: [&str; 4] = [
+    "order {n} of {who} was paid in full",
+    "order {n} of {who} was sent",
+    "disk is full",
+    "cache miss for key={n}",
+];
+const PEOPLE: [&str; 3] = ["bob", "alice", "carol"];
+
+fn message(kind: usize, number: u64, who: usize) -> String {
+    MESSAGES[kind].replace("{n}", &number.to_string()).replace("{who}", PEOPLE[who])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(16) })]
+
+    #[test]
+    fn every_record_is_counted_once_by_step_and_severity_and_the_order_changes_nothing(
+        (records, shuffled) in prop::collection::vec(
+            (0..8_000_u64, 0..4_usize, 0..4_usize, 0..100_u64, 0..3_usize), 1..50
+        ).prop_flat_map(|records| (Just(records.clone()), Just(records).prop_shuffle()))
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let window = format!("start={}&end={}&step=1s", BEGIN + 4_000 * MILLI, BEGIN + 8_000 * MILLI);
+        let ask = async |records: &[(u64, usize, usize, u64, usize)]| {
+            let harness = Harness::new().await;
+            let sent = |records: &[(u64, usize, usize, u64, usize)]| -> Vec<_> {
+                records.iter().map(|(at, severity, kind, number, who)| {
+                    ("app", record(Some(7), *at, SEVERITIES[*severity].0, &message(*kind, *number, *who)))
+                }).collect()
+            };
+            harness.log(sent(&records[..records.len() / 2])).await;
+            harness.store.flush().await.unwrap();
+            harness.log(sent(records)).await;
+            let histogram = harness.get(&format!("/logs/histogram?{window}")).await;
+            (histogram, harness.get(&format!("/logs/patterns?{window}")).await)
+        };
+        let (histogram, mut patterns) = runtime.block_on(ask(&records));
+        let (_, mut again) = runtime.block_on(ask(&shuffled));
+        for answer in [&mut patterns, &mut again] {
+            answer["searched"] = Json::Null;
+        }
+        prop_assert_eq!(&patterns, &again);
+
+        let mut distinct: Vec<_> = records.iter().map(|(at, severity, kind, number, who)| {
+            (*at, *severity, message(*kind, *number, *who))
+        }).collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        distinct.retain(|(at, ..)| (4_000..8_000).contains(at));
+        let mut expected: BTreeMap<(u64, &str), u64> = BTreeMap::new();
+        for (at, severity, _) in &distinct {
+            *expected.entry((at / 1_000, SEVERITIES[*severity].1)).or_default() += 1;
+        }
+        let mut found: BTreeMap<(u64, &str), u64> = BTreeMap::new();
+        for step in histogram["steps"].as_array().unwrap() {
+            let start: u64 = text(&step["startUnixNano"]).parse().unwrap();
+            for (_, name) in SEVERITIES {
+                let count = step[name].as_u64().unwrap();
+                if count > 0 {
+                    found.insert(((start - BEGIN) / (1_000 * MILLI), name), count);
+                }
+            }
+        }
+        prop_assert_eq!(found, expected);
+        prop_assert_eq!(&histogram["count"], distinct.len());
+        prop_assert_eq!(&patterns["count"], distinct.len());
+        let counted: u64 = patterns["patterns"].as_array().unwrap().iter().map(|one| one["count"].as_u64().unwrap()).sum();
+        prop_assert_eq!(counted, distinct.len() as u64);
+    }
+}
+
+#[tokio::test]
+async fn messages_that_differ_in_a_word_are_one_pattern_and_unseen_ones_are_new() {
+    let harness = Harness::new().await;
+    let paid = |n: u64, who: &str| format!("order {n} of {who} was paid in full");
+    harness.log([("shop", record(None, 100, 9, &paid(1, "bob")))]).await;
+    harness
+        .log([
+            ("shop", record(None, 1_100, 9, &paid(2, "alice"))),
+            ("shop", record(Some(3), 1_200, 13, &paid(3, "bob"))),
+            ("shop", record(None, 1_300, 17, "disk /dev/sda1 is full")),
+            ("bank", record(None, 1_400, 9, &paid(4, "bob"))),
+        ])
+        .await;
+    let path =
+        format!("/logs/patterns?start={}&end={}", BEGIN + 1_000 * MILLI, BEGIN + 2_000 * MILLI);
+    let answer = harness.get(&path).await;
+    assert_eq!((&answer["patternCount"], &answer["count"]), (&json!(3), &json!(4)));
+    assert_eq!(answer["knownSinceUnixNano"], BEGIN.to_string());
+    let told: Vec<String> = answer["patterns"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| {
+            let (service, template) = (text(&one["service"]), text(&one["template"]));
+            format!(
+                "{service}: {template} {} {} {}",
+                one["count"],
+                text(&one["severity"]),
+                one["isNew"]
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "shop: order <*> of <*> was paid in full 2 warn false",
+            "bank: order <*> of bob was paid in full 1 info true",
+            "shop: disk <*> is full 1 error true",
+        ]
+    );
+    assert_eq!(answer["patterns"][0]["example"], paid(3, "bob"));
+    assert_eq!(answer["patterns"][0]["traceId"], trace_id(3));
+    assert_eq!(answer["patterns"][0]["lastSeenUnixNano"], (BEGIN + 1_200 * MILLI).to_string());
+
+    let errors = harness.get(&format!("{path}&severity=error")).await;
+    assert_eq!(errors["patternCount"], 1);
+    let empty = Harness::new().await;
+    assert_eq!(empty.get("/logs/patterns").await["patterns"], json!([]));
+    assert_eq!(empty.get("/logs/histogram").await["steps"], json!([]));
+    for path in
+        ["/logs/histogram?severity=loud", "/logs/patterns?limit=0", "/logs/histogram?limit=5"]
+    {
+        assert_eq!(harness.problem(path).await.0, 400, "{path}");
+    }
+}
