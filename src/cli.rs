@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use crate::{
     demo, import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
-    show,
+    show, upkeep,
 };
 
 /// The whole command line.
@@ -26,6 +26,8 @@ pub(crate) fn command() -> Command {
         .subcommand(demo_command())
         .subcommand(import_command())
         .subcommand(trace_command())
+        .subcommand(compact_command())
+        .subcommand(erase_command())
         .subcommand(
             Command::new("config")
                 .about("Print the effective settings with where each came from")
@@ -92,6 +94,36 @@ fn trace_command() -> Command {
         )
 }
 
+fn compact_command() -> Command {
+    Command::new("compact")
+        .about("Merge files and delete what is no longer kept, on a directory no server works on")
+        .arg(
+            Arg::new("clock-is-right")
+                .long("clock-is-right")
+                .action(ArgAction::SetTrue)
+                .help("Delete by age although the clock differs from what the tables have seen"),
+        )
+        .args(setting_args())
+}
+
+fn erase_command() -> Command {
+    Command::new("erase")
+        .about("Erase spans and log records for good, on a directory no server works on")
+        .arg(
+            Arg::new("attribute").long("attribute").value_name("KEY=VALUE").help(
+                "Everything with this attribute, also on its resource, scope, events or links",
+            ),
+        )
+        .arg(
+            Arg::new("trace")
+                .long("trace")
+                .value_name("ID")
+                .conflicts_with("attribute")
+                .help("Everything of this trace"),
+        )
+        .args(setting_args())
+}
+
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     text(name, default, help).value_name("N").value_parser(value_parser!(u32).range(0..=1_000_000))
 }
@@ -140,6 +172,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
         None => serve::run(sources(matches)?.settings()?),
         Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
+        Some(("compact", matches)) => upkeep::compact(matches, &sources(matches)?.settings()?),
+        Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
         Some(("demo", matches)) => {
             demo::run(&demo::Options::from_matches(matches, &sources(matches)?)?)

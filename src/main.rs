@@ -8,6 +8,7 @@ mod reads;
 mod serve;
 mod settings;
 mod show;
+mod upkeep;
 mod web;
 
 use std::process::ExitCode;

@@ -32,7 +32,7 @@ pub(crate) fn run(settings: Settings) -> Result<()> {
 }
 
 /// Logs to standard error: for people on a terminal, JSON otherwise.
-fn start_log(filter: &str) -> Result<()> {
+pub(crate) fn start_log(filter: &str) -> Result<()> {
     use std::io::IsTerminal;
 
     let filter = EnvFilter::try_new(filter).context("the setting `log`")?;
@@ -138,7 +138,7 @@ fn print_addresses(http: SocketAddr, collector: &Collector) -> Result<()> {
     Ok(())
 }
 
-fn store_settings(settings: &Settings) -> StoreSettings {
+pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
     StoreSettings {
         data_dir: settings.data_dir.clone(),
         memory_flush_bytes: settings.memory_flush_bytes,
@@ -148,6 +148,8 @@ fn store_settings(settings: &Settings) -> StoreSettings {
         wal_bytes_max: settings.wal_bytes_max,
         index_memory_bytes_max: settings.index_memory_bytes_max,
         disk_reserve_bytes: settings.disk_reserve_bytes,
+        removed_file_age: settings.removed_files_age.unwrap_or(Duration::MAX),
+        retention: settings.retention.clone(),
     }
 }
 

@@ -5,12 +5,15 @@
 //! command line. A name that is not in the table is an error in each of them.
 
 mod table;
-mod value;
+pub(crate) mod value;
 
-use std::{collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration,
+};
 
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
+use tidings_storage::Retention;
 
 /// The effective settings.
 #[derive(Debug, Clone)]
@@ -36,6 +39,8 @@ pub(crate) struct Settings {
     pub(crate) index_memory_bytes_max: u64,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
+    pub(crate) removed_files_age: Option<Duration>,
+    pub(crate) retention: Retention,
 }
 
 /// Where a value came from.
@@ -235,6 +240,8 @@ impl Settings {
             index_memory_bytes_max: 0,
             disk_reserve_bytes: 0,
             search_rows_max: 0,
+            removed_files_age: None,
+            retention: Retention::default(),
         }
     }
 

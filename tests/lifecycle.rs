@@ -201,3 +201,30 @@ fn the_description_has_every_route_of_the_process() {
         assert!(schema[field].is_object(), "{field} is not described");
     }
 }
+
+#[test]
+fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = folder.path().to_str().unwrap().to_owned();
+    for trace in [1, 2, 3] {
+        let mut server = Server::start_in(folder.path(), &[]);
+        send_one(&server, trace);
+        let (code, _, error) = Server::command(&["compact", "--data-dir", &dir]);
+        assert_eq!(code, Some(73), "{error}");
+        assert_eq!(server.terminate().code(), Some(0));
+    }
+    let (code, out, error) = Server::command(&["compact", "--data-dir", &dir]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("merged   3 files") && out.contains("3 spans"), "{out}");
+    let id = format!("{:032x}", 2);
+    let (code, out, error) = Server::command(&["erase", "--data-dir", &dir, "--trace", &id]);
+    assert_eq!(code, Some(0), "{error}");
+    assert!(out.contains("erased   1 spans, 0 log records from 1 files"), "{out}");
+    let server = Server::start_in(folder.path(), &[]);
+    assert_eq!(server.get(&format!("/api/v1/traces/{id}")).0, 404);
+    assert_eq!(server.get(&format!("/api/v1/traces/{:032x}", 3)).1["spanCount"], 1);
+    for wrong in [&["erase", "--data-dir", &dir][..], &["compact", "--data-dir", "/nowhere/at/all"]]
+    {
+        assert_eq!(Server::command(wrong).0, Some(1));
+    }
+}

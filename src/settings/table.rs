@@ -33,13 +33,13 @@ impl Setting {
 }
 
 macro_rules! setting {
-    ($name:literal, $default:literal, $parse:path, $field:ident, $help:literal) => {
+    ($name:literal, $default:literal, $parse:path, $($field:ident).+, $help:literal) => {
         Setting {
             name: $name,
             default: $default,
             help: $help,
             set: |settings, text| {
-                settings.$field = $parse(text)?;
+                settings.$($field).+ = $parse(text)?;
                 Ok(())
             },
         }
@@ -69,5 +69,9 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("wal-bytes-max", "2GiB", value::bytes, wal_bytes_max, "senders are told to try again when the write-ahead log has this size"),
     setting!("index-memory-bytes-max", "256MiB", value::bytes, index_memory_bytes_max, "the indexes of data files take at most this much memory; beyond it they are read from the disk each time"),
     setting!("disk-reserve-bytes", "256MiB", value::bytes, disk_reserve_bytes, "senders are told to try again when the disk has less than this free"),
+    setting!("retention-age", "30d", value::age, retention.age, "what no rule keeps is deleted at this age, counted from when it happened or came in, whichever is later: days, hours or minutes as 30d, 12h, 45m; or forever"),
+    setting!("retention-rules", "", value::rules, retention.rules, "traces and log records that are kept for longer, with commas between them: errors:30d, service=NAME:14d, trace=ID:forever, attribute=KEY=VALUE:90d"),
+    setting!("retention-bytes-max", "none", value::limit, retention.bytes_max, "the oldest hours are deleted when the data files are larger than this together; or none"),
+    setting!("removed-files-age", "60m", value::age, removed_files_age, "files that were replaced by others are deleted after this time, in which other programs may still read them"),
     setting!("search-rows-max", "20000000", value::count, search_rows_max, "rows a search looks at before it answers with a lower bound"),
 ];

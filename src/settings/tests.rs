@@ -135,3 +135,34 @@ fn names_are_unique() {
     names.dedup();
     assert_eq!(names.len(), SETTINGS.len());
 }
+
+#[test]
+fn retention_is_read() {
+    use std::time::Duration;
+    use tidings_storage::Noteworthy;
+
+    let day = Duration::from_secs(24 * 3600);
+    let settings = read(None, &[], &[]).unwrap().settings().unwrap();
+    assert_eq!(settings.retention.age, Some(30 * day));
+    assert_eq!((settings.retention.rules.len(), settings.retention.bytes_max), (0, None));
+    let rules = "errors:30d, service=pay:12h,trace=0af7651916cd43dd8448eb211c80319c:forever,\
+                 attribute=url=http://a:8080/:45m";
+    let flags =
+        [("retention-age", "forever"), ("retention-rules", rules), ("retention-bytes-max", "2GiB")];
+    let retention = read(None, &[], &flags).unwrap().settings().unwrap().retention;
+    assert_eq!((retention.age, retention.bytes_max), (None, Some(2 << 30)));
+    let ages: Vec<_> = retention.rules.iter().map(|rule| rule.age).collect();
+    assert_eq!(ages, [Some(30 * day), Some(day / 2), None, Some(Duration::from_secs(45 * 60))]);
+    assert_eq!(retention.rules[0].what, Noteworthy::Errors);
+    let Noteworthy::Attribute(attribute) = &retention.rules[3].what else { panic!() };
+    assert_eq!(
+        (attribute.key.as_str(), attribute.value.as_deref()),
+        ("url", Some("http://a:8080/"))
+    );
+    for wrong in
+        ["errors", "errors:3", "service=:3d", "trace=1:3d", "3d", "attribute=:3d", "x=y:3d"]
+    {
+        let said = error(None, &[], &[("retention-rules", wrong)]);
+        assert!(said.contains(wrong), "{said}");
+    }
+}

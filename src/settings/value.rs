@@ -1,6 +1,9 @@
 //! Texts to values, with the reason when they are none.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use tidings_proto::TraceId;
+use tidings_storage::{AttributeFilter, Noteworthy, RetentionRule};
 
 /// A folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -50,6 +53,62 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+/// A number of bytes, or `none`.
+pub(super) fn limit(text: &str) -> Result<Option<u64>, String> {
+    if text == "none" { Ok(None) } else { bytes(text).map(Some) }
+}
+
+/// A number of days, hours or minutes, or `forever`.
+pub(super) fn age(text: &str) -> Result<Option<Duration>, String> {
+    const MINUTE: u64 = 60;
+    let wrong = || "a time is needed, as 30d, 12h, 45m or forever".to_owned();
+    if text == "forever" {
+        return Ok(None);
+    }
+    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(wrong)?;
+    let unit = match unit {
+        "d" => 24 * 60 * MINUTE,
+        "h" => 60 * MINUTE,
+        "m" => MINUTE,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    Ok(Some(Duration::from_secs(number.checked_mul(unit).ok_or_else(wrong)?)))
+}
+
+/// Rules of retention with commas between them.
+pub(super) fn rules(text: &str) -> Result<Vec<RetentionRule>, String> {
+    list(text)?.iter().map(|rule| self::rule(rule)).collect()
+}
+
+fn rule(text: &str) -> Result<RetentionRule, String> {
+    let wrong = || format!("`{text}` is no rule, as errors:30d or service=NAME:14d");
+    let (what, kept) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let what = match what.split_once('=') {
+        None if what == "errors" => Noteworthy::Errors,
+        Some(("service", name)) if !name.is_empty() => Noteworthy::Service(name.to_owned()),
+        Some(("trace", id)) => Noteworthy::Trace(trace_id(id)?),
+        Some(("attribute", pair)) => Noteworthy::Attribute(attribute(pair)?),
+        _ => return Err(wrong()),
+    };
+    Ok(RetentionRule { what, age: age(kept)? })
+}
+
+/// A trace id in hexadecimal.
+pub(crate) fn trace_id(text: &str) -> Result<TraceId, String> {
+    text.parse().map_err(|_| format!("`{text}` is no trace id of 32 hexadecimal digits"))
+}
+
+/// `KEY=VALUE`.
+pub(crate) fn attribute(text: &str) -> Result<AttributeFilter, String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => {
+            Ok(AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) })
+        }
+        _ => Err(format!("`{text}` is no attribute, as KEY=VALUE")),
+    }
 }
 
 /// Texts with commas between them.

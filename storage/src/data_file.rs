@@ -25,7 +25,7 @@ use crate::{
     schema::Signal,
 };
 
-pub(crate) use merge::Merge;
+pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::{index_of, scan};
 use write::Layout;
 pub(crate) use write::{FileWriter, Written};
@@ -45,6 +45,8 @@ pub(crate) struct DataFile {
     pub(crate) start_min: UnixNanos,
     /// The latest time of its rows.
     pub(crate) start_max: UnixNanos,
+    /// When the last of its rows came in, or later.
+    pub(crate) received_max: UnixNanos,
 }
 
 impl DataFile {
@@ -56,7 +58,8 @@ impl DataFile {
         start_min: UnixNanos,
         start_max: UnixNanos,
     ) -> Self {
-        Self { path, hour, rows, bytes, start_min, start_max }
+        let received_max = UnixNanos(0);
+        Self { path, hour, rows, bytes, start_min, start_max, received_max }
     }
 
     /// The earliest and the latest time its rows can have: statistics end at `i64::MAX`, clocks
@@ -92,6 +95,8 @@ pub(crate) struct FileStats {
     pub(crate) start_min: UnixNanos,
     /// The latest time of its rows, at most `i64::MAX`, which then means that or later.
     pub(crate) start_max: UnixNanos,
+    /// When the last of its rows came in.
+    pub(crate) received_max: UnixNanos,
 }
 
 /// The rows of these chunks as files, one per hour of their starts.

@@ -37,4 +37,7 @@ pub use rows::{LogRows, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats};
 pub use settings::StoreSettings;
 pub use snapshot::Snapshot;
-pub use store::{Recovery, Store, StoreCounts, TelemetryBatch};
+pub use store::{
+    Erasure, ErasureReport, Recovery, Store, StoreCounts, TelemetryBatch, UpkeepReport,
+};
+pub use upkeep::{Noteworthy, Retention, RetentionRule};

@@ -5,6 +5,7 @@
 //! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
 //! <data-dir>/tables/{spans,logs}/            Delta tables, hour=<hour>/<name>.parquet in each
 //! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
+//! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
 //! ```
 
@@ -38,6 +39,10 @@ impl Paths {
 
     pub(crate) fn table(&self, name: &str) -> PathBuf {
         self.root.join("tables").join(name)
+    }
+
+    pub(crate) fn erasures(&self) -> PathBuf {
+        self.root.join("erasures")
     }
 
     pub(crate) fn quarantine(&self) -> PathBuf {

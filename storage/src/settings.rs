@@ -2,6 +2,8 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use crate::Retention;
+
 /// Where the store keeps its files and how large it lets things grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
@@ -22,6 +24,10 @@ pub struct StoreSettings {
     pub index_memory_bytes_max: u64,
     /// Appends are refused when the disk has less than this free, so that flushing still can.
     pub disk_reserve_bytes: u64,
+    /// Data files that upkeep replaced stay for so long, for other programs that read them.
+    pub removed_file_age: Duration,
+    /// What is deleted, and when.
+    pub retention: Retention,
 }
 
 impl StoreSettings {
@@ -37,6 +43,8 @@ impl StoreSettings {
             wal_bytes_max: 2 << 30,
             index_memory_bytes_max: 256 << 20,
             disk_reserve_bytes: 256 << 20,
+            removed_file_age: Duration::from_secs(3600),
+            retention: Retention::default(),
         }
     }
 }

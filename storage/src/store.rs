@@ -9,9 +9,11 @@
 
 mod background;
 mod convert;
+mod erase;
 mod flush;
 mod open;
 mod reindex;
+mod retire;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -36,7 +38,11 @@ use tokio::{
     task::JoinHandle,
 };
 
-use self::{flush::Tables, state::State};
+pub use self::{
+    erase::{Erasure, ErasureReport},
+    upkeep::UpkeepReport,
+};
+use self::{flush::Tables, state::State, upkeep::Keeper};
 use crate::{
     Clock, Snapshot, StorageError, StoreSettings,
     disk::{DiskLock, RealDisk, SharedDisk},
@@ -123,7 +129,7 @@ struct Inner {
     wal: Arc<Wal<Arc<Chunk>>>,
     tables: tokio::sync::Mutex<Tables>,
     /// Held by the one piece of upkeep that is under way.
-    upkeep: tokio::sync::Mutex<()>,
+    upkeep: tokio::sync::Mutex<Keeper>,
     disk: SharedDisk,
     paths: Paths,
     /// Bytes on their way into the log and memory.
@@ -228,6 +234,27 @@ impl Store {
         };
         inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
         stopped.and(flushed)
+    }
+
+    /// Does all upkeep that is due, as if nothing more came: merges files, deletes what is no
+    /// longer kept and what no table has. The background does the same with more patience.
+    /// `clock_is_right` says that a clock that jumped may be believed.
+    ///
+    /// # Errors
+    /// Nothing is lost, and what was done is done.
+    pub async fn compact(&self, clock_is_right: bool) -> Result<UpkeepReport, StorageError> {
+        self.flush().await?;
+        self.owner.0.keep_up_to_end(clock_is_right).await
+    }
+
+    /// Erases spans and log records for good: from the tables, the disk and the log. Rows that come
+    /// in meanwhile are not looked at.
+    ///
+    /// # Errors
+    /// Some may be erased and some not; a second call goes on.
+    pub async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
+        self.flush().await?;
+        Box::pin(self.owner.0.erase(what)).await
     }
 
     /// How much the store holds.

@@ -19,6 +19,7 @@ mod synced_store;
 mod tail;
 
 use std::{
+    collections::HashMap,
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
@@ -34,6 +35,7 @@ use deltalake_core::{
     operations::create::CreateBuilder,
     table::state::DeltaTableState,
 };
+use futures::StreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as ObjectPath};
 use serde_json::Value;
 use tidings_proto::UnixNanos;
@@ -43,7 +45,10 @@ pub(crate) use self::{
     checkpoint::Checkpoint,
     commit::{Change, Why},
 };
-use self::{commit::Encoder, synced_store::SyncedStore};
+use self::{
+    commit::{Encoder, RECEIVED},
+    synced_store::SyncedStore,
+};
 use crate::{
     StorageError,
     data_file::{DataFile, EncodedFile},
@@ -92,6 +97,8 @@ pub(crate) struct Opened {
     pub(crate) files: Vec<Arc<DataFile>>,
     /// The log is in the table up to this sequence.
     pub(crate) covered: u64,
+    /// When the newest of the files was committed.
+    pub(crate) newest: Option<UnixNanos>,
     pub(crate) quarantined: Option<PathBuf>,
 }
 
@@ -143,7 +150,9 @@ impl Table {
             log_store,
         };
         let files = table.files(&state)?;
-        Ok(Opened { table, files, covered, quarantined: tail.quarantined })
+        let newest =
+            state.log_data().iter().map(|view| from_millis(view.modification_time())).max();
+        Ok(Opened { table, files, covered, newest, quarantined: tail.quarantined })
     }
 
     pub(crate) fn signal(&self) -> Signal {
@@ -164,12 +173,13 @@ impl Table {
         let store = self.log_store.object_store(None);
         let mut added = Vec::new();
         for file in encoded {
-            let path = file_path(file.hour, covered, added.len());
+            let path = file_path(file.hour, &format!("{covered:020}"), added.len());
             let parts = [(index_path(Path::new(&path)), file.index), (path.into(), file.bytes)];
             let bytes = parts[1].1.len() as u64;
             let path = self.folder.join(&parts[1].0);
             let (min, max) = (file.stats.start_min, file.stats.start_max);
-            added.push(Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max)));
+            let new = DataFile::new(path, file.hour, file.rows, bytes, min, max);
+            added.push(Arc::new(DataFile { received_max: file.stats.received_max, ..new }));
             for (path, bytes) in parts {
                 let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
                 let payload = PutPayload::from_bytes(bytes);
@@ -208,6 +218,11 @@ impl Table {
             self.landed(version, &bytes);
         }
         Ok(landed.then_some(change))
+    }
+
+    /// What tells which files commits have removed lately.
+    pub(crate) fn tombstones(&self) -> Tombstones {
+        Tombstones { log_store: Arc::clone(&self.log_store), folder: self.folder.clone() }
     }
 
     /// A checkpoint to write, when there are enough commits since the last one.
@@ -298,14 +313,18 @@ impl Table {
         };
         let start_min = nanos("minValues", column)?;
         let start_max = nanos("maxValues", column)?;
-        Some(DataFile::new(
+        let file = DataFile::new(
             self.folder.join(view.path().as_ref()),
             hour,
             stats.get("numRecords")?.as_u64()?,
             u64::try_from(view.size()).ok()?,
             start_min,
             start_max,
-        ))
+        );
+        // Files of earlier versions do not say; their rows came in before they were committed.
+        let committed = from_millis(view.modification_time());
+        let received_max = nanos("maxValues", RECEIVED).unwrap_or(committed);
+        Some(DataFile { received_max, ..file })
     }
 
     /// Removes files that no commit names. What cannot be removed is waste and nothing worse.
@@ -318,6 +337,35 @@ impl Table {
     }
 }
 
+/// The removals that a table remembers. Needs no lock on the table.
+#[derive(Debug)]
+pub(crate) struct Tombstones {
+    log_store: LogStoreRef,
+    folder: PathBuf,
+}
+
+impl Tombstones {
+    /// When each file was removed. Reads the table's log.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(crate) async fn read(&self) -> Result<HashMap<PathBuf, UnixNanos>, StorageError> {
+        let state = DeltaTableState::try_new(self.log_store.as_ref(), None).await?;
+        let mut all = state.all_tombstones(self.log_store.as_ref());
+        let mut removed = HashMap::new();
+        while let Some(tombstone) = all.next().await {
+            let tombstone = tombstone?;
+            let when = from_millis(tombstone.deletion_timestamp().unwrap_or(0));
+            removed.insert(self.folder.join(tombstone.path().as_ref()), when);
+        }
+        Ok(removed)
+    }
+}
+
+fn from_millis(millis: i64) -> UnixNanos {
+    UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000))
+}
+
 /// A path in the table's folder as the object store names it.
 fn location(path: &Path) -> ObjectPath {
     ObjectPath::from(path.to_string_lossy().as_ref())
@@ -325,9 +373,9 @@ fn location(path: &Path) -> ObjectPath {
 
 /// Where a data file goes, in its table's folder. Unique: a file of a failed attempt may still be
 /// there.
-pub(crate) fn file_path(hour: i64, covered: u64, number: usize) -> String {
+pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
     let nonce = RandomState::new().build_hasher().finish();
-    format!("{HOUR}={hour}/{covered:020}-{number:04}-{nonce:016x}.parquet")
+    format!("{HOUR}={hour}/{prefix}-{number:04}-{nonce:016x}.parquet")
 }
 
 fn log_store(disk: &SharedDisk, folder: &Path) -> Result<LogStoreRef, StorageError> {
@@ -352,3 +400,6 @@ async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageEr
         .await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,19 @@
 //! Keeps the tables small and fast to read: fewer, larger files, and nothing that nobody needs.
 //!
-//! `plan` decides from the list of files alone what is worth doing; `rewrite` makes new files of
-//! old ones, in pieces, so that whoever drives it can let other work go first. Owns no state and
-//! commits nothing: `store::upkeep` drives it, beside appends and flushes.
+//! `plan` and `retention` decide from the list of files alone what is worth doing; `rewrite` makes new files of
+//! old ones, in pieces, so that whoever drives it can let other work go first; `strays` finds the
+//! files that a table does not have, `clock` says whether their age can be believed. Owns nothing
+//! of the tables and commits nothing: `store::upkeep` drives it, beside appends and flushes.
 
+mod clock;
 mod plan;
+mod retention;
 mod rewrite;
+mod strays;
 
+pub(crate) use clock::ClockGuard;
 pub(crate) use plan::{Job, Pace, plan};
+pub use retention::{Noteworthy, Retention, RetentionRule};
+pub(crate) use retention::{Retired, common_mark, due, mark, thinned_for};
 pub(crate) use rewrite::Rewrite;
+pub(crate) use strays::strays;

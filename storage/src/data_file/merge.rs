@@ -5,6 +5,7 @@
 //! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
 //! nothing but ids and starts; `source` decodes; `gather` puts rows of several batches together.
 
+mod choose;
 mod gather;
 mod places;
 mod source;
@@ -15,6 +16,7 @@ use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, typ
 use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::zip::zip;
 
+pub(crate) use self::choose::Choice;
 use self::source::{Key, Source};
 use super::{DataFile, derive, order::Traces};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
@@ -38,6 +40,7 @@ pub(crate) struct Merge {
     joined: Vec<Range<usize>>,
     group: Group,
     traces: u64,
+    choice: Option<Choice>,
 }
 
 /// The trace, or the service's time slot, that the last pending row belongs to.
@@ -62,11 +65,16 @@ struct Stretch {
 }
 
 impl Merge {
-    /// Reads ids and starts of the files, which are all of one hour, and begins.
+    /// Reads ids and starts of the files, which are all of one hour, and begins. Without a choice
+    /// all rows are kept.
     ///
     /// # Errors
     /// When a file is missing or damaged.
-    pub(crate) fn open(signal: Signal, files: &[Arc<DataFile>]) -> Result<Self, StorageError> {
+    pub(crate) fn open(
+        signal: Signal,
+        files: &[Arc<DataFile>],
+        choice: Option<Choice>,
+    ) -> Result<Self, StorageError> {
         let schema = words_as_dictionaries(signal);
         let portion = (DECODED_ROWS / files.len().max(1)).clamp(1024, PORTION_ROWS);
         let opened = source::open(signal, files)?;
@@ -90,6 +98,7 @@ impl Merge {
             joined: Vec::new(),
             group: Group::default(),
             traces,
+            choice,
         })
     }
 
@@ -138,7 +147,8 @@ impl Merge {
     fn fill(&mut self) -> Result<(), StorageError> {
         for source in &mut self.sources {
             if source.needs_portion()
-                && let Some(batch) = source.read(&self.schema, self.batches.len())?
+                && let Some(batch) =
+                    source.read(&self.schema, self.choice.as_mut(), self.batches.len())?
             {
                 self.batches.push(batch);
             }

@@ -159,7 +159,11 @@ impl<W: Write + Send> FileWriter<W> {
             writer: ArrowWriter::try_new_with_options(sink, schema, options)?,
             time_column: signal.time_column(),
             rows: 0,
-            stats: FileStats { start_min: STATS_MAX, start_max: UnixNanos(0) },
+            stats: FileStats {
+                start_min: STATS_MAX,
+                start_max: UnixNanos(0),
+                received_max: UnixNanos(0),
+            },
             index: IndexBuilder::new(signal),
         })
     }
@@ -170,7 +174,9 @@ impl<W: Write + Send> FileWriter<W> {
     /// When they cannot be encoded, or the sink cannot take them.
     pub(crate) fn push(&mut self, rows: &RecordBatch) -> Result<(), StorageError> {
         let times = Column::<Int64Array>::of(rows, self.time_column)?;
+        let received = Column::<Int64Array>::of(rows, "received_unix_nanos")?;
         for row in 0..rows.num_rows() {
+            self.stats.received_max = self.stats.received_max.max(received.time(row));
             let time = times.time(row).min(STATS_MAX);
             self.stats.start_min = self.stats.start_min.min(time);
             self.stats.start_max = self.stats.start_max.max(time);

@@ -60,7 +60,7 @@ impl Inner {
         self.disk.free_bytes(&self.paths.wal()).is_ok_and(|free| free < reserve.saturating_mul(2))
     }
 
-    async fn drop_log(&self, through: u64) -> Result<(), StorageError> {
+    pub(super) async fn drop_log(&self, through: u64) -> Result<(), StorageError> {
         let wal = Arc::clone(&self.wal);
         blocking(move || wal.segments().drop_through(through)).await
     }
@@ -71,7 +71,7 @@ impl Shared {
     pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
         for table in [&mut tables.spans, &mut tables.logs] {
             if let Some(change) = table.settle().await? {
-                self.state.apply(table.signal(), &change);
+                self.state.apply(table.signal(), &change, self.clock.now());
             }
         }
         let cut = self.state.cut();
@@ -98,7 +98,7 @@ impl Shared {
         })
         .await?;
         let change = table.write(encoded, cut, now).await?;
-        self.state.apply(signal, &change);
+        self.state.apply(signal, &change, now);
         Ok(())
     }
 }

@@ -14,7 +14,10 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{Inner, Recovery, Shared, background, blocking, convert, flush::Tables, state::State};
+use super::{
+    Inner, Recovery, Shared, background, blocking, convert, flush::Tables, state::State,
+    upkeep::Keeper,
+};
 use crate::{
     Clock, StorageError, StoreSettings,
     disk::{DiskLock, SharedDisk, failed, write_durably},
@@ -44,6 +47,8 @@ pub(super) async fn open(
     recovery.quarantined.extend(spans.quarantined);
     recovery.quarantined.extend(logs.quarantined);
 
+    let newest = spans.newest.max(logs.newest);
+    let keeper = Keeper::new(newest, clock.as_ref());
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
     let shared = Arc::new(Shared {
@@ -77,7 +82,7 @@ pub(super) async fn open(
         shared,
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
-        upkeep: tokio::sync::Mutex::default(),
+        upkeep: tokio::sync::Mutex::new(keeper),
         disk,
         paths,
         pending_bytes: AtomicU64::new(0),

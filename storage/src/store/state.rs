@@ -6,9 +6,13 @@
 //! is everything up to `through` that the files do not have.
 
 use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+
+use tidings_proto::UnixNanos;
 
 use crate::{
     Snapshot,
@@ -35,6 +39,15 @@ struct Visible {
     logs: Rows,
     through: u64,
     oldest: Option<Instant>,
+    /// Files that a commit removed and that are still on the disk.
+    gone: Vec<Gone>,
+}
+
+/// A file that new snapshots do not see.
+#[derive(Debug)]
+struct Gone {
+    file: Arc<DataFile>,
+    since: UnixNanos,
 }
 
 #[derive(Debug, Default)]
@@ -155,14 +168,44 @@ impl State {
 
     /// What a commit changed: the files of a flush take the place of its chunks, those of upkeep
     /// the place of other files.
-    pub(crate) fn apply(&self, signal: Signal, change: &Change) {
+    pub(crate) fn apply(&self, signal: Signal, change: &Change, now: UnixNanos) {
         let mut visible = self.lock();
+        let gone = change.removed.iter().map(|file| Gone { file: Arc::clone(file), since: now });
+        visible.gone.extend(gone);
         let rows = visible.of(signal);
         if change.why == Why::Flush {
             rows.flushing.clear();
         }
-        rows.files.retain(|file| !change.removed.iter().any(|gone| gone.path == file.path));
+        let removed: HashSet<&Path> =
+            change.removed.iter().map(|file| file.path.as_path()).collect();
+        rows.files.retain(|file| !removed.contains(file.path.as_path()));
         rows.files.extend(change.added.iter().cloned());
+    }
+
+    /// Files that were removed by then and that no snapshot reads any more. They are forgotten.
+    pub(crate) fn take_gone(&self, by: UnixNanos) -> Vec<PathBuf> {
+        let is_waste = |gone: &mut Gone| gone.since <= by && Arc::strong_count(&gone.file) == 1;
+        let taken: Vec<Gone> = self.lock().gone.extract_if(.., is_waste).collect();
+        taken.into_iter().map(|gone| gone.file.path.clone()).collect()
+    }
+
+    /// How many removed files are still on the disk.
+    pub(crate) fn gone_files(&self) -> u64 {
+        self.lock().gone.len() as u64
+    }
+
+    /// The spans, in memory and in files.
+    pub(crate) fn spans(&self) -> (Vec<Arc<Chunk>>, Vec<Arc<DataFile>>) {
+        let visible = self.lock();
+        (visible.spans.chunks().cloned().collect(), visible.spans.files.clone())
+    }
+
+    /// The data files that are in use: visible, or removed and not forgotten.
+    pub(crate) fn known_files(&self) -> HashSet<PathBuf> {
+        let visible = self.lock();
+        let files = visible.spans.files.iter().chain(&visible.logs.files);
+        let gone = visible.gone.iter().map(|gone| &gone.file);
+        files.chain(gone).map(|file| file.path.clone()).collect()
     }
 
     /// The files of a table.

@@ -3,35 +3,131 @@
 //! One piece of work at a time, in steps: between two steps it waits while memory is about to be
 //! flushed, and gives up when the store stops. A rewrite holds no lock; its commit takes the
 //! tables' lock as a flush does. Old and new files change places in one moment, so that a snapshot
-//! sees all rows once: those taken before go on with the old files.
+//! sees all rows once: those taken before go on with the old files, which are deleted when some
+//! time has passed and no snapshot reads them any more.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use super::{Inner, blocking};
+use tidings_proto::UnixNanos;
+
+use super::{Inner, blocking, retire};
 use crate::{
-    StorageError,
+    Clock, StorageError,
+    data_file::{Choice, DataFile},
+    disk::failed,
+    paths::index_path,
     schema::Signal,
     tables::{Change, Why},
-    upkeep::{Job, Pace, Rewrite, plan},
+    upkeep::{ClockGuard, Job, Pace, Rewrite, common_mark, due, plan, strays},
 };
 
 /// How long to wait for a flush to make room before looking again.
 const YIELD: Duration = Duration::from_millis(50);
+/// How often the tables' folders are searched for files that no table has.
+const SWEEP: Duration = Duration::from_secs(6 * 3600);
+
+/// What upkeep did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct UpkeepReport {
+    /// Files whose rows are in others now.
+    pub merged_files: u64,
+    /// Bytes of these files.
+    pub merged_bytes: u64,
+    /// Files that took their place.
+    pub written_files: u64,
+    /// Bytes of those.
+    pub written_bytes: u64,
+    /// Files with rows that are no longer kept; what is kept of them is in other files.
+    pub retired_files: u64,
+    /// Files that were removed from the disk.
+    pub deleted_files: u64,
+}
+
+impl fmt::Display for UpkeepReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "merged   {} files ({} bytes)", self.merged_files, self.merged_bytes)?;
+        writeln!(f, "retired  {} files", self.retired_files)?;
+        writeln!(f, "written  {} files ({} bytes)", self.written_files, self.written_bytes)?;
+        write!(f, "deleted  {} files", self.deleted_files)
+    }
+}
+
+/// What upkeep remembers.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    clock: ClockGuard,
+    swept: Option<Instant>,
+    pub(super) report: UpkeepReport,
+}
+
+impl Keeper {
+    pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
+        let guard = ClockGuard::new(newest, clock.now(), clock.instant());
+        Self { clock: guard, swept: None, report: UpkeepReport::default() }
+    }
+
+    fn count(&mut self, change: &Change) {
+        let report = &mut self.report;
+        let bytes = |files: &[Arc<DataFile>]| files.iter().map(|file| file.bytes).sum::<u64>();
+        if change.why == Why::Compaction {
+            report.merged_files += change.removed.len() as u64;
+            report.merged_bytes += bytes(&change.removed);
+        } else {
+            report.retired_files += change.removed.len() as u64;
+        }
+        report.written_files += change.added.len() as u64;
+        report.written_bytes += bytes(&change.added);
+    }
+}
 
 impl Inner {
     /// Does one thing that is due; whether there was one.
     pub(super) async fn keep_up(&self, pace: Pace) -> Result<bool, StorageError> {
-        let _one = self.upkeep.lock().await;
+        let mut keeper = self.upkeep.lock().await;
+        let clock = &self.shared.clock;
+        let believed = keeper.clock.is_believed(clock.now(), clock.instant());
+        let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
             self.settle(signal).await?;
             self.write_checkpoint(signal).await?;
-            let files = self.shared.state.files(signal);
-            if let Some(job) = plan(&files, self.shared.clock.now(), pace) {
-                self.compact(signal, job).await?;
+            tables.push((signal, self.shared.state.files(signal)));
+        }
+        let retention = &self.shared.settings.retention;
+        if let Some(retired) = due(retention, &tables, clock.now(), believed) {
+            let signal = retired.signal;
+            let change = retire::retire(self, retired).await?;
+            self.commit(&mut keeper, signal, change).await?;
+            return Ok(true);
+        }
+        for (signal, files) in tables {
+            if let Some(job) = plan(&files, clock.now(), pace) {
+                let change = self.merged(signal, job).await?;
+                self.commit(&mut keeper, signal, change).await?;
                 return Ok(true);
             }
         }
+        if believed {
+            self.delete(&mut keeper, pace).await?;
+        }
         Ok(false)
+    }
+
+    /// All upkeep that is due when nothing more comes, and what was done since the last call.
+    pub(super) async fn keep_up_to_end(
+        &self,
+        clock_is_right: bool,
+    ) -> Result<UpkeepReport, StorageError> {
+        if clock_is_right {
+            self.upkeep.lock().await.clock.confirm();
+        }
+        while Box::pin(self.keep_up(Pace::Offline)).await? {}
+        Ok(std::mem::take(&mut self.upkeep.lock().await.report))
     }
 
     async fn write_checkpoint(&self, signal: Signal) -> Result<(), StorageError> {
@@ -42,15 +138,27 @@ impl Inner {
         Ok(())
     }
 
-    async fn compact(&self, signal: Signal, job: Job) -> Result<(), StorageError> {
-        let folder = self.paths.table(signal.table());
-        let (disk, Job { hour, files }) = (Arc::clone(&self.disk), job);
-        let inputs = files.clone();
-        let rewrite = blocking(move || Rewrite::open(disk, signal, &folder, hour, &inputs)).await?;
-        let added = self.run(rewrite).await?.files().to_vec();
-        let (from, into) = (files.len(), added.len());
-        tracing::debug!(table = signal.table(), hour, from, into, "files merged");
-        self.commit(signal, Change { why: Why::Compaction, added, removed: files }).await
+    async fn merged(&self, signal: Signal, job: Job) -> Result<Change, StorageError> {
+        let mark = common_mark(&job.files);
+        let added = self.rewritten(signal, &job.files, None, mark).await?;
+        let (from, into) = (job.files.len(), added.len());
+        tracing::debug!(table = signal.table(), job.hour, from, into, "files merged");
+        Ok(Change { why: Why::Compaction, added, removed: job.files })
+    }
+
+    /// New files with the chosen rows of these, which are of one hour.
+    pub(super) async fn rewritten(
+        &self,
+        signal: Signal,
+        files: &[Arc<DataFile>],
+        choice: Option<Choice>,
+        mark: Option<u64>,
+    ) -> Result<Vec<Arc<DataFile>>, StorageError> {
+        let (disk, folder) = (Arc::clone(&self.disk), self.paths.table(signal.table()));
+        let inputs = files.to_vec();
+        let open = move || Rewrite::open(disk, (signal, &folder), &inputs, choice, mark);
+        let rewrite = blocking(open).await?;
+        Ok(self.run(rewrite).await?.files().to_vec())
     }
 
     /// Runs a rewrite to its end, when nothing more urgent is to be done.
@@ -87,24 +195,109 @@ impl Inner {
     }
 
     /// Finds out about a commit of unknown fate: it may have changed the files already.
-    async fn settle(&self, signal: Signal) -> Result<(), StorageError> {
+    pub(super) async fn settle(&self, signal: Signal) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
         if let Some(settled) = tables.of(signal).settle().await? {
-            self.shared.state.apply(signal, &settled);
+            self.shared.state.apply(signal, &settled, self.shared.clock.now());
         }
         Ok(())
     }
 
     /// Nobody but upkeep removes files, and its own commits were settled before the change was
     /// planned, so what it removes is there.
-    async fn commit(&self, signal: Signal, change: Change) -> Result<(), StorageError> {
+    pub(super) async fn commit(
+        &self,
+        keeper: &mut Keeper,
+        signal: Signal,
+        change: Change,
+    ) -> Result<(), StorageError> {
+        let now = self.shared.clock.now();
         let mut tables = self.tables.lock().await;
         let table = tables.of(signal);
         if let Some(settled) = table.settle().await? {
-            self.shared.state.apply(signal, &settled);
+            self.shared.state.apply(signal, &settled, now);
         }
-        let change = table.replace(change, self.shared.clock.now()).await?;
-        self.shared.state.apply(signal, &change);
+        let change = table.replace(change, now).await?;
+        self.shared.state.apply(signal, &change, now);
+        keeper.count(&change);
+        Ok(())
+    }
+
+    /// Deletes files that no table has any more.
+    async fn delete(&self, keeper: &mut Keeper, pace: Pace) -> Result<(), StorageError> {
+        let (now, instant) = (self.shared.clock.now(), self.shared.clock.instant());
+        let age = self.shared.settings.removed_file_age;
+        let by = now.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
+        self.delete_gone(keeper, UnixNanos(by)).await?;
+        let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
+        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
+            for signal in [Signal::Spans, Signal::Logs] {
+                self.sweep(keeper, signal, Some(age)).await?;
+            }
+            keeper.swept = Some(instant);
+        }
+        Ok(())
+    }
+
+    /// Deletes files that were removed by then, if nobody reads them.
+    pub(super) async fn delete_gone(
+        &self,
+        keeper: &mut Keeper,
+        by: UnixNanos,
+    ) -> Result<(), StorageError> {
+        let gone = self.shared.state.take_gone(by);
+        let waste = gone.into_iter().flat_map(|path| [index_path(&path), path]).collect();
+        self.remove(keeper, waste).await
+    }
+
+    /// Deletes files in a table's folder that the table does not have: those that are old enough,
+    /// or all.
+    pub(super) async fn sweep(
+        &self,
+        keeper: &mut Keeper,
+        signal: Signal,
+        removed_file_age: Option<Duration>,
+    ) -> Result<(), StorageError> {
+        let (strays, tombstones) = {
+            // While this is held, no flush is writing files.
+            let mut tables = self.tables.lock().await;
+            if let Some(settled) = tables.of(signal).settle().await? {
+                self.shared.state.apply(signal, &settled, self.shared.clock.now());
+            }
+            let known = self.shared.state.known_files();
+            let (disk, folder) = (Arc::clone(&self.disk), self.paths.table(signal.table()));
+            let found = blocking(move || strays(disk.as_ref(), &folder, &known)).await?;
+            (found, tables.of(signal).tombstones())
+        };
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let removed = match removed_file_age {
+            Some(_) => Box::pin(tombstones.read()).await?,
+            None => HashMap::new(),
+        };
+        let now = self.shared.clock.now();
+        let waste = strays
+            .into_iter()
+            .filter(|stray| removed_file_age.is_none_or(|age| stray.is_waste(&removed, age, now)))
+            .map(|stray| stray.path)
+            .collect();
+        self.remove(keeper, waste).await
+    }
+
+    async fn remove(&self, keeper: &mut Keeper, paths: Vec<PathBuf>) -> Result<(), StorageError> {
+        let disk = Arc::clone(&self.disk);
+        for path in &paths {
+            self.shared.indexes.forget(path);
+        }
+        let removed = blocking(move || {
+            let remove = |path: &PathBuf| match disk.remove(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+                done => done.map(|()| 1).map_err(failed("remove", path)),
+            };
+            paths.iter().map(remove).sum::<Result<u64, _>>()
+        });
+        keeper.report.deleted_files += removed.await?;
         Ok(())
     }
 }

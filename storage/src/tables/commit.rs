@@ -24,6 +24,9 @@ use crate::{
     schema::{HOUR, Signal},
 };
 
+/// The column that says when a row came in.
+pub(super) const RECEIVED: &str = "received_unix_nanos";
+
 /// What a commit is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Why {
@@ -31,6 +34,10 @@ pub(crate) enum Why {
     Flush,
     /// The same rows in other files.
     Compaction,
+    /// Rows that are no longer kept go.
+    Retention,
+    /// Rows that somebody wants gone go.
+    Erasure,
 }
 
 impl Why {
@@ -38,13 +45,14 @@ impl Why {
         match self {
             Self::Flush => "WRITE",
             Self::Compaction => "OPTIMIZE",
+            Self::Retention | Self::Erasure => "DELETE",
         }
     }
 
     /// Whether readers of the table's changes have to look at it.
     fn changes_data(self) -> bool {
         match self {
-            Self::Flush => true,
+            Self::Flush | Self::Retention | Self::Erasure => true,
             Self::Compaction => false,
         }
     }
@@ -161,7 +169,7 @@ impl Encoder {
         let stats = json!({
             "numRecords": file.rows,
             "minValues": { column: file.start_min.0 },
-            "maxValues": { column: file.start_max.0 },
+            "maxValues": { column: file.start_max.0, RECEIVED: file.received_max.0 },
         });
         Ok(Add {
             path: self.relative(file)?,

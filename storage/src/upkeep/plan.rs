@@ -4,7 +4,8 @@
 //! together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one size; each row
 //! is then written about twice: by the flush and into a sealed file, or into one that waits for the
 //! end of its hour. When an hour is over and nothing comes any more, what is left becomes one file,
-//! unless most of the work would be to copy a large file for the sake of small ones.
+//! unless most of the work would be to copy a large file for the sake of small ones. While an old
+//! hour still gets rows, as in an import, it is merged no more eagerly than the current one.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -18,10 +19,10 @@ const SEALED_BYTES: u64 = FILE_BYTES / 2;
 /// So many files of about one size become one.
 const FILES_ENOUGH: usize = 32;
 /// The most files that are read at once.
-const FILES_MAX: usize = 64;
+pub(super) const FILES_MAX: usize = 64;
 /// A file is about as large as smaller ones together when it is not more than so many times that.
 const RATIO: u64 = 4;
-/// How long after its end an hour is taken for over.
+/// An hour is taken for over so long after its end, when as long nothing has come for it.
 const LATENESS: Duration = Duration::from_secs(10 * 60);
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
@@ -49,17 +50,18 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Optio
     }
     let jobs = hours.into_iter().filter_map(|(hour, mut files)| {
         files.sort_by_key(|file| (file.bytes, file.path.clone()));
-        let over = pace == Pace::Offline || is_over(hour, now);
+        let over = pace == Pace::Offline || is_over(hour, &files, now);
         let merged = choose(&files, over)?;
         Some(Job { hour, files: merged.iter().map(|file| Arc::clone(file)).collect() })
     });
     jobs.max_by_key(|job| (job.files.len(), job.hour))
 }
 
-fn is_over(hour: i64, now: UnixNanos) -> bool {
+fn is_over(hour: i64, files: &[&Arc<DataFile>], now: UnixNanos) -> bool {
     let lateness = u64::try_from(LATENESS.as_nanos()).unwrap_or(u64::MAX);
     let end = u64::try_from(hour + 1).unwrap_or(0).saturating_mul(HOUR_NANOS);
-    end.saturating_add(lateness) <= now.0
+    let last = files.iter().map(|file| file.received_max.0).max().unwrap_or(0);
+    end.max(last).saturating_add(lateness) <= now.0
 }
 
 /// The files, smallest first, that should become one.
@@ -78,3 +80,6 @@ fn choose<'a>(files: &'a [&Arc<DataFile>], over: bool) -> Option<&'a [&'a Arc<Da
     let enough = bytes >= SEALED_BYTES || count >= FILES_ENOUGH || over;
     (count >= 2 && enough).then(|| &files[..count])
 }
+
+#[cfg(test)]
+mod tests;

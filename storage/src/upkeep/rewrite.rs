@@ -9,10 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::plan::FILE_BYTES;
+use super::{plan::FILE_BYTES, retention::thinned_prefix};
 use crate::{
     StorageError,
-    data_file::{DataFile, FileWriter, Merge, Written},
+    data_file::{Choice, DataFile, FileWriter, Merge, Written},
     disk::{AppendFile, SharedDisk, failed, parent, write_durably},
     paths::index_path,
     schema::Signal,
@@ -28,6 +28,7 @@ pub(crate) struct Rewrite {
     signal: Signal,
     folder: PathBuf,
     hour: i64,
+    prefix: String,
     merge: Merge,
     output: Option<Output>,
     written: Vec<Arc<DataFile>>,
@@ -39,23 +40,25 @@ struct Output {
 }
 
 impl Rewrite {
-    /// Begins to make files, in a table's folder, with the rows of these, which are of one hour.
+    /// Begins to make files, in a table's folder, with the chosen rows of these, which are of one
+    /// hour. What they were thinned for is said by `mark`.
     ///
     /// # Errors
     /// When an input is missing or damaged.
     pub(crate) fn open(
         disk: SharedDisk,
-        signal: Signal,
-        folder: &Path,
-        hour: i64,
+        (signal, folder): (Signal, &Path),
         inputs: &[Arc<DataFile>],
+        choice: Option<Choice>,
+        mark: Option<u64>,
     ) -> Result<Self, StorageError> {
         Ok(Self {
             disk,
             signal,
             folder: folder.to_owned(),
-            hour,
-            merge: Merge::open(signal, inputs)?,
+            hour: inputs.first().map_or(0, |file| file.hour),
+            prefix: mark.map_or("merged".to_owned(), thinned_prefix),
+            merge: Merge::open(signal, inputs, choice)?,
             output: None,
             written: Vec::new(),
         })
@@ -108,7 +111,7 @@ impl Rewrite {
     }
 
     fn start_output(&self) -> Result<Output, StorageError> {
-        let path = self.folder.join(file_path(self.hour, 0, self.written.len()));
+        let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
         let created = (|| {
             self.disk.create_folders(parent(&path)?)?;
             self.disk.create(&path)
@@ -128,7 +131,8 @@ impl Rewrite {
             let folder = parent(&path).map_err(failed("sync", &path))?;
             self.disk.sync_folder(folder).map_err(failed("sync", folder))?;
             let (min, max) = (stats.start_min, stats.start_max);
-            Ok(DataFile::new(path.clone(), self.hour, rows, sink.bytes, min, max))
+            let file = DataFile::new(path.clone(), self.hour, rows, sink.bytes, min, max);
+            Ok(DataFile { received_max: stats.received_max, ..file })
         })();
         match ended {
             Ok(file) => self.written.push(Arc::new(file)),

@@ -13,7 +13,10 @@ use parquet::arrow::{
     },
 };
 
-use super::places::{Plan, Run};
+use super::{
+    choose::Choice,
+    places::{Plan, Run},
+};
 use crate::{
     StorageError,
     data_file::{
@@ -23,6 +26,7 @@ use crate::{
     },
     rows::column::{Column, Words, word},
     schema::Signal,
+    snapshot::select,
 };
 
 /// Where a row goes.
@@ -103,6 +107,9 @@ enum Input {
     /// Rows in memory, and the slot of each.
     Moved(vec::IntoIter<(RecordBatch, Vec<i64>)>),
 }
+
+/// Rows, and of spans the slot of each.
+type Decoded = (RecordBatch, Option<Vec<i64>>);
 
 /// One input.
 pub(super) struct Source {
@@ -282,30 +289,43 @@ impl Source {
         !self.ended && self.portion.is_none()
     }
 
-    /// Reads the next rows, which become the batch of this number.
+    /// Reads the next rows that are kept, which become the batch of this number.
     pub(super) fn read(
         &mut self,
         schema: &SchemaRef,
+        mut choice: Option<&mut Choice>,
         number: usize,
     ) -> Result<Option<RecordBatch>, StorageError> {
-        let read = match &mut self.input {
-            Input::File(file, reader) => match file.next(reader)? {
-                Some(batch) => Some((conformed(&batch, schema)?, None)),
-                None => None,
-            },
-            Input::Moved(portions) => portions.next().map(|(batch, slots)| (batch, Some(slots))),
+        loop {
+            let Some((mut batch, mut slots)) = self.decode(schema)? else {
+                self.ended = true;
+                return Ok(None);
+            };
+            if let Some(choice) = choice.as_deref_mut() {
+                let kept = choice.rows(&batch)?;
+                if kept.is_empty() {
+                    continue;
+                }
+                batch = select(&batch, &kept)?;
+                slots = slots.map(|slots| kept.iter().map(|row| slots[*row]).collect());
+            }
+            let keys = Keys::of(&batch, slots)?;
+            self.portion = Some(Portion { batch: number, row: 0, rows: batch.num_rows(), keys });
+            return Ok(Some(batch));
+        }
+    }
+
+    /// The next rows, and the slots of spans.
+    fn decode(&mut self, schema: &SchemaRef) -> Result<Option<Decoded>, StorageError> {
+        let batch = match &mut self.input {
+            Input::File(file, reader) => file.next(reader)?,
+            Input::Moved(portions) => {
+                return Ok(portions.next().map(|(batch, slots)| (batch, Some(slots))));
+            }
         };
-        let Some((batch, slots)) = read else {
-            self.ended = true;
-            return Ok(None);
-        };
-        let slots = match (slots, self.signal) {
-            (None, Signal::Spans) => Some(self.slots(batch.num_rows())),
-            (given, _) => given,
-        };
-        let keys = Keys::of(&batch, slots)?;
-        self.portion = Some(Portion { batch: number, row: 0, rows: batch.num_rows(), keys });
-        Ok(Some(batch))
+        let Some(batch) = batch else { return Ok(None) };
+        let slots = (self.signal == Signal::Spans).then(|| self.slots(batch.num_rows()));
+        Ok(Some((conformed(&batch, schema)?, slots)))
     }
 
     /// The slots of the next rows of a file.

@@ -43,7 +43,7 @@ fn files(folder: &TempDir, signal: Signal, chunks: &[Arc<Chunk>]) -> Vec<Arc<Dat
 }
 
 fn merged(signal: Signal, files: &[Arc<DataFile>]) -> Vec<RecordBatch> {
-    let mut merge = Merge::open(signal, files).unwrap();
+    let mut merge = Merge::open(signal, files, None).unwrap();
     std::iter::from_fn(|| merge.next().unwrap()).collect()
 }
 

@@ -1,14 +1,91 @@
-use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc};
+#![expect(clippy::disallowed_methods, reason = "tests leave files behind the store's back")]
+
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 
 use super::Pace;
 use crate::{
-    Detail, Scan, Snapshot, SpanFilter, Store,
+    AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
+    SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch,
     disk::{
-        SharedDisk,
+        RealDisk, SharedDisk,
         faulty::{Dice, Fault, FaultyDisk},
     },
     store::tests::{contents, logs, open, open_with, settings, traces},
 };
+
+/// A clock that can be moved, evenly or by a jump.
+#[derive(Debug)]
+struct MovedClock {
+    passed: AtomicU64,
+    jumped: AtomicI64,
+}
+
+impl MovedClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { passed: AtomicU64::new(0), jumped: AtomicI64::new(0) })
+    }
+
+    fn pass(&self, time: Duration) {
+        self.passed.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+
+    fn jump(&self, time: Duration) {
+        self.jumped.fetch_add(i64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> UnixNanos {
+        let passed = SystemClock.now().0 + self.passed.load(Ordering::Relaxed);
+        UnixNanos(passed.checked_add_signed(self.jumped.load(Ordering::Relaxed)).unwrap())
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant() + Duration::from_nanos(self.passed.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep(duration)
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+async fn open_at(clock: &Arc<MovedClock>, settings: StoreSettings) -> Store {
+    let clock = Arc::clone(clock) as Arc<dyn Clock>;
+    Store::open_on(Arc::new(RealDisk), settings, clock).await.unwrap().0
+}
+
+/// The data files and indexes of both tables.
+fn files(root: &Path) -> Vec<PathBuf> {
+    let mut folders = vec![root.join("tables")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let ending = path.extension().unwrap_or_default().to_str().unwrap().to_owned();
+            if path.is_dir() && !path.ends_with("_delta_log") {
+                folders.push(path);
+            } else if ending == "parquet" || ending == "index" {
+                files.push(path);
+            }
+        }
+    }
+    files
+}
 
 /// All upkeep that is due when nothing more comes.
 async fn keep_up(store: &Store) {
@@ -111,25 +188,284 @@ async fn upkeep_that_fails_anywhere_loses_and_doubles_nothing() {
     }
 }
 
-fn log_size(root: &Path) -> usize {
-    std::fs::read_dir(root.join("tables/spans/_delta_log")).unwrap().count()
+#[tokio::test(flavor = "multi_thread")]
+async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let store = open_at(&clock, settings(root.path())).await;
+    flushed(&store, 0..4).await;
+    let held = store.snapshot();
+    let before = names(&held);
+    assert_eq!(files(root.path()).len(), 16);
+    keep_up(&store).await;
+    assert_eq!(files(root.path()).len(), 20, "other programs may read them");
+    clock.pass(Duration::from_secs(3601));
+    keep_up(&store).await;
+    assert_eq!(files(root.path()).len(), 20, "a snapshot reads them");
+    assert_eq!(names(&held), before);
+    drop(held);
+    keep_up(&store).await;
+    assert_eq!(files(root.path()).len(), 4);
+    assert_eq!(names(&store.snapshot()), before);
+    // So do those that an earlier process removed.
+    flushed(&store, 4..6).await;
+    keep_up(&store).await;
+    assert_eq!(files(root.path()).len(), 16);
+    store.close().await.unwrap();
+    let store = open_at(&clock, settings(root.path())).await;
+    keep_up(&store).await;
+    assert_eq!(files(root.path()).len(), 16);
+    clock.pass(Duration::from_secs(3601));
+    keep_up(&store).await;
+    // One in the hour they came in, and one in the next.
+    assert_eq!(files(root.path()).len(), 8);
+    assert_eq!(names(&store.snapshot()).len(), 6);
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn checkpoints_are_written_and_read() {
+async fn orphans_go_after_a_day_and_files_of_others_never() {
     let root = tempfile::tempdir().unwrap();
-    let (store, _) = open(root.path()).await;
-    for number in 0..205 {
-        store.append(traces(number, 1)).await.unwrap();
-        store.flush().await.unwrap();
-    }
+    let clock = MovedClock::new();
+    let store = open_at(&clock, settings(root.path())).await;
+    flushed(&store, 0..1).await;
     let all = contents(&store);
-    let commits = log_size(root.path());
-    store.owner.0.keep_up(Pace::Running).await.unwrap();
-    // The checkpoint and the pointer to it, besides the commit of a merge.
-    assert!(log_size(root.path()) >= commits + 2);
-    store.abandon().await;
-    let (store, _) = open(root.path()).await;
+    let ours: PathBuf = files(root.path())
+        .into_iter()
+        .find(|path| path.ends_with("parquet") || path.extension().unwrap() == "parquet")
+        .unwrap();
+    let folder = ours.parent().unwrap();
+    let orphan = folder.join("merged-0000-0123456789abcdef.parquet");
+    let unfinished = folder.join("merged-0001-0123456789abcdef.parquet#77");
+    let foreign = folder.join("part-00000-8f1c2a2e-3f6b-4c55-9d10-0d9a4c1f7b21-c000.parquet");
+    for path in [&orphan, &unfinished, &foreign] {
+        std::fs::write(path, b"PAR1").unwrap();
+    }
+    keep_up(&store).await;
+    assert!(orphan.exists() && unfinished.exists() && foreign.exists());
+    clock.pass(DAY + Duration::from_secs(60));
+    keep_up(&store).await;
+    assert!(!orphan.exists() && !unfinished.exists() && foreign.exists());
     assert_eq!(contents(&store), all);
     store.close().await.unwrap();
+}
+
+/// A batch of two spans of one trace; an error and an attribute on one of them.
+fn noted(number: u64, clock: &MovedClock, is_error: bool, user: Option<&str>) -> TelemetryBatch {
+    let TelemetryBatch::Traces { mut request, .. } = traces(number, 2) else { unreachable!() };
+    let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
+    for span in spans.iter_mut() {
+        span.start_time_unix_nano = clock.now().0 - 1_000_000;
+        span.end_time_unix_nano = clock.now().0;
+    }
+    if is_error {
+        spans[0].status = Some(tidings_proto::otlp::Status { code: 2, ..Default::default() });
+    }
+    if let Some(user) = user {
+        let value = tidings_proto::otlp::Value::String(user.to_owned());
+        spans[1].attributes.push(tidings_proto::otlp::KeyValue {
+            key: "user.id".to_owned(),
+            value: Some(tidings_proto::otlp::AnyValue { value: Some(value) }),
+        });
+    }
+    TelemetryBatch::Traces { request, bytes: None }
+}
+
+fn thinned(root: &Path) -> Vec<PathBuf> {
+    let is_thinned =
+        |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("kept-");
+    files(root).into_iter().filter(is_thinned).collect()
+}
+
+fn days(count: u32) -> Option<Duration> {
+    Some(DAY * count)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_rule_keeps_goes_at_its_age() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let pinned = TraceId::from_wire(&4_u128.to_be_bytes()).unwrap();
+    let rules = vec![
+        RetentionRule { what: Noteworthy::Errors, age: days(30) },
+        RetentionRule { what: Noteworthy::Trace(pinned), age: None },
+    ];
+    let retention = Retention { age: days(3), rules, bytes_max: None };
+    let settings = StoreSettings { retention, ..settings(root.path()) };
+    let store = open_at(&clock, settings.clone()).await;
+    for number in 0..6 {
+        store.append(noted(number, &clock, number % 2 == 0, None)).await.unwrap();
+    }
+    store.flush().await.unwrap();
+    keep_up(&store).await;
+    assert_eq!(names(&store.snapshot()).len(), 6);
+    clock.pass(4 * DAY);
+    keep_up(&store).await;
+    let kept = [("s0", 2), ("s2", 2), ("s3", 2), ("s4", 2)];
+    let expect = |kept: &[(&str, u64)]| {
+        kept.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(names(&store.snapshot()), expect(&kept));
+    // Once is enough, after a restart too.
+    let before = thinned(root.path());
+    store.close().await.unwrap();
+    let store = open_at(&clock, settings).await;
+    keep_up(&store).await;
+    assert_eq!(thinned(root.path()), before);
+    assert_eq!(names(&store.snapshot()), expect(&kept));
+    clock.pass(27 * DAY);
+    keep_up(&store).await;
+    assert_eq!(names(&store.snapshot()), expect(&[("s3", 2)]));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_deletes_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let retention = Retention { age: days(3), ..Retention::default() };
+    let settings = StoreSettings { retention, ..settings(root.path()) };
+    let store = open_at(&clock, settings.clone()).await;
+    store.append(noted(0, &clock, false, None)).await.unwrap();
+    store.flush().await.unwrap();
+    keep_up(&store).await;
+    clock.jump(3650 * DAY);
+    keep_up(&store).await;
+    assert_eq!(names(&store.snapshot()).len(), 1);
+    store.close().await.unwrap();
+    let store = open_at(&clock, settings).await;
+    keep_up(&store).await;
+    assert_eq!(names(&store.snapshot()).len(), 1);
+    // Somebody says that it is right.
+    store.compact(true).await.unwrap();
+    assert_eq!(names(&store.snapshot()).len(), 0);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_oldest_hours_go_when_the_tables_are_too_large() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let plain = settings(root.path());
+    let store = open_at(&clock, plain.clone()).await;
+    let mut sizes = Vec::new();
+    for number in 0..4 {
+        store.append(noted(number, &clock, false, None)).await.unwrap();
+        store.flush().await.unwrap();
+        let parquet = files(root.path());
+        let parquet = parquet.iter().filter(|path| path.extension().unwrap() == "parquet");
+        sizes.push(parquet.map(|path| path.metadata().unwrap().len()).sum::<u64>());
+        clock.pass(Duration::from_secs(3600));
+    }
+    store.close().await.unwrap();
+    let retention = Retention { bytes_max: Some(sizes[1] + 10), ..Retention::default() };
+    let store = open_at(&clock, StoreSettings { retention, ..plain }).await;
+    keep_up(&store).await;
+    let left: Vec<_> = names(&store.snapshot()).into_keys().collect();
+    assert_eq!(left, ["s2", "s3"]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_erased_is_on_the_disk_no_more() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let store = open_at(&clock, settings(root.path())).await;
+    let secret = "ada@example.com";
+    for number in 0..6 {
+        let user = if number % 3 == 0 { secret } else { "bob" };
+        store.append(noted(number, &clock, false, Some(user))).await.unwrap();
+        store.append(logs(number)).await.unwrap();
+        if number < 4 {
+            store.flush().await.unwrap();
+        }
+    }
+    keep_up(&store).await;
+    let filter = AttributeFilter { key: "user.id".to_owned(), value: Some(secret.to_owned()) };
+    let report = store.erase(&Erasure::Attribute(filter)).await.unwrap();
+    assert_eq!((report.spans, report.log_records, report.left_files), (2, 0, 0));
+    let left = names(&store.snapshot());
+    let counts: Vec<u64> = left.values().copied().collect();
+    assert_eq!(counts, [1, 2, 2, 1, 2, 2]);
+    // Neither in the log nor in a file that is not read any more.
+    for file in std::fs::read_dir(root.path().join("wal")).unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        assert!(!bytes.windows(secret.len()).any(|part| part == secret.as_bytes()));
+    }
+    assert_eq!(files(root.path()).len() as u64, 2 * store.counts().data_files);
+    let said = std::fs::read_to_string(&report.record).unwrap();
+    assert!(said.contains("attribute user.id") && !said.contains(secret), "{said}");
+
+    let id = TraceId::from_wire(&2_u128.to_be_bytes()).unwrap();
+    let report = store.erase(&Erasure::Trace(id)).await.unwrap();
+    assert_eq!(report.spans, 2);
+    assert!(!names(&store.snapshot()).contains_key("s1"));
+    store.close().await.unwrap();
+    let store = open_at(&clock, settings(root.path())).await;
+    assert_eq!(names(&store.snapshot()).len(), 5);
+    store.close().await.unwrap();
+}
+
+/// Reads all the time: every answer is one that the store had while it was being read.
+async fn watch(store: Store, appended: Arc<AtomicU64>, stop: Arc<AtomicBool>) -> u64 {
+    let mut reads = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let store = store.clone();
+        let at_least = appended.load(Ordering::SeqCst);
+        let found = tokio::task::spawn_blocking(move || names(&store.snapshot())).await.unwrap();
+        let rows: u64 = found.values().sum();
+        assert!(rows >= at_least, "{rows} of {at_least}");
+        assert!(found.values().all(|count| *count == 3), "{found:?}");
+        reads += 1;
+    }
+    reads
+}
+
+/// Appends, flushes, merges, retention by size and restarts in any order, with readers.
+async fn interleaved(seed: u64) {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let mut dice = Dice(seed);
+    let mut number = 0;
+    let appended = Arc::new(AtomicU64::new(0));
+    let settings = StoreSettings { removed_file_age: Duration::ZERO, ..settings(root.path()) };
+    for _ in 0..3 {
+        let store = open_at(&clock, settings.clone()).await;
+        let stop = Arc::new(AtomicBool::new(false));
+        let watcher = tokio::spawn(watch(store.clone(), Arc::clone(&appended), Arc::clone(&stop)));
+        for _ in 0..24 {
+            match dice.roll(8) {
+                0..=3 => {
+                    store.append(traces(number, 3)).await.unwrap();
+                    number += 1;
+                    appended.store(number * 3, Ordering::SeqCst);
+                }
+                4 | 5 => store.flush().await.unwrap(),
+                6 => {
+                    let upkeep = store.owner.0.keep_up(Pace::Offline);
+                    let (kept, flushed) = tokio::join!(upkeep, store.flush());
+                    kept.unwrap();
+                    flushed.unwrap();
+                }
+                _ => {
+                    clock.pass(Duration::from_secs(60));
+                    keep_up(&store).await;
+                }
+            }
+            assert_eq!(names(&store.snapshot()).len() as u64, number, "seed {seed}");
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(watcher.await.unwrap() > 0, "seed {seed}");
+        match dice.roll(2) {
+            0 => store.close().await.unwrap(),
+            _ => store.abandon().await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_see_every_row_once_whatever_upkeep_does() {
+    for seed in 0..4 {
+        interleaved(seed).await;
+    }
 }

@@ -1,0 +1,69 @@
+//! `tidings compact` and `tidings erase`: work on a data directory that no server works on.
+
+use std::{io::Write, sync::Arc};
+
+use anyhow::{Context, Result, bail};
+use clap::ArgMatches;
+use tidings_storage::{Erasure, Store, SystemClock};
+
+use crate::{
+    serve::{start_log, store_settings},
+    settings::{Settings, value},
+};
+
+/// Does all upkeep that is due and says what it did.
+pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
+    let clock_is_right = matches.get_flag("clock-is-right");
+    on_store(settings, async |store| {
+        let report = store.compact(clock_is_right).await?;
+        let counts = store.counts();
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{report}")?;
+        writeln!(
+            out,
+            "left     {} files, {} spans, {} log records",
+            counts.data_files, counts.spans, counts.log_records
+        )?;
+        Ok(())
+    })
+}
+
+/// Erases spans and log records and says how many.
+pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
+    let wrong = anyhow::Error::msg;
+    let what = match (matches.get_one::<String>("trace"), matches.get_one::<String>("attribute")) {
+        (Some(id), None) => Erasure::Trace(value::trace_id(id).map_err(wrong)?),
+        (None, Some(pair)) => Erasure::Attribute(value::attribute(pair).map_err(wrong)?),
+        _ => bail!("what is to be erased: --trace ID or --attribute KEY=VALUE"),
+    };
+    on_store(settings, async |store| {
+        let report = store.erase(&what).await?;
+        let mut out = std::io::stdout().lock();
+        writeln!(
+            out,
+            "erased   {} spans, {} log records from {} files",
+            report.spans, report.log_records, report.files
+        )?;
+        writeln!(out, "noted    {}", report.record.display())?;
+        drop(out);
+        if report.left_files > 0 {
+            bail!("{} files could not be deleted yet, run it again", report.left_files);
+        }
+        Ok(())
+    })
+}
+
+fn on_store(settings: &Settings, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
+    start_log(&settings.log)?;
+    if !settings.data_dir.is_dir() {
+        bail!("{} is no data directory", settings.data_dir.display());
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let opened = Store::open(store_settings(settings), Arc::new(SystemClock)).await;
+        let (store, _) = opened?;
+        let done = work(&store).await;
+        store.close().await.context("the last flush failed; the log has everything")?;
+        done
+    })
+}

@@ -1,0 +1,51 @@
+//! Which rows of a merge are kept.
+
+use std::{collections::HashSet, sync::Arc};
+
+use arrow_array::{BinaryArray, RecordBatch};
+use tidings_proto::TraceId;
+
+use crate::{
+    StorageError,
+    filter::{Bound, Matcher},
+    rows::column::Column,
+};
+
+/// Decides about rows. A trace's derived columns stay what they were when all of it was there.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    traces: Arc<HashSet<TraceId>>,
+    matchers: Vec<Matcher>,
+    keep: bool,
+}
+
+impl Choice {
+    /// Keeps the rows of these traces and those that one of the matchers finds.
+    pub(crate) fn keep(traces: Arc<HashSet<TraceId>>, matchers: Vec<Matcher>) -> Self {
+        Self { traces, matchers, keep: true }
+    }
+
+    /// Keeps all rows but those that the matcher finds.
+    pub(crate) fn drop(matcher: Matcher) -> Self {
+        Self { traces: Arc::default(), matchers: vec![matcher], keep: false }
+    }
+
+    /// The rows that are kept, ascending.
+    pub(super) fn rows(&mut self, batch: &RecordBatch) -> Result<Vec<usize>, StorageError> {
+        let mut found = vec![false; batch.num_rows()];
+        if !self.traces.is_empty() {
+            let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
+            for (row, found) in found.iter_mut().enumerate() {
+                let id = ids.bytes(row).and_then(TraceId::from_wire);
+                *found = id.is_some_and(|id| self.traces.contains(&id));
+            }
+        }
+        for matcher in &mut self.matchers {
+            let mut rows: Vec<usize> = (0..batch.num_rows()).filter(|row| !found[*row]).collect();
+            Bound::new(matcher, batch)?.retain(&mut rows);
+            rows.into_iter().for_each(|row| found[row] = true);
+        }
+        let kept = found.iter().enumerate().filter(|(_, found)| **found == self.keep);
+        Ok(kept.map(|(row, _)| row).collect())
+    }
+}

@@ -1,0 +1,83 @@
+//! Writes files again without what is no longer kept.
+
+use std::{
+    collections::HashSet,
+    ops::{ControlFlow, RangeInclusive},
+    sync::Arc,
+};
+
+use tidings_proto::TraceId;
+
+use super::{Inner, blocking};
+use crate::{
+    Detail, Scan, Snapshot, StorageError,
+    data_file::Choice,
+    filter::Matcher,
+    schema::Signal,
+    snapshot::TableView,
+    tables::{Change, Why},
+    upkeep::{Noteworthy, Retired, mark},
+};
+
+/// More traces than this are not picked out of an hour: it is kept whole.
+const TRACES_MAX: usize = 4_000_000;
+
+/// The change that takes from files what is no longer kept. It is not committed yet.
+pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, StorageError> {
+    let Retired { signal, files, kept } = retired;
+    let why = Why::Retention;
+    let count = files.len();
+    let Some(hour) = files.first().map(|file| file.hour).filter(|_| !kept.is_empty()) else {
+        tracing::info!(table = signal.table(), files = count, "files are no longer kept");
+        return Ok(Change { why, added: Vec::new(), removed: files });
+    };
+    let mark = mark(&kept);
+    let traces = noteworthy(inner, hour, kept.clone()).await?;
+    let choice = traces.map(|traces| {
+        // Only log records can be noteworthy without a trace.
+        let of_logs = kept.iter().filter(|_| signal == Signal::Logs);
+        let matchers = of_logs.map(|what| Matcher::logs(&what.logs())).collect();
+        Choice::keep(Arc::new(traces), matchers)
+    });
+    let added = inner.rewritten(signal, &files, choice, Some(mark)).await?;
+    tracing::info!(table = signal.table(), hour, files = count, "files thinned");
+    Ok(Change { why, added, removed: files })
+}
+
+/// The traces with something noteworthy in this hour or those beside it; `None`: too many.
+async fn noteworthy(
+    inner: &Inner,
+    hour: i64,
+    kept: Vec<Noteworthy>,
+) -> Result<Option<HashSet<TraceId>>, StorageError> {
+    let snapshot = inner.shared.state.around(hour - 1..=hour + 1);
+    let snapshot = snapshot.indexed_by(Arc::clone(&inner.shared.indexes));
+    blocking(move || {
+        let mut traces = HashSet::new();
+        for what in kept {
+            let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+            let stats = snapshot.scan_spans(&what.spans(), scan, &mut |rows| {
+                traces.extend((0..rows.len()).map(|row| rows.trace_id(row)));
+                match traces.len() > TRACES_MAX {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                }
+            })?;
+            if !stats.complete {
+                tracing::warn!(hour, "too many traces to pick out, all of the hour is kept");
+                return Ok(None);
+            }
+        }
+        Ok(Some(traces))
+    })
+    .await
+}
+
+impl super::State {
+    /// The spans of these hours, in files and in memory.
+    fn around(&self, hours: RangeInclusive<i64>) -> Snapshot {
+        let (chunks, mut files) = self.spans();
+        files.retain(|file| hours.contains(&file.hour));
+        Snapshot::new(TableView { chunks, files }, TableView::default())
+    }
+}

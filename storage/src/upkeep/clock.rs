@@ -1,0 +1,142 @@
+//! Whether the clock can be believed when something is to be deleted because of it.
+//!
+//! A clock that jumps makes everything look old. So nothing is deleted by age while the clock is
+//! in doubt: after a jump of over an hour against the time that really passed, and after a start
+//! that is earlier than what the tables have seen, or [`DOWNTIME_MAX`] later. The doubt ends when
+//! the clock comes back, when it has run evenly for a day, or when somebody says that it is right.
+
+use std::time::{Duration, Instant};
+
+use tidings_proto::UnixNanos;
+
+/// A clock may differ from the time that passed by so much.
+const TOLERANCE: Duration = Duration::from_secs(3600);
+/// A store may have been closed for so long.
+const DOWNTIME_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
+/// So long a clock has to run evenly to be believed again.
+const STEADY: Duration = Duration::from_secs(24 * 3600);
+
+/// Watches the clock.
+#[derive(Debug)]
+pub(crate) struct ClockGuard {
+    /// What the clock said before, and when, by a clock that only goes forward.
+    last: (UnixNanos, Instant),
+    doubt: Option<Doubt>,
+}
+
+#[derive(Debug)]
+struct Doubt {
+    /// The last reading that was believed.
+    believed: (UnixNanos, Instant),
+    /// Since when the clock has run evenly.
+    steady_since: Instant,
+}
+
+impl ClockGuard {
+    /// Begins to watch; `newest` is the latest time the tables have seen.
+    pub(crate) fn new(newest: Option<UnixNanos>, now: UnixNanos, instant: Instant) -> Self {
+        let plausible = newest.is_none_or(|newest| {
+            let earliest = newest.0.saturating_sub(nanos(TOLERANCE));
+            (earliest..=newest.0.saturating_add(nanos(DOWNTIME_MAX))).contains(&now.0)
+        });
+        let doubt = Doubt { believed: (newest.unwrap_or(now), instant), steady_since: instant };
+        Self { last: (now, instant), doubt: (!plausible).then_some(doubt) }
+    }
+
+    /// Whether something may be deleted because of what the clock says now.
+    pub(crate) fn is_believed(&mut self, now: UnixNanos, instant: Instant) -> bool {
+        if !agree(self.last, (now, instant)) {
+            let believed = self.doubt.take().map_or(self.last, |doubt| doubt.believed);
+            tracing::warn!(
+                from = self.last.0.0,
+                to = now.0,
+                "the clock jumped: nothing is deleted by age until it is believed again"
+            );
+            self.doubt = Some(Doubt { believed, steady_since: instant });
+        }
+        self.last = (now, instant);
+        let over = self.doubt.as_ref().is_some_and(|doubt| {
+            agree(doubt.believed, (now, instant))
+                || instant.saturating_duration_since(doubt.steady_since) >= STEADY
+        });
+        if over {
+            self.doubt = None;
+        }
+        self.doubt.is_none()
+    }
+
+    /// Somebody knows that the clock is right.
+    pub(crate) fn confirm(&mut self) {
+        self.doubt = None;
+    }
+}
+
+fn agree(before: (UnixNanos, Instant), now: (UnixNanos, Instant)) -> bool {
+    let passed = nanos(now.1.saturating_duration_since(before.1));
+    now.0.0.abs_diff(before.0.0.saturating_add(passed)) <= nanos(TOLERANCE)
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tidings_proto::UnixNanos;
+
+    use super::ClockGuard;
+    use crate::{Clock, SystemClock};
+
+    const HOUR: u64 = 3600;
+    const NOW: u64 = 500_000 * HOUR;
+
+    /// What the clock says after so many seconds, and whether it is believed then.
+    fn check(newest: Option<u64>, start: u64, looks: &[(u64, u64, bool)]) {
+        let time = |seconds: u64| UnixNanos(seconds * 1_000_000_000);
+        let begin = SystemClock.instant();
+        let mut guard = ClockGuard::new(newest.map(time), time(start), begin);
+        for (passed, says, believed) in looks {
+            let instant = begin + Duration::from_secs(*passed);
+            assert_eq!(guard.is_believed(time(*says), instant), *believed, "{looks:?} {passed}");
+        }
+    }
+
+    #[test]
+    fn a_jump_is_not_believed_until_the_clock_comes_back_or_runs_evenly_for_a_day() {
+        check(None, NOW, &[(0, NOW, true), (60, NOW + 60, true), (7200, NOW + 7200, true)]);
+        let (day, year) = (24 * HOUR, 365 * 24 * HOUR);
+        for jumped in [NOW + 10 * year, NOW - day, 0, NOW + 2 * HOUR] {
+            let later = jumped + HOUR;
+            check(
+                None,
+                NOW,
+                &[
+                    (0, NOW, true),
+                    (60, jumped, false),
+                    (60 + HOUR, later, false),
+                    (120 + HOUR, NOW + 120 + HOUR, true),
+                ],
+            );
+            check(
+                None,
+                NOW,
+                &[
+                    (60, jumped, false),
+                    (60 + 23 * HOUR, jumped + 23 * HOUR, false),
+                    (60 + day, jumped + day, true),
+                ],
+            );
+        }
+    }
+
+    #[test]
+    fn a_start_before_or_long_after_what_the_tables_have_seen_is_not_believed() {
+        let day = 24 * HOUR;
+        check(Some(NOW - day), NOW, &[(0, NOW, true)]);
+        check(Some(NOW + 60), NOW, &[(0, NOW, true)]);
+        check(Some(NOW + day), NOW, &[(0, NOW, false), (day, NOW + day, true)]);
+        check(Some(NOW - 31 * day), NOW, &[(0, NOW, false), (day, NOW + day, true)]);
+    }
+}

@@ -1,0 +1,121 @@
+use std::{path::PathBuf, sync::Arc};
+
+use tidings_proto::UnixNanos;
+
+use super::{DataFile, HOUR_NANOS, Pace, plan};
+
+const FIRST_HOUR: u64 = 500_000;
+const SECOND: u64 = 1_000_000_000;
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+
+/// A table whose files are only numbers; a merged file is as large as its inputs together.
+#[derive(Default)]
+struct Simulation {
+    files: Vec<Arc<DataFile>>,
+    made: u64,
+    flushed_bytes: u64,
+    merged_bytes: u64,
+    most_files: usize,
+}
+
+impl Simulation {
+    fn file(&mut self, hour: i64, bytes: u64, received: UnixNanos) {
+        self.made += 1;
+        let path = PathBuf::from(format!("{:08}", self.made));
+        let file = DataFile::new(path, hour, bytes / 50, bytes, UnixNanos(0), UnixNanos(0));
+        self.files.push(Arc::new(DataFile { received_max: received, ..file }));
+    }
+
+    fn flush(&mut self, hour: i64, bytes: u64, now: UnixNanos) {
+        self.file(hour, bytes, now);
+        self.flushed_bytes += bytes;
+    }
+
+    fn keep_up(&mut self, now: UnixNanos, pace: Pace) {
+        while let Some(job) = plan(&self.files, now, pace) {
+            assert!(job.files.len() >= 2 && job.files.iter().all(|file| file.hour == job.hour));
+            self.files.retain(|file| !job.files.contains(file));
+            let bytes = job.files.iter().map(|file| file.bytes).sum();
+            let received = job.files.iter().map(|file| file.received_max).max().unwrap();
+            self.file(job.hour, bytes, received);
+            self.merged_bytes += bytes;
+        }
+        self.most_files = self.most_files.max(self.files.len());
+    }
+
+    fn amplification(&self) -> f64 {
+        let bytes = |number| f64::from(u32::try_from(number / KIB).unwrap());
+        bytes(self.flushed_bytes + self.merged_bytes) / bytes(self.flushed_bytes)
+    }
+}
+
+fn now(seconds: u64) -> UnixNanos {
+    UnixNanos(FIRST_HOUR * HOUR_NANOS + seconds * SECOND)
+}
+
+#[test]
+fn every_byte_is_written_less_than_three_times_at_any_rate() {
+    let mut said = String::new();
+    for (flush_bytes, every) in [
+        (10 * KIB, 60),
+        (MIB, 60),
+        (5 * MIB, 60),
+        (8 * MIB, 60),
+        (100 * MIB, 60),
+        (12 * MIB, 7),
+        (12 * MIB, 1),
+    ] {
+        for late in [false, true] {
+            let mut table = Simulation::default();
+            let hours = if every == 1 { 1 } else { 4 };
+            for flush in 1..=hours * 3600 / every {
+                let now = now(flush * every);
+                let hour = (now.0 / HOUR_NANOS).cast_signed();
+                table.flush(hour, flush_bytes, now);
+                if late && flush % 3 == 0 {
+                    table.flush(hour - 5, flush_bytes / 100 + KIB, now);
+                }
+                table.keep_up(now, Pace::Running);
+            }
+            table.keep_up(now((hours + 1) * 3600), Pace::Running);
+            let factor = table.amplification();
+            said += &format!("{flush_bytes} every {every} s, late {late}: {factor:.2}\n");
+            assert!(factor < 3.0, "{said}");
+            let whole = usize::try_from(table.flushed_bytes / super::SEALED_BYTES).unwrap();
+            assert!(table.files.len() <= whole + 40, "{} files\n{said}", table.files.len());
+            assert!(table.most_files <= whole + 100, "{} files\n{said}", table.most_files);
+        }
+    }
+}
+
+#[test]
+fn an_import_of_old_hours_is_not_merged_again_and_again() {
+    let mut table = Simulation::default();
+    for flush in 0..60 {
+        let now = now(flush * 20);
+        for hour in 0..24 {
+            table.flush(400_000 + hour, 600 * KIB, now);
+        }
+        table.keep_up(now, Pace::Running);
+    }
+    table.keep_up(now(7200), Pace::Running);
+    assert_eq!(table.files.len(), 24);
+    assert!(table.amplification() < 3.0, "{}", table.amplification());
+}
+
+#[test]
+fn nothing_is_done_for_little() {
+    let mut table = Simulation::default();
+    let hour = i64::try_from(FIRST_HOUR).unwrap();
+    table.flush(hour, 100 * MIB, now(0));
+    table.flush(hour, MIB, now(60));
+    for (pace, seconds) in [(Pace::Running, 120), (Pace::Running, 9000), (Pace::Offline, 9000)] {
+        assert_eq!(plan(&table.files, now(seconds), pace), None);
+    }
+    // Two of about one size, when the hour is over and nothing has come for a while.
+    table.flush(hour, 2 * MIB, now(4000));
+    assert_eq!(plan(&table.files, now(4300), Pace::Running), None);
+    assert_eq!(plan(&table.files, now(4700), Pace::Running).unwrap().files.len(), 2);
+    assert_eq!(plan(&table.files, now(100), Pace::Offline).unwrap().files.len(), 2);
+}

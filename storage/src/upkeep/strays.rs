@@ -1,0 +1,155 @@
+//! Files in a table's folder that the table does not have.
+//!
+//! They are what a commit took out of the table, what was written for a commit that never came to
+//! be, and what another program is writing just now. Only the first can go soon, and only ours.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::{Path, PathBuf},
+    time::{Duration, UNIX_EPOCH},
+};
+
+use tidings_proto::UnixNanos;
+
+use crate::{
+    StorageError,
+    disk::{Disk, failed},
+    paths::index_path,
+    schema::HOUR,
+};
+
+/// What no commit ever named goes at this age: nobody takes longer from upload to commit.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
+
+/// A file that is not in the table.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Stray {
+    pub(crate) path: PathBuf,
+    /// The data file it is, or belongs to.
+    pub(crate) data_file: PathBuf,
+    written: UnixNanos,
+}
+
+/// The files in a table's folder, and their indexes, that are not of these data files.
+///
+/// # Errors
+/// When a folder cannot be listed.
+pub(crate) fn strays(
+    disk: &dyn Disk,
+    table: &Path,
+    known: &HashSet<PathBuf>,
+) -> Result<Vec<Stray>, StorageError> {
+    let known_indexes: HashSet<PathBuf> = known.iter().map(|path| index_path(path)).collect();
+    let mut strays = Vec::new();
+    for folder in partitions(disk, table)? {
+        find(disk, &folder, |path| (!known.contains(path)).then(|| path.to_owned()), &mut strays)?;
+    }
+    let indexes = table.join("_index");
+    for folder in partitions(disk, &indexes)? {
+        let hour = folder.file_name().unwrap_or_default();
+        let of_index = |path: &Path| {
+            let mut data_file = table.join(hour).join(path.file_stem()?);
+            data_file.add_extension("parquet");
+            (!known_indexes.contains(path)).then_some(data_file)
+        };
+        find(disk, &folder, of_index, &mut strays)?;
+    }
+    Ok(strays)
+}
+
+fn partitions(disk: &dyn Disk, folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let entries = match disk.list(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed("list", folder))?,
+    };
+    let of_hour = |name: &str| name.strip_prefix(HOUR).is_some_and(|rest| rest.starts_with('='));
+    let folders = entries.into_iter().filter(|entry| !entry.is_file && of_hour(&entry.name));
+    Ok(folders.map(|entry| folder.join(entry.name)).collect())
+}
+
+fn find(
+    disk: &dyn Disk,
+    folder: &Path,
+    data_file: impl Fn(&Path) -> Option<PathBuf>,
+    strays: &mut Vec<Stray>,
+) -> Result<(), StorageError> {
+    let entries = disk.list(folder).map_err(failed("list", folder))?;
+    for entry in entries.into_iter().filter(|entry| entry.is_file && is_ours(&entry.name)) {
+        let path = folder.join(&entry.name);
+        if let Some(data_file) = data_file(&path)
+            && let Some(written) = written(&path)
+        {
+            strays.push(Stray { path, data_file, written });
+        }
+    }
+    Ok(())
+}
+
+/// Data files as [`crate::tables::file_path`] names them, their indexes, and either while it is
+/// being written; not what other programs write here, nor what else somebody keeps here.
+fn is_ours(name: &str) -> bool {
+    let (name, unfinished) = name.split_once('#').unwrap_or((name, ""));
+    let Some(stem) = name.strip_suffix(".parquet").or_else(|| name.strip_suffix(".index")) else {
+        return false;
+    };
+    let mut parts = stem.rsplit('-');
+    let nonce = parts.next().is_some_and(|part| part.len() == 16 && is_hex(part));
+    let number = parts.next().is_some_and(|part| part.len() == 4 && is_digits(part));
+    nonce && number && parts.next().is_some() && is_digits(unfinished)
+}
+
+fn is_hex(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn written(path: &Path) -> Option<UnixNanos> {
+    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
+    let since = modified.duration_since(UNIX_EPOCH).ok()?;
+    Some(UnixNanos(u64::try_from(since.as_nanos()).ok()?))
+}
+
+impl Stray {
+    /// Whether it can go: some time after a commit removed it, or long after it was written for a
+    /// commit that is not there.
+    pub(crate) fn is_waste(
+        &self,
+        removed: &HashMap<PathBuf, UnixNanos>,
+        removed_file_age: Duration,
+        now: UnixNanos,
+    ) -> bool {
+        let (since, age) = match removed.get(&self.data_file) {
+            Some(removed) => (*removed, removed_file_age),
+            None => (self.written, ORPHAN_AGE),
+        };
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        since.0.saturating_add(age) <= now.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_ours;
+
+    #[test]
+    fn only_what_this_program_writes_is_ever_a_stray() {
+        let ours = crate::tables::file_path(7, "merged", 3);
+        let ours = ours.rsplit('/').next().unwrap();
+        let stem = ours.strip_suffix(".parquet").unwrap();
+        for ending in ["", "#1234"] {
+            assert!(is_ours(&format!("{ours}{ending}")));
+            assert!(is_ours(&format!("{stem}.index{ending}")));
+        }
+        assert!(is_ours(&format!("{stem}.index#")));
+        for name in ["a.json", "README", "_SUCCESS", "a.parquet", "-0000-.parquet"] {
+            assert!(!is_ours(name), "{name}");
+        }
+        assert!(!is_ours(&format!("{ours}.crc")));
+        assert!(!is_ours(&format!("{ours}#x")));
+        let foreign = "part-00000-8f1c2a2e-3f6b-4c55-9d10-0d9a4c1f7b21-c000.snappy.parquet";
+        assert!(!is_ours(foreign));
+    }
+}
