@@ -18,25 +18,28 @@ const TRACE: u128 = 0x5b8e_fff7_9803_8103_d269_b633_813f_c60c;
 /// Some time ago, so that the trace is not running any more.
 const START: u64 = 1_760_000_000_000_000_000;
 
-/// A trace of two services with everything OTLP can say.
-fn rich() -> ExportTraceServiceRequest {
-    let nested = Value::Kvlist(KeyValueList {
+/// A value of lists, maps and bytes.
+fn nested() -> AnyValue {
+    let list = vec![1_i64.into(), "two".into(), true.into(), AnyValue { value: None }];
+    AnyValue::from(Value::Kvlist(KeyValueList {
         values: vec![
-            KeyValue::new(
-                "list",
-                AnyValue::from(Value::Array(ArrayValue {
-                    values: vec![1_i64.into(), "two".into(), true.into(), AnyValue { value: None }],
-                })),
-            ),
+            KeyValue::new("list", AnyValue::from(Value::Array(ArrayValue { values: list }))),
             KeyValue::new("bytes", AnyValue::from(Value::Bytes(vec![0, 255, 7]))),
         ],
-    });
-    let at = |id, parent, from: u64, to: u64, name: &str| Span {
+    }))
+}
+
+/// A span of the trace, at nanoseconds after its start.
+fn at(id: u64, parent: u64, from: u64, to: u64, name: &str) -> Span {
+    Span {
         start_time_unix_nano: START + from,
         end_time_unix_nano: START + to,
         ..span(TRACE, id, parent, name)
-    };
-    let root = Span {
+    }
+}
+
+fn root() -> Span {
+    Span {
         trace_state: "vendor=1".to_owned(),
         flags: 0x301,
         attributes: vec![
@@ -44,7 +47,7 @@ fn rich() -> ExportTraceServiceRequest {
             KeyValue::new("big", i64::MAX),
             KeyValue::new("ratio", 0.1_f64),
             KeyValue::new("nothing", AnyValue { value: None }),
-            KeyValue::new("nested", AnyValue::from(nested)),
+            KeyValue::new("nested", nested()),
             KeyValue::new("empty", ""),
         ],
         dropped_attributes_count: 2,
@@ -66,7 +69,11 @@ fn rich() -> ExportTraceServiceRequest {
         }],
         status: Some(Status { message: "no answer".to_owned(), code: 2 }),
         ..at(1, 0, 0, 9_000_001, "GET /cart/{user}")
-    };
+    }
+}
+
+/// A trace of two services with everything OTLP can say.
+fn rich() -> ExportTraceServiceRequest {
     let scope = |name: &str| {
         Some(InstrumentationScope {
             name: name.to_owned(),
@@ -87,7 +94,7 @@ fn rich() -> ExportTraceServiceRequest {
     let child = |id, from, to| Span { kind: 3, ..at(id, 1, from, to, "SELECT") };
     ExportTraceServiceRequest {
         resource_spans: vec![
-            spans("gateway", vec![root, child(2, 1_000, 2_000), child(3, 2_000, 4_000)]),
+            spans("gateway", vec![root(), child(2, 1_000, 2_000), child(3, 2_000, 4_000)]),
             spans("cart", vec![Span { kind: 2, ..at(4, 3, 2_500, 3_500, "Cart.Get") }]),
         ],
     }
@@ -168,77 +175,82 @@ fn the_answers_are_the_same_from_memory_and_from_files() {
     assert_eq!(from_memory, answers(&server));
 }
 
-#[test]
-fn the_same_service_through_zipkin_gives_the_same_tree() {
-    let micros = START / 1_000;
-    let of = |service: &str, id: u64, parent: u64, kind: &str, from: u64, us: u64, name: &str| {
+/// Kind in both protocols, start and duration in microseconds, and name of the spans in order.
+const CALLS: [(&str, i32, u64, u64, &str); 4] = [
+    ("SERVER", 2, 0, 900, "get /cart"),
+    ("CLIENT", 3, 10, 400, "select"),
+    ("CLIENT", 3, 410, 300, "cart.get"),
+    ("SERVER", 2, 420, 280, "cart.get"),
+];
+
+/// The calls as Zipkin tells them.
+fn zipkin_calls() -> Json {
+    let places = [("gateway", 1, 0), ("gateway", 2, 1), ("gateway", 3, 1), ("cart", 4, 3)];
+    let spans = places.into_iter().zip(CALLS).map(|((service, id, parent), call)| {
+        let (kind, _, from, micros, name) = call;
         let mut span = json!({
             "traceId": format!("{TRACE:032x}"), "id": format!("{id:016x}"), "name": name, "kind": kind,
-            "timestamp": micros + from, "duration": us, "localEndpoint": { "serviceName": service },
+            "timestamp": START / 1_000 + from, "duration": micros,
+            "localEndpoint": { "serviceName": service },
         });
         if parent != 0 {
             span["parentId"] = format!("{parent:016x}").into();
         }
         span
-    };
-    let list = json!([
-        of("gateway", 1, 0, "SERVER", 0, 900, "get /cart"),
-        of("gateway", 2, 1, "CLIENT", 10, 400, "select"),
-        of("gateway", 3, 1, "CLIENT", 410, 300, "cart.get"),
-        of("cart", 4, 3, "SERVER", 420, 280, "cart.get"),
-    ]);
-    let zipkin = Server::start();
-    let answer = post(&zipkin.zipkin, "/api/v2/spans", "application/json", list.to_string());
-    assert_eq!((answer.status, answer.body.len()), (202, 0));
-    let mut otlp = rich();
-    for (span, (kind, from, us, name)) in otlp
-        .resource_spans
-        .iter_mut()
-        .flat_map(|resource| {
-            resource.scope_spans.iter_mut().flat_map(|scope| scope.spans.iter_mut())
-        })
-        .zip([
-            (2, 0, 900, "get /cart"),
-            (3, 10, 400, "select"),
-            (3, 410, 300, "cart.get"),
-            (2, 420, 280, "cart.get"),
-        ])
-    {
+    });
+    spans.collect()
+}
+
+/// The calls as OTLP tells them.
+fn otlp_calls() -> ExportTraceServiceRequest {
+    let mut request = rich();
+    let scopes =
+        request.resource_spans.iter_mut().flat_map(|resource| resource.scope_spans.iter_mut());
+    let spans = scopes.flat_map(|scope| scope.spans.iter_mut());
+    for (span, (_, kind, from, micros, name)) in spans.zip(CALLS) {
         span.kind = kind;
         span.start_time_unix_nano = START + from * 1_000;
-        span.end_time_unix_nano = START + (from + us) * 1_000;
+        span.end_time_unix_nano = START + (from + micros) * 1_000;
         span.name = name.to_owned();
         span.status = None;
     }
+    request
+}
+
+/// What the API says of the tree: facts of each span, and of the whole.
+fn tree(server: &Server) -> (Vec<Vec<Json>>, [Json; 3]) {
+    let facts = [
+        "spanId",
+        "parentSpanId",
+        "parentIndex",
+        "depth",
+        "descendantCount",
+        "service",
+        "name",
+        "kind",
+        "startUnixNano",
+        "endUnixNano",
+        "durationNano",
+        "selfNano",
+        "criticalNano",
+        "asynchronous",
+    ];
+    let (status, view) = server.get(&format!("/api/v1/traces/{TRACE:032x}"));
+    assert_eq!(status, 200);
+    let spans = view["spans"].as_array().unwrap().iter();
+    let rows = spans.map(|span| facts.iter().map(|fact| span[fact].clone()).collect());
+    (rows.collect(), ["criticalPath", "services", "problems"].map(|key| view[key].clone()))
+}
+
+#[test]
+fn the_same_service_through_zipkin_gives_the_same_tree() {
+    let zipkin = Server::start();
+    let list = zipkin_calls().to_string();
+    let answer = post(&zipkin.zipkin, "/api/v2/spans", "application/json", list);
+    assert_eq!((answer.status, answer.body.len()), (202, 0));
     let other = Server::start();
-    post(&other.otlp_http, "/v1/traces", "application/x-protobuf", otlp.encode_to_vec());
-    let tree = |server: &Server| {
-        let (status, view) = server.get(&format!("/api/v1/traces/{TRACE:032x}"));
-        assert_eq!(status, 200);
-        let facts = [
-            "spanId",
-            "parentSpanId",
-            "parentIndex",
-            "depth",
-            "descendantCount",
-            "service",
-            "name",
-            "kind",
-            "startUnixNano",
-            "endUnixNano",
-            "durationNano",
-            "selfNano",
-            "criticalNano",
-            "asynchronous",
-        ];
-        let rows: Vec<Vec<Json>> = view["spans"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|span| facts.iter().map(|fact| span[fact].clone()).collect())
-            .collect();
-        (rows, view["criticalPath"].clone(), view["services"].clone(), view["problems"].clone())
-    };
+    let bytes = otlp_calls().encode_to_vec();
+    post(&other.otlp_http, "/v1/traces", "application/x-protobuf", bytes);
     assert_eq!(tree(&zipkin), tree(&other));
     assert_eq!(tree(&zipkin).0.len(), 4);
 }
