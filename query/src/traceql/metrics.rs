@@ -34,7 +34,7 @@ use observe::Observer;
 
 /// A metric over so many spans found by a scan is exact; from there on it is partial, because a
 /// span that came twice could not be told.
-const DISTINCT_SPANS_MAX: usize = 20_000_000;
+const DISTINCT_SPANS_MAX: usize = 8_000_000;
 
 /// What to compute.
 #[derive(Debug, Clone)]
