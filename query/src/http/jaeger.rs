@@ -5,7 +5,6 @@
 //! ignored, as it does.
 
 mod answer;
-mod grpc;
 mod params;
 mod rpc;
 mod v1;

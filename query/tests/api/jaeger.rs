@@ -806,3 +806,93 @@ async fn grafanas_calls_are_answered() {
     let trace = harness.jaeger(&format!("/api/v3/traces/{}?{times}", trace_id(1))).await;
     assert_eq!(trace["result"]["resourceSpans"].as_array().unwrap().len(), 2);
 }
+
+/// What Jaeger's UI draws of a span, in a form that compares; ids of up to 16 digits are padded.
+fn drawn(trace: &Json, span: &Json) -> String {
+    let padded = |id: &Json| {
+        let id = id.as_str().unwrap_or_default();
+        format!("{id:0>width$}", width = if id.len() > 16 { 32 } else { 16 })
+    };
+    let mut references: Vec<String> = span["references"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|reference| {
+            let ids = (padded(&reference["traceID"]), padded(&reference["spanID"]));
+            format!("{}.{}.{}", text(&reference["refType"]), ids.0, ids.1)
+        })
+        .collect();
+    references.sort();
+    let tags = |tags: &Json| {
+        // What is the status' or the scope's word is said by tags of their own.
+        let told =
+            |key: &str| key.starts_with("otel.") || key == "error" || key == "w3c.tracestate";
+        let mut tags: Vec<String> = tags
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter(|tag| !told(tag["key"].as_str().unwrap()))
+            .map(|tag| format!("{}={}", text(&tag["key"]), tag["value"]))
+            .collect();
+        tags.sort();
+        tags.dedup();
+        tags.join(",")
+    };
+    let process = &trace["processes"][text(&span["processID"])];
+    let failed = span["tags"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .any(|tag| tag["key"] == "error" && (tag["value"] == true || tag["value"] == "true"));
+    format!(
+        "{} {} at {} for {} of {} ({}) with {} refers to {references:?}, {} logs, failed {failed}",
+        padded(&span["spanID"]),
+        span["operationName"],
+        span["startTime"],
+        span["duration"],
+        process["serviceName"],
+        tags(&process["tags"]),
+        tags(&span["tags"]),
+        span["logs"].as_array().map_or(0, Vec::len),
+    )
+}
+
+/// Real traces of Jaeger's, in by `tidings import`'s reader and out by the API: drawn alike.
+#[tokio::test]
+async fn real_traces_of_jaeger_come_back() {
+    let name = "jaeger-traces-deathstarbench/social-network-traces.json";
+    let Some(bytes) = corpus(name) else { return };
+    let harness = Harness::new().await;
+    harness.send_request(tidings_proto::jaeger::decode_json(&bytes).unwrap()).await;
+    let document: Json = serde_json::from_slice(&bytes).unwrap();
+    for trace in document["data"].as_array().unwrap() {
+        let id = text(&trace["traceID"]);
+        let answer = harness.jaeger(&format!("/api/traces/{id}?raw=true")).await;
+        let lines = |trace: &Json| {
+            let spans = trace["spans"].as_array().unwrap().iter();
+            let mut lines: Vec<String> = spans.map(|span| drawn(trace, span)).collect();
+            lines.sort();
+            lines
+        };
+        assert_eq!(lines(&answer["data"][0]), lines(trace), "{id}");
+    }
+}
+
+/// The bodies that Jaeger's own tests expect of v3.
+#[tokio::test]
+async fn jaegers_snapshots_of_v3_hold() {
+    let Some(expected) = corpus("jaeger-api-and-converters/apiv3-FindTraces.json") else { return };
+    let harness = Harness::new().await;
+    let mut bare =
+        request([span(1, 2, "", "foobar").kind(SpanKind::Server).status(SpanStatus::Error, "")]);
+    let group = &mut bare.resource_spans[0];
+    group.resource = None;
+    group.scope_spans[0].scope = None;
+    group.scope_spans[0].schema_url = String::new();
+    let span = &mut group.scope_spans[0].spans[0];
+    span.trace_id = 1_u128.to_be_bytes().to_vec();
+    (span.start_time_unix_nano, span.end_time_unix_nano) = (0, 0);
+    harness.send_request(bare).await;
+    let expected: Json = serde_json::from_slice(&expected).unwrap();
+    assert_eq!(harness.jaeger("/api/v3/traces/1").await, expected);
+}

@@ -17,12 +17,10 @@ use tidings_proto::{
 };
 use tidings_storage::TimeRange;
 
-use super::{
-    grpc::{self, Status},
-    params,
-};
+use super::params;
 use crate::{
     QueryService,
+    http::grpc::{self, Status},
     jaeger::{
         dependencies, names,
         search::{Search, kind, search},

@@ -1,23 +1,17 @@
 //! `tempopb.StreamingQuerier` over gRPC: the same answers as over HTTP, each in one message of its
 //! stream.
 //!
-//! Owns the framing, which is small: five bytes before the message, the status in trailers
-//! (<https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>). Grafana asks here when
-//! streaming is switched on for a data source.
+//! Grafana asks here when streaming is switched on for a data source.
 
-use std::fmt::Write;
-
-use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::{
     Router,
-    body::{Body, Bytes},
     extract::{Path, Request, State},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::post,
 };
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use prost::Message;
-use tidings_proto::UnixNanos;
+use tidings_proto::{UnixNanos, otlp::Code};
 use tidings_storage::TimeRange;
 
 use super::{
@@ -32,7 +26,8 @@ use super::{
     tags::{self, kind_of, scoped, scopes_named, typed_values},
 };
 use crate::{
-    ErrorKind, QueryError, QueryService,
+    QueryService,
+    http::grpc::{self, Status},
     traceql::{
         self,
         metrics::{MetricsSearch, Range},
@@ -42,48 +37,18 @@ use crate::{
     },
 };
 
-const STATUS: HeaderName = HeaderName::from_static("grpc-status");
-const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const GRPC: &str = "application/grpc";
 /// Queries are small.
 const REQUEST_BYTES_MAX: usize = 64 << 10;
-const PREFIX_BYTES: usize = 5;
 const SECOND: u64 = 1_000_000_000;
-
-const OK: u16 = 0;
-const INVALID_ARGUMENT: u16 = 3;
-const DEADLINE_EXCEEDED: u16 = 4;
-const NOT_FOUND: u16 = 5;
-const RESOURCE_EXHAUSTED: u16 = 8;
-const UNIMPLEMENTED: u16 = 12;
-const INTERNAL: u16 = 13;
-const UNAVAILABLE: u16 = 14;
 
 /// The calls, at the root: gRPC knows no prefix.
 pub(super) fn routes() -> Router<QueryService> {
     Router::new().route("/tempopb.StreamingQuerier/{method}", post(call))
 }
 
-/// A call that failed: its status and why.
-struct Failed(u16, String);
-
-impl From<TempoError> for Failed {
+impl From<TempoError> for Status {
     fn from(error: TempoError) -> Self {
         error.0.into()
-    }
-}
-
-impl From<QueryError> for Failed {
-    fn from(error: QueryError) -> Self {
-        let status = match error.kind() {
-            ErrorKind::Invalid => INVALID_ARGUMENT,
-            ErrorKind::NotFound => NOT_FOUND,
-            ErrorKind::TooLarge => RESOURCE_EXHAUSTED,
-            ErrorKind::Overloaded | ErrorKind::Unavailable => UNAVAILABLE,
-            ErrorKind::TimedOut => DEADLINE_EXCEEDED,
-            ErrorKind::Failed => INTERNAL,
-        };
-        Self(status, error.to_string())
     }
 }
 
@@ -92,64 +57,19 @@ async fn call(
     Path(method): Path<String>,
     request: Request,
 ) -> Response {
-    match answer(&service, &method, request).await {
-        Ok(message) => answered(&message),
-        Err(Failed(status, reason)) => {
-            // No message, no body: the status goes with the head.
-            let mut headers = trailers(status, &reason);
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(GRPC));
-            (headers, Body::empty()).into_response()
-        }
-    }
-}
-
-fn trailers(status: u16, reason: &str) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    trailers.insert(STATUS, HeaderValue::from(status));
-    let mut text = String::new();
-    for byte in reason.bytes() {
-        match byte {
-            b' '..=b'~' if byte != b'%' => text.push(char::from(byte)),
-            // Writing to a string does not fail.
-            other => drop(write!(text, "%{other:02X}")),
-        }
-    }
-    if let (false, Ok(text)) = (text.is_empty(), HeaderValue::try_from(text)) {
-        trailers.insert(MESSAGE, text);
-    }
-    trailers
-}
-
-fn answered(message: &[u8]) -> Response {
-    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
-    let mut framed = Vec::with_capacity(PREFIX_BYTES + message.len());
-    framed.push(0);
-    framed.extend(length.to_be_bytes());
-    framed.extend_from_slice(message);
-    let end = async { Some(Ok(trailers(OK, ""))) };
-    let body = Body::new(Full::new(Bytes::from(framed)).with_trailers(end));
-    ([(header::CONTENT_TYPE, GRPC)], body).into_response()
+    let message = answer(&service, &method, request).await;
+    grpc::reply(message.map(|message| vec![message]))
 }
 
 /// The one message of a request.
-async fn message<M: Message + Default>(request: Request) -> Result<M, Failed> {
-    let malformed = |reason: &str| Failed(INTERNAL, format!("not one gRPC message: {reason}"));
+async fn message<M: Message + Default>(request: Request) -> Result<M, Status> {
     let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| Failed(RESOURCE_EXHAUSTED, error.to_string()))?.to_bytes();
-    let Some((prefix, message)) = body.split_first_chunk::<PREFIX_BYTES>() else {
-        return Err(malformed("it is cut off"));
-    };
-    let [compressed, length @ ..] = *prefix;
-    if compressed != 0 {
-        return Err(Failed(UNIMPLEMENTED, "compressed messages are not read here".to_owned()));
-    }
-    if usize::try_from(u32::from_be_bytes(length)) != Ok(message.len()) {
-        return Err(malformed("its length is another"));
-    }
-    M::decode(message).map_err(|error| Failed(INVALID_ARGUMENT, error.to_string()))
+    let body = body.map_err(|error| Status::new(Code::ResourceExhausted, error.to_string()))?;
+    let message = grpc::unframe(body.to_bytes())?;
+    M::decode(message).map_err(|error| Status::invalid(error.to_string()))
 }
 
-async fn answer(service: &QueryService, method: &str, request: Request) -> Result<Vec<u8>, Failed> {
+async fn answer(service: &QueryService, method: &str, request: Request) -> Result<Vec<u8>, Status> {
     Ok(match method {
         "Search" => search(service, message(request).await?).await?.encode_to_vec(),
         "SearchTags" => {
@@ -186,7 +106,7 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
             let found = service.ask(move |reader| traceql::metrics::metrics(reader, &search));
             InstantResponse::of(&found.await?).encode_to_vec()
         }
-        _ => return Err(Failed(UNIMPLEMENTED, format!("there is no call {method}"))),
+        _ => return Err(Status::new(Code::Unimplemented, format!("there is no call {method}"))),
     })
 }
 
@@ -198,10 +118,10 @@ fn count(given: u32, default: usize, max: usize) -> usize {
     }
 }
 
-fn seconds(start: u32, end: u32) -> Result<TimeRange, Failed> {
+fn seconds(start: u32, end: u32) -> Result<TimeRange, Status> {
     match (start, end) {
         (0, 0) => Ok(TimeRange::default()),
-        _ if end <= start => Err(Failed(INVALID_ARGUMENT, "start must be before end".to_owned())),
+        _ if end <= start => Err(Status::invalid("start must be before end")),
         _ => Ok(TimeRange {
             start: Some(UnixNanos(u64::from(start) * SECOND)),
             end: Some(UnixNanos(u64::from(end) * SECOND)),
@@ -209,7 +129,7 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, Failed> {
     }
 }
 
-async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchResponse, Failed> {
+async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchResponse, Status> {
     let stages = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
@@ -232,7 +152,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
 async fn names(
     service: &QueryService,
     asked: TagsRequest,
-) -> Result<Vec<(&'static str, Vec<String>)>, Failed> {
+) -> Result<Vec<(&'static str, Vec<String>)>, Status> {
     let search = TagSearch {
         query: asked.query,
         start: seconds(asked.start, asked.end)?,
@@ -244,7 +164,7 @@ async fn names(
 async fn values(
     service: &QueryService,
     asked: ValuesRequest,
-) -> Result<Vec<traceql::value::Value>, Failed> {
+) -> Result<Vec<traceql::value::Value>, Status> {
     let search = TagSearch {
         query: asked.query,
         start: seconds(asked.start, asked.end)?,
@@ -253,9 +173,9 @@ async fn values(
     Ok(typed_values(service, &asked.tag_name, search).await?)
 }
 
-fn metrics_search(asked: MetricsRequest, instant: bool) -> Result<(MetricsSearch, Range), Failed> {
+fn metrics_search(asked: MetricsRequest, instant: bool) -> Result<(MetricsSearch, Range), Status> {
     if asked.end <= asked.start {
-        return Err(Failed(INVALID_ARGUMENT, "start must be before end".to_owned()));
+        return Err(Status::invalid("start must be before end"));
     }
     let exemplars = if instant {
         0

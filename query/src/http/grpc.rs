@@ -70,15 +70,16 @@ pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
 
 /// The one message of a request.
 pub(super) fn unframe(mut body: Bytes) -> Result<Bytes, Status> {
+    let malformed =
+        |reason: &str| Status::new(Code::Internal, format!("not one gRPC message: {reason}"));
     if body.len() < PREFIX_BYTES {
-        return Err(Status::invalid("the message is cut off"));
+        return Err(malformed("it is cut off"));
     }
     let prefix = body.split_to(PREFIX_BYTES);
     let length = prefix.iter().skip(1).fold(0, |length, byte| length << 8 | usize::from(*byte));
     match prefix.first() {
         Some(0) if body.len() == length => Ok(body),
-        Some(0) if body.len() < length => Err(Status::invalid("the message is cut off")),
-        Some(0) => Err(Status::invalid("several messages: this call has one")),
+        Some(0) => Err(malformed("its length is another")),
         _ => Err(Status::new(Code::Unimplemented, "compressed messages are not read here")),
     }
 }
