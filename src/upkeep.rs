@@ -24,6 +24,11 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             "left     {} files, {} spans, {} log records",
             counts.data_files, counts.spans, counts.log_records
         )?;
+        drop(out);
+        if let Some(path) = report.damaged_files.first() {
+            let others = report.damaged_files.len() - 1;
+            bail!("{} and {others} other files are damaged and were left alone", path.display());
+        }
         Ok(())
     })
 }

@@ -7,7 +7,7 @@
 //! time has passed and no snapshot reads them any more.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt, io,
     path::PathBuf,
     sync::Arc,
@@ -33,7 +33,7 @@ const YIELD: Duration = Duration::from_millis(50);
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
 /// What upkeep did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UpkeepReport {
     /// Files whose rows are in others now.
     pub merged_files: u64,
@@ -47,6 +47,8 @@ pub struct UpkeepReport {
     pub retired_files: u64,
     /// Files that were removed from the disk.
     pub deleted_files: u64,
+    /// Files that could not be read. They stay as they are, and the others are kept up.
+    pub damaged_files: Vec<PathBuf>,
 }
 
 impl fmt::Display for UpkeepReport {
@@ -63,13 +65,16 @@ impl fmt::Display for UpkeepReport {
 pub(super) struct Keeper {
     clock: ClockGuard,
     swept: Option<Instant>,
+    /// Files that could not be read: they are left alone until the store is opened again.
+    damaged: HashSet<PathBuf>,
     pub(super) report: UpkeepReport,
 }
 
 impl Keeper {
     pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
         let guard = ClockGuard::new(newest, clock.now(), clock.instant());
-        Self { clock: guard, swept: None, report: UpkeepReport::default() }
+        let (damaged, report) = (HashSet::new(), UpkeepReport::default());
+        Self { clock: guard, swept: None, damaged, report }
     }
 
     fn count(&mut self, change: &Change) {
@@ -96,19 +101,21 @@ impl Inner {
         for signal in [Signal::Spans, Signal::Logs] {
             self.settle(signal).await?;
             self.write_checkpoint(signal).await?;
-            tables.push((signal, self.shared.state.files(signal)));
+            let mut files = self.shared.state.files(signal);
+            files.retain(|file| !keeper.damaged.contains(&file.path));
+            tables.push((signal, files));
         }
         let retention = &self.shared.settings.retention;
         if let Some(retired) = due(retention, &tables, clock.now(), believed) {
             let signal = retired.signal;
-            let change = retire::retire(self, retired).await?;
-            self.commit(&mut keeper, signal, change).await?;
+            let change = retire::retire(self, retired).await;
+            self.commit_or_leave(&mut keeper, signal, change).await?;
             return Ok(true);
         }
         for (signal, files) in tables {
             if let Some(job) = plan(&files, clock.now(), pace) {
-                let change = self.merged(signal, job).await?;
-                self.commit(&mut keeper, signal, change).await?;
+                let change = self.merged(signal, job).await;
+                self.commit_or_leave(&mut keeper, signal, change).await?;
                 return Ok(true);
             }
         }
@@ -116,6 +123,29 @@ impl Inner {
             self.delete(&mut keeper, pace).await?;
         }
         Ok(false)
+    }
+
+    /// Commits a change, unless a damaged file was in its way: that one must not stop the others
+    /// from being kept up.
+    async fn commit_or_leave(
+        &self,
+        keeper: &mut Keeper,
+        signal: Signal,
+        change: Result<Change, StorageError>,
+    ) -> Result<(), StorageError> {
+        let error = match change {
+            Ok(change) => return self.commit(keeper, signal, change).await,
+            Err(error) => error,
+        };
+        match unreadable(&error).filter(|path| !keeper.damaged.contains(*path)).cloned() {
+            Some(path) => {
+                tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
+                keeper.damaged.insert(path.clone());
+                keeper.report.damaged_files.push(path);
+                Ok(())
+            }
+            None => Err(error),
+        }
     }
 
     /// All upkeep that is due when nothing more comes, and what was done since the last call.
@@ -299,6 +329,17 @@ impl Inner {
         });
         keeper.report.deleted_files += removed.await?;
         Ok(())
+    }
+}
+
+/// The file that is damaged or gone, when that is what is wrong.
+fn unreadable(error: &StorageError) -> Option<&PathBuf> {
+    match error {
+        StorageError::Corrupt { path, .. } => Some(path),
+        StorageError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            Some(path)
+        }
+        _ => None,
     }
 }
 
