@@ -21,7 +21,7 @@ use axum::{
 use crate::QueryService;
 
 /// The largest file that `transform` takes, in bytes.
-const TRANSFORM_BYTES_MAX: usize = 32 << 20;
+const TRANSFORM_BYTES_MAX: usize = 16 << 20;
 
 /// The routes, complete with an answer for every other path under `/jaeger`.
 pub(super) fn routes() -> Router<QueryService> {

@@ -603,8 +603,23 @@ async fn files_of_otlp_are_translated() {
     let (status, _, body) = harness.ask(post(b"{\"resourceSpans\":[{]".to_vec())).await;
     let body: Json = serde_json::from_slice(&body).unwrap();
     assert_eq!((status.as_u16(), &body["errors"][0]["code"]), (400, &json!(400)));
-    let (status, _, _) = harness.ask(post(vec![b' '; (32 << 20) + 1])).await;
-    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let empty = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}{{}}]}}]}}]}}"#,
+        "{},".repeat(600_000)
+    );
+    let large = "x".repeat(1 << 20);
+    let attributes = format!(r#"[{{"key":"k","value":{{"stringValue":"{large}"}}}}]"#);
+    let spans: Vec<String> = (1..100_u32)
+        .map(|id| format!(r#"{{"traceId":"{id:032x}","spanId":"{id:016x}"}}"#))
+        .collect();
+    let copied = format!(
+        r#"{{"resourceSpans":[{{"resource":{{"attributes":{attributes}}},"scopeSpans":[{{"spans":[{}]}}]}}]}}"#,
+        spans.join(",")
+    );
+    for body in [vec![b' '; (16 << 20) + 1], empty.into_bytes(), copied.into_bytes()] {
+        let (status, _, _) = harness.ask(post(body)).await;
+        assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    }
 }
 
 #[tokio::test]

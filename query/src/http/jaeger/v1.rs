@@ -1,6 +1,6 @@
 //! `/jaeger/api`: the JSON that Jaeger's UI and Grafana's Jaeger data source read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use ::http::{StatusCode, Uri};
 use axum::{
@@ -8,6 +8,7 @@ use axum::{
     extract::{Path, RawPathParams, State, rejection::BytesRejection},
     response::Response,
 };
+use prost::Message;
 use serde::Serialize;
 use tidings_proto::{
     TraceId, jaeger,
@@ -157,41 +158,85 @@ pub(super) async fn archive(path: RawPathParams) -> Answer {
 }
 
 /// OTLP/JSON as Jaeger's JSON: what the UI opens files with. One trace for each trace id.
-pub(super) async fn transform(uri: Uri, body: Result<Bytes, BytesRejection>) -> Answer {
+pub(super) async fn transform(
+    State(service): State<QueryService>,
+    uri: Uri,
+    body: Result<Bytes, BytesRejection>,
+) -> Answer {
     let given = Given::read(&uri)?;
     let body = body.map_err(|error| V1Error::new(error.status(), error.body_text()))?;
-    let translate = move || -> Result<Vec<jaeger::Trace>, String> {
-        let request: ExportTraceServiceRequest =
-            decode_json(&body).map_err(|error| error.to_string())?;
-        Ok(by_trace(request).iter().map(jaeger::from_otlp).collect())
-    };
-    let traces = tokio::task::spawn_blocking(translate).await;
-    let traces = traces.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?;
-    let traces = traces.map_err(V1Error::invalid)?;
+    let traces =
+        service.ask(move |_| Ok(transformed(&body))).await?.map_err(|wrong| match wrong {
+            Untranslatable::Malformed(reason) => V1Error::invalid(reason),
+            Untranslatable::TooLarge => {
+                V1Error::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has too many spans or traces")
+            }
+        })?;
     Ok(json(Envelope::of(traces, 0), params::pretty(&given)).await?)
 }
 
+/// Why a file is not translated.
+enum Untranslatable {
+    Malformed(String),
+    TooLarge,
+}
+
+/// Objects take memory however short they are written.
+const OBJECTS_MAX: usize = 600_000;
+/// What is said once for many traces is copied for each of them, up to so many bytes.
+const COPIES_BYTES_MAX: usize = 64 << 20;
+
+fn transformed(body: &[u8]) -> Result<Vec<jaeger::Trace>, Untranslatable> {
+    if body.iter().filter(|byte| **byte == b'{').count() > OBJECTS_MAX {
+        return Err(Untranslatable::TooLarge);
+    }
+    let request: ExportTraceServiceRequest =
+        decode_json(body).map_err(|error| Untranslatable::Malformed(error.to_string()))?;
+    Ok(by_trace(request)?.iter().map(jaeger::from_otlp).collect())
+}
+
 /// The request taken apart by trace id, in order of first mention.
-fn by_trace(request: ExportTraceServiceRequest) -> Vec<ExportTraceServiceRequest> {
-    let mut order: Vec<Vec<u8>> = Vec::new();
-    let mut traces: HashMap<Vec<u8>, ExportTraceServiceRequest> = HashMap::new();
+fn by_trace(
+    request: ExportTraceServiceRequest,
+) -> Result<Vec<ExportTraceServiceRequest>, Untranslatable> {
+    let mut traces: Vec<ExportTraceServiceRequest> = Vec::new();
+    let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
+    let mut copied = 0_usize;
     for mut group in request.resource_spans {
         let scopes = std::mem::take(&mut group.scope_spans);
+        let size = group.encoded_len();
+        // Which traces have this group, and which this scope of it.
+        let mut grouped: HashSet<usize> = HashSet::new();
         for mut scope in scopes {
-            for span in std::mem::take(&mut scope.spans) {
-                let trace = traces.entry(span.trace_id.clone()).or_insert_with(|| {
-                    order.push(span.trace_id.clone());
-                    ExportTraceServiceRequest::default()
+            let spans = std::mem::take(&mut scope.spans);
+            let mut scoped: HashSet<usize> = HashSet::new();
+            let scope_size = scope.encoded_len();
+            for span in spans {
+                let place = *places.entry(span.trace_id.clone()).or_insert_with(|| {
+                    traces.push(ExportTraceServiceRequest::default());
+                    traces.len() - 1
                 });
-                let mut scope = scope.clone();
-                scope.spans.push(span);
-                let mut group = group.clone();
-                group.scope_spans.push(scope);
-                trace.resource_spans.push(group);
+                let trace = &mut traces[place];
+                if grouped.insert(place) {
+                    copied = copied.saturating_add(size);
+                    trace.resource_spans.push(group.clone());
+                }
+                let scopes = trace.resource_spans.last_mut().map(|group| &mut group.scope_spans);
+                let Some(scopes) = scopes else { continue };
+                if scoped.insert(place) {
+                    copied = copied.saturating_add(scope_size);
+                    scopes.push(scope.clone());
+                }
+                if copied > COPIES_BYTES_MAX {
+                    return Err(Untranslatable::TooLarge);
+                }
+                if let Some(last) = scopes.last_mut() {
+                    last.spans.push(span);
+                }
             }
         }
     }
-    order.into_iter().filter_map(|id| traces.remove(&id)).collect()
+    Ok(traces)
 }
 
 #[derive(Debug, Serialize)]
