@@ -78,7 +78,7 @@ impl Harness {
         let folder = tempfile::tempdir().unwrap();
         let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let clock = Arc::new(TestClock(AtomicU64::new(BEGIN + 3_600_000 * MILLI)));
-        let shared: Arc<dyn Clock> = clock.clone();
+        let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let (store, _) = Store::open(settings, Arc::clone(&shared)).await.unwrap();
         let transaction_keys = vec!["tid".to_owned(), "order.id".to_owned()];
         let settings = QuerySettings { transaction_keys, search_rows_max };
