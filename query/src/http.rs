@@ -16,6 +16,7 @@ mod grpc;
 mod heatmap;
 mod held;
 mod jaeger;
+mod links;
 mod log_analysis;
 mod logs;
 mod names;
@@ -103,6 +104,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         explain::explain,
         compare::compare,
         compare::repeats,
+        links::links,
         log_analysis::histogram,
         log_analysis::patterns,
         logs::search,
@@ -132,6 +134,7 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<explain::__path_explain>(get(explain::explain)),
         endpoint::<compare::__path_compare>(get(compare::compare)),
         endpoint::<compare::__path_repeats>(get(compare::repeats)),
+        endpoint::<links::__path_links>(get(links::links)),
         endpoint::<log_analysis::__path_histogram>(get(log_analysis::histogram)),
         endpoint::<log_analysis::__path_patterns>(get(log_analysis::patterns)),
         endpoint::<transactions::__path_transaction>(get(transactions::transaction)),

@@ -11,6 +11,7 @@
 pub(crate) mod export;
 pub(crate) mod gather;
 mod hosts;
+mod links;
 pub(crate) mod newest;
 pub(crate) mod notes;
 mod present;
@@ -24,7 +25,7 @@ use std::ops::ControlFlow;
 
 use tidings_proto::{
     OffsetNanos, SpanId, TraceId,
-    api::{RepeatList, SpanDetails, TraceSkeleton, TraceView},
+    api::{RepeatList, SpanDetails, TraceLinks, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::{Detail, LogFilter, Scan, SpanFilter};
@@ -113,6 +114,21 @@ pub(crate) fn skeleton(
     let assembly = notes::notes(&tree, names, &compared, log_count, moment, shown_max);
     let skeleton = skeleton::skeleton(&tree, names, log_count, moment, shown_max);
     Ok(TraceSkeleton { assembly, ..skeleton })
+}
+
+/// The links of the trace, both ways.
+pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, QueryError> {
+    let trace_id = locate(reader, name)?;
+    let mut is_stored = false;
+    reader.spans(
+        &of_trace(trace_id),
+        Scan { detail: Detail::Ids, rows_max: u64::MAX },
+        |rows| {
+            is_stored |= !rows.is_empty();
+            Ok(if is_stored { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        },
+    )?;
+    if is_stored { links::links(reader, trace_id) } else { Err(not_found(trace_id, 0)) }
 }
 
 /// The calls that the trace makes again and again.

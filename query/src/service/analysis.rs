@@ -2,7 +2,7 @@
 
 use tidings_proto::api::{
     Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, RedResult,
-    RepeatList, ServiceGraph, TransactionKindList,
+    RepeatList, ServiceGraph, TraceLinks, TransactionKindList,
 };
 
 use super::QueryService;
@@ -72,6 +72,14 @@ impl QueryService {
     /// As [`Self::skeleton`].
     pub async fn repeats(&self, name: TraceName) -> Result<RepeatList, QueryError> {
         self.ask(move |reader| trace::repeats(reader, name)).await
+    }
+
+    /// The links of a trace, both ways.
+    ///
+    /// # Errors
+    /// `NotFound` when no span of it is stored.
+    pub async fn links(&self, name: TraceName) -> Result<TraceLinks, QueryError> {
+        self.ask(move |reader| trace::links(reader, name)).await
     }
 
     /// Log records by step and severity.

@@ -1,7 +1,7 @@
 //! How a trace was put together: rules, gaps, queues, clocks, versions.
 
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::SpanKind;
+use tidings_proto::otlp::{KeyValue, Link, SpanKind};
 
 use crate::harness::{BEGIN, Harness, MILLI, checkout, record, span, text, trace_id};
 
@@ -180,4 +180,52 @@ async fn a_client_can_wait_for_the_next_version() {
         let (status, problem) = harness.problem(&path(wait)).await;
         assert_eq!((status, &problem["parameter"]), (400, &json!("wait")));
     }
+}
+
+#[tokio::test]
+async fn links_are_followed_both_ways() {
+    let harness = Harness::new().await;
+    let link = |to: &str, key: &str| Link {
+        trace_id: u128::from_str_radix(to, 16).unwrap().to_be_bytes().to_vec(),
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        attributes: vec![KeyValue::new(key, "x")],
+        ..Link::default()
+    };
+    let mut batch = span(1, 1, "mailer", "batch").at(5_000, 6_000);
+    batch.span.links = vec![link(&trace_id(2), "first"), link(&trace_id(9), "gone")];
+    let mut again = span(3, 7, "audit", "check").at(9_000, 9_001);
+    again.span.links = vec![link(&trace_id(2), "audit"), link(&trace_id(1), "audit")];
+    harness.send([batch.clone(), span(2, 1, "shop", "order").at(0, 10)]).await;
+    harness.store.flush().await.unwrap();
+    harness.send([again, batch]).await;
+
+    let of = async |trace: u64| harness.get(&format!("/traces/{}/links", trace_id(trace))).await;
+    let told = |links: &Json| -> Vec<String> {
+        let links = links.as_array().unwrap().iter();
+        links
+            .map(|link| {
+                let linked = text(&link["linkedTraceId"]);
+                format!(
+                    "{} {}>{} {}",
+                    text(&link["service"]),
+                    link["spanId"],
+                    &linked[31..],
+                    link["linkedIsStored"]
+                )
+            })
+            .collect()
+    };
+    let batch = of(1).await;
+    let own = "mailer \"0000000000000001\">";
+    assert_eq!(told(&batch["outgoing"]), [format!("{own}2 true"), format!("{own}9 false")]);
+    assert_eq!(told(&batch["incoming"]), ["audit \"0000000000000007\">1 true"]);
+    assert_eq!(batch["searched"]["complete"], true);
+    let order = of(2).await;
+    assert_eq!(order["outgoing"], json!([]));
+    assert_eq!(
+        told(&order["incoming"]),
+        [format!("{own}2 true"), "audit \"0000000000000007\">2 true".to_owned()]
+    );
+    assert_eq!(order["incoming"][0]["attributes"][0]["key"], "first");
+    assert_eq!(harness.problem(&format!("/traces/{}/links", trace_id(9))).await.0, 404);
 }
