@@ -21,7 +21,7 @@ use super::{
 use crate::data_file::DataFile;
 
 const MAGIC: &[u8; 8] = b"tidindex";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Magic, version, length of the head, and of the data file its length and rows.
 const FIXED_BYTES: usize = 32;
 const CRC_BYTES: usize = 4;

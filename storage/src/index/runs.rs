@@ -11,6 +11,10 @@ use super::bytes::{Reader, push_varint};
 
 /// Entries of a page: what one lookup reads and decodes.
 const PAGE_ENTRIES: usize = 256;
+/// In an entry's place: it counts from the start of the file, not from the entry before.
+const ABSOLUTE: u64 = 1;
+/// In an entry's place: the run is longer than one, and its length follows.
+const LONGER: u64 = 2;
 /// The pages' checksum.
 const CRC_BYTES: usize = 4;
 
@@ -44,11 +48,14 @@ pub(super) fn encode(mut runs: Vec<Run>, spare: u32, offset: u64) -> (Vec<u8>, V
             let next = run.hash >> (64 - bits);
             push_varint(&mut pages, next - hash);
             // Two values of one hash need not follow each other.
+            let longer = if run.count == 1 { 0 } else { LONGER };
             match first.checked_sub(end).filter(|_| next == hash) {
-                Some(gap) => push_varint(&mut pages, gap << 1),
-                None => push_varint(&mut pages, first << 1 | 1),
+                Some(gap) => push_varint(&mut pages, gap << 2 | longer),
+                None => push_varint(&mut pages, first << 2 | longer | ABSOLUTE),
             }
-            push_varint(&mut pages, u64::from(run.count));
+            if longer != 0 {
+                push_varint(&mut pages, u64::from(run.count));
+            }
             (hash, end) = (next, first + u64::from(run.count));
         }
         let crc = crc32c::crc32c(&pages[start..]);
@@ -122,8 +129,9 @@ fn find_in(page: &[u8], begin: u64, wanted: u64, found: &mut Vec<Range<u64>>) ->
     while !entries.is_empty() {
         hash = hash.checked_add(entries.varint()?)?;
         let place = entries.varint()?;
-        let first = if place & 1 == 0 { end + (place >> 1) } else { place >> 1 };
-        end = first.checked_add(entries.varint()?).filter(|end| *end <= 1 << 33)?;
+        let first = if place & ABSOLUTE == 0 { end + (place >> 2) } else { place >> 2 };
+        let count = if place & LONGER == 0 { 1 } else { entries.varint()? };
+        end = first.checked_add(count).filter(|end| *end <= 1 << 33)?;
         if hash == wanted {
             found.push(first..end);
         } else if hash > wanted {

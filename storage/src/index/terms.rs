@@ -5,11 +5,7 @@
 //! apart is remembered as being in a few longer stretches: it need not be found exactly, because
 //! a search for something frequent ends early anyway.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ops::Range,
-    sync::Arc,
-};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::ArrowError;
@@ -36,6 +32,8 @@ const PLACES_MAX: usize = 1 << 25;
 const BLOCK_BITS: u32 = 24;
 /// Terms of a block that are recognised as seen before; a power of two.
 const SEEN: usize = 4096;
+/// Texts of a block that are recognised as seen before.
+const DISTINCT: usize = 256;
 /// Senders whose terms are remembered.
 const SENDERS_MAX: usize = 4096;
 
@@ -270,11 +268,11 @@ impl TermCollector {
     }
 }
 
-/// The texts of these rows; one that stays the same for a while comes once.
+/// The texts of these rows; one that comes again soon comes once.
 fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<Item = &'a str> {
-    let mut met = HashSet::new();
+    let mut met = [usize::MAX; DISTINCT];
     let keys = rows.clone().filter_map(move |row| words.and_then(|words| words.key(row)));
-    let new = keys.filter(move |key| met.insert(*key));
+    let new = keys.filter(move |key| std::mem::replace(&mut met[key % DISTINCT], *key) != *key);
     new.filter_map(move |key| Some(words?.values.value(key)))
 }
 
