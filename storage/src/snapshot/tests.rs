@@ -91,7 +91,7 @@ fn matching(requests: &[ExportTraceServiceRequest], filter: &SpanFilter) -> Vec<
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn scans_of_spans_agree_with_the_obvious_way(
