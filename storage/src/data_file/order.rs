@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use arrow_array::{BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
-use tidings_proto::UnixNanos;
+use tidings_proto::{TraceId, UnixNanos};
 
 use crate::{
     rows::column::{Column, Words, word},
@@ -43,19 +43,31 @@ pub(super) struct Placed {
 pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
     let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
     let starts = Column::<Int64Array>::of(batch, Signal::Spans.time_column())?;
-    let id_of = |row| ids.bytes(row).unwrap_or_default();
-    let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
-    rows.sort_unstable_by_key(|row| (id_of(*row), starts.time(*row), *row));
+    // Comparing what lies side by side is several times faster than looking it up each time.
+    let mut keys: Vec<(u128, UnixNanos, usize)> = (0..batch.num_rows())
+        .map(|row| (trace_key(ids.bytes(row).unwrap_or_default()), starts.time(row), row))
+        .collect();
+    keys.sort_unstable();
     let mut end = 0;
-    let runs = rows
-        .chunk_by(|left, right| id_of(*left) == id_of(*right))
+    let runs = keys
+        .chunk_by(|left, right| left.0 == right.0)
         .map(|run| {
             let start = end;
             end += run.len();
             start..end
         })
         .collect();
+    let rows = keys.into_iter().map(|(_, _, row)| row).collect();
     Ok(Traces { rows, runs })
+}
+
+/// The trace id as a number of the same order.
+fn trace_key(id: &[u8]) -> u128 {
+    let mut bytes = [0; TraceId::LEN];
+    for (place, byte) in bytes.iter_mut().zip(id) {
+        *place = *byte;
+    }
+    u128::from_be_bytes(bytes)
 }
 
 /// Orders spans.

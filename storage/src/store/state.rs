@@ -23,11 +23,11 @@ use crate::{
     tables::{Change, Why},
 };
 
-/// So many neighbours of one size become one chunk. Rows are copied once per size, so about six
+/// So many neighbours of one size become one chunk. Rows are copied once per size, so three
 /// times in all, and few chunks are left to scan.
 const RUN: usize = 8;
 /// Chunks of this many rows are large enough.
-const ROWS_ENOUGH: u64 = 64 << 10;
+const ROWS_ENOUGH: u64 = 8 << 10;
 
 /// The visible rows.
 #[derive(Debug)]
