@@ -184,6 +184,7 @@ pub enum AnyView<'a> {
 }
 
 /// Sets a message field, which must not be set yet: protobuf would merge the two.
+#[inline]
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Odd> {
     match place.replace(value) {
         None => Ok(()),
@@ -382,6 +383,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
 }
 
 impl<'a> View<'a> for KeyValueView<'a> {
+    #[inline]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut attribute = Self { key: &[], value: None };
         let mut fields = Fields::of(message);
@@ -397,6 +399,7 @@ impl<'a> View<'a> for KeyValueView<'a> {
 }
 
 impl<'a> View<'a> for AnyView<'a> {
+    #[inline]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
         let mut value = None;
         let mut fields = Fields::of(message);

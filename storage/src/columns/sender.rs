@@ -17,7 +17,7 @@ use tidings_proto::otlp::{
     InstrumentationScope, KeyValue, Resource, Value,
     view::{Odd, Repeated, ResourceView, ScopeView},
 };
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 use super::buffers::Words;
 use crate::schema::PROMOTED;
@@ -61,9 +61,10 @@ const REMEMBERED_MAX: usize = 4096;
 /// Larger ones are worked out each time.
 const REMEMBERED_BYTES_MAX: usize = 16 << 10;
 
-/// Remembers what was worked out, by the bytes that were sent.
+/// Remembers what was worked out, by the bytes that were sent, which are found by their hash. Of
+/// two with one hash the later is remembered.
 #[derive(Debug, Default)]
-struct Memo(Mutex<HashMap<Vec<u8>, Arc<Known>>>);
+struct Memo(Mutex<HashMap<u64, (Vec<u8>, Arc<Known>)>>);
 
 static RESOURCES: LazyLock<Memo> = LazyLock::new(Memo::default);
 static SCOPES: LazyLock<Memo> = LazyLock::new(Memo::default);
@@ -76,7 +77,10 @@ impl Memo {
     ) -> Result<Arc<Known>, Odd> {
         let Some(encoded) = encoded else { return Ok(Arc::default()) };
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(encoded) {
+        let key = xxh3_64(encoded);
+        if let Some((bytes, known)) = lock().get(&key)
+            && bytes == encoded
+        {
             return Ok(Arc::clone(known));
         }
         let known = Arc::new(work_out(encoded)?);
@@ -86,7 +90,7 @@ impl Memo {
                 // Senders that come still are soon known again.
                 memo.clear();
             }
-            memo.insert(encoded.to_vec(), Arc::clone(&known));
+            memo.insert(key, (encoded.to_vec(), Arc::clone(&known)));
         }
         Ok(known)
     }

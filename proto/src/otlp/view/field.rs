@@ -19,28 +19,34 @@ pub(super) enum Field<'a> {
 }
 
 impl<'a> Field<'a> {
+    #[inline]
     pub(super) fn varint(self) -> Result<u64, Odd> {
         if let Self::Varint(value) = self { Ok(value) } else { Err(Odd) }
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
+    #[inline]
     pub(super) fn int32(self) -> Result<i32, Odd> {
         self.varint().map(|value| value as i32)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "protobuf cuts integers to their type")]
+    #[inline]
     pub(super) fn uint32(self) -> Result<u32, Odd> {
         self.varint().map(|value| value as u32)
     }
 
+    #[inline]
     pub(super) fn fixed64(self) -> Result<u64, Odd> {
         if let Self::Fixed64(value) = self { Ok(value) } else { Err(Odd) }
     }
 
+    #[inline]
     pub(super) fn fixed32(self) -> Result<u32, Odd> {
         if let Self::Fixed32(value) = self { Ok(value) } else { Err(Odd) }
     }
 
+    #[inline]
     pub(super) fn bytes(self) -> Result<&'a [u8], Odd> {
         if let Self::Bytes(value) = self { Ok(value) } else { Err(Odd) }
     }
@@ -56,17 +62,20 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    #[inline]
     pub(super) fn of(message: &'a [u8]) -> Self {
         Self { message, rest: message, from: 0 }
     }
 
     /// Where the next field begins.
+    #[inline]
     fn position(&self) -> usize {
         self.message.len() - self.rest.len()
     }
 
-    /// The next field and its number.
-    #[inline]
+    /// The next field and its number. Inlined, so that what remains is in registers: this is most
+    /// of the work of reading a request.
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<Option<(u32, Field<'a>)>, Odd> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -88,13 +97,14 @@ impl<'a> Fields<'a> {
         if tag >> 3 == 0 { Err(Odd) } else { Ok(Some((tag >> 3, field))) }
     }
 
+    #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
         let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(Odd)?;
         self.rest = rest;
         Ok(*value)
     }
 
-    #[inline]
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, Odd> {
         // Most tags, lengths and enums have one byte.
         match self.rest.split_first() {
@@ -150,6 +160,7 @@ impl<'a, V> Repeated<'a, V> {
     }
 
     /// Adds the field that was just taken from `fields`.
+    #[inline]
     pub(super) fn add(&mut self, fields: &Fields<'a>, field: Field<'a>) -> Result<(), Odd> {
         field.bytes()?;
         if self.count == 0 {
