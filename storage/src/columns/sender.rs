@@ -49,6 +49,8 @@ pub(crate) fn load<M: Message + DeserializeOwned + Default>(text: &str) -> M {
 /// What the columns hold of a resource or a scope.
 #[derive(Debug, Default)]
 struct Known {
+    /// Its encoding as it was sent.
+    sent: Vec<u8>,
     text: Option<String>,
     /// Its one encoding.
     bytes: Option<Vec<u8>>,
@@ -64,7 +66,7 @@ const REMEMBERED_BYTES_MAX: usize = 16 << 10;
 /// Remembers what was worked out, by the bytes that were sent, which are found by their hash. Of
 /// two with one hash the later is remembered.
 #[derive(Debug, Default)]
-struct Memo(Mutex<HashMap<u64, (Vec<u8>, Arc<Known>)>>);
+struct Memo(Mutex<HashMap<u64, Arc<Known>>>);
 
 static RESOURCES: LazyLock<Memo> = LazyLock::new(Memo::default);
 static SCOPES: LazyLock<Memo> = LazyLock::new(Memo::default);
@@ -78,8 +80,8 @@ impl Memo {
         let Some(encoded) = encoded else { return Ok(Arc::default()) };
         let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let key = xxh3_64(encoded);
-        if let Some((bytes, known)) = lock().get(&key)
-            && bytes == encoded
+        if let Some(known) = lock().get(&key)
+            && known.sent == encoded
         {
             return Ok(Arc::clone(known));
         }
@@ -90,7 +92,7 @@ impl Memo {
                 // Senders that come still are soon known again.
                 memo.clear();
             }
-            memo.insert(key, (encoded.to_vec(), Arc::clone(&known)));
+            memo.insert(key, Arc::clone(&known));
         }
         Ok(known)
     }
@@ -100,6 +102,7 @@ fn resource(encoded: &[u8]) -> Result<Known, Odd> {
     let resource = Resource::decode(encoded).map_err(|_| Odd)?;
     let bytes = resource.encode_to_vec();
     Ok(Known {
+        sent: encoded.to_vec(),
         text: Some(store(&resource, &bytes)),
         bytes: Some(bytes),
         service: promote(&resource.attributes, &["service.name"]).unwrap_or_default(),
@@ -110,7 +113,12 @@ fn resource(encoded: &[u8]) -> Result<Known, Odd> {
 fn scope(encoded: &[u8]) -> Result<Known, Odd> {
     let scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
     let bytes = scope.encode_to_vec();
-    Ok(Known { text: Some(store(&scope, &bytes)), bytes: Some(bytes), ..Known::default() })
+    Ok(Known {
+        sent: encoded.to_vec(),
+        text: Some(store(&scope, &bytes)),
+        bytes: Some(bytes),
+        ..Known::default()
+    })
 }
 
 /// The records of one resource and scope, and what they share.
