@@ -75,20 +75,31 @@ impl Launch {
     }
 }
 
+impl Launch {
+    /// Does all upkeep that is due, with no server running. Processor time in seconds.
+    pub(crate) fn compact(&self) -> Result<f64> {
+        let mut child = Command::new(&self.binary)
+            .arg("compact")
+            .arg("--data-dir")
+            .arg(&self.data_dir)
+            // What was replaced would be counted otherwise.
+            .args(["--removed-files-age", "0m", "--log", "error"])
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| self.binary.display().to_string())?;
+        end(&mut child)
+    }
+}
+
 impl Server {
     /// Processor time of the process so far, user's and system's, in seconds.
     pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        let stat = self.proc("stat")?;
-        let (_, fields) = stat.rsplit_once(") ").context("an unknown form of stat")?;
-        let ticks = |field: usize| -> Result<f64> {
-            Ok(fields.split(' ').nth(field).context("stat is short")?.parse()?)
-        };
-        Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+        cpu_seconds(&self.child)
     }
 
     /// The most memory that was resident at a time, in bytes.
     pub(crate) fn peak_resident_bytes(&self) -> Result<u64> {
-        let status = self.proc("status")?;
+        let status = proc(&self.child, "status")?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
         Ok(kibibytes.parse::<u64>()? * 1024)
@@ -105,28 +116,43 @@ impl Server {
     pub(crate) fn stop(mut self) -> Result<f64> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(asked.success(), "the server is gone");
-        let deadline = clock::now() + PATIENCE;
-        // An ended process keeps its times until it is waited for.
-        while !self.has_ended()? {
-            if clock::now() > deadline {
-                bail!("the server did not stop within {PATIENCE:?}");
-            }
-            clock::pause(Duration::from_millis(5));
+        end(&mut self.child)
+    }
+}
+
+/// Waits until a process has ended well. All its processor time, in seconds.
+fn end(child: &mut Child) -> Result<f64> {
+    let deadline = clock::now() + PATIENCE;
+    // An ended process keeps its times until it is waited for.
+    while !has_ended(child)? {
+        if clock::now() > deadline {
+            child.kill()?;
+            bail!("it did not end within {PATIENCE:?}");
         }
-        let seconds = self.cpu_seconds()?;
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server ended with {status}");
-        Ok(seconds)
+        clock::pause(Duration::from_millis(5));
     }
+    let seconds = cpu_seconds(child)?;
+    let status = child.wait()?;
+    ensure!(status.success(), "it ended with {status}");
+    Ok(seconds)
+}
 
-    fn has_ended(&self) -> Result<bool> {
-        let stat = self.proc("stat")?;
-        Ok(stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z')))
-    }
+fn cpu_seconds(child: &Child) -> Result<f64> {
+    let stat = proc(child, "stat")?;
+    let (_, fields) = stat.rsplit_once(") ").context("an unknown form of stat")?;
+    let ticks = |field: usize| -> Result<f64> {
+        Ok(fields.split(' ').nth(field).context("stat is short")?.parse()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
 
-    fn proc(&self, file: &str) -> Result<String> {
-        Ok(fs::read_to_string(format!("/proc/{}/{file}", self.child.id()))?)
-    }
+fn has_ended(child: &Child) -> Result<bool> {
+    let stat = proc(child, "stat")?;
+    Ok(stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z')))
+}
+
+fn proc(child: &Child, file: &str) -> Result<String> {
+    Ok(fs::read_to_string(format!("/proc/{}/{file}", child.id()))?)
 }
 
 impl Drop for Server {
