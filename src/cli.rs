@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
+use tidings_storage::StorageError;
+
 use crate::{
-    demo, import, serve,
+    check, demo, import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
     show, upkeep,
 };
@@ -28,6 +30,7 @@ pub(crate) fn command() -> Command {
         .subcommand(trace_command())
         .subcommand(compact_command())
         .subcommand(erase_command())
+        .subcommand(check_command())
         .subcommand(
             Command::new("config")
                 .about("Print the effective settings with where each came from")
@@ -124,6 +127,19 @@ fn erase_command() -> Command {
         .args(setting_args())
 }
 
+fn check_command() -> Command {
+    Command::new("check")
+        .about("Verify a data directory that no server works on; repairs nothing")
+        .arg(
+            Arg::new("dir")
+                .required(true)
+                .value_name("DIR")
+                .value_parser(value_parser!(PathBuf))
+                .help("The data directory"),
+        )
+        .after_help("Exits with 0 when all is well, 1 when something is wrong, 2 when it was called wrongly or DIR cannot be read")
+}
+
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     text(name, default, help).value_name("N").value_parser(value_parser!(u32).range(0..=1_000_000))
 }
@@ -180,6 +196,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("import", matches)) => import::run(matches, &sources(matches)?.text("otlp-http")),
         Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
+        Some(("check", matches)) => check::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
 }
@@ -198,19 +215,24 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
     said
 }
 
-/// 78 (`EX_CONFIG`) when the settings are wrong, 73 (`EX_CANTCREAT`) when the data directory is
-/// taken, 1 otherwise.
+/// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
+/// (`EX_CANTCREAT`) when it is taken, 2 when `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
-    let locked = error
-        .downcast_ref::<tidings_storage::StorageError>()
-        .is_some_and(|error| error.kind() == tidings_storage::ErrorKind::Locked);
-    if error.is::<SettingsError>() {
-        78
-    } else if locked {
-        73
-    } else {
-        1
+    let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
+    match storage {
+        _ if error.is::<SettingsError>() => 78,
+        _ if error.is::<check::Unreadable>() => 2,
+        Some(StorageError::Locked { .. }) => 73,
+        Some(StorageError::Format { .. }) => 78,
+        Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
+        _ => 1,
     }
+}
+
+/// Whether trying again cannot help: whoever set the machine up has to change something.
+fn is_setup(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
+    matches!(kind, PermissionDenied | NotADirectory | ReadOnlyFilesystem)
 }
 
 /// What was set for a command; it need not take every setting as a flag.

@@ -12,6 +12,7 @@
 mod architecture;
 mod bench;
 mod browser;
+mod check;
 mod clients;
 mod corpora;
 mod harness;

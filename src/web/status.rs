@@ -135,7 +135,14 @@ async fn ready(State(server): State<Server>) -> Response {
         server.0.store.ready().err().map(|error| error.to_string())
     };
     match reason {
-        None => "ready\n".into_response(),
+        None => {
+            let alarms = server.0.store.alarms().iter();
+            let warnings = alarms.map(|alarm| format!("warning: {alarm}\n"));
+            std::iter::once("ready\n".to_owned())
+                .chain(warnings)
+                .collect::<String>()
+                .into_response()
+        }
         Some(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
             [(header::RETRY_AFTER, "1")],

@@ -8,6 +8,7 @@
 //! read:   Snapshot = memory table ∪ data files, consistent ─► scan ─► SpanRows / LogRows
 //! ```
 
+mod check;
 mod clock;
 mod columns;
 mod data_file;
@@ -30,6 +31,7 @@ mod tables;
 mod upkeep;
 mod wal;
 
+pub use check::{Checked, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! <data-dir>/lock                            held while a process works on the directory
+//! <data-dir>/format                          which format the directory has
 //! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
 //! <data-dir>/tables/{spans,logs}/            Delta tables, hour=<hour>/<name>.parquet in each
 //! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
@@ -31,6 +32,10 @@ impl Paths {
 
     pub(crate) fn lock(&self) -> PathBuf {
         self.root.join("lock")
+    }
+
+    pub(crate) fn format(&self) -> PathBuf {
+        self.root.join("format")
     }
 
     pub(crate) fn wal(&self) -> PathBuf {

@@ -43,11 +43,19 @@ pub struct Snapshot {
     logs: TableView,
     stop: Arc<AtomicBool>,
     indexes: Arc<Indexes>,
+    lacking: [bool; 2],
 }
 
 impl Snapshot {
     pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
-        Self { spans, logs, stop: Arc::default(), indexes: Arc::new(Indexes::new(0)) }
+        let (stop, indexes) = (Arc::default(), Arc::new(Indexes::new(0)));
+        Self { spans, logs, stop, indexes, lacking: [false; 2] }
+    }
+
+    /// The same view, of whose tables (spans, logs) these may lack rows: no scan of them is
+    /// complete.
+    pub(crate) fn lacking(self, lacking: [bool; 2]) -> Self {
+        Self { lacking, ..self }
     }
 
     /// The same view, which finds its files' indexes here.
@@ -73,7 +81,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[0]);
         let matcher = Matcher::spans(filter);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
             Ok(visit(&SpanRows::of(batch)?))
@@ -94,7 +102,7 @@ impl Snapshot {
         counted_rows: u64,
         visit: &mut dyn FnMut(&SpanRows) -> Need,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[0]);
         let matcher = Matcher::spans(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
@@ -113,7 +121,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&LogRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[1]);
         self.logs.scan(&self.indexes, Matcher::logs(filter), scan.detail, progress, &mut |batch| {
             Ok(visit(&LogRows::of(batch)?))
         })
@@ -130,7 +138,7 @@ impl Snapshot {
         counted_rows: u64,
         visit: &mut dyn FnMut(&LogRows) -> Need,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop));
+        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[1]);
         let matcher = Matcher::logs(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);

@@ -11,6 +11,7 @@ mod background;
 mod convert;
 mod erase;
 mod flush;
+mod format;
 mod open;
 mod reindex;
 mod retire;
@@ -18,7 +19,7 @@ mod retire;
 mod simulation;
 mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod upkeep;
 
 use std::{
@@ -49,8 +50,11 @@ use crate::{
     index::Indexes,
     memory::Chunk,
     paths::Paths,
+    schema::Signal,
     wal::{Entry, Wal},
 };
+
+pub(crate) use self::open::lock_existing;
 
 /// One export request, checked and normalised: what the log keeps and the rows are made from.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +136,7 @@ struct Inner {
     upkeep: tokio::sync::Mutex<Keeper>,
     disk: SharedDisk,
     paths: Paths,
+    alarms: Vec<String>,
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
@@ -142,8 +147,29 @@ struct Inner {
     lock: Mutex<Option<DiskLock>>,
 }
 
+/// Which tables have a damaged commit: they are read and not written.
+#[derive(Debug, Clone, Copy, Default)]
+struct Damaged {
+    spans: bool,
+    logs: bool,
+}
+
+impl Damaged {
+    fn has(self, signal: Signal) -> bool {
+        match signal {
+            Signal::Spans => self.spans,
+            Signal::Logs => self.logs,
+        }
+    }
+
+    fn any(self) -> bool {
+        self.spans || self.logs
+    }
+}
+
 /// What the log's thread shares with everybody else.
 struct Shared {
+    damaged: Damaged,
     state: State,
     indexes: Arc<Indexes>,
     flush_wanted: Notify,
@@ -204,7 +230,9 @@ impl Store {
     #[must_use]
     pub fn snapshot(&self) -> Snapshot {
         let shared = &self.owner.0.shared;
-        shared.state.snapshot().indexed_by(Arc::clone(&shared.indexes))
+        let Damaged { spans, logs } = shared.damaged;
+        let snapshot = shared.state.snapshot().indexed_by(Arc::clone(&shared.indexes));
+        snapshot.lacking([spans, logs])
     }
 
     /// Writes the memory table to the tables and drops the log behind it. Goes on when the
@@ -253,6 +281,12 @@ impl Store {
     /// # Errors
     /// Some may be erased and some not; a second call goes on.
     pub async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
+        if self.owner.0.shared.damaged.any() {
+            return Err(StorageError::Corrupt {
+                path: self.owner.0.paths.root().join("tables"),
+                reason: "a table with a damaged commit cannot be erased from".to_owned(),
+            });
+        }
         self.flush().await?;
         Box::pin(self.owner.0.erase(what)).await
     }
@@ -269,6 +303,13 @@ impl Store {
             wal_bytes: inner.wal.segments().bytes(),
             data_files: totals.data_files,
         }
+    }
+
+    /// What opening found that a person should look at, a sentence each. The store works; what it
+    /// says of damaged files may lack rows and tells so.
+    #[must_use]
+    pub fn alarms(&self) -> &[String] {
+        &self.owner.0.alarms
     }
 
     /// Whether an append would be accepted now.

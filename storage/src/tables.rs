@@ -13,8 +13,11 @@
 //! A commit whose fate is unknown (its call failed, or could not be read again) is remembered;
 //! [`Table::settle`] finds out before anything else is written, so that no row is committed twice.
 
+mod check;
 mod checkpoint;
 mod commit;
+mod history;
+mod listing;
 mod synced_store;
 mod tail;
 
@@ -30,23 +33,26 @@ use arrow_schema::Schema;
 use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError, ObjectStore,
-    kernel::{LogicalFileView, StructType, engine::arrow_conversion::TryIntoKernel},
+    kernel::{StructType, engine::arrow_conversion::TryIntoKernel},
     logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, logstore_with},
     operations::create::CreateBuilder,
     table::state::DeltaTableState,
 };
 use futures::StreamExt;
 use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as ObjectPath};
-use serde_json::Value;
 use tidings_proto::UnixNanos;
 use url::Url;
 
 pub(crate) use self::{
+    check::check,
     checkpoint::Checkpoint,
     commit::{Change, Why},
+    history::Damage,
 };
 use self::{
-    commit::{Encoder, RECEIVED},
+    commit::Encoder,
+    history::History,
+    listing::{listed_files, load},
     synced_store::SyncedStore,
 };
 use crate::{
@@ -81,6 +87,7 @@ pub(crate) struct Table {
     /// The last version that has a checkpoint.
     checkpointed: u64,
     unsettled: Option<Unsettled>,
+    damage: Option<Damage>,
 }
 
 impl fmt::Debug for Table {
@@ -99,7 +106,7 @@ pub(crate) struct Opened {
     pub(crate) covered: u64,
     /// When the newest of the files was committed.
     pub(crate) newest: Option<UnixNanos>,
-    pub(crate) quarantined: Option<PathBuf>,
+    pub(crate) quarantined: Vec<PathBuf>,
 }
 
 /// A commit that may be there or not.
@@ -111,7 +118,7 @@ struct Unsettled {
 }
 
 impl Table {
-    /// Opens or creates a table, moving a torn last commit aside.
+    /// Opens or creates a table, moving aside what is torn and can be done without.
     pub(crate) async fn open(
         disk: &SharedDisk,
         paths: &Paths,
@@ -120,39 +127,118 @@ impl Table {
         let folder = paths.table(signal.table());
         let log_folder = folder.join("_delta_log");
         let quarantine = paths.quarantine();
-        let blocking = Arc::clone(disk);
-        let (tail, checkpointed) = crate::store::blocking(move || {
-            blocking.create_folders(&log_folder).map_err(failed("create", &log_folder))?;
+        let (blocking, log_folder_of_it) = (Arc::clone(disk), log_folder.clone());
+        let quarantine_of_it = quarantine.clone();
+        let (tail, mut history) = crate::store::blocking(move || {
+            let (disk, log_folder) = (blocking.as_ref(), log_folder_of_it.as_path());
+            disk.create_folders(log_folder).map_err(failed("create", log_folder))?;
             // A process that was killed may not have synced the name of its last commit, which is
             // relied upon from here on.
-            blocking.sync_folder(&log_folder).map_err(failed("sync", &log_folder))?;
-            let tail = tail::repair(blocking.as_ref(), &log_folder, &quarantine)?;
-            Ok((tail, checkpoint::last(blocking.as_ref(), &log_folder)?))
+            disk.sync_folder(log_folder).map_err(failed("sync", log_folder))?;
+            let mut tail = tail::repair(disk, log_folder, &quarantine_of_it)?;
+            tail.quarantined.extend(history::check_pointer(disk, log_folder, &quarantine_of_it)?);
+            Ok((tail, history::examine(disk, log_folder)?))
         })
         .await?;
+        let mut quarantined = tail.quarantined;
         let log_store = log_store(disk, &folder)?;
         if !tail.exists {
             create(&log_store, signal).await?;
         }
-        let state = DeltaTableState::try_new(log_store.as_ref(), None).await?;
+        let state = loop {
+            if history.damage.is_some() {
+                break None;
+            }
+            let error = match load(&log_store).await {
+                Ok(state) => break Some(state),
+                Err(error) => error,
+            };
+            let (blocking, log_folder) = (Arc::clone(disk), log_folder.clone());
+            let quarantine = quarantine.clone();
+            let aside = crate::store::blocking(move || {
+                let disk = blocking.as_ref();
+                let aside = history::set_checkpoint_aside(disk, &log_folder, &quarantine)?;
+                Ok((aside, history::examine(disk, &log_folder)?))
+            });
+            let (aside, again) = aside.await?;
+            if aside.is_empty() {
+                return Err(error);
+            }
+            quarantined.extend(aside);
+            history = again;
+        };
+        let mut opened = Self::opened(disk, log_store, (signal, folder), history, state).await?;
+        opened.quarantined = quarantined;
+        Ok(opened)
+    }
+
+    /// A table as it is, changing nothing; `None` when there is none.
+    pub(crate) async fn peek(
+        disk: &SharedDisk,
+        paths: &Paths,
+        signal: Signal,
+    ) -> Result<Option<Opened>, StorageError> {
+        let folder = paths.table(signal.table());
+        let log_folder = folder.join("_delta_log");
+        if !disk.is_folder(&log_folder) {
+            return Ok(None);
+        }
+        let history = history::examine(disk.as_ref(), &log_folder)?;
+        let log_store = log_store(disk, &folder)?;
+        let state = match &history.damage {
+            None => Some(load(&log_store).await?),
+            Some(_) => None,
+        };
+        Self::opened(disk, log_store, (signal, folder), history, state).await.map(Some)
+    }
+
+    /// A table with this state; without one, what can be saved of it.
+    async fn opened(
+        disk: &SharedDisk,
+        log_store: LogStoreRef,
+        (signal, folder): (Signal, PathBuf),
+        history: History,
+        state: Option<DeltaTableState>,
+    ) -> Result<Opened, StorageError> {
         let encoder = Encoder::new(signal, &folder);
-        let id = encoder.transaction_id();
-        let covered = state.transaction_version(log_store.as_ref(), id).await?;
-        let covered = covered.map_or(0, |version| u64::try_from(version).unwrap_or(0));
+        let (files, covered, version) = match (&state, &history.damage) {
+            (Some(state), _) => {
+                let id = encoder.transaction_id();
+                let covered = state.transaction_version(log_store.as_ref(), id).await?;
+                let covered = covered.map_or(0, |version| u64::try_from(version).unwrap_or(0));
+                (listed_files(signal, &folder, state)?, covered, state.version())
+            }
+            (None, Some(damage)) => {
+                tracing::error!(path = %damage.path.display(), reason = damage.reason,
+                    "a commit of the table is damaged; the table is not written to any more");
+                let table = (signal, folder.as_path());
+                let found =
+                    history::salvage(disk.as_ref(), &log_store, table, &history, damage).await?;
+                (found.files, found.covered, 0)
+            }
+            (None, None) => (Vec::new(), 0, 0),
+        };
         let table = Self {
             signal,
             folder,
             encoder,
-            version: state.version(),
+            version,
             covered,
-            checkpointed,
+            checkpointed: history.checkpoint.unwrap_or(0),
             unsettled: None,
+            damage: history.damage,
             log_store,
         };
-        let files = table.files(&state)?;
-        let newest =
-            state.log_data().iter().map(|view| from_millis(view.modification_time())).max();
-        Ok(Opened { table, files, covered, newest, quarantined: tail.quarantined })
+        let newest = state.and_then(|state| {
+            let views = state.log_data();
+            views.iter().map(|view| from_millis(view.modification_time())).max()
+        });
+        Ok(Opened { table, files, covered, newest, quarantined: Vec::new() })
+    }
+
+    /// Which commit is damaged, when one is: nothing is to be written then.
+    pub(crate) fn damage(&self) -> Option<&Damage> {
+        self.damage.as_ref()
     }
 
     pub(crate) fn signal(&self) -> Signal {
@@ -289,42 +375,6 @@ impl Table {
 
     fn commit_path(&self, version: u64) -> PathBuf {
         self.folder.join("_delta_log").join(commit_name(version))
-    }
-
-    fn files(&self, state: &DeltaTableState) -> Result<Vec<Arc<DataFile>>, StorageError> {
-        let mut files = Vec::new();
-        for view in state.log_data().iter() {
-            let file = self.listed_file(&view).ok_or_else(|| StorageError::Corrupt {
-                path: self.folder.join(view.path().as_ref()),
-                reason: "its entry in the table's log lacks hour or statistics".to_owned(),
-            })?;
-            files.push(Arc::new(file));
-        }
-        Ok(files)
-    }
-
-    fn listed_file(&self, view: &LogicalFileView) -> Option<DataFile> {
-        let hour = view.partition_values_map().get(HOUR)?.as_deref()?.parse().ok()?;
-        let stats: Value = serde_json::from_str(&view.stats()?).ok()?;
-        let column = self.signal.time_column();
-        let nanos = |which: &str, column: &str| {
-            let nanos = stats.get(which)?.get(column)?.as_i64()?;
-            u64::try_from(nanos).ok().map(UnixNanos)
-        };
-        let start_min = nanos("minValues", column)?;
-        let start_max = nanos("maxValues", column)?;
-        let file = DataFile::new(
-            self.folder.join(view.path().as_ref()),
-            hour,
-            stats.get("numRecords")?.as_u64()?,
-            u64::try_from(view.size()).ok()?,
-            start_min,
-            start_max,
-        );
-        // Files of earlier versions do not say; their rows came in before they were committed.
-        let committed = from_millis(view.modification_time());
-        let received_max = nanos("maxValues", RECEIVED).unwrap_or(committed);
-        Some(DataFile { received_max, ..file })
     }
 
     /// Removes files that no commit names. What cannot be removed is waste and nothing worse.

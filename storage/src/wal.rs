@@ -5,6 +5,7 @@
 //! means, when a segment may be dropped (the flush knows what the tables hold), or the memory
 //! table, to which it hands what became durable in the order of sequences.
 
+mod check;
 mod reader;
 mod record;
 mod replay;
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{Command, Refusal, Writer};
 pub(crate) use self::{
+    check::{check, check_formats},
     record::{PAYLOAD_MAX, Record},
     replay::{Replay, ReplayEnd},
     segments::Segments,

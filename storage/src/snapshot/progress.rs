@@ -57,6 +57,12 @@ impl<'a> Progress<'a> {
         Self { stats, rows_max, stop, floor: None }
     }
 
+    /// Of a table that may lack rows: then the scan is never complete.
+    pub(super) fn of(mut self, lacking: bool) -> Self {
+        self.stats.complete &= !lacking;
+        self
+    }
+
     pub(super) fn above(self, floor: &'a Floor) -> Self {
         Self { floor: Some(floor), ..self }
     }

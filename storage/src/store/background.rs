@@ -100,7 +100,7 @@ impl Inner {
         }
         let now = self.shared.clock.instant();
         let age = state.oldest().map(|oldest| now.saturating_duration_since(oldest));
-        state.has_unflushed()
+        state.has_unflushed() && !self.shared.damaged.any()
             || age.is_some_and(|age| age >= settings.memory_flush_age)
             || state.memory_bytes() >= settings.memory_flush_bytes
             || self.wal.segments().bytes() > settings.wal_bytes_max / 2

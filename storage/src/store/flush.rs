@@ -78,7 +78,8 @@ impl Shared {
         for table in [&mut tables.spans, &mut tables.logs] {
             self.flush_table(table, cut).await?;
         }
-        if cut > tables.covered {
+        // What a damaged table does not have stays in the log.
+        if cut > tables.covered && !self.damaged.any() {
             tables.covered_before = tables.covered;
             tables.covered = cut;
         }
@@ -88,7 +89,7 @@ impl Shared {
     async fn flush_table(&self, table: &mut Table, cut: u64) -> Result<(), StorageError> {
         let signal = table.signal();
         let chunks = self.state.flushing(signal);
-        if chunks.is_empty() {
+        if chunks.is_empty() || self.damaged.has(signal) {
             return Ok(());
         }
         let now = self.clock.now();

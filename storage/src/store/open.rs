@@ -15,12 +15,12 @@ use std::{
 use tokio::sync::watch;
 
 use super::{
-    Inner, Recovery, Shared, background, blocking, convert, flush::Tables, state::State,
-    upkeep::Keeper,
+    Damaged, Inner, Recovery, Shared, background, blocking, convert, flush::Tables, format,
+    state::State, upkeep::Keeper,
 };
 use crate::{
     Clock, StorageError, StoreSettings,
-    disk::{DiskLock, SharedDisk, failed, write_durably},
+    disk::{Disk, DiskLock, SharedDisk, failed, write_durably},
     index::Indexes,
     memory::{self, Chunk},
     paths::Paths,
@@ -49,9 +49,20 @@ pub(super) async fn open(
 
     let newest = spans.newest.max(logs.newest);
     let keeper = Keeper::new(newest, clock.as_ref());
+    let damaged =
+        Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
+    let mut alarms: Vec<String> = [spans.table.damage(), logs.table.damage()]
+        .into_iter()
+        .flatten()
+        .map(|damage| {
+            let path = damage.path.display();
+            format!("{path}: {}; its table may lack rows and is not written to", damage.reason)
+        })
+        .collect();
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
     let shared = Arc::new(Shared {
+        damaged,
         state: State::new(spans.files, logs.files),
         indexes: Arc::new(Indexes::new(
             usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX),
@@ -70,6 +81,8 @@ pub(super) async fn open(
         replay_all(&disk, &paths, &shared, &mut tables, replay, covered, &mut recovery).await?;
     recovery.torn_bytes = end.torn_bytes;
     recovery.quarantined.extend(end.quarantined);
+    let set_aside = recovery.quarantined.iter();
+    alarms.extend(set_aside.map(|path| format!("{}: damaged and set aside", path.display())));
 
     let segments = Arc::new(Segments::new(paths.wal(), Arc::clone(&disk), end.sealed));
     let position = Position {
@@ -85,6 +98,7 @@ pub(super) async fn open(
         upkeep: tokio::sync::Mutex::new(keeper),
         disk,
         paths,
+        alarms,
         pending_bytes: AtomicU64::new(0),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
@@ -101,6 +115,7 @@ async fn lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError
     let (disk, paths) = (Arc::clone(disk), paths.clone());
     blocking(move || {
         let root = paths.root();
+        format::check(disk.as_ref(), &paths)?;
         disk.create_folders(root).map_err(failed("create", root))?;
         let path = paths.lock();
         let lock = disk.lock(&path).map_err(failed("lock", &path))?;
@@ -108,9 +123,25 @@ async fn lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError
         for folder in [paths.wal(), paths.quarantine()] {
             disk.create_folders(&folder).map_err(failed("create", &folder))?;
         }
+        format::record(disk.as_ref(), &paths)?;
         Ok(lock)
     })
     .await
+}
+
+/// The lock of a directory that is only read: one that was never used has none.
+pub(crate) fn lock_existing(
+    disk: &dyn Disk,
+    paths: &Paths,
+) -> Result<Option<DiskLock>, StorageError> {
+    format::check(disk, paths)?;
+    let path = paths.lock();
+    match disk.open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        opened => opened.map_err(failed("open", &path))?,
+    };
+    let lock = disk.lock(&path).map_err(failed("lock", &path))?;
+    lock.map(Some).ok_or(StorageError::Locked { path })
 }
 
 /// A stretch of the log, as chunks.
@@ -140,7 +171,11 @@ async fn replay_all(
         recovery.replayed_records += stretch.records;
         recovery.quarantined.extend(stretch.unreadable);
         let through = stretch.through;
-        let chunks = stretch.chunks.into_iter().map(|chunk| (through, chunk));
+        // Rows of a damaged table cannot be flushed: those that memory has no room for stay in the
+        // log, and its answers say already that they are not whole.
+        let is_full = shared.state.memory_bytes() >= shared.settings.memory_bytes_max;
+        let has_room = |chunk: &Arc<Chunk>| !(is_full && shared.damaged.has(chunk.signal()));
+        let chunks = stretch.chunks.into_iter().filter(has_room).map(|chunk| (through, chunk));
         shared.state.publish(chunks, shared.clock.instant());
         // Not further than it was read: the next flush claims to cover the log up to here.
         shared.state.advance(through);

@@ -1,5 +1,5 @@
-//! The store under a seeded storm: writers, flushes, queries, faults, kills and power cuts in an
-//! order that the seed decides, down to the single operation on the disk.
+//! The store under a seeded storm: writers, flushes, merges of files, queries, faults, kills and
+//! power cuts in an order that the seed decides, down to the single operation on the disk.
 //!
 //! Every operation waits at a [`Gate`]. Whenever everybody waits there or has nothing to do, the
 //! dice say what comes next: let one operation happen, send a batch, start a flush, look at

@@ -1,5 +1,8 @@
 #![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
 
+mod damage;
+mod faults;
+
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
 use tidings_proto::otlp::{
@@ -18,7 +21,7 @@ use crate::{
 
 const SCAN: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
 
-pub(in crate::store) fn settings(root: &Path) -> StoreSettings {
+pub(crate) fn settings(root: &Path) -> StoreSettings {
     StoreSettings {
         disk_reserve_bytes: 0,
         memory_flush_age: Duration::from_secs(100_000),
@@ -27,11 +30,11 @@ pub(in crate::store) fn settings(root: &Path) -> StoreSettings {
     }
 }
 
-pub(super) async fn open(root: &Path) -> (Store, super::Recovery) {
+pub(crate) async fn open(root: &Path) -> (Store, super::Recovery) {
     open_with(Arc::new(RealDisk), settings(root)).await.unwrap()
 }
 
-pub(super) async fn open_with(
+pub(crate) async fn open_with(
     disk: SharedDisk,
     settings: StoreSettings,
 ) -> Result<(Store, super::Recovery), StorageError> {
@@ -45,7 +48,7 @@ fn resource() -> Option<Resource> {
 }
 
 /// A batch of spans named by the number.
-pub(in crate::store) fn traces(number: u64, spans: u64) -> TelemetryBatch {
+pub(crate) fn traces(number: u64, spans: u64) -> TelemetryBatch {
     let span = |n: u64| Span {
         trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
         span_id: (n + 1).to_be_bytes().to_vec(),
@@ -65,7 +68,7 @@ pub(in crate::store) fn traces(number: u64, spans: u64) -> TelemetryBatch {
 }
 
 /// A batch of one log record that says the number.
-pub(in crate::store) fn logs(number: u64) -> TelemetryBatch {
+pub(crate) fn logs(number: u64) -> TelemetryBatch {
     let record = LogRecord {
         time_unix_nano: 1_700_000_000_000_000_000 + number * 1_000_000_000,
         body: Some(AnyValue { value: Some(Value::String(format!("l{number}"))) }),
@@ -79,7 +82,7 @@ pub(in crate::store) fn logs(number: u64) -> TelemetryBatch {
 }
 
 /// How often each name is in the store: spans' names and log records' bodies.
-pub(super) fn contents(store: &Store) -> BTreeMap<String, u64> {
+pub(crate) fn contents(store: &Store) -> BTreeMap<String, u64> {
     let snapshot = store.snapshot();
     let mut found = BTreeMap::new();
     snapshot
@@ -324,7 +327,10 @@ async fn everything_a_flush_wrote_is_synced() {
     for file in [last_commit(root.path(), "spans"), last_commit(root.path(), "logs")] {
         assert!(known.contains(&file), "{} was not written through the disk", file.display());
     }
-    assert_eq!(known.iter().filter(|path| path.extension().unwrap() == "parquet").count(), 2);
+    assert_eq!(
+        known.iter().filter(|path| path.extension().is_some_and(|end| end == "parquet")).count(),
+        2
+    );
     store.close().await.unwrap();
 }
 

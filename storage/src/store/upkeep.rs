@@ -99,6 +99,9 @@ impl Inner {
         let believed = keeper.clock.is_believed(clock.now(), clock.instant());
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
+            if self.shared.damaged.has(signal) {
+                continue;
+            }
             self.settle(signal).await?;
             self.write_checkpoint(signal).await?;
             let mut files = self.shared.state.files(signal);
@@ -119,7 +122,8 @@ impl Inner {
                 return Ok(true);
             }
         }
-        if believed {
+        // What a damaged table does not name may be its all the same.
+        if believed && !self.shared.damaged.any() {
             self.delete(&mut keeper, pace).await?;
         }
         Ok(false)

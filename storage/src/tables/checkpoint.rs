@@ -1,8 +1,6 @@
 //! Checkpoints: the whole state of a table in one file, so that opening does not read every commit
 //! since the first, and the commits that nobody needs any more.
 
-use std::path::Path;
-
 use deltalake_core::{
     DeltaTable,
     checkpoints::{cleanup_expired_logs_for, create_checkpoint},
@@ -10,13 +8,10 @@ use deltalake_core::{
 };
 use tidings_proto::UnixNanos;
 
-use crate::{
-    StorageError,
-    disk::{Disk, failed},
-};
+use crate::StorageError;
 
-/// Commits between two checkpoints.
-pub(super) const INTERVAL: u64 = 200;
+/// Commits between two checkpoints. Few in tests, so that all that go on for long have some.
+pub(super) const INTERVAL: u64 = if cfg!(test) { 4 } else { 200 };
 /// Commits older than this and than a checkpoint are removed.
 const KEPT_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -44,14 +39,4 @@ impl Checkpoint {
         cleanup_expired_logs_for(self.version, self.log_store.as_ref(), before, None).await?;
         Ok(self.version)
     }
-}
-
-/// The version of the newest checkpoint in a table's log folder; 0 when there is none.
-pub(super) fn last(disk: &dyn Disk, log_folder: &Path) -> Result<u64, StorageError> {
-    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
-    let versions = entries.iter().filter_map(|entry| {
-        let (version, rest) = entry.name.split_once('.')?;
-        rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten()
-    });
-    Ok(versions.max().unwrap_or(0))
 }

@@ -22,7 +22,7 @@ pub(super) const FILES: &str = "tidingsFiles";
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     pub(super) exists: bool,
-    pub(super) quarantined: Option<PathBuf>,
+    pub(super) quarantined: Vec<PathBuf>,
 }
 
 /// Checks the last commit in a table's log folder.
@@ -39,7 +39,7 @@ pub(super) fn repair(
         .collect();
     commits.sort_unstable();
     let checkpointed = entries.iter().any(|entry| entry.name.contains(".checkpoint"));
-    let mut tail = Tail { exists: checkpointed || !commits.is_empty(), quarantined: None };
+    let mut tail = Tail { exists: checkpointed || !commits.is_empty(), quarantined: Vec::new() };
     let Some((version, name)) = commits.last() else { return Ok(tail) };
     let path = log_folder.join(name);
     let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
@@ -52,13 +52,13 @@ pub(super) fn repair(
     tracing::error!(version, bytes = bytes.len(), moved_to = %moved.display(),
         "the table's last commit is damaged; it is set aside and its rows are read from the log");
     tail.exists = checkpointed || commits.len() > 1;
-    tail.quarantined = Some(moved);
+    tail.quarantined.push(moved);
     Ok(tail)
 }
 
 /// A commit is one JSON object per line. A cut between two lines shows in what they say: the first
 /// commit makes the table, ours say how many files they add and end with the log's position.
-fn is_whole(version: u64, bytes: &[u8]) -> bool {
+pub(super) fn is_whole(version: u64, bytes: &[u8]) -> bool {
     let lines = bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     let Ok(actions) = lines.map(serde_json::from_slice::<Value>).collect::<Result<Vec<_>, _>>()
     else {

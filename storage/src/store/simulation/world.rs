@@ -20,6 +20,7 @@ use crate::{
         faulty::{Actor, Dice, Fault, FaultyDisk, Gate, PlantedBug, Trouble},
     },
     store::tests::{logs, settings, traces},
+    upkeep::Pace,
 };
 
 /// Nothing takes so long unless it hangs.
@@ -31,7 +32,7 @@ const SMALL_DISK: u64 = 120_000;
 
 type Task<T> = JoinHandle<Result<T, StorageError>>;
 
-/// A flush under way.
+/// A flush or a merge of files under way.
 struct Flush {
     task: Task<()>,
     /// How often it was polled. Once: it waits for the log's thread to close the segment. More
@@ -98,6 +99,7 @@ impl World {
             }
         }
         // No more faults: everything must drain.
+        self.disk.heal();
         self.disk.set_capacity(None);
         let life = self.open(false)?.ok_or("a healthy disk could not be opened")?;
         self.gate.set_open(true);
@@ -206,8 +208,9 @@ impl World {
         match self.dice.roll(20) {
             0..=3 if life.appends.len() < 4 => self.send(life),
             4 if life.flush.is_none() => self.start_flush(life),
+            6 if life.flush.is_none() && self.dice.roll(4) == 0 => self.start_upkeep(life),
             5 => self.check(&life.store),
-            6 if self.dice.roll(10) == 0 => {
+            7 if self.dice.roll(10) == 0 => {
                 self.disk.heal();
                 self.disk.set_capacity(None);
                 Ok(())
@@ -269,6 +272,18 @@ impl World {
                 if log_waited { life.queued() > queued } else { self.gate.waits(Actor::Log) };
             at_log || self.gate.waits(Actor::Tables) || task.is_finished()
         })?;
+        life.flush = Some(Flush { task, polls });
+        Ok(())
+    }
+
+    /// Merges files, which takes the place of a flush here: both commit under one lock.
+    fn start_upkeep(&mut self, life: &mut Life) -> Result<(), String> {
+        let inner = Arc::clone(&life.store.owner.0);
+        let task =
+            self.runtime.spawn(async move { inner.keep_up(Pace::Offline).await.map(|_| ()) });
+        // It never waits for the log.
+        let polls = Arc::new(AtomicU64::new(2));
+        self.wait("upkeep", || self.gate.waits(Actor::Tables) || task.is_finished())?;
         life.flush = Some(Flush { task, polls });
         Ok(())
     }

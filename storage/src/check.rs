@@ -1,0 +1,105 @@
+//! Verifies a data directory: the log's records, the tables' commits, every page of every data
+//! file, and the indexes beside them. Repairs nothing and writes nothing.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use crate::{
+    StorageError,
+    disk::{RealDisk, SharedDisk, failed},
+    paths::Paths,
+    schema::Signal,
+    store, tables, wal,
+};
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// With which file.
+    pub path: PathBuf,
+    /// Where in it, in bytes, when that is known.
+    pub offset: Option<u64>,
+    /// What.
+    pub what: String,
+}
+
+impl Finding {
+    pub(crate) fn new(path: &Path, what: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), offset: None, what: what.into() }
+    }
+
+    pub(crate) fn at(path: &Path, offset: u64, what: impl Into<String>) -> Self {
+        Self { offset: Some(offset), ..Self::new(path, what) }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(offset) = self.offset {
+            write!(f, " at byte {offset}")?;
+        }
+        write!(f, ": {}", self.what)
+    }
+}
+
+/// What was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checked {
+    /// Segments of the log.
+    pub segments: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Commits of the tables.
+    pub commits: u64,
+    /// Data files.
+    pub data_files: u64,
+    /// Rows in them.
+    pub rows: u64,
+    /// What was found.
+    pub findings: u64,
+}
+
+/// Counts, and hands on what is found.
+pub(crate) struct Findings<'a> {
+    pub(crate) summary: Checked,
+    report: &'a mut (dyn FnMut(&Finding) + Send),
+}
+
+impl Findings<'_> {
+    pub(crate) fn add(&mut self, finding: Finding) {
+        self.summary.findings += 1;
+        (self.report)(&finding);
+    }
+}
+
+/// Reads everything in a data directory that no process works on, and reports what is wrong as it
+/// finds it.
+///
+/// # Errors
+/// `Locked` when a process works on the directory, `Format` when it is newer than this program,
+/// `Io` when there is no such directory or it cannot be read.
+pub async fn check(
+    data_dir: &Path,
+    report: &mut (dyn FnMut(&Finding) + Send),
+) -> Result<Checked, StorageError> {
+    let root = std::path::absolute(data_dir).map_err(failed("resolve", data_dir))?;
+    let (disk, paths): (SharedDisk, _) = (Arc::new(RealDisk), Paths::new(root));
+    disk.list(paths.root()).map_err(failed("list", paths.root()))?;
+    let _lock = store::lock_existing(disk.as_ref(), &paths)?;
+    let mut findings = Findings { summary: Checked::default(), report };
+    let mut covered = 0;
+    for signal in [Signal::Spans, Signal::Logs] {
+        covered = tables::check(&disk, &paths, signal, &mut findings).await?.max(covered);
+    }
+    if disk.is_folder(&paths.wal()) {
+        wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
+    }
+    Ok(findings.summary)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,147 @@
+#![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{Checked, Finding, check};
+use crate::{
+    ErrorKind, StorageError,
+    store::tests::{contents, logs, open, traces},
+};
+
+async fn found(root: &Path) -> (Checked, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let done = check(root, &mut |finding| findings.push(finding.clone())).await.unwrap();
+    (done, findings)
+}
+
+fn files(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut folders = vec![root.to_owned()];
+    let mut files = BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.clone(), fs::read(path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+async fn filled(root: &Path) {
+    let (store, _) = open(root).await;
+    store.append(traces(1, 3)).await.unwrap();
+    store.append(logs(2)).await.unwrap();
+    store.flush().await.unwrap();
+    for number in 3..6 {
+        store.append(traces(number, 2)).await.unwrap();
+    }
+    store.abandon().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sound_directory_has_no_findings_and_is_not_changed() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path()).await;
+    let before = files(root.path());
+    let (done, findings) = found(root.path()).await;
+    assert_eq!(findings, []);
+    assert_eq!((done.data_files, done.rows, done.commits), (2, 4, 4));
+    assert_eq!(done.records, 5);
+    assert_eq!(files(root.path()), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damage_in_the_log_is_told_with_its_place() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path()).await;
+    let segments = files(root.path()).into_iter();
+    let mut segments =
+        segments.filter(|(path, _)| path.extension().is_some_and(|end| end == "wal"));
+    let (path, mut bytes) = segments.next_back().unwrap();
+    bytes[8192 + 40] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    let (_, findings) = found(root.path()).await;
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!((&findings[0].path, findings[0].offset), (&path, Some(8192)));
+    let line = findings[0].to_string();
+    assert!(line.starts_with(&format!("{} at byte 8192: ", path.display())), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_index_and_a_stray_file_are_told() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path()).await;
+    let all = files(root.path());
+    let index = all.keys().find(|path| path.extension().is_some_and(|end| end == "index")).unwrap();
+    fs::remove_file(index).unwrap();
+    fs::write(root.path().join("wal/notes.txt"), b"mine").unwrap();
+    let (_, findings) = found(root.path()).await;
+    assert_eq!(findings.len(), 2, "{findings:?}");
+    assert!(findings.iter().any(|finding| finding.path == *index));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_in_use_or_not_there_is_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    let refused = check(root.path(), &mut |_| {}).await.unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Locked);
+    store.close().await.unwrap();
+    let missing = check(&root.path().join("no"), &mut |_| {}).await.unwrap_err();
+    assert!(matches!(missing, StorageError::Io { .. }), "{missing}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_newer_format_is_refused_before_anything_is_written() {
+    for newer in ["directory", "segment"] {
+        let root = tempfile::tempdir().unwrap();
+        filled(root.path()).await;
+        if newer == "directory" {
+            let path = root.path().join("format");
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text, "tidings data directory, format 1\n");
+            fs::write(&path, text.replace('1', "2")).unwrap();
+        } else {
+            let is_segment = |path: &PathBuf| path.extension().is_some_and(|end| end == "wal");
+            let segment = files(root.path()).into_keys().find(is_segment).unwrap();
+            let mut bytes = fs::read(&segment).unwrap();
+            for copy in [0, 4096] {
+                bytes[copy + 8] = 2;
+                let sum = crc32c::crc32c(&bytes[copy..copy + 40]).to_le_bytes();
+                bytes[copy + 40..copy + 44].copy_from_slice(&sum);
+            }
+            fs::write(&segment, bytes).unwrap();
+        }
+        let before = files(root.path());
+        let disk = std::sync::Arc::new(crate::disk::RealDisk);
+        let settings = crate::store::tests::settings(root.path());
+        let refused = crate::store::tests::open_with(disk, settings).await.unwrap_err();
+        assert!(
+            matches!(refused, StorageError::Format { found: 2, supported: 1, .. }),
+            "{newer}: {refused}"
+        );
+        assert!(matches!(
+            check(root.path(), &mut |_| {}).await.unwrap_err(),
+            StorageError::Format { .. }
+        ));
+        assert_eq!(files(root.path()), before, "{newer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_without_a_format_is_of_the_first() {
+    let root = tempfile::tempdir().unwrap();
+    filled(root.path()).await;
+    fs::remove_file(root.path().join("format")).unwrap();
+    let (store, _) = open(root.path()).await;
+    assert_eq!(contents(&store).len(), 5);
+    store.close().await.unwrap();
+    assert!(root.path().join("format").exists());
+}

@@ -1,0 +1,174 @@
+//! Files of the tables that are damaged, lost or not what they were.
+
+#![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{contents, expected, logs, open, traces};
+use crate::{Finding, Store, check, store::simulation::read, upkeep::Pace};
+
+fn log_folder(root: &Path) -> PathBuf {
+    root.join("tables/spans/_delta_log")
+}
+
+fn log_files(root: &Path, part: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(log_folder(root)).unwrap().map(|entry| entry.unwrap().path());
+    let has = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().contains(part);
+    let mut files: Vec<_> = entries.filter(has).collect();
+    files.sort();
+    files
+}
+
+async fn flushed(store: &Store, numbers: std::ops::RangeInclusive<u64>) {
+    for number in numbers {
+        store.append(traces(number, 2)).await.unwrap();
+        store.append(logs(number)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+}
+
+async fn found(root: &Path) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let done = check(root, &mut |finding| findings.push(finding.clone())).await.unwrap();
+    assert_eq!(done.findings, findings.len() as u64);
+    findings
+}
+
+/// A directory whose spans table has checkpoints and commits before and behind them.
+async fn checkpointed(root: &Path) -> usize {
+    let (store, _) = open(root).await;
+    for round in 0..3 {
+        flushed(&store, round * 3 + 1..=round * 3 + 3).await;
+        store.owner.0.keep_up(Pace::Running).await.unwrap();
+    }
+    flushed(&store, 10..=11).await;
+    store.close().await.unwrap();
+    log_files(root, ".checkpoint").len()
+}
+
+fn all() -> std::collections::BTreeMap<String, u64> {
+    let spans: Vec<(u64, u64)> = (1..=11).map(|number| (number, 2)).collect();
+    expected(&spans, &(1..=11).collect::<Vec<_>>())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_cannot_be_used_costs_nothing() {
+    for damage in ["cut", "garbage", "gone", "pointer"] {
+        let root = tempfile::tempdir().unwrap();
+        assert!(checkpointed(root.path()).await > 0);
+        let newest = log_files(root.path(), ".checkpoint").pop().unwrap();
+        let bytes = fs::read(&newest).unwrap();
+        match damage {
+            "cut" => fs::write(&newest, &bytes[..bytes.len() / 2]).unwrap(),
+            "garbage" => fs::write(&newest, vec![0xaa; bytes.len()]).unwrap(),
+            "gone" => fs::remove_file(&newest).unwrap(),
+            _ => fs::write(log_folder(root.path()).join("_last_checkpoint"), b"{}").unwrap(),
+        }
+        let (store, recovery) = open(root.path()).await;
+        assert_eq!(contents(&store), all(), "{damage}");
+        assert!(!recovery.quarantined.is_empty(), "{damage}");
+        assert_eq!(store.alarms().len(), recovery.quarantined.len());
+        assert_eq!(recovery.replayed_records, 0, "{damage}");
+        // And it goes on.
+        flushed(&store, 12..=16).await;
+        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+        store.close().await.unwrap();
+        let (store, recovery) = open(root.path()).await;
+        assert_eq!(contents(&store).len(), 2 * 16, "{damage}");
+        assert!(recovery.quarantined.is_empty(), "{damage}");
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_commit_in_the_middle_is_never_silently_fewer_rows() {
+    for damage in ["torn", "between lines", "missing"] {
+        let root = tempfile::tempdir().unwrap();
+        let (store, _) = open(root.path()).await;
+        flushed(&store, 1..=4).await;
+        store.close().await.unwrap();
+        let commit = log_files(root.path(), ".json")[2].clone();
+        let bytes = fs::read(&commit).unwrap();
+        let first_line = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        match damage {
+            "torn" => fs::write(&commit, &bytes[..bytes.len() / 2]).unwrap(),
+            "between lines" => fs::write(&commit, &bytes[..first_line]).unwrap(),
+            _ => fs::remove_file(&commit).unwrap(),
+        }
+        let findings = found(root.path()).await;
+        assert!(findings.iter().any(|finding| finding.path == commit), "{findings:?}");
+
+        let (store, _) = open(root.path()).await;
+        assert!(store.alarms()[0].contains(&*commit.to_string_lossy()), "{:?}", store.alarms());
+        let wrong = read(&store).unwrap_err();
+        assert!(wrong.contains("spans were not read to the end"), "{damage}: {wrong}");
+        // What the other commits say is shown; the other table is whole; appends are stored.
+        let shown = contents(&store);
+        let rest = expected(&[(1, 2), (3, 2), (4, 2)], &[1, 2, 3, 4]);
+        assert!(rest.iter().all(|(name, count)| shown.get(name) == Some(count)), "{damage}");
+        store.ready().unwrap();
+        flushed(&store, 5..=8).await;
+        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+        let shown = contents(&store);
+        assert!((5..=8).all(|n| shown[&format!("s{n}")] == 2 && shown[&format!("l{n}")] == 1));
+        store.close().await.unwrap();
+
+        // A person puts the commit back: nothing was lost.
+        fs::write(&commit, &bytes).unwrap();
+        let (store, recovery) = open(root.path()).await;
+        assert_eq!(recovery.replayed_records, 4, "{damage}");
+        let spans: Vec<(u64, u64)> = (1..=8).map(|number| (number, 2)).collect();
+        assert_eq!(contents(&store), expected(&spans, &(1..=8).collect::<Vec<_>>()), "{damage}");
+        assert!(read(&store).is_ok() && store.alarms().is_empty());
+        store.close().await.unwrap();
+        assert_eq!(found(root.path()).await, [], "{damage}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_data_file_is_found_and_named() {
+    for damage in ["cut", "flipped", "gone"] {
+        let root = tempfile::tempdir().unwrap();
+        let (store, _) = open(root.path()).await;
+        flushed(&store, 1..=3).await;
+        store.close().await.unwrap();
+        assert_eq!(found(root.path()).await, []);
+        let hours = fs::read_dir(root.path().join("tables/spans")).unwrap();
+        let hour = hours
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.to_string_lossy().contains("hour="));
+        let mut files: Vec<_> =
+            fs::read_dir(hour.unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        let victim = &files[1];
+        let mut bytes = fs::read(victim).unwrap();
+        match damage {
+            "cut" => fs::write(victim, &bytes[..bytes.len() - 100]).unwrap(),
+            "gone" => fs::remove_file(victim).unwrap(),
+            _ => {
+                let middle = bytes.len() / 3;
+                bytes[middle..middle + 64].fill(0xff);
+                fs::write(victim, &bytes).unwrap();
+            }
+        }
+        let findings = found(root.path()).await;
+        assert_eq!(findings.len(), 1, "{damage}: {findings:?}");
+        assert_eq!(&findings[0].path, victim);
+        let (store, _) = open(root.path()).await;
+        match read(&store) {
+            Err(wrong) => assert!(wrong.contains(&*victim.to_string_lossy()), "{wrong}"),
+            // What is damaged was not asked for, or the footer was still in memory.
+            Ok(found) => {
+                let spans = [(1, 2), (2, 2), (3, 2)];
+                assert_eq!(found, expected(&spans, &[1, 2, 3]));
+                assert_ne!(damage, "gone");
+            }
+        }
+        store.append(traces(9, 1)).await.unwrap();
+        store.ready().unwrap();
+        store.close().await.unwrap();
+    }
+}

@@ -1,0 +1,168 @@
+//! Every operation on the disk fails once, or from then on, in every way: from opening to closing.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use super::{logs, open_with, settings, traces};
+use crate::{
+    ErrorKind, StorageError, Store, StoreSettings,
+    disk::{
+        SharedDisk,
+        faulty::{Dice, Fault, FaultyDisk, Trouble},
+    },
+    store::simulation::{Ledger, StillClock, read},
+    upkeep::Pace,
+};
+
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Threads that try operations.
+const THREADS: u64 = 2;
+/// More operations than the whole story has.
+const OPERATIONS_MAX: u64 = 2000;
+
+async fn open(disk: &FaultyDisk, root: &Path) -> Result<Store, StorageError> {
+    let disk: SharedDisk = Arc::new(disk.clone());
+    Store::open_on(disk, settings(root), Arc::new(StillClock)).await.map(|(store, _)| store)
+}
+
+/// Whether the sender may try again: it must never be told that its data is wrong.
+fn is_transient(error: &StorageError) -> bool {
+    matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Full | ErrorKind::Closed)
+}
+
+async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
+    for (batch, name, records) in
+        [(traces(number, 3), format!("s{number}"), 3), (logs(number), format!("l{number}"), 1)]
+    {
+        ledger.sent(&name, records);
+        let answer = store.append(batch).await;
+        assert!(answer.as_ref().err().is_none_or(is_transient), "{answer:?}");
+        ledger.answered(&name, answer.is_ok());
+        ledger.check(&read(store).unwrap()).unwrap();
+    }
+}
+
+/// Opens, writes, flushes, merges, checkpoints, dies, opens again, closes.
+async fn story(root: &Path, disk: &FaultyDisk, ledger: &mut Ledger) {
+    let Ok(store) = open(disk, root).await else { return };
+    ledger.settle(read(&store).unwrap()).unwrap();
+    for number in 1..=4 {
+        send(&store, ledger, number).await;
+        let flushed = store.flush().await;
+        assert!(flushed.as_ref().err().is_none_or(is_transient), "{flushed:?}");
+        ledger.check(&read(&store).unwrap()).unwrap();
+    }
+    for _ in 0..2 {
+        // What upkeep cannot do it does later.
+        let _ = store.owner.0.keep_up(Pace::Offline).await;
+        ledger.check(&read(&store).unwrap()).unwrap();
+    }
+    send(&store, ledger, 6).await;
+    store.abandon().await;
+    let Ok(store) = open(disk, root).await else { return };
+    ledger.settle(read(&store).unwrap()).unwrap();
+    send(&store, ledger, 7).await;
+    let _ = store.close().await;
+    ledger.check(&read(&store).unwrap()).unwrap();
+}
+
+/// The story with the n-th operation failing; whether one did.
+async fn fails(nth: u64, fault: Fault, trouble: Trouble) -> bool {
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let mut ledger = Ledger::default();
+    disk.fail_with(nth, fault, trouble);
+    story(root.path(), &disk, &mut ledger).await;
+    let failed = disk.heal() > 0;
+    if nth.is_multiple_of(2) {
+        disk.restart();
+    } else {
+        disk.lose_power(&mut Dice(nth));
+    }
+    let store = open(&disk, root.path()).await.unwrap();
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.flush().await.unwrap();
+    ledger.check(&read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+    failed
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_fills_up_refuses_in_time_and_is_used_again_when_there_is_room() {
+    const RESERVE: u64 = 150_000;
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let shared: SharedDisk = Arc::new(disk.clone());
+    let reserved = StoreSettings { disk_reserve_bytes: RESERVE, ..settings(root.path()) };
+    let (store, _) = open_with(Arc::clone(&shared), reserved.clone()).await.unwrap();
+    disk.set_capacity(Some(RESERVE + 400_000));
+    let mut ledger = Ledger::default();
+    let mut refused = 0;
+    for number in 0..2_000 {
+        let name = format!("s{number}");
+        ledger.sent(&name, 20);
+        let answer = store.append(traces(number, 20)).await;
+        ledger.answered(&name, answer.is_ok());
+        if let Err(error) = answer {
+            assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+            refused += 1;
+        }
+        // The reserve is there for this.
+        if number % 100 == 99 {
+            store.flush().await.unwrap();
+            ledger.check(&read(&store).unwrap()).unwrap();
+        }
+        if refused > 50 {
+            break;
+        }
+    }
+    assert!(refused > 50, "it never filled up");
+    assert_eq!(store.ready().unwrap_err().kind(), ErrorKind::Full);
+    disk.set_capacity(Some(RESERVE + 800_000));
+    send(&store, &mut ledger, 5_000).await;
+    assert!(ledger.stored.contains_key("s5000"));
+    store.ready().unwrap();
+    store.abandon().await;
+    disk.lose_power(&mut Dice(1));
+    let (store, _) = open_with(shared, reserved).await.unwrap();
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+}
+
+#[test]
+fn every_operation_may_fail_in_every_way() {
+    // Every third operation fails in one of the ways in turn; `TIDINGS_FAULTS=all` tries every way
+    // on every operation.
+    let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
+    let ways: Vec<(Fault, Trouble)> = Trouble::ALL
+        .into_iter()
+        .flat_map(|trouble| [(Fault::Once, trouble), (Fault::Persistent, trouble)])
+        .collect();
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let ways = ways.clone();
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.unwrap();
+                let mut untouched = 0;
+                let step = if all { THREADS } else { THREADS * 3 };
+                let mut nth = 1 + thread * step / THREADS;
+                while untouched < ways.len() {
+                    assert!(nth < OPERATIONS_MAX, "the story does not end");
+                    let turn = usize::try_from(nth / step).unwrap() % ways.len();
+                    let these = if all { &ways[..] } else { &ways[turn..=turn] };
+                    for (fault, trouble) in these {
+                        let run = async {
+                            tokio::time::timeout(PATIENCE, fails(nth, *fault, *trouble)).await
+                        };
+                        let failed = runtime.block_on(run).unwrap_or_else(|_| {
+                            panic!("{fault:?} {trouble:?} of operation {nth}: it hangs")
+                        });
+                        untouched = if failed { 0 } else { untouched + 1 };
+                    }
+                    nth += step;
+                }
+            });
+        }
+    });
+}

@@ -1,0 +1,100 @@
+//! Reads a table and says what is wrong with it: its commits, its data files page by page, and the
+//! indexes beside them.
+
+use std::{
+    fs::File,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
+
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{Table, history};
+use crate::{
+    StorageError,
+    check::{Finding, Findings},
+    data_file::{self, DataFile},
+    disk::{SharedDisk, read_all},
+    paths::{Paths, index_path},
+    schema::Signal,
+    store::blocking,
+};
+
+/// Reads everything; the sequence up to which the table has the log.
+pub(crate) async fn check(
+    disk: &SharedDisk,
+    paths: &Paths,
+    signal: Signal,
+    findings: &mut Findings<'_>,
+) -> Result<u64, StorageError> {
+    let log_folder = paths.table(signal.table()).join("_delta_log");
+    if !disk.is_folder(&log_folder) {
+        return Ok(0);
+    }
+    let opened = match Table::peek(disk, paths, signal).await {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return Ok(0),
+        Err(error) => {
+            let what = format!("the table's log cannot be read: {error}");
+            findings.add(Finding::new(&log_folder, what));
+            return Ok(0);
+        }
+    };
+    findings.summary.commits += history::examine(disk.as_ref(), &log_folder)?.commits.len() as u64;
+    if let Some(damage) = opened.table.damage() {
+        findings.add(Finding::new(&damage.path, damage.reason));
+    }
+    for file in opened.files {
+        let (disk, file_of_it) = (Arc::clone(disk), Arc::clone(&file));
+        let found = blocking(move || Ok(data_file(&disk, signal, &file_of_it))).await?;
+        findings.summary.data_files += 1;
+        findings.summary.rows += file.rows;
+        for finding in found {
+            findings.add(finding);
+        }
+    }
+    Ok(opened.covered)
+}
+
+/// What is wrong with a data file and its index.
+fn data_file(disk: &SharedDisk, signal: Signal, file: &DataFile) -> Vec<Finding> {
+    let wrong = |what: String| vec![Finding::new(&file.path, what)];
+    match File::open(&file.path).and_then(|opened| opened.metadata()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return wrong("it is missing".to_owned());
+        }
+        Err(error) => return wrong(format!("it cannot be opened: {error}")),
+        Ok(found) if found.len() != file.bytes => {
+            return wrong(format!("it has {} bytes and not {}", found.len(), file.bytes));
+        }
+        Ok(_) => {}
+    }
+    // Damaged files make decoders panic.
+    match catch_unwind(AssertUnwindSafe(|| decode(file))) {
+        Ok(Ok(rows)) if rows == file.rows => {}
+        Ok(Ok(rows)) => return wrong(format!("it has {rows} rows and not {}", file.rows)),
+        Ok(Err(error)) => return wrong(error.to_string()),
+        Err(_) => return wrong("decoding it panics".to_owned()),
+    }
+    let path = index_path(&file.path);
+    match (read_all(disk.as_ref(), &path), data_file::index_of(signal, file)) {
+        (Ok(found), Ok(made)) if found == made => Vec::new(),
+        (Ok(_), Ok(_)) => vec![Finding::new(&path, "it is not what the data file makes")],
+        (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
+            vec![Finding::new(&path, "it is missing; it is made again when it is asked for")]
+        }
+        (Err(error), _) => vec![Finding::new(&path, format!("it cannot be read: {error}"))],
+        (_, Err(error)) => wrong(error.to_string()),
+    }
+}
+
+/// Reads every page of every column; how many rows there are.
+fn decode(file: &DataFile) -> Result<u64, StorageError> {
+    let opened = File::open(&file.path).map_err(crate::disk::failed("open", &file.path))?;
+    let mut rows = 0;
+    for batch in ParquetRecordBatchReaderBuilder::try_new(opened)?.build()? {
+        rows += batch?.num_rows() as u64;
+    }
+    Ok(rows)
+}

@@ -1,0 +1,195 @@
+//! Looks at a table's commits before anything relies on them, and saves what it can when some are
+//! damaged.
+//!
+//! A last commit that is torn is `tail`'s business. A checkpoint that cannot be used is moved aside:
+//! the commits say the same. A commit in the middle that is torn or missing is a loss: Delta would
+//! refuse the table, or take a commit cut between two lines for a smaller one and silently show
+//! fewer rows. Such a table is read as far as its other commits go, every answer from it says that
+//! it is not whole, and nothing is written to it, so that a person can put the commit back.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use deltalake_core::{logstore::LogStoreRef, table::state::DeltaTableState};
+use serde_json::Value;
+
+use super::{
+    commit::Encoder,
+    from_millis,
+    listing::{listed_file, listed_files},
+    tail::is_whole,
+};
+use crate::{
+    StorageError,
+    data_file::DataFile,
+    disk::{Disk, failed, move_durably, read_all},
+    paths::{commit_name, commit_version},
+    schema::Signal,
+};
+
+const POINTER: &str = "_last_checkpoint";
+
+/// A commit that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Damage {
+    pub(super) version: u64,
+    /// The commit's file.
+    pub(crate) path: PathBuf,
+    pub(crate) reason: &'static str,
+}
+
+/// The files of a table's log.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// The newest checkpoint.
+    pub(super) checkpoint: Option<u64>,
+    /// All commits, ascending.
+    pub(super) commits: Vec<u64>,
+    /// The first commit since the checkpoint that is torn or missing.
+    pub(super) damage: Option<Damage>,
+}
+
+/// Reads every commit since the newest checkpoint.
+pub(super) fn examine(disk: &dyn Disk, log_folder: &Path) -> Result<History, StorageError> {
+    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let mut history = History::default();
+    for entry in entries.iter().filter(|entry| entry.is_file) {
+        history.commits.extend(commit_version(&entry.name));
+        history.checkpoint = history.checkpoint.max(checkpoint_version(&entry.name));
+    }
+    history.commits.sort_unstable();
+    let first = history.checkpoint.map_or(0, |version| version + 1);
+    let mut expected = first;
+    for version in history.commits.iter().copied().filter(|version| *version >= first) {
+        let damage = |version, reason| {
+            let path = log_folder.join(commit_name(version));
+            Some(Damage { version, path, reason })
+        };
+        if version > expected {
+            history.damage = damage(expected, "it is missing");
+            break;
+        }
+        let path = log_folder.join(commit_name(version));
+        let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
+        if !is_whole(version, &bytes) {
+            history.damage = damage(version, "it is torn");
+            break;
+        }
+        expected = version + 1;
+    }
+    Ok(history)
+}
+
+/// Moves aside what points to a checkpoint that is not there: Delta takes that for an error.
+pub(super) fn check_pointer(
+    disk: &dyn Disk,
+    log_folder: &Path,
+    quarantine: &Path,
+) -> Result<Option<PathBuf>, StorageError> {
+    let path = log_folder.join(POINTER);
+    let bytes = match read_all(disk, &path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(failed("read", &path))?,
+    };
+    let pointer: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let version = pointer.and_then(|pointer| pointer.get("version")?.as_u64());
+    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let is_there = entries.iter().any(|entry| checkpoint_version(&entry.name) == version);
+    if version.is_some() && is_there {
+        return Ok(None);
+    }
+    tracing::warn!(path = %path.display(), "it points to no checkpoint and is set aside");
+    move_aside(disk, &path, quarantine).map(Some)
+}
+
+/// Moves the newest checkpoint aside, which could not be used; where to, when there is one and it
+/// is the checkpoint that is wrong and not the disk.
+pub(super) fn set_checkpoint_aside(
+    disk: &dyn Disk,
+    log_folder: &Path,
+    quarantine: &Path,
+) -> Result<Vec<PathBuf>, StorageError> {
+    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let newest = entries.iter().filter_map(|entry| checkpoint_version(&entry.name)).max();
+    let Some(newest) = newest else { return Ok(Vec::new()) };
+    let of_it = entries.iter().filter(|entry| checkpoint_version(&entry.name) == Some(newest));
+    let mut moved = Vec::new();
+    for path in of_it.map(|entry| log_folder.join(&entry.name)) {
+        read_all(disk, &path).map_err(failed("read", &path))?;
+        tracing::error!(path = %path.display(), "a checkpoint cannot be used, it is set aside");
+        moved.push(move_aside(disk, &path, quarantine)?);
+    }
+    moved.extend(check_pointer(disk, log_folder, quarantine)?);
+    Ok(moved)
+}
+
+fn move_aside(disk: &dyn Disk, path: &Path, quarantine: &Path) -> Result<PathBuf, StorageError> {
+    let table = path.parent().and_then(Path::parent).and_then(Path::file_name);
+    let folder = quarantine.join(table.unwrap_or_default());
+    move_durably(disk, path, &folder).map_err(failed("move aside", path))
+}
+
+fn checkpoint_version(name: &str) -> Option<u64> {
+    let (version, rest) = name.split_once('.')?;
+    rest.starts_with("checkpoint").then(|| version.parse().ok()).flatten()
+}
+
+/// What can be read of a damaged table.
+#[derive(Debug, Default)]
+pub(super) struct Salvage {
+    pub(super) files: Vec<Arc<DataFile>>,
+    pub(super) covered: u64,
+}
+
+/// Everything up to the damage, and what the commits from there on still say.
+pub(super) async fn salvage(
+    disk: &dyn Disk,
+    log_store: &LogStoreRef,
+    (signal, folder): (Signal, &Path),
+    history: &History,
+    damage: &Damage,
+) -> Result<Salvage, StorageError> {
+    let mut files: BTreeMap<PathBuf, Arc<DataFile>> = BTreeMap::new();
+    let mut covered = 0;
+    let encoder = Encoder::new(signal, folder);
+    if let Some(before) = damage.version.checked_sub(1)
+        && let Ok(state) = DeltaTableState::try_new(log_store.as_ref(), Some(before)).await
+    {
+        let position = encoder.transaction_id();
+        let version = state.transaction_version(log_store.as_ref(), position).await?;
+        covered = version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0);
+        for file in listed_files(signal, folder, &state)? {
+            files.insert(file.path.clone(), file);
+        }
+    }
+    let later = history.commits.iter().filter(|version| **version >= damage.version);
+    for version in later {
+        let path = folder.join("_delta_log").join(commit_name(*version));
+        let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
+        covered = covered.max(encoder.position(&bytes).unwrap_or(0));
+        for line in bytes.split(|byte| *byte == b'\n') {
+            let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
+            if let Some(add) = action.get("add")
+                && let Some(file) = added(signal, folder, add)
+            {
+                files.insert(file.path.clone(), Arc::new(file));
+            }
+            let gone = action.pointer("/remove/path").and_then(Value::as_str);
+            if let Some(gone) = gone {
+                files.remove(&folder.join(gone));
+            }
+        }
+    }
+    Ok(Salvage { files: files.into_values().collect(), covered })
+}
+
+fn added(signal: Signal, folder: &Path, add: &Value) -> Option<DataFile> {
+    let path = folder.join(add.get("path")?.as_str()?);
+    let hour = add.get("partitionValues")?.get(crate::schema::HOUR)?.as_str()?;
+    let (stats, size) = (add.get("stats")?.as_str()?, add.get("size")?.as_u64()?);
+    let committed = from_millis(add.get("modificationTime")?.as_i64()?);
+    listed_file(signal, path, hour, stats, size, committed)
+}

@@ -1,0 +1,118 @@
+//! Reads the log and says what is wrong with it. Writes nothing, unlike `replay`.
+
+use std::path::Path;
+
+use prost::Message;
+use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
+
+use super::{
+    reader::{Piece, SegmentReader, read_header},
+    record::{FORMAT, HeaderPage, RECORDS_START, Record, SegmentHeader},
+};
+use crate::{
+    StorageError,
+    check::{Finding, Findings},
+    disk::{Disk, failed},
+    paths::segment_first,
+    schema::Signal,
+};
+
+/// Refuses a log that has a segment of a newer format.
+pub(crate) fn check_formats(disk: &dyn Disk, folder: &Path) -> Result<(), StorageError> {
+    for entry in disk.list(folder).map_err(failed("list", folder))? {
+        if segment_first(&entry.name).is_none() || !entry.is_file {
+            continue;
+        }
+        let path = folder.join(&entry.name);
+        let file = disk.open(&path).map_err(failed("open", &path))?;
+        let header = read_header(file.as_ref()).map_err(failed("read", &path))?;
+        if let HeaderPage::Newer(found) = header {
+            return Err(StorageError::Format { path, found, supported: FORMAT });
+        }
+    }
+    Ok(())
+}
+
+/// Reads every record. What the tables have up to `covered` may be missing. The last segment may
+/// end in a torn record: nobody was told that it is stored.
+pub(crate) fn check(
+    disk: &dyn Disk,
+    folder: &Path,
+    covered: u64,
+    findings: &mut Findings<'_>,
+) -> Result<(), StorageError> {
+    let mut last: Option<u64> = None;
+    for entry in disk.list(folder).map_err(failed("list", folder))? {
+        let path = folder.join(&entry.name);
+        let Some(first) = segment_first(&entry.name).filter(|_| entry.is_file) else {
+            findings.add(Finding::new(&path, "it is no segment of the log"));
+            continue;
+        };
+        let file = disk.open(&path).map_err(failed("open", &path))?;
+        let size = file.size().map_err(failed("read", &path))?;
+        let header = match read_header(file.as_ref()).map_err(failed("read", &path))? {
+            HeaderPage::Valid(header) if header.first == first => header,
+            HeaderPage::Valid(_) => {
+                findings.add(Finding::new(&path, "it is a copy of another segment"));
+                continue;
+            }
+            HeaderPage::Newer(found) => {
+                return Err(StorageError::Format { path, found, supported: FORMAT });
+            }
+            // Its creation never ended.
+            HeaderPage::Damaged if size <= RECORDS_START => continue,
+            HeaderPage::Damaged => {
+                findings.add(Finding::at(&path, 0, "both copies of the header are damaged"));
+                continue;
+            }
+        };
+        findings.summary.segments += 1;
+        let missing =
+            last.is_some_and(|last| last < header.prior_end && covered < header.prior_end);
+        if missing {
+            let (from, to) = (last.unwrap_or(0) + 1, header.prior_end);
+            findings
+                .add(Finding::new(&path, format!("records {from} to {to} before it are missing")));
+        }
+        let read = segment(disk, &path, &header, findings)?;
+        last = Some(read.unwrap_or(header.prior_end).max(header.prior_end));
+    }
+    Ok(())
+}
+
+/// The last sequence of a segment.
+fn segment(
+    disk: &dyn Disk,
+    path: &Path,
+    header: &SegmentHeader,
+    findings: &mut Findings<'_>,
+) -> Result<Option<u64>, StorageError> {
+    let reader = disk.open(path).and_then(|file| SegmentReader::new(file, header));
+    let mut reader = reader.map_err(failed("read", path))?;
+    let mut last = None;
+    while let Some(piece) = reader.next().map_err(failed("read", path))? {
+        match piece {
+            Piece::Record(record) => {
+                findings.summary.records += 1;
+                if let Err(error) = decode(&record) {
+                    let what = format!("record {} is no request: {error}", record.sequence);
+                    findings.add(Finding::new(path, what));
+                }
+                last = Some(record.sequence);
+            }
+            Piece::Damaged { offset, bytes } => {
+                findings.add(Finding::at(path, offset, format!("{bytes} bytes are damaged")));
+            }
+            Piece::Tail { .. } => {}
+        }
+    }
+    Ok(last)
+}
+
+fn decode(record: &Record) -> Result<(), prost::DecodeError> {
+    let payload = record.payload.clone();
+    match record.signal {
+        Signal::Spans => ExportTraceServiceRequest::decode(payload).map(drop),
+        Signal::Logs => ExportLogsServiceRequest::decode(payload).map(drop),
+    }
+}

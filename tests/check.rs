@@ -1,0 +1,93 @@
+//! `tidings check`, and directories that a server must not touch.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+
+use crate::harness::{
+    Server,
+    http::post,
+    spans::{span, traces},
+};
+
+fn check(dir: &Path) -> (Option<i32>, String, String) {
+    Server::command(&["check", dir.to_str().unwrap()])
+}
+
+fn serve(dir: &Path) -> (Option<i32>, String, String) {
+    Server::command(&["serve", "--data-dir", dir.to_str().unwrap(), "--http", "127.0.0.1:0"])
+}
+
+/// A directory with a span in its table.
+fn filled() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start_in(folder.path(), &[]);
+    let request = traces("shop", vec![span(78, 1, 0, "GET /")]).encode_to_vec();
+    let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request);
+    assert_eq!(answer.status, 200);
+    let (code, _, error) = check(folder.path());
+    assert_eq!(code, Some(73), "{error}");
+    assert_eq!(server.terminate().code(), Some(0));
+    folder
+}
+
+fn data_file(root: &Path) -> PathBuf {
+    let mut folders = vec![root.join("tables/spans")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|end| end == "parquet") {
+                return path;
+            }
+        }
+    }
+    panic!("no data file");
+}
+
+#[test]
+fn check_tells_a_sound_directory_from_a_damaged_one() {
+    let folder = filled();
+    let (code, out, error) = check(folder.path());
+    assert_eq!(code, Some(0), "{out}{error}");
+    assert!(out.contains("1 data files with 1 rows: all is well"), "{out}");
+    let victim = data_file(folder.path());
+    let bytes = fs::read(&victim).unwrap();
+    fs::write(&victim, &bytes[..bytes.len() - 9]).unwrap();
+    let (code, out, error) = check(folder.path());
+    assert_eq!(code, Some(1), "{out}{error}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(out.starts_with(victim.to_str().unwrap()), "{out}");
+    assert!(error.contains("1 findings"), "{error}");
+}
+
+#[test]
+fn check_of_nothing_ends_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    assert_eq!(check(&folder.path().join("no")).0, Some(2));
+    assert_eq!(Server::command(&["check"]).0, Some(2));
+}
+
+#[test]
+fn a_directory_of_a_newer_format_is_refused_with_78() {
+    let folder = filled();
+    fs::write(folder.path().join("format"), "tidings data directory, format 7\n").unwrap();
+    for (code, _, error) in [serve(folder.path()), check(folder.path())] {
+        assert_eq!(code, Some(78), "{error}");
+        assert!(error.contains("format 7, this program reads up to 1"), "{error}");
+    }
+}
+
+#[test]
+fn a_data_directory_that_is_a_file_is_refused_with_78() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    fs::write(&file, b"").unwrap();
+    let (code, _, error) = serve(&file.join("inside"));
+    assert_eq!(code, Some(78), "{error}");
+    assert_eq!(error.lines().count(), 1, "{error}");
+}
