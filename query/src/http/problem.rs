@@ -71,8 +71,11 @@ pub(super) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
         let form = form_of(self.kind());
-        if form.status.is_server_error() {
+        // Being asked too much is no defect of the server's.
+        if form.status == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %self, "a question failed");
+        } else if form.status.is_server_error() {
+            tracing::warn!(error = %self, "a question was not answered");
         }
         let parameter = match &self {
             Self::Parameter { name, .. } if !name.is_empty() => Some(name.clone()),

@@ -37,6 +37,7 @@ fn merged(input: &Json) -> Vec<Span> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn parts_of_a_span_are_joined() {
     let at = |service: &str| json!({"serviceName": service});
     let id = |fields: Json| {
@@ -152,6 +153,7 @@ fn linked(traces: &[Json]) -> BTreeMap<String, (u64, u64)> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn calls_are_counted_where_zipkin_counts_them() {
     let span = |id: &str, parent: &str, kind: &str, local: &str, remote: &str| {
         let mut span = json!({"traceId": "a", "id": id});

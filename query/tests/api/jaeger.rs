@@ -162,6 +162,7 @@ async fn a_trace_is_named_in_every_form_that_jaeger_takes() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn wrong_parameters_are_refused_in_jaegers_words() {
     let harness = Harness::new().await;
     let deep = format!("tags={}", "%7B%22a%22:".repeat(200));
@@ -367,6 +368,7 @@ fn findable() -> Vec<SpanBuilder> {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn search_finds_what_one_span_matches() {
     let harness = Harness::new().await;
     harness.send(findable()).await;
@@ -657,6 +659,7 @@ fn corpus(path: &str) -> Option<Vec<u8>> {
 
 /// Jaeger's storage suite: every fixture in, every query asked of v1 and of v3.
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn jaegers_storage_suite_holds() {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared/corpora/jaeger-storage/traces");
     let Some(queries) = corpus("jaeger-storage/queries.json") else { return };

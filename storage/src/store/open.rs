@@ -51,14 +51,7 @@ pub(super) async fn open(
     let keeper = Keeper::new(newest, clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
-    let mut alarms: Vec<String> = [spans.table.damage(), logs.table.damage()]
-        .into_iter()
-        .flatten()
-        .map(|damage| {
-            let path = damage.path.display();
-            format!("{path}: {}; its table may lack rows and is not written to", damage.reason)
-        })
-        .collect();
+    let mut alarms = alarms_of(&spans.table, &logs.table);
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
     let shared = Arc::new(Shared {
@@ -109,6 +102,16 @@ pub(super) async fn open(
     let tasks = background::start(&inner, &stopped);
     inner.keep_tasks(tasks);
     Ok((inner, recovery))
+}
+
+/// What must be said of tables that are damaged.
+fn alarms_of(spans: &Table, logs: &Table) -> Vec<String> {
+    let damages = [spans.damage(), logs.damage()].into_iter().flatten();
+    let alarms = damages.map(|damage| {
+        let path = damage.path.display();
+        format!("{path}: {}; its table may lack rows and is not written to", damage.reason)
+    });
+    alarms.collect()
 }
 
 async fn lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError> {
