@@ -212,8 +212,7 @@ impl Table {
                 tracing::error!(path = %damage.path.display(), reason = damage.reason,
                     "a commit of the table is damaged; the table is not written to any more");
                 let table = (signal, folder.as_path());
-                let found =
-                    history::salvage(disk.as_ref(), &log_store, table, &history, damage).await?;
+                let found = history::salvage(disk, &log_store, table, &history, damage).await?;
                 (found.files, found.covered, 0)
             }
             (None, None) => (Vec::new(), 0, 0),

@@ -25,7 +25,7 @@ use super::{
 use crate::{
     StorageError,
     data_file::DataFile,
-    disk::{Disk, failed, move_durably, read_all},
+    disk::{Disk, SharedDisk, failed, move_durably, read_all},
     paths::{commit_name, commit_version},
     schema::Signal,
 };
@@ -146,7 +146,7 @@ pub(super) struct Salvage {
 
 /// Everything up to the damage, and what the commits from there on still say.
 pub(super) async fn salvage(
-    disk: &dyn Disk,
+    disk: &SharedDisk,
     log_store: &LogStoreRef,
     (signal, folder): (Signal, &Path),
     history: &History,
@@ -165,10 +165,13 @@ pub(super) async fn salvage(
             files.insert(file.path.clone(), file);
         }
     }
-    let later = history.commits.iter().filter(|version| **version >= damage.version);
+    let later = history.commits.iter().copied().filter(|version| *version >= damage.version);
     for version in later {
-        let path = folder.join("_delta_log").join(commit_name(*version));
-        let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
+        let (disk, path) = (Arc::clone(disk), folder.join("_delta_log").join(commit_name(version)));
+        let bytes = crate::store::blocking(move || {
+            read_all(disk.as_ref(), &path).map_err(failed("read", &path))
+        })
+        .await?;
         covered = covered.max(encoder.position(&bytes).unwrap_or(0));
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
