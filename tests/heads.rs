@@ -3,7 +3,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, TcpStream},
+    net::TcpStream,
 };
 
 use serde_json::Value as Json;
@@ -16,24 +16,38 @@ fn answer(address: &str, sent: &[u8]) -> String {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     // A server that has answered need not read on.
     let _ = stream.write_all(sent);
-    let _ = stream.shutdown(Shutdown::Write);
     let mut answer = Vec::new();
-    // What was not read resets the connection, after the answer.
-    let _ = stream.read_to_end(&mut answer);
+    let mut part = [0; 4096];
+    while !is_whole(&answer) {
+        match stream.read(&mut part) {
+            Ok(0) => break,
+            Ok(count) => answer.extend_from_slice(&part[..count]),
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(&answer)),
+        }
+    }
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A field of an answer's head.
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    let mut lines = head.lines().filter_map(|line| line.split_once(": "));
+    lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// Whether as much of a body is here as the head says.
+fn is_whole(answer: &[u8]) -> bool {
+    let answer = String::from_utf8_lossy(answer);
+    let Some((head, body)) = answer.split_once("\r\n\r\n") else { return false };
+    field(head, "content-length").is_some_and(|length| body.len() >= length.parse().unwrap())
 }
 
 /// The status, the content type and the body.
 fn parts(answer: &str) -> (u16, String, String) {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("{answer:?}"));
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    let field = |name: &str| {
-        let mut lines = head.lines().filter_map(|line| line.split_once(": "));
-        lines.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.to_owned())
-    };
-    let length: usize = field("content-length").unwrap().parse().unwrap();
+    let length: usize = field(head, "content-length").unwrap().parse().unwrap();
     assert_eq!(length, body.len(), "{answer}");
-    (status, field("content-type").unwrap_or_default(), body.to_owned())
+    (status, field(head, "content-type").unwrap_or_default().to_owned(), body.to_owned())
 }
 
 /// Heads that no listener takes, with the status they get.

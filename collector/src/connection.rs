@@ -45,7 +45,7 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
         let server = Arc::clone(&server);
         Arc::new(move |status| server.explain(status))
     };
-    let io = TokioIo::new(Explained::new(watched, explain));
+    let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(&clock)));
     let service = service_fn(|request| {
         let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
         let busy = activity.begin(request.version());

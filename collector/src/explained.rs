@@ -2,6 +2,10 @@
 //! reaches a service, and hyper answers it without a body. [`Explained`] is a stream that writes
 //! an answer with a body in its place.
 //!
+//! Closing a socket while its client still sends resets the connection, and a reset takes away the
+//! answer that the client has not read yet. So what still comes after the last answer is read and
+//! dropped for a moment before the connection ends.
+//!
 //! Only HTTP/1 is looked at: on HTTP/2 such a refusal is one compressed frame, so there the
 //! listener's own, smaller bound on heads answers first.
 
@@ -10,10 +14,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
 use http::StatusCode;
+use tidings_storage::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The statuses hyper answers by itself.
@@ -25,6 +31,12 @@ const STATUSES: [StatusCode; 3] = [
 
 /// What hyper writes where a body would follow. No service here answers these statuses without one.
 const NO_BODY: &str = "content-length: 0\r\n";
+
+/// How long, and how much of, what a client still sends is taken after its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+const LINGER_BYTES_MAX: usize = 16 << 20;
+/// Read at a time while lingering.
+const LINGER_READ_BYTES: usize = 8 << 10;
 
 /// The body of a refusal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,18 +50,59 @@ pub struct Explanation {
 /// Gives the body for a status that hyper answers by itself.
 pub type Explain = Arc<dyn Fn(StatusCode) -> Explanation + Send + Sync>;
 
-/// A connection on which hyper's own refusals have bodies.
+/// A connection on which hyper's own refusals have bodies, and last answers arrive.
 pub struct Explained<S> {
     stream: S,
     explain: Explain,
+    clock: Arc<dyn Clock>,
     /// What is being written in the place of hyper's answer, and how long that was.
     instead: Option<(Bytes, usize)>,
+    /// Whether the client may still be sending what was refused.
+    sending: bool,
+    closing: Closing,
+}
+
+/// How far the end of a connection has come.
+enum Closing {
+    /// It has not begun.
+    Open,
+    /// Nothing more is written; what still comes is dropped until the time is over.
+    Lingering {
+        over: Pin<Box<dyn Future<Output = ()> + Send>>,
+        bytes_left: usize,
+    },
+    Closed,
 }
 
 impl<S> Explained<S> {
     /// A connection whose refusals `explain` words.
-    pub fn new(stream: S, explain: Explain) -> Self {
-        Self { stream, explain, instead: None }
+    pub fn new(stream: S, explain: Explain, clock: Arc<dyn Clock>) -> Self {
+        Self { stream, explain, clock, instead: None, sending: false, closing: Closing::Open }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Explained<S> {
+    /// Drops what still comes until the client is done, or has had its time. A client that is not
+    /// sending when its connection ends is not waited for.
+    fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Closing::Lingering { over, bytes_left } = &mut self.closing else {
+            return Poll::Ready(());
+        };
+        loop {
+            let mut dropped = [0; LINGER_READ_BYTES];
+            let mut buffer = ReadBuf::new(&mut dropped);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
+                    self.sending = true;
+                    *bytes_left = bytes_left.saturating_sub(buffer.filled().len());
+                    if *bytes_left == 0 {
+                        return Poll::Ready(());
+                    }
+                }
+                Poll::Pending if self.sending => return over.as_mut().poll(context),
+                Poll::Ready(_) | Poll::Pending => return Poll::Ready(()),
+            }
+        }
     }
 }
 
@@ -89,7 +142,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Explained<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Explained<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -102,6 +155,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
                 Some((status, head)) => {
                     let answer = worded(head, &(this.explain)(status));
                     this.instead = Some((answer, bytes.len()));
+                    this.sending = true;
                 }
             }
         }
@@ -126,14 +180,64 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Explained<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        let this = &mut *self;
+        if matches!(this.closing, Closing::Open) {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(context))?;
+            let over = this.clock.sleep(LINGER);
+            this.closing = Closing::Lingering { over, bytes_left: LINGER_BYTES_MAX };
+        }
+        ready!(this.poll_linger(context));
+        this.closing = Closing::Closed;
+        Poll::Ready(Ok(()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Explanation, refused_by_hyper, worded};
+    use std::sync::Arc;
+
     use http::StatusCode;
+    use tidings_storage::SystemClock;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::{Explained, Explanation, refused_by_hyper, worded};
+
+    /// Both ends of a connection; the first is the server's.
+    async fn connection() -> (Explained<TcpStream>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (server, _) = listener.accept().await.unwrap();
+        let explain = Arc::new(|_| Explanation { media_type: "text/plain", body: "no".into() });
+        (Explained::new(server, explain, Arc::new(SystemClock)), client)
+    }
+
+    #[tokio::test]
+    async fn an_answer_arrives_though_its_client_goes_on_sending() {
+        let (mut server, mut client) = connection().await;
+        let sending = tokio::spawn(async move {
+            client.write_all(&vec![b'a'; 8 << 20]).await.unwrap();
+            let mut answer = String::new();
+            client.read_to_string(&mut answer).await.unwrap();
+            answer
+        });
+        server.read_exact(&mut [0; 100]).await.unwrap();
+        server.write_all(b"HTTP/1.1 431 Large\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        server.shutdown().await.unwrap();
+        drop(server);
+        assert!(sending.await.unwrap().ends_with("\r\n\r\nno"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_rests_is_not_waited_for() {
+        let (mut server, client) = connection().await;
+        let before = std::time::Instant::now();
+        server.shutdown().await.unwrap();
+        assert!(before.elapsed() < super::LINGER);
+        drop(client);
+    }
 
     #[test]
     fn only_refusals_without_a_body_are_worded() {

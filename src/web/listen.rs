@@ -54,6 +54,7 @@ pub(crate) async fn run(
             (slot, Ok((stream, _))) => {
                 let (apps, stop) = (apps.clone(), stop.clone());
                 let stream = Patient::new(stream, Arc::clone(&clock));
+                let stream = Explained::new(stream, Arc::new(unreadable), Arc::clone(&clock));
                 connections.spawn(async move {
                     connection(stream, apps, stop).await;
                     drop(slot);
@@ -86,7 +87,7 @@ fn unreadable(status: StatusCode) -> Explanation {
 }
 
 async fn connection(
-    stream: Patient,
+    stream: Explained<Patient>,
     apps: watch::Receiver<Router>,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -112,8 +113,7 @@ async fn connection(
         .max_pending_accept_reset_streams(20)
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
-    let stream = TokioIo::new(Explained::new(stream, Arc::new(unreadable)));
-    let mut connection = std::pin::pin!(builder.serve_connection(stream, service));
+    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
         _ = stop.changed() => connection.as_mut().graceful_shutdown(),
