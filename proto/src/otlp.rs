@@ -69,5 +69,22 @@ impl Wire for RpcStatus {
 /// [`DecodeError::Protobuf`] when the encoding is broken or nested deeper than 100 messages.
 pub fn decode_protobuf<T: Wire>(bytes: &[u8]) -> Result<T, DecodeError> {
     T::decode(bytes)
-        .map_err(|error| DecodeError::Protobuf { message: T::NAME, reason: error.to_string() })
+        .map_err(|error| DecodeError::Protobuf { message: T::NAME, reason: reason(&error) })
+}
+
+/// What is wrong and where. The decoder names every field up from the place to the whole, of which
+/// a deep one has hundreds: then only the outer ones are told, from the whole inwards.
+fn reason(error: &prost::DecodeError) -> String {
+    const FIELDS_MAX: usize = 12;
+    let text = error.to_string();
+    let mut inwards = text.rsplit(": ");
+    let cause = match inwards.next() {
+        Some(cause) if !cause.contains("recursion limit") => cause,
+        _ => "nested deeper than 100 messages",
+    };
+    let fields: Vec<&str> = inwards.collect();
+    if fields.len() <= FIELDS_MAX {
+        return text;
+    }
+    format!("{cause}, in {} …", fields[..FIELDS_MAX].join(" "))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use ::http::{Method, StatusCode, Uri, header};
 use axum::{
-    extract::rejection::PathRejection,
+    extract::{path::ErrorKind as PathError, rejection::PathRejection},
     response::{IntoResponse, Response},
 };
 use tidings_proto::api::ProblemDetails;
@@ -87,7 +87,16 @@ impl IntoResponse for QueryError {
 
 impl From<PathRejection> for QueryError {
     fn from(rejection: PathRejection) -> Self {
-        Self::parameter("", rejection.body_text())
+        let name = match &rejection {
+            PathRejection::FailedToDeserializePathParams(failed) => match failed.kind() {
+                PathError::InvalidUtf8InPathParam { key }
+                | PathError::DeserializeError { key, .. }
+                | PathError::ParseErrorAtKey { key, .. } => key.as_str(),
+                _ => "",
+            },
+            _ => "",
+        };
+        Self::parameter(name, rejection.body_text())
     }
 }
 

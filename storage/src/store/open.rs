@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
     },
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -31,6 +32,9 @@ use crate::{
 
 /// So many small chunks become one while replaying.
 const REPLAY_RUN: usize = 64;
+/// How often, and at what interval, a taken lock is tried.
+const LOCK_TRIES: u32 = 20;
+const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn open(
     disk: SharedDisk,
@@ -40,7 +44,7 @@ pub(super) async fn open(
     settings.data_dir =
         std::path::absolute(&settings.data_dir).map_err(failed("resolve", &settings.data_dir))?;
     let paths = Paths::new(&settings.data_dir);
-    let lock = lock(&disk, &paths).await?;
+    let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let spans = Table::open(&disk, &paths, Signal::Spans).await?;
     let logs = Table::open(&disk, &paths, Signal::Logs).await?;
     let mut recovery = Recovery::default();
@@ -114,7 +118,23 @@ fn alarms_of(spans: &Table, logs: &Table) -> Vec<String> {
     alarms.collect()
 }
 
-async fn lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError> {
+/// Takes the directory. A process that was killed holds its lock until the system has taken its
+/// memory back, so one that is taken is waited for a moment: its supervisor starts us at once.
+async fn lock(
+    disk: &SharedDisk,
+    paths: &Paths,
+    clock: &dyn Clock,
+) -> Result<DiskLock, StorageError> {
+    for _ in 1..LOCK_TRIES {
+        match try_lock(disk, paths).await {
+            Err(StorageError::Locked { .. }) => clock.sleep(LOCK_PAUSE).await,
+            taken => return taken,
+        }
+    }
+    try_lock(disk, paths).await
+}
+
+async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageError> {
     let (disk, paths) = (Arc::clone(disk), paths.clone());
     blocking(move || {
         let root = paths.root();

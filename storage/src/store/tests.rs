@@ -130,14 +130,14 @@ async fn appended_batches_are_visible_at_once_and_survive_a_kill() {
 }
 
 #[tokio::test]
-async fn a_second_process_is_refused() {
+async fn a_second_process_is_refused_until_the_first_ends() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     let second = open_with(Arc::new(RealDisk), settings(root.path())).await;
     assert_eq!(second.unwrap_err().kind(), ErrorKind::Locked);
-    store.close().await.unwrap();
-    let (store, _) = open(root.path()).await;
-    store.close().await.unwrap();
+    let (next, ended) = tokio::join!(open(root.path()), store.close());
+    ended.unwrap();
+    next.0.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

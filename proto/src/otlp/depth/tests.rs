@@ -46,7 +46,14 @@ fn whatever_is_within_the_limit_decodes_again() {
         assert_eq!(decode_protobuf::<ExportTraceServiceRequest>(&bytes), Ok(request));
     }
     let deeper = in_event(nested(VALUE_DEPTH_MAX + 1, in_map)).encode_to_vec();
-    assert!(decode_protobuf::<ExportTraceServiceRequest>(&deeper).is_err(), "the limit is tight");
+    let error = decode_protobuf::<ExportTraceServiceRequest>(&deeper).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "nested deeper than 100 messages, in ExportTraceServiceRequest.resource_spans"
+        ),
+        "{error}"
+    );
+    assert!(error.len() < 1_000, "{error}");
 }
 
 #[test]
