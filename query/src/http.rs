@@ -21,6 +21,7 @@ mod log_analysis;
 mod logs;
 mod names;
 mod problem;
+mod prometheus;
 mod red;
 mod resolve;
 mod tempo;
@@ -42,8 +43,8 @@ pub use zipkin::zipkin_router;
 
 use crate::QueryService;
 
-/// The routes under `/api/v1`, its OpenAPI document included, under `/jaeger` and under `/tempo`,
-/// complete with an answer for every other path there.
+/// The routes under `/api/v1`, its OpenAPI document included, under `/jaeger`, `/prometheus` and
+/// `/tempo`, complete with an answer for every other path there.
 pub fn router(service: QueryService) -> Router {
     router_described_by(document(), service)
 }
@@ -65,6 +66,7 @@ pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QuerySer
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
         .merge(jaeger::routes())
+        .merge(prometheus::routes())
         .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn_with_state(room, held::hold))

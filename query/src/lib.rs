@@ -19,6 +19,7 @@ mod limits;
 mod logs;
 mod names;
 mod params;
+mod prometheus;
 mod resolve;
 mod search;
 mod service;

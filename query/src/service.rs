@@ -202,6 +202,19 @@ impl QueryService {
         self.execution.clock().sleep(duration).await;
     }
 
+    /// As [`Self::ask`], given up after this long when it is said.
+    pub(crate) async fn ask_within<T: Send + 'static>(
+        &self,
+        limit: Option<std::time::Duration>,
+        work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, QueryError> {
+        let Some(limit) = limit else { return self.ask(work).await };
+        tokio::select! {
+            answer = self.ask(work) => answer,
+            () = self.pause(limit) => Err(QueryError::Deadline { limit }),
+        }
+    }
+
     /// Runs a question: of another system's API, or for a part of an answer.
     pub(crate) async fn ask<T: Send + 'static>(
         &self,

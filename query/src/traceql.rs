@@ -19,7 +19,7 @@ mod lexer;
 pub(crate) mod metrics;
 pub(crate) mod native;
 mod parser;
-mod pattern;
+pub(crate) mod pattern;
 mod places;
 mod read;
 mod relations;

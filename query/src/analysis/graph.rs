@@ -55,13 +55,19 @@ pub struct GraphSearch {
 type Selection = (SpanFilter, Option<Window>, Option<BTreeSet<TraceId>>);
 
 /// A node: what it is and its name.
-type NodeKey = (NodeKind, String);
+pub(crate) type NodeKey = (NodeKind, String);
 
 /// The nodes and edges as they grow.
-#[derive(Debug, Default)]
-struct Graph {
+#[derive(Debug)]
+struct Graph<K> {
     nodes: BTreeMap<NodeKey, Node>,
-    edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), Edge>,
+    edges: BTreeMap<(NodeKey, NodeKey, EdgeKind), K>,
+}
+
+/// What is kept of the calls of an edge.
+trait Kept: Default {
+    /// One more call, and how long its caller waited for it, as far as that is known.
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +84,49 @@ struct Edge {
     caller: Latency,
 }
 
+impl Kept for Edge {
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
+        self.calls.add(call);
+        if let Some(waited) = waited {
+            self.caller.add(waited);
+        }
+    }
+}
+
+/// One call of one node by another.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EdgeCall {
+    /// When the called began.
+    pub start: UnixNanos,
+    /// Whether it failed.
+    pub failed: bool,
+    /// How long it took, when it has ended.
+    pub called: Option<DurationNanos>,
+    /// How long its caller waited for it, as far as that is known.
+    pub calling: Option<DurationNanos>,
+}
+
+impl Kept for Vec<EdgeCall> {
+    fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
+        let Exemplar { start_unix_nano: start, duration_nano, .. } = call.exemplar;
+        let called = call.timed.then_some(duration_nano);
+        self.push(EdgeCall { start, failed: call.failed, called, calling: waited });
+    }
+}
+
+/// The calls of one node by another.
+#[derive(Debug)]
+pub(crate) struct EdgeCalls {
+    /// Who calls.
+    pub from: NodeKey,
+    /// Who is called.
+    pub to: NodeKey,
+    /// How.
+    pub kind: EdgeKind,
+    /// The calls.
+    pub calls: Vec<EdgeCall>,
+}
+
 /// A span that called something that has no span, or took a message that nobody here sent.
 #[derive(Debug)]
 struct Open {
@@ -89,22 +138,7 @@ struct Open {
 /// The graph.
 pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGraph, QueryError> {
     let (filter, window, chosen) = selection(reader, search)?;
-    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
-    let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
-    let mut graph = Graph::default();
-    let mut open: HashMap<u64, Open> = HashMap::new();
-    let mut rows = 0;
-    let mut bounds: Option<(UnixNanos, UnixNanos)> = None;
-    for (trace_id, facts) in gathered.traces {
-        if chosen.as_ref().is_some_and(|chosen| !chosen.contains(&trace_id)) {
-            continue;
-        }
-        reader.check()?;
-        let tree = Tree::new(trace_id, facts);
-        rows += tree.assembled.nodes.len() as u64;
-        bounds = Some((tree.start, tree.end));
-        graph.add(&tree, |number| gathered.names.text(number), window, &mut open);
-    }
+    let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window, chosen.as_ref())?;
     let window = match (window, bounds) {
         (Some(window), _) => window,
         (None, Some((start, end))) => {
@@ -116,12 +150,53 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
             return Err(QueryError::NotFound { what });
         }
     };
-    let found = peers::read(reader, &filter, &open)?;
+    Ok(graph.view(reader, window, stats))
+}
+
+/// Every call of which the called began in this range, and whether all of it was looked at.
+pub(crate) fn calls(
+    reader: &Reader,
+    range: TimeRange,
+) -> Result<(Vec<EdgeCalls>, bool), QueryError> {
+    let filter = SpanFilter { start: range, ..SpanFilter::default() };
+    let search = GraphSearch { filter, trace_id: None };
+    let (filter, window, chosen) = selection(reader, &search)?;
+    let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &filter, window, chosen.as_ref())?;
+    let calls = |((from, to, kind), calls)| EdgeCalls { from, to, kind, calls };
+    Ok((graph.edges.into_iter().map(calls).collect(), stats.complete))
+}
+
+/// The first and last moment of a trace.
+type Bounds = (UnixNanos, UnixNanos);
+
+/// Reads and assembles what is selected: the graph, the bounds of the last trace, what was read.
+fn gather<K: Kept>(
+    reader: &Reader,
+    filter: &SpanFilter,
+    window: Option<Window>,
+    chosen: Option<&BTreeSet<TraceId>>,
+) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
+    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
+    let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
+    let mut graph = Graph { nodes: BTreeMap::new(), edges: BTreeMap::new() };
+    let mut open: HashMap<u64, Open> = HashMap::new();
+    let mut rows = 0;
+    let mut bounds = None;
+    for (trace_id, facts) in gathered.traces {
+        if chosen.is_some_and(|chosen| !chosen.contains(&trace_id)) {
+            continue;
+        }
+        reader.check()?;
+        let tree = Tree::new(trace_id, facts);
+        rows += tree.assembled.nodes.len() as u64;
+        bounds = Some((tree.start, tree.end));
+        graph.add(&tree, |number| gathered.names.text(number), window, &mut open);
+    }
+    let found = peers::read(reader, filter, &open)?;
     for (content_hash, open) in open {
         graph.add_peer(&open, found.get(&content_hash));
     }
-    let stats = ScanStats { rows, complete, ..ScanStats::default() };
-    Ok(graph.view(reader, window, stats))
+    Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
 }
 
 /// Reads what the question selects.
@@ -157,7 +232,7 @@ fn service(name: &str) -> NodeKey {
     (NodeKind::Service, name.to_owned())
 }
 
-impl Graph {
+impl<K: Kept> Graph<K> {
     fn add<'n>(
         &mut self,
         tree: &Tree,
@@ -191,11 +266,10 @@ impl Graph {
                 let kind = edge_kind(fact.kind, tree.fact(caller).kind);
                 let edge = self.edges.entry((from, own.clone(), kind)).or_default();
                 let failed = call.failed || is_calling(tree, caller) && tree.failed(caller);
-                edge.calls.add(&Call { failed, ..call });
                 let calling = call_of(tree, caller);
-                if is_calling(tree, caller) && calling.timed {
-                    edge.caller.add(calling.exemplar.duration_nano);
-                }
+                let waited = is_calling(tree, caller) && calling.timed;
+                let waited = waited.then_some(calling.exemplar.duration_nano);
+                edge.keep(&Call { failed, ..call }, waited);
             }
             let is_open = match fact.kind {
                 SpanKind::Client | SpanKind::Producer => {
@@ -232,15 +306,15 @@ impl Graph {
         };
         let is_message_taken = open.kind == SpanKind::Consumer;
         let edge = self.edges.entry(key.clone()).or_default();
-        edge.calls.add(&open.call);
-        if !is_message_taken && open.call.timed {
-            edge.caller.add(open.call.exemplar.duration_nano);
-        }
+        let waited = !is_message_taken && open.call.timed;
+        edge.keep(&open.call, waited.then_some(open.call.exemplar.duration_nano));
         if is_message_taken && let Some(node) = self.nodes.get_mut(&key.1) {
             node.entries = node.entries.saturating_sub(1);
         }
     }
+}
 
+impl Graph<Edge> {
     fn view(self, reader: &Reader, window: Window, stats: ScanStats) -> ServiceGraph {
         let places: BTreeMap<&NodeKey, u32> = self.nodes.keys().zip(0..).collect();
         let edge_count = self.edges.len() as u64;

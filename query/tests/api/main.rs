@@ -24,6 +24,7 @@ mod logs;
 mod model;
 mod names;
 mod pages;
+mod prometheus;
 mod red;
 mod resolve;
 mod tempo;

@@ -1,0 +1,165 @@
+//! Prometheus's HTTP API under `/prometheus`, for dashboards over the metrics of traces.
+//!
+//! Owns the routes, the parameters and the shapes of the answers, which are Prometheus's, errors
+//! included. What a query means is [`crate::prometheus`]'s. Parameters can come as a form in the
+//! body, as Grafana sends them; unknown ones are ignored.
+
+mod answer;
+mod params;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, Path, State, rejection::PathRejection},
+    response::Response,
+    routing::{any, get},
+};
+use serde_json::{Value as Json, json};
+
+use crate::{
+    QueryService,
+    execution::Reader,
+    prometheus::{
+        Kind, PromqlError,
+        metrics::METRICS,
+        query::{self, Asked, POINTS_MAX},
+        series::{self, SeriesSearch},
+    },
+};
+use answer::{Unanswered, list, list_labels, success, success_of};
+use params::{Params, bad};
+
+/// The release of Prometheus whose API this is: Grafana switches features by it.
+const PROMETHEUS_VERSION: &str = "2.55.0";
+
+/// The routes, complete with an answer for every other path under `/prometheus`.
+pub(super) fn routes() -> Router<QueryService> {
+    let paths = [
+        ("/query", get(query_at).post(query_at)),
+        ("/query_range", get(query_range).post(query_range)),
+        ("/labels", get(labels).post(labels)),
+        ("/label/{name}/values", get(label_values)),
+        ("/series", get(series_list).post(series_list)),
+        ("/metadata", get(metadata)),
+        ("/status/buildinfo", get(buildinfo)),
+    ];
+    let routes = paths.into_iter().fold(Router::new(), |routes, (path, handler)| {
+        routes.route(&format!("/prometheus/api/v1{path}"), handler)
+    });
+    routes
+        .route("/prometheus", any(answer::no_such_path))
+        .route("/prometheus/", any(answer::no_such_path))
+        .route("/prometheus/{*path}", any(answer::no_such_path))
+        .layer(DefaultBodyLimit::max(params::FORM_BYTES_MAX))
+}
+
+/// What a query gives at one time.
+async fn query_at(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, Unanswered> {
+    let now = service.now();
+    let time = params.time("time")?.unwrap_or_else(|| params::millis_of(now));
+    let query = params.query()?;
+    let asked = Asked { start_ms: time, end_ms: time, step_ms: 1, lookback_ms: params.lookback()? };
+    let work = service
+        .ask_within(params.timeout()?, move |reader| Ok(query::at_once(reader, &query, asked)));
+    let answer = work.await.map_err(PromqlError::Query)??;
+    success_of(answer, Some(time)).await
+}
+
+/// What a query gives over a range of times.
+async fn query_range(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, Unanswered> {
+    let start_ms = params.time("start")?.ok_or_else(|| bad("start", "it is missing"))?;
+    let end_ms = params.time("end")?.ok_or_else(|| bad("end", "it is missing"))?;
+    if end_ms < start_ms {
+        return Err(bad("end", "end timestamp must not be before start time"));
+    }
+    let step_ms = params.step()?;
+    if (end_ms - start_ms) / step_ms > POINTS_MAX {
+        let reason = "exceeded maximum resolution of 11,000 points per timeseries. Try decreasing \
+                      the query resolution (?step=XX)";
+        return Err(Unanswered::bad_data(reason));
+    }
+    let query = params.query()?;
+    let asked = Asked { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
+    if !matches!(query.kind(), Kind::Scalar | Kind::Vector) {
+        let kind = query.kind().words();
+        let reason = "invalid expression type";
+        let wanted = "for range query, must be Scalar or instant Vector";
+        return Err(bad("query", &format!("{reason} {kind:?} {wanted}")));
+    }
+    let work = service
+        .ask_within(params.timeout()?, move |reader| Ok(query::over_range(reader, &query, asked)));
+    let answer = work.await.map_err(PromqlError::Query)??;
+    success_of(answer, None).await
+}
+
+async fn labels(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, Unanswered> {
+    let (search, limit) = (params.series(false)?, params.limit()?);
+    let found = ask(&service, search, series::label_names).await?;
+    list(found, limit).await
+}
+
+async fn label_values(
+    State(service): State<QueryService>,
+    name: Result<Path<String>, PathRejection>,
+    params: Params,
+) -> Result<Response, Unanswered> {
+    let Path(name) = name.map_err(|rejected| Unanswered::bad_data(rejected.body_text()))?;
+    let (search, limit) = (params.series(false)?, params.limit()?);
+    let found =
+        ask(&service, search, move |reader, search| series::label_values(reader, &name, search));
+    list(found.await?, limit).await
+}
+
+async fn series_list(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, Unanswered> {
+    let (search, limit) = (params.series(true)?, params.limit()?);
+    let found = ask(&service, search, series::series).await?;
+    list_labels(found, limit).await
+}
+
+async fn ask<T: Send + 'static>(
+    service: &QueryService,
+    search: SeriesSearch,
+    find: impl FnOnce(&Reader, &SeriesSearch) -> Result<T, PromqlError> + Send + 'static,
+) -> Result<T, PromqlError> {
+    let found = service.ask(move |reader| Ok(find(reader, &search))).await;
+    found.map_err(PromqlError::Query)?
+}
+
+/// What the metrics are.
+async fn metadata(params: Params) -> Result<Response, Unanswered> {
+    let wanted = params.text("metric");
+    let mut metrics = serde_json::Map::new();
+    for metric in METRICS {
+        let name = metric.described();
+        if wanted.is_none_or(|wanted| wanted == name) {
+            let about = json!([{ "type": metric.kind, "help": metric.help, "unit": "" }]);
+            metrics.insert(name.to_owned(), about);
+        }
+    }
+    let limit = params.limit()?;
+    let metrics: serde_json::Map<String, Json> = metrics.into_iter().take(limit).collect();
+    success(Json::Object(metrics), &[]).await
+}
+
+async fn buildinfo() -> Result<Response, Unanswered> {
+    let info = json!({
+        "version": PROMETHEUS_VERSION,
+        "revision": env!("CARGO_PKG_VERSION"),
+        "branch": "tidings",
+        "buildUser": "",
+        "buildDate": "",
+        "goVersion": "",
+    });
+    success(info, &[]).await
+}

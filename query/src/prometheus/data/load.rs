@@ -1,0 +1,259 @@
+//! Reads calls into groups and stretches of time.
+
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    hash::Hash,
+    ops::ControlFlow,
+};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{EdgeKind, NodeKind},
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+
+use super::{GROUPS_MAX, Group, Set, too_much};
+use crate::{
+    analysis::{
+        calls::Seen,
+        graph::{self, EdgeCall},
+        red,
+    },
+    execution::Reader,
+    prometheus::{
+        Labels, PromqlError,
+        metrics::{CALLED, CALLING, COUNT, FAILED, Family, add_duration},
+    },
+    trace::gather::Names,
+};
+
+const INCOMPLETE: &str = "not every span of the time range was looked at: ask for a shorter one";
+const GROUPS_LEFT_OUT: &str = "there are more series than are told apart: some were left out";
+const REPEATS: &str = "spans that were sent twice may be counted twice: ask for a shorter range";
+
+const KINDS: [(SpanKind, &str); 6] = [
+    (SpanKind::Unspecified, "SPAN_KIND_UNSPECIFIED"),
+    (SpanKind::Internal, "SPAN_KIND_INTERNAL"),
+    (SpanKind::Server, "SPAN_KIND_SERVER"),
+    (SpanKind::Client, "SPAN_KIND_CLIENT"),
+    (SpanKind::Producer, "SPAN_KIND_PRODUCER"),
+    (SpanKind::Consumer, "SPAN_KIND_CONSUMER"),
+];
+const STATUSES: [(StatusCode, &str); 3] = [
+    (StatusCode::Unset, "STATUS_CODE_UNSET"),
+    (StatusCode::Ok, "STATUS_CODE_OK"),
+    (StatusCode::Error, "STATUS_CODE_ERROR"),
+];
+
+/// The kind of span with this name.
+pub(super) fn kind_named(name: &str) -> Option<SpanKind> {
+    KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+}
+
+/// The status with this name.
+pub(super) fn status_named(name: &str) -> Option<StatusCode> {
+    STATUSES.iter().find(|(_, known)| *known == name).map(|(status, _)| *status)
+}
+
+/// Reads the set's calls.
+pub(super) fn load(
+    reader: &Reader,
+    set: &mut Set,
+    room: &mut usize,
+    warnings: &mut Vec<&'static str>,
+) -> Result<(), PromqlError> {
+    let nanos =
+        |millis: i64| UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000));
+    let bounds: Vec<UnixNanos> = set.bounds_ms.iter().map(|bound| nanos(*bound)).collect();
+    let (Some(first), Some(last)) = (bounds.first(), bounds.last()) else { return Ok(()) };
+    if first >= last {
+        return Ok(());
+    }
+    let start = TimeRange { start: Some(*first), end: Some(*last) };
+    let loading = Loading { bounds: &bounds, width: set.family.width(), room, full: false };
+    let mut warn = |is: bool, warning: &'static str| {
+        if is && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    };
+    set.groups = match set.family {
+        Family::Spans => {
+            let filter = SpanFilter { start, ..set.filter.clone() };
+            spans(reader, &filter, loading, &mut warn)?
+        }
+        Family::Calls => calls(reader, start, loading, &mut warn)?,
+    };
+    Ok(())
+}
+
+/// Where numbers are put.
+struct Loading<'l> {
+    bounds: &'l [UnixNanos],
+    width: usize,
+    room: &'l mut usize,
+    /// Whether there was no room for more.
+    full: bool,
+}
+
+/// The numbers of a group by stretch.
+type Stretches = BTreeMap<u32, Box<[u64]>>;
+
+impl Loading<'_> {
+    /// The numbers of the stretch that a time is in; none outside and when there is no room.
+    fn numbers<'s>(&mut self, of: &'s mut Stretches, time: UnixNanos) -> Option<&'s mut [u64]> {
+        let end = self.bounds.partition_point(|bound| *bound <= time);
+        if end == 0 || end >= self.bounds.len() {
+            return None;
+        }
+        let end = u32::try_from(end).expect("invariant: bounds are bounded");
+        match of.entry(end) {
+            std::collections::btree_map::Entry::Occupied(known) => Some(known.into_mut()),
+            std::collections::btree_map::Entry::Vacant(new) => {
+                let Some(left) = self.room.checked_sub(self.width) else {
+                    self.full = true;
+                    return None;
+                };
+                *self.room = left;
+                Some(new.insert(vec![0; self.width].into_boxed_slice()))
+            }
+        }
+    }
+
+    /// The groups with their running sums.
+    fn finish<K>(
+        self,
+        groups: impl IntoIterator<Item = (K, Stretches)>,
+        labels: impl Fn(K) -> Labels,
+    ) -> Result<Vec<Group>, PromqlError> {
+        if self.full {
+            return Err(too_much());
+        }
+        let group = |(key, of): (K, Stretches)| {
+            let mut group = Group { labels: labels(key), stretches: Vec::new(), sums: Vec::new() };
+            let mut sum = vec![0_u64; self.width];
+            for (end, numbers) in of {
+                group.stretches.push(end);
+                for (sum, number) in sum.iter_mut().zip(numbers.iter()) {
+                    *sum = sum.saturating_add(*number);
+                }
+                group.sums.extend_from_slice(&sum);
+            }
+            group
+        };
+        Ok(groups.into_iter().map(group).collect())
+    }
+}
+
+type SpanKey = (u32, u32, SpanKind, StatusCode);
+
+fn spans(
+    reader: &Reader,
+    filter: &SpanFilter,
+    mut loading: Loading<'_>,
+    warn: &mut impl FnMut(bool, &'static str),
+) -> Result<Vec<Group>, PromqlError> {
+    let mut names = Names::default();
+    let mut seen = Seen::new(reader.limits.counted_max);
+    let mut groups: HashMap<SpanKey, Stretches> = HashMap::new();
+    let mut left_out = false;
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let stats = reader.spans(filter, scan, |rows| {
+        for row in 0..rows.len() {
+            if !seen.is_new(rows.content_hash(row)) {
+                continue;
+            }
+            match group_of(&mut groups, key_of(rows, row, &mut names)) {
+                Some(group) => count(&mut loading, group, rows, row),
+                None => left_out = true,
+            }
+        }
+        Ok(if loading.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    warn(!stats.complete && !loading.full, INCOMPLETE);
+    warn(left_out, GROUPS_LEFT_OUT);
+    warn(seen.forgot, REPEATS);
+    loading.finish(groups, |(service, name, kind, status)| {
+        let kind = KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text);
+        let status = STATUSES.iter().find(|(known, _)| *known == status);
+        Labels::new([
+            ("service".into(), names.text(service).into()),
+            ("span_name".into(), names.text(name).into()),
+            ("span_kind".into(), kind.into()),
+            ("status_code".into(), status.map_or("", |(_, text)| text).into()),
+        ])
+    })
+}
+
+fn key_of(rows: &SpanRows, row: usize, names: &mut Names) -> SpanKey {
+    let (service, name) = (names.number(rows.service(row)), names.number(rows.name(row)));
+    (service, name, rows.kind(row), rows.status(row))
+}
+
+fn count(loading: &mut Loading<'_>, group: &mut Stretches, rows: &SpanRows, row: usize) {
+    let call = red::call(rows, row);
+    if let Some(numbers) = loading.numbers(group, rows.start(row)) {
+        numbers[COUNT] += 1;
+        numbers[FAILED] += u64::from(call.failed);
+        if call.timed {
+            add_duration(numbers, CALLED, call.exemplar.duration_nano.0);
+        }
+    }
+}
+
+/// The group with this key, unless there are too many to tell another one apart.
+fn group_of<K: Eq + Hash>(groups: &mut HashMap<K, Stretches>, key: K) -> Option<&mut Stretches> {
+    let full = groups.len() >= GROUPS_MAX;
+    match groups.entry(key) {
+        Entry::Occupied(known) => Some(known.into_mut()),
+        Entry::Vacant(_) if full => None,
+        Entry::Vacant(new) => Some(new.insert(Stretches::new())),
+    }
+}
+
+fn calls(
+    reader: &Reader,
+    start: TimeRange,
+    mut loading: Loading<'_>,
+    warn: &mut impl FnMut(bool, &'static str),
+) -> Result<Vec<Group>, PromqlError> {
+    let (edges, complete) = graph::calls(reader, start)?;
+    warn(!complete, INCOMPLETE);
+    let mut groups: BTreeMap<[String; 3], Stretches> = BTreeMap::new();
+    for edge in edges {
+        let ((from_kind, client), (to_kind, server)) = (edge.from, edge.to);
+        // Of what is called nothing is known, not even whether it is one thing.
+        if [from_kind, to_kind].contains(&NodeKind::Unknown) {
+            continue;
+        }
+        if groups.len() >= GROUPS_MAX {
+            warn(true, GROUPS_LEFT_OUT);
+            break;
+        }
+        let connection = match (to_kind, edge.kind) {
+            (NodeKind::Database, _) => "database",
+            (_, EdgeKind::Message) => "messaging_system",
+            (NodeKind::External, _) => "virtual_node",
+            _ => "",
+        };
+        let group = groups.entry([client, server, connection.to_owned()]).or_default();
+        for call in edge.calls {
+            let EdgeCall { start, failed, called, calling } = call;
+            let Some(numbers) = loading.numbers(group, start) else { continue };
+            numbers[COUNT] += 1;
+            numbers[FAILED] += u64::from(failed);
+            for (duration, place) in [(called, CALLED), (calling, CALLING)] {
+                if let Some(duration) = duration {
+                    add_duration(numbers, place, duration.0);
+                }
+            }
+        }
+    }
+    loading.finish(groups, |[client, server, connection]| {
+        Labels::new([
+            ("client".into(), client.into()),
+            ("server".into(), server.into()),
+            ("connection_type".into(), connection.into()),
+        ])
+    })
+}

@@ -1,0 +1,276 @@
+//! What a query gives, one time after the other.
+//!
+//! Counters begin where what is looked at begins. Between two times calls are counted exactly, from
+//! the first of them (included) to the second (not included), as everywhere in the API: `increase`
+//! is their number and `rate` their number by second, without the guesses that scraping needs. For
+//! the other functions over ranges a counter has a value every 15 s.
+
+mod aggregate;
+mod binary;
+mod functions;
+mod histogram;
+mod over_time;
+
+use std::{cell::Cell, collections::HashSet};
+
+use super::{
+    Labels, PromqlError,
+    data::{Data, Series},
+    plan::{Asked, SAMPLED_EVERY_MS, is_exact, multiples},
+    syntax::{Call, Expression, Selector},
+};
+use crate::execution::Reader;
+
+/// So many values are looked at for one query, as with Prometheus.
+const SAMPLES_MAX: usize = 50_000_000;
+
+/// What an expression gives at a time.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    /// One number.
+    Scalar(f64),
+    /// A text.
+    Text(String),
+    /// A number for each series.
+    Vector(Vec<Sample>),
+}
+
+/// A number of a series.
+#[derive(Debug, Clone)]
+pub(super) struct Sample {
+    pub(super) labels: Labels,
+    pub(super) value: f64,
+}
+
+/// The numbers of a series over time.
+#[derive(Debug)]
+pub(super) struct Stretch {
+    pub(super) labels: Labels,
+    /// In order, with their times.
+    pub(super) points: Vec<(i64, f64)>,
+}
+
+/// Evaluates over what was read.
+#[derive(Debug)]
+pub(super) struct Evaluator<'d> {
+    pub(super) reader: &'d Reader,
+    pub(super) data: &'d Data,
+    pub(super) asked: Asked,
+    samples: Cell<usize>,
+}
+
+impl<'d> Evaluator<'d> {
+    /// An evaluator that has looked at nothing yet.
+    pub(super) fn new(reader: &'d Reader, data: &'d Data, asked: Asked) -> Self {
+        Self { reader, data, asked, samples: Cell::new(0) }
+    }
+
+    /// What the expression gives at this time.
+    pub(super) fn evaluate(&self, of: &Expression, time: i64) -> Result<Value, PromqlError> {
+        Ok(match of {
+            Expression::Number(number) => Value::Scalar(*number),
+            Expression::Text(text) => Value::Text(text.clone()),
+            Expression::Select(selector) => Value::Vector(self.select(selector, time)?),
+            Expression::Range { .. } | Expression::Subquery(_) => {
+                let message = "a range vector is only something for functions";
+                return Err(PromqlError::Execution(message.to_owned()));
+            }
+            Expression::Negated(inner) => match self.evaluate(inner, time)? {
+                Value::Scalar(number) => Value::Scalar(-number),
+                other => Value::Vector(mapped(other.vector(), |value| -value)?),
+            },
+            Expression::Binary(binary) => binary::binary(self, binary, time)?,
+            Expression::Aggregate(aggregate) => {
+                Value::Vector(aggregate::aggregate(self, aggregate, time)?)
+            }
+            Expression::Call(call) => self.call(call, time)?,
+        })
+    }
+
+    fn call(&self, call: &Call, time: i64) -> Result<Value, PromqlError> {
+        if let Some(range) = call.arguments.iter().find(|given| is_range(given)) {
+            let name = call.function.name;
+            if let (Expression::Range { selector, range_ms }, true) = (range, is_exact(name)) {
+                return self.counted(name, selector, *range_ms, time).map(Value::Vector);
+            }
+            let stretches = self.stretches(range, time)?;
+            let first = match call.arguments.as_slice() {
+                [parameter, _] => self.scalar(parameter, time)?,
+                _ => 0.0,
+            };
+            return over_time::over_time(name, first, stretches, range, self, time)
+                .map(Value::Vector);
+        }
+        functions::call(self, call, time)
+    }
+
+    /// What an expression that is a vector gives.
+    pub(super) fn vector(&self, of: &Expression, time: i64) -> Result<Vec<Sample>, PromqlError> {
+        Ok(self.evaluate(of, time)?.vector())
+    }
+
+    /// What an expression that is a scalar gives.
+    pub(super) fn scalar(&self, of: &Expression, time: i64) -> Result<f64, PromqlError> {
+        match self.evaluate(of, time)? {
+            Value::Scalar(number) => Ok(number),
+            _ => Ok(f64::NAN),
+        }
+    }
+
+    /// What an expression that is a text gives.
+    pub(super) fn text(&self, of: &Expression, time: i64) -> Result<String, PromqlError> {
+        match self.evaluate(of, time)? {
+            Value::Text(text) => Ok(text),
+            _ => Ok(String::new()),
+        }
+    }
+
+    /// Counts values looked at.
+    fn look(&self, samples: usize) -> Result<(), PromqlError> {
+        let looked = self.samples.get().saturating_add(samples);
+        self.samples.set(looked);
+        if looked > SAMPLES_MAX {
+            return Err(PromqlError::Execution(
+                "query processing would load too many samples into memory in query execution"
+                    .to_owned(),
+            ));
+        }
+        Ok(self.reader.check()?)
+    }
+
+    /// The counters as they stand.
+    fn select(&self, selector: &Selector, time: i64) -> Result<Vec<Sample>, PromqlError> {
+        let at = self.asked.moment(selector.moment, time);
+        let selected = self.data.selected(selector.id);
+        self.look(selected.series.len())?;
+        let there = |series: &&Series| self.data.has_calls(series, selected.origin_ms, at);
+        let sample = |series: &Series| Sample {
+            labels: series.labels.clone(),
+            value: self.data.between(series, selected.origin_ms, at),
+        };
+        Ok(selected.series.iter().filter(there).map(sample).collect())
+    }
+
+    /// The calls in a range: how many, or how many by second.
+    fn counted(
+        &self,
+        name: &str,
+        selector: &Selector,
+        range_ms: i64,
+        time: i64,
+    ) -> Result<Vec<Sample>, PromqlError> {
+        let at = self.asked.moment(selector.moment, time);
+        let (from, selected) = (at - range_ms, self.data.selected(selector.id));
+        self.look(selected.series.len().saturating_mul(2))?;
+        let alive = from - self.asked.lookback_ms;
+        let by = if name == "rate" { super::number::seconds(range_ms) } else { 1.0 };
+        let there = |series: &&Series| self.data.has_calls(series, alive, at);
+        let sample = |series: &Series| Sample {
+            labels: series.unnamed.clone(),
+            value: self.data.between(series, from, at) / by,
+        };
+        distinct(selected.series.iter().filter(there).map(sample).collect())
+    }
+
+    /// The numbers over time that a range or a subquery gives.
+    pub(super) fn stretches(
+        &self,
+        of: &Expression,
+        time: i64,
+    ) -> Result<Vec<Stretch>, PromqlError> {
+        match of {
+            Expression::Range { selector, range_ms } => {
+                let at = self.asked.moment(selector.moment, time);
+                let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
+                let selected = self.data.selected(selector.id);
+                self.look(selected.series.len().saturating_mul(times.len().max(1)))?;
+                let stretch = |series: &Series| Stretch {
+                    labels: series.labels.clone(),
+                    points: times
+                        .iter()
+                        .filter(|at| self.data.has_calls(series, selected.origin_ms, **at))
+                        .map(|at| (*at, self.data.between(series, selected.origin_ms, *at)))
+                        .collect(),
+                };
+                let stretches = selected.series.iter().map(stretch);
+                Ok(stretches.filter(|stretch| !stretch.points.is_empty()).collect())
+            }
+            Expression::Subquery(subquery) => {
+                let mut found = Found::default();
+                for at in self.asked.inner_times(subquery, time) {
+                    let value = self.evaluate(&subquery.inner, at)?;
+                    let samples = value.vector();
+                    self.look(samples.len())?;
+                    found.add(at, samples)?;
+                }
+                Ok(found.finish())
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+fn is_range(of: &Expression) -> bool {
+    matches!(of, Expression::Range { .. } | Expression::Subquery(_))
+}
+
+impl Value {
+    /// As a vector: a number is a series without labels.
+    pub(super) fn vector(self) -> Vec<Sample> {
+        match self {
+            Self::Vector(samples) => samples,
+            Self::Scalar(value) => vec![Sample { labels: Labels::default(), value }],
+            Self::Text(_) => Vec::new(),
+        }
+    }
+}
+
+/// The numbers of series over time as they come, time by time.
+#[derive(Debug, Default)]
+pub(super) struct Found(std::collections::HashMap<Labels, Vec<(i64, f64)>>);
+
+impl Found {
+    /// What there is at a time later than all before.
+    pub(super) fn add(&mut self, time: i64, samples: Vec<Sample>) -> Result<(), PromqlError> {
+        for sample in samples {
+            let points = self.0.entry(sample.labels).or_default();
+            if points.last().is_some_and(|(last, _)| *last == time) {
+                return Err(same_labels());
+            }
+            points.push((time, sample.value));
+        }
+        Ok(())
+    }
+
+    /// The series in the order of their labels.
+    pub(super) fn finish(self) -> Vec<Stretch> {
+        let stretches = self.0.into_iter().map(|(labels, points)| Stretch { labels, points });
+        let mut stretches: Vec<Stretch> = stretches.collect();
+        stretches.sort_unstable_by(|a, b| a.labels.cmp(&b.labels));
+        stretches
+    }
+}
+
+/// The samples with other values, which are no longer the metric's.
+pub(super) fn mapped(
+    samples: Vec<Sample>,
+    change: impl Fn(f64) -> f64,
+) -> Result<Vec<Sample>, PromqlError> {
+    let samples = samples
+        .into_iter()
+        .map(|sample| Sample { labels: sample.labels.unnamed(), value: change(sample.value) });
+    distinct(samples.collect())
+}
+
+/// The samples, of which no two may have the same labels.
+pub(super) fn distinct(samples: Vec<Sample>) -> Result<Vec<Sample>, PromqlError> {
+    let mut seen = HashSet::with_capacity(samples.len());
+    if samples.iter().all(|sample| seen.insert(&sample.labels)) {
+        return Ok(samples);
+    }
+    Err(same_labels())
+}
+
+fn same_labels() -> PromqlError {
+    PromqlError::Execution("vector cannot contain metrics with the same labelset".to_owned())
+}

@@ -1,0 +1,148 @@
+//! Several series made one.
+
+use std::{cmp::Ordering, collections::BTreeMap};
+
+use super::{Evaluator, Sample};
+use crate::prometheus::{
+    Labels, PromqlError,
+    number::{float, number_text},
+    syntax::{Aggregate, Aggregation},
+};
+
+/// The series of the aggregation.
+pub(super) fn aggregate(
+    evaluator: &Evaluator<'_>,
+    aggregate: &Aggregate,
+    time: i64,
+) -> Result<Vec<Sample>, PromqlError> {
+    let samples = evaluator.vector(&aggregate.of, time)?;
+    let mut groups: BTreeMap<Labels, Vec<Sample>> = BTreeMap::new();
+    for sample in samples {
+        let key = sample.labels.only(|label| aggregate.grouping.has(label));
+        groups.entry(key).or_default().push(sample);
+    }
+    let parameter = match (&aggregate.parameter, aggregate.how) {
+        (Some(of), Aggregation::Top | Aggregation::Bottom | Aggregation::Quantile) => {
+            evaluator.scalar(of, time)?
+        }
+        _ => 0.0,
+    };
+    match aggregate.how {
+        how @ (Aggregation::Top | Aggregation::Bottom) => {
+            let best = |group| extreme(group, parameter, how == Aggregation::Top);
+            Ok(groups.into_values().flat_map(best).collect())
+        }
+        Aggregation::CountValues => {
+            let Some(label) = &aggregate.parameter else { return Ok(Vec::new()) };
+            let label = evaluator.text(label, time)?;
+            Ok(groups.into_iter().flat_map(|(key, group)| by_value(&key, &group, &label)).collect())
+        }
+        how => {
+            let one = |(labels, group): (Labels, Vec<Sample>)| {
+                let values: Vec<f64> = group.iter().map(|sample| sample.value).collect();
+                Sample { labels, value: made_one(how, values, parameter) }
+            };
+            Ok(groups.into_iter().map(one).collect())
+        }
+    }
+}
+
+fn made_one(how: Aggregation, values: Vec<f64>, parameter: f64) -> f64 {
+    let count = float(values.len() as u64);
+    match how {
+        Aggregation::Sum => sum(&values),
+        Aggregation::Average => sum(&values) / count,
+        Aggregation::Minimum => values.into_iter().fold(f64::NAN, f64::min),
+        Aggregation::Maximum => values.into_iter().fold(f64::NAN, f64::max),
+        Aggregation::Count => count,
+        Aggregation::Group => 1.0,
+        Aggregation::Deviation => variance(&values).sqrt(),
+        Aggregation::Variance => variance(&values),
+        Aggregation::Quantile => quantile(values, parameter),
+        Aggregation::Top | Aggregation::Bottom | Aggregation::CountValues => f64::NAN,
+    }
+}
+
+/// The sum, with what is lost on the way added at the end (Neumaier), as Prometheus has it.
+pub(super) fn sum(values: &[f64]) -> f64 {
+    let (mut sum, mut lost) = (0.0_f64, 0.0_f64);
+    for value in values {
+        let next = sum + value;
+        lost += if next.is_infinite() {
+            0.0
+        } else if sum.abs() >= value.abs() {
+            (sum - next) + value
+        } else {
+            (value - next) + sum
+        };
+        sum = next;
+    }
+    sum + lost
+}
+
+/// The variance of all there is, not of a sample of it.
+pub(super) fn variance(values: &[f64]) -> f64 {
+    let count = float(values.len() as u64);
+    let mean = sum(values) / count;
+    let squares: Vec<f64> = values.iter().map(|value| (value - mean).powi(2)).collect();
+    sum(&squares) / count
+}
+
+/// The quantile, between two values in proportion.
+pub(super) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
+    if values.is_empty() || part.is_nan() {
+        return f64::NAN;
+    }
+    if part < 0.0 {
+        return f64::NEG_INFINITY;
+    }
+    if part > 1.0 {
+        return f64::INFINITY;
+    }
+    values.sort_by(f64::total_cmp);
+    let rank = part * (float(values.len() as u64) - 1.0);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a part between 0 and 1 of a length"
+    )]
+    let lower = rank.floor() as usize;
+    let upper = (lower + 1).min(values.len() - 1);
+    let weight = rank - rank.floor();
+    values[lower] * (1.0 - weight) + values[upper] * weight
+}
+
+/// The series with the largest values, or the smallest, best first.
+fn extreme(mut group: Vec<Sample>, count: f64, top: bool) -> Vec<Sample> {
+    // What is no number comes last, whichever way.
+    let order = |a: &Sample, b: &Sample| match (a.value.is_nan(), b.value.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        _ if top => b.value.total_cmp(&a.value),
+        _ => a.value.total_cmp(&b.value),
+    };
+    group.sort_by(|a, b| order(a, b).then_with(|| a.labels.cmp(&b.labels)));
+    group.truncate(whole(count));
+    group
+}
+
+/// A count that a number says.
+fn whole(count: f64) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped before")]
+    let count = count.clamp(0.0, 1e9) as usize;
+    count
+}
+
+/// How often each value occurs.
+fn by_value(key: &Labels, group: &[Sample], label: &str) -> Vec<Sample> {
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for sample in group {
+        *counts.entry(number_text(sample.value)).or_default() += 1;
+    }
+    let sample = |(value, count): (String, u64)| Sample {
+        labels: key.with(label, &value),
+        value: float(count),
+    };
+    counts.into_iter().map(sample).collect()
+}

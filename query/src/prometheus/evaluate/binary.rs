@@ -1,0 +1,179 @@
+//! Operators between two expressions, and which series of theirs go together.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{Evaluator, Sample, Value, distinct};
+use crate::prometheus::{
+    Labels, PromqlError,
+    labels::NAME,
+    syntax::{Binary, Grouping, Many, Operator},
+};
+
+/// What the operator gives.
+pub(super) fn binary(
+    evaluator: &Evaluator<'_>,
+    binary: &Binary,
+    time: i64,
+) -> Result<Value, PromqlError> {
+    let left = evaluator.evaluate(&binary.left, time)?;
+    let right = evaluator.evaluate(&binary.right, time)?;
+    let operator = binary.operator;
+    Ok(match (left, right) {
+        (Value::Scalar(left), Value::Scalar(right)) => {
+            let (value, holds) = applied(operator, left, right);
+            Value::Scalar(if operator.compares() { f64::from(u8::from(holds)) } else { value })
+        }
+        (left, Value::Scalar(right)) => {
+            Value::Vector(with_scalar(binary, left.vector(), |value| (value, right, value))?)
+        }
+        (Value::Scalar(left), right) => {
+            Value::Vector(with_scalar(binary, right.vector(), |value| (left, value, value))?)
+        }
+        (left, right) if operator.is_of_sets() => {
+            Value::Vector(sets(binary, left.vector(), right.vector()))
+        }
+        (left, right) => Value::Vector(joined(binary, left.vector(), right.vector())?),
+    })
+}
+
+/// What the operator gives for two numbers, and whether it holds when it compares.
+fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
+    #[expect(clippy::float_cmp, reason = "it is what was asked")]
+    let holds = match operator {
+        Operator::Equal => left == right,
+        Operator::NotEqual => left != right,
+        Operator::Less => left < right,
+        Operator::LessOrEqual => left <= right,
+        Operator::Greater => left > right,
+        Operator::GreaterOrEqual => left >= right,
+        _ => true,
+    };
+    let value = match operator {
+        Operator::Add => left + right,
+        Operator::Subtract => left - right,
+        Operator::Multiply => left * right,
+        Operator::Divide => left / right,
+        Operator::Modulo => left % right,
+        Operator::Power => left.powf(right),
+        Operator::Atan2 => left.atan2(right),
+        _ => left,
+    };
+    (value, holds)
+}
+
+/// Each sample with the number: the two operands and what a comparison lets through.
+fn with_scalar(
+    binary: &Binary,
+    samples: Vec<Sample>,
+    operands: impl Fn(f64) -> (f64, f64, f64),
+) -> Result<Vec<Sample>, PromqlError> {
+    let mut found = Vec::with_capacity(samples.len());
+    for sample in samples {
+        let (left, right, own) = operands(sample.value);
+        let (value, holds) = applied(binary.operator, left, right);
+        if !binary.operator.compares() {
+            found.push(Sample { labels: sample.labels.unnamed(), value });
+        } else if binary.as_bool {
+            let value = f64::from(u8::from(holds));
+            found.push(Sample { labels: sample.labels.unnamed(), value });
+        } else if holds {
+            found.push(Sample { labels: sample.labels, value: own });
+        }
+    }
+    distinct(found)
+}
+
+/// The labels by which a series finds its match.
+fn key(binary: &Binary, sample: &Sample) -> Labels {
+    sample.labels.only(|label| binary.matching.labels.has(label))
+}
+
+fn sets(binary: &Binary, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
+    let keys = |side: &[Sample]| -> HashSet<Labels> {
+        side.iter().map(|sample| key(binary, sample)).collect()
+    };
+    match binary.operator {
+        Operator::Or => {
+            let known = keys(&left);
+            let more = right.into_iter().filter(|sample| !known.contains(&key(binary, sample)));
+            left.into_iter().chain(more).collect()
+        }
+        operator => {
+            let (known, wanted) = (keys(&right), operator == Operator::And);
+            let fits = |sample: &Sample| known.contains(&key(binary, sample)) == wanted;
+            left.into_iter().filter(fits).collect()
+        }
+    }
+}
+
+/// The samples that go together, each pair made one.
+fn joined(
+    binary: &Binary,
+    left: Vec<Sample>,
+    right: Vec<Sample>,
+) -> Result<Vec<Sample>, PromqlError> {
+    let many = binary.matching.many.as_ref();
+    let many_left = many.is_none_or(|many| many.left);
+    let (many_side, one_side) = if many_left { (left, right) } else { (right, left) };
+    let mut ones: HashMap<Labels, Sample> = HashMap::new();
+    for sample in one_side {
+        let key = key(binary, &sample);
+        if let Some(other) = ones.insert(key.clone(), sample) {
+            let side = if many_left { "right" } else { "left" };
+            return Err(PromqlError::Execution(format!(
+                "found duplicate series for the match group {key} on the {side} hand-side of the \
+                 operation: {}; many-to-many matching not allowed: matching labels must be unique \
+                 on one side",
+                other.labels
+            )));
+        }
+    }
+    let mut met: HashSet<Labels> = HashSet::new();
+    let mut found = Vec::new();
+    for sample in many_side {
+        let key = key(binary, &sample);
+        let Some(one) = ones.get(&key) else { continue };
+        if many.is_none() && !met.insert(key) {
+            let message = "multiple matches for labels: many-to-one matching must be explicit \
+                           (group_left/group_right)";
+            return Err(PromqlError::Execution(message.to_owned()));
+        }
+        let (left, right) =
+            if many_left { (sample.value, one.value) } else { (one.value, sample.value) };
+        let (value, holds) = applied(binary.operator, left, right);
+        let value = match (binary.operator.compares(), binary.as_bool) {
+            (true, true) => f64::from(u8::from(holds)),
+            (true, false) if !holds => continue,
+            (true, false) => left,
+            _ => value,
+        };
+        found.push(Sample { labels: labels_of(binary, &sample, one, many), value });
+    }
+    if distinct_labels(&found) {
+        return Ok(found);
+    }
+    let message = "multiple matches for labels: grouping labels must ensure unique matches";
+    Err(PromqlError::Execution(message.to_owned()))
+}
+
+fn distinct_labels(samples: &[Sample]) -> bool {
+    let mut seen = HashSet::with_capacity(samples.len());
+    samples.iter().all(|sample| seen.insert(&sample.labels))
+}
+
+/// The labels of two samples that were made one.
+fn labels_of(binary: &Binary, sample: &Sample, one: &Sample, many: Option<&Many>) -> Labels {
+    let keeps_name = binary.operator.compares() && !binary.as_bool;
+    let own = if keeps_name { sample.labels.clone() } else { sample.labels.unnamed() };
+    match many {
+        Some(many) => {
+            many.include.iter().fold(own, |labels, name| labels.with(name, one.labels.get(name)))
+        }
+        None => match &binary.matching.labels {
+            Grouping::By(_) => own.only(|label| binary.matching.labels.has(label)),
+            Grouping::Without(out) => {
+                own.only(|label| label == NAME || !out.iter().any(|left_out| left_out == label))
+            }
+        },
+    }
+}

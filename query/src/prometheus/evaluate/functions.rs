@@ -1,0 +1,168 @@
+//! Functions of what there is at one time.
+
+use super::{Evaluator, Sample, Value, distinct, histogram, mapped};
+use crate::{
+    prometheus::{
+        Labels, PromqlError,
+        labels::Test,
+        number::seconds,
+        syntax::{Call, Expression},
+    },
+    traceql::pattern::pattern_of,
+};
+
+/// What the function gives.
+pub(super) fn call(
+    evaluator: &Evaluator<'_>,
+    call: &Call,
+    time: i64,
+) -> Result<Value, PromqlError> {
+    let given = call.arguments.as_slice();
+    let vector = |place: usize| evaluator.vector(&given[place], time);
+    let scalar = |place: usize| match given.get(place) {
+        Some(argument) => evaluator.scalar(argument, time),
+        None => Ok(1.0),
+    };
+    Ok(Value::Vector(match call.function.name {
+        "time" => return Ok(Value::Scalar(seconds(time))),
+        "pi" => return Ok(Value::Scalar(std::f64::consts::PI)),
+        "scalar" => {
+            let samples = vector(0)?;
+            let single = samples.first().filter(|_| samples.len() == 1);
+            return Ok(Value::Scalar(single.map_or(f64::NAN, |sample| sample.value)));
+        }
+        "vector" => vec![Sample { labels: Labels::default(), value: scalar(0)? }],
+        "histogram_quantile" => histogram::quantiles(scalar(0)?, vector(1)?)?,
+        "absent" => {
+            if vector(0)?.is_empty() {
+                vec![Sample { labels: labels_asked_for(&given[0]), value: 1.0 }]
+            } else {
+                Vec::new()
+            }
+        }
+        "timestamp" => mapped(vector(0)?, |_| seconds(time))?,
+        "round" => {
+            let to = scalar(1)?;
+            mapped(vector(0)?, |value| (value * (1.0 / to) + 0.5).floor() / (1.0 / to))?
+        }
+        "clamp" => {
+            let (least, most) = (scalar(1)?, scalar(2)?);
+            if least > most {
+                return Ok(Value::Vector(Vec::new()));
+            }
+            mapped(vector(0)?, |value| at_most(at_least(value, least), most))?
+        }
+        "clamp_min" => {
+            let least = scalar(1)?;
+            mapped(vector(0)?, |value| at_least(value, least))?
+        }
+        "clamp_max" => {
+            let most = scalar(1)?;
+            mapped(vector(0)?, |value| at_most(value, most))?
+        }
+        "sort" | "sort_desc" => {
+            let mut samples = vector(0)?;
+            samples.sort_by(|a, b| a.value.total_cmp(&b.value));
+            if call.function.name == "sort_desc" {
+                samples.reverse();
+            }
+            samples
+        }
+        "label_replace" => replaced(evaluator, given, time)?,
+        "label_join" => put_together(evaluator, given, time)?,
+        name => {
+            let change = of_number(name).ok_or_else(|| {
+                PromqlError::Execution(format!("function {name:?} takes no instant vector"))
+            })?;
+            mapped(vector(0)?, change)?
+        }
+    }))
+}
+
+/// What is no number stays none.
+fn at_least(value: f64, least: f64) -> f64 {
+    if value.is_nan() || least.is_nan() { f64::NAN } else { value.max(least) }
+}
+
+fn at_most(value: f64, most: f64) -> f64 {
+    if value.is_nan() || most.is_nan() { f64::NAN } else { value.min(most) }
+}
+
+fn of_number(name: &str) -> Option<fn(f64) -> f64> {
+    Some(match name {
+        "abs" => f64::abs,
+        "ceil" => f64::ceil,
+        "floor" => f64::floor,
+        "sqrt" => f64::sqrt,
+        "exp" => f64::exp,
+        "ln" => f64::ln,
+        "log2" => f64::log2,
+        "log10" => f64::log10,
+        "sgn" => |value| if value == 0.0 || value.is_nan() { value } else { value.signum() },
+        _ => return None,
+    })
+}
+
+/// The labels that a selector asks for by their values: what is absent.
+pub(super) fn labels_asked_for(of: &Expression) -> Labels {
+    let (Expression::Select(selector) | Expression::Range { selector, .. }) = of else {
+        return Labels::default();
+    };
+    let asked = |name: &str| selector.matchers.iter().filter(|m| m.name == name).count();
+    let equal = selector.matchers.iter().filter_map(|matcher| match &matcher.test {
+        Test::Equal(value) if asked(&matcher.name) == 1 => {
+            Some((matcher.name.as_str().into(), value.as_str().into()))
+        }
+        _ => None,
+    });
+    Labels::new(equal).unnamed()
+}
+
+fn check_label(name: &str) -> Result<(), PromqlError> {
+    let mut characters = name.chars();
+    let begins = characters.next().is_some_and(|c| c.is_ascii_alphabetic() || c == '_');
+    if begins && characters.all(|c| c.is_ascii_alphanumeric() || c == '_') {
+        return Ok(());
+    }
+    Err(PromqlError::Execution(format!("invalid destination label name in label function: {name}")))
+}
+
+/// `label_replace(vector, to, replacement, from, pattern)`.
+fn replaced(
+    evaluator: &Evaluator<'_>,
+    given: &[Expression],
+    time: i64,
+) -> Result<Vec<Sample>, PromqlError> {
+    let text = |place: usize| evaluator.text(&given[place], time);
+    let (to, replacement, from, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
+    check_label(&to)?;
+    let pattern = pattern_of(&pattern).map_err(|_| {
+        PromqlError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
+    })?;
+    let mut samples = evaluator.vector(&given[0], time)?;
+    for sample in &mut samples {
+        let Some(groups) = pattern.captures(sample.labels.get(&from)) else { continue };
+        let mut value = String::new();
+        groups.expand(&replacement, &mut value);
+        sample.labels = sample.labels.with(&to, &value);
+    }
+    distinct(samples)
+}
+
+/// `label_join(vector, to, separator, from, …)`.
+fn put_together(
+    evaluator: &Evaluator<'_>,
+    given: &[Expression],
+    time: i64,
+) -> Result<Vec<Sample>, PromqlError> {
+    let text = |place: usize| evaluator.text(&given[place], time);
+    let (to, separator) = (text(1)?, text(2)?);
+    check_label(&to)?;
+    let from: Vec<String> = (3..given.len()).map(text).collect::<Result<_, _>>()?;
+    let mut samples = evaluator.vector(&given[0], time)?;
+    for sample in &mut samples {
+        let values: Vec<&str> = from.iter().map(|name| sample.labels.get(name)).collect();
+        sample.labels = sample.labels.with(&to, &values.join(&separator));
+    }
+    distinct(samples)
+}

@@ -1,0 +1,101 @@
+//! The labels of a series, and what a selector asks of them.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use regex::Regex;
+
+/// The label that holds a metric's name.
+pub(crate) const NAME: &str = "__name__";
+
+/// Labels in the order of their names; none is empty. Clones share them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub(crate) struct Labels(Arc<[(Arc<str>, Arc<str>)]>);
+
+impl Labels {
+    /// These labels: of one named twice the last one, an empty one is as good as none.
+    pub(crate) fn new(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) -> Self {
+        let mut pairs: BTreeMap<Arc<str>, Arc<str>> = pairs.into_iter().collect();
+        pairs.retain(|_, value| !value.is_empty());
+        Self(pairs.into_iter().collect())
+    }
+
+    /// The value of a label; empty when there is none.
+    pub(crate) fn get(&self, name: &str) -> &str {
+        let place = self.0.binary_search_by(|(known, _)| (**known).cmp(name));
+        place.map_or("", |place| &self.0[place].1)
+    }
+
+    /// The labels.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (&**name, &**value))
+    }
+
+    /// Those for which `keep` holds.
+    pub(super) fn only(&self, keep: impl Fn(&str) -> bool) -> Self {
+        if self.0.iter().all(|(name, _)| keep(name)) {
+            return self.clone();
+        }
+        Self(self.0.iter().filter(|(name, _)| keep(name)).cloned().collect())
+    }
+
+    /// Without the metric's name: what is computed from a metric is none.
+    pub(super) fn unnamed(&self) -> Self {
+        self.only(|name| name != NAME)
+    }
+
+    /// With this label instead of the one it had.
+    pub(super) fn with(&self, name: &str, value: &str) -> Self {
+        Self::new(self.0.iter().cloned().chain([(name.into(), value.into())]))
+    }
+}
+
+impl fmt::Debug for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl fmt::Display for Labels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{")?;
+        for (place, (name, value)) in self.iter().enumerate() {
+            let comma = if place > 0 { ", " } else { "" };
+            write!(f, "{comma}{name}={value:?}")?;
+        }
+        f.write_str("}")
+    }
+}
+
+/// What a label has to be like.
+#[derive(Debug, Clone)]
+pub(crate) struct Matcher {
+    /// The label's name.
+    pub(crate) name: String,
+    /// What its value has to be like; a label that is not there is an empty one.
+    pub(crate) test: Test,
+}
+
+/// What a value has to be like.
+#[derive(Debug, Clone)]
+pub(crate) enum Test {
+    /// This text.
+    Equal(String),
+    /// Any but this text.
+    NotEqual(String),
+    /// Like this pattern, from begin to end.
+    Like(Regex),
+    /// Not like this pattern.
+    NotLike(Regex),
+}
+
+impl Matcher {
+    /// Whether the value is as it has to be.
+    pub(crate) fn matches(&self, value: &str) -> bool {
+        match &self.test {
+            Test::Equal(text) => text == value,
+            Test::NotEqual(text) => text != value,
+            Test::Like(pattern) => pattern.is_match(value),
+            Test::NotLike(pattern) => !pattern.is_match(value),
+        }
+    }
+}

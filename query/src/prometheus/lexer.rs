@@ -1,0 +1,164 @@
+//! Cuts a query into words.
+
+use super::{
+    PromqlError,
+    number::{duration_of, number_of},
+};
+
+/// A word with the byte it begins at.
+#[derive(Debug, Clone)]
+pub(super) struct Token {
+    pub(super) what: What,
+    pub(super) at: usize,
+}
+
+/// A word.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum What {
+    /// A name or a keyword.
+    Name(String),
+    /// A number.
+    Number(f64),
+    /// A duration in milliseconds.
+    Duration(i64),
+    /// A text without its quotes.
+    Text(String),
+    /// An operator or a bracket.
+    Sign(&'static str),
+    /// The end of the query.
+    End,
+}
+
+/// Longer ones first.
+const SIGNS: [&str; 24] = [
+    "==", "!=", "=~", "!~", "<=", ">=", "(", ")", "{", "}", "[", "]", ",", ":", "=", "<", ">", "+",
+    "-", "*", "/", "%", "^", "@",
+];
+
+/// The words of a query, the end among them.
+pub(super) fn tokens(text: &str) -> Result<Vec<Token>, PromqlError> {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    // Between brackets a colon is a sign, elsewhere it is part of names.
+    let mut brackets = 0_usize;
+    while let Some(first) = text[at..].chars().next() {
+        let rest = &text[at..];
+        if first.is_whitespace() {
+            at += first.len_utf8();
+            continue;
+        }
+        if first == '#' {
+            at += rest.find('\n').unwrap_or(rest.len());
+            continue;
+        }
+        let (what, length) = if matches!(first, '"' | '\'' | '`') {
+            quoted(text, at, first)?
+        } else if first.is_ascii_digit() || first == '.' {
+            number(text, at)?
+        } else if first.is_ascii_alphabetic() || first == '_' || first == ':' && brackets == 0 {
+            name(rest)
+        } else if let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign)) {
+            match sign {
+                "[" => brackets += 1,
+                "]" => brackets = brackets.saturating_sub(1),
+                _ => (),
+            }
+            (What::Sign(sign), sign.len())
+        } else {
+            return Err(PromqlError::at(text, at, format!("unexpected character: {first:?}")));
+        };
+        tokens.push(Token { what, at });
+        at += length;
+    }
+    tokens.push(Token { what: What::End, at: text.len() });
+    Ok(tokens)
+}
+
+fn name(rest: &str) -> (What, usize) {
+    let is_end = |c: char| !(c.is_ascii_alphanumeric() || c == '_' || c == ':');
+    let length = rest.find(is_end).unwrap_or(rest.len());
+    let name = &rest[..length];
+    match name.to_ascii_lowercase().as_str() {
+        "inf" => (What::Number(f64::INFINITY), length),
+        "nan" => (What::Number(f64::NAN), length),
+        _ => (What::Name(name.to_owned()), length),
+    }
+}
+
+fn number(text: &str, at: usize) -> Result<(What, usize), PromqlError> {
+    let rest = &text[at..];
+    let bytes = rest.as_bytes();
+    let mut length = 0;
+    while let Some(byte) = bytes.get(length) {
+        let before = length.checked_sub(1).and_then(|before| bytes.get(before));
+        let is_exponent = matches!(before, Some(b'e' | b'E')) && !rest.starts_with("0x");
+        if !(byte.is_ascii_alphanumeric()
+            || matches!(byte, b'.' | b'_')
+            || matches!(byte, b'+' | b'-') && is_exponent)
+        {
+            break;
+        }
+        length += 1;
+    }
+    let word = &rest[..length];
+    let what = match (number_of(word), duration_of(word)) {
+        (Some(number), _) => What::Number(number),
+        (None, Some(duration)) => What::Duration(duration),
+        (None, None) => {
+            let message = format!("bad number or duration syntax: {word:?}");
+            return Err(PromqlError::at(text, at, message));
+        }
+    };
+    Ok((what, length))
+}
+
+/// A text in quotes, its escapes as in Go; between backticks there are none.
+fn quoted(text: &str, at: usize, quote: char) -> Result<(What, usize), PromqlError> {
+    let unfinished = || PromqlError::at(text, at, "unterminated quoted string");
+    let inner = &text[at + 1..];
+    if quote == '`' {
+        let end = inner.find('`').ok_or_else(unfinished)?;
+        return Ok((What::Text(inner[..end].to_owned()), end + 2));
+    }
+    let mut said = String::new();
+    let mut rest = inner.chars();
+    loop {
+        let here = text.len() - rest.as_str().len();
+        match rest.next() {
+            None | Some('\n') => return Err(unfinished()),
+            Some(c) if c == quote => break,
+            Some('\\') => {
+                let escaped = escaped(&mut rest);
+                said.push(
+                    escaped
+                        .ok_or_else(|| PromqlError::at(text, here, "unknown escape sequence"))?,
+                );
+            }
+            Some(c) => said.push(c),
+        }
+    }
+    let length = text.len() - rest.as_str().len() - at;
+    Ok((What::Text(said), length))
+}
+
+/// The character that the rest of an escape says.
+fn escaped(rest: &mut std::str::Chars<'_>) -> Option<char> {
+    let digits = match rest.next()? {
+        'a' => return Some('\u{7}'),
+        'b' => return Some('\u{8}'),
+        'f' => return Some('\u{c}'),
+        'n' => return Some('\n'),
+        'r' => return Some('\r'),
+        't' => return Some('\t'),
+        'v' => return Some('\u{b}'),
+        same @ ('\\' | '"' | '\'') => return Some(same),
+        'x' => 2,
+        'u' => 4,
+        'U' => 8,
+        _ => return None,
+    };
+    let code = rest.as_str().get(..digits)?;
+    let code = u32::from_str_radix(code, 16).ok()?;
+    *rest = rest.as_str()[digits..].chars();
+    char::from_u32(code)
+}

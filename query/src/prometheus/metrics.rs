@@ -1,0 +1,201 @@
+//! The metrics there are: their names, their labels, what they are called in Tempo's metrics
+//! generator and in the dashboards made for it.
+//!
+//! Owns the bounds of the histograms' buckets, which are those of Tempo's span metrics: its service
+//! graphs' are eight from 100 ms on, too coarse for most calls.
+
+use std::sync::Arc;
+
+use super::labels::Labels;
+
+/// The upper bounds of the buckets, in nanoseconds; the last bucket has none.
+pub(super) const BOUNDS_NANOS: [u64; 14] = {
+    let mut bounds = [2_000_000; 14];
+    let mut place = 1;
+    while place < bounds.len() {
+        bounds[place] = bounds[place - 1] * 2;
+        place += 1;
+    }
+    bounds
+};
+/// What is kept of durations: how many, their sum, and how many up to each bound.
+const DURATION_WIDTH: usize = 2 + BOUNDS_NANOS.len();
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Family {
+    /// Spans by service, name, kind and status.
+    Spans,
+    /// Calls between services by caller and called.
+    Calls,
+}
+
+impl Family {
+    /// How many numbers are kept for each stretch of time of a group.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::Spans => 2 + DURATION_WIDTH,
+            Self::Calls => 2 + 2 * DURATION_WIDTH,
+        }
+    }
+}
+
+/// The number of calls, among a group's numbers.
+pub(super) const COUNT: usize = 0;
+/// The number of failed ones.
+pub(super) const FAILED: usize = 1;
+/// Where the durations of the called begin.
+pub(super) const CALLED: usize = 2;
+/// Where the durations of the callers begin.
+pub(super) const CALLING: usize = 2 + DURATION_WIDTH;
+
+/// Adds a duration to the numbers that begin here.
+pub(super) fn add_duration(numbers: &mut [u64], from: usize, nanos: u64) {
+    numbers[from] += 1;
+    numbers[from + 1] = numbers[from + 1].saturating_add(nanos);
+    for (number, bound) in numbers[from + 2..].iter_mut().zip(BOUNDS_NANOS) {
+        *number += u64::from(nanos <= bound);
+    }
+}
+
+/// What a metric is of its family's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Counter(usize),
+    Count(usize),
+    Sum(usize),
+    Buckets(usize),
+}
+
+/// A metric.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Metric {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What Prometheus calls its type.
+    pub(crate) kind: &'static str,
+    /// What it is, for people.
+    pub(crate) help: &'static str,
+    pub(super) family: Family,
+    shape: Shape,
+}
+
+/// Every metric.
+pub(crate) const METRICS: [Metric; 12] = {
+    use Family::{Calls, Spans};
+    use Shape::{Buckets, Count, Counter, Sum};
+    const LATENCY: &str = "How long spans took, in seconds";
+    const SERVED: &str = "How long calls took as the called saw them, in seconds";
+    const WAITED: &str = "How long calls took as their callers saw them, in seconds";
+    [
+        counter("traces_spanmetrics_calls_total", "Spans", Spans, Counter(COUNT)),
+        histogram("traces_spanmetrics_latency_bucket", LATENCY, Spans, Buckets(CALLED)),
+        histogram("traces_spanmetrics_latency_sum", LATENCY, Spans, Sum(CALLED)),
+        histogram("traces_spanmetrics_latency_count", LATENCY, Spans, Count(CALLED)),
+        counter(
+            "traces_service_graph_request_total",
+            "Calls of one service by another",
+            Calls,
+            Counter(COUNT),
+        ),
+        counter(
+            "traces_service_graph_request_failed_total",
+            "Calls of one service by another that failed",
+            Calls,
+            Counter(FAILED),
+        ),
+        histogram(
+            "traces_service_graph_request_server_seconds_bucket",
+            SERVED,
+            Calls,
+            Buckets(CALLED),
+        ),
+        histogram("traces_service_graph_request_server_seconds_sum", SERVED, Calls, Sum(CALLED)),
+        histogram(
+            "traces_service_graph_request_server_seconds_count",
+            SERVED,
+            Calls,
+            Count(CALLED),
+        ),
+        histogram(
+            "traces_service_graph_request_client_seconds_bucket",
+            WAITED,
+            Calls,
+            Buckets(CALLING),
+        ),
+        histogram("traces_service_graph_request_client_seconds_sum", WAITED, Calls, Sum(CALLING)),
+        histogram(
+            "traces_service_graph_request_client_seconds_count",
+            WAITED,
+            Calls,
+            Count(CALLING),
+        ),
+    ]
+};
+
+const fn counter(name: &'static str, help: &'static str, family: Family, shape: Shape) -> Metric {
+    Metric { name, kind: "counter", help, family, shape }
+}
+
+const fn histogram(name: &'static str, help: &'static str, family: Family, shape: Shape) -> Metric {
+    Metric { name, kind: "histogram", help, family, shape }
+}
+
+/// A number of a group: where it is, and by what it is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field {
+    pub(super) place: usize,
+    /// Nanoseconds are told in seconds.
+    pub(super) is_nanos: bool,
+}
+
+impl Metric {
+    /// The name that the type and the help belong to: that of the histogram, not of its parts.
+    pub(crate) fn described(&self) -> &'static str {
+        match self.shape {
+            Shape::Counter(_) => self.name,
+            Shape::Buckets(_) => self.name.trim_end_matches("_bucket"),
+            Shape::Sum(_) => self.name.trim_end_matches("_sum"),
+            Shape::Count(_) => self.name.trim_end_matches("_count"),
+        }
+    }
+
+    /// The labels its series have, its name and the bounds of buckets among them.
+    pub(super) fn label_names(&self) -> Vec<&'static str> {
+        let mut names: Vec<&str> = match self.family {
+            Family::Spans => vec!["service", "span_kind", "span_name", "status_code"],
+            Family::Calls => vec!["client", "connection_type", "server"],
+        };
+        names.push(super::labels::NAME);
+        if matches!(self.shape, Shape::Buckets(_)) {
+            names.push(LE);
+        }
+        names
+    }
+
+    /// The series of a group with these labels, and the number that each is.
+    pub(super) fn series(&self, group: &Labels) -> Vec<(Labels, Field)> {
+        let named = group.with(super::labels::NAME, self.name);
+        let plain = |place| Field { place, is_nanos: false };
+        match self.shape {
+            Shape::Counter(place) | Shape::Count(place) => vec![(named, plain(place))],
+            Shape::Sum(from) => vec![(named, Field { place: from + 1, is_nanos: true })],
+            Shape::Buckets(from) => {
+                let buckets = (from + 2..).take(BOUNDS_NANOS.len()).chain([from]);
+                let bounds = bound_texts();
+                let series = buckets.zip(bounds.iter());
+                series.map(|(place, le)| (named.with(LE, le), plain(place))).collect()
+            }
+        }
+    }
+}
+
+/// The label that holds a bucket's bound.
+pub(super) const LE: &str = "le";
+
+/// The bounds of the buckets in seconds, as the label `le` has them.
+pub(super) fn bound_texts() -> Vec<Arc<str>> {
+    #[expect(clippy::cast_precision_loss, reason = "bounds are whole milliseconds")]
+    let bounds = BOUNDS_NANOS.iter().map(|nanos| ((nanos / 1_000_000) as f64 / 1e3).to_string());
+    bounds.map(Arc::from).chain(["+Inf".into()]).collect()
+}

@@ -1,0 +1,83 @@
+//! Numbers and durations as Prometheus reads and writes them.
+
+/// Prometheus's units in milliseconds, those first that others begin with.
+const UNITS: [(&str, i64); 7] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+    ("w", 7 * 86_400_000),
+    ("y", 365 * 86_400_000),
+];
+/// Longer durations than this are mistakes (300 years).
+const DURATION_MS_MAX: i64 = 300 * 365 * 86_400_000;
+
+/// The milliseconds that `1h30m` says.
+pub(crate) fn duration_of(text: &str) -> Option<i64> {
+    let mut rest = text;
+    let mut total: i64 = 0;
+    let mut last = i64::MAX;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let count: i64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, millis) = UNITS.iter().find(|(unit, _)| rest.starts_with(unit))?;
+        // Largest first and each once, as Prometheus wants them.
+        if *millis >= last {
+            return None;
+        }
+        last = *millis;
+        rest = &rest[unit.len()..];
+        total = total.checked_add(count.checked_mul(*millis)?)?;
+    }
+    (!text.is_empty() && total <= DURATION_MS_MAX).then_some(total)
+}
+
+/// The number that a text says: decimal, hexadecimal, or one of the words for what is none.
+pub(super) fn number_of(text: &str) -> Option<f64> {
+    let lower = text.to_ascii_lowercase();
+    if let Some(digits) = lower.strip_prefix("0x") {
+        return u64::from_str_radix(digits, 16).ok().map(float);
+    }
+    match lower.as_str() {
+        "nan" => Some(f64::NAN),
+        "inf" => Some(f64::INFINITY),
+        _ if lower.starts_with(|c: char| c.is_ascii_digit() || c == '.') => lower.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The number as Prometheus writes it.
+pub(crate) fn number_text(value: f64) -> String {
+    if value.is_nan() {
+        "NaN".to_owned()
+    } else if value.is_infinite() {
+        if value > 0.0 { "+Inf" } else { "-Inf" }.to_owned()
+    } else {
+        value.to_string()
+    }
+}
+
+/// A count as a number.
+#[expect(clippy::cast_precision_loss, reason = "PromQL has no other numbers than these")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
+/// Milliseconds as seconds.
+#[expect(clippy::cast_precision_loss, reason = "times are exact to the millisecond for ages")]
+pub(crate) fn seconds(millis: i64) -> f64 {
+    millis as f64 / 1e3
+}
+
+/// Seconds as milliseconds; nothing for what is no time.
+pub(crate) fn millis(seconds: f64) -> Option<i64> {
+    /// The year 2262, where nanoseconds end.
+    const SECONDS_MAX: f64 = 9_223_372_036.0;
+    if !(-SECONDS_MAX..=SECONDS_MAX).contains(&seconds) {
+        return None;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "within the bounds above")]
+    Some((seconds * 1e3).round() as i64)
+}

@@ -1,0 +1,373 @@
+//! Words to a tree, its types checked on the way.
+//!
+//! Owns precedence, what may stand where, and the depth of trees.
+
+mod selectors;
+
+use super::{
+    PromqlError,
+    lexer::{Token, What, tokens},
+    syntax::{
+        Aggregate, Aggregation, Binary, Call, DEPTH_MAX, Expression, FUNCTIONS, Grouping, Kind,
+        Many, Matching, Operator,
+    },
+};
+
+/// The longest query, in bytes.
+const TEXT_BYTES_MAX: usize = 16 << 10;
+
+/// The query that a text is.
+///
+/// # Errors
+/// Where the text stops being one.
+pub(crate) fn parse(text: &str) -> Result<Expression, PromqlError> {
+    if text.len() > TEXT_BYTES_MAX {
+        let message = format!("the query is longer than {TEXT_BYTES_MAX} bytes");
+        return Err(PromqlError::at(text, 0, message));
+    }
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, selectors: 0 };
+    if *parser.peek() == What::End {
+        return Err(parser.fail("no expression found in input"));
+    }
+    let root = parser.expression(0)?;
+    match parser.peek() {
+        What::End => Ok(root.0),
+        _ => Err(parser.unexpected("")),
+    }
+}
+
+/// An expression and how deep it is.
+type Deep = (Expression, usize);
+
+struct Parser<'t> {
+    text: &'t str,
+    tokens: Vec<Token>,
+    at: usize,
+    /// How many expressions are open.
+    depth: usize,
+    /// How many selectors there are so far.
+    selectors: usize,
+}
+
+impl Parser<'_> {
+    fn peek(&self) -> &What {
+        &self.tokens[self.at].what
+    }
+
+    fn next(&mut self) -> What {
+        let what = self.tokens[self.at].what.clone();
+        self.at = (self.at + 1).min(self.tokens.len() - 1);
+        what
+    }
+
+    fn fail(&self, message: impl Into<String>) -> PromqlError {
+        PromqlError::at(self.text, self.tokens[self.at].at, message)
+    }
+
+    fn unexpected(&self, context: &str) -> PromqlError {
+        let what = match self.peek() {
+            What::End => "end of input".to_owned(),
+            What::Name(name) => format!("identifier {name:?}"),
+            What::Number(number) => format!("number {number}"),
+            What::Duration(_) => "duration".to_owned(),
+            What::Text(text) => format!("string {text:?}"),
+            What::Sign(sign) => format!("{sign:?}"),
+        };
+        self.fail(format!("unexpected {what}{context}"))
+    }
+
+    fn is_sign(&self, sign: &str) -> bool {
+        matches!(self.peek(), What::Sign(given) if *given == sign)
+    }
+
+    fn take_sign(&mut self, sign: &str) -> bool {
+        let is = self.is_sign(sign);
+        self.at += usize::from(is);
+        is
+    }
+
+    fn want_sign(&mut self, sign: &str, context: &str) -> Result<(), PromqlError> {
+        if self.take_sign(sign) {
+            return Ok(());
+        }
+        Err(self.unexpected(&format!("{context}, expected {sign:?}")))
+    }
+
+    /// Whether the next word is this keyword, in any letter case.
+    fn is_word(&self, word: &str) -> bool {
+        matches!(self.peek(), What::Name(name) if name.eq_ignore_ascii_case(word))
+    }
+
+    fn take_word(&mut self, word: &str) -> bool {
+        let is = self.is_word(word);
+        self.at += usize::from(is);
+        is
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), PromqlError> {
+        if depth <= DEPTH_MAX {
+            return Ok(());
+        }
+        Err(self.fail(format!("expressions nest at most {DEPTH_MAX} deep")))
+    }
+
+    /// Operands and the operators between them that bind at least so tightly.
+    fn expression(&mut self, least: u8) -> Result<Deep, PromqlError> {
+        self.depth += 1;
+        self.check_depth(self.depth)?;
+        let (mut left, mut depth) = self.operand()?;
+        while let Some(operator) = self.operator().filter(|next| next.precedence() >= least) {
+            let at = self.at;
+            self.at += 1;
+            let as_bool = self.take_word("bool");
+            let matching = self.matching()?;
+            // Powers group to the right, everything else to the left.
+            let next = operator.precedence() + u8::from(operator != Operator::Power);
+            let (right, right_depth) = self.expression(next)?;
+            depth = depth.max(right_depth) + 1;
+            self.check_depth(depth)?;
+            let binary = Binary { operator, left, right, as_bool, matching };
+            if let Some(reason) = refused(&binary) {
+                let at = self.tokens[at].at;
+                return Err(PromqlError::at(self.text, at, reason));
+            }
+            left = Expression::Binary(Box::new(binary));
+        }
+        self.depth -= 1;
+        Ok((left, depth))
+    }
+
+    fn operator(&self) -> Option<Operator> {
+        Some(match self.peek() {
+            What::Sign("+") => Operator::Add,
+            What::Sign("-") => Operator::Subtract,
+            What::Sign("*") => Operator::Multiply,
+            What::Sign("/") => Operator::Divide,
+            What::Sign("%") => Operator::Modulo,
+            What::Sign("^") => Operator::Power,
+            What::Sign("==") => Operator::Equal,
+            What::Sign("!=") => Operator::NotEqual,
+            What::Sign("<") => Operator::Less,
+            What::Sign("<=") => Operator::LessOrEqual,
+            What::Sign(">") => Operator::Greater,
+            What::Sign(">=") => Operator::GreaterOrEqual,
+            What::Name(name) => match name.to_ascii_lowercase().as_str() {
+                "and" => Operator::And,
+                "or" => Operator::Or,
+                "unless" => Operator::Unless,
+                "atan2" => Operator::Atan2,
+                _ => return None,
+            },
+            _ => return None,
+        })
+    }
+
+    /// `on (…)` or `ignoring (…)`, and `group_left (…)` or `group_right (…)` after it.
+    fn matching(&mut self) -> Result<Matching, PromqlError> {
+        let labels = if self.take_word("on") {
+            Grouping::By(self.label_list()?)
+        } else if self.take_word("ignoring") {
+            Grouping::Without(self.label_list()?)
+        } else {
+            return Ok(Matching::default());
+        };
+        let left = self.is_word("group_left");
+        if !left && !self.is_word("group_right") {
+            return Ok(Matching { labels, many: None });
+        }
+        self.at += 1;
+        let include = if self.is_sign("(") { self.label_list()? } else { Vec::new() };
+        let shared = |label: &&String| matches!(&labels, Grouping::By(on) if on.contains(label));
+        if let Some(label) = include.iter().find(shared) {
+            let message = format!("label {label:?} must not occur in ON and GROUP clause at once");
+            return Err(self.fail(message));
+        }
+        Ok(Matching { labels, many: Some(Many { left, include }) })
+    }
+
+    fn label_list(&mut self) -> Result<Vec<String>, PromqlError> {
+        self.want_sign("(", " in grouping opts")?;
+        let mut labels = Vec::new();
+        while !self.take_sign(")") {
+            match self.next() {
+                What::Name(label) | What::Text(label) => labels.push(label),
+                _ => {
+                    self.at -= 1;
+                    return Err(self.unexpected(" in grouping opts, expected label"));
+                }
+            }
+            if !self.is_sign(")") {
+                self.want_sign(",", " in grouping opts")?;
+            }
+        }
+        Ok(labels)
+    }
+
+    /// Something that operators stand between, with its sign before and its range behind.
+    fn operand(&mut self) -> Result<Deep, PromqlError> {
+        if self.take_sign("+") {
+            return self.signed();
+        }
+        if self.take_sign("-") {
+            let (inner, depth) = self.signed()?;
+            self.check_depth(depth + 1)?;
+            return Ok((Expression::Negated(Box::new(inner)), depth + 1));
+        }
+        let (inner, depth) = self.primary()?;
+        self.suffixed(inner, depth)
+    }
+
+    /// What a sign stands before: it binds as multiplication does, so powers come first.
+    fn signed(&mut self) -> Result<Deep, PromqlError> {
+        let (inner, depth) = self.expression(Operator::Power.precedence())?;
+        match inner.kind() {
+            Kind::Scalar | Kind::Vector => Ok((inner, depth)),
+            other => {
+                let message = "unary expression only allowed on expressions of type scalar or \
+                               instant vector, got";
+                Err(self.fail(format!("{message} {:?}", other.words())))
+            }
+        }
+    }
+
+    fn primary(&mut self) -> Result<Deep, PromqlError> {
+        if self.is_sign("(") {
+            self.at += 1;
+            let (inner, depth) = self.expression(0)?;
+            self.want_sign(")", " in paren expression")?;
+            return Ok((inner, depth));
+        }
+        if self.is_sign("{") {
+            return Ok((self.selector(None)?, 1));
+        }
+        match self.peek().clone() {
+            What::Number(number) => {
+                self.at += 1;
+                Ok((Expression::Number(number), 1))
+            }
+            What::Duration(millis) => {
+                self.at += 1;
+                Ok((Expression::Number(super::number::seconds(millis)), 1))
+            }
+            What::Text(text) => {
+                self.at += 1;
+                Ok((Expression::Text(text), 1))
+            }
+            What::Name(name) => {
+                let aggregation = Aggregation::named(&name.to_ascii_lowercase());
+                let follows = &self.tokens[(self.at + 1).min(self.tokens.len() - 1)].what;
+                let groups = matches!(follows, What::Name(word)
+                    if word.eq_ignore_ascii_case("by") || word.eq_ignore_ascii_case("without"));
+                match (aggregation, follows) {
+                    (Some(how), What::Sign("(")) => self.aggregate(how),
+                    (Some(how), _) if groups => self.aggregate(how),
+                    (None, What::Sign("(")) => self.call(&name),
+                    _ => {
+                        self.at += 1;
+                        Ok((self.selector(Some(name))?, 1))
+                    }
+                }
+            }
+            _ => Err(self.unexpected("")),
+        }
+    }
+
+    /// `sum by (…) (…)` or `sum (…) by (…)`.
+    fn aggregate(&mut self, how: Aggregation) -> Result<Deep, PromqlError> {
+        let at = self.tokens[self.at].at;
+        self.at += 1;
+        let before = self.grouping()?;
+        let (mut arguments, depth) = self.arguments(" in aggregation")?;
+        let after = self.grouping()?;
+        if before.is_some() && after.is_some() {
+            return Err(self.fail("the labels to group by are said twice"));
+        }
+        let fail = |message: String| Err(PromqlError::at(self.text, at, message));
+        let wanted = 1 + usize::from(how.parameter().is_some());
+        if arguments.len() != wanted {
+            let given = arguments.len();
+            let message = "wrong number of arguments for aggregate expression provided, expected";
+            return fail(format!("{message} {wanted}, got {given}"));
+        }
+        let of = arguments.pop().expect("invariant: there is one at least");
+        let parameter = arguments.pop();
+        let kinds = [(Some(&of), Some(Kind::Vector)), (parameter.as_ref(), how.parameter())];
+        for (given, wanted) in kinds {
+            if let (Some(given), Some(wanted)) = (given.map(Expression::kind), wanted)
+                && given != wanted
+            {
+                let (wanted, given) = (wanted.words(), given.words());
+                let message = format!("expected type {wanted} in aggregation expression");
+                return fail(format!("{message}, got {given}"));
+            }
+        }
+        let grouping = before.or(after).unwrap_or(Grouping::By(Vec::new()));
+        let aggregate = Aggregate { how, parameter, of, grouping };
+        Ok((Expression::Aggregate(Box::new(aggregate)), depth + 1))
+    }
+
+    fn grouping(&mut self) -> Result<Option<Grouping>, PromqlError> {
+        if self.take_word("by") {
+            return Ok(Some(Grouping::By(self.label_list()?)));
+        }
+        if self.take_word("without") {
+            return Ok(Some(Grouping::Without(self.label_list()?)));
+        }
+        Ok(None)
+    }
+
+    fn call(&mut self, name: &str) -> Result<Deep, PromqlError> {
+        let at = self.tokens[self.at].at;
+        let fail = |message: String| Err(PromqlError::at(self.text, at, message));
+        let Some(function) = FUNCTIONS.iter().find(|known| known.name == name).copied() else {
+            return fail(format!("unknown function with name {name:?}"));
+        };
+        self.at += 1;
+        let (arguments, depth) = self.arguments(" in call to function")?;
+        match function.refuses(&arguments) {
+            Some(reason) => Err(PromqlError::at(self.text, at, reason)),
+            None => Ok((Expression::Call(Call { function, arguments }), depth + 1)),
+        }
+    }
+
+    /// `(…, …)`, and the depth of the deepest.
+    fn arguments(&mut self, context: &str) -> Result<(Vec<Expression>, usize), PromqlError> {
+        self.want_sign("(", context)?;
+        let (mut arguments, mut deepest) = (Vec::new(), 0);
+        while !self.take_sign(")") {
+            let (argument, depth) = self.expression(0)?;
+            arguments.push(argument);
+            deepest = deepest.max(depth);
+            if !self.is_sign(")") {
+                self.want_sign(",", context)?;
+            }
+        }
+        self.check_depth(deepest + 1)?;
+        Ok((arguments, deepest))
+    }
+}
+
+/// What is wrong with two expressions between which an operator stands.
+fn refused(binary: &Binary) -> Option<String> {
+    let Binary { operator, left, right, as_bool, matching } = binary;
+    let kinds = [left.kind(), right.kind()];
+    if let Some(other) = kinds.iter().find(|kind| !matches!(kind, Kind::Scalar | Kind::Vector)) {
+        let message = "binary expression must contain only scalar and instant vector types, got";
+        return Some(format!("{message} {}", other.words()));
+    }
+    if *as_bool && !operator.compares() {
+        return Some("bool modifier can only be used on comparison operators".to_owned());
+    }
+    if kinds == [Kind::Scalar, Kind::Scalar] && operator.compares() && !as_bool {
+        return Some("comparisons between scalars must use BOOL modifier".to_owned());
+    }
+    if !kinds.contains(&Kind::Scalar) {
+        let grouped = operator.is_of_sets() && matching.many.is_some();
+        return grouped.then(|| "no grouping allowed for set operations".to_owned());
+    }
+    if operator.is_of_sets() {
+        return Some("set operators are not allowed in binary scalar expressions".to_owned());
+    }
+    let matched = matching.labels != Grouping::default() || matching.many.is_some();
+    matched.then(|| "vector matching only allowed between instant vectors".to_owned())
+}

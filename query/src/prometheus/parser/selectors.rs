@@ -1,0 +1,188 @@
+//! Selectors and what may stand behind an expression: a range, an offset, a time.
+
+use super::{Deep, Parser};
+use crate::{
+    prometheus::{
+        PromqlError,
+        labels::{Matcher, NAME, Test},
+        lexer::What,
+        number::{millis, seconds},
+        syntax::{At, Expression, Kind, Moment, Selector, Subquery},
+    },
+    traceql::pattern::pattern_of,
+};
+
+impl Parser<'_> {
+    /// A metric's labels, in braces if there are any, after its name if that stood before.
+    pub(super) fn selector(&mut self, name: Option<String>) -> Result<Expression, PromqlError> {
+        let named = |name: String| Matcher { name: NAME.to_owned(), test: Test::Equal(name) };
+        let is_named = name.is_some();
+        let mut matchers: Vec<Matcher> = name.map(named).into_iter().collect();
+        if self.take_sign("{") {
+            while !self.take_sign("}") {
+                let matcher = self.matcher()?;
+                if is_named && matcher.name == NAME {
+                    return Err(self.fail("metric name must not be set twice"));
+                }
+                matchers.push(matcher);
+                if !self.is_sign("}") {
+                    self.want_sign(",", " in label matching")?;
+                }
+            }
+        }
+        if matchers.iter().all(|matcher| matcher.matches("")) {
+            let message = "vector selector must contain at least one non-empty matcher";
+            return Err(self.fail(message));
+        }
+        let id = self.selectors;
+        self.selectors += 1;
+        Ok(Expression::Select(Selector { id, matchers, moment: Moment::default() }))
+    }
+
+    fn matcher(&mut self) -> Result<Matcher, PromqlError> {
+        let (name, quoted) = match self.peek().clone() {
+            What::Name(name) => (name, false),
+            What::Text(name) => (name, true),
+            _ => return Err(self.unexpected(" in label matching, expected identifier or \"}\"")),
+        };
+        self.at += 1;
+        let sign = match self.peek() {
+            What::Sign(sign @ ("=" | "!=" | "=~" | "!~")) => *sign,
+            // A text alone is the metric's name.
+            _ if quoted && (self.is_sign(",") || self.is_sign("}")) => {
+                return Ok(Matcher { name: NAME.to_owned(), test: Test::Equal(name) });
+            }
+            _ => {
+                return Err(self.unexpected(" in label matching, expected label matching operator"));
+            }
+        };
+        self.at += 1;
+        let What::Text(value) = self.peek().clone() else {
+            return Err(self.unexpected(" in label matching, expected string"));
+        };
+        let pattern = || {
+            pattern_of(&value).map_err(|_| self.fail(format!("{value:?} is no regular expression")))
+        };
+        let test = match sign {
+            "=" => Test::Equal(value),
+            "!=" => Test::NotEqual(value),
+            "=~" => Test::Like(pattern()?),
+            _ => Test::NotLike(pattern()?),
+        };
+        self.at += 1;
+        Ok(Matcher { name, test })
+    }
+
+    /// The expression with what stands behind it.
+    pub(super) fn suffixed(
+        &mut self,
+        mut inner: Expression,
+        mut depth: usize,
+    ) -> Result<Deep, PromqlError> {
+        loop {
+            if self.take_sign("[") {
+                inner = self.ranged(inner)?;
+                depth += 1;
+                self.check_depth(depth)?;
+            } else if self.take_word("offset") {
+                let minus = self.take_sign("-");
+                let given = self.duration()?;
+                let offset_ms = if minus { -given } else { given };
+                self.moment(&mut inner, "offset")?.offset_ms = offset_ms;
+            } else if self.take_sign("@") {
+                let at = self.at_time()?;
+                self.moment(&mut inner, "@")?.at = Some(at);
+            } else {
+                return Ok((inner, depth));
+            }
+        }
+    }
+
+    fn duration(&mut self) -> Result<i64, PromqlError> {
+        let given = match self.peek() {
+            What::Duration(millis) => Some(*millis),
+            What::Number(number) => millis(*number),
+            _ => None,
+        };
+        let given = given.ok_or_else(|| self.unexpected(", expected duration"))?;
+        self.at += 1;
+        Ok(given)
+    }
+
+    fn at_time(&mut self) -> Result<At, PromqlError> {
+        let minus = self.take_sign("-");
+        let at = match self.peek().clone() {
+            What::Number(number) => {
+                let number = if minus { -number } else { number };
+                millis(number).map(At::Time)
+            }
+            What::Name(name) if !minus => match name.as_str() {
+                "start" => Some(At::Start),
+                "end" => Some(At::End),
+                _ => None,
+            },
+            _ => None,
+        };
+        let at = at.ok_or_else(|| self.unexpected(", expected timestamp"))?;
+        self.at += 1;
+        if !matches!(at, At::Time(_)) {
+            self.want_sign("(", " in @")?;
+            self.want_sign(")", " in @")?;
+        }
+        Ok(at)
+    }
+
+    /// The moment of what `offset` or `@` stands behind.
+    fn moment<'e>(
+        &self,
+        inner: &'e mut Expression,
+        word: &str,
+    ) -> Result<&'e mut Moment, PromqlError> {
+        match inner {
+            Expression::Select(selector) | Expression::Range { selector, .. } => {
+                Ok(&mut selector.moment)
+            }
+            Expression::Subquery(subquery) => Ok(&mut subquery.moment),
+            _ => Err(self.fail(format!(
+                "{word} modifier must be preceded by an instant vector selector or range vector \
+                 selector or a subquery"
+            ))),
+        }
+    }
+
+    fn ranged(&mut self, inner: Expression) -> Result<Expression, PromqlError> {
+        let range_ms = self.duration()?;
+        if range_ms <= 0 {
+            return Err(self.fail("duration must be greater than 0"));
+        }
+        if self.take_sign(":") {
+            let step_ms = if self.is_sign("]") { None } else { Some(self.duration()?) };
+            self.want_sign("]", " in subquery")?;
+            if step_ms.is_some_and(|step| step <= 0) {
+                return Err(self.fail("duration must be greater than 0"));
+            }
+            if inner.kind() != Kind::Vector {
+                let given = inner.kind().words();
+                let message = "subquery is only allowed on instant vector, got";
+                return Err(self.fail(format!("{message} {given} instead")));
+            }
+            let moment = Moment::default();
+            let subquery = Subquery { inner, range_ms, step_ms, moment };
+            return Ok(Expression::Subquery(Box::new(subquery)));
+        }
+        self.want_sign("]", " in range")?;
+        match inner {
+            Expression::Select(selector) if selector.moment == Moment::default() => {
+                Ok(Expression::Range { selector, range_ms })
+            }
+            Expression::Select(_) => {
+                Err(self.fail("no offset and no @ modifiers allowed before range"))
+            }
+            _ => {
+                let range = seconds(range_ms);
+                let message = "ranges only allowed for vector selectors";
+                Err(self.fail(format!("{message}; a subquery is `[{range}s:1m]`")))
+            }
+        }
+    }
+}

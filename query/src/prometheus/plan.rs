@@ -1,0 +1,208 @@
+//! Which selector is looked at when: found before anything is read, so that one scan is enough.
+
+use std::collections::BTreeSet;
+
+use super::{
+    PromqlError,
+    labels::Matcher,
+    syntax::{At, Call, Expression, Moment, Selector, Subquery},
+};
+
+/// Series that are not counted between two times exactly have a value so often.
+pub(super) const SAMPLED_EVERY_MS: i64 = 15_000;
+/// The step of a subquery that does not say one.
+const SUBQUERY_STEP_MS: i64 = 60_000;
+/// More times than this are not looked at for one selector.
+const TIMES_MAX: usize = 100_000;
+
+/// The times a query is evaluated at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asked {
+    /// The first.
+    pub(crate) start_ms: i64,
+    /// None is later.
+    pub(crate) end_ms: i64,
+    /// The distance between two.
+    pub(crate) step_ms: i64,
+    /// So long after its last call a series is still there.
+    pub(crate) lookback_ms: i64,
+}
+
+impl Asked {
+    /// The times, in order.
+    pub(super) fn times(&self) -> impl Iterator<Item = i64> + use<> {
+        let step = usize::try_from(self.step_ms.max(1)).unwrap_or(usize::MAX);
+        (self.start_ms..=self.end_ms).step_by(step)
+    }
+
+    /// The time that is looked at when this one is evaluated.
+    pub(super) fn moment(&self, moment: Moment, time: i64) -> i64 {
+        let base = match moment.at {
+            None => time,
+            Some(At::Time(at)) => at,
+            Some(At::Start) => self.start_ms,
+            Some(At::End) => self.end_ms,
+        };
+        base.saturating_sub(moment.offset_ms)
+    }
+
+    /// The times at which a subquery is evaluated for one evaluation of what it stands in.
+    pub(super) fn inner_times(&self, subquery: &Subquery, time: i64) -> Vec<i64> {
+        let end = self.moment(subquery.moment, time);
+        multiples(end.saturating_sub(subquery.range_ms), end, step_of(subquery)).collect()
+    }
+}
+
+fn step_of(subquery: &Subquery) -> i64 {
+    subquery.step_ms.unwrap_or(SUBQUERY_STEP_MS).max(1)
+}
+
+/// The multiples of the step after the one time and up to the other.
+pub(super) fn multiples(after: i64, until: i64, step: i64) -> impl Iterator<Item = i64> {
+    let first = (after.div_euclid(step) + 1).saturating_mul(step);
+    let every = usize::try_from(step).unwrap_or(usize::MAX);
+    (first..=until).step_by(every)
+}
+
+/// What is looked at of one selector.
+#[derive(Debug)]
+pub(super) struct Planned {
+    /// What its labels have to be like.
+    pub(super) matchers: Vec<Matcher>,
+    /// From when on its counters count.
+    pub(super) origin_ms: i64,
+    /// Between which times calls are counted.
+    pub(super) bounds_ms: BTreeSet<i64>,
+}
+
+/// The functions for which the calls in a range are counted as they are.
+pub(super) fn is_exact(name: &str) -> bool {
+    matches!(name, "rate" | "increase" | "delta")
+}
+
+/// The query's selectors, by their ids.
+pub(super) fn plan(root: &Expression, asked: &Asked) -> Result<Vec<Planned>, PromqlError> {
+    // Counters as they stand count from before the longest range of the query on: what has calls in
+    // a range is there beside it.
+    let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
+    let mut walk = Walk { asked: *asked, before_ms, planned: Vec::new() };
+    walk.visit(root, &asked.times().collect::<Vec<i64>>())?;
+    walk.planned.sort_by_key(|(id, _)| *id);
+    Ok(walk.planned.into_iter().map(|(_, planned)| planned).collect())
+}
+
+struct Walk {
+    asked: Asked,
+    /// How long before the first time counters begin to count.
+    before_ms: i64,
+    planned: Vec<(usize, Planned)>,
+}
+
+/// The longest range of the query.
+fn longest_range(of: &Expression) -> i64 {
+    match of {
+        Expression::Number(_) | Expression::Text(_) | Expression::Select(_) => 0,
+        Expression::Range { range_ms, .. } => *range_ms,
+        Expression::Subquery(subquery) => subquery.range_ms.max(longest_range(&subquery.inner)),
+        Expression::Negated(inner) => longest_range(inner),
+        Expression::Binary(binary) => longest_range(&binary.left).max(longest_range(&binary.right)),
+        Expression::Aggregate(aggregate) => longest_range(&aggregate.of),
+        Expression::Call(call) => call.arguments.iter().map(longest_range).max().unwrap_or(0),
+    }
+}
+
+impl Walk {
+    /// Plans what is evaluated at these times, which are in order.
+    fn visit(&mut self, of: &Expression, times: &[i64]) -> Result<(), PromqlError> {
+        match of {
+            Expression::Number(_) | Expression::Text(_) => Ok(()),
+            Expression::Select(selector) => {
+                let at = self.moments(selector.moment, times);
+                let origin = at.first().map_or(0, |first| first - self.before_ms);
+                self.keep(selector, origin, at.into_iter().chain([origin]).collect())
+            }
+            Expression::Range { selector, range_ms } => {
+                let at = self.moments(selector.moment, times);
+                let origin =
+                    at.first().map_or(0, |first| first - range_ms - self.asked.lookback_ms);
+                let mut bounds: BTreeSet<i64> =
+                    in_ranges(&at, *range_ms, SAMPLED_EVERY_MS)?.into_iter().collect();
+                bounds.insert(origin);
+                self.keep(selector, origin, bounds)
+            }
+            Expression::Subquery(subquery) => {
+                let at = self.moments(subquery.moment, times);
+                let inner = in_ranges(&at, subquery.range_ms, step_of(subquery))?;
+                self.visit(&subquery.inner, &inner)
+            }
+            Expression::Negated(inner) => self.visit(inner, times),
+            Expression::Binary(binary) => {
+                self.visit(&binary.left, times)?;
+                self.visit(&binary.right, times)
+            }
+            Expression::Aggregate(aggregate) => {
+                if let Some(parameter) = &aggregate.parameter {
+                    self.visit(parameter, times)?;
+                }
+                self.visit(&aggregate.of, times)
+            }
+            Expression::Call(call) => self.call(call, times),
+        }
+    }
+
+    fn call(&mut self, call: &Call, times: &[i64]) -> Result<(), PromqlError> {
+        if let ([Expression::Range { selector, range_ms }], true) =
+            (call.arguments.as_slice(), is_exact(call.function.name))
+        {
+            let at = self.moments(selector.moment, times);
+            let lookback = self.asked.lookback_ms;
+            let bounds: BTreeSet<i64> =
+                at.iter().flat_map(|at| [*at, at - range_ms, at - range_ms - lookback]).collect();
+            let origin = bounds.first().copied().unwrap_or(0);
+            return self.keep(selector, origin, bounds);
+        }
+        call.arguments.iter().try_for_each(|argument| self.visit(argument, times))
+    }
+
+    fn moments(&self, moment: Moment, times: &[i64]) -> Vec<i64> {
+        let mut at: Vec<i64> = times.iter().map(|time| self.asked.moment(moment, *time)).collect();
+        at.dedup();
+        at
+    }
+
+    fn keep(
+        &mut self,
+        selector: &Selector,
+        origin_ms: i64,
+        bounds_ms: BTreeSet<i64>,
+    ) -> Result<(), PromqlError> {
+        if bounds_ms.len() > TIMES_MAX {
+            return Err(too_many());
+        }
+        let matchers = selector.matchers.clone();
+        self.planned.push((selector.id, Planned { matchers, origin_ms, bounds_ms }));
+        Ok(())
+    }
+}
+
+/// The multiples of the step in the ranges that end at these times, which are in order.
+fn in_ranges(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, PromqlError> {
+    let mut found: Vec<i64> = Vec::new();
+    for end in ends {
+        let begin = end.saturating_sub(range_ms);
+        let after = found.last().map_or(begin, |last| begin.max(*last));
+        for time in multiples(after, *end, step) {
+            if found.len() >= TIMES_MAX {
+                return Err(too_many());
+            }
+            found.push(time);
+        }
+    }
+    Ok(found)
+}
+
+fn too_many() -> PromqlError {
+    PromqlError::Execution(format!(
+        "the query looks at more than {TIMES_MAX} times; ask for larger steps or shorter ranges"
+    ))
+}

@@ -1,0 +1,129 @@
+//! Which series there are, and the names and values of their labels.
+
+use std::collections::BTreeSet;
+
+use tidings_storage::TimeRange;
+
+use super::{
+    Labels, PromqlError, Selector,
+    data::Data,
+    labels::{Matcher, NAME, Test},
+    metrics::{LE, METRICS, bound_texts},
+    plan::Planned,
+};
+use crate::{analysis::window::Window, execution::Reader};
+
+/// The series that are asked for.
+#[derive(Debug)]
+pub(crate) struct SeriesSearch {
+    /// Those that one of these selects; every one when there is none.
+    pub(crate) selectors: Vec<Selector>,
+    /// Those that have calls in this range; in the last 24 hours of data when it is unbounded.
+    pub(crate) range: TimeRange,
+}
+
+/// Labels or names, and what people should know of them.
+pub(crate) type Listed<T> = (Vec<T>, Vec<&'static str>);
+
+/// The series.
+pub(crate) fn series(
+    reader: &Reader,
+    search: &SeriesSearch,
+) -> Result<Listed<Labels>, PromqlError> {
+    let selected = search.selectors.iter().map(|selector| selector.matchers.clone());
+    read(reader, search.range, selected.collect())
+}
+
+/// The series that one of these lists of matchers selects.
+fn read(
+    reader: &Reader,
+    range: TimeRange,
+    selected: Vec<Vec<Matcher>>,
+) -> Result<Listed<Labels>, PromqlError> {
+    let window = Window::new(reader, range, None)?.view();
+    let (start, end) = (window.start_unix_nano.0, window.end_unix_nano.0);
+    let millis = |nanos: u64| i64::try_from(nanos / 1_000_000).unwrap_or(i64::MAX);
+    let bounds = [millis(start), millis(end.saturating_add(999_999))];
+    let planned = |matchers: Vec<Matcher>| Planned {
+        matchers,
+        origin_ms: bounds[0],
+        bounds_ms: bounds.into(),
+    };
+    let planned: Vec<Planned> = selected.into_iter().map(planned).collect();
+    let data = Data::read(reader, &planned)?;
+    let mut found = BTreeSet::new();
+    for id in 0..planned.len() {
+        let series = data.selected(id).series.iter();
+        let there = series.filter(|series| data.has_calls(series, bounds[0], bounds[1]));
+        found.extend(there.map(|series| series.labels.clone()));
+    }
+    Ok((found.into_iter().collect(), data.warnings))
+}
+
+/// The names of their labels. What every series of a metric has is known without looking.
+pub(crate) fn label_names(
+    reader: &Reader,
+    search: &SeriesSearch,
+) -> Result<Listed<String>, PromqlError> {
+    if search.selectors.iter().all(|selector| selector.matchers.iter().all(is_of_name)) {
+        let names = METRICS.iter().filter(|metric| is_selected(search, metric.name));
+        let names: BTreeSet<&str> = names.flat_map(|metric| metric.label_names()).collect();
+        return Ok((names.into_iter().map(str::to_owned).collect(), Vec::new()));
+    }
+    let (series, warnings) = series(reader, search)?;
+    let names = series.iter().flat_map(|labels| labels.iter().map(|(name, _)| name.to_owned()));
+    let names: BTreeSet<String> = names.collect();
+    Ok((names.into_iter().collect(), warnings))
+}
+
+/// The values of one of their labels.
+pub(crate) fn label_values(
+    reader: &Reader,
+    label: &str,
+    search: &SeriesSearch,
+) -> Result<Listed<String>, PromqlError> {
+    if search.selectors.iter().all(|selector| selector.matchers.iter().all(is_of_name)) {
+        if label == NAME {
+            let names = METRICS.iter().map(|metric| metric.name);
+            let mut names: Vec<String> =
+                names.filter(|name| is_selected(search, name)).map(str::to_owned).collect();
+            names.sort_unstable();
+            return Ok((names, Vec::new()));
+        }
+        if label == LE {
+            let bounds = bound_texts();
+            return Ok((bounds.iter().map(|bound| (**bound).to_owned()).collect(), Vec::new()));
+        }
+    }
+    let mut selected: Vec<Vec<Matcher>> =
+        search.selectors.iter().map(|selector| selector.matchers.clone()).collect();
+    if selected.is_empty() {
+        selected = counters_with(label);
+    }
+    let (series, warnings) = read(reader, search.range, selected)?;
+    let values = series.iter().map(|labels| labels.get(label)).filter(|value| !value.is_empty());
+    let values: BTreeSet<&str> = values.collect();
+    Ok((values.into_iter().map(str::to_owned).collect(), warnings))
+}
+
+/// A counter of each kind of calls that has this label: their groups have all of its values.
+fn counters_with(label: &str) -> Vec<Vec<Matcher>> {
+    let with = METRICS.iter().filter(|metric| metric.label_names().contains(&label));
+    let counters = with.filter(|metric| metric.kind == "counter");
+    let named =
+        |name: &str| vec![Matcher { name: NAME.to_owned(), test: Test::Equal(name.to_owned()) }];
+    counters.map(|metric| named(metric.name)).collect()
+}
+
+fn is_of_name(matcher: &Matcher) -> bool {
+    matcher.name == NAME
+}
+
+/// Whether a metric of this name is asked for, as far as that depends on its name.
+fn is_selected(search: &SeriesSearch, name: &str) -> bool {
+    let selects = |selector: &Selector| {
+        let mut names = selector.matchers.iter().filter(|matcher| is_of_name(matcher));
+        names.all(|matcher| matcher.matches(name))
+    };
+    search.selectors.is_empty() || search.selectors.iter().any(selects)
+}

@@ -1,0 +1,408 @@
+//! A query as a tree. It is at most [`DEPTH_MAX`] deep, so walks over it may recurse.
+
+use super::labels::Matcher;
+
+/// The deepest a query nests; a chain of operators nests too.
+pub(super) const DEPTH_MAX: usize = 64;
+
+/// An expression.
+#[derive(Debug, Clone)]
+pub(crate) enum Expression {
+    /// A number.
+    Number(f64),
+    /// A text, for functions that take one.
+    Text(String),
+    /// A metric.
+    Select(Selector),
+    /// A stretch of a metric.
+    Range {
+        /// The metric.
+        selector: Selector,
+        /// How far back.
+        range_ms: i64,
+    },
+    /// A stretch of what an expression gives.
+    Subquery(Box<Subquery>),
+    /// The same with the other sign.
+    Negated(Box<Expression>),
+    /// Two expressions and what is done with them.
+    Binary(Box<Binary>),
+    /// Several series made one.
+    Aggregate(Box<Aggregate>),
+    /// A function.
+    Call(Call),
+}
+
+/// What an expression gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// One number.
+    Scalar,
+    /// A number for each series.
+    Vector,
+    /// Numbers over time for each series.
+    Matrix,
+    /// A text.
+    Text,
+}
+
+impl Kind {
+    /// As Prometheus calls it in its errors.
+    pub(crate) fn words(self) -> &'static str {
+        match self {
+            Self::Scalar => "scalar",
+            Self::Vector => "instant vector",
+            Self::Matrix => "range vector",
+            Self::Text => "string",
+        }
+    }
+}
+
+impl Expression {
+    /// What it gives.
+    pub(crate) fn kind(&self) -> Kind {
+        match self {
+            Self::Number(_) => Kind::Scalar,
+            Self::Text(_) => Kind::Text,
+            Self::Select(_) | Self::Aggregate(_) => Kind::Vector,
+            Self::Range { .. } | Self::Subquery(_) => Kind::Matrix,
+            Self::Negated(inner) => inner.kind(),
+            Self::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
+                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
+                _ => Kind::Vector,
+            },
+            Self::Call(call) => call.function.gives(),
+        }
+    }
+}
+
+/// Which series of which metric.
+#[derive(Debug, Clone)]
+pub(crate) struct Selector {
+    /// Its place among the query's selectors.
+    pub(crate) id: usize,
+    /// What its labels have to be like, its name among them.
+    pub(crate) matchers: Vec<Matcher>,
+    /// When.
+    pub(crate) moment: Moment,
+}
+
+/// At which time something is looked at, from the time that is evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Moment {
+    /// So long before it.
+    pub(crate) offset_ms: i64,
+    /// Instead of it.
+    pub(crate) at: Option<At>,
+}
+
+/// A time that does not move with the evaluation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum At {
+    /// This one.
+    Time(i64),
+    /// The begin of the query's range.
+    Start,
+    /// Its end.
+    End,
+}
+
+/// A stretch of what an expression gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Subquery {
+    /// The expression.
+    pub(crate) inner: Expression,
+    /// How far back.
+    pub(crate) range_ms: i64,
+    /// How often; a minute when not said.
+    pub(crate) step_ms: Option<i64>,
+    /// When.
+    pub(crate) moment: Moment,
+}
+
+/// Two expressions and what is done with them.
+#[derive(Debug, Clone)]
+pub(crate) struct Binary {
+    /// What is done.
+    pub(crate) operator: Operator,
+    /// The one.
+    pub(crate) left: Expression,
+    /// The other.
+    pub(crate) right: Expression,
+    /// Whether a comparison gives 0 and 1 rather than choose.
+    pub(crate) as_bool: bool,
+    /// Which series go together.
+    pub(crate) matching: Matching,
+}
+
+/// What is done with two expressions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operator {
+    Add,
+    Subtract,
+    Multiply,
+    Divide,
+    Modulo,
+    Power,
+    Atan2,
+    Equal,
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    And,
+    Or,
+    Unless,
+}
+
+impl Operator {
+    /// Whether it compares.
+    pub(super) fn compares(self) -> bool {
+        use Operator::{Equal, Greater, GreaterOrEqual, Less, LessOrEqual, NotEqual};
+        matches!(self, Equal | NotEqual | Less | LessOrEqual | Greater | GreaterOrEqual)
+    }
+
+    /// Whether it works on sets of series.
+    pub(super) fn is_of_sets(self) -> bool {
+        matches!(self, Self::And | Self::Or | Self::Unless)
+    }
+
+    /// How tightly it binds.
+    pub(super) fn precedence(self) -> u8 {
+        match self {
+            Self::Or => 1,
+            Self::And | Self::Unless => 2,
+            Self::Add | Self::Subtract => 4,
+            Self::Multiply | Self::Divide | Self::Modulo | Self::Atan2 => 5,
+            Self::Power => 6,
+            _ => 3,
+        }
+    }
+}
+
+/// Which series go together.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Matching {
+    /// Those that are the same in these labels, or in all but these.
+    pub(crate) labels: Grouping,
+    /// Which side may have several for one of the other.
+    pub(crate) many: Option<Many>,
+}
+
+/// The side that may have several, and the labels it gets from the other one.
+#[derive(Debug, Clone)]
+pub(crate) struct Many {
+    /// Whether it is the left one.
+    pub(crate) left: bool,
+    /// The labels.
+    pub(crate) include: Vec<String>,
+}
+
+/// Some labels.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Grouping {
+    /// These.
+    By(Vec<String>),
+    /// All but these and the metric's name.
+    Without(Vec<String>),
+}
+
+impl Default for Grouping {
+    fn default() -> Self {
+        Self::Without(Vec::new())
+    }
+}
+
+impl Grouping {
+    /// Whether the label is one of them.
+    pub(super) fn has(&self, label: &str) -> bool {
+        match self {
+            Self::By(labels) => labels.iter().any(|known| known == label),
+            Self::Without(labels) => {
+                label != super::labels::NAME && !labels.iter().any(|known| known == label)
+            }
+        }
+    }
+}
+
+/// Several series made one.
+#[derive(Debug, Clone)]
+pub(crate) struct Aggregate {
+    /// How.
+    pub(crate) how: Aggregation,
+    /// How many, which quantile, or which label.
+    pub(crate) parameter: Option<Expression>,
+    /// The series.
+    pub(crate) of: Expression,
+    /// Those that are the same in these labels.
+    pub(crate) grouping: Grouping,
+}
+
+/// How several series are made one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Aggregation {
+    Sum,
+    Average,
+    Minimum,
+    Maximum,
+    Count,
+    Group,
+    Deviation,
+    Variance,
+    Top,
+    Bottom,
+    Quantile,
+    CountValues,
+}
+
+impl Aggregation {
+    /// By its name, in lower case.
+    pub(super) fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "sum" => Self::Sum,
+            "avg" => Self::Average,
+            "min" => Self::Minimum,
+            "max" => Self::Maximum,
+            "count" => Self::Count,
+            "group" => Self::Group,
+            "stddev" => Self::Deviation,
+            "stdvar" => Self::Variance,
+            "topk" => Self::Top,
+            "bottomk" => Self::Bottom,
+            "quantile" => Self::Quantile,
+            "count_values" => Self::CountValues,
+            _ => return None,
+        })
+    }
+
+    /// What its parameter is, when it has one.
+    pub(super) fn parameter(self) -> Option<Kind> {
+        match self {
+            Self::Top | Self::Bottom | Self::Quantile => Some(Kind::Scalar),
+            Self::CountValues => Some(Kind::Text),
+            _ => None,
+        }
+    }
+}
+
+/// A function and what it is given.
+#[derive(Debug, Clone)]
+pub(crate) struct Call {
+    /// The function.
+    pub(crate) function: Function,
+    /// What it is given.
+    pub(crate) arguments: Vec<Expression>,
+}
+
+/// A function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Function {
+    /// Its name.
+    pub(crate) name: &'static str,
+    takes: &'static [Kind],
+    /// So many of the last arguments may be left out.
+    optional: usize,
+    /// Whether the last argument may come again.
+    repeats: bool,
+    gives: Kind,
+}
+
+const fn function(name: &'static str, takes: &'static [Kind], gives: Kind) -> Function {
+    Function { name, takes, optional: 0, repeats: false, gives }
+}
+
+const fn of_vector(name: &'static str) -> Function {
+    function(name, &[Kind::Vector], Kind::Vector)
+}
+
+const fn over_time(name: &'static str) -> Function {
+    function(name, &[Kind::Matrix], Kind::Vector)
+}
+
+/// Every function.
+pub(super) const FUNCTIONS: &[Function] = &[
+    over_time("rate"),
+    over_time("increase"),
+    over_time("irate"),
+    over_time("idelta"),
+    over_time("delta"),
+    over_time("changes"),
+    over_time("resets"),
+    over_time("sum_over_time"),
+    over_time("avg_over_time"),
+    over_time("min_over_time"),
+    over_time("max_over_time"),
+    over_time("count_over_time"),
+    over_time("last_over_time"),
+    over_time("present_over_time"),
+    over_time("stddev_over_time"),
+    over_time("stdvar_over_time"),
+    over_time("absent_over_time"),
+    function("quantile_over_time", &[Kind::Scalar, Kind::Matrix], Kind::Vector),
+    function("histogram_quantile", &[Kind::Scalar, Kind::Vector], Kind::Vector),
+    of_vector("absent"),
+    of_vector("abs"),
+    of_vector("ceil"),
+    of_vector("floor"),
+    of_vector("sqrt"),
+    of_vector("exp"),
+    of_vector("ln"),
+    of_vector("log2"),
+    of_vector("log10"),
+    of_vector("sgn"),
+    of_vector("sort"),
+    of_vector("sort_desc"),
+    of_vector("timestamp"),
+    Function { optional: 1, ..function("round", &[Kind::Vector, Kind::Scalar], Kind::Vector) },
+    function("clamp", &[Kind::Vector, Kind::Scalar, Kind::Scalar], Kind::Vector),
+    function("clamp_min", &[Kind::Vector, Kind::Scalar], Kind::Vector),
+    function("clamp_max", &[Kind::Vector, Kind::Scalar], Kind::Vector),
+    function(
+        "label_replace",
+        &[Kind::Vector, Kind::Text, Kind::Text, Kind::Text, Kind::Text],
+        Kind::Vector,
+    ),
+    Function {
+        optional: 1,
+        repeats: true,
+        ..function("label_join", &[Kind::Vector, Kind::Text, Kind::Text, Kind::Text], Kind::Vector)
+    },
+    function("vector", &[Kind::Scalar], Kind::Vector),
+    function("scalar", &[Kind::Vector], Kind::Scalar),
+    function("time", &[], Kind::Scalar),
+    function("pi", &[], Kind::Scalar),
+];
+
+impl Function {
+    /// What it gives.
+    pub(super) fn gives(&self) -> Kind {
+        self.gives
+    }
+
+    /// What is wrong with what it is given, when something is.
+    pub(super) fn refuses(&self, arguments: &[Expression]) -> Option<String> {
+        let (name, most, given) = (self.name, self.takes.len(), arguments.len());
+        let least = most - self.optional;
+        if given < least || given > most && !self.repeats {
+            let wanted = if least == most {
+                most.to_string()
+            } else if self.repeats {
+                format!("at least {least}")
+            } else {
+                format!("{least} to {most}")
+            };
+            return Some(format!(
+                "expected {wanted} argument(s) in call to \"{name}\", got {given}"
+            ));
+        }
+        let wanted = self.takes.iter().chain(std::iter::repeat(&Kind::Text));
+        arguments.iter().zip(wanted).find_map(|(argument, wanted)| {
+            let given = argument.kind();
+            (given != *wanted).then(|| {
+                let (wanted, given) = (wanted.words(), given.words());
+                format!("expected type {wanted} in call to function \"{name}\", got {given}")
+            })
+        })
+    }
+}
