@@ -223,7 +223,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         _ if error.is::<SettingsError>() => 78,
         _ if error.is::<check::Unreadable>() => 2,
         Some(StorageError::Locked { .. }) => 73,
-        Some(StorageError::Format { .. }) => 78,
+        Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
     }

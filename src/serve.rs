@@ -5,7 +5,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
 use tidings_query::{QueryService, QuerySettings};
-use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
+use tidings_storage::{Clock, ObjectStoreSettings, Store, StoreSettings, SystemClock, TablesAt};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
@@ -141,6 +141,7 @@ fn print_addresses(http: SocketAddr, collector: &Collector) -> Result<()> {
 pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
     StoreSettings {
         data_dir: settings.data_dir.clone(),
+        tables: tables_at(settings),
         memory_flush_bytes: settings.memory_flush_bytes,
         memory_flush_age: Duration::from_secs(settings.memory_flush_seconds),
         memory_bytes_max: settings.memory_bytes_max,
@@ -151,6 +152,22 @@ pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
         removed_file_age: settings.removed_files_age.unwrap_or(Duration::MAX),
         retention: settings.retention.clone(),
     }
+}
+
+fn tables_at(settings: &Settings) -> TablesAt {
+    let Some(address) = settings.tables.clone() else { return TablesAt::DataDirectory };
+    let mut options = settings.aws.0.clone();
+    let ours =
+        [("AWS_ENDPOINT_URL", &settings.tables_endpoint), ("AWS_REGION", &settings.tables_region)];
+    for (name, value) in ours.into_iter().filter(|(_, value)| !value.is_empty()) {
+        options.push((name.to_owned(), value.clone()));
+    }
+    TablesAt::ObjectStore(ObjectStoreSettings {
+        address,
+        options,
+        allow_http: settings.tables_allow_http,
+        cache_bytes_max: settings.tables_cache_bytes_max,
+    })
 }
 
 fn collector_settings(settings: &Settings) -> CollectorSettings {

@@ -13,12 +13,19 @@ use std::{
 
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
-use tidings_storage::Retention;
+use tidings_storage::{ObjectAddress, Retention};
 
 /// The effective settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) data_dir: PathBuf,
+    /// `None`: in the data directory.
+    pub(crate) tables: Option<ObjectAddress>,
+    pub(crate) tables_endpoint: String,
+    pub(crate) tables_region: String,
+    pub(crate) tables_allow_http: bool,
+    pub(crate) tables_cache_bytes_max: u64,
+    pub(crate) aws: AwsVariables,
     pub(crate) http: SocketAddr,
     pub(crate) otlp_grpc: SocketAddr,
     pub(crate) otlp_http: SocketAddr,
@@ -41,6 +48,17 @@ pub(crate) struct Settings {
     pub(crate) search_rows_max: u64,
     pub(crate) removed_files_age: Option<Duration>,
     pub(crate) retention: Retention,
+}
+
+/// The environment's variables whose names begin with `AWS_`. Some are secret: they are never
+/// shown.
+#[derive(Clone, Default)]
+pub(crate) struct AwsVariables(pub(crate) Vec<(String, String)>);
+
+impl fmt::Debug for AwsVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} variables", self.0.len())
+    }
 }
 
 /// Where a value came from.
@@ -90,6 +108,7 @@ pub(crate) enum SettingsError {
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
+    aws: AwsVariables,
 }
 
 impl Sources {
@@ -103,7 +122,8 @@ impl Sources {
         for setting in SETTINGS {
             sources.set(setting, setting.default.to_owned(), Origin::Default);
         }
-        let environment = environment_values(environment)?;
+        let (environment, aws) = environment_values(environment)?;
+        sources.aws = aws;
         let config = environment.iter().find(|(name, _)| name == "TIDINGS_CONFIG");
         let file = file.or_else(|| config.map(|(_, path)| PathBuf::from(path)));
         if let Some(path) = file {
@@ -164,6 +184,7 @@ impl Sources {
                 reason,
             })?;
         }
+        settings.aws = self.aws.clone();
         settings.check_exposure()?;
         settings.check_order()?;
         Ok(settings)
@@ -183,12 +204,17 @@ impl Sources {
     }
 }
 
-/// The variables that begin with `TIDINGS_`.
+/// The variables that begin with `TIDINGS_`, and those that begin with `AWS_`.
 fn environment_values(
     environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<Vec<(String, String)>, SettingsError> {
-    let mut values = Vec::new();
+) -> Result<(Vec<(String, String)>, AwsVariables), SettingsError> {
+    let (mut values, mut aws) = (Vec::new(), AwsVariables::default());
     for (name, value) in environment {
+        if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
+            && name.starts_with("AWS_")
+        {
+            aws.0.push((name.to_owned(), value.to_owned()));
+        }
         let Some(name) = name.to_str().filter(|name| name.starts_with("TIDINGS_")) else {
             continue;
         };
@@ -200,7 +226,7 @@ fn environment_values(
         })?;
         values.push((name.to_owned(), value));
     }
-    Ok(values)
+    Ok((values, aws))
 }
 
 /// The known name nearest to a wrong one, when it is near.
@@ -220,6 +246,12 @@ impl Settings {
         let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
         Self {
             data_dir: PathBuf::new(),
+            tables: None,
+            tables_endpoint: String::new(),
+            tables_region: String::new(),
+            tables_allow_http: false,
+            tables_cache_bytes_max: 0,
+            aws: AwsVariables::default(),
             http: nowhere,
             otlp_grpc: nowhere,
             otlp_http: nowhere,

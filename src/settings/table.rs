@@ -49,7 +49,12 @@ macro_rules! setting {
 /// Every setting.
 #[rustfmt::skip]
 pub(crate) const SETTINGS: &[Setting] = &[
-    setting!("data-dir", "./data", value::path, data_dir, "folder that holds the log and the tables"),
+    setting!("data-dir", "./data", value::path, data_dir, "folder that holds the log and, unless they are elsewhere, the tables"),
+    setting!("tables", "local", value::tables, tables, "where the tables are: local (in the data directory) or s3://bucket/prefix; credentials come from AWS's environment variables"),
+    setting!("tables-endpoint", "", value::text, tables_endpoint, "URL of the S3-compatible store, when it is not Amazon's"),
+    setting!("tables-region", "", value::text, tables_region, "region of the bucket (us-east-1 unless AWS_REGION says otherwise)"),
+    setting!("tables-allow-http", "false", value::truth, tables_allow_http, "reach a store on another machine unencrypted"),
+    setting!("tables-cache-bytes-max", "10GiB", value::bytes, tables_cache_bytes_max, "copies on the local disk of files of tables that are elsewhere"),
     setting!("http", "127.0.0.1:8434", value::address, http, "address of the UI and the API"),
     setting!("otlp-grpc", "127.0.0.1:4317", value::address, otlp_grpc, "address of the OTLP/gRPC receiver"),
     setting!("otlp-http", "127.0.0.1:4318", value::address, otlp_http, "address of the OTLP/HTTP receiver"),

@@ -3,11 +3,21 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use tidings_proto::TraceId;
-use tidings_storage::{AttributeFilter, Noteworthy, RetentionRule};
+use tidings_storage::{AttributeFilter, Noteworthy, ObjectAddress, RetentionRule};
 
 /// A folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path is needed".to_owned()) } else { Ok(text.into()) }
+}
+
+/// Any text.
+pub(super) fn text(text: &str) -> Result<String, String> {
+    Ok(text.to_owned())
+}
+
+/// Where tables are: `local`, or the address of a place in an object store.
+pub(super) fn tables(text: &str) -> Result<Option<ObjectAddress>, String> {
+    if text == "local" { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// What the program logs, in the words of `RUST_LOG`.

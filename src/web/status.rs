@@ -136,7 +136,8 @@ async fn ready(State(server): State<Server>) -> Response {
     };
     match reason {
         None => {
-            let alarms = server.0.store.alarms().iter();
+            let store = &server.0.store;
+            let alarms = store.alarms().iter().cloned().chain(store.trouble());
             let warnings = alarms.map(|alarm| format!("warning: {alarm}\n"));
             std::iter::once("ready\n".to_owned())
                 .chain(warnings)

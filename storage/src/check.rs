@@ -12,7 +12,9 @@ use crate::{
     disk::{RealDisk, SharedDisk, failed},
     paths::Paths,
     schema::Signal,
-    store, tables, wal,
+    store,
+    table_store::{LocalTables, SharedTables},
+    tables, wal,
 };
 
 /// Something that is wrong.
@@ -91,9 +93,10 @@ pub async fn check(
     disk.list(paths.root()).map_err(failed("list", paths.root()))?;
     let _lock = store::lock_existing(disk.as_ref(), &paths)?;
     let mut findings = Findings { summary: Checked::default(), report };
+    let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
     let mut covered = 0;
     for signal in [Signal::Spans, Signal::Logs] {
-        covered = tables::check(&disk, &paths, signal, &mut findings).await?.max(covered);
+        covered = tables::check(&tables_of_it, signal, &mut findings).await?.max(covered);
     }
     if disk.is_folder(&paths.wal()) {
         wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;

@@ -14,7 +14,7 @@ mod prune;
 mod read;
 mod write;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{fs::File, io, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use tidings_proto::UnixNanos;
@@ -22,7 +22,9 @@ use tidings_proto::UnixNanos;
 use crate::{
     StorageError,
     memory::{self, Chunk},
+    paths::index_path,
     schema::Signal,
+    table_store::Home,
 };
 
 pub(crate) use merge::{Choice, Merge};
@@ -33,7 +35,7 @@ pub(crate) use write::{FileWriter, Written};
 /// A data file that a snapshot reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DataFile {
-    /// Where it is; absolute.
+    /// Its name; absolute. Where it is, or where a copy of it may be: see [`Home`].
     pub(crate) path: PathBuf,
     /// Its partition: hours since the epoch.
     pub(crate) hour: i64,
@@ -47,6 +49,8 @@ pub(crate) struct DataFile {
     pub(crate) start_max: UnixNanos,
     /// When the last of its rows came in, or later.
     pub(crate) received_max: UnixNanos,
+    /// What it is read through.
+    pub(crate) home: Home,
 }
 
 impl DataFile {
@@ -59,7 +63,26 @@ impl DataFile {
         start_max: UnixNanos,
     ) -> Self {
         let received_max = UnixNanos(0);
-        Self { path, hour, rows, bytes, start_min, start_max, received_max }
+        let home = Home::default();
+        Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
+    }
+
+    /// Opens it for reading.
+    pub(crate) fn open(&self) -> io::Result<File> {
+        self.home.open(&self.path)
+    }
+
+    /// Could not be read because of this: if it was a copy that is damaged, the next one to ask
+    /// gets a new one.
+    pub(crate) fn doubt(&self, error: &StorageError) {
+        if matches!(error, StorageError::Corrupt { .. }) {
+            self.home.distrust(&self.path);
+        }
+    }
+
+    /// Opens its index for reading.
+    pub(crate) fn open_index(&self) -> io::Result<File> {
+        self.home.open(&index_path(&self.path))
     }
 
     /// The earliest and the latest time its rows can have: statistics end at `i64::MAX`, clocks

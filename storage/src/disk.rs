@@ -252,14 +252,19 @@ pub(crate) fn move_durably(disk: &dyn Disk, from: &Path, folder: &Path) -> io::R
     disk.create_folders(folder)?;
     let name = from.file_name().map(|name| name.to_string_lossy().into_owned());
     let name = name.ok_or_else(|| io::Error::other("a file without a name"))?;
-    let taken = disk.list(folder)?;
-    let free = (0u32..)
-        .map(|n| if n == 0 { name.clone() } else { format!("{name}.{n}") })
-        .find(|candidate| taken.iter().all(|entry| entry.name != *candidate))
-        .ok_or_else(|| io::Error::other("no free name"))?;
-    let to = folder.join(free);
+    let to = free_name(disk, folder, &name)?;
     disk.rename(from, &to)?;
     disk.sync_folder(folder)?;
     disk.sync_folder(parent(from)?)?;
     Ok(to)
+}
+
+/// A path in a folder that is free: of this name, or with a number behind it.
+pub(crate) fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> io::Result<PathBuf> {
+    let taken = disk.list(folder)?;
+    let free = (0u32..)
+        .map(|n| if n == 0 { name.to_owned() } else { format!("{name}.{n}") })
+        .find(|candidate| taken.iter().all(|entry| entry.name != *candidate))
+        .ok_or_else(|| io::Error::other("no free name"))?;
+    Ok(folder.join(free))
 }

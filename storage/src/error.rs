@@ -17,7 +17,7 @@ pub enum ErrorKind {
     Corrupt,
     /// The store is shutting down: answer 503 / `UNAVAILABLE`.
     Closed,
-    /// Another process has the data directory: refuse to start.
+    /// Another process has the data directory, or the tables cannot be used: refuse to start.
     Locked,
 }
 
@@ -94,6 +94,14 @@ pub enum StorageError {
         /// The newest one known here.
         supported: u32,
     },
+    /// The tables cannot be where they are said to be.
+    #[error("tables at {at}: {reason}")]
+    Refused {
+        /// Where.
+        at: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
     /// Another program changed a table in a way that ours cannot follow.
     #[error("{path}: another program's commit is in the way: {reason}", path = path.display())]
     Conflict {
@@ -134,7 +142,7 @@ impl StorageError {
                 ErrorKind::Unavailable
             }
             Self::Closed => ErrorKind::Closed,
-            Self::Locked { .. } => ErrorKind::Locked,
+            Self::Locked { .. } | Self::Refused { .. } => ErrorKind::Locked,
             Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {
                 ErrorKind::Corrupt
             }

@@ -20,6 +20,7 @@ mod terms;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -150,13 +151,14 @@ impl Indexes {
             Some(head) => head,
             None => self.load(&path, scan, file, wanted.signal),
         }?;
-        match find(&path, &head, wanted) {
+        match find(file, &head, wanted) {
             Ok(candidates) => candidates,
-            Err(Damaged) => {
+            Err(Unusable::Damaged) => {
                 self.miss(wanted.signal, file, &path);
                 self.keep(path, scan, None);
                 None
             }
+            Err(Unusable::OutOfReach) => None,
         }
     }
 
@@ -202,7 +204,13 @@ impl Indexes {
         file: &Arc<DataFile>,
         signal: Signal,
     ) -> Option<Arc<Head>> {
-        let head = file::open(path).and_then(|index| Head::read(&index, file)).map(Arc::new);
+        let opened = match file.open_index() {
+            Ok(opened) => Some(opened),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // It is there and will do another time.
+            Err(_) => return None,
+        };
+        let head = opened.and_then(|index| Head::read(&index, file)).map(Arc::new);
         if head.is_none() {
             self.miss(signal, file, path);
         }
@@ -232,23 +240,40 @@ impl Indexes {
     }
 }
 
-/// An index file is not what was written.
-struct Damaged;
+/// Why an index says nothing.
+enum Unusable {
+    /// It is not what was written.
+    Damaged,
+    /// It cannot be read just now.
+    OutOfReach,
+}
 
-fn find(path: &Path, head: &Head, wanted: &Wanted) -> Result<Candidates, Damaged> {
-    let mut opened = None;
+fn find(file: &DataFile, head: &Head, wanted: &Wanted) -> Result<Candidates, Unusable> {
+    let (mut opened, mut out_of_reach) = (None, false);
     let mut fetch = |range| {
         if opened.is_none() {
-            opened = file::open(path);
+            let tried = file.open_index();
+            out_of_reach = tried.as_ref().is_err_and(|it| it.kind() != io::ErrorKind::NotFound);
+            opened = tried.ok();
         }
         head.page(opened.as_ref()?, range)
     };
+    let found = found(head, wanted, &mut fetch);
+    found.ok_or(if out_of_reach { Unusable::OutOfReach } else { Unusable::Damaged })
+}
+
+/// What an index says; `None` when it is damaged.
+fn found(
+    head: &Head,
+    wanted: &Wanted,
+    mut fetch: &mut dyn FnMut(Range<u64>) -> Option<Vec<u8>>,
+) -> Option<Candidates> {
     let mut candidates = None;
     if let (Some(hashes), Some(directory)) = (&wanted.traces, &head.traces) {
         let mut found = Vec::new();
         for hash in hashes {
             if head.trace_filter.as_ref().is_none_or(|filter| filter.may_have(*hash)) {
-                directory.find(*hash, &mut fetch, &mut found).ok_or(Damaged)?;
+                directory.find(*hash, &mut fetch, &mut found)?;
             }
         }
         candidates = Some(merged(found));
@@ -260,7 +285,7 @@ fn find(path: &Path, head: &Head, wanted: &Wanted) -> Result<Candidates, Damaged
             }
             let mut blocks = Vec::new();
             for term in any {
-                directory.find(*term, &mut fetch, &mut blocks).ok_or(Damaged)?;
+                directory.find(*term, &mut fetch, &mut blocks)?;
             }
             candidates = Some(narrowed(candidates, blocks));
         }
@@ -268,10 +293,10 @@ fn find(path: &Path, head: &Head, wanted: &Wanted) -> Result<Candidates, Damaged
     if let Some(grams) = head.grams.as_ref().filter(|_| !wanted.text.is_empty())
         && candidates.as_ref().is_none_or(|candidates| !candidates.is_empty())
     {
-        let blocks = grams.find(&wanted.text, &mut fetch).ok_or(Damaged)?;
+        let blocks = grams.find(&wanted.text, &mut fetch)?;
         candidates = Some(narrowed(candidates, blocks));
     }
-    Ok(candidates)
+    Some(candidates)
 }
 
 /// Those of the candidates that are in these blocks.

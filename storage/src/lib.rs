@@ -27,6 +27,7 @@ mod schema;
 mod settings;
 mod snapshot;
 mod store;
+mod table_store;
 mod tables;
 mod upkeep;
 mod wal;
@@ -37,7 +38,7 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use rows::{LogRows, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats};
-pub use settings::StoreSettings;
+pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
     Erasure, ErasureReport, Recovery, Store, StoreCounts, TelemetryBatch, UpkeepReport,

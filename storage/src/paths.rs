@@ -6,6 +6,8 @@
 //! <data-dir>/wal/<first sequence>.wal        the write-ahead log, see docs/formats/wal.md
 //! <data-dir>/tables/{spans,logs}/            Delta tables, hour=<hour>/<name>.parquet in each
 //! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
+//! <data-dir>/tables.json                     where the tables are when they are not in here
+//! <data-dir>/cache/{spans,logs}/             copies of files of tables that are not in here
 //! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
 //! ```
@@ -42,8 +44,16 @@ impl Paths {
         self.root.join("wal")
     }
 
-    pub(crate) fn table(&self, name: &str) -> PathBuf {
-        self.root.join("tables").join(name)
+    pub(crate) fn tables(&self) -> PathBuf {
+        self.root.join("tables")
+    }
+
+    pub(crate) fn tables_record(&self) -> PathBuf {
+        self.root.join("tables.json")
+    }
+
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
     }
 
     pub(crate) fn erasures(&self) -> PathBuf {

@@ -1,14 +1,19 @@
-//! The bounds of the store.
+//! Where the store keeps what, and its bounds.
 
-use std::{path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
-use crate::Retention;
+use object_store::path::Path as ObjectPath;
+use url::Url;
+
+use crate::{Retention, StorageError};
 
 /// Where the store keeps its files and how large it lets things grow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreSettings {
-    /// Holds `wal/` and `tables/`.
+    /// Holds `wal/` and, unless they are elsewhere, `tables/`.
     pub data_dir: PathBuf,
+    /// Where the tables are.
+    pub tables: TablesAt,
     /// The memory table is flushed when it has this many bytes.
     pub memory_flush_bytes: u64,
     /// The memory table is flushed when its oldest record is this old.
@@ -36,6 +41,7 @@ impl StoreSettings {
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
         Self {
             data_dir: data_dir.into(),
+            tables: TablesAt::DataDirectory,
             memory_flush_bytes: 128 << 20,
             memory_flush_age: Duration::from_secs(60),
             memory_bytes_max: 512 << 20,
@@ -46,5 +52,91 @@ impl StoreSettings {
             removed_file_age: Duration::from_secs(3600),
             retention: Retention::default(),
         }
+    }
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TablesAt {
+    /// In `<data-dir>/tables`.
+    #[default]
+    DataDirectory,
+    /// In an S3-compatible store.
+    ObjectStore(ObjectStoreSettings),
+}
+
+/// Tables in an S3-compatible store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ObjectStoreSettings {
+    /// Where in the store.
+    pub address: ObjectAddress,
+    /// How to reach it, in the names of AWS's environment variables, as `AWS_ACCESS_KEY_ID`. A
+    /// later one wins. They may be secret, and are never shown.
+    pub options: Vec<(String, String)>,
+    /// Whether requests may go to another machine unencrypted.
+    pub allow_http: bool,
+    /// Copies of the tables' files on the local disk take at most so many bytes.
+    pub cache_bytes_max: u64,
+}
+
+impl fmt::Debug for ObjectStoreSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ObjectStoreSettings")
+            .field("address", &self.address)
+            .field("allow_http", &self.allow_http)
+            .field("cache_bytes_max", &self.cache_bytes_max)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A bucket and what the names of all objects in it begin with: `s3://bucket/prefix`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObjectAddress {
+    pub(crate) bucket: String,
+    prefix: String,
+}
+
+impl FromStr for ObjectAddress {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is no address of tables, as s3://bucket/prefix");
+        let (bucket, prefix) = text
+            .strip_prefix("s3://")
+            .map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+            .ok_or_else(wrong)?;
+        let is_plain =
+            |letter: char, more: &str| letter.is_ascii_alphanumeric() || more.contains(letter);
+        let prefix = prefix.trim_end_matches('/');
+        let plain = !bucket.is_empty() && bucket.chars().all(|letter| is_plain(letter, ".-_"));
+        let mut parts = prefix.split('/');
+        let is_part = |part: &str| {
+            !matches!(part, "" | "." | "..")
+                && part.chars().all(|letter| is_plain(letter, "!-_.=@"))
+        };
+        if plain && (prefix.is_empty() || parts.all(is_part)) {
+            return Ok(Self { bucket: bucket.to_owned(), prefix: prefix.to_owned() });
+        }
+        Err(wrong())
+    }
+}
+
+impl fmt::Display for ObjectAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}", self.bucket)?;
+        if self.prefix.is_empty() { Ok(()) } else { write!(f, "/{}", self.prefix) }
+    }
+}
+
+impl ObjectAddress {
+    /// What the bucket calls an object of this name.
+    pub(crate) fn location(&self, inside: &str) -> ObjectPath {
+        ObjectPath::from(format!("{}/{inside}", self.prefix))
+    }
+
+    /// The address of a table.
+    pub(crate) fn url_of(&self, table: &str) -> Result<Url, StorageError> {
+        let at = format!("{self}/{table}/");
+        Url::parse(&at).map_err(|error| StorageError::Refused { at, reason: error.to_string() })
     }
 }

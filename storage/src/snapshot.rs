@@ -195,7 +195,8 @@ impl TableView {
                 }
                 Source::File(file) => {
                     let rows = indexes.candidates(number, file, &wanted);
-                    data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)?
+                    data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)
+                        .inspect_err(|error| file.doubt(error))?
                 }
             };
             if flow.is_break() {

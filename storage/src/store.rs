@@ -33,6 +33,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use object_store::ObjectStore;
 use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
 use tokio::{
     sync::{Notify, oneshot, watch},
@@ -51,6 +52,7 @@ use crate::{
     memory::Chunk,
     paths::Paths,
     schema::Signal,
+    table_store::SharedTables,
     wal::{Entry, Wal},
 };
 
@@ -134,12 +136,15 @@ struct Inner {
     tables: tokio::sync::Mutex<Tables>,
     /// Held by the one piece of upkeep that is under way.
     upkeep: tokio::sync::Mutex<Keeper>,
+    tables_at: SharedTables,
     disk: SharedDisk,
     paths: Paths,
     alarms: Vec<String>,
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
+    /// Why the last flush failed, unless one has gone well since.
+    trouble: Mutex<Option<String>>,
     /// A flush panicked: what it left behind is not to be built upon.
     broken: AtomicBool,
     stop: watch::Sender<bool>,
@@ -195,7 +200,17 @@ impl Store {
         settings: StoreSettings,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), StorageError> {
-        let (inner, recovery) = Box::pin(open::open(disk, settings, clock)).await?;
+        Self::open_at(disk, None, settings, clock).await
+    }
+
+    /// As [`Self::open`], where requests for tables in an object store go to this one.
+    pub(crate) async fn open_at(
+        disk: SharedDisk,
+        objects: Option<Arc<dyn ObjectStore>>,
+        settings: StoreSettings,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Recovery), StorageError> {
+        let (inner, recovery) = Box::pin(open::open(disk, objects, settings, clock)).await?;
         Ok((Self { owner: Arc::new(Owner(inner)) }, recovery))
     }
 
@@ -312,6 +327,14 @@ impl Store {
         &self.owner.0.alarms
     }
 
+    /// What keeps the rows in memory and in the log from the tables just now. It is being tried
+    /// again, and nothing is lost; appends are refused when there is no more room for them.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.owner.0.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        trouble.as_ref().map(|why| format!("the tables cannot be written to: {why}"))
+    }
+
     /// Whether an append would be accepted now.
     ///
     /// # Errors
@@ -370,7 +393,11 @@ impl Inner {
     async fn flush_to_end(self: &Arc<Self>) -> Result<(), StorageError> {
         let inner = Arc::clone(self);
         match tokio::spawn(async move { inner.flush().await }).await {
-            Ok(done) => done,
+            Ok(done) => {
+                let why = done.as_ref().err().map(ToString::to_string);
+                *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+                done
+            }
             Err(error) if error.is_panic() => {
                 tracing::error!(%error, "a flush panicked, the store takes no more appends");
                 self.broken.store(true, Ordering::Release);
@@ -437,6 +464,6 @@ pub(crate) async fn blocking<T: Send + 'static>(
 }
 
 /// A number nobody can predict; nothing that is stored depends on it.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -18,7 +18,6 @@ mod checkpoint;
 mod commit;
 mod history;
 mod listing;
-mod synced_store;
 mod tail;
 
 use std::{
@@ -32,16 +31,15 @@ use std::{
 use arrow_schema::Schema;
 use bytes::Bytes;
 use deltalake_core::{
-    DeltaTableError, ObjectStore,
+    DeltaTableError,
     kernel::{StructType, engine::arrow_conversion::TryIntoKernel},
-    logstore::{LogStoreRef, StorageConfig, commit_uri_from_version, logstore_with},
+    logstore::{LogStoreRef, commit_uri_from_version},
     operations::create::CreateBuilder,
     table::state::DeltaTableState,
 };
 use futures::StreamExt;
-use object_store::{ObjectStoreExt, PutMode, PutOptions, PutPayload, path::Path as ObjectPath};
+use object_store::{PutMode, PutOptions};
 use tidings_proto::UnixNanos;
-use url::Url;
 
 pub(crate) use self::{
     check::check,
@@ -53,14 +51,14 @@ use self::{
     commit::Encoder,
     history::History,
     listing::{listed_files, load},
-    synced_store::SyncedStore,
 };
 use crate::{
     StorageError,
     data_file::{DataFile, EncodedFile},
-    disk::{SharedDisk, failed},
-    paths::{Paths, commit_name, index_path},
+    disk::failed,
+    paths::{commit_name, index_path},
     schema::{HOUR, Signal},
+    table_store::{self, Home, SharedTables, TableStore},
 };
 
 /// What a table is told once, when it is created.
@@ -77,6 +75,7 @@ const TRIES: usize = 16;
 /// One of the two tables.
 pub(crate) struct Table {
     signal: Signal,
+    tables: SharedTables,
     folder: PathBuf,
     log_store: LogStoreRef,
     encoder: Encoder,
@@ -107,6 +106,16 @@ pub(crate) struct Opened {
     /// When the newest of the files was committed.
     pub(crate) newest: Option<UnixNanos>,
     pub(crate) quarantined: Vec<PathBuf>,
+    /// How many commits the log still has.
+    pub(crate) commits: u64,
+}
+
+/// What became of a commit.
+#[derive(Debug)]
+enum Fate {
+    Landed,
+    /// Another one has its version.
+    Taken(Bytes),
 }
 
 /// A commit that may be there or not.
@@ -120,28 +129,24 @@ struct Unsettled {
 impl Table {
     /// Opens or creates a table, moving aside what is torn and can be done without.
     pub(crate) async fn open(
-        disk: &SharedDisk,
-        paths: &Paths,
+        tables: &SharedTables,
+        quarantine: &Path,
         signal: Signal,
     ) -> Result<Opened, StorageError> {
-        let folder = paths.table(signal.table());
+        let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
-        let quarantine = paths.quarantine();
-        let (blocking, log_folder_of_it) = (Arc::clone(disk), log_folder.clone());
-        let quarantine_of_it = quarantine.clone();
+        let (blocking, log_folder_of_it) = (Arc::clone(tables), log_folder.clone());
+        let quarantine_of_it = quarantine.to_owned();
         let (tail, mut history) = crate::store::blocking(move || {
-            let (disk, log_folder) = (blocking.as_ref(), log_folder_of_it.as_path());
-            disk.create_folders(log_folder).map_err(failed("create", log_folder))?;
-            // A process that was killed may not have synced the name of its last commit, which is
-            // relied upon from here on.
-            disk.sync_folder(log_folder).map_err(failed("sync", log_folder))?;
-            let mut tail = tail::repair(disk, log_folder, &quarantine_of_it)?;
-            tail.quarantined.extend(history::check_pointer(disk, log_folder, &quarantine_of_it)?);
-            Ok((tail, history::examine(disk, log_folder)?))
+            let (tables, log_folder) = (blocking.as_ref(), log_folder_of_it.as_path());
+            tables.prepare(log_folder).map_err(failed("create", log_folder))?;
+            let mut tail = tail::repair(tables, log_folder, &quarantine_of_it)?;
+            tail.quarantined.extend(history::check_pointer(tables, log_folder, &quarantine_of_it)?);
+            Ok((tail, history::examine(tables, log_folder)?))
         })
         .await?;
         let mut quarantined = tail.quarantined;
-        let log_store = log_store(disk, &folder)?;
+        let log_store = tables.log_store(signal.table())?;
         if !tail.exists {
             create(&log_store, signal).await?;
         }
@@ -153,12 +158,12 @@ impl Table {
                 Ok(state) => break Some(state),
                 Err(error) => error,
             };
-            let (blocking, log_folder) = (Arc::clone(disk), log_folder.clone());
-            let quarantine = quarantine.clone();
+            let (blocking, log_folder) = (Arc::clone(tables), log_folder.clone());
+            let quarantine = quarantine.to_owned();
             let aside = crate::store::blocking(move || {
-                let disk = blocking.as_ref();
-                let aside = history::set_checkpoint_aside(disk, &log_folder, &quarantine)?;
-                Ok((aside, history::examine(disk, &log_folder)?))
+                let tables = blocking.as_ref();
+                let aside = history::set_checkpoint_aside(tables, &log_folder, &quarantine)?;
+                Ok((aside, history::examine(tables, &log_folder)?))
             });
             let (aside, again) = aside.await?;
             if aside.is_empty() {
@@ -167,58 +172,63 @@ impl Table {
             quarantined.extend(aside);
             history = again;
         };
-        let mut opened = Self::opened(disk, log_store, (signal, folder), history, state).await?;
+        let mut opened = Self::opened(tables, log_store, (signal, folder), history, state).await?;
         opened.quarantined = quarantined;
         Ok(opened)
     }
 
     /// A table as it is, changing nothing; `None` when there is none.
     pub(crate) async fn peek(
-        disk: &SharedDisk,
-        paths: &Paths,
+        tables: &SharedTables,
         signal: Signal,
     ) -> Result<Option<Opened>, StorageError> {
-        let folder = paths.table(signal.table());
+        let folder = tables.folder(signal.table());
         let log_folder = folder.join("_delta_log");
-        if !disk.is_folder(&log_folder) {
-            return Ok(None);
-        }
-        let history = history::examine(disk.as_ref(), &log_folder)?;
-        let log_store = log_store(disk, &folder)?;
+        let of_it = Arc::clone(tables);
+        let examined =
+            crate::store::blocking(move || history::examine_existing(of_it.as_ref(), &log_folder));
+        let Some(history) = examined.await? else { return Ok(None) };
+        let log_store = tables.log_store(signal.table())?;
         let state = match &history.damage {
             None => Some(load(&log_store).await?),
             Some(_) => None,
         };
-        Self::opened(disk, log_store, (signal, folder), history, state).await.map(Some)
+        Self::opened(tables, log_store, (signal, folder), history, state).await.map(Some)
     }
 
     /// A table with this state; without one, what can be saved of it.
     async fn opened(
-        disk: &SharedDisk,
+        tables: &SharedTables,
         log_store: LogStoreRef,
         (signal, folder): (Signal, PathBuf),
         history: History,
         state: Option<DeltaTableState>,
     ) -> Result<Opened, StorageError> {
         let encoder = Encoder::new(signal, &folder);
+        let commits = history.commits.len() as u64;
         let (files, covered, version) = match (&state, &history.damage) {
             (Some(state), _) => {
                 let id = encoder.transaction_id();
                 let covered = state.transaction_version(log_store.as_ref(), id).await?;
                 let covered = covered.map_or(0, |version| u64::try_from(version).unwrap_or(0));
-                (listed_files(signal, &folder, state)?, covered, state.version())
+                (
+                    listed_files((signal, &folder), state, &Home::of(tables))?,
+                    covered,
+                    state.version(),
+                )
             }
             (None, Some(damage)) => {
                 tracing::error!(path = %damage.path.display(), reason = damage.reason,
                     "a commit of the table is damaged; the table is not written to any more");
                 let table = (signal, folder.as_path());
-                let found = history::salvage(disk, &log_store, table, &history, damage).await?;
+                let found = history::salvage(tables, &log_store, table, &history, damage).await?;
                 (found.files, found.covered, 0)
             }
             (None, None) => (Vec::new(), 0, 0),
         };
         let table = Self {
             signal,
+            tables: Arc::clone(tables),
             folder,
             encoder,
             version,
@@ -232,7 +242,7 @@ impl Table {
             let views = state.log_data();
             views.iter().map(|view| from_millis(view.modification_time())).max()
         });
-        Ok(Opened { table, files, covered, newest, quarantined: Vec::new() })
+        Ok(Opened { table, files, covered, newest, quarantined: Vec::new(), commits })
     }
 
     /// Which commit is damaged, when one is: nothing is to be written then.
@@ -255,25 +265,18 @@ impl Table {
         covered: u64,
         now: UnixNanos,
     ) -> Result<Change, StorageError> {
-        let store = self.log_store.object_store(None);
-        let mut added = Vec::new();
+        let tables = Arc::clone(&self.tables);
+        let (home, mut added, mut parts) = (Home::of(&tables), Vec::new(), Vec::new());
         for file in encoded {
-            let path = file_path(file.hour, &format!("{covered:020}"), added.len());
-            let parts = [(index_path(Path::new(&path)), file.index), (path.into(), file.bytes)];
-            let bytes = parts[1].1.len() as u64;
-            let path = self.folder.join(&parts[1].0);
+            let name = file_path(file.hour, &format!("{covered:020}"), added.len());
+            let (path, bytes) = (self.folder.join(name), file.bytes.len() as u64);
             let (min, max) = (file.stats.start_min, file.stats.start_max);
-            let new = DataFile::new(path, file.hour, file.rows, bytes, min, max);
-            added.push(Arc::new(DataFile { received_max: file.stats.received_max, ..new }));
-            for (path, bytes) in parts {
-                let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-                let payload = PutPayload::from_bytes(bytes);
-                if let Err(error) = store.put_opts(&location(&path), payload, create).await {
-                    self.discard(&added).await;
-                    return Err(DeltaTableError::from(error).into());
-                }
-            }
+            let new = DataFile::new(path.clone(), file.hour, file.rows, bytes, min, max);
+            let (home, received_max) = (home.clone(), file.stats.received_max);
+            added.push(Arc::new(DataFile { received_max, home, ..new }));
+            parts.extend([(index_path(&path), file.index), (path, file.bytes)]);
         }
+        crate::store::blocking(move || write_all(tables.as_ref(), &parts)).await?;
         self.commit(Change { why: Why::Flush, added, removed: Vec::new() }, covered, now).await
     }
 
@@ -290,19 +293,20 @@ impl Table {
         self.commit(change, self.covered, now).await
     }
 
-    /// Finds out about a commit of unknown fate: what it changed when it is there, `None` when
-    /// there is no such commit.
+    /// Ends a commit of unknown fate: what it changed when it is there now, `None` when another
+    /// one has its place. That it is not there yet would say nothing, because a request whose
+    /// answer was lost may still be on its way; so it is made again, of which one lands at most.
     pub(crate) async fn settle(&mut self) -> Result<Option<Change>, StorageError> {
         let Some(Unsettled { version, bytes, change }) = self.unsettled.clone() else {
             return Ok(None);
         };
-        let entry = self.log_store.read_commit_entry(version).await?;
-        let landed = entry.is_some_and(|entry| entry == bytes);
+        let fate = self.attempt(version, &bytes).await?;
         self.unsettled = None;
-        if landed {
-            self.landed(version, &bytes);
+        if let Fate::Taken(_) = fate {
+            return Ok(None);
         }
-        Ok(landed.then_some(change))
+        self.landed(version, &bytes);
+        Ok(Some(change))
     }
 
     /// What tells which files commits have removed lately.
@@ -328,28 +332,21 @@ impl Table {
         now: UnixNanos,
     ) -> Result<Change, StorageError> {
         let bytes = self.encoder.encode(&change, covered, now)?;
-        let store = self.log_store.object_store(None);
         for _ in 0..TRIES {
             let version = self.version + 1;
             let unsettled = Unsettled { version, bytes: bytes.clone(), change: change.clone() };
             self.unsettled = Some(unsettled);
-            let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-            let location = commit_uri_from_version(Some(version));
-            match store.put_opts(&location, bytes.clone().into(), create).await {
-                Ok(_) => {
-                    self.prove(version, &bytes).await?;
-                    self.unsettled = None;
+            let fate = self.attempt(version, &bytes).await?;
+            self.unsettled = None;
+            match fate {
+                Fate::Landed => {
                     self.landed(version, &bytes);
                     return Ok(change);
                 }
-                Err(object_store::Error::AlreadyExists { .. }) => {
-                    self.unsettled = None;
-                    let entry = self.log_store.read_commit_entry(version).await?;
-                    let path = self.commit_path(version);
-                    self.encoder.give_way(&entry.unwrap_or_default(), &change, &path)?;
+                Fate::Taken(entry) => {
+                    self.encoder.give_way(&entry, &change, &self.commit_path(version))?;
                     self.version = version;
                 }
-                Err(error) => return Err(DeltaTableError::from(error).into()),
             }
         }
         let path = self.commit_path(self.version);
@@ -362,28 +359,43 @@ impl Table {
         self.covered = self.covered.max(self.encoder.position(bytes).unwrap_or(0));
     }
 
-    /// Reads a commit back: it is what was written.
-    async fn prove(&self, version: u64, bytes: &Bytes) -> Result<(), StorageError> {
-        let entry = self.log_store.read_commit_entry(version).await?;
-        if entry.as_ref() == Some(bytes) {
-            return Ok(());
+    /// Makes a commit unless its version has one, and reads back which that is. No two commits
+    /// are equal, so an equal one is this one: an earlier request for it has landed.
+    async fn attempt(&self, version: u64, bytes: &Bytes) -> Result<Fate, StorageError> {
+        let create = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let location = commit_uri_from_version(Some(version));
+        let store = self.log_store.object_store(None);
+        let created = match store.put_opts(&location, bytes.clone().into(), create).await {
+            Ok(_) => true,
+            Err(object_store::Error::AlreadyExists { .. }) => false,
+            Err(error) => return Err(DeltaTableError::from(error).into()),
+        };
+        match self.log_store.read_commit_entry(version).await? {
+            Some(entry) if entry == *bytes => Ok(Fate::Landed),
+            Some(entry) if !created => Ok(Fate::Taken(entry)),
+            _ => {
+                let reason = "the commit is not what was written".to_owned();
+                Err(StorageError::Corrupt { path: self.commit_path(version), reason })
+            }
         }
-        let reason = "the commit is not what was written".to_owned();
-        Err(StorageError::Corrupt { path: self.commit_path(version), reason })
     }
 
     fn commit_path(&self, version: u64) -> PathBuf {
         self.folder.join("_delta_log").join(commit_name(version))
     }
+}
 
-    /// Removes files that no commit names. What cannot be removed is waste and nothing worse.
-    async fn discard(&self, files: &[Arc<DataFile>]) {
-        let store = self.log_store.object_store(None);
-        for path in files.iter().filter_map(|file| file.path.strip_prefix(&self.folder).ok()) {
-            let _ = store.delete(&location(path)).await;
-            let _ = store.delete(&location(&index_path(path))).await;
+/// Writes new files. On an error none is left; what cannot be removed is waste and nothing worse.
+fn write_all(tables: &dyn TableStore, files: &[(PathBuf, Bytes)]) -> Result<(), StorageError> {
+    for (number, (path, bytes)) in files.iter().enumerate() {
+        if let Err(error) = table_store::write(tables, path, bytes) {
+            for (path, _) in files.iter().take(number + 1) {
+                let _ = tables.remove(path);
+            }
+            return Err(failed("write", path)(error));
         }
     }
+    Ok(())
 }
 
 /// The removals that a table remembers. Needs no lock on the table.
@@ -415,11 +427,6 @@ fn from_millis(millis: i64) -> UnixNanos {
     UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000))
 }
 
-/// A path in the table's folder as the object store names it.
-fn location(path: &Path) -> ObjectPath {
-    ObjectPath::from(path.to_string_lossy().as_ref())
-}
-
 /// Where a data file goes, in its table's folder. Unique: a file of a failed attempt may still be
 /// there.
 pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
@@ -427,27 +434,21 @@ pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
     format!("{HOUR}={hour}/{prefix}-{number:04}-{nonce:016x}.parquet")
 }
 
-fn log_store(disk: &SharedDisk, folder: &Path) -> Result<LogStoreRef, StorageError> {
-    let url = Url::from_directory_path(folder).map_err(|()| StorageError::Io {
-        action: "address",
-        path: folder.to_path_buf(),
-        source: std::io::Error::other("the data directory's path must be absolute"),
-    })?;
-    let store: Arc<dyn ObjectStore> = Arc::new(SyncedStore::new(Arc::clone(disk)));
-    Ok(logstore_with(store, &url, StorageConfig::default())?)
-}
-
 async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageError> {
     let schema: &Schema = &signal.table_schema();
     let columns: StructType = schema.try_into_kernel()?;
-    CreateBuilder::new()
+    let created = CreateBuilder::new()
         .with_log_store(Arc::clone(log_store))
         .with_table_name(signal.table())
         .with_columns(columns.fields().cloned())
         .with_partition_columns([HOUR])
         .with_configuration(PROPERTIES.map(|(key, value)| (key, Some(value))))
-        .await?;
-    Ok(())
+        .await;
+    match created {
+        // The answer to the first request was lost and the second one came too late.
+        Err(DeltaTableError::VersionAlreadyExists(_)) => Ok(()),
+        done => Ok(done.map(|_| ())?),
+    }
 }
 
 #[cfg(test)]

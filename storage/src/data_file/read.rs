@@ -64,7 +64,7 @@ pub(crate) fn scan(
     }
     progress.stats.files += 1;
     let path = &file.path;
-    let opened = File::open(path).map_err(|source| io("open", path, source))?;
+    let opened = file.open().map_err(|source| io("open", path, source))?;
     let footer = footer(matcher.signal, path, &opened)?;
     let source = Source { path, file: opened, footer, detail, candidates };
     for (group, times) in source.newest_first(matcher) {
@@ -91,7 +91,7 @@ pub(crate) fn scan(
 /// When the file is missing or damaged.
 pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, StorageError> {
     let path = &file.path;
-    let opened = File::open(path).map_err(|source| io("open", path, source))?;
+    let opened = file.open().map_err(|source| io("open", path, source))?;
     let footer = footer(signal, path, &opened)?;
     let mut index = IndexBuilder::new(signal);
     guarded(path, || {

@@ -8,7 +8,7 @@
 //!
 //! Sections of unknown kinds are skipped: a newer program may write more of them.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, path::Path};
+use std::{fs::File, ops::Range, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 
@@ -161,9 +161,4 @@ impl Head {
         index.read_exact_at(&mut page, self.length.checked_add(range.start)?).ok()?;
         Some(page)
     }
-}
-
-/// Opens an index file for reading.
-pub(super) fn open(path: &Path) -> Option<File> {
-    File::open(path).ok()
 }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{select, sync::watch, task::JoinHandle};
 
-use super::{Inner, blocking, reindex::reindexer};
+use super::{Inner, blocking, random, reindex::reindexer};
 use crate::{StorageError, memory, upkeep::Pace};
 
 /// How often age and health are looked at.
@@ -45,6 +45,9 @@ async fn flusher(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
             Ok(()) => wait = LOOK,
             Err(error) => {
                 wait = (wait * 2).min(WAIT_MAX);
+                // Not all processes at once, when a store that all of them use is back.
+                let sooner = wait.mul_f64(f64::from(random_byte()) / 1024.);
+                wait = wait.saturating_sub(sooner).max(LOOK);
                 tracing::error!(%error, next_try_in = ?wait, "a flush failed, nothing is lost");
             }
         }
@@ -89,6 +92,10 @@ async fn keeper(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
             }
         }
     }
+}
+
+fn random_byte() -> u8 {
+    random().to_le_bytes()[0]
 }
 
 impl Inner {

@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use object_store::ObjectStore;
 use tokio::sync::watch;
 
 use super::{
@@ -26,6 +27,7 @@ use crate::{
     memory::{self, Chunk},
     paths::Paths,
     schema::Signal,
+    table_store,
     tables::Table,
     wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalSettings},
 };
@@ -38,6 +40,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) async fn open(
     disk: SharedDisk,
+    objects: Option<Arc<dyn ObjectStore>>,
     mut settings: StoreSettings,
     clock: Arc<dyn Clock>,
 ) -> Result<(Arc<Inner>, Recovery), StorageError> {
@@ -45,8 +48,9 @@ pub(super) async fn open(
         std::path::absolute(&settings.data_dir).map_err(failed("resolve", &settings.data_dir))?;
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
-    let spans = Table::open(&disk, &paths, Signal::Spans).await?;
-    let logs = Table::open(&disk, &paths, Signal::Logs).await?;
+    let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
+    let spans = Table::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
+    let logs = Table::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
     let mut recovery = Recovery::default();
     recovery.quarantined.extend(spans.quarantined);
     recovery.quarantined.extend(logs.quarantined);
@@ -93,10 +97,12 @@ pub(super) async fn open(
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
         upkeep: tokio::sync::Mutex::new(keeper),
+        tables_at,
         disk,
         paths,
         alarms,
         pending_bytes: AtomicU64::new(0),
+        trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
         stop,

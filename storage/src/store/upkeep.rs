@@ -188,9 +188,8 @@ impl Inner {
         choice: Option<Choice>,
         mark: Option<u64>,
     ) -> Result<Vec<Arc<DataFile>>, StorageError> {
-        let (disk, folder) = (Arc::clone(&self.disk), self.paths.table(signal.table()));
-        let inputs = files.to_vec();
-        let open = move || Rewrite::open(disk, (signal, &folder), &inputs, choice, mark);
+        let (tables, inputs) = (Arc::clone(&self.tables_at), files.to_vec());
+        let open = move || Rewrite::open(tables, signal, &inputs, choice, mark);
         let rewrite = blocking(open).await?;
         Ok(self.run(rewrite).await?.files().to_vec())
     }
@@ -299,8 +298,9 @@ impl Inner {
                 self.shared.state.apply(signal, &settled, self.shared.clock.now());
             }
             let known = self.shared.state.known_files();
-            let (disk, folder) = (Arc::clone(&self.disk), self.paths.table(signal.table()));
-            let found = blocking(move || strays(disk.as_ref(), &folder, &known)).await?;
+            let at = Arc::clone(&self.tables_at);
+            let folder = at.folder(signal.table());
+            let found = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
             (found, tables.of(signal).tombstones())
         };
         if strays.is_empty() {
@@ -320,12 +320,12 @@ impl Inner {
     }
 
     async fn remove(&self, keeper: &mut Keeper, paths: Vec<PathBuf>) -> Result<(), StorageError> {
-        let disk = Arc::clone(&self.disk);
+        let tables = Arc::clone(&self.tables_at);
         for path in &paths {
             self.shared.indexes.forget(path);
         }
         let removed = blocking(move || {
-            let remove = |path: &PathBuf| match disk.remove(path) {
+            let remove = |path: &PathBuf| match tables.remove(path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
                 done => done.map(|()| 1).map_err(failed("remove", path)),
             };

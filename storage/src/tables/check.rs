@@ -2,7 +2,6 @@
 //! indexes beside them.
 
 use std::{
-    fs::File,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
@@ -10,29 +9,25 @@ use std::{
 
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{Table, history};
+use super::Table;
 use crate::{
     StorageError,
     check::{Finding, Findings},
     data_file::{self, DataFile},
-    disk::{SharedDisk, read_all},
-    paths::{Paths, index_path},
+    paths::index_path,
     schema::Signal,
     store::blocking,
+    table_store::SharedTables,
 };
 
 /// Reads everything; the sequence up to which the table has the log.
 pub(crate) async fn check(
-    disk: &SharedDisk,
-    paths: &Paths,
+    tables: &SharedTables,
     signal: Signal,
     findings: &mut Findings<'_>,
 ) -> Result<u64, StorageError> {
-    let log_folder = paths.table(signal.table()).join("_delta_log");
-    if !disk.is_folder(&log_folder) {
-        return Ok(0);
-    }
-    let opened = match Table::peek(disk, paths, signal).await {
+    let log_folder = tables.folder(signal.table()).join("_delta_log");
+    let opened = match Table::peek(tables, signal).await {
         Ok(Some(opened)) => opened,
         Ok(None) => return Ok(0),
         Err(error) => {
@@ -41,13 +36,13 @@ pub(crate) async fn check(
             return Ok(0);
         }
     };
-    findings.summary.commits += history::examine(disk.as_ref(), &log_folder)?.commits.len() as u64;
+    findings.summary.commits += opened.commits;
     if let Some(damage) = opened.table.damage() {
         findings.add(Finding::new(&damage.path, damage.reason));
     }
     for file in opened.files {
-        let (disk, file_of_it) = (Arc::clone(disk), Arc::clone(&file));
-        let found = blocking(move || Ok(data_file(&disk, signal, &file_of_it))).await?;
+        let (of_it, file_of_it) = (Arc::clone(tables), Arc::clone(&file));
+        let found = blocking(move || Ok(data_file(&of_it, signal, &file_of_it))).await?;
         findings.summary.data_files += 1;
         findings.summary.rows += file.rows;
         for finding in found {
@@ -58,9 +53,9 @@ pub(crate) async fn check(
 }
 
 /// What is wrong with a data file and its index.
-fn data_file(disk: &SharedDisk, signal: Signal, file: &DataFile) -> Vec<Finding> {
+fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Finding> {
     let wrong = |what: String| vec![Finding::new(&file.path, what)];
-    match File::open(&file.path).and_then(|opened| opened.metadata()) {
+    match file.open().and_then(|opened| opened.metadata()) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return wrong("it is missing".to_owned());
         }
@@ -78,7 +73,7 @@ fn data_file(disk: &SharedDisk, signal: Signal, file: &DataFile) -> Vec<Finding>
         Err(_) => return wrong("decoding it panics".to_owned()),
     }
     let path = index_path(&file.path);
-    match (read_all(disk.as_ref(), &path), data_file::index_of(signal, file)) {
+    match (tables.read(&path), data_file::index_of(signal, file)) {
         (Ok(found), Ok(made)) if found == made => Vec::new(),
         (Ok(_), Ok(_)) => vec![Finding::new(&path, "it is not what the data file makes")],
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
@@ -91,7 +86,7 @@ fn data_file(disk: &SharedDisk, signal: Signal, file: &DataFile) -> Vec<Finding>
 
 /// Reads every page of every column; how many rows there are.
 fn decode(file: &DataFile) -> Result<u64, StorageError> {
-    let opened = File::open(&file.path).map_err(crate::disk::failed("open", &file.path))?;
+    let opened = file.open().map_err(crate::disk::failed("open", &file.path))?;
     let mut rows = 0;
     for batch in ParquetRecordBatchReaderBuilder::try_new(opened)?.build()? {
         rows += batch?.num_rows() as u64;

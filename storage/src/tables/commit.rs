@@ -22,6 +22,7 @@ use crate::{
     StorageError,
     data_file::DataFile,
     schema::{HOUR, Signal},
+    store::random,
 };
 
 /// The column that says when a row came in.
@@ -96,7 +97,11 @@ impl Encoder {
             operation: Some(change.why.operation().to_owned()),
             is_blind_append: Some(change.removed.is_empty()),
             engine_info: Some(concat!("tidings:", env!("CARGO_PKG_VERSION")).to_owned()),
-            info: HashMap::from([(tail::FILES.to_owned(), json!(change.added.len()))]),
+            info: HashMap::from([
+                (tail::FILES.to_owned(), json!(change.added.len())),
+                // Makes it unlike every other, so that it is known again.
+                ("tidingsCommit".to_owned(), json!(format!("{:016x}", random()))),
+            ]),
             ..CommitInfo::default()
         };
         let position = Transaction::new(self.transaction_id(), sequence_as_version(covered));

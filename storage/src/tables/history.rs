@@ -25,9 +25,10 @@ use super::{
 use crate::{
     StorageError,
     data_file::DataFile,
-    disk::{Disk, SharedDisk, failed, move_durably, read_all},
+    disk::failed,
     paths::{commit_name, commit_version},
     schema::Signal,
+    table_store::{Home, SharedTables, TableStore},
 };
 
 const POINTER: &str = "_last_checkpoint";
@@ -52,9 +53,21 @@ pub(super) struct History {
     pub(super) damage: Option<Damage>,
 }
 
+/// As [`examine`]; `None` when there is no table.
+pub(super) fn examine_existing(
+    tables: &dyn TableStore,
+    log_folder: &Path,
+) -> Result<Option<History>, StorageError> {
+    match tables.list(log_folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Ok(entries) if entries.is_empty() => Ok(None),
+        _ => examine(tables, log_folder).map(Some),
+    }
+}
+
 /// Reads every commit since the newest checkpoint.
-pub(super) fn examine(disk: &dyn Disk, log_folder: &Path) -> Result<History, StorageError> {
-    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+pub(super) fn examine(tables: &dyn TableStore, log_folder: &Path) -> Result<History, StorageError> {
+    let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
     let mut history = History::default();
     for entry in entries.iter().filter(|entry| entry.is_file) {
         history.commits.extend(commit_version(&entry.name));
@@ -73,7 +86,7 @@ pub(super) fn examine(disk: &dyn Disk, log_folder: &Path) -> Result<History, Sto
             break;
         }
         let path = log_folder.join(commit_name(version));
-        let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
+        let bytes = tables.read(&path).map_err(failed("read", &path))?;
         if !is_whole(version, &bytes) {
             history.damage = damage(version, "it is torn");
             break;
@@ -85,51 +98,55 @@ pub(super) fn examine(disk: &dyn Disk, log_folder: &Path) -> Result<History, Sto
 
 /// Moves aside what points to a checkpoint that is not there: Delta takes that for an error.
 pub(super) fn check_pointer(
-    disk: &dyn Disk,
+    tables: &dyn TableStore,
     log_folder: &Path,
     quarantine: &Path,
 ) -> Result<Option<PathBuf>, StorageError> {
     let path = log_folder.join(POINTER);
-    let bytes = match read_all(disk, &path) {
+    let bytes = match tables.read(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         read => read.map_err(failed("read", &path))?,
     };
     let pointer: Option<Value> = serde_json::from_slice(&bytes).ok();
     let version = pointer.and_then(|pointer| pointer.get("version")?.as_u64());
-    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
     let is_there = entries.iter().any(|entry| checkpoint_version(&entry.name) == version);
     if version.is_some() && is_there {
         return Ok(None);
     }
     tracing::warn!(path = %path.display(), "it points to no checkpoint and is set aside");
-    move_aside(disk, &path, quarantine).map(Some)
+    move_aside(tables, &path, quarantine).map(Some)
 }
 
 /// Moves the newest checkpoint aside, which could not be used; where to, when there is one and it
 /// is the checkpoint that is wrong and not the disk.
 pub(super) fn set_checkpoint_aside(
-    disk: &dyn Disk,
+    tables: &dyn TableStore,
     log_folder: &Path,
     quarantine: &Path,
 ) -> Result<Vec<PathBuf>, StorageError> {
-    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
     let newest = entries.iter().filter_map(|entry| checkpoint_version(&entry.name)).max();
     let Some(newest) = newest else { return Ok(Vec::new()) };
     let of_it = entries.iter().filter(|entry| checkpoint_version(&entry.name) == Some(newest));
     let mut moved = Vec::new();
     for path in of_it.map(|entry| log_folder.join(&entry.name)) {
-        read_all(disk, &path).map_err(failed("read", &path))?;
+        tables.read(&path).map_err(failed("read", &path))?;
         tracing::error!(path = %path.display(), "a checkpoint cannot be used, it is set aside");
-        moved.push(move_aside(disk, &path, quarantine)?);
+        moved.push(move_aside(tables, &path, quarantine)?);
     }
-    moved.extend(check_pointer(disk, log_folder, quarantine)?);
+    moved.extend(check_pointer(tables, log_folder, quarantine)?);
     Ok(moved)
 }
 
-fn move_aside(disk: &dyn Disk, path: &Path, quarantine: &Path) -> Result<PathBuf, StorageError> {
+fn move_aside(
+    tables: &dyn TableStore,
+    path: &Path,
+    quarantine: &Path,
+) -> Result<PathBuf, StorageError> {
     let table = path.parent().and_then(Path::parent).and_then(Path::file_name);
     let folder = quarantine.join(table.unwrap_or_default());
-    move_durably(disk, path, &folder).map_err(failed("move aside", path))
+    tables.set_aside(path, &folder).map_err(failed("move aside", path))
 }
 
 fn checkpoint_version(name: &str) -> Option<u64> {
@@ -146,7 +163,7 @@ pub(super) struct Salvage {
 
 /// Everything up to the damage, and what the commits from there on still say.
 pub(super) async fn salvage(
-    disk: &SharedDisk,
+    tables: &SharedTables,
     log_store: &LogStoreRef,
     (signal, folder): (Signal, &Path),
     history: &History,
@@ -154,31 +171,31 @@ pub(super) async fn salvage(
 ) -> Result<Salvage, StorageError> {
     let mut files: BTreeMap<PathBuf, Arc<DataFile>> = BTreeMap::new();
     let mut covered = 0;
-    let encoder = Encoder::new(signal, folder);
+    let (encoder, home) = (Encoder::new(signal, folder), Home::of(tables));
     if let Some(before) = damage.version.checked_sub(1)
         && let Ok(state) = DeltaTableState::try_new(log_store.as_ref(), Some(before)).await
     {
         let position = encoder.transaction_id();
         let version = state.transaction_version(log_store.as_ref(), position).await?;
         covered = version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0);
-        for file in listed_files(signal, folder, &state)? {
+        for file in listed_files((signal, folder), &state, &home)? {
             files.insert(file.path.clone(), file);
         }
     }
     let later = history.commits.iter().copied().filter(|version| *version >= damage.version);
     for version in later {
-        let (disk, path) = (Arc::clone(disk), folder.join("_delta_log").join(commit_name(version)));
-        let bytes = crate::store::blocking(move || {
-            read_all(disk.as_ref(), &path).map_err(failed("read", &path))
-        })
-        .await?;
+        let path = folder.join("_delta_log").join(commit_name(version));
+        let of_it = Arc::clone(tables);
+        let bytes =
+            crate::store::blocking(move || of_it.read(&path).map_err(failed("read", &path)))
+                .await?;
         covered = covered.max(encoder.position(&bytes).unwrap_or(0));
         for line in bytes.split(|byte| *byte == b'\n') {
             let Ok(action) = serde_json::from_slice::<Value>(line) else { continue };
             if let Some(add) = action.get("add")
                 && let Some(file) = added(signal, folder, add)
             {
-                files.insert(file.path.clone(), Arc::new(file));
+                files.insert(file.path.clone(), Arc::new(DataFile { home: home.clone(), ..file }));
             }
             let gone = action.pointer("/remove/path").and_then(Value::as_str);
             if let Some(gone) = gone {

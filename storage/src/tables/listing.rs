@@ -14,6 +14,7 @@ use crate::{
     StorageError,
     data_file::DataFile,
     schema::{HOUR, Signal},
+    table_store::Home,
 };
 
 /// Reads a table's log. In a task of its own: some damage makes the reader panic.
@@ -30,9 +31,9 @@ pub(super) async fn load(log_store: &LogStoreRef) -> Result<DeltaTableState, Sto
 }
 
 pub(super) fn listed_files(
-    signal: Signal,
-    folder: &Path,
+    (signal, folder): (Signal, &Path),
     state: &DeltaTableState,
+    home: &Home,
 ) -> Result<Vec<Arc<DataFile>>, StorageError> {
     let mut files = Vec::new();
     for view in state.log_data().iter() {
@@ -48,7 +49,7 @@ pub(super) fn listed_files(
             path: path.clone(),
             reason: "its entry in the table's log lacks hour or statistics".to_owned(),
         })?;
-        files.push(Arc::new(file));
+        files.push(Arc::new(DataFile { home: home.clone(), ..file }));
     }
     Ok(files)
 }

@@ -9,11 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{
-    StorageError,
-    disk::{Disk, failed, move_durably, read_all},
-    paths::commit_version,
-};
+use crate::{StorageError, disk::failed, paths::commit_version, table_store::TableStore};
 
 /// What a commit of ours says in its commit info: how many files it adds.
 pub(super) const FILES: &str = "tidingsFiles";
@@ -27,11 +23,11 @@ pub(super) struct Tail {
 
 /// Checks the last commit in a table's log folder.
 pub(super) fn repair(
-    disk: &dyn Disk,
+    tables: &dyn TableStore,
     log_folder: &Path,
     quarantine: &Path,
 ) -> Result<Tail, StorageError> {
-    let entries = disk.list(log_folder).map_err(failed("list", log_folder))?;
+    let entries = tables.list(log_folder).map_err(failed("list", log_folder))?;
     let mut commits: Vec<(u64, &str)> = entries
         .iter()
         .filter(|entry| entry.is_file)
@@ -42,13 +38,13 @@ pub(super) fn repair(
     let mut tail = Tail { exists: checkpointed || !commits.is_empty(), quarantined: Vec::new() };
     let Some((version, name)) = commits.last() else { return Ok(tail) };
     let path = log_folder.join(name);
-    let bytes = read_all(disk, &path).map_err(failed("read", &path))?;
+    let bytes = tables.read(&path).map_err(failed("read", &path))?;
     if is_whole(*version, &bytes) {
         return Ok(tail);
     }
     let table = log_folder.parent().and_then(Path::file_name).unwrap_or_default();
     let folder = quarantine.join(table);
-    let moved = move_durably(disk, &path, &folder).map_err(failed("move aside", &path))?;
+    let moved = tables.set_aside(&path, &folder).map_err(failed("move aside", &path))?;
     tracing::error!(version, bytes = bytes.len(), moved_to = %moved.display(),
         "the table's last commit is damaged; it is set aside and its rows are read from the log");
     tail.exists = checkpointed || commits.len() > 1;

@@ -7,13 +7,14 @@ use tidings_proto::UnixNanos;
 use super::{Change, DataFile, Table, Why, checkpoint, file_path};
 use crate::{
     Clock, SystemClock,
-    disk::{RealDisk, SharedDisk},
-    paths::Paths,
+    disk::RealDisk,
     schema::Signal,
+    table_store::{LocalTables, SharedTables},
 };
 
-fn disk() -> SharedDisk {
-    Arc::new(RealDisk)
+async fn open(root: &Path) -> super::Opened {
+    let tables: SharedTables = Arc::new(LocalTables::new(Arc::new(RealDisk), root.join("tables")));
+    Table::open(&tables, &root.join("quarantine"), Signal::Spans).await.unwrap()
 }
 
 fn file(table: &Table, number: usize) -> Arc<DataFile> {
@@ -23,7 +24,7 @@ fn file(table: &Table, number: usize) -> Arc<DataFile> {
 
 /// Each commit replaces the file of the one before.
 async fn commits(root: &Path, count: usize) -> Table {
-    let mut table = Table::open(&disk(), &Paths::new(root), Signal::Spans).await.unwrap().table;
+    let mut table = open(root).await.table;
     let mut last: Vec<Arc<DataFile>> = Vec::new();
     for number in 0..count {
         let added = vec![file(&table, number)];
@@ -51,7 +52,7 @@ async fn a_table_opens_from_its_checkpoint_after_many_commits() {
     for version in 0..last {
         std::fs::remove_file(log.join(super::commit_name(version))).unwrap();
     }
-    let opened = Table::open(&disk(), &Paths::new(root.path()), Signal::Spans).await.unwrap();
+    let opened = open(root.path()).await;
     assert_eq!((opened.table.version, opened.table.checkpointed), (version, last));
     assert_eq!(opened.files.len(), 1);
     let removed = opened.table.tombstones().read().await.unwrap();

@@ -13,9 +13,10 @@ use super::{plan::FILE_BYTES, retention::thinned_prefix};
 use crate::{
     StorageError,
     data_file::{Choice, DataFile, FileWriter, Merge, Written},
-    disk::{AppendFile, SharedDisk, failed, parent, write_durably},
+    disk::{AppendFile, failed},
     paths::index_path,
     schema::Signal,
+    table_store::{self, Home, SharedTables},
     tables::file_path,
 };
 
@@ -24,7 +25,7 @@ const PORTIONS: usize = 4;
 
 /// A rewrite under way.
 pub(crate) struct Rewrite {
-    disk: SharedDisk,
+    tables: SharedTables,
     signal: Signal,
     folder: PathBuf,
     hour: i64,
@@ -40,22 +41,22 @@ struct Output {
 }
 
 impl Rewrite {
-    /// Begins to make files, in a table's folder, with the chosen rows of these, which are of one
+    /// Begins to make files of a table with the chosen rows of these, which are of one
     /// hour. What they were thinned for is said by `mark`.
     ///
     /// # Errors
     /// When an input is missing or damaged.
     pub(crate) fn open(
-        disk: SharedDisk,
-        (signal, folder): (Signal, &Path),
+        tables: SharedTables,
+        signal: Signal,
         inputs: &[Arc<DataFile>],
         choice: Option<Choice>,
         mark: Option<u64>,
     ) -> Result<Self, StorageError> {
         Ok(Self {
-            disk,
             signal,
-            folder: folder.to_owned(),
+            folder: tables.folder(signal.table()),
+            tables,
             hour: inputs.first().map_or(0, |file| file.hour),
             prefix: mark.map_or("merged".to_owned(), thinned_prefix),
             merge: Merge::open(signal, inputs, choice)?,
@@ -112,11 +113,7 @@ impl Rewrite {
 
     fn start_output(&self) -> Result<Output, StorageError> {
         let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
-        let created = (|| {
-            self.disk.create_folders(parent(&path)?)?;
-            self.disk.create(&path)
-        })();
-        let file = created.map_err(failed("create", &path))?;
+        let file = self.tables.create(&path).map_err(failed("create", &path))?;
         let writer = FileWriter::new(self.signal, Sink { file, bytes: 0 }, self.merge.traces())?;
         Ok(Output { path, writer })
     }
@@ -127,12 +124,13 @@ impl Rewrite {
         let ended = (|| {
             let (mut sink, Written { rows, stats, index }) = output.writer.finish()?;
             sink.file.sync().map_err(failed("sync", &path))?;
-            self.write_index(&path, &index.finish(sink.bytes))?;
-            let folder = parent(&path).map_err(failed("sync", &path))?;
-            self.disk.sync_folder(folder).map_err(failed("sync", folder))?;
+            let (index, index_path) = (index.finish(sink.bytes), index_path(&path));
+            let written = table_store::write(self.tables.as_ref(), &index_path, &index);
+            written.map_err(failed("write", &index_path))?;
             let (min, max) = (stats.start_min, stats.start_max);
             let file = DataFile::new(path.clone(), self.hour, rows, sink.bytes, min, max);
-            Ok(DataFile { received_max: stats.received_max, ..file })
+            let home = Home::of(&self.tables);
+            Ok(DataFile { received_max: stats.received_max, home, ..file })
         })();
         match ended {
             Ok(file) => self.written.push(Arc::new(file)),
@@ -144,18 +142,9 @@ impl Rewrite {
         Ok(())
     }
 
-    fn write_index(&self, data_file: &Path, index: &[u8]) -> Result<(), StorageError> {
-        let path = index_path(data_file);
-        let written = (|| {
-            self.disk.create_folders(parent(&path)?)?;
-            write_durably(self.disk.as_ref(), &path, &[index])
-        })();
-        written.map_err(failed("write", &path))
-    }
-
     fn remove(&self, data_file: &Path) {
-        let _ = self.disk.remove(data_file);
-        let _ = self.disk.remove(&index_path(data_file));
+        let _ = self.tables.remove(data_file);
+        let _ = self.tables.remove(&index_path(data_file));
     }
 }
 

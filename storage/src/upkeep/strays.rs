@@ -6,17 +6,12 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    time::{Duration, UNIX_EPOCH},
+    time::Duration,
 };
 
 use tidings_proto::UnixNanos;
 
-use crate::{
-    StorageError,
-    disk::{Disk, failed},
-    paths::index_path,
-    schema::HOUR,
-};
+use crate::{StorageError, disk::failed, paths::index_path, schema::HOUR, table_store::TableStore};
 
 /// What no commit ever named goes at this age: nobody takes longer from upload to commit.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3600);
@@ -35,30 +30,35 @@ pub(crate) struct Stray {
 /// # Errors
 /// When a folder cannot be listed.
 pub(crate) fn strays(
-    disk: &dyn Disk,
+    tables: &dyn TableStore,
     table: &Path,
     known: &HashSet<PathBuf>,
 ) -> Result<Vec<Stray>, StorageError> {
     let known_indexes: HashSet<PathBuf> = known.iter().map(|path| index_path(path)).collect();
     let mut strays = Vec::new();
-    for folder in partitions(disk, table)? {
-        find(disk, &folder, |path| (!known.contains(path)).then(|| path.to_owned()), &mut strays)?;
+    for folder in partitions(tables, table)? {
+        find(
+            tables,
+            &folder,
+            |path| (!known.contains(path)).then(|| path.to_owned()),
+            &mut strays,
+        )?;
     }
     let indexes = table.join("_index");
-    for folder in partitions(disk, &indexes)? {
+    for folder in partitions(tables, &indexes)? {
         let hour = folder.file_name().unwrap_or_default();
         let of_index = |path: &Path| {
             let mut data_file = table.join(hour).join(path.file_stem()?);
             data_file.add_extension("parquet");
             (!known_indexes.contains(path)).then_some(data_file)
         };
-        find(disk, &folder, of_index, &mut strays)?;
+        find(tables, &folder, of_index, &mut strays)?;
     }
     Ok(strays)
 }
 
-fn partitions(disk: &dyn Disk, folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
-    let entries = match disk.list(folder) {
+fn partitions(tables: &dyn TableStore, folder: &Path) -> Result<Vec<PathBuf>, StorageError> {
+    let entries = match tables.list(folder) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(failed("list", folder))?,
     };
@@ -68,16 +68,16 @@ fn partitions(disk: &dyn Disk, folder: &Path) -> Result<Vec<PathBuf>, StorageErr
 }
 
 fn find(
-    disk: &dyn Disk,
+    tables: &dyn TableStore,
     folder: &Path,
     data_file: impl Fn(&Path) -> Option<PathBuf>,
     strays: &mut Vec<Stray>,
 ) -> Result<(), StorageError> {
-    let entries = disk.list(folder).map_err(failed("list", folder))?;
+    let entries = tables.list(folder).map_err(failed("list", folder))?;
     for entry in entries.into_iter().filter(|entry| entry.is_file && is_ours(&entry.name)) {
         let path = folder.join(&entry.name);
         if let Some(data_file) = data_file(&path)
-            && let Some(written) = written(&path)
+            && let Ok(written) = tables.written(&path)
         {
             strays.push(Stray { path, data_file, written });
         }
@@ -104,12 +104,6 @@ fn is_hex(text: &str) -> bool {
 
 fn is_digits(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn written(path: &Path) -> Option<UnixNanos> {
-    let modified = std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()?;
-    let since = modified.duration_since(UNIX_EPOCH).ok()?;
-    Some(UnixNanos(u64::try_from(since.as_nanos()).ok()?))
 }
 
 impl Stray {

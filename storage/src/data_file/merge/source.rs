@@ -48,7 +48,7 @@ pub(super) struct Opened {
 pub(super) fn open(signal: Signal, files: &[Arc<DataFile>]) -> Result<Vec<Opened>, StorageError> {
     let open = |file: &Arc<DataFile>| {
         let path = file.path.clone();
-        let opened = File::open(&path).map_err(crate::disk::failed("open", &path))?;
+        let opened = file.open().map_err(crate::disk::failed("open", &path))?;
         let footer = footer(signal, &path, &opened)?;
         Ok(Opened { path, file: opened, footer })
     };

@@ -207,8 +207,11 @@ fn plain_name(path: &Path) -> String {
     match kept.rsplit_once('.') {
         // A folder of `tempfile`.
         Some(("", _)) => "root".to_owned(),
-        // A data file or its index: sequence and number, not the nonce.
-        Some((stem, end)) => format!("{}.{end}", stem.get(..25).unwrap_or(stem)),
+        // A data file or its index: what it is of and its number, not the nonce.
+        Some((stem, end)) => match stem.rsplit_once('-') {
+            Some((plain, nonce)) if nonce.len() == 16 => format!("{plain}.{end}"),
+            _ => kept.to_owned(),
+        },
         None => kept.to_owned(),
     }
 }

@@ -1,0 +1,319 @@
+#![expect(clippy::disallowed_methods, reason = "tests look at files behind the store's back")]
+//! The store with its tables in an object store.
+
+use std::{
+    fs,
+    future::Future,
+    path::Path,
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures::TryStreamExt;
+use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
+use tidings_proto::UnixNanos;
+
+use super::{logs, settings as local_settings, traces};
+use crate::{
+    Clock, ErrorKind, ObjectStoreSettings, StorageError, Store, StoreSettings, SystemClock,
+    TablesAt,
+    disk::RealDisk,
+    store::simulation::{Ledger, read},
+    table_store::{
+        tests::remote,
+        unreliable::{Flaw, Trouble, UnreliableStore},
+    },
+    upkeep::Pace,
+};
+
+const AT: &str = "s3://bucket/some/where";
+/// Nothing takes so long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Does not wait as long as it should.
+#[derive(Debug)]
+struct HurriedClock;
+
+impl Clock for HurriedClock {
+    fn now(&self) -> UnixNanos {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        SystemClock.sleep(duration / 100)
+    }
+}
+
+fn settings(root: &Path) -> StoreSettings {
+    StoreSettings { tables: TablesAt::ObjectStore(remote(&[])), ..local_settings(root) }
+}
+
+async fn open_with(
+    settings: StoreSettings,
+    objects: &UnreliableStore,
+) -> Result<Store, StorageError> {
+    let given: Arc<dyn ObjectStore> = Arc::new(objects.clone());
+    let opened = Store::open_at(Arc::new(RealDisk), Some(given), settings, Arc::new(HurriedClock));
+    Box::pin(opened).await.map(|(store, _)| store)
+}
+
+async fn open(root: &Path, objects: &UnreliableStore) -> Result<Store, StorageError> {
+    open_with(settings(root), objects).await
+}
+
+fn refusal(opened: Result<Store, StorageError>) -> String {
+    let error = opened.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Locked, "{error}");
+    error.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_in_an_object_store_is_there_after_a_kill_and_a_lost_disk() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let mut ledger = Ledger::default();
+    let store = open(root.path(), &objects).await.unwrap();
+    for number in 1..=4 {
+        send(&store, &mut ledger, number).await;
+        store.flush().await.unwrap();
+    }
+    store.compact(true).await.unwrap();
+    send(&store, &mut ledger, 5).await;
+    store.abandon().await;
+    let store = open(root.path(), &objects).await.unwrap();
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+    assert!(!root.path().join("tables").exists());
+
+    // The copies are only copies.
+    fs::remove_dir_all(root.path().join("cache")).unwrap();
+    let store = open(root.path(), &objects).await.unwrap();
+    ledger.check(&read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_keep_tables_is_refused() {
+    for (flaw, words) in
+        [(Flaw::IgnoresConditions, "no atomic create"), (Flaw::ListsNothing, "does not list")]
+    {
+        let root = tempfile::tempdir().unwrap();
+        let refused = refusal(open(root.path(), &UnreliableStore::with(flaw)).await);
+        assert!(refused.contains(words) && refused.contains(AT), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_belong_to_one_data_directory_until_it_is_given_up() {
+    let (root, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let objects = UnreliableStore::new();
+    let store = open(root.path(), &objects).await.unwrap();
+    let mut ledger = Ledger::default();
+    send(&store, &mut ledger, 1).await;
+    // Whether the owner runs or not.
+    assert!(refusal(open(other.path(), &objects).await).contains("another data directory"));
+    store.close().await.unwrap();
+    assert!(refusal(open(other.path(), &objects).await).contains("owner.json"));
+
+    objects.objects().delete(&ObjectPath::from("some/where/owner.json")).await.unwrap();
+    let store = open(other.path(), &objects).await.unwrap();
+    ledger.check(&read(&store).unwrap()).unwrap();
+    send(&store, &mut ledger, 2).await;
+    store.close().await.unwrap();
+    let store = open(other.path(), &objects).await.unwrap();
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+    refusal(open(root.path(), &objects).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_data_directory_is_not_opened_with_tables_that_are_not_its_own() {
+    let (local, far) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let objects = UnreliableStore::new();
+    let (store, _) = super::open(local.path()).await;
+    store.close().await.unwrap();
+    assert!(refusal(open(local.path(), &objects).await).contains("has tables in"));
+
+    open(far.path(), &objects).await.unwrap().close().await.unwrap();
+    let opened = Store::open(local_settings(far.path()), Arc::new(SystemClock)).await;
+    let refused = refusal(opened.map(|(store, _)| store));
+    assert!(refused.contains(AT), "{refused}");
+    let elsewhere = ObjectStoreSettings { address: "s3://bucket".parse().unwrap(), ..remote(&[]) };
+    let tables = TablesAt::ObjectStore(elsewhere);
+    let moved = StoreSettings { tables, ..local_settings(far.path()) };
+    assert!(refusal(open_with(moved, &objects).await).contains(AT));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_costs_no_acknowledged_data_and_ends_by_itself() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let limited = StoreSettings { memory_bytes_max: 400_000, ..settings(root.path()) };
+    let store = open_with(limited, &objects).await.unwrap();
+    let mut ledger = Ledger::default();
+    send(&store, &mut ledger, 1).await;
+    store.flush().await.unwrap();
+    objects.fail(1, Trouble::Down);
+    send(&store, &mut ledger, 2).await;
+    let failed = store.flush().await.unwrap_err();
+    assert_eq!(failed.kind(), ErrorKind::Unavailable, "{failed}");
+    // Readiness goes on, with a warning, as long as there is room.
+    store.ready().unwrap();
+    assert!(store.trouble().unwrap().contains("SlowDown"));
+    let (mut number, mut refused) = (3, 0);
+    while refused < 5 {
+        let name = format!("s{number}");
+        ledger.sent(&name, 200);
+        let answer = store.append(traces(number, 200)).await;
+        ledger.answered(&name, answer.is_ok());
+        if let Err(error) = answer {
+            assert_eq!(error.kind(), ErrorKind::Full, "{error}");
+            refused += 1;
+        }
+        number += 1;
+        assert!(number < 10_000, "it never filled up");
+    }
+    // What is in memory, in the log or on the disk can still be read.
+    ledger.check(&read(&store).unwrap()).unwrap();
+
+    assert!(objects.heal() > 0);
+    let deadline = SystemClock.instant() + PATIENCE;
+    while let Some(trouble) = store.trouble() {
+        assert!(SystemClock.instant() < deadline, "{trouble}");
+        SystemClock.sleep(Duration::from_millis(5)).await;
+    }
+    // That flush may have begun before all of it came.
+    store.flush().await.unwrap();
+    assert_eq!(store.counts().memory_bytes, 0);
+    send(&store, &mut ledger, 20_000).await;
+    store.abandon().await;
+    let store = open(root.path(), &objects).await.unwrap();
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+}
+
+async fn send(store: &Store, ledger: &mut Ledger, number: u64) {
+    for (batch, name, records) in
+        [(traces(number, 3), format!("s{number}"), 3), (logs(number), format!("l{number}"), 1)]
+    {
+        ledger.sent(&name, records);
+        ledger.answered(&name, store.append(batch).await.is_ok());
+    }
+}
+
+/// Opens, writes, flushes, merges, checkpoints, dies, opens again, closes. What is read while
+/// something fails is right or an error.
+async fn story(root: &Path, objects: &UnreliableStore, ledger: &mut Ledger) {
+    let store = open(root, objects).await;
+    // It waits for a store that does not answer, but not while it reads the tables.
+    let Ok(store) = store else { return };
+    if let Ok(found) = read(&store) {
+        ledger.settle(found).unwrap();
+    }
+    for number in 1..=4 {
+        send(&store, ledger, number).await;
+        let _ = store.flush().await;
+        if let Ok(found) = read(&store) {
+            ledger.check(&found).unwrap();
+        }
+    }
+    for _ in 0..2 {
+        let _ = store.owner.0.keep_up(Pace::Offline).await;
+        if let Ok(found) = read(&store) {
+            ledger.check(&found).unwrap();
+        }
+    }
+    send(&store, ledger, 5).await;
+    store.abandon().await;
+    let Ok(store) = open(root, objects).await else { return };
+    send(&store, ledger, 6).await;
+    let _ = store.close().await;
+}
+
+/// The story with the n-th request failing; whether one did.
+async fn fails(nth: u64, trouble: Trouble) -> bool {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let mut ledger = Ledger::default();
+    objects.fail(nth, trouble);
+    let told = story(root.path(), &objects, &mut ledger);
+    if trouble == Trouble::Down {
+        // Opening waits for the store to be back; this is for how long.
+        let _ = tokio::time::timeout(Duration::from_millis(300), told).await;
+    } else {
+        told.await;
+    }
+    let failed = objects.heal() > 0;
+    let deadline = SystemClock.instant() + PATIENCE;
+    let store = loop {
+        match open(root.path(), &objects).await {
+            Ok(store) => break store,
+            // The story was cut off, and what it started ends soon.
+            Err(error) => assert!(SystemClock.instant() < deadline, "{error}"),
+        }
+        SystemClock.sleep(Duration::from_millis(5)).await;
+    };
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.flush().await.unwrap();
+    ledger.check(&read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+    failed
+}
+
+#[test]
+fn every_request_may_fail_in_every_way() {
+    // Every fourth request, in the ways in turn; with `TIDINGS_FAULTS=all` each in every way.
+    const THREADS: u64 = 2;
+    let all = std::env::var_os("TIDINGS_FAULTS").is_some_and(|which| which == "all");
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            scope.spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.unwrap();
+                let step = if all { THREADS } else { THREADS * 4 };
+                let (mut nth, mut untouched) = (1 + thread * step / THREADS, 0);
+                while untouched < Trouble::ALL.len() {
+                    let turn = usize::try_from(nth / step).unwrap() % Trouble::ALL.len();
+                    let these = if all { &Trouble::ALL[..] } else { &Trouble::ALL[turn..=turn] };
+                    for trouble in these {
+                        let run =
+                            async { tokio::time::timeout(PATIENCE, fails(nth, *trouble)).await };
+                        let failed = runtime.block_on(run);
+                        let failed = failed
+                            .unwrap_or_else(|_| panic!("{trouble:?} of request {nth}: it hangs"));
+                        untouched = if failed { 0 } else { untouched + 1 };
+                    }
+                    nth += step;
+                }
+                assert!(nth > 100, "the story has few requests: {nth}");
+            });
+        }
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_copy_is_fetched_again() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let store = open(root.path(), &objects).await.unwrap();
+    let mut ledger = Ledger::default();
+    send(&store, &mut ledger, 1).await;
+    store.close().await.unwrap();
+    let listed: Vec<_> = objects.objects().list(None).try_collect().await.unwrap();
+    let data = listed.iter().filter(|object| object.location.as_ref().ends_with(".parquet"));
+    for object in data {
+        let inside = object.location.as_ref().strip_prefix("some/where/").unwrap();
+        let copy = root.path().join("cache").join(inside);
+        let length = usize::try_from(object.size).unwrap();
+        fs::write(&copy, vec![0; length]).unwrap();
+    }
+    let store = open(root.path(), &objects).await.unwrap();
+    // An answer is right, or says that it is not: the table whose copy was read says so once.
+    let mut found = read(&store);
+    for _ in 0..2 {
+        found = found.or_else(|_| read(&store));
+    }
+    ledger.check(&found.unwrap()).unwrap();
+    store.close().await.unwrap();
+}

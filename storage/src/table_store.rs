@@ -1,0 +1,170 @@
+//! Where the tables are: in a local folder or in an S3-compatible store.
+//!
+//! Owns reaching their files: data files, indexes, commits and checkpoints. Both kinds of places
+//! name files by paths below a folder of the data directory, `<folder>/<table>/…`: that of `local`
+//! holds the tables themselves, that of `object` copies of files that were read lately
+//! (`cache`). Delta reads and commits through [`TableStore::log_store`]; everything else in here
+//! blocks and is called where blocking is allowed. Does not own what the files say (`data_file`,
+//! `index`, `tables`), nor the write-ahead log, which is always on the local disk.
+//!
+//! `connect` reaches an S3-compatible store, `claim` makes sure that it can keep tables and that
+//! they are this data directory's.
+
+mod cache;
+mod claim;
+mod connect;
+mod local;
+mod object;
+mod synced_store;
+#[cfg(test)]
+pub(crate) mod unreliable;
+
+use std::{
+    fmt,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use deltalake_core::logstore::LogStoreRef;
+use object_store::ObjectStore;
+use tidings_proto::UnixNanos;
+
+pub(crate) use self::local::LocalTables;
+use self::{
+    cache::Cache,
+    claim::{check_local, claim},
+    connect::connect,
+    object::ObjectTables,
+};
+use crate::{
+    Clock, StorageError, StoreSettings,
+    disk::{AppendFile, DiskEntry, SharedDisk},
+    paths::Paths,
+    settings::TablesAt,
+};
+
+/// Where the tables are, shared by everything that reads and writes them.
+pub(crate) type SharedTables = Arc<dyn TableStore>;
+
+/// A place for tables.
+pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
+    /// The folder below which a table's files are named.
+    fn folder(&self, table: &str) -> PathBuf;
+
+    /// A table's log, for Delta. What it writes is durable when it says so, and a commit never
+    /// takes another's place.
+    fn log_store(&self, table: &str) -> Result<LogStoreRef, StorageError>;
+
+    /// Makes sure that a folder is there, and that what a process which died wrote there stays.
+    fn prepare(&self, folder: &Path) -> io::Result<()>;
+
+    /// What is in a folder, sorted by name. A missing folder is empty or `NotFound`.
+    fn list(&self, folder: &Path) -> io::Result<Vec<DiskEntry>>;
+
+    /// Reads a small file whole, as it is now.
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Opens a data file or an index, which do not change as long as they have their names.
+    fn open(&self, path: &Path) -> io::Result<File>;
+
+    /// When a file was written; `NotFound` when it is not there.
+    fn written(&self, path: &Path) -> io::Result<UnixNanos>;
+
+    /// Begins a new file. After [`AppendFile::sync`] it is there durably, with its name.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+
+    /// Writes a file durably in the place of what may be there.
+    fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()>;
+
+    /// Removes a file. `NotFound` where that can be told.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Moves a damaged file into a local folder; where to.
+    fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf>;
+
+    /// A file that was opened cannot be decoded: should that have been a copy, it goes.
+    fn distrust(&self, path: &Path);
+}
+
+/// Writes a new file and its name durably.
+pub(crate) fn write(tables: &dyn TableStore, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = tables.create(path)?;
+    file.append(bytes)?;
+    file.sync()
+}
+
+/// What a data file is read through.
+#[derive(Clone, Default)]
+pub(crate) struct Home(Option<SharedTables>);
+
+impl Home {
+    /// Files of these tables.
+    pub(crate) fn of(tables: &SharedTables) -> Self {
+        Self(Some(Arc::clone(tables)))
+    }
+
+    pub(crate) fn open(&self, path: &Path) -> io::Result<File> {
+        match &self.0 {
+            Some(tables) => tables.open(path),
+            None => File::open(path),
+        }
+    }
+
+    pub(crate) fn distrust(&self, path: &Path) {
+        if let Some(tables) = &self.0 {
+            tables.distrust(path);
+        }
+    }
+}
+
+/// Files are equal when their names are: there is one place for the tables of a store.
+impl PartialEq for Home {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Home {}
+
+impl fmt::Debug for Home {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Home")
+    }
+}
+
+/// Reaches the place that the settings name, for the process that has the data directory's lock.
+/// While it does not answer this waits; `given` is taken for it in tests.
+///
+/// # Errors
+/// `Refused` when it cannot keep tables, or when the directory's tables are somewhere else.
+pub(crate) async fn open(
+    disk: &SharedDisk,
+    paths: &Paths,
+    settings: &StoreSettings,
+    clock: &dyn Clock,
+    given: Option<Arc<dyn ObjectStore>>,
+) -> Result<SharedTables, StorageError> {
+    let TablesAt::ObjectStore(remote) = &settings.tables else {
+        let (of_it, paths_of_it) = (Arc::clone(disk), paths.clone());
+        crate::store::blocking(move || check_local(of_it.as_ref(), &paths_of_it)).await?;
+        return Ok(Arc::new(LocalTables::new(Arc::clone(disk), paths.tables())));
+    };
+    let store = match given {
+        Some(store) => store,
+        None => connect(remote)?,
+    };
+    claim(disk, paths, &store, &remote.address, clock).await?;
+    let (disk, folder) = (Arc::clone(disk), paths.cache());
+    let free_min = settings.disk_reserve_bytes.saturating_mul(2);
+    let (address, bytes_max) = (remote.address.clone(), remote.cache_bytes_max);
+    crate::store::blocking(move || {
+        let cache = Cache::take_over(disk, folder, bytes_max, free_min)?;
+        Ok(Arc::new(ObjectTables::new(store, &address, cache)?) as SharedTables)
+    })
+    .await
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,228 @@
+//! Copies on the local disk of files that are in an object store.
+//!
+//! A copy is whole and durable before it has its name, and its original never changes, so whatever
+//! is found under a name after a crash is right. All copies together take at most so many bytes,
+//! and they go, those used longest ago first, before the disk gets as full as the write-ahead log
+//! minds. Who has a copy open goes on reading it when it goes.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    hash::{BuildHasher, Hasher, RandomState},
+    io,
+    path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    StorageError,
+    disk::{AppendFile, SharedDisk, failed, parent},
+};
+
+/// So many files can be fetched at once; of one file only one copy is.
+const TURNS: usize = 64;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Cache {
+    disk: SharedDisk,
+    folder: PathBuf,
+    bytes_max: u64,
+    free_min: u64,
+    copies: Mutex<Copies>,
+    turns: Vec<Mutex<()>>,
+}
+
+#[derive(Debug, Default)]
+struct Copies {
+    by_path: HashMap<PathBuf, Copy>,
+    bytes: u64,
+    uses: u64,
+}
+
+#[derive(Debug)]
+struct Copy {
+    bytes: u64,
+    last_use: u64,
+}
+
+impl Copies {
+    fn add(&mut self, path: &Path, bytes: u64) {
+        self.remove(path);
+        self.uses += 1;
+        self.bytes += bytes;
+        self.by_path.insert(path.to_owned(), Copy { bytes, last_use: self.uses });
+    }
+
+    fn remove(&mut self, path: &Path) {
+        self.bytes -= self.by_path.remove(path).map_or(0, |copy| copy.bytes);
+    }
+
+    fn oldest(&self) -> Option<PathBuf> {
+        let oldest = self.by_path.iter().min_by_key(|(_, copy)| copy.last_use);
+        oldest.map(|(path, _)| path.clone())
+    }
+}
+
+impl Cache {
+    /// Takes over the copies that are in a folder.
+    pub(super) fn take_over(
+        disk: SharedDisk,
+        folder: PathBuf,
+        bytes_max: u64,
+        free_min: u64,
+    ) -> Result<Self, StorageError> {
+        disk.create_folders(&folder).map_err(failed("create", &folder))?;
+        let mut copies = Copies::default();
+        let mut folders = vec![folder.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in disk.list(&folder).map_err(failed("list", &folder))? {
+                let path = folder.join(&entry.name);
+                if !entry.is_file {
+                    folders.push(path);
+                } else if entry.name.contains('#') {
+                    disk.remove(&path).map_err(failed("remove", &path))?;
+                } else {
+                    let size = disk.open(&path).and_then(|file| file.size());
+                    copies.add(&path, size.map_err(failed("measure", &path))?);
+                }
+            }
+        }
+        let turns = (0..TURNS).map(|_| Mutex::default()).collect();
+        let copies = Mutex::new(copies);
+        let cache = Self { disk, folder, bytes_max, free_min, copies, turns };
+        cache.trim(0);
+        Ok(cache)
+    }
+
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn disk(&self) -> &SharedDisk {
+        &self.disk
+    }
+
+    /// Opens the copy of a file; `fetch` makes one when there is none.
+    pub(super) fn open(
+        &self,
+        path: &Path,
+        fetch: impl FnOnce(&mut Entering<'_>) -> io::Result<()>,
+    ) -> io::Result<File> {
+        if let Some(copy) = self.opened(path)? {
+            return Ok(copy);
+        }
+        let number = xxh3_64(path.as_os_str().as_encoded_bytes()) % TURNS as u64;
+        let turn = usize::try_from(number).ok().and_then(|number| self.turns.get(number));
+        let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(copy) = self.opened(path)? {
+            return Ok(copy);
+        }
+        let (file, unfinished) = self.create(path)?;
+        let mut entering = Entering { cache: self, file, bytes: 0 };
+        let fetched = fetch(&mut entering).and_then(|()| entering.file.sync());
+        // While it has another name nobody takes it away.
+        match fetched.and_then(|()| File::open(&unfinished)) {
+            Ok(copy) => {
+                self.adopt(&unfinished, path, entering.bytes);
+                Ok(copy)
+            }
+            Err(error) => {
+                let _ = self.disk.remove(&unfinished);
+                Err(error)
+            }
+        }
+    }
+
+    /// A file that may become the copy of this one, and its name.
+    pub(super) fn create(&self, path: &Path) -> io::Result<(Box<dyn AppendFile>, PathBuf)> {
+        self.trim(0);
+        self.disk.create_folders(parent(path)?)?;
+        let number = RandomState::new().build_hasher().finish();
+        let mut unfinished = path.as_os_str().to_owned();
+        unfinished.push(format!("#{number:020}"));
+        let unfinished = PathBuf::from(unfinished);
+        Ok((self.disk.create(&unfinished)?, unfinished))
+    }
+
+    /// Makes a file, which is durable, the copy of this one. When that fails there is none, which
+    /// is no loss.
+    pub(super) fn adopt(&self, unfinished: &Path, path: &Path, bytes: u64) {
+        self.trim(bytes);
+        match self.disk.rename(unfinished, path) {
+            Ok(()) => self.lock().add(path, bytes),
+            Err(error) => {
+                tracing::debug!(%error, path = %path.display(), "a copy was not kept");
+                let _ = self.disk.remove(unfinished);
+            }
+        }
+    }
+
+    /// Removes the copy of a file.
+    pub(super) fn forget(&self, path: &Path) {
+        let mut copies = self.lock();
+        copies.remove(path);
+        // Not later: a new copy may get this name.
+        let _ = self.disk.remove(path);
+    }
+
+    fn opened(&self, path: &Path) -> io::Result<Option<File>> {
+        let mut copies = self.lock();
+        copies.uses += 1;
+        let uses = copies.uses;
+        let Some(copy) = copies.by_path.get_mut(path) else { return Ok(None) };
+        copy.last_use = uses;
+        match File::open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                copies.remove(path);
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Removes copies until so much more fits in. Whether the disk has room for it then.
+    fn trim(&self, more: u64) -> bool {
+        let mut copies = self.lock();
+        loop {
+            let fits = copies.bytes.saturating_add(more) <= self.bytes_max;
+            let needed = self.free_min.saturating_add(more);
+            let has_room = self.disk.free_bytes(&self.folder).is_ok_and(|free| free >= needed);
+            if fits && has_room {
+                return true;
+            }
+            let Some(oldest) = copies.oldest() else { return has_room };
+            copies.remove(&oldest);
+            let _ = self.disk.remove(&oldest);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Copies> {
+        self.copies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A copy that is being made.
+pub(super) struct Entering<'a> {
+    cache: &'a Cache,
+    file: Box<dyn AppendFile>,
+    bytes: u64,
+}
+
+impl Entering<'_> {
+    /// Makes room for a copy of this size. One that is larger than all copies may be is made all
+    /// the same, and goes next.
+    pub(super) fn make_room(&self, size: u64) -> io::Result<()> {
+        match self.cache.trim(size) {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    pub(super) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.bytes += bytes.len() as u64;
+        self.file.append(bytes)
+    }
+}

@@ -1,0 +1,227 @@
+//! Makes sure that an object store can keep tables, and that they are this data directory's.
+//!
+//! Whoever commits relies on a put that creates an object and never replaces one: some stores
+//! ignore the condition. And the position in the log that commits say means one log: a second data
+//! directory on the same tables would take records of the first for its own. So each directory has
+//! an id, and the tables have the id of theirs:
+//!
+//! ```text
+//! <data-dir>/tables.json       {"tables":"s3://bucket/prefix","id":"…"}, written first
+//! s3://bucket/prefix/owner.json                             {"id":"…"}, created and never changed
+//! s3://bucket/prefix/probe/<number>                         only while a process starts
+//! ```
+
+use std::{io, path::Path, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::{
+    Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, Result, path::Path as ObjectPath,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    Clock, StorageError,
+    disk::{Disk, SharedDisk, failed, read_all, write_durably},
+    paths::Paths,
+    settings::ObjectAddress,
+    store::{blocking, random},
+};
+
+const WAIT: Duration = Duration::from_secs(1);
+const WAIT_MAX: Duration = Duration::from_secs(30);
+
+/// What a data directory says of its tables.
+struct Record {
+    tables: String,
+    id: String,
+}
+
+/// Refuses the local tables of a directory whose tables are somewhere else.
+pub(super) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result<(), StorageError> {
+    match recorded(disk, &paths.tables_record())? {
+        None => Ok(()),
+        Some(record) => Err(elsewhere(&paths.tables(), &record.tables)),
+    }
+}
+
+fn elsewhere(at: &Path, tables: &str) -> StorageError {
+    let reason = format!("the tables of this data directory are at {tables}: set `tables` to it");
+    StorageError::Refused { at: at.display().to_string(), reason }
+}
+
+/// Makes sure of both, waiting while the store does not answer.
+pub(super) async fn claim(
+    disk: &SharedDisk,
+    paths: &Paths,
+    store: &Arc<dyn ObjectStore>,
+    address: &ObjectAddress,
+    clock: &dyn Clock,
+) -> std::result::Result<(), StorageError> {
+    let at = address.to_string();
+    let (of_it, paths, said) = (Arc::clone(disk), paths.clone(), at.clone());
+    let id = blocking(move || id(of_it.as_ref(), &paths, &said)).await?;
+    let mut wait = WAIT;
+    loop {
+        let error = match attempt(store.as_ref(), address, &id).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(reason)) => return Err(StorageError::Refused { at, reason }),
+            Err(error) if is_lasting(&error) => {
+                return Err(StorageError::Refused { at, reason: error.to_string() });
+            }
+            Err(error) => error,
+        };
+        tracing::warn!(tables = at, %error, next_try_in = ?wait, "the tables cannot be reached");
+        clock.sleep(wait).await;
+        wait = (wait * 2).min(WAIT_MAX);
+    }
+}
+
+/// Whether asking again is of no use: the bucket is missing, or the credentials are not right.
+fn is_lasting(error: &Error) -> bool {
+    match error {
+        Error::NotFound { .. }
+        | Error::PermissionDenied { .. }
+        | Error::Unauthenticated { .. }
+        | Error::NotSupported { .. }
+        | Error::NotImplemented { .. } => true,
+        other => other.to_string().contains("501 Not Implemented"),
+    }
+}
+
+/// The id of a data directory whose tables are there; it has one from now on.
+fn id(disk: &dyn Disk, paths: &Paths, tables: &str) -> std::result::Result<String, StorageError> {
+    let path = paths.tables_record();
+    if let Some(record) = recorded(disk, &path)? {
+        return match record.tables == tables {
+            true => Ok(record.id),
+            false => Err(elsewhere(paths.root(), &record.tables)),
+        };
+    }
+    let local = paths.tables();
+    if disk.is_folder(&local) {
+        let reason = format!(
+            "this data directory has tables in {}: copy what is in there to the new place and \
+             rename the folder",
+            local.display()
+        );
+        return Err(StorageError::Refused { at: tables.to_owned(), reason });
+    }
+    let id = format!("{:016x}{:016x}", random(), random());
+    let text = json!({ "tables": tables, "id": id }).to_string();
+    let unfinished = path.with_extension("new");
+    let written = (|| {
+        match disk.remove(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        write_durably(disk, &unfinished, &[text.as_bytes()])?;
+        disk.rename(&unfinished, &path)?;
+        disk.sync_folder(paths.root())
+    })();
+    written.map_err(failed("write", &path))?;
+    Ok(id)
+}
+
+fn recorded(disk: &dyn Disk, path: &Path) -> std::result::Result<Option<Record>, StorageError> {
+    let bytes = match read_all(disk, path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(failed("read", path))?,
+    };
+    let record = || {
+        let said: Value = serde_json::from_slice(&bytes).ok()?;
+        let text = |key: &str| said.get(key)?.as_str().map(str::to_owned);
+        Some(Record { tables: text("tables")?, id: text("id")? })
+    };
+    record().map(Some).ok_or_else(|| StorageError::Corrupt {
+        path: path.to_owned(),
+        reason: "it does not say where the tables are".to_owned(),
+    })
+}
+
+/// Tries the store and takes the tables; why they cannot be used, if so.
+async fn attempt(
+    store: &dyn ObjectStore,
+    address: &ObjectAddress,
+    id: &str,
+) -> Result<Option<String>> {
+    if let Some(reason) = probe(store, address).await? {
+        return Ok(Some(reason));
+    }
+    let owner = address.location("owner.json");
+    if let Some(reason) = owned(store, &owner, id).await? {
+        return Ok(reason);
+    }
+    let text = json!({ "id": id }).to_string();
+    match create(store, &owner, text.into()).await {
+        Ok(_) => Ok(None),
+        // By whom, is yet to be seen.
+        Err(Error::AlreadyExists { .. }) => Ok(owned(store, &owner, id).await?.flatten()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether somebody has the tables; if it is not this directory, why that is in the way.
+async fn owned(
+    store: &dyn ObjectStore,
+    owner: &ObjectPath,
+    id: &str,
+) -> Result<Option<Option<String>>> {
+    let bytes = match store.get(owner).await {
+        Err(Error::NotFound { .. }) => return Ok(None),
+        got => got?.bytes().await?,
+    };
+    let said: Option<Value> = serde_json::from_slice(&bytes).ok();
+    let is_ours = said.is_some_and(|said| said.get("id").and_then(Value::as_str) == Some(id));
+    let reason = "these are the tables of another data directory; when that one is gone for good, \
+                  remove owner.json there and start again";
+    Ok(Some((!is_ours).then(|| reason.to_owned())))
+}
+
+/// Whether a put creates, a get and a list see it at once; why not, if so.
+async fn probe(store: &dyn ObjectStore, address: &ObjectAddress) -> Result<Option<String>> {
+    let name = format!("probe/{:016x}", random());
+    let location = address.location(&name);
+    let found = try_out(store, &location).await;
+    // What stays is a few bytes of waste.
+    let _ = store.delete(&location).await;
+    found
+}
+
+async fn try_out(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Option<String>> {
+    const FIRST: Bytes = Bytes::from_static(b"first");
+    match create(store, location, FIRST).await {
+        // When an answer was lost the put was tried again.
+        Ok(_) | Err(Error::AlreadyExists { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let refuses = match create(store, location, Bytes::from_static(b"second")).await {
+        Ok(_) => false,
+        Err(Error::AlreadyExists { .. }) => true,
+        Err(error) => return Err(error),
+    };
+    if !refuses || store.get(location).await?.bytes().await? != FIRST {
+        let reason = "no atomic create: the store ignores `If-None-Match: *` on a put, so that a \
+                      commit could overwrite another; use a store that honours it (Amazon S3, \
+                      MinIO, SeaweedFS, Ceph, R2), or keep the tables in the data directory";
+        return Ok(Some(reason.to_owned()));
+    }
+    let folder = location.parts().count() - 1;
+    let folder: ObjectPath = location.parts().take(folder).collect();
+    let listed: Vec<_> = store.list(Some(&folder)).try_collect().await?;
+    if listed.iter().any(|object| object.location == *location) {
+        return Ok(None);
+    }
+    let reason = "the store does not list what was just put there, so that commits could be \
+                  overlooked; use a store whose lists are consistent";
+    Ok(Some(reason.to_owned()))
+}
+
+async fn create(
+    store: &dyn ObjectStore,
+    location: &ObjectPath,
+    bytes: Bytes,
+) -> Result<object_store::PutResult> {
+    let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+    store.put_opts(location, bytes.into(), options).await
+}

@@ -1,0 +1,80 @@
+//! Reaches an S3-compatible store.
+
+use std::{fmt::Display, net::IpAddr, sync::Arc, time::Duration};
+
+use object_store::{
+    BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut},
+};
+use url::{Host, Url};
+
+use crate::{StorageError, settings::ObjectStoreSettings};
+
+/// How long a request may take, with its body.
+const REQUEST: Duration = Duration::from_secs(60);
+const CONNECT: Duration = Duration::from_secs(5);
+/// How often and for how long a request is tried again when the store is busy or cannot be reached.
+/// Whoever asked tries again later: a flush with longer and longer pauses.
+const RETRIES: usize = 5;
+const RETRY: Duration = Duration::from_secs(30);
+const BACKOFF: BackoffConfig = BackoffConfig {
+    init_backoff: Duration::from_millis(100),
+    max_backoff: Duration::from_secs(5),
+    base: 2.,
+};
+
+/// The store of these settings; nothing is asked of it yet.
+///
+/// # Errors
+/// `Refused` when the settings do not fit together.
+pub(super) fn connect(
+    settings: &ObjectStoreSettings,
+) -> Result<Arc<dyn ObjectStore>, StorageError> {
+    let at = settings.address.to_string();
+    let refused = |reason: String| StorageError::Refused { at: at.clone(), reason };
+    let retry = RetryConfig { backoff: BACKOFF, max_retries: RETRIES, retry_timeout: RETRY };
+    let mut builder = AmazonS3Builder::new()
+        .with_client_options(
+            ClientOptions::new().with_timeout(REQUEST).with_connect_timeout(CONNECT),
+        )
+        .with_retry(retry)
+        .with_conditional_put(S3ConditionalPut::ETagMatch);
+    for (name, value) in &settings.options {
+        // As the environment has them; those that say nothing here are of no interest.
+        if let Ok(key) = name.to_ascii_lowercase().parse::<AmazonS3ConfigKey>() {
+            builder = builder.with_config(key, value);
+        }
+    }
+    let said = |builder: &AmazonS3Builder, key| builder.get_config_value(&key);
+    let endpoint = said(&builder, AmazonS3ConfigKey::Endpoint);
+    let allow_http = AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp);
+    let http_allowed = said(&builder, allow_http).is_some_and(|said| said == "true");
+    if let Some(endpoint) = endpoint {
+        let parsed = Url::parse(&endpoint)
+            .map_err(|error| refused(format!("`{endpoint}` is no endpoint: {error}")))?;
+        if parsed.scheme() == "http" {
+            if !(http_allowed || settings.allow_http || is_loopback(&parsed)) {
+                return Err(refused(not_encrypted(&endpoint)));
+            }
+            builder = builder.with_allow_http(true);
+        }
+    }
+    let store = builder.with_bucket_name(&settings.address.bucket).build();
+    Ok(Arc::new(store.map_err(|error| refused(error.to_string()))?))
+}
+
+fn not_encrypted(endpoint: impl Display) -> String {
+    format!(
+        "{endpoint} is not encrypted and not on this machine; use https, or set \
+         tables-allow-http = true if that is meant"
+    )
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
+        None => false,
+    }
+}

@@ -1,0 +1,205 @@
+//! An object store for tests, which fails in the ways that networks and busy stores do.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use async_trait::async_trait;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    memory::InMemory, path::Path,
+};
+
+/// How a request fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It has no effect.
+    Refused,
+    /// It has its effect, and its answer is lost.
+    Lost,
+    /// It seems to fail, and has its effect just before the next put.
+    Late,
+    /// This and all that follow have no effect.
+    Down,
+}
+
+impl Trouble {
+    pub(crate) const ALL: [Self; 4] = [Self::Refused, Self::Lost, Self::Late, Self::Down];
+}
+
+/// What a store can be wrong about at all times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flaw {
+    /// A put with a condition is a put.
+    IgnoresConditions,
+    /// What was put is not listed.
+    ListsNothing,
+}
+
+/// See the module's description. Clones are one store.
+#[derive(Debug, Clone)]
+pub(crate) struct UnreliableStore {
+    objects: Arc<InMemory>,
+    plan: Arc<Mutex<Plan>>,
+}
+
+#[derive(Debug, Default)]
+struct Plan {
+    requests: u64,
+    fail_at: Option<(u64, Trouble)>,
+    troubles: u64,
+    flaw: Option<Flaw>,
+    late: Vec<(Path, PutPayload, PutOptions)>,
+}
+
+impl UnreliableStore {
+    pub(crate) fn new() -> Self {
+        Self { objects: Arc::new(InMemory::new()), plan: Arc::default() }
+    }
+
+    pub(crate) fn with(flaw: Flaw) -> Self {
+        let store = Self::new();
+        store.plan().flaw = Some(flaw);
+        store
+    }
+
+    /// Makes the n-th request from now on fail (1 is the next).
+    pub(crate) fn fail(&self, nth: u64, trouble: Trouble) {
+        let mut plan = self.plan();
+        plan.fail_at = Some((plan.requests + nth, trouble));
+    }
+
+    /// No more failures; how many there were since the last call.
+    pub(crate) fn heal(&self) -> u64 {
+        let mut plan = self.plan();
+        plan.fail_at = None;
+        std::mem::take(&mut plan.troubles)
+    }
+
+    /// Requests so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.plan().requests
+    }
+
+    /// What is there, whatever fails.
+    pub(crate) fn objects(&self) -> &InMemory {
+        &self.objects
+    }
+
+    fn plan(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap()
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        let mut plan = self.plan();
+        plan.requests += 1;
+        let (at, trouble) = plan.fail_at?;
+        let hit = plan.requests == at || plan.requests > at && trouble == Trouble::Down;
+        plan.troubles += u64::from(hit);
+        hit.then_some(trouble)
+    }
+
+    /// Reads have no effect to be lost or late.
+    fn read(&self) -> Result<()> {
+        self.trouble().map_or(Ok(()), |_| Err(no_answer()))
+    }
+}
+
+fn no_answer() -> Error {
+    Error::Generic { store: "unreliable store", source: "503 SlowDown".into() }
+}
+
+impl fmt::Display for UnreliableStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("unreliable store")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for UnreliableStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        mut options: PutOptions,
+    ) -> Result<PutResult> {
+        let (trouble, late) = (self.trouble(), std::mem::take(&mut self.plan().late));
+        for (location, payload, options) in late {
+            let _ = self.objects.put_opts(&location, payload, options).await;
+        }
+        if self.plan().flaw == Some(Flaw::IgnoresConditions) {
+            options.mode = PutMode::Overwrite;
+        }
+        match trouble {
+            None => self.objects.put_opts(location, payload, options).await,
+            Some(Trouble::Lost) => {
+                let _ = self.objects.put_opts(location, payload, options).await;
+                Err(no_answer())
+            }
+            Some(Trouble::Late) => {
+                self.plan().late.push((location.clone(), payload, options));
+                Err(no_answer())
+            }
+            Some(Trouble::Refused | Trouble::Down) => Err(no_answer()),
+        }
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.read()?;
+        self.objects.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.read()?;
+        self.objects.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |location: Result<Path>| {
+            let store = store.clone();
+            async move {
+                let (location, trouble) = (location?, store.trouble());
+                if matches!(trouble, None | Some(Trouble::Lost)) {
+                    let one = stream::once(std::future::ready(Ok(location.clone()))).boxed();
+                    store.objects.delete_stream(one).try_collect::<Vec<_>>().await?;
+                }
+                trouble.map_or(Ok(location), |_| Err(no_answer()))
+            }
+        };
+        locations.then(delete).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        if let Err(error) = self.read() {
+            return stream::once(std::future::ready(Err(error))).boxed();
+        }
+        if self.plan().flaw == Some(Flaw::ListsNothing) {
+            return stream::empty().boxed();
+        }
+        self.objects.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.read()?;
+        self.objects.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.read()?;
+        self.objects.copy_opts(from, to, options).await
+    }
+}
