@@ -14,6 +14,13 @@ mod web;
 
 use std::process::ExitCode;
 
+use mimalloc::MiMalloc;
+
+/// Gives the memory of a burst back, which the system's allocator keeps: see
+/// `docs/decisions/0023-allocator.md`.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
 fn main() -> ExitCode {
     let matches = cli::command().get_matches();
     match cli::run(&matches) {
