@@ -229,6 +229,16 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+/// Prints a text. Who stops reading it (`| head`) has seen enough.
+pub(crate) fn print(text: &str) -> Result<()> {
+    use std::io::{ErrorKind, Write};
+
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("standard output"),
+    }
+}
+
 /// Whether trying again cannot help: whoever set the machine up has to change something.
 fn is_setup(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
@@ -245,12 +255,10 @@ fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
 }
 
 fn print_config(sources: &Sources) -> Result<()> {
-    use std::io::Write;
-
     let _: Settings = sources.settings()?;
-    let mut out = std::io::stdout().lock();
-    for (setting, value, origin) in sources.lines() {
-        writeln!(out, "{} = {:?}  # {origin}", setting.key(), value).context("standard output")?;
-    }
-    Ok(())
+    let text: String = sources
+        .lines()
+        .map(|(setting, value, origin)| format!("{} = {value:?}  # {origin}\n", setting.key()))
+        .collect();
+    print(&text)
 }

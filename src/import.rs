@@ -41,7 +41,7 @@ pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let client = Client::new();
     let mut out = std::io::stdout().lock();
-    let mut failed = 0_usize;
+    let (mut failed, mut refused) = (0_usize, 0_u64);
     for path in &files {
         let name = path.display();
         let sent = read(path)
@@ -59,10 +59,14 @@ pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
         writeln!(out, "{name}: {} spans, {} log records sent", report.spans, report.log_records)?;
         if report.rejected > 0 {
             writeln!(out, "{name}: {} refused: {}", report.rejected, report.reasons.join("; "))?;
+            refused += u64::try_from(report.rejected).unwrap_or_default();
         }
     }
     if failed > 0 {
         bail!("{failed} of {} files could not be imported", files.len());
+    }
+    if refused > 0 {
+        bail!("{refused} of the records that were sent were refused");
     }
     Ok(())
 }

@@ -2,13 +2,11 @@
 
 mod draw;
 
-use std::io::Write;
-
 use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 use tidings_proto::api::{ProblemDetails, ResolveResult, TraceSkeleton};
 
-use crate::client::Client;
+use crate::{cli, client::Client};
 
 /// Asks the API for the trace and draws it.
 pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
@@ -16,9 +14,7 @@ pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let trace = runtime.block_on(fetch(server, id))?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(draw::waterfall(&trace, usize::from(width)).as_bytes())?;
-    Ok(())
+    cli::print(&draw::waterfall(&trace, usize::from(width)))
 }
 
 async fn fetch(server: &str, id: &str) -> Result<TraceSkeleton> {

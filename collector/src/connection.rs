@@ -30,8 +30,8 @@ const RESET_STREAMS_MAX: usize = 20;
 const HYPER_HEAD_FACTOR: u32 = 4;
 
 /// HTTP/2 pings find peers that vanished without a word.
-const PING_INTERVAL: Duration = Duration::from_secs(30);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
+const PING_INTERVAL: Duration = Duration::from_secs(15);
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves the connection until it ends, hangs or the phase says so.
 pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {

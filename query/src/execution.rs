@@ -181,6 +181,31 @@ impl Reader {
         self.ended(stats, failure)
     }
 
+    /// As [`Self::newest_spans`], for nothing but the latest: `visit` says the latest time so far,
+    /// and nothing is read to be counted.
+    pub(crate) fn latest_spans(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&SpanRows) -> UnixNanos,
+    ) -> Result<(), QueryError> {
+        self.check()?;
+        self.snapshot.scan_newest_spans(filter, scan, 0, &mut |rows| Need::Since(visit(rows)))?;
+        self.check()
+    }
+
+    /// As [`Self::latest_spans`], for log records.
+    pub(crate) fn latest_logs(
+        &self,
+        filter: &LogFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&LogRows) -> UnixNanos,
+    ) -> Result<(), QueryError> {
+        self.check()?;
+        self.snapshot.scan_newest_logs(filter, scan, 0, &mut |rows| Need::Since(visit(rows)))?;
+        self.check()
+    }
+
     /// As [`Self::spans`], for log records.
     pub(crate) fn logs(
         &self,

@@ -37,7 +37,7 @@ use axum::{
     routing::{MethodRouter, any, get},
 };
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
-use utoipa::OpenApi;
+use utoipa::{OpenApi, openapi::RefOr};
 
 pub use zipkin::zipkin_router;
 
@@ -51,7 +51,11 @@ pub fn router(service: QueryService) -> Router {
 
 /// As [`router`], with a document that describes other endpoints too: those that the process adds
 /// beside the returned routes.
-pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QueryService) -> Router {
+pub fn router_described_by(
+    mut document: utoipa::openapi::OpenApi,
+    service: QueryService,
+) -> Router {
+    describe_responses(&mut document);
     let room = held::Room::new(service.limits().unread_bytes_max);
     let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
@@ -73,6 +77,23 @@ pub fn router_described_by(document: utoipa::openapi::OpenApi, service: QuerySer
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// Responses have to have a description: that of what is answered is the operation's own.
+fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let summary = operation.summary.clone().unwrap_or_default();
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description.clone_from(&summary);
+                }
+            }
+        }
+    }
 }
 
 /// The description of the API, made from its handlers and types.

@@ -28,8 +28,6 @@ pub struct NameSearch {
     pub limit: usize,
 }
 
-/// Rows looked at to find out when the newest data is from.
-const NEWEST_ROWS: u64 = 10_000;
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A span that starts later than this from now has a wrong clock: it does not move the range.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
@@ -232,29 +230,33 @@ fn newest_range(reader: &Reader) -> Result<TimeRange, QueryError> {
 
 /// The start of the newest span whose clock can be right; 0 without any.
 pub(crate) fn newest(reader: &Reader) -> Result<UnixNanos, QueryError> {
-    let latest_plausible = after(reader.now, CLOCK_TOLERANCE);
+    let filter = SpanFilter { start: plausible(reader), ..SpanFilter::default() };
     let mut newest = UnixNanos(0);
-    let scan = Scan { detail: Detail::Facts, rows_max: NEWEST_ROWS };
-    reader.spans(&SpanFilter::default(), scan, |rows| {
-        let starts = (0..rows.len()).map(|row| rows.start(row));
-        let plausible = starts.filter(|start| *start <= latest_plausible);
-        newest = plausible.fold(newest, UnixNanos::max);
-        Ok(ControlFlow::Continue(()))
+    reader.latest_spans(&filter, newest_scan(reader), |rows| {
+        newest = (0..rows.len()).map(|row| rows.start(row)).fold(newest, UnixNanos::max);
+        newest
     })?;
     Ok(newest)
 }
 
 /// The time of the newest log record whose clock can be right; 0 without any.
 pub(crate) fn newest_log(reader: &Reader) -> Result<UnixNanos, QueryError> {
-    let latest_plausible = after(reader.now, CLOCK_TOLERANCE);
+    let filter = LogFilter { time: plausible(reader), ..LogFilter::default() };
     let mut newest = UnixNanos(0);
-    let scan = Scan { detail: Detail::Facts, rows_max: NEWEST_ROWS };
-    reader.logs(&LogFilter::default(), scan, |rows| {
-        let times = (0..rows.len()).map(|row| rows.time(row));
-        newest = times.filter(|time| *time <= latest_plausible).fold(newest, UnixNanos::max);
-        Ok(ControlFlow::Continue(()))
+    reader.latest_logs(&filter, newest_scan(reader), |rows| {
+        newest = (0..rows.len()).map(|row| rows.time(row)).fold(newest, UnixNanos::max);
+        newest
     })?;
     Ok(newest)
+}
+
+fn newest_scan(reader: &Reader) -> Scan {
+    Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max }
+}
+
+/// What a clock that is not very wrong can say.
+fn plausible(reader: &Reader) -> TimeRange {
+    TimeRange { start: None, end: Some(after(reader.now, CLOCK_TOLERANCE)) }
 }
 
 fn after(time: UnixNanos, duration: Duration) -> UnixNanos {

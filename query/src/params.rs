@@ -44,6 +44,7 @@ impl Params {
     pub(crate) fn read<P: utoipa::Path>(uri: &Uri) -> Result<Self, QueryError> {
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|broken| QueryError::parameter("", broken.body_text()))?;
+        well_encoded(uri.query().unwrap_or_default())?;
         let parameters = P::operation().parameters.unwrap_or_default();
         let known = parameters.iter().filter_map(|known| match known {
             RefOr::T(known) if matches!(known.parameter_in, ParameterIn::Query) => {
@@ -237,4 +238,32 @@ fn unknown(name: &str, known: &[&str]) -> String {
         return format!("`{name}` is not a parameter here: there are none");
     }
     format!("`{name}` is not a parameter here; there are {}", known.join(", "))
+}
+
+/// Refuses what would otherwise be replaced and searched for: a `%` without two hex digits after
+/// it, and bytes that are no UTF-8.
+fn well_encoded(query: &str) -> Result<(), QueryError> {
+    for pair in query.split('&') {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        for text in [name, value] {
+            let reason = match decoded(text) {
+                None => "has a `%` without two hexadecimal digits after it",
+                Some(bytes) if std::str::from_utf8(&bytes).is_err() => "is not UTF-8",
+                Some(_) => continue,
+            };
+            return Err(QueryError::parameter(name, format!("`{name}` {reason}")));
+        }
+    }
+    Ok(())
+}
+
+fn decoded(text: &str) -> Option<Vec<u8>> {
+    let mut parts = text.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        let hex = part.get(..2).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+        bytes.push(u8::from_str_radix(hex, 16).ok()?);
+        bytes.extend_from_slice(&part.as_bytes()[2..]);
+    }
+    Some(bytes)
 }

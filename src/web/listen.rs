@@ -26,7 +26,7 @@ use super::{
 /// supervisors ask for `/live` on the same listener.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often HTTP/2 connections are pinged, and how long the answer may take.
-const PING: Duration = Duration::from_secs(30);
+const PING: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
 const HEADER_BYTES_MAX: usize = 32 << 10;
 /// How long to wait when the system has no file handle for another connection.

@@ -1,5 +1,6 @@
 //! A socket that does not wait for ever: when its client takes nothing for a while, writing fails
-//! and the connection ends, so that nobody keeps an answer in memory by not reading it.
+//! and the connection ends, so that nobody keeps an answer in memory by not reading it; and when a
+//! new client says nothing, reading fails, so that nobody keeps others out by connecting.
 
 use std::{
     fmt, io,
@@ -17,6 +18,10 @@ use tokio::{
 
 /// How long a client may take nothing of what is written.
 const STALL: Duration = Duration::from_secs(30);
+/// How long a client may take to say which version of HTTP it speaks.
+const SILENCE: Duration = Duration::from_secs(10);
+/// Bytes that tell the versions apart: until these are here, nothing else watches the time.
+const VERSION_BYTES: usize = 24;
 
 /// The socket, with the time its client has left to go on reading.
 pub(super) struct Patient {
@@ -24,13 +29,17 @@ pub(super) struct Patient {
     clock: Arc<dyn Clock>,
     /// Runs while a write waits.
     stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    /// Runs until the version is known.
+    silent: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    heard_bytes: usize,
 }
 
 impl Patient {
     pub(super) fn new(stream: TcpStream, clock: Arc<dyn Clock>) -> Self {
         // Answers are written whole; waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
-        Self { stream, clock, stalled: None }
+        let silent = Some(clock.sleep(SILENCE));
+        Self { stream, clock, stalled: None, silent, heard_bytes: 0 }
     }
 
     /// A write's outcome, or its failure when it has waited too long.
@@ -64,7 +73,17 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let Some(silent) = &mut self.silent else { return outcome };
+        if outcome.is_pending() {
+            return silent.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.heard_bytes += buffer.filled().len() - before;
+        if self.heard_bytes >= VERSION_BYTES {
+            self.silent = None;
+        }
+        outcome
     }
 }
 
@@ -74,6 +93,8 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        // A request may be shorter than what tells versions apart.
+        self.silent = None;
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.watch(outcome, context)
     }
@@ -83,6 +104,7 @@ impl AsyncWrite for Patient {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.silent = None;
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.watch(outcome, context)
     }
@@ -110,7 +132,7 @@ mod tests {
     use tidings_proto::UnixNanos;
     use tidings_storage::Clock;
     use tokio::{
-        io::AsyncWriteExt,
+        io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
     };
 
@@ -134,12 +156,37 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_client_that_reads_nothing_is_given_up() {
+    /// Both ends of a connection; the first is the server's.
+    async fn connection() -> (Patient, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (client, accepted) =
             tokio::join!(TcpStream::connect(listener.local_addr().unwrap()), listener.accept());
-        let mut patient = Patient::new(accepted.unwrap().0, Arc::new(Hasty));
+        (Patient::new(accepted.unwrap().0, Arc::new(Hasty)), client.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_says_too_little_is_given_up() {
+        for said in ["", "PRI * HTTP/2.0"] {
+            let (mut patient, mut client) = connection().await;
+            client.write_all(said.as_bytes()).await.unwrap();
+            let heard = patient.read_exact(&mut [0; super::VERSION_BYTES]).await;
+            assert_eq!(heard.unwrap_err().kind(), std::io::ErrorKind::TimedOut, "{said}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_said_enough_may_rest() {
+        let (mut patient, mut client) = connection().await;
+        client.write_all(&[b'x'; super::VERSION_BYTES]).await.unwrap();
+        patient.stream.readable().await.unwrap();
+        patient.read_exact(&mut [0; super::VERSION_BYTES]).await.unwrap();
+        let resting = tokio::time::timeout(Duration::from_millis(20), patient.read_u8()).await;
+        assert!(resting.is_err(), "{resting:?}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_is_given_up() {
+        let (mut patient, client) = connection().await;
         let written = patient.write_all(&vec![0; 256 << 20]).await;
         assert_eq!(written.unwrap_err().kind(), std::io::ErrorKind::TimedOut);
         drop(client);

@@ -21,9 +21,9 @@ async fn with_logs() -> Harness {
             ("stock", structured),
             ("stock", record(Some(2), 40, 5, "counted")),
             ("cron", record(None, 50, 0, "tick")),
-            ("cron", record(None, 50, 0, "tick")),
         ])
         .await;
+    harness.log([("cron", record(None, 50, 0, "tick"))]).await;
     harness
 }
 
@@ -74,6 +74,20 @@ async fn a_record_that_came_twice_is_shown_and_counted_once() {
     let page = harness.get("/logs?service=cron").await;
     assert_eq!(page["logs"].as_array().unwrap().len(), 1);
     assert_eq!(page["total"]["value"], 1);
+}
+
+#[tokio::test]
+async fn equal_records_of_one_request_are_as_many_however_often_it_is_sent() {
+    let harness = Harness::new().await;
+    for _ in 0..2 {
+        let records = (0..3).map(|_| ("retrier", record(None, 5, 13, "retrying connection")));
+        harness.log(records).await;
+    }
+    harness.store.flush().await.unwrap();
+    let page = harness.get("/logs?service=retrier").await;
+    assert_eq!(page["logs"].as_array().unwrap().len(), 3);
+    assert_eq!(page["total"]["value"], 3);
+    assert_eq!(harness.get("/logs/histogram?service=retrier").await["count"], 3);
 }
 
 #[tokio::test]

@@ -289,3 +289,14 @@ async fn more_transactions_than_can_be_remembered_are_sampled() {
     assert!((600..=1_600).contains(&count), "{count}");
     assert_eq!(answer["kinds"][0]["duration"]["p50Nano"], (5 * MILLI).to_string());
 }
+
+#[tokio::test]
+async fn the_default_window_ends_with_the_newest_span_of_a_large_file() {
+    let harness = Harness::new().await;
+    let count = 30_000;
+    // The spans of a file are by trace within a stretch of time: the newest is anywhere.
+    let spans = (1..=count).map(|n| span(n, n, "shop", "get").at((count - n) % 7_919, 8_000));
+    harness.send(spans).await;
+    harness.store.flush().await.unwrap();
+    assert_eq!(harness.get("/red").await["groups"][0]["count"], count);
+}

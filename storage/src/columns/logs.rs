@@ -1,6 +1,6 @@
 //! Log records to rows.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use arrow_array::{
     ArrayRef, RecordBatch,
@@ -61,6 +61,8 @@ struct LogBuilder<'a> {
     dropped_attributes_count: Int64Builder,
     received: Int64Builder,
     content_hash: Int64Builder,
+    /// How often each hash was met in this request.
+    met: HashMap<i64, u64>,
 }
 
 impl<'a> LogBuilder<'a> {
@@ -83,6 +85,7 @@ impl<'a> LogBuilder<'a> {
             dropped_attributes_count: Int64Builder::with_capacity(rows),
             received: Int64Builder::with_capacity(rows),
             content_hash: Int64Builder::with_capacity(rows),
+            met: HashMap::with_capacity(rows),
         }
     }
 
@@ -110,8 +113,21 @@ impl<'a> LogBuilder<'a> {
         self.attributes.append(record.attributes, &mut hash)?;
         self.dropped_attributes_count.append_value(record.dropped_attributes_count.into());
         self.received.append_value(received.0.cast_signed());
-        self.content_hash.append_value(hash.finish());
+        let hash = self.distinct(hash);
+        self.content_hash.append_value(hash);
         Ok(())
+    }
+
+    /// The hash, made another one when the request has had it: log records have no id, and equal
+    /// ones in one request are as many events, while a request sent again has the same ones in the
+    /// same order.
+    fn distinct(&mut self, mut hash: ContentHash) -> i64 {
+        let met = self.met.entry(hash.finish()).or_default();
+        if *met > 0 {
+            hash.number(*met);
+        }
+        *met += 1;
+        hash.finish()
     }
 
     /// No body: neither text nor body. A plain text: no body. Anything else: both.
