@@ -41,6 +41,7 @@ fn texts_that_are_queries_are_read() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn texts_that_are_none_are_refused_where_they_stop_being_one() {
     for (text, expected) in [
         ("", "1:1: parse error: no expression found in input"),

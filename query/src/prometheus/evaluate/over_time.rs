@@ -92,9 +92,8 @@ fn last_two(name: &str, points: &[(i64, f64)]) -> Option<f64> {
 fn extrapolated(name: &str, points: &[(i64, f64)], range: (i64, i64)) -> Option<f64> {
     let [(first_at, first), .., (last_at, last)] = points else { return None };
     let is_counter = name != "delta";
-    let pairs = points.windows(2);
-    let resets: Vec<f64> =
-        pairs.filter_map(|pair| matches!(pair, [a, b] if b.1 < a.1).then(|| pair[0].1)).collect();
+    let pairs = points.windows(2).filter(|pair| pair[1].1 < pair[0].1);
+    let resets: Vec<f64> = pairs.map(|pair| pair[0].1).collect();
     let mut grown = last - first + if is_counter { sum(&resets) } else { 0.0 };
     let sampled = seconds(last_at - first_at);
     let between = sampled / float((points.len() - 1) as u64);
