@@ -218,6 +218,7 @@ async fn series_over_a_range_of_times_are_drawn_point_by_point() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn operators_functions_and_aggregations_are_those_of_promql() {
     let harness = Harness::new().await;
     let a = |value: &str| format!("label_replace(vector({value}), \"a\", \"x\", \"\", \"\")");
