@@ -3,7 +3,7 @@
 //! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
 //! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`].
 //! Never ships, and knows of the server only what a client does: its command line, its ports and
-//! what Linux tells about its process.
+//! what Linux tells about its process. The example `layout` looks into data files instead.
 
 mod call_graph;
 mod client;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: builds the server and the crate `bench` for release and lets it measure.
 //!
-//! The table in `docs/benchmarks.md` is replaced by what was measured.
+//! `storage` replaces the table in `docs/benchmarks.md` by what was measured; `layout` prints what
+//! a span costs in data files, column by column.
 
 use std::{fs, process::ExitCode};
 
@@ -8,12 +9,18 @@ use anyhow::{Context, Result, bail};
 
 use crate::steps::{cargo, check, root, target_dir};
 
-const USAGE: &str = "cargo xtask bench storage [-- --spans N,N…]";
+const USAGE: &str = "cargo xtask bench storage|layout [-- FLAGS…]";
 
 /// Measures what is named first; the rest is for the crate `bench`.
 pub(crate) fn run(args: &[String]) -> Result<ExitCode> {
     let [subject, flags @ ..] = args else { bail!("what to measure?\n{USAGE}") };
     let flags = flags.strip_prefix(&["--".to_owned()]).unwrap_or(flags);
+    if subject == "layout" {
+        let layout =
+            ["run", "--release", "--package", "tidings-bench", "--example", "layout", "--"];
+        check(cargo().args(layout).args(flags))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut build = cargo();
     // Together, so that both use the same build of what they share.
     check(build.args([

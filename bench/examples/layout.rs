@@ -1,0 +1,248 @@
+//! What a span costs on the disk, column by column, as flushed and as compacted.
+//!
+//! `cargo xtask bench layout` runs it. Telemetry of the crate goes through the real store in this
+//! process: appended, flushed in several files, compacted. The sizes are those that the footers of
+//! the data files say, so they are the same on every machine; processor time is this process's.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a measurement reads what the store wrote and says what it found"
+)]
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use tempfile::TempDir;
+use tidings_bench::{Corpus, Shape};
+use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
+
+const USAGE: &str = "\
+layout [--shape J10|realistic] [--spans N] [--flushes N] [--folder FOLDER] [--columns]
+
+  --shape    of the telemetry (both)
+  --spans    how many, or some more (500000)
+  --flushes  into how many files they go before they are compacted (5)
+  --folder   where the data goes (the folder for temporary files)
+  --columns  with a line for every column of the files";
+
+/// Linux counts the time of processes in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Requests that the corpus is made of, before they are sent again with other ids.
+const CORPUS_SPANS: usize = 60_000;
+const SEED: u64 = 1;
+const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
+
+struct Options {
+    shapes: Vec<Shape>,
+    spans: u64,
+    flushes: u64,
+    folder: PathBuf,
+    columns: bool,
+}
+
+fn main() -> Result<()> {
+    let mut options = Options {
+        shapes: vec![Shape::J10, Shape::Realistic],
+        spans: 500_000,
+        flushes: 5,
+        folder: std::env::temp_dir(),
+        columns: false,
+    };
+    let mut args = std::env::args().skip(1);
+    while let Some(flag) = args.next() {
+        let mut value = || args.next().with_context(|| format!("{flag} needs a value:\n{USAGE}"));
+        match flag.as_str() {
+            "--shape" => options.shapes = vec![shape(&value()?)?],
+            "--spans" => options.spans = value()?.replace('_', "").parse()?,
+            "--flushes" => options.flushes = value()?.parse()?,
+            "--folder" => options.folder = value()?.into(),
+            "--columns" => options.columns = true,
+            _ => bail!("there is no flag `{flag}`:\n{USAGE}"),
+        }
+    }
+    let runtime = tokio::runtime::Runtime::new()?;
+    for shape in &options.shapes {
+        runtime.block_on(measure(*shape, &options))?;
+    }
+    Ok(())
+}
+
+fn shape(name: &str) -> Result<Shape> {
+    let shapes = [Shape::J10, Shape::Realistic];
+    shapes.into_iter().find(|shape| shape.name() == name).context("there is no such shape")
+}
+
+async fn measure(shape: Shape, options: &Options) -> Result<()> {
+    let folder = TempDir::new_in(&options.folder)?;
+    let spans_folder = folder.path().join("tables/spans");
+    let clock = SystemClock;
+    let corpus = Corpus::new(shape, CORPUS_SPANS, SEED);
+    // Up to the end of the last hour: figures must not depend on where the next one begins.
+    let plan = corpus.plan(options.spans, clock.now().0 / HOUR_NANOS * HOUR_NANOS - 1);
+    let settings = StoreSettings {
+        memory_flush_bytes: 4 << 30,
+        memory_flush_age: Duration::from_secs(86_400),
+        memory_bytes_max: 8 << 30,
+        wal_bytes_max: 64 << 30,
+        removed_file_age: Duration::ZERO,
+        ..StoreSettings::new(folder.path())
+    };
+    let (store, _) = Store::open(settings, Arc::new(clock)).await?;
+    let per_flush = plan.spans.div_ceil(options.flushes.max(1));
+    let (mut appending, mut flushing) = (Spent::default(), Spent::default());
+    let mut sent = 0;
+    let mut waiting = 0;
+    for (number, send) in plan.sends.iter().enumerate() {
+        let body = plan.body(send);
+        let begin = cpu_seconds()?;
+        store.append(TelemetryBatch::EncodedTraces(body.into())).await?;
+        appending.0 += cpu_seconds()? - begin;
+        (sent, waiting) = (sent + send.spans, waiting + send.spans);
+        if waiting >= per_flush || number + 1 == plan.sends.len() {
+            let begin = cpu_seconds()?;
+            store.flush().await?;
+            flushing.0 += cpu_seconds()? - begin;
+            waiting = 0;
+        }
+    }
+    let flushed = Sizes::of(&spans_folder)?;
+    let begin = cpu_seconds()?;
+    store.compact(true).await?;
+    let compacting = Spent(cpu_seconds()? - begin);
+    let compacted = Sizes::of(&spans_folder)?;
+    store.close().await?;
+    for sizes in [&flushed, &compacted] {
+        ensure!(sizes.rows == sent, "{} rows are in files, {sent} were sent", sizes.rows);
+    }
+    println!(
+        "\n{}: {sent} spans in {} files, then {}",
+        shape.name(),
+        flushed.files,
+        compacted.files
+    );
+    println!(
+        "CPU-seconds per million spans: append {:.2}, flush {:.2}, compact {:.2}",
+        appending.per_million(sent),
+        flushing.per_million(sent),
+        compacting.per_million(sent)
+    );
+    print(&flushed, &compacted, options.columns);
+    Ok(())
+}
+
+/// Processor time in seconds.
+#[derive(Debug, Clone, Copy, Default)]
+struct Spent(f64);
+
+impl Spent {
+    fn per_million(self, spans: u64) -> f64 {
+        self.0 * 1e6 / spans as f64
+    }
+}
+
+/// The processor time of this process so far.
+fn cpu_seconds() -> Result<f64> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let (_, fields) = stat.rsplit_once(") ").context("an unknown form of stat")?;
+    let fields: Vec<&str> = fields.split(' ').collect();
+    let ticks = |field: usize| -> Result<f64> {
+        Ok(fields.get(field).context("stat is short")?.parse::<f64>()?)
+    };
+    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+}
+
+/// The bytes of a table's files.
+#[derive(Debug, Default)]
+struct Sizes {
+    files: u64,
+    rows: u64,
+    /// Compressed bytes of all columns, with how the last of them is encoded.
+    columns: BTreeMap<String, (u64, String)>,
+    /// What files have besides columns: footers, page indexes, filters.
+    besides: u64,
+    /// The files of `_index`.
+    indexes: u64,
+}
+
+impl Sizes {
+    fn of(table: &Path) -> Result<Self> {
+        let mut sizes = Self::default();
+        let mut folders = vec![table.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+                let path = entry?.path();
+                let ending = path.extension().and_then(|ending| ending.to_str());
+                match ending {
+                    _ if path.is_dir() => folders.push(path),
+                    Some("parquet") if !path.starts_with(table.join("_delta_log")) => {
+                        sizes.add(&path)?;
+                    }
+                    Some("index") => sizes.indexes += fs::metadata(&path)?.len(),
+                    _ => {}
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
+    fn add(&mut self, path: &Path) -> Result<()> {
+        let bytes = fs::metadata(path)?.len();
+        let reader = SerializedFileReader::new(File::open(path)?)?;
+        let mut in_columns = 0;
+        for group in reader.metadata().row_groups() {
+            self.rows += u64::try_from(group.num_rows())?;
+            for column in group.columns() {
+                let size = u64::try_from(column.compressed_size())?;
+                in_columns += size;
+                let of_column = self.columns.entry(column.column_path().string()).or_default();
+                of_column.0 += size;
+                let encodings: Vec<_> = column.encodings().map(|one| format!("{one}")).collect();
+                of_column.1 = encodings.join("+");
+            }
+        }
+        self.files += 1;
+        self.besides += bytes.saturating_sub(in_columns);
+        Ok(())
+    }
+
+    fn column(&self, name: &str) -> f64 {
+        self.columns.get(name).map_or(0.0, |(bytes, _)| self.per_row(*bytes))
+    }
+
+    fn per_row(&self, bytes: u64) -> f64 {
+        bytes as f64 / self.rows.max(1) as f64
+    }
+
+    fn total(&self) -> u64 {
+        self.columns.values().map(|(bytes, _)| bytes).sum::<u64>() + self.besides + self.indexes
+    }
+}
+
+fn print(flushed: &Sizes, compacted: &Sizes, columns: bool) {
+    println!("{:>9} {:>9}  bytes per span", "flushed", "compacted");
+    if columns {
+        let mut names: Vec<&String> = compacted.columns.keys().collect();
+        names.sort_by(|a, b| compacted.column(b).total_cmp(&compacted.column(a)));
+        for name in names {
+            let encodings = compacted.columns.get(name).map_or("", |(_, encodings)| encodings);
+            let (before, after) = (flushed.column(name), compacted.column(name));
+            println!("{before:9.3} {after:9.3}  {name}  {encodings}");
+        }
+    }
+    let line = |name: &str, of: &dyn Fn(&Sizes) -> u64| {
+        let (before, after) = (flushed.per_row(of(flushed)), compacted.per_row(of(compacted)));
+        println!("{before:9.2} {after:9.2}  {name}");
+    };
+    line("columns", &|sizes| sizes.columns.values().map(|(bytes, _)| bytes).sum());
+    line("footers, page indexes, bloom filters", &|sizes| sizes.besides);
+    line("_index", &|sizes| sizes.indexes);
+    line("all", &|sizes| sizes.total());
+}
