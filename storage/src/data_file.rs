@@ -130,7 +130,7 @@ pub(crate) fn encode_spans(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(Signal::Spans, chunks, now, Layout::default())
+    encode(Signal::Spans, chunks, now, Layout::FLUSHED)
 }
 
 /// The records of these chunks as files, one per hour of their times.
@@ -141,7 +141,7 @@ pub(crate) fn encode_logs(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(Signal::Logs, chunks, now, Layout::default())
+    encode(Signal::Logs, chunks, now, Layout::FLUSHED)
 }
 
 fn encode(
@@ -175,7 +175,7 @@ pub(crate) fn encode_small(
     chunks: &[Arc<Chunk>],
     now: UnixNanos,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    encode(signal, chunks, now, Layout { row_group_rows: 64, page_rows: 16 })
+    encode(signal, chunks, now, Layout { row_group_rows: 64, page_rows: 16, ..Layout::FLUSHED })
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use arrow_schema::SchemaRef;
 use arrow_select::take::take_record_batch;
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    arrow::{ArrowSchemaConverter, ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression, Encoding, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     schema::types::ColumnPath,
@@ -19,19 +19,23 @@ use crate::{
     StorageError, index::IndexBuilder, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS,
 };
 
-/// How rows are cut up.
+/// How rows are cut up and compressed.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     /// Rows of a row group: what a scan skips or reads as one.
     pub(super) row_group_rows: usize,
     /// Rows of a page: what finding one trace decodes.
     pub(super) page_rows: usize,
+    /// How hard zstd tries on what senders write: attributes and texts.
+    pub(super) zstd_level_sent: i32,
 }
 
-impl Default for Layout {
-    fn default() -> Self {
-        Self { row_group_rows: 131_072, page_rows: 8192 }
-    }
+impl Layout {
+    /// Files that a flush writes; most are merged soon.
+    pub(super) const FLUSHED: Self =
+        Self { row_group_rows: 131_072, page_rows: 8192, zstd_level_sent: ZSTD_LEVEL };
+    /// Files that stay.
+    const MERGED: Self = Self { zstd_level_sent: ZSTD_LEVEL_MERGED, ..Self::FLUSHED };
 }
 
 /// Rows that the encoder takes at once; it looks at the limits of a page only in between.
@@ -41,6 +45,9 @@ const ROW_GROUP_BYTES_MAX: usize = 64 << 20;
 /// How often a bloom filter is wrong.
 const BLOOM_FPP: f64 = 0.01;
 const ZSTD_LEVEL: i32 = 1;
+/// The first level that compresses attributes better than 1; each one above costs more processor
+/// time for less (decision 0026).
+const ZSTD_LEVEL_MERGED: i32 = 4;
 
 /// Columns with statistics for every page.
 const PRUNED: [&str; 9] = [
@@ -54,22 +61,22 @@ const PRUNED: [&str; 9] = [
     "status_code",
     "severity_number",
 ];
-/// Numbers that differ from row to row, near each other.
-const DELTAS: [&str; 7] = [
-    "start_unix_nanos",
-    "time_unix_nanos",
-    "end_unix_nanos",
-    "observed_unix_nanos",
-    "received_unix_nanos",
-    "duration_nanos",
-    "self_nanos",
-];
+/// Numbers that differ from row to row, near each other or small.
+const DELTAS: [&str; 5] =
+    ["time_unix_nanos", "observed_unix_nanos", "end_unix_nanos", "duration_nanos", "self_nanos"];
+/// Numbers whose leading bytes are those of the rows before: compression finds that, and
+/// differences are as large as the largest of them, at every border of two traces.
+const PLAIN: [&str; 3] = ["start_unix_nanos", "critical_nanos", "trace_id_low64"];
+/// Ids that differ from most of the rows before: one after the other, lengths apart.
+const IDS: [&str; 2] = ["span_id", "parent_span_id"];
 /// Texts of which a few rows are read: in pages of at most so many bytes, with a dictionary of at
 /// most as many, because whoever reads one row decodes both.
 const TEXTS: [&str; 3] = ["attributes.key_value.value.string", "text", "body"];
 const TEXT_PAGE_BYTES: usize = 128 << 10;
+/// What senders write, which compression takes time for.
+const SENT: [&str; 4] = ["attributes", "events", "text", "body"];
 /// Values that do not repeat at all.
-const UNIQUE: [&str; 3] = ["span_id", "content_hash", "body"];
+const UNIQUE: [&str; 2] = ["content_hash", "body"];
 
 /// The files of these rows.
 pub(super) fn files(
@@ -137,12 +144,12 @@ pub(crate) struct Written {
 }
 
 impl<W: Write + Send> FileWriter<W> {
-    /// Writes to `sink` a file with rows of up to so many traces.
+    /// Writes to `sink` a file that stays, with rows of up to so many traces.
     ///
     /// # Errors
     /// When Parquet refuses the schema.
     pub(crate) fn new(signal: Signal, sink: W, traces: u64) -> Result<Self, StorageError> {
-        Self::laid_out(signal, sink, traces, Layout::default())
+        Self::laid_out(signal, sink, traces, Layout::MERGED)
     }
 
     fn laid_out(
@@ -153,7 +160,7 @@ impl<W: Write + Send> FileWriter<W> {
     ) -> Result<Self, StorageError> {
         let schema = signal.file_schema();
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema, traces, layout))
+            .with_properties(properties(&schema, traces, layout)?)
             .with_skip_arrow_metadata(true);
         Ok(Self {
             writer: ArrowWriter::try_new_with_options(sink, schema, options)?,
@@ -217,11 +224,17 @@ fn count_traces(all: &RecordBatch, rows: &[Placed]) -> Result<u64, StorageError>
     Ok(distinct.len() as u64)
 }
 
-fn properties(schema: &SchemaRef, traces: u64, layout: Layout) -> WriterProperties {
-    let level = ZstdLevel::try_new(ZSTD_LEVEL).expect("invariant: zstd has this level");
+fn properties(
+    schema: &SchemaRef,
+    traces: u64,
+    layout: Layout,
+) -> Result<WriterProperties, StorageError> {
+    let zstd = |level| {
+        Compression::ZSTD(ZstdLevel::try_new(level).expect("invariant: zstd has this level"))
+    };
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tidings ", env!("CARGO_PKG_VERSION")).to_owned())
-        .set_compression(Compression::ZSTD(level))
+        .set_compression(zstd(ZSTD_LEVEL))
         .set_max_row_group_row_count(Some(layout.row_group_rows))
         .set_data_page_row_count_limit(layout.page_rows)
         .set_write_batch_size(WRITE_ROWS.min(layout.page_rows))
@@ -231,13 +244,18 @@ fn properties(schema: &SchemaRef, traces: u64, layout: Layout) -> WriterProperti
         properties = properties
             .set_column_statistics_enabled(ColumnPath::from(*name), EnabledStatistics::Page);
     }
-    for name in DELTAS.iter().filter(has) {
-        properties = properties
-            .set_column_dictionary_enabled(ColumnPath::from(*name), false)
-            .set_column_encoding(ColumnPath::from(*name), Encoding::DELTA_BINARY_PACKED);
-    }
-    for name in UNIQUE.iter().filter(has) {
-        properties = properties.set_column_dictionary_enabled(ColumnPath::from(*name), false);
+    let encodings = [
+        (DELTAS.as_slice(), Encoding::DELTA_BINARY_PACKED),
+        (PLAIN.as_slice(), Encoding::PLAIN),
+        (IDS.as_slice(), Encoding::DELTA_LENGTH_BYTE_ARRAY),
+        (UNIQUE.as_slice(), Encoding::PLAIN),
+    ];
+    for (names, encoding) in encodings {
+        for name in names.iter().filter(has) {
+            properties = properties
+                .set_column_dictionary_enabled(ColumnPath::from(*name), false)
+                .set_column_encoding(ColumnPath::from(*name), encoding);
+        }
     }
     for name in TEXTS {
         let path = ColumnPath::new(name.split('.').map(str::to_owned).collect());
@@ -245,9 +263,15 @@ fn properties(schema: &SchemaRef, traces: u64, layout: Layout) -> WriterProperti
             .set_column_data_page_size_limit(path.clone(), TEXT_PAGE_BYTES)
             .set_column_dictionary_page_size_limit(path, TEXT_PAGE_BYTES);
     }
+    for leaf in ArrowSchemaConverter::new().convert(schema)?.columns() {
+        if leaf.path().parts().first().is_some_and(|root| SENT.contains(&root.as_str())) {
+            properties = properties
+                .set_column_compression(leaf.path().clone(), zstd(layout.zstd_level_sent));
+        }
+    }
     let in_row_group = traces.clamp(1, layout.row_group_rows as u64);
     properties = bloom(properties, "trace_id", in_row_group);
-    bloom(properties, "trace_id_low64", in_row_group).build()
+    Ok(bloom(properties, "trace_id_low64", in_row_group).build())
 }
 
 fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> WriterPropertiesBuilder {
