@@ -22,6 +22,7 @@ use tidings_proto::{
     otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest, view::Odd},
 };
 
+pub(crate) use buffers::Words as WordsBuilder;
 pub(crate) use sender::load;
 
 use crate::{StorageError, schema::Signal};

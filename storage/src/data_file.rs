@@ -1,7 +1,8 @@
 //! Data files: the tables' rows in Parquet, clustered by trace.
 //!
 //! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
-//! partitions, `derive` computes what only whole traces can tell, `write` encodes. [`Merge`] gives
+//! partitions, `derive` computes what only whole traces can tell, `shred` copies frequent
+//! attributes to columns of their own, `write` encodes. [`Merge`] gives
 //! the rows of several files in order, for a [`FileWriter`] to make one of. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
 //! for those pages and the rest only for the rows that match, `footer` keeps decoded metadata.
 //! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
@@ -12,6 +13,7 @@ mod merge;
 mod order;
 mod prune;
 mod read;
+mod shred;
 mod write;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};

@@ -2,8 +2,9 @@
 //!
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
 //! from the lists: the table's (what Delta declares: all columns), the data files' (without the
-//! partition column) and memory's (without the columns that a flush derives; repetitive texts
-//! are dictionaries). `docs/formats/tables.md` says what each column means.
+//! partition column) and memory's (without the columns that a flush derives or that copy
+//! attributes; repetitive texts are dictionaries). `docs/formats/tables.md` says what each column
+//! means.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,6 +20,8 @@ pub(crate) struct Column {
     kind: Kind,
     nullable: bool,
     stage: Stage,
+    /// The attributes that fill it: the first key that has a value of its type.
+    pub(crate) keys: &'static [&'static str],
     /// From which detail on rows carry it; `None`: only filters and SQL read it.
     pub(crate) detail: Option<Detail>,
 }
@@ -45,12 +48,19 @@ enum Stage {
     Row,
     /// When a flush sorts the rows.
     Flush,
+    /// When the file is written.
+    File,
     /// By the folder the file is in.
     Partition,
 }
 
 const fn column(name: &'static str, kind: Kind, detail: Option<Detail>) -> Column {
-    Column { name, kind, nullable: false, stage: Stage::Row, detail }
+    Column { name, kind, nullable: false, stage: Stage::Row, keys: &[], detail }
+}
+
+/// A column of attributes that are frequent and of few values: what people group by.
+const fn shredded(name: &'static str, kind: Kind, keys: &'static [&'static str]) -> Column {
+    Column { keys, ..column(name, kind, None).nullable().at(Stage::File) }
 }
 
 impl Column {
@@ -124,6 +134,34 @@ pub(crate) const SPAN_COLUMNS: &[Column] = &[
     column("critical_nanos", Kind::Long, None).nullable().at(Stage::Flush),
     column("path_hash", Kind::Long, None).nullable().at(Stage::Flush),
     column("depth", Kind::Int, None).nullable().at(Stage::Flush),
+    shredded("http_request_method", Kind::Word, &["http.request.method", "http.method"]),
+    shredded("http_route", Kind::Word, &["http.route"]),
+    shredded(
+        "http_response_status_code",
+        Kind::Long,
+        &["http.response.status_code", "http.status_code"],
+    ),
+    shredded("rpc_system", Kind::Word, &["rpc.system", "rpc.system.name"]),
+    shredded("rpc_service", Kind::Word, &["rpc.service"]),
+    shredded("rpc_method", Kind::Word, &["rpc.method"]),
+    shredded("db_system_name", Kind::Word, &["db.system.name", "db.system"]),
+    shredded("db_namespace", Kind::Word, &["db.namespace", "db.name"]),
+    shredded("db_operation_name", Kind::Word, &["db.operation.name", "db.operation"]),
+    shredded("db_collection_name", Kind::Word, &["db.collection.name", "db.sql.table"]),
+    shredded("messaging_system", Kind::Word, &["messaging.system"]),
+    shredded(
+        "messaging_destination_name",
+        Kind::Word,
+        &["messaging.destination.name", "messaging.destination"],
+    ),
+    shredded(
+        "messaging_operation_type",
+        Kind::Word,
+        &["messaging.operation.type", "messaging.operation"],
+    ),
+    shredded("peer_service", Kind::Word, &["peer.service"]),
+    shredded("server_address", Kind::Word, &["server.address", "net.peer.name"]),
+    shredded("error_type", Kind::Word, &["error.type"]),
 ];
 
 /// The logs table.
@@ -208,6 +246,18 @@ impl Signal {
         Arc::new(Schema::new(columns.map(|column| column.field(Place::File)).collect::<Fields>()))
     }
 
+    /// What rows have that are about to be written: the file's columns before [`Self::shreds`].
+    pub(crate) fn sorted_schema(self) -> SchemaRef {
+        let is_there = |column: &&Column| matches!(column.stage, Stage::Row | Stage::Flush);
+        let columns = self.columns().iter().filter(is_there);
+        Arc::new(Schema::new(columns.map(|column| column.field(Place::File)).collect::<Fields>()))
+    }
+
+    /// The columns that attributes fill when a file is written: its last ones.
+    pub(crate) fn shreds(self) -> impl Iterator<Item = &'static Column> {
+        self.columns().iter().filter(|column| column.stage == Stage::File)
+    }
+
     /// What chunks hold.
     pub(crate) fn memory_schema(self) -> SchemaRef {
         static SPANS: LazyLock<SchemaRef> = LazyLock::new(|| memory(Signal::Spans));
@@ -251,6 +301,11 @@ enum Place {
 }
 
 impl Column {
+    /// As memory has it.
+    pub(crate) fn memory_field(&self) -> Field {
+        self.field(Place::Memory)
+    }
+
     fn field(&self, place: Place) -> Field {
         let data_type = match self.kind {
             Kind::Long => DataType::Int64,

@@ -8,13 +8,14 @@
 //! Commits are written here (`commit`) and not by delta-rs, whose snapshots grow with every commit
 //! and are read again for each: there is one writer, so the version and the position are all that
 //! has to be remembered, and a commit costs the same however many came before. Opening, settling
-//! and checkpoints (`checkpoint`) read the table through delta-rs.
+//! and checkpoints (`checkpoint`) read the table through delta-rs. `columns` declares what is new.
 //!
 //! A commit whose fate is unknown (its call failed, or could not be read again) is remembered;
 //! [`Table::settle`] finds out before anything else is written, so that no row is committed twice.
 
 mod check;
 mod checkpoint;
+mod columns;
 mod commit;
 mod history;
 mod listing;
@@ -28,17 +29,16 @@ use std::{
     sync::Arc,
 };
 
-use arrow_schema::Schema;
 use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError,
-    kernel::{StructType, engine::arrow_conversion::TryIntoKernel},
     logstore::{LogStoreRef, commit_uri_from_version},
     operations::create::CreateBuilder,
     table::state::DeltaTableState,
 };
 use futures::StreamExt;
 use object_store::{PutMode, PutOptions};
+use serde_json::Value;
 use tidings_proto::UnixNanos;
 
 pub(crate) use self::{
@@ -85,6 +85,8 @@ pub(crate) struct Table {
     covered: u64,
     /// The last version that has a checkpoint.
     checkpointed: u64,
+    /// What the next commit has to declare of the table.
+    lacking: Option<Value>,
     unsettled: Option<Unsettled>,
     damage: Option<Damage>,
 }
@@ -226,6 +228,10 @@ impl Table {
             }
             (None, None) => (Vec::new(), 0, 0),
         };
+        let lacking = match &state {
+            Some(state) => columns::lacking(signal, state.metadata())?,
+            None => None,
+        };
         let table = Self {
             signal,
             tables: Arc::clone(tables),
@@ -234,6 +240,7 @@ impl Table {
             version,
             covered,
             checkpointed: history.checkpoint.unwrap_or(0),
+            lacking,
             unsettled: None,
             damage: history.damage,
             log_store,
@@ -331,7 +338,7 @@ impl Table {
         covered: u64,
         now: UnixNanos,
     ) -> Result<Change, StorageError> {
-        let bytes = self.encoder.encode(&change, covered, now)?;
+        let bytes = self.encoder.encode(self.lacking.as_ref(), &change, covered, now)?;
         for _ in 0..TRIES {
             let version = self.version + 1;
             let unsettled = Unsettled { version, bytes: bytes.clone(), change: change.clone() };
@@ -356,6 +363,7 @@ impl Table {
     /// What a commit that is there changes of what is remembered.
     fn landed(&mut self, version: u64, bytes: &[u8]) {
         self.version = version;
+        self.lacking = None;
         self.covered = self.covered.max(self.encoder.position(bytes).unwrap_or(0));
     }
 
@@ -435,8 +443,7 @@ pub(crate) fn file_path(hour: i64, prefix: &str, number: usize) -> String {
 }
 
 async fn create(log_store: &LogStoreRef, signal: Signal) -> Result<(), StorageError> {
-    let schema: &Schema = &signal.table_schema();
-    let columns: StructType = schema.try_into_kernel()?;
+    let columns = columns::all(signal)?;
     let created = CreateBuilder::new()
         .with_log_store(Arc::clone(log_store))
         .with_table_name(signal.table())

@@ -63,7 +63,7 @@ pub(super) fn nulls(count: usize, is_there: impl FnMut(usize) -> bool) -> Option
 
 /// A column of texts that repeat: each is kept once.
 #[derive(Debug)]
-pub(super) struct Words<'a> {
+pub(crate) struct Words<'a> {
     keys: Vec<i32>,
     values: Vec<&'a [u8]>,
     /// Places of values by hash: 0 is free, others are one more than the place.
@@ -75,7 +75,7 @@ pub(super) struct Words<'a> {
 const NULL: i32 = -1;
 
 impl<'a> Words<'a> {
-    pub(super) fn new(rows: usize) -> Self {
+    pub(crate) fn new(rows: usize) -> Self {
         Self {
             keys: Vec::with_capacity(rows),
             values: Vec::new(),
@@ -85,7 +85,7 @@ impl<'a> Words<'a> {
     }
 
     /// Appends as many rows of a text, or of none.
-    pub(super) fn push(&mut self, text: Option<&'a [u8]>, rows: usize) {
+    pub(crate) fn push(&mut self, text: Option<&'a [u8]>, rows: usize) {
         if rows == 0 {
             return;
         }
@@ -142,7 +142,7 @@ impl<'a> Words<'a> {
     ///
     /// # Errors
     /// When a text is not UTF-8.
-    pub(super) fn finish(self) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(self) -> Result<ArrayRef, ArrowError> {
         let mut texts =
             Texts::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
         for text in &self.values {

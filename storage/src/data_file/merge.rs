@@ -255,9 +255,9 @@ impl Group {
     }
 }
 
-/// What files hold, with repetitive text as readers have it.
+/// What files hold but for what the writer copies, with repetitive text as readers have it.
 fn words_as_dictionaries(signal: Signal) -> SchemaRef {
-    let schema = signal.file_schema();
+    let schema = signal.sorted_schema();
     let fields = schema.fields().iter().map(|field| match signal.is_word(field.name()) {
         true => Arc::new(Field::new(field.name(), crate::schema::word(), field.is_nullable())),
         false => Arc::clone(field),

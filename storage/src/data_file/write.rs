@@ -14,7 +14,7 @@ use parquet::{
 };
 use tidings_proto::UnixNanos;
 
-use super::{EncodedFile, FileStats, STATS_MAX, order::Placed};
+use super::{EncodedFile, FileStats, STATS_MAX, order::Placed, shred::Shredder};
 use crate::{
     StorageError, index::IndexBuilder, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS,
 };
@@ -87,14 +87,14 @@ pub(super) fn files(
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
     let columns = batch.columns().iter().chain(derived).cloned().collect();
-    let all = RecordBatch::try_new(widened(&signal.file_schema(), batch), columns)?;
+    let all = RecordBatch::try_new(widened(&signal.sorted_schema(), batch), columns)?;
     placed
         .chunk_by(|left, right| left.hour == right.hour)
         .map(|rows| file(signal, &all, rows, layout))
         .collect()
 }
 
-/// The file's schema with memory's dictionaries, which the writer takes for their values.
+/// The schema with memory's dictionaries, which the writer takes for their values.
 fn widened(schema: &SchemaRef, batch: &RecordBatch) -> SchemaRef {
     let fields = schema.fields().iter().map(|field| {
         let in_memory = batch.schema_ref().field_with_name(field.name()).ok();
@@ -129,6 +129,7 @@ fn file(
 pub(crate) struct FileWriter<W: Write + Send> {
     writer: ArrowWriter<W>,
     time_column: &'static str,
+    shredder: Shredder,
     rows: u64,
     stats: FileStats,
     index: IndexBuilder,
@@ -165,6 +166,7 @@ impl<W: Write + Send> FileWriter<W> {
         Ok(Self {
             writer: ArrowWriter::try_new_with_options(sink, schema, options)?,
             time_column: signal.time_column(),
+            shredder: Shredder::new(signal),
             rows: 0,
             stats: FileStats {
                 start_min: STATS_MAX,
@@ -190,7 +192,7 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.write(rows)?;
+        self.writer.write(&self.shredder.widen(rows)?)?;
         if self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
             self.writer.flush()?;
         }

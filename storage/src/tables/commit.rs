@@ -84,9 +84,10 @@ impl Encoder {
         format!("tidings/{}", self.signal.table())
     }
 
-    /// A commit, one action per line.
+    /// A commit, one action per line, in which the table may be declared anew.
     pub(super) fn encode(
         &self,
+        table: Option<&Value>,
         change: &Change,
         covered: u64,
         now: UnixNanos,
@@ -115,7 +116,11 @@ impl Encoder {
         }
         actions.push(Action::Txn(position));
         let lines: Result<Vec<String>, _> = actions.iter().map(serde_json::to_string).collect();
-        let lines = lines.map_err(|error| DeltaTableError::SerializeLogJson { json_err: error })?;
+        let mut lines =
+            lines.map_err(|error| DeltaTableError::SerializeLogJson { json_err: error })?;
+        if let Some(table) = table {
+            lines.insert(1, table.to_string());
+        }
         Ok(Bytes::from(lines.join("\n")))
     }
 

@@ -12,9 +12,12 @@ use crate::{
     table_store::{LocalTables, SharedTables},
 };
 
+fn tables(root: &Path) -> SharedTables {
+    Arc::new(LocalTables::new(Arc::new(RealDisk), root.join("tables")))
+}
+
 async fn open(root: &Path) -> super::Opened {
-    let tables: SharedTables = Arc::new(LocalTables::new(Arc::new(RealDisk), root.join("tables")));
-    Table::open(&tables, &root.join("quarantine"), Signal::Spans).await.unwrap()
+    Table::open(&tables(root), &root.join("quarantine"), Signal::Spans).await.unwrap()
 }
 
 fn file(table: &Table, number: usize) -> Arc<DataFile> {
@@ -85,4 +88,65 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
         assert!(table.settle().await.unwrap().is_none());
         std::fs::remove_file(log.join(super::commit_name(table.version + 1))).unwrap();
     }
+}
+
+/// The columns a table declares, with its identity and how often it was declared.
+async fn declared(root: &Path) -> (Vec<String>, String, usize) {
+    let log = root.join("tables/spans/_delta_log");
+    let mut times = 0;
+    for version in 0.. {
+        let Ok(commit) = std::fs::read_to_string(log.join(super::commit_name(version))) else {
+            break;
+        };
+        times += commit.matches("\"metaData\"").count();
+    }
+    let store = tables(root).log_store("spans").unwrap();
+    let state = super::load(&store).await.unwrap();
+    let columns = state.schema().fields().map(|field| field.name().clone()).collect();
+    (columns, state.metadata().id().to_owned(), times)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_of_an_older_program_gets_the_new_columns_with_its_next_commit() {
+    let root = tempfile::tempdir().unwrap();
+    drop(commits(root.path(), 1).await);
+    let first = root.path().join("tables/spans/_delta_log").join(super::commit_name(0));
+    let commit = std::fs::read_to_string(&first).unwrap();
+    let (new, id, _) = declared(root.path()).await;
+    // As an older program would have created it, and with a column that somebody has added.
+    let lines = commit.lines().map(|line| {
+        let mut action: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(text) = action.pointer_mut("/metaData/schemaString") {
+            let mut schema: serde_json::Value =
+                serde_json::from_str(text.as_str().unwrap()).unwrap();
+            let fields = schema["fields"].as_array_mut().unwrap();
+            fields.retain(|field| !field["name"].as_str().unwrap().starts_with("http_"));
+            fields.push(serde_json::json!({
+                "name": "theirs", "type": "string", "nullable": true, "metadata": {}
+            }));
+            *text = schema.to_string().into();
+        }
+        action.to_string()
+    });
+    std::fs::write(&first, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let (old, ..) = declared(root.path()).await;
+    assert!(old.len() < new.len() && old.last().is_some_and(|name| name == "theirs"));
+
+    let mut table = open(root.path()).await.table;
+    assert_eq!(
+        declared(root.path()).await,
+        (old.clone(), id.clone(), 1),
+        "opening changes nothing"
+    );
+    for number in 1..3 {
+        let change = Change { why: Why::Flush, added: vec![file(&table, number)], removed: vec![] };
+        table.replace(change, SystemClock.now()).await.unwrap();
+        let (columns, same, times) = declared(root.path()).await;
+        assert_eq!((same, times), (id.clone(), 2), "declared once, and still the same table");
+        assert_eq!(columns[..old.len()], old);
+        assert!(new.iter().all(|name| columns.contains(name)), "{columns:?}");
+    }
+    let again = open(root.path()).await;
+    assert_eq!(again.files.len(), 3);
+    assert!(again.table.lacking.is_none());
 }
