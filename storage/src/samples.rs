@@ -15,7 +15,14 @@ use crate::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 
 pub(crate) const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
 const MINUTE: u64 = 60_000_000_000;
-const KEYS: [&str; 4] = ["http.method", "n", "exception.type", "service.name"];
+const KEYS: [&str; 6] = [
+    "http.method",
+    "n",
+    "exception.type",
+    "service.name",
+    "http.response.status_code",
+    "error.type",
+];
 const VALUES: [&str; 7] = ["GET", "200", "true", "0.5", "NaN", "", "é \"x\""];
 const NAMES: [&str; 4] = ["GET /", "query", "", "exception"];
 

@@ -28,6 +28,7 @@ use super::{
     DataFile,
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
+    shred,
 };
 use crate::{
     Detail, StorageError,
@@ -66,6 +67,7 @@ pub(crate) fn scan(
     let path = &file.path;
     let opened = file.open().map_err(|source| io("open", path, source))?;
     let footer = footer(matcher.signal, path, &opened)?;
+    matcher.set_columns(|signal| shred::whole(signal, &footer));
     let source = Source { path, file: opened, footer, detail, candidates };
     for (group, times) in source.newest_first(matcher) {
         if !progress.narrow(matcher, times) {

@@ -1,23 +1,41 @@
 //! Attributes in columns of their own.
 //!
 //! Frequent keys with few values are copied from the map of attributes to columns when a file is
-//! written, so that engines that read the files can group and filter by them without decoding the
-//! map. The map keeps them all: nothing here reads these columns, so no answer depends on which
-//! keys have one. `schema` lists them.
+//! written, so that filters and other engines need not decode the map for them. The map keeps them
+//! all. A file says for which keys its columns tell everything there is; filters read the map for
+//! all others, so no answer depends on which keys have a column. `schema` lists them.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use arrow_array::{ArrayRef, RecordBatch, builder::Int64Builder};
 use arrow_schema::{ArrowError, DataType, Field, Schema};
+use memchr::memmem;
+use parquet::{arrow::arrow_reader::ArrowReaderMetadata, file::metadata::KeyValue};
+use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{columns::WordsBuilder, rows::entries::Entries, schema::Signal};
+use crate::{
+    columns::WordsBuilder,
+    rows::{
+        column::Words,
+        entries::{ElementEntries, Entries},
+    },
+    schema::Signal,
+};
+
+/// Under this name a file lists the keys for which its columns tell everything.
+const WHOLE: &str = "tidings.columns";
+/// Resources and scopes that are remembered as looked at.
+const SENDERS_MAX: usize = 65_536;
 
 /// Finds the keys that have a column.
 #[derive(Debug)]
 pub(super) struct Shredder {
     columns: Vec<Arc<Field>>,
-    /// Keys by [`cell`].
-    keys: Vec<Vec<Key>>,
+    keys: Vec<Key>,
+    /// Places in `keys` by [`cell`].
+    cells: Vec<Vec<usize>>,
+    /// The hashes of resources and scopes.
+    senders: HashSet<u128>,
 }
 
 /// A key that fills a column.
@@ -25,11 +43,15 @@ pub(super) struct Shredder {
 struct Key {
     key: &'static str,
     column: usize,
-    /// Of the keys of a column, the lowest that is there fills it.
-    rank: usize,
+    /// How many attributes of rows have it.
+    entries: u64,
+    /// How many of them are in the column.
+    copied: u64,
+    /// Whether something else has it too: an event, a link, a resource, a scope.
+    elsewhere: bool,
 }
 
-/// What fills a column of one row: the rank of its key, and the entry.
+/// What fills a column of one row: the place of its key, the lowest of the column's, and the entry.
 type Found = Option<(usize, usize)>;
 
 const CELLS: usize = 256;
@@ -44,24 +66,25 @@ fn cell(key: &str) -> usize {
 
 impl Shredder {
     pub(super) fn new(signal: Signal) -> Self {
-        let mut keys: Vec<Vec<Key>> = (0..CELLS).map(|_| Vec::new()).collect();
+        let mut keys = Vec::new();
+        let mut cells = vec![Vec::new(); CELLS];
         for (column, of) in signal.shreds().enumerate() {
-            for (rank, key) in of.keys.iter().enumerate() {
-                keys[cell(key)].push(Key { key, column, rank });
+            for key in of.keys {
+                cells[cell(key)].push(keys.len());
+                keys.push(Key { key, column, entries: 0, copied: 0, elsewhere: false });
             }
         }
-        Self {
-            columns: signal.shreds().map(|column| Arc::new(column.memory_field())).collect(),
-            keys,
-        }
+        let columns = signal.shreds().map(|column| Arc::new(column.memory_field())).collect();
+        Self { columns, keys, cells, senders: HashSet::new() }
     }
 
     /// The rows with the columns at the end.
-    pub(super) fn widen(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    pub(super) fn widen(&mut self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
         let Some(entries) = Entries::of(rows, "attributes")?.filter(|_| !self.columns.is_empty())
         else {
             return Ok(rows.clone());
         };
+        self.look_elsewhere(rows)?;
         let mut builders: Vec<Builder<'_>> =
             self.columns.iter().map(|field| Builder::new(field, rows.num_rows())).collect();
         let mut found: Vec<Found> = vec![None; self.columns.len()];
@@ -72,6 +95,9 @@ impl Shredder {
             }
             for (builder, found) in builders.iter_mut().zip(&found) {
                 builder.push(&entries, found.map(|(_, entry)| entry));
+                if let Some((key, _)) = found {
+                    self.keys[*key].copied += 1;
+                }
             }
         }
         let fields = rows.schema_ref().fields().iter().chain(&self.columns).cloned();
@@ -83,19 +109,84 @@ impl Shredder {
         RecordBatch::try_new(schema, columns)
     }
 
-    fn look(&self, entries: &Entries, entry: usize, found: &mut [Found]) {
+    /// What the file says of itself, if anything.
+    pub(super) fn whole(&self) -> Option<KeyValue> {
+        let is_alone = |key: &Key| {
+            let of_column = self.keys.iter().filter(|other| other.column == key.column);
+            of_column.map(|other| other.copied).sum::<u64>() == key.copied
+        };
+        let is_whole = |key: &&Key| {
+            key.copied > 0 && key.copied == key.entries && !key.elsewhere && is_alone(key)
+        };
+        let keys: Vec<_> = self.keys.iter().filter(is_whole).map(|key| key.key).collect();
+        (!keys.is_empty()).then(|| KeyValue::new(WHOLE.to_owned(), keys.join(",")))
+    }
+
+    fn look(&mut self, entries: &Entries, entry: usize, found: &mut [Found]) {
         let key = entries.keys.value(entry);
-        for Key { key: of_column, column, rank } in &self.keys[cell(key)] {
-            let is_better = || found[*column].is_none_or(|(best, _)| *rank < best);
-            let is_of_type = || match self.columns[*column].data_type() {
+        for place in &self.cells[cell(key)] {
+            let known = &mut self.keys[*place];
+            if known.key != key {
+                continue;
+            }
+            known.entries += 1;
+            let is_of_type = match self.columns[known.column].data_type() {
                 DataType::Int64 => entries.ints.valid(entry).is_some(),
                 _ => entries.strings.valid(entry).is_some(),
             };
-            if key == *of_column && is_better() && is_of_type() {
-                found[*column] = Some((*rank, entry));
+            let found = &mut found[known.column];
+            if is_of_type && found.is_none_or(|(best, _)| *place < best) {
+                *found = Some((*place, entry));
             }
         }
     }
+
+    /// Finds keys where filters look for attributes besides the map.
+    fn look_elsewhere(&mut self, rows: &RecordBatch) -> Result<(), ArrowError> {
+        for name in ["events", "links"] {
+            let Some(elements) = ElementEntries::of(rows, name)? else { continue };
+            for entry in elements.of_rows(&(0..rows.num_rows())) {
+                let key = elements.entries.keys.value(entry);
+                for place in &self.cells[cell(key)] {
+                    self.keys[*place].elsewhere |= self.keys[*place].key == key;
+                }
+            }
+        }
+        for name in ["resource", "scope"] {
+            let Some(words) = Words::of(rows, name)? else { continue };
+            for text in words.values.iter().flatten().map(str::as_bytes) {
+                if self.senders.len() >= SENDERS_MAX {
+                    self.senders.clear();
+                }
+                if !self.senders.insert(xxh3_128(text)) {
+                    continue;
+                }
+                // What is not JSON is encoded, and may have any key.
+                let is_json = text.first() == Some(&b'{');
+                for key in &mut self.keys {
+                    key.elsewhere |= !is_json || memmem::find(text, key.key.as_bytes()).is_some();
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The keys for which a file's columns tell everything, each with its column.
+pub(super) fn whole(
+    signal: Signal,
+    footer: &ArrowReaderMetadata,
+) -> Vec<(&'static str, &'static str)> {
+    let said = footer.metadata().file_metadata().key_value_metadata().into_iter().flatten();
+    let said = said.filter(|said| said.key == WHOLE).find_map(|said| said.value.as_deref());
+    let listed: HashSet<&str> = said.unwrap_or_default().split(',').collect();
+    let is_there = |name: &str| footer.schema().field_with_name(name).is_ok();
+    signal
+        .shreds()
+        .filter(|column| is_there(column.name))
+        .flat_map(|column| column.keys.iter().map(|key| (*key, column.name)))
+        .filter(|(key, _)| listed.contains(key))
+        .collect()
 }
 
 /// A column under construction.

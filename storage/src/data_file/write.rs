@@ -208,7 +208,10 @@ impl<W: Write + Send> FileWriter<W> {
     ///
     /// # Errors
     /// When the sink cannot take the rest.
-    pub(crate) fn finish(self) -> Result<(W, Written), StorageError> {
+    pub(crate) fn finish(mut self) -> Result<(W, Written), StorageError> {
+        if let Some(whole) = self.shredder.whole() {
+            self.writer.append_key_value_metadata(whole);
+        }
         let written = Written { rows: self.rows, stats: self.stats, index: self.index };
         Ok((self.writer.into_inner()?, written))
     }

@@ -54,6 +54,21 @@ impl Wanted {
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
     }
 
+    /// What it is called.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether an attribute of its key with this text is it.
+    pub(super) fn is_text(&self, text: &str) -> bool {
+        self.value.as_ref().is_none_or(|value| value.text == text)
+    }
+
+    /// Whether an attribute of its key with this number is it.
+    pub(super) fn is_int(&self, number: i64) -> bool {
+        self.value.as_ref().is_none_or(|value| value.int == Some(number))
+    }
+
     /// The types of value it has to be compared with, as the fields that hold them.
     pub(super) fn fields(&self) -> impl Iterator<Item = &'static str> {
         let value = self.value.as_ref();

@@ -38,6 +38,28 @@ pub(crate) struct Bound<'a> {
     scope: Option<Words>,
     /// One per attribute looked for.
     sender_answers: Vec<(Answers, Answers)>,
+    /// One per attribute looked for: the column that tells everything of it, when it was read.
+    columns: Vec<Option<AttributeColumn>>,
+}
+
+/// The values of an attribute.
+#[derive(Debug)]
+enum AttributeColumn {
+    Words(Memo),
+    Longs(Int64Array),
+}
+
+impl AttributeColumn {
+    fn of(batch: &RecordBatch, name: Option<&str>) -> Result<Option<Self>, ArrowError> {
+        let Some((name, array)) = name.and_then(|name| Some((name, batch.column_by_name(name)?)))
+        else {
+            return Ok(None);
+        };
+        if let Some(longs) = array.as_any().downcast_ref::<Int64Array>() {
+            return Ok(Some(Self::Longs(longs.clone())));
+        }
+        Ok(Words::of(batch, name)?.map(Memo::new).map(Self::Words))
+    }
 }
 
 impl<'a> Bound<'a> {
@@ -49,7 +71,13 @@ impl<'a> Bound<'a> {
         };
         let sender_answers =
             matcher.attributes.iter().map(|_| (answers(&resource), answers(&scope))).collect();
+        let columns = matcher
+            .attributes
+            .iter()
+            .map(|wanted| AttributeColumn::of(batch, matcher.column(wanted.key())))
+            .collect::<Result<_, _>>()?;
         Ok(Self {
+            columns,
             trace_id: Column::of(batch, "trace_id")?,
             span_id: Column::of(batch, "span_id")?,
             time: Column::of(batch, matcher.signal.time_column())?,
@@ -75,6 +103,7 @@ impl<'a> Bound<'a> {
         self.retain_ids(rows);
         self.retain_numbers(rows);
         self.retain_texts(rows);
+        self.retain_columns(rows);
         self.retain_attributes(rows);
     }
 
@@ -133,13 +162,29 @@ impl<'a> Bound<'a> {
         }
     }
 
+    fn retain_columns(&mut self, rows: &mut Vec<usize>) {
+        for (wanted, column) in self.matcher.attributes.iter().zip(&mut self.columns) {
+            match column {
+                Some(AttributeColumn::Words(memo)) => rows.retain(|row| {
+                    memo.words.key(*row).is_some() && memo.answer(*row, |text| wanted.is_text(text))
+                }),
+                Some(AttributeColumn::Longs(longs)) => {
+                    rows.retain(|row| longs.is_valid(*row) && wanted.is_int(longs.value(*row)));
+                }
+                None => {}
+            }
+        }
+    }
+
     fn retain_attributes(&mut self, rows: &mut Vec<usize>) {
         if self.attributes.is_none() {
             return; // Where attributes are looked at, all that can have some are there.
         }
-        for (wanted, (of_resource, of_scope)) in
-            self.matcher.attributes.iter_mut().zip(&mut self.sender_answers)
-        {
+        let wanted = self.matcher.attributes.iter_mut().zip(&mut self.sender_answers);
+        for ((wanted, (of_resource, of_scope)), column) in wanted.zip(&self.columns) {
+            if column.is_some() {
+                continue; // It has told.
+            }
             rows.retain(|row| {
                 of_resource.answer(self.resource.as_ref(), *row, |text| wanted.is_in_resource(text))
                     || of_scope.answer(self.scope.as_ref(), *row, |text| wanted.is_in_scope(text))

@@ -40,6 +40,8 @@ pub(crate) struct Matcher {
     pub(super) severity_min: Option<Severity>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<Wanted>,
+    /// Keys for which columns of the file that is being read tell everything, with the columns.
+    columns: Vec<(&'static str, &'static str)>,
 }
 
 impl Matcher {
@@ -59,6 +61,7 @@ impl Matcher {
             severity_min: None,
             text: None,
             attributes: wanted(&filter.attributes),
+            columns: Vec::new(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Matcher {
             severity_min: filter.severity_min,
             text: filter.text.as_deref().map(Needle::new),
             attributes: wanted(&filter.attributes),
+            columns: Vec::new(),
         }
     }
 
@@ -100,6 +104,23 @@ impl Matcher {
     /// The types of attributes' values that the filter compares, as the fields that hold them.
     pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
         self.attributes.iter().flat_map(Wanted::fields).collect()
+    }
+
+    /// Takes what the file that is read next says of its columns, if it matters: keys for which
+    /// they tell everything, each with its column.
+    pub(crate) fn set_columns(
+        &mut self,
+        of: impl FnOnce(Signal) -> Vec<(&'static str, &'static str)>,
+    ) {
+        if !self.attributes.is_empty() {
+            self.columns = of(self.signal);
+        }
+    }
+
+    /// The column that tells everything of a key, when there is one.
+    pub(super) fn column(&self, key: &str) -> Option<&'static str> {
+        let of_key = self.columns.iter().find(|(of_column, _)| *of_column == key);
+        of_key.map(|(_, column)| *column)
     }
 
     /// What indexes are asked for.
@@ -155,7 +176,8 @@ impl Matcher {
         time_max: UnixNanos,
     ) -> Vec<Vec<&'static str>> {
         let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
-        let attributes = !self.attributes.is_empty();
+        let columns = self.attributes.iter().filter_map(|wanted| self.column(wanted.key()));
+        let attributes = self.attributes.iter().any(|wanted| self.column(wanted.key()).is_none());
         let numbers = vec![
             (self.signal.time_column(), !all_in_time),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
@@ -163,12 +185,13 @@ impl Matcher {
             ("status_code", self.status.is_some()),
             ("severity_number", self.severity_min.is_some()),
         ];
-        let words = vec![
+        let mut words = vec![
             ("trace_id", self.trace_ids.is_some() || self.trace_id_low64.is_some()),
             ("span_id", self.span_id.is_some()),
             ("service", self.services.is_some()),
             ("name", self.operation.is_some()),
         ];
+        words.extend(columns.map(|column| (column, true)));
         let texts = vec![
             ("text", self.text.is_some()),
             ("attributes", attributes),

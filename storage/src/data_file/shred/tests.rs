@@ -1,18 +1,26 @@
 use std::{io::Write, ops::ControlFlow, sync::Arc};
 
 use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
-use parquet::arrow::{ArrowWriter, ProjectionMask, arrow_reader::ParquetRecordBatchReaderBuilder};
+use parquet::arrow::{
+    ArrowWriter, ProjectionMask,
+    arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
+};
 use proptest::prelude::*;
 use tempfile::TempDir;
 use tidings_proto::{
     UnixNanos,
-    otlp::{AnyValue, ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Value},
+    otlp::{
+        AnyValue, Event, ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans,
+        Span, Value,
+    },
 };
 
+use super::whole;
 use crate::{
-    Detail, Scan, Snapshot, SpanFilter,
+    AttributeFilter, Detail, Scan, Snapshot, SpanFilter,
     columns::span_rows,
     data_file::{DataFile, EncodedFile, FileWriter, Merge, encode_small, encode_spans},
+    filter::Matcher,
     memory::Chunk,
     samples::{self, NOW},
     schema::Signal,
@@ -27,22 +35,36 @@ fn int(number: i64) -> Option<AnyValue> {
     Some(Value::Int(number).into())
 }
 
+type List<'a> = Vec<(&'a str, Option<AnyValue>)>;
+
+fn attributes(list: &List<'_>) -> Vec<KeyValue> {
+    let entry = |(key, value): &(&str, Option<AnyValue>)| KeyValue {
+        key: (*key).to_owned(),
+        value: value.clone(),
+    };
+    list.iter().map(entry).collect()
+}
+
 /// One span for each of these lists of attributes.
-fn chunk(lists: &[Vec<(&str, Option<AnyValue>)>]) -> Arc<Chunk> {
-    let span = |(number, list): (usize, &Vec<(&str, Option<AnyValue>)>)| Span {
+fn chunk(lists: &[List<'_>]) -> Arc<Chunk> {
+    chunk_with(lists, None, vec![])
+}
+
+/// The same, from this resource, with an event that has these attributes.
+fn chunk_with(lists: &[List<'_>], resource: Option<Resource>, event: List<'_>) -> Arc<Chunk> {
+    let event = Event { attributes: attributes(&event), ..Event::default() };
+    let span = |(number, list): (usize, &List<'_>)| Span {
         trace_id: vec![1; 16],
         span_id: (number as u64 + 1).to_be_bytes().to_vec(),
         start_time_unix_nano: NOW.0 + number as u64,
         end_time_unix_nano: NOW.0 + number as u64,
-        attributes: list
-            .iter()
-            .map(|(key, value)| KeyValue { key: (*key).to_owned(), value: value.clone() })
-            .collect(),
+        attributes: attributes(list),
+        events: vec![event.clone()],
         ..Span::default()
     };
     let spans = lists.iter().enumerate().map(span).collect();
     let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
-    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let resource_spans = vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }];
     let request = ExportTraceServiceRequest { resource_spans };
     Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap())
 }
@@ -60,7 +82,7 @@ fn words(batch: &RecordBatch, name: &str) -> Vec<Option<String>> {
 
 #[test]
 fn a_column_has_the_first_value_of_its_type_of_the_newest_key() {
-    let cases: [(Vec<(&str, Option<AnyValue>)>, Option<&str>, Option<i64>); 8] = [
+    let cases: [(List<'_>, Option<&str>, Option<i64>); 8] = [
         (vec![], None, None),
         (vec![("other", text("GET")), ("http.request.method", text("GET"))], Some("GET"), None),
         (vec![("http.method", text("PUT"))], Some("PUT"), None),
@@ -176,4 +198,78 @@ fn merging_gives_the_rows_of_older_files_their_columns() {
     assert_eq!(routes, [Some("/new".to_owned()), Some("/old".to_owned())]);
     assert_eq!(words(&merged, "error_type"), vec![Some("timeout".to_owned()); 2]);
     assert_eq!(UnixNanos(new.stats.start_min.0), NOW);
+}
+
+#[test]
+fn a_file_lists_the_keys_of_which_its_columns_tell_everything() {
+    let route = |value| ("http.route", value);
+    let code = |value| ("http.response.status_code", value);
+    let of_key =
+        |list: List<'_>| Some(Resource { attributes: attributes(&list), ..Resource::default() });
+    let cases: [(Vec<List<'_>>, Option<Resource>, List<'_>, &[&str]); 9] = [
+        (vec![vec![("other", text("x"))]], None, vec![], &[]),
+        (
+            vec![vec![route(text("/a")), code(int(200))], vec![], vec![route(text("/b"))]],
+            of_key(vec![("service.name", text("shop"))]),
+            vec![("message.id", int(1))],
+            &["http.route", "http.response.status_code"],
+        ),
+        (vec![vec![route(text("/a"))], vec![route(int(1))]], None, vec![], &[]),
+        (vec![vec![route(text("/a"))], vec![route(None)]], None, vec![], &[]),
+        (vec![vec![route(text("/a")), route(text("/b"))]], None, vec![], &[]),
+        (
+            vec![vec![("http.method", text("GET"))], vec![("http.request.method", text("GET"))]],
+            None,
+            vec![],
+            &[],
+        ),
+        (vec![vec![("http.method", text("GET"))]], None, vec![], &["http.method"]),
+        (vec![vec![route(text("/a"))]], None, vec![route(text("/b"))], &[]),
+        (vec![vec![route(text("/a"))]], of_key(vec![route(text("/b"))]), vec![], &[]),
+    ];
+    for (lists, resource, event, expected) in cases {
+        let chunk = chunk_with(&lists, resource, event);
+        let file = encode_spans(&[chunk], NOW).unwrap().remove(0);
+        let footer = ArrowReaderMetadata::load(&file.bytes, ArrowReaderOptions::new()).unwrap();
+        let mut keys: Vec<_> =
+            whole(Signal::Spans, &footer).into_iter().map(|(key, _)| key).collect();
+        keys.sort_unstable_by_key(|key| expected.iter().position(|other| other == key));
+        assert_eq!(keys, expected, "{lists:?}");
+    }
+}
+
+#[test]
+fn a_filter_reads_columns_instead_of_the_map_where_they_tell_everything() {
+    let folder = TempDir::new().unwrap();
+    let lists = [
+        vec![("http.route", text("/a")), ("http.response.status_code", int(200))],
+        vec![("http.route", text("/a")), ("n", int(1))],
+        vec![("n", int(2))],
+    ];
+    let file = encode_small(Signal::Spans, &[chunk(&lists)], NOW).unwrap().remove(0);
+    let kept = kept(&folder, &file, &file.bytes);
+    let count = |wanted: &[(&str, Option<&str>)]| {
+        let wanted = wanted.iter().map(|(key, value)| AttributeFilter {
+            key: (*key).to_owned(),
+            value: value.map(str::to_owned),
+        });
+        let filter = SpanFilter { attributes: wanted.collect(), ..SpanFilter::default() };
+        found(vec![Arc::clone(&kept)], &filter).len()
+    };
+    assert_eq!(count(&[("http.route", Some("/a"))]), 2);
+    assert_eq!(count(&[("http.route", Some("/b"))]), 0);
+    assert_eq!(count(&[("http.route", None)]), 2);
+    assert_eq!(count(&[("http.response.status_code", Some("200"))]), 1);
+    assert_eq!(count(&[("http.response.status_code", Some("2e2"))]), 0);
+    assert_eq!(count(&[("http.route", None), ("n", Some("1"))]), 1);
+    assert_eq!(count(&[("http.route", None), ("http.response.status_code", None)]), 1);
+    let filter = SpanFilter {
+        attributes: vec![AttributeFilter { key: "http.route".to_owned(), value: None }],
+        ..SpanFilter::default()
+    };
+    let mut matcher = Matcher::spans(&filter);
+    matcher.set_columns(|_| vec![("http.route", "http_route")]);
+    assert_eq!(matcher.stages(NOW, NOW), [vec!["http_route"]]);
+    matcher.set_columns(|_| vec![("error.type", "error_type")]);
+    assert!(matcher.stages(NOW, NOW).concat().contains(&"attributes"));
 }
