@@ -6,7 +6,7 @@
 //! are kept under cargo's target directory, so that only the first run fetches and compiles them.
 
 mod known_trace;
-mod program;
+pub(crate) mod program;
 
 use std::{
     net::TcpListener,
@@ -20,7 +20,7 @@ use self::{
 };
 use crate::harness::{Server, http};
 
-const GO: Tool = Tool { program: "go", version: "version", least: (1, 25) };
+pub(crate) const GO: Tool = Tool { program: "go", version: "version", least: (1, 25) };
 const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
 const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
 const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
@@ -284,7 +284,7 @@ fn go_program(name: &str) -> PathBuf {
 }
 
 /// Addresses that nothing listened on just now.
-fn free_ports(count: usize) -> Vec<String> {
+pub(crate) fn free_ports(count: usize) -> Vec<String> {
     let listeners: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
 }

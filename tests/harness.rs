@@ -21,6 +21,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Server {
     child: Child,
     flags: Vec<String>,
+    environment: Vec<(String, String)>,
     /// As `127.0.0.1:8434`.
     pub(crate) http: String,
     pub(crate) otlp_grpc: String,
@@ -43,17 +44,26 @@ impl Server {
     /// A server on a new data directory, with more flags.
     pub(crate) fn start_with(flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self::spawn(Folder::Own(tempfile::tempdir().unwrap()), flags)
+        Self::spawn(Folder::Own(tempfile::tempdir().unwrap()), flags, Vec::new())
     }
 
     /// A server on this data directory.
     pub(crate) fn start_in(folder: &Path, flags: &[&str]) -> Self {
         let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
-        Self::spawn(Folder::Given(folder.to_owned()), flags)
+        Self::spawn(Folder::Given(folder.to_owned()), flags, Vec::new())
     }
 
-    fn spawn(folder: Folder, flags: Vec<String>) -> Self {
+    /// A server on this data directory, with more flags and variables.
+    pub(crate) fn start_as(folder: &Path, flags: &[&str], variables: &[(&str, &str)]) -> Self {
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let variables = variables.iter().map(owned).collect();
+        Self::spawn(Folder::Given(folder.to_owned()), flags, variables)
+    }
+
+    fn spawn(folder: Folder, flags: Vec<String>, environment: Vec<(String, String)>) -> Self {
         let mut child = binary()
+            .envs(environment.iter().cloned())
             .arg("serve")
             .arg("--data-dir")
             .arg(folder.path())
@@ -73,7 +83,7 @@ impl Server {
         let http = address("UI and API");
         let (otlp_grpc, otlp_http, zipkin) =
             (address("otlp/grpc"), address("otlp/http"), address("zipkin"));
-        Self { child, flags, http, otlp_grpc, otlp_http, zipkin, folder }
+        Self { child, flags, environment, http, otlp_grpc, otlp_http, zipkin, folder }
     }
 
     /// The data directory.
@@ -108,7 +118,8 @@ impl Server {
     pub(crate) fn restart(mut self) -> Self {
         self.kill();
         let folder = std::mem::replace(&mut self.folder, Folder::Given(PathBuf::new()));
-        Self::spawn(folder, std::mem::take(&mut self.flags))
+        let environment = std::mem::take(&mut self.environment);
+        Self::spawn(folder, std::mem::take(&mut self.flags), environment)
     }
 
     /// SIGTERM, and how it ended.

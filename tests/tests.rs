@@ -20,5 +20,6 @@ mod heads;
 mod hostile;
 mod kill;
 mod lifecycle;
+mod objects;
 mod readers;
 mod transports;

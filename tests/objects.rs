@@ -1,0 +1,193 @@
+//! The server with its tables in an S3-compatible store: a gateway that keeps objects in a folder,
+//! checks signatures and honours conditions.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
+
+use prost::Message;
+use serde_json::Value as Json;
+
+use crate::{
+    clients::{
+        GO, free_ports,
+        program::{Running, make, prepared},
+    },
+    harness::{
+        PATIENCE, Server,
+        http::{self, post},
+        spans::{log, logs, span, traces},
+    },
+};
+
+/// Pinned, so that it is built once.
+const GATEWAY: &str = "github.com/versity/versitygw/cmd/versitygw@v1.8.0";
+const KEY: &str = "the-key-of-tests";
+const SECRET: &str = "the-secret-of-tests";
+const TABLES: &str = "s3://telemetry/some/where";
+
+/// A running gateway. Dropping it kills it.
+struct Gateway {
+    program: PathBuf,
+    address: String,
+    folder: tempfile::TempDir,
+    running: Option<Running>,
+}
+
+impl Gateway {
+    /// A gateway with an empty bucket; `None` when it cannot be built here.
+    fn start(part: &str) -> Option<Self> {
+        if !GO.is_installed(part) {
+            return None;
+        }
+        let program = prepared("versitygw", GATEWAY, |folder| {
+            // More than one compiler at a time would slow the other tests down.
+            make(Command::new("go").args(["install", "-p", "1", GATEWAY]).env("GOBIN", folder));
+        });
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["objects/telemetry", "notes"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let (program, address) = (program.join("versitygw"), free_ports(1).remove(0));
+        let mut gateway = Self { program, address, folder, running: None };
+        gateway.resume();
+        Some(gateway)
+    }
+
+    fn resume(&mut self) {
+        let running = Running::start(
+            Command::new(&self.program)
+                .args(["--port", &self.address, "--access", KEY, "--secret", SECRET, "--quiet"])
+                .args(["posix", "--sidecar"])
+                .arg(self.folder.path().join("notes"))
+                .arg(self.folder.path().join("objects")),
+        );
+        running.wait_until("the gateway answers", || {
+            http::try_send("GET", &self.address, "/", &[], "").is_ok()
+        });
+        self.running = Some(running);
+    }
+
+    fn stop(&mut self) {
+        self.running = None;
+    }
+
+    fn object(&self, name: &str) -> PathBuf {
+        self.folder.path().join("objects/telemetry/some/where").join(name)
+    }
+
+    fn serve(&self, folder: &Path, flags: &[&str]) -> Server {
+        let endpoint = format!("http://{}", self.address);
+        let place = ["--tables", TABLES, "--tables-endpoint", &endpoint];
+        let flags = [&place, &["--memory-flush-seconds", "1"], flags].concat();
+        Server::start_as(folder, &flags, &Self::credentials())
+    }
+
+    fn credentials() -> [(&'static str, &'static str); 2] {
+        [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)]
+    }
+}
+
+/// Sends a trace of three spans with a log record; both must be accepted.
+fn send(server: &Server, trace: u128) {
+    let spans = (1..=3).map(|id| span(trace, id, id - 1, "work")).collect();
+    let body = traces("shop", spans).encode_to_vec();
+    let kind = "application/x-protobuf";
+    assert_eq!(post(&server.otlp_http, "/v1/traces", kind, body).status, 200);
+    let body = logs("shop", vec![log(trace, 1, "worked")]).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/logs", kind, body).status, 200);
+}
+
+/// What the API says of a trace, without what changes from one answer to the next.
+fn answer(server: &Server, trace: u128) -> Json {
+    let path = format!("/api/v1/traces/{trace:032x}");
+    let mut view = server.wait_for(&path, |view| view["spanCount"] == 3 && view["logCount"] == 1);
+    if let Some(view) = view.as_object_mut() {
+        view.remove("version");
+    }
+    view
+}
+
+fn wait(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "waited until {what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn tables_in_an_object_store_survive_kills_and_outages() {
+    let Some(mut gateway) = Gateway::start("object storage") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = gateway.serve(folder.path(), &[]);
+    send(&server, 1);
+    let first = answer(&server, 1);
+    for table in ["spans", "logs"] {
+        let commit = gateway.object(table).join("_delta_log/00000000000000000001.json");
+        wait("a flush is committed", || commit.exists());
+    }
+    send(&server, 2);
+    let second = answer(&server, 2);
+    server = server.restart();
+    assert_eq!([answer(&server, 1), answer(&server, 2)], [first.clone(), second.clone()]);
+
+    // Another one, while this one runs and after it.
+    let other = tempfile::tempdir().unwrap();
+    refused(&gateway, other.path(), &Gateway::credentials(), "another data directory");
+
+    gateway.stop();
+    send(&server, 3);
+    let third = answer(&server, 3);
+    wait("the outage is noticed", || {
+        let ready = http::get(&server.http, "/ready");
+        let said = String::from_utf8(ready.body.to_vec()).unwrap();
+        ready.status == 200 && said.contains("warning: the tables cannot be written to")
+    });
+    // What was read before is still here.
+    assert_eq!(answer(&server, 1), first);
+    gateway.resume();
+    wait("the outage is over", || http::get(&server.http, "/ready").body == "ready\n");
+    send(&server, 4);
+    let fourth = answer(&server, 4);
+    assert!(server.terminate().success());
+
+    // The copies are only copies; the log is empty after a clean end.
+    fs::remove_dir_all(folder.path().join("cache")).unwrap();
+    let server = gateway.serve(folder.path(), &[]);
+    for (trace, view) in [(1, first), (2, second), (3, third), (4, fourth)] {
+        assert_eq!(answer(&server, trace), view);
+    }
+}
+
+#[test]
+fn wrong_credentials_and_missing_buckets_are_refused_without_telling_secrets() {
+    let Some(gateway) = Gateway::start("object storage") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "a-wrong-secret")];
+    let said = refused(&gateway, folder.path(), &wrong, TABLES);
+    assert!(!said.contains("a-wrong-secret"), "{said}");
+    fs::remove_dir(gateway.folder.path().join("objects/telemetry")).unwrap();
+    refused(&gateway, folder.path(), &Gateway::credentials(), "NoSuchBucket");
+}
+
+/// Starts a server that must refuse to work, saying all it can; what it said.
+fn refused(gateway: &Gateway, folder: &Path, variables: &[(&str, &str)], words: &str) -> String {
+    let endpoint = format!("http://{}", gateway.address);
+    let ports = ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"];
+    let output = Command::new(env!("CARGO_BIN_EXE_tidings"))
+        .envs(variables.iter().copied())
+        .args(["serve", "--tables", TABLES, "--tables-endpoint", &endpoint, "--log", "trace"])
+        .args(ports.into_iter().flat_map(|flag| [flag, "127.0.0.1:0"]))
+        .arg("--data-dir")
+        .arg(folder)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains(words) && !said.contains(SECRET), "{said}");
+    said
+}
