@@ -79,10 +79,10 @@ impl Gateway {
         self.folder.path().join("objects/telemetry/some/where").join(name)
     }
 
-    fn serve(&self, folder: &Path, flags: &[&str]) -> Server {
+    fn serve(&self, folder: &Path) -> Server {
         let endpoint = format!("http://{}", self.address);
         let place = ["--tables", TABLES, "--tables-endpoint", &endpoint];
-        let flags = [&place, &["--memory-flush-seconds", "1"], flags].concat();
+        let flags = [&place[..], &["--memory-flush-seconds", "1"]].concat();
         Server::start_as(folder, &flags, &Self::credentials())
     }
 
@@ -123,7 +123,7 @@ fn wait(what: &str, is_so: impl Fn() -> bool) {
 fn tables_in_an_object_store_survive_kills_and_outages() {
     let Some(mut gateway) = Gateway::start("object storage") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let mut server = gateway.serve(folder.path(), &[]);
+    let mut server = gateway.serve(folder.path());
     send(&server, 1);
     let first = answer(&server, 1);
     for table in ["spans", "logs"] {
@@ -157,7 +157,7 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
 
     // The copies are only copies; the log is empty after a clean end.
     fs::remove_dir_all(folder.path().join("cache")).unwrap();
-    let server = gateway.serve(folder.path(), &[]);
+    let server = gateway.serve(folder.path());
     for (trace, view) in [(1, first), (2, second), (3, third), (4, fourth)] {
         assert_eq!(answer(&server, trace), view);
     }
