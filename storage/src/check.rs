@@ -13,7 +13,7 @@ use crate::{
     paths::Paths,
     schema::Signal,
     store,
-    table_store::{LocalTables, SharedTables},
+    table_store::{self, LocalTables, SharedTables},
     tables, wal,
 };
 
@@ -82,7 +82,7 @@ impl Findings<'_> {
 /// finds it.
 ///
 /// # Errors
-/// `Locked` when a process works on the directory, `Format` when it is newer than this program,
+/// `Locked` when a process works on the directory, `Refused` when its tables are elsewhere, `Format` when it is newer than this program,
 /// `Io` when there is no such directory or it cannot be read.
 pub async fn check(
     data_dir: &Path,
@@ -92,6 +92,8 @@ pub async fn check(
     let (disk, paths): (SharedDisk, _) = (Arc::new(RealDisk), Paths::new(root));
     disk.list(paths.root()).map_err(failed("list", paths.root()))?;
     let _lock = store::lock_existing(disk.as_ref(), &paths)?;
+    // Only what is in the directory can be looked at.
+    table_store::check_local(disk.as_ref(), &paths)?;
     let mut findings = Findings { summary: Checked::default(), report };
     let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
     let mut covered = 0;

@@ -79,6 +79,13 @@ pub struct ObjectStoreSettings {
     pub cache_bytes_max: u64,
 }
 
+impl ObjectStoreSettings {
+    pub(crate) fn option(&self, name: &str) -> Option<&str> {
+        let mut options = self.options.iter().rev();
+        options.find(|(given, _)| given == name).map(|(_, value)| value.as_str())
+    }
+}
+
 impl fmt::Debug for ObjectStoreSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ObjectStoreSettings")

@@ -13,6 +13,7 @@
 mod cache;
 mod claim;
 mod connect;
+mod credentials;
 mod local;
 mod object;
 mod synced_store;
@@ -31,13 +32,8 @@ use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
 use tidings_proto::UnixNanos;
 
-pub(crate) use self::local::LocalTables;
-use self::{
-    cache::Cache,
-    claim::{check_local, claim},
-    connect::connect,
-    object::ObjectTables,
-};
+use self::{cache::Cache, claim::claim, connect::connect, object::ObjectTables};
+pub(crate) use self::{claim::check_local, local::LocalTables};
 use crate::{
     Clock, StorageError, StoreSettings,
     disk::{AppendFile, DiskEntry, SharedDisk},

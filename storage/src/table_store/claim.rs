@@ -38,7 +38,7 @@ struct Record {
 }
 
 /// Refuses the local tables of a directory whose tables are somewhere else.
-pub(super) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result<(), StorageError> {
+pub(crate) fn check_local(disk: &dyn Disk, paths: &Paths) -> std::result::Result<(), StorageError> {
     match recorded(disk, &paths.tables_record())? {
         None => Ok(()),
         Some(record) => Err(elsewhere(&paths.tables(), &record.tables)),

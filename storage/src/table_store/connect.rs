@@ -8,6 +8,7 @@ use object_store::{
 };
 use url::{Host, Url};
 
+use super::credentials::FileCredentials;
 use crate::{StorageError, settings::ObjectStoreSettings};
 
 /// How long a request may take, with its body.
@@ -58,6 +59,12 @@ pub(super) fn connect(
             }
             builder = builder.with_allow_http(true);
         }
+    }
+    if said(&builder, AmazonS3ConfigKey::AccessKeyId).is_none()
+        && let Some(path) = settings.option("AWS_SHARED_CREDENTIALS_FILE")
+    {
+        let profile = settings.option("AWS_PROFILE").unwrap_or("default");
+        builder = builder.with_credentials(Arc::new(FileCredentials::new(path, profile)));
     }
     let store = builder.with_bucket_name(&settings.address.bucket).build();
     Ok(Arc::new(store.map_err(|error| refused(error.to_string()))?))

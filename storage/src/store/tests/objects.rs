@@ -142,6 +142,8 @@ async fn a_data_directory_is_not_opened_with_tables_that_are_not_its_own() {
     let opened = Store::open(local_settings(far.path()), Arc::new(SystemClock)).await;
     let refused = refusal(opened.map(|(store, _)| store));
     assert!(refused.contains(AT), "{refused}");
+    let checked = crate::check(far.path(), &mut |_| {}).await;
+    assert!(matches!(checked, Err(StorageError::Refused { .. })), "{checked:?}");
     let elsewhere = ObjectStoreSettings { address: "s3://bucket".parse().unwrap(), ..remote(&[]) };
     let tables = TablesAt::ObjectStore(elsewhere);
     let moved = StoreSettings { tables, ..local_settings(far.path()) };
