@@ -200,13 +200,16 @@ fn merging_gives_the_rows_of_older_files_their_columns() {
     assert_eq!(UnixNanos(new.stats.start_min.0), NOW);
 }
 
+/// The attributes of spans, their resource, an event of each, and the keys the file lists.
+type Case<'a> = (Vec<List<'a>>, Option<Resource>, List<'a>, &'a [&'a str]);
+
 #[test]
 fn a_file_lists_the_keys_of_which_its_columns_tell_everything() {
     let route = |value| ("http.route", value);
     let code = |value| ("http.response.status_code", value);
     let of_key =
         |list: List<'_>| Some(Resource { attributes: attributes(&list), ..Resource::default() });
-    let cases: [(Vec<List<'_>>, Option<Resource>, List<'_>, &[&str]); 9] = [
+    let cases: [Case<'_>; 9] = [
         (vec![vec![("other", text("x"))]], None, vec![], &[]),
         (
             vec![vec![route(text("/a")), code(int(200))], vec![], vec![route(text("/b"))]],
