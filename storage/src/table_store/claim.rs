@@ -202,8 +202,8 @@ async fn try_out(store: &dyn ObjectStore, location: &ObjectPath) -> Result<Optio
     };
     if !refuses || store.get(location).await?.bytes().await? != FIRST {
         let reason = "no atomic create: the store ignores `If-None-Match: *` on a put, so that a \
-                      commit could overwrite another; use a store that honours it (Amazon S3, \
-                      MinIO, SeaweedFS, Ceph, R2), or keep the tables in the data directory";
+                      commit could overwrite another; use a store that honours it, as Amazon S3 \
+                      and current MinIO do, or keep the tables in the data directory";
         return Ok(Some(reason.to_owned()));
     }
     let folder = location.parts().count() - 1;
