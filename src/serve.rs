@@ -86,7 +86,10 @@ async fn serve(settings: Settings) -> Result<()> {
     let collector = Arc::new(collector);
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
     let routes = web::router(
-        tidings_query::router_described_by(web::described(tidings_query::document()), query),
+        tidings_query::router_described_by(
+            web::described(tidings_query::document()),
+            query.clone(),
+        ),
         server.clone(),
         Guard::new(address, &settings.allowed_hosts),
     );
@@ -96,6 +99,7 @@ async fn serve(settings: Settings) -> Result<()> {
     end.asked().await;
     server.drain().await;
     collector.stop().await;
+    query.end_tails();
     stop.send_replace(true);
     if tokio::time::timeout(DRAIN, web).await.is_err() {
         tracing::warn!("requests to the API were cut off");

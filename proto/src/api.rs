@@ -32,7 +32,7 @@ pub use explain::{AttributeName, AttributeValue, Difference, Explanation, ValueS
 pub use graph::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph};
 pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
 pub use links::{LinkView, TraceLinks};
-pub use log::{CorrelatedBy, LogCorrelation, LogSearchResult, LogView};
+pub use log::{CorrelatedBy, LogContext, LogCorrelation, LogSearchResult, LogView};
 pub use log_analysis::{LogHistogram, LogPattern, LogPatternList, LogsInStep};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};

@@ -7,6 +7,7 @@
 
 mod answer;
 mod compare;
+mod events;
 mod exceptions;
 mod explain;
 mod export_body;
@@ -17,6 +18,7 @@ mod heatmap;
 mod held;
 mod jaeger;
 mod links;
+mod live_logs;
 mod log_analysis;
 mod logs;
 mod names;
@@ -131,6 +133,8 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         log_analysis::histogram,
         log_analysis::patterns,
         logs::search,
+        live_logs::tail,
+        live_logs::context,
         names::services,
         names::operations,
         names::attribute_keys,
@@ -162,6 +166,8 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<log_analysis::__path_patterns>(get(log_analysis::patterns)),
         endpoint::<transactions::__path_transaction>(get(transactions::transaction)),
         endpoint::<logs::__path_search>(get(logs::search)),
+        endpoint::<live_logs::__path_tail>(get(live_logs::tail)),
+        endpoint::<live_logs::__path_context>(get(live_logs::context)),
         endpoint::<names::__path_services>(get(names::services)),
         endpoint::<names::__path_operations>(get(names::operations)),
         endpoint::<names::__path_attribute_keys>(get(names::attribute_keys)),

@@ -3,6 +3,7 @@
 //! ```text
 //! search (which traces) ─► trace::whole ─► adjust (as Jaeger's query service) ─► proto::jaeger
 //! names, dependencies ──► rows
+//! metrics ──► crate::prometheus
 //! ```
 //!
 //! Owns Jaeger's rules of what matches and what is adjusted. Not here: parameters and JSON
@@ -10,6 +11,7 @@
 
 pub(crate) mod adjust;
 pub(crate) mod dependencies;
+pub(crate) mod metrics;
 pub(crate) mod names;
 pub(crate) mod search;
 mod skew;

@@ -39,7 +39,7 @@ pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;
 pub use http::{document, router, router_described_by, zipkin_router};
 pub use limits::QueryLimits;
-pub use logs::LogSearch;
+pub use logs::{LogSearch, context::LogContextSearch};
 pub use names::NameSearch;
 pub use search::TraceSearch;
 pub use service::{QueryService, Wanted};

@@ -11,6 +11,8 @@ pub struct QueryLimits {
     pub waiting_max: usize,
     /// So many clients wait for the next version of an answer.
     pub versions_awaited_max: usize,
+    /// So many clients follow the logs as they come.
+    pub tails_max: usize,
     /// A question is given up after this long, waiting included.
     pub deadline: Duration,
     /// Answers that clients have not read yet take at most so many bytes together.
@@ -61,6 +63,7 @@ impl Default for QueryLimits {
             running_max: 4,
             waiting_max: 64,
             versions_awaited_max: 256,
+            tails_max: 64,
             deadline: Duration::from_secs(30),
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,

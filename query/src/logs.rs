@@ -4,6 +4,9 @@
 //! equal in both are one record that came twice. Two scans: the first finds the keys of the page
 //! and counts, the second reads the records of the page.
 
+pub(crate) mod context;
+pub(crate) mod tail;
+
 use std::{
     collections::{BTreeSet, HashSet},
     ops::ControlFlow,

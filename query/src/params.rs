@@ -21,6 +21,8 @@ use utoipa::openapi::{RefOr, path::ParameterIn};
 
 use crate::{Above, ClockView, QueryError, TraceName, Wanted};
 
+/// What a time looks like.
+const TIME_FORM: &str = "nanoseconds since 1970 or RFC 3339, as 2026-11-20T08:00:00Z";
 /// The longest value of any parameter, in bytes.
 const VALUE_BYTES_MAX: usize = 4_096;
 /// The longest wait for a version: less than what proxies give a request.
@@ -120,11 +122,14 @@ impl Params {
         Ok(self.parsed("limit", &form, in_range)?.unwrap_or(default))
     }
 
+    /// A moment of this name.
+    pub(crate) fn moment(&self, name: &str) -> Result<Option<UnixNanos>, QueryError> {
+        self.parsed(name, TIME_FORM, text::time)
+    }
+
     /// `start` and `end`.
     pub(crate) fn time_range(&self) -> Result<TimeRange, QueryError> {
-        let form = "nanoseconds since 1970 or RFC 3339, as 2026-11-20T08:00:00Z";
-        let time = |name| self.parsed(name, form, text::time);
-        let range = TimeRange { start: time("start")?, end: time("end")? };
+        let range = TimeRange { start: self.moment("start")?, end: self.moment("end")? };
         match (range.start, range.end) {
             (Some(start), Some(end)) if start >= end => {
                 Err(QueryError::parameter("end", "`end` must be later than `start`"))

@@ -4,6 +4,7 @@
 //! one snapshot, within the bounds of [`crate::QueryLimits`].
 
 mod analysis;
+pub(crate) mod tailing;
 mod waiting;
 
 use std::sync::Arc;
@@ -11,20 +12,20 @@ use std::sync::Arc;
 use tidings_proto::{
     SpanId, UnixNanos,
     api::{
-        AttributeKeyList, LogSearchResult, NameList, ResolveResult, SpanDetails, TraceSearchResult,
-        TraceSkeleton, TraceView, TransactionView,
+        AttributeKeyList, LogContext, LogSearchResult, NameList, ResolveResult, SpanDetails,
+        TraceSearchResult, TraceSkeleton, TraceView, TransactionView,
     },
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::{Clock, Store};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 pub use waiting::Wanted;
 
 use crate::{
-    LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport, TraceName,
-    TraceQuestion, TraceSearch,
+    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport,
+    TraceName, TraceQuestion, TraceSearch,
     execution::{Execution, Reader},
     logs, names, resolve, search, trace, transactions,
 };
@@ -39,6 +40,10 @@ pub struct QueryService {
     execution: Arc<Execution>,
     /// One permit for each wait for a version.
     awaiting: Arc<Semaphore>,
+    /// One permit for each tail.
+    tails: Arc<Semaphore>,
+    /// Whether tails end.
+    ended: Arc<watch::Sender<bool>>,
 }
 
 impl QueryService {
@@ -57,8 +62,10 @@ impl QueryService {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let awaiting = Arc::new(Semaphore::new(limits.versions_awaited_max));
+        let tails = Arc::new(Semaphore::new(limits.tails_max));
+        let ended = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
-        Self { store, settings: Arc::new(settings), execution, awaiting }
+        Self { store, settings: Arc::new(settings), execution, awaiting, tails, ended }
     }
 
     /// What questions may cost.
@@ -141,6 +148,14 @@ impl QueryService {
     /// None of its own.
     pub async fn logs(&self, search: LogSearch) -> Result<LogSearchResult, QueryError> {
         self.ask(move |reader| logs::search(reader, &search)).await
+    }
+
+    /// A log record with those around it.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn log_context(&self, search: LogContextSearch) -> Result<LogContext, QueryError> {
+        self.ask(move |reader| logs::context::context(reader, &search)).await
     }
 
     /// Services by number of spans.

@@ -83,6 +83,20 @@ pub enum CorrelatedBy {
     Text,
 }
 
+/// A log record with those around it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogContext {
+    /// What the same sender said just before, oldest first.
+    pub before: Vec<LogView>,
+    /// The record.
+    pub log: LogView,
+    /// What the same sender said just after, oldest first.
+    pub after: Vec<LogView>,
+    /// What was read to find them.
+    pub searched: Searched,
+}
+
 /// A page of log records, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

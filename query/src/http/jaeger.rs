@@ -5,6 +5,7 @@
 //! ignored, as it does.
 
 mod answer;
+mod metrics;
 mod params;
 mod rpc;
 mod v1;
@@ -35,7 +36,7 @@ pub(super) fn routes() -> Router<QueryService> {
         .route("/jaeger/api/archive/{id}", post(v1::archive))
         .route("/jaeger/api/transform", transform)
         .route("/jaeger/api/dependencies", get(v1::dependencies))
-        .route("/jaeger/api/metrics/{which}", get(v1::metrics))
+        .route("/jaeger/api/metrics/{which}", get(metrics::metrics))
         .route("/jaeger/api/v3/services", get(v3::services))
         .route("/jaeger/api/v3/operations", get(v3::operations))
         .route("/jaeger/api/v3/traces", get(v3::search))

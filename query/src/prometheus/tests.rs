@@ -40,78 +40,77 @@ fn texts_that_are_queries_are_read() {
     }
 }
 
-#[test]
-#[expect(clippy::too_many_lines, reason = "one table of cases")]
-fn texts_that_are_none_are_refused_where_they_stop_being_one() {
-    for (text, expected) in [
-        ("", "1:1: parse error: no expression found in input"),
-        ("# only this", "1:12: parse error: no expression found in input"),
-        ("a b", "1:3: parse error: unexpected identifier \"b\""),
-        ("sum(", "1:5: parse error: unexpected end of input"),
-        (
-            "a{b}",
-            "1:4: parse error: unexpected \"}\" in label matching, expected label matching \
+/// Texts that are no queries, and what is said about them.
+const REFUSED: [(&str, &str); 28] = [
+    ("", "1:1: parse error: no expression found in input"),
+    ("# only this", "1:12: parse error: no expression found in input"),
+    ("a b", "1:3: parse error: unexpected identifier \"b\""),
+    ("sum(", "1:5: parse error: unexpected end of input"),
+    (
+        "a{b}",
+        "1:4: parse error: unexpected \"}\" in label matching, expected label matching \
                   operator",
-        ),
-        (
-            "a{b=c}",
-            "1:5: parse error: unexpected identifier \"c\" in label matching, expected \
+    ),
+    (
+        "a{b=c}",
+        "1:5: parse error: unexpected identifier \"c\" in label matching, expected \
                     string",
-        ),
-        ("{}", "1:3: parse error: vector selector must contain at least one non-empty matcher"),
-        (
-            "{a=~\".*\"}",
-            "1:10: parse error: vector selector must contain at least one non-empty \
+    ),
+    ("{}", "1:3: parse error: vector selector must contain at least one non-empty matcher"),
+    (
+        "{a=~\".*\"}",
+        "1:10: parse error: vector selector must contain at least one non-empty \
                          matcher",
-        ),
-        ("a{b=~\"(\"}", "1:6: parse error: \"(\" is no regular expression"),
-        ("a{__name__=\"b\"}", "1:15: parse error: metric name must not be set twice"),
-        (
-            "rate(a)",
-            "1:1: parse error: expected type range vector in call to function \"rate\", \
+    ),
+    ("a{b=~\"(\"}", "1:6: parse error: \"(\" is no regular expression"),
+    ("a{__name__=\"b\"}", "1:15: parse error: metric name must not be set twice"),
+    (
+        "rate(a)",
+        "1:1: parse error: expected type range vector in call to function \"rate\", \
                       got instant vector",
-        ),
-        ("rate()", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 0"),
-        ("frobnicate(a)", "1:1: parse error: unknown function with name \"frobnicate\""),
-        (
-            "sum(a[5m])",
-            "1:1: parse error: expected type instant vector in aggregation \
+    ),
+    ("rate()", "1:1: parse error: expected 1 argument(s) in call to \"rate\", got 0"),
+    ("frobnicate(a)", "1:1: parse error: unknown function with name \"frobnicate\""),
+    (
+        "sum(a[5m])",
+        "1:1: parse error: expected type instant vector in aggregation \
                          expression, got range vector",
-        ),
-        (
-            "topk(a)",
-            "1:1: parse error: wrong number of arguments for aggregate expression \
+    ),
+    (
+        "topk(a)",
+        "1:1: parse error: wrong number of arguments for aggregate expression \
                       provided, expected 2, got 1",
-        ),
-        ("1 > 2", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
-        ("a + bool b", "1:3: parse error: bool modifier can only be used on comparison operators"),
-        ("a and 1", "1:3: parse error: set operators are not allowed in binary scalar expressions"),
-        ("a + on (b) 1", "1:3: parse error: vector matching only allowed between instant vectors"),
-        (
-            "a and on (b) group_left () c",
-            "1:3: parse error: no grouping allowed for set operations",
-        ),
-        (
-            "a + on (b) group_left (b) c",
-            "1:27: parse error: label \"b\" must not occur in ON and \
+    ),
+    ("1 > 2", "1:3: parse error: comparisons between scalars must use BOOL modifier"),
+    ("a + bool b", "1:3: parse error: bool modifier can only be used on comparison operators"),
+    ("a and 1", "1:3: parse error: set operators are not allowed in binary scalar expressions"),
+    ("a + on (b) 1", "1:3: parse error: vector matching only allowed between instant vectors"),
+    ("a and on (b) group_left () c", "1:3: parse error: no grouping allowed for set operations"),
+    (
+        "a + on (b) group_left (b) c",
+        "1:27: parse error: label \"b\" must not occur in ON and \
                                          GROUP clause at once",
-        ),
-        ("a[0s]", "1:5: parse error: duration must be greater than 0"),
-        (
-            "(a + b)[5m]",
-            "1:12: parse error: ranges only allowed for vector selectors; a subquery \
+    ),
+    ("a[0s]", "1:5: parse error: duration must be greater than 0"),
+    (
+        "(a + b)[5m]",
+        "1:12: parse error: ranges only allowed for vector selectors; a subquery \
                          is `[300s:1m]`",
-        ),
-        (
-            "1 offset 5m",
-            "1:12: parse error: offset modifier must be preceded by an instant vector \
+    ),
+    (
+        "1 offset 5m",
+        "1:12: parse error: offset modifier must be preceded by an instant vector \
                          selector or range vector selector or a subquery",
-        ),
-        ("\"a", "1:1: parse error: unterminated quoted string"),
-        ("a +\n +* b", "2:3: parse error: unexpected \"*\""),
-        ("5x", "1:1: parse error: bad number or duration syntax: \"5x\""),
-        ("a & b", "1:3: parse error: unexpected character: '&'"),
-    ] {
+    ),
+    ("\"a", "1:1: parse error: unterminated quoted string"),
+    ("a +\n +* b", "2:3: parse error: unexpected \"*\""),
+    ("5x", "1:1: parse error: bad number or duration syntax: \"5x\""),
+    ("a & b", "1:3: parse error: unexpected character: '&'"),
+];
+
+#[test]
+fn texts_that_are_none_are_refused_where_they_stop_being_one() {
+    for (text, expected) in REFUSED {
         let error = match parse(text) {
             Ok(found) => panic!("{text} is {found:?}"),
             Err(error) => error,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::{Router, body::Body};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::Value as Json;
 use tempfile::TempDir;
@@ -59,6 +59,7 @@ impl Clock for TestClock {
 pub struct Harness {
     pub store: Store,
     pub router: Router,
+    pub service: QueryService,
     /// Zipkin's API, which has an address of its own.
     pub zipkin: Router,
     pub clock: Arc<TestClock>,
@@ -84,7 +85,7 @@ impl Harness {
         let settings = QuerySettings { transaction_keys, search_rows_max };
         let service = QueryService::with_limits(store.clone(), settings, limits, shared);
         let zipkin = zipkin_router(service.clone());
-        Self { store, router: router(service), zipkin, clock, _folder: folder }
+        Self { store, router: router(service.clone()), service, zipkin, clock, _folder: folder }
     }
 
     pub async fn send(&self, spans: impl IntoIterator<Item = SpanBuilder>) {
@@ -107,8 +108,12 @@ impl Harness {
         self.store.append(batch).await.unwrap();
     }
 
+    pub async fn send_to_router(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
     pub async fn ask(&self, request: Request<Body>) -> (StatusCode, HeaderMap, Vec<u8>) {
-        let response = self.router.clone().oneshot(request).await.unwrap();
+        let response = self.send_to_router(request).await;
         let (parts, body) = response.into_parts();
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         (parts.status, parts.headers, body)

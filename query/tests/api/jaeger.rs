@@ -306,17 +306,62 @@ async fn wrong_parameters_are_refused_in_jaegers_words() {
 }
 
 #[tokio::test]
+async fn the_monitor_tab_gets_its_numbers() {
+    let harness = Harness::new().await;
+    // Ten calls of "get", one every 6 s, of 10 ms to 100 ms, the second and the third failing; and
+    // one of "put" that is none of a server's.
+    for n in 0..10 {
+        let (id, at) = (n + 1, n * 6_000);
+        let failed = n == 1 || n == 2;
+        let status = if failed { SpanStatus::Error } else { SpanStatus::Unset };
+        let one = span(id, 1, "shop", "get").at(at, at + 10 * id).kind(SpanKind::Server);
+        harness.send([one.status(status, "")]).await;
+    }
+    harness.send([span(99, 1, "shop", "put").at(1, 2).kind(SpanKind::Client)]).await;
+    let end = BEGIN / 1_000_000 + 60_000;
+    let times = format!("endTs={end}&lookback=60000&step=30000&ratePer=60000&service=shop");
+    let points = |family: &Json| -> Vec<(String, f64)> {
+        let points = family["metrics"][0]["metricPoints"].as_array().unwrap().iter();
+        let value = |point: &Json| point["gaugeValue"]["doubleValue"].as_f64().unwrap();
+        points.map(|point| (text(&point["timestamp"]), value(point))).collect()
+    };
+    let (half, full) =
+        ("2026-11-20T08:00:30.000Z".to_owned(), "2026-11-20T08:01:00.000Z".to_owned());
+    let calls = harness.jaeger(&format!("/api/metrics/calls?{times}")).await;
+    assert_eq!((&calls["name"], &calls["type"]), (&json!("service_call_rate"), &json!("GAUGE")));
+    assert_eq!(calls["help"], "calls/sec, grouped by service");
+    let labels = json!([{ "name": "service_name", "value": "shop" }]);
+    assert_eq!(calls["metrics"][0]["labels"], labels);
+    let in_a_minute = points(&calls).into_iter().map(|(at, rate)| (at, (rate * 60.0).round()));
+    assert_eq!(in_a_minute.collect::<Vec<_>>(), [(half, 5.0), (full, 10.0)]);
+    let errors =
+        harness.jaeger(&format!("/api/metrics/errors?{times}&groupByOperation=true")).await;
+    assert_eq!(errors["name"], "service_operation_error_rate");
+    let of_get = json!([
+        { "name": "operation", "value": "get" }, { "name": "service_name", "value": "shop" }
+    ]);
+    assert_eq!(errors["metrics"][0]["labels"], of_get);
+    let parts: Vec<f64> = points(&errors).into_iter().map(|(_, part)| part).collect();
+    assert!((parts[0] - 0.4).abs() < 1e-9 && (parts[1] - 0.2).abs() < 1e-9, "{parts:?}");
+    let path =
+        format!("/api/metrics/latencies?{times}&quantile=0.5&spanKind=server&spanKind=client");
+    let latencies = harness.jaeger(&path).await;
+    assert_eq!(latencies["help"], "0.5th quantile latency, grouped by service");
+    // Of ten and one the middle is between 32 and 64 ms: four are shorter, three are in it.
+    let expected = 32.0 + 32.0 * (5.5 - 4.0) / 3.0;
+    assert!((points(&latencies)[1].1 - expected).abs() < 1e-6, "{latencies}");
+    let nothing = harness.jaeger(&format!("/api/metrics/calls?{times}&spanKind=consumer")).await;
+    assert_eq!(nothing["metrics"], json!([]));
+    assert_eq!(harness.jaeger("/api/metrics/minstep").await["data"], 1);
+    for query in ["step=0", "ratePer=-1", "lookback=-5", "step=1"] {
+        let path = format!("/api/metrics/calls?service=shop&{query}");
+        assert_eq!(harness.v1_error(&path).await.0, 400, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn what_this_instance_does_not_have_is_said_in_jaegers_form() {
     let harness = Harness::new().await;
-    let disabled = (501, "metrics querying is currently disabled".to_owned());
-    for path in [
-        "calls?service=s",
-        "errors?service=s&spanKind=server",
-        "latencies?service=s&quantile=0.95",
-        "minstep",
-    ] {
-        assert_eq!(harness.v1_error(&format!("/api/metrics/{path}")).await, disabled, "{path}");
-    }
     let archive = Request::post("/jaeger/api/archive/1").body(Body::empty()).unwrap();
     let (status, _, body) = harness.ask(archive).await;
     let body: Json = serde_json::from_slice(&body).unwrap();

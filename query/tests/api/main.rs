@@ -12,6 +12,7 @@
 mod assembly;
 mod bad_requests;
 mod differences;
+mod documented;
 mod exports;
 mod graph;
 mod harness;
@@ -19,6 +20,7 @@ mod headers;
 mod jaeger;
 mod jaeger_grpc;
 mod large_traces;
+mod live_logs;
 mod log_analysis;
 mod logs;
 mod model;

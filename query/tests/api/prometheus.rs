@@ -217,17 +217,38 @@ async fn series_over_a_range_of_times_are_drawn_point_by_point() {
     assert_eq!(found["result"][0]["values"], points(&[(0, "2"), (5, "2")]));
 }
 
-#[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one table of cases")]
-async fn operators_functions_and_aggregations_are_those_of_promql() {
+/// A series with a label `a`.
+fn a(value: &str) -> String {
+    format!("label_replace(vector({value}), \"a\", \"x\", \"\", \"\")")
+}
+
+/// A series with labels `a` and `b`.
+fn b(value: &str) -> String {
+    format!("label_replace({}, \"b\", \"y\", \"\", \"\")", a(value))
+}
+
+/// Two series: 3 and 5.
+fn two() -> String {
+    format!("({} or label_replace(vector(5), \"a\", \"z\", \"\", \"\"))", a("3"))
+}
+
+fn one(labels: &Json, value: f64) -> Vec<(Json, f64)> {
+    vec![(labels.clone(), value)]
+}
+
+async fn check(cases: impl IntoIterator<Item = (String, Vec<(Json, f64)>)>) {
     let harness = Harness::new().await;
-    let a = |value: &str| format!("label_replace(vector({value}), \"a\", \"x\", \"\", \"\")");
-    let b = |value: &str| format!("label_replace({}, \"b\", \"y\", \"\", \"\")", a(value));
-    let two = format!("({} or label_replace(vector(5), \"a\", \"z\", \"\", \"\"))", a("3"));
-    let (x, z) = (json!({ "a": "x" }), json!({ "a": "z" }));
+    for (query, expected) in cases {
+        let found = at(&harness, &query, 60).await;
+        assert_eq!(found, expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn operators_are_those_of_promql() {
+    let (two, x, z) = (two(), json!({ "a": "x" }), json!({ "a": "z" }));
     let (none, xy) = (json!({}), json!({ "a": "x", "b": "y" }));
-    let one = |labels: &Json, value: f64| vec![(labels.clone(), value)];
-    for (query, expected) in [
+    check([
         ("-2 ^ 2".to_owned(), one(&none, -4.0)),
         ("2 ^ 3 ^ 2".to_owned(), one(&none, 512.0)),
         ("1 + 2 * 3 - 4 / 2 % 3".to_owned(), one(&none, 5.0)),
@@ -251,6 +272,19 @@ async fn operators_functions_and_aggregations_are_those_of_promql() {
         (format!("{two} and {}", a("9")), one(&x, 3.0)),
         (format!("{two} unless {}", a("9")), one(&z, 5.0)),
         (format!("{} or {two}", a("9")), vec![(x.clone(), 9.0), (z.clone(), 5.0)]),
+    ])
+    .await;
+    let harness = Harness::new().await;
+    assert!(number_at(&harness, "0 / 0", 60).await.is_nan());
+    assert!(number_at(&harness, "scalar(nothing)", 60).await.is_nan());
+    assert_eq!(number_at(&harness, "1 / 0", 60).await, f64::INFINITY);
+}
+
+#[tokio::test]
+async fn aggregations_and_functions_are_those_of_promql() {
+    let (two, x, z) = (two(), json!({ "a": "x" }), json!({ "a": "z" }));
+    let none = json!({});
+    check([
         (format!("sum({two})"), one(&none, 8.0)),
         (format!("avg({two})"), one(&none, 4.0)),
         (format!("min({two})"), one(&none, 3.0)),
@@ -285,81 +319,101 @@ async fn operators_functions_and_aggregations_are_those_of_promql() {
             one(&json!({ "a": "<x>" }), 1.0),
         ),
         (format!("label_replace({}, \"a\", \"\", \"a\", \".*\")", a("1")), one(&none, 1.0)),
-    ] {
-        let found = at(&harness, &query, 60).await;
-        assert_eq!(found, expected, "{query}");
+    ])
+    .await;
+}
+
+/// A path, and the status, kind and words of its refusal.
+type Refusal<'w> = (String, u16, &'w str, &'w str);
+
+async fn refused<'w>(harness: &Harness, cases: impl IntoIterator<Item = Refusal<'w>>) {
+    for (path, status, kind, words) in cases {
+        let (found, answer) = ask(harness, &path).await;
+        assert_eq!(found.as_u16(), status, "{path} {answer}");
+        let said = (&answer["status"], &answer["errorType"]);
+        assert_eq!(said, (&json!("error"), &json!(kind)), "{path}");
+        assert!(text(&answer["error"]).contains(words), "{path} {answer}");
     }
-    assert!(number_at(&harness, "0 / 0", 60).await.is_nan());
-    assert!(number_at(&harness, "scalar(nothing)", 60).await.is_nan());
-    assert_eq!(number_at(&harness, "1 / 0", 60).await, f64::INFINITY);
 }
 
 #[tokio::test]
-async fn what_cannot_be_answered_is_refused_as_prometheus_does() {
+async fn wrong_parameters_are_refused_as_prometheus_does() {
+    let harness = Harness::new().await;
+    let range = format!("start={BEGIN_S}&end={}", BEGIN_S + 60);
+    refused(
+        &harness,
+        [
+            ("/query".to_owned(), 400, "bad_data", "no expression found in input"),
+            ("/query?query=sum(".to_owned(), 400, "bad_data", "1:5: parse error"),
+            ("/query?query=1&time=soon".to_owned(), 400, "bad_data", "cannot parse \"soon\""),
+            ("/query?query=1&time=1e300".to_owned(), 400, "bad_data", "valid timestamp"),
+            ("/query?query=1&timeout=never".to_owned(), 400, "bad_data", "valid duration"),
+            (format!("/query_range?query=1&{range}"), 400, "bad_data", "\"step\""),
+            (format!("/query_range?query=1&{range}&step=0"), 400, "bad_data", "zero or negative"),
+            (format!("/query_range?query=1&{range}&step=1ms"), 400, "bad_data", "11,000 points"),
+            (
+                format!("/query_range?query=1&start={}&end={BEGIN_S}&step=1", BEGIN_S + 1),
+                400,
+                "bad_data",
+                "before start",
+            ),
+            (
+                format!("/query_range?query=a%5B5m%5D&{range}&step=5"),
+                400,
+                "bad_data",
+                "range vector",
+            ),
+            ("/series".to_owned(), 400, "bad_data", "no match[] parameter provided"),
+            ("/series?match%5B%5D=1%2B1".to_owned(), 400, "bad_data", "series selector"),
+            ("/nothing".to_owned(), 404, "not_found", "/prometheus/api/v1/nothing"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_evaluated_is_refused_as_prometheus_does() {
     let harness = story().await;
     let range = format!("start={BEGIN_S}&end={}", BEGIN_S + 60);
     let many = "label_replace(traces_spanmetrics_calls_total, \"x\", \"1\", \"\", \"\")";
     let pair = format!("{many} + on (x) {many}");
     let twice = "rate({__name__=~\"traces_spanmetrics_(calls_total|latency_count)\"}[1m])";
-    for (path, status, kind, words) in [
-        ("/query".to_owned(), 400, "bad_data", "no expression found in input"),
-        ("/query?query=sum(".to_owned(), 400, "bad_data", "1:5: parse error"),
-        ("/query?query=1&time=soon".to_owned(), 400, "bad_data", "cannot parse \"soon\""),
-        ("/query?query=1&time=1e300".to_owned(), 400, "bad_data", "valid timestamp"),
-        ("/query?query=1&timeout=never".to_owned(), 400, "bad_data", "valid duration"),
-        (format!("/query_range?query=1&{range}"), 400, "bad_data", "\"step\""),
-        (format!("/query_range?query=1&{range}&step=0"), 400, "bad_data", "zero or negative"),
-        (format!("/query_range?query=1&{range}&step=1ms"), 400, "bad_data", "11,000 points"),
-        (
-            format!("/query_range?query=1&start={}&end={BEGIN_S}&step=1", BEGIN_S + 1),
-            400,
-            "bad_data",
-            "before start",
-        ),
-        (format!("/query_range?query=a%5B5m%5D&{range}&step=5"), 400, "bad_data", "range vector"),
-        ("/series".to_owned(), 400, "bad_data", "no match[] parameter provided"),
-        ("/series?match%5B%5D=1%2B1".to_owned(), 400, "bad_data", "series selector"),
-        ("/nothing".to_owned(), 404, "not_found", "/prometheus/api/v1/nothing"),
-        (
-            format!("/query?time={}&query={}", BEGIN_S + 60, encoded(&pair)),
-            422,
-            "execution",
-            "many-to-many",
-        ),
-        (
-            format!(
-                "/query_range?{range}&step=5ms&query={}",
-                encoded("sum_over_time(traces_spanmetrics_calls_total[30d])")
+    refused(
+        &harness,
+        [
+            (
+                format!("/query?time={}&query={}", BEGIN_S + 60, encoded(&pair)),
+                422,
+                "execution",
+                "many-to-many",
             ),
-            400,
-            "bad_data",
-            "11,000",
-        ),
-        (
-            format!(
-                "/query_range?start=0&end=9000000000&step=900000&query={}",
-                encoded("sum_over_time(traces_spanmetrics_calls_total[1d])")
+            (
+                format!(
+                    "/query_range?{range}&step=5ms&query={}",
+                    encoded("sum_over_time(traces_spanmetrics_calls_total[30d])")
+                ),
+                400,
+                "bad_data",
+                "11,000",
             ),
-            422,
-            "execution",
-            "times",
-        ),
-        (
-            format!("/query?time={}&query={}", BEGIN_S + 60, encoded(twice)),
-            422,
-            "execution",
-            "same labelset",
-        ),
-    ] {
-        let (found, answer) = ask(&harness, &path).await;
-        assert_eq!(found.as_u16(), status, "{path} {answer}");
-        assert_eq!(
-            (&answer["status"], &answer["errorType"]),
-            (&json!("error"), &json!(kind)),
-            "{path}"
-        );
-        assert!(text(&answer["error"]).contains(words), "{path} {answer}");
-    }
+            (
+                format!(
+                    "/query_range?start=0&end=9000000000&step=900000&query={}",
+                    encoded("sum_over_time(traces_spanmetrics_calls_total[1d])")
+                ),
+                422,
+                "execution",
+                "times",
+            ),
+            (
+                format!("/query?time={}&query={}", BEGIN_S + 60, encoded(twice)),
+                422,
+                "execution",
+                "same labelset",
+            ),
+        ],
+    )
+    .await;
     let limits = QueryLimits { deadline: std::time::Duration::ZERO, ..QueryLimits::default() };
     let slow = Harness::with_limits(limits).await;
     let (status, answer) = ask(&slow, "/query?query=a").await;

@@ -14,8 +14,12 @@ use tidings_proto::{DurationNanos, TraceId, UnixNanos};
 use tidings_storage::TimeRange;
 
 use crate::{
-    jaeger::search::Search,
+    jaeger::{
+        metrics::{MetricsSearch, Which},
+        search::Search,
+    },
     params::{given::Given, go},
+    prometheus::query::Asked as Times,
 };
 
 /// The most traces of one answer, whatever the client asks for.
@@ -210,24 +214,47 @@ pub(super) fn dependencies(given: &Given, now: UnixNanos) -> Result<TimeRange, W
     Ok(range(end.saturating_sub(lookback), end))
 }
 
-/// Whether the parameters of v1's metrics are well formed.
-pub(super) fn check_metrics(given: &Given, which: &str) -> Result<(), Wrong> {
-    if which == "latencies" {
-        go::float(given.text("quantile").unwrap_or_default())
-            .map_err(|error| unreadable("quantile", &error))?;
-    }
-    if given.texts("service").next().is_none() {
+/// The kinds of spans by Jaeger's names.
+const KINDS: [&str; 6] = ["unspecified", "internal", "server", "client", "producer", "consumer"];
+/// The most points of v1's metrics.
+const POINTS_MAX: i64 = 11_000;
+
+/// The parameters of v1's metrics.
+pub(super) fn metrics(given: &Given, which: &str, now: UnixNanos) -> Result<MetricsSearch, Wrong> {
+    let which = match which {
+        "latencies" => {
+            let quantile = go::float(given.text("quantile").unwrap_or_default());
+            Which::Latencies(quantile.map_err(|error| unreadable("quantile", &error))?)
+        }
+        "calls" => Which::Calls,
+        _ => Which::Errors,
+    };
+    let services: Vec<String> = given.texts("service").map(str::to_owned).collect();
+    if services.is_empty() {
         return Err(unreadable("service", "please provide at least one service name"));
     }
-    truth(given, "groupByOperation")?;
-    const KINDS: [&str; 6] =
-        ["unspecified", "internal", "server", "client", "producer", "consumer"];
-    if let Some(other) = given.texts("spanKind").find(|kind| !KINDS.contains(kind)) {
+    let by_operation = truth(given, "groupByOperation")?;
+    let kinds: Vec<&str> = given.texts("spanKind").collect();
+    if let Some(other) = kinds.iter().find(|kind| !KINDS.contains(kind)) {
         return Err(unreadable("spanKind", &format!("unsupported span kind: '{other}'")));
     }
-    ["endTs", "lookback", "step", "ratePer"]
-        .into_iter()
-        .try_for_each(|name| units(given, name, MILLI).map(|_| ()))
+    let kinds = if kinds.is_empty() { vec!["server"] } else { kinds };
+    let kinds = kinds.iter().map(|kind| format!("SPAN_KIND_{}", kind.to_ascii_uppercase()));
+    let millis = |name: &str, default: i64| {
+        let given = units(given, name, MILLI)?.map(|nanos| nanos / MILLI);
+        Ok::<i64, Wrong>(given.unwrap_or(default))
+    };
+    let end_ms = millis("endTs", nanos(now) / MILLI)?;
+    let start_ms = end_ms.saturating_sub(millis("lookback", 3_600_000)?);
+    let (step_ms, rate_ms) = (millis("step", 5_000)?, millis("ratePer", 600_000)?);
+    if step_ms <= 0 || rate_ms <= 0 || start_ms > end_ms {
+        return Err("lookback, step and ratePer must be greater than 0".to_owned());
+    }
+    if (end_ms - start_ms) / step_ms > POINTS_MAX {
+        return Err(unreadable("step", &format!("there may be {POINTS_MAX} points")));
+    }
+    let asked = Times { start_ms, end_ms, step_ms, lookback_ms: 0 };
+    Ok(MetricsSearch { which, services, kinds: kinds.collect(), by_operation, asked, rate_ms })
 }
 
 fn malformed(name: &str, error: &str) -> Wrong {

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use ::http::{StatusCode, Uri};
 use axum::{
     body::Bytes,
-    extract::{Path, RawPathParams, State, rejection::BytesRejection},
+    extract::{RawPathParams, State, rejection::BytesRejection},
     response::Response,
 };
 use prost::Message;
@@ -269,15 +269,4 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
         .await?;
     let response = json(Envelope::of(links, 0), pretty).await?;
     Ok(mark(response, complete, "only the newest spans of the range were counted"))
-}
-
-/// Jaeger without a metrics store says so, after it has looked at the parameters.
-pub(super) async fn metrics(Path(which): Path<String>, uri: Uri) -> Answer {
-    if !matches!(which.as_str(), "latencies" | "calls" | "errors" | "minstep") {
-        return Ok(super::no_such_page().await);
-    }
-    if which != "minstep" {
-        params::check_metrics(&Given::read(&uri)?, &which).map_err(V1Error::invalid)?;
-    }
-    Err(V1Error::new(StatusCode::NOT_IMPLEMENTED, "metrics querying is currently disabled"))
 }

@@ -1,0 +1,63 @@
+//! [Server-sent events](https://html.spec.whatwg.org/multipage/server-sent-events.html): an answer
+//! that goes on, event by event.
+//!
+//! The next event is made when the connection has taken the last, so nothing is buffered here; the
+//! source is dropped when the client goes.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use ::http::header;
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use http_body::{Body as HttpBody, Frame};
+
+use super::held::Holds;
+
+pub(super) const EVENT_STREAM: &str = "text/event-stream";
+
+/// What there is next: its bytes, and where to go on unless it was the last.
+pub(super) type Step<S> = Pin<Box<dyn Future<Output = (Option<S>, Bytes)> + Send>>;
+
+/// An answer of the events that `next` makes of a source; it takes so many bytes of memory.
+pub(super) fn events<S: Send + 'static>(source: S, next: fn(S) -> Step<S>, holds: u64) -> Response {
+    let body = Events { step: Some(next(source)), next };
+    let content_type = [(header::CONTENT_TYPE, EVENT_STREAM)];
+    (content_type, Extension(Holds(holds)), Body::new(body)).into_response()
+}
+
+/// An event of this name, with a line of data and, if it has one, its place in the stream.
+pub(super) fn event(name: &str, id: Option<&str>, data: &str) -> String {
+    let id = id.map_or_else(String::new, |id| format!("id: {id}\n"));
+    format!("{id}event: {name}\ndata: {data}\n\n")
+}
+
+struct Events<S> {
+    step: Option<Step<S>>,
+    next: fn(S) -> Step<S>,
+}
+
+impl<S> HttpBody for Events<S> {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(pending) = &mut self.step else { return Poll::Ready(None) };
+        let (source, bytes) = ready!(pending.as_mut().poll(context));
+        self.step = source.map(self.next);
+        Poll::Ready(Some(Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.step.is_none()
+    }
+}

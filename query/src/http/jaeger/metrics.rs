@@ -1,0 +1,115 @@
+//! `/jaeger/api/metrics`: the numbers of the Monitor tab, in protobuf's JSON.
+
+use ::http::Uri;
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    answer::{Envelope, V1Error, json as written},
+    params,
+};
+use crate::{
+    QueryError, QueryService,
+    jaeger::metrics::{self, MetricsSearch, Numbers, Which},
+    params::given::Given,
+};
+
+/// The shortest step there is, in milliseconds.
+const STEP_MIN_MS: u64 = 1;
+
+/// One of the numbers, or the shortest step.
+pub(super) async fn metrics(
+    State(service): State<QueryService>,
+    Path(which): Path<String>,
+    uri: Uri,
+) -> Result<Response, V1Error> {
+    let given = Given::read(&uri)?;
+    let pretty = params::pretty(&given);
+    if which == "minstep" {
+        return Ok(written(Envelope::of(STEP_MIN_MS, 0), pretty).await?);
+    }
+    if !matches!(which.as_str(), "latencies" | "calls" | "errors") {
+        return Ok(super::no_such_page().await);
+    }
+    let asked = params::metrics(&given, &which, service.now());
+    let search = asked.map_err(V1Error::invalid)?;
+    let (search, numbers) = service
+        .ask(move |reader| {
+            let numbers = metrics::metrics(reader, &search)?;
+            Ok::<_, QueryError>((search, numbers))
+        })
+        .await?;
+    Ok(written(family(&search, &numbers), pretty).await?)
+}
+
+fn family(search: &MetricsSearch, numbers: &[Numbers]) -> Json {
+    let (name, what) = match search.which {
+        Which::Latencies(part) => ("latencies", format!("{part}th quantile latency")),
+        Which::Calls => ("call_rate", "calls/sec".to_owned()),
+        Which::Errors => {
+            let what = "error rate, computed as a fraction of errors/sec over calls/sec";
+            ("error_rate", what.to_owned())
+        }
+    };
+    let (of, by) = if search.by_operation {
+        ("service_operation", "service & operation")
+    } else {
+        ("service", "service")
+    };
+    let metrics: Vec<Json> = numbers.iter().map(metric).collect();
+    json!({
+        "name": format!("{of}_{name}"),
+        "type": "GAUGE",
+        "help": format!("{what}, grouped by {by}"),
+        "metrics": metrics,
+    })
+}
+
+fn metric(of: &Numbers) -> Json {
+    let operation = of.operation.iter().map(|name| json!({ "name": "operation", "value": name }));
+    let service = json!({ "name": "service_name", "value": of.service });
+    let labels: Vec<Json> = operation.chain([service]).collect();
+    let points = of.points.iter().map(|(time, value)| {
+        json!({ "gaugeValue": { "doubleValue": value }, "timestamp": rfc_3339(*time) })
+    });
+    json!({ "labels": labels, "metricPoints": points.collect::<Vec<Json>>() })
+}
+
+/// Milliseconds since 1970 as a time of day, in UTC.
+fn rfc_3339(millis: i64) -> String {
+    let (days, of_day) = (millis.div_euclid(86_400_000), millis.rem_euclid(86_400_000));
+    // Years that begin in March end in their leap day (Hinnant's `civil_from_days`).
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let years = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * years + years / 4 - years / 100);
+    let months = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * months + 2) / 5 + 1;
+    let month = if months < 10 { months + 3 } else { months - 9 };
+    let year = years + era * 400 + i64::from(month <= 2);
+    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (seconds, millis) = (of_day / 1_000 % 60, of_day % 1_000);
+    let clock = format!("{hours:02}:{minutes:02}:{seconds:02}.{millis:03}");
+    format!("{year:04}-{month:02}-{day:02}T{clock}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rfc_3339;
+
+    #[test]
+    fn times_are_written_as_people_do() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (1_795_161_600_123, "2026-11-20T08:00:00.123Z"),
+            (4_102_444_799_999, "2099-12-31T23:59:59.999Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc_3339(millis), text);
+        }
+    }
+}

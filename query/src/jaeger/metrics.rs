@@ -1,0 +1,123 @@
+//! The numbers of Jaeger's Monitor tab: latencies, call rates and error rates of services.
+//!
+//! They are what Jaeger's own reader asks of a Prometheus, asked here of the stored spans. Points
+//! at which nothing was called are left out.
+
+use crate::{
+    QueryError,
+    execution::Reader,
+    prometheus::{
+        PromqlError, parse,
+        query::{Asked, Given, over_range},
+    },
+};
+
+/// What is asked.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct MetricsSearch {
+    /// Which numbers.
+    pub(crate) which: Which,
+    /// Of these services.
+    pub(crate) services: Vec<String>,
+    /// Of spans of these kinds, in OTLP's names.
+    pub(crate) kinds: Vec<String>,
+    /// For each operation.
+    pub(crate) by_operation: bool,
+    /// When.
+    pub(crate) asked: Asked,
+    /// Over so long a time each.
+    pub(crate) rate_ms: i64,
+}
+
+/// Which numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Which {
+    /// A quantile of the latencies, in milliseconds.
+    Latencies(f64),
+    /// Calls by second.
+    Calls,
+    /// The part of calls that failed.
+    Errors,
+}
+
+/// Numbers over time of a service or of one of its operations.
+#[derive(Debug)]
+pub(crate) struct Numbers {
+    /// The service.
+    pub(crate) service: String,
+    /// The operation, when it was asked for.
+    pub(crate) operation: Option<String>,
+    /// With their times in milliseconds.
+    pub(crate) points: Vec<(i64, f64)>,
+}
+
+/// The numbers.
+pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<Vec<Numbers>, QueryError> {
+    let failed = |error: PromqlError| match error {
+        PromqlError::Query(error) => error,
+        other => QueryError::parameter("", other.to_string()),
+    };
+    let query = parse(&query_of(search)).map_err(failed)?;
+    let answer = over_range(reader, &query, search.asked).map_err(failed)?;
+    let Given::Matrix(series) = answer.given else { return Ok(Vec::new()) };
+    let numbers = series.into_iter().map(|(labels, mut points)| {
+        points.retain(|(_, value)| !value.is_nan());
+        let operation = search.by_operation.then(|| labels.get("span_name").to_owned());
+        Numbers { service: labels.get("service").to_owned(), operation, points }
+    });
+    Ok(numbers.filter(|numbers| !numbers.points.is_empty()).collect())
+}
+
+fn query_of(search: &MetricsSearch) -> String {
+    let any = |names: &[String]| {
+        let names: Vec<String> = names.iter().map(|name| regex::escape(name)).collect();
+        quoted(&names.join("|"))
+    };
+    let (services, kinds) = (any(&search.services), any(&search.kinds));
+    let rate = |metric: &str, more: &str| {
+        let range = search.rate_ms;
+        format!("rate({metric}{{service=~{services}, span_kind=~{kinds}{more}}}[{range}ms])")
+    };
+    let by = if search.by_operation { "service, span_name" } else { "service" };
+    let calls = format!("sum by ({by}) ({})", rate("traces_spanmetrics_calls_total", ""));
+    match search.which {
+        Which::Calls => calls,
+        Which::Errors => {
+            let failed = ", status_code=\"STATUS_CODE_ERROR\"";
+            let errors = rate("traces_spanmetrics_calls_total", failed);
+            format!("(sum by ({by}) ({errors}) or 0 * {calls}) / ({calls} > 0)")
+        }
+        Which::Latencies(part) => {
+            let buckets = rate("traces_spanmetrics_latency_bucket", "");
+            format!("1000 * histogram_quantile({part}, sum by ({by}, le) ({buckets}))")
+        }
+    }
+}
+
+/// The text as PromQL writes it.
+fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MetricsSearch, Which, query_of};
+    use crate::prometheus::{parse, query::Asked};
+
+    #[test]
+    fn hostile_names_stay_names() {
+        for which in [Which::Calls, Which::Errors, Which::Latencies(0.95), Which::Latencies(-1.0)] {
+            let search = MetricsSearch {
+                which,
+                services: vec!["a\"} or vector(1) or x{b=\"".to_owned(), "\\\n.*|é".to_owned()],
+                kinds: vec!["SPAN_KIND_SERVER".to_owned()],
+                by_operation: true,
+                asked: Asked { start_ms: 0, end_ms: 1, step_ms: 1, lookback_ms: 1 },
+                rate_ms: 600_000,
+            };
+            let query = query_of(&search);
+            assert!(parse(&query).is_ok(), "{query}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What is new among log records, from one look to the next.
+//!
+//! A record is new when it was not shown before and is not older than [`LATE_NANOS`] by its own
+//! time: what comes later than that is found by searching. Owns what was shown, within bounds.
+
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use tidings_proto::{UnixNanos, api::LogView};
+use tidings_storage::{Detail, LogFilter, Scan, TimeRange};
+
+use super::{Key, LogSearch, read};
+use crate::{QueryError, cursor::LogOrder, execution::Reader};
+
+/// A record may come so long after its own time.
+const LATE_NANOS: u64 = 60_000_000_000;
+/// So many records that were shown are remembered.
+const SHOWN_MAX: usize = 100_000;
+/// So many are given at a time, the newest; the others are counted.
+const GIVEN_MAX: usize = 500;
+
+/// What was shown.
+#[derive(Debug)]
+pub(crate) struct Shown {
+    /// Nothing before this is looked at.
+    from: UnixNanos,
+    /// Nothing up to this is new.
+    after: Option<Key>,
+    keys: BTreeSet<Key>,
+}
+
+/// What is new.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    /// The newest of it, oldest first.
+    pub(crate) logs: Vec<LogView>,
+    /// How many more there were.
+    pub(crate) dropped: u64,
+}
+
+impl Shown {
+    /// Nothing yet: new is what comes from now on.
+    pub(crate) fn nothing(now: UnixNanos) -> Self {
+        let from = UnixNanos(now.0.saturating_sub(LATE_NANOS));
+        Self { from, after: None, keys: BTreeSet::new() }
+    }
+
+    /// Everything up to this.
+    pub(crate) fn until(key: Key) -> Self {
+        Self { from: key.0, after: Some(key), keys: BTreeSet::new() }
+    }
+
+    /// Takes what there is as shown.
+    pub(crate) fn skip(&mut self, reader: &Reader, filter: &LogFilter) -> Result<(), QueryError> {
+        self.look(reader, filter, 0).map(drop)
+    }
+
+    /// What is new since the last look.
+    pub(crate) fn news(&mut self, reader: &Reader, filter: &LogFilter) -> Result<News, QueryError> {
+        let (keys, dropped) = self.look(reader, filter, GIVEN_MAX)?;
+        let search = LogSearch {
+            filters: vec![filter.clone()],
+            order: LogOrder::Oldest,
+            limit: GIVEN_MAX,
+            cursor: None,
+            rows_max: u64::MAX,
+        };
+        Ok(News { logs: read(reader, &search, keys)?, dropped })
+    }
+
+    /// The newest new keys, and how many more there are.
+    fn look(
+        &mut self,
+        reader: &Reader,
+        filter: &LogFilter,
+        given_max: usize,
+    ) -> Result<(BTreeSet<Key>, u64), QueryError> {
+        let time = TimeRange { start: Some(self.from), end: None };
+        let filter = LogFilter { time, ..filter.clone() };
+        let (mut new, mut dropped) = (BTreeSet::new(), 0);
+        let rows_max = reader.settings.search_rows_max;
+        reader.logs(&filter, Scan { detail: Detail::Ids, rows_max }, |rows| {
+            for row in 0..rows.len() {
+                let key = (rows.time(row), rows.content_hash(row));
+                // What was forgotten lies before `from`, which moves while rows come.
+                let is_old = key.0 < self.from || self.after.is_some_and(|after| key <= after);
+                if is_old || !self.keys.insert(key) {
+                    continue;
+                }
+                new.insert(key);
+                if new.len() > given_max {
+                    new.pop_first();
+                    dropped += 1;
+                }
+                if self.keys.len() > SHOWN_MAX
+                    && let Some((time, _)) = self.keys.pop_first()
+                {
+                    self.from = self.from.max(UnixNanos(time.0.saturating_add(1)));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let late = UnixNanos(reader.now.0.saturating_sub(LATE_NANOS));
+        self.from = self.from.max(late);
+        self.keys = self.keys.split_off(&(self.from, 0));
+        Ok((new, dropped))
+    }
+}
