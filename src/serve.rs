@@ -99,7 +99,7 @@ async fn serve(settings: Settings) -> Result<()> {
     end.asked().await;
     server.drain().await;
     collector.stop().await;
-    query.end_tails();
+    query.end_waits();
     stop.send_replace(true);
     if tokio::time::timeout(DRAIN, web).await.is_err() {
         tracing::warn!("requests to the API were cut off");

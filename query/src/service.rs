@@ -42,7 +42,7 @@ pub struct QueryService {
     awaiting: Arc<Semaphore>,
     /// One permit for each tail.
     tails: Arc<Semaphore>,
-    /// Whether tails end.
+    /// Whether tails and waits end.
     ended: Arc<watch::Sender<bool>>,
 }
 

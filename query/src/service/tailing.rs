@@ -47,8 +47,8 @@ pub(crate) enum TailEvent {
 }
 
 impl QueryService {
-    /// Ends every tail, now and from now on: for a process that stops.
-    pub fn end_tails(&self) {
+    /// Ends every tail and every wait for a version, now and from now on: for a process that stops.
+    pub fn end_waits(&self) {
         self.ended.send_replace(true);
     }
 

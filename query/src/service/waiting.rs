@@ -113,7 +113,7 @@ impl QueryService {
         let clock = self.execution.clock();
         let until = clock.instant() + wanted.wait;
         let mut looks = 0;
-        while !is_wanted(&answer) && clock.instant() < until {
+        while !is_wanted(&answer) && clock.instant() < until && !*self.ended.borrow() {
             let left = until.saturating_duration_since(clock.instant());
             clock.sleep(LOOK_EVERY.min(left)).await;
             looks += 1;

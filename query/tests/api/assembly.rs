@@ -180,6 +180,17 @@ async fn a_client_can_wait_for_the_next_version() {
         let (status, problem) = harness.problem(&path(wait)).await;
         assert_eq!((status, &problem["parameter"]), (400, &json!("wait")));
     }
+    // A process that stops waits for nothing.
+    let version = answer["version"].clone();
+    let last = format!("/transactions/{}?after={}&wait=30s", trace_id(1), text(&version));
+    let stop = async {
+        tokio::task::yield_now().await;
+        harness.service.end_waits();
+    };
+    let before = std::time::Instant::now();
+    let (answer, ()) = tokio::join!(harness.get(&last), stop);
+    assert_eq!(answer["version"], version);
+    assert!(before.elapsed() < std::time::Duration::from_secs(10), "{:?}", before.elapsed());
 }
 
 #[tokio::test]

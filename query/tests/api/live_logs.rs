@@ -94,7 +94,7 @@ async fn new_records_come_as_they_are_stored_and_none_twice() {
     harness.store.flush().await.unwrap();
     harness.log([("shop", said(NOW + 5, 9, "third"))]).await;
     assert_eq!(tail.texts(2).await.concat().len(), "latethird".len());
-    harness.service.end_tails();
+    harness.service.end_waits();
     let (name, ..) = tail.next().await.unwrap();
     assert_eq!(name, "end");
     assert!(tail.next().await.is_none());
