@@ -50,7 +50,17 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             report.spans, report.log_records, report.files
         )?;
         writeln!(out, "noted    {}", report.record.display())?;
+        for path in &report.unread_files {
+            writeln!(out, "unread   {}", path.display())?;
+        }
         drop(out);
+        if let Some(path) = report.unread_files.first() {
+            bail!(
+                "not everything is erased: {} and {} other files cannot be read and may have some of it",
+                path.display(),
+                report.unread_files.len() - 1
+            );
+        }
         if report.left_files > 0 {
             bail!("{} files could not be deleted yet, run it again", report.left_files);
         }

@@ -291,17 +291,13 @@ impl Store {
     }
 
     /// Erases spans and log records for good: from the tables, the disk and the log. Rows that come
-    /// in meanwhile are not looked at.
+    /// in meanwhile are not looked at. Not all is gone while the report names files that are left
+    /// or could not be read.
     ///
     /// # Errors
-    /// Some may be erased and some not; a second call goes on.
+    /// `Corrupt` with the commit's file when a table has a damaged one: nothing is erased then.
+    /// Otherwise some may be erased and some not; a second call goes on.
     pub async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
-        if self.owner.0.shared.damaged.any() {
-            return Err(StorageError::Corrupt {
-                path: self.owner.0.paths.root().join("tables"),
-                reason: "a table with a damaged commit cannot be erased from".to_owned(),
-            });
-        }
         self.flush().await?;
         Box::pin(self.owner.0.erase(what)).await
     }

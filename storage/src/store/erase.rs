@@ -4,8 +4,17 @@
 //! earlier upkeep left behind; the write-ahead log up to then is dropped. What was done is written
 //! down in `erasures/`, without the value that was looked for. Rows that come in meanwhile are not
 //! looked at.
+//!
+//! What cannot be read may have some of it too. A table with a damaged commit does not say which
+//! files it has, so nothing is erased then; a damaged data file, and whatever was set aside in
+//! `quarantine/`, is named in the report, and the rest is erased.
 
-use std::{ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde_json::json;
 use tidings_proto::{TraceId, UnixNanos};
@@ -14,7 +23,7 @@ use super::{Inner, blocking, upkeep::Keeper};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{Choice, DataFile},
-    disk::{failed, write_durably},
+    disk::{Disk, failed, write_durably},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
@@ -44,6 +53,9 @@ pub struct ErasureReport {
     pub files: u64,
     /// Files with some of them that are still there, because a snapshot reads them.
     pub left_files: u64,
+    /// Files that cannot be read, or were set aside because they could not: they may still have
+    /// some of it.
+    pub unread_files: Vec<PathBuf>,
     /// Where that is written down.
     pub record: PathBuf,
 }
@@ -83,15 +95,21 @@ impl Inner {
     /// Everything in memory must have been flushed.
     pub(super) async fn erase(&self, what: &Erasure) -> Result<ErasureReport, StorageError> {
         let mut keeper = self.upkeep.lock().await;
+        self.check_whole().await?;
         let mut report = ErasureReport::default();
         for signal in [Signal::Spans, Signal::Logs] {
             self.settle(signal).await?;
             for file in self.shared.state.files(signal) {
-                let rows = self.count(signal, &file, what).await?;
-                if rows == 0 {
-                    continue;
-                }
-                self.erase_from(&mut keeper, signal, file, what).await?;
+                let path = file.path.clone();
+                let rows = match self.erase_from(&mut keeper, signal, file, what).await {
+                    Ok(0) => continue,
+                    Err(error) if is_about(&error, &path) => {
+                        tracing::error!(%error, "a data file cannot be read, nor erased from");
+                        report.unread_files.push(path);
+                        continue;
+                    }
+                    done => done?,
+                };
                 report.files += 1;
                 match signal {
                     Signal::Spans => report.spans += rows,
@@ -107,8 +125,25 @@ impl Inner {
         self.wal.rotate().await?;
         let covered = self.tables.lock().await.covered;
         self.drop_log(covered).await?;
+        let (disk, quarantine) = (Arc::clone(&self.disk), self.paths.quarantine());
+        report.unread_files.extend(blocking(move || set_aside(disk.as_ref(), quarantine)).await?);
         report.record = self.write_down(what, &report).await?;
         Ok(report)
+    }
+
+    /// Refuses when a table does not say which files it has.
+    async fn check_whole(&self) -> Result<(), StorageError> {
+        let tables = self.tables.lock().await;
+        match tables.spans.damage().or(tables.logs.damage()) {
+            None => Ok(()),
+            Some(damage) => Err(StorageError::Corrupt {
+                path: damage.path.clone(),
+                reason: format!(
+                    "{}; nothing was erased, because its table may have files that nobody knows of",
+                    damage.reason
+                ),
+            }),
+        }
     }
 
     async fn count(
@@ -143,17 +178,22 @@ impl Inner {
         .await
     }
 
+    /// Takes what matches out of a file; how many rows that were.
     async fn erase_from(
         &self,
         keeper: &mut Keeper,
         signal: Signal,
         file: Arc<DataFile>,
         what: &Erasure,
-    ) -> Result<(), StorageError> {
-        let choice = Choice::drop(what.matcher(signal));
-        let (mark, removed) = (thinned_for(&file.path), vec![file]);
-        let added = self.rewritten(signal, &removed, Some(choice), mark).await?;
-        self.commit(keeper, signal, Change { why: Why::Erasure, added, removed }).await
+    ) -> Result<u64, StorageError> {
+        let rows = self.count(signal, &file, what).await?;
+        if rows > 0 {
+            let choice = Choice::drop(what.matcher(signal));
+            let (mark, removed) = (thinned_for(&file.path), vec![file]);
+            let added = self.rewritten(signal, &removed, Some(choice), mark).await?;
+            self.commit(keeper, signal, Change { why: Why::Erasure, added, removed }).await?;
+        }
+        Ok(rows)
     }
 
     async fn write_down(
@@ -171,6 +211,7 @@ impl Inner {
             "log_records": report.log_records,
             "files_rewritten": report.files,
             "files_left_to_readers": report.left_files,
+            "files_not_read": report.unread_files,
         });
         let (disk, bytes, written) = (Arc::clone(&self.disk), said.to_string(), path.clone());
         blocking(move || {
@@ -180,4 +221,28 @@ impl Inner {
         .await?;
         Ok(written)
     }
+}
+
+/// Whether this file is what is wrong.
+fn is_about(error: &StorageError, file: &Path) -> bool {
+    match error {
+        StorageError::Corrupt { path, .. } | StorageError::Io { path, .. } => path == file,
+        _ => false,
+    }
+}
+
+/// Every file in the quarantine.
+fn set_aside(disk: &dyn Disk, quarantine: PathBuf) -> Result<Vec<PathBuf>, StorageError> {
+    let (mut folders, mut files) = (vec![quarantine], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let entries = match disk.list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed.map_err(failed("list", &folder))?,
+        };
+        for entry in entries {
+            let found = if entry.is_file { &mut files } else { &mut folders };
+            found.push(folder.join(entry.name));
+        }
+    }
+    Ok(files)
 }

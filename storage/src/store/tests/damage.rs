@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{contents, expected, logs, open, traces};
-use crate::{Finding, Store, check, store::simulation::read, upkeep::Pace};
+use crate::{
+    AttributeFilter, Erasure, Finding, StorageError, Store, check, store::simulation::read,
+    upkeep::Pace,
+};
 
 fn log_folder(root: &Path) -> PathBuf {
     root.join("tables/spans/_delta_log")
@@ -18,6 +21,18 @@ fn log_files(root: &Path, part: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(log_folder(root)).unwrap().map(|entry| entry.unwrap().path());
     let has = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().contains(part);
     let mut files: Vec<_> = entries.filter(has).collect();
+    files.sort();
+    files
+}
+
+/// The spans' data files in the order they were written.
+fn data_files(root: &Path) -> Vec<PathBuf> {
+    let hours = fs::read_dir(root.join("tables/spans")).unwrap();
+    let hour = hours
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.to_string_lossy().contains("hour="));
+    let files = fs::read_dir(hour.unwrap()).unwrap();
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
     files.sort();
     files
 }
@@ -136,13 +151,7 @@ async fn a_damaged_data_file_is_found_and_named() {
         flushed(&store, 1..=3).await;
         store.close().await.unwrap();
         assert_eq!(found(root.path()).await, []);
-        let hours = fs::read_dir(root.path().join("tables/spans")).unwrap();
-        let hour = hours
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.to_string_lossy().contains("hour="));
-        let mut files: Vec<_> =
-            fs::read_dir(hour.unwrap()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        files.sort();
+        let files = data_files(root.path());
         let victim = &files[1];
         let mut bytes = fs::read(victim).unwrap();
         match damage {
@@ -171,4 +180,63 @@ async fn a_damaged_data_file_is_found_and_named() {
         store.ready().unwrap();
         store.close().await.unwrap();
     }
+}
+
+/// Everything that these tests make.
+fn of_the_shop() -> Erasure {
+    let (key, value) = ("service.name".to_owned(), Some("shop".to_owned()));
+    Erasure::Attribute(AttributeFilter { key, value })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_names_what_it_could_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    flushed(&store, 1..=3).await;
+    store.close().await.unwrap();
+    let victim = data_files(root.path())[1].clone();
+    let sound = fs::read(&victim).unwrap();
+    fs::write(&victim, vec![0xaa; sound.len()]).unwrap();
+    let aside = root.path().join("quarantine/spans/00000000000000000002.wal");
+    fs::create_dir_all(aside.parent().unwrap()).unwrap();
+    fs::write(&aside, b"rows").unwrap();
+
+    let (store, _) = open(root.path()).await;
+    let report = store.erase(&of_the_shop()).await.unwrap();
+    assert_eq!((report.spans, report.log_records), (4, 3));
+    assert_eq!(report.unread_files, [victim.clone(), aside.clone()]);
+    let said = fs::read_to_string(&report.record).unwrap();
+    assert!(said.contains(&*victim.to_string_lossy()), "{said}");
+    assert_eq!(data_files(root.path()), std::slice::from_ref(&victim));
+
+    // A person puts the file back: what it has is erased then.
+    fs::write(&victim, &sound).unwrap();
+    fs::remove_file(&aside).unwrap();
+    let report = store.erase(&of_the_shop()).await.unwrap();
+    assert_eq!((report.spans, report.unread_files), (2, Vec::new()));
+    assert_eq!(contents(&store), expected(&[], &[]));
+    assert_eq!(data_files(root.path()), Vec::<PathBuf>::new());
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_erased_from_a_table_with_a_damaged_commit() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    flushed(&store, 1..=3).await;
+    store.close().await.unwrap();
+    let commit = log_files(root.path(), ".json")[2].clone();
+    fs::remove_file(&commit).unwrap();
+    let before = data_files(root.path());
+    let (store, _) = open(root.path()).await;
+    match store.erase(&of_the_shop()).await {
+        Err(StorageError::Corrupt { path, reason }) => {
+            assert_eq!(path, commit);
+            assert!(reason.contains("nothing was erased"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(data_files(root.path()), before);
+    assert!(!root.path().join("erasures").exists());
+    store.close().await.unwrap();
 }
