@@ -28,7 +28,11 @@ const THREADS: u64 = 2;
 
 /// One history; what was done in it, or what was wrong in the end.
 fn simulate(seed: u64, bug: Option<PlantedBug>) -> Result<Vec<String>, String> {
-    let mut world = World::new(seed, bug);
+    history(seed, World::new(seed, bug))
+}
+
+/// The history of this world.
+fn history(seed: u64, mut world: World) -> Result<Vec<String>, String> {
     let ran = world.run();
     let trace = world.into_trace();
     let wordy = number("TIDINGS_SIMULATION_SEED").is_some();

@@ -57,6 +57,7 @@ pub(super) struct World {
     ledger: Ledger,
     number: u64,
     trace: Vec<String>,
+    upkeep: bool,
     /// Last, because the disk's files are in there.
     _root: tempfile::TempDir,
 }
@@ -84,7 +85,24 @@ impl World {
             ..settings(root.path())
         };
         let (ledger, number, trace) = (Ledger::default(), 0, Vec::new());
-        Self { runtime, dice, gate, disk, settings, ledger, number, trace, _root: root }
+        Self {
+            runtime,
+            dice,
+            gate,
+            disk,
+            settings,
+            ledger,
+            number,
+            trace,
+            upkeep: true,
+            _root: root,
+        }
+    }
+
+    /// The same world, in which files are never merged and no checkpoint is written.
+    pub(super) fn without_upkeep(mut self) -> Self {
+        self.upkeep = false;
+        self
     }
 
     pub(super) fn into_trace(mut self) -> Vec<String> {
@@ -208,7 +226,9 @@ impl World {
         match self.dice.roll(20) {
             0..=3 if life.appends.len() < 4 => self.send(life),
             4 if life.flush.is_none() => self.start_flush(life),
-            6 if life.flush.is_none() && self.dice.roll(4) == 0 => self.start_upkeep(life),
+            6 if self.upkeep && life.flush.is_none() && self.dice.roll(4) == 0 => {
+                self.start_upkeep(life)
+            }
             5 => self.check(&life.store),
             7 if self.dice.roll(10) == 0 => {
                 self.disk.heal();
