@@ -153,6 +153,7 @@ pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
         wal_bytes_max: settings.wal_bytes_max,
         index_memory_bytes_max: settings.index_memory_bytes_max,
         disk_reserve_bytes: settings.disk_reserve_bytes,
+        scrub_bytes_per_second: settings.scrub_bytes_per_second.unwrap_or(0),
         removed_file_age: settings.removed_files_age.unwrap_or(Duration::MAX),
         retention: settings.retention.clone(),
     }

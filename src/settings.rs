@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
     pub(crate) removed_files_age: Option<Duration>,
+    pub(crate) scrub_bytes_per_second: Option<u64>,
     pub(crate) retention: Retention,
 }
 
@@ -273,6 +274,7 @@ impl Settings {
             disk_reserve_bytes: 0,
             search_rows_max: 0,
             removed_files_age: None,
+            scrub_bytes_per_second: None,
             retention: Retention::default(),
         }
     }

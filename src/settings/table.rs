@@ -78,5 +78,6 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("retention-rules", "", value::rules, retention.rules, "traces and log records that are kept for longer, with commas between them: errors:30d, service=NAME:14d, trace=ID:forever, attribute=KEY=VALUE:90d"),
     setting!("retention-bytes-max", "none", value::limit, retention.bytes_max, "the oldest hours are deleted when the data files are larger than this together; or none"),
     setting!("removed-files-age", "60m", value::age, removed_files_age, "files that were replaced by others are deleted after this time, in which other programs may still read them"),
+    setting!("scrub-bytes-per-second", "8MiB", value::limit, scrub_bytes_per_second, "files at rest are read again and verified at this rate, a round a day; or none"),
     setting!("search-rows-max", "20000000", value::count, search_rows_max, "rows a search looks at before it answers with a lower bound"),
 ];

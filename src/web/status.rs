@@ -137,8 +137,13 @@ async fn ready(State(server): State<Server>) -> Response {
     match reason {
         None => {
             let store = &server.0.store;
-            let alarms = store.alarms().iter().cloned().chain(store.trouble());
-            let warnings = alarms.map(|alarm| format!("warning: {alarm}\n"));
+            let alarms = store.alarms().into_iter().chain(store.trouble());
+            let warnings = alarms.map(|alarm| {
+                format!(
+                    "warning: {alarm}
+"
+                )
+            });
             std::iter::once("ready\n".to_owned())
                 .chain(warnings)
                 .collect::<String>()

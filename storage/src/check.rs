@@ -1,5 +1,8 @@
-//! Verifies a data directory: the log's records, the tables' commits, every page of every data
-//! file, and the indexes beside them. Repairs nothing and writes nothing.
+//! Verifies a data directory: the log's records, the tables' commits, every byte and every page of
+//! every data file, and the indexes beside them. Repairs nothing and writes nothing. The store
+//! verifies its own files in the background with parts of it (`store::scrub`).
+
+mod pieces;
 
 use std::{
     fmt,
@@ -16,6 +19,8 @@ use crate::{
     table_store::{self, LocalTables, SharedTables},
     tables, wal,
 };
+
+pub(crate) use pieces::{Pieces, Start, Step};
 
 /// Something that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,8 @@
 //! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
 //! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures. [`Indexes`] keeps the heads of the files in memory within a
-//! budget. Does not write files: whoever writes or removes a data file does so with its index
+//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the checksums of the data file that
+//! it keeps as well. [`Indexes`] keeps the heads of the files in memory within a budget. Does not write files: whoever writes or removes a data file does so with its index
 //! (see [`crate::paths::index_path`]).
 
 mod build;
@@ -16,6 +16,7 @@ mod file;
 mod fuse;
 mod grams;
 mod runs;
+mod sums;
 mod terms;
 
 use std::{
@@ -30,7 +31,9 @@ use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
+pub(crate) use file::{Verified, verify};
 pub(crate) use grams::text_bits;
+pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,
     truth_term,
@@ -179,6 +182,11 @@ impl Indexes {
         if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
             heads.bytes -= forgotten.bytes;
         }
+    }
+
+    /// Has a data file's index made again, which is missing, damaged or of an earlier program.
+    pub(crate) fn renew(&self, signal: Signal, file: &Arc<DataFile>) {
+        self.miss(signal, file, &index_path(&file.path));
     }
 
     fn miss(&self, signal: Signal, file: &Arc<DataFile>, path: &Path) {

@@ -29,6 +29,8 @@ pub struct StoreSettings {
     pub index_memory_bytes_max: u64,
     /// Appends are refused when the disk has less than this free, so that flushing still can.
     pub disk_reserve_bytes: u64,
+    /// Files at rest are verified in the background at this rate; never when it is 0.
+    pub scrub_bytes_per_second: u64,
     /// Data files that upkeep replaced stay for so long, for other programs that read them.
     pub removed_file_age: Duration,
     /// What is deleted, and when.
@@ -49,6 +51,7 @@ impl StoreSettings {
             wal_bytes_max: 2 << 30,
             index_memory_bytes_max: 256 << 20,
             disk_reserve_bytes: 256 << 20,
+            scrub_bytes_per_second: 8 << 20,
             removed_file_age: Duration::from_secs(3600),
             retention: Retention::default(),
         }

@@ -15,6 +15,7 @@ mod format;
 mod open;
 mod reindex;
 mod retire;
+mod scrub;
 #[cfg(test)]
 mod simulation;
 mod state;
@@ -44,7 +45,7 @@ pub use self::{
     erase::{Erasure, ErasureReport},
     upkeep::UpkeepReport,
 };
-use self::{flush::Tables, state::State, upkeep::Keeper};
+use self::{flush::Tables, scrub::Damages, state::State, upkeep::Keeper};
 use crate::{
     Clock, Snapshot, StorageError, StoreSettings,
     disk::{DiskLock, RealDisk, SharedDisk},
@@ -140,6 +141,8 @@ struct Inner {
     disk: SharedDisk,
     paths: Paths,
     alarms: Vec<String>,
+    /// What was found since, by the file.
+    damages: Mutex<Damages>,
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
@@ -316,11 +319,13 @@ impl Store {
         }
     }
 
-    /// What opening found that a person should look at, a sentence each. The store works; what it
-    /// says of damaged files may lack rows and tells so.
+    /// What opening found that a person should look at, and which files were found damaged since, a
+    /// sentence each. The store works; what it says of damaged files may lack rows and tells so.
     #[must_use]
-    pub fn alarms(&self) -> &[String] {
-        &self.owner.0.alarms
+    pub fn alarms(&self) -> Vec<String> {
+        let inner = &self.owner.0;
+        let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.alarms.iter().chain(damages.values()).cloned().collect()
     }
 
     /// What keeps the rows in memory and in the log from the tables just now. It is being tried

@@ -42,7 +42,7 @@ use serde_json::Value;
 use tidings_proto::UnixNanos;
 
 pub(crate) use self::{
-    check::check,
+    check::{check, decoded},
     checkpoint::Checkpoint,
     commit::{Change, Why},
     history::Damage,
@@ -404,6 +404,18 @@ fn write_all(tables: &dyn TableStore, files: &[(PathBuf, Bytes)]) -> Result<(), 
         }
     }
     Ok(())
+}
+
+/// The first commit of a table that is not what it was.
+///
+/// # Errors
+/// When the commits cannot be listed or read.
+pub(crate) fn damage(
+    tables: &dyn TableStore,
+    signal: Signal,
+) -> Result<Option<Damage>, StorageError> {
+    let log_folder = tables.folder(signal.table()).join("_delta_log");
+    Ok(history::examine(tables, &log_folder)?.damage)
 }
 
 /// The removals that a table remembers. Needs no lock on the table.

@@ -27,10 +27,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::writer::{Command, Refusal, Writer};
 pub(crate) use self::{
-    check::{check, check_formats},
+    check::{SegmentCheck, check, check_formats},
     record::{PAYLOAD_MAX, Record},
     replay::{Replay, ReplayEnd},
-    segments::Segments,
+    segments::{Sealed, Segments},
     writer::Position,
 };
 use crate::{StorageError, disk::SharedDisk, schema::Signal};

@@ -33,7 +33,7 @@ use super::{
 use crate::{
     Detail, StorageError,
     filter::{Bound, Matcher},
-    index::{Candidates, IndexBuilder},
+    index::{Candidates, IndexBuilder, Sums},
     ranges::intersection,
     schema::{ENTRIES, Signal},
     snapshot::{PORTION_ROWS, Progress, Visit, project, select},
@@ -94,6 +94,11 @@ pub(crate) fn scan(
 pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, StorageError> {
     let path = &file.path;
     let opened = file.open().map_err(|source| io("open", path, source))?;
+    let sums = Sums::of_file(&opened).map_err(|source| io("read", path, source))?;
+    if sums.bytes() != file.bytes {
+        let reason = format!("it has {} bytes and not {}", sums.bytes(), file.bytes);
+        return Err(StorageError::Corrupt { path: path.clone(), reason });
+    }
     let footer = footer(signal, path, &opened)?;
     let mut index = IndexBuilder::new(signal);
     guarded(path, || {
@@ -104,7 +109,7 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
         }
         Ok(())
     })?;
-    Ok(index.finish(file.bytes))
+    Ok(index.finish(&sums))
 }
 
 fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError {

@@ -16,7 +16,11 @@ use tidings_proto::UnixNanos;
 
 use super::{EncodedFile, FileStats, STATS_MAX, order::Placed, shred::Shredder};
 use crate::{
-    StorageError, index::IndexBuilder, rows::column::Column, schema::Signal, snapshot::PORTION_ROWS,
+    StorageError,
+    index::{IndexBuilder, Sums},
+    rows::column::Column,
+    schema::Signal,
+    snapshot::PORTION_ROWS,
 };
 
 /// How rows are cut up and compressed.
@@ -118,7 +122,7 @@ fn file(
     let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {
         hour: rows.first().map_or(0, |placed| placed.hour),
-        index: index.finish(bytes.len() as u64),
+        index: index.finish(&Sums::of(&bytes)),
         bytes: Bytes::from(bytes),
         rows: count,
         stats,
@@ -140,7 +144,7 @@ pub(crate) struct FileWriter<W: Write + Send> {
 pub(crate) struct Written {
     pub(crate) rows: u64,
     pub(crate) stats: FileStats,
-    /// To be told how many bytes the file has.
+    /// To be told the file's checksums.
     pub(crate) index: IndexBuilder,
 }
 

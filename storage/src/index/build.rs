@@ -8,6 +8,7 @@ use super::{
     file::{self, Parts},
     grams::GramCollector,
     runs::Run,
+    sums::Sums,
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
@@ -99,14 +100,14 @@ impl IndexBuilder {
         Ok(())
     }
 
-    /// The bytes of the index of a data file that is so long.
-    pub(crate) fn finish(self, data_bytes: u64) -> Bytes {
+    /// The bytes of the index of a data file with these checksums.
+    pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
         let parts = Parts {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
             grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
         };
-        file::encode(parts, data_bytes, self.rows)
+        file::encode(parts, data, self.rows)
     }
 }

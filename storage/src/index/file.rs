@@ -8,7 +8,7 @@
 //!
 //! Sections of unknown kinds are skipped: a newer program may write more of them.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 
@@ -17,6 +17,7 @@ use super::{
     fuse::{self, Fuse},
     grams::{GramCollector, Grams},
     runs::{self, Directory, Run},
+    sums::Sums,
 };
 use crate::data_file::DataFile;
 
@@ -49,8 +50,8 @@ pub(super) struct Parts {
     pub(super) grams: Option<GramCollector>,
 }
 
-/// The bytes of the index of a data file with this length and so many rows.
-pub(super) fn encode(parts: Parts, data_bytes: u64, data_rows: u64) -> Bytes {
+/// The bytes of the index of a data file with these checksums and so many rows.
+pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
     let mut sections = Vec::new();
     if let Some(traces) = &parts.traces {
         let mut hashes: Vec<u64> = traces.iter().map(|run| run.hash).collect();
@@ -71,11 +72,13 @@ pub(super) fn encode(parts: Parts, data_bytes: u64, data_rows: u64) -> Bytes {
         sections.push((GRAMS, section));
         pages.extend(more);
     }
+    sections.push((DATA_SUMS, data.encode()));
+    sections.push((PAGES_SUM, crc32c::crc32c(&pages).to_le_bytes().to_vec()));
     let mut head = Vec::new();
     head.extend(MAGIC);
     head.extend(VERSION.to_le_bytes());
     head.extend([0; 4]);
-    head.extend(data_bytes.to_le_bytes());
+    head.extend(data.bytes().to_le_bytes());
     head.extend(data_rows.to_le_bytes());
     for (kind, bytes) in sections {
         // A section that is too long for the format is left out: the index then knows less.
@@ -105,21 +108,7 @@ pub(super) struct Head {
 impl Head {
     /// The head of a data file's index; `None` when it is missing, damaged or another file's.
     pub(super) fn read(index: &File, data: &DataFile) -> Option<Self> {
-        let mut fixed = [0; FIXED_BYTES];
-        index.read_exact_at(&mut fixed, 0).ok()?;
-        let mut start = Reader::new(&fixed);
-        let is_index = start.take(MAGIC.len())? == MAGIC && start.u32()? == VERSION;
-        let length = start.u32().filter(|length| *length <= HEAD_BYTES_MAX)?;
-        if !is_index || start.u64()? != data.bytes || start.u64()? != data.rows {
-            return None;
-        }
-        // Checked before so much memory is taken.
-        if index.metadata().ok()?.len() < u64::from(length) {
-            return None;
-        }
-        let mut head = vec![0; usize::try_from(length).ok()?];
-        index.read_exact_at(&mut head, 0).ok()?;
-        Self::decode(&head)
+        Self::decode(&read_head(index, data)?)
     }
 
     fn decode(head: &[u8]) -> Option<Self> {
@@ -160,5 +149,78 @@ impl Head {
         let mut page = vec![0; usize::try_from(length).ok()?];
         index.read_exact_at(&mut page, self.length.checked_add(range.start)?).ok()?;
         Some(page)
+    }
+}
+
+/// The bytes of the head of a data file's index, its checksum not yet looked at.
+fn read_head(index: &File, data: &DataFile) -> Option<Vec<u8>> {
+    let mut fixed = [0; FIXED_BYTES];
+    index.read_exact_at(&mut fixed, 0).ok()?;
+    let mut start = Reader::new(&fixed);
+    let is_index = start.take(MAGIC.len())? == MAGIC && start.u32()? == VERSION;
+    let length = start.u32().filter(|length| *length <= HEAD_BYTES_MAX)?;
+    if !is_index || start.u64()? != data.bytes || start.u64()? != data.rows {
+        return None;
+    }
+    // Checked before so much memory is taken.
+    if index.metadata().ok()?.len() < u64::from(length) {
+        return None;
+    }
+    let mut head = vec![0; usize::try_from(length).ok()?];
+    index.read_exact_at(&mut head, 0).ok()?;
+    Some(head)
+}
+
+const DATA_SUMS: u32 = 6;
+const PAGES_SUM: u32 = 7;
+/// So much of the pages is read at once to sum them.
+const READ_BYTES: usize = 256 << 10;
+
+/// What an index says of its data file.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verified {
+    /// It is what was written, with the checksums of the data file; those of earlier programs
+    /// have none.
+    Sound(Option<Sums>),
+    /// It is not what was written.
+    Damaged,
+    /// There is no index.
+    Missing,
+}
+
+/// Reads a data file's index and compares it with its own checksums.
+pub(crate) fn verify(data: &DataFile) -> Verified {
+    match data.open_index() {
+        Ok(index) => verified(&index, data).map_or(Verified::Damaged, Verified::Sound),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Verified::Missing,
+        Err(_) => Verified::Damaged,
+    }
+}
+
+fn verified(index: &File, data: &DataFile) -> Option<Option<Sums>> {
+    let head = read_head(index, data)?;
+    Head::decode(&head)?;
+    let covered = head.get(..head.len().checked_sub(CRC_BYTES)?)?;
+    let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
+    let (mut data_sums, mut pages_sum) = (None, None);
+    while !sections.is_empty() {
+        let (kind, length) = (sections.u32()?, sections.u32()?);
+        let bytes = sections.take(usize::try_from(length).ok()?)?;
+        match kind {
+            DATA_SUMS => data_sums = Some(Sums::decode(data.bytes, bytes)?),
+            PAGES_SUM => pages_sum = Some(Reader::new(bytes).u32()?),
+            _ => {}
+        }
+    }
+    let Some(expected) = pages_sum else { return Some(None) };
+    let (mut sum, mut offset) = (0, head.len() as u64);
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = index.read_at(&mut buffer, offset).ok()?;
+        if read == 0 {
+            return (sum == expected).then_some(data_sums);
+        }
+        sum = crc32c::crc32c_append(sum, buffer.get(..read)?);
+        offset += read as u64;
     }
 }

@@ -1,11 +1,11 @@
 //! The store's tasks: one flushes, one merges small chunks, one makes indexes again, one does
-//! upkeep. All end when the store stops.
+//! upkeep, one verifies files. All end when the store stops.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::{select, sync::watch, task::JoinHandle};
 
-use super::{Inner, blocking, random, reindex::reindexer};
+use super::{Inner, blocking, random, reindex::reindexer, scrub::scrubber};
 use crate::{StorageError, memory, upkeep::Pace};
 
 /// How often age and health are looked at.
@@ -23,6 +23,7 @@ pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<Joi
         tokio::spawn(merger(Arc::clone(inner), stop.clone())),
         tokio::spawn(reindexer(Arc::clone(inner), stop.clone())),
         tokio::spawn(keeper(Arc::clone(inner), stop.clone())),
+        tokio::spawn(scrubber(Arc::clone(inner), stop.clone())),
     ]
 }
 

@@ -101,6 +101,7 @@ pub(super) async fn open(
         disk,
         paths,
         alarms,
+        damages: Mutex::default(),
         pending_bytes: AtomicU64::new(0),
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),

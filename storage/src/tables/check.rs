@@ -12,8 +12,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::Table;
 use crate::{
     StorageError,
-    check::{Finding, Findings},
+    check::{Finding, Findings, Pieces, Start},
     data_file::{self, DataFile},
+    index::Verified,
     paths::index_path,
     schema::Signal,
     store::blocking,
@@ -55,32 +56,38 @@ pub(crate) async fn check(
 /// What is wrong with a data file and its index.
 fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Finding> {
     let wrong = |what: String| vec![Finding::new(&file.path, what)];
-    match file.open().and_then(|opened| opened.metadata()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return wrong("it is missing".to_owned());
-        }
-        Err(error) => return wrong(format!("it cannot be opened: {error}")),
-        Ok(found) if found.len() != file.bytes => {
-            return wrong(format!("it has {} bytes and not {}", found.len(), file.bytes));
-        }
-        Ok(_) => {}
+    let (compared, is_current) = match Pieces::open(file) {
+        Start::Wrong(finding) => return vec![finding],
+        Start::Pieces(pieces) => (pieces.finish(file), true),
+        Start::NoSums(found) => (Ok(()), found != Verified::Sound(None)),
+    };
+    if let Err(finding) = compared {
+        return vec![finding];
     }
-    // Damaged files make decoders panic.
-    match catch_unwind(AssertUnwindSafe(|| decode(file))) {
-        Ok(Ok(rows)) if rows == file.rows => {}
-        Ok(Ok(rows)) => return wrong(format!("it has {rows} rows and not {}", file.rows)),
-        Ok(Err(error)) => return wrong(error.to_string()),
-        Err(_) => return wrong("decoding it panics".to_owned()),
+    if let Some(what) = decoded(file) {
+        return wrong(what);
     }
     let path = index_path(&file.path);
     match (tables.read(&path), data_file::index_of(signal, file)) {
-        (Ok(found), Ok(made)) if found == made => Vec::new(),
+        // Those of earlier programs say less.
+        (Ok(found), Ok(made)) if found == made || !is_current => Vec::new(),
         (Ok(_), Ok(_)) => vec![Finding::new(&path, "it is not what the data file makes")],
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
             vec![Finding::new(&path, "it is missing; it is made again when it is asked for")]
         }
         (Err(error), _) => vec![Finding::new(&path, format!("it cannot be read: {error}"))],
         (_, Err(error)) => wrong(error.to_string()),
+    }
+}
+
+/// Decodes a data file from end to end; what is wrong with it.
+pub(crate) fn decoded(file: &DataFile) -> Option<String> {
+    // Damaged files make decoders panic.
+    match catch_unwind(AssertUnwindSafe(|| decode(file))) {
+        Ok(Ok(rows)) if rows == file.rows => None,
+        Ok(Ok(rows)) => Some(format!("it has {rows} rows and not {}", file.rows)),
+        Ok(Err(error)) => Some(error.to_string()),
+        Err(_) => Some("decoding it panics".to_owned()),
     }
 }
 

@@ -14,6 +14,7 @@ use crate::{
     StorageError,
     data_file::{Choice, DataFile, FileWriter, Merge, Written},
     disk::{AppendFile, failed},
+    index::Summer,
     paths::index_path,
     schema::Signal,
     table_store::{self, Home, SharedTables},
@@ -114,7 +115,8 @@ impl Rewrite {
     fn start_output(&self) -> Result<Output, StorageError> {
         let path = self.folder.join(file_path(self.hour, &self.prefix, self.written.len()));
         let file = self.tables.create(&path).map_err(failed("create", &path))?;
-        let writer = FileWriter::new(self.signal, Sink { file, bytes: 0 }, self.merge.traces())?;
+        let sink = Sink { file, summer: Summer::default() };
+        let writer = FileWriter::new(self.signal, sink, self.merge.traces())?;
         Ok(Output { path, writer })
     }
 
@@ -124,11 +126,12 @@ impl Rewrite {
         let ended = (|| {
             let (mut sink, Written { rows, stats, index }) = output.writer.finish()?;
             sink.file.sync().map_err(failed("sync", &path))?;
-            let (index, index_path) = (index.finish(sink.bytes), index_path(&path));
+            let sums = sink.summer.finish();
+            let (index, index_path) = (index.finish(&sums), index_path(&path));
             let written = table_store::write(self.tables.as_ref(), &index_path, &index);
             written.map_err(failed("write", &index_path))?;
             let (min, max) = (stats.start_min, stats.start_max);
-            let file = DataFile::new(path.clone(), self.hour, rows, sink.bytes, min, max);
+            let file = DataFile::new(path.clone(), self.hour, rows, sums.bytes(), min, max);
             let home = Home::of(&self.tables);
             Ok(DataFile { received_max: stats.received_max, home, ..file })
         })();
@@ -154,16 +157,16 @@ impl fmt::Debug for Rewrite {
     }
 }
 
-/// A file that counts what is written to it.
+/// A file that sums what is written to it.
 struct Sink {
     file: Box<dyn AppendFile>,
-    bytes: u64,
+    summer: Summer,
 }
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.file.append(bytes)?;
-        self.bytes += bytes.len() as u64;
+        self.summer.push(bytes);
         Ok(bytes.len())
     }
 

@@ -1,6 +1,10 @@
-//! Reads the log and says what is wrong with it. Writes nothing, unlike `replay`.
+//! Reads the log and says what is wrong with it: all of it, or one segment that rests, some records
+//! at a time. Writes nothing, unlike `replay`.
 
-use std::path::Path;
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
 
 use prost::Message;
 use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
@@ -8,6 +12,7 @@ use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
 use super::{
     reader::{Piece, SegmentReader, read_header},
     record::{FORMAT, HeaderPage, RECORDS_START, Record, SegmentHeader},
+    segments::Sealed,
 };
 use crate::{
     StorageError,
@@ -107,6 +112,66 @@ fn segment(
         }
     }
     Ok(last)
+}
+
+/// A segment that gets no more records and is being read.
+pub(crate) struct SegmentCheck {
+    path: PathBuf,
+    reader: SegmentReader,
+    last: u64,
+    /// The last sequence it was closed with.
+    expected: u64,
+}
+
+impl fmt::Debug for SegmentCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SegmentCheck").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+impl SegmentCheck {
+    /// Opens a segment; `None` when it has been dropped.
+    pub(crate) fn open(disk: &dyn Disk, segment: &Sealed) -> Result<Option<Self>, Finding> {
+        let path = segment.path.clone();
+        let unreadable = |error: io::Error| Finding::new(&segment.path, error.to_string());
+        let file = match disk.open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            opened => opened.map_err(unreadable)?,
+        };
+        let HeaderPage::Valid(header) = read_header(file.as_ref()).map_err(unreadable)? else {
+            return Err(Finding::at(&path, 0, "both copies of the header are damaged"));
+        };
+        let reader = SegmentReader::new(file, &header).map_err(unreadable)?;
+        Ok(Some(Self { path, reader, last: header.prior_end, expected: segment.last }))
+    }
+
+    /// Reads records until they have so many bytes; how many those were, 0 at the end.
+    pub(crate) fn step(&mut self, bytes: u64) -> Result<u64, Finding> {
+        let mut read = 0;
+        while read < bytes {
+            let piece = self.reader.next();
+            let piece = piece.map_err(|error| Finding::new(&self.path, error.to_string()))?;
+            match piece {
+                Some(Piece::Record(record)) => {
+                    self.last = record.sequence;
+                    read += record.payload.len() as u64;
+                }
+                Some(Piece::Damaged { offset, bytes }) => {
+                    let what = format!("{bytes} bytes are damaged");
+                    return Err(Finding::at(&self.path, offset, what));
+                }
+                // What a write that failed left behind, unless records are missing.
+                Some(Piece::Tail { .. }) => {}
+                None if self.last < self.expected => {
+                    let (from, to) = (self.last + 1, self.expected);
+                    let what = format!("records {from} to {to} are damaged");
+                    return Err(Finding::new(&self.path, what));
+                }
+                None => break,
+            }
+        }
+        Ok(read)
+    }
 }
 
 fn decode(record: &Record) -> Result<(), prost::DecodeError> {

@@ -53,6 +53,12 @@ impl Segments {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner).push_back(segment);
     }
 
+    /// The segments that get no more records.
+    pub(crate) fn sealed(&self) -> Vec<Sealed> {
+        let sealed = self.sealed.lock().unwrap_or_else(PoisonError::into_inner);
+        sealed.iter().cloned().collect()
+    }
+
     /// Removes the segments that hold nothing above a sequence. Blocks.
     ///
     /// # Errors

@@ -1,0 +1,102 @@
+//! Compares a data file with the checksums in its index, a piece at a time, so that whoever drives
+//! it can let other work go first.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+};
+
+use super::Finding;
+use crate::{
+    data_file::DataFile,
+    index::{self, PIECE_BYTES, Sums, Verified},
+};
+
+/// A data file that is being compared.
+#[derive(Debug)]
+pub(crate) struct Pieces {
+    file: File,
+    sums: Sums,
+    next: usize,
+    buffer: Vec<u8>,
+}
+
+/// What a data file's index is good for.
+#[derive(Debug)]
+pub(crate) enum Start {
+    /// The file can be compared.
+    Pieces(Pieces),
+    /// The index has no checksums, or none that can be relied on: the file has to be decoded.
+    NoSums(Verified),
+    /// The file is not as long as it was, or not there.
+    Wrong(Finding),
+}
+
+/// What comparing a piece has shown.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// So many bytes are what was written.
+    Sound(u64),
+    /// Everything was compared.
+    End,
+    /// Something is wrong.
+    Wrong(Finding),
+}
+
+impl Pieces {
+    /// Opens a data file and reads its index.
+    pub(crate) fn open(data: &DataFile) -> Start {
+        let wrong = |what: String| Start::Wrong(Finding::new(&data.path, what));
+        let opened = data.open().and_then(|file| Ok((file.metadata()?.len(), file)));
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return wrong("it is missing".to_owned());
+            }
+            Err(error) => return wrong(format!("it cannot be opened: {error}")),
+            Ok((found, _)) if found != data.bytes => {
+                return wrong(format!("it has {found} bytes and not {}", data.bytes));
+            }
+            Ok((_, file)) => file,
+        };
+        match index::verify(data) {
+            Verified::Sound(Some(sums)) => {
+                Start::Pieces(Self { file, sums, next: 0, buffer: Vec::new() })
+            }
+            other => Start::NoSums(other),
+        }
+    }
+
+    /// Compares the next piece.
+    pub(crate) fn step(&mut self, data: &DataFile) -> Step {
+        let offset = self.next as u64 * PIECE_BYTES as u64;
+        if offset >= self.sums.bytes() {
+            return Step::End;
+        }
+        self.buffer.clear();
+        let read = (&self.file).take(PIECE_BYTES as u64).read_to_end(&mut self.buffer);
+        if let Err(error) = read {
+            return Step::Wrong(Finding::at(
+                &data.path,
+                offset,
+                format!("cannot be read: {error}"),
+            ));
+        }
+        if !self.sums.holds(self.next, &self.buffer) {
+            let what = "its bytes from here on are not those that were written";
+            return Step::Wrong(Finding::at(&data.path, offset, what));
+        }
+        self.next += 1;
+        Step::Sound(self.buffer.len() as u64)
+    }
+
+    /// Compares all the rest.
+    pub(crate) fn finish(mut self, data: &DataFile) -> Result<(), Finding> {
+        loop {
+            match self.step(data) {
+                Step::Sound(_) => {}
+                Step::End => return Ok(()),
+                Step::Wrong(finding) => return Err(finding),
+            }
+        }
+    }
+}

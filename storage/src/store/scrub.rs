@@ -1,0 +1,333 @@
+//! Reads everything that rests on the disk again and again, slowly, and says what is damaged while
+//! there is still another copy of it somewhere.
+//!
+//! One file at a time, in the order of their paths: segments of the log that get no more records,
+//! data files and their indexes, and at the end of a round the tables' commits. Waits after every
+//! piece, so that it reads no faster than `scrub_bytes_per_second`, and while a flush is near.
+//! Where it is stands in the file `scrub`, so that a restart does not begin again. An index that is
+//! damaged is made again; nothing else is repaired. What is found is an alarm until a later round
+//! finds it mended or gone.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+use tidings_proto::UnixNanos;
+use tokio::{select, sync::watch};
+
+use super::{Inner, blocking};
+use crate::{
+    StorageError,
+    check::{Finding, Pieces, Start, Step},
+    data_file::DataFile,
+    disk::{failed, read_all, write_durably},
+    index::Verified,
+    schema::Signal,
+    settings::TablesAt,
+    tables,
+    wal::{Sealed, SegmentCheck},
+};
+
+/// After the store was opened, there is more urgent work.
+const FIRST: Duration = Duration::from_secs(60);
+/// A round begins so long after the one before it ended.
+const REST: Duration = Duration::from_secs(24 * 3600);
+/// How often is looked whether a round is due.
+const LOOK: Duration = Duration::from_secs(600);
+/// How often the place is written down.
+const NOTE: Duration = Duration::from_secs(60);
+/// How long to wait for a flush to make room before looking again.
+const YIELD: Duration = Duration::from_millis(200);
+/// So much of a segment is read at once.
+const SEGMENT_STEP: u64 = 1 << 20;
+
+/// Files that are damaged, and what is wrong with each.
+pub(super) type Damages = BTreeMap<PathBuf, String>;
+
+/// Where scrubbing is.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Place {
+    /// The file that was read last, in the data directory; empty at the start of a round.
+    after: String,
+    /// When the last round ended.
+    ended: UnixNanos,
+}
+
+/// Something to read.
+#[derive(Debug, Clone)]
+enum Item {
+    Segment(Sealed),
+    Data(Signal, Arc<DataFile>),
+}
+
+impl Item {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Segment(segment) => &segment.path,
+            Self::Data(_, file) => &file.path,
+        }
+    }
+}
+
+/// An item that is being read.
+enum Reading {
+    Segment(SegmentCheck),
+    Data(Pieces, Arc<DataFile>),
+    Whole(Arc<DataFile>),
+    Done,
+}
+
+pub(super) async fn scrubber(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {
+    if inner.shared.settings.scrub_bytes_per_second == 0 {
+        return;
+    }
+    let mut wait = FIRST;
+    loop {
+        select! {
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            () = inner.shared.clock.sleep(wait) => {}
+        }
+        wait = LOOK;
+        select! {
+            _ = stop.wait_for(|stopped| *stopped) => return,
+            done = inner.scrub_if_due() => if let Err(error) = done {
+                tracing::warn!(%error, next_try_in = ?wait, "files could not be verified");
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn scrub_if_due(&self) -> Result<(), StorageError> {
+        let place = self.read_place().await?;
+        let rested = self.shared.clock.now().0.saturating_sub(place.ended.0);
+        let is_due = u128::from(rested) >= REST.as_nanos() || place.ended > self.shared.clock.now();
+        if !place.after.is_empty() || is_due {
+            self.scrub(place).await?;
+        }
+        Ok(())
+    }
+
+    /// Goes on from a place to the end of the round.
+    async fn scrub(&self, mut place: Place) -> Result<(), StorageError> {
+        let mut noted = self.shared.clock.instant();
+        for name in self.names_behind(&place.after) {
+            if let Some(item) = self.item(&name) {
+                let found = self.read_item(&item).await?;
+                // Upkeep may have removed it meanwhile.
+                let is_gone = found.is_some() && self.item(&name).is_none();
+                self.note_damage(item.path(), found.filter(|_| !is_gone));
+            }
+            place.after = name;
+            let now = self.shared.clock.instant();
+            if now.saturating_duration_since(noted) >= NOTE {
+                noted = now;
+                self.write_place(&place).await?;
+            }
+        }
+        self.scrub_commits().await?;
+        let used = self.names_behind("");
+        self.forget(|path| {
+            !is_commit(path) && self.name(path).is_none_or(|name| !used.contains(&name))
+        });
+        let ended = self.shared.clock.now();
+        self.write_place(&Place { after: String::new(), ended }).await
+    }
+
+    /// The names in the data directory of everything there is to read behind a place.
+    fn names_behind(&self, after: &str) -> BTreeSet<String> {
+        let segments = self.wal.segments().sealed().into_iter().map(|segment| segment.path);
+        let data = self.signals_here().flat_map(|signal| self.shared.state.files(signal));
+        let paths = segments.chain(data.map(|file| file.path.clone()));
+        let names = paths.filter_map(|path| self.name(&path));
+        names.filter(|name| name.as_str() > after).collect()
+    }
+
+    /// The tables in the data directory. Those that are elsewhere would have to be fetched, and
+    /// their store verifies them.
+    fn signals_here(&self) -> impl Iterator<Item = Signal> {
+        let are_here = self.shared.settings.tables == TablesAt::DataDirectory;
+        [Signal::Spans, Signal::Logs].into_iter().filter(move |_| are_here)
+    }
+
+    /// What has this name, when it is still there.
+    fn item(&self, name: &str) -> Option<Item> {
+        let is_it = |path: &Path| self.name(path).is_some_and(|other| other == name);
+        let segment = self.wal.segments().sealed().into_iter().find(|one| is_it(&one.path));
+        segment.map(Item::Segment).or_else(|| {
+            [Signal::Spans, Signal::Logs].into_iter().find_map(|signal| {
+                let files = self.shared.state.files(signal);
+                let file = files.iter().find(|file| is_it(&file.path))?;
+                // A copy: the file must not seem to be read by a snapshot for so long.
+                Some(Item::Data(signal, Arc::new(DataFile::clone(file))))
+            })
+        })
+    }
+
+    fn name(&self, path: &Path) -> Option<String> {
+        let name = path.strip_prefix(self.paths.root()).ok()?;
+        Some(name.to_string_lossy().into_owned())
+    }
+
+    /// Reads an item from end to end; what is wrong with it.
+    async fn read_item(&self, item: &Item) -> Result<Option<Finding>, StorageError> {
+        let (disk, starting) = (Arc::clone(&self.disk), item.clone());
+        let indexes = Arc::clone(&self.shared.indexes);
+        let start = move || {
+            Ok(match starting {
+                Item::Segment(segment) => SegmentCheck::open(disk.as_ref(), &segment)
+                    .map(|open| open.map_or(Reading::Done, Reading::Segment)),
+                Item::Data(signal, file) => match Pieces::open(&file) {
+                    Start::Pieces(pieces) => Ok(Reading::Data(pieces, file)),
+                    Start::NoSums(index) => {
+                        if index == Verified::Damaged {
+                            tracing::error!(data_file = %file.path.display(),
+                                "the index of a data file is damaged");
+                        }
+                        indexes.renew(signal, &file);
+                        Ok(Reading::Whole(file))
+                    }
+                    Start::Wrong(finding) => Err(finding),
+                },
+            })
+        };
+        let mut reading = match blocking(start).await? {
+            Ok(reading) => reading,
+            Err(finding) => return Ok(Some(finding)),
+        };
+        loop {
+            while self.is_pressed() {
+                self.shared.clock.sleep(YIELD).await;
+            }
+            let (back, step) = blocking(move || Ok(step(reading))).await?;
+            reading = back;
+            match step {
+                Step::Sound(bytes) => self.shared.clock.sleep(self.pause(bytes)).await,
+                Step::End => return Ok(None),
+                Step::Wrong(finding) => return Ok(Some(finding)),
+            }
+        }
+    }
+
+    /// How long so many bytes are to take.
+    fn pause(&self, bytes: u64) -> Duration {
+        let rate = self.shared.settings.scrub_bytes_per_second.max(1);
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// Reads the tables' commits.
+    async fn scrub_commits(&self) -> Result<(), StorageError> {
+        for signal in self.signals_here() {
+            if self.shared.damaged.has(signal) {
+                continue; // Known since the store was opened.
+            }
+            let (of_it, folder) =
+                (Arc::clone(&self.tables_at), self.tables_at.folder(signal.table()));
+            // While this is held, no commit is being written.
+            let tables = self.tables.lock().await;
+            let damage = blocking(move || tables::damage(of_it.as_ref(), signal)).await?;
+            drop(tables);
+            let still = damage.as_ref().map(|damage| damage.path.as_path());
+            self.forget(|path| path.starts_with(&folder) && is_commit(path) && Some(path) != still);
+            if let Some(damage) = &damage {
+                let finding = Finding::new(&damage.path, damage.reason);
+                self.note_damage(&damage.path, Some(finding));
+            }
+        }
+        Ok(())
+    }
+
+    fn note_damage(&self, path: &Path, found: Option<Finding>) {
+        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        match found {
+            Some(finding) => {
+                tracing::error!(%finding, "a file is damaged");
+                damages.insert(path.to_owned(), finding.to_string());
+            }
+            None => {
+                if damages.remove(path).is_some() {
+                    tracing::info!(path = %path.display(), "a file is no longer damaged");
+                }
+            }
+        }
+    }
+
+    /// Forgets the damages of these files.
+    fn forget(&self, is_gone: impl Fn(&Path) -> bool) {
+        let mut damages = self.damages.lock().unwrap_or_else(PoisonError::into_inner);
+        damages.retain(|path, _| !is_gone(path));
+    }
+
+    async fn read_place(&self) -> Result<Place, StorageError> {
+        let (disk, path) = (Arc::clone(&self.disk), self.paths.scrub());
+        blocking(move || match read_all(disk.as_ref(), &path) {
+            // What it says is lost with no harm: a round begins.
+            Ok(bytes) => Ok(Place::decode(&bytes).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Place::default()),
+            Err(error) => Err(failed("read", &path)(error)),
+        })
+        .await
+    }
+
+    async fn write_place(&self, place: &Place) -> Result<(), StorageError> {
+        let (disk, path, bytes) = (Arc::clone(&self.disk), self.paths.scrub(), place.encode());
+        blocking(move || {
+            let unfinished = path.with_extension("new");
+            let written = (|| {
+                match disk.remove(&unfinished) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {}
+                }
+                write_durably(disk.as_ref(), &unfinished, &[bytes.as_bytes()])?;
+                disk.rename(&unfinished, &path)
+            })();
+            written.map_err(failed("write", &path))
+        })
+        .await
+    }
+}
+
+fn is_commit(path: &Path) -> bool {
+    path.parent().is_some_and(|folder| folder.ends_with("_delta_log"))
+}
+
+/// Reads a little.
+fn step(reading: Reading) -> (Reading, Step) {
+    match reading {
+        Reading::Segment(mut segment) => match segment.step(SEGMENT_STEP) {
+            Ok(0) => (Reading::Done, Step::End),
+            Ok(bytes) => (Reading::Segment(segment), Step::Sound(bytes)),
+            Err(finding) => (Reading::Done, Step::Wrong(finding)),
+        },
+        Reading::Data(mut pieces, file) => {
+            let step = pieces.step(&file);
+            (Reading::Data(pieces, file), step)
+        }
+        Reading::Whole(file) => match tables::decoded(&file) {
+            None => (Reading::Done, Step::Sound(file.bytes)),
+            Some(what) => (Reading::Done, Step::Wrong(Finding::new(&file.path, what))),
+        },
+        Reading::Done => (Reading::Done, Step::End),
+    }
+}
+
+impl Place {
+    fn encode(&self) -> String {
+        json!({ "after": self.after, "ended_unix_nanos": self.ended.0 }).to_string()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Self> {
+        let said: Value = serde_json::from_slice(bytes).ok()?;
+        let after = said.get("after")?.as_str()?.to_owned();
+        Some(Self { after, ended: UnixNanos(said.get("ended_unix_nanos")?.as_u64()?) })
+    }
+}
+
+#[cfg(test)]
+mod tests;
