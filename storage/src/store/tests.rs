@@ -2,6 +2,7 @@
 
 mod damage;
 mod faults;
+mod golden;
 mod objects;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
