@@ -25,7 +25,7 @@ const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0)
 const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
 const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
 const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };
-const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 10) };
+pub(crate) const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 10) };
 
 #[test]
 fn the_sdk_for_rust_is_drawn() {
@@ -95,7 +95,7 @@ fn the_zipkin_exporters_for_python_are_drawn() {
 }
 
 /// An interpreter with the libraries that one of the folders in `clients` asks for.
-fn python_program(name: &str) -> PathBuf {
+pub(crate) fn python_program(name: &str) -> PathBuf {
     let requirements = source(&format!("{name}/requirements.txt"));
     let folder = prepared(name, &read(&requirements), |folder| {
         make(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder));

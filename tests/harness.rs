@@ -61,14 +61,32 @@ impl Server {
         Self::spawn(Folder::Given(folder.to_owned()), flags, variables)
     }
 
+    /// A server on this data directory that another program runs: its command line comes first.
+    pub(crate) fn start_under(mut runner: Command, folder: &Path, flags: &[&str]) -> Self {
+        runner.arg(Self::binary());
+        let flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        Self::spawn_by(runner, Folder::Given(folder.to_owned()), flags, Vec::new())
+    }
+
     fn spawn(folder: Folder, flags: Vec<String>, environment: Vec<(String, String)>) -> Self {
-        let mut child = binary()
+        Self::spawn_by(Command::new(Self::binary()), folder, flags, environment)
+    }
+
+    fn spawn_by(
+        mut command: Command,
+        folder: Folder,
+        flags: Vec<String>,
+        environment: Vec<(String, String)>,
+    ) -> Self {
+        let log = !flags.iter().any(|flag| flag == "--log");
+        let mut child = command
             .envs(environment.iter().cloned())
             .arg("serve")
             .arg("--data-dir")
             .arg(folder.path())
             .args(["--http", "127.0.0.1:0", "--otlp-grpc", "127.0.0.1:0"])
-            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0", "--log", "error"])
+            .args(["--otlp-http", "127.0.0.1:0", "--zipkin", "127.0.0.1:0"])
+            .args(log.then_some(["--log", "error"]).into_iter().flatten())
             .args(&flags)
             .stdout(Stdio::piped())
             .spawn()
@@ -126,6 +144,11 @@ impl Server {
     pub(crate) fn terminate(&mut self) -> ExitStatus {
         let killed = Command::new("kill").arg(self.pid().to_string()).status().unwrap();
         assert!(killed.success());
+        self.ended()
+    }
+
+    /// How it ended, which it is about to do.
+    pub(crate) fn ended(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -156,9 +179,14 @@ impl Server {
         }
     }
 
+    /// The program.
+    pub(crate) fn binary() -> &'static str {
+        env!("CARGO_BIN_EXE_tidings")
+    }
+
     /// Runs a command of the binary and gives its exit code, standard output and standard error.
     pub(crate) fn command(args: &[&str]) -> (Option<i32>, String, String) {
-        let output = binary().args(args).output().unwrap();
+        let output = Command::new(Self::binary()).args(args).output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
@@ -178,10 +206,6 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-fn binary() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidings"))
 }
 
 /// Other projects' cases, where they are.

@@ -46,10 +46,12 @@ pub(crate) fn run() -> Result<ExitCode> {
 
 /// Installs what tests need beyond Rust, where that is possible.
 fn prepare(tally: &mut Tally) {
-    if !works("chromium", &["--version"])
-        && let Err(error) = apt_install(&["chromium"])
-    {
-        tally.left_out.push(format!("browser tests: {error:#}"));
+    for (program, tests) in [("chromium", "browser tests"), ("strace", "order of system calls")] {
+        if !works(program, &["--version"])
+            && let Err(error) = apt_install(&[program])
+        {
+            tally.left_out.push(format!("{tests}: {error:#}"));
+        }
     }
 }
 

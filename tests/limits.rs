@@ -1,0 +1,161 @@
+//! A disk that is full.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+use tidings_proto::otlp::KeyValue;
+
+use crate::harness::{
+    PATIENCE, Server,
+    http::{self, Answer, call, frame, get},
+    leave_out,
+    spans::{TRACE_EXPORT, span, traces},
+};
+
+/// A disk of its own, in memory. Dropping it takes it away.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// A disk with so many bytes; says so in one line when it cannot be had.
+    fn new(bytes: u64) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={bytes}"), "tmpfs"])
+            .arg(folder.path())
+            .stderr(Stdio::null())
+            .status();
+        match mounted {
+            Ok(status) if status.success() => Some(Self(folder)),
+            _ => leave_out("full disk: a file system in memory may not be mounted here"),
+        }
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    /// Takes room away that comes back when the file is removed.
+    fn ballast(&self, bytes: u64) -> PathBuf {
+        let path = self.0.path().join("ballast");
+        fs::write(&path, vec![7_u8; usize::try_from(bytes).unwrap()]).unwrap();
+        path
+    }
+
+    /// Bytes that are free.
+    fn free(&self) -> u64 {
+        let df = Command::new("df").args(["--output=avail", "-B1"]).arg(self.0.path()).output();
+        let said = String::from_utf8(df.unwrap().stdout).unwrap();
+        said.lines().last().unwrap().trim().parse().unwrap()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(self.0.path()).status();
+    }
+}
+
+/// A request of one span with a text of so many bytes that hardly compresses.
+fn large(trace: u128, bytes: usize) -> Vec<u8> {
+    let mut rng = fastrand::Rng::with_seed(u64::try_from(trace).unwrap());
+    let text: String = (0..bytes).map(|_| rng.alphanumeric()).collect();
+    let attributes = vec![KeyValue::new("payload", text.as_str())];
+    let one = tidings_proto::otlp::Span { attributes, ..span(trace, 1, 0, "upload") };
+    traces("shop", vec![one]).encode_to_vec()
+}
+
+fn post(server: &Server, trace: u128, bytes: usize) -> Answer {
+    http::post(&server.otlp_http, "/v1/traces", "application/x-protobuf", large(trace, bytes))
+}
+
+/// Every acknowledged span is there once, every refused one is not.
+fn check(server: &Server, answers: &BTreeMap<u128, bool>) {
+    for (trace, stored) in answers {
+        let (status, json) = server.get(&format!("/api/v1/traces/{trace:032x}"));
+        let expected = if *stored { (200, Some(1)) } else { (404, None) };
+        assert_eq!((status, json["spanCount"].as_u64()), expected, "{trace}: {json}");
+    }
+    let stored = answers.values().filter(|stored| **stored).count();
+    assert_eq!(server.get("/api/v1/status").1["spans"]["stored"], stored);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers_by_itself() {
+    const RECORD: usize = 256 << 10;
+    let Some(disk) = SmallDisk::new(40 << 20) else { return };
+    let ballast = disk.ballast(18 << 20);
+    let flags = ["--disk-reserve-bytes", "8MiB", "--wal-segment-bytes", "1MiB"];
+    let flags = [&flags[..], &["--memory-flush-bytes", "2MiB", "--log", "off"]].concat();
+    let mut server = Server::start_in(&disk.data(), &flags);
+    let mut answers = BTreeMap::new();
+    let refused = (1..2_000).find_map(|trace| {
+        let answer = post(&server, trace, RECORD);
+        answers.insert(trace, answer.status == 200);
+        (answer.status != 200).then_some((trace, answer))
+    });
+    let (last, refusal) = refused.expect("the disk does not get full");
+    assert!(last > 25, "only {last} were stored");
+    assert_eq!(refusal.status, 503, "{refusal:?}");
+    assert!(refusal.headers.contains_key("retry-after"), "{refusal:?}");
+    assert_eq!(get(&server.http, "/live").status, 200);
+
+    // It goes on answering: refused or stored, and never out of the reserve.
+    for trace in last + 1..last + 20 {
+        let answer = post(&server, trace, RECORD);
+        assert!([200, 503].contains(&answer.status), "{answer:?}");
+        answers.insert(trace, answer.status == 200);
+        assert!(disk.free() > 0);
+    }
+    let trace = last + 20;
+    let call = call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &large(trace, RECORD)));
+    assert!([Some(0), Some(14)].contains(&call.code), "{call:?}");
+    assert!(call.code == Some(0) || call.details.is_some(), "no RetryInfo: {call:?}");
+    answers.insert(trace, call.code == Some(0));
+    check(&server, &answers);
+
+    fs::remove_file(ballast).unwrap();
+    let begin = Instant::now();
+    let mut trace = last + 21;
+    while post(&server, trace, RECORD).status != 200 {
+        answers.insert(trace, false);
+        trace += 1;
+        assert!(begin.elapsed() < Duration::from_secs(10), "it does not recover");
+    }
+    answers.insert(trace, true);
+    assert_eq!(get(&server.http, "/ready").status, 200);
+    check(&server, &answers);
+    assert_eq!(server.terminate().code(), Some(0));
+    let dir = disk.data();
+    let (code, out, error) = Server::command(&["check", dir.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{out}{error}");
+    check(&Server::start_in(&dir, &flags), &answers);
+}
+
+#[test]
+fn a_record_that_does_not_fit_leaves_nothing_behind() {
+    let Some(disk) = SmallDisk::new(1 << 20) else { return };
+    // Hardly a reserve: the disk itself says that it is full, in the middle of a record.
+    let flags = ["--disk-reserve-bytes", "4KiB", "--memory-flush-bytes", "4KiB", "--log", "off"];
+    let server = Server::start_in(&disk.data(), &flags);
+    assert_eq!(post(&server, 1, 20_000).status, 200);
+    let ballast = disk.ballast(disk.free() - 100_000);
+    assert_eq!(post(&server, 2, 400_000).status, 503);
+    fs::remove_file(ballast).unwrap();
+    let mut answers = BTreeMap::from([(1, true), (2, false)]);
+    let begin = Instant::now();
+    let mut trace = 3;
+    while answers.values().filter(|stored| **stored).count() < 3 {
+        answers.insert(trace, post(&server, trace, 20_000).status == 200);
+        trace += 1;
+        assert!(begin.elapsed() < PATIENCE, "it does not recover");
+    }
+    check(&server, &answers);
+    let server = server.restart();
+    check(&server, &answers);
+}
