@@ -10,8 +10,9 @@ use tidings_proto::UnixNanos;
 
 use crate::StorageError;
 
-/// Commits between two checkpoints. Few in tests, so that all that go on for long have some.
-pub(super) const INTERVAL: u64 = if cfg!(test) { 4 } else { 200 };
+/// Commits between two checkpoints: opening reads as many, one after the other. Few in tests, so
+/// that all that go on for long have some.
+pub(super) const INTERVAL: u64 = if cfg!(test) { 4 } else { 50 };
 /// Commits older than this and than a checkpoint are removed.
 const KEPT_MILLIS: i64 = 24 * 3600 * 1000;
 
