@@ -1,7 +1,7 @@
 //! Numbers over many spans: rates, latencies, graphs, differences.
 //!
 //! Every answer streams over a snapshot in bounded memory and says what it could not look at.
-//! `window` cuts time into steps, `latency` keeps distributions, `calls` counts the calls of a
+//! `window` cuts time into steps, `calls` counts the calls of a
 //! group, `trees` reads whole traces in portions; the other modules are one question each. Owns no
 //! rule about single traces: those are assembly's.
 
@@ -11,7 +11,6 @@ pub(crate) mod exceptions;
 pub(crate) mod explain;
 pub(crate) mod graph;
 pub(crate) mod heatmap;
-pub(crate) mod latency;
 pub(crate) mod log_histogram;
 pub(crate) mod patterns;
 pub(crate) mod red;

@@ -14,9 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tidings_proto::UnixNanos;
+use tidings_proto::{DurationNanos, UnixNanos};
 use tidings_storage::{
-    Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
+    Call, CallKey, Calls, Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter,
+    SpanRows, Store, Tallied, Tally, TallyBounds,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -221,6 +222,24 @@ impl Reader {
         self.ended(stats, failure)
     }
 
+    /// Gives `tally` every call that matches, one for each span: from rollups where these know,
+    /// and so as if all spans had been read.
+    pub(crate) fn tally(
+        &self,
+        filter: &SpanFilter,
+        step: DurationNanos,
+        tally: &mut dyn Tally,
+    ) -> Result<Tallied, QueryError> {
+        self.check()?;
+        let bounds = TallyBounds {
+            rows_max: self.settings.search_rows_max,
+            remembered_max: self.limits.counted_max,
+        };
+        let mut watched = Watched { reader: self, tally, failure: None };
+        let tallied = self.snapshot.tally_spans(filter, step, bounds, &mut watched)?;
+        self.ended(tallied.scan, watched.failure).map(|_| tallied)
+    }
+
     /// As [`Self::newest_spans`], for log records.
     pub(crate) fn newest_logs(
         &self,
@@ -279,6 +298,32 @@ impl Reader {
             return Err(QueryError::Deadline { limit: self.limits.deadline });
         }
         Ok(())
+    }
+}
+
+/// Hands calls on until time is up.
+struct Watched<'a> {
+    reader: &'a Reader,
+    tally: &'a mut dyn Tally,
+    failure: Option<QueryError>,
+}
+
+impl Tally for Watched<'_> {
+    fn begin(&mut self) {
+        self.tally.begin();
+    }
+
+    fn call(&mut self, key: CallKey<'_>, call: &Call) {
+        self.tally.call(key, call);
+    }
+
+    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
+        self.tally.calls(key, start, calls);
+    }
+
+    fn go_on(&mut self) -> ControlFlow<()> {
+        let going = Ok(self.tally.go_on());
+        self.reader.step(going, STOP, &mut self.failure)
     }
 }
 

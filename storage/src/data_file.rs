@@ -4,9 +4,11 @@
 //! partitions, `derive` computes what only whole traces can tell, `shred` copies frequent
 //! attributes to columns of their own, `write` encodes. [`Merge`] gives
 //! the rows of several files in order, for a [`FileWriter`] to make one of. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
-//! for those pages and the rest only for the rows that match, `footer` keeps decoded metadata.
+//! for those pages and the rest only for the rows that match, `columns` reads a few columns for
+//! other than scans, `footer` keeps decoded metadata.
 //! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
+mod columns;
 mod derive;
 mod footer;
 mod merge;
@@ -29,6 +31,7 @@ use crate::{
     table_store::Home,
 };
 
+pub(crate) use columns::columns;
 pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::{index_of, scan};
 use write::Layout;

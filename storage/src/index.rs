@@ -21,6 +21,7 @@ mod terms;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::File,
     io,
     ops::Range,
     path::{Path, PathBuf},
@@ -31,6 +32,7 @@ use tokio::sync::Notify;
 use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
+pub(crate) use bytes::{Reader as Bytes, push_varint};
 pub(crate) use file::{Verified, verify};
 pub(crate) use grams::text_bits;
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
@@ -45,6 +47,7 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     ranges::{intersection, merged},
+    rollup::{Directory, Repeats},
     schema::Signal,
 };
 
@@ -101,6 +104,27 @@ pub(crate) struct Indexes {
     /// The data files whose indexes are to be made again, by the index's path.
     missing: Mutex<BTreeMap<PathBuf, (Signal, Arc<DataFile>)>>,
     missed: Notify,
+    /// What is known of spans that two files have.
+    pub(crate) repeats: Repeats,
+}
+
+/// The rollups in the index of a data file, open for reading.
+#[derive(Debug)]
+pub(crate) struct RolledUp {
+    head: Arc<Head>,
+    index: File,
+}
+
+impl RolledUp {
+    /// Where they are.
+    pub(crate) fn directory(&self) -> &Directory {
+        self.head.rollup.as_ref().expect("invariant: it was there when this was made")
+    }
+
+    /// A page of them.
+    pub(crate) fn page(&self, range: Range<u64>) -> Option<Vec<u8>> {
+        self.head.page(&self.index, range)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -129,6 +153,7 @@ impl Indexes {
             heads: Mutex::default(),
             missing: Mutex::default(),
             missed: Notify::new(),
+            repeats: Repeats::default(),
         }
     }
 
@@ -150,10 +175,7 @@ impl Indexes {
             return None;
         }
         let path = index_path(&file.path);
-        let head = match self.kept(&path, scan) {
-            Some(head) => head,
-            None => self.load(&path, scan, file, wanted.signal),
-        }?;
+        let head = self.head(&path, scan, file, wanted.signal)?;
         match find(file, &head, wanted) {
             Ok(candidates) => candidates,
             Err(Unusable::Damaged) => {
@@ -162,6 +184,37 @@ impl Indexes {
                 None
             }
             Err(Unusable::OutOfReach) => None,
+        }
+    }
+
+    /// The rollups of a data file of spans. An index of a program that made none is made again.
+    pub(crate) fn rollup(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        let path = index_path(&file.path);
+        let head = self.head(&path, scan, file, Signal::Spans)?;
+        if head.rollup.is_none() {
+            self.miss(Signal::Spans, file, &path);
+            return None;
+        }
+        Some(RolledUp { head, index: file.open_index().ok()? })
+    }
+
+    /// The rollups of this file cannot be read.
+    pub(crate) fn damaged(&self, scan: u64, file: &Arc<DataFile>) {
+        let path = index_path(&file.path);
+        self.miss(Signal::Spans, file, &path);
+        self.keep(path, scan, None);
+    }
+
+    fn head(
+        &self,
+        path: &Path,
+        scan: u64,
+        file: &Arc<DataFile>,
+        signal: Signal,
+    ) -> Option<Arc<Head>> {
+        match self.kept(path, scan) {
+            Some(head) => head,
+            None => self.load(path, scan, file, signal),
         }
     }
 
@@ -178,6 +231,7 @@ impl Indexes {
 
     /// Forgets what is known of a data file's index: it has changed.
     pub(crate) fn forget(&self, data_file: &Path) {
+        self.repeats.forget(data_file);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
             heads.bytes -= forgotten.bytes;

@@ -19,6 +19,7 @@ mod index;
 mod memory;
 mod paths;
 mod ranges;
+mod rollup;
 mod rows;
 #[cfg(test)]
 mod samples;
@@ -36,6 +37,7 @@ pub use check::{Checked, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use rollup::{Call, CallKey, Calls, Latency, Seen, Tallied, Tally, TallyBounds};
 pub use rows::{LogRows, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};

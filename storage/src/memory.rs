@@ -82,6 +82,11 @@ impl Chunk {
         (self.time_min, self.time_max)
     }
 
+    /// The low halves of its rows' trace ids, ascending.
+    pub(crate) fn trace_low64s(&self) -> &[u64] {
+        &self.trace_low64s
+    }
+
     /// The rows of traces whose ids end with one of these, ascending.
     pub(crate) fn rows_of(&self, low64s: &[u64]) -> Vec<usize> {
         let mut rows = Vec::new();

@@ -39,11 +39,11 @@ pub(crate) struct TableView {
 /// A consistent view of the store. Its methods block: call them from a blocking thread.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
-    spans: TableView,
+    pub(crate) spans: TableView,
     logs: TableView,
-    stop: Arc<AtomicBool>,
-    indexes: Arc<Indexes>,
-    lacking: [bool; 2],
+    pub(crate) stop: Arc<AtomicBool>,
+    pub(crate) indexes: Arc<Indexes>,
+    pub(crate) lacking: [bool; 2],
 }
 
 impl Snapshot {
@@ -166,7 +166,8 @@ impl Source<'_> {
 }
 
 impl TableView {
-    fn scan(
+    /// Gives `visit` the rows that match.
+    pub(crate) fn scan(
         &self,
         indexes: &Indexes,
         mut matcher: Matcher,

@@ -11,10 +11,9 @@ use tidings_proto::{
     api::{CallStats, ComparedCall, ComparedSet, Comparison, Deviation},
     otlp::SpanKind,
 };
-use tidings_storage::TimeRange;
+use tidings_storage::{Latency, TimeRange};
 
 use super::{
-    latency::Latency,
     trees,
     window::{Window, ratio},
 };

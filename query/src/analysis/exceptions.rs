@@ -14,9 +14,11 @@ use tidings_proto::{
     api::{CountInStep, ExceptionGroup, ExceptionList},
     otlp::KeyValue,
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{
+    AttributeFilter, Detail, LogFilter, Scan, ScanStats, Seen, SpanFilter, TimeRange,
+};
 
-use super::{calls::Seen, stack, window::Window};
+use super::{stack, window::Window};
 use crate::{
     QueryError,
     execution::Reader,

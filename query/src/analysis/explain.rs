@@ -16,12 +16,9 @@ use tidings_proto::{
     api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{AttributeFilter, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange};
 
-use super::{
-    calls::Seen,
-    window::{Window, ratio},
-};
+use super::window::{Window, ratio};
 use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
 use sample::{Counts, Sample};
 

@@ -15,13 +15,9 @@ use tidings_proto::{
     api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph},
     otlp::SpanKind,
 };
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{Call, Calls, Detail, Latency, Scan, ScanStats, SpanFilter, TimeRange};
 
-use super::{
-    calls::{Call, Calls, timed},
-    latency::Latency,
-    window::Window,
-};
+use super::window::Window;
 use crate::{
     QueryError,
     execution::Reader,
@@ -380,7 +376,7 @@ fn edge_kind(called: SpanKind, caller: SpanKind) -> EdgeKind {
 
 fn call_of(tree: &Tree, node: usize) -> Call {
     let fact = tree.fact(node);
-    let (_, timed) = timed(fact.start, fact.end);
+    let (_, timed) = Call::timed(fact.start, fact.end);
     let duration_nano: DurationNanos = tree.assembled.nodes[node].duration;
     let exemplar = Exemplar {
         trace_id: tree.trace_id,

@@ -1,14 +1,15 @@
 //! Spans by when they began and how long they took.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::collections::BTreeMap;
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{Heatmap, HeatmapCell, HeatmapRow},
+    otlp::StatusCode,
 };
-use tidings_storage::{Detail, Scan, SpanFilter};
+use tidings_storage::{Call, CallKey, Calls, SpanFilter, Tally};
 
-use super::{calls::Seen, red, window::Window};
+use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched};
 
 /// Which spans.
@@ -23,32 +24,52 @@ pub struct HeatmapSearch {
 /// Each power of two is divided into `1 << PART_BITS` rows.
 const PART_BITS: u32 = 2;
 
+/// The spans as they are counted.
+struct Counted {
+    window: Window,
+    /// How many of them there are in each step and row, and how many failed.
+    cells: BTreeMap<(UnixNanos, u32), (u64, u64)>,
+    unfinished_count: u64,
+}
+
+impl Tally for Counted {
+    fn begin(&mut self) {
+        (self.cells, self.unfinished_count) = Default::default();
+    }
+
+    fn call(&mut self, _: CallKey<'_>, call: &Call) {
+        if call.timed {
+            let start = call.exemplar.start_unix_nano;
+            self.add(start, call.exemplar.duration_nano, 1, call.failed);
+        } else {
+            self.unfinished_count += 1;
+        }
+    }
+
+    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
+        self.unfinished_count += calls.count - calls.latency.count();
+        for (duration, count) in calls.latency.spread() {
+            self.add(start, duration, count, key.status == StatusCode::Error);
+        }
+    }
+}
+
+impl Counted {
+    fn add(&mut self, start: UnixNanos, duration: DurationNanos, count: u64, failed: bool) {
+        let place = (self.window.step_of(start), place(duration.0));
+        let cell = self.cells.entry(place).or_default();
+        cell.0 += count;
+        cell.1 += if failed { count } else { 0 };
+    }
+}
+
 /// The heatmap.
 pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let mut seen = Seen::new(reader.limits.counted_max);
-    let mut cells: BTreeMap<(UnixNanos, u32), (u64, u64)> = BTreeMap::new();
-    let mut unfinished_count = 0;
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let stats = reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            if !seen.is_new(rows.content_hash(row)) {
-                continue;
-            }
-            let call = red::call(rows, row);
-            if !call.timed {
-                unfinished_count += 1;
-                continue;
-            }
-            let place = place(call.exemplar.duration_nano.0);
-            let step = window.step_of(call.exemplar.start_unix_nano);
-            let cell = cells.entry((step, place)).or_default();
-            cell.0 += 1;
-            cell.1 += u64::from(call.failed);
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
+    let mut counted = Counted { window, cells: BTreeMap::new(), unfinished_count: 0 };
+    let tallied = reader.tally(&filter, window.step(), &mut counted)?;
+    let Counted { cells, unfinished_count, .. } = counted;
     let places = cells.keys().map(|(_, place)| *place);
     let (first, last) = (places.clone().min(), places.max());
     let rows = first.zip(last).into_iter().flat_map(|(first, last)| first..=last).map(row);
@@ -62,8 +83,8 @@ pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap
         cells: cells.iter().map(cell).collect(),
         count: cells.values().map(|(count, _)| count).sum(),
         unfinished_count,
-        repeats_counted: seen.forgot,
-        searched: searched(reader, stats),
+        repeats_counted: tallied.repeats_counted,
+        searched: searched(reader, tallied.scan),
     })
 }
 

@@ -7,9 +7,9 @@ use tidings_proto::{
     api::{LogHistogram, LogsInStep},
     otlp::Severity,
 };
-use tidings_storage::{Detail, LogFilter, Scan};
+use tidings_storage::{Detail, LogFilter, Scan, Seen};
 
-use super::{calls::Seen, window::Window};
+use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched, version::mixed};
 
 /// Which log records.

@@ -15,9 +15,9 @@ use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{CountInStep, LogPattern, LogPatternList},
 };
-use tidings_storage::{Detail, LogFilter, LogRows, Scan, TimeRange};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan, Seen, TimeRange};
 
-use super::{calls::Seen, window::Window};
+use super::window::Window;
 use crate::{
     QueryError,
     execution::Reader,

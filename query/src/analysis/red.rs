@@ -1,21 +1,15 @@
 //! Rate, errors and duration of spans by service, operation, kind and status.
 
-use std::{
-    collections::{HashMap, hash_map::Entry},
-    ops::ControlFlow,
-};
+use std::collections::{HashMap, hash_map::Entry};
 
 use tidings_proto::{
-    DurationNanos,
-    api::{Exemplar, RedGroup, RedResult},
+    DurationNanos, UnixNanos,
+    api::{RedGroup, RedResult},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
+use tidings_storage::{Call, CallKey, Calls, SpanFilter, Tally};
 
-use super::{
-    calls::{Call, Calls, Seen, Steps, timed},
-    window::Window,
-};
+use super::{calls::Steps, window::Window};
 use crate::{
     QueryError,
     execution::Reader,
@@ -63,85 +57,84 @@ struct Group {
     status: Option<StatusCode>,
 }
 
+/// The calls as they are added up.
+struct Groups<'a> {
+    by: &'a [RedKey],
+    window: Window,
+    names: Names,
+    of: HashMap<Group, Steps>,
+    /// Calls of groups that are not told apart.
+    other: u64,
+}
+
 /// The calls by group.
 pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let mut names = Names::default();
-    let mut seen = Seen::new(reader.limits.counted_max);
-    let mut groups: HashMap<Group, (Calls, Steps)> = HashMap::new();
-    let mut other = 0;
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let stats = reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            if !seen.is_new(rows.content_hash(row)) {
-                continue;
-            }
-            let full = groups.len() >= GROUPS_MAX;
-            let (calls, steps) = match groups.entry(group(rows, row, &search.by, &mut names)) {
-                Entry::Occupied(known) => known.into_mut(),
-                Entry::Vacant(_) if full => {
-                    other += 1;
-                    continue;
-                }
-                Entry::Vacant(new) => new.insert_entry(Default::default()).into_mut(),
-            };
-            let call = call(rows, row);
-            calls.add(&call);
-            steps.add(window.step_of(rows.start(row)), &call);
-        }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    let group_count = groups.len() as u64;
-    let mut groups: Vec<RedGroup> = groups
+    let mut groups =
+        Groups { by: &search.by, window, names: Names::default(), of: HashMap::new(), other: 0 };
+    let tallied = reader.tally(&filter, window.step(), &mut groups)?;
+    let group_count = groups.of.len() as u64;
+    let mut views: Vec<RedGroup> = groups
+        .of
         .iter()
-        .map(|(group, (calls, steps))| view(group, calls, steps, &names, window, search.histogram))
+        .map(|(group, steps)| view(group, steps, &groups.names, window, search.histogram))
         .collect();
-    groups.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b))));
-    groups.truncate(search.limit);
+    views.sort_by(|a, b| b.count.cmp(&a.count).then_with(|| key(a).cmp(&key(b))));
+    views.truncate(search.limit);
     Ok(RedResult {
         window: window.view(),
-        groups,
+        groups: views,
         group_count,
-        other_count: other,
-        repeats_counted: seen.forgot,
-        searched: searched(reader, stats),
+        other_count: groups.other,
+        repeats_counted: tallied.repeats_counted,
+        searched: searched(reader, tallied.scan),
     })
 }
 
-/// The call that a row is.
-pub(crate) fn call(rows: &SpanRows, row: usize) -> Call {
-    let start = rows.start(row);
-    let (duration_nano, timed) = timed(start, rows.end(row));
-    Call {
-        exemplar: Exemplar {
-            trace_id: rows.trace_id(row),
-            span_id: rows.span_id(row),
-            start_unix_nano: start,
-            duration_nano,
-        },
-        failed: rows.status(row) == StatusCode::Error,
-        timed,
+impl Tally for Groups<'_> {
+    fn begin(&mut self) {
+        (self.names, self.of, self.other) = Default::default();
+    }
+
+    fn call(&mut self, key: CallKey<'_>, call: &Call) {
+        let step = self.window.step_of(call.exemplar.start_unix_nano);
+        match self.of(key) {
+            Some(steps) => steps.add(step, call),
+            None => self.other += 1,
+        }
+    }
+
+    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
+        let step = self.window.step_of(start);
+        match self.of(key) {
+            Some(steps) => steps.merge(step, calls),
+            None => self.other += calls.count,
+        }
     }
 }
 
-fn group(rows: &SpanRows, row: usize, by: &[RedKey], names: &mut Names) -> Group {
-    Group {
-        service: by.contains(&RedKey::Service).then(|| names.number(rows.service(row))),
-        operation: by.contains(&RedKey::Operation).then(|| names.number(rows.name(row))),
-        kind: by.contains(&RedKey::Kind).then(|| rows.kind(row)),
-        status: by.contains(&RedKey::Status).then(|| rows.status(row)),
+impl Groups<'_> {
+    /// The calls of the key's group, unless there are too many groups.
+    fn of(&mut self, key: CallKey<'_>) -> Option<&mut Steps> {
+        let by = |wanted| self.by.contains(&wanted);
+        let group = Group {
+            service: by(RedKey::Service).then(|| self.names.number(key.service)),
+            operation: by(RedKey::Operation).then(|| self.names.number(key.operation)),
+            kind: by(RedKey::Kind).then_some(key.kind),
+            status: by(RedKey::Status).then_some(key.status),
+        };
+        let full = self.of.len() >= GROUPS_MAX;
+        match self.of.entry(group) {
+            Entry::Occupied(known) => Some(known.into_mut()),
+            Entry::Vacant(_) if full => None,
+            Entry::Vacant(new) => Some(new.insert(Steps::default())),
+        }
     }
 }
 
-fn view(
-    group: &Group,
-    calls: &Calls,
-    steps: &Steps,
-    names: &Names,
-    window: Window,
-    histogram: bool,
-) -> RedGroup {
+fn view(group: &Group, steps: &Steps, names: &Names, window: Window, histogram: bool) -> RedGroup {
+    let calls = steps.total();
     RedGroup {
         service: group.service.map(|service| names.text(service).to_owned()),
         operation: group.operation.map(|operation| names.text(operation).to_owned()),

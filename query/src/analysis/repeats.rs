@@ -12,7 +12,8 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 
-use super::latency::Latency;
+use tidings_storage::Latency;
+
 use crate::trace::{gather::Names, kind_name, tree::Tree};
 
 /// Fewer calls are not a repetition.

@@ -109,6 +109,11 @@ impl Window {
         (self.start..self.end).contains(&time.0)
     }
 
+    /// How long a step is.
+    pub(crate) fn step(self) -> DurationNanos {
+        DurationNanos(self.step)
+    }
+
     /// The step a time is in.
     pub(crate) fn step_of(self, time: UnixNanos) -> UnixNanos {
         UnixNanos(time.0 - time.0 % self.step)

@@ -17,13 +17,13 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{TimeShare, TransactionKind, TransactionKindList},
 };
-use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{Call, Calls, Detail, Scan, ScanStats, SpanFilter, TimeRange};
 
 use crate::{
     QueryError,
     analysis::{
-        calls::{Call, Calls, Steps},
-        red, trees,
+        calls::Steps,
+        trees,
         window::{Window, ratio},
     },
     execution::Reader,
@@ -187,7 +187,7 @@ impl Entries {
                 }
                 let service = self.names.number(rows.service(row));
                 let operation = self.names.number(rows.name(row));
-                let call = red::call(rows, row);
+                let call = Call::of(rows, row);
                 self.of.insert(trace_id, Entry { rank, service, operation, call });
                 self.shrink(reader.limits.sampled_traces_max);
             }

@@ -300,3 +300,68 @@ async fn the_default_window_ends_with_the_newest_span_of_a_large_file() {
     harness.store.flush().await.unwrap();
     assert_eq!(harness.get("/red").await["groups"][0]["count"], count);
 }
+
+/// Rates and heatmaps over these spans, asked in a way that rollups can answer and in one that
+/// they cannot.
+async fn same_either_way(harness: &Harness) {
+    for (start, end, step) in [
+        (BEGIN, BEGIN + 3_600_000 * MILLI, "1m"),
+        (BEGIN - 3_600_000 * MILLI, BEGIN + 7_200_000 * MILLI, "30m"),
+        (BEGIN + 12_345 * MILLI, BEGIN + 1_834_567 * MILLI, "5m"),
+        (BEGIN + 59_999 * MILLI, BEGIN + 130_001 * MILLI, "1m"),
+        (BEGIN, BEGIN + 600_000 * MILLI, "10s"),
+    ] {
+        for of in ["", "&operation=get&status=error"] {
+            for path in
+                ["/red?histogram=true&by=service,kind", "/red?by=operation,status", "/heatmap?"]
+            {
+                let path = format!("{path}{of}&start={start}&end={end}&step={step}");
+                let mut added_up = harness.get(&path).await;
+                let mut read = harness.get(&format!("{path}&minDuration=0ns")).await;
+                for answer in [&mut added_up, &mut read] {
+                    assert_eq!(answer["searched"]["complete"], true);
+                    answer.as_object_mut().unwrap().remove("searched");
+                }
+                assert_eq!(added_up, read, "{path}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_added_up_is_what_the_spans_say() {
+    let harness = Harness::new().await;
+    let traces = |numbers: std::ops::Range<u64>| {
+        numbers.flat_map(|n| {
+            let start = n * 2_345 % 3_600_000;
+            let kind = if n % 3 == 0 { SpanKind::Server } else { SpanKind::Internal };
+            let code = if n % 7 == 0 { StatusCode::Error } else { StatusCode::Unset };
+            [
+                span(n % 200 + 1, 2 * n + 1, "shop", "get").at(start, start + n % 50).kind(kind),
+                span(n % 200 + 1, 2 * n + 2, "bank", ["get", "put"][usize::from(n % 2 == 0)])
+                    .at(start, start + 1)
+                    .status(code, ""),
+            ]
+        })
+    };
+    // Late spans of the same traces, and some that come again, over several files and memory.
+    for (numbers, again) in [(0..900, 0..0), (900..1_500, 100..200), (1_500..1_800, 150..950)] {
+        harness.send(traces(numbers)).await;
+        harness.send(traces(again)).await;
+        harness.store.flush().await.unwrap();
+    }
+    harness.send(traces(1_800..1_900)).await;
+    harness.send(traces(0..50)).await;
+    same_either_way(&harness).await;
+    harness.store.compact(true).await.unwrap();
+    harness.send(traces(30..80)).await;
+    same_either_way(&harness).await;
+    let whole = format!("/red?step=1h&start={BEGIN}&end={}", BEGIN + 3_600_000 * MILLI);
+    let counts: u64 = harness.get(&whole).await["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|group| group["count"].as_u64().unwrap())
+        .sum();
+    assert_eq!(counts, 2 * 1_900);
+}

@@ -12,7 +12,7 @@ use super::{
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
-use crate::{rows::column::Column, schema::Signal};
+use crate::{rollup::RollupBuilder, rows::column::Column, schema::Signal};
 
 /// Rows beyond this number have no index: it counts them in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
@@ -40,18 +40,21 @@ pub(crate) struct IndexBuilder {
     traces: Vec<Run>,
     terms: TermCollector,
     grams: GramCollector,
+    rollup: RollupBuilder,
 }
 
 impl IndexBuilder {
     pub(crate) fn new(signal: Signal) -> Self {
         let (terms, grams) = (TermCollector::default(), GramCollector::default());
-        Self { signal, rows: 0, traces: Vec::new(), terms, grams }
+        let rollup = RollupBuilder::default();
+        Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollup }
     }
 
     /// The columns it looks at.
     pub(crate) fn columns(signal: Signal) -> impl Iterator<Item = &'static str> {
         let names = signal.columns().iter().map(|column| column.name);
-        names.filter(|name| INDEXED.contains(name))
+        let is_rolled_up = move |name| signal == Signal::Spans && RollupBuilder::needs(name);
+        names.filter(move |name| INDEXED.contains(name) || is_rolled_up(name))
     }
 
     /// Adds the next rows of the file, with dictionaries for repetitive texts as in memory.
@@ -68,6 +71,9 @@ impl IndexBuilder {
             return Ok(());
         }
         self.push_traces(batch, u32::try_from(before).unwrap_or(u32::MAX))?;
+        if self.signal == Signal::Spans {
+            self.rollup.push(batch)?;
+        }
         let columns = TermColumns::of(batch)?;
         let texts = Column::<StringArray>::of(batch, "text")?;
         let mut start = 0;
@@ -103,11 +109,22 @@ impl IndexBuilder {
     /// The bytes of the index of a data file with these checksums.
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
+        // Spans that came twice are told apart within a run.
+        let is_added_up = is_counted && has_whole_traces(&self.traces);
+        let rollup = if is_added_up { self.rollup } else { RollupBuilder::nothing() };
         let parts = Parts {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
             grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
+            rollup: (self.signal == Signal::Spans).then_some(rollup),
         };
         file::encode(parts, data, self.rows)
     }
+}
+
+/// Whether every trace is one run.
+fn has_whole_traces(runs: &[Run]) -> bool {
+    let mut hashes: Vec<u64> = runs.iter().map(|run| run.hash).collect();
+    hashes.sort_unstable();
+    hashes.windows(2).all(|pair| pair[0] != pair[1])
 }

@@ -19,7 +19,10 @@ use super::{
     runs::{self, Directory, Run},
     sums::Sums,
 };
-use crate::data_file::DataFile;
+use crate::{
+    data_file::DataFile,
+    rollup::{self, RollupBuilder},
+};
 
 const MAGIC: &[u8; 8] = b"tidindex";
 const VERSION: u32 = 2;
@@ -33,6 +36,7 @@ const TRACE_FILTER: u32 = 1;
 const TRACE_RUNS: u32 = 2;
 const TERM_RUNS: u32 = 3;
 const GRAMS: u32 = 4;
+const ROLLUP: u32 = 5;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -48,6 +52,8 @@ pub(super) struct Parts {
     pub(super) terms: Option<Vec<Run>>,
     /// The signatures of the blocks' texts; `None` when there are no texts.
     pub(super) grams: Option<GramCollector>,
+    /// The calls; `None` when the rows are no spans.
+    pub(super) rollup: Option<RollupBuilder>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
@@ -70,6 +76,11 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
     }
     if let Some((section, more)) = parts.grams.and_then(|grams| grams.finish(pages.len() as u64)) {
         sections.push((GRAMS, section));
+        pages.extend(more);
+    }
+    if let Some(rollup) = parts.rollup {
+        let (section, more) = rollup.finish(pages.len() as u64);
+        sections.push((ROLLUP, section));
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
@@ -103,6 +114,7 @@ pub(super) struct Head {
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
     pub(super) grams: Option<Grams>,
+    pub(super) rollup: Option<rollup::Directory>,
 }
 
 impl Head {
@@ -118,8 +130,14 @@ impl Head {
         }
         let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
         let length = head.len() as u64;
-        let mut decoded =
-            Self { length, trace_filter: None, traces: None, terms: None, grams: None };
+        let mut decoded = Self {
+            length,
+            trace_filter: None,
+            traces: None,
+            terms: None,
+            grams: None,
+            rollup: None,
+        };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
             let bytes = sections.take(usize::try_from(length).ok()?)?;
@@ -128,6 +146,7 @@ impl Head {
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
                 GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
+                ROLLUP => decoded.rollup = Some(rollup::Directory::decode(bytes)?),
                 _ => {}
             }
         }
@@ -138,7 +157,8 @@ impl Head {
     pub(super) fn bytes(&self) -> usize {
         let filter = self.trace_filter.as_ref().map_or(0, Fuse::bytes);
         let directories = [&self.traces, &self.terms].into_iter().flatten();
-        size_of::<Self>() + filter + directories.map(Directory::bytes).sum::<usize>()
+        let rollup = self.rollup.as_ref().map_or(0, rollup::Directory::bytes);
+        size_of::<Self>() + filter + rollup + directories.map(Directory::bytes).sum::<usize>()
     }
 
     /// A stretch of the pages.

@@ -52,13 +52,13 @@ pub(crate) struct Progress<'a> {
 }
 
 impl<'a> Progress<'a> {
-    pub(super) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
+    pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
         let stats = ScanStats { complete: true, ..ScanStats::default() };
         Self { stats, rows_max, stop, floor: None }
     }
 
     /// Of a table that may lack rows: then the scan is never complete.
-    pub(super) fn of(mut self, lacking: bool) -> Self {
+    pub(crate) fn of(mut self, lacking: bool) -> Self {
         self.stats.complete &= !lacking;
         self
     }

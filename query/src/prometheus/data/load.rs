@@ -11,15 +11,11 @@ use tidings_proto::{
     api::{EdgeKind, NodeKind},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Detail, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Call, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange};
 
 use super::{GROUPS_MAX, Group, Set, too_much};
 use crate::{
-    analysis::{
-        calls::Seen,
-        graph::{self, EdgeCall},
-        red,
-    },
+    analysis::graph::{self, EdgeCall},
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
@@ -191,7 +187,7 @@ fn key_of(rows: &SpanRows, row: usize, names: &mut Names) -> SpanKey {
 }
 
 fn count(loading: &mut Loading<'_>, group: &mut Stretches, rows: &SpanRows, row: usize) {
-    let call = red::call(rows, row);
+    let call = Call::of(rows, row);
     if let Some(numbers) = loading.numbers(group, rows.start(row)) {
         numbers[COUNT] += 1;
         numbers[FAILED] += u64::from(call.failed);

@@ -1,0 +1,37 @@
+//! Calls added up by minute, beside every data file of spans.
+//!
+//! A data file's index has a section that says of every service, operation, kind and status how
+//! many of the file's spans began in each minute, five minutes and half hour, how many failed, how
+//! long they took and which stand for them. `build` adds them up while the file is written,
+//! `cells` is their bytes, `tally` answers from them, `repeats` finds the spans that two files
+//! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
+//! calls.
+//!
+//! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
+//! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
+//! in two places is taken away in one of them. Derived data only: `crate::index` makes it again.
+
+mod build;
+mod calls;
+mod cells;
+mod latency;
+mod repeats;
+mod seen;
+mod tally;
+
+pub use calls::{Call, CallKey, Calls};
+pub use latency::Latency;
+pub use seen::Seen;
+pub use tally::{Tallied, Tally, TallyBounds};
+
+pub(crate) use build::RollupBuilder;
+pub(crate) use cells::Directory;
+pub(crate) use repeats::Repeats;
+
+const SECOND: u64 = 1_000_000_000;
+/// How long the periods of each level are, shortest first; each divides the next, and the last
+/// an hour.
+const LEVELS: [u64; 3] = [60 * SECOND, 300 * SECOND, 1_800 * SECOND];
+
+#[cfg(test)]
+mod tests;

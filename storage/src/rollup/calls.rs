@@ -1,0 +1,150 @@
+//! The calls of one group: how many, how many failed, how long they took, which stand for them.
+
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::Exemplar,
+    otlp::{SpanKind, StatusCode},
+};
+
+use super::Latency;
+use crate::SpanRows;
+
+/// What calls are told apart by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallKey<'a> {
+    /// The service that was called.
+    pub service: &'a str,
+    /// The span's name.
+    pub operation: &'a str,
+    /// The part it plays.
+    pub kind: SpanKind,
+    /// How it ended.
+    pub status: StatusCode,
+}
+
+/// One call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Call {
+    /// It, as it would stand for others.
+    pub exemplar: Exemplar,
+    /// Whether it failed.
+    pub failed: bool,
+    /// Whether its duration is known: it has started and ended.
+    pub timed: bool,
+}
+
+/// Some calls. Adding them in another order, or in parts, changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Calls {
+    /// How many.
+    pub count: u64,
+    /// How many failed.
+    pub errors: u64,
+    /// How long those took that have ended.
+    pub latency: Latency,
+    pub(super) slowest: Option<Exemplar>,
+    pub(super) failed: Option<Exemplar>,
+}
+
+impl<'a> CallKey<'a> {
+    /// That of a row with facts.
+    #[must_use]
+    pub fn of(rows: &'a SpanRows, row: usize) -> Self {
+        Self {
+            service: rows.service(row),
+            operation: rows.name(row),
+            kind: rows.kind(row),
+            status: rows.status(row),
+        }
+    }
+}
+
+impl Call {
+    /// The call that a row with facts is.
+    #[must_use]
+    pub fn of(rows: &SpanRows, row: usize) -> Self {
+        let start = rows.start(row);
+        let (duration_nano, timed) = Self::timed(start, rows.end(row));
+        Self {
+            exemplar: Exemplar {
+                trace_id: rows.trace_id(row),
+                span_id: rows.span_id(row),
+                start_unix_nano: start,
+                duration_nano,
+            },
+            failed: rows.status(row) == StatusCode::Error,
+            timed,
+        }
+    }
+
+    /// How long it took: nothing where the end comes first, not known where it has not ended.
+    #[must_use]
+    pub fn timed(start: UnixNanos, end: UnixNanos) -> (DurationNanos, bool) {
+        (end.since(start), start.0 != 0 && end.0 != 0)
+    }
+}
+
+impl Calls {
+    /// One more.
+    pub fn add(&mut self, call: &Call) {
+        self.count += 1;
+        if call.timed {
+            self.latency.add(call.exemplar.duration_nano);
+            keep(&mut self.slowest, call.exemplar, slowness);
+        }
+        if call.failed {
+            self.errors += 1;
+            keep(&mut self.failed, call.exemplar, lateness);
+        }
+    }
+
+    /// All of these too.
+    pub fn merge(&mut self, other: &Self) {
+        self.count += other.count;
+        self.errors += other.errors;
+        self.latency.merge(&other.latency);
+        if let Some(slowest) = other.slowest {
+            keep(&mut self.slowest, slowest, slowness);
+        }
+        if let Some(failed) = other.failed {
+            keep(&mut self.failed, failed, lateness);
+        }
+    }
+
+    /// Takes away a call that is counted elsewhere too. It may still stand for the others: where
+    /// both are added up, it does so in any case.
+    pub(super) fn remove(&mut self, call: &Call) {
+        self.count = self.count.saturating_sub(1);
+        self.errors = self.errors.saturating_sub(u64::from(call.failed));
+        if call.timed {
+            self.latency.remove(call.exemplar.duration_nano);
+        }
+    }
+
+    /// The slowest of those that have ended.
+    #[must_use]
+    pub fn slowest(&self) -> Option<Exemplar> {
+        self.slowest
+    }
+
+    /// The last that failed.
+    #[must_use]
+    pub fn failed(&self) -> Option<Exemplar> {
+        self.failed
+    }
+}
+
+fn slowness(call: &Exemplar) -> impl Ord + use<> {
+    (call.duration_nano, call.start_unix_nano, call.trace_id, call.span_id)
+}
+
+fn lateness(call: &Exemplar) -> impl Ord + use<> {
+    (call.start_unix_nano, call.trace_id, call.span_id, call.duration_nano)
+}
+
+/// Keeps the one with the greatest key, whatever order they come in.
+fn keep<K: Ord>(kept: &mut Option<Exemplar>, other: Exemplar, key: impl Fn(&Exemplar) -> K) {
+    if kept.is_none_or(|kept| key(&kept) < key(&other)) {
+        *kept = Some(other);
+    }
+}

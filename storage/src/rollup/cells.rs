@@ -1,0 +1,395 @@
+//! The bytes of a file's rollups, described in `docs/formats/index.md`.
+//!
+//! The section in the index's head says where the pages are: one with the groups, and for every
+//! level one per period that has calls. A page has a checksum of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use tidings_proto::{
+    DurationNanos, SpanId, TraceId, UnixNanos,
+    api::Exemplar,
+    otlp::{SpanKind, StatusCode},
+};
+
+use super::{CallKey, Calls, LEVELS, Latency, build::GroupNumber};
+use crate::index::{Bytes, push_varint};
+
+const CRC_BYTES: usize = 4;
+/// A level is left out when it takes more than so many bytes for each of the file's rows,
+const BYTES_OF_ROW: usize = 4;
+/// and more than so many in all,
+const BYTES_MIN: usize = 64 << 10;
+/// or when one of its pages is larger.
+const PAGE_BYTES_MAX: usize = 8 << 20;
+
+/// In a cell: its durations are in buckets.
+const BUCKETS: u8 = 1;
+/// In a cell: one of its calls has ended, and the slowest follows.
+const SLOWEST: u8 = 2;
+/// In a cell: one of its calls has failed, and the last of them follows,
+const FAILED: u8 = 4;
+/// unless it is the slowest too.
+const FAILED_IS_SLOWEST: u8 = 8;
+
+/// The groups of an operation, by kind and status.
+type OfOperation = HashMap<(i32, i32), GroupNumber>;
+
+/// The groups of a file, numbered as they came.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    /// By service and operation.
+    numbers: HashMap<String, HashMap<String, OfOperation>>,
+    bytes: Vec<u8>,
+    len: GroupNumber,
+}
+
+impl Groups {
+    pub(super) fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    pub(super) fn number(&mut self, key: CallKey<'_>) -> GroupNumber {
+        let parts = (i32::from(key.kind), i32::from(key.status));
+        let known = self.numbers.get(key.service).and_then(|names| names.get(key.operation));
+        if let Some(number) = known.and_then(|known| known.get(&parts)) {
+            return *number;
+        }
+        let number = self.len;
+        self.len += 1;
+        let names = self.numbers.entry(key.service.to_owned()).or_default();
+        names.entry(key.operation.to_owned()).or_default().insert(parts, number);
+        for text in [key.service, key.operation] {
+            push_varint(&mut self.bytes, text.len() as u64);
+            self.bytes.extend(text.as_bytes());
+        }
+        for part in [parts.0, parts.1] {
+            push_varint(&mut self.bytes, u64::from(part.cast_unsigned()));
+        }
+        number
+    }
+}
+
+/// A section as it grows.
+#[derive(Debug)]
+pub(super) struct Encoded {
+    section: Vec<u8>,
+    pages: Vec<u8>,
+    level_bytes_max: usize,
+}
+
+impl Encoded {
+    pub(super) fn new(groups: &Groups, rows: usize, offset: u64) -> Self {
+        let level_bytes_max = rows.saturating_mul(BYTES_OF_ROW).max(BYTES_MIN);
+        let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
+        seal(&mut pages, 0);
+        if pages.len() > level_bytes_max.min(PAGE_BYTES_MAX) {
+            // Nothing fits then.
+            return Self { section, pages: Vec::new(), level_bytes_max: 0 };
+        }
+        section.extend(length(pages.len()));
+        Self { section, pages, level_bytes_max }
+    }
+
+    /// Adds a level, unless it is too large to be of use.
+    pub(super) fn push_level(&mut self, level: usize, cells: &BTreeMap<(u64, GroupNumber), Calls>) {
+        if self.level_bytes_max == 0 {
+            return;
+        }
+        let cells: Vec<_> = cells.iter().collect();
+        let (mut directory, mut pages) = (Vec::new(), Vec::new());
+        let mut periods = 0_usize;
+        for page in cells.chunk_by(|left, right| left.0.0 == right.0.0) {
+            let Some(((period, _), _)) = page.first() else { continue };
+            let start = pages.len();
+            for ((_, group), calls) in page {
+                let cell = encoded(calls, UnixNanos(period.saturating_mul(LEVELS[level])));
+                push_varint(&mut pages, u64::from(*group));
+                push_varint(&mut pages, cell.len() as u64);
+                pages.extend(cell);
+            }
+            seal(&mut pages, start);
+            let large = pages.len() - start > PAGE_BYTES_MAX;
+            if large || pages.len() + directory.len() > self.level_bytes_max {
+                return;
+            }
+            directory.extend(period.to_le_bytes());
+            directory.extend(length(pages.len() - start));
+            periods += 1;
+        }
+        self.section.extend(length(level));
+        self.section.extend(length(periods));
+        self.section.extend(directory);
+        self.pages.extend(pages);
+    }
+
+    pub(super) fn finish(self) -> (Vec<u8>, Vec<u8>) {
+        (self.section, self.pages)
+    }
+}
+
+fn length(length: usize) -> [u8; 4] {
+    u32::try_from(length).expect("invariant: pages are small").to_le_bytes()
+}
+
+/// Ends the page that began here.
+fn seal(pages: &mut Vec<u8>, start: usize) {
+    let crc = crc32c::crc32c(&pages[start..]);
+    pages.extend(crc.to_le_bytes());
+}
+
+fn encoded(calls: &Calls, period: UnixNanos) -> Vec<u8> {
+    let latency = &calls.latency;
+    let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    let mut cell = vec![
+        flag(!latency.buckets.is_empty(), BUCKETS)
+            | flag(calls.slowest.is_some(), SLOWEST)
+            | flag(calls.failed.is_some(), FAILED)
+            | flag(failed_is_slowest, FAILED_IS_SLOWEST),
+    ];
+    push_varint(&mut cell, calls.count);
+    push_varint(&mut cell, calls.errors);
+    if latency.buckets.is_empty() {
+        push_exact(&mut cell, latency);
+    } else {
+        push_buckets(&mut cell, latency);
+    }
+    if let Some(slowest) = &calls.slowest {
+        push_varint(&mut cell, slowest.duration_nano.0);
+        push_exemplar(&mut cell, slowest, period);
+    }
+    if let Some(failed) = calls.failed.as_ref().filter(|_| !failed_is_slowest) {
+        push_varint(&mut cell, failed.duration_nano.0);
+        push_exemplar(&mut cell, failed, period);
+    }
+    cell
+}
+
+fn push_exact(cell: &mut Vec<u8>, latency: &Latency) {
+    let mut exact = latency.exact.clone();
+    exact.sort_unstable();
+    push_varint(cell, exact.len() as u64);
+    let mut before = 0;
+    for duration in exact {
+        push_varint(cell, duration - before);
+        before = duration;
+    }
+}
+
+fn push_buckets(cell: &mut Vec<u8>, latency: &Latency) {
+    push_varint(cell, latency.buckets.len() as u64);
+    let mut before = 0;
+    for (bucket, count) in &latency.buckets {
+        push_varint(cell, u64::from(bucket - before));
+        push_varint(cell, *count);
+        before = *bucket;
+    }
+    let low = latency.sum & u128::from(u64::MAX);
+    for half in [low, latency.sum >> 64] {
+        push_varint(cell, u64::try_from(half).expect("invariant: it is half of 128 bits"));
+    }
+    push_varint(cell, latency.min);
+    push_varint(cell, latency.max);
+}
+
+fn push_exemplar(cell: &mut Vec<u8>, exemplar: &Exemplar, period: UnixNanos) {
+    push_varint(cell, exemplar.start_unix_nano.0 - period.0);
+    cell.extend(exemplar.trace_id.as_bytes());
+    cell.extend(exemplar.span_id.as_bytes());
+}
+
+/// Where a file's rollups are.
+#[derive(Debug)]
+pub(crate) struct Directory {
+    groups: Range<u64>,
+    levels: [Option<Level>; LEVELS.len()],
+}
+
+/// The periods of a level that have calls, ascending, and where their pages are.
+#[derive(Debug)]
+struct Level {
+    periods: Box<[u64]>,
+    /// Where every page starts, and where the last one ends.
+    offsets: Box<[u64]>,
+}
+
+/// What has this stretch of the index file, or `None`.
+pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
+
+impl Directory {
+    /// `None` when the bytes are not a directory's.
+    pub(crate) fn decode(section: &[u8]) -> Option<Self> {
+        let mut section = Bytes::new(section);
+        let mut offset = section.u64()?;
+        let mut levels = [const { None }; LEVELS.len()];
+        if section.is_empty() {
+            return Some(Self { groups: offset..offset, levels });
+        }
+        let groups = offset..offset.checked_add(u64::from(section.u32()?))?;
+        offset = groups.end;
+        while !section.is_empty() {
+            let level = levels.get_mut(usize::try_from(section.u32()?).ok()?)?;
+            let (mut periods, mut offsets) = (Vec::new(), vec![offset]);
+            for _ in 0..section.u32()? {
+                periods.push(section.u64()?);
+                offset = offset.checked_add(u64::from(section.u32()?))?;
+                offsets.push(offset);
+            }
+            let sorted = periods.is_sorted();
+            *level = sorted.then(|| Level { periods: periods.into(), offsets: offsets.into() });
+        }
+        Some(Self { groups, levels })
+    }
+
+    /// How much memory it takes.
+    pub(crate) fn bytes(&self) -> usize {
+        let levels = self.levels.iter().flatten();
+        size_of::<Self>() + levels.map(|level| 16 * level.periods.len()).sum::<usize>()
+    }
+
+    /// The level with the shortest periods.
+    pub(super) fn finest(&self) -> Option<usize> {
+        self.levels.iter().position(Option::is_some)
+    }
+
+    /// Whether there is such a level.
+    pub(super) fn has(&self, level: usize) -> bool {
+        self.levels.get(level).is_some_and(Option::is_some)
+    }
+
+    /// When the calls of a level began, at the earliest and before when at the latest, by period.
+    pub(super) fn periods(&self, level: usize) -> impl Iterator<Item = Range<u64>> {
+        let length = LEVELS[level];
+        let periods = self.levels[level].iter().flat_map(|level| &level.periods);
+        periods.map(move |period| {
+            let start = period.saturating_mul(length);
+            start..start.saturating_add(length)
+        })
+    }
+
+    /// The names of the groups, by number. `None` when they are not there or damaged.
+    pub(super) fn groups(&self, fetch: &mut Fetch<'_>) -> Option<GroupNames> {
+        let mut page = fetch(self.groups.clone())?;
+        page.truncate(unsealed(&page)?.len());
+        GroupNames::decode(&page)
+    }
+
+    /// The cells of the level's period that begins at this time, by group; none when it has no
+    /// calls. `None` when they are not there or damaged.
+    pub(super) fn cells(
+        &self,
+        level: usize,
+        start: u64,
+        fetch: &mut Fetch<'_>,
+        mut visit: impl FnMut(GroupNumber, &mut dyn FnMut() -> Option<Calls>) -> Option<()>,
+    ) -> Option<()> {
+        let of_level = self.levels[level].as_ref()?;
+        let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
+            return Some(());
+        };
+        let page = fetch(of_level.offsets[at]..of_level.offsets[at + 1])?;
+        let mut page = Bytes::new(unsealed(&page)?);
+        while !page.is_empty() {
+            let group = GroupNumber::try_from(page.varint()?).ok()?;
+            let length = usize::try_from(page.varint()?).ok()?;
+            let cell = page.take(length)?;
+            visit(group, &mut || decoded(&mut Bytes::new(cell), start))?;
+        }
+        Some(())
+    }
+}
+
+/// What a page holds, when it is whole.
+fn unsealed(page: &[u8]) -> Option<&[u8]> {
+    let (held, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
+    (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
+}
+
+fn decoded(cell: &mut Bytes<'_>, period: u64) -> Option<Calls> {
+    let [flags] = *cell.take(1)? else { return None };
+    let mut calls = Calls { count: cell.varint()?, errors: cell.varint()?, ..Calls::default() };
+    calls.latency = if flags & BUCKETS == 0 { take_exact(cell)? } else { take_buckets(cell)? };
+    if flags & SLOWEST != 0 {
+        calls.slowest = Some(take_exemplar(cell, period)?);
+    }
+    if flags & FAILED_IS_SLOWEST != 0 {
+        calls.failed = calls.slowest;
+    } else if flags & FAILED != 0 {
+        calls.failed = Some(take_exemplar(cell, period)?);
+    }
+    Some(calls)
+}
+
+fn take_exact(cell: &mut Bytes<'_>) -> Option<Latency> {
+    let (mut latency, mut duration) = (Latency::default(), 0_u64);
+    for _ in 0..cell.varint()? {
+        duration = duration.checked_add(cell.varint()?)?;
+        latency.add(DurationNanos(duration));
+    }
+    Some(latency)
+}
+
+fn take_buckets(cell: &mut Bytes<'_>) -> Option<Latency> {
+    let (mut latency, mut bucket) = (Latency::default(), 0_u16);
+    for _ in 0..cell.varint()? {
+        bucket = bucket.checked_add(u16::try_from(cell.varint()?).ok()?)?;
+        let count = cell.varint()?;
+        latency.count = latency.count.checked_add(count)?;
+        latency.buckets.push((bucket, count));
+    }
+    latency.sum = u128::from(cell.varint()?) | u128::from(cell.varint()?) << 64;
+    (latency.min, latency.max) = (cell.varint()?, cell.varint()?);
+    Some(latency)
+}
+
+fn take_exemplar(cell: &mut Bytes<'_>, period: u64) -> Option<Exemplar> {
+    Some(Exemplar {
+        duration_nano: DurationNanos(cell.varint()?),
+        start_unix_nano: UnixNanos(period.checked_add(cell.varint()?)?),
+        trace_id: TraceId::from_wire(cell.take(TraceId::LEN)?)?,
+        span_id: SpanId::from_wire(cell.take(SpanId::LEN)?)?,
+    })
+}
+
+/// What tells the groups of a file apart, by number.
+#[derive(Debug, Default)]
+pub(super) struct GroupNames {
+    groups: Vec<(Box<str>, Box<str>, SpanKind, StatusCode)>,
+}
+
+impl GroupNames {
+    fn decode(page: &[u8]) -> Option<Self> {
+        let (mut page, mut groups) = (Bytes::new(page), Vec::new());
+        while !page.is_empty() {
+            groups.push((
+                text(&mut page)?,
+                text(&mut page)?,
+                number(&mut page)?,
+                number(&mut page)?,
+            ));
+        }
+        Some(Self { groups })
+    }
+
+    /// The number of each.
+    pub(super) fn numbers(&self) -> HashMap<CallKey<'_>, GroupNumber> {
+        (0..).map_while(|group| Some((self.key(group)?, group))).collect()
+    }
+
+    pub(super) fn key(&self, group: GroupNumber) -> Option<CallKey<'_>> {
+        let (service, operation, kind, status) = self.groups.get(group as usize)?;
+        Some(CallKey { service, operation, kind: *kind, status: *status })
+    }
+}
+
+fn text(page: &mut Bytes<'_>) -> Option<Box<str>> {
+    let length = usize::try_from(page.varint()?).ok()?;
+    std::str::from_utf8(page.take(length)?).ok().map(Box::from)
+}
+
+fn number<T: TryFrom<i32>>(page: &mut Bytes<'_>) -> Option<T> {
+    T::try_from(u32::try_from(page.varint()?).ok()?.cast_signed()).ok()
+}

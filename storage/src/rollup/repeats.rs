@@ -1,0 +1,201 @@
+//! Spans that two data files have: rollups of both count them, so one has to take them away.
+//!
+//! A span that came twice has the same time and trace in both places, and so both are in files of
+//! the same hour. The index of one file says which of its rows can belong to traces of the other;
+//! those rows are compared. Files never change, so what was found is remembered until one of them
+//! goes.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use arrow_array::Int64Array;
+
+use super::{
+    Call, CallKey,
+    build::{COLUMNS, GroupNumber},
+    cells::GroupNames,
+};
+use crate::{
+    SpanRows, StorageError,
+    data_file::{DataFile, columns},
+    index::{Indexes, Wanted},
+    rows::column::Column,
+    schema::Signal,
+};
+
+/// So many are remembered (64 bytes each), or those of one pair.
+const REMEMBERED_MAX: usize = 1 << 20;
+
+/// A span of a file that another file has too.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Repeat {
+    pub(super) content_hash: u64,
+    pub(super) group: GroupNumber,
+    pub(super) call: Call,
+}
+
+/// The repeats that are known.
+#[derive(Debug, Default)]
+pub(crate) struct Repeats(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// The spans of the first file that the second has too.
+    of: HashMap<(PathBuf, PathBuf), Arc<[Repeat]>>,
+    count: usize,
+}
+
+impl Repeats {
+    /// Forgets what is known of a file.
+    pub(crate) fn forget(&self, file: &Path) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.of.retain(|(one, other), _| one != file && other != file);
+        known.count = known.of.values().map(|repeats| repeats.len()).sum();
+    }
+
+    fn get(&self, file: &DataFile, other: &DataFile) -> Option<Arc<[Repeat]>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.of.get(&(file.path.clone(), other.path.clone())).cloned()
+    }
+
+    fn keep(&self, file: &DataFile, other: &DataFile, repeats: Arc<[Repeat]>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.count + repeats.len() > REMEMBERED_MAX {
+            *known = Known::default();
+        }
+        known.count += repeats.len();
+        known.of.insert((file.path.clone(), other.path.clone()), repeats);
+    }
+
+    /// The spans of a file, whose groups have these names, that one of the others has too; each
+    /// once.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub(super) fn of(
+        &self,
+        indexes: &Indexes,
+        (file, names): (&Arc<DataFile>, &GroupNames),
+        others: &[&Arc<DataFile>],
+    ) -> Result<Vec<Repeat>, StorageError> {
+        let mut found = Vec::new();
+        let mut unknown = Vec::new();
+        for other in others {
+            match self.get(file, other) {
+                Some(repeats) => found.push(repeats),
+                None => unknown.push(*other),
+            }
+        }
+        for (other, repeats) in unknown.iter().zip(compared(indexes, file, names, &unknown)?) {
+            self.keep(file, other, Arc::clone(&repeats));
+            found.push(repeats);
+        }
+        let mut seen = HashSet::new();
+        let all = found.iter().flat_map(|repeats| repeats.iter());
+        Ok(all.filter(|repeat| seen.insert(repeat.content_hash)).copied().collect())
+    }
+}
+
+/// The spans of a file that each of the others has too.
+fn compared(
+    indexes: &Indexes,
+    file: &Arc<DataFile>,
+    names: &GroupNames,
+    others: &[&Arc<DataFile>],
+) -> Result<Vec<Arc<[Repeat]>>, StorageError> {
+    if others.is_empty() {
+        return Ok(Vec::new());
+    }
+    let low64s = low64s(file)?;
+    // By content, which of the others have it.
+    let mut shared: HashMap<u64, Vec<usize>> = HashMap::new();
+    for (number, other) in others.iter().enumerate() {
+        each_of(indexes, other, &low64s, |hash, _| {
+            let have = shared.entry(hash).or_default();
+            if have.last() != Some(&number) {
+                have.push(number);
+            }
+        })?;
+    }
+    let mut repeats = vec![Vec::new(); others.len()];
+    let rows = rows_with(file, &mut shared.keys().copied().collect())?;
+    if !rows.is_empty() {
+        let numbers = names.numbers();
+        columns(Signal::Spans, file, &COLUMNS, Some(&rows), &mut |batch| {
+            let spans = SpanRows::of(batch)?;
+            for row in 0..spans.len() {
+                let content_hash = spans.content_hash(row);
+                let group = numbers.get(&CallKey::of(&spans, row)).copied();
+                let (Some(group), Some(have)) = (group, shared.get(&content_hash)) else {
+                    continue;
+                };
+                let repeat = Repeat { content_hash, group, call: Call::of(&spans, row) };
+                have.iter().for_each(|number| repeats[*number].push(repeat));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    Ok(repeats.into_iter().map(Arc::from).collect())
+}
+
+/// The last halves of the trace ids of a file, ascending, each once.
+pub(super) fn low64s(file: &DataFile) -> Result<Vec<u64>, StorageError> {
+    let mut low64s: Vec<u64> = Vec::new();
+    columns(Signal::Spans, file, &["trace_id_low64"], None, &mut |batch| {
+        let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
+        low64s.extend((0..batch.num_rows()).map(|row| column.unsigned(row)));
+        low64s.dedup();
+        Ok(ControlFlow::Continue(()))
+    })?;
+    low64s.sort_unstable();
+    low64s.dedup();
+    Ok(low64s)
+}
+
+/// Gives `visit` the content hash and the start of the rows of a file that belong to one of these
+/// traces, and perhaps of some that do not.
+pub(super) fn each_of(
+    indexes: &Indexes,
+    file: &Arc<DataFile>,
+    low64s: &[u64],
+    mut visit: impl FnMut(u64, u64),
+) -> Result<(), StorageError> {
+    let wanted = Wanted::new(Signal::Spans, Some(low64s));
+    let candidates = indexes.candidates(indexes.begin(), file, &wanted);
+    if candidates.as_ref().is_some_and(Vec::is_empty) {
+        return Ok(());
+    }
+    let names = ["content_hash", "start_unix_nanos"];
+    columns(Signal::Spans, file, &names, candidates.as_deref(), &mut |batch| {
+        let hashes = Column::<Int64Array>::of(batch, "content_hash")?;
+        let starts = Column::<Int64Array>::of(batch, "start_unix_nanos")?;
+        (0..batch.num_rows()).for_each(|row| visit(hashes.unsigned(row), starts.unsigned(row)));
+        Ok(ControlFlow::Continue(()))
+    })
+}
+
+/// The first row of a file with each of these contents.
+fn rows_with(
+    file: &DataFile,
+    contents: &mut HashSet<u64>,
+) -> Result<Vec<Range<u64>>, StorageError> {
+    let (mut rows, mut first) = (Vec::new(), 0);
+    if contents.is_empty() {
+        return Ok(rows);
+    }
+    columns(Signal::Spans, file, &["content_hash"], None, &mut |batch| {
+        let hashes = Column::<Int64Array>::of(batch, "content_hash")?;
+        for (row, at) in (0..batch.num_rows()).zip(first..) {
+            if contents.remove(&hashes.unsigned(row)) {
+                rows.push(at..at + 1);
+            }
+        }
+        first += batch.num_rows() as u64;
+        Ok(if contents.is_empty() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(rows)
+}

@@ -1,0 +1,333 @@
+#![expect(clippy::disallowed_methods, reason = "tests damage files behind the store's back")]
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    sync::Arc,
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tempfile::TempDir;
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    api::{Exemplar, HistogramBucket, LatencyStats},
+    otlp::{
+        ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+        Status, StatusCode,
+    },
+};
+
+use super::{Call, CallKey, Calls, Tally, TallyBounds};
+use crate::{
+    Snapshot, SpanFilter, SpanRows, TimeRange,
+    columns::span_rows,
+    data_file::encode_spans,
+    index::{Indexes, tests::stored},
+    memory::Chunk,
+    paths::index_path,
+    snapshot::TableView,
+};
+
+const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+const HOUR: u64 = 60 * MINUTE;
+/// The files' hours are this one and the one before.
+const BEGIN: u64 = 500_000 * HOUR;
+const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
+const NO_BOUNDS: TallyBounds = TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX };
+
+/// A span that can be sent any number of times.
+#[derive(Debug, Clone)]
+struct Sent {
+    service: &'static str,
+    span: Span,
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        8 => (0..60 * MINUTE).prop_map(|after| BEGIN - HOUR / 2 + after),
+        6 => (0..60_u64).prop_map(|minute| BEGIN - HOUR / 2 + minute * MINUTE),
+        1 => Just(0),
+        1 => Just(u64::MAX - 3),
+        1 => Just(BEGIN - 40 * 24 * HOUR),
+    ]
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let ids = (1..9_u8, 0..2_u8, 1..200_u8);
+    let what = (select(&["shop", "bank", ""][..]), select(&["get", "put"][..]), 0..4, 0..4_i32);
+    let duration = option::weighted(0.9, prop_oneof![0..100_u64, 0..10 * SECOND]);
+    (ids, what, time(), duration).prop_map(
+        |((trace, high, id), (service, name, kind, code), start, duration)| {
+            let mut trace_id = vec![0; 16];
+            (trace_id[0], trace_id[15]) = (high, trace);
+            let span = Span {
+                trace_id,
+                span_id: vec![id; 8],
+                name: name.to_owned(),
+                kind,
+                start_time_unix_nano: start,
+                end_time_unix_nano: duration.map_or(0, |duration| start.saturating_add(duration)),
+                status: (code < 3).then(|| Status { code, message: String::new() }),
+                ..Span::default()
+            };
+            Sent { service, span }
+        },
+    )
+}
+
+fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
+    let resource_spans = sent
+        .iter()
+        .map(|Sent { service, span }| ResourceSpans {
+            resource: Some(Resource {
+                attributes: vec![KeyValue::new("service.name", *service)],
+                ..Resource::default()
+            }),
+            scope_spans: vec![ScopeSpans { spans: vec![span.clone()], ..ScopeSpans::default() }],
+            ..ResourceSpans::default()
+        })
+        .collect();
+    let request = ExportTraceServiceRequest { resource_spans };
+    Arc::new(Chunk::new(span_rows(&request, NOW).unwrap()).unwrap())
+}
+
+/// What tells calls apart in these tests: service, operation, kind, status and step.
+type Place = (String, String, i32, i32, u64);
+
+/// What an answer can say of calls.
+#[derive(Debug, PartialEq)]
+struct Said {
+    counts: (u64, u64),
+    stats: LatencyStats,
+    histogram: Vec<HistogramBucket>,
+    exemplars: (Option<Exemplar>, Option<Exemplar>),
+}
+
+#[derive(Debug, Default)]
+struct Added {
+    step: u64,
+    calls: BTreeMap<Place, Calls>,
+    from_rollups: u64,
+}
+
+impl Added {
+    fn of(&mut self, key: CallKey<'_>, start: UnixNanos) -> &mut Calls {
+        let place = (
+            key.service.to_owned(),
+            key.operation.to_owned(),
+            i32::from(key.kind),
+            i32::from(key.status),
+            start.0 - start.0 % self.step,
+        );
+        self.calls.entry(place).or_default()
+    }
+
+    fn said(&self) -> BTreeMap<&Place, Said> {
+        let said = |calls: &Calls| Said {
+            counts: (calls.count, calls.errors),
+            stats: calls.latency.stats(),
+            histogram: calls.latency.histogram(),
+            exemplars: (calls.slowest(), calls.failed()),
+        };
+        self.calls.iter().map(|(place, calls)| (place, said(calls))).collect()
+    }
+}
+
+impl Tally for Added {
+    fn begin(&mut self) {
+        *self = Self { step: self.step, ..Self::default() };
+    }
+
+    fn call(&mut self, key: CallKey<'_>, call: &Call) {
+        self.of(key, call.exemplar.start_unix_nano).add(call);
+    }
+
+    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
+        self.of(key, start).merge(calls);
+        self.from_rollups += calls.count;
+    }
+}
+
+/// The obvious way: every span that was sent, once.
+fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
+    let mut added = Added { step, ..Added::default() };
+    let mut seen = HashSet::new();
+    let chunk = chunk(all);
+    let rows = SpanRows::of(chunk.batch()).unwrap();
+    for row in 0..rows.len() {
+        let (key, call) = (CallKey::of(&rows, row), Call::of(&rows, row));
+        let matches = filter.start.contains(call.exemplar.start_unix_nano)
+            && filter.services.as_ref().is_none_or(|of| of.iter().any(|name| name == key.service))
+            && filter.operation.as_ref().is_none_or(|name| name == key.operation)
+            && filter.kind.is_none_or(|kind| kind == key.kind)
+            && filter.status.is_none_or(|status| status == key.status);
+        if matches && seen.insert(rows.content_hash(row)) {
+            added.call(key, &call);
+        }
+    }
+    added
+}
+
+fn tallied(snapshot: &Snapshot, filter: &SpanFilter, step: u64) -> Added {
+    let mut added = Added { step, ..Added::default() };
+    let tallied = snapshot.tally_spans(filter, DurationNanos(step), NO_BOUNDS, &mut added).unwrap();
+    assert!(tallied.scan.complete && !tallied.repeats_counted);
+    added
+}
+
+fn filter() -> impl Strategy<Value = SpanFilter> {
+    let end = || option::weighted(0.8, time().prop_map(UnixNanos));
+    let services = option::weighted(0.2, Just(vec!["bank".to_owned(), "nobody".to_owned()]));
+    let kind = option::weighted(0.1, Just(SpanKind::Server));
+    let status = option::weighted(0.2, select(&[StatusCode::Unset, StatusCode::Error][..]));
+    let operation = option::weighted(0.2, Just("get".to_owned()));
+    (end(), end(), services, operation, kind, status).prop_map(
+        |(start, end, services, operation, kind, status)| SpanFilter {
+            start: TimeRange { start, end },
+            services,
+            operation,
+            kind,
+            status,
+            ..SpanFilter::default()
+        },
+    )
+}
+
+/// A snapshot of what was sent: the last part in memory, the others in files, one flush each.
+fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
+    let (memory, flushes) = parts.split_last().unwrap();
+    let chunks = memory.chunks(5).map(chunk).collect();
+    let mut files = Vec::new();
+    for flush in flushes.iter().filter(|flush| !flush.is_empty()) {
+        files.extend(stored(folder.path(), encode_spans(&[chunk(flush)], NOW).unwrap()));
+    }
+    Snapshot::new(TableView { chunks, files }, TableView::default())
+        .indexed_by(Arc::new(Indexes::new(1 << 20)))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rollups_say_what_the_spans_say(
+        pool in vec(sent(), 1..60),
+        sendings in vec((any::<prop::sample::Index>(), 0..5_usize), 0..120),
+        filters in vec((filter(), select(&[1, 7, 20, 60, 120, 300, 900, 1_800, 5_400, 86_400][..])), 6),
+        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let mut parts = vec![Vec::new(); 5];
+        for (number, sent) in pool.iter().enumerate() {
+            parts[number % 4].push(sent);
+        }
+        for (which, part) in &sendings {
+            parts[*part].push(which.get(&pool));
+        }
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        for (filter, seconds) in &filters {
+            let step = seconds * SECOND;
+            let obvious = obvious(&all, filter, step);
+            let expected = obvious.said();
+            let added = tallied(&snapshot, filter, step);
+            prop_assert_eq!(added.said(), expected);
+            // What it remembers of the first time is right too.
+            let again = tallied(&snapshot, filter, step);
+            prop_assert_eq!(again.said(), obvious.said());
+        }
+        let Some(which) = damage else { return Ok(()) };
+        let index = index_path(&which.get(&snapshot.spans.files).path);
+        let mut bytes = fs::read(&index).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+        fs::write(&index, bytes).unwrap();
+        for (filter, seconds) in &filters {
+            let step = seconds * SECOND;
+            let obvious = obvious(&all, filter, step);
+            let expected = obvious.said();
+            let added = tallied(&snapshot, filter, step);
+            prop_assert_eq!(added.said(), expected);
+        }
+    }
+}
+
+fn numbered(number: u64, start: u64) -> Sent {
+    let span = Span {
+        trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+        span_id: (number + 1).to_be_bytes().to_vec(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 1_000 * (number + 1),
+        ..Span::default()
+    };
+    Sent { service: "shop", span }
+}
+
+#[test]
+fn quantiles_are_exact_or_not_as_if_every_span_had_been_read() {
+    let everything = SpanFilter::default();
+    for (first, second, repeats) in
+        [(500, 12, 30), (500, 13, 30), (256, 256, 256), (700, 5, 400), (1, 0, 1)]
+    {
+        let spans: Vec<Sent> =
+            (0..first + second).map(|number| numbered(number, BEGIN + number)).collect();
+        let all: Vec<&Sent> = spans.iter().collect();
+        let (one, other) = all.split_at(usize::try_from(first).unwrap());
+        let again = one.iter().take(repeats).copied();
+        let parts = [one.to_vec(), other.iter().copied().chain(again).collect(), vec![]];
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        for step in [MINUTE, 60 * MINUTE] {
+            let added = tallied(&snapshot, &everything, step);
+            assert_eq!(added.said(), obvious(&all, &everything, step).said());
+            assert_eq!(added.from_rollups, first + second);
+        }
+    }
+}
+
+#[test]
+fn whole_periods_are_not_read_as_rows() {
+    let spans: Vec<Sent> =
+        (0..3_000).map(|number| numbered(number, BEGIN + number * SECOND)).collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
+    for (start, end, step, rows) in [
+        (BEGIN, BEGIN + HOUR, MINUTE, 0),
+        (BEGIN + 30 * SECOND, BEGIN + HOUR, 30 * MINUTE, 30),
+        (BEGIN + MINUTE - 1, BEGIN + 121 * SECOND, MINUTE, 1),
+        (BEGIN, BEGIN + HOUR, 30 * SECOND, 3_000),
+    ] {
+        let range = TimeRange { start: Some(UnixNanos(start)), end: Some(UnixNanos(end)) };
+        let filter = SpanFilter { start: range, ..SpanFilter::default() };
+        let mut added = Added { step, ..Added::default() };
+        let tallied =
+            snapshot.tally_spans(&filter, DurationNanos(step), NO_BOUNDS, &mut added).unwrap();
+        assert_eq!(added.said(), obvious(&all, &filter, step).said());
+        let matching = all
+            .iter()
+            .filter(|sent| filter.start.contains(UnixNanos(sent.span.start_time_unix_nano)));
+        assert_eq!(added.from_rollups + rows, matching.count() as u64, "{start} {end} {step}");
+        // Pages are read whole.
+        assert_eq!(tallied.scan.rows > 0, rows > 0);
+    }
+}
+
+#[test]
+fn a_trace_in_several_runs_or_groups_without_end_go_without_rollups() {
+    let spans: Vec<Sent> = (0..70_000)
+        .map(|number| {
+            let mut sent = numbered(number, BEGIN + number);
+            sent.span.name = number.to_string();
+            sent
+        })
+        .collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all, vec![]]);
+    let added = tallied(&snapshot, &SpanFilter::default(), HOUR);
+    assert_eq!((added.from_rollups, added.calls.len()), (0, spans.len()));
+    let trace = TraceId::from_wire(&spans[0].span.trace_id).unwrap();
+    let filter = SpanFilter { trace_ids: Some(vec![trace]), ..SpanFilter::default() };
+    assert_eq!(tallied(&snapshot, &filter, HOUR).calls.len(), 1);
+}
