@@ -39,7 +39,10 @@ use axum::{
     routing::{MethodRouter, any, get},
 };
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
-use utoipa::{OpenApi, openapi::RefOr};
+use utoipa::{
+    OpenApi,
+    openapi::{RefOr, Schema},
+};
 
 pub use zipkin::zipkin_router;
 
@@ -58,6 +61,7 @@ pub fn router_described_by(
     service: QueryService,
 ) -> Router {
     describe_responses(&mut document);
+    drop_defaults(&mut document);
     let room = held::Room::new(service.limits().unread_bytes_max);
     let json = document.to_json().expect("invariant: the document has only string keys");
     let json = Bytes::from(json);
@@ -93,6 +97,24 @@ fn describe_responses(document: &mut utoipa::openapi::OpenApi) {
                 {
                     response.description.clone_from(&summary);
                 }
+            }
+        }
+    }
+}
+
+/// Takes the defaults of reading out of the schemas of what is only written: they are those of the
+/// fields in memory, where a 64-bit number is no text.
+fn drop_defaults(document: &mut utoipa::openapi::OpenApi) {
+    let Some(components) = &mut document.components else { return };
+    for schema in components.schemas.values_mut() {
+        let RefOr::T(Schema::Object(object)) = schema else { continue };
+        for property in object.properties.values_mut() {
+            match property {
+                RefOr::T(Schema::Object(property)) => property.default = None,
+                RefOr::T(Schema::Array(property)) => property.default = None,
+                RefOr::T(Schema::OneOf(property)) => property.default = None,
+                RefOr::T(Schema::AllOf(property)) => property.default = None,
+                _ => {}
             }
         }
     }

@@ -14,7 +14,7 @@ pub struct AnyValue {
     /// The value.
     #[prost(oneof = "Value", tags = "1, 2, 3, 4, 5, 6, 7")]
     #[serde(flatten)]
-    #[schema(no_recursion)]
+    #[schema(value_type = Object)]
     pub value: Option<Value>,
 }
 
