@@ -80,7 +80,10 @@ fn acknowledged_records_survive_kill() {
                 thread::spawn(move || client(wire, trace, &addresses, &stop))
             })
             .collect();
-        pause(Duration::from_millis(rng.u64(50..600)));
+        // Now and then long enough for flushes and merges, so that these are killed too and the
+        // log is cut.
+        let millis = if round % 5 == 0 { rng.u64(1_000..3_000) } else { rng.u64(50..600) };
+        pause(Duration::from_millis(millis));
         server.kill();
         stop.store(true, Ordering::Relaxed);
         let sent: Vec<Sent> = clients.into_iter().map(|client| client.join().unwrap()).collect();
