@@ -171,12 +171,22 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
+        visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
+    }
+
+    /// As [`Self::newest_spans`], once so many rows were looked at to be counted.
+    fn newest_spans_past(
+        &self,
+        counted_rows: u64,
+        filter: &SpanFilter,
+        scan: Scan,
         mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
-        let counted = self.limits.counted_rows_min;
-        let stats = self.snapshot.scan_newest_spans(filter, scan, counted, &mut |rows| {
+        let stats = self.snapshot.scan_newest_spans(filter, scan, counted_rows, &mut |rows| {
             self.step(visit(rows), Need::Nothing, &mut failure)
         })?;
         self.ended(stats, failure)
@@ -190,9 +200,7 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&SpanRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.check()?;
-        self.snapshot.scan_newest_spans(filter, scan, 0, &mut |rows| Need::Since(visit(rows)))?;
-        self.check()
+        self.newest_spans_past(0, filter, scan, |rows| Ok(Need::Since(visit(rows)))).map(drop)
     }
 
     /// As [`Self::latest_spans`], for log records.
@@ -202,9 +210,7 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&LogRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.check()?;
-        self.snapshot.scan_newest_logs(filter, scan, 0, &mut |rows| Need::Since(visit(rows)))?;
-        self.check()
+        self.newest_logs_past(0, filter, scan, |rows| Ok(Need::Since(visit(rows)))).map(drop)
     }
 
     /// As [`Self::spans`], for log records.
@@ -245,12 +251,22 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
+        visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        self.newest_logs_past(self.limits.counted_rows_min, filter, scan, visit)
+    }
+
+    /// As [`Self::newest_logs`], once so many rows were looked at to be counted.
+    fn newest_logs_past(
+        &self,
+        counted_rows: u64,
+        filter: &LogFilter,
+        scan: Scan,
         mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
-        let counted = self.limits.counted_rows_min;
-        let stats = self.snapshot.scan_newest_logs(filter, scan, counted, &mut |rows| {
+        let stats = self.snapshot.scan_newest_logs(filter, scan, counted_rows, &mut |rows| {
             self.step(visit(rows), Need::Nothing, &mut failure)
         })?;
         self.ended(stats, failure)

@@ -4,6 +4,7 @@
 //! Owns the text forms of durations, times and the like. Which parameters an endpoint has is said
 //! once, in its OpenAPI operation: [`Params::read`] takes the names from there.
 
+pub(crate) mod escapes;
 pub(crate) mod given;
 pub(crate) mod go;
 mod text;
@@ -19,7 +20,7 @@ use tidings_proto::{
 use tidings_storage::{AttributeFilter, TimeRange};
 use utoipa::openapi::{RefOr, path::ParameterIn};
 
-use crate::{Above, ClockView, QueryError, TraceName, Wanted};
+use crate::{Above, ClockView, QueryError, TraceName, Wanted, params::escapes::unescaped};
 
 /// What a time looks like.
 const TIME_FORM: &str = "nanoseconds since 1970 or RFC 3339, as 2026-11-20T08:00:00Z";
@@ -251,24 +252,13 @@ fn well_encoded(query: &str) -> Result<(), QueryError> {
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         for text in [name, value] {
-            let reason = match decoded(text) {
-                None => "has a `%` without two hexadecimal digits after it",
-                Some(bytes) if std::str::from_utf8(&bytes).is_err() => "is not UTF-8",
-                Some(_) => continue,
+            let reason = match unescaped(text) {
+                (_, false) => "has a `%` without two hexadecimal digits after it",
+                (bytes, true) if std::str::from_utf8(&bytes).is_err() => "is not UTF-8",
+                (_, true) => continue,
             };
             return Err(QueryError::parameter(name, format!("`{name}` {reason}")));
         }
     }
     Ok(())
-}
-
-fn decoded(text: &str) -> Option<Vec<u8>> {
-    let mut parts = text.split('%');
-    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
-    for part in parts {
-        let hex = part.get(..2).filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
-        bytes.push(u8::from_str_radix(hex, 16).ok()?);
-        bytes.extend_from_slice(&part.as_bytes()[2..]);
-    }
-    Some(bytes)
 }

@@ -6,8 +6,10 @@
 //! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
 //! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the checksums of the data file that
-//! it keeps as well. [`Indexes`] keeps the heads of the files in memory within a budget. Does not write files: whoever writes or removes a data file does so with its index
+//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
+//! checksums of the data file that it keeps as well. [`Indexes`] keeps the heads of the files in
+//! memory within a budget. Does not write files: whoever writes or removes a data file does so
+//! with its index
 //! (see [`crate::paths::index_path`]).
 
 mod build;
@@ -35,6 +37,7 @@ pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
 pub(crate) use file::{Verified, verify};
 pub(crate) use grams::text_bits;
+pub(crate) use runs::Fetch;
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,

@@ -64,6 +64,16 @@ const LOG_FILTERS: [(&str, bool, &str); 6] = [
     ("attribute", true, "`key=value`, or a bare `key` for any value; repeat it for all of several"),
 ];
 
+/// The filters of log records.
+#[derive(Debug)]
+pub(super) struct LogFilters;
+
+impl IntoParams for LogFilters {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        LOG_FILTERS.iter().map(parameter).collect()
+    }
+}
+
 /// The filters of log records and the window.
 #[derive(Debug)]
 pub(super) struct LogSelection;

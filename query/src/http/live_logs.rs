@@ -14,6 +14,7 @@ use tidings_proto::api::LogContext;
 use super::{
     answer,
     events::{Step, event, events},
+    filters::LogFilters,
     logs::log_filter,
     problem::Problems,
 };
@@ -41,12 +42,7 @@ const AROUND_MAX: usize = 200;
     tag = "logs",
     operation_id = "tailLogs",
     params(
-        ("traceId" = Option<String>, Query, description = "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
-        ("spanId" = Option<String>, Query, description = "The record's span: 16 hex digits"),
-        ("service" = Option<Vec<String>>, Query, description = "`service.name`; repeat it for any of several"),
-        ("severity" = Option<String>, Query, description = "At least this severe: `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or a number from 1 to 24"),
-        ("text" = Option<String>, Query, description = "The message contains this; the case of ASCII letters is ignored"),
-        ("attribute" = Option<Vec<String>>, Query, description = "`key=value`, or a bare `key` for any value; repeat it for all of several"),
+        LogFilters,
         ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was seen"),
     ),
     responses((status = 200, body = String, content_type = "text/event-stream"), Problems)

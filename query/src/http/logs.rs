@@ -5,7 +5,7 @@ use axum::{extract::State, response::Response};
 use tidings_proto::api::LogSearchResult;
 use tidings_storage::LogFilter;
 
-use super::{answer, problem::Problems};
+use super::{answer, filters::LogFilters, problem::Problems};
 use crate::{
     LogCursor, LogOrder, LogSearch, QueryError, QueryService, TraceName,
     params::{Params, malformed, trace_in_path},
@@ -23,12 +23,7 @@ const LIMIT_MAX: usize = 1_000;
     tag = "logs",
     operation_id = "searchLogs",
     params(
-        ("traceId" = Option<String>, Query, description = "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
-        ("spanId" = Option<String>, Query, description = "The record's span: 16 hex digits"),
-        ("service" = Option<Vec<String>>, Query, description = "`service.name`; repeat it for any of several"),
-        ("severity" = Option<String>, Query, description = "At least this severe: `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or a number from 1 to 24"),
-        ("text" = Option<String>, Query, description = "The message contains this; the case of ASCII letters is ignored"),
-        ("attribute" = Option<Vec<String>>, Query, description = "`key=value`, or a bare `key` for any value; repeat it for all of several"),
+        LogFilters,
         ("start" = Option<String>, Query, description = "At this time or later: Unix nanoseconds or RFC 3339"),
         ("end" = Option<String>, Query, description = "Before this time"),
         ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`"),

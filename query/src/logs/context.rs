@@ -9,7 +9,7 @@ use tidings_proto::{
     UnixNanos,
     api::{LogContext, LogView},
 };
-use tidings_storage::{Detail, LogFilter, Need, Scan, ScanStats, TimeRange};
+use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats, TimeRange};
 
 use super::{Key, LogSearch, log_view, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader, search::searched};
@@ -98,6 +98,12 @@ fn add(stats: &mut ScanStats, more: ScanStats) {
     stats.files = stats.files.saturating_add(more.files);
 }
 
+/// The keys of what the record's sender said.
+fn of_sender(rows: &LogRows, found: &Found) -> impl Iterator<Item = Key> {
+    let same = |row: &usize| rows.resource_key(*row) == found.resource;
+    (0..rows.len()).filter(same).map(|row| (rows.time(row), rows.content_hash(row)))
+}
+
 fn before(
     reader: &Reader,
     filter: &LogFilter,
@@ -114,13 +120,10 @@ fn before(
     let rows_max = reader.settings.search_rows_max;
     let scan = Scan { detail: Detail::Attributes, rows_max };
     let read = reader.newest_logs(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            let key = (rows.time(row), rows.content_hash(row));
-            if key < found.key && rows.resource_key(row) == found.resource {
-                keys.insert(key);
-                if keys.len() > count {
-                    keys.pop_first();
-                }
+        for key in of_sender(rows, found).filter(|key| *key < found.key) {
+            keys.insert(key);
+            if keys.len() > count {
+                keys.pop_first();
             }
         }
         let full = keys.first().filter(|_| keys.len() >= count);
@@ -150,13 +153,10 @@ fn after(
         let filter = LogFilter { time, ..filter.clone() };
         let rows_max = reader.settings.search_rows_max;
         let read = reader.logs(&filter, Scan { detail: Detail::Attributes, rows_max }, |rows| {
-            for row in 0..rows.len() {
-                let key = (rows.time(row), rows.content_hash(row));
-                if key > found.key && rows.resource_key(row) == found.resource {
-                    keys.insert(key);
-                    if keys.len() > count {
-                        keys.pop_last();
-                    }
+            for key in of_sender(rows, found).filter(|key| *key > found.key) {
+                keys.insert(key);
+                if keys.len() > count {
+                    keys.pop_last();
                 }
             }
             Ok(ControlFlow::Continue(()))

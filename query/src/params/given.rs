@@ -1,7 +1,7 @@
 //! Query parameters as the clients of other systems send them: unknown ones are ignored, and of one
 //! given twice the first counts unless all do.
 
-use ::http::Uri;
+use ::http::{HeaderMap, Uri, header};
 use axum::extract::Query;
 
 use crate::QueryError;
@@ -10,6 +10,12 @@ use crate::QueryError;
 const QUERY_BYTES_MAX: usize = 32 << 10;
 /// The most parameters of one request.
 const PARAMETERS_MAX: usize = 1_024;
+
+/// Whether the body is more parameters.
+pub(crate) fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE);
+    kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"))
+}
 
 /// The query parameters of one request.
 #[derive(Debug)]

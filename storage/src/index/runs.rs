@@ -78,7 +78,7 @@ pub(super) struct Directory {
 }
 
 /// What has this stretch of the file, or `None`.
-pub(super) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
+pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
 
 impl Directory {
     /// `None` when the bytes are not a directory's.

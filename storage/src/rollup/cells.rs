@@ -15,7 +15,7 @@ use tidings_proto::{
 };
 
 use super::{CallKey, Calls, LEVELS, Latency, build::GroupNumber};
-use crate::index::{Bytes, push_varint};
+use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
 /// A level is left out when it takes more than so many bytes for each of the file's rows,
@@ -215,9 +215,6 @@ struct Level {
     /// Where every page starts, and where the last one ends.
     offsets: Box<[u64]>,
 }
-
-/// What has this stretch of the index file, or `None`.
-pub(crate) type Fetch<'a> = dyn FnMut(Range<u64>) -> Option<Vec<u8>> + 'a;
 
 impl Directory {
     /// `None` when the bytes are not a directory's.

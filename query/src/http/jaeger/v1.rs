@@ -26,7 +26,7 @@ use crate::{
         search::kind,
         traces::{self, Found},
     },
-    params::given::Given,
+    params::{escapes::unescaped, given::Given},
 };
 
 type Answer = Result<Response, V1Error>;
@@ -44,7 +44,7 @@ pub(super) async fn operations_of_service(State(service): State<QueryService>, u
     let given = Given::read(&uri)?;
     let path = uri.path().strip_prefix("/jaeger/api/services/").unwrap_or_default();
     let name = path.strip_suffix("/operations").filter(|name| !name.is_empty());
-    let Some(name) = name.map(unescaped) else {
+    let Some(name) = name.map(decoded) else {
         return Ok(super::no_such_page().await);
     };
     let operations = service.ask(move |reader| names::operations(reader, &name, None)).await?;
@@ -55,20 +55,8 @@ pub(super) async fn operations_of_service(State(service): State<QueryService>, u
 }
 
 /// A text of a path, where a plus sign is a blank, as in a query.
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let [first, after @ ..] = rest {
-        let hex = |digits: &[u8]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok();
-        let escaped = (*first == b'%').then(|| after.get(..2).and_then(hex)).flatten();
-        bytes.push(match escaped {
-            Some(byte) => byte,
-            None if *first == b'+' => b' ',
-            None => *first,
-        });
-        rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
+fn decoded(text: &str) -> String {
+    String::from_utf8_lossy(&unescaped(&text.replace('+', " ")).0).into_owned()
 }
 
 #[derive(Debug, Serialize)]

@@ -1,6 +1,6 @@
 //! The parameters of Prometheus's API, from the address and from a form in the body.
 
-use ::http::{Uri, header};
+use ::http::Uri;
 use axum::{
     body::Bytes,
     extract::{FromRequest, Request},
@@ -13,7 +13,10 @@ use tidings_storage::TimeRange;
 use super::answer::Unanswered;
 use crate::{
     QueryError,
-    params::{given::Given, rfc_3339},
+    params::{
+        given::{Given, is_form},
+        rfc_3339,
+    },
     prometheus::{Expression, duration_of, millis, parse, series::SeriesSearch},
 };
 
@@ -34,12 +37,8 @@ impl<S: Send + Sync> FromRequest<S> for Params {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Unanswered> {
         let broken = |error: QueryError| Unanswered::bad_data(error.to_string());
-        let is_form = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
         let uri = request.uri().clone();
-        if !is_form {
+        if !is_form(request.headers()) {
             return Given::read(&uri).map(Self).map_err(broken);
         }
         let body = Bytes::from_request(request, state).await;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use ::http::header;
 use axum::{
     body::Bytes,
     extract::{FromRequest, Query, Request},
@@ -11,7 +10,10 @@ use tidings_proto::UnixNanos;
 use tidings_storage::TimeRange;
 
 use super::answer::TempoError;
-use crate::QueryError;
+use crate::{
+    QueryError,
+    params::{escapes::unescaped, given::is_form},
+};
 
 const SECOND: u64 = 1_000_000_000;
 /// Go's and Prometheus's units in nanoseconds, those first that others begin with.
@@ -40,11 +42,7 @@ impl<S: Send + Sync> FromRequest<S> for Params {
         let broken = |reason: String| TempoError(QueryError::parameter("", reason));
         let Query(mut given) = Query::<Vec<(String, String)>>::try_from_uri(request.uri())
             .map_err(|rejected| broken(rejected.body_text()))?;
-        let form = request
-            .headers()
-            .get(header::CONTENT_TYPE)
-            .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-        if form {
+        if is_form(request.headers()) {
             let body = Bytes::from_request(request, state).await;
             let body = body.map_err(|rejected| broken(rejected.body_text()))?;
             given.extend(form_of(&body).map_err(broken)?);
@@ -82,23 +80,7 @@ fn pairs_of(text: &str) -> Vec<&str> {
 
 /// The text with `%41` and the like decoded, or as it is when that makes no text.
 pub(super) fn decode(text: &str) -> String {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = hex.filter(|hex| hex.bytes().all(|digit| digit.is_ascii_hexdigit()));
-        match byte.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(byte) if *first == b'%' => {
-                bytes.push(byte);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+    String::from_utf8(unescaped(text).0).unwrap_or_else(|_| text.to_owned())
 }
 
 impl Params {

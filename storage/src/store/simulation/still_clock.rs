@@ -10,12 +10,19 @@ use tidings_proto::UnixNanos;
 
 use crate::{Clock, SystemClock};
 
+/// Stands at this time.
 #[derive(Debug)]
-pub(in crate::store) struct StillClock;
+pub(in crate::store) struct StillClock(pub(in crate::store) UnixNanos);
+
+impl Default for StillClock {
+    fn default() -> Self {
+        Self(UnixNanos(1_700_000_000_000_000_000))
+    }
+}
 
 impl Clock for StillClock {
     fn now(&self) -> UnixNanos {
-        UnixNanos(1_700_000_000_000_000_000)
+        self.0
     }
 
     fn instant(&self) -> Instant {

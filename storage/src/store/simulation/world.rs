@@ -140,9 +140,9 @@ impl World {
         self.gate.set_open(dies_after.is_none());
         let disk: SharedDisk = Arc::new(self.disk.clone());
         let settings = self.settings.clone();
-        let opening: Task<(Store, Recovery)> = self
-            .runtime
-            .spawn(async move { Store::open_on(disk, settings, Arc::new(StillClock)).await });
+        let opening: Task<(Store, Recovery)> = self.runtime.spawn(async move {
+            Store::open_on(disk, settings, Arc::new(StillClock::default())).await
+        });
         let mut died = false;
         if let Some(operations) = dies_after {
             for left in (0..=operations).rev() {

@@ -22,7 +22,9 @@ const OPERATIONS_MAX: u64 = 2000;
 
 async fn open(disk: &FaultyDisk, root: &Path) -> Result<Store, StorageError> {
     let disk: SharedDisk = Arc::new(disk.clone());
-    Store::open_on(disk, settings(root), Arc::new(StillClock)).await.map(|(store, _)| store)
+    Store::open_on(disk, settings(root), Arc::new(StillClock::default()))
+        .await
+        .map(|(store, _)| store)
 }
 
 /// Whether the sender may try again: it must never be told that its data is wrong.

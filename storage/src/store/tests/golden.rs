@@ -10,12 +10,10 @@
 use std::{
     collections::BTreeMap,
     fs,
-    future::{Future, pending},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tidings_proto::{
@@ -29,29 +27,12 @@ use tidings_proto::{
 
 use super::{Store, StoreSettings, TelemetryBatch};
 use crate::{
-    AttributeFilter, Clock, Detail, LogFilter, Retention, Scan, SpanFilter, SystemClock, check,
+    AttributeFilter, Detail, LogFilter, Retention, Scan, SpanFilter, check,
+    store::simulation::StillClock,
 };
 
 const NOW: u64 = 1_790_000_000_000_000_000;
 const FULL: Scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
-
-/// A clock that stands still at the time of the directories.
-#[derive(Debug)]
-struct Then;
-
-impl Clock for Then {
-    fn now(&self) -> UnixNanos {
-        UnixNanos(NOW)
-    }
-
-    fn instant(&self) -> Instant {
-        SystemClock.instant()
-    }
-
-    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(pending())
-    }
-}
 
 async fn open(root: &Path) -> Store {
     let settings = StoreSettings {
@@ -60,7 +41,7 @@ async fn open(root: &Path) -> Store {
         retention: Retention { age: None, ..Retention::default() },
         ..StoreSettings::new(root)
     };
-    Store::open(settings, Arc::new(Then)).await.unwrap().0
+    Store::open(settings, Arc::new(StillClock(UnixNanos(NOW)))).await.unwrap().0
 }
 
 fn attribute(key: &str, value: impl Into<AnyValue>) -> KeyValue {
