@@ -95,6 +95,8 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error("{first} and {second} both listen on port {port}; each needs its own")]
+    SharedPort { first: &'static str, second: &'static str, port: u16 },
     #[error("{less} ({less_bytes} bytes) is more than {more} ({more_bytes} bytes): {why}")]
     Order {
         less: &'static str,
@@ -186,6 +188,7 @@ impl Sources {
             })?;
         }
         settings.aws = self.aws.clone();
+        settings.check_listeners()?;
         settings.check_exposure()?;
         settings.check_order()?;
         Ok(settings)
@@ -279,15 +282,35 @@ impl Settings {
         }
     }
 
-    /// Refuses to listen beyond this machine unless told so: nothing authenticates senders yet.
-    fn check_exposure(&self) -> Result<(), SettingsError> {
-        let listeners = [
+    fn listeners(&self) -> [(&'static str, SocketAddr); 4] {
+        [
             ("http", self.http),
             ("otlp-grpc", self.otlp_grpc),
             ("otlp-http", self.otlp_http),
             ("zipkin", self.zipkin),
-        ];
-        match listeners.into_iter().find(|(_, address)| !address.ip().is_loopback()) {
+        ]
+    }
+
+    /// Refuses two listeners at one address.
+    fn check_listeners(&self) -> Result<(), SettingsError> {
+        let listeners = self.listeners();
+        for (at, (second, address)) in listeners.into_iter().enumerate() {
+            let clashes = |other: &SocketAddr| {
+                let everywhere = other.ip().is_unspecified() || address.ip().is_unspecified();
+                let same_port = other.port() == address.port() && address.port() != 0;
+                same_port && (everywhere || other.ip() == address.ip())
+            };
+            let mut earlier = listeners.into_iter().take(at);
+            if let Some((first, _)) = earlier.find(|(_, other)| clashes(other)) {
+                return Err(SettingsError::SharedPort { first, second, port: address.port() });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses to listen beyond this machine unless told so: nothing authenticates senders yet.
+    fn check_exposure(&self) -> Result<(), SettingsError> {
+        match self.listeners().into_iter().find(|(_, address)| !address.ip().is_loopback()) {
             Some((name, address)) if !self.insecure => {
                 Err(SettingsError::Exposed { name, address })
             }

@@ -11,6 +11,8 @@ fn measuring_goes_from_sending_to_the_table() {
         server: Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned(),
         folder: folder.path().to_owned(),
         spans: vec![1_500],
+        rounds: 2,
+        costs_only: false,
         corpus_spans: 1_000,
         seed: 7,
         half_load: Duration::from_millis(300),

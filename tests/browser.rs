@@ -290,3 +290,112 @@ fn a_trace_of_100000_spans_is_exported_and_drawn_in_the_terminal() {
     assert_eq!(code, Some(0), "{error}");
     assert!(out.lines().count() as u64 > LARGE && out.contains("step 49"), "too few lines");
 }
+
+fn send_logs(server: &Server, records: Vec<tidings_proto::otlp::LogRecord>) {
+    let request = logs("shop", records).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/logs", "application/x-protobuf", request).status, 200);
+}
+
+/// What the first line of the list says.
+const FIRST_LINE: &str = "(document.querySelector('.log')?.innerText ?? '')";
+
+#[test]
+fn the_tail_of_the_log_is_drawn_as_it_comes() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_logs(&server, vec![log(1, 1, "before the tail")]);
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length === 1");
+    browser.press("t");
+    browser.wait_for("location.search.includes('tail=on')");
+    browser.wait_for_text("Waiting for the next record");
+    send_logs(&server, vec![log(2, 2, "first of the tail"), log(3, 3, "second of the tail")]);
+    browser.wait_for("document.querySelectorAll('.log').length === 3");
+    browser.wait_for_text("2 records since the tail began");
+    let all = browser.evaluate("[...document.querySelectorAll('.log')].map(e => e.innerText)");
+    assert!(all[2].as_str().unwrap().contains("before the tail"), "{all}");
+    browser.screenshot("logs-tail-dark");
+
+    // Nothing moves under the reader.
+    browser.press("j");
+    browser.wait_for("document.querySelector('.log.is-open')");
+    send_logs(&server, vec![log(4, 4, "while a record is open")]);
+    browser.wait_for_text("1 record more while you read");
+    assert_eq!(count(&mut browser, ".log"), 3);
+    browser.press("Escape");
+    browser.wait_for(&format!("{FIRST_LINE}.includes('while a record is open')"));
+
+    // More at once than are sent: said, not passed over.
+    send_logs(&server, (0..700).map(|number| log(5, 5, &format!("burst {number}"))).collect());
+    browser.wait_for(
+        "document.querySelector('.tail-skipped')?.innerText.startsWith('200 records skipped')",
+    );
+    browser.wait_for("document.querySelectorAll('.log').length >= 503");
+    browser.screenshot("logs-tail-burst-dark");
+    browser.prefer("light");
+    browser.screenshot("logs-tail-burst-light");
+
+    // A hidden tab takes nothing, and misses nothing.
+    let hide = |hidden: bool| {
+        format!(
+            "Object.defineProperty(document, 'hidden', {{ get: () => {hidden}, configurable: true }}); \
+             document.dispatchEvent(new Event('visibilitychange', {{ bubbles: true }}))"
+        )
+    };
+    browser.evaluate(&hide(true));
+    browser.wait_for_text("paused while this tab is hidden");
+    send_logs(&server, vec![log(6, 6, "while the tab is hidden")]);
+    browser.evaluate(&hide(false));
+    browser.wait_for(&format!("{FIRST_LINE}.includes('while the tab is hidden')"));
+
+    // The address says it all, and the switch ends it.
+    let address = browser.evaluate("location.href");
+    browser.open(address.as_str().unwrap());
+    browser.wait_for_text("Waiting for the next record");
+    send_logs(&server, vec![log(7, 7, "after a reload")]);
+    browser.wait_for(&format!("{FIRST_LINE}.includes('after a reload')"));
+    click_text(&mut browser, "Tail");
+    browser.wait_for("!document.querySelector('.tail-note') && !location.search.includes('tail')");
+    browser.assert_no_errors();
+}
+
+#[test]
+fn the_lines_around_a_record_are_drawn_below_it() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let begin = crate::harness::spans::now() - 60_000_000_000;
+    let said = |number: u64| tidings_proto::otlp::LogRecord {
+        time_unix_nano: begin + number * 1_000_000,
+        ..log(u128::from(number), number, &format!("line {number:02} of thirty"))
+    };
+    send_logs(&server, (1..=30).map(said).collect());
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/logs?text=line%2015&live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length === 1");
+    browser.press("j");
+    browser.press("c");
+    let lines = "[...document.querySelectorAll('.around-line')].map(e => e.innerText)";
+    browser.wait_for(&format!("{lines}.length === 21"));
+    let drawn = browser.evaluate(lines);
+    let drawn = drawn.as_array().unwrap().iter().map(|line| line.as_str().unwrap());
+    for (number, line) in (5..).zip(drawn) {
+        assert!(line.contains(&format!("line {number:02} of thirty")), "{number}: {line}");
+    }
+    let this = browser.evaluate("document.querySelector('.around-line.is-this').innerText");
+    assert!(this.as_str().unwrap().contains("line 15"), "{this}");
+    browser.screenshot("logs-around-dark");
+    click_text(&mut browser, "50");
+    browser.wait_for(&format!("{lines}.length === 30"));
+    browser.wait_for_text("It said nothing before");
+    browser.wait_for("location.search.includes('around=50')");
+    let address = browser.evaluate("location.href");
+    browser.prefer("light");
+    browser.open(address.as_str().unwrap());
+    browser.wait_for(&format!("{lines}.length === 30"));
+    browser.screenshot("logs-around-light");
+    browser.press("c");
+    browser.wait_for(&format!("{lines}.length === 0"));
+    assert_eq!(count(&mut browser, ".log.is-open"), 1);
+    browser.assert_no_errors();
+}

@@ -200,6 +200,14 @@ fn the_description_has_every_route_of_the_process() {
     for field in status.as_object().unwrap().keys() {
         assert!(schema[field].is_object(), "{field} is not described");
     }
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            for status in ["400", "403", "405", "414", "421", "431", "503"] {
+                let answer = &operation["responses"][status]["content"]["application/problem+json"];
+                assert!(answer.is_object(), "{method} {path} {status}");
+            }
+        }
+    }
     // What OpenAPI 3.1 demands beyond what the types of the document do.
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {

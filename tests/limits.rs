@@ -1,9 +1,9 @@
-//! A disk that is full.
+//! A disk that is full, and a log that is larger than memory.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
@@ -158,4 +158,49 @@ fn a_record_that_does_not_fit_leaves_nothing_behind() {
     check(&server, &answers);
     let server = server.restart();
     check(&server, &answers);
+}
+
+/// Makes a log of so many bytes and reads it; the most memory that took.
+fn replay(bytes: usize, flags: &[&str]) -> u64 {
+    const REQUEST: usize = 1 << 20;
+    const TEXT: usize = 8 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing is flushed before the end.
+    let keep = ["--memory-flush-bytes", "512MiB", "--disk-reserve-bytes", "512MiB"];
+    let keep = [&keep[..], &["--memory-bytes-max", "1GiB"]].concat();
+    let keep = [&keep[..], &["--memory-flush-seconds", "100000"]].concat();
+    let mut server = Server::start_in(folder.path(), &keep);
+    let mut spans = 0;
+    for request in 1..=bytes / REQUEST {
+        let mut rng = fastrand::Rng::with_seed(request as u64);
+        let count = REQUEST / TEXT;
+        let made = (1..=count).map(|number| {
+            let text: String = (0..TEXT).map(|_| rng.alphanumeric()).collect();
+            let attributes = vec![KeyValue::new("payload", text.as_str())];
+            let one = span(request as u128, number as u64, number as u64 / 2, "work");
+            tidings_proto::otlp::Span { attributes, ..one }
+        });
+        let body = traces("shop", made.collect()).encode_to_vec();
+        let kind = "application/x-protobuf";
+        assert_eq!(http::post(&server.otlp_http, "/v1/traces", kind, body).status, 200);
+        spans += count;
+    }
+    server.kill();
+    assert!(size_of_log(folder.path()) >= bytes as u64);
+    let server = Server::start_in(folder.path(), flags);
+    assert_eq!(server.get("/api/v1/status").1["spans"]["stored"], spans);
+    server.peak_resident_bytes()
+}
+
+fn size_of_log(data: &Path) -> u64 {
+    let segments = fs::read_dir(data.join("wal")).unwrap();
+    segments.map(|segment| segment.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
+    // The allocator keeps some of what each thread had: that levels off after some ten flushes.
+    let flags = ["--memory-flush-bytes", "4MiB"];
+    let (short, long) = (replay(48 << 20, &flags), replay(128 << 20, &flags));
+    assert!(long < short + (32 << 20), "{short} {long}");
 }

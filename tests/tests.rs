@@ -15,6 +15,7 @@ mod browser;
 mod check;
 mod clients;
 mod corpora;
+mod described;
 mod engines;
 mod harness;
 mod heads;

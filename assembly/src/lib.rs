@@ -196,6 +196,34 @@ pub struct Problem {
     pub fact: Option<u32>,
 }
 
+/// A distinct span and what it hangs under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Called {
+    /// Which of the facts given.
+    pub fact: u32,
+    /// The place in the list of what it hangs under.
+    pub parent: Option<u32>,
+    /// As [`Node::duration`].
+    pub duration: DurationNanos,
+}
+
+/// What hangs under what, and nothing else of what [`assemble`] finds out, at a fraction of its
+/// cost: every distinct span once, siblings in their order.
+///
+/// Looks at no more than `u32::MAX` facts.
+#[must_use]
+pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
+    let facts = &facts[..facts.len().min(u32::MAX as usize)];
+    let distinct = distinct::distinct(facts);
+    let places = place::place(&distinct, &index::Index::new(&distinct));
+    let called = |(span, place): (&distinct::Span, &place::Place)| Called {
+        fact: span.fact,
+        parent: place.parent(),
+        duration: times::duration(&span.facts),
+    };
+    distinct.spans.iter().zip(&places).map(called).collect()
+}
+
 /// Places every span.
 ///
 /// Looks at no more than `u32::MAX` facts: nodes are numbered in 32 bits.

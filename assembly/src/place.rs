@@ -36,6 +36,14 @@ impl Place {
             Self::CutCycle => PlaceRule::CutCycle,
         }
     }
+
+    /// The span it hangs under.
+    pub(crate) fn parent(self) -> Option<u32> {
+        match self {
+            Self::Under(parent, _) => Some(parent),
+            _ => None,
+        }
+    }
 }
 
 /// Finds a place for each span, by number.

@@ -79,7 +79,7 @@ pub(crate) fn fill(nodes: &mut [Node], facts: &[SpanFacts], extents: &[Option<Ex
             continue;
         }
         let whole = Extent { start: own.start.0, end: own.end.0.max(own.start.0) };
-        nodes[node].duration = DurationNanos(whole.end - whole.start);
+        nodes[node].duration = duration(own);
         open.clear();
         open.extend(
             order::children(nodes, node)
@@ -87,6 +87,12 @@ pub(crate) fn fill(nodes: &mut [Node], facts: &[SpanFacts], extents: &[Option<Ex
         );
         nodes[node].self_time = DurationNanos(nodes[node].duration.0 - covered(&mut open));
     }
+}
+
+/// From start to end; nothing where either is not known or the end comes first.
+pub(crate) fn duration(facts: &SpanFacts) -> DurationNanos {
+    let is_known = facts.start.0 != 0;
+    DurationNanos(if is_known { facts.end.0.saturating_sub(facts.start.0) } else { 0 })
 }
 
 fn is_asynchronous(

@@ -17,9 +17,10 @@ use crate::clock;
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 /// What gRPC calls "try again".
 const AGAIN: [&str; 2] = ["8", "14"];
-const BACKOFF: Duration = Duration::from_millis(20);
+/// Exporters wait for a second or longer.
+const BACKOFF: Duration = Duration::from_millis(100);
 /// A server that is still busy after this many tries is broken.
-const TRIES_MAX: u32 = 3_000;
+const TRIES_MAX: u32 = 600;
 
 /// A connection for each protocol.
 #[derive(Debug, Clone)]

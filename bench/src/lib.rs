@@ -9,6 +9,7 @@ mod call_graph;
 mod client;
 mod clock;
 mod corpus;
+mod cost;
 mod fsync;
 mod latency;
 mod load;

@@ -6,11 +6,14 @@ use anyhow::{Context, Result, bail};
 use tidings_bench::{Options, measure};
 
 const USAGE: &str = "\
-tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--into PAGE]
+tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--rounds N]
+                      [--costs-only yes] [--into PAGE]
 
   --server   the program to measure
   --folder   where its data goes, on the disk to measure
   --spans    how many spans, for each column of the table (1000000)
+  --rounds   how often what storing costs is measured (3)
+  --costs-only  measure nothing else
   --into     the page whose table is replaced";
 
 fn main() -> ExitCode {
@@ -33,6 +36,8 @@ fn run(args: &[String]) -> Result<()> {
         server: PathBuf::new(),
         folder: PathBuf::new(),
         spans: vec![1_000_000],
+        rounds: 3,
+        costs_only: false,
         corpus_spans: 60_000,
         seed: 1,
         half_load: Duration::from_secs(15),
@@ -45,6 +50,8 @@ fn run(args: &[String]) -> Result<()> {
         match flag.as_str() {
             "--server" => options.server = value.into(),
             "--folder" => options.folder = value.into(),
+            "--rounds" => options.rounds = value.parse().context("--rounds")?,
+            "--costs-only" => options.costs_only = value == "yes",
             "--into" => page = Some(PathBuf::from(value)),
             "--spans" => {
                 let numbers = value.split(',').map(|number| number.replace('_', "").parse());

@@ -10,12 +10,16 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::clock;
+use crate::{clock, cost::Cpu};
 
 /// How long the server may take to start or stop.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// Linux counts a process's time in these on every architecture that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
+/// A server rests when it takes no more than a tick in so long.
+const REST: Duration = Duration::from_millis(300);
+/// One that does not rest within this has something else to do.
+const REST_MAX: Duration = Duration::from_secs(30);
 
 /// A running server. Dropping it kills it.
 #[derive(Debug)]
@@ -76,8 +80,8 @@ impl Launch {
 }
 
 impl Launch {
-    /// Does all upkeep that is due, with no server running. Processor time in seconds.
-    pub(crate) fn compact(&self) -> Result<f64> {
+    /// Does all upkeep that is due, with no server running; the processor time it took.
+    pub(crate) fn compact(&self) -> Result<Cpu> {
         let mut child = Command::new(&self.binary)
             .arg("compact")
             .arg("--data-dir")
@@ -92,9 +96,25 @@ impl Launch {
 }
 
 impl Server {
-    /// Processor time of the process so far, user's and system's, in seconds.
-    pub(crate) fn cpu_seconds(&self) -> Result<f64> {
-        cpu_seconds(&self.child)
+    /// Processor time of the process so far.
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        cpu(&self.child)
+    }
+
+    /// Processor time of the process until it rests: what requests left to do after their answer
+    /// is done by then.
+    pub(crate) fn cpu_at_rest(&self) -> Result<Cpu> {
+        let deadline = clock::now() + REST_MAX;
+        let mut before = self.cpu()?;
+        while clock::now() < deadline {
+            clock::pause(REST);
+            let now = self.cpu()?;
+            if (now - before).total() < 1.5 / TICKS_PER_SECOND {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
     }
 
     /// The most memory that was resident at a time, in bytes.
@@ -112,16 +132,16 @@ impl Server {
         Ok(())
     }
 
-    /// SIGTERM: the server flushes and ends. All its processor time, in seconds.
-    pub(crate) fn stop(mut self) -> Result<f64> {
+    /// SIGTERM: the server flushes and ends. All its processor time.
+    pub(crate) fn stop(mut self) -> Result<Cpu> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(asked.success(), "the server is gone");
         end(&mut self.child)
     }
 }
 
-/// Waits until a process has ended well. All its processor time, in seconds.
-fn end(child: &mut Child) -> Result<f64> {
+/// Waits until a process has ended well. All its processor time.
+fn end(child: &mut Child) -> Result<Cpu> {
     let deadline = clock::now() + PATIENCE;
     // An ended process keeps its times until it is waited for.
     while !has_ended(child)? {
@@ -131,19 +151,20 @@ fn end(child: &mut Child) -> Result<f64> {
         }
         clock::pause(Duration::from_millis(5));
     }
-    let seconds = cpu_seconds(child)?;
+    let cpu = cpu(child)?;
     let status = child.wait()?;
     ensure!(status.success(), "it ended with {status}");
-    Ok(seconds)
+    Ok(cpu)
 }
 
-fn cpu_seconds(child: &Child) -> Result<f64> {
+fn cpu(child: &Child) -> Result<Cpu> {
     let stat = proc(child, "stat")?;
     let (_, fields) = stat.rsplit_once(") ").context("an unknown form of stat")?;
-    let ticks = |field: usize| -> Result<f64> {
-        Ok(fields.split(' ').nth(field).context("stat is short")?.parse()?)
+    let seconds = |field: usize| -> Result<f64> {
+        let ticks: f64 = fields.split(' ').nth(field).context("stat is short")?.parse()?;
+        Ok(ticks / TICKS_PER_SECOND)
     };
-    Ok((ticks(11)? + ticks(12)?) / TICKS_PER_SECOND)
+    Ok(Cpu { user: seconds(11)?, system: seconds(12)? })
 }
 
 fn has_ended(child: &Child) -> Result<bool> {

@@ -1,9 +1,11 @@
 //! Measures what storing costs and how fast it is found again, on the real server.
 //!
-//! Per number of spans: one server takes part of them into memory only, is killed and replays its
-//! log; another takes all of them as it comes configured, is stopped and started again, and is
-//! asked. What is measured of the server is its own process's processor time and memory; what is
-//! measured of requests includes the client's part.
+//! Per number of spans: servers take part of them into memory only; another does the same, is
+//! killed, and its log is replayed by one that is configured as it comes; others take all of them
+//! as it comes configured, and the last of those is stopped and started again, and is asked. What is
+//! measured of the server is its own process's processor time and memory; what is measured of
+//! requests includes the client's part. Processor time is the median of several rounds, each on an
+//! empty folder.
 
 use std::{
     path::{Path, PathBuf},
@@ -18,6 +20,7 @@ use crate::{
     Corpus, Plan, Report, Shape,
     client::Client,
     clock,
+    cost::{Costs, Cpu},
     fsync::Probe,
     latency::{Latencies, millis},
     load::{self, Pace, Sent},
@@ -35,6 +38,10 @@ pub struct Options {
     pub folder: PathBuf,
     /// How many spans, for each column of the table.
     pub spans: Vec<u64>,
+    /// How often what storing costs is measured.
+    pub rounds: usize,
+    /// Whether to measure nothing else.
+    pub costs_only: bool,
     /// How many spans requests are encoded for; sent again and again with new ids and values.
     pub corpus_spans: usize,
     /// What chance starts from.
@@ -49,6 +56,8 @@ pub struct Options {
 
 /// So many spans at most stay in memory when it is measured without files.
 const IN_MEMORY_MAX: u64 = 400_000;
+/// So many in the log that is replayed, which are about a gibibyte.
+const RESTART_MAX: u64 = 1_250_000;
 /// So many for the shape of published figures.
 const PUBLISHED_MAX: u64 = 1_000_000;
 const CONNECTIONS: usize = 4;
@@ -75,6 +84,9 @@ pub fn measure(options: &Options) -> Result<Report> {
         let bench = Bench { options, corpus: &corpus, runtime: &runtime };
         report.column(format!("{} realistic", count(*spans)));
         bench.without_files(&mut report, (*spans).min(IN_MEMORY_MAX))?;
+        if !options.costs_only {
+            bench.restart(&mut report, (*spans).min(RESTART_MAX))?;
+        }
         bench.with_files(&mut report, *spans)?;
     }
     let published = options.spans.iter().copied().max().unwrap_or(0).min(PUBLISHED_MAX);
@@ -85,6 +97,18 @@ pub fn measure(options: &Options) -> Result<Report> {
         report.note(note);
     }
     Ok(report)
+}
+
+/// A data directory with everything in it.
+struct Filled {
+    sent: Sent,
+    /// From the server's start to its end.
+    in_files: Cpu,
+    compacting: Cpu,
+    /// The most memory.
+    resident_bytes: u64,
+    bytes: u64,
+    compacted_bytes: u64,
 }
 
 struct Bench<'a> {
@@ -101,26 +125,44 @@ const SIZE_COMPACTED: &str = "the same, compacted";
 const RATE: &str = "spans per second taken in, load on the same machine";
 
 impl Bench<'_> {
-    /// Into the log and into memory; and the log replayed.
+    /// Into the log and into memory.
     fn without_files(&self, report: &mut Report, spans: u64) -> Result<()> {
+        let mut costs = Costs::default();
+        for round in 1..=self.options.rounds {
+            let folder = self.folder()?;
+            let launch = self.launch(folder.path(), NO_FILES.as_flattened());
+            let plan = self.corpus.plan(spans, clock::unix_nanos());
+            let server = launch.start()?;
+            let idle = server.cpu_at_rest()?;
+            let sent = self.send(&plan, &server, None, self.options.longest)?;
+            costs.add(server.cpu_at_rest()? - idle, sent.spans);
+            if round == self.options.rounds {
+                report.cell(CPU_STORED, "4.0; 2.0", costs.to_string());
+                report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
+                let log = folder_bytes(&launch.data_dir.join("wal"))?;
+                report.cell("bytes per span, log", "", per_span(log, sent.spans));
+            }
+            server.kill()?;
+        }
+        Ok(())
+    }
+
+    /// A log of which nothing is in files, read by a server as it comes configured.
+    fn restart(&self, report: &mut Report, spans: u64) -> Result<()> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), NO_FILES.as_flattened());
         let plan = self.corpus.plan(spans, clock::unix_nanos());
         let server = launch.start()?;
-        let idle = server.cpu_seconds()?;
         let sent = self.send(&plan, &server, None, self.options.longest)?;
-        let cpu = server.cpu_seconds()? - idle;
-        report.cell(CPU_STORED, "4.0; 2.0", per_million(cpu, sent.spans));
-        report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
-        let log = folder_bytes(&launch.data_dir.join("wal"))?;
-        report.cell("bytes per span, log", "", per_span(log, sent.spans));
         server.kill()?;
-        let server = launch.start()?;
+        let log = folder_bytes(&launch.data_dir.join("wal"))?;
+        let server = self.launch(folder.path(), &[]).start()?;
+        let peak = server.peak_resident_bytes()?;
         self.check(&plan, &server, &sent)?;
         let took = format!(
             "{:.1} s, {} MiB, for {} MiB of log",
             server.started_in.as_secs_f64(),
-            server.peak_resident_bytes()? >> 20,
+            peak >> 20,
             log >> 20
         );
         report.cell("restart after a kill", "1 GiB in 20 s, 512 MiB; 4 s", took);
@@ -132,7 +174,10 @@ impl Bench<'_> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);
         let plan = self.corpus.plan(spans, clock::unix_nanos());
-        let sent = self.fill(report, &launch, &plan)?;
+        let sent = self.fill_often(report, &launch, &plan)?;
+        if self.options.costs_only {
+            return Ok(());
+        }
         let server = launch.start()?;
         report.cell("start with everything in files", "", millis(server.started_in));
         self.check(&plan, &server, &sent)?;
@@ -148,27 +193,47 @@ impl Bench<'_> {
         let folder = self.folder()?;
         let launch = self.launch(folder.path(), &[]);
         let plan = self.corpus.plan(spans, clock::unix_nanos());
-        let sent = self.fill(report, &launch, &plan)?;
+        let sent = self.fill_often(report, &launch, &plan)?;
         report.cell("bytes per span, OTLP", "", per_span(sent.bytes, sent.spans));
         Ok(())
     }
 
-    /// Sends everything, stops the server, which writes what it has into files, and compacts them.
-    fn fill(&self, report: &mut Report, launch: &Launch, plan: &Plan<'_>) -> Result<Sent> {
-        let server = launch.start()?;
-        let sent = self.send(plan, &server, None, self.options.longest)?;
-        let resident = server.peak_resident_bytes()?;
-        let cpu = server.stop()?;
-        report.cell(CPU_FILES, "", per_million(cpu, sent.spans));
+    /// Fills data directories, the last of them that of `launch`, and says what that cost.
+    fn fill_often(&self, report: &mut Report, launch: &Launch, plan: &Plan<'_>) -> Result<Sent> {
+        let (mut in_files, mut compacted) = (Costs::default(), Costs::default());
+        let mut add = |filled: &Filled| {
+            in_files.add(filled.in_files, filled.sent.spans);
+            compacted.add(filled.in_files + filled.compacting, filled.sent.spans);
+        };
+        for _ in 1..self.options.rounds {
+            let folder = self.folder()?;
+            add(&self.fill(&self.launch(folder.path(), &[]), plan)?);
+        }
+        let filled = self.fill(launch, plan)?;
+        add(&filled);
+        let sent = filled.sent;
+        report.cell(CPU_FILES, "", in_files.to_string());
         report.cell(RATE, "", format!("{:.0}", sent.spans_per_second()));
         report.cell("requests told to try again", "", sent.refusals.to_string());
-        report.cell("resident memory, most", "1.5 GiB; 600 MiB", format!("{} MiB", resident >> 20));
-        let tables = launch.data_dir.join("tables");
-        report.cell(SIZE, "", per_span(folder_bytes(&tables)?, sent.spans));
-        let cpu = cpu + launch.compact()?;
-        report.cell(CPU_COMPACTED, "7; 3.5", per_million(cpu, sent.spans));
-        report.cell(SIZE_COMPACTED, "J10 50; 32", per_span(folder_bytes(&tables)?, sent.spans));
+        let resident = format!("{} MiB", filled.resident_bytes >> 20);
+        report.cell("resident memory, most", "1.5 GiB; 600 MiB", resident);
+        report.cell(SIZE, "", per_span(filled.bytes, sent.spans));
+        report.cell(CPU_COMPACTED, "7; 3.5", compacted.to_string());
+        report.cell(SIZE_COMPACTED, "J10 50; 32", per_span(filled.compacted_bytes, sent.spans));
         Ok(sent)
+    }
+
+    /// Sends everything, stops the server, which writes what it has into files, and compacts them.
+    fn fill(&self, launch: &Launch, plan: &Plan<'_>) -> Result<Filled> {
+        let server = launch.start()?;
+        let sent = self.send(plan, &server, None, self.options.longest)?;
+        let resident_bytes = server.peak_resident_bytes()?;
+        let in_files = server.stop()?;
+        let tables = launch.data_dir.join("tables");
+        let bytes = folder_bytes(&tables)?;
+        let compacting = launch.compact()?;
+        let compacted_bytes = folder_bytes(&tables)?;
+        Ok(Filled { sent, in_files, compacting, resident_bytes, bytes, compacted_bytes })
     }
 
     /// Whether traces come back with as many spans as were sent.
@@ -312,10 +377,6 @@ impl Bench<'_> {
             flags: flags.iter().map(|flag| (*flag).to_owned()).collect(),
         }
     }
-}
-
-fn per_million(cpu_seconds: f64, spans: u64) -> String {
-    format!("{:.2}", cpu_seconds * 1e6 / spans.max(1) as f64)
 }
 
 fn per_span(bytes: u64, spans: u64) -> String {

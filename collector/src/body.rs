@@ -20,6 +20,13 @@ use crate::{
 /// How often the rate is measured.
 const WINDOW: Duration = Duration::from_secs(5);
 
+/// So much memory at most is taken for a body before it has come: what a client says of its length
+/// need not be true.
+const AHEAD_BYTES_MAX: usize = 1 << 20;
+
+/// How long a body will be, as far as its first bytes say.
+pub(crate) type Announced = fn(&[u8]) -> usize;
+
 /// How much of a refused body is still read, as a multiple of the limit, so that a client that
 /// sends first and reads later gets to see the refusal instead of a reset connection.
 const DRAIN_FACTOR: usize = 4;
@@ -38,10 +45,11 @@ impl BodyReader<'_> {
         &self,
         body: &mut Incoming,
         limit: usize,
+        announced: Announced,
         admission: &mut Admission,
     ) -> Result<Bytes, Refusal> {
-        let announced = body.size_hint().lower();
-        if usize::try_from(announced).map_or(true, |announced| announced > limit) {
+        let least = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        if least > limit {
             return Err(too_large(limit));
         }
         let mut phases = self.phases.clone();
@@ -65,6 +73,9 @@ impl BodyReader<'_> {
                             return Err(too_large(limit));
                         }
                         admission.hold(data.len())?;
+                        if arrived.len() == 0 {
+                            arrived.expected = least.max(announced(&data));
+                        }
                         arrived.push(data);
                     }
                 },
@@ -132,6 +143,8 @@ fn broken_off(error: &hyper::Error) -> Refusal {
 struct Arrived {
     first: Bytes,
     joined: BytesMut,
+    /// How long it will be; wrong, or 0, where the client did not say.
+    expected: usize,
 }
 
 impl Arrived {
@@ -140,12 +153,17 @@ impl Arrived {
     }
 
     fn push(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return; // As some clients end their bodies.
+        }
         if self.len() == 0 {
             self.first = data;
             return;
         }
         if !self.first.is_empty() {
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            let first = std::mem::take(&mut self.first);
+            self.joined.reserve(self.expected.min(AHEAD_BYTES_MAX));
+            self.joined.extend_from_slice(&first);
         }
         self.joined.extend_from_slice(&data);
     }

@@ -29,6 +29,11 @@ const RESET_STREAMS_MAX: usize = 20;
 /// answer in the protocol's form and the request's encoding.
 const HYPER_HEAD_FACTOR: u32 = 4;
 
+/// Clients may send so much in one frame of HTTP/2, eight times what they may without our saying
+/// so: each frame wakes the request that it belongs to. A connection keeps one in memory while it
+/// arrives.
+const FRAME_BYTES_MAX: u32 = 128 << 10;
+
 /// HTTP/2 pings find peers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
@@ -105,6 +110,7 @@ fn builder(limits: &CollectorLimits) -> Builder<TokioExecutor> {
         .max_concurrent_streams(limits.streams_per_connection_max)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
         .max_header_list_size(head_bytes)
+        .max_frame_size(FRAME_BYTES_MAX)
         .max_send_buf_size(64 << 10)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);

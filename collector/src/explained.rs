@@ -23,7 +23,7 @@ use tidings_storage::Clock;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The statuses hyper answers by itself.
-const STATUSES: [StatusCode; 3] = [
+pub const HEAD_STATUSES: [StatusCode; 3] = [
     StatusCode::BAD_REQUEST,
     StatusCode::URI_TOO_LONG,
     StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -116,7 +116,7 @@ impl<S: fmt::Debug> fmt::Debug for Explained<S> {
 fn refused_by_hyper(bytes: &[u8]) -> Option<(StatusCode, &str)> {
     let head = std::str::from_utf8(bytes.strip_suffix(b"\r\n\r\n")?).ok()?;
     let status = head.strip_prefix("HTTP/1.")?.get(2..5)?;
-    let status = *STATUSES.iter().find(|known| known.as_str() == status)?;
+    let status = *HEAD_STATUSES.iter().find(|known| known.as_str() == status)?;
     let whole = std::str::from_utf8(bytes).ok()?;
     (whole.contains(NO_BODY) && !head.contains("\r\n\r\n")).then_some((status, whole))
 }

@@ -95,6 +95,7 @@ impl Ingest {
         payload: Payload,
     ) -> Result<Outcome, Refusal> {
         admission.work()?;
+        self.sink.has_room()?;
         let all_or_nothing = payload.format.all_or_nothing;
         let (admission, prepared) = self.prepare(admission, payload).await?;
         if all_or_nothing && prepared.rejected > 0 {

@@ -32,7 +32,7 @@ mod sink;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
-pub use explained::{Explain, Explained, Explanation};
+pub use explained::{Explain, Explained, Explanation, HEAD_STATUSES};
 pub use guard::{ForeignRequest, Guard};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,

@@ -12,10 +12,23 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// What the sender is told is decided by [`StorageError::kind`].
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>>;
+
+    /// Whether a batch would be kept now, for all that is known without looking at it: what would
+    /// be refused need not be decoded first.
+    ///
+    /// # Errors
+    /// That of [`Self::append`].
+    fn has_room(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
 }
 
 impl Sink for Store {
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
         Box::pin(Store::append(self, batch))
+    }
+
+    fn has_room(&self) -> Result<(), StorageError> {
+        Store::has_room(self)
     }
 }

@@ -37,8 +37,8 @@ pub use log_analysis::{LogHistogram, LogPattern, LogPatternList, LogsInStep};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{
-    AttributeKey, AttributeKeyList, NameCount, NameList, Searched, Total, TotalRelation,
-    TraceSearchResult,
+    AttributeKey, AttributeKeyList, NameCount, NameList, SearchProgress, Searched, Total,
+    TotalRelation, TraceSearchResult,
 };
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
 pub use trace::{

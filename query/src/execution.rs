@@ -9,15 +9,15 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use tidings_proto::{DurationNanos, UnixNanos};
 use tidings_storage::{
-    Call, CallKey, Calls, Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter,
-    SpanRows, Store, Tallied, Tally, TallyBounds,
+    Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, LogFilter, LogRows, Need, Scan,
+    ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows, Store, Tallied, Tally, TallyBounds,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -36,10 +36,26 @@ pub(crate) struct Execution {
     limits: QueryLimits,
 }
 
+/// How far a question is, for whoever waits for its answer.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    /// What was read.
+    pub scan: Arc<ScanWatch>,
+    found: AtomicU64,
+}
+
+impl Progress {
+    /// What was found so far that matches.
+    pub(crate) fn found(&self) -> u64 {
+        self.found.load(Ordering::Relaxed)
+    }
+}
+
 /// What a question reads from: one snapshot, watched for the deadline.
 pub(crate) struct Reader {
     snapshot: Snapshot,
     withdrawn: Arc<AtomicBool>,
+    progress: Arc<Progress>,
     clock: Arc<dyn Clock>,
     deadline: Instant,
     /// When the question was asked.
@@ -79,7 +95,7 @@ impl Execution {
         &self.clock
     }
 
-    /// Runs `work` when its turn comes and gives its answer.
+    /// Runs `work` when its turn comes and gives its answer; `progress` says meanwhile how far it is.
     ///
     /// # Errors
     /// `Overloaded` at once when the queue is full, `Deadline` when time is up.
@@ -87,6 +103,7 @@ impl Execution {
         &self,
         store: &Store,
         settings: &Arc<QuerySettings>,
+        progress: Arc<Progress>,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         let admitted = self.admit()?;
@@ -102,8 +119,12 @@ impl Execution {
                 // Both permits live as long as the computation does, not as long as its asker.
                 let _permits = (admitted, turn);
                 let reader = Reader {
-                    snapshot: store.snapshot().stopped_by(Arc::clone(&withdrawn)),
+                    snapshot: store
+                        .snapshot()
+                        .stopped_by(Arc::clone(&withdrawn))
+                        .watched_by(Arc::clone(&progress.scan)),
                     withdrawn,
+                    progress,
                     deadline: started + limits.deadline,
                     now: clock.now(),
                     clock,
@@ -243,7 +264,21 @@ impl Reader {
         };
         let mut watched = Watched { reader: self, tally, failure: None };
         let tallied = self.snapshot.tally_spans(filter, step, bounds, &mut watched)?;
-        self.ended(tallied.scan, watched.failure).map(|_| tallied)
+        self.ended(tallied, watched.failure)
+    }
+
+    /// Calls between services from rollups, as if all spans had been read; `None` when these are
+    /// to be read.
+    pub(crate) fn tally_graph(
+        &self,
+        bounds: &GraphBounds,
+    ) -> Result<Option<GraphTallied>, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let tallied = self.snapshot.tally_graph(bounds, &mut || {
+            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
+        })?;
+        self.ended(tallied, failure)
     }
 
     /// As [`Self::newest_spans`], for log records.
@@ -272,6 +307,11 @@ impl Reader {
         self.ended(stats, failure)
     }
 
+    /// Says how many matches there are so far.
+    pub(crate) fn found(&self, matches: usize) {
+        self.progress.found.store(matches as u64, Ordering::Relaxed);
+    }
+
     /// How long the question has been running, waiting included.
     pub(crate) fn elapsed(&self) -> Duration {
         let left = self.deadline.saturating_duration_since(self.clock.instant());
@@ -279,14 +319,10 @@ impl Reader {
     }
 
     /// What a scan comes to. It may have ended because time was up, without a visit.
-    fn ended(
-        &self,
-        stats: ScanStats,
-        failure: Option<QueryError>,
-    ) -> Result<ScanStats, QueryError> {
+    fn ended<T>(&self, found: T, failure: Option<QueryError>) -> Result<T, QueryError> {
         match failure {
             Some(failure) => Err(failure),
-            None => self.check().map(|()| stats),
+            None => self.check().map(|()| found),
         }
     }
 

@@ -26,6 +26,7 @@ mod problem;
 mod prometheus;
 mod red;
 mod resolve;
+mod searching;
 mod tempo;
 mod traces;
 mod transactions;
@@ -163,7 +164,7 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         names::attribute_values,
         resolve::resolve,
     ),
-    components(schemas(tidings_proto::api::ProblemDetails))
+    components(schemas(tidings_proto::api::ProblemDetails, tidings_proto::api::SearchProgress))
 )]
 struct Document;
 

@@ -113,6 +113,7 @@ impl Page {
                     self.meet(key, search, reader.limits.counted_max);
                 }
             }
+            reader.found(self.met.len());
             let is_full = search.order == LogOrder::Newest && self.keys.len() >= search.limit;
             Ok(match self.keys.first() {
                 Some((oldest, _)) if is_full => Need::Since(*oldest),

@@ -1,12 +1,16 @@
 //! Strict reading of query parameters: every one must be known, given as often as allowed and
 //! well formed, or the answer names it.
 //!
-//! Owns the text forms of durations, times and the like. Which parameters an endpoint has is said
-//! once, in its OpenAPI operation: [`Params::read`] takes the names from there.
+//! Which parameters an operation has, and their forms, is declared once ([`declared`]): what is
+//! described is what is accepted, apart from what a description cannot say (an end before its start,
+//! a cursor of another search, a 30th of February).
 
+pub(crate) mod declared;
 pub(crate) mod escapes;
+pub(crate) mod form;
 pub(crate) mod given;
 pub(crate) mod go;
+mod page;
 mod text;
 
 use std::time::Duration;
@@ -14,62 +18,57 @@ use std::time::Duration;
 use ::http::Uri;
 use axum::extract::Query;
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    DurationNanos, SpanId, TraceId, UnixNanos,
     otlp::{Severity, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, TimeRange};
-use utoipa::openapi::{RefOr, path::ParameterIn};
 
-use crate::{Above, ClockView, QueryError, TraceName, Wanted, params::escapes::unescaped};
+pub(crate) use text::TYPICAL;
 
-/// What a time looks like.
-const TIME_FORM: &str = "nanoseconds since 1970 or RFC 3339, as 2026-11-20T08:00:00Z";
-/// The longest value of any parameter, in bytes.
-const VALUE_BYTES_MAX: usize = 4_096;
+use crate::{
+    Above, ClockView, QueryError, RedKey, TraceName, Wanted,
+    params::{
+        declared::{Declared, Lists, Takes},
+        escapes::unescaped,
+        form::Form,
+    },
+};
+
 /// The longest wait for a version: less than what proxies give a request.
 const WAIT_MAX: Duration = Duration::from_secs(60);
 /// The shortest step.
 const STEP_MIN: DurationNanos = DurationNanos(1_000_000);
-/// How often a repeatable parameter may be given.
-const REPEATS_MAX: usize = 32;
+/// The one value of `adjust`.
+pub(crate) const CLOCK: &str = "clock";
 
-/// The query parameters of one request.
+/// The query parameters of one request, each of its form.
 #[derive(Debug)]
 pub(crate) struct Params {
     given: Vec<(String, String)>,
+    lists: Lists,
 }
 
 impl Params {
     /// The parameters of a request to this operation.
     ///
     /// # Errors
-    /// When one is not among the operation's, is too long or too frequent.
-    pub(crate) fn read<P: utoipa::Path>(uri: &Uri) -> Result<Self, QueryError> {
+    /// When one is not among the operation's, is too long or too frequent, empty or not of its form.
+    pub(crate) fn read<T: Takes>(uri: &Uri) -> Result<Self, QueryError> {
         let Query(given) = Query::<Vec<(String, String)>>::try_from_uri(uri)
             .map_err(|broken| QueryError::parameter("", broken.body_text()))?;
         well_encoded(uri.query().unwrap_or_default())?;
-        let parameters = P::operation().parameters.unwrap_or_default();
-        let known = parameters.iter().filter_map(|known| match known {
-            RefOr::T(known) if matches!(known.parameter_in, ParameterIn::Query) => {
-                Some(known.name.as_str())
-            }
-            _ => None,
-        });
-        let known: Vec<&str> = known.collect();
         for (name, value) in &given {
-            if !known.contains(&name.as_str()) {
-                return Err(QueryError::parameter(name, unknown(name, &known)));
-            }
-            if value.len() > VALUE_BYTES_MAX {
-                let reason = format!("`{name}` is longer than {VALUE_BYTES_MAX} bytes");
+            let known = known(T::LISTS, name)
+                .ok_or_else(|| QueryError::parameter(name, unknown(name, T::LISTS)))?;
+            let most = known.times_max();
+            if given.iter().filter(|(other, _)| other == name).count() > most {
+                let often = if most == 1 { "once".to_owned() } else { format!("{most} times") };
+                let reason = format!("`{name}` may be given only {often}");
                 return Err(QueryError::parameter(name, reason));
             }
-            if given.iter().filter(|(other, _)| other == name).count() > REPEATS_MAX {
-                let reason = format!("`{name}` is given more than {REPEATS_MAX} times");
-                return Err(QueryError::parameter(name, reason));
-            }
+            well_formed(name, value, known.form)?;
         }
-        Ok(Self { given })
+        Ok(Self { given, lists: T::LISTS })
     }
 
     /// The parameters whose names begin so, under the rest of their names (`selectKind` is `kind`).
@@ -80,52 +79,65 @@ impl Params {
             let first = rest.get(..1)?.to_ascii_lowercase();
             Some((first + &rest[1..], value.clone()))
         });
-        Self { given: given.collect() }
+        Self { given: given.collect(), lists: self.lists }
     }
 
-    /// The value of a parameter that may be given once; an empty one is as good as none.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>, QueryError> {
-        let mut values = self.given.iter().filter(|(given, _)| given == name);
-        let value = values.next().map(|(_, value)| value.as_str());
-        if values.next().is_some() {
-            return Err(QueryError::parameter(name, format!("`{name}` may be given only once")));
-        }
-        Ok(value.filter(|value| !value.is_empty()))
+    /// The value of a parameter that may be given once.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.texts(name).first().copied()
     }
 
     /// The values of a parameter that may be repeated.
     pub(crate) fn texts(&self, name: &str) -> Vec<&str> {
         let values = self.given.iter().filter(|(given, _)| given == name);
-        values.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect()
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value of a parameter as its own text.
+    pub(crate) fn owned(&self, name: &str) -> Option<String> {
+        self.text(name).map(str::to_owned)
     }
 
     /// The value of a parameter that must be given.
     pub(crate) fn required(&self, name: &str) -> Result<&str, QueryError> {
         let reason = || QueryError::parameter(name, format!("`{name}` must be given"));
-        self.text(name)?.ok_or_else(reason)
+        self.text(name).ok_or_else(reason)
     }
 
-    /// The value as `parse` reads it; `form` says what is expected.
-    pub(crate) fn parsed<T>(
+    /// The values of `service`, if there are any.
+    pub(crate) fn services(&self) -> Option<Vec<String>> {
+        let services = self.texts("service").into_iter().map(str::to_owned).collect::<Vec<_>>();
+        (!services.is_empty()).then_some(services)
+    }
+
+    /// The value of this form as `parse` reads it.
+    fn parsed<T>(
         &self,
         name: &str,
-        form: &str,
+        form: Form,
         parse: impl FnOnce(&str) -> Option<T>,
     ) -> Result<Option<T>, QueryError> {
-        let Some(value) = self.text(name)? else { return Ok(None) };
+        let Some(value) = self.text(name) else { return Ok(None) };
         parse(value).map(Some).ok_or_else(|| malformed(name, value, form))
     }
 
-    /// A page size.
-    pub(crate) fn limit(&self, default: usize, max: usize) -> Result<usize, QueryError> {
-        let form = format!("an integer from 1 to {max}");
-        let in_range = |value: &str| value.parse().ok().filter(|limit| (1..=max).contains(limit));
-        Ok(self.parsed("limit", &form, in_range)?.unwrap_or(default))
+    /// An integer, or its default.
+    pub(crate) fn integer(&self, name: &str) -> Option<u32> {
+        match (self.text(name), known(self.lists, name)?.form) {
+            (Some(value), _) => text::integer(value),
+            (None, Form::Integer { default, .. }) => default,
+            (None, _) => None,
+        }
+    }
+
+    /// Whether a flag is set.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
     }
 
     /// A moment of this name.
     pub(crate) fn moment(&self, name: &str) -> Result<Option<UnixNanos>, QueryError> {
-        self.parsed(name, TIME_FORM, text::time)
+        self.parsed(name, Form::Time, text::time)
     }
 
     /// `start` and `end`.
@@ -143,8 +155,7 @@ impl Params {
     pub(crate) fn durations(
         &self,
     ) -> Result<(Option<DurationNanos>, Option<DurationNanos>), QueryError> {
-        let form = "a duration, as 250ms, 1.5s, 10us, 2m, or an integer of nanoseconds";
-        let duration = |name| self.parsed(name, form, text::duration);
+        let duration = |name| self.parsed(name, Form::Duration, text::duration);
         match (duration("minDuration")?, duration("maxDuration")?) {
             (Some(min), Some(max)) if min > max => {
                 let reason = "`maxDuration` must not be less than `minDuration`";
@@ -156,65 +167,87 @@ impl Params {
 
     /// `after` and `wait`.
     pub(crate) fn wanted(&self) -> Result<Wanted, QueryError> {
-        let form = format!("a duration of at most {} s, as 20s or 500ms", WAIT_MAX.as_secs());
-        let in_range = |value: &str| {
-            let wait = Duration::from_nanos(text::duration(value)?.0);
-            (wait <= WAIT_MAX).then_some(wait)
-        };
-        let wait = self.parsed("wait", &form, in_range)?.unwrap_or_default();
-        Ok(Wanted { after: self.text("after")?.map(str::to_owned), wait })
+        let wait = self.parsed("wait", Form::Duration, text::duration)?.unwrap_or_default();
+        let wait = Duration::from_nanos(wait.0);
+        if wait > WAIT_MAX {
+            let reason = format!("`wait` must be at most {} s", WAIT_MAX.as_secs());
+            return Err(QueryError::parameter("wait", reason));
+        }
+        Ok(Wanted { after: self.owned("after"), wait })
     }
 
     /// `step`.
     pub(crate) fn step(&self) -> Result<Option<DurationNanos>, QueryError> {
-        let form = "a duration of at least 1ms, as 1m or 500ms";
-        let long_enough = |value: &str| text::duration(value).filter(|step| *step >= STEP_MIN);
-        self.parsed("step", form, long_enough)
+        let step = self.parsed("step", Form::Duration, text::duration)?;
+        if step.is_some_and(|step| step < STEP_MIN) {
+            return Err(QueryError::parameter("step", "`step` must be at least 1 ms"));
+        }
+        Ok(step)
     }
 
     /// `above`: a percentile or a duration.
     pub(crate) fn above(&self) -> Result<Above, QueryError> {
-        let form = "a percentile from p1 to p100, or a duration, as 250ms";
-        let above = |value: &str| match value.strip_prefix('p') {
-            Some(percent) => {
-                let percent = percent.parse().ok().filter(|percent| (1..=100).contains(percent));
-                percent.map(Above::Percentile)
-            }
-            None => text::duration(value).map(Above::Duration),
-        };
-        Ok(self.parsed("above", form, above)?.unwrap_or_default())
+        Ok(self.parsed("above", Form::Above, text::above)?.unwrap_or_default())
     }
 
     /// `adjust`.
-    pub(crate) fn clocks(&self) -> Result<ClockView, QueryError> {
-        let clock = |value: &str| (value == "clock").then_some(ClockView::Adjusted);
-        Ok(self.parsed("adjust", "`clock`", clock)?.unwrap_or_default())
+    pub(crate) fn clocks(&self) -> ClockView {
+        if self.text("adjust") == Some(CLOCK) { ClockView::Adjusted } else { ClockView::default() }
     }
 
     /// `kind`.
     pub(crate) fn kind(&self) -> Result<Option<SpanKind>, QueryError> {
-        let form = "one of unspecified, internal, server, client, producer, consumer";
-        self.parsed("kind", form, text::kind)
+        self.parsed("kind", Form::Kind, |value| text::word(&text::KINDS, value))
     }
 
     /// `status`.
     pub(crate) fn status(&self) -> Result<Option<StatusCode>, QueryError> {
-        self.parsed("status", "one of unset, ok, error", text::status)
+        self.parsed("status", Form::Status, |value| text::word(&text::STATUSES, value))
     }
 
     /// `severity`.
     pub(crate) fn severity(&self) -> Result<Option<Severity>, QueryError> {
-        let form = "one of trace, debug, info, warn, error, fatal, or a number from 1 to 24";
-        self.parsed("severity", form, text::severity)
+        self.parsed("severity", Form::Severity, text::severity)
+    }
+
+    /// `by`: what is counted by.
+    pub(crate) fn keys(&self) -> Result<Option<Vec<RedKey>>, QueryError> {
+        self.parsed("by", Form::Keys, text::keys)
+    }
+
+    /// `traceId` of a filter.
+    pub(crate) fn trace_name(&self) -> Result<Option<TraceName>, QueryError> {
+        self.parsed("traceId", Form::TraceName, text::trace_name)
+    }
+
+    /// `traceId`, whole.
+    pub(crate) fn trace_id(&self) -> Result<Option<TraceId>, QueryError> {
+        self.parsed("traceId", Form::TraceId, |value| value.parse().ok())
+    }
+
+    /// `spanId` of a filter.
+    pub(crate) fn span_id(&self) -> Result<Option<SpanId>, QueryError> {
+        self.parsed("spanId", Form::SpanId, |value| value.parse().ok())
+    }
+
+    /// Trace ids, with commas between or repeated, in order and each once.
+    pub(crate) fn trace_ids(&self, name: &str) -> Result<Vec<TraceId>, QueryError> {
+        let mut ids: Vec<TraceId> = Vec::new();
+        for list in self.texts(name) {
+            let more = text::trace_ids(list);
+            ids.extend(more.ok_or_else(|| malformed(name, list, Form::TraceIds))?);
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        Ok(ids)
     }
 
     /// `attribute`, repeated: each `key=value` or a bare `key`.
     pub(crate) fn attributes(&self) -> Result<Vec<AttributeFilter>, QueryError> {
-        let form = "key=value, or a key alone";
-        let values = self.texts("attribute").into_iter();
-        values
-            .map(|value| text::attribute(value).ok_or_else(|| malformed("attribute", value, form)))
-            .collect()
+        let read = |value| {
+            text::attribute(value).ok_or_else(|| malformed("attribute", value, Form::Attribute))
+        };
+        self.texts("attribute").into_iter().map(read).collect()
     }
 }
 
@@ -225,25 +258,61 @@ pub(crate) fn rfc_3339(text: &str) -> Option<UnixNanos> {
 
 /// The trace named in a path.
 pub(crate) fn trace_in_path(value: &str) -> Result<TraceName, QueryError> {
-    let form = "a trace id of 32 hex digits, or its last 16";
-    text::trace_name(value).ok_or_else(|| malformed("traceId", value, form))
+    text::trace_name(value).ok_or_else(|| malformed("traceId", value, Form::TraceName))
+}
+
+/// The span named in a path.
+pub(crate) fn span_in_path(value: &str) -> Result<SpanId, QueryError> {
+    value.parse().map_err(|_| malformed("spanId", value, Form::SpanId))
+}
+
+/// A part of the path of this form.
+pub(crate) fn in_path(name: &str, value: String, form: Form) -> Result<String, QueryError> {
+    well_formed(name, &value, form).map(|()| value)
+}
+
+/// The log record named in a path.
+pub(crate) fn record_in_path(value: &str) -> Result<u64, QueryError> {
+    text::record_id(value).ok_or_else(|| malformed("logId", value, Form::RecordId))
 }
 
 /// A parameter whose text has not the form it should have.
-pub(crate) fn malformed(name: &str, value: &str, form: &str) -> QueryError {
+pub(crate) fn malformed(name: &str, value: &str, form: Form) -> QueryError {
     const SHOWN_CHARS: usize = 80;
     let mut shown: String = value.chars().take(SHOWN_CHARS).collect();
     if shown.len() < value.len() {
         shown.push('…');
     }
-    QueryError::parameter(name, format!("`{name}` must be {form}; got `{shown}`"))
+    QueryError::parameter(name, format!("`{name}` must be {}; got `{shown}`", form.words()))
 }
 
-fn unknown(name: &str, known: &[&str]) -> String {
+/// The parameter of the query with this name.
+fn known(lists: Lists, name: &str) -> Option<&'static Declared> {
+    lists.iter().copied().flatten().find(|declared| declared.is(name))
+}
+
+fn unknown(name: &str, lists: Lists) -> String {
+    let known = lists.iter().copied().flatten().filter(|declared| declared.is(declared.name));
+    let known: Vec<&str> = known.map(|declared| declared.name).collect();
     if known.is_empty() {
         return format!("`{name}` is not a parameter here: there are none");
     }
     format!("`{name}` is not a parameter here; there are {}", known.join(", "))
+}
+
+/// Refuses a value that is not of its form. An empty one is none: a filter that was meant and is
+/// not applied, because a variable was empty, would give a wrong answer.
+fn well_formed(name: &str, value: &str, form: Form) -> Result<(), QueryError> {
+    if value.is_empty() {
+        let reason = format!("`{name}` is empty: leave it out, or give {}", form.words());
+        return Err(QueryError::parameter(name, reason));
+    }
+    let most = form.chars_max();
+    if value.chars().count() > most {
+        let reason = format!("`{name}` is longer than {most} characters");
+        return Err(QueryError::parameter(name, reason));
+    }
+    if form.accepts(value) { Ok(()) } else { Err(malformed(name, value, form)) }
 }
 
 /// Refuses what would otherwise be replaced and searched for: a `%` without two hex digits after

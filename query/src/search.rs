@@ -134,6 +134,7 @@ fn find(
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
     let mut stats = reader.newest_spans(&filter, scan, |rows| {
         places.add(rows);
+        reader.found(places.count());
         if places.overflowed { Ok(Need::Nothing) } else { places.need() }
     })?;
     stats.complete &= !places.overflowed;

@@ -26,7 +26,7 @@ pub use waiting::Wanted;
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport,
     TraceName, TraceQuestion, TraceSearch,
-    execution::{Execution, Reader},
+    execution::{Execution, Progress, Reader},
     logs, names, resolve, search, trace, transactions,
 };
 
@@ -44,6 +44,8 @@ pub struct QueryService {
     tails: Arc<Semaphore>,
     /// Whether tails and waits end.
     ended: Arc<watch::Sender<bool>>,
+    /// Where the questions of this handle say how far they are.
+    progress: Arc<Progress>,
 }
 
 impl QueryService {
@@ -65,7 +67,13 @@ impl QueryService {
         let tails = Arc::new(Semaphore::new(limits.tails_max));
         let ended = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
-        Self { store, settings: Arc::new(settings), execution, awaiting, tails, ended }
+        let (settings, progress) = (Arc::new(settings), Arc::default());
+        Self { store, settings, execution, awaiting, tails, ended, progress }
+    }
+
+    /// A handle whose questions say here how far they are.
+    pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
+        Self { progress, ..self.clone() }
     }
 
     /// What questions may cost.
@@ -207,6 +215,11 @@ impl QueryService {
         self.execution.now()
     }
 
+    /// A moment to measure from.
+    pub(crate) fn instant(&self) -> std::time::Instant {
+        self.execution.clock().instant()
+    }
+
     /// A search may look at so many rows.
     pub(crate) fn search_rows_max(&self) -> u64 {
         self.settings.search_rows_max
@@ -235,6 +248,7 @@ impl QueryService {
         &self,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
-        self.execution.run(&self.store, &self.settings, work).await
+        let progress = Arc::clone(&self.progress);
+        self.execution.run(&self.store, &self.settings, progress, work).await
     }
 }

@@ -186,6 +186,17 @@ pub(crate) fn otlp(
     Ok(export::export(&facts, &gathered))
 }
 
+/// The trace, assembled, with all that its spans said.
+pub(crate) fn whole_tree(
+    reader: &Reader,
+    trace_id: TraceId,
+) -> Result<(Tree, Gathered), QueryError> {
+    let spans_max = reader.limits.view_spans_max;
+    let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
+    let (facts, gathered) = read(reader, trace_id, gather)?;
+    Ok((Tree::new(trace_id, facts), gathered))
+}
+
 /// What an export of the trace will have: its id and its spans in order.
 pub(crate) fn export_list(
     reader: &Reader,

@@ -15,6 +15,7 @@ mod candidates;
 mod compiled;
 mod error;
 mod evaluate;
+pub(crate) mod filter;
 mod lexer;
 pub(crate) mod metrics;
 pub(crate) mod native;

@@ -123,6 +123,27 @@ fn sizes_that_cannot_work_together_are_errors_that_name_both() {
 }
 
 #[test]
+fn two_listeners_at_one_address_are_an_error_that_names_both() {
+    let insecure = ("insecure", "true");
+    for (http, zipkin, clash) in [
+        ("127.0.0.1:5000", "127.0.0.1:5000", true),
+        ("127.0.0.1:5000", "0.0.0.0:5000", true),
+        ("127.0.0.1:5000", "127.0.0.2:5000", false),
+        ("127.0.0.1:5000", "127.0.0.1:5001", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+    ] {
+        let read = read(None, &[], &[("http", http), ("zipkin", zipkin), insecure]).unwrap();
+        match read.settings() {
+            Ok(_) => assert!(!clash, "{http} {zipkin}"),
+            Err(error) => {
+                let text = error.to_string();
+                assert!(clash && text.contains("http and zipkin"), "{http} {zipkin}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_log_filter_that_cannot_be_read_is_an_error() {
     let text = error(None, &[], &[("log", "foo=bar=baz")]);
     assert!(text.contains("log"), "{text}");

@@ -16,6 +16,12 @@ use tidings_collector::{ForeignRequest, Guard};
 
 use super::problem::problem;
 
+/// What [`check_origin`] answers instead of any route, with the reason.
+pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
+    (StatusCode::FORBIDDEN, "a page of another site asked"),
+    (StatusCode::MISDIRECTED_REQUEST, "asked by a name that is not this server's"),
+];
+
 /// Refuses what asks for another host or comes from a page of another origin, by the receivers'
 /// own rules.
 pub(super) async fn check_origin(
@@ -27,9 +33,10 @@ pub(super) async fn check_origin(
     match guard.check(&head) {
         Ok(()) => next.run(Request::from_parts(head, body)).await,
         Err(foreign) => {
+            let [(origin, _), (host, _)] = REFUSALS;
             let status = match foreign {
-                ForeignRequest::Host(_) => StatusCode::MISDIRECTED_REQUEST,
-                ForeignRequest::Origin => StatusCode::FORBIDDEN,
+                ForeignRequest::Host(_) => host,
+                ForeignRequest::Origin => origin,
             };
             let title = "The request comes from somewhere else";
             problem(status, "foreign-request", title, &foreign.to_string())

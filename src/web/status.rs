@@ -13,16 +13,22 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tidings_collector::Collector;
+use tidings_collector::{Collector, HEAD_STATUSES};
 use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
 };
 use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
-use utoipa::OpenApi;
+use utoipa::{
+    OpenApi, ToSchema,
+    openapi::{ContentBuilder, OpenApi as OpenApiDocument, Ref, RefOr, ResponseBuilder},
+};
 
-use super::problem::problem;
+use super::{
+    guard::REFUSALS,
+    problem::{PROBLEM_JSON, problem},
+};
 use crate::demo;
 
 /// What the process knows of itself.
@@ -72,10 +78,33 @@ impl Server {
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct Described;
 
-/// The API's description with the routes of this module.
-pub(crate) fn described(mut document: utoipa::openapi::OpenApi) -> utoipa::openapi::OpenApi {
+/// The API's description with the routes of this module, and with what the process may answer in
+/// place of any route.
+pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(Described::openapi());
+    for item in document.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let heads = HEAD_STATUSES.map(|status| (status, "what was sent is not read"));
+            for (status, reason) in heads.into_iter().chain(REFUSALS).chain(EVERYWHERE) {
+                let responses = &mut operation.responses.responses;
+                let described = || RefOr::T(problem_response(reason));
+                responses.entry(status.as_str().to_owned()).or_insert_with(described);
+            }
+        }
+    }
     document
+}
+
+/// What every route answers when it is asked in another way, or while the server starts.
+const EVERYWHERE: [(StatusCode, &str); 2] = [
+    (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
+    (StatusCode::SERVICE_UNAVAILABLE, "the server is starting, or its receivers are not running"),
+];
+
+fn problem_response(description: &str) -> utoipa::openapi::Response {
+    let schema = RefOr::Ref(Ref::from_schema_name(ProblemDetails::name()));
+    let content = ContentBuilder::new().schema(Some(schema)).build();
+    ResponseBuilder::new().description(description).content(PROBLEM_JSON, content).build()
 }
 
 pub(super) fn routes(server: Server) -> Router {
@@ -179,7 +208,12 @@ async fn status(State(server): State<Server>) -> Json<ServerStatus> {
     operation_id = "startDemo",
     responses(
         (status = 202, description = "It is being sent"),
-        (status = 409, body = ProblemDetails, description = "It already was")
+        (
+            status = 409,
+            body = ProblemDetails,
+            content_type = "application/problem+json",
+            description = "It already was"
+        )
     )
 )]
 async fn start_demo(State(server): State<Server>) -> Response {

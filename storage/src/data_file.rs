@@ -2,15 +2,17 @@
 //!
 //! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
 //! partitions, `derive` computes what only whole traces can tell, `shred` copies frequent
-//! attributes to columns of their own, `write` encodes. [`Merge`] gives
-//! the rows of several files in order, for a [`FileWriter`] to make one of. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for, `read` decodes its columns
-//! for those pages and the rest only for the rows that match, `columns` reads a few columns for
-//! other than scans, `footer` keeps decoded metadata.
+//! attributes to columns of their own, `write` encodes. [`Merge`] gives the rows of several files
+//! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
+//! for both. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for,
+//! `read` decodes its columns for those pages and the rest only for the rows that match, `columns`
+//! reads a few columns for other than scans, `footer` keeps decoded metadata.
 //! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
 mod columns;
 mod derive;
 mod footer;
+mod gather;
 mod merge;
 mod order;
 mod prune;
@@ -20,14 +22,13 @@ mod write;
 
 use std::{fs::File, io, path::PathBuf, sync::Arc};
 
+use arrow_array::RecordBatch;
+use arrow_select::concat::concat_batches;
 use bytes::Bytes;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    StorageError,
-    memory::{self, Chunk},
-    paths::index_path,
-    schema::Signal,
+    StorageError, memory::Chunk, paths::index_path, schema::Signal, snapshot::project,
     table_store::Home,
 };
 
@@ -155,19 +156,21 @@ fn encode(
     now: UnixNanos,
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    if chunks.is_empty() {
-        return Ok(Vec::new());
-    }
-    let merged = memory::merge(chunks)?;
-    let batch = merged.batch();
+    let batches: Vec<RecordBatch> = chunks.iter().map(|chunk| chunk.batch().clone()).collect();
+    let Some(first) = batches.first() else { return Ok(Vec::new()) };
+    // Of all rows together only what says where they go: the rest is copied once, to its place.
+    let looked_at = |batch| project(batch, order::COLUMNS.into_iter().chain(derive::FACTS));
+    let schema = looked_at(first)?.schema();
+    let facts = batches.iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
+    let facts = concat_batches(&schema, &facts)?;
     let (derived, placed) = match signal {
         Signal::Spans => {
-            let traces = order::traces(batch)?;
-            (derive::derive(batch, &traces)?, order::place_spans(batch, &traces, now)?)
+            let traces = order::traces(&facts)?;
+            (derive::derive(&facts, &traces)?, order::place_spans(&facts, &traces, now)?)
         }
-        Signal::Logs => (Vec::new(), order::place_logs(batch, now)?),
+        Signal::Logs => (Vec::new(), order::place_logs(&facts, now)?),
     };
-    write::files(signal, batch, &derived, &placed, layout)
+    write::files(signal, &batches, &derived, &placed, layout)
 }
 
 /// Files of many small row groups and pages, so that little data has much to prune.

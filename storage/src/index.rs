@@ -35,7 +35,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
-pub(crate) use file::{Verified, verify};
+pub(crate) use file::{Verified, is_of_earlier, verify};
 pub(crate) use grams::text_bits;
 pub(crate) use runs::Fetch;
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
@@ -50,7 +50,7 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     ranges::{intersection, merged},
-    rollup::{Directory, Repeats},
+    rollup::{Directory, GraphSection, Repeats, Splits},
     schema::Signal,
 };
 
@@ -109,6 +109,8 @@ pub(crate) struct Indexes {
     missed: Notify,
     /// What is known of spans that two files have.
     pub(crate) repeats: Repeats,
+    /// What is known of traces that two files have.
+    pub(crate) splits: Splits,
 }
 
 /// The rollups in the index of a data file, open for reading.
@@ -122,6 +124,11 @@ impl RolledUp {
     /// Where they are.
     pub(crate) fn directory(&self) -> &Directory {
         self.head.rollup.as_ref().expect("invariant: it was there when this was made")
+    }
+
+    /// Where the calls between services are.
+    pub(crate) fn graph(&self) -> &GraphSection {
+        self.head.graph.as_ref().expect("invariant: it was there when this was made")
     }
 
     /// A page of them.
@@ -157,6 +164,7 @@ impl Indexes {
             missing: Mutex::default(),
             missed: Notify::new(),
             repeats: Repeats::default(),
+            splits: Splits::default(),
         }
     }
 
@@ -192,9 +200,23 @@ impl Indexes {
 
     /// The rollups of a data file of spans. An index of a program that made none is made again.
     pub(crate) fn rollup(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        self.rolled_up(scan, file, |head| head.rollup.is_some())
+    }
+
+    /// As [`Self::rollup`], of the calls between services.
+    pub(crate) fn graph(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        self.rolled_up(scan, file, |head| head.graph.is_some())
+    }
+
+    fn rolled_up(
+        &self,
+        scan: u64,
+        file: &Arc<DataFile>,
+        has: impl Fn(&Head) -> bool,
+    ) -> Option<RolledUp> {
         let path = index_path(&file.path);
         let head = self.head(&path, scan, file, Signal::Spans)?;
-        if head.rollup.is_none() {
+        if !has(&head) {
             self.miss(Signal::Spans, file, &path);
             return None;
         }
@@ -235,6 +257,7 @@ impl Indexes {
     /// Forgets what is known of a data file's index: it has changed.
     pub(crate) fn forget(&self, data_file: &Path) {
         self.repeats.forget(data_file);
+        self.splits.forget(data_file);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
             heads.bytes -= forgotten.bytes;

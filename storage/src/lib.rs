@@ -37,9 +37,12 @@ pub use check::{Checked, Finding, check};
 pub use clock::{Clock, SystemClock};
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
-pub use rollup::{Call, CallKey, Calls, Latency, Seen, Tallied, Tally, TallyBounds};
+pub use rollup::{
+    Call, CallKey, Calls, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied,
+    Latency, Peer, Seen, Tallied, Tally, TallyBounds, graph_calls, without_silence,
+};
 pub use rows::{LogRows, SpanRows};
-pub use scan::{Detail, Need, Scan, ScanStats};
+pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{

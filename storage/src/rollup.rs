@@ -2,30 +2,37 @@
 //!
 //! A data file's index has a section that says of every service, operation, kind and status how
 //! many of the file's spans began in each minute, five minutes and half hour, how many failed, how
-//! long they took and which stand for them. `build` adds them up while the file is written,
-//! `cells` is their bytes, `tally` answers from them, `repeats` finds the spans that two files
+//! long they took and which stand for them. `build` adds them up while the file is written, with
+//! `adder`, `cells` is their bytes, `tally` answers from them, `repeats` finds the spans that two files
 //! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
-//! calls.
+//! calls. `graph` does the same for the calls of services by others.
 //!
 //! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
 //! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
 //! in two places is taken away in one of them. Derived data only: `crate::index` makes it again.
 
+mod adder;
 mod build;
 mod calls;
 mod cells;
+mod graph;
 mod latency;
 mod repeats;
 mod seen;
 mod tally;
 
 pub use calls::{Call, CallKey, Calls};
+pub use graph::{
+    GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer, graph_calls,
+    without_silence,
+};
 pub use latency::Latency;
 pub use seen::Seen;
 pub use tally::{Tallied, Tally, TallyBounds};
 
 pub(crate) use build::RollupBuilder;
 pub(crate) use cells::Directory;
+pub(crate) use graph::{GraphBuilder, GraphSection, Splits};
 pub(crate) use repeats::Repeats;
 
 const SECOND: u64 = 1_000_000_000;

@@ -1,5 +1,7 @@
 //! Reads rows that match a filter from a snapshot, newest source first.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use tidings_proto::UnixNanos;
 
 /// How much of each row is read.
@@ -46,4 +48,45 @@ pub struct ScanStats {
     pub files: u64,
     /// Whether everything that can match was looked at.
     pub complete: bool,
+}
+
+/// How far the scans of a snapshot are, for another thread to look at. The numbers are added up
+/// over all scans and lag behind by a portion at most.
+#[derive(Debug, Default)]
+pub struct ScanWatch {
+    rows: AtomicU64,
+    files: AtomicU64,
+    files_found: AtomicU64,
+}
+
+impl ScanWatch {
+    /// Rows looked at.
+    #[must_use]
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Data files that were read or turned out not to be needed.
+    #[must_use]
+    pub fn files(&self) -> u64 {
+        self.files.load(Ordering::Relaxed)
+    }
+
+    /// Data files that have rows of the time asked for: there may be more when another scan begins.
+    #[must_use]
+    pub fn files_found(&self) -> u64 {
+        self.files_found.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn add_rows(&self, rows: u64) {
+        self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+
+    pub(crate) fn add_files(&self, files: u64) {
+        self.files.fetch_add(files, Ordering::Relaxed);
+    }
+
+    pub(crate) fn find_files(&self, files: u64) {
+        self.files_found.fetch_add(files, Ordering::Relaxed);
+    }
 }

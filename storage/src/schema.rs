@@ -9,7 +9,7 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use crate::Detail;
 
@@ -316,8 +316,8 @@ impl Column {
             Kind::Word => DataType::Utf8,
             Kind::Binary => DataType::Binary,
             Kind::Attributes => attributes(),
-            Kind::Events => DataType::List(element(event_fields())),
-            Kind::Links => DataType::List(element(link_fields())),
+            Kind::Events => DataType::List(event()),
+            Kind::Links => DataType::List(link()),
         };
         Field::new(self.name, data_type, self.nullable)
     }
@@ -331,55 +331,69 @@ pub(crate) fn word() -> DataType {
 /// What the entries of attributes are called, between the column and `key` or `value`.
 pub(crate) const ENTRIES: &str = "key_value";
 
+// One of each for the process: comparing two types is then comparing two addresses, where it would
+// be going through forty fields, for every chunk and column that is put together.
+
 /// Attributes in the sender's order. An entry whose value is null has no value at all; one whose
 /// fields are all null has OTLP's empty value.
 pub(crate) fn attributes() -> DataType {
-    DataType::Map(Arc::new(Field::new(ENTRIES, DataType::Struct(entry_fields()), false)), false)
+    static ENTRY: LazyLock<FieldRef> =
+        LazyLock::new(|| Arc::new(Field::new(ENTRIES, DataType::Struct(entry_fields()), false)));
+    DataType::Map(Arc::clone(&ENTRY), false)
 }
 
 pub(crate) fn entry_fields() -> Fields {
-    vec![
-        Field::new("key", DataType::Utf8, false),
-        Field::new("value", DataType::Struct(value_fields()), true),
-    ]
-    .into()
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+        Fields::from(vec![
+            Field::new("key", DataType::Utf8, false),
+            Field::new("value", DataType::Struct(value_fields()), true),
+        ])
+    });
+    FIELDS.clone()
 }
 
 /// At most one is not null. `bytes` is OTLP's `AnyValue` in protobuf, for arrays, maps and bytes.
 pub(crate) fn value_fields() -> Fields {
-    vec![
-        Field::new("string", DataType::Utf8, true),
-        Field::new("int", DataType::Int64, true),
-        Field::new("double", DataType::Float64, true),
-        Field::new("bool", DataType::Boolean, true),
-        Field::new("bytes", DataType::Binary, true),
-    ]
-    .into()
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+        Fields::from(vec![
+            Field::new("string", DataType::Utf8, true),
+            Field::new("int", DataType::Int64, true),
+            Field::new("double", DataType::Float64, true),
+            Field::new("bool", DataType::Boolean, true),
+            Field::new("bytes", DataType::Binary, true),
+        ])
+    });
+    FIELDS.clone()
 }
 
-/// The element of a list of structs.
-pub(crate) fn element(fields: Fields) -> Arc<Field> {
-    Arc::new(Field::new("element", DataType::Struct(fields), false))
+/// An event: the element of a list of structs.
+pub(crate) fn event() -> FieldRef {
+    static ELEMENT: LazyLock<FieldRef> = LazyLock::new(|| {
+        element(vec![
+            Field::new("time_unix_nanos", DataType::Int64, false),
+            Field::new("name", DataType::Utf8, false),
+            Field::new("attributes", attributes(), false),
+            Field::new("dropped_attributes_count", DataType::Int64, false),
+        ])
+    });
+    Arc::clone(&ELEMENT)
 }
 
-pub(crate) fn event_fields() -> Fields {
-    vec![
-        Field::new("time_unix_nanos", DataType::Int64, false),
-        Field::new("name", DataType::Utf8, false),
-        Field::new("attributes", attributes(), false),
-        Field::new("dropped_attributes_count", DataType::Int64, false),
-    ]
-    .into()
+/// A link.
+pub(crate) fn link() -> FieldRef {
+    static ELEMENT: LazyLock<FieldRef> = LazyLock::new(|| {
+        element(vec![
+            Field::new("trace_id", DataType::Binary, false),
+            Field::new("span_id", DataType::Binary, false),
+            Field::new("trace_state", DataType::Utf8, false),
+            Field::new("attributes", attributes(), false),
+            Field::new("dropped_attributes_count", DataType::Int64, false),
+            Field::new("flags", DataType::Int64, false),
+        ])
+    });
+    Arc::clone(&ELEMENT)
 }
 
-pub(crate) fn link_fields() -> Fields {
-    vec![
-        Field::new("trace_id", DataType::Binary, false),
-        Field::new("span_id", DataType::Binary, false),
-        Field::new("trace_state", DataType::Utf8, false),
-        Field::new("attributes", attributes(), false),
-        Field::new("dropped_attributes_count", DataType::Int64, false),
-        Field::new("flags", DataType::Int64, false),
-    ]
-    .into()
+fn element(fields: Vec<Field>) -> FieldRef {
+    Arc::new(Field::new("element", DataType::Struct(fields.into()), false))
 }

@@ -14,7 +14,8 @@ use arrow_select::take::take_record_batch;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    Detail, LogFilter, LogRows, Need, Scan, ScanStats, SpanFilter, SpanRows, StorageError,
+    Detail, LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    StorageError,
     data_file::{self, DataFile},
     filter::{Bound, Matcher},
     index::Indexes,
@@ -26,6 +27,10 @@ pub(crate) use progress::Progress;
 
 /// The most rows that are looked at or given at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
+
+/// The tables' places in [`Snapshot::lacking`].
+pub(crate) const SPANS: usize = 0;
+const LOGS: usize = 1;
 
 /// What a snapshot sees of one table.
 #[derive(Debug, Clone, Default)]
@@ -42,14 +47,16 @@ pub struct Snapshot {
     pub(crate) spans: TableView,
     logs: TableView,
     pub(crate) stop: Arc<AtomicBool>,
+    watch: Arc<ScanWatch>,
     pub(crate) indexes: Arc<Indexes>,
     pub(crate) lacking: [bool; 2],
 }
 
 impl Snapshot {
     pub(crate) fn new(spans: TableView, logs: TableView) -> Self {
-        let (stop, indexes) = (Arc::default(), Arc::new(Indexes::new(0)));
-        Self { spans, logs, stop, indexes, lacking: [false; 2] }
+        let indexes = Arc::new(Indexes::new(0));
+        let (stop, watch) = (Arc::default(), Arc::default());
+        Self { spans, logs, stop, watch, indexes, lacking: [false; 2] }
     }
 
     /// The same view, of whose tables (spans, logs) these may lack rows: no scan of them is
@@ -70,6 +77,18 @@ impl Snapshot {
         Self { stop, ..self }
     }
 
+    /// The same view, whose scans can be watched.
+    #[must_use]
+    pub fn watched_by(self, watch: Arc<ScanWatch>) -> Self {
+        Self { watch, ..self }
+    }
+
+    /// The beginning of a scan of one of the tables (spans, logs).
+    pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
+        let progress = Progress::new(rows_max, Arc::clone(&self.stop)).of(self.lacking[table]);
+        progress.watched_by(Arc::clone(&self.watch))
+    }
+
     /// Gives `visit` the spans that match, in portions, newest source first (rows within a portion
     /// are in no particular order), until it breaks or the row budget is spent.
     ///
@@ -81,7 +100,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[0]);
+        let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
             Ok(visit(&SpanRows::of(batch)?))
@@ -102,7 +121,7 @@ impl Snapshot {
         counted_rows: u64,
         visit: &mut dyn FnMut(&SpanRows) -> Need,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[0]);
+        let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
@@ -121,7 +140,7 @@ impl Snapshot {
         scan: Scan,
         visit: &mut dyn FnMut(&LogRows) -> ControlFlow<()>,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[1]);
+        let progress = self.progress(scan.rows_max, LOGS);
         self.logs.scan(&self.indexes, Matcher::logs(filter), scan.detail, progress, &mut |batch| {
             Ok(visit(&LogRows::of(batch)?))
         })
@@ -138,7 +157,7 @@ impl Snapshot {
         counted_rows: u64,
         visit: &mut dyn FnMut(&LogRows) -> Need,
     ) -> Result<ScanStats, StorageError> {
-        let progress = Progress::new(scan.rows_max, Arc::clone(&self.stop)).of(self.lacking[1]);
+        let progress = self.progress(scan.rows_max, LOGS);
         let matcher = Matcher::logs(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
@@ -163,6 +182,10 @@ impl Source<'_> {
             Self::File(file) => file.times(),
         }
     }
+
+    fn is_file(&self) -> bool {
+        matches!(self, Self::File(_))
+    }
 }
 
 impl TableView {
@@ -185,6 +208,8 @@ impl TableView {
             })
             .collect();
         sources.sort_by_key(|source| Reverse(source.times().1));
+        let mut files = sources.iter().filter(|source| source.is_file()).count() as u64;
+        progress.watch.find_files(files);
         let (number, wanted) = (indexes.begin(), matcher.wanted());
         for source in sources {
             if !progress.narrow(&mut matcher, source.times()) {
@@ -196,8 +221,12 @@ impl TableView {
                 }
                 Source::File(file) => {
                     let rows = indexes.candidates(number, file, &wanted);
-                    data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)
-                        .inspect_err(|error| file.doubt(error))?
+                    let flow =
+                        data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)
+                            .inspect_err(|error| file.doubt(error))?;
+                    progress.watch.add_files(1);
+                    files -= 1;
+                    flow
                 }
             };
             if flow.is_break() {
@@ -205,6 +234,7 @@ impl TableView {
                 break;
             }
         }
+        progress.watch.add_files(files);
         Ok(progress.stats)
     }
 }

@@ -224,9 +224,8 @@ impl Store {
     /// # Errors
     /// Nothing of the batch is stored then; all kinds but `Invalid` are worth another try.
     pub async fn append(&self, batch: TelemetryBatch) -> Result<(), StorageError> {
+        self.has_room()?;
         let inner = &self.owner.0;
-        inner.check_open()?;
-        inner.check_memory(0)?;
         let received = inner.shared.clock.now();
         let Some(converted) = convert::convert(batch, received).await? else { return Ok(()) };
         let bytes = converted.chunk.bytes() + converted.payload.len() as u64;
@@ -242,6 +241,16 @@ impl Store {
         };
         inner.wal.append(entry).await?;
         answer.await.map_err(|_| StorageError::WriterStopped)?
+    }
+
+    /// Whether memory has room for more, as [`Self::append`] asks first. Cheap.
+    ///
+    /// # Errors
+    /// The error an append would get.
+    pub fn has_room(&self) -> Result<(), StorageError> {
+        let inner = &self.owner.0;
+        inner.check_open()?;
+        inner.check_memory(0)
     }
 
     /// A consistent view of memory and files. Cheap.

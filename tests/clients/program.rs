@@ -77,7 +77,12 @@ pub(crate) fn prepared(name: &str, recipe: &str, prepare: impl FnOnce(&Path)) ->
 
 /// Runs a client to its end and gives what it printed; fails when it fails or takes too long.
 pub(crate) fn run(command: &mut Command) -> String {
-    Running::start(command).end(PROGRAM_PATIENCE)
+    run_within(PROGRAM_PATIENCE, command)
+}
+
+/// As [`run`], with this patience: for clients that ask thousands of things.
+pub(crate) fn run_within(patience: Duration, command: &mut Command) -> String {
+    Running::start(command).end(patience)
 }
 
 /// As [`run`], with the patience that fetching and compiling needs.

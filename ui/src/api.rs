@@ -11,8 +11,8 @@ use serde::de::DeserializeOwned;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
-        AttributeKeyList, LogSearchResult, LogView, NameList, ProblemDetails, ResolveResult,
-        ServerStatus, SpanDetails, TraceSearchResult, TraceSkeleton,
+        AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, ProblemDetails,
+        ResolveResult, ServerStatus, SpanDetails, TraceSearchResult, TraceSkeleton,
     },
 };
 use wasm_bindgen::{JsCast, JsValue};
@@ -221,16 +221,37 @@ pub fn span(trace: TraceId, span: SpanId, row: Option<u32>) -> Request<SpanDetai
 /// A page of log records, newest first.
 #[must_use]
 pub fn logs(state: &LogState, now: UnixNanos, cursor: Option<&str>) -> Request<LogSearchResult> {
+    let mut query = log_filters(state);
+    push_range(&mut query, state.range, now);
+    query.push("limit", LOG_PAGE);
+    query.push_some("cursor", cursor);
+    Request::get("/logs", &query)
+}
+
+/// Where the records come from that match from now on, for a stream.
+#[must_use]
+pub fn log_tail_address(state: &LogState) -> String {
+    log_filters(state).on("/api/v1/logs/tail")
+}
+
+fn log_filters(state: &LogState) -> Query {
     let mut query = Query::default();
     query.push_some("text", state.text.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
     query.push_some("traceId", state.trace_id.as_ref());
     query.push_some("spanId", state.span_id.as_ref());
-    push_range(&mut query, state.range, now);
-    query.push("limit", LOG_PAGE);
-    query.push_some("cursor", cursor);
-    Request::get("/logs", &query)
+    query
+}
+
+/// A log record with so many on either side, of the same sender.
+#[must_use]
+pub fn log_context(id: &str, time: UnixNanos, around: u32) -> Request<LogContext> {
+    let mut query = Query::default();
+    query.push("time", time.0);
+    query.push("before", around);
+    query.push("after", around);
+    Request::get(&format!("/logs/{}/context", encode(id)), &query)
 }
 
 /// The log records of one trace, the newest thousand, newest first.

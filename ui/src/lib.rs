@@ -16,6 +16,7 @@ pub mod paged;
 pub mod pages;
 pub mod remote;
 pub mod shell;
+mod stream;
 pub mod theme;
 pub mod url;
 

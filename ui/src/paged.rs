@@ -73,6 +73,14 @@ page!(LogSearchResult, LogView, logs, "record");
 /// What a page asks: as a page from `cursor` on, of the stretch of time that ends now.
 pub type Ask<T, Q> = fn(&Q, UnixNanos, Option<&str>) -> Request<T>;
 
+/// Where the next page starts.
+#[derive(Debug, Clone, PartialEq)]
+struct Place {
+    cursor: String,
+    /// When the first page was asked for: later pages are of the same stretch of time.
+    asked_at: UnixNanos,
+}
+
 /// The list.
 #[derive(Debug)]
 pub struct Paged<T: Page, Q: Send + Sync + 'static> {
@@ -80,9 +88,7 @@ pub struct Paged<T: Page, Q: Send + Sync + 'static> {
     ask: Ask<T, Q>,
     first: Remote<T>,
     older: RwSignal<Vec<T::Item>>,
-    cursor: RwSignal<Option<String>>,
-    /// When the first page was asked for: later pages are of the same stretch of time.
-    asked_at: StoredValue<UnixNanos>,
+    cursor: RwSignal<Option<Place>>,
     stale: RwSignal<bool>,
     fetching_older: RwSignal<bool>,
 }
@@ -111,7 +117,6 @@ impl<T: Page, Q: Clone + PartialEq + Send + Sync + 'static> Paged<T, Q> {
             first,
             older: RwSignal::new(Vec::new()),
             cursor: RwSignal::new(None),
-            asked_at,
             stale: RwSignal::new(false),
             fetching_older: RwSignal::new(false),
         };
@@ -122,13 +127,20 @@ impl<T: Page, Q: Clone + PartialEq + Send + Sync + 'static> Paged<T, Q> {
             paged.stale.set(true);
         });
         Effect::new(move |_| {
-            let cursor = first.value().and_then(|first| first.next_cursor().cloned());
-            // The rows of another question are no answer to this one.
-            if first.error().is_some() && paged.stale.get_untracked() {
-                first.forget_value();
-            }
+            let answer = first.value();
+            let stale = paged.stale.get_untracked();
             paged.stale.set(false);
-            paged.cursor.set(cursor);
+            if first.error().is_some() {
+                if stale {
+                    // The rows of another question are no answer to this one.
+                    first.forget_value();
+                    paged.cursor.set(None);
+                }
+                return;
+            }
+            let cursor = answer.and_then(|first| first.next_cursor().cloned());
+            let asked_at = asked_at.get_value();
+            paged.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
         });
         paged
     }
@@ -176,12 +188,17 @@ impl<T: Page, Q: Clone + PartialEq + Send + Sync + 'static> Paged<T, Q> {
         }
     }
 
+    /// Asks again for the newest page.
+    pub fn refresh(self) {
+        self.first.refresh();
+    }
+
     fn fetch_older(self) -> impl Fn() {
         let toasts = use_toasts();
         move || {
-            let Some(cursor) = self.cursor.get_untracked() else { return };
+            let Some(Place { cursor, asked_at }) = self.cursor.get_untracked() else { return };
             let question = self.question.get_untracked();
-            let request = (self.ask)(&question, self.asked_at.get_value(), Some(&cursor));
+            let request = (self.ask)(&question, asked_at, Some(&cursor));
             self.fetching_older.set(true);
             spawn_local(async move {
                 let answer = request.send(None).await;
@@ -193,7 +210,8 @@ impl<T: Page, Q: Clone + PartialEq + Send + Sync + 'static> Paged<T, Q> {
                 match answer {
                     Ok(page) => {
                         self.older.update(|older| older.extend_from_slice(page.items()));
-                        self.cursor.set(page.next_cursor().cloned());
+                        let cursor = page.next_cursor().cloned();
+                        self.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
                     }
                     Err(error) => toasts.show(format!("{}. {}", error.title(), error.detail())),
                 }

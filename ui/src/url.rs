@@ -74,10 +74,13 @@ impl Query {
         self.push_some(key, value);
     }
 
-    /// The same with the live switch as it stands in `current`: it is the header's, not a page's.
+    /// The same with the switches as they stand in `current`: whether a page takes what is new is
+    /// no part of what it asks for.
     #[must_use]
-    pub fn with_live_of(mut self, current: &Self) -> Self {
-        self.set("live", current.get("live"));
+    pub fn with_switches_of(mut self, current: &Self) -> Self {
+        for switch in ["live", "tail"] {
+            self.set(switch, current.get(switch));
+        }
         self
     }
 

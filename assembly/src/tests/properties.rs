@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
 
 use super::model;
-use crate::{Assembled, SpanFacts, assemble, plausible};
+use crate::{Assembled, SpanFacts, assemble, callers, plausible};
 
 fn span_id(number: u8) -> SpanId {
     SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, number]).unwrap()
@@ -69,6 +69,20 @@ fn unnumbered(facts: &[SpanFacts], assembled: &Assembled) -> String {
 
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
+
+    #[test]
+    fn callers_and_durations_are_those_of_the_assembled_trace(facts in spans()) {
+        let nodes = assemble(&facts).nodes;
+        let fact = |node: u32| nodes[node as usize].fact;
+        let assembled: BTreeSet<_> =
+            nodes.iter().map(|node| (node.fact, node.parent.map(fact), node.duration)).collect();
+        let called = callers(&facts);
+        prop_assert_eq!(called.len(), nodes.len());
+        let fact = |place: u32| called[place as usize].fact;
+        let alone: BTreeSet<_> =
+            called.iter().map(|of| (of.fact, of.parent.map(fact), of.duration)).collect();
+        prop_assert_eq!(alone, assembled);
+    }
 
     #[test]
     fn every_distinct_span_is_shown_once_and_every_other_is_reported(facts in spans()) {

@@ -28,6 +28,17 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The flag and the length before each message.
 pub(super) const PREFIX_BYTES: usize = 5;
 
+/// How long a body of one message is that begins like this; 0 when that is too short to tell.
+pub(super) fn body_bytes(first: &[u8]) -> usize {
+    let length = number(first.get(1..PREFIX_BYTES).unwrap_or_default());
+    if length == 0 { 0 } else { length.saturating_add(PREFIX_BYTES) }
+}
+
+/// A length as it is written, big end first.
+fn number(bytes: &[u8]) -> usize {
+    bytes.iter().fold(0, |number, &byte| number << 8 | usize::from(byte))
+}
+
 /// Whether the request claims to be gRPC.
 pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(media_type(headers).as_str(), "application/grpc" | "application/grpc+proto")
@@ -83,7 +94,7 @@ pub(super) fn unframe(
     }
     let prefix = body.split_to(PREFIX_BYTES);
     let (flag, length) = prefix.split_first().ok_or_else(cut_off)?;
-    let length = length.iter().fold(0_usize, |length, &byte| length << 8 | usize::from(byte));
+    let length = number(length);
     if length > limit {
         return Err(too_large(limit));
     }
@@ -177,7 +188,7 @@ mod tests {
     use bytes::Bytes;
     use http::{HeaderMap, HeaderValue};
 
-    use super::{percent_encoded, timeout, unframe};
+    use super::{body_bytes, percent_encoded, timeout, unframe};
     use crate::{
         decompress::Compression::{Gzip, None as Plain},
         refusal::Reason,
@@ -192,6 +203,15 @@ mod tests {
         assert_eq!(unframe(body, Gzip, 2).unwrap(), (Bytes::from("ab"), Gzip));
         let empty = Bytes::from_static(b"\0\0\0\0\0");
         assert_eq!(unframe(empty, Plain, 2).unwrap(), (Bytes::new(), Plain));
+    }
+
+    #[test]
+    fn a_message_says_how_long_its_body_is() {
+        for (first, length) in
+            [(&b"\0\0\0\x01\x02ab"[..], 263), (b"\0\0\0\0\0", 0), (b"\0\0", 0), (b"", 0)]
+        {
+            assert_eq!(body_bytes(first), length);
+        }
     }
 
     #[test]

@@ -100,8 +100,10 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     let encoding = grpc::encoding(&head.headers)?;
     let limit = ingest.limits.grpc_message_bytes_max;
     let body_max = limit.saturating_add(grpc::PREFIX_BYTES);
-    let body = reader.read(body, body_max, &mut admission).await.map_err(|refusal| {
-        if refusal.reason == Reason::TooLarge { too_large(limit) } else { refusal }
+    let read = reader.read(body, body_max, grpc::body_bytes, &mut admission).await;
+    let body = read.map_err(|refusal| match refusal.reason {
+        Reason::TooLarge => too_large(limit),
+        _ => refusal,
     })?;
     let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
     match call {

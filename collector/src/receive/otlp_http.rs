@@ -125,7 +125,7 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     };
     let compression = content_encoding(&head.headers)?;
     let limit = ingest.limits.http_body_bytes_max;
-    let bytes = reader.read(body, limit, &mut admission).await?;
+    let bytes = reader.read(body, limit, |_| 0, &mut admission).await?;
     let format = otlp::format(signal, encoding);
     let payload = Payload { bytes, compression, limit, broken: Reason::Malformed, format };
     let outcome = ingest.store(admission, payload).await?;

@@ -1,12 +1,14 @@
 //! Overload: bounds of memory, requests and connections.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use prost::Message;
 use tidings_collector::CollectorLimits;
 use tidings_proto::otlp::encode_json;
 use tokio::net::TcpStream;
 
 use crate::{
-    harness::{TRACES, frame, retry, start_with},
+    harness::{Fault, TRACES, frame, retry, start_with},
     samples::{good_traces, gzip, span, traces},
 };
 
@@ -126,6 +128,21 @@ async fn connections_above_the_cap_wait_for_their_turn() {
     }
     drop(idle.pop());
     assert_eq!(post.await.status, 200);
+}
+
+#[tokio::test]
+async fn nothing_is_decoded_for_a_store_that_has_no_room() {
+    let running = start_with(CollectorLimits::default()).await;
+    running.fail(Fault::NoRoom);
+    let forms = forms().into_iter().chain([(vec![JSON], b"no request at all".to_vec())]);
+    for (headers, body) in forms {
+        let reply = running.post("/v1/traces", &headers, body).await;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+    }
+    assert_eq!(running.sink.appends.load(SeqCst), 0);
+    running.fail(None);
+    let reply = running.post("/v1/traces", &[JSON], encode_json(&good_traces())).await;
+    assert_eq!(reply.status, 200);
 }
 
 #[tokio::test]

@@ -40,6 +40,8 @@ pub(crate) enum Fault {
     Closed,
     Corrupt,
     Panic,
+    /// Memory is full, which is known beforehand.
+    NoRoom,
 }
 
 #[derive(Debug)]
@@ -77,8 +79,16 @@ impl Sink for RecordingSink {
                     Err(StorageError::Corrupt { path: "wal/1".into(), reason: "bits".to_owned() })
                 }
                 Some(Fault::Panic) => panic!("the sink panics, as this test wants"),
+                Some(Fault::NoRoom) => Err(StorageError::MemoryFull { bytes: 2, limit: 1 }),
             }
         })
+    }
+
+    fn has_room(&self) -> Result<(), StorageError> {
+        match *self.fault.lock().unwrap() {
+            Some(Fault::NoRoom) => Err(StorageError::MemoryFull { bytes: 2, limit: 1 }),
+            _ => Ok(()),
+        }
     }
 }
 

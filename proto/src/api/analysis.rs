@@ -62,7 +62,7 @@ pub struct HistogramBucket {
 }
 
 /// A span that stands for many.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Exemplar {
     /// Its trace.

@@ -56,6 +56,23 @@ pub struct Searched {
     pub complete: bool,
 }
 
+/// How far a search is that goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SearchProgress {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Data files that were read or turned out not to be needed.
+    pub files: u64,
+    /// Data files that are to be looked at; may grow as the search goes on.
+    pub file_count: u64,
+    /// Matches so far.
+    pub found: u64,
+    /// How long it has taken.
+    #[schema(value_type = String)]
+    pub elapsed_nano: DurationNanos,
+}
+
 /// Names with how often each was seen, most frequent first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -1,42 +1,37 @@
 //! Who calls whom: services, what they call that sends no spans, and the calls between them.
 //!
 //! The spans of the window are assembled trace by trace, so that both halves of a shared id, late
-//! parents and messages count right. A call is a span under a span of another service, or a SERVER
-//! or CONSUMER under a CLIENT or PRODUCER of its own. A CLIENT or PRODUCER that nothing hangs under
-//! called something that sends no spans; its attributes say what (`peers`). Calls count in the
-//! window their called span began in.
+//! parents and messages count right; what a call is, is storage's to say (`graph_calls`). Calls
+//! count in the window their called span began in. Storage has most of them added up; where it
+//! cannot answer (of some traces alone, of too much that is not added up yet), the newest spans are
+//! read here, and the answer says so when those are not all.
 
-mod peers;
+mod read;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
     api::{EdgeKind, Exemplar, GraphEdge, GraphNode, NodeKind, ServiceGraph},
     otlp::SpanKind,
 };
-use tidings_storage::{Call, Calls, Detail, Latency, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{
+    Call, Calls, GraphBounds, GraphKey, GraphPart, GraphSpan, GraphTallied, Latency, Peer,
+    ScanStats, SpanFilter, TimeRange, graph_calls,
+};
 
 use super::window::Window;
-use crate::{
-    QueryError,
-    execution::Reader,
-    search::searched,
-    trace::{
-        gather::{Gather, Gathered},
-        tree::Tree,
-    },
-};
-use peers::Peer;
+use crate::{QueryError, execution::Reader, search::searched};
+
+pub(crate) use read::graph_spans;
+use read::{gather, selection};
 
 /// The newest spans that are looked at.
 const SPANS_MAX: u64 = 1_000_000;
 /// Edges that are given.
 const EDGES_MAX: usize = 10_000;
 /// The parents of the window's first spans began at most so long before it.
-const LEAD_NANOS: u64 = 60_000_000_000;
-/// Traces that a filter can choose.
-const CHOSEN_MAX: usize = 500_000;
+const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
 /// Which calls.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,9 +41,6 @@ pub struct GraphSearch {
     /// Of this trace alone; the filter then has no say.
     pub trace_id: Option<TraceId>,
 }
-
-/// What is scanned, for which window, and which traces of it count.
-type Selection = (SpanFilter, Option<Window>, Option<BTreeSet<TraceId>>);
 
 /// A node: what it is and its name.
 pub(crate) type NodeKey = (NodeKind, String);
@@ -66,6 +58,15 @@ trait Kept: Default {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>);
 }
 
+/// What is kept of the calls of an edge that come added up.
+trait Summed: Default {
+    /// Some more calls that began in this stretch of time.
+    fn add_calls(&mut self, stretch: u32, calls: &Calls);
+
+    /// How long callers waited for some of them.
+    fn add_waited(&mut self, stretch: u32, waited: &Latency);
+}
+
 #[derive(Debug, Default)]
 struct Node {
     system: Option<String>,
@@ -74,11 +75,17 @@ struct Node {
     spans: u64,
 }
 
+/// The calls of an edge, added up.
 #[derive(Debug, Default)]
-struct Edge {
-    calls: Calls,
-    caller: Latency,
+pub(crate) struct Edge {
+    /// As the called saw them.
+    pub calls: Calls,
+    /// How long their callers waited, as far as that is known.
+    pub caller: Latency,
 }
+
+/// The calls of an edge by stretch of time.
+pub(crate) type ByStretch = BTreeMap<u32, Edge>;
 
 impl Kept for Edge {
     fn keep(&mut self, call: &Call, waited: Option<DurationNanos>) {
@@ -86,6 +93,26 @@ impl Kept for Edge {
         if let Some(waited) = waited {
             self.caller.add(waited);
         }
+    }
+}
+
+impl Summed for Edge {
+    fn add_calls(&mut self, _: u32, calls: &Calls) {
+        self.calls.merge(calls);
+    }
+
+    fn add_waited(&mut self, _: u32, waited: &Latency) {
+        self.caller.merge(waited);
+    }
+}
+
+impl Summed for ByStretch {
+    fn add_calls(&mut self, stretch: u32, calls: &Calls) {
+        self.entry(stretch).or_default().calls.merge(calls);
+    }
+
+    fn add_waited(&mut self, stretch: u32, waited: &Latency) {
+        self.entry(stretch).or_default().caller.merge(waited);
     }
 }
 
@@ -112,7 +139,7 @@ impl Kept for Vec<EdgeCall> {
 
 /// The calls of one node by another.
 #[derive(Debug)]
-pub(crate) struct EdgeCalls {
+pub(crate) struct EdgeCalls<K> {
     /// Who calls.
     pub from: NodeKey,
     /// Who is called.
@@ -120,8 +147,13 @@ pub(crate) struct EdgeCalls {
     /// How.
     pub kind: EdgeKind,
     /// The calls.
-    pub calls: Vec<EdgeCall>,
+    pub calls: K,
 }
+
+/// The calls one by one.
+pub(crate) type SingleCalls = EdgeCalls<Vec<EdgeCall>>;
+/// The calls added up.
+pub(crate) type EdgeSums = EdgeCalls<ByStretch>;
 
 /// A span that called something that has no span, or took a message that nobody here sent.
 #[derive(Debug)]
@@ -133,7 +165,16 @@ struct Open {
 
 /// The graph.
 pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGraph, QueryError> {
-    let (filter, window, chosen) = selection(reader, search)?;
+    let window = match search.trace_id {
+        Some(_) => None,
+        None => Some(Window::new(reader, search.filter.start, None)?),
+    };
+    if let Some(window) = window.filter(|_| is_of_all(search))
+        && let Some(tallied) = reader.tally_graph(&bounds(&window.times()))?
+    {
+        return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
+    }
+    let (filter, chosen) = selection(reader, search, window)?;
     let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window, chosen.as_ref())?;
     let window = match (window, bounds) {
         (Some(window), _) => window,
@@ -149,79 +190,37 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
     Ok(graph.view(reader, window, stats))
 }
 
+/// Whether the question is about every trace of its window.
+fn is_of_all(search: &GraphSearch) -> bool {
+    let unbounded = SpanFilter { start: TimeRange::default(), ..search.filter.clone() };
+    search.trace_id.is_none() && unbounded == SpanFilter::default()
+}
+
+fn bounds(between: &[UnixNanos]) -> GraphBounds {
+    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max: SPANS_MAX }
+}
+
+/// The calls of which the called began between each of these times and the next, added up, by the
+/// number of the first; `None` when that is not known without reading spans.
+pub(crate) fn sums(
+    reader: &Reader,
+    between: &[UnixNanos],
+) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+    let tallied = reader.tally_graph(&bounds(between))?.filter(|tallied| tallied.scan.complete);
+    Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
+}
+
 /// Every call of which the called began in this range, and whether all of it was looked at.
 pub(crate) fn calls(
     reader: &Reader,
     range: TimeRange,
-) -> Result<(Vec<EdgeCalls>, bool), QueryError> {
+) -> Result<(Vec<SingleCalls>, bool), QueryError> {
     let filter = SpanFilter { start: range, ..SpanFilter::default() };
     let search = GraphSearch { filter, trace_id: None };
-    let (filter, window, chosen) = selection(reader, &search)?;
+    let window = Some(Window::new(reader, range, None)?);
+    let (filter, chosen) = selection(reader, &search, window)?;
     let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &filter, window, chosen.as_ref())?;
-    let calls = |((from, to, kind), calls)| EdgeCalls { from, to, kind, calls };
-    Ok((graph.edges.into_iter().map(calls).collect(), stats.complete))
-}
-
-/// The first and last moment of a trace.
-type Bounds = (UnixNanos, UnixNanos);
-
-/// Reads and assembles what is selected: the graph, the bounds of the last trace, what was read.
-fn gather<K: Kept>(
-    reader: &Reader,
-    filter: &SpanFilter,
-    window: Option<Window>,
-    chosen: Option<&BTreeSet<TraceId>>,
-) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
-    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
-    let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
-    let mut graph = Graph { nodes: BTreeMap::new(), edges: BTreeMap::new() };
-    let mut open: HashMap<u64, Open> = HashMap::new();
-    let mut rows = 0;
-    let mut bounds = None;
-    for (trace_id, facts) in gathered.traces {
-        if chosen.is_some_and(|chosen| !chosen.contains(&trace_id)) {
-            continue;
-        }
-        reader.check()?;
-        let tree = Tree::new(trace_id, facts);
-        rows += tree.assembled.nodes.len() as u64;
-        bounds = Some((tree.start, tree.end));
-        graph.add(&tree, |number| gathered.names.text(number), window, &mut open);
-    }
-    let found = peers::read(reader, filter, &open)?;
-    for (content_hash, open) in open {
-        graph.add_peer(&open, found.get(&content_hash));
-    }
-    Ok((graph, bounds, ScanStats { rows, complete, ..ScanStats::default() }))
-}
-
-/// Reads what the question selects.
-fn selection(reader: &Reader, search: &GraphSearch) -> Result<Selection, QueryError> {
-    if let Some(trace_id) = search.trace_id {
-        let filter = SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() };
-        return Ok((filter, None, None));
-    }
-    let window = Window::new(reader, search.filter.start, None)?;
-    let range = window.range();
-    let lead = range.start.map(|start| UnixNanos(start.0.saturating_sub(LEAD_NANOS)));
-    let filter =
-        SpanFilter { start: TimeRange { start: lead, end: range.end }, ..SpanFilter::default() };
-    let unbounded = SpanFilter { start: TimeRange::default(), ..search.filter.clone() };
-    if unbounded == SpanFilter::default() {
-        return Ok((filter, Some(window), None));
-    }
-    let mut chosen = BTreeSet::new();
-    let matching = SpanFilter { start: range, ..search.filter.clone() };
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
-    reader.spans(&matching, scan, |rows| {
-        chosen.extend((0..rows.len()).map(|row| rows.trace_id(row)));
-        Ok(if chosen.len() < CHOSEN_MAX {
-            std::ops::ControlFlow::Continue(())
-        } else {
-            std::ops::ControlFlow::Break(())
-        })
-    })?;
-    Ok((filter, Some(window), Some(chosen)))
+    Ok((graph.into_calls(), stats.complete))
 }
 
 fn service(name: &str) -> NodeKey {
@@ -229,84 +228,142 @@ fn service(name: &str) -> NodeKey {
 }
 
 impl<K: Kept> Graph<K> {
+    /// Adds what these spans, which belong together, are to the graph; how many there are.
     fn add<'n>(
         &mut self,
-        tree: &Tree,
+        trace_id: TraceId,
+        spans: &[GraphSpan],
         name: impl Fn(u32) -> &'n str,
         window: Option<Window>,
         open: &mut HashMap<u64, Open>,
-    ) {
-        let in_window =
-            |at: usize| window.is_none_or(|window| window.contains(tree.fact(at).start));
-        let calls_on: BTreeSet<u32> = tree
-            .indexes()
-            .filter_map(|at| Some((at, tree.assembled.nodes[at].parent?)))
-            .filter(|(at, parent)| is_call(tree, *parent as usize, *at))
-            .map(|(_, parent)| parent)
-            .collect();
-        for at in tree.indexes().filter(|at| in_window(*at)) {
-            let (fact, call) = (tree.fact(at), call_of(tree, at));
-            let own = service(name(fact.service));
-            let parent = tree.assembled.nodes[at].parent.map(|parent| parent as usize);
-            let caller = parent.filter(|parent| is_call(tree, *parent, at));
-            let serves = matches!(fact.kind, SpanKind::Server | SpanKind::Consumer);
-            let node = self.nodes.entry(own.clone()).or_default();
-            node.spans += 1;
-            if serves {
-                node.served.add(&call);
-                node.entries += u64::from(caller.is_none());
+    ) -> u64 {
+        let mut rows = 0;
+        for of in graph_calls(trace_id, spans) {
+            rows += u64::from(of.part == GraphPart::Span);
+            let (call, facts) = (of.call, &spans[of.span].facts);
+            if window.is_some_and(|window| !window.contains(call.exemplar.start_unix_nano)) {
+                continue;
             }
-            if let Some(caller) = caller {
-                let from = service(name(tree.fact(caller).service));
-                self.nodes.entry(from.clone()).or_default();
-                let kind = edge_kind(fact.kind, tree.fact(caller).kind);
-                let edge = self.edges.entry((from, own.clone(), kind)).or_default();
-                let failed = call.failed || is_calling(tree, caller) && tree.failed(caller);
-                let calling = call_of(tree, caller);
-                let waited = is_calling(tree, caller) && calling.timed;
-                let waited = waited.then_some(calling.exemplar.duration_nano);
-                edge.keep(&Call { failed, ..call }, waited);
-            }
-            let is_open = match fact.kind {
-                SpanKind::Client | SpanKind::Producer => {
-                    !u32::try_from(at).is_ok_and(|at| calls_on.contains(&at))
+            let own = service(name(facts.service));
+            match of.part {
+                GraphPart::Span => self.node(own).spans += 1,
+                GraphPart::Served => self.node(own).served.add(&call),
+                GraphPart::Entry => self.node(own).entries += 1,
+                GraphPart::Called { caller, kind, waited } => {
+                    let from = service(name(spans[caller].facts.service));
+                    self.edge(from, own, kind).keep(&call, waited);
                 }
-                SpanKind::Consumer => caller.is_none(),
-                _ => false,
-            };
-            if is_open {
-                let service = name(fact.service).to_owned();
-                open.insert(fact.content_hash, Open { service, kind: fact.kind, call });
+                GraphPart::Open => {
+                    let service = name(facts.service).to_owned();
+                    open.insert(facts.content_hash, Open { service, kind: facts.kind, call });
+                }
             }
+        }
+        rows
+    }
+
+    fn add_open(&mut self, open: &Open, peer: Option<&Peer>) {
+        let (kind, name) = match peer {
+            Some(peer) => (peer.kind, peer.name.as_str()),
+            // A consumer whose queue nobody names is an entry like any other.
+            None if open.kind == SpanKind::Consumer => return,
+            None => (NodeKind::Unknown, ""),
+        };
+        let there = self.peer(kind, name);
+        if let Some(system) = peer.and_then(|peer| peer.system.as_deref()) {
+            self.run_by(there.clone(), system);
+        }
+        let is_taken = open.kind == SpanKind::Consumer;
+        let waited = !is_taken && open.call.timed;
+        let edge = self.open_edge(&open.service, open.kind, there, 1);
+        edge.keep(&open.call, waited.then_some(open.call.exemplar.duration_nano));
+    }
+}
+
+impl<K: Default> Graph<K> {
+    fn new() -> Self {
+        Self { nodes: BTreeMap::new(), edges: BTreeMap::new() }
+    }
+
+    fn node(&mut self, key: NodeKey) -> &mut Node {
+        self.nodes.entry(key).or_default()
+    }
+
+    /// The calls of one by the other, which both are nodes then.
+    fn edge(&mut self, from: NodeKey, to: NodeKey, kind: EdgeKind) -> &mut K {
+        self.node(from.clone());
+        self.node(to.clone());
+        self.edges.entry((from, to, kind)).or_default()
+    }
+
+    /// The node that is meant by a name at the other end. All services have to be known.
+    fn peer(&self, kind: NodeKind, name: &str) -> NodeKey {
+        let instrumented = service(name);
+        let is_known = kind == NodeKind::External && self.nodes.contains_key(&instrumented);
+        if is_known { instrumented } else { (kind, name.to_owned()) }
+    }
+
+    fn run_by(&mut self, there: NodeKey, system: &str) {
+        let node = self.node(there);
+        node.system = node.system.take().max(Some(system.to_owned()));
+    }
+
+    /// Where so many calls of the node by spans of this kind, or messages from there, count.
+    fn open_edge(&mut self, of: &str, kind: SpanKind, there: NodeKey, calls: u64) -> &mut K {
+        let here = service(of);
+        if kind == SpanKind::Consumer {
+            let node = self.node(here.clone());
+            node.entries = node.entries.saturating_sub(calls);
+        }
+        match kind {
+            SpanKind::Consumer => self.edge(there, here, EdgeKind::Message),
+            SpanKind::Producer => self.edge(here, there, EdgeKind::Message),
+            _ => self.edge(here, there, EdgeKind::Call),
         }
     }
 
-    fn add_peer(&mut self, open: &Open, peer: Option<&Peer>) {
-        let unknown = Peer { name: String::new(), kind: NodeKind::Unknown, system: None };
-        let peer = match (peer, open.kind) {
-            (Some(peer), _) => peer,
-            // A consumer whose queue nobody names is an entry like any other.
-            (None, SpanKind::Consumer) => return,
-            (None, _) => &unknown,
-        };
-        let instrumented = service(&peer.name);
-        let is_known = peer.kind == NodeKind::External && self.nodes.contains_key(&instrumented);
-        let there = if is_known { instrumented } else { (peer.kind, peer.name.clone()) };
-        let here = service(&open.service);
-        let node = self.nodes.entry(there.clone()).or_default();
-        node.system = node.system.take().max(peer.system.clone());
-        let key = match open.kind {
-            SpanKind::Consumer => (there, here, EdgeKind::Message),
-            SpanKind::Producer => (here, there, EdgeKind::Message),
-            _ => (here, there, EdgeKind::Call),
-        };
-        let is_message_taken = open.kind == SpanKind::Consumer;
-        let edge = self.edges.entry(key.clone()).or_default();
-        let waited = !is_message_taken && open.call.timed;
-        edge.keep(&open.call, waited.then_some(open.call.exemplar.duration_nano));
-        if is_message_taken && let Some(node) = self.nodes.get_mut(&key.1) {
-            node.entries = node.entries.saturating_sub(1);
+    fn into_calls(self) -> Vec<EdgeCalls<K>> {
+        let calls = |((from, to, kind), calls)| EdgeCalls { from, to, kind, calls };
+        self.edges.into_iter().map(calls).collect()
+    }
+}
+
+impl<K: Summed> Graph<K> {
+    /// The graph of calls that are added up.
+    fn of(tallied: &GraphTallied) -> Self {
+        let mut graph = Self::new();
+        for (stretch, key, calls) in tallied.calls() {
+            match key {
+                GraphKey::Spans(name) => graph.node(service(name)).spans += calls.count,
+                GraphKey::Entries(name) => graph.node(service(name)).entries += calls.count,
+                GraphKey::Served(name) => graph.node(service(name)).served.merge(calls),
+                GraphKey::Called { from, to, kind } => {
+                    graph.edge(service(from), service(to), kind).add_calls(stretch, calls);
+                }
+                GraphKey::Waited { from, to, kind } => {
+                    let edge = graph.edge(service(from), service(to), kind);
+                    edge.add_waited(stretch, &calls.latency);
+                }
+                GraphKey::Open { .. } | GraphKey::System { .. } => {}
+            }
         }
+        for (stretch, key, calls) in tallied.calls() {
+            match key {
+                GraphKey::Open { service, kind, peer, peer_kind } => {
+                    let there = graph.peer(peer_kind, peer);
+                    let edge = graph.open_edge(service, kind, there, calls.count);
+                    edge.add_calls(stretch, calls);
+                    if kind != SpanKind::Consumer {
+                        edge.add_waited(stretch, &calls.latency);
+                    }
+                }
+                GraphKey::System { peer, peer_kind, system } => {
+                    graph.run_by((peer_kind, peer.to_owned()), system);
+                }
+                _ => {}
+            }
+        }
+        graph
     }
 }
 
@@ -350,39 +407,4 @@ impl Graph<Edge> {
             searched: searched(reader, stats),
         }
     }
-}
-
-/// Whether the span under the other is a call from one service to another, or of its own.
-fn is_call(tree: &Tree, parent: usize, child: usize) -> bool {
-    let (from, to) = (tree.fact(parent), tree.fact(child));
-    let both_sides = matches!(
-        (from.kind, to.kind),
-        (SpanKind::Client, SpanKind::Server) | (SpanKind::Producer, SpanKind::Consumer)
-    );
-    from.service != to.service || both_sides
-}
-
-fn is_calling(tree: &Tree, node: usize) -> bool {
-    matches!(tree.fact(node).kind, SpanKind::Client | SpanKind::Producer)
-}
-
-fn edge_kind(called: SpanKind, caller: SpanKind) -> EdgeKind {
-    if called == SpanKind::Consumer || caller == SpanKind::Producer {
-        EdgeKind::Message
-    } else {
-        EdgeKind::Call
-    }
-}
-
-fn call_of(tree: &Tree, node: usize) -> Call {
-    let fact = tree.fact(node);
-    let (_, timed) = Call::timed(fact.start, fact.end);
-    let duration_nano: DurationNanos = tree.assembled.nodes[node].duration;
-    let exemplar = Exemplar {
-        trace_id: tree.trace_id,
-        span_id: fact.span_id,
-        start_unix_nano: fact.start,
-        duration_nano,
-    };
-    Call { exemplar, failed: tree.failed(node), timed }
 }

@@ -99,6 +99,11 @@ impl Window {
         TimeRange { start: Some(UnixNanos(self.start)), end: Some(UnixNanos(self.end)) }
     }
 
+    /// Its begin and its end.
+    pub(crate) fn times(self) -> [UnixNanos; 2] {
+        [UnixNanos(self.start), UnixNanos(self.end)]
+    }
+
     /// The begin of as long a time before it.
     pub(crate) fn before(self) -> UnixNanos {
         UnixNanos(self.start.saturating_sub(self.end - self.start))

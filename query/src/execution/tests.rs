@@ -43,7 +43,7 @@ async fn a_question_that_nobody_waits_for_stops() {
     let execution = Execution::new(Arc::new(StillClock), QueryLimits::default());
     let (started, has_started) = tokio::sync::oneshot::channel();
     let (stopped, has_stopped) = mpsc::sync_channel(1);
-    let question = execution.run(&store, &settings, move |reader| {
+    let question = execution.run(&store, &settings, Arc::default(), move |reader| {
         started.send(()).unwrap();
         let error = loop {
             if let Err(error) = reader.check() {
@@ -72,7 +72,7 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
     let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
         let (execution, store, settings) =
             (Arc::clone(&execution), store.clone(), Arc::clone(&settings));
-        async move { execution.run(&store, &settings, move |_| Ok(work())).await }
+        async move { execution.run(&store, &settings, Arc::default(), move |_| Ok(work())).await }
     };
     let first = tokio::spawn(ask(Box::new(move || {
         started.send(()).unwrap();
@@ -96,7 +96,8 @@ async fn a_question_that_panics_is_an_error_and_frees_its_place() {
     let (_folder, store, settings) = store().await;
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
-    let broken = execution.run::<()>(&store, &settings, |_| panic!("a defect")).await;
+    let broken =
+        execution.run::<()>(&store, &settings, Arc::default(), |_| panic!("a defect")).await;
     assert!(matches!(broken, Err(QueryError::Defect { .. })), "{broken:?}");
-    assert_eq!(execution.run(&store, &settings, |_| Ok(7)).await.unwrap(), 7);
+    assert_eq!(execution.run(&store, &settings, Arc::default(), |_| Ok(7)).await.unwrap(), 7);
 }

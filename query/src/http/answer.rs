@@ -19,11 +19,17 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
 /// The value as JSON.
 pub(super) async fn json<T: Serialize + Send + 'static>(value: T) -> Result<Response, QueryError> {
-    encode(JSON, move || {
-        let defect = |error: serde_json::Error| QueryError::Defect { reason: error.to_string() };
-        serde_json::to_vec(&value).map_err(defect)
-    })
-    .await
+    let bytes = Bytes::from(encoded(value).await?);
+    Ok(([(header::CONTENT_TYPE, JSON)], bytes).into_response())
+}
+
+/// The bytes of the value's JSON.
+pub(super) async fn encoded<T: Serialize + Send + 'static>(
+    value: T,
+) -> Result<Vec<u8>, QueryError> {
+    let encoded = tokio::task::spawn_blocking(move || serde_json::to_vec(&value)).await;
+    let encoded = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?;
+    encoded.map_err(|error| QueryError::Defect { reason: error.to_string() })
 }
 
 /// The trace in the encoding that the client prefers: JSON, or protobuf when it says so. The first
@@ -40,24 +46,17 @@ pub(super) async fn otlp(
     Ok((content_type, Extension(holds), Body::new(body)).into_response())
 }
 
-async fn encode(
-    content_type: &'static str,
-    encode: impl FnOnce() -> Result<Vec<u8>, QueryError> + Send + 'static,
-) -> Result<Response, QueryError> {
-    let encoded = tokio::task::spawn_blocking(encode).await;
-    let bytes = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })??;
-    Ok(([(header::CONTENT_TYPE, content_type)], Bytes::from(bytes)).into_response())
-}
-
 /// Whether the first type that we can give is protobuf.
 fn prefers_protobuf(headers: &HeaderMap) -> bool {
+    const OTHER_NAME: &str = "application/protobuf";
+    let known = [PROTOBUF, OTHER_NAME, JSON, "application/*", "*/*"];
+    matches!(preferred(headers, &known), Some(PROTOBUF | OTHER_NAME))
+}
+
+/// The first type that a client accepts among these, in its order.
+pub(super) fn preferred<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'a str> {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
-    let types = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
-    let mut known = types.filter_map(|given| match given.to_ascii_lowercase().as_str() {
-        PROTOBUF | "application/protobuf" => Some(true),
-        JSON | "application/*" | "*/*" => Some(false),
-        _ => None,
-    });
-    known.next().unwrap_or(false)
+    let mut types = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
+    types.find_map(|given| known.iter().copied().find(|known| given.eq_ignore_ascii_case(known)))
 }

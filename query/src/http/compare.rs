@@ -10,16 +10,45 @@ use tidings_proto::{
     api::{Comparison, RepeatList},
 };
 
-use super::{answer, filters::InWindow, problem::Problems};
+use super::{answer, filters::WINDOW, problem::Problems, traces::OneTrace};
 use crate::{
     QueryError, QueryService,
     analysis::{CompareSearch, ComparedWith},
-    params::{Params, malformed, trace_in_path},
+    params::{
+        Params, TYPICAL,
+        declared::{Lists, Of, Takes, query},
+        form::Form::{TraceIds, TraceIdsOrTypical},
+        trace_in_path,
+    },
 };
 
 /// Traces on one side.
 const TRACES_MAX: usize = 500;
-const TYPICAL: &str = "typical";
+
+/// What a comparison takes.
+pub(super) struct Compare;
+
+impl Takes for Compare {
+    const LISTS: Lists = &[
+        &[
+            query(
+                "left",
+                TraceIds,
+                "Trace ids of 32 hex digits, with commas between or repeated, at most 500",
+            )
+            .repeated()
+            .required(),
+            query(
+                "right",
+                TraceIdsOrTypical,
+                "As `left`, or `typical` for transactions of the same kind",
+            )
+            .repeated()
+            .required(),
+        ],
+        WINDOW,
+    ];
+}
 
 /// How traces differ in the shape of their trees.
 ///
@@ -32,18 +61,14 @@ const TYPICAL: &str = "typical";
     path = "/api/v1/compare",
     tag = "analysis",
     operation_id = "compareTraces",
-    params(
-        ("left" = Vec<String>, Query, description = "Trace ids of 32 hex digits, with commas between or repeated, at most 500"),
-        ("right" = Vec<String>, Query, description = "As `left`, or `typical` for transactions of the same kind"),
-        InWindow,
-    ),
+    params(Of<Compare>),
     responses((status = 200, body = Comparison), Problems)
 )]
 pub(super) async fn compare(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_compare>(&uri)?;
+    let params = Params::read::<Compare>(&uri)?;
     let range = params.time_range()?;
     let right = match params.texts("right")[..] {
         [TYPICAL] => ComparedWith::Typical(range),
@@ -62,7 +87,7 @@ pub(super) async fn compare(
     path = "/api/v1/traces/{traceId}/repeats",
     tag = "analysis",
     operation_id = "getRepeatedCalls",
-    params(("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them")),
+    params(Of<OneTrace>),
     responses((status = 200, body = RepeatList), Problems)
 )]
 pub(super) async fn repeats(
@@ -70,23 +95,15 @@ pub(super) async fn repeats(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_repeats>(&uri)?;
+    Params::read::<OneTrace>(&uri)?;
     answer::json(service.repeats(trace_in_path(&path?)?).await?).await
 }
 
 /// The ids of one side, each once.
 fn trace_ids(params: &Params, name: &str) -> Result<Vec<TraceId>, QueryError> {
-    let form = format!("1 to {TRACES_MAX} trace ids of 32 hex digits, with commas between");
-    let mut ids: Vec<TraceId> = Vec::new();
-    let given = params.texts(name);
-    for text in given.iter().flat_map(|list| list.split(',')) {
-        let id = text.trim().parse().map_err(|_| malformed(name, text, &form))?;
-        ids.push(id);
-    }
-    ids.sort_unstable();
-    ids.dedup();
+    let ids = params.trace_ids(name)?;
     if ids.is_empty() || ids.len() > TRACES_MAX {
-        let reason = format!("`{name}` must be {form}; there are {}", ids.len());
+        let reason = format!("`{name}` must be 1 to {TRACES_MAX} traces; there are {}", ids.len());
         return Err(QueryError::parameter(name, reason));
     }
     Ok(ids)

@@ -6,13 +6,33 @@ use tidings_proto::api::ExceptionList;
 
 use super::{
     answer,
-    filters::{InSteps, InWindow},
+    filters::{STEP, WINDOW},
     problem::Problems,
 };
-use crate::{QueryError, QueryService, analysis::ExceptionSearch, params::Params};
+use crate::{
+    QueryError, QueryService,
+    analysis::ExceptionSearch,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, query},
+        form::Form::Text,
+    },
+};
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 500;
+/// What a list of exceptions takes.
+pub(super) struct Exceptions;
+
+impl Takes for Exceptions {
+    const LISTS: Lists = &[
+        &[
+            query("service", Text, "`service.name`; repeat it for any of several").repeated(),
+            query("operation", Text, "The span's name, whole; no log records then"),
+            query("type", Text, "`exception.type`, whole"),
+        ],
+        WINDOW,
+        &[STEP, limit(50, 500, "At most so many groups, the most frequent")],
+    ];
+}
 
 /// Exceptions, the same ones together.
 ///
@@ -24,29 +44,21 @@ const LIMIT_MAX: usize = 500;
     path = "/api/v1/exceptions",
     tag = "analysis",
     operation_id = "listExceptions",
-    params(
-        ("service" = Option<Vec<String>>, Query, description = "`service.name`; repeat it for any of several"),
-        ("operation" = Option<String>, Query, description = "The span's name, whole; no log records then"),
-        ("type" = Option<String>, Query, description = "`exception.type`, whole"),
-        InWindow,
-        InSteps,
-        ("limit" = Option<u32>, Query, description = "At most so many groups, the most frequent, 1 to 500; 50 when not given"),
-    ),
+    params(Of<Exceptions>),
     responses((status = 200, body = ExceptionList), Problems)
 )]
 pub(super) async fn exceptions(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_exceptions>(&uri)?;
-    let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
+    let params = Params::read::<Exceptions>(&uri)?;
     let search = ExceptionSearch {
         start: params.time_range()?,
         step: params.step()?,
-        services: (!services.is_empty()).then_some(services),
-        operation: params.text("operation")?.map(str::to_owned),
-        exception_type: params.text("type")?.map(str::to_owned),
-        limit: params.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
+        services: params.services(),
+        operation: params.owned("operation"),
+        exception_type: params.owned("type"),
+        limit: params.limit(),
     };
     answer::json(service.exceptions(search).await?).await
 }

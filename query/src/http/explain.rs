@@ -6,13 +6,25 @@ use tidings_proto::api::Explanation;
 
 use super::{
     answer,
-    filters::{SelectedSpans, SpanSelection, selection, span_filter},
+    filters::{SELECTED, SPAN_FILTERS, WINDOW, selection, span_filter},
     problem::Problems,
 };
-use crate::{QueryError, QueryService, analysis::ExplainSearch, params::Params};
+use crate::{
+    QueryError, QueryService,
+    analysis::ExplainSearch,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit},
+    },
+};
 
-const LIMIT_DEFAULT: usize = 20;
-const LIMIT_MAX: usize = 200;
+/// What an explanation takes.
+pub(super) struct Explain;
+
+impl Takes for Explain {
+    const LISTS: Lists =
+        &[SPAN_FILTERS, WINDOW, SELECTED, &[limit(20, 200, "At most so many differences")]];
+}
 
 /// What some spans have that the rest has not.
 ///
@@ -26,24 +38,20 @@ const LIMIT_MAX: usize = 200;
     path = "/api/v1/explain",
     tag = "analysis",
     operation_id = "explain",
-    params(
-        SpanSelection,
-        SelectedSpans,
-        ("limit" = Option<u32>, Query, description = "At most so many differences, 1 to 200; 20 when not given"),
-    ),
+    params(Of<Explain>),
     responses((status = 200, body = Explanation), Problems)
 )]
 pub(super) async fn explain(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_explain>(&uri)?;
+    let params = Params::read::<Explain>(&uri)?;
     let selected = selection(&params)?;
     if selected == Default::default() {
         let reason = "one of the `select…` parameters must say which spans are to be explained";
         return Err(QueryError::parameter("selectMinDuration", reason));
     }
     let filter = span_filter(&params)?;
-    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    let limit = params.limit();
     answer::json(service.explain(ExplainSearch { filter, selected, limit }).await?).await
 }

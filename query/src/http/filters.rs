@@ -1,169 +1,152 @@
-//! The parameters that questions about many spans have in common.
+//! The parameters that several operations have in common.
 //!
-//! Owns their list and how they make a filter, so that every such resource filters alike.
+//! Owns their declarations and how they make a filter, so that every such resource filters alike.
 
 use tidings_storage::SpanFilter;
-use utoipa::{
-    IntoParams,
-    openapi::{
-        Required,
-        path::{Parameter, ParameterBuilder, ParameterIn},
-        schema::{ArrayBuilder, ObjectBuilder, Schema, Type},
+
+use crate::{
+    QueryError,
+    analysis::Selection,
+    params::{
+        CLOCK, Params,
+        declared::{Declared, path, query},
+        form::Form::{
+            self, Attribute, Duration, Kind, Severity, SpanId, Status, Text, Time, TraceName, Word,
+        },
     },
 };
 
-use crate::{QueryError, analysis::Selection, params::Params};
-
-/// The filters of spans: name, whether it may be repeated, description.
-const SPAN_FILTERS: [(&str, bool, &str); 7] = [
-    ("service", true, "`service.name`; repeat it for any of several"),
-    ("operation", false, "The span's name, whole"),
-    (
+/// The filters of spans.
+pub(super) const SPAN_FILTERS: &[Declared] = &[
+    query("service", Text, "`service.name`; repeat it for any of several").repeated(),
+    query("operation", Text, "The span's name, whole"),
+    query(
         "attribute",
-        true,
+        Attribute,
         "`key=value`, or a bare `key` for any value; on the span, its events, its scope or its resource; repeat it for all of several",
-    ),
-    ("status", false, "`ok`, `error` or `unset`"),
-    ("kind", false, "`internal`, `server`, `client`, `producer`, `consumer` or `unspecified`"),
-    (
+    )
+    .repeated(),
+    query("status", Status, "How it ended"),
+    query("kind", Kind, "The part it plays"),
+    query(
         "minDuration",
-        false,
+        Duration,
         "The span took at least this long: `250ms`, `1.5s`, `10us`, `2m`, or nanoseconds",
     ),
-    ("maxDuration", false, "The span took at most this long"),
+    query("maxDuration", Duration, "The span took at most this long"),
+];
+
+/// When spans start.
+pub(super) const SPAN_TIMES: &[Declared] = &[
+    query("start", Time, "The span starts at this time or later: Unix nanoseconds or RFC 3339"),
+    query("end", Time, "The span starts before this time, which is later than `start`"),
+];
+
+/// When log records were written.
+pub(super) const LOG_TIMES: &[Declared] = &[
+    query("start", Time, "At this time or later: Unix nanoseconds or RFC 3339"),
+    query("end", Time, "Before this time, which is later than `start`"),
 ];
 
 /// The window.
-const WINDOW: [(&str, bool, &str); 2] = [
-    (
+pub(super) const WINDOW: &[Declared] = &[
+    query(
         "start",
-        false,
+        Time,
         "At this time or later: Unix nanoseconds or RFC 3339; 24 hours before the end when not given",
     ),
-    ("end", false, "Before this time; the end of the data when neither is given, else now"),
+    query(
+        "end",
+        Time,
+        "Before this time, which is later than `start`; the end of the data when neither is given, else now",
+    ),
 ];
 
 /// The window's steps.
-const STEP: [(&str, bool, &str); 1] = [(
+pub(super) const STEP: Declared = query(
     "step",
-    false,
-    "The length of a step, as `1m` or `500ms`; at most 1,000 steps; one that gives at most 60 when not given",
-)];
+    Duration,
+    "The length of a step, as `1m` or `500ms`, at least 1 ms; at most 1,000 steps; one that gives at most 60 when not given",
+);
 
 /// The filters of log records.
-const LOG_FILTERS: [(&str, bool, &str); 6] = [
-    ("traceId", false, "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
-    ("spanId", false, "The record's span: 16 hex digits"),
-    ("service", true, "`service.name`; repeat it for any of several"),
-    (
+pub(super) const LOG_FILTERS: &[Declared] = &[
+    query("traceId", TraceName, "The record's trace: 32 hex digits, or 16 for an id of 8 bytes"),
+    query("spanId", SpanId, "The record's span: 16 hex digits"),
+    query("service", Text, "`service.name`; repeat it for any of several").repeated(),
+    query(
         "severity",
-        false,
+        Severity,
         "At least this severe: `trace`, `debug`, `info`, `warn`, `error`, `fatal`, or a number from 1 to 24",
     ),
-    ("text", false, "The message contains this; the case of ASCII letters is ignored"),
-    ("attribute", true, "`key=value`, or a bare `key` for any value; repeat it for all of several"),
+    query("text", Text, "The message contains this; the case of ASCII letters is ignored"),
+    query(
+        "attribute",
+        Attribute,
+        "`key=value`, or a bare `key` for any value; repeat it for all of several",
+    )
+    .repeated(),
 ];
 
-/// The filters of log records.
-#[derive(Debug)]
-pub(super) struct LogFilters;
-
-impl IntoParams for LogFilters {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        LOG_FILTERS.iter().map(parameter).collect()
-    }
-}
-
-/// The filters of log records and the window.
-#[derive(Debug)]
-pub(super) struct LogSelection;
-
-impl IntoParams for LogSelection {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        LOG_FILTERS.iter().chain(&WINDOW).map(parameter).collect()
-    }
-}
-
 /// Which of the spans are selected.
-const SELECTED: [(&str, bool, &str); 9] = [
-    ("selectService", true, "Selected are spans of this service; repeat it for any of several"),
-    ("selectOperation", false, "Selected are spans of this name"),
-    (
+pub(super) const SELECTED: &[Declared] = &[
+    query(
+        "selectService",
+        Text,
+        "Selected are spans of this service; repeat it for any of several",
+    )
+    .repeated(),
+    query("selectOperation", Text, "Selected are spans of this name"),
+    query(
         "selectAttribute",
-        true,
+        Attribute,
         "Selected are spans with this attribute, on the span or its resource; repeat it for all of several",
-    ),
-    ("selectStatus", false, "Selected are spans that ended so: `ok`, `error` or `unset`"),
-    ("selectKind", false, "Selected are spans of this kind"),
-    ("selectMinDuration", false, "Selected are spans that took at least so long"),
-    ("selectMaxDuration", false, "Selected are spans that took at most so long"),
-    ("selectStart", false, "Selected are spans that start at this time or later"),
-    ("selectEnd", false, "Selected are spans that start before this time"),
+    )
+    .repeated(),
+    query("selectStatus", Status, "Selected are spans that ended so"),
+    query("selectKind", Kind, "Selected are spans of this kind"),
+    query("selectMinDuration", Duration, "Selected are spans that took at least so long"),
+    query("selectMaxDuration", Duration, "Selected are spans that took at most so long"),
+    query("selectStart", Time, "Selected are spans that start at this time or later"),
+    query("selectEnd", Time, "Selected are spans that start before this time"),
 ];
 
-/// Which of the spans are selected.
-#[derive(Debug)]
-pub(super) struct SelectedSpans;
+/// The trace in a path.
+pub(super) const IN_PATH: Declared =
+    path("traceId", TraceName, "32 hex digits in either case, or the last 16 of them");
 
-impl IntoParams for SelectedSpans {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        SELECTED.iter().map(parameter).collect()
-    }
-}
+/// How the times of a trace are shown.
+pub(super) const ADJUST: Declared = query(
+    "adjust",
+    Word(&[CLOCK]),
+    "`clock`: with times brought together by the calls between hosts; as sent when not given",
+);
 
-/// The filters of spans and the window.
-#[derive(Debug)]
-pub(super) struct SpanSelection;
+/// Which version of an answer is waited for.
+pub(super) const AWAITED: &[Declared] = &[
+    query(
+        "after",
+        Text,
+        "The `version` that is known: with `wait`, the answer is held back until there is another one",
+    ),
+    query(
+        "wait",
+        Duration,
+        "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given",
+    ),
+];
 
-/// The window alone.
-#[derive(Debug)]
-pub(super) struct InWindow;
-
-/// The window's steps.
-#[derive(Debug)]
-pub(super) struct InSteps;
-
-impl IntoParams for SpanSelection {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        SPAN_FILTERS.iter().chain(&WINDOW).map(parameter).collect()
-    }
-}
-
-impl IntoParams for InWindow {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        WINDOW.iter().map(parameter).collect()
-    }
-}
-
-impl IntoParams for InSteps {
-    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
-        STEP.iter().map(parameter).collect()
-    }
-}
-
-fn parameter((name, repeated, description): &(&str, bool, &str)) -> Parameter {
-    let text = ObjectBuilder::new().schema_type(Type::String);
-    let schema: Schema = match repeated {
-        true => ArrayBuilder::new().items(text).into(),
-        false => text.into(),
-    };
-    ParameterBuilder::new()
-        .name(*name)
-        .parameter_in(ParameterIn::Query)
-        .required(Required::False)
-        .description(Some(*description))
-        .schema(Some(schema))
-        .build()
-}
+/// The next page.
+pub(super) const CURSOR: Declared =
+    query("cursor", Form::Cursor, "`nextCursor` of the page before");
 
 /// The spans that the parameters select.
 pub(super) fn span_filter(params: &Params) -> Result<SpanFilter, QueryError> {
-    let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
     let (duration_min, duration_max) = params.durations()?;
     Ok(SpanFilter {
         start: params.time_range()?,
-        services: (!services.is_empty()).then_some(services),
-        operation: params.text("operation")?.map(str::to_owned),
+        services: params.services(),
+        operation: params.owned("operation"),
         kind: params.kind()?,
         status: params.status()?,
         duration_min,

@@ -6,35 +6,51 @@ use tidings_proto::api::ServiceGraph;
 
 use super::{
     answer,
-    filters::{SpanSelection, span_filter},
+    filters::{SPAN_FILTERS, WINDOW, span_filter},
     problem::Problems,
 };
-use crate::{QueryError, QueryService, analysis::GraphSearch, params::Params};
+use crate::{
+    QueryError, QueryService,
+    analysis::GraphSearch,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, query},
+        form::Form::TraceId,
+    },
+};
+
+/// What a graph takes.
+pub(super) struct Graph;
+
+impl Takes for Graph {
+    const LISTS: Lists = &[
+        SPAN_FILTERS,
+        WINDOW,
+        &[query("traceId", TraceId, "Only of this trace (32 hex digits); no other parameter then")],
+    ];
+}
 
 /// Who calls whom.
 ///
 /// Of the traces that have a span matching every filter in the window, or of one trace: services,
 /// the databases, queues and servers they call that send no spans, and the calls between them. A
-/// call counts in the window its called span begins in. At most the newest 1,000,000 spans are
-/// looked at.
+/// call counts in the window its called span begins in. Calls are added up beforehand; where that
+/// does not answer the question, as with filters, at most the newest 1,000,000 spans are looked
+/// at, and `searched.complete` says whether those are all.
 #[utoipa::path(
     get,
     path = "/api/v1/graph",
     tag = "analysis",
     operation_id = "getServiceGraph",
-    params(
-        SpanSelection,
-        ("traceId" = Option<String>, Query, description = "Only of this trace (32 hex digits); no other parameter then"),
-    ),
+    params(Of<Graph>),
     responses((status = 200, body = ServiceGraph), Problems)
 )]
 pub(super) async fn graph(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_graph>(&uri)?;
-    let form = "a trace id of 32 hex digits";
-    let trace_id = params.parsed("traceId", form, |text| text.parse().ok())?;
+    let params = Params::read::<Graph>(&uri)?;
+    let trace_id = params.trace_id()?;
     let filter = span_filter(&params)?;
     if trace_id.is_some() && filter != Default::default() {
         let reason = "`traceId` stands alone: the graph is of the whole trace";

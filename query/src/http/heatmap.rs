@@ -6,10 +6,24 @@ use tidings_proto::api::Heatmap;
 
 use super::{
     answer,
-    filters::{InSteps, SpanSelection, span_filter},
+    filters::{SPAN_FILTERS, STEP, WINDOW, span_filter},
     problem::Problems,
 };
-use crate::{QueryError, QueryService, analysis::HeatmapSearch, params::Params};
+use crate::{
+    QueryError, QueryService,
+    analysis::HeatmapSearch,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes},
+    },
+};
+
+/// What a heatmap takes.
+pub(super) struct Map;
+
+impl Takes for Map {
+    const LISTS: Lists = &[SPAN_FILTERS, WINDOW, &[STEP]];
+}
 
 /// How many spans took how long when.
 ///
@@ -20,14 +34,14 @@ use crate::{QueryError, QueryService, analysis::HeatmapSearch, params::Params};
     path = "/api/v1/heatmap",
     tag = "analysis",
     operation_id = "getHeatmap",
-    params(SpanSelection, InSteps),
+    params(Of<Map>),
     responses((status = 200, body = Heatmap), Problems)
 )]
 pub(super) async fn heatmap(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_heatmap>(&uri)?;
+    let params = Params::read::<Map>(&uri)?;
     let search = HeatmapSearch { filter: span_filter(&params)?, step: params.step()? };
     answer::json(service.heatmap(search).await?).await
 }

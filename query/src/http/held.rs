@@ -35,17 +35,25 @@ impl Room {
         let kib = usize::try_from(bytes_max >> 10).unwrap_or(usize::MAX);
         Self { free: Arc::new(Semaphore::new(kib.min(Semaphore::MAX_PERMITS))), bytes_max }
     }
+
+    /// Takes the room of an answer of so many bytes.
+    pub(super) fn take(&self, bytes: u64) -> Result<OwnedSemaphorePermit, QueryError> {
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
+        let place = Arc::clone(&self.free).try_acquire_many_owned(kib);
+        place.map_err(|_| QueryError::Unread { bytes_max: self.bytes_max })
+    }
 }
 
 /// Lets an answer through when there is room for it, and keeps the room until it has been read.
-pub(super) async fn hold(State(room): State<Room>, request: Request, next: Next) -> Response {
+/// Handlers that learn the size of what they answer later find the room in the request.
+pub(super) async fn hold(State(room): State<Room>, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(room.clone());
     let response = next.run(request).await;
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
     let bytes = response.body().size_hint().lower().max(said);
-    let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX);
-    match Arc::clone(&room.free).try_acquire_many_owned(kib) {
+    match room.take(bytes) {
         Ok(place) => response.map(|body| Body::new(Held { body, _place: place })),
-        Err(_) => QueryError::Unread { bytes_max: room.bytes_max }.into_response(),
+        Err(error) => error.into_response(),
     }
 }
 

@@ -7,10 +7,10 @@ use axum::{
 };
 use tidings_proto::api::TraceLinks;
 
-use super::{answer, problem::Problems};
+use super::{answer, problem::Problems, traces::OneTrace};
 use crate::{
     QueryError, QueryService,
-    params::{Params, trace_in_path},
+    params::{Params, declared::Of, trace_in_path},
 };
 
 /// The links of a trace, both ways.
@@ -22,7 +22,7 @@ use crate::{
     path = "/api/v1/traces/{traceId}/links",
     tag = "traces",
     operation_id = "getTraceLinks",
-    params(("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them")),
+    params(Of<OneTrace>),
     responses((status = 200, body = TraceLinks), Problems)
 )]
 pub(super) async fn links(
@@ -30,6 +30,6 @@ pub(super) async fn links(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_links>(&uri)?;
+    Params::read::<OneTrace>(&uri)?;
     answer::json(service.links(trace_in_path(&path?)?).await?).await
 }

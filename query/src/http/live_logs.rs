@@ -14,21 +14,52 @@ use tidings_proto::api::LogContext;
 use super::{
     answer,
     events::{Step, event, events},
-    filters::LogFilters,
+    filters::LOG_FILTERS,
     logs::log_filter,
     problem::Problems,
+    searching::problem_event,
 };
 use crate::{
     LogCursor, LogOrder, QueryError, QueryService,
     logs::{context::LogContextSearch, tail::News},
-    params::{Params, malformed},
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, header, path, query},
+        form::Form,
+        malformed, record_in_path,
+    },
     service::tailing::{Tail, TailEvent},
 };
 
 /// What a tail holds: the records of one look.
 const TAIL_BYTES: u64 = 1 << 20;
-const AROUND_DEFAULT: usize = 10;
-const AROUND_MAX: usize = 200;
+const AROUND: Form = Form::Integer { min: 0, max: 200, default: Some(10) };
+
+/// What a tail takes.
+pub(super) struct Tailing;
+
+impl Takes for Tailing {
+    const LISTS: Lists = &[
+        LOG_FILTERS,
+        &[header("Last-Event-ID", Form::EventId, "The `id` of the last event that was seen")],
+    ];
+}
+
+/// What the records around one take.
+pub(super) struct Around;
+
+impl Takes for Around {
+    const LISTS: Lists = &[&[
+        path("logId", Form::RecordId, "The record's `id`: 16 hex digits"),
+        query(
+            "time",
+            Form::Time,
+            "The record's time, with which it is found at once: Unix nanoseconds or RFC 3339",
+        ),
+        query("before", AROUND, "Records before it"),
+        query("after", AROUND, "Records after it"),
+    ]];
+}
 
 /// Log records as they come.
 ///
@@ -41,10 +72,7 @@ const AROUND_MAX: usize = 200;
     path = "/api/v1/logs/tail",
     tag = "logs",
     operation_id = "tailLogs",
-    params(
-        LogFilters,
-        ("Last-Event-ID" = Option<String>, Header, description = "The `id` of the last event that was seen"),
-    ),
+    params(Of<Tailing>),
     responses((status = 200, body = String, content_type = "text/event-stream"), Problems)
 )]
 pub(super) async fn tail(
@@ -52,9 +80,9 @@ pub(super) async fn tail(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_tail>(&uri)?;
+    let params = Params::read::<Tailing>(&uri)?;
     let filter = log_filter(&params)?;
-    let after = match headers.get("last-event-id").filter(|id| !id.is_empty()) {
+    let after = match headers.get("last-event-id") {
         Some(id) => Some(place(id.to_str().unwrap_or_default())?),
         None => None,
     };
@@ -63,7 +91,7 @@ pub(super) async fn tail(
 
 fn place(text: &str) -> Result<LogCursor, QueryError> {
     let cursor = LogCursor::decode(text).filter(|cursor| cursor.order == LogOrder::Oldest);
-    cursor.ok_or_else(|| malformed("Last-Event-ID", text, "the `id` of an event"))
+    cursor.ok_or_else(|| malformed("Last-Event-ID", text, Form::EventId))
 }
 
 fn next(mut tail: Tail) -> Step<Tail> {
@@ -72,11 +100,7 @@ fn next(mut tail: Tail) -> Step<Tail> {
             Ok(TailEvent::News(news)) => (Some(tail), told(&news)),
             Ok(TailEvent::Quiet) => (Some(tail), Bytes::from_static(b":\n\n")),
             Ok(TailEvent::Ended) => (None, event("end", None, "{}").into()),
-            Err(error) => {
-                tracing::warn!(%error, "a tail ended");
-                let problem = json!({ "detail": error.to_string() });
-                (None, event("problem", None, &problem.to_string()).into())
-            }
+            Err(error) => (None, problem_event(&error)),
         }
     })
 }
@@ -111,12 +135,7 @@ fn told(news: &News) -> Bytes {
     path = "/api/v1/logs/{logId}/context",
     tag = "logs",
     operation_id = "getLogContext",
-    params(
-        ("logId" = String, Path, description = "The record's `id`: 16 hex digits"),
-        ("time" = Option<String>, Query, description = "The record's time, with which it is found at once: Unix nanoseconds or RFC 3339"),
-        ("before" = Option<u32>, Query, description = "Records before it, 0 to 200; 10 when not given"),
-        ("after" = Option<u32>, Query, description = "Records after it, 0 to 200; 10 when not given"),
-    ),
+    params(Of<Around>),
     responses((status = 200, body = LogContext), Problems)
 )]
 pub(super) async fn context(
@@ -124,17 +143,11 @@ pub(super) async fn context(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_context>(&uri)?;
-    let Path(id) = path?;
-    let is_id = id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let parsed = u64::from_str_radix(&id, 16).ok().filter(|_| is_id);
-    let id = parsed.ok_or_else(|| malformed("logId", &id, "a record's id of 16 hex digits"))?;
-    let around = |name: &str| {
-        let form = "a number from 0 to 200";
-        let number = |text: &str| text.parse().ok().filter(|number| *number <= AROUND_MAX);
-        Ok::<usize, QueryError>(params.parsed(name, form, number)?.unwrap_or(AROUND_DEFAULT))
-    };
-    let (before, after) = (around("before")?, around("after")?);
+    let params = Params::read::<Around>(&uri)?;
+    let id = record_in_path(&path?)?;
+    let around = |name| params.integer(name).and_then(|count| usize::try_from(count).ok());
+    let (before, after) =
+        (around("before").unwrap_or_default(), around("after").unwrap_or_default());
     let search = LogContextSearch { id, time: params.moment("time")?, before, after };
     answer::json(service.log_context(search).await?).await
 }

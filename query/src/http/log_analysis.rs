@@ -6,18 +6,36 @@ use tidings_proto::api::{LogHistogram, LogPatternList};
 
 use super::{
     answer,
-    filters::{InSteps, LogSelection},
+    filters::{LOG_FILTERS, STEP, WINDOW},
     logs::log_filter,
     problem::Problems,
 };
 use crate::{
     QueryError, QueryService,
     analysis::{LogHistogramSearch, PatternSearch},
-    params::Params,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit},
+    },
 };
 
-const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
+/// What a histogram takes.
+pub(super) struct Histogram;
+
+impl Takes for Histogram {
+    const LISTS: Lists = &[LOG_FILTERS, WINDOW, &[STEP]];
+}
+
+/// What a list of patterns takes.
+pub(super) struct Patterns;
+
+impl Takes for Patterns {
+    const LISTS: Lists = &[
+        LOG_FILTERS,
+        WINDOW,
+        &[STEP, limit(100, 1_000, "At most so many patterns, the most frequent")],
+    ];
+}
 
 /// Log records by step and severity.
 ///
@@ -27,14 +45,14 @@ const LIMIT_MAX: usize = 1_000;
     path = "/api/v1/logs/histogram",
     tag = "logs",
     operation_id = "getLogHistogram",
-    params(LogSelection, InSteps),
+    params(Of<Histogram>),
     responses((status = 200, body = LogHistogram), Problems)
 )]
 pub(super) async fn histogram(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_histogram>(&uri)?;
+    let params = Params::read::<Histogram>(&uri)?;
     let search = LogHistogramSearch { filter: log_filter(&params)?, step: params.step()? };
     answer::json(service.log_histogram(search).await?).await
 }
@@ -48,22 +66,15 @@ pub(super) async fn histogram(
     path = "/api/v1/logs/patterns",
     tag = "logs",
     operation_id = "listLogPatterns",
-    params(
-        LogSelection,
-        InSteps,
-        ("limit" = Option<u32>, Query, description = "At most so many patterns, the most frequent, 1 to 1,000; 100 when not given"),
-    ),
+    params(Of<Patterns>),
     responses((status = 200, body = LogPatternList), Problems)
 )]
 pub(super) async fn patterns(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_patterns>(&uri)?;
-    let search = PatternSearch {
-        filter: log_filter(&params)?,
-        step: params.step()?,
-        limit: params.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
-    };
+    let params = Params::read::<Patterns>(&uri)?;
+    let search =
+        PatternSearch { filter: log_filter(&params)?, step: params.step()?, limit: params.limit() };
     answer::json(service.log_patterns(search).await?).await
 }

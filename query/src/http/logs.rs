@@ -1,84 +1,116 @@
 //! `/api/v1/logs`.
 
-use ::http::Uri;
-use axum::{extract::State, response::Response};
+use ::http::{HeaderMap, Uri};
+use axum::{Extension, extract::State, response::Response};
 use tidings_proto::api::LogSearchResult;
 use tidings_storage::LogFilter;
 
-use super::{answer, filters::LogFilters, problem::Problems};
+use super::{
+    filters::{CURSOR, LOG_FILTERS, LOG_TIMES},
+    held::Room,
+    problem::Problems,
+    searching,
+};
 use crate::{
     LogCursor, LogOrder, LogSearch, QueryError, QueryService, TraceName,
-    params::{Params, malformed, trace_in_path},
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, query},
+        form::Form::{self, Word},
+        malformed,
+    },
 };
 
-const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
+const DESCENDING: &str = "desc";
+const ASCENDING: &str = "asc";
+
+/// What a search takes.
+pub(super) struct Search;
+
+impl Takes for Search {
+    const LISTS: Lists = &[
+        LOG_FILTERS,
+        LOG_TIMES,
+        &[
+            query(
+                "order",
+                Word(&[DESCENDING, ASCENDING]),
+                "`desc` (newest first, the default) or `asc`",
+            ),
+            limit(100, 1_000, "Records on a page"),
+            CURSOR,
+        ],
+    ];
+}
 
 /// Finds log records.
 ///
 /// Newest first, or oldest first with `order=asc`. A record that came twice is shown once.
+/// `Accept: text/event-stream` gives `progress` events while the search goes on, and then the
+/// answer as the data of a `result` event, or what went wrong as that of a `problem` event.
 #[utoipa::path(
     get,
     path = "/api/v1/logs",
     tag = "logs",
     operation_id = "searchLogs",
-    params(
-        LogFilters,
-        ("start" = Option<String>, Query, description = "At this time or later: Unix nanoseconds or RFC 3339"),
-        ("end" = Option<String>, Query, description = "Before this time"),
-        ("order" = Option<String>, Query, description = "`desc` (newest first, the default) or `asc`"),
-        ("limit" = Option<u32>, Query, description = "Records on a page, 1 to 1,000; 100 when not given"),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
-    ),
-    responses((status = 200, body = LogSearchResult), Problems)
+    params(Of<Search>),
+    responses(
+        (status = 200, content(
+            (LogSearchResult = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        Problems
+    )
 )]
 pub(super) async fn search(
     State(service): State<QueryService>,
+    Extension(room): Extension<Room>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_search>(&uri)?;
-    let filter = log_filter(&params)?;
-    let (order, cursor) = place(&params)?;
-    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+    let params = Params::read::<Search>(&uri)?;
+    let filters = vec![log_filter(&params)?];
+    let ((order, cursor), limit) = (place(&params)?, params.limit());
     let rows_max = service.search_rows_max();
-    let search = LogSearch { filters: vec![filter], order, limit, cursor, rows_max };
-    answer::json(service.logs(search).await?).await
+    let search = LogSearch { filters, order, limit, cursor, rows_max };
+    searching::answer(service, room, &headers, |service| async move {
+        let mut found = service.logs(search).await?;
+        found.next_cursor = found.next_cursor.map(|cursor| params.next_cursor(cursor));
+        Ok(found)
+    })
+    .await
 }
 
 /// The records that the parameters select.
 pub(super) fn log_filter(params: &Params) -> Result<LogFilter, QueryError> {
-    let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
     Ok(LogFilter {
         trace_ids: trace_ids(params)?,
-        span_id: params.parsed("spanId", "a span id of 16 hex digits", |text| text.parse().ok())?,
+        span_id: params.span_id()?,
         time: params.time_range()?,
-        services: (!services.is_empty()).then_some(services),
+        services: params.services(),
         severity_min: params.severity()?,
-        text: params.text("text")?.map(str::to_owned),
+        text: params.owned("text"),
         attributes: params.attributes()?,
     })
 }
 
 fn trace_ids(params: &Params) -> Result<Option<Vec<tidings_proto::TraceId>>, QueryError> {
-    let Some(text) = params.text("traceId")? else { return Ok(None) };
-    Ok(Some(vec![match trace_in_path(text)? {
-        TraceName::Id(trace_id) => trace_id,
-        TraceName::Low64(low64) => {
+    Ok(match params.trace_name()? {
+        None => None,
+        Some(TraceName::Id(trace_id)) => Some(vec![trace_id]),
+        Some(TraceName::Low64(low64)) => {
             let id = format!("{low64:032x}");
-            id.parse().map_err(|_| malformed("traceId", text, "a trace id"))?
+            Some(vec![id.parse().map_err(|_| malformed("traceId", &id, Form::TraceName))?])
         }
-    }]))
+    })
 }
 
 /// The order and where the page before ended, which must agree.
 fn place(params: &Params) -> Result<(LogOrder, Option<LogCursor>), QueryError> {
-    let order = params.parsed("order", "`desc` or `asc`", |text| match text {
-        "desc" => Some(LogOrder::Newest),
-        "asc" => Some(LogOrder::Oldest),
-        _ => None,
-    })?;
-    let order = order.unwrap_or_default();
-    let form = "the `nextCursor` of a page in the same order";
+    let order = match params.text("order") {
+        Some(ASCENDING) => LogOrder::Oldest,
+        _ => LogOrder::Newest,
+    };
     let of_order = |text: &str| LogCursor::decode(text).filter(|cursor| cursor.order == order);
-    Ok((order, params.parsed("cursor", form, of_order)?))
+    Ok((order, params.cursor(of_order)?))
 }

@@ -6,10 +6,47 @@ use axum::{extract::State, response::Response};
 use tidings_proto::api::{AttributeKeyList, NameList};
 
 use super::{answer, problem::Problems};
-use crate::{NameSearch, QueryError, QueryService, params::Params};
+use crate::{
+    NameSearch, QueryError, QueryService,
+    params::{
+        Params,
+        declared::{Declared, Lists, Of, Takes, limit, query},
+        form::Form::{Text, Time},
+    },
+};
 
-const LIMIT_DEFAULT: usize = 100;
-const LIMIT_MAX: usize = 1_000;
+const NAMES: &[Declared] = &[
+    query("prefix", Text, "Those that start with this, in any case"),
+    query(
+        "start",
+        Time,
+        "From spans that start at this time or later; the last 24 hours of data when neither time is given",
+    ),
+    query("end", Time, "From spans that start before this time, which is later than `start`"),
+    limit(100, 1_000, "At most so many"),
+];
+const OF_SERVICE: Declared = query("service", Text, "Only of this service");
+
+/// What a list of services takes.
+pub(super) struct Services;
+
+impl Takes for Services {
+    const LISTS: Lists = &[NAMES];
+}
+
+/// What a list of operations or of keys takes.
+pub(super) struct Names;
+
+impl Takes for Names {
+    const LISTS: Lists = &[&[OF_SERVICE], NAMES];
+}
+
+/// What a list of values takes.
+pub(super) struct Values;
+
+impl Takes for Values {
+    const LISTS: Lists = &[&[query("key", Text, "The attribute").required(), OF_SERVICE], NAMES];
+}
 
 /// The services that sent spans, most spans first.
 #[utoipa::path(
@@ -17,19 +54,14 @@ const LIMIT_MAX: usize = 1_000;
     path = "/api/v1/services",
     tag = "names",
     operation_id = "listServices",
-    params(
-        ("prefix" = Option<String>, Query, description = "Names that start with this, in any case"),
-        ("start" = Option<String>, Query, description = "From spans that start at this time or later; the last 24 hours of data when neither time is given"),
-        ("end" = Option<String>, Query, description = "From spans that start before this time"),
-        ("limit" = Option<u32>, Query, description = "At most so many names, 1 to 1,000; 100 when not given"),
-    ),
+    params(Of<Services>),
     responses((status = 200, body = NameList), Problems)
 )]
 pub(super) async fn services(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_services>(&uri)?;
+    let params = Params::read::<Services>(&uri)?;
     answer::json(service.services(name_search(&params)?).await?).await
 }
 
@@ -39,20 +71,14 @@ pub(super) async fn services(
     path = "/api/v1/operations",
     tag = "names",
     operation_id = "listOperations",
-    params(
-        ("service" = Option<String>, Query, description = "Only of this service"),
-        ("prefix" = Option<String>, Query, description = "Names that start with this, in any case"),
-        ("start" = Option<String>, Query, description = "From spans that start at this time or later; the last 24 hours of data when neither time is given"),
-        ("end" = Option<String>, Query, description = "From spans that start before this time"),
-        ("limit" = Option<u32>, Query, description = "At most so many names, 1 to 1,000; 100 when not given"),
-    ),
+    params(Of<Names>),
     responses((status = 200, body = NameList), Problems)
 )]
 pub(super) async fn operations(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_operations>(&uri)?;
+    let params = Params::read::<Names>(&uri)?;
     answer::json(service.operations(name_search(&params)?).await?).await
 }
 
@@ -62,20 +88,14 @@ pub(super) async fn operations(
     path = "/api/v1/attributes/keys",
     tag = "names",
     operation_id = "listAttributeKeys",
-    params(
-        ("service" = Option<String>, Query, description = "Only of this service"),
-        ("prefix" = Option<String>, Query, description = "Keys that start with this, in any case"),
-        ("start" = Option<String>, Query, description = "From spans that start at this time or later; the last 24 hours of data when neither time is given"),
-        ("end" = Option<String>, Query, description = "From spans that start before this time"),
-        ("limit" = Option<u32>, Query, description = "At most so many keys, 1 to 1,000; 100 when not given"),
-    ),
+    params(Of<Names>),
     responses((status = 200, body = AttributeKeyList), Problems)
 )]
 pub(super) async fn attribute_keys(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_attribute_keys>(&uri)?;
+    let params = Params::read::<Names>(&uri)?;
     answer::json(service.attribute_keys(name_search(&params)?).await?).await
 }
 
@@ -85,30 +105,23 @@ pub(super) async fn attribute_keys(
     path = "/api/v1/attributes/values",
     tag = "names",
     operation_id = "listAttributeValues",
-    params(
-        ("key" = String, Query, description = "The attribute"),
-        ("service" = Option<String>, Query, description = "Only of this service"),
-        ("prefix" = Option<String>, Query, description = "Values that start with this, in any case"),
-        ("start" = Option<String>, Query, description = "From spans that start at this time or later; the last 24 hours of data when neither time is given"),
-        ("end" = Option<String>, Query, description = "From spans that start before this time"),
-        ("limit" = Option<u32>, Query, description = "At most so many values, 1 to 1,000; 100 when not given"),
-    ),
+    params(Of<Values>),
     responses((status = 200, body = NameList), Problems)
 )]
 pub(super) async fn attribute_values(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_attribute_values>(&uri)?;
+    let params = Params::read::<Values>(&uri)?;
     let key = params.required("key")?.to_owned();
     answer::json(service.attribute_values(key, name_search(&params)?).await?).await
 }
 
 fn name_search(params: &Params) -> Result<NameSearch, QueryError> {
     Ok(NameSearch {
-        prefix: params.text("prefix")?.unwrap_or_default().to_owned(),
+        prefix: params.owned("prefix").unwrap_or_default(),
         start: params.time_range()?,
-        service: params.text("service")?.map(str::to_owned),
-        limit: params.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
+        service: params.owned("service"),
+        limit: params.limit(),
     })
 }

@@ -70,19 +70,24 @@ pub(super) fn status_of(kind: ErrorKind) -> (StatusCode, Option<&'static str>) {
 
 impl IntoResponse for QueryError {
     fn into_response(self) -> Response {
-        let form = form_of(self.kind());
-        // Being asked too much is no defect of the server's.
-        if form.status == StatusCode::INTERNAL_SERVER_ERROR {
-            tracing::error!(error = %self, "a question failed");
-        } else if form.status.is_server_error() {
-            tracing::warn!(error = %self, "a question was not answered");
-        }
-        let parameter = match &self {
-            Self::Parameter { name, .. } if !name.is_empty() => Some(name.clone()),
-            _ => None,
-        };
-        respond(form, self.to_string(), parameter)
+        respond(form_of(self.kind()), details(&self))
     }
+}
+
+/// The body that tells of an error, which is noted in the log when it is none of the client's.
+pub(super) fn details(error: &QueryError) -> ProblemDetails {
+    let form = form_of(error.kind());
+    // Being asked too much is no defect of the server's.
+    if form.status == StatusCode::INTERNAL_SERVER_ERROR {
+        tracing::error!(%error, "a question failed");
+    } else if form.status.is_server_error() {
+        tracing::warn!(%error, "a question was not answered");
+    }
+    let parameter = match error {
+        QueryError::Parameter { name, .. } if !name.is_empty() => Some(name.clone()),
+        _ => None,
+    };
+    problem(&form, error.to_string(), parameter)
 }
 
 impl From<PathRejection> for QueryError {
@@ -103,12 +108,13 @@ impl From<PathRejection> for QueryError {
 /// The answer to a path that is none of the API's.
 pub(super) async fn no_such_path(uri: Uri) -> Response {
     let detail = format!("{} is not a path of this API; see {}", uri.path(), super::OPENAPI_PATH);
-    respond(NO_SUCH_PATH, detail, None)
+    respond(NO_SUCH_PATH, problem(&NO_SUCH_PATH, detail, None))
 }
 
 /// The answer to a method that a path does not have.
 pub(super) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
-    respond(NO_SUCH_METHOD, format!("{method} is not allowed on {}; use GET", uri.path()), None)
+    let detail = format!("{method} is not allowed on {}; use GET", uri.path());
+    respond(NO_SUCH_METHOD, problem(&NO_SUCH_METHOD, detail, None))
 }
 
 /// The problems that any endpoint may answer with, for its documentation.
@@ -132,14 +138,17 @@ impl IntoResponses for Problems {
     }
 }
 
-fn respond(form: Form, detail: String, parameter: Option<String>) -> Response {
-    let problem = ProblemDetails {
+fn problem(form: &Form, detail: String, parameter: Option<String>) -> ProblemDetails {
+    ProblemDetails {
         r#type: format!("/problems/{}", form.slug),
         title: form.title.to_owned(),
         status: form.status.as_u16(),
         detail,
         parameter,
-    };
+    }
+}
+
+fn respond(form: Form, problem: ProblemDetails) -> Response {
     let body = serde_json::to_vec(&problem).expect("invariant: a problem has only string keys");
     let mut response = (form.status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
     if let Some(seconds) = form.retry_after {

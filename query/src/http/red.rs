@@ -6,17 +6,38 @@ use tidings_proto::api::RedResult;
 
 use super::{
     answer,
-    filters::{InSteps, SpanSelection, span_filter},
+    filters::{SPAN_FILTERS, STEP, WINDOW, span_filter},
     problem::Problems,
 };
 use crate::{
     QueryError, QueryService,
     analysis::{RedKey, RedSearch},
-    params::Params,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, query},
+        form::Form::{Flag, Keys},
+    },
 };
 
-const LIMIT_DEFAULT: usize = 50;
-const LIMIT_MAX: usize = 1_000;
+/// What RED takes.
+pub(super) struct Red;
+
+impl Takes for Red {
+    const LISTS: Lists = &[
+        SPAN_FILTERS,
+        WINDOW,
+        &[
+            STEP,
+            query(
+                "by",
+                Keys,
+                "What to group by: any of `service`, `operation`, `kind`, `status`, with commas between; `service` when not given",
+            ),
+            query("histogram", Flag, "`true`: with the groups' histograms"),
+            limit(50, 1_000, "At most so many groups, those with most calls"),
+        ],
+    ];
+}
 
 /// Rate, errors and duration of spans.
 ///
@@ -28,39 +49,20 @@ const LIMIT_MAX: usize = 1_000;
     path = "/api/v1/red",
     tag = "analysis",
     operation_id = "getRed",
-    params(
-        SpanSelection,
-        InSteps,
-        ("by" = Option<String>, Query, description = "What to group by: any of `service`, `operation`, `kind`, `status`, with commas between; `service` when not given"),
-        ("histogram" = Option<bool>, Query, description = "`true`: with the groups' histograms"),
-        ("limit" = Option<u32>, Query, description = "At most so many groups, those with most calls, 1 to 1,000; 50 when not given"),
-    ),
+    params(Of<Red>),
     responses((status = 200, body = RedResult), Problems)
 )]
 pub(super) async fn red(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_red>(&uri)?;
-    let form = "any of service, operation, kind, status, with commas between";
+    let params = Params::read::<Red>(&uri)?;
     let search = RedSearch {
         filter: span_filter(&params)?,
         step: params.step()?,
-        by: params.parsed("by", form, keys)?.unwrap_or_else(|| vec![RedKey::Service]),
-        histogram: params.parsed("histogram", "true or false", |text| text.parse().ok())?
-            == Some(true),
-        limit: params.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
+        by: params.keys()?.unwrap_or_else(|| vec![RedKey::Service]),
+        histogram: params.flag("histogram"),
+        limit: params.limit(),
     };
     answer::json(service.red(search).await?).await
-}
-
-fn keys(text: &str) -> Option<Vec<RedKey>> {
-    let key = |name: &str| match name.trim() {
-        "service" => Some(RedKey::Service),
-        "operation" => Some(RedKey::Operation),
-        "kind" => Some(RedKey::Kind),
-        "status" => Some(RedKey::Status),
-        _ => None,
-    };
-    text.split(',').map(key).collect()
 }

@@ -5,7 +5,21 @@ use axum::{extract::State, response::Response};
 use tidings_proto::api::ResolveResult;
 
 use super::{answer, problem::Problems};
-use crate::{QueryError, QueryService, params::Params};
+use crate::{
+    QueryError, QueryService,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, query},
+        form::Form::Text,
+    },
+};
+
+/// What resolving takes.
+pub(super) struct Pasted;
+
+impl Takes for Pasted {
+    const LISTS: Lists = &[&[query("text", Text, "The text").required()]];
+}
 
 /// The stored traces a pasted text may mean: an id in any encoding, a header, a URL, a log line.
 #[utoipa::path(
@@ -13,14 +27,14 @@ use crate::{QueryError, QueryService, params::Params};
     path = "/api/v1/resolve",
     tag = "transactions",
     operation_id = "resolve",
-    params(("text" = String, Query, description = "The text, at most 4,096 bytes")),
+    params(Of<Pasted>),
     responses((status = 200, body = ResolveResult), Problems)
 )]
 pub(super) async fn resolve(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_resolve>(&uri)?;
+    let params = Params::read::<Pasted>(&uri)?;
     let text = params.required("text")?.to_owned();
     answer::json(service.resolve(text).await?).await
 }

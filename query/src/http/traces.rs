@@ -2,95 +2,141 @@
 
 use ::http::{HeaderMap, Uri};
 use axum::{
+    Extension,
     extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
 use tidings_proto::{
-    SpanId,
     api::{SpanDetails, TraceSearchResult, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
-use tidings_storage::SpanFilter;
 
-use super::{answer, problem::Problems};
+use super::{
+    answer,
+    filters::{ADJUST, AWAITED, CURSOR, IN_PATH, SPAN_FILTERS, SPAN_TIMES, span_filter},
+    held::Room,
+    problem::Problems,
+    searching,
+};
 use crate::{
     QueryError, QueryService, TraceCursor, TraceQuestion, TraceSearch,
-    params::{Params, malformed, trace_in_path},
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, path, query},
+        form::Form::{Integer, SpanId, Text},
+        span_in_path, trace_in_path,
+    },
     traceql::native,
 };
 
-const LIMIT_DEFAULT: usize = 20;
-const LIMIT_MAX: usize = 1_000;
+/// What a search takes.
+pub(super) struct Search;
+
+impl Takes for Search {
+    const LISTS: Lists = &[
+        SPAN_FILTERS,
+        SPAN_TIMES,
+        &[
+            limit(20, 1_000, "Traces on a page"),
+            CURSOR,
+            query(
+                "q",
+                Text,
+                "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit` and `cursor`",
+            ),
+        ],
+    ];
+}
+
+/// What a trace takes in any form of which there are versions.
+pub(super) struct Assembled;
+
+impl Takes for Assembled {
+    const LISTS: Lists = &[&[IN_PATH, ADJUST], AWAITED];
+}
+
+/// What a span takes.
+pub(super) struct OneSpan;
+
+impl Takes for OneSpan {
+    const LISTS: Lists = &[&[
+        IN_PATH,
+        path("spanId", SpanId, "16 hex digits in either case"),
+        query(
+            "index",
+            Integer { min: 0, max: u32::MAX, default: None },
+            "The span's row, which tells spans with the same id apart; the first row with the id when not given",
+        ),
+        ADJUST,
+    ]];
+}
+
+/// What is asked of a trace as it is stored.
+pub(super) struct OneTrace;
+
+impl Takes for OneTrace {
+    const LISTS: Lists = &[&[IN_PATH]];
+}
 
 /// Finds traces.
 ///
 /// A trace is found when one of its spans matches every filter. Newest first by the earliest
 /// matching span's start, then by trace id. Times choose traces, they do not cut them: summaries
-/// are of whole traces.
+/// are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
+/// on, and then the answer as the data of a `result` event, or what went wrong as that of a
+/// `problem` event.
 #[utoipa::path(
     get,
     path = "/api/v1/traces",
     tag = "traces",
     operation_id = "searchTraces",
-    params(
-        ("service" = Option<Vec<String>>, Query, description = "`service.name`; repeat it for any of several"),
-        ("operation" = Option<String>, Query, description = "The span's name, whole"),
-        ("attribute" = Option<Vec<String>>, Query, description = "`key=value`, or a bare `key` for any value; on the span, its events, its scope or its resource; repeat it for all of several"),
-        ("status" = Option<String>, Query, description = "`ok`, `error` or `unset`"),
-        ("kind" = Option<String>, Query, description = "`internal`, `server`, `client`, `producer`, `consumer` or `unspecified`"),
-        ("minDuration" = Option<String>, Query, description = "The span took at least this long: `250ms`, `1.5s`, `10us`, `2m`, or nanoseconds"),
-        ("maxDuration" = Option<String>, Query, description = "The span took at most this long"),
-        ("start" = Option<String>, Query, description = "The span starts at this time or later: Unix nanoseconds or RFC 3339"),
-        ("end" = Option<String>, Query, description = "The span starts before this time"),
-        ("limit" = Option<u32>, Query, description = "Traces on a page, 1 to 1,000; 20 when not given"),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before"),
-        ("q" = Option<String>, Query, description = "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit` and `cursor`"),
-    ),
-    responses((status = 200, body = TraceSearchResult), Problems)
+    params(Of<Search>),
+    responses(
+        (status = 200, content(
+            (TraceSearchResult = "application/json"),
+            (String = "text/event-stream"),
+        )),
+        Problems
+    )
 )]
 pub(super) async fn search(
     State(service): State<QueryService>,
+    Extension(room): Extension<Room>,
     uri: Uri,
+    headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_search>(&uri)?;
-    let limit = params.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
-    let cursor = params.parsed("cursor", "the `nextCursor` of a page", TraceCursor::decode)?;
-    if let Some(query) = params.text("q")? {
-        return answer::json(by_query(&service, &params, query, limit, cursor).await?).await;
-    }
-    let services: Vec<String> = params.texts("service").into_iter().map(str::to_owned).collect();
-    let (duration_min, duration_max) = params.durations()?;
-    let filter = SpanFilter {
-        start: params.time_range()?,
-        services: (!services.is_empty()).then_some(services),
-        operation: params.text("operation")?.map(str::to_owned),
-        kind: params.kind()?,
-        status: params.status()?,
-        duration_min,
-        duration_max,
-        attributes: params.attributes()?,
-        ..SpanFilter::default()
-    };
-    answer::json(service.traces(TraceSearch { filter, limit, cursor }).await?).await
+    let params = Params::read::<Search>(&uri)?;
+    let question = question(&params)?;
+    searching::answer(service, room, &headers, |service| async move {
+        let mut found = match question {
+            Question::Filters(search) => service.traces(search).await?,
+            Question::Query(page) => service.ask(move |reader| native::page(reader, &page)).await?,
+        };
+        found.next_cursor = found.next_cursor.map(|cursor| params.next_cursor(cursor));
+        Ok(found)
+    })
+    .await
 }
 
-/// The traces that a TraceQL query finds.
-async fn by_query(
-    service: &QueryService,
-    params: &Params,
-    query: &str,
-    limit: usize,
-    cursor: Option<TraceCursor>,
-) -> Result<TraceSearchResult, QueryError> {
-    const FILTERS: [&str; 7] =
-        ["service", "operation", "attribute", "status", "kind", "minDuration", "maxDuration"];
-    if let Some(filter) = FILTERS.into_iter().find(|name| !params.texts(name).is_empty()) {
+/// How traces are looked for.
+enum Question {
+    Filters(TraceSearch),
+    Query(native::QuerySearch),
+}
+
+fn question(params: &Params) -> Result<Question, QueryError> {
+    let (limit, cursor) = (params.limit(), params.cursor(TraceCursor::decode)?);
+    let Some(query) = params.text("q") else {
+        let filter = span_filter(params)?;
+        return Ok(Question::Filters(TraceSearch { filter, limit, cursor }));
+    };
+    let mut filters = SPAN_FILTERS.iter().map(|filter| filter.name);
+    if let Some(filter) = filters.find(|name| params.text(name).is_some()) {
         let reason = format!("`{filter}` does not go with `q`: say it in the query");
         return Err(QueryError::parameter(filter, reason));
     }
-    let stages = native::stages_of(query)?;
-    let page = native::QuerySearch { stages, start: params.time_range()?, limit, cursor };
-    service.ask(move |reader| native::page(reader, &page)).await
+    let (stages, start) = (native::stages_of(query)?, params.time_range()?);
+    Ok(Question::Query(native::QuerySearch { stages, start, limit, cursor }))
 }
 
 /// One trace, assembled, with everything its spans said.
@@ -101,12 +147,7 @@ async fn by_query(
     path = "/api/v1/traces/{traceId}",
     tag = "traces",
     operation_id = "getTrace",
-    params(
-        ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
-        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
-        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
-        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
-    ),
+    params(Of<Assembled>),
     responses((status = 200, body = TraceView), Problems)
 )]
 pub(super) async fn trace(
@@ -114,8 +155,8 @@ pub(super) async fn trace(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_trace>(&uri)?;
-    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks()? };
+    let params = Params::read::<Assembled>(&uri)?;
+    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
     answer::json(service.next_trace(question, params.wanted()?).await?).await
 }
 
@@ -127,12 +168,7 @@ pub(super) async fn trace(
     path = "/api/v1/traces/{traceId}/skeleton",
     tag = "traces",
     operation_id = "getTraceSkeleton",
-    params(
-        ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
-        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
-        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
-        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
-    ),
+    params(Of<Assembled>),
     responses((status = 200, body = TraceSkeleton), Problems)
 )]
 pub(super) async fn skeleton(
@@ -140,8 +176,8 @@ pub(super) async fn skeleton(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_skeleton>(&uri)?;
-    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks()? };
+    let params = Params::read::<Assembled>(&uri)?;
+    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
     answer::json(service.next_skeleton(question, params.wanted()?).await?).await
 }
 
@@ -151,12 +187,7 @@ pub(super) async fn skeleton(
     path = "/api/v1/traces/{traceId}/spans/{spanId}",
     tag = "traces",
     operation_id = "getSpan",
-    params(
-        ("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them"),
-        ("spanId" = String, Path, description = "16 hex digits in either case"),
-        ("index" = Option<u32>, Query, description = "The span's row, which tells spans with the same id apart; the first row with the id when not given"),
-        ("adjust" = Option<String>, Query, description = "`clock`: with times brought together by the calls between hosts; as sent when not given"),
-    ),
+    params(Of<OneSpan>),
     responses((status = 200, body = SpanDetails), Problems)
 )]
 pub(super) async fn span(
@@ -164,12 +195,10 @@ pub(super) async fn span(
     path: Result<Path<(String, String)>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_span>(&uri)?;
+    let params = Params::read::<OneSpan>(&uri)?;
     let Path((trace, span)) = path?;
-    let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks()? };
-    let span_id: Result<SpanId, _> = span.parse();
-    let span_id = span_id.map_err(|_| malformed("spanId", &span, "a span id of 16 hex digits"))?;
-    let index = params.parsed("index", "the number of a row", |text| text.parse().ok())?;
+    let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks() };
+    let (span_id, index) = (span_in_path(&span)?, params.integer("index"));
     answer::json(service.span(question, span_id, index).await?).await
 }
 
@@ -183,7 +212,7 @@ pub(super) async fn span(
     path = "/api/v1/traces/{traceId}/otlp",
     tag = "traces",
     operation_id = "exportTrace",
-    params(("traceId" = String, Path, description = "32 hex digits in either case, or the last 16 of them")),
+    params(Of<OneTrace>),
     responses(
         (status = 200, content(
             (ExportTraceServiceRequest = "application/json"),
@@ -198,6 +227,6 @@ pub(super) async fn otlp(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
-    Params::read::<__path_otlp>(&uri)?;
+    Params::read::<OneTrace>(&uri)?;
     answer::otlp(service.export(trace_in_path(&path?)?).await?, &headers).await
 }

@@ -9,15 +9,48 @@ use tidings_proto::api::{TransactionKindList, TransactionView};
 
 use super::{
     answer,
-    filters::{InSteps, InWindow},
+    filters::{AWAITED, STEP, WINDOW},
     problem::Problems,
 };
-use crate::{KindSearch, QueryError, QueryService, params::Params};
+use crate::{
+    KindSearch, QueryError, QueryService,
+    params::{
+        Params,
+        declared::{Lists, Of, Takes, limit, path, query},
+        form::Form::{Above, Text},
+        in_path,
+    },
+};
 
-const LIMIT_DEFAULT: usize = 20;
-const LIMIT_MAX: usize = 200;
-/// The longest transaction id, in bytes.
-const TID_BYTES_MAX: usize = 1_024;
+/// What a list of kinds takes.
+pub(super) struct Kinds;
+
+impl Takes for Kinds {
+    const LISTS: Lists = &[
+        &[
+            query("service", Text, "Only transactions that enter this service"),
+            query("operation", Text, "Only transactions that enter at this operation"),
+        ],
+        WINDOW,
+        &[
+            STEP,
+            query(
+                "above",
+                Above,
+                "Add up only the slow ones: those that took at least as long as a percentile of their kind (`p95`), or so long (`250ms`); all when not given",
+            ),
+            limit(20, 200, "At most so many kinds, the most frequent"),
+        ],
+    ];
+}
+
+/// What a transaction takes.
+pub(super) struct Transaction;
+
+impl Takes for Transaction {
+    const LISTS: Lists =
+        &[&[path("tid", Text, "A trace id, or the value of a transaction key")], AWAITED];
+}
 
 /// The kinds of transactions: where they enter, how often, how long they take, and where that time
 /// goes.
@@ -30,28 +63,21 @@ const TID_BYTES_MAX: usize = 1_024;
     path = "/api/v1/transactions",
     tag = "transactions",
     operation_id = "listTransactionKinds",
-    params(
-        ("service" = Option<String>, Query, description = "Only transactions that enter this service"),
-        ("operation" = Option<String>, Query, description = "Only transactions that enter at this operation"),
-        InWindow,
-        InSteps,
-        ("above" = Option<String>, Query, description = "Add up only the slow ones: those that took at least as long as a percentile of their kind (`p95`), or so long (`250ms`); all when not given"),
-        ("limit" = Option<u32>, Query, description = "At most so many kinds, the most frequent, 1 to 200; 20 when not given"),
-    ),
+    params(Of<Kinds>),
     responses((status = 200, body = TransactionKindList), Problems)
 )]
 pub(super) async fn kinds(
     State(service): State<QueryService>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_kinds>(&uri)?;
+    let params = Params::read::<Kinds>(&uri)?;
     let search = KindSearch {
         start: params.time_range()?,
         step: params.step()?,
-        service: params.text("service")?.map(str::to_owned),
-        operation: params.text("operation")?.map(str::to_owned),
+        service: params.owned("service"),
+        operation: params.owned("operation"),
         above: params.above()?,
-        limit: params.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
+        limit: params.limit(),
     };
     answer::json(service.transaction_kinds(search).await?).await
 }
@@ -65,11 +91,7 @@ pub(super) async fn kinds(
     path = "/api/v1/transactions/{tid}",
     tag = "transactions",
     operation_id = "getTransaction",
-    params(
-        ("tid" = String, Path, description = "A trace id, or the value of a transaction key"),
-        ("after" = Option<String>, Query, description = "The `version` that is known: with `wait`, the answer is held back until there is another one"),
-        ("wait" = Option<String>, Query, description = "Wait at most this long for another version, or for the first one: up to `60s`; the answer that is there when not given"),
-    ),
+    params(Of<Transaction>),
     responses((status = 200, body = TransactionView), Problems)
 )]
 pub(super) async fn transaction(
@@ -77,11 +99,7 @@ pub(super) async fn transaction(
     path: Result<Path<String>, PathRejection>,
     uri: Uri,
 ) -> Result<Response, QueryError> {
-    let params = Params::read::<__path_transaction>(&uri)?;
-    let Path(tid) = path?;
-    if tid.len() > TID_BYTES_MAX {
-        let reason = format!("`tid` is longer than {TID_BYTES_MAX} bytes");
-        return Err(QueryError::parameter("tid", reason));
-    }
+    let params = Params::read::<Transaction>(&uri)?;
+    let tid = in_path("tid", path?.0, Text)?;
     answer::json(service.next_transaction(tid, params.wanted()?).await?).await
 }

@@ -5,46 +5,39 @@
 
 use std::collections::BTreeMap;
 
-use tidings_proto::jaeger::{DependencyLink, NO_SERVICE};
-use tidings_storage::{Detail, SpanFilter, TimeRange};
+use tidings_proto::{
+    DurationNanos,
+    jaeger::{DependencyLink, NO_SERVICE},
+};
+use tidings_storage::{
+    Detail, GraphBounds, GraphKey, GraphPart, SpanFilter, TimeRange, graph_calls, without_silence,
+};
 
 use crate::{
     QueryError,
+    analysis::graph::graph_spans,
     execution::Reader,
-    trace::{
-        gather::{Gather, Gathered},
-        tree::Tree,
-    },
+    trace::gather::{Gather, Gathered},
 };
 
-/// Links are counted over at most so many of the newest spans (about 200 bytes each).
+/// Where storage has not added them up, links are counted over at most so many of the newest spans
+/// (about 200 bytes each).
 const SPANS_MAX: u64 = 500_000;
+
+/// Calls by caller and called.
+type Counts = BTreeMap<(String, String), u64>;
 
 /// The links, in order, and whether every span of the range was counted.
 pub(crate) fn dependencies(
     reader: &Reader,
     start: TimeRange,
 ) -> Result<(Vec<DependencyLink>, bool), QueryError> {
-    let filter = SpanFilter { start, ..SpanFilter::default() };
-    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
-    let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
-    let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
-    for (trace_id, facts) in gathered.traces {
-        reader.check()?;
-        let tree = Tree::new(trace_id, facts);
-        for node in tree.indexes() {
-            let Some(parent) = tree.assembled.nodes[node].parent else { continue };
-            let (caller, called) = (tree.fact(parent as usize).service, tree.fact(node).service);
-            if caller != called {
-                *calls.entry((caller, called)).or_default() += 1;
-            }
-        }
-    }
-    let name = |number: u32| match gathered.names.text(number) {
-        "" => NO_SERVICE.to_owned(),
-        name => name.to_owned(),
+    let (counts, complete) = match added_up(reader, start)? {
+        Some(added_up) => added_up,
+        None => read(reader, start)?,
     };
-    let mut links: Vec<DependencyLink> = calls
+    let name = |name: String| if name.is_empty() { NO_SERVICE.to_owned() } else { name };
+    let mut links: Vec<DependencyLink> = counts
         .into_iter()
         .map(|((parent, child), call_count)| DependencyLink {
             parent: name(parent),
@@ -55,4 +48,42 @@ pub(crate) fn dependencies(
         .collect();
     links.sort_by(|one, other| (&one.parent, &one.child).cmp(&(&other.parent, &other.child)));
     Ok((links, complete))
+}
+
+fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>, QueryError> {
+    let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
+    let bounds =
+        GraphBounds { between: vec![start, end], lead: DurationNanos(0), rows_max: SPANS_MAX };
+    let Some(tallied) = reader.tally_graph(&bounds)? else { return Ok(None) };
+    let mut counts = Counts::new();
+    for (_, key, calls) in tallied.calls() {
+        if let GraphKey::Called { from, to, .. } = key
+            && from != to
+        {
+            *counts.entry((from.to_owned(), to.to_owned())).or_default() += calls.count;
+        }
+    }
+    Ok(Some((counts, tallied.scan.complete)))
+}
+
+fn read(reader: &Reader, start: TimeRange) -> Result<(Counts, bool), QueryError> {
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
+    let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
+    let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
+    for (trace_id, facts) in &gathered.traces {
+        reader.check()?;
+        for part in without_silence(&mut graph_spans(facts)) {
+            for of in graph_calls(*trace_id, part) {
+                let GraphPart::Called { caller, .. } = of.part else { continue };
+                let service = |span: usize| part[span].facts.service;
+                if service(caller) != service(of.span) {
+                    *calls.entry((service(caller), service(of.span))).or_default() += 1;
+                }
+            }
+        }
+    }
+    let name = |number: u32| gathered.names.text(number).to_owned();
+    let named = calls.into_iter().map(|((from, to), count)| ((name(from), name(to)), count));
+    Ok((named.collect(), complete))
 }

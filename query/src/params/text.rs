@@ -1,4 +1,8 @@
 //! The text forms of single values. Each function gives `None` for any text that is not one.
+//!
+//! Beside a function is the regular expression of its texts, in what JSON Schema and Rust have in
+//! common: every text that is read matches it. What matches and is not read is out of range: a day
+//! that its month does not have, say.
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
@@ -6,42 +10,52 @@ use tidings_proto::{
 };
 use tidings_storage::AttributeFilter;
 
-use crate::TraceName;
+use crate::{Above, RedKey, TraceName};
 
 /// The last nanosecond that fits the tables: in the year 2262.
 const LAST_NANO: u64 = i64::MAX.unsigned_abs();
 
+pub(super) const TIME: &str = "^([0-9]{1,19}|[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,18})?([Zz]|[+-][0-9]{2}:[0-9]{2}))$";
+
 /// Nanoseconds since 1970, or RFC 3339.
 pub(super) fn time(text: &str) -> Option<UnixNanos> {
-    let nanos = if is_digits(text) { text.parse().ok()? } else { rfc_3339(text)? };
+    let nanos = if is_digits(text) { nanos(text)? } else { rfc_3339(text)? };
     (nanos <= LAST_NANO).then_some(UnixNanos(nanos))
 }
 
+pub(super) const DURATION: &str =
+    "^([0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h))$";
+
 /// `250ms`, `1.5s`, `10us`, `2m`, `1h`, or an integer of nanoseconds.
 pub(super) fn duration(text: &str) -> Option<DurationNanos> {
-    if is_digits(text) {
-        return text.parse().ok().map(DurationNanos);
-    }
-    const UNITS: [(&str, u64); 7] = [
-        ("ns", 1),
-        ("us", 1_000),
-        ("µs", 1_000),
-        ("ms", 1_000_000),
-        ("s", 1_000_000_000),
-        ("m", 60 * 1_000_000_000),
-        ("h", 60 * 60 * 1_000_000_000),
+    const FRACTION_DIGITS: usize = 9;
+    // Name, digits, nanoseconds: as many digits as 64 bits have room for.
+    const UNITS: [(&str, usize, u64); 7] = [
+        ("ns", 9, 1),
+        ("us", 9, 1_000),
+        ("µs", 9, 1_000),
+        ("ms", 9, 1_000_000),
+        ("s", 9, 1_000_000_000),
+        ("m", 6, 60 * 1_000_000_000),
+        ("h", 6, 60 * 60 * 1_000_000_000),
     ];
-    let (number, unit) = UNITS.iter().find_map(|(name, unit)| {
+    if is_digits(text) {
+        return nanos(text).map(DurationNanos);
+    }
+    let (number, digits, unit) = UNITS.iter().find_map(|(name, digits, unit)| {
         let number = text.strip_suffix(name)?;
-        number.ends_with(|last: char| last.is_ascii_digit()).then_some((number, *unit))
+        number.ends_with(|last: char| last.is_ascii_digit()).then_some((number, *digits, *unit))
     })?;
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    if !is_digits(whole) || !is_digits(fraction) {
+    let fits = whole.len() <= digits && fraction.len() <= FRACTION_DIGITS;
+    if !is_digits(whole) || !is_digits(fraction) || !fits {
         return None;
     }
     let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
     whole.checked_add(fraction_of(fraction, unit)?).map(DurationNanos)
 }
+
+pub(super) const TRACE_NAME: &str = "^(?!0+$)([0-9a-fA-F]{32}|[0-9a-fA-F]{16})$";
 
 /// A trace id of 32 hex digits, or its last 16.
 pub(super) fn trace_name(text: &str) -> Option<TraceName> {
@@ -53,51 +67,127 @@ pub(super) fn trace_name(text: &str) -> Option<TraceName> {
     Some(TraceName::Low64(u64::from_be_bytes(*low.as_bytes())))
 }
 
-/// OTLP's kind by name.
-pub(super) fn kind(text: &str) -> Option<SpanKind> {
-    Some(match text.to_ascii_lowercase().as_str() {
-        "unspecified" => SpanKind::Unspecified,
-        "internal" => SpanKind::Internal,
-        "server" => SpanKind::Server,
-        "client" => SpanKind::Client,
-        "producer" => SpanKind::Producer,
-        "consumer" => SpanKind::Consumer,
-        _ => return None,
-    })
+pub(super) const TRACE_ID: &str = "^(?!0+$)[0-9a-fA-F]{32}$";
+pub(super) const TRACE_IDS: &str = "^(?!0{32})[0-9a-fA-F]{32}(,(?!0{32})[0-9a-fA-F]{32})*$";
+
+/// What stands for the traces of the same kind.
+pub(crate) const TYPICAL: &str = "typical";
+pub(super) const TRACE_IDS_OR_TYPICAL: &str =
+    "^(typical|(?!0{32})[0-9a-fA-F]{32}(,(?!0{32})[0-9a-fA-F]{32})*)$";
+
+/// Trace ids with commas between.
+pub(super) fn trace_ids(text: &str) -> Option<Vec<TraceId>> {
+    text.split(',').map(|id| id.parse().ok()).collect()
 }
 
-/// OTLP's status by name.
-pub(super) fn status(text: &str) -> Option<StatusCode> {
-    Some(match text.to_ascii_lowercase().as_str() {
-        "unset" => StatusCode::Unset,
-        "ok" => StatusCode::Ok,
-        "error" => StatusCode::Error,
-        _ => return None,
-    })
+pub(super) const SPAN_ID: &str = "^(?!0+$)[0-9a-fA-F]{16}$";
+pub(super) const RECORD_ID: &str = "^[0-9a-fA-F]{16}$";
+
+/// The id of a log record.
+pub(super) fn record_id(text: &str) -> Option<u64> {
+    let is_id = text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_id.then(|| u64::from_str_radix(text, 16).ok()).flatten()
 }
+
+pub(super) const KINDS: [(&str, SpanKind); 6] = [
+    ("unspecified", SpanKind::Unspecified),
+    ("internal", SpanKind::Internal),
+    ("server", SpanKind::Server),
+    ("client", SpanKind::Client),
+    ("producer", SpanKind::Producer),
+    ("consumer", SpanKind::Consumer),
+];
+
+pub(super) const STATUSES: [(&str, StatusCode); 3] =
+    [("unset", StatusCode::Unset), ("ok", StatusCode::Ok), ("error", StatusCode::Error)];
+
+pub(super) const SEVERITIES: [(&str, Severity); 7] = [
+    ("trace", Severity::Trace),
+    ("debug", Severity::Debug),
+    ("info", Severity::Info),
+    ("warn", Severity::Warn),
+    ("warning", Severity::Warn),
+    ("error", Severity::Error),
+    ("fatal", Severity::Fatal),
+];
+
+/// What a word stands for.
+pub(super) fn word<T: Copy>(words: &[(&str, T)], text: &str) -> Option<T> {
+    words.iter().find(|(word, _)| *word == text).map(|(_, meant)| *meant)
+}
+
+pub(super) const SEVERITY: &str =
+    "^(trace|debug|info|warn|warning|error|fatal|[1-9]|1[0-9]|2[0-4])$";
 
 /// A severity by name or number.
 pub(super) fn severity(text: &str) -> Option<Severity> {
-    Some(match text.to_ascii_lowercase().as_str() {
-        "trace" => Severity::Trace,
-        "debug" => Severity::Debug,
-        "info" => Severity::Info,
-        "warn" | "warning" => Severity::Warn,
-        "error" => Severity::Error,
-        "fatal" => Severity::Fatal,
-        number if is_digits(number) => Severity::from_number(number.parse().ok()?)?,
-        _ => return None,
-    })
+    let number = || Severity::from_number(i32::try_from(integer(text)?).ok()?);
+    word(&SEVERITIES, text).or_else(number)
 }
 
-/// `key=value` or `key`. The first equals sign divides; a value may be empty.
+/// An integer as JSON writes it.
+pub(super) fn integer(text: &str) -> Option<u32> {
+    let plain = is_digits(text) && (text == "0" || !text.starts_with('0'));
+    plain.then(|| text.parse().ok()).flatten()
+}
+
+pub(super) const ABOVE: &str = "^(p(100|[1-9][0-9]?)|[0-9]{1,19}|[0-9]{1,9}([.][0-9]{1,9})?(ns|us|µs|ms|s)|[0-9]{1,6}([.][0-9]{1,9})?(m|h))$";
+
+/// A percentile or a duration.
+pub(super) fn above(text: &str) -> Option<Above> {
+    match text.strip_prefix('p') {
+        Some(percent) => {
+            let percent = Some(integer(percent)?).filter(|percent| (1..=100).contains(percent));
+            percent.map(|percent| Above::Percentile(u64::from(percent)))
+        }
+        None => duration(text).map(Above::Duration),
+    }
+}
+
+pub(super) const ATTRIBUTE: &str = "^[^=]";
+
+/// `key=value` or `key`. The first equals sign divides; a value may be empty. Blanks around the key
+/// do not count.
 pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
     let (key, value) = match text.split_once('=') {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (text, None),
     };
-    let key = key.trim();
-    (!key.is_empty()).then(|| AttributeFilter { key: key.to_owned(), value })
+    (!key.is_empty()).then(|| AttributeFilter { key: key.trim().to_owned(), value })
+}
+
+pub(super) const KEYS: &str =
+    "^(service|operation|kind|status)(,(service|operation|kind|status))*$";
+
+/// What is counted by, with commas between.
+pub(super) fn keys(text: &str) -> Option<Vec<RedKey>> {
+    const WORDS: [(&str, RedKey); 4] = [
+        ("service", RedKey::Service),
+        ("operation", RedKey::Operation),
+        ("kind", RedKey::Kind),
+        ("status", RedKey::Status),
+    ];
+    text.split(',').map(|name| word(&WORDS, name)).collect()
+}
+
+pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]+[.][0-9a-f]{16}$";
+
+/// As [`crate::LogCursor`] writes it: 26 bytes.
+pub(super) const EVENT_ID: &str = "^[A-Za-z0-9_-]{35}$";
+
+/// The place and the search of a cursor, as [`super::page`] writes them.
+pub(super) fn cursor(text: &str) -> Option<(&str, &str)> {
+    let (place, search) = text.split_once('.')?;
+    let is_place = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    let is_search = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let both = !place.is_empty() && place.bytes().all(is_place) && search.len() == 16;
+    (both && search.bytes().all(is_search)).then_some((place, search))
+}
+
+/// Digits of nanoseconds.
+fn nanos(digits: &str) -> Option<u64> {
+    const DIGITS: usize = 19;
+    (digits.len() <= DIGITS).then(|| digits.parse().ok()).flatten()
 }
 
 fn is_digits(text: &str) -> bool {
@@ -134,7 +224,8 @@ fn rfc_3339(text: &str) -> Option<u64> {
         Some(rest) => {
             let end = rest.find(|c: char| !c.is_ascii_digit())?;
             let (digits, offset) = rest.split_at(end);
-            (fraction_of(Some(digits).filter(|digits| is_digits(digits))?, 1_000_000_000)?, offset)
+            let is_fraction = is_digits(digits) && digits.len() <= 18;
+            (fraction_of(Some(digits).filter(|_| is_fraction)?, 1_000_000_000)?, offset)
         }
     };
     let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;

@@ -7,6 +7,8 @@
 
 mod load;
 
+use std::collections::BTreeMap;
+
 use tidings_storage::SpanFilter;
 
 use super::{
@@ -62,6 +64,8 @@ struct Set {
     family: Family,
     filter: SpanFilter,
     bounds_ms: Vec<i64>,
+    /// Whether it has to be known how many calls took up to how long.
+    buckets: bool,
     groups: Vec<Group>,
 }
 
@@ -81,9 +85,11 @@ impl Data {
         let mut data = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
         // First which calls are needed and between which times, then each kind is read once.
         for selector in planned {
-            for family in families(&selector.matchers) {
+            for (family, buckets) in families(&selector.matchers) {
                 let filter = filter_of(family, &selector.matchers);
-                data.want(family, filter, selector.bounds_ms.iter().copied());
+                let set = data.set(family, filter);
+                set.bounds_ms.extend(&selector.bounds_ms);
+                set.buckets |= buckets;
             }
         }
         let mut room = NUMBERS_MAX;
@@ -99,15 +105,15 @@ impl Data {
         Ok(data)
     }
 
-    fn want(&mut self, family: Family, filter: SpanFilter, bounds: impl Iterator<Item = i64>) {
-        let known = self.sets.iter_mut().find(|set| set.family == family && set.filter == filter);
-        match known {
-            Some(set) => set.bounds_ms.extend(bounds),
-            None => {
-                let bounds_ms = bounds.collect();
-                self.sets.push(Set { family, filter, bounds_ms, groups: Vec::new() });
-            }
-        }
+    /// The calls of this kind, of those that the filter lets through.
+    fn set(&mut self, family: Family, filter: SpanFilter) -> &mut Set {
+        let is_it = |set: &Set| set.family == family && set.filter == filter;
+        let place = self.sets.iter().position(is_it).unwrap_or_else(|| {
+            let (bounds_ms, groups) = (Vec::new(), Vec::new());
+            self.sets.push(Set { family, filter, bounds_ms, buckets: false, groups });
+            self.sets.len() - 1
+        });
+        &mut self.sets[place]
     }
 
     fn select(&self, selector: &Planned) -> Result<Selected, PromqlError> {
@@ -179,16 +185,16 @@ fn fits(matcher: &Matcher, group: &Labels) -> bool {
     matcher.matches(group.get(&matcher.name))
 }
 
-/// The kinds of calls whose metrics a selector can mean.
-fn families(matchers: &[Matcher]) -> Vec<Family> {
+/// The kinds of calls whose metrics a selector can mean, and whether it can mean buckets.
+fn families(matchers: &[Matcher]) -> BTreeMap<Family, bool> {
     let is_named = |name: &str| {
         let mut names = matchers.iter().filter(|matcher| matcher.name == NAME);
         names.all(|matcher| matcher.matches(name))
     };
-    let mut families: Vec<Family> =
-        METRICS.iter().filter(|metric| is_named(metric.name)).map(|metric| metric.family).collect();
-    families.sort_unstable();
-    families.dedup();
+    let mut families = BTreeMap::new();
+    for metric in METRICS.iter().filter(|metric| is_named(metric.name)) {
+        *families.entry(metric.family).or_default() |= metric.has_buckets();
+    }
     families
 }
 

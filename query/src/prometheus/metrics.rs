@@ -58,6 +58,23 @@ pub(super) fn add_duration(numbers: &mut [u64], from: usize, nanos: u64) {
     }
 }
 
+/// Adds durations to the numbers that begin here, which `divided` says by how long they are, if
+/// that is known.
+pub(super) fn add_durations(
+    numbers: &mut [u64],
+    from: usize,
+    (count, sum): (u64, u128),
+    divided: impl Iterator<Item = (u64, u64)>,
+) {
+    numbers[from] += count;
+    numbers[from + 1] = numbers[from + 1].saturating_add(u64::try_from(sum).unwrap_or(u64::MAX));
+    for (nanos, count) in divided {
+        for (number, bound) in numbers[from + 2..].iter_mut().zip(BOUNDS_NANOS) {
+            *number += if nanos <= bound { count } else { 0 };
+        }
+    }
+}
+
 /// What a metric is of its family's numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
@@ -158,6 +175,11 @@ impl Metric {
             Shape::Sum(_) => self.name.trim_end_matches("_sum"),
             Shape::Count(_) => self.name.trim_end_matches("_count"),
         }
+    }
+
+    /// Whether it needs to know how long each call took.
+    pub(super) fn has_buckets(&self) -> bool {
+        matches!(self.shape, Shape::Buckets(_))
     }
 
     /// The labels its series have, its name and the bounds of buckets among them.

@@ -70,6 +70,11 @@ impl<'a> Places<'a> {
         }
     }
 
+    /// How many traces were met.
+    pub(super) fn count(&self) -> usize {
+        self.met.len()
+    }
+
     /// What the scan still has to look at.
     pub(super) fn need(&mut self) -> Result<Need, QueryError> {
         let is_due = match self.since {

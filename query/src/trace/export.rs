@@ -15,7 +15,10 @@ use tidings_storage::SpanRows;
 
 pub(crate) use parts::{SpanKey, list, part};
 
-use super::gather::{Gathered, Place, TraceFacts};
+use super::{
+    gather::{Gathered, Place, TraceFacts},
+    tree::Tree,
+};
 
 /// Senders remembered while rows are read.
 const SENDERS_MAX: usize = 256;
@@ -26,6 +29,25 @@ pub(crate) fn export(trace: &TraceFacts, gathered: &Gathered) -> ExportTraceServ
     let mut senders = Senders::default();
     for place in ordered(trace) {
         let (rows, row) = gathered.row(place);
+        groups.add(&senders.of(rows, row), rows.span(row));
+    }
+    groups.request
+}
+
+/// What was sent of these nodes, in the order of [`export`].
+pub(crate) fn of_nodes(
+    tree: &Tree,
+    gathered: &Gathered,
+    mut nodes: Vec<usize>,
+) -> ExportTraceServiceRequest {
+    nodes.sort_by_key(|node| {
+        let fact = tree.fact(*node);
+        (fact.start, fact.span_id, fact.content_hash)
+    });
+    let mut groups = Groups::default();
+    let mut senders = Senders::default();
+    for node in nodes {
+        let (rows, row) = gathered.row(tree.place(node));
         groups.add(&senders.of(rows, row), rows.span(row));
     }
     groups.request

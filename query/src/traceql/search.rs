@@ -133,6 +133,7 @@ pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Found, QueryErr
             if in_time(&trace.tree, &spansets, search.start) {
                 let place = places[place];
                 found.traces.push(found_trace(trace, place, &fields, &spansets, search));
+                reader.found(found.traces.len());
             }
             let enough = found.traces.len() >= search.limit;
             Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -43,6 +43,21 @@ async fn every_bad_parameter_is_named() {
         ("/attributes/values", "limit", "x"),
         ("/resolve", "q", "x"),
         ("/transactions/x", "limit", "1"),
+        ("/traces", "limit", ""),
+        ("/traces", "limit", "+5"),
+        ("/traces", "limit", "05"),
+        ("/traces", "service", ""),
+        ("/traces", "status", "ERROR"),
+        ("/traces", "q", ""),
+        ("/logs", "traceId", ""),
+        ("/logs", "traceId", "00000000000000000000000000000000"),
+        ("/logs", "severity", "09"),
+        ("/red", "by", "service,+kind"),
+        ("/red", "histogram", "yes"),
+        ("/heatmap", "step", "1us"),
+        ("/transactions/x", "wait", "61s"),
+        ("/transactions/x", "wait", "99999999999999999999"),
+        ("/transactions", "above", "p101"),
     ];
     for (path, parameter, value) in cases {
         let separator = if path == "/attributes/values" { "?key=k&" } else { "?" };
@@ -91,6 +106,33 @@ async fn a_cursor_of_another_list_is_refused() {
     );
     let (status, problem) = harness.problem(&format!("/logs?cursor={cursor}")).await;
     assert_eq!((status, &problem["parameter"]), (400, &Json::from("cursor")));
+}
+
+#[tokio::test]
+async fn a_cursor_of_another_search_is_refused() {
+    let harness = Harness::new().await;
+    harness.send([span(1, 1, "a", "x").at(0, 1), span(2, 1, "a", "x").at(5, 6)]).await;
+    let search = "service=a&service=b&start=0";
+    for list in ["/traces?limit=1&operation=x", "/traces?limit=1&q={}"] {
+        let search = if list.contains("q=") { "start=0" } else { search };
+        let page = harness.get(&format!("{list}&{search}")).await;
+        let cursor = page["nextCursor"].as_str().unwrap();
+        let next = |more: &str| format!("{list}&{more}&cursor={cursor}");
+        let same = match search {
+            "start=0" => "start=0",
+            _ => "start=0&service=b&service=a",
+        };
+        let page = harness.get(&next(same)).await;
+        assert_eq!(page["traces"][0]["traceId"], trace_id(1), "{list}");
+        for other in ["", "start=0", "start=0&service=a", "start=1&service=a&service=b"] {
+            if other == search {
+                continue;
+            }
+            let (status, problem) = harness.problem(&next(other)).await;
+            let found = (status, &problem["parameter"]);
+            assert_eq!(found, (400, &Json::from("cursor")), "{list} {other}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::{ProptestConfig, any, prop, prop_assert_eq, proptest};
+use axum::body::Body;
+use http::Request;
+use proptest::prelude::{
+    ProptestConfig, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest,
+};
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
 
@@ -162,6 +166,103 @@ async fn a_consumer_of_another_systems_message_hangs_on_its_queue() {
     let graph = harness.get("/graph").await;
     assert_eq!(edges(&graph), ["messaging:orders>service:store message 1/0"]);
     assert_eq!(graph["nodes"][0]["entryCount"], 1);
+}
+
+/// Trace, id, parent, service, kind, start and duration in milliseconds, failed, peer.
+type Numbers = (u64, u64, Option<u64>, usize, usize, u64, u64, bool, usize);
+
+fn numbered(numbers: &Numbers) -> SpanBuilder {
+    use SpanKind::{Client, Consumer, Internal, Producer, Server};
+    let (trace, id, parent, service, kind, start, length, failed, peer) = *numbers;
+    let status = if failed { StatusCode::Error } else { StatusCode::Unset };
+    let built = span(trace, id, ["shop", "bank", "store"][service], "work")
+        .at(start, start + length)
+        .kind([Internal, Server, Client, Producer, Consumer][kind])
+        .status(status, "");
+    let built = match peer {
+        0 => built.attribute("peer.service", "bank"),
+        1 => built.attribute("db.system", "redis"),
+        2 => built.attribute("messaging.destination.name", "orders"),
+        _ => built,
+    };
+    match parent {
+        Some(parent) => built.parent(parent),
+        None => built,
+    }
+}
+
+fn numbers() -> impl Strategy<Value = Numbers> {
+    let start = prop_oneof![0..200_000_u64, (0..4_u64).prop_map(|minute| minute * 60_000)];
+    let ids = (1..9_u64, 1..8_u64, prop::option::weighted(0.8, 1..8_u64));
+    (ids, 0..3_usize, 0..5_usize, start, 0..30_u64, any::<bool>(), 0..5_usize).prop_map(
+        |((trace, id, parent), service, kind, start, length, failed, peer)| {
+            (trace, id, parent, service, kind, start, length, failed, peer)
+        },
+    )
+}
+
+/// What is said of calls, without what it took to find out.
+async fn said_of_calls(harness: &Harness, start: u64, end: u64) -> (Json, Json) {
+    let mut graph = harness.get(&format!("/graph?start={start}&end={end}")).await;
+    let searched = graph.as_object_mut().unwrap().remove("searched").unwrap();
+    assert_eq!(searched["complete"], true);
+    let (first, last) = (start / MILLI, end / MILLI);
+    let path = format!("/jaeger/api/dependencies?endTs={last}&lookback={}", last - first);
+    let (_, _, links) = harness.ask(Request::get(path).body(Body::empty()).unwrap()).await;
+    (graph, serde_json::from_slice(&links).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(12) })]
+
+    #[test]
+    fn the_graph_of_files_is_that_of_the_spans_in_memory(
+        spans in prop::collection::vec((numbers(), 0..3_usize), 1..80),
+        again in prop::collection::vec((any::<prop::sample::Index>(), 0..3_usize), 0..9),
+        windows in prop::collection::vec((0..4_u64, 1..5_u64, 0..60_000_u64, 0..60_000_u64), 3),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let (files, memory) = (Harness::new().await, Harness::new().await);
+            for part in 0..3_usize {
+                let of_part = spans.iter().filter(|(_, of)| *of == part).map(|(span, _)| span);
+                let repeated = again.iter().filter(|(_, of)| *of == part);
+                let repeated = repeated.map(|(which, _)| &which.get(&spans).0);
+                let built: Vec<SpanBuilder> = of_part.chain(repeated).map(numbered).collect();
+                memory.send(built.clone()).await;
+                files.send(built).await;
+                // The last part stays in memory.
+                if part < 2 {
+                    files.store.flush().await.unwrap();
+                }
+            }
+            for (minute, minutes, before, after) in windows {
+                let whole = BEGIN + minute * 60_000 * MILLI;
+                let until = whole + minutes * 60_000 * MILLI;
+                for (start, end) in [(whole, until), (whole + before * MILLI, until + after * MILLI)] {
+                    if start < end {
+                        assert_eq!(
+                            said_of_calls(&files, start, end).await,
+                            said_of_calls(&memory, start, end).await
+                        );
+                    }
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_graph_of_whole_minutes_of_files_reads_no_spans() {
+    let harness = Harness::new().await;
+    for trace in 0..40 {
+        harness.send(shopping(trace)).await;
+    }
+    harness.store.flush().await.unwrap();
+    let minute = 60_000 * MILLI;
+    let whole = harness.get(&format!("/graph?start={BEGIN}&end={}", BEGIN + minute)).await;
+    let part = harness.get(&format!("/graph?start={BEGIN}&end={}", BEGIN + minute / 2)).await;
+    assert_eq!((&whole["nodes"], &whole["searched"]["rows"]), (&part["nodes"], &json!(0)));
 }
 
 proptest! {

@@ -29,6 +29,7 @@ mod pages;
 mod prometheus;
 mod red;
 mod resolve;
+mod searching;
 mod tempo;
 mod traces;
 mod transactions;

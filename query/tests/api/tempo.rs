@@ -133,6 +133,53 @@ async fn a_trace_is_given_in_every_form() {
 }
 
 #[tokio::test]
+async fn a_filter_leaves_the_spans_that_it_selects() {
+    let harness = stories().await;
+    let path = |query: &str| format!("/api/v2/traces/{}?q={}", trace_id(1), encoded(query));
+    let names = |answer: &Json| {
+        let groups = answer["trace"]["resourceSpans"].as_array().unwrap().iter();
+        let scopes = groups.flat_map(|group| group["scopeSpans"].as_array().unwrap());
+        let spans = scopes.flat_map(|scope| scope["spans"].as_array().unwrap());
+        spans.map(|span| span["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let cases: [(&str, &str, &[&str]); 6] = [
+        ("{ name =~ \"SELECT.*\" }", "", &["SELECT account"]),
+        (
+            "{ name =~ \"SELECT.*\" }",
+            "&keep_hierarchy=true",
+            &["POST /checkout", "POST /pay", "POST /pay", "SELECT account"],
+        ),
+        ("{ status = error }", "&keep_hierarchy=0", &["POST /checkout", "POST /pay"]),
+        // What Tempo refuses here.
+        ("{ resource.service.name = \"shop\" } > { kind = server }", "", &["POST /pay"]),
+        ("{ rootName = \"POST /checkout\" && kind = client } | count() > 9", "", &[]),
+        ("{ span.nothing = 1 }", "&keep_hierarchy=true", &[]),
+    ];
+    for (query, more, expected) in cases {
+        let asked = path(query) + more;
+        let answer = get(&harness, &asked).await;
+        assert_eq!(names(&answer), expected, "{query}");
+        assert_eq!(answer["status"], "PARTIAL", "{query}");
+        assert!(answer["message"].as_str().unwrap().starts_with("Trace filtered"));
+        let (_, _, body) = ask(&harness, &asked, "application/protobuf").await;
+        let response = ByIdResponse::decode(body.as_slice()).unwrap();
+        let groups = response.trace.unwrap().resource_spans;
+        let scopes = groups.iter().flat_map(|group| &group.scope_spans);
+        assert_eq!(scopes.map(|scope| scope.spans.len()).sum::<usize>(), expected.len());
+        assert_eq!(response.status, 1);
+    }
+    let all = get(&harness, &path("{ }")).await;
+    assert_eq!(all, get(&harness, &format!("/api/v2/traces/{}", trace_id(1))).await);
+    for wrong in ["{ name = }", "{ } | rate()"] {
+        assert_eq!(refused(&harness, &path(wrong)).await.0, 400, "{wrong}");
+    }
+    let asked = path("{ }") + "&keep_hierarchy=perhaps";
+    assert_eq!(refused(&harness, &asked).await.0, 400);
+    let missing = format!("/api/v2/traces/{}?q={}", trace_id(77), encoded("{ }"));
+    assert_eq!(refused(&harness, &missing).await.0, 404);
+}
+
+#[tokio::test]
 async fn a_trace_that_is_not_here_is_not_found_and_a_bad_id_is_refused() {
     let harness = stories().await;
     let accept = "application/protobuf";

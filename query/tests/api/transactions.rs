@@ -73,7 +73,7 @@ async fn an_unknown_transaction_says_what_was_tried() {
     for word in ["nobody/knows", "tid", "order.id"] {
         assert!(detail.contains(word), "{detail}");
     }
-    let long = "x".repeat(1_025);
+    let long = "x".repeat(4_097);
     let (status, problem) = harness.problem(&format!("/transactions/{long}")).await;
     assert_eq!((status, text(&problem["parameter"])), (400, "tid".to_owned()));
 }

@@ -7,7 +7,7 @@ use arrow_array::{
     builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
 };
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
-use arrow_schema::ArrowError;
+use arrow_schema::{ArrowError, DataType, FieldRef};
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
     otlp::view::{EventView, LinkView, Odd, Repeated, RequestView, SpanView, View},
@@ -239,17 +239,16 @@ impl EventsBuilder {
     }
 
     fn finish(mut self) -> Result<ListArray, ArrowError> {
-        let elements = StructArray::try_new(
-            schema::event_fields(),
+        list(
+            schema::event(),
+            self.offsets,
             vec![
                 Arc::new(self.time.finish()),
                 Arc::new(self.name.finish(None)?),
                 Arc::new(self.attributes.finish()?),
                 Arc::new(self.dropped.finish()),
             ],
-            None,
-        )?;
-        list(self.offsets, elements)
+        )
     }
 }
 
@@ -301,8 +300,9 @@ impl LinksBuilder {
     }
 
     fn finish(mut self) -> Result<ListArray, ArrowError> {
-        let elements = StructArray::try_new(
-            schema::link_fields(),
+        list(
+            schema::link(),
+            self.offsets,
             vec![
                 Arc::new(self.trace_id.finish()),
                 Arc::new(self.span_id.finish()),
@@ -311,14 +311,19 @@ impl LinksBuilder {
                 Arc::new(self.dropped.finish()),
                 Arc::new(self.flags.finish()),
             ],
-            None,
-        )?;
-        list(self.offsets, elements)
+        )
     }
 }
 
-fn list(offsets: Vec<i32>, elements: StructArray) -> Result<ListArray, ArrowError> {
-    let field = schema::element(elements.fields().clone());
+fn list(
+    element: FieldRef,
+    offsets: Vec<i32>,
+    columns: Vec<ArrayRef>,
+) -> Result<ListArray, ArrowError> {
+    let DataType::Struct(fields) = element.data_type() else {
+        unreachable!("invariant: events and links are structs");
+    };
+    let elements = StructArray::try_new(fields.clone(), columns, None)?;
     let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-    ListArray::try_new(field, offsets, Arc::new(elements), None)
+    ListArray::try_new(element, offsets, Arc::new(elements), None)
 }

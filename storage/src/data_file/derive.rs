@@ -18,6 +18,18 @@ use crate::{Detail, SpanRows, schema::Signal, snapshot::project};
 /// The derived columns, in the schema's order.
 pub(super) const COLUMNS: [&str; 4] = ["self_nanos", "critical_nanos", "path_hash", "depth"];
 
+/// What it looks at.
+pub(super) const FACTS: [&str; 8] = [
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "kind",
+    "end_unix_nanos",
+    "service",
+    "name",
+    "content_hash",
+];
+
 /// The derived columns in the schema's order, one value per row of the batch. A span that was
 /// sent more than once has values in one of its rows.
 pub(super) fn derive(batch: &RecordBatch, traces: &Traces) -> Result<Vec<ArrayRef>, ArrowError> {

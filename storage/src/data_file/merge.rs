@@ -3,10 +3,9 @@
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
 //! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
 //! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes; `gather` puts rows of several batches together.
+//! nothing but ids and starts; `source` decodes.
 
 mod choose;
-mod gather;
 mod places;
 mod source;
 
@@ -18,7 +17,7 @@ use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
 use self::source::{Key, Source};
-use super::{DataFile, derive, order::Traces};
+use super::{DataFile, derive, gather, order::Traces};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
 
 /// Derived columns are computed again for traces of up to so many rows; longer ones keep the

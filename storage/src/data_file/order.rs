@@ -22,6 +22,10 @@ const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 const PAST_NANOS: u64 = 30 * 24 * HOUR_NANOS;
 const FUTURE_NANOS: u64 = 24 * HOUR_NANOS;
 
+/// What it looks at; `derive` looks at the trace id too.
+pub(super) const COLUMNS: [&str; 3] =
+    ["start_unix_nanos", "time_unix_nanos", "received_unix_nanos"];
+
 /// The rows by trace.
 #[derive(Debug)]
 pub(super) struct Traces {

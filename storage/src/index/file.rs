@@ -8,7 +8,7 @@
 //!
 //! Sections of unknown kinds are skipped: a newer program may write more of them.
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt};
+use std::{collections::BTreeSet, fs::File, io, ops::Range, os::unix::fs::FileExt};
 
 use bytes::Bytes;
 
@@ -18,10 +18,11 @@ use super::{
     grams::{GramCollector, Grams},
     runs::{self, Directory, Run},
     sums::Sums,
+    terms::Terms,
 };
 use crate::{
     data_file::DataFile,
-    rollup::{self, RollupBuilder},
+    rollup::{self, GraphBuilder, GraphSection, RollupBuilder},
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
@@ -37,6 +38,7 @@ const TRACE_RUNS: u32 = 2;
 const TERM_RUNS: u32 = 3;
 const GRAMS: u32 = 4;
 const ROLLUP: u32 = 5;
+const GRAPH: u32 = 8;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -49,29 +51,35 @@ pub(super) struct Parts {
     /// The rows of every trace; `None` when they are not known.
     pub(super) traces: Option<Vec<Run>>,
     /// The blocks of every term; `None` when they are not known.
-    pub(super) terms: Option<Vec<Run>>,
+    pub(super) terms: Option<Terms>,
     /// The signatures of the blocks' texts; `None` when there are no texts.
     pub(super) grams: Option<GramCollector>,
     /// The calls; `None` when the rows are no spans.
     pub(super) rollup: Option<RollupBuilder>,
+    /// The calls between services; `None` when the rows are no spans.
+    pub(super) graph: Option<GraphBuilder>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
 pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
     let mut sections = Vec::new();
-    if let Some(traces) = &parts.traces {
+    // Offsets count from the end of the head: how long that is depends on the directories.
+    let mut pages = Vec::new();
+    if let Some(mut traces) = parts.traces {
         let mut hashes: Vec<u64> = traces.iter().map(|run| run.hash).collect();
         hashes.sort_unstable();
         hashes.dedup();
         sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
+        traces.sort_unstable();
+        let each = |give: &mut dyn FnMut(Run)| traces.iter().copied().for_each(give);
+        let (directory, more) = runs::encode(each, TRACE_SPARE_BITS, 0);
+        sections.push((TRACE_RUNS, directory));
+        pages = more;
     }
-    let traces = parts.traces.map(|traces| (TRACE_RUNS, traces, TRACE_SPARE_BITS));
-    let terms = parts.terms.map(|terms| (TERM_RUNS, terms, TERM_SPARE_BITS));
-    // Offsets count from the end of the head: how long that is depends on the directories.
-    let mut pages = Vec::new();
-    for (kind, runs, spare) in traces.into_iter().chain(terms) {
-        let (directory, more) = runs::encode(runs, spare, pages.len() as u64);
-        sections.push((kind, directory));
+    if let Some(terms) = parts.terms {
+        let each = |give: &mut dyn FnMut(Run)| terms.each_run(give);
+        let (directory, more) = runs::encode(each, TERM_SPARE_BITS, pages.len() as u64);
+        sections.push((TERM_RUNS, directory));
         pages.extend(more);
     }
     if let Some((section, more)) = parts.grams.and_then(|grams| grams.finish(pages.len() as u64)) {
@@ -81,6 +89,11 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
     if let Some(rollup) = parts.rollup {
         let (section, more) = rollup.finish(pages.len() as u64);
         sections.push((ROLLUP, section));
+        pages.extend(more);
+    }
+    if let Some(graph) = parts.graph {
+        let (section, more) = graph.finish(pages.len() as u64);
+        sections.push((GRAPH, section));
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
@@ -115,6 +128,7 @@ pub(super) struct Head {
     pub(super) terms: Option<Directory>,
     pub(super) grams: Option<Grams>,
     pub(super) rollup: Option<rollup::Directory>,
+    pub(super) graph: Option<GraphSection>,
 }
 
 impl Head {
@@ -137,6 +151,7 @@ impl Head {
             terms: None,
             grams: None,
             rollup: None,
+            graph: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -147,6 +162,7 @@ impl Head {
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
                 GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
                 ROLLUP => decoded.rollup = Some(rollup::Directory::decode(bytes)?),
+                GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
                 _ => {}
             }
         }
@@ -158,7 +174,12 @@ impl Head {
         let filter = self.trace_filter.as_ref().map_or(0, Fuse::bytes);
         let directories = [&self.traces, &self.terms].into_iter().flatten();
         let rollup = self.rollup.as_ref().map_or(0, rollup::Directory::bytes);
-        size_of::<Self>() + filter + rollup + directories.map(Directory::bytes).sum::<usize>()
+        let graph = self.graph.as_ref().map_or(0, GraphSection::bytes);
+        size_of::<Self>()
+            + filter
+            + rollup
+            + graph
+            + directories.map(Directory::bytes).sum::<usize>()
     }
 
     /// A stretch of the pages.
@@ -215,6 +236,25 @@ pub(crate) fn verify(data: &DataFile) -> Verified {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Verified::Missing,
         Err(_) => Verified::Damaged,
     }
+}
+
+/// Whether an index is of a program that made fewer sections than are in `made`.
+pub(crate) fn is_of_earlier(index: &[u8], made: &[u8]) -> bool {
+    let (Some(has), Some(all)) = (kinds(index), kinds(made)) else { return false };
+    has.len() < all.len() && has.is_subset(&all)
+}
+
+/// The kinds of its sections.
+fn kinds(index: &[u8]) -> Option<BTreeSet<u32>> {
+    let head = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
+    let sections = index.get(FIXED_BYTES..head.checked_sub(CRC_BYTES)?)?;
+    let (mut sections, mut kinds) = (Reader::new(sections), BTreeSet::new());
+    while !sections.is_empty() {
+        kinds.insert(sections.u32()?);
+        let length = sections.u32()?;
+        sections.take(usize::try_from(length).ok()?)?;
+    }
+    Some(kinds)
 }
 
 fn verified(index: &File, data: &DataFile) -> Option<Option<Sums>> {

@@ -31,40 +31,79 @@ fn hash_bits(entries: usize, spare: u32) -> u32 {
     (usize::BITS - entries.leading_zeros() + spare).min(64)
 }
 
-/// The bytes of a directory and of its pages, which will start at this offset of the file. Of the
-/// hashes, `spare` bits more are kept than telling the runs apart needs.
-pub(super) fn encode(mut runs: Vec<Run>, spare: u32, offset: u64) -> (Vec<u8>, Vec<u8>) {
-    let bits = hash_bits(runs.len(), spare);
-    runs.sort_unstable();
-    let (mut directory, mut pages) = (Vec::new(), Vec::new());
-    directory.extend(bits.to_le_bytes());
-    directory.extend(offset.to_le_bytes());
-    for page in runs.chunks(PAGE_ENTRIES) {
-        let start = pages.len();
-        let begin = page.first().map_or(0, |run| run.hash >> (64 - bits));
-        let (mut hash, mut end) = (begin, 0_u64);
-        for run in page {
-            let first = u64::from(run.first);
-            let next = run.hash >> (64 - bits);
-            push_varint(&mut pages, next - hash);
-            // Two values of one hash need not follow each other.
-            let longer = if run.count == 1 { 0 } else { LONGER };
-            match first.checked_sub(end).filter(|_| next == hash) {
-                Some(gap) => push_varint(&mut pages, gap << 2 | longer),
-                None => push_varint(&mut pages, first << 2 | longer | ABSOLUTE),
-            }
-            if longer != 0 {
-                push_varint(&mut pages, u64::from(run.count));
-            }
-            (hash, end) = (next, first + u64::from(run.count));
-        }
-        let crc = crc32c::crc32c(&pages[start..]);
-        pages.extend(crc.to_le_bytes());
-        directory.extend(begin.to_le_bytes());
-        let length = u32::try_from(pages.len() - start).expect("invariant: pages are small");
-        directory.extend(length.to_le_bytes());
+/// The bytes of a directory and of its pages, which will start at this offset of the file. `each`
+/// gives every run, in order; it is asked twice, because there are too many to be kept for it. Of
+/// the hashes, `spare` bits more are kept than telling the runs apart needs.
+pub(super) fn encode(
+    each: impl Fn(&mut dyn FnMut(Run)),
+    spare: u32,
+    offset: u64,
+) -> (Vec<u8>, Vec<u8>) {
+    let mut count = 0;
+    each(&mut |_| count += 1);
+    let mut encoder = Encoder::new(hash_bits(count, spare), offset);
+    each(&mut |run| encoder.push(run));
+    encoder.close_page();
+    (encoder.directory, encoder.pages)
+}
+
+/// Writes runs, which come in order.
+struct Encoder {
+    bits: u32,
+    directory: Vec<u8>,
+    pages: Vec<u8>,
+    /// Where the page starts, and with which hash.
+    start: usize,
+    begin: u64,
+    /// How many runs it has, the hash of the last one, and where that ends.
+    entries: usize,
+    hash: u64,
+    end: u64,
+}
+
+impl Encoder {
+    fn new(bits: u32, offset: u64) -> Self {
+        let (mut directory, pages) = (Vec::new(), Vec::new());
+        directory.extend(bits.to_le_bytes());
+        directory.extend(offset.to_le_bytes());
+        Self { bits, directory, pages, start: 0, begin: 0, entries: 0, hash: 0, end: 0 }
     }
-    (directory, pages)
+
+    fn push(&mut self, run: Run) {
+        let hash = run.hash >> (64 - self.bits);
+        if self.entries == 0 {
+            (self.start, self.begin) = (self.pages.len(), hash);
+            (self.hash, self.end) = (hash, 0);
+        }
+        let first = u64::from(run.first);
+        push_varint(&mut self.pages, hash - self.hash);
+        // Two values of one hash need not follow each other.
+        let longer = if run.count == 1 { 0 } else { LONGER };
+        match first.checked_sub(self.end).filter(|_| hash == self.hash) {
+            Some(gap) => push_varint(&mut self.pages, gap << 2 | longer),
+            None => push_varint(&mut self.pages, first << 2 | longer | ABSOLUTE),
+        }
+        if longer != 0 {
+            push_varint(&mut self.pages, u64::from(run.count));
+        }
+        (self.hash, self.end) = (hash, first + u64::from(run.count));
+        self.entries += 1;
+        if self.entries == PAGE_ENTRIES {
+            self.close_page();
+        }
+    }
+
+    fn close_page(&mut self) {
+        if self.entries == 0 {
+            return;
+        }
+        let crc = crc32c::crc32c(&self.pages[self.start..]);
+        self.pages.extend(crc.to_le_bytes());
+        self.directory.extend(self.begin.to_le_bytes());
+        let length = u32::try_from(self.pages.len() - self.start);
+        self.directory.extend(length.expect("invariant: pages are small").to_le_bytes());
+        self.entries = 0;
+    }
 }
 
 /// The directory of some pages.
@@ -172,7 +211,9 @@ mod tests {
                 .into_iter()
                 .map(|(hash, first, count)| Run { hash: hash.reverse_bits(), first, count })
                 .collect();
-            let (directory, pages) = encode(runs.clone(), 64, 7);
+            let mut sorted = runs.clone();
+            sorted.sort_unstable();
+            let (directory, pages) = encode(|give| sorted.iter().copied().for_each(give), 64, 7);
             for run in runs.iter().step_by(7) {
                 let mut expected: Vec<Range<u64>> = runs
                     .iter()
@@ -189,8 +230,8 @@ mod tests {
 
     #[test]
     fn a_damaged_page_is_noticed_at_any_byte() {
-        let runs = (0..300_u32).map(|n| Run { hash: u64::from(n) << 50, first: n, count: 1 });
-        let (directory, pages) = encode(runs.collect(), 12, 7);
+        let run = |n: u32| Run { hash: u64::from(n) << 50, first: n, count: 1 };
+        let (directory, pages) = encode(|give| (0..300).map(run).for_each(give), 12, 7);
         assert_eq!(find(&directory, &pages, 5 << 50).unwrap().first(), Some(&(5..6)));
         assert_eq!(find(&directory, &pages, 301 << 50), Some(vec![]));
         for at in 0..pages.len() {

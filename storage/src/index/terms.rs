@@ -253,18 +253,26 @@ impl TermCollector {
     }
 
     /// Where each term is, in blocks; `None` when that was too much to remember.
-    pub(super) fn finish(mut self) -> Option<Vec<Run>> {
+    pub(super) fn finish(mut self) -> Option<Terms> {
         if self.overflowed {
             return None;
         }
         self.places.sort_unstable();
         self.places.dedup();
-        let mut runs = Vec::new();
-        for places in self.places.chunk_by(|left, right| left >> BLOCK_BITS == right >> BLOCK_BITS)
-        {
-            push_stretches(places, &mut runs);
+        Some(Terms(self.places))
+    }
+}
+
+/// The terms of a file: every place, sorted.
+#[derive(Debug)]
+pub(super) struct Terms(Vec<u64>);
+
+impl Terms {
+    /// Gives the blocks of every term, in order of hash and place.
+    pub(super) fn each_run(&self, give: &mut dyn FnMut(Run)) {
+        for places in self.0.chunk_by(|left, right| left >> BLOCK_BITS == right >> BLOCK_BITS) {
+            each_stretch(places, give);
         }
-        Some(runs)
     }
 }
 
@@ -277,7 +285,7 @@ fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<
 }
 
 /// One term's places as stretches: where there are too many, the smallest gaps are closed.
-fn push_stretches(places: &[u64], runs: &mut Vec<Run>) {
+fn each_stretch(places: &[u64], give: &mut dyn FnMut(Run)) {
     let block = |place: u64| {
         u32::try_from(place & ((1 << BLOCK_BITS) - 1)).expect("invariant: the mask is narrower")
     };
@@ -298,7 +306,7 @@ fn push_stretches(places: &[u64], runs: &mut Vec<Run>) {
     for end in gaps.into_iter().map(|(_, at)| at).chain([places.len()]) {
         let (first, last) = (block(places[start]), block(places[end - 1]));
         let hash = places[start] >> BLOCK_BITS << BLOCK_BITS;
-        runs.push(Run { hash, first, count: last - first + 1 });
+        give(Run { hash, first, count: last - first + 1 });
         start = end;
     }
 }

@@ -6,7 +6,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-use super::Latency;
+use super::{Latency, cells::RawKey};
 use crate::SpanRows;
 
 /// What calls are told apart by.
@@ -23,7 +23,7 @@ pub struct CallKey<'a> {
 }
 
 /// One call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Call {
     /// It, as it would stand for others.
     pub exemplar: Exemplar,
@@ -57,6 +57,11 @@ impl<'a> CallKey<'a> {
             status: rows.status(row),
         }
     }
+
+    /// It as a group of a file.
+    pub(super) fn raw(&self) -> RawKey<'a> {
+        ([self.service, self.operation], [i32::from(self.kind), i32::from(self.status)])
+    }
 }
 
 impl Call {
@@ -75,6 +80,17 @@ impl Call {
             failed: rows.status(row) == StatusCode::Error,
             timed,
         }
+    }
+
+    /// The same call, of which no more than that it was there counts.
+    pub(super) fn counted(self) -> Self {
+        Self { failed: false, timed: false, ..self }
+    }
+
+    /// The same call as its caller saw it, who waited so long for it.
+    pub(super) fn waited(self, duration_nano: DurationNanos) -> Self {
+        let exemplar = Exemplar { duration_nano, ..self.exemplar };
+        Self { exemplar, failed: false, timed: true }
     }
 
     /// How long it took: nothing where the end comes first, not known where it has not ended.

@@ -14,7 +14,7 @@ use tidings_proto::{
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{CallKey, Calls, LEVELS, Latency, build::GroupNumber};
+use super::{CallKey, Calls, LEVELS, Latency, adder::GroupNumber};
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
@@ -34,14 +34,18 @@ const FAILED: u8 = 4;
 /// unless it is the slowest too.
 const FAILED_IS_SLOWEST: u8 = 8;
 
-/// The groups of an operation, by kind and status.
-type OfOperation = HashMap<(i32, i32), GroupNumber>;
+/// What a group is: two texts and two numbers, whatever they mean. Of [`CallKey`]: service and
+/// operation, kind and status.
+pub(super) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
+
+/// The groups of two texts, by their numbers.
+type OfTexts = HashMap<[i32; 2], GroupNumber>;
 
 /// The groups of a file, numbered as they came.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
-    /// By service and operation.
-    numbers: HashMap<String, HashMap<String, OfOperation>>,
+    /// By the texts.
+    numbers: HashMap<String, HashMap<String, OfTexts>>,
     bytes: Vec<u8>,
     len: GroupNumber,
 }
@@ -51,24 +55,30 @@ impl Groups {
         self.len as usize
     }
 
-    pub(super) fn number(&mut self, key: CallKey<'_>) -> GroupNumber {
-        let parts = (i32::from(key.kind), i32::from(key.status));
-        let known = self.numbers.get(key.service).and_then(|names| names.get(key.operation));
+    /// The number of this one.
+    pub(super) fn number(&mut self, (texts, parts): RawKey<'_>) -> GroupNumber {
+        let [first, second] = texts;
+        let known = self.numbers.get(first).and_then(|others| others.get(second));
         if let Some(number) = known.and_then(|known| known.get(&parts)) {
             return *number;
         }
         let number = self.len;
         self.len += 1;
-        let names = self.numbers.entry(key.service.to_owned()).or_default();
-        names.entry(key.operation.to_owned()).or_default().insert(parts, number);
-        for text in [key.service, key.operation] {
+        let others = self.numbers.entry(first.to_owned()).or_default();
+        others.entry(second.to_owned()).or_default().insert(parts, number);
+        for text in texts {
             push_varint(&mut self.bytes, text.len() as u64);
             self.bytes.extend(text.as_bytes());
         }
-        for part in [parts.0, parts.1] {
+        for part in parts {
             push_varint(&mut self.bytes, u64::from(part.cast_unsigned()));
         }
         number
+    }
+
+    /// Their keys, by number.
+    pub(super) fn names(&self) -> GroupNames {
+        GroupNames::decode(&self.bytes).expect("invariant: they were just encoded")
     }
 }
 
@@ -267,7 +277,7 @@ impl Directory {
         })
     }
 
-    /// The names of the groups, by number. `None` when they are not there or damaged.
+    /// What the groups are, by number. `None` when that is not there or damaged.
     pub(super) fn groups(&self, fetch: &mut Fetch<'_>) -> Option<GroupNames> {
         let mut page = fetch(self.groups.clone())?;
         page.truncate(unsealed(&page)?.len());
@@ -354,21 +364,33 @@ fn take_exemplar(cell: &mut Bytes<'_>, period: u64) -> Option<Exemplar> {
 /// What tells the groups of a file apart, by number.
 #[derive(Debug, Default)]
 pub(super) struct GroupNames {
-    groups: Vec<(Box<str>, Box<str>, SpanKind, StatusCode)>,
+    groups: Vec<([Box<str>; 2], [i32; 2])>,
 }
 
 impl GroupNames {
     fn decode(page: &[u8]) -> Option<Self> {
         let (mut page, mut groups) = (Bytes::new(page), Vec::new());
         while !page.is_empty() {
-            groups.push((
-                text(&mut page)?,
-                text(&mut page)?,
-                number(&mut page)?,
-                number(&mut page)?,
-            ));
+            let texts = [text(&mut page)?, text(&mut page)?];
+            groups.push((texts, [number(&mut page)?, number(&mut page)?]));
         }
         Some(Self { groups })
+    }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// The group with this number.
+    pub(super) fn raw(&self, group: GroupNumber) -> Option<RawKey<'_>> {
+        let ([first, second], parts) = self.groups.get(group as usize)?;
+        Some(([first, second], *parts))
+    }
+
+    /// Whether all of them are groups of calls.
+    pub(super) fn are_calls(&self) -> bool {
+        self.numbers().len() == self.groups.len()
     }
 
     /// The number of each.
@@ -377,8 +399,9 @@ impl GroupNames {
     }
 
     pub(super) fn key(&self, group: GroupNumber) -> Option<CallKey<'_>> {
-        let (service, operation, kind, status) = self.groups.get(group as usize)?;
-        Some(CallKey { service, operation, kind: *kind, status: *status })
+        let ([service, operation], [kind, status]) = self.raw(group)?;
+        let (kind, status) = (SpanKind::try_from(kind).ok()?, StatusCode::try_from(status).ok()?);
+        Some(CallKey { service, operation, kind, status })
     }
 }
 
@@ -387,6 +410,6 @@ fn text(page: &mut Bytes<'_>) -> Option<Box<str>> {
     std::str::from_utf8(page.take(length)?).ok().map(Box::from)
 }
 
-fn number<T: TryFrom<i32>>(page: &mut Bytes<'_>) -> Option<T> {
-    T::try_from(u32::try_from(page.varint()?).ok()?.cast_signed()).ok()
+fn number(page: &mut Bytes<'_>) -> Option<i32> {
+    Some(u32::try_from(page.varint()?).ok()?.cast_signed())
 }

@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 
 /// So many durations are kept as they are.
-const EXACT_MAX: usize = 512;
+pub(super) const EXACT_MAX: usize = 512;
 /// Each power of two is divided into `1 << PART_BITS` buckets.
 const PART_BITS: u32 = 6;
 
@@ -83,6 +83,13 @@ impl Latency {
         self.sum -= u128::from(duration);
     }
 
+    /// Says again which is the least and which the longest, where they are kept as they are.
+    pub(super) fn settle_bounds(&mut self) {
+        if let (Some(min), Some(max)) = (self.exact.iter().min(), self.exact.iter().max()) {
+            (self.min, self.max) = (*min, *max);
+        }
+    }
+
     fn put(&mut self, bucket: u16, count: u64) {
         match self.buckets.binary_search_by_key(&bucket, |of| of.0) {
             Ok(at) => self.buckets[at].1 += count,
@@ -109,6 +116,18 @@ impl Latency {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
+    }
+
+    /// The sum of them, in nanoseconds.
+    #[must_use]
+    pub fn sum(&self) -> u128 {
+        self.sum
+    }
+
+    /// Whether they are in buckets, and not known one by one.
+    #[must_use]
+    pub fn is_divided(&self) -> bool {
+        !self.buckets.is_empty()
     }
 
     /// The nearest-rank quantile: the smallest duration that `percent` of all are no longer than.

@@ -14,11 +14,7 @@ use std::{
 
 use arrow_array::Int64Array;
 
-use super::{
-    Call, CallKey,
-    build::{COLUMNS, GroupNumber},
-    cells::GroupNames,
-};
+use super::{Call, CallKey, adder::GroupNumber, build::COLUMNS, cells::GroupNames};
 use crate::{
     SpanRows, StorageError,
     data_file::{DataFile, columns},
@@ -110,7 +106,7 @@ fn compared(
     if others.is_empty() {
         return Ok(Vec::new());
     }
-    let low64s = low64s(file)?;
+    let low64s = low64s(file, None)?;
     // By content, which of the others have it.
     let mut shared: HashMap<u64, Vec<usize>> = HashMap::new();
     for (number, other) in others.iter().enumerate() {
@@ -142,10 +138,13 @@ fn compared(
     Ok(repeats.into_iter().map(Arc::from).collect())
 }
 
-/// The last halves of the trace ids of a file, ascending, each once.
-pub(super) fn low64s(file: &DataFile) -> Result<Vec<u64>, StorageError> {
+/// The last halves of the trace ids of a file's rows, of all or of these, ascending, each once.
+pub(super) fn low64s(
+    file: &DataFile,
+    rows: Option<&[Range<u64>]>,
+) -> Result<Vec<u64>, StorageError> {
     let mut low64s: Vec<u64> = Vec::new();
-    columns(Signal::Spans, file, &["trace_id_low64"], None, &mut |batch| {
+    columns(Signal::Spans, file, &["trace_id_low64"], rows, &mut |batch| {
         let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
         low64s.extend((0..batch.num_rows()).map(|row| column.unsigned(row)));
         low64s.dedup();

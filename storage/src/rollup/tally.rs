@@ -16,7 +16,7 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
     Call, CallKey, Calls, LEVELS, Seen,
-    build::GroupNumber,
+    adder::GroupNumber,
     cells::GroupNames,
     repeats::{self, Repeat},
 };
@@ -25,10 +25,10 @@ use crate::{
     data_file::DataFile,
     filter::Matcher,
     index::RolledUp,
-    snapshot::{Progress, TableView},
+    snapshot::{SPANS, TableView},
 };
 
-const HOUR: u64 = 3_600_000_000_000;
+pub(super) const HOUR: u64 = 3_600_000_000_000;
 
 /// Takes calls, of each span one.
 pub trait Tally {
@@ -247,8 +247,7 @@ impl Addition<'_> {
         };
         let matcher = Matcher::spans(&SpanFilter { start, ..self.filter.clone() });
         let rows_max = self.bounds.rows_max.saturating_sub(self.tallied.scan.rows);
-        let progress = Progress::new(rows_max, Arc::clone(&self.snapshot.stop));
-        let progress = progress.of(self.snapshot.lacking[0]);
+        let progress = self.snapshot.progress(rows_max, SPANS);
         let (seen, mut flow) = (&mut self.seen, ControlFlow::Continue(()));
         let indexes = &self.snapshot.indexes;
         let stats = view.scan(indexes, matcher, Detail::Facts, progress, &mut |batch| {
@@ -280,7 +279,7 @@ impl Addition<'_> {
         for file in &plan.unrolled {
             let may_share = |rolled: &Rolled<'_>| overlaps(&rolled.covered, file.times());
             if plan.rolled.iter().any(may_share) {
-                unrolled.insert(&file.path, repeats::low64s(file)?);
+                unrolled.insert(&file.path, repeats::low64s(file, None)?);
             }
         }
         let mut counted = HashSet::new();
@@ -318,7 +317,8 @@ impl Addition<'_> {
         let damaged = || Damaged(Arc::clone(rolled.file));
         let (rollup, directory) = (&rolled.rollup, rolled.rollup.directory());
         let mut fetch = |range| rollup.page(range);
-        let Some(names) = directory.groups(&mut fetch) else { return Ok(Err(damaged())) };
+        let names = directory.groups(&mut fetch).filter(GroupNames::are_calls);
+        let Some(names) = names else { return Ok(Err(damaged())) };
         let repeats = self.repeats(rolled, &names, plan)?;
         let asked = self.asked(&names);
         for (level, start) in tiles(&rolled.covered, self.step, |level| directory.has(level)) {
@@ -389,17 +389,17 @@ fn is_told(filter: &SpanFilter) -> bool {
     *filter == SpanFilter { start, services, operation, kind, status, ..SpanFilter::default() }
 }
 
-fn of_hour(hour: i64) -> Range<u64> {
+pub(super) fn of_hour(hour: i64) -> Range<u64> {
     let start = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
     start..start.saturating_add(HOUR)
 }
 
-fn common(left: &Range<u64>, right: &Range<u64>) -> Range<u64> {
+pub(super) fn common(left: &Range<u64>, right: &Range<u64>) -> Range<u64> {
     left.start.max(right.start)..left.end.min(right.end)
 }
 
 /// The whole periods in a range.
-fn aligned(range: Range<u64>, period: u64) -> Range<u64> {
+pub(super) fn aligned(range: Range<u64>, period: u64) -> Range<u64> {
     range.start.div_ceil(period).saturating_mul(period)..range.end - range.end % period
 }
 
@@ -408,7 +408,7 @@ fn overlaps(covered: &Range<u64>, (min, max): (UnixNanos, UnixNanos)) -> bool {
 }
 
 /// The periods that make up a range, each as long as possible: level and start.
-fn tiles(
+pub(super) fn tiles(
     covered: &Range<u64>,
     step: u64,
     has: impl Fn(usize) -> bool,

@@ -6,7 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use proptest::{collection::vec, option, prelude::*, sample::select};
+use proptest::{
+    collection::vec,
+    option,
+    prelude::*,
+    sample::{Index, select},
+};
 use tempfile::TempDir;
 use tidings_proto::{
     DurationNanos, TraceId, UnixNanos,
@@ -28,19 +33,21 @@ use crate::{
     snapshot::TableView,
 };
 
-const SECOND: u64 = 1_000_000_000;
-const MINUTE: u64 = 60 * SECOND;
-const HOUR: u64 = 60 * MINUTE;
+pub(super) const SECOND: u64 = 1_000_000_000;
+pub(super) const MINUTE: u64 = 60 * SECOND;
+pub(super) const HOUR: u64 = 60 * MINUTE;
 /// The files' hours are this one and the one before.
-const BEGIN: u64 = 500_000 * HOUR;
-const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
+pub(super) const BEGIN: u64 = 500_000 * HOUR;
+pub(super) const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
+/// What is sent comes in so many parts, of which the last stays in memory.
+const PARTS: usize = 5;
 const NO_BOUNDS: TallyBounds = TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX };
 
 /// A span that can be sent any number of times.
 #[derive(Debug, Clone)]
-struct Sent {
-    service: &'static str,
-    span: Span,
+pub(super) struct Sent {
+    pub(super) service: &'static str,
+    pub(super) span: Span,
 }
 
 fn time() -> impl Strategy<Value = u64> {
@@ -76,7 +83,7 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
-fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
+pub(super) fn chunk(sent: &[&Sent]) -> Arc<Chunk> {
     let resource_spans = sent
         .iter()
         .map(|Sent { service, span }| ResourceSpans {
@@ -97,11 +104,22 @@ type Place = (String, String, i32, i32, u64);
 
 /// What an answer can say of calls.
 #[derive(Debug, PartialEq)]
-struct Said {
-    counts: (u64, u64),
+pub(super) struct Said {
+    pub(super) counts: (u64, u64),
     stats: LatencyStats,
     histogram: Vec<HistogramBucket>,
     exemplars: (Option<Exemplar>, Option<Exemplar>),
+}
+
+impl Said {
+    pub(super) fn of(calls: &Calls) -> Self {
+        Self {
+            counts: (calls.count, calls.errors),
+            stats: calls.latency.stats(),
+            histogram: calls.latency.histogram(),
+            exemplars: (calls.slowest(), calls.failed()),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -124,13 +142,7 @@ impl Added {
     }
 
     fn said(&self) -> BTreeMap<&Place, Said> {
-        let said = |calls: &Calls| Said {
-            counts: (calls.count, calls.errors),
-            stats: calls.latency.stats(),
-            histogram: calls.latency.histogram(),
-            exemplars: (calls.slowest(), calls.failed()),
-        };
-        self.calls.iter().map(|(place, calls)| (place, said(calls))).collect()
+        self.calls.iter().map(|(place, calls)| (place, Said::of(calls))).collect()
     }
 }
 
@@ -194,8 +206,34 @@ fn filter() -> impl Strategy<Value = SpanFilter> {
     )
 }
 
+/// Something that is sent once more, and in which part.
+pub(super) fn sending() -> impl Strategy<Value = (Index, usize)> {
+    (any::<Index>(), 0..PARTS)
+}
+
+/// Everything in one of the parts but the last, and these once more.
+pub(super) fn dealt<'a>(pool: &'a [Sent], sendings: &[(Index, usize)]) -> Vec<Vec<&'a Sent>> {
+    let mut parts = vec![Vec::new(); PARTS];
+    for (number, sent) in pool.iter().enumerate() {
+        parts[number % (PARTS - 1)].push(sent);
+    }
+    for (which, part) in sendings {
+        parts[*part].push(which.get(pool));
+    }
+    parts
+}
+
+/// Breaks the pages of a file's index.
+pub(super) fn damage_index(snapshot: &Snapshot, which: &Index) {
+    let index = index_path(&which.get(&snapshot.spans.files).path);
+    let mut bytes = fs::read(&index).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x5a);
+    fs::write(&index, bytes).unwrap();
+}
+
 /// A snapshot of what was sent: the last part in memory, the others in files, one flush each.
-fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
+pub(super) fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
     let (memory, flushes) = parts.split_last().unwrap();
     let chunks = memory.chunks(5).map(chunk).collect();
     let mut files = Vec::new();
@@ -212,17 +250,11 @@ proptest! {
     #[test]
     fn rollups_say_what_the_spans_say(
         pool in vec(sent(), 1..60),
-        sendings in vec((any::<prop::sample::Index>(), 0..5_usize), 0..120),
+        sendings in vec(sending(), 0..120),
         filters in vec((filter(), select(&[1, 7, 20, 60, 120, 300, 900, 1_800, 5_400, 86_400][..])), 6),
-        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+        damage in option::weighted(0.3, any::<Index>()),
     ) {
-        let mut parts = vec![Vec::new(); 5];
-        for (number, sent) in pool.iter().enumerate() {
-            parts[number % 4].push(sent);
-        }
-        for (which, part) in &sendings {
-            parts[*part].push(which.get(&pool));
-        }
+        let parts = dealt(&pool, &sendings);
         let folder = TempDir::new().unwrap();
         let snapshot = snapshot(&folder, &parts);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
@@ -237,11 +269,7 @@ proptest! {
             prop_assert_eq!(again.said(), obvious.said());
         }
         let Some(which) = damage else { return Ok(()) };
-        let index = index_path(&which.get(&snapshot.spans.files).path);
-        let mut bytes = fs::read(&index).unwrap();
-        let middle = bytes.len() / 2;
-        bytes[middle..].iter_mut().for_each(|byte| *byte ^= 0x5a);
-        fs::write(&index, bytes).unwrap();
+        damage_index(&snapshot, &which);
         for (filter, seconds) in &filters {
             let step = seconds * SECOND;
             let obvious = obvious(&all, filter, step);

@@ -11,7 +11,7 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use crate::{Need, ScanStats, filter::Matcher};
+use crate::{Need, ScanStats, ScanWatch, filter::Matcher};
 
 /// The time before which a scan's visitor needs no rows any more. It only ever rises.
 #[derive(Debug)]
@@ -48,13 +48,19 @@ pub(crate) struct Progress<'a> {
     pub(crate) stats: ScanStats,
     rows_max: u64,
     stop: Arc<AtomicBool>,
+    pub(super) watch: Arc<ScanWatch>,
     floor: Option<&'a Floor>,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
         let stats = ScanStats { complete: true, ..ScanStats::default() };
-        Self { stats, rows_max, stop, floor: None }
+        Self { stats, rows_max, stop, watch: Arc::default(), floor: None }
+    }
+
+    /// Seen by this watch.
+    pub(crate) fn watched_by(self, watch: Arc<ScanWatch>) -> Self {
+        Self { watch, ..self }
     }
 
     /// Of a table that may lack rows: then the scan is never complete.
@@ -81,6 +87,7 @@ impl<'a> Progress<'a> {
         let left = usize::try_from(self.rows_max - self.stats.rows).unwrap_or(usize::MAX);
         let granted = rows.min(left);
         self.stats.rows += granted as u64;
+        self.watch.add_rows(granted as u64);
         granted
     }
 

@@ -6,7 +6,7 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, Need, Scan, ScanStats, SpanFilter,
+    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter,
     columns::{log_rows, span_rows},
     data_file,
     index::{Indexes, tests::stored},
@@ -254,6 +254,8 @@ fn the_newest_of_many_files_are_found_in_one() {
     let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
     let mut starts = Vec::new();
     let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
+    let watch = Arc::<ScanWatch>::default();
+    let snapshot = snapshot.watched_by(Arc::clone(&watch));
     let stats = snapshot
         .scan_newest_spans(&SpanFilter::default(), scan, 0, &mut |rows| {
             starts.extend((0..rows.len()).map(|row| rows.start(row).0));
@@ -264,6 +266,9 @@ fn the_newest_of_many_files_are_found_in_one() {
     let expected: Vec<u64> = (0..20).map(|trace| samples::NOW.0 - trace * 1_000_000).collect();
     assert_eq!(starts[..20], expected);
     assert!(!stats.complete && stats.files == 1 && stats.rows <= 200, "{stats:?}");
+    assert_eq!(watch.rows(), stats.rows);
+    assert!(watch.files_found() > 1, "{watch:?}");
+    assert_eq!(watch.files(), watch.files_found(), "what is not needed is done");
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Opens a data directory: lock, tables, replay, writer.
 //!
 //! Replay reads the log once, one record at a time, and skips per table what its last commit
-//! covers. When the memory table gets full on the way it is flushed there and then, so a log
-//! larger than memory is no obstacle.
+//! covers. What it has read is flushed on the way, so a log larger than memory is no obstacle.
 
 use std::{
     path::PathBuf,
@@ -34,6 +33,9 @@ use crate::{
 
 /// So many small chunks become one while replaying.
 const REPLAY_RUN: usize = 64;
+/// Replay writes files whenever it has read so much: a flush takes several times the memory of the
+/// rows, and the next stretch is read beside it.
+const STRETCH_BYTES: u64 = 24 << 20;
 /// How often, and at what interval, a taken lock is tried.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
@@ -189,15 +191,17 @@ async fn replay_all(
     paths: &Paths,
     shared: &Arc<Shared>,
     tables: &mut Tables,
-    mut replay: Replay,
+    replay: Replay,
     covered: [u64; 2],
     recovery: &mut Recovery,
 ) -> Result<ReplayEnd, StorageError> {
-    loop {
+    let bytes_max = shared.settings.memory_flush_bytes.min(STRETCH_BYTES);
+    let read = |replay| {
         let (disk, paths) = (Arc::clone(disk), paths.clone());
-        let bytes_max = shared.settings.memory_flush_bytes;
-        let stretch =
-            blocking(move || read_stretch(&disk, &paths, replay, covered, bytes_max)).await?;
+        blocking(move || read_stretch(&disk, &paths, replay, covered, bytes_max))
+    };
+    let mut stretch = read(replay).await?;
+    loop {
         recovery.replayed_records += stretch.records;
         recovery.quarantined.extend(stretch.unreadable);
         let through = stretch.through;
@@ -214,8 +218,10 @@ async fn replay_all(
             shared.state.advance(end.last.max(covered[0]).max(covered[1]));
             return Ok(end);
         }
-        replay = stretch.replay;
-        shared.flush_tables(tables).await?;
+        // The next stretch is read beside the flush, and is published after it.
+        let (next, flushed) = tokio::join!(read(stretch.replay), shared.flush_tables(tables));
+        flushed?;
+        stretch = next?;
     }
 }
 

@@ -23,11 +23,14 @@ use crate::{
     tables::{Change, Why},
 };
 
-/// So many neighbours of one size become one chunk. Rows are copied once per size, so three
-/// times in all, and few chunks are left to scan.
-const RUN: usize = 8;
-/// Chunks of this many rows are large enough.
-const ROWS_ENOUGH: u64 = 8 << 10;
+/// So many neighbours become one chunk, so that few are left to scan.
+const RUN: usize = 16;
+/// A chunk that is put together has at most so many rows. Requests of a collector are merged no
+/// more: what looking at a chunk costs is little beside looking at some hundred rows.
+const ROWS_ENOUGH: u64 = 4 << 10;
+/// Together they have at least so many times as many rows as the largest of them: a row is copied
+/// once for each time that its chunk grows by this factor, six times at most.
+const GROWTH: u64 = 4;
 
 /// The visible rows.
 #[derive(Debug)]
@@ -55,6 +58,10 @@ struct Rows {
     active: Vec<Arc<Chunk>>,
     flushing: Vec<Arc<Chunk>>,
     files: Vec<Arc<DataFile>>,
+    /// What the chunks take together.
+    bytes: u64,
+    /// No run begins with one of so many chunks of `active`.
+    passed: usize,
 }
 
 /// How much there is.
@@ -71,10 +78,6 @@ impl Rows {
         self.flushing.iter().chain(&self.active)
     }
 
-    fn bytes(&self) -> u64 {
-        self.chunks().map(|chunk| chunk.bytes()).sum()
-    }
-
     fn count(&self) -> u64 {
         let in_memory: u64 = self.chunks().map(|chunk| chunk.rows()).sum();
         in_memory + self.files.iter().map(|file| file.rows).sum::<u64>()
@@ -84,17 +87,53 @@ impl Rows {
         TableView { chunks: self.chunks().cloned().collect(), files: self.files.clone() }
     }
 
-    /// The first run of neighbours of about the same size.
-    fn run(&self) -> Option<Vec<Arc<Chunk>>> {
-        let size = |chunk: &Arc<Chunk>| chunk.rows().max(1).ilog2() / 3;
-        self.active
-            .windows(RUN)
-            .find(|run| {
-                let largest = run.iter().map(size).max();
-                let rows: u64 = run.iter().map(|chunk| chunk.rows()).sum();
-                rows <= ROWS_ENOUGH && run.first().map(size) == largest
-            })
-            .map(<[_]>::to_vec)
+    fn push(&mut self, chunk: Arc<Chunk>) {
+        self.bytes += chunk.bytes();
+        self.active.push(chunk);
+    }
+
+    /// Whether there are chunks that no look for a run has passed yet.
+    fn may_have_run(&self) -> bool {
+        self.active.len() >= self.passed + RUN
+    }
+
+    /// The first neighbours that should become one chunk. Each is looked at once, however often
+    /// this is asked.
+    fn run(&mut self) -> Option<Vec<Arc<Chunk>>> {
+        while let Some(run) = self.active.get(self.passed..self.passed + RUN) {
+            let rows: u64 = run.iter().map(|chunk| chunk.rows()).sum();
+            let largest = run.iter().map(|chunk| chunk.rows()).max().unwrap_or_default();
+            if rows <= ROWS_ENOUGH && rows >= largest.saturating_mul(GROWTH) {
+                return Some(run.to_vec());
+            }
+            self.passed += 1;
+        }
+        None
+    }
+
+    /// Puts a chunk in the place of these, unless a flush took them meanwhile.
+    fn replace(&mut self, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
+        let same = |window: &[Arc<Chunk>]| window.iter().zip(run).all(|(a, b)| Arc::ptr_eq(a, b));
+        let Some(at) = self.active.windows(run.len().max(1)).position(same) else { return };
+        let before: u64 = run.iter().map(|chunk| chunk.bytes()).sum();
+        self.bytes = (self.bytes + merged.bytes()).saturating_sub(before);
+        self.active.splice(at..at + run.len(), [merged]);
+        // Its neighbours before it may make a run with it.
+        self.passed = self.passed.min((at + 1).saturating_sub(RUN));
+    }
+
+    /// Gives everything that is active to the flush.
+    fn cut(&mut self) {
+        self.flushing.append(&mut self.active);
+        self.passed = 0;
+    }
+
+    /// The chunks that files have the rows of now.
+    fn take_flushed(&mut self) -> Vec<Arc<Chunk>> {
+        let flushed = std::mem::take(&mut self.flushing);
+        let bytes: u64 = flushed.iter().map(|chunk| chunk.bytes()).sum();
+        self.bytes = self.bytes.saturating_sub(bytes);
+        flushed
     }
 }
 
@@ -133,9 +172,9 @@ impl State {
         for (sequence, chunk) in chunks {
             visible.through = visible.through.max(sequence);
             visible.oldest.get_or_insert(now);
-            visible.of(chunk.signal()).active.push(chunk);
+            visible.of(chunk.signal()).push(chunk);
         }
-        visible.spans.active.len().max(visible.logs.active.len()) >= RUN
+        visible.spans.may_have_run() || visible.logs.may_have_run()
     }
 
     pub(crate) fn snapshot(&self) -> Snapshot {
@@ -147,9 +186,7 @@ impl State {
     pub(crate) fn cut(&self) -> u64 {
         let mut visible = self.lock();
         for signal in [Signal::Spans, Signal::Logs] {
-            let rows = visible.of(signal);
-            let mut active = std::mem::take(&mut rows.active);
-            rows.flushing.append(&mut active);
+            visible.of(signal).cut();
         }
         visible.oldest = None;
         visible.through
@@ -173,13 +210,14 @@ impl State {
         let gone = change.removed.iter().map(|file| Gone { file: Arc::clone(file), since: now });
         visible.gone.extend(gone);
         let rows = visible.of(signal);
-        if change.why == Why::Flush {
-            rows.flushing.clear();
-        }
+        let flushed = if change.why == Why::Flush { rows.take_flushed() } else { Vec::new() };
         let removed: HashSet<&Path> =
             change.removed.iter().map(|file| file.path.as_path()).collect();
         rows.files.retain(|file| !removed.contains(file.path.as_path()));
         rows.files.extend(change.added.iter().cloned());
+        drop(visible);
+        // So much memory takes its time: nobody waits for that.
+        drop(flushed);
     }
 
     /// Files that were removed by then and that no snapshot reads any more. They are forgotten.
@@ -223,17 +261,12 @@ impl State {
 
     /// Puts a merged chunk in the place of its run; not when a flush took the run meanwhile.
     pub(crate) fn replace(&self, signal: Signal, run: &[Arc<Chunk>], merged: Arc<Chunk>) {
-        let mut visible = self.lock();
-        let active = &mut visible.of(signal).active;
-        let same = |window: &[Arc<Chunk>]| window.iter().zip(run).all(|(a, b)| Arc::ptr_eq(a, b));
-        if let Some(at) = active.windows(run.len().max(1)).position(same) {
-            active.splice(at..at + run.len(), [merged]);
-        }
+        self.lock().of(signal).replace(run, merged);
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {
         let visible = self.lock();
-        visible.spans.bytes() + visible.logs.bytes()
+        visible.spans.bytes + visible.logs.bytes
     }
 
     /// When the oldest row came that no flush has taken.
@@ -246,8 +279,11 @@ impl State {
         Totals {
             spans: visible.spans.count(),
             log_records: visible.logs.count(),
-            memory_bytes: visible.spans.bytes() + visible.logs.bytes(),
+            memory_bytes: visible.spans.bytes + visible.logs.bytes,
             data_files: (visible.spans.files.len() + visible.logs.files.len()) as u64,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

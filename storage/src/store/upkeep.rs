@@ -194,25 +194,36 @@ impl Inner {
         Ok(self.run(rewrite).await?.files().to_vec())
     }
 
-    /// Runs a rewrite to its end, when nothing more urgent is to be done.
+    /// Runs a rewrite to its end, when nothing more urgent is to be done. One thread does all of
+    /// it: an allocator keeps for every thread what that gave back, and several in turn would have
+    /// three times the memory of one.
     async fn run(&self, mut rewrite: Rewrite) -> Result<Rewrite, StorageError> {
+        let (give_turn, turns) = std::sync::mpsc::sync_channel(1);
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        let work = blocking(move || {
+            for stopping in turns {
+                if stopping {
+                    rewrite.discard();
+                    break;
+                }
+                if rewrite.advance()? {
+                    return Ok(rewrite);
+                }
+                let _ = tell.blocking_send(());
+            }
+            Err(StorageError::Closed)
+        });
+        tokio::pin!(work);
         loop {
             while self.is_pressed() && !self.is_stopping() {
                 self.shared.clock.sleep(YIELD).await;
             }
-            let stopping = self.is_stopping();
-            let (back, done) = blocking(move || {
-                if stopping {
-                    rewrite.discard();
-                    return Err(StorageError::Closed);
-                }
-                let done = rewrite.advance()?;
-                Ok((rewrite, done))
-            })
-            .await?;
-            rewrite = back;
-            if done {
-                return Ok(rewrite);
+            // Work that has ended says below how.
+            let _ = give_turn.send(self.is_stopping());
+            tokio::select! {
+                biased;
+                done = &mut work => return done,
+                Some(()) = told.recv() => {}
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::{
     StorageError,
     check::{Finding, Findings, Pieces, Start},
     data_file::{self, DataFile},
-    index::Verified,
+    index::{self, Verified},
     paths::index_path,
     schema::Signal,
     store::blocking,
@@ -70,7 +70,11 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
     let path = index_path(&file.path);
     match (tables.read(&path), data_file::index_of(signal, file)) {
         // Those of earlier programs say less.
-        (Ok(found), Ok(made)) if found == made || !is_current => Vec::new(),
+        (Ok(found), Ok(made))
+            if found == made || !is_current || index::is_of_earlier(&found, &made) =>
+        {
+            Vec::new()
+        }
         (Ok(_), Ok(_)) => vec![Finding::new(&path, "it is not what the data file makes")],
         (Err(error), _) if error.kind() == io::ErrorKind::NotFound => {
             vec![Finding::new(&path, "it is missing; it is made again when it is asked for")]

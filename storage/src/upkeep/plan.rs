@@ -66,6 +66,15 @@ fn is_over(hour: i64, files: &[&Arc<DataFile>], now: UnixNanos) -> bool {
 
 /// The files, smallest first, that should become one.
 fn choose<'a>(files: &'a [&Arc<DataFile>], over: bool) -> Option<&'a [&'a Arc<DataFile>]> {
+    // A file that is too small for the one after it must not keep that from being merged.
+    let found = (0..files.len()).map(|start| alike(&files[start..]));
+    let (bytes, files) = found.into_iter().find(|(_, files)| files.len() >= 2)?;
+    let enough = bytes >= SEALED_BYTES || files.len() >= FILES_ENOUGH || over;
+    enough.then_some(files)
+}
+
+/// As many of these files, from the first on, as are of about one size, and their bytes.
+fn alike<'a>(files: &'a [&Arc<DataFile>]) -> (u64, &'a [&'a Arc<DataFile>]) {
     let mut bytes = 0;
     let mut rows = 0;
     let mut count = 0;
@@ -77,8 +86,7 @@ fn choose<'a>(files: &'a [&Arc<DataFile>], over: bool) -> Option<&'a [&'a Arc<Da
         }
         (bytes, rows, count) = (larger, rows + file.rows, count + 1);
     }
-    let enough = bytes >= SEALED_BYTES || count >= FILES_ENOUGH || over;
-    (count >= 2 && enough).then(|| &files[..count])
+    (bytes, &files[..count])
 }
 
 #[cfg(test)]

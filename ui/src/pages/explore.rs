@@ -57,7 +57,7 @@ pub fn ExplorePage() -> impl IntoView {
     bind_keys(query, state, traces, open);
     let change = Callback::new(move |filters: TraceFilters| {
         let state = ExploreState { filters, selected: None, ..state.get_untracked() };
-        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        let address = query.with_untracked(|query| state.write().with_switches_of(query));
         go(&address.on("/explore"), Step::New);
     });
     view! {
@@ -95,7 +95,7 @@ fn bind_keys(
     let go = use_go();
     let select = move |selected: Option<TraceId>| {
         let state = ExploreState { selected, ..state.get_untracked() };
-        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        let address = query.with_untracked(|query| state.write().with_switches_of(query));
         go(&address.on("/explore"), Step::Replace);
         if let Some(trace) = selected {
             browser::reveal(&row_id(trace));

@@ -1,7 +1,8 @@
 //! Logs: records by their words, service, severity and trace, newest first.
 //!
-//! Owns the question (from the address) and the keys. New records appear by themselves, but never
-//! under a reader who points at the list, has a record open or has asked for older pages.
+//! Owns the question (from the address) and the keys. New records appear by themselves, or the
+//! moment they arrive while the tail is on, but never under a reader who points at the list, has a
+//! record open or has asked for older pages.
 
 use std::sync::Arc;
 
@@ -17,11 +18,14 @@ use crate::{
     url::{LogState, Step, TimeRange, use_go, use_query},
 };
 
+pub mod log_around;
 pub mod log_filters;
 pub mod log_list;
+pub mod tail;
 
 use log_filters::LogFilters;
 use log_list::{LogList, row_id};
+use tail::{Tail, TailNote, TailToggle, use_tailing};
 
 /// The page.
 #[component]
@@ -32,28 +36,39 @@ pub fn LogsPage() -> impl IntoView {
     let state = Memo::new(move |_| query.with(LogState::read));
     let asked = Memo::new(move |_| state.with(LogState::closed));
     let open = Memo::new(move |_| state.with(|state| state.open.clone()));
+    let around = Memo::new(move |_| state.with(|state| state.around));
     let paged: Paged<LogSearchResult, LogState> = Paged::new(asked, api::logs);
-    let logs = paged.items();
     let pointed = RwSignal::new(false);
-    let held = Memo::new(move |_| pointed.get() || paged.has_older() || open.with(Option::is_some));
-    paged.refresh_while_live(held);
+    let read = Memo::new(move |_| pointed.get() || open.with(Option::is_some));
+    let held = Memo::new(move |_| read.get() || paged.has_older());
+    let tailing = use_tailing();
+    let tail = Tail::new(tailing, asked, read, move || paged.refresh());
+    let logs = tail.above(paged.items());
+    paged.refresh_while_live(Memo::new(move |_| held.get() || tailing.get()));
     let go = use_go();
     let change = Callback::new(move |(state, step): (LogState, Step)| {
-        let address = query.with_untracked(|query| state.write().with_live_of(query));
+        let address = query.with_untracked(|query| state.write().with_switches_of(query));
         go(&address.on("/logs"), step);
     });
     bind_keys(state, logs, change);
     let toggle = Callback::new(move |id: String| {
         let state = state.get_untracked();
         let open = (state.open.as_ref() != Some(&id)).then_some(id);
-        change.run((LogState { open, ..state }, Step::Replace));
+        change.run((state.opened(open), Step::Replace));
+    });
+    let look_around = Callback::new(move |around: Option<u32>| {
+        change.run((LogState { around, ..state.get_untracked() }, Step::Replace));
     });
     view! {
         <div class="page">
             <div class="bar">
                 <LogFilters state=asked on_change=change />
-                <ListFacts paged held />
+                <div class="logs-tools">
+                    <ListFacts paged held=Memo::new(move |_| held.get() && !tailing.get()) />
+                    <TailToggle />
+                </div>
             </div>
+            <TailNote tail />
             <ListTrouble paged />
             <Show when=move || logs.with(|logs| !logs.is_empty())>
                 <div
@@ -62,7 +77,7 @@ pub fn LogsPage() -> impl IntoView {
                     on:pointerenter=move |_| pointed.set(true)
                     on:pointerleave=move |_| pointed.set(false)
                 >
-                    <LogList logs open on_toggle=toggle />
+                    <LogList logs open around on_toggle=toggle on_around=look_around />
                 </div>
                 <OlderButton paged />
             </Show>
@@ -78,7 +93,7 @@ fn bind_keys(
 ) {
     let open = move |open: Option<String>| {
         let shown = open.clone();
-        change.run((LogState { open, ..state.get_untracked() }, Step::Replace));
+        change.run((state.with_untracked(|state| state.opened(open)), Step::Replace));
         if let Some(id) = shown {
             browser::reveal(&row_id(&id));
         }
@@ -94,6 +109,13 @@ fn bind_keys(
     let (keys, group) = (use_keys(), "Logs");
     keys.bind("j", "Open the next record", group, move || open(by(1)));
     keys.bind("k", "Open the previous record", group, move || open(by(-1)));
+    keys.bind("c", "Lines around the record", group, move || {
+        let state = state.get_untracked();
+        let around = state.around.is_none().then_some(log_around::SIZE);
+        if state.open.is_some() {
+            change.run((LogState { around, ..state }, Step::Replace));
+        }
+    });
     keys.bind("Escape", "Close the record", group, move || {
         if state.with_untracked(|state| state.open.is_some()) {
             open(None);

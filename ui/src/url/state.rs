@@ -171,6 +171,8 @@ pub struct LogState {
     pub span_id: Option<Given<SpanId>>,
     /// The record that is open.
     pub open: Option<String>,
+    /// How many lines on either side of it are shown.
+    pub around: Option<u32>,
 }
 
 impl LogState {
@@ -186,6 +188,7 @@ impl LogState {
             trace_id: Given::of(query, "trace", |id| id.parse().ok()),
             span_id: Given::of(query, "span", |id| id.parse().ok()),
             open: text("open"),
+            around: query.get("around").and_then(|count| count.parse().ok()),
         }
     }
 
@@ -199,6 +202,7 @@ impl LogState {
         query.push_some("trace", self.trace_id.as_ref());
         query.push_some("span", self.span_id.as_ref());
         query.push_some("open", self.open.as_ref());
+        query.push_some("around", self.around);
         self.range.write(&mut query);
         query
     }
@@ -206,7 +210,13 @@ impl LogState {
     /// The same search without a record open.
     #[must_use]
     pub fn closed(&self) -> Self {
-        Self { open: None, ..self.clone() }
+        self.opened(None)
+    }
+
+    /// The same search with this record open.
+    #[must_use]
+    pub fn opened(&self, open: Option<String>) -> Self {
+        Self { open, around: None, ..self.clone() }
     }
 }
 

@@ -60,12 +60,12 @@ proptest! {
     fn logs_survive_their_address(
         range in range(), texts in (option::of(word()), option::of(word()), option::of(word())),
         trace_id in option::of(trace_id()), span in option::of(any::<[u8; 8]>()),
-        open in option::of("[0-9a-f]{16}"),
+        open in option::of("[0-9a-f]{16}"), around in option::of(0..=200_u32),
     ) {
         let (text, service, severity) = texts;
         let span_id = span.and_then(SpanId::from_bytes).map(Given::Read);
         let trace_id = trace_id.map(Given::Read);
-        let state = LogState { range, text, service, severity, trace_id, span_id, open };
+        let state = LogState { range, text, service, severity, trace_id, span_id, open, around };
         prop_assert_eq!(LogState::read(&Query::parse(&state.write().to_string())), state);
     }
 
@@ -94,9 +94,9 @@ fn addresses_stay_readable() {
 #[test]
 fn a_page_keeps_the_live_switch_as_it_stands() {
     let current = Query::parse("service=cart&live=off");
-    let next = ExploreState::default().write().with_live_of(&current);
+    let next = ExploreState::default().write().with_switches_of(&current);
     assert_eq!(next.to_string(), "live=off");
-    assert_eq!(next.with_live_of(&Query::default()), Query::default());
+    assert_eq!(next.with_switches_of(&Query::default()), Query::default());
 }
 
 #[test]

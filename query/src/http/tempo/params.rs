@@ -12,7 +12,7 @@ use tidings_storage::TimeRange;
 use super::answer::TempoError;
 use crate::{
     QueryError,
-    params::{escapes::unescaped, given::is_form},
+    params::{escapes::unescaped, given::is_form, go::boolean},
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -106,6 +106,11 @@ impl Params {
             Some(parsed) => Ok(Some(parsed)),
             None => Err(invalid(name, &format!("it must be {form}"))),
         }
+    }
+
+    /// Whether something is so, as Go reads it.
+    pub(super) fn flag(&self, name: &str) -> Result<bool, TempoError> {
+        Ok(self.parsed(name, "true or false", |text| boolean(text).ok())?.unwrap_or_default())
     }
 
     /// A positive number, at most `max`.

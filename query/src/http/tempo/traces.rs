@@ -15,8 +15,20 @@ use tidings_proto::{
     otlp::{ExportTraceServiceRequest, ResourceSpans},
 };
 
-use super::answer::{TempoError, protobuf, wants_protobuf};
-use crate::{QueryError, QueryService, TraceName, http::answer};
+use super::{
+    answer::{TempoError, protobuf, wants_protobuf},
+    params::Params,
+};
+use crate::{
+    QueryError, QueryService, TraceName,
+    http::answer,
+    traceql::{filter::filtered, native::stages_of},
+};
+
+/// `tempopb.PartialStatus`.
+const PARTIAL: i32 = 1;
+/// What Tempo says of a trace without the spans that a filter left out.
+const FILTERED: &str = "Trace filtered, only a subset of spans matching the filter is returned";
 
 /// `tempopb.Trace`.
 #[derive(Clone, PartialEq, Message)]
@@ -58,26 +70,51 @@ pub(super) async fn trace(
     json_of(found, |spans| json!({ "batches": spans })).await
 }
 
-/// `GET /api/v2/traces/{traceId}`.
+/// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
+/// those above them.
 pub(super) async fn trace_v2(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
+    params: Params,
 ) -> Result<Response, TempoError> {
-    let found = find(&service, &path?).await?;
+    let path = path?;
+    let (found, is_part) = match params.text("q") {
+        None => (find(&service, &path).await?, false),
+        Some(query) => {
+            let stages = stages_of(query)?;
+            let (trace_id, ancestors) = (trace_id(&path)?, params.flag("keep_hierarchy")?);
+            let found =
+                service.ask(move |reader| filtered(reader, trace_id, &stages, ancestors)).await?;
+            (found.request, found.is_part)
+        }
+    };
+    let (status, message) = if is_part { (PARTIAL, FILTERED) } else { (0, "") };
     if wants_protobuf(&headers) {
         let trace = Some(Trace { resource_spans: found.resource_spans });
-        let metrics = Some(TraceMetrics::default());
-        return protobuf(TraceResponse { trace, metrics, ..TraceResponse::default() }).await;
+        let (metrics, message) = (Some(TraceMetrics::default()), message.to_owned());
+        return protobuf(TraceResponse { trace, metrics, status, message }).await;
     }
-    json_of(found, |spans| json!({ "trace": { "resourceSpans": spans }, "metrics": {} })).await
+    json_of(found, move |spans| {
+        let mut answer = json!({ "trace": { "resourceSpans": spans }, "metrics": {} });
+        if is_part {
+            answer["status"] = "PARTIAL".into();
+            answer["message"] = message.into();
+        }
+        answer
+    })
+    .await
 }
 
 async fn find(service: &QueryService, id: &str) -> Result<ExportTraceServiceRequest, TempoError> {
-    let trace_id = TraceId::from_short_hex(id).map_err(|error| {
+    Ok(service.otlp(TraceName::Id(trace_id(id)?)).await?)
+}
+
+fn trace_id(id: &str) -> Result<TraceId, TempoError> {
+    let wrong = |error| {
         QueryError::parameter("traceID", format!("trace IDs are up to 32 hex digits: {error}"))
-    })?;
-    Ok(service.otlp(TraceName::Id(trace_id)).await?)
+    };
+    Ok(TraceId::from_short_hex(id).map_err(wrong)?)
 }
 
 async fn json_of(

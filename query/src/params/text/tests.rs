@@ -13,7 +13,11 @@ fn durations_are_read_with_their_unit() {
         ("250ms", Some(250_000_000)),
         ("1.5s", Some(1_500_000_000)),
         ("0.000000001s", Some(1)),
-        ("0.0000000001s", Some(0)),
+        ("0.0000000001s", None),
+        ("0.000000001h", Some(3_600)),
+        ("999999h", Some(3_599_996_400_000_000_000)),
+        ("1000000h", None),
+        ("9999999999999999999", Some(9_999_999_999_999_999_999)),
         ("2m", Some(120_000_000_000)),
         ("1h", Some(3_600_000_000_000)),
         ("", None),
@@ -77,7 +81,9 @@ fn times_are_read_as_nanoseconds_or_rfc_3339() {
 fn severities_are_read_by_name_and_number() {
     let cases = [
         ("warn", Some(Severity::Warn)),
-        ("WARNING", Some(Severity::Warn)),
+        ("warning", Some(Severity::Warn)),
+        ("WARN", None),
+        ("09", None),
         ("9", Some(Severity::Info)),
         ("24", Some(Severity::Fatal)),
         ("0", None),
@@ -99,5 +105,6 @@ fn the_first_equals_sign_divides_key_and_value() {
     assert_eq!(attribute("empty="), filter("empty", Some("")));
     assert_eq!(attribute("error"), filter("error", None));
     assert_eq!(attribute("=x"), None);
-    assert_eq!(attribute(" "), None);
+    assert_eq!(attribute(" a =b"), filter("a", Some("b")));
+    assert_eq!(attribute(""), None);
 }

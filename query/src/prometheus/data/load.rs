@@ -15,11 +15,11 @@ use tidings_storage::{Call, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange}
 
 use super::{GROUPS_MAX, Group, Set, too_much};
 use crate::{
-    analysis::graph::{self, EdgeCall},
+    analysis::graph::{self, Edge, EdgeCall, EdgeSums, NodeKey},
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
-        metrics::{CALLED, CALLING, COUNT, FAILED, Family, add_duration},
+        metrics::{CALLED, CALLING, COUNT, FAILED, Family, add_duration, add_durations},
     },
     trace::gather::Names,
 };
@@ -78,7 +78,10 @@ pub(super) fn load(
             let filter = SpanFilter { start, ..set.filter.clone() };
             spans(reader, &filter, loading, &mut warn)?
         }
-        Family::Calls => calls(reader, start, loading, &mut warn)?,
+        Family::Calls => match sums(reader, &bounds, set.buckets)? {
+            Some(edges) => added_up(edges, &bounds, loading, &mut warn)?,
+            None => calls(reader, start, loading, &mut warn)?,
+        },
     };
     Ok(())
 }
@@ -207,6 +210,83 @@ fn group_of<K: Eq + Hash>(groups: &mut HashMap<K, Stretches>, key: K) -> Option<
     }
 }
 
+/// The calls as they were added up beforehand; `None` when that does not tell enough of them.
+fn sums(
+    reader: &Reader,
+    bounds: &[UnixNanos],
+    buckets: bool,
+) -> Result<Option<Vec<EdgeSums>>, PromqlError> {
+    let is_told = |edges: &Vec<EdgeSums>| {
+        let mut sums = edges.iter().flat_map(|edge| edge.calls.values());
+        !buckets || sums.all(|sum| !sum.calls.latency.is_divided() && !sum.caller.is_divided())
+    };
+    Ok(graph::sums(reader, bounds)?.filter(is_told))
+}
+
+fn added_up(
+    edges: Vec<EdgeSums>,
+    bounds: &[UnixNanos],
+    mut loading: Loading<'_>,
+    warn: &mut impl FnMut(bool, &'static str),
+) -> Result<Vec<Group>, PromqlError> {
+    let mut groups: BTreeMap<[String; 3], Stretches> = BTreeMap::new();
+    for edge in edges {
+        let Some(group) = group_between(&mut groups, edge.from, edge.to, edge.kind, warn) else {
+            continue;
+        };
+        for (stretch, Edge { calls, caller }) in edge.calls {
+            let start = bounds.get(stretch as usize).copied().unwrap_or_default();
+            let Some(numbers) = loading.numbers(group, start) else { continue };
+            numbers[COUNT] += calls.count;
+            numbers[FAILED] += calls.errors;
+            for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
+                let all = (latency.count(), latency.sum());
+                let divided = latency.spread().map(|(duration, count)| (duration.0, count));
+                add_durations(numbers, place, all, divided);
+            }
+        }
+    }
+    finish(loading, groups)
+}
+
+/// The group of the calls of one node by the other, unless it is not to be told apart.
+fn group_between<'g>(
+    groups: &'g mut BTreeMap<[String; 3], Stretches>,
+    (from_kind, client): NodeKey,
+    (to_kind, server): NodeKey,
+    kind: EdgeKind,
+    warn: &mut impl FnMut(bool, &'static str),
+) -> Option<&'g mut Stretches> {
+    // Of what is called nothing is known, not even whether it is one thing.
+    if [from_kind, to_kind].contains(&NodeKind::Unknown) {
+        return None;
+    }
+    if groups.len() >= GROUPS_MAX {
+        warn(true, GROUPS_LEFT_OUT);
+        return None;
+    }
+    let connection = match (to_kind, kind) {
+        (NodeKind::Database, _) => "database",
+        (_, EdgeKind::Message) => "messaging_system",
+        (NodeKind::External, _) => "virtual_node",
+        _ => "",
+    };
+    Some(groups.entry([client, server, connection.to_owned()]).or_default())
+}
+
+fn finish(
+    loading: Loading<'_>,
+    groups: BTreeMap<[String; 3], Stretches>,
+) -> Result<Vec<Group>, PromqlError> {
+    loading.finish(groups, |[client, server, connection]| {
+        Labels::new([
+            ("client".into(), client.into()),
+            ("server".into(), server.into()),
+            ("connection_type".into(), connection.into()),
+        ])
+    })
+}
+
 fn calls(
     reader: &Reader,
     start: TimeRange,
@@ -217,22 +297,9 @@ fn calls(
     warn(!complete, INCOMPLETE);
     let mut groups: BTreeMap<[String; 3], Stretches> = BTreeMap::new();
     for edge in edges {
-        let ((from_kind, client), (to_kind, server)) = (edge.from, edge.to);
-        // Of what is called nothing is known, not even whether it is one thing.
-        if [from_kind, to_kind].contains(&NodeKind::Unknown) {
+        let Some(group) = group_between(&mut groups, edge.from, edge.to, edge.kind, warn) else {
             continue;
-        }
-        if groups.len() >= GROUPS_MAX {
-            warn(true, GROUPS_LEFT_OUT);
-            break;
-        }
-        let connection = match (to_kind, edge.kind) {
-            (NodeKind::Database, _) => "database",
-            (_, EdgeKind::Message) => "messaging_system",
-            (NodeKind::External, _) => "virtual_node",
-            _ => "",
         };
-        let group = groups.entry([client, server, connection.to_owned()]).or_default();
         for call in edge.calls {
             let EdgeCall { start, failed, called, calling } = call;
             let Some(numbers) = loading.numbers(group, start) else { continue };
@@ -245,11 +312,5 @@ fn calls(
             }
         }
     }
-    loading.finish(groups, |[client, server, connection]| {
-        Labels::new([
-            ("client".into(), client.into()),
-            ("server".into(), server.into()),
-            ("connection_type".into(), connection.into()),
-        ])
-    })
+    finish(loading, groups)
 }

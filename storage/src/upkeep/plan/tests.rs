@@ -119,3 +119,15 @@ fn nothing_is_done_for_little() {
     assert_eq!(plan(&table.files, now(4700), Pace::Running).unwrap().files.len(), 2);
     assert_eq!(plan(&table.files, now(100), Pace::Offline).unwrap().files.len(), 2);
 }
+
+#[test]
+fn a_small_file_does_not_keep_large_ones_apart() {
+    let mut table = Simulation::default();
+    for bytes in [2 * MIB, 11 * MIB, 12 * MIB, 13 * MIB] {
+        table.flush(500_000, bytes, now(0));
+    }
+    table.keep_up(now(60), Pace::Offline);
+    let mut sizes: Vec<u64> = table.files.iter().map(|file| file.bytes).collect();
+    sizes.sort_unstable();
+    assert_eq!(sizes, [2 * MIB, 36 * MIB]);
+}

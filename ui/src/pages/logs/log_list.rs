@@ -14,6 +14,8 @@ use crate::{
     format,
 };
 
+use super::log_around::LogAround;
+
 /// The id of a record's line.
 pub(super) fn row_id(log: &str) -> String {
     format!("log-{log}")
@@ -29,21 +31,26 @@ pub fn LogList(
     /// The record that is open.
     #[prop(into)]
     open: Signal<Option<String>>,
+    /// How many lines around it are shown.
+    #[prop(into)]
+    around: Signal<Option<u32>>,
     /// Called with the id of a record that is to be opened or closed.
     on_toggle: Callback<String>,
+    /// Called with how many lines around the open record are to be shown.
+    on_around: Callback<Option<u32>>,
 ) -> impl IntoView {
     let rows = move || logs.with(|logs| logs.to_vec());
     view! {
         <div class="logs" role="list" aria-label="Log records">
             <For each=rows key=|log| log.id.clone() let(log)>
-                <LogLine log open on_toggle />
+                <LogLine log open around on_toggle on_around />
             </For>
         </div>
     }
 }
 
 /// The words and the class of a severity: its own words when it has a known one.
-fn severity(log: &LogView) -> (String, &'static str) {
+pub(super) fn severity(log: &LogView) -> (String, &'static str) {
     let class = match log.severity.as_str() {
         "error" | "fatal" => "log-severity is-error",
         "warn" => "log-severity is-warning",
@@ -58,7 +65,9 @@ fn severity(log: &LogView) -> (String, &'static str) {
 fn LogLine(
     log: LogView,
     open: Signal<Option<String>>,
+    around: Signal<Option<u32>>,
     on_toggle: Callback<String>,
+    on_around: Callback<Option<u32>>,
 ) -> impl IntoView {
     let id = log.id.clone();
     let is_open = Memo::new(move |_| open.with(|open| open.as_ref() == Some(&id)));
@@ -91,14 +100,18 @@ fn LogLine(
                 {trace}
             </div>
             <Show when=move || is_open.get()>
-                {log.with_value(|log| view! { <LogDetails log=log.clone() /> })}
+                {log.with_value(|log| view! { <LogDetails log=log.clone() around on_around /> })}
             </Show>
         </div>
     }
 }
 
 #[component]
-fn LogDetails(log: LogView) -> impl IntoView {
+fn LogDetails(
+    log: LogView,
+    around: Signal<Option<u32>>,
+    on_around: Callback<Option<u32>>,
+) -> impl IntoView {
     let zone = browser::zone_minutes(log.time_unix_nano);
     let mut facts = vec![(
         "time".to_owned(),
@@ -156,6 +169,7 @@ fn LogDetails(log: LogView) -> impl IntoView {
                 {list("Attributes", &log.attributes, log.dropped_attributes_count)}
                 {list("Resource", &log.resource.attributes, log.resource.dropped_attributes_count)}
             </div>
+            <LogAround log=log.clone() around on_around />
         </div>
     }
 }

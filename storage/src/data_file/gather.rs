@@ -1,10 +1,13 @@
 //! Rows of several batches as one batch.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use ahash::RandomState;
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, types::Int32Type,
+    Array, ArrayRef, DictionaryArray, Int32Array, MapArray, RecordBatch, StringArray, make_array,
+    types::Int32Type,
 };
+use arrow_data::{ArrayData, transform::MutableArrayData};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 
@@ -17,10 +20,12 @@ pub(super) fn rows(
     if let Some(slice) = slice(batches, rows) {
         return Ok(slice);
     }
+    let stretches = stretches(rows);
     let columns = schema.fields().iter().enumerate().map(|(number, field)| {
         let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(number)).collect();
         match field.data_type() {
             DataType::Dictionary(..) => words(&arrays, rows),
+            DataType::Map(..) => attributes(&arrays, &stretches),
             _ => {
                 let arrays: Vec<&dyn Array> = arrays.into_iter().map(AsRef::as_ref).collect();
                 interleave(&arrays, rows)
@@ -37,6 +42,41 @@ fn slice(batches: &[RecordBatch], rows: &[(usize, usize)]) -> Option<RecordBatch
     together.then(|| batches[batch].slice(first, rows.len()))
 }
 
+/// Rows that are neighbours in one batch.
+type Stretch = (usize, Range<usize>);
+
+fn stretches(rows: &[(usize, usize)]) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    for (batch, row) in rows {
+        match stretches.last_mut() {
+            Some((of, last)) if of == batch && last.end == *row => last.end += 1,
+            _ => stretches.push((*batch, *row..*row + 1)),
+        }
+    }
+    stretches
+}
+
+/// All entries of a row are copied at once, where Arrow's own interleaving looks at each of them in
+/// each of the columns they consist of.
+fn attributes(arrays: &[&ArrayRef], stretches: &[Stretch]) -> Result<ArrayRef, ArrowError> {
+    let wrong = || ArrowError::SchemaError("a column of attributes is no map".to_owned());
+    let mut maps = Vec::with_capacity(arrays.len());
+    for array in arrays {
+        maps.push(array.as_any().downcast_ref::<MapArray>().ok_or_else(wrong)?);
+    }
+    let entries = stretches.iter().map(|(batch, of)| {
+        let offsets = maps[*batch].value_offsets();
+        usize::try_from(offsets[of.end] - offsets[of.start]).unwrap_or_default()
+    });
+    let entries = entries.sum();
+    let data: Vec<ArrayData> = maps.iter().map(|map| map.to_data()).collect();
+    let mut copied = MutableArrayData::new(data.iter().collect(), false, entries);
+    for (batch, of) in stretches {
+        copied.try_extend(*batch, of.start, of.end)?;
+    }
+    Ok(make_array(copied.freeze()))
+}
+
 /// Arrow's own interleaving looks at every row once per batch and column.
 fn words(arrays: &[&ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
     let wrong = || ArrowError::SchemaError("a column of words is no dictionary".to_owned());
@@ -47,7 +87,7 @@ fn words(arrays: &[&ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef, Arro
         let values = words.values().as_any().downcast_ref::<StringArray>().ok_or_else(wrong)?;
         dictionaries.push((words.keys(), values, vec![None; values.len()]));
     }
-    let mut numbers: HashMap<&str, i32> = HashMap::new();
+    let mut numbers: HashMap<&str, i32, RandomState> = HashMap::default();
     let mut texts: Vec<&str> = Vec::new();
     let mut keys = Vec::with_capacity(rows.len());
     for (batch, row) in rows {
@@ -69,3 +109,6 @@ fn words(arrays: &[&ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef, Arro
     let values = Arc::new(StringArray::from(texts));
     Ok(Arc::new(DictionaryArray::try_new(Int32Array::from(keys), values)?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,26 +5,17 @@
 //! [messaging](https://opentelemetry.io/docs/specs/semconv/messaging/) and
 //! [servers](https://opentelemetry.io/docs/specs/semconv/general/attributes/).
 
-use std::{
-    collections::{BTreeSet, HashMap},
-    ops::ControlFlow,
-};
-
-use tidings_proto::{
-    api::NodeKind,
-    otlp::{KeyValue, SpanKind},
-};
-use tidings_storage::{Detail, Scan, SpanFilter};
-
-use super::Open;
-use crate::{QueryError, execution::Reader, names::value_text};
+use tidings_proto::{api::NodeKind, otlp::SpanKind};
 
 /// Something that was called and sends no spans.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Peer {
-    pub(super) name: String,
-    pub(super) kind: NodeKind,
-    pub(super) system: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: NodeKind,
+    /// The system that runs it, when the span says so.
+    pub system: Option<String>,
 }
 
 const DATABASE_NAMES: [&str; 2] = ["db.namespace", "db.name"];
@@ -44,60 +35,30 @@ const SERVERS: [&str; 8] = [
 ];
 const URLS: [&str; 2] = ["url.full", "http.url"];
 
-/// The peers of these spans, by content hash, as far as their attributes name them.
-pub(super) fn read(
-    reader: &Reader,
-    filter: &SpanFilter,
-    open: &HashMap<u64, Open>,
-) -> Result<HashMap<u64, Peer>, QueryError> {
-    let kinds: BTreeSet<i32> = open.values().map(|open| i32::from(open.kind)).collect();
-    let mut peers = HashMap::new();
-    for kind in [SpanKind::Client, SpanKind::Producer, SpanKind::Consumer] {
-        if !kinds.contains(&i32::from(kind)) {
-            continue;
+impl Peer {
+    /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
+    /// text. `None` when they do not name it.
+    pub fn of(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        let said =
+            |keys: &[&str]| keys.iter().find_map(|key| text(key).filter(|text| !text.is_empty()));
+        let service = said(&["peer.service"]);
+        let database = said(&DATABASE_SYSTEMS);
+        let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
+        if database.is_some() || said(&DATABASE_NAMES).is_some() {
+            let name = service.or_else(|| said(&DATABASE_NAMES)).or_else(|| database.clone())?;
+            return Some(Self { name, kind: NodeKind::Database, system: database });
         }
-        let filter = SpanFilter { kind: Some(kind), ..filter.clone() };
-        let scan = Scan { detail: Detail::Attributes, rows_max: u64::MAX };
-        reader.spans(&filter, scan, |rows| {
-            for row in 0..rows.len() {
-                let content_hash = rows.content_hash(row);
-                if open.contains_key(&content_hash)
-                    && let Some(peer) = peer(&rows.attributes(row), kind)
-                {
-                    peers.insert(content_hash, peer);
-                }
-            }
-            let all = peers.len() >= open.len();
-            Ok(if all { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
+        let queue = said(&QUEUE_SYSTEMS);
+        if queue.is_some() || is_message && said(&QUEUE_NAMES).is_some() {
+            let name = said(&QUEUE_NAMES).or(service).or_else(|| queue.clone())?;
+            return Some(Self { name, kind: NodeKind::Messaging, system: queue });
+        }
+        if kind == SpanKind::Consumer {
+            return None;
+        }
+        let name = service.or_else(|| said(&SERVERS)).or_else(|| host_of(&said(&URLS)?))?;
+        Some(Self { name, kind: NodeKind::External, system: None })
     }
-    Ok(peers)
-}
-
-fn peer(attributes: &[KeyValue], kind: SpanKind) -> Option<Peer> {
-    let said = |keys: &[&str]| {
-        keys.iter().find_map(|key| {
-            let attribute = attributes.iter().find(|attribute| attribute.key == *key)?;
-            attribute.value().and_then(value_text).filter(|text| !text.is_empty())
-        })
-    };
-    let service = said(&["peer.service"]);
-    let database = said(&DATABASE_SYSTEMS);
-    let queue = said(&QUEUE_SYSTEMS);
-    let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
-    if database.is_some() || said(&DATABASE_NAMES).is_some() {
-        let name = service.or_else(|| said(&DATABASE_NAMES)).or_else(|| database.clone())?;
-        return Some(Peer { name, kind: NodeKind::Database, system: database });
-    }
-    if queue.is_some() || is_message && said(&QUEUE_NAMES).is_some() {
-        let name = said(&QUEUE_NAMES).or(service).or_else(|| queue.clone())?;
-        return Some(Peer { name, kind: NodeKind::Messaging, system: queue });
-    }
-    if kind == SpanKind::Consumer {
-        return None;
-    }
-    let name = service.or_else(|| said(&SERVERS)).or_else(|| host_of(&said(&URLS)?))?;
-    Some(Peer { name, kind: NodeKind::External, system: None })
 }
 
 /// The host of an address, without user, port and path.
@@ -114,12 +75,9 @@ fn host_of(url: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use tidings_proto::{
-        api::NodeKind,
-        otlp::{KeyValue, SpanKind},
-    };
+    use tidings_proto::{api::NodeKind, otlp::SpanKind};
 
-    use super::peer;
+    use super::Peer;
 
     #[test]
     fn a_peer_is_what_the_attributes_say_it_is() {
@@ -158,9 +116,11 @@ mod tests {
             (SpanKind::Client, &[("http.url", "nonsense")], None),
             (SpanKind::Client, &[("peer.service", "")], None),
         ] {
-            let attributes: Vec<KeyValue> =
-                attributes.iter().map(|(key, value)| KeyValue::new(*key, *value)).collect();
-            let found = peer(&attributes, kind);
+            let text = |key: &str| {
+                let found = attributes.iter().find(|(known, _)| *known == key);
+                found.map(|(_, text)| (*text).to_owned())
+            };
+            let found = Peer::of(kind, text);
             let found =
                 found.as_ref().map(|peer| (peer.kind, peer.name.as_str(), peer.system.as_deref()));
             assert_eq!(found, expected, "{attributes:?}");

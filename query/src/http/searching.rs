@@ -1,0 +1,135 @@
+//! Searches that may take a while: answered with JSON when they are done, or, for those who accept
+//! [server-sent events](super::events), with news of how far they are and then the same answer.
+//!
+//! The question lives in the answer's body, so it is withdrawn when the client goes.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use ::http::HeaderMap;
+use axum::{body::Bytes, response::Response};
+use serde::Serialize;
+use tidings_proto::{DurationNanos, api::SearchProgress};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::{
+    answer,
+    events::{EVENT_STREAM, Step, event, events},
+    held::Room,
+    problem,
+};
+use crate::{QueryError, QueryService, execution::Progress};
+
+/// So often there is news. An error that is known before the first has a status of its own.
+const NEWS_EVERY: Duration = Duration::from_millis(100);
+
+type Asked<T> = Pin<Box<dyn Future<Output = Result<T, QueryError>> + Send>>;
+
+/// What `ask` finds, in the form that the client accepts.
+pub(super) async fn answer<T, F>(
+    service: QueryService,
+    room: Room,
+    headers: &HeaderMap,
+    ask: impl FnOnce(QueryService) -> F,
+) -> Result<Response, QueryError>
+where
+    T: Serialize + Send + 'static,
+    F: Future<Output = Result<T, QueryError>> + Send + 'static,
+{
+    if !accepts_events(headers) {
+        return answer::json(ask(service).await?).await;
+    }
+    let progress = Arc::<Progress>::default();
+    let begun = service.instant();
+    let mut asked: Asked<T> = Box::pin(ask(service.watched_by(Arc::clone(&progress))));
+    let state = tokio::select! {
+        biased;
+        found = &mut asked => State::Found(found?),
+        () = service.pause(NEWS_EVERY) => State::Asked(asked),
+    };
+    Ok(events(Search { service, room, progress, begun, state }, next, 0))
+}
+
+/// A search and what was told of it.
+struct Search<T> {
+    service: QueryService,
+    room: Room,
+    progress: Arc<Progress>,
+    begun: Instant,
+    state: State<T>,
+}
+
+enum State<T> {
+    Asked(Asked<T>),
+    Found(T),
+    Told {
+        /// The room that the result takes until it has gone to the connection.
+        _place: Option<OwnedSemaphorePermit>,
+    },
+}
+
+fn next<T: Serialize + Send + 'static>(mut search: Search<T>) -> Step<Search<T>> {
+    Box::pin(async move {
+        let found = match std::mem::replace(&mut search.state, State::Told { _place: None }) {
+            State::Told { .. } => return (None, Bytes::new()),
+            State::Found(found) => Ok(found),
+            State::Asked(mut asked) => tokio::select! {
+                biased;
+                found = &mut asked => found,
+                () = search.service.pause(NEWS_EVERY) => {
+                    let news = news(&search.progress, search.service.instant() - search.begun);
+                    search.state = State::Asked(asked);
+                    return (Some(search), news);
+                }
+            },
+        };
+        match told(found, &search.room).await {
+            Ok((result, place)) => {
+                search.state = State::Told { _place: Some(place) };
+                (Some(search), result)
+            }
+            Err(error) => (Some(search), problem_event(&error)),
+        }
+    })
+}
+
+fn news(progress: &Progress, elapsed: Duration) -> Bytes {
+    let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
+    let news = SearchProgress {
+        rows: progress.scan.rows(),
+        files: progress.scan.files(),
+        file_count: progress.scan.files_found(),
+        found: progress.found(),
+        elapsed_nano,
+    };
+    let data = serde_json::to_string(&news).expect("invariant: progress has only string keys");
+    event("progress", None, &data).into()
+}
+
+/// The result as an event, with the room that it takes.
+async fn told<T: Serialize + Send + 'static>(
+    found: Result<T, QueryError>,
+    room: &Room,
+) -> Result<(Bytes, OwnedSemaphorePermit), QueryError> {
+    let result = answer::encoded(found?).await?;
+    let result = String::from_utf8(result)
+        .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
+    let place = room.take(result.len() as u64)?;
+    Ok((event("result", None, &result).into(), place))
+}
+
+/// The error as an event.
+pub(super) fn problem_event(error: &QueryError) -> Bytes {
+    let details = problem::details(error);
+    let data = serde_json::to_string(&details).expect("invariant: a problem has only string keys");
+    event("problem", None, &data).into()
+}
+
+/// Whether the first type that we can give is that of events.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let known = [EVENT_STREAM, answer::JSON, "application/*", "*/*"];
+    answer::preferred(headers, &known) == Some(EVENT_STREAM)
+}

@@ -1,0 +1,142 @@
+//! What an operation takes, declared once: for its description and for the reading of its requests.
+
+use utoipa::{
+    IntoParams,
+    openapi::{
+        Required,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+        schema::{ArrayBuilder, Schema},
+    },
+};
+
+use super::form::Form;
+
+/// How often a repeatable parameter may be given.
+pub(crate) const REPEATS_MAX: usize = 32;
+
+/// Where a parameter stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Query,
+    Path,
+    Header,
+}
+
+/// How often it is given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Times {
+    OnceOrNot,
+    Once,
+    Any,
+    OnceOrMore,
+}
+
+/// A parameter of an operation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declared {
+    pub(crate) name: &'static str,
+    pub(crate) form: Form,
+    place: Place,
+    times: Times,
+    description: &'static str,
+}
+
+/// The parameters of an operation, in groups.
+pub(crate) type Lists = &'static [&'static [Declared]];
+
+/// An operation as far as its parameters go.
+pub(crate) trait Takes {
+    const LISTS: Lists;
+}
+
+/// The description of what an operation takes.
+pub(crate) struct Of<T>(std::marker::PhantomData<T>);
+
+impl<T: Takes> IntoParams for Of<T> {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        T::LISTS.iter().copied().flatten().map(Declared::described).collect()
+    }
+}
+
+/// A parameter of the query, which may be left out.
+pub(crate) const fn query(name: &'static str, form: Form, description: &'static str) -> Declared {
+    Declared { name, form, place: Place::Query, times: Times::OnceOrNot, description }
+}
+
+/// A part of the path.
+pub(crate) const fn path(name: &'static str, form: Form, description: &'static str) -> Declared {
+    Declared { name, form, place: Place::Path, times: Times::Once, description }
+}
+
+/// A header, which may be left out.
+pub(crate) const fn header(name: &'static str, form: Form, description: &'static str) -> Declared {
+    Declared { name, form, place: Place::Header, times: Times::OnceOrNot, description }
+}
+
+/// `limit` of a list: so many entries when it is not given, and so many at most.
+pub(crate) const fn limit(default: u32, max: u32, description: &'static str) -> Declared {
+    query("limit", Form::Integer { min: 1, max, default: Some(default) }, description)
+}
+
+impl Declared {
+    /// It may be repeated.
+    pub(crate) const fn repeated(self) -> Self {
+        let times = match self.times {
+            Times::Once | Times::OnceOrMore => Times::OnceOrMore,
+            Times::OnceOrNot | Times::Any => Times::Any,
+        };
+        Self { times, ..self }
+    }
+
+    /// It must be given.
+    pub(crate) const fn required(self) -> Self {
+        let times = match self.times {
+            Times::Once | Times::OnceOrNot => Times::Once,
+            Times::OnceOrMore | Times::Any => Times::OnceOrMore,
+        };
+        Self { times, ..self }
+    }
+
+    /// Whether it is this parameter of the query.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.place == Place::Query && self.name == name
+    }
+
+    /// How often it may be given.
+    pub(crate) fn times_max(&self) -> usize {
+        if self.may_repeat() { REPEATS_MAX } else { 1 }
+    }
+
+    /// Whether a request without it is refused.
+    pub(crate) fn must_be(&self) -> bool {
+        matches!(self.times, Times::Once | Times::OnceOrMore)
+    }
+
+    fn may_repeat(&self) -> bool {
+        matches!(self.times, Times::Any | Times::OnceOrMore)
+    }
+
+    fn described(&self) -> Parameter {
+        let one = self.form.schema();
+        let schema: Schema = match self.may_repeat() {
+            true => ArrayBuilder::new()
+                .items(one)
+                .min_items(self.must_be().then_some(1))
+                .max_items(Some(REPEATS_MAX))
+                .into(),
+            false => one.into(),
+        };
+        let place = match self.place {
+            Place::Query => ParameterIn::Query,
+            Place::Path => ParameterIn::Path,
+            Place::Header => ParameterIn::Header,
+        };
+        ParameterBuilder::new()
+            .name(self.name)
+            .parameter_in(place)
+            .required(if self.must_be() { Required::True } else { Required::False })
+            .description(Some(self.description))
+            .schema(Some(schema))
+            .build()
+    }
+}

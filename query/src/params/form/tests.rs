@@ -1,0 +1,78 @@
+use proptest::{
+    prelude::{Just, ProptestConfig, Strategy, any, prop_assert, proptest},
+    sample::select,
+    strategy::Union,
+    string::string_regex,
+};
+use regex::Regex;
+
+use super::Form;
+
+const FORMS: [Form; 14] = [
+    Form::Time,
+    Form::Duration,
+    Form::Above,
+    Form::Severity,
+    Form::Attribute,
+    Form::Keys,
+    Form::TraceId,
+    Form::TraceName,
+    Form::TraceIds,
+    Form::TraceIdsOrTypical,
+    Form::SpanId,
+    Form::RecordId,
+    Form::Cursor,
+    Form::Text,
+];
+
+/// What the tests' regular expressions lack: an id is not all zero.
+const NOT_ZERO: [&str; 2] = ["(?!0+$)", "(?!0{32})"];
+
+fn without_look_ahead(pattern: &str) -> String {
+    NOT_ZERO.iter().fold(pattern.to_owned(), |pattern, ahead| pattern.replace(ahead, ""))
+}
+
+/// A form with a text of its pattern.
+fn said() -> impl Strategy<Value = (Form, String)> {
+    let texts = FORMS.map(|form| {
+        let pattern = form.pattern().unwrap_or("^.+$");
+        let pattern = without_look_ahead(pattern).replace("^[^=]", "^[^=](.|\n)*");
+        let texts = string_regex(pattern.trim_start_matches('^').trim_end_matches('$')).unwrap();
+        (Just(form), texts).boxed()
+    });
+    Union::new(texts)
+}
+
+/// Texts that are nearly of some form.
+fn changed() -> impl Strategy<Value = String> {
+    const ODD: [&str; 14] = ["0", "p", " ", "=", ",", "T", "00", ".", "\n", "é", "-", "", "s", "f"];
+    (said(), any::<proptest::sample::Index>(), select(&ODD[..])).prop_map(|((_, text), at, odd)| {
+        let mut chars: Vec<char> = text.chars().collect();
+        if !chars.is_empty() {
+            let at = at.index(chars.len());
+            chars.splice(at..=at, odd.chars());
+        }
+        chars.into_iter().collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3_000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_described_is_read((form, text) in said()) {
+        // A description says neither how long months are nor where times end, nor that no id is zero.
+        let beyond = form == Form::Time || text.split(',').any(|id| id.trim_matches('0').is_empty());
+        prop_assert!(text.is_empty() || beyond || form.accepts(&text), "{:?} {}", form, text);
+    }
+
+    #[test]
+    fn what_is_read_is_described(text in changed()) {
+        for form in FORMS.into_iter().filter(|form| form.accepts(&text)) {
+            if let Some(pattern) = form.pattern() {
+                let described = Regex::new(&without_look_ahead(pattern)).unwrap().is_match(&text);
+                prop_assert!(text.is_empty() || described, "{:?} {:?}", form, text);
+            }
+        }
+    }
+}

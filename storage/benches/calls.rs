@@ -1,0 +1,165 @@
+//! What the calls between services cost: to be added up at a flush, and to be asked for.
+//!
+//! Traces of ten spans cross four services, a queue and a database. Flushes are measured in
+//! processor time of the whole process, which the system counts in hundredths of a second, and
+//! questions in that of the thread that asks.
+
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    clippy::disallowed_methods,
+    clippy::cast_possible_truncation,
+    reason = "a benchmark says what it expects by panicking"
+)]
+
+use std::{fs, ops::ControlFlow, sync::Arc, time::Duration};
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    otlp::{
+        ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
+    },
+};
+use tidings_storage::{GraphBounds, Snapshot, Store, StoreSettings, SystemClock, TelemetryBatch};
+use tokio::runtime::Runtime;
+
+const BEGIN: u64 = 1_795_161_600_000_000_000;
+const MINUTE: u64 = 60_000_000_000;
+const TRACES_PER_FLUSH: u64 = 5_000;
+const FLUSHES: u64 = 20;
+/// A flush holds so much time.
+const FLUSH_NANOS: u64 = 30_000_000_000;
+
+/// Service, kind, parent, start after the trace's in microseconds, length in microseconds.
+const SHAPE: [(usize, SpanKind, u64, u64, u64); 10] = [
+    (0, SpanKind::Server, 0, 0, 90_000),
+    (0, SpanKind::Client, 1, 1_000, 50_000),
+    (1, SpanKind::Server, 2, 2_000, 48_000),
+    (1, SpanKind::Client, 3, 3_000, 5_000),
+    (1, SpanKind::Internal, 3, 9_000, 20_000),
+    (1, SpanKind::Client, 3, 30_000, 15_000),
+    (2, SpanKind::Server, 6, 31_000, 13_000),
+    (0, SpanKind::Producer, 1, 60_000, 1_000),
+    (3, SpanKind::Consumer, 8, 70_000, 9_000),
+    (3, SpanKind::Client, 9, 71_000, 5_000),
+];
+
+fn mixed(number: u64) -> u64 {
+    let number = (number ^ number >> 31).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (number ^ number >> 29).wrapping_mul(0xbf58_476d_1ce4_e5b9)
+}
+
+fn span(trace: u64, number: u64) -> Span {
+    let (_, kind, parent, start, length) = SHAPE[number as usize];
+    let random = mixed(trace << 4 | number);
+    let id = |number: u64| (mixed(trace) ^ number).to_be_bytes().to_vec();
+    let start = BEGIN + trace * (FLUSH_NANOS / TRACES_PER_FLUSH) + start * 1_000;
+    let mut attributes = vec![
+        KeyValue::new("http.request.method", ["GET", "POST", "PUT"][(random % 3) as usize]),
+        KeyValue::new("http.response.status_code", i64::try_from(200 + random % 5).unwrap()),
+        KeyValue::new("http.route", format!("/api/v1/things/{}", random % 40)),
+        KeyValue::new("customer.tier", format!("tier {}", random % 4)),
+        KeyValue::new("product.id", format!("product-{}", random % 2_000)),
+        KeyValue::new("request.id", format!("{random:016x}")),
+    ];
+    if [3, 9].contains(&number) {
+        attributes.push(KeyValue::new("db.system.name", "postgresql"));
+        attributes.push(KeyValue::new("db.namespace", "orders"));
+    } else {
+        attributes.push(KeyValue::new("server.address", format!("10.0.{}.7", random % 50)));
+        attributes.push(KeyValue::new("server.port", 8080_i64));
+    }
+    Span {
+        trace_id: (u128::from(mixed(trace)) << 64 | 1).to_be_bytes().to_vec(),
+        span_id: id(number + 1),
+        parent_span_id: if parent == 0 { Vec::new() } else { id(parent) },
+        name: format!("operation {number}"),
+        kind: kind.into(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + length * 1_000 + random % 1_000_000,
+        attributes,
+        ..Span::default()
+    }
+}
+
+fn request(traces: std::ops::Range<u64>) -> ExportTraceServiceRequest {
+    let resource_spans = (0..4).map(|service| {
+        let of_service = |number: &u64| SHAPE[*number as usize].0 == service;
+        let numbers = (0..SHAPE.len() as u64).filter(of_service);
+        let spans = numbers.flat_map(|number| traces.clone().map(move |of| span(of, number)));
+        let name = KeyValue::new("service.name", format!("service-{service}"));
+        ResourceSpans {
+            resource: Some(Resource { attributes: vec![name], ..Resource::default() }),
+            scope_spans: vec![ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() }],
+            schema_url: String::new(),
+        }
+    });
+    ExportTraceServiceRequest { resource_spans: resource_spans.collect() }
+}
+
+/// The processor time of the process.
+fn process_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(") ").next().unwrap().split(' ').collect();
+    let ticks = |field: usize| fields[field].parse::<u64>().unwrap();
+    Duration::from_millis((ticks(11) + ticks(12)) * 10)
+}
+
+fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
+    let bounds = GraphBounds {
+        between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
+        lead: DurationNanos(MINUTE),
+        rows_max: u64::MAX,
+    };
+    let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
+    tallied.unwrap().scan.rows
+}
+
+fn calls(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let open = Store::open(settings, Arc::new(SystemClock));
+    let store = runtime.block_on(open).unwrap().0;
+    let mut group = criterion.benchmark_group("calls");
+    group.sample_size(10);
+    let mut next = 0;
+    group.bench_function("flush of 50,000 spans", |bencher| {
+        bencher.iter_custom(|times| {
+            let mut spent = Duration::ZERO;
+            for _ in 0..times {
+                let traces = next..next + TRACES_PER_FLUSH;
+                next += TRACES_PER_FLUSH;
+                runtime.block_on(async {
+                    for part in traces.step_by(1_000) {
+                        let request = request(part..part + 1_000);
+                        let batch = TelemetryBatch::Traces { request, bytes: None };
+                        store.append(batch).await.unwrap();
+                    }
+                    let before = process_time();
+                    store.flush().await.unwrap();
+                    spent += process_time() - before;
+                });
+            }
+            spent
+        });
+    });
+    let snapshot = store.snapshot();
+    let end = BEGIN + FLUSHES * FLUSH_NANOS;
+    for (what, counted) in [
+        ("graph of whole minutes", BEGIN..end),
+        ("graph of minutes and parts of two", BEGIN + MINUTE / 2..end - MINUTE / 2),
+    ] {
+        asked(&snapshot, counted.clone());
+        group.bench_function(what, |bencher| {
+            bencher.iter(|| asked(&snapshot, counted.clone()));
+        });
+    }
+    group.finish();
+    drop(snapshot);
+    runtime.block_on(store.close()).unwrap();
+}
+
+criterion_group!(benches, calls);
+criterion_main!(benches);

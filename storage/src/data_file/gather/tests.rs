@@ -1,0 +1,78 @@
+use proptest::prelude::*;
+use prost::Message;
+
+use super::rows;
+use crate::{
+    LogRows, SpanRows,
+    columns::{log_rows, span_rows},
+    samples,
+    schema::Signal,
+};
+
+/// Rows of several batches in any order, some of them neighbours, some more than once.
+fn picked(sizes: &[usize], picks: &[(prop::sample::Index, usize)]) -> Vec<(usize, usize)> {
+    let all: Vec<(usize, usize)> = (0..)
+        .zip(sizes)
+        .flat_map(|(batch, rows)| (0..*rows).map(move |row| (batch, row)))
+        .collect();
+    let mut picked = Vec::new();
+    for (first, count) in picks {
+        if !all.is_empty() {
+            let first = first.index(all.len());
+            picked.extend(&all[first..(first + count).min(all.len())]);
+        }
+    }
+    picked
+}
+
+fn picks() -> impl Strategy<Value = Vec<(prop::sample::Index, usize)>> {
+    prop::collection::vec((any::<prop::sample::Index>(), 1..4_usize), 0..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn spans_are_what_they_were_where_they_came_from(
+        requests in prop::collection::vec(samples::traces(), 1..4), picks in picks()
+    ) {
+        let batches: Vec<_> =
+            requests.iter().map(|request| span_rows(request, samples::NOW).unwrap()).collect();
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.num_rows()).collect();
+        let picked = picked(&sizes, &picks);
+        let gathered = rows(&Signal::Spans.memory_schema(), &batches, &picked).unwrap();
+        let gathered = SpanRows::of(&gathered).unwrap();
+        let sources: Vec<_> = batches.iter().map(|batch| SpanRows::of(batch).unwrap()).collect();
+        prop_assert_eq!(gathered.len(), picked.len());
+        for (row, (batch, from)) in picked.iter().enumerate() {
+            // Encoded, because what is not a number equals nothing.
+            let said = |rows: &SpanRows, row| {
+                let resource = rows.resource(row).map(|resource| resource.encode_to_vec());
+                let scope = rows.scope(row).map(|scope| scope.encode_to_vec());
+                (rows.span(row).encode_to_vec(), resource, scope, rows.service(row).to_owned())
+            };
+            prop_assert_eq!(said(&gathered, row), said(&sources[*batch], *from));
+        }
+    }
+
+    #[test]
+    fn log_records_are_what_they_were_where_they_came_from(
+        requests in prop::collection::vec(samples::logs(), 1..4), picks in picks()
+    ) {
+        let batches: Vec<_> =
+            requests.iter().map(|request| log_rows(request, samples::NOW).unwrap()).collect();
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.num_rows()).collect();
+        let picked = picked(&sizes, &picks);
+        let gathered = rows(&Signal::Logs.memory_schema(), &batches, &picked).unwrap();
+        let gathered = LogRows::of(&gathered).unwrap();
+        let sources: Vec<_> = batches.iter().map(|batch| LogRows::of(batch).unwrap()).collect();
+        prop_assert_eq!(gathered.len(), picked.len());
+        for (row, (batch, from)) in picked.iter().enumerate() {
+            let said = |rows: &LogRows, row| {
+                let resource = rows.resource(row).map(|resource| resource.encode_to_vec());
+                (rows.log_record(row).encode_to_vec(), resource)
+            };
+            prop_assert_eq!(said(&gathered, row), said(&sources[*batch], *from));
+        }
+    }
+}

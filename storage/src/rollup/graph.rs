@@ -1,0 +1,37 @@
+//! Calls between services, added up by minute beside every data file of spans.
+//!
+//! What calls what only whole traces tell, and a trace can be in several files and in memory. So
+//! a file's rollups count the calls of its traces as if nothing else were known of them. When they
+//! are asked, the traces that are in two places, or that the question cuts in two, are put together
+//! from their rows: what the file has counted of them is taken away, and what the whole trace says
+//! is added. All others, nearly all, are not looked at.
+//!
+//! `calls` says what the calls of a trace are, for rollups and for rows; `key` by what they are
+//! counted, `peers` what was called that sends no spans. `build` adds them up while a file is
+//! written, `section` is their place in the index, `splits` finds the traces that two files have,
+//! `pool` puts traces together, `taken` takes calls away, `tally` answers. A question of which too
+//! much would have to be read as rows is not answered here.
+
+mod build;
+mod calls;
+mod key;
+mod names;
+mod peers;
+mod pool;
+mod rolled;
+mod section;
+mod splits;
+mod taken;
+mod tally;
+
+pub use calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
+pub use key::GraphKey;
+pub use peers::Peer;
+pub use tally::{GraphBounds, GraphTallied};
+
+pub(crate) use build::GraphBuilder;
+pub(crate) use section::GraphSection;
+pub(crate) use splits::Splits;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,214 @@
+//! Adds up the calls between services of a data file while it is written.
+
+use std::{collections::HashMap, ops::Range};
+
+use ahash::RandomState;
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use tidings_assembly::SpanFacts;
+use tidings_proto::{
+    TraceId,
+    otlp::{SpanKind, StatusCode},
+};
+
+use super::{
+    GraphCall, GraphKey, GraphPart, GraphSpan, Peer,
+    calls::graph_calls,
+    key::{NumberedPeer, counted},
+    names::Names,
+    section,
+};
+use crate::{
+    SpanRows,
+    rollup::{
+        adder::{Adder, GroupNumber},
+        tally::HOUR,
+    },
+    rows::entries::Entries,
+    snapshot::project,
+};
+
+/// Traces with more spans in a file are read as rows: they have to be held to be put together.
+const TRACE_SPANS_MAX: usize = 65_536;
+/// A file of which more than one row in so many belongs to traces that are read as rows has no
+/// rollups.
+const LEFT_OUT_PART: u64 = 4;
+
+/// What it looks at.
+pub(super) const COLUMNS: [&str; 10] = [
+    "start_unix_nanos",
+    "end_unix_nanos",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "service",
+    "kind",
+    "status_code",
+    "content_hash",
+    "attributes",
+];
+
+/// Rows of which the last ones belong to the trace that is being read.
+#[derive(Debug)]
+struct Portion {
+    /// The first row of the trace, and how many rows the trace had before it.
+    first: (usize, usize),
+    attributes: Option<Entries>,
+}
+
+/// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
+#[derive(Debug, Default)]
+pub(crate) struct GraphBuilder {
+    rows: u64,
+    adder: Adder,
+    names: Names,
+    known: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
+    trace: Option<TraceId>,
+    /// The trace's rows so far; of one that is too large none, but all of them count.
+    spans: Vec<GraphSpan>,
+    first_row: u64,
+    portions: Vec<Portion>,
+    left_out: Vec<Range<u64>>,
+}
+
+impl GraphBuilder {
+    /// Whether it looks at the column.
+    pub(crate) fn needs(column: &str) -> bool {
+        COLUMNS.contains(&column)
+    }
+
+    /// One that has no rollups to give.
+    pub(crate) fn nothing() -> Self {
+        Self { adder: Adder::nothing(), ..Self::default() }
+    }
+
+    /// Adds the next rows of the file.
+    ///
+    /// # Errors
+    /// When a column has another type than the table's.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        if self.adder.is_full() {
+            return Ok(());
+        }
+        let rows = SpanRows::of(&project(batch, COLUMNS.into_iter())?)?;
+        let attributes = Entries::of(batch, "attributes")?;
+        if self.trace.is_some() {
+            let first = (0, self.spans.len());
+            self.portions.push(Portion { first, attributes: attributes.clone() });
+        }
+        for row in 0..rows.len() {
+            let trace = rows.trace_id(row);
+            if self.trace != Some(trace) {
+                self.settle();
+                self.trace = Some(trace);
+                let attributes = attributes.clone();
+                self.portions.push(Portion { first: (row, 0), attributes });
+            }
+            let service = self.names.number(rows.service(row));
+            self.rows += 1;
+            if self.spans.len() <= TRACE_SPANS_MAX {
+                self.spans.push(span(&rows, row, service));
+            } else {
+                self.portions.clear();
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what the trace has, which has come to its end.
+    fn settle(&mut self) {
+        let Some(trace) = self.trace.take() else { return };
+        let run = self.first_row..self.rows;
+        self.first_row = self.rows;
+        let spans = std::mem::take(&mut self.spans);
+        let portions = std::mem::take(&mut self.portions);
+        if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
+            // Runs that follow each other are one.
+            match self.left_out.last_mut().filter(|last| last.end == run.start) {
+                Some(last) => last.end = run.end,
+                None => self.left_out.push(run),
+            }
+        } else if !self.adder.is_full() {
+            for call in graph_calls(trace, &spans) {
+                self.count(&call, &spans, &portions);
+            }
+            self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
+        }
+        // What was allocated for them serves the next trace.
+        self.spans = spans;
+        self.spans.clear();
+    }
+
+    fn count(&mut self, of: &GraphCall, spans: &[GraphSpan], portions: &[Portion]) {
+        let is_open = of.part == GraphPart::Open;
+        let peer = if is_open { self.peer(of.span, &spans[of.span], portions) } else { None };
+        let Self { names, adder, known, .. } = self;
+        counted(of, spans, peer, |key, call| {
+            let mut number = |key: GraphKey<u32>| adder.groups.number(key.named(names).raw());
+            let group = *known.entry(key).or_insert_with_key(|key| number(*key));
+            adder.add(group, call);
+        });
+    }
+
+    fn peer(
+        &mut self,
+        place: usize,
+        span: &GraphSpan,
+        portions: &[Portion],
+    ) -> Option<NumberedPeer> {
+        let kind = span.facts.kind;
+        let at = portions.partition_point(|portion| portion.first.1 <= place).checked_sub(1);
+        let peer = at.map(|at| &portions[at]).and_then(|Portion { first, attributes }| {
+            peer_of(attributes.as_ref()?, first.0 + place - first.1, kind)
+        });
+        match peer {
+            Some(peer) => Some(NumberedPeer::of(&peer, &mut self.names)),
+            None if kind == SpanKind::Consumer => None,
+            None => Some(NumberedPeer::unknown(&mut self.names)),
+        }
+    }
+
+    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    pub(crate) fn finish(mut self, offset: u64) -> (Vec<u8>, Vec<u8>) {
+        self.settle();
+        let left_out: u64 = self.left_out.iter().map(|run| run.end - run.start).sum();
+        if self.adder.is_full() || left_out.saturating_mul(LEFT_OUT_PART) > self.rows {
+            return section::nothing(offset);
+        }
+        let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
+        let (cells, pages) = self.adder.finish(rows, offset);
+        (section::encoded(&self.left_out, &cells), pages)
+    }
+}
+
+/// What is known of the row's span.
+pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
+    let facts = SpanFacts {
+        span_id: rows.span_id(row),
+        parent_span_id: rows.parent_span_id(row),
+        kind: rows.kind(row),
+        start: rows.start(row),
+        end: rows.end(row),
+        service,
+        operation: 0,
+        content_hash: rows.content_hash(row),
+    };
+    GraphSpan { facts, failed: rows.status(row) == StatusCode::Error, mark: 0 }
+}
+
+/// What is at the other end of a span of this kind.
+pub(super) fn peer_of(attributes: &Entries, row: usize, kind: SpanKind) -> Option<Peer> {
+    Peer::of(kind, |key| {
+        let entry = attributes.of_row(row).find(|entry| attributes.keys.value(*entry) == key)?;
+        let Entries { strings, ints, doubles, bools, .. } = attributes;
+        let text = strings.text(entry).map(str::to_owned);
+        let text = text.or_else(|| ints.valid(entry).map(|ints| ints.value(entry).to_string()));
+        let text = text.or_else(|| doubles.valid(entry).map(|of| of.value(entry).to_string()));
+        text.or_else(|| bools.valid(entry).map(|bools| bools.value(entry).to_string()))
+    })
+}
+
+fn is_of_one_hour(spans: &[GraphSpan]) -> bool {
+    let hour = |span: &GraphSpan| span.facts.start.0 / HOUR;
+    spans.windows(2).all(|pair| hour(&pair[0]) == hour(&pair[1]))
+}

@@ -1,0 +1,154 @@
+//! The calls in one trace: what of its spans counts as a call, and of whom by whom.
+//!
+//! A call is a span under a span of another service, or a SERVER or CONSUMER under a CLIENT or
+//! PRODUCER of its own. Where spans hang is assembly's to say. A CLIENT or PRODUCER that nothing
+//! hangs under called something that sends no spans; a CONSUMER that hangs under nothing took a
+//! message of somebody who sends none.
+
+use tidings_assembly::{SpanFacts, callers};
+use tidings_proto::{
+    DurationNanos, TraceId,
+    api::{EdgeKind, Exemplar},
+    otlp::SpanKind,
+};
+
+use crate::Call;
+
+/// Spans of a trace that began after so long a silence are taken for a trace of their own: else
+/// every minute of a question would have to be looked through for each trace.
+const SILENCE_NANOS: u64 = 3_600_000_000_000;
+
+/// A span of which the calls are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphSpan {
+    /// What assembly needs to know of it.
+    pub facts: SpanFacts,
+    /// Whether it failed.
+    pub failed: bool,
+    /// The caller's number for what else it knows of it.
+    pub mark: u32,
+}
+
+/// What a span is to the graph; it can be several things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GraphPart {
+    /// A span of its service.
+    Span,
+    /// Its service serves with it.
+    Served,
+    /// Nobody who is known called what it serves.
+    Entry,
+    /// The span at this place called it, in this way.
+    Called {
+        /// The caller's place.
+        caller: usize,
+        /// How.
+        kind: EdgeKind,
+        /// How long the caller waited for it, as far as that is known.
+        waited: Option<DurationNanos>,
+    },
+    /// It called something that sends no spans, or took a message of it.
+    Open,
+}
+
+/// A span as a part of the graph.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GraphCall {
+    /// The span's place.
+    pub span: usize,
+    /// What it is.
+    pub part: GraphPart,
+    /// The call that counts.
+    pub call: Call,
+}
+
+/// What the distinct spans of a trace are to the graph, whatever order they are in.
+#[must_use]
+pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
+    let facts: Vec<SpanFacts> = spans.iter().map(|span| span.facts).collect();
+    let nodes = callers(&facts);
+    let fact = |node: usize| &facts[nodes[node].fact as usize];
+    let parent = |node: usize| nodes[node].parent.map(|parent| parent as usize);
+    let caller_of = |node: usize| parent(node).filter(|parent| is_call(fact(*parent), fact(node)));
+    let call_of = |node: usize| {
+        let (fact, duration_nano) = (fact(node), nodes[node].duration);
+        let (_, timed) = Call::timed(fact.start, fact.end);
+        let exemplar = Exemplar {
+            trace_id,
+            span_id: fact.span_id,
+            start_unix_nano: fact.start,
+            duration_nano,
+        };
+        Call { exemplar, failed: spans[nodes[node].fact as usize].failed, timed }
+    };
+    let mut is_answered = vec![false; nodes.len()];
+    for node in 0..nodes.len() {
+        if let Some(caller) = caller_of(node) {
+            is_answered[caller] = true;
+        }
+    }
+    let mut calls = Vec::with_capacity(2 * nodes.len());
+    for (node, answered) in is_answered.iter().enumerate() {
+        let (own, call, caller) = (fact(node), call_of(node), caller_of(node));
+        let span = nodes[node].fact as usize;
+        let mut push = |part, call| calls.push(GraphCall { span, part, call });
+        push(GraphPart::Span, call.counted());
+        if matches!(own.kind, SpanKind::Server | SpanKind::Consumer) {
+            push(GraphPart::Served, call);
+            if caller.is_none() {
+                push(GraphPart::Entry, call.counted());
+            }
+        }
+        if let Some(caller) = caller {
+            let calling = Some(call_of(caller)).filter(|_| is_calling(fact(caller)));
+            let failed = call.failed || calling.is_some_and(|calling| calling.failed);
+            let waited = calling.filter(|calling| calling.timed);
+            let waited = waited.map(|calling| calling.exemplar.duration_nano);
+            let kind = edge_kind(own.kind, fact(caller).kind);
+            let caller = nodes[caller].fact as usize;
+            push(GraphPart::Called { caller, kind, waited }, Call { failed, ..call });
+        }
+        let is_open = match own.kind {
+            SpanKind::Client | SpanKind::Producer => !answered,
+            SpanKind::Consumer => caller.is_none(),
+            _ => false,
+        };
+        if is_open {
+            push(GraphPart::Open, call);
+        }
+    }
+    calls
+}
+
+/// The spans of a trace in parts that have an hour or more without the start of a span between
+/// them.
+pub fn without_silence(spans: &mut [GraphSpan]) -> impl Iterator<Item = &[GraphSpan]> {
+    let start = |span: &GraphSpan| span.facts.start.0;
+    let hull = spans.iter().map(start).min().zip(spans.iter().map(start).max());
+    let is_one = hull.is_some_and(|(first, last)| last - first < SILENCE_NANOS);
+    if !is_one {
+        spans.sort_unstable_by_key(start);
+    }
+    spans.chunk_by(move |left, right| is_one || start(right) - start(left) < SILENCE_NANOS)
+}
+
+/// Whether the span under the other is a call from one service to another, or of its own.
+fn is_call(caller: &SpanFacts, called: &SpanFacts) -> bool {
+    let both_sides = matches!(
+        (caller.kind, called.kind),
+        (SpanKind::Client, SpanKind::Server) | (SpanKind::Producer, SpanKind::Consumer)
+    );
+    caller.service != called.service || both_sides
+}
+
+fn is_calling(span: &SpanFacts) -> bool {
+    matches!(span.kind, SpanKind::Client | SpanKind::Producer)
+}
+
+fn edge_kind(called: SpanKind, caller: SpanKind) -> EdgeKind {
+    if called == SpanKind::Consumer || caller == SpanKind::Producer {
+        EdgeKind::Message
+    } else {
+        EdgeKind::Call
+    }
+}

@@ -1,0 +1,209 @@
+//! Traces that are put together from their rows, wherever these are.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+use tidings_proto::{TraceId, otlp::SpanKind};
+
+use super::{
+    GraphKey, GraphPart, GraphSpan, Peer,
+    build::{peer_of, span},
+    calls::{graph_calls, without_silence},
+    key::{NumberedPeer, counted},
+    names::Names,
+};
+use crate::{
+    Call, Calls, SpanRows,
+    rollup::{
+        adder::GroupNumber,
+        cells::{GroupNames, Groups, RawKey},
+        tally::HOUR,
+    },
+    rows::entries::Entries,
+};
+
+/// The mark of a span that names nothing at its other end.
+const NOBODY: u32 = u32::MAX;
+
+/// Calls by group, over each stretch of a question.
+#[derive(Debug)]
+pub(super) struct Totals {
+    /// Where stretches begin, and where the last one ends; ascending.
+    bounds: Vec<u64>,
+    groups: Groups,
+    calls: HashMap<(u32, GroupNumber), Calls>,
+}
+
+impl Totals {
+    /// Over the stretches between these times.
+    pub(super) fn between(bounds: Vec<u64>) -> Self {
+        Self { bounds, groups: Groups::default(), calls: HashMap::new() }
+    }
+
+    /// The number of a group.
+    pub(super) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
+        self.groups.number(key)
+    }
+
+    /// The calls of the group with this number in the stretch that this time is in.
+    pub(super) fn of(&mut self, group: GroupNumber, time: u64) -> &mut Calls {
+        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
+        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
+        self.calls.entry((stretch, group)).or_default()
+    }
+
+    /// The groups and their calls by stretch.
+    pub(super) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
+        (self.groups.names(), self.calls)
+    }
+}
+
+/// What is known of names while a question is answered.
+#[derive(Debug, Default)]
+pub(super) struct Vocabulary {
+    names: Names,
+    peers: Vec<NumberedPeer>,
+    peer_numbers: HashMap<Peer, u32>,
+    groups: HashMap<GraphKey<u32>, GroupNumber>,
+}
+
+impl Vocabulary {
+    fn peer(&mut self, peer: Peer) -> u32 {
+        if let Some(number) = self.peer_numbers.get(&peer) {
+            return *number;
+        }
+        let number = u32::try_from(self.peers.len()).expect("invariant: rows are bounded");
+        self.peers.push(NumberedPeer::of(&peer, &mut self.names));
+        self.peer_numbers.insert(peer, number);
+        number
+    }
+
+    /// The rows' spans.
+    fn spans(
+        &mut self,
+        batch: &RecordBatch,
+        mut visit: impl FnMut(TraceId, GraphSpan),
+    ) -> Result<(), ArrowError> {
+        let (rows, attributes) = (SpanRows::of(batch)?, Entries::of(batch, "attributes")?);
+        for row in 0..rows.len() {
+            let mut span = span(&rows, row, self.names.number(rows.service(row)));
+            let kind = span.facts.kind;
+            let may_be_open =
+                matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
+            let peer = attributes.as_ref().filter(|_| may_be_open);
+            let peer = peer.and_then(|attributes| peer_of(attributes, row, kind));
+            span.mark = peer.map_or(NOBODY, |peer| self.peer(peer));
+            visit(rows.trace_id(row), span);
+        }
+        Ok(())
+    }
+
+    /// Gives `count` what these spans of a trace, which belong together, come to: of those that
+    /// began in one of these ranges, by group.
+    fn count(
+        &mut self,
+        trace: TraceId,
+        spans: &[GraphSpan],
+        ranges: &[Range<u64>],
+        totals: &mut Totals,
+        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+    ) {
+        for call in graph_calls(trace, spans) {
+            let start = call.call.exemplar.start_unix_nano.0;
+            if !ranges.iter().any(|range| range.contains(&start)) {
+                continue;
+            }
+            let span = &spans[call.span];
+            let peer = match self.peers.get(span.mark as usize) {
+                _ if call.part != GraphPart::Open => None,
+                Some(peer) => Some(*peer),
+                None if span.facts.kind == SpanKind::Consumer => None,
+                None => Some(NumberedPeer::unknown(&mut self.names)),
+            };
+            let Self { names, groups, .. } = self;
+            counted(&call, spans, peer, |key, call| {
+                let mut number = |key: GraphKey<u32>| totals.number(key.named(names).raw());
+                let group = *groups.entry(key).or_insert_with_key(|key| number(*key));
+                count(totals, group, call);
+            });
+        }
+    }
+}
+
+/// Some traces.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    traces: HashMap<TraceId, Vec<GraphSpan>>,
+    /// How many rows there are.
+    pub(super) rows: u64,
+}
+
+impl Pool {
+    /// Adds the rows that begin in this range.
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        range: &Range<u64>,
+        words: &mut Vocabulary,
+    ) -> Result<(), ArrowError> {
+        words.spans(batch, |trace, span| {
+            if range.contains(&span.facts.start.0) {
+                self.traces.entry(trace).or_default().push(span);
+                self.rows += 1;
+            }
+        })
+    }
+
+    /// Adds all that another one has of what begins in this range.
+    pub(super) fn merge(&mut self, other: Self, range: &Range<u64>) {
+        for (trace, spans) in other.traces {
+            let spans = spans.into_iter().filter(|span| range.contains(&span.facts.start.0));
+            let known = self.traces.entry(trace).or_default();
+            let before = known.len();
+            known.extend(spans);
+            self.rows += (known.len() - before) as u64;
+        }
+    }
+
+    /// The last halves of the ids of the traces of which a part can be in a file of this hour.
+    pub(super) fn near(&self, hour: i64) -> Vec<u64> {
+        let hour = u64::try_from(hour).unwrap_or_default().saturating_mul(HOUR);
+        let near = hour.saturating_sub(HOUR)..hour.saturating_add(2 * HOUR);
+        let is_near = |span: &GraphSpan| near.contains(&span.facts.start.0);
+        let traces = self.traces.iter().filter(|(_, spans)| spans.iter().any(is_near));
+        let low64s: HashSet<u64> = traces.map(|(trace, _)| trace.low64()).collect();
+        low64s.into_iter().collect()
+    }
+
+    /// Gives `count` the calls that began in one of these ranges, as if each trace were one.
+    pub(super) fn count_as_one(
+        &self,
+        ranges: &[Range<u64>],
+        words: &mut Vocabulary,
+        totals: &mut Totals,
+        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+    ) {
+        for (trace, spans) in &self.traces {
+            words.count(*trace, spans, ranges, totals, &mut count);
+        }
+    }
+
+    /// As [`Self::count_as_one`], but for traces that were silent for long.
+    pub(super) fn count(
+        self,
+        range: &Range<u64>,
+        words: &mut Vocabulary,
+        totals: &mut Totals,
+        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+    ) {
+        for (trace, mut spans) in self.traces {
+            for part in without_silence(&mut spans) {
+                words.count(trace, part, std::slice::from_ref(range), totals, &mut count);
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! The traces that two data files have.
+//!
+//! Only files of the same hour and of hours next to each other are compared: a trace that is in
+//! hours further apart is in those between as well, or is several ([`super::without_silence`]).
+//! Files never change, so what was found is remembered until one of them goes.
+
+use std::{
+    collections::HashMap,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use crate::{
+    StorageError,
+    data_file::DataFile,
+    index::{Indexes, Wanted},
+    ranges::merged,
+    rollup::repeats::low64s,
+    schema::Signal,
+};
+
+/// So many stretches of rows are remembered (16 bytes each), or those of one pair.
+const REMEMBERED_MAX: usize = 1 << 20;
+
+/// Some rows of a file; ascending, apart.
+pub(super) type Rows = Vec<Range<u64>>;
+
+/// The traces that are known to be in two files.
+#[derive(Debug, Default)]
+pub(crate) struct Splits(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Their rows in the one file and in the other.
+    of: HashMap<(PathBuf, PathBuf), Arc<[Rows; 2]>>,
+    count: usize,
+}
+
+impl Splits {
+    /// Forgets what is known of a file.
+    pub(crate) fn forget(&self, file: &Path) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.of.retain(|(one, other), _| one != file && other != file);
+        known.count = known.of.values().map(|rows| stretches(rows)).sum();
+    }
+
+    fn get(&self, one: &DataFile, other: &DataFile) -> Option<Arc<[Rows; 2]>> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.of.get(&(one.path.clone(), other.path.clone())).cloned()
+    }
+
+    fn keep(&self, one: &DataFile, other: &DataFile, rows: Arc<[Rows; 2]>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.count + stretches(&rows) > REMEMBERED_MAX {
+            *known = Known::default();
+        }
+        known.count += stretches(&rows);
+        known.of.insert((one.path.clone(), other.path.clone()), rows);
+    }
+
+    /// Of each of these files, the rows of traces that another of them has too, and perhaps some
+    /// of others. `None` when it is not wanted any more.
+    ///
+    /// # Errors
+    /// When a file is missing or damaged.
+    pub(super) fn of(
+        &self,
+        indexes: &Indexes,
+        files: &[&Arc<DataFile>],
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    ) -> Result<Option<Vec<Rows>>, StorageError> {
+        let mut rows = vec![Rows::new(); files.len()];
+        for (at, one) in files.iter().enumerate() {
+            let is_larger = |other: &DataFile| (one.rows, &one.path) < (other.rows, &other.path);
+            let mut traces = None;
+            for (other_at, other) in files.iter().enumerate() {
+                if one.hour.abs_diff(other.hour) > 1 || !is_larger(other) {
+                    continue;
+                }
+                if go_on().is_break() {
+                    return Ok(None);
+                }
+                let both = match self.get(one, other) {
+                    Some(both) => both,
+                    None => {
+                        let traces = match &mut traces {
+                            Some(traces) => traces,
+                            empty => empty.insert(low64s(one, None)?),
+                        };
+                        let both = Arc::new(compared(indexes, one, traces, other)?);
+                        self.keep(one, other, Arc::clone(&both));
+                        both
+                    }
+                };
+                rows[at].extend(both[0].iter().cloned());
+                rows[other_at].extend(both[1].iter().cloned());
+            }
+        }
+        Ok(Some(rows.into_iter().map(merged).collect()))
+    }
+}
+
+fn stretches(rows: &[Rows; 2]) -> usize {
+    rows.iter().map(Vec::len).sum::<usize>() + 1
+}
+
+/// The rows of traces that both have: in the one, which has these traces, and in the other.
+fn compared(
+    indexes: &Indexes,
+    one: &Arc<DataFile>,
+    traces: &[u64],
+    other: &Arc<DataFile>,
+) -> Result<[Rows; 2], StorageError> {
+    let there = rows_of(indexes, other, traces);
+    if there.is_empty() {
+        return Ok([Rows::new(), there]);
+    }
+    let both = low64s(other, Some(&there))?;
+    Ok([rows_of(indexes, one, &both), there])
+}
+
+/// The rows of a file that belong to these traces, and perhaps some of others: of each trace all.
+pub(super) fn rows_of(indexes: &Indexes, file: &Arc<DataFile>, low64s: &[u64]) -> Rows {
+    if low64s.is_empty() {
+        return Rows::new();
+    }
+    let wanted = Wanted::new(Signal::Spans, Some(low64s));
+    let candidates = indexes.candidates(indexes.begin(), file, &wanted);
+    candidates.unwrap_or_else(|| std::iter::once(0..file.rows).collect())
+}

@@ -1,0 +1,345 @@
+//! Answers from the calls between services that are added up beside data files, and from rows
+//! where these do not know.
+//!
+//! Visible are the spans of a range and of some time before it; counted are those that began in
+//! the range itself. What is read as rows: memory, files without rollups, rows that they left out,
+//! and the traces that are in two places or that begin or end in another period than the covered
+//! ones.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::{ControlFlow, Range},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use arrow_schema::ArrowError;
+use tidings_proto::{DurationNanos, UnixNanos};
+
+use super::{
+    GraphKey,
+    pool::{Pool, Totals, Vocabulary},
+    rolled::{Added, Rolled, TakenCalls},
+    splits::{self, Rows},
+    taken::Taken,
+};
+use crate::{
+    Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    data_file::{self, DataFile},
+    filter::Matcher,
+    rollup::{adder::GroupNumber, cells::GroupNames},
+    snapshot::{Progress, TableView},
+};
+
+/// A question for the calls between services.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphBounds {
+    /// Calls are counted between each of these times and the next; ascending.
+    pub between: Vec<UnixNanos>,
+    /// Their callers are looked for among the spans that began as long before the first.
+    pub lead: DurationNanos,
+    /// No more rows are read.
+    pub rows_max: u64,
+}
+
+/// Calls between services.
+#[derive(Debug)]
+pub struct GraphTallied {
+    /// What was read of rows.
+    pub scan: ScanStats,
+    groups: GroupNames,
+    calls: HashMap<(u32, GroupNumber), Calls>,
+}
+
+impl GraphTallied {
+    pub(super) fn of(scan: ScanStats, totals: Totals) -> Self {
+        let (groups, calls) = totals.finish();
+        Self { scan, groups, calls }
+    }
+
+    /// The calls by stretch, counted from 0, and by what they have in common; in no order.
+    pub fn calls(&self) -> impl Iterator<Item = (u32, GraphKey<&str>, &Calls)> {
+        let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
+            let key = self.groups.raw(*group).and_then(GraphKey::of);
+            key.map(|key| (*stretch, key, calls))
+        };
+        self.calls.iter().filter(|(_, calls)| calls.count > 0).filter_map(named)
+    }
+}
+
+/// Why there is no answer.
+enum Unanswered {
+    /// Too much would have to be read as rows, or nobody waits for it.
+    Never,
+    /// The rollups of this file cannot be read.
+    Damaged(PathBuf),
+    Failed(StorageError),
+}
+
+impl From<StorageError> for Unanswered {
+    fn from(error: StorageError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
+
+struct Question<'a> {
+    snapshot: &'a Snapshot,
+    visible: Range<u64>,
+    counted: Range<u64>,
+    bounds: Vec<u64>,
+    rows_max: u64,
+    stats: ScanStats,
+    words: Vocabulary,
+    totals: Totals,
+    go_on: &'a mut GoOn<'a>,
+}
+
+/// A call that a file counts for itself.
+type OwnCall = (GroupNumber, Call);
+
+impl Snapshot {
+    /// The calls between services, as all of the visible spans say; `None` when too much would
+    /// have to be read as rows, or when no rollups are of use. Asks `go_on` every now and then
+    /// whether to go on, and gives `None` if not.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn tally_graph(
+        &self,
+        bounds: &GraphBounds,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Option<GraphTallied>, StorageError> {
+        let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
+        let (Some(first), Some(last)) = (between.first(), between.last()) else {
+            return Ok(None);
+        };
+        let counted = *first..*last;
+        let mut damaged = HashSet::new();
+        loop {
+            let question = Question {
+                snapshot: self,
+                visible: counted.start.saturating_sub(bounds.lead.0)..counted.end,
+                counted: counted.clone(),
+                rows_max: bounds.rows_max,
+                stats: ScanStats { complete: !self.lacking[0], ..ScanStats::default() },
+                words: Vocabulary::default(),
+                totals: Totals::between(between.clone()),
+                bounds: between.clone(),
+                go_on: &mut || go_on(),
+            };
+            match question.answer(&damaged) {
+                Ok(tallied) => return Ok(Some(tallied)),
+                Err(Unanswered::Never) => return Ok(None),
+                Err(Unanswered::Failed(error)) => return Err(error),
+                Err(Unanswered::Damaged(path)) => damaged.insert(path),
+            };
+        }
+    }
+}
+
+impl<'a> Question<'a> {
+    fn answer(mut self, damaged: &HashSet<PathBuf>) -> Result<GraphTallied, Unanswered> {
+        let (mut rolled, unrolled) = self.plan(damaged);
+        if rolled.is_empty() {
+            return Err(Unanswered::Never);
+        }
+        let mut pool = self.rows(unrolled, &rolled)?;
+        self.join(&mut rolled, &pool)?;
+        // What each file has counted of the traces that are joined; what counts after all.
+        let mut own: HashMap<OwnCall, Vec<usize>> = HashMap::new();
+        for (number, rolled) in rolled.iter().enumerate() {
+            let part = self.read(rolled.file, &rolled.joined)?;
+            let Self { words, totals, .. } = &mut self;
+            part.count_as_one(&rolled.covered, words, totals, |_, group, call| {
+                own.entry((group, *call)).or_default().push(number);
+            });
+            pool.merge(part, &self.visible);
+        }
+        let mut counts: HashSet<OwnCall> = HashSet::new();
+        let mut stay: Vec<Vec<OwnCall>> = rolled.iter().map(|_| Vec::new()).collect();
+        let Self { counted, words, totals, .. } = &mut self;
+        pool.count(counted, words, totals, |totals, group, call| {
+            match own.get_mut(&(group, *call)).and_then(Vec::pop) {
+                // It is in a cell and stays there.
+                Some(file) => {
+                    stay[file].push((group, *call));
+                    counts.insert((group, *call));
+                }
+                None => totals.of(group, call.exemplar.start_unix_nano.0).add(call),
+            }
+        });
+        let mut taken: Vec<TakenCalls> = rolled.iter().map(|_| TakenCalls::new()).collect();
+        for ((group, call), files) in own {
+            let counts = counts.contains(&(group, call));
+            for file in files {
+                taken[file].entry(group).or_default().push(Taken { call, counts });
+            }
+        }
+        for ((rolled, taken), stay) in rolled.iter_mut().zip(&taken).zip(&stay) {
+            self.add(rolled, taken, stay)?;
+        }
+        Ok(GraphTallied::of(self.stats, self.totals))
+    }
+
+    /// Which files come from rollups, and which as rows.
+    fn plan(&self, damaged: &HashSet<PathBuf>) -> (Vec<Rolled<'a>>, Vec<Arc<DataFile>>) {
+        let number = self.snapshot.indexes.begin();
+        let (mut rolled, mut unrolled) = (Vec::new(), Vec::new());
+        for file in &self.snapshot.spans.files {
+            let (min, max) = file.times();
+            if max.0 < self.visible.start || self.visible.end <= min.0 {
+                continue;
+            }
+            let rollup = (!damaged.contains(&file.path))
+                .then(|| self.snapshot.indexes.graph(number, file))
+                .flatten();
+            let of_rollup =
+                rollup.and_then(|rollup| Rolled::of(file, rollup, &self.visible, &self.bounds));
+            match of_rollup {
+                Some(of_rollup) => rolled.push(of_rollup),
+                None => unrolled.push(Arc::clone(file)),
+            }
+        }
+        (rolled, unrolled)
+    }
+
+    /// What is in no rollup.
+    fn rows(
+        &mut self,
+        unrolled: Vec<Arc<DataFile>>,
+        rolled: &[Rolled<'_>],
+    ) -> Result<Pool, Unanswered> {
+        let is_inside = |(min, max): (UnixNanos, UnixNanos)| {
+            self.visible.start <= min.0 && max.0 < self.visible.end
+        };
+        let chunks = &self.snapshot.spans.chunks;
+        let of_chunks = chunks.iter().filter(|chunk| is_inside(chunk.times()));
+        let of_files = unrolled.iter().filter(|file| is_inside(file.times()));
+        let surely: u64 =
+            of_chunks.map(|chunk| chunk.rows()).chain(of_files.map(|file| file.rows)).sum();
+        self.spend(surely)?;
+        self.stats.rows -= surely;
+        let view = TableView { chunks: chunks.clone(), files: unrolled };
+        let mut pool = Pool::default();
+        self.scan(|question, progress, matcher| {
+            let Self { snapshot, visible, words, go_on, .. } = question;
+            let stats =
+                view.scan(&snapshot.indexes, matcher, Detail::Attributes, progress, &mut |batch| {
+                    pool.add(batch, visible, words)?;
+                    Ok(go_on())
+                });
+            stats.map(|stats| (stats, ()))
+        })?;
+        for rolled in rolled {
+            let left_out = self.read(rolled.file, rolled.left_out())?;
+            pool.merge(left_out, &self.visible);
+        }
+        Ok(pool)
+    }
+
+    /// Finds which traces of each file have to be joined.
+    fn join(&mut self, rolled: &mut [Rolled<'_>], pool: &Pool) -> Result<(), Unanswered> {
+        let indexes = &self.snapshot.indexes;
+        let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
+        let split = indexes.splits.of(indexes, &files, self.go_on)?.ok_or(Unanswered::Never)?;
+        for (rolled, split) in rolled.iter_mut().zip(split) {
+            rolled.join(split);
+            rolled.join(splits::rows_of(indexes, rolled.file, &pool.near(rolled.file.hour)));
+            rolled.join_cut(&self.counted)?;
+        }
+        Ok(())
+    }
+
+    /// Adds what a file has counted, without what is taken away. Of the traces that are joined,
+    /// these calls stay.
+    fn add(
+        &mut self,
+        rolled: &mut Rolled<'_>,
+        taken: &TakenCalls,
+        stay: &[OwnCall],
+    ) -> Result<(), Unanswered> {
+        let again = match rolled.add(taken, &mut self.totals, self.go_on) {
+            Added::But(again) => again,
+            Added::Stopped => return Err(Unanswered::Never),
+            Added::Damaged => {
+                let indexes = &self.snapshot.indexes;
+                indexes.damaged(indexes.begin(), rolled.file);
+                return Err(Unanswered::Damaged(rolled.file.path.clone()));
+            }
+        };
+        for period in again {
+            let rows = rolled.own_rows(&period)?;
+            let part = self.read(rolled.file, &rows)?;
+            let Self { words, totals, .. } = self;
+            let add = |totals: &mut Totals, group, call: &Call| {
+                totals.of(group, call.exemplar.start_unix_nano.0).add(call);
+            };
+            part.count_as_one(std::slice::from_ref(&period), words, totals, add);
+            let stay =
+                stay.iter().filter(|(_, call)| period.contains(&call.exemplar.start_unix_nano.0));
+            stay.for_each(|(group, call)| add(totals, *group, call));
+        }
+        Ok(())
+    }
+
+    /// These rows of a file.
+    fn read(&mut self, file: &Arc<DataFile>, rows: &Rows) -> Result<Pool, Unanswered> {
+        let mut pool = Pool::default();
+        if rows.is_empty() {
+            return Ok(pool);
+        }
+        self.scan(|question, mut progress, _| {
+            let Self { words, go_on, .. } = question;
+            let mut matcher = Matcher::spans(&SpanFilter::default());
+            let candidates = Some(rows.clone());
+            let flow = data_file::scan(
+                file,
+                &candidates,
+                &mut matcher,
+                Detail::Attributes,
+                &mut progress,
+                &mut |batch| {
+                    pool.add(batch, &(0..u64::MAX), words)?;
+                    Ok(go_on())
+                },
+            );
+            let flow = flow.inspect_err(|error| file.doubt(error))?;
+            progress.stats.complete &= flow.is_continue();
+            Ok((progress.stats, ()))
+        })?;
+        Ok(pool)
+    }
+
+    /// Lets `read` read as many rows as are left. It must read all that it wants.
+    fn scan(
+        &mut self,
+        read: impl FnOnce(&mut Self, Progress<'_>, Matcher) -> Result<(ScanStats, ()), StorageError>,
+    ) -> Result<(), Unanswered> {
+        let start = TimeRange {
+            start: Some(UnixNanos(self.visible.start)),
+            end: Some(UnixNanos(self.visible.end)),
+        };
+        let matcher = Matcher::spans(&SpanFilter { start, ..SpanFilter::default() });
+        let left = self.rows_max.saturating_sub(self.stats.rows);
+        let progress = Progress::new(left, Arc::clone(&self.snapshot.stop));
+        let (stats, ()) = read(self, progress, matcher)?;
+        if !stats.complete {
+            return Err(Unanswered::Never);
+        }
+        self.stats.files += stats.files;
+        self.spend(stats.rows)
+    }
+
+    fn spend(&mut self, rows: u64) -> Result<(), Unanswered> {
+        self.stats.rows = self.stats.rows.saturating_add(rows);
+        if self.stats.rows > self.rows_max { Err(Unanswered::Never) } else { Ok(()) }
+    }
+}
+
+impl From<ArrowError> for Unanswered {
+    fn from(error: ArrowError) -> Self {
+        Self::Failed(error.into())
+    }
+}

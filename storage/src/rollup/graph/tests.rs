@@ -1,0 +1,284 @@
+use std::{collections::BTreeMap, ops::ControlFlow, ops::Range};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tempfile::TempDir;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    otlp::{KeyValue, Span, SpanKind, Status, StatusCode},
+};
+
+use super::{
+    GraphBounds, GraphTallied,
+    pool::{Pool, Totals, Vocabulary},
+};
+use crate::{
+    ScanStats, Snapshot,
+    rollup::tests::{
+        BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+    },
+};
+
+const DAY: u64 = 24 * HOUR;
+
+/// What the calls of a key say, by key.
+type Graph = BTreeMap<String, Said>;
+
+fn said(tallied: &GraphTallied) -> Graph {
+    let name = |stretch, key| format!("{key:?} {stretch}");
+    tallied.calls().map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls))).collect()
+}
+
+fn asked(
+    snapshot: &Snapshot,
+    counted: &Range<u64>,
+    lead: u64,
+    rows_max: u64,
+) -> Option<GraphTallied> {
+    asked_between(snapshot, &[counted.start, counted.end], lead, rows_max)
+}
+
+fn asked_between(
+    snapshot: &Snapshot,
+    bounds: &[u64],
+    lead: u64,
+    rows_max: u64,
+) -> Option<GraphTallied> {
+    let bounds = GraphBounds {
+        between: bounds.iter().copied().map(UnixNanos).collect(),
+        lead: DurationNanos(lead),
+        rows_max,
+    };
+    snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
+}
+
+/// The obvious way: every visible span, trace by trace.
+fn obvious(all: &[&Sent], counted: &Range<u64>, lead: u64) -> Graph {
+    obvious_between(all, &[counted.start, counted.end], lead)
+}
+
+fn obvious_between(all: &[&Sent], bounds: &[u64], lead: u64) -> Graph {
+    let (mut words, mut pool) = (Vocabulary::default(), Pool::default());
+    let mut totals = Totals::between(bounds.to_vec());
+    let counted = bounds[0]..bounds[bounds.len() - 1];
+    let visible = counted.start.saturating_sub(lead)..counted.end;
+    pool.add(chunk(all).batch(), &visible, &mut words).unwrap();
+    pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
+        totals.of(group, call.exemplar.start_unix_nano.0).add(call);
+    });
+    said(&GraphTallied::of(ScanStats::default(), totals))
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        8 => (0..140 * SECOND).prop_map(|after| BEGIN - 70 * SECOND + after),
+        4 => (0..130_u64).prop_map(|seconds| BEGIN + 10 * MINUTE + seconds * SECOND),
+        3 => (0..90 * MINUTE).prop_map(|after| BEGIN - 60 * MINUTE + after),
+        2 => (0..4 * HOUR).prop_map(|after| BEGIN - 3 * HOUR + after),
+        1 => select(&[0, 1, u64::MAX - 3, BEGIN - 40 * DAY, BEGIN - 40 * DAY + SECOND][..]),
+    ]
+}
+
+fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
+    select(vec![
+        vec![],
+        vec![("peer.service", "bank")],
+        vec![("server.address", "api.example")],
+        vec![("db.system", "redis")],
+        vec![("db.system", "postgresql"), ("db.name", "orders")],
+        vec![("db.name", "orders")],
+        vec![("messaging.system", "kafka"), ("messaging.destination", "paid")],
+    ])
+    .prop_map(|all| all.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect())
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let ids = (1..7_u8, 1..10_u8, option::weighted(0.8, 1..10_u8));
+    let what = (select(&["shop", "bank", ""][..]), 0..6_i32, 0..4_i32, attributes());
+    let duration = option::weighted(0.9, prop_oneof![0..9_u64, 0..10 * SECOND]);
+    (ids, what, time(), duration).prop_map(
+        |((trace, id, parent), (service, kind, code, attributes), start, duration)| {
+            let span = Span {
+                trace_id: vec![trace; 16],
+                span_id: vec![id; 8],
+                parent_span_id: parent.map_or_else(Vec::new, |parent| vec![parent; 8]),
+                kind,
+                attributes,
+                start_time_unix_nano: start,
+                end_time_unix_nano: duration.map_or(0, |duration| start.saturating_add(duration)),
+                status: (code < 3).then(|| Status { code, message: String::new() }),
+                ..Span::default()
+            };
+            Sent { service, span }
+        },
+    )
+}
+
+fn bounds() -> impl Strategy<Value = Vec<u64>> {
+    let whole = (0..300_u64).prop_map(|minute| BEGIN - 200 * MINUTE + minute * MINUTE);
+    let end = prop_oneof![3 => time(), 2 => whole, 1 => Just(BEGIN - 3 * HOUR), 1 => Just(BEGIN + 2 * HOUR)];
+    vec(end, 2..5).prop_map(|mut bounds| {
+        bounds.sort_unstable();
+        bounds
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rollups_say_of_calls_what_the_spans_say(
+        pool in vec(sent(), 1..90),
+        sendings in vec(sending(), 0..25),
+        questions in vec((bounds(), select(&[0, 60 * SECOND][..])), 8),
+        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let parts = dealt(&pool, &sendings);
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        // What it remembers of the first time is right too.
+        for (bounds, lead) in questions.iter().chain(&questions) {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, u64::MAX) {
+                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *lead));
+            }
+        }
+        let Some(which) = damage else { return Ok(()) };
+        damage_index(&snapshot, &which);
+        for (bounds, lead) in &questions {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, u64::MAX) {
+                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *lead));
+            }
+        }
+    }
+}
+
+/// The two sides of a call of the bank by the shop.
+fn call(trace: u64, start: u64, length: u64) -> [Sent; 2] {
+    let span = |id: u64, parent: Option<u64>, kind: SpanKind| Span {
+        trace_id: u128::from(trace + 1).to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        parent_span_id: parent.map_or_else(Vec::new, |parent| parent.to_be_bytes().to_vec()),
+        kind: kind.into(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + length,
+        ..Span::default()
+    };
+    let called = Span {
+        status: Some(Status { code: StatusCode::Error.into(), message: String::new() }),
+        ..span(2, Some(1), SpanKind::Server)
+    };
+    [
+        Sent { service: "shop", span: span(1, None, SpanKind::Client) },
+        Sent { service: "bank", span: called },
+    ]
+}
+
+fn calls_of(graph: &Graph, key: &str) -> u64 {
+    graph.iter().filter(|(of, _)| of.starts_with(key)).map(|(_, said)| said.counts.0).sum()
+}
+
+#[test]
+fn whole_minutes_are_not_read_as_rows() {
+    let spans: Vec<Sent> =
+        (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
+    for (counted, rows) in [
+        (BEGIN..BEGIN + HOUR, 0),
+        (BEGIN + MINUTE..BEGIN + 30 * MINUTE, 0),
+        (BEGIN + 30 * SECOND..BEGIN + HOUR, 60),
+        (BEGIN + MINUTE - 1..BEGIN + 121 * SECOND, 2),
+    ] {
+        let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+        assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE));
+        assert_eq!((tallied.scan.rows, tallied.scan.complete), (rows, true), "{counted:?}");
+    }
+    let partly = BEGIN + 30 * SECOND..BEGIN + HOUR;
+    assert!(asked(&snapshot, &partly, MINUTE, 59).is_none(), "it would have to read more");
+    assert!(asked(&snapshot, &(BEGIN..BEGIN + SECOND), MINUTE, 9_999).is_none(), "no whole minute");
+}
+
+#[test]
+fn a_call_of_which_both_sides_are_in_different_places_counts_once() {
+    let spans: Vec<Sent> = (0..40).flat_map(|number| call(number, BEGIN + number, 7)).collect();
+    let (clients, servers): (Vec<&Sent>, Vec<&Sent>) =
+        spans.iter().partition(|sent| sent.service == "shop");
+    let all: Vec<&Sent> = spans.iter().collect();
+    let counted = BEGIN..BEGIN + HOUR;
+    for parts in [
+        vec![clients.clone(), servers.clone(), vec![]],
+        vec![clients.clone(), servers.clone()],
+        vec![servers.clone(), clients.clone()],
+        vec![all.clone(), servers.clone(), clients.clone()],
+        vec![all[..30].to_vec(), all[15..].to_vec(), vec![]],
+    ] {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let graph = said(&asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap());
+        assert_eq!(graph, obvious(&all, &counted, MINUTE));
+        assert_eq!((calls_of(&graph, "Called"), calls_of(&graph, "Open")), (40, 0));
+    }
+}
+
+#[test]
+fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
+    // Calls that nobody served, and one that somebody did in another file, who stood out.
+    for others in [1, 3, 512, 513] {
+        for (length, at) in [(0, 1), (90_000, 2), (5, 100 * MINUTE / 2)] {
+            let late = call(9_999, BEGIN + at, length);
+            let spans: Vec<Sent> = (0..others)
+                .flat_map(|number| call(number, BEGIN + 10 + number, 3 + number))
+                .collect();
+            let clients: Vec<&Sent> =
+                spans.iter().filter(|sent| sent.service == "shop").chain(&late[..1]).collect();
+            let parts = [clients.clone(), vec![&late[1]], vec![]];
+            let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot(&folder, &parts);
+            for counted in [BEGIN..BEGIN + HOUR, BEGIN..BEGIN + MINUTE] {
+                let graph = said(&asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap());
+                assert_eq!(graph, obvious(&all, &counted, MINUTE), "{others} {length} {at}");
+                assert_eq!(calls_of(&graph, "Open"), others);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_trace_that_was_silent_for_an_hour_is_two() {
+    let [client, mut server] = call(1, BEGIN - 2 * MINUTE, 7);
+    for (after, calls) in [(2 * MINUTE, 1), (59 * MINUTE, 1), (60 * MINUTE, 0)] {
+        server.span.start_time_unix_nano = BEGIN - 2 * MINUTE + after;
+        let other = call(2, BEGIN + 3 * MINUTE, 7);
+        let parts = [vec![&client], vec![&server, &other[0], &other[1]], vec![]];
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let graph = said(&asked(&snapshot, &(BEGIN - HOUR..BEGIN + HOUR), 0, 1_000).unwrap());
+        assert_eq!(calls_of(&graph, "Called"), 1 + calls, "{after}");
+    }
+}
+
+#[test]
+fn traces_of_more_than_an_hour_and_large_ones_are_read_as_rows() {
+    let spans: Vec<Sent> = (0..40).flat_map(|number| call(number, BEGIN + number, 7)).collect();
+    let [mut client, server] = call(99, BEGIN + 9, 7);
+    client.span.start_time_unix_nano = BEGIN - 40 * DAY;
+    let all: Vec<&Sent> = spans.iter().chain([&client, &server]).collect();
+    let folder = TempDir::new().unwrap();
+    let one_odd = snapshot(&folder, &[all.clone(), vec![]]);
+    let counted = BEGIN..BEGIN + HOUR;
+    let tallied = asked(&one_odd, &counted, MINUTE, u64::MAX).unwrap();
+    assert_eq!((tallied.scan.rows, said(&tallied)), (2, obvious(&all, &counted, MINUTE)));
+
+    let large: Vec<Sent> = (1..=70_000_u64)
+        .map(|number| {
+            let [mut client, _] = call(0, BEGIN + number, 7);
+            client.span.span_id = number.to_be_bytes().to_vec();
+            client
+        })
+        .collect();
+    let folder = TempDir::new().unwrap();
+    let too_large = snapshot(&folder, &[large.iter().collect(), vec![]]);
+    assert!(asked(&too_large, &counted, MINUTE, u64::MAX).is_none(), "most of the file is it");
+}

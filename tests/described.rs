@@ -1,0 +1,96 @@
+//! The server keeps to its description: Schemathesis asks what the OpenAPI document allows, and what
+//! it does not allow, and looks at statuses, content types, bodies and refusals.
+
+use std::{path::Path, process::Command, time::Duration};
+
+use prost::Message;
+use tidings_proto::otlp::{Event, KeyValue, Link, Span, Status};
+
+use crate::{
+    clients::{
+        program::{Tool, run_within, source},
+        python_program,
+    },
+    harness::{
+        Server,
+        http::post,
+        spans::{log, logs, now, span, traces},
+    },
+};
+
+const PYTHON: Tool = Tool { program: "python3", version: "--version", least: (3, 11) };
+/// A minute where nothing else runs.
+const PATIENCE: Duration = Duration::from_secs(600);
+/// Checks of what this API does not have: authorisation, and things that are deleted.
+const NOT_HERE: &str =
+    "ignored_auth,object_level_authorization,use_after_free,ensure_resource_availability";
+
+#[test]
+fn schemathesis_finds_nothing() {
+    if !PYTHON.is_installed("Schemathesis") {
+        return;
+    }
+    let python = python_program("schemathesis");
+    let mut server = Server::start();
+    fill(&server);
+    let folder = tempfile::tempdir().unwrap();
+    let here = source("schemathesis");
+    run_within(
+        PATIENCE,
+        Command::new(python.with_file_name("schemathesis"))
+            .current_dir(folder.path())
+            .env("PYTHONPATH", &here)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("SCHEMATHESIS_HOOKS", "hooks")
+            .arg("--config-file")
+            .arg(Path::new(&here).join("schemathesis.toml"))
+            .args(["run", "--no-color", "--exclude-checks", NOT_HERE])
+            .arg(format!("http://{}/api/v1/openapi.json", server.http)),
+    );
+    assert!(server.is_alive());
+}
+
+/// Something of everything that answers are made of.
+fn fill(server: &Server) {
+    for trace in 1..=20_u128 {
+        let id = u64::try_from(trace).unwrap() * 100;
+        let failed = trace % 3 == 0;
+        let error = Status { code: 2, message: "declined".to_owned() };
+        let exception = Event {
+            time_unix_nano: now(),
+            name: "exception".to_owned(),
+            attributes: vec![KeyValue::new("exception.type", "CardDeclined")],
+            ..Event::default()
+        };
+        let link = Link {
+            trace_id: 1_u128.to_be_bytes().to_vec(),
+            span_id: vec![1; 8],
+            ..Link::default()
+        };
+        let root = Span {
+            status: failed.then(|| error.clone()),
+            attributes: vec![KeyValue::new("region", if failed { "south" } else { "north" })],
+            links: if trace > 1 { vec![link] } else { Vec::new() },
+            ..span(trace, id, 0, "POST /checkout")
+        };
+        let calls =
+            (1..=6).map(|number| Span { kind: 3, ..span(trace, id + number, id, "SELECT item") });
+        let orphan = Span {
+            events: vec![exception],
+            status: Some(error.clone()),
+            ..span(trace, id + 50, id + 49, "POST /pay")
+        };
+        let spans = std::iter::once(root).chain(calls).chain([orphan]).collect();
+        send(server, "/v1/traces", traces("shop", spans).encode_to_vec());
+        let records = vec![
+            log(trace, id, &format!("card {trace} was declined")),
+            log(trace, id + 1, "checkout failed"),
+        ];
+        send(server, "/v1/logs", logs("shop", records).encode_to_vec());
+    }
+}
+
+fn send(server: &Server, path: &str, body: Vec<u8>) {
+    let answer = post(&server.otlp_http, path, "application/x-protobuf", body);
+    assert_eq!(answer.status, 200, "{path}");
+}

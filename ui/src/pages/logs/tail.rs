@@ -1,0 +1,321 @@
+//! Records the moment they arrive, above those that were searched for.
+//!
+//! Owns the stream, what came and how much of it is kept. While the reader points at the list or
+//! has a record open, what comes waits. A hidden tab takes nothing: when it is seen again the tail
+//! begins anew, and the search fills the gap.
+
+use std::{collections::HashSet, sync::Arc};
+
+use leptos::prelude::*;
+use serde::Deserialize;
+use tidings_proto::api::{LogView, ProblemDetails};
+
+use crate::{
+    api, browser, format,
+    keys::use_keys,
+    stream::{Connection, Stream},
+    url::{LogState, Step, TimeRange, use_edit_query, use_query},
+};
+
+/// So many of the newest records are kept.
+const KEPT_MAX: usize = 1_000;
+const EVENTS: [&str; 4] = ["log", "dropped", "end", "problem"];
+
+/// How the tail is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Off,
+    Connecting,
+    Open,
+    /// The tab is hidden.
+    Paused,
+    /// The connection is gone; the browser tries again.
+    Broken,
+    /// The server said no.
+    Refused,
+    /// The server said why there is nothing more.
+    Failed(String),
+}
+
+/// The data of `dropped`.
+#[derive(Deserialize)]
+struct Dropped {
+    count: u64,
+}
+
+/// The tail of a page.
+#[derive(Debug, Clone, Copy)]
+pub struct Tail {
+    on: Memo<bool>,
+    held: Memo<bool>,
+    state: RwSignal<State>,
+    /// Newest first.
+    records: RwSignal<Vec<LogView>>,
+    /// What came and is not shown yet, oldest first.
+    arrived: StoredValue<Vec<LogView>, LocalStorage>,
+    /// How much of it waits for the reader.
+    waiting: RwSignal<usize>,
+    /// Whether a frame is asked for to show it.
+    due: StoredValue<bool, LocalStorage>,
+    /// Records the server left out.
+    skipped: RwSignal<u64>,
+    /// Whether older ones were let go.
+    full: RwSignal<bool>,
+    again: RwSignal<u32>,
+}
+
+/// Whether the address asks for a tail, which a range of time that does not move on has none of.
+pub(super) fn use_tailing() -> Memo<bool> {
+    let query = use_query();
+    Memo::new(move |_| {
+        query.with(|query| query.get("tail") == Some("on") && TimeRange::read(query).moves())
+    })
+}
+
+impl Tail {
+    /// Follows what `question` asks for while `on`; what comes waits while `held`. Calls `begun`
+    /// whenever it begins anew.
+    pub(super) fn new(
+        on: Memo<bool>,
+        question: Memo<LogState>,
+        held: Memo<bool>,
+        begun: impl Fn() + 'static,
+    ) -> Self {
+        let tail = Self {
+            on,
+            held,
+            state: RwSignal::new(State::Off),
+            records: RwSignal::new(Vec::new()),
+            arrived: StoredValue::new_local(Vec::new()),
+            waiting: RwSignal::new(0),
+            due: StoredValue::new_local(false),
+            skipped: RwSignal::new(0),
+            full: RwSignal::new(false),
+            again: RwSignal::new(0),
+        };
+        let visible = RwSignal::new(browser::visible());
+        let listener = window_event_listener_untyped("visibilitychange", move |_| {
+            visible.set(browser::visible());
+        });
+        let stream = StoredValue::new_local(None::<Stream>);
+        Effect::new(move |_| {
+            tail.again.track();
+            stream.set_value(None);
+            tail.clear();
+            match (on.get(), visible.get()) {
+                (false, _) => tail.state.set(State::Off),
+                (true, false) => tail.state.set(State::Paused),
+                (true, true) => {
+                    let address = question.with(api::log_tail_address);
+                    let opened = tail.open(&address);
+                    let state = if opened.is_some() { State::Connecting } else { State::Refused };
+                    tail.state.set(state);
+                    stream.set_value(opened);
+                    begun();
+                }
+            }
+        });
+        Effect::new(move |_| {
+            if !held.get() {
+                tail.show();
+            }
+        });
+        on_cleanup(move || {
+            listener.remove();
+            stream.try_update_value(Option::take);
+        });
+        tail
+    }
+
+    /// What came, and below it `found` as far as it did not come, while there is no gap between.
+    pub(super) fn above(self, found: Memo<Arc<Vec<LogView>>>) -> Memo<Arc<Vec<LogView>>> {
+        Memo::new(move |_| {
+            let found = found.get();
+            if !self.on.get() || self.records.with(Vec::is_empty) {
+                return found;
+            }
+            let mut all = self.records.get();
+            if !self.full.get() {
+                let came: HashSet<String> = all.iter().map(|log| log.id.clone()).collect();
+                all.extend(found.iter().filter(|log| !came.contains(&log.id)).cloned());
+            }
+            Arc::new(all)
+        })
+    }
+
+    fn clear(self) {
+        self.records.set(Vec::new());
+        self.arrived.set_value(Vec::new());
+        self.waiting.set(0);
+        self.skipped.set(0);
+        self.full.set(false);
+    }
+
+    fn open(self, address: &str) -> Option<Stream> {
+        let heard = move |name: &'static str, data: &str| self.hear(name, data);
+        let changed = move |connection| {
+            self.state.try_set(match connection {
+                Connection::Open => State::Open,
+                Connection::Broken => State::Broken,
+                Connection::Refused => State::Refused,
+            });
+        };
+        Stream::open(address, &EVENTS, heard, changed)
+    }
+
+    fn hear(self, name: &str, data: &str) {
+        match name {
+            "log" => {
+                if let Ok(log) = serde_json::from_str(data) {
+                    self.take(log);
+                }
+            }
+            "dropped" => {
+                if let Ok(Dropped { count }) = serde_json::from_str(data) {
+                    self.skipped.try_update(|skipped| *skipped = skipped.saturating_add(count));
+                }
+            }
+            "problem" => {
+                if let Ok(problem) = serde_json::from_str::<ProblemDetails>(data) {
+                    self.state.try_set(State::Failed(problem.detail));
+                }
+            }
+            _ => {
+                self.state.try_set(State::Broken);
+            }
+        }
+    }
+
+    /// Keeps a record until the next frame, so that a burst is drawn once.
+    fn take(self, log: LogView) {
+        let more = self.arrived.try_update_value(|arrived| {
+            arrived.push(log);
+            let more = arrived.len().saturating_sub(KEPT_MAX);
+            arrived.drain(..more);
+            more
+        });
+        if more.is_some_and(|more| more > 0) {
+            self.full.try_set(true);
+        }
+        if self.due.try_get_value() == Some(false) {
+            self.due.set_value(true);
+            request_animation_frame(move || {
+                self.due.try_update_value(|due| *due = false);
+                self.show();
+            });
+        }
+    }
+
+    /// Shows what came, unless the reader is not to be disturbed.
+    fn show(self) {
+        let Some(count) = self.arrived.try_update_value(|arrived| arrived.len()) else { return };
+        if self.held.try_get_untracked() != Some(false) {
+            self.waiting.try_set(count);
+            return;
+        }
+        if count == 0 {
+            return;
+        }
+        let arrived = self.arrived.try_update_value(std::mem::take).unwrap_or_default();
+        self.records.try_update(|records| {
+            let known: HashSet<&String> = records.iter().map(|log| &log.id).collect();
+            let new = arrived.iter().rev().filter(|log| !known.contains(&log.id)).cloned();
+            let new: Vec<LogView> = new.collect();
+            drop(records.splice(..0, new));
+        });
+        if self.records.with_untracked(Vec::len) > KEPT_MAX {
+            self.records.update(|records| records.truncate(KEPT_MAX));
+            self.full.set(true);
+        }
+        self.waiting.try_set(0);
+    }
+}
+
+/// The switch.
+#[component]
+#[must_use]
+pub fn TailToggle() -> impl IntoView {
+    let query = use_query();
+    let moves = Memo::new(move |_| query.with(|query| TimeRange::read(query).moves()));
+    let on = use_tailing();
+    let edit = use_edit_query();
+    let toggle = move || {
+        let next = (!on.get_untracked()).then_some("on");
+        edit(Step::Replace, &|query| query.set("tail", next));
+    };
+    let clicked = toggle.clone();
+    use_keys().bind("t", "Tail: records as they arrive", "Logs", toggle);
+    let title = move || match (moves.get(), on.get()) {
+        (false, _) => "A fixed time range does not move on",
+        (true, true) => "Stop following the log",
+        (true, false) => "Show records the moment they arrive",
+    };
+    view! {
+        <button
+            class="button live"
+            type="button"
+            title=title
+            aria-pressed=move || on.get().to_string()
+            disabled=move || !moves.get()
+            on:click=move |_| clicked()
+        >
+            <span class="live-dot" aria-hidden="true"></span>
+            "Tail"
+        </button>
+    }
+}
+
+/// How the tail is, and what is not shown of it.
+#[component]
+#[must_use]
+pub fn TailNote(
+    /// The tail.
+    tail: Tail,
+) -> impl IntoView {
+    let words = move || match tail.state.get() {
+        State::Off => String::new(),
+        State::Connecting => "Opening the tail…".to_owned(),
+        State::Paused => "The tail is paused while this tab is hidden".to_owned(),
+        State::Broken => "The connection to the server is lost: trying again".to_owned(),
+        State::Refused => "The server refuses the tail: too many may be open".to_owned(),
+        State::Failed(reason) => format!("The tail ended: {reason}"),
+        State::Open => match (tail.waiting.get(), tail.records.with(Vec::len)) {
+            (0, 0) => "Waiting for the next record".to_owned(),
+            (0, came) => format!("{} since the tail began", counted(came)),
+            (waiting, _) => format!("{} more while you read", counted(waiting)),
+        },
+    };
+    let is_broken =
+        move || matches!(tail.state.get(), State::Broken | State::Refused | State::Failed(_));
+    let retry = move |_| tail.again.update(|again| *again = again.wrapping_add(1));
+    let skipped = move || {
+        let count = tail.skipped.get();
+        let words = format!(
+            "{} skipped: more came at once than are sent. Filter to see all.",
+            format::counted(count, "record")
+        );
+        (count > 0).then(|| view! { <span class="tail-skipped">{words}</span> })
+    };
+    let full = move || {
+        let words = format!("only the newest {} are kept", format::count(KEPT_MAX as u64));
+        tail.full.get().then(|| view! { <span class="faint">{words}</span> })
+    };
+    view! {
+        <Show when=move || tail.on.get()>
+            <div class="tail-note" class:is-broken=is_broken role="status">
+                <span>{words}</span>
+                {skipped}
+                {full}
+                <Show when=is_broken>
+                    <button class="button" type="button" on:click=retry>
+                        "Try again"
+                    </button>
+                </Show>
+            </div>
+        </Show>
+    }
+}
+
+fn counted(count: usize) -> String {
+    format::counted(count as u64, "record")
+}

@@ -1,0 +1,65 @@
+//! Answers that go on: server-sent events.
+//!
+//! A [`Stream`] is open until it is dropped. When its connection breaks, the browser opens it again
+//! and goes on after the last event. Knows nothing of what the events mean.
+
+use wasm_bindgen::{JsCast, closure::Closure};
+use web_sys::{EventSource, MessageEvent};
+
+/// How the connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Connection {
+    /// Events come.
+    Open,
+    /// It broke, and is being opened again.
+    Broken,
+    /// The server answered with something else than events. Nothing is tried again.
+    Refused,
+}
+
+/// An open stream.
+pub(crate) struct Stream {
+    source: EventSource,
+    _events: Vec<Closure<dyn FnMut(MessageEvent)>>,
+    _changes: [Closure<dyn FnMut()>; 2],
+}
+
+impl Stream {
+    /// Opens the stream: `on_event` gets the name and the data of every event of these names.
+    pub(crate) fn open(
+        address: &str,
+        names: &[&'static str],
+        on_event: impl Fn(&'static str, &str) + Clone + 'static,
+        on_change: impl Fn(Connection) + Clone + 'static,
+    ) -> Option<Self> {
+        let source = EventSource::new(address).ok()?;
+        let listen = |name: &'static str| {
+            let on_event = on_event.clone();
+            let heard = move |event: MessageEvent| {
+                on_event(name, &event.data().as_string().unwrap_or_default());
+            };
+            let heard = Closure::<dyn FnMut(MessageEvent)>::new(heard);
+            let listener = heard.as_ref().unchecked_ref();
+            source.add_event_listener_with_callback(name, listener).ok()?;
+            Some(heard)
+        };
+        let events = names.iter().copied().map(listen).collect::<Option<Vec<_>>>()?;
+        let (asked, opened) = (source.clone(), on_change.clone());
+        let opened = Closure::<dyn FnMut()>::new(move || opened(Connection::Open));
+        let broken = Closure::<dyn FnMut()>::new(move || {
+            let refused = asked.ready_state() == EventSource::CLOSED;
+            on_change(if refused { Connection::Refused } else { Connection::Broken });
+        });
+        source.set_onopen(Some(opened.as_ref().unchecked_ref()));
+        source.set_onerror(Some(broken.as_ref().unchecked_ref()));
+        Some(Self { source, _events: events, _changes: [opened, broken] })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.source.set_onopen(None);
+        self.source.set_onerror(None);
+        self.source.close();
+    }
+}
