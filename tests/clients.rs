@@ -21,7 +21,7 @@ use self::{
 use crate::harness::{Server, http};
 
 pub(crate) const GO: Tool = Tool { program: "go", version: "version", least: (1, 25) };
-const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
+pub(crate) const JAVA: Tool = Tool { program: "javac", version: "--version", least: (11, 0) };
 const MAVEN: Tool = Tool { program: "mvn", version: "--version", least: (3, 6) };
 const NODE: Tool = Tool { program: "node", version: "--version", least: (18, 19) };
 const NPM: Tool = Tool { program: "npm", version: "--version", least: (7, 0) };

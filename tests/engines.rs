@@ -3,7 +3,7 @@
 //! The directory has what makes tables hard to read: several flushes, spans that came late or
 //! twice, erased rows, merged files, and the files they replaced, which still lie there.
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::{collections::BTreeMap, path::Path, process::Command, time::Duration};
 
 use prost::Message;
 use serde_json::{Value as Json, json};
@@ -11,8 +11,8 @@ use tidings_proto::otlp::{AnyValue, KeyValue, Span, Value};
 
 use crate::{
     clients::{
-        PYTHON,
-        program::{run, source},
+        JAVA, PYTHON,
+        program::{Tool, run_within, source},
         python_program,
     },
     harness::{
@@ -30,30 +30,47 @@ const ADORNED: u64 = 1001;
 /// Spans are an hour apart at most, in three hours that are over.
 const PAST_NANOS: u64 = 5 * 3600 * 1_000_000_000;
 
+/// Spark alone takes a quarter of a minute to start, and fetches Delta's library the first time.
+const ENGINE_PATIENCE: Duration = Duration::from_secs(300);
+
 #[test]
 fn deltalake_polars_and_duckdb_read_what_the_api_says() {
-    if !PYTHON.is_installed("independent engines") {
-        return;
+    if PYTHON.is_installed("independent engines") {
+        check("engines", &["deltalake", "polars", "duckdb"]);
     }
-    let python = python_program("engines");
+}
+
+#[test]
+fn spark_reads_what_the_api_says() {
+    let java = Tool { least: (17, 0), ..JAVA };
+    if PYTHON.is_installed("Spark") && java.is_installed("Spark") {
+        check("spark", &["spark"]);
+    }
+}
+
+/// What the engines of one of the programs in `clients` find.
+fn check(program: &str, engines: &[&str]) {
+    let python = python_program(program);
     let folder = tempfile::tempdir().unwrap();
     fill(folder.path());
     let server = Server::start_in(folder.path(), &[]);
     let expected = said_by_the_api(&server);
     assert_eq!(expected["spans"]["services"].as_object().unwrap().len(), SERVICES.len());
-    let printed = run(Command::new(python)
-        .arg(source("engines/read.py"))
+    let mut command = Command::new(&python);
+    command
+        .arg(source(&format!("{program}/read.py")))
         .arg(folder.path().join("tables"))
-        .arg(format!("{ADORNED:016x}")));
-    let mut engines = Vec::new();
-    for line in printed.lines() {
+        .arg(format!("{ADORNED:016x}"))
+        .arg(python.with_file_name("fetched"));
+    let mut found_by = Vec::new();
+    for line in run_within(ENGINE_PATIENCE, &mut command).lines() {
         let mut found: Json = serde_json::from_str(line).unwrap();
-        engines.push(found["engine"].take());
+        found_by.push(found["engine"].take());
         for part in ["spans", "logs"] {
-            assert_eq!(found[part], expected[part], "{part} of {:?}", engines.last());
+            assert_eq!(found[part], expected[part], "{part} of {:?}", found_by.last());
         }
     }
-    assert_eq!(engines, ["deltalake", "polars", "duckdb"]);
+    assert_eq!(found_by, engines);
 }
 
 /// Makes the directory, with a server that is ended for each flush.
