@@ -1,6 +1,8 @@
 //! The server with its tables in an S3-compatible store: a gateway that keeps objects in a folder,
 //! checks signatures and honours conditions.
 
+mod network;
+
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,6 +13,7 @@ use std::{
 use prost::Message;
 use serde_json::Value as Json;
 
+use self::network::Network;
 use crate::{
     clients::{
         GO, free_ports,
@@ -80,7 +83,11 @@ impl Gateway {
     }
 
     fn serve(&self, folder: &Path) -> Server {
-        let endpoint = format!("http://{}", self.address);
+        Self::serve_at(&self.address, folder)
+    }
+
+    fn serve_at(address: &str, folder: &Path) -> Server {
+        let endpoint = format!("http://{address}");
         let place = ["--tables", TABLES, "--tables-endpoint", &endpoint];
         let flags = [&place[..], &["--memory-flush-seconds", "1"]].concat();
         Server::start_as(folder, &flags, &Self::credentials())
@@ -111,10 +118,12 @@ fn answer(server: &Server, trace: u128) -> Json {
     view
 }
 
-fn wait(what: &str, is_so: impl Fn() -> bool) {
+/// Does something until something is so.
+fn wait(what: &str, is_so: impl Fn() -> bool, mut meanwhile: impl FnMut()) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited until {what}");
+        meanwhile();
         std::thread::yield_now();
     }
 }
@@ -128,7 +137,7 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
     let first = answer(&server, 1);
     for table in ["spans", "logs"] {
         let commit = gateway.object(table).join("_delta_log/00000000000000000001.json");
-        wait("a flush is committed", || commit.exists());
+        wait("a flush is committed", || commit.exists(), || {});
     }
     send(&server, 2);
     let second = answer(&server, 2);
@@ -142,15 +151,16 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
     gateway.stop();
     send(&server, 3);
     let third = answer(&server, 3);
-    wait("the outage is noticed", || {
+    let is_noticed = || {
         let ready = http::get(&server.http, "/ready");
         let said = String::from_utf8(ready.body.to_vec()).unwrap();
         ready.status == 200 && said.contains("warning: the tables cannot be written to")
-    });
+    };
+    wait("the outage is noticed", is_noticed, || {});
     // What was read before is still here.
     assert_eq!(answer(&server, 1), first);
     gateway.resume();
-    wait("the outage is over", || http::get(&server.http, "/ready").body == "ready\n");
+    wait("the outage is over", || http::get(&server.http, "/ready").body == "ready\n", || {});
     send(&server, 4);
     let fourth = answer(&server, 4);
     assert!(server.terminate().success());
@@ -160,6 +170,46 @@ fn tables_in_an_object_store_survive_kills_and_outages() {
     let server = gateway.serve(folder.path());
     for (trace, view) in [(1, first), (2, second), (3, third), (4, fourth)] {
         assert_eq!(answer(&server, trace), view);
+    }
+}
+
+#[test]
+fn a_bad_network_to_the_object_store_loses_nothing() {
+    let Some(gateway) = Gateway::start("object storage over a bad network") else { return };
+    let network = Network::to(&gateway.address);
+    let folder = tempfile::tempdir().unwrap();
+    // The very first requests find out whether the store can be relied on.
+    network.set_bad(true);
+    let mut server = Gateway::serve_at(&network.address, folder.path());
+    let mut traces = 0;
+    // Whatever happens to flushes, everything is taken in and can be read.
+    let mut sent = 0;
+    let enough = || network.bad_requests() >= 30;
+    wait("everything has happened to requests three times", enough, || {
+        // No faster than requests are made, or there would be thousands.
+        if sent < network.bad_requests() {
+            sent = network.bad_requests();
+            traces += 1;
+            send(&server, traces);
+        }
+    });
+    let views: Vec<Json> = (1..=traces).map(|trace| answer(&server, trace)).collect();
+
+    // Nor does a start, or reading what is nowhere but in the store.
+    server.kill();
+    fs::remove_dir_all(folder.path().join("cache")).unwrap();
+    let mut server = Gateway::serve_at(&network.address, folder.path());
+    for (view, trace) in views.iter().zip(1..) {
+        assert_eq!(answer(&server, trace), *view);
+    }
+
+    network.set_bad(false);
+    wait("all is well", || http::get(&server.http, "/ready").body == "ready\n", || {});
+    assert!(server.terminate().success());
+    let server = gateway.serve(folder.path());
+    assert_eq!(server.get("/api/v1/status").1["spans"]["stored"], 3 * views.len());
+    for (view, trace) in views.iter().zip(1..) {
+        assert_eq!(answer(&server, trace), *view);
     }
 }
 

@@ -19,6 +19,7 @@ mod object;
 mod synced_store;
 #[cfg(test)]
 pub(crate) mod unreliable;
+mod whole_lists;
 
 use std::{
     fmt,
@@ -32,7 +33,9 @@ use deltalake_core::logstore::LogStoreRef;
 use object_store::ObjectStore;
 use tidings_proto::UnixNanos;
 
-use self::{cache::Cache, claim::claim, connect::connect, object::ObjectTables};
+use self::{
+    cache::Cache, claim::claim, connect::connect, object::ObjectTables, whole_lists::WholeLists,
+};
 pub(crate) use self::{claim::check_local, local::LocalTables};
 use crate::{
     Clock, StorageError, StoreSettings,
@@ -149,7 +152,7 @@ pub(crate) async fn open(
     };
     let store = match given {
         Some(store) => store,
-        None => connect(remote)?,
+        None => Arc::new(WholeLists(connect(remote)?)),
     };
     claim(disk, paths, &store, &remote.address, clock).await?;
     let (disk, folder) = (Arc::clone(disk), paths.cache());

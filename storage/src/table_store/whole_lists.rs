@@ -1,0 +1,105 @@
+//! Lists that break off are asked for again.
+//!
+//! `object_store` tries a request again until its answer begins, and goes on reading an object where
+//! a connection broke; a list whose answer breaks off is an error. At a start that would end the
+//! process, and nothing is wrong with the store.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, path::Path,
+};
+
+/// How often a list is asked for. At once: waiting is what the requests themselves do.
+const TRIES: u32 = 5;
+
+/// A store whose lists come whole.
+#[derive(Debug, Clone)]
+pub(super) struct WholeLists(pub(super) Arc<dyn ObjectStore>);
+
+impl fmt::Display for WholeLists {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Asks until there is an answer, or an error that is one.
+async fn whole<T, F: Future<Output = Result<T>>>(ask: impl Fn() -> F) -> Result<T> {
+    for _ in 1..TRIES {
+        match ask().await {
+            Err(Error::Generic { .. }) => {}
+            answer => return answer,
+        }
+    }
+    ask().await
+}
+
+#[async_trait]
+impl ObjectStore for WholeLists {
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix) = (Arc::clone(&self.0), prefix.cloned());
+        let listed = async move { whole(|| store.list(prefix.as_ref()).try_collect()).await };
+        flat(listed)
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (store, prefix, offset) = (Arc::clone(&self.0), prefix.cloned(), offset.clone());
+        let listed = async move {
+            whole(|| store.list_with_offset(prefix.as_ref(), &offset).try_collect()).await
+        };
+        flat(listed)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        whole(|| self.0.list_with_delimiter(prefix)).await
+    }
+
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Result<PutResult> {
+        self.0.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(location, options).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(location, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(locations)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+/// The elements of a list that comes later.
+fn flat(
+    list: impl Future<Output = Result<Vec<ObjectMeta>>> + Send + 'static,
+) -> BoxStream<'static, Result<ObjectMeta>> {
+    stream::once(list).map_ok(|list| stream::iter(list).map(Ok)).try_flatten().boxed()
+}

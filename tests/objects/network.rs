@@ -1,0 +1,181 @@
+//! A network between the server and the object store that can be made bad.
+//!
+//! Passes HTTP/1.1 requests on, one to a connection. While it is bad, requests are treated by turns:
+//! most go through, some are told to slow down, and of some the answer is late, lost or cut off.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
+    },
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// What happens to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passed,
+    /// The store is too busy, and has done nothing.
+    Refused,
+    /// It is done, and the answer takes its time.
+    Late,
+    /// It is done, and the connection ends before the answer.
+    Lost,
+    /// Half of the answer arrives.
+    CutOff,
+}
+
+/// By turns, when the network is bad: one in five is refused, and as many have bad answers.
+const TURNS: [Fate; 10] = [
+    Fate::Passed,
+    Fate::Refused,
+    Fate::Passed,
+    Fate::Lost,
+    Fate::Passed,
+    Fate::Late,
+    Fate::Passed,
+    Fate::Refused,
+    Fate::Passed,
+    Fate::CutOff,
+];
+const LATE: Duration = Duration::from_millis(1500);
+const SLOW_DOWN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+     <Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>";
+/// Nobody sends more: the largest part of an upload is smaller.
+const REQUEST_BYTES_MAX: usize = 64 << 20;
+const SILENCE: Duration = Duration::from_secs(30);
+
+#[derive(Debug)]
+struct Shared {
+    store: String,
+    bad: AtomicBool,
+    /// Requests while it was bad.
+    bad_requests: AtomicUsize,
+    over: AtomicBool,
+}
+
+/// A running network. Dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Network {
+    pub(super) address: String,
+    shared: Arc<Shared>,
+    accepting: Option<JoinHandle<()>>,
+}
+
+impl Network {
+    /// A good network to the store at this address.
+    pub(super) fn to(store: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shared = Arc::new(Shared {
+            store: store.to_owned(),
+            bad: AtomicBool::new(false),
+            bad_requests: AtomicUsize::new(0),
+            over: AtomicBool::new(false),
+        });
+        let of_all = Arc::clone(&shared);
+        let accepting = thread::spawn(move || {
+            for client in listener.incoming().map_while(Result::ok) {
+                if of_all.over.load(SeqCst) {
+                    break;
+                }
+                let shared = Arc::clone(&of_all);
+                // A connection that breaks is part of the game.
+                thread::spawn(move || drop(shared.serve(client)));
+            }
+        });
+        Self { address, shared, accepting: Some(accepting) }
+    }
+
+    pub(super) fn set_bad(&self, bad: bool) {
+        self.shared.bad.store(bad, SeqCst);
+    }
+
+    /// How many requests came while it was bad. All that can happen happens within ten.
+    pub(super) fn bad_requests(&self) -> usize {
+        self.shared.bad_requests.load(SeqCst)
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        self.shared.over.store(true, SeqCst);
+        // Wakes the thread that accepts.
+        drop(TcpStream::connect(&self.address));
+        if let Some(accepting) = self.accepting.take() {
+            let _ = accepting.join();
+        }
+    }
+}
+
+impl Shared {
+    fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        client.set_read_timeout(Some(SILENCE))?;
+        let Some(request) = request(&mut client)? else { return Ok(()) };
+        let fate = self.fate();
+        if fate == Fate::Refused {
+            let length = SLOW_DOWN.len();
+            return write!(
+                client,
+                "HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\n\
+                 Content-Length: {length}\r\nConnection: close\r\n\r\n{SLOW_DOWN}",
+            );
+        }
+        let mut store = TcpStream::connect(&self.store)?;
+        store.set_read_timeout(Some(SILENCE))?;
+        store.write_all(&request)?;
+        let mut answer = Vec::new();
+        store.read_to_end(&mut answer)?;
+        match fate {
+            Fate::Lost => return client.shutdown(Shutdown::Both),
+            Fate::CutOff => answer.truncate(answer.len() / 2),
+            Fate::Late => thread::sleep(LATE),
+            Fate::Passed | Fate::Refused => {}
+        }
+        client.write_all(&answer)
+    }
+
+    fn fate(&self) -> Fate {
+        if !self.bad.load(SeqCst) {
+            return Fate::Passed;
+        }
+        TURNS[self.bad_requests.fetch_add(1, SeqCst) % TURNS.len()]
+    }
+}
+
+/// A whole request that asks for the connection to end with the answer; `None`: nobody asked.
+fn request(client: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    let mut piece = [0; 16 << 10];
+    let (head, length) = loop {
+        if let Some(head) = bytes.windows(4).position(|end| end == b"\r\n\r\n") {
+            break (head + 4, content_length(&bytes[..head]));
+        }
+        match client.read(&mut piece)? {
+            0 => return Ok(None),
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    };
+    assert!(length <= REQUEST_BYTES_MAX, "a request of {length} bytes");
+    while bytes.len() < head + length {
+        match client.read(&mut piece)? {
+            0 => return Ok(None),
+            count => bytes.extend_from_slice(&piece[..count]),
+        }
+    }
+    let line = bytes.windows(2).position(|end| end == b"\r\n").unwrap_or(0) + 2;
+    bytes.splice(line..line, b"Connection: close\r\n".iter().copied());
+    Ok(Some(bytes))
+}
+
+fn content_length(head: &[u8]) -> usize {
+    let head = String::from_utf8_lossy(head);
+    let named = head.lines().filter_map(|line| line.split_once(':'));
+    named
+        .filter(|(name, _)| name.eq_ignore_ascii_case("content-length"))
+        .find_map(|(_, value)| value.trim().parse().ok())
+        .unwrap_or(0)
+}
