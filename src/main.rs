@@ -5,6 +5,7 @@ mod cli;
 mod client;
 mod demo;
 mod import;
+mod log;
 mod reads;
 mod serve;
 mod settings;

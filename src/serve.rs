@@ -11,9 +11,8 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
-use tracing_subscriber::EnvFilter;
 
-use crate::{reads::ZipkinReads, settings::Settings, web};
+use crate::{log, reads::ZipkinReads, settings::Settings, web};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -23,30 +22,22 @@ const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) fn run(settings: Settings) -> Result<()> {
-    start_log(&settings.log)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let ended = runtime.block_on(serve(settings));
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = serve(settings, clock) => ended,
+            never = log.report() => match never {},
+        }
+    });
+    log.tell();
     // Whatever still reads the log of a start that was broken off.
     runtime.shutdown_timeout(SHUTDOWN);
     ended
 }
 
-/// Logs to standard error: for people on a terminal, JSON otherwise.
-pub(crate) fn start_log(filter: &str) -> Result<()> {
-    use std::io::IsTerminal;
-
-    let filter = EnvFilter::try_new(filter).context("the setting `log`")?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        log.init();
-    } else {
-        log.json().init();
-    }
-    Ok(())
-}
-
-async fn serve(settings: Settings) -> Result<()> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let mut end = End::new()?;
     // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
     // learn that the process lives and is not ready.

@@ -7,7 +7,8 @@ use clap::ArgMatches;
 use tidings_storage::{Erasure, Store, SystemClock};
 
 use crate::{
-    serve::{start_log, store_settings},
+    log,
+    serve::store_settings,
     settings::{Settings, value},
 };
 
@@ -69,7 +70,7 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
 }
 
 fn on_store(settings: &Settings, work: impl AsyncFnOnce(&Store) -> Result<()>) -> Result<()> {
-    start_log(&settings.log)?;
+    log::start(&settings.log)?;
     if !settings.data_dir.is_dir() {
         bail!("{} is no data directory", settings.data_dir.display());
     }

@@ -1,0 +1,246 @@
+//! The program's log: lines on standard error, for people on a terminal, JSON otherwise.
+//!
+//! A warning or an error that comes again and again is written a few times and then only counted,
+//! so that a full disk does not fill another one with lines: what was left out is told every
+//! [`WINDOW`]. Counts by place in the code, not by text, which senders can shape.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    io::IsTerminal,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use tidings_storage::Clock;
+use tracing::{
+    Event, Level, Metadata,
+    callsite::Identifier,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry,
+    filter::FilterExt,
+    layer::{self, Filter, SubscriberExt},
+    util::SubscriberInitExt,
+};
+
+/// So many lines of one place are written in a window.
+const LINES_MAX: u32 = 10;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// Logs everything that passes the filter.
+///
+/// # Errors
+/// When it is no filter.
+pub(crate) fn start(filter: &str) -> Result<()> {
+    Registry::default().with(lines().with_filter(env_filter(filter)?)).init();
+    Ok(())
+}
+
+/// As [`start`], for a process that runs for months: what comes again and again is counted.
+///
+/// # Errors
+/// When it is no filter.
+pub(crate) fn start_sparingly(filter: &str, clock: Arc<dyn Clock>) -> Result<Sparing> {
+    let sparing = Sparing::new(clock);
+    let filter = env_filter(filter)?.and(sparing.clone());
+    Registry::default().with(lines().with_filter(filter)).init();
+    Ok(sparing)
+}
+
+fn env_filter(filter: &str) -> Result<EnvFilter> {
+    EnvFilter::try_new(filter).context("the setting `log`")
+}
+
+fn lines() -> Box<dyn Layer<Registry> + Send + Sync> {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    if std::io::stderr().is_terminal() { lines.boxed() } else { lines.json().boxed() }
+}
+
+/// Lets through what does not come too often.
+#[derive(Debug, Clone)]
+pub(crate) struct Sparing {
+    clock: Arc<dyn Clock>,
+    places: Arc<Mutex<HashMap<Identifier, Place>>>,
+}
+
+/// A place in the code that has written lines lately.
+#[derive(Debug)]
+struct Place {
+    since: Instant,
+    lines: u32,
+    left_out: LeftOut,
+}
+
+/// Lines that were not written.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct LeftOut {
+    lines: u64,
+    /// What all of them say.
+    message: String,
+}
+
+impl Sparing {
+    fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, places: Arc::default() }
+    }
+
+    /// Tells what was left out, until the future is dropped.
+    pub(crate) async fn report(&self) -> Infallible {
+        loop {
+            self.clock.sleep(WINDOW).await;
+            self.tell();
+        }
+    }
+
+    /// Tells what was left out since the last time.
+    pub(crate) fn tell(&self) {
+        for LeftOut { lines, message } in self.take_left_out() {
+            tracing::warn!(lines, like = message, "left out of the log, they came too often");
+        }
+    }
+
+    fn take_left_out(&self) -> Vec<LeftOut> {
+        let now = self.clock.instant();
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut left_out: Vec<_> = places
+            .values_mut()
+            .map(|place| std::mem::take(&mut place.left_out))
+            .filter(|left_out| left_out.lines > 0)
+            .collect();
+        left_out.sort_by(|left, right| left.message.cmp(&right.message));
+        places.retain(|_, place| now.saturating_duration_since(place.since) < WINDOW);
+        left_out
+    }
+
+    fn lets_through(&self, event: &Event<'_>) -> bool {
+        let now = self.clock.instant();
+        let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let new = || Place { since: now, lines: 0, left_out: LeftOut::default() };
+        let place = places.entry(event.metadata().callsite()).or_insert_with(new);
+        if now.saturating_duration_since(place.since) >= WINDOW {
+            (place.since, place.lines) = (now, 0);
+        }
+        if place.lines < LINES_MAX {
+            place.lines += 1;
+            return true;
+        }
+        place.left_out.lines += 1;
+        if place.left_out.message.is_empty() {
+            event.record(&mut Message(&mut place.left_out.message));
+        }
+        false
+    }
+}
+
+impl<S> Filter<S> for Sparing {
+    fn enabled(&self, _: &Metadata<'_>, _: &layer::Context<'_, S>) -> bool {
+        true
+    }
+
+    fn event_enabled(&self, event: &Event<'_>, _: &layer::Context<'_, S>) -> bool {
+        let metadata = event.metadata();
+        let is_ours = metadata.module_path() == Some(module_path!());
+        *metadata.level() > Level::WARN || is_ours || self.lets_through(event)
+    }
+}
+
+/// Takes the text of an event, without its fields.
+struct Message<'a>(&'a mut String);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            *self.0 = format!("{value:?}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        io::{self, Write},
+        pin::Pin,
+        sync::{Arc, Mutex},
+        time::{Duration, Instant},
+    };
+
+    use tidings_proto::UnixNanos;
+    use tidings_storage::{Clock, SystemClock};
+    use tracing_subscriber::{Layer, Registry, layer::SubscriberExt};
+
+    use super::{LINES_MAX, LeftOut, Sparing, WINDOW};
+
+    /// A clock that stands still until it is set.
+    #[derive(Debug)]
+    struct Still(Mutex<Instant>);
+
+    impl Clock for Still {
+        fn now(&self) -> UnixNanos {
+            UnixNanos(0)
+        }
+
+        fn instant(&self) -> Instant {
+            *self.0.lock().unwrap()
+        }
+
+        fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            Box::pin(std::future::pending())
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_comes_again_and_again_is_counted_and_the_rest_is_written() {
+        let clock = Arc::new(Still(Mutex::new(SystemClock.instant())));
+        let sparing = Sparing::new(Arc::clone(&clock) as Arc<dyn Clock>);
+        let written = Written::default();
+        let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer({
+            let written = written.clone();
+            move || written.clone()
+        });
+        let subscriber = Registry::default().with(lines.with_filter(sparing.clone()));
+        let count = |text: &str| {
+            let bytes = written.0.lock().unwrap().clone();
+            String::from_utf8(bytes).unwrap().matches(text).count()
+        };
+        let flood = || {
+            for number in 0..1000 {
+                tracing::error!(number, "the disk is full");
+                tracing::info!("told every time");
+            }
+            tracing::warn!("something else");
+        };
+        tracing::subscriber::with_default(subscriber, || {
+            let most = usize::try_from(LINES_MAX).unwrap();
+            flood();
+            assert_eq!(count("the disk is full"), most);
+            assert_eq!((count("told every time"), count("something else")), (1000, 1));
+            let left_out = LeftOut { lines: 990, message: "the disk is full".to_owned() };
+            assert_eq!(sparing.take_left_out(), [left_out]);
+            assert_eq!(sparing.take_left_out(), []);
+
+            *clock.0.lock().unwrap() += WINDOW;
+            flood();
+            assert_eq!((count("the disk is full"), count("something else")), (2 * most, 2));
+            *clock.0.lock().unwrap() += WINDOW;
+            assert_eq!(sparing.take_left_out().len(), 1);
+            assert!(sparing.places.lock().unwrap().is_empty());
+        });
+    }
+}
