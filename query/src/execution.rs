@@ -16,8 +16,9 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos};
 use tidings_storage::{
-    Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, LogFilter, LogRows, Need, Scan,
-    ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows, Store, Tallied, Tally, TallyBounds,
+    Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls,
+    LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows, Store,
+    Tallied, Tally, TallyBounds, WantedTraces,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -279,6 +280,21 @@ impl Reader {
             self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
         })?;
         self.ended(tallied, failure)
+    }
+
+    /// Kinds of transactions from rollups, as if all spans had been read, and the traces that
+    /// `choose` wants of them; `None` when these are to be read.
+    pub(crate) fn tally_kinds(
+        &self,
+        bounds: &KindBounds,
+        choose: &mut dyn FnMut(&KindCalls) -> Vec<WantedTraces>,
+    ) -> Result<Option<KindAnswer>, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let answer = self.snapshot.tally_kinds(bounds, choose, &mut || {
+            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
+        })?;
+        self.ended(answer, failure)
     }
 
     /// As [`Self::newest_spans`], for log records.

@@ -1,4 +1,5 @@
-//! What the calls between services cost: to be added up at a flush, and to be asked for.
+//! What the calls between services and the kinds of transactions cost: to be added up at a flush, and
+//! to be asked for.
 //!
 //! Traces of ten spans cross four services, a queue and a database. Flushes are measured in
 //! processor time of the whole process, which the system counts in hundredths of a second, and
@@ -21,7 +22,10 @@ use tidings_proto::{
         ExportTraceServiceRequest, KeyValue, Resource, ResourceSpans, ScopeSpans, Span, SpanKind,
     },
 };
-use tidings_storage::{GraphBounds, Snapshot, Store, StoreSettings, SystemClock, TelemetryBatch};
+use tidings_storage::{
+    GraphBounds, KindBounds, KindCalls, Snapshot, Store, StoreSettings, SystemClock,
+    TelemetryBatch, WantedTraces,
+};
 use tokio::runtime::Runtime;
 
 const BEGIN: u64 = 1_795_161_600_000_000_000;
@@ -116,6 +120,27 @@ fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
     tallied.unwrap().scan.rows
 }
 
+fn kinds(snapshot: &Snapshot, counted: std::ops::Range<u64>, traces_max: usize) -> u64 {
+    let bounds = KindBounds {
+        between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
+        rows_max: u64::MAX,
+        traces_max: usize::MAX,
+    };
+    let mut choose = |calls: &KindCalls| {
+        let wanted = calls.each().map(|(_, key, calls)| WantedTraces {
+            service: key.service.to_owned(),
+            operation: key.operation.to_owned(),
+            least: calls.latency.quantile(95),
+            traces_max,
+        });
+        wanted.collect()
+    };
+    let mut go_on = || ControlFlow::Continue(());
+    let answer = snapshot.tally_kinds(&bounds, &mut choose, &mut go_on).unwrap().unwrap();
+    assert!(traces_max == 0 || !answer.samples[0].is_empty());
+    answer.scan.rows
+}
+
 fn calls(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -154,6 +179,16 @@ fn calls(criterion: &mut Criterion) {
         asked(&snapshot, counted.clone());
         group.bench_function(what, |bencher| {
             bencher.iter(|| asked(&snapshot, counted.clone()));
+        });
+    }
+    for (what, counted, traces_max) in [
+        ("kinds of whole minutes", BEGIN..end, 0),
+        ("kinds of minutes and parts of two", BEGIN + MINUTE / 2..end - MINUTE / 2, 0),
+        ("kinds, and 50 traces of the slowest twentieth of each", BEGIN..end, 50),
+    ] {
+        kinds(&snapshot, counted.clone(), traces_max);
+        group.bench_function(what, |bencher| {
+            bencher.iter(|| kinds(&snapshot, counted.clone(), traces_max));
         });
     }
     group.finish();

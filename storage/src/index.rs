@@ -25,7 +25,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::File,
     io,
-    ops::Range,
+    ops::{Range, RangeInclusive},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -37,7 +37,7 @@ pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
 pub(crate) use file::{Verified, is_of_earlier, verify};
 pub(crate) use grams::text_bits;
-pub(crate) use runs::Fetch;
+pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
 pub(crate) use terms::{
     double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,
@@ -50,7 +50,7 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     ranges::{intersection, merged},
-    rollup::{Directory, GraphSection, Repeats, Splits},
+    rollup::{Directory, GraphSection, KindSection, Repeats, Splits},
     schema::Signal,
 };
 
@@ -58,7 +58,7 @@ use crate::{
 const MISSING_MAX: usize = 10_000;
 
 /// What a trace is looked up by: its id's last 8 bytes, so that both lengths of ids find it.
-fn trace_hash(low64: u64) -> u64 {
+pub(crate) fn trace_hash(low64: u64) -> u64 {
     xxh3_64(&low64.to_le_bytes())
 }
 
@@ -129,6 +129,23 @@ impl RolledUp {
     /// Where the calls between services are.
     pub(crate) fn graph(&self) -> &GraphSection {
         self.head.graph.as_ref().expect("invariant: it was there when this was made")
+    }
+
+    /// Where the kinds of transactions are.
+    pub(crate) fn kinds(&self) -> &KindSection {
+        self.head.kinds.as_ref().expect("invariant: it was there when this was made")
+    }
+
+    /// The traces on this page of their runs, which have the numbers from `page` times [`RUNS_PAGE`]
+    /// on. `None` when it is not there or damaged.
+    pub(crate) fn trace_runs(&self, page: u64) -> Option<Vec<HashedRun>> {
+        let traces = self.head.traces.as_ref()?;
+        traces.runs(usize::try_from(page).ok()?, &mut |range| self.page(range))
+    }
+
+    /// Between which hashes the traces on this page are.
+    pub(crate) fn trace_places(&self, page: u64) -> Option<RangeInclusive<u64>> {
+        self.head.traces.as_ref()?.hashes(usize::try_from(page).ok()?)
     }
 
     /// A page of them.
@@ -206,6 +223,11 @@ impl Indexes {
     /// As [`Self::rollup`], of the calls between services.
     pub(crate) fn graph(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(scan, file, |head| head.graph.is_some())
+    }
+
+    /// As [`Self::rollup`], of the kinds of transactions.
+    pub(crate) fn kinds(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        self.rolled_up(scan, file, |head| head.kinds.is_some() && head.traces.is_some())
     }
 
     fn rolled_up(

@@ -39,7 +39,8 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use rollup::{
     Call, CallKey, Calls, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied,
-    Latency, Peer, Seen, Tallied, Tally, TallyBounds, graph_calls, without_silence,
+    KindAnswer, KindBounds, KindCalls, KindKey, Latency, Peer, Seen, Tallied, Tally, TallyBounds,
+    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
 };
 pub use rows::{LogRows, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};

@@ -29,13 +29,36 @@ pub(crate) fn merged(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     merged
 }
 
+/// What is not among the others; both are ascending and apart, as is the answer.
+pub(crate) fn without(ranges: &[Range<u64>], others: &[Range<u64>]) -> Vec<Range<u64>> {
+    let mut left = Vec::new();
+    let mut others = others.iter().peekable();
+    for range in ranges {
+        let mut start = range.start;
+        while let Some(other) = others.peek().filter(|other| other.start < range.end) {
+            if start < other.start {
+                left.push(start..other.start);
+            }
+            start = start.max(other.end);
+            if other.end > range.end {
+                break;
+            }
+            others.next();
+        }
+        if start < range.end {
+            left.push(start..range.end);
+        }
+    }
+    left
+}
+
 #[cfg(test)]
 mod tests {
     use std::{collections::BTreeSet, ops::Range};
 
     use proptest::{collection::vec, prelude::*};
 
-    use super::{intersection, merged};
+    use super::{intersection, merged, without};
 
     fn ranges() -> impl Strategy<Value = Vec<Range<u64>>> {
         vec((0..60_u64, 1..9_u64).prop_map(|(start, length)| start..start + length), 0..8)
@@ -52,6 +75,8 @@ mod tests {
             prop_assert!(left.windows(2).all(|pair| pair[0].end < pair[1].start));
             let both = numbers(&left).intersection(&numbers(&right)).copied().collect();
             prop_assert_eq!(numbers(&intersection(&left, &right)), both);
+            let rest = numbers(&left).difference(&numbers(&right)).copied().collect();
+            prop_assert_eq!(numbers(&without(&left, &right)), rest);
         }
     }
 }

@@ -5,7 +5,13 @@
 //! long they took and which stand for them. `build` adds them up while the file is written, with
 //! `adder`, `cells` is their bytes, `tally` answers from them, `repeats` finds the spans that two files
 //! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
-//! calls. `graph` does the same for the calls of services by others.
+//! calls.
+//!
+//! `graph` does the same for the calls of services by others, and `kinds` for the entries of traces.
+//! What both count is known only of whole traces: `splits` finds those that two files have, `taken`
+//! takes calls away again, `covered` adds up what is left of a file's cells, over the stretches of
+//! `totals`. `left_out` is the list of rows of which no cell knows. `builders` makes all of it in one
+//! pass.
 //!
 //! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
 //! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
@@ -13,32 +19,47 @@
 
 mod adder;
 mod build;
+mod builders;
 mod calls;
 mod cells;
+mod covered;
 mod graph;
+mod kinds;
 mod latency;
+mod left_out;
 mod repeats;
 mod seen;
+mod splits;
+mod taken;
 mod tally;
+mod totals;
 
 pub use calls::{Call, CallKey, Calls};
 pub use graph::{
     GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer, graph_calls,
     without_silence,
 };
+pub use kinds::{
+    KindAnswer, KindBounds, KindCalls, KindKey, Transactions, WantedTraces, transaction_place,
+};
 pub use latency::Latency;
 pub use seen::Seen;
 pub use tally::{Tallied, Tally, TallyBounds};
 
-pub(crate) use build::RollupBuilder;
+pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
-pub(crate) use graph::{GraphBuilder, GraphSection, Splits};
+pub(crate) use graph::{GraphBuilder, GraphSection};
+pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use repeats::Repeats;
+pub(crate) use splits::Splits;
 
 const SECOND: u64 = 1_000_000_000;
 /// How long the periods of each level are, shortest first; each divides the next, and the last
 /// an hour.
 const LEVELS: [u64; 3] = [60 * SECOND, 300 * SECOND, 1_800 * SECOND];
+/// Spans of a trace that began after so long a silence are taken for a trace of their own: else
+/// every minute of a question would have to be looked through for each trace.
+const SILENCE: u64 = 3_600 * SECOND;
 
 #[cfg(test)]
 mod tests;

@@ -163,8 +163,8 @@ pub struct TransactionKindList {
     pub kinds: Vec<TransactionKind>,
     /// How many kinds there are.
     pub kind_count: u64,
-    /// Counts are of one transaction in so many, times that number: 1 is exact. More than 500,000
-    /// transactions are sampled by their ids.
+    /// Counts are of one transaction in so many, times that number: 1 is exact. When more than
+    /// 500,000 traces would have to be put together from spans, they are sampled by their ids.
     pub sampled_one_in: u64,
     /// What was read.
     pub searched: Searched,

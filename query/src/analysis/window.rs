@@ -104,6 +104,15 @@ impl Window {
         [UnixNanos(self.start), UnixNanos(self.end)]
     }
 
+    /// Its begin, the begin of every step in it, and its end.
+    pub(crate) fn bounds(self) -> Vec<UnixNanos> {
+        let first = (self.start / self.step).saturating_add(1).saturating_mul(self.step);
+        let steps = (0..STEPS_MAX).map(|step| first.saturating_add(self.step.saturating_mul(step)));
+        let inside = steps.take_while(|step| *step < self.end);
+        let all = std::iter::once(self.start).chain(inside).chain([self.end]);
+        all.map(UnixNanos).collect()
+    }
+
     /// The begin of as long a time before it.
     pub(crate) fn before(self) -> UnixNanos {
         UnixNanos(self.start.saturating_sub(self.end - self.start))

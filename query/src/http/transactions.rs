@@ -56,7 +56,8 @@ impl Takes for Transaction {
 /// goes.
 ///
 /// A kind is the service and operation of a trace's entry: its earliest span without a parent, or
-/// its earliest span when there is none. Where the time goes is added up over whole traces, at
+/// its earliest span when there is none. A trace counts once, where its entry begins; an hour
+/// without the start of a span ends it. Where the time goes is added up over whole traces, at
 /// most 1,000 of them over all kinds; `analysedCount` says how many.
 #[utoipa::path(
     get,

@@ -1,23 +1,24 @@
 //! The kinds of transactions: how many enter where, how long they take, and where that time goes.
 //!
-//! A transaction is a trace; its kind is the service and operation of its entry, which is the
-//! earliest span that names no parent, else the earliest span of all. One scan over the window
-//! finds the entry of each trace. A trace whose entry in the window names a parent may have begun
-//! before: the newest of these are looked up whole, so that what runs on from an earlier
-//! transaction does not count as one. When there are too many traces to remember, every second one
-//! by a hash of its id is forgotten, and counts are doubled. Where the time goes is added up over
-//! whole traces, a sample by the same hash.
+//! What transactions there are, and of which kind, is storage's to say ([`Transactions`]). It has
+//! most of them added up beside its files. Where too much would have to be read as rows for that,
+//! the spans around the window are read here; when there are too many traces to remember, every
+//! second one by a hash of its id is forgotten, and counts are doubled. Where the time goes is added
+//! up over whole traces, the first ones by the same hash.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, HashMap},
     ops::ControlFlow,
 };
 
 use tidings_proto::{
-    DurationNanos, SpanId, TraceId, UnixNanos,
+    DurationNanos, TraceId,
     api::{TimeShare, TransactionKind, TransactionKindList},
 };
-use tidings_storage::{Call, Calls, Detail, Scan, ScanStats, SpanFilter, TimeRange};
+use tidings_storage::{
+    Calls, Detail, KindBounds, KindKey, Scan, ScanStats, SpanFilter, TimeRange, Transactions,
+    WantedTraces, transaction_place,
+};
 
 use crate::{
     QueryError,
@@ -28,16 +29,13 @@ use crate::{
     },
     execution::Reader,
     search::searched,
-    trace::{gather::Names, summary::plus},
-    version::mixed,
+    trace::summary::plus,
 };
 
 /// Traces that are added up for where the time goes, over all kinds of an answer.
 const ANALYSED_MAX: usize = 1_000;
 /// And at least so many for each kind.
 const ANALYSED_MIN: usize = 10;
-/// Entries with a parent that are looked up.
-const LOOKED_UP_MAX: usize = 1_000;
 /// Operations shown of where the time goes.
 const SHARES_MAX: usize = 100;
 
@@ -70,17 +68,26 @@ pub struct KindSearch {
     pub limit: usize,
 }
 
-/// The entry of a trace, as far as it is known.
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    rank: Rank,
-    service: u32,
-    operation: u32,
-    call: Call,
+/// The transactions of a kind.
+#[derive(Debug, Clone, Default)]
+struct Kind {
+    calls: Calls,
+    steps: Steps,
 }
 
-/// What makes a span the entry: it names no parent, it starts early; the rest only decides.
-type Rank = (bool, bool, UnixNanos, SpanId, u64);
+/// The kinds of a window by service and operation.
+type Kinds = BTreeMap<(String, String), Kind>;
+
+/// The transactions of a window.
+#[derive(Debug)]
+struct Found {
+    kinds: Kinds,
+    /// The traces that were wanted, in the order of what was wanted.
+    samples: Vec<Vec<TraceId>>,
+    /// One trace in `1 << level` was counted.
+    level: u32,
+    scan: ScanStats,
+}
 
 /// The kinds of transactions.
 pub(crate) fn kinds(
@@ -88,34 +95,22 @@ pub(crate) fn kinds(
     search: &KindSearch,
 ) -> Result<TransactionKindList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let mut entries = Entries::default();
-    let stats = entries.read(reader, window)?;
-    entries.settle(reader, window)?;
-    let factor = 1_u64 << entries.level;
-    let names = &entries.names;
-    let wanted = |wanted: &Option<String>, name: u32| {
-        wanted.as_ref().is_none_or(|wanted| wanted == names.text(name))
+    let is_asked = |key: KindKey<'_>| {
+        let is_it = |wanted: &Option<String>, name| wanted.as_ref().is_none_or(|of| of == name);
+        is_it(&search.service, key.service) && is_it(&search.operation, key.operation)
     };
-    let mut kinds: BTreeMap<(&str, &str), Kind> = BTreeMap::new();
-    for (trace_id, entry) in &entries.of {
-        if wanted(&search.service, entry.service) && wanted(&search.operation, entry.operation) {
-            let name = (names.text(entry.service), names.text(entry.operation));
-            kinds.entry(name).or_default().add(*trace_id, entry, window);
-        }
-    }
+    let Found { kinds, samples, level, scan } =
+        found(reader, window, is_asked, |kinds| wanted(kinds, search))?;
+    let factor = 1_u64 << level;
     let kind_count = kinds.len() as u64;
-    let mut kinds: Vec<_> = kinds.into_iter().collect();
-    kinds.sort_by(|(a, one), (b, other)| other.calls.count.cmp(&one.calls.count).then(a.cmp(b)));
-    kinds.truncate(search.limit);
-    let analysed_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
-    let mut views = Vec::with_capacity(kinds.len());
-    for ((service, operation), kind) in kinds {
-        let ids = kind.sample(search.above, analysed_max);
+    let mut views = Vec::with_capacity(samples.len());
+    for ((name, kind), ids) in listed(&kinds, search.limit).into_iter().zip(samples) {
+        let (service, operation) = name.clone();
         let (where_time_goes, analysed_count) = shares(reader, &ids)?;
         let count = kind.calls.count.saturating_mul(factor);
         views.push(TransactionKind {
-            service: service.to_owned(),
-            operation: operation.to_owned(),
+            service,
+            operation,
             count,
             error_count: kind.calls.errors.saturating_mul(factor),
             rate_per_second: window.rate(count),
@@ -130,8 +125,33 @@ pub(crate) fn kinds(
         kinds: views,
         kind_count,
         sampled_one_in: factor,
-        searched: searched(reader, stats),
+        searched: searched(reader, scan),
     })
+}
+
+/// The most frequent kinds.
+fn listed(kinds: &Kinds, limit: usize) -> Vec<(&(String, String), &Kind)> {
+    let mut kinds: Vec<_> = kinds.iter().collect();
+    kinds.sort_by(|(a, one), (b, other)| other.calls.count.cmp(&one.calls.count).then(a.cmp(b)));
+    kinds.truncate(limit);
+    kinds
+}
+
+/// Whose time is added up.
+fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
+    let listed = listed(kinds, search.limit);
+    let traces_max = (ANALYSED_MAX / listed.len().max(1)).max(ANALYSED_MIN);
+    let wanted = listed.into_iter().map(|((service, operation), kind)| WantedTraces {
+        service: service.clone(),
+        operation: operation.clone(),
+        least: match search.above {
+            Above::All => DurationNanos(0),
+            Above::Percentile(percent) => kind.calls.latency.quantile_begin(percent),
+            Above::Duration(duration) => duration,
+        },
+        traces_max,
+    });
+    wanted.collect()
 }
 
 /// At most so many of the traces of a kind, no matter which, but the same ones every time.
@@ -142,129 +162,95 @@ pub(crate) fn of_kind(
     operation: &str,
     traces_max: usize,
 ) -> Result<Vec<TraceId>, QueryError> {
-    let mut entries = Entries::default();
-    entries.read(reader, window)?;
-    entries.settle(reader, window)?;
-    let mut kind = Kind::default();
-    for (trace_id, entry) in &entries.of {
-        let name = (entries.names.text(entry.service), entries.names.text(entry.operation));
-        if name == (service, operation) {
-            kind.add(*trace_id, entry, window);
-        }
-    }
-    Ok(kind.sample(Above::All, traces_max))
+    let is_asked = |key: KindKey<'_>| (key.service, key.operation) == (service, operation);
+    let wanted = WantedTraces {
+        service: service.to_owned(),
+        operation: operation.to_owned(),
+        least: DurationNanos(0),
+        traces_max,
+    };
+    let found = found(reader, window, is_asked, |_| vec![wanted.clone()])?;
+    Ok(found.samples.into_iter().next().unwrap_or_default())
 }
 
-/// The entries of traces.
-#[derive(Debug, Default)]
-struct Entries {
-    of: HashMap<TraceId, Entry>,
-    names: Names,
-    /// One trace in `1 << level` is kept.
-    level: u32,
+/// The transactions of a window that are of kinds which are asked for, and those of their traces
+/// that `choose` wants.
+fn found(
+    reader: &Reader,
+    window: Window,
+    is_asked: impl Fn(KindKey<'_>) -> bool,
+    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+) -> Result<Found, QueryError> {
+    let between = window.bounds();
+    let bounds = KindBounds {
+        between: between.clone(),
+        rows_max: reader.settings.search_rows_max,
+        traces_max: reader.limits.sampled_traces_max,
+    };
+    let mut kinds = Kinds::new();
+    let answer = reader.tally_kinds(&bounds, &mut |calls| {
+        kinds.clear();
+        for (stretch, key, calls) in calls.each().filter(|(_, key, _)| is_asked(*key)) {
+            let start = between.get(stretch as usize).copied().unwrap_or_default();
+            let kind = kind_of(&mut kinds, key);
+            kind.calls.merge(calls);
+            kind.steps.merge(window.step_of(start), calls);
+        }
+        choose(&kinds)
+    })?;
+    match answer {
+        Some(answer) => Ok(Found { kinds, samples: answer.samples, level: 0, scan: answer.scan }),
+        None => read(reader, window, is_asked, choose),
+    }
 }
 
-impl Entries {
-    fn read(&mut self, reader: &Reader, window: Window) -> Result<ScanStats, QueryError> {
-        let filter = SpanFilter { start: window.range(), ..SpanFilter::default() };
-        let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-        reader.spans(&filter, scan, |rows| {
-            for row in 0..rows.len() {
-                let trace_id = rows.trace_id(row);
-                if !is_sampled(trace_id, self.level) {
-                    continue;
-                }
-                let start = rows.start(row);
-                let rank = (
-                    rows.parent_span_id(row).is_some(),
-                    start.0 == 0,
-                    start,
-                    rows.span_id(row),
-                    rows.content_hash(row),
-                );
-                if self.of.get(&trace_id).is_some_and(|known| known.rank <= rank) {
-                    continue;
-                }
-                let service = self.names.number(rows.service(row));
-                let operation = self.names.number(rows.name(row));
-                let call = Call::of(rows, row);
-                self.of.insert(trace_id, Entry { rank, service, operation, call });
-                self.shrink(reader.limits.sampled_traces_max);
-            }
-            Ok(ControlFlow::Continue(()))
-        })
-    }
+fn kind_of<'k>(kinds: &'k mut Kinds, key: KindKey<'_>) -> &'k mut Kind {
+    kinds.entry((key.service.to_owned(), key.operation.to_owned())).or_default()
+}
 
-    fn shrink(&mut self, traces_max: usize) {
-        while self.of.len() > traces_max.max(1) && self.level < u64::BITS - 1 {
-            self.level += 1;
-            let level = self.level;
-            self.of.retain(|trace_id, _| is_sampled(*trace_id, level));
+/// As [`found`], from all spans around the window.
+fn read(
+    reader: &Reader,
+    window: Window,
+    is_asked: impl Fn(KindKey<'_>) -> bool,
+    choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
+) -> Result<Found, QueryError> {
+    let [start, end] = window.times();
+    let visible = KindBounds::visible(start..end);
+    let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+    let traces_max = reader.limits.sampled_traces_max.max(1);
+    let (mut transactions, mut level) = (Transactions::default(), 0);
+    let scan = reader.spans(&filter, scan, |rows| {
+        for row in 0..rows.len() {
+            if !is_sampled(rows.trace_id(row), level) {
+                continue;
+            }
+            transactions.add(rows, row);
+            while transactions.trace_count() > traces_max && level < u64::BITS - 1 {
+                level += 1;
+                transactions.retain(|trace_id| is_sampled(trace_id, level));
+            }
         }
-    }
-
-    /// Looks up the traces whose entry names a parent: what they entered at may lie before the
-    /// window, and then they are none of its transactions.
-    fn settle(&mut self, reader: &Reader, window: Window) -> Result<(), QueryError> {
-        let unsure = self.of.iter().filter(|(_, entry)| entry.rank.0);
-        let mut unsure: Vec<(UnixNanos, TraceId)> =
-            unsure.map(|(id, entry)| (entry.call.exemplar.start_unix_nano, *id)).collect();
-        unsure.sort_unstable_by(|a, b| b.cmp(a));
-        unsure.truncate(LOOKED_UP_MAX);
-        let ids: Vec<TraceId> = unsure.into_iter().map(|(_, id)| id).collect();
-        let mut elsewhere = BTreeSet::new();
-        trees::each(reader, &ids, |tree, _| {
-            let entry = tree.entry.map(|entry| tree.fact(entry).start);
-            if !entry.is_some_and(|start| window.contains(start)) {
-                elsewhere.insert(tree.trace_id);
-            }
-        })?;
-        self.of.retain(|id, _| !elsewhere.contains(id));
-        Ok(())
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    transactions.retain_begun(|time| window.contains(time));
+    let mut kinds = Kinds::new();
+    transactions.each(|key, call| {
+        if is_asked(key) {
+            let kind = kind_of(&mut kinds, key);
+            kind.calls.add(call);
+            kind.steps.add(window.step_of(call.exemplar.start_unix_nano), call);
+        }
+    });
+    let samples = transactions.sample(&choose(&kinds));
+    Ok(Found { kinds, samples, level, scan })
 }
 
 /// Whether the trace is among the one in `1 << level`.
 fn is_sampled(trace_id: TraceId, level: u32) -> bool {
-    place(trace_id).leading_zeros() >= level
-}
-
-/// The place of a trace in an order that has nothing to do with the order of its id.
-fn place(trace_id: TraceId) -> u64 {
-    let (high, low) = trace_id.as_bytes().split_at(8);
-    let half = |bytes: &[u8]| bytes.iter().fold(0, |half, byte| half << 8 | u64::from(*byte));
-    mixed(mixed(half(high)) ^ half(low))
-}
-
-/// The transactions of a kind.
-#[derive(Debug, Default)]
-struct Kind {
-    calls: Calls,
-    steps: Steps,
-    traces: Vec<(TraceId, DurationNanos)>,
-}
-
-impl Kind {
-    fn add(&mut self, trace_id: TraceId, entry: &Entry, window: Window) {
-        let exemplar = entry.call.exemplar;
-        self.calls.add(&entry.call);
-        self.steps.add(window.step_of(exemplar.start_unix_nano), &entry.call);
-        self.traces.push((trace_id, exemplar.duration_nano));
-    }
-
-    /// At most so many of its traces, no matter which, but the same ones every time.
-    fn sample(&self, above: Above, traces_max: usize) -> Vec<TraceId> {
-        let least = match above {
-            Above::All => DurationNanos(0),
-            Above::Percentile(percent) => self.calls.latency.quantile(percent),
-            Above::Duration(duration) => duration,
-        };
-        let slow = self.traces.iter().filter(|(_, duration)| *duration >= least);
-        let mut ids: Vec<TraceId> = slow.map(|(id, _)| *id).collect();
-        ids.sort_unstable_by_key(|id| (place(*id), *id));
-        ids.truncate(traces_max);
-        ids
-    }
+    transaction_place(trace_id).leading_zeros() >= level
 }
 
 /// What an operation adds to some traces.

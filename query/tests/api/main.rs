@@ -19,6 +19,7 @@ mod harness;
 mod headers;
 mod jaeger;
 mod jaeger_grpc;
+mod kinds;
 mod large_traces;
 mod live_logs;
 mod log_analysis;

@@ -1,13 +1,12 @@
-//! Rate, errors and duration, and the kinds of transactions, against the obvious way to count.
+//! Rate, errors and duration, against the obvious way to count.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_assert_eq, proptest};
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode};
-use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, span, text, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, span, text, trace_id};
 
 const SERVICES: [&str; 3] = ["shop", "payment", "stock"];
 const OPERATIONS: [&str; 2] = ["get", "put"];
@@ -194,100 +193,6 @@ async fn a_group_has_examples_and_a_histogram() {
         let (status, problem) = harness.problem(&format!("/red?{query}")).await;
         assert_eq!((status, &problem["parameter"]), (400, &json!(parameter)), "{query}");
     }
-}
-
-#[tokio::test]
-async fn kinds_of_transactions_say_how_many_how_long_and_where_the_time_goes() {
-    let harness = Harness::new().await;
-    for trace in 1..=4 {
-        harness.send(checkout(trace)).await;
-    }
-    harness.send([span(9, 1, "shop", "GET /cart").at(2_000, 2_030).kind(SpanKind::Server)]).await;
-    let answer = harness
-        .get(&format!("/transactions?step=1s&start={BEGIN}&end={}", BEGIN + 60_000 * MILLI))
-        .await;
-    assert_eq!((&answer["kindCount"], &answer["sampledOneIn"]), (&json!(2), &json!(1)));
-    let kind = &answer["kinds"][0];
-    assert_eq!((&kind["service"], &kind["operation"]), (&json!("shop"), &json!("POST /checkout")));
-    assert_eq!((&kind["count"], &kind["errorCount"]), (&json!(4), &json!(4)));
-    assert_eq!(kind["duration"]["p95Nano"], (100 * MILLI).to_string());
-    assert_eq!(kind["steps"].as_array().unwrap().len(), 1);
-    assert_eq!(kind["analysedCount"], 4);
-    let shares: Vec<(String, String)> = kind["whereTimeGoes"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|share| (text(&share["operation"]), share["criticalShare"].to_string()))
-        .collect();
-    let expected = [
-        ("POST /pay", "0.3"),
-        ("SELECT account", "0.3"),
-        ("POST /checkout", "0.2"),
-        ("UPDATE account", "0.1"),
-        ("POST /pay", "0.1"),
-    ];
-    assert_eq!(shares, expected.map(|(name, part)| (name.to_owned(), part.to_owned())));
-}
-
-#[tokio::test]
-async fn slow_transactions_can_be_looked_at_alone() {
-    let harness = Harness::new().await;
-    for trace in 1..=20 {
-        let slow = if trace == 20 { 900 } else { 10 };
-        harness
-            .send([
-                span(trace, 1, "shop", "work").at(0, 20 + slow),
-                span(trace, 2, "disk", if trace == 20 { "seek" } else { "read" })
-                    .parent(1)
-                    .at(10, 10 + slow),
-            ])
-            .await;
-    }
-    let kind = |answer: &Json| answer["kinds"][0].clone();
-    let all = kind(&harness.get("/transactions").await);
-    assert_eq!(all["analysedCount"], 20);
-    for above in ["p99", "500ms"] {
-        let slow = kind(&harness.get(&format!("/transactions?above={above}")).await);
-        assert_eq!(slow["count"], 20);
-        assert_eq!(slow["analysedCount"], 1);
-        assert_eq!(slow["whereTimeGoes"][0]["operation"], "seek");
-    }
-    for above in ["p0", "p101", "slow"] {
-        let (status, problem) = harness.problem(&format!("/transactions?above={above}")).await;
-        assert_eq!((status, &problem["parameter"]), (400, &json!("above")));
-    }
-}
-
-#[tokio::test]
-async fn what_runs_on_from_before_the_window_is_no_transaction_of_it() {
-    let harness = Harness::new().await;
-    harness
-        .send([
-            span(1, 1, "shop", "order").at(0, 100).kind(SpanKind::Producer),
-            span(1, 2, "store", "pack").parent(1).at(60_000, 60_100).kind(SpanKind::Consumer),
-            span(2, 2, "store", "of a browser").parent(0xabc).at(60_000, 60_100),
-        ])
-        .await;
-    let start = BEGIN + 30_000 * MILLI;
-    let answer = harness.get(&format!("/transactions?start={start}")).await;
-    assert_eq!(answer["kindCount"], 1, "{answer}");
-    assert_eq!(answer["kinds"][0]["operation"], "of a browser");
-    let all = harness.get(&format!("/transactions?start={BEGIN}&service=shop")).await;
-    assert_eq!(all["kinds"][0]["operation"], "order");
-}
-
-#[tokio::test]
-async fn more_transactions_than_can_be_remembered_are_sampled() {
-    let limits = QueryLimits { sampled_traces_max: 100, ..QueryLimits::default() };
-    let harness = Harness::with_limits(limits).await;
-    harness
-        .send((1..=1_000).map(|trace| span(trace, 1, "shop", "work").at(trace, trace + 5)))
-        .await;
-    let answer = harness.get("/transactions").await;
-    assert!(answer["sampledOneIn"].as_u64().unwrap() >= 16, "{answer}");
-    let count = answer["kinds"][0]["count"].as_u64().unwrap();
-    assert!((600..=1_600).contains(&count), "{count}");
-    assert_eq!(answer["kinds"][0]["duration"]["p50Nano"], (5 * MILLI).to_string());
 }
 
 #[tokio::test]

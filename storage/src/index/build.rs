@@ -12,11 +12,7 @@ use super::{
     terms::{BLOCK_ROWS, TermCollector, TermColumns},
     trace_hash,
 };
-use crate::{
-    rollup::{GraphBuilder, RollupBuilder},
-    rows::column::Column,
-    schema::Signal,
-};
+use crate::{rollup::RollupBuilders, rows::column::Column, schema::Signal};
 
 /// Rows beyond this number have no index: it counts them in 32 bits.
 const ROWS_MAX: u64 = u32::MAX as u64;
@@ -35,7 +31,7 @@ const INDEXED: [&str; 11] = [
     "text",
 ];
 
-/// Takes the rows of one data file and gives its index. Needs about 16 bytes a trace, and 8 for
+/// Takes the rows of one data file and gives its index. Needs about 40 bytes a trace, and 8 for
 /// every distinct term of every block, and 8 KiB for every block of texts.
 #[derive(Debug)]
 pub(crate) struct IndexBuilder {
@@ -44,23 +40,20 @@ pub(crate) struct IndexBuilder {
     traces: Vec<Run>,
     terms: TermCollector,
     grams: GramCollector,
-    rollup: RollupBuilder,
-    graph: GraphBuilder,
+    rollups: RollupBuilders,
 }
 
 impl IndexBuilder {
     pub(crate) fn new(signal: Signal) -> Self {
         let (terms, grams) = (TermCollector::default(), GramCollector::default());
-        let (rollup, graph) = (RollupBuilder::default(), GraphBuilder::default());
-        Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollup, graph }
+        let rollups = RollupBuilders::default();
+        Self { signal, rows: 0, traces: Vec::new(), terms, grams, rollups }
     }
 
     /// The columns it looks at.
     pub(crate) fn columns(signal: Signal) -> impl Iterator<Item = &'static str> {
         let names = signal.columns().iter().map(|column| column.name);
-        let is_rolled_up = move |name| {
-            signal == Signal::Spans && (RollupBuilder::needs(name) || GraphBuilder::needs(name))
-        };
+        let is_rolled_up = move |name| signal == Signal::Spans && RollupBuilders::needs(name);
         names.filter(move |name| INDEXED.contains(name) || is_rolled_up(name))
     }
 
@@ -79,8 +72,7 @@ impl IndexBuilder {
         }
         self.push_traces(batch, u32::try_from(before).unwrap_or(u32::MAX))?;
         if self.signal == Signal::Spans {
-            self.rollup.push(batch)?;
-            self.graph.push(batch)?;
+            self.rollups.push(batch)?;
         }
         let columns = TermColumns::of(batch)?;
         let texts = Column::<StringArray>::of(batch, "text")?;
@@ -119,17 +111,12 @@ impl IndexBuilder {
         let is_counted = self.rows <= ROWS_MAX;
         // Spans that came twice are told apart within a run.
         let is_added_up = is_counted && has_whole_traces(&self.traces);
-        let (rollup, graph) = if is_added_up {
-            (self.rollup, self.graph)
-        } else {
-            (RollupBuilder::nothing(), GraphBuilder::nothing())
-        };
+        let rollups = if is_added_up { self.rollups } else { RollupBuilders::nothing() };
         let parts = Parts {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),
             grams: (is_counted && self.signal == Signal::Logs).then_some(self.grams),
-            rollup: (self.signal == Signal::Spans).then_some(rollup),
-            graph: (self.signal == Signal::Spans).then_some(graph),
+            rollups: (self.signal == Signal::Spans).then_some(rollups),
         };
         file::encode(parts, data, self.rows)
     }

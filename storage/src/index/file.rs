@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     data_file::DataFile,
-    rollup::{self, GraphBuilder, GraphSection, RollupBuilder},
+    rollup::{self, GraphSection, KindSection, RollupBuilders},
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
@@ -39,6 +39,7 @@ const TERM_RUNS: u32 = 3;
 const GRAMS: u32 = 4;
 const ROLLUP: u32 = 5;
 const GRAPH: u32 = 8;
+const KINDS: u32 = 9;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -54,10 +55,8 @@ pub(super) struct Parts {
     pub(super) terms: Option<Terms>,
     /// The signatures of the blocks' texts; `None` when there are no texts.
     pub(super) grams: Option<GramCollector>,
-    /// The calls; `None` when the rows are no spans.
-    pub(super) rollup: Option<RollupBuilder>,
-    /// The calls between services; `None` when the rows are no spans.
-    pub(super) graph: Option<GraphBuilder>,
+    /// What is added up; `None` when the rows are no spans.
+    pub(super) rollups: Option<RollupBuilders>,
 }
 
 /// The bytes of the index of a data file with these checksums and so many rows.
@@ -65,6 +64,7 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
     let mut sections = Vec::new();
     // Offsets count from the end of the head: how long that is depends on the directories.
     let mut pages = Vec::new();
+    let runs: Vec<_> = parts.traces.iter().flatten().map(Run::hash_and_rows).collect();
     if let Some(mut traces) = parts.traces {
         let mut hashes: Vec<u64> = traces.iter().map(|run| run.hash).collect();
         hashes.sort_unstable();
@@ -86,14 +86,15 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         sections.push((GRAMS, section));
         pages.extend(more);
     }
-    if let Some(rollup) = parts.rollup {
-        let (section, more) = rollup.finish(pages.len() as u64);
+    if let Some(RollupBuilders { calls, graph, kinds }) = parts.rollups {
+        let (section, more) = calls.finish(pages.len() as u64);
         sections.push((ROLLUP, section));
         pages.extend(more);
-    }
-    if let Some(graph) = parts.graph {
         let (section, more) = graph.finish(pages.len() as u64);
         sections.push((GRAPH, section));
+        pages.extend(more);
+        let (section, more) = kinds.finish(&runs, pages.len() as u64);
+        sections.push((KINDS, section));
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
@@ -129,6 +130,7 @@ pub(super) struct Head {
     pub(super) grams: Option<Grams>,
     pub(super) rollup: Option<rollup::Directory>,
     pub(super) graph: Option<GraphSection>,
+    pub(super) kinds: Option<KindSection>,
 }
 
 impl Head {
@@ -152,6 +154,7 @@ impl Head {
             grams: None,
             rollup: None,
             graph: None,
+            kinds: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -163,6 +166,7 @@ impl Head {
                 GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
                 ROLLUP => decoded.rollup = Some(rollup::Directory::decode(bytes)?),
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
+                KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
                 _ => {}
             }
         }
@@ -175,10 +179,12 @@ impl Head {
         let directories = [&self.traces, &self.terms].into_iter().flatten();
         let rollup = self.rollup.as_ref().map_or(0, rollup::Directory::bytes);
         let graph = self.graph.as_ref().map_or(0, GraphSection::bytes);
+        let kinds = self.kinds.as_ref().map_or(0, KindSection::bytes);
         size_of::<Self>()
             + filter
             + rollup
             + graph
+            + kinds
             + directories.map(Directory::bytes).sum::<usize>()
     }
 

@@ -5,12 +5,14 @@
 //! Different values can have one hash: what is found may be too much, never too little.
 //! `docs/formats/index.md` has the bytes.
 
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
 use super::bytes::{Reader, push_varint};
 
 /// Entries of a page: what one lookup reads and decodes.
 const PAGE_ENTRIES: usize = 256;
+/// The same, for those who count entries: all pages but the last are full.
+pub(crate) const RUNS_PAGE: u64 = PAGE_ENTRIES as u64;
 /// In an entry's place: it counts from the start of the file, not from the entry before.
 const ABSOLUTE: u64 = 1;
 /// In an entry's place: the run is longer than one, and its length follows.
@@ -24,6 +26,17 @@ pub(super) struct Run {
     pub(super) hash: u64,
     pub(super) first: u32,
     pub(super) count: u32,
+}
+
+/// Between which hashes that of a value is, and where it is.
+pub(crate) type HashedRun = (RangeInclusive<u64>, Range<u64>);
+
+impl Run {
+    /// Its hash and the rows it is about.
+    pub(super) fn hash_and_rows(&self) -> (u64, Range<u64>) {
+        let first = u64::from(self.first);
+        (self.hash, first..first + u64::from(self.count))
+    }
 }
 
 /// The leading bits of a hash that are kept: enough to tell so many apart, and so many more.
@@ -138,6 +151,31 @@ impl Directory {
         (self.begins.len() + self.offsets.len()) * size_of::<u64>()
     }
 
+    /// Between which hashes the entries of a page are.
+    pub(super) fn hashes(&self, page: usize) -> Option<RangeInclusive<u64>> {
+        let last = self.begins.get(page + 1).map_or(u64::MAX, |begin| *self.whole(*begin).end());
+        Some(*self.whole(*self.begins.get(page)?).start()..=last)
+    }
+
+    /// The hashes that have these kept bits.
+    fn whole(&self, kept: u64) -> RangeInclusive<u64> {
+        let shift = u64::BITS - self.bits;
+        let first = kept << shift;
+        first..=first | ((1 << shift) - 1)
+    }
+
+    /// Where the values of a page are, in the order of their hashes, and between which of them.
+    /// `None` when the page is not there or damaged.
+    pub(super) fn runs(&self, page: usize, fetch: &mut Fetch<'_>) -> Option<Vec<HashedRun>> {
+        let bytes = fetch(*self.offsets.get(page)?..*self.offsets.get(page + 1)?)?;
+        let mut found = Vec::with_capacity(PAGE_ENTRIES);
+        each_in(&bytes, *self.begins.get(page)?, |hash, place| {
+            found.push((self.whole(hash), place));
+            true
+        })?;
+        Some(found)
+    }
+
     /// Adds where values of this hash can be. `None` when a page is not there or damaged.
     pub(super) fn find(
         &self,
@@ -159,6 +197,16 @@ impl Directory {
 }
 
 fn find_in(page: &[u8], begin: u64, wanted: u64, found: &mut Vec<Range<u64>>) -> Option<()> {
+    each_in(page, begin, |hash, place| {
+        if hash == wanted {
+            found.push(place);
+        }
+        hash <= wanted
+    })
+}
+
+/// Gives `visit` the entries of a page, until it has seen enough. `None` when the page is damaged.
+fn each_in(page: &[u8], begin: u64, mut visit: impl FnMut(u64, Range<u64>) -> bool) -> Option<()> {
     let (entries, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     if Reader::new(crc).u32()? != crc32c::crc32c(entries) {
         return None;
@@ -171,9 +219,7 @@ fn find_in(page: &[u8], begin: u64, wanted: u64, found: &mut Vec<Range<u64>>) ->
         let first = if place & ABSOLUTE == 0 { end + (place >> 2) } else { place >> 2 };
         let count = if place & LONGER == 0 { 1 } else { entries.varint()? };
         end = first.checked_add(count).filter(|end| *end <= 1 << 33)?;
-        if hash == wanted {
-            found.push(first..end);
-        } else if hash > wanted {
+        if !visit(hash, first..end) {
             break;
         }
     }

@@ -9,7 +9,8 @@ use ahash::RandomState;
 
 use super::{
     Call, Calls, LEVELS,
-    cells::{Encoded, Groups},
+    cells::{Encoded, Groups, Keep},
+    tally::HOUR,
 };
 
 /// Cells that are held while a file is written: so many, and one more for every eight rows, but no
@@ -53,6 +54,12 @@ impl Adder {
         self.cells.entry((period, group)).or_default().add(call);
     }
 
+    /// Forgets the calls that did not begin in this hour, counted from 1970.
+    pub(super) fn retain_hour(&mut self, hour: u64) {
+        let Some(length) = LEVELS.get(self.level) else { return };
+        self.cells.retain(|(period, _), _| period.saturating_mul(*length) / HOUR == hour);
+    }
+
     /// Keeps to what may be held for a file that has so many rows so far.
     pub(super) fn shrink(&mut self, rows: usize) {
         let cells_max = (CELLS_MIN + rows / ROWS_OF_CELL).min(CELLS_MAX);
@@ -73,12 +80,14 @@ impl Adder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file,
     /// which has so many rows.
-    pub(super) fn finish(self, rows: usize, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        let mut encoded = Encoded::new(&self.groups, rows, offset);
+    pub(super) fn finish(self, rows: usize, keep: Keep, offset: u64) -> (Vec<u8>, Vec<u8>) {
+        let mut encoded = Encoded::new(&self.groups, rows, keep, offset);
         let mut cells = self.cells;
         for (level, length) in LEVELS.iter().enumerate().skip(self.level) {
             let sorted: BTreeMap<_, _> = cells.into_iter().collect();
-            encoded.push_level(level, &sorted);
+            if keep.levels.contains(&level) {
+                encoded.push_level(level, &sorted);
+            }
             let factor = LEVELS.get(level + 1).map_or(1, |longer| longer / length);
             cells = longer(sorted, factor);
         }

@@ -3,8 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use ahash::RandomState;
-use arrow_array::RecordBatch;
-use arrow_schema::ArrowError;
 use tidings_proto::{
     TraceId,
     otlp::{SpanKind, StatusCode},
@@ -13,8 +11,9 @@ use tidings_proto::{
 use super::{
     Call, CallKey,
     adder::{Adder, GroupNumber},
+    cells::Keep,
 };
-use crate::{SpanRows, snapshot::project};
+use crate::SpanRows;
 
 /// A set that has become larger is not worth clearing for every trace.
 const SEEN_KEPT: usize = 4096;
@@ -46,43 +45,33 @@ pub(crate) struct RollupBuilder {
 }
 
 impl RollupBuilder {
-    /// Whether it looks at the column.
-    pub(crate) fn needs(column: &str) -> bool {
-        COLUMNS.contains(&column)
-    }
-
     /// One that has no rollups to give.
     pub(crate) fn nothing() -> Self {
         Self { adder: Adder::nothing(), ..Self::default() }
     }
 
     /// Adds the next rows of the file.
-    ///
-    /// # Errors
-    /// When a column has another type than the table's.
-    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    pub(crate) fn push(&mut self, rows: &SpanRows) {
         if self.adder.is_full() {
-            return Ok(());
+            return;
         }
-        let rows = SpanRows::of(&project(batch, COLUMNS.into_iter())?)?;
         let mut known: Known<'_> = HashMap::default();
         for row in 0..rows.len() {
             self.rows += 1;
-            if !self.is_new(&rows, row) {
+            if !self.is_new(rows, row) {
                 continue;
             }
-            let key = CallKey::of(&rows, row);
+            let key = CallKey::of(rows, row);
             let of_batch = (key.service, key.operation, key.kind, key.status);
             let group =
                 *known.entry(of_batch).or_insert_with(|| self.adder.groups.number(key.raw()));
-            self.adder.add(group, &Call::of(&rows, row));
+            self.adder.add(group, &Call::of(rows, row));
             // Not once per batch: how rows are cut up must not show.
             self.adder.shrink(self.rows);
             if self.adder.is_full() {
                 break;
             }
         }
-        Ok(())
     }
 
     /// Whether the span is not in the file already.
@@ -100,6 +89,6 @@ impl RollupBuilder {
 
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
-        self.adder.finish(self.rows, offset)
+        self.adder.finish(self.rows, Keep::ALL, offset)
     }
 }

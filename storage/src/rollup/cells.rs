@@ -18,9 +18,8 @@ use super::{CallKey, Calls, LEVELS, Latency, adder::GroupNumber};
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
-/// A level is left out when it takes more than so many bytes for each of the file's rows,
-const BYTES_OF_ROW: usize = 4;
-/// and more than so many in all,
+/// A level is left out when it takes more than its part of the file's rows allows ([`Keep`]), and
+/// more than so many bytes in all,
 const BYTES_MIN: usize = 64 << 10;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
@@ -82,6 +81,20 @@ impl Groups {
     }
 }
 
+/// Which levels are kept.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Keep {
+    /// Those whose number is in here,
+    pub(super) levels: &'static [usize],
+    /// when they take at most so many bytes for each of the file's rows.
+    pub(super) bytes_of_row: usize,
+}
+
+impl Keep {
+    /// All.
+    pub(super) const ALL: Self = Self { levels: &[0, 1, 2], bytes_of_row: 4 };
+}
+
 /// A section as it grows.
 #[derive(Debug)]
 pub(super) struct Encoded {
@@ -91,8 +104,8 @@ pub(super) struct Encoded {
 }
 
 impl Encoded {
-    pub(super) fn new(groups: &Groups, rows: usize, offset: u64) -> Self {
-        let level_bytes_max = rows.saturating_mul(BYTES_OF_ROW).max(BYTES_MIN);
+    pub(super) fn new(groups: &Groups, rows: usize, keep: Keep, offset: u64) -> Self {
+        let level_bytes_max = rows.saturating_mul(keep.bytes_of_row).max(BYTES_MIN);
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
         seal(&mut pages, 0);
         if pages.len() > level_bytes_max.min(PAGE_BYTES_MAX) {
@@ -145,7 +158,7 @@ fn length(length: usize) -> [u8; 4] {
 }
 
 /// Ends the page that began here.
-fn seal(pages: &mut Vec<u8>, start: usize) {
+pub(super) fn seal(pages: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(&pages[start..]);
     pages.extend(crc.to_le_bytes());
 }
@@ -310,7 +323,7 @@ impl Directory {
 }
 
 /// What a page holds, when it is whole.
-fn unsealed(page: &[u8]) -> Option<&[u8]> {
+pub(super) fn unsealed(page: &[u8]) -> Option<&[u8]> {
     let (held, crc) = page.split_at_checked(page.len().checked_sub(CRC_BYTES)?)?;
     (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
 }

@@ -8,9 +8,8 @@
 //!
 //! `calls` says what the calls of a trace are, for rollups and for rows; `key` by what they are
 //! counted, `peers` what was called that sends no spans. `build` adds them up while a file is
-//! written, `section` is their place in the index, `splits` finds the traces that two files have,
-//! `pool` puts traces together, `taken` takes calls away, `tally` answers. A question of which too
-//! much would have to be read as rows is not answered here.
+//! written, `section` is their place in the index, `pool` puts traces together, `tally` answers. A
+//! question of which too much would have to be read as rows is not answered here.
 
 mod build;
 mod calls;
@@ -20,8 +19,6 @@ mod peers;
 mod pool;
 mod rolled;
 mod section;
-mod splits;
-mod taken;
 mod tally;
 
 pub use calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
@@ -29,9 +26,9 @@ pub use key::GraphKey;
 pub use peers::Peer;
 pub use tally::{GraphBounds, GraphTallied};
 
+pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
 pub(crate) use section::GraphSection;
-pub(crate) use splits::Splits;
 
 #[cfg(test)]
 mod tests;

@@ -136,6 +136,18 @@ impl Latency {
         self.quantiles([percent])[0]
     }
 
+    /// The least duration that cannot be told from this quantile: it itself, or where durations are
+    /// in buckets, the shortest of its bucket.
+    #[must_use]
+    pub fn quantile_begin(&self, percent: u64) -> DurationNanos {
+        let quantile = self.quantile(percent);
+        if !self.is_divided() {
+            return quantile;
+        }
+        let before = bucket(quantile.0).checked_sub(1);
+        DurationNanos(before.map_or(0, |before| upper_bound(before).saturating_add(1)))
+    }
+
     fn quantiles<const N: usize>(&self, percents: [u64; N]) -> [DurationNanos; N] {
         let mut sorted = self.exact.clone();
         sorted.sort_unstable();
@@ -210,7 +222,7 @@ fn summed(left: &[(u16, u64)], right: &[(u16, u64)]) -> Vec<(u16, u64)> {
 }
 
 /// The bucket of a duration.
-fn bucket(duration: u64) -> u16 {
+pub(super) fn bucket(duration: u64) -> u16 {
     let octave = (u64::BITS - 1).saturating_sub(duration.leading_zeros());
     let bucket = match octave.checked_sub(PART_BITS) {
         None => duration,
@@ -272,6 +284,10 @@ mod tests {
             } else {
                 prop_assert!(exact <= told && told <= upper_bound(bucket(exact)));
             }
+            let begin = latency.quantile_begin(percent).0;
+            prop_assert!(begin <= exact && bucket(begin) == bucket(exact));
+            prop_assert!(durations.len() > EXACT_MAX || begin == exact);
+            prop_assert!(durations.len() <= EXACT_MAX || begin == 0 || bucket(begin - 1) < bucket(exact));
             let histogram = latency.histogram();
             prop_assert_eq!(histogram.iter().map(|bucket| bucket.count).sum::<u64>(), durations.len() as u64);
         }

@@ -22,10 +22,11 @@ use crate::{
     SpanRows,
     rollup::{
         adder::{Adder, GroupNumber},
+        cells::Keep,
+        left_out,
         tally::HOUR,
     },
     rows::entries::Entries,
-    snapshot::project,
 };
 
 /// Traces with more spans in a file are read as rows: they have to be held to be put together.
@@ -35,7 +36,7 @@ const TRACE_SPANS_MAX: usize = 65_536;
 const LEFT_OUT_PART: u64 = 4;
 
 /// What it looks at.
-pub(super) const COLUMNS: [&str; 10] = [
+pub(in crate::rollup) const COLUMNS: [&str; 10] = [
     "start_unix_nanos",
     "end_unix_nanos",
     "trace_id",
@@ -72,25 +73,19 @@ pub(crate) struct GraphBuilder {
 }
 
 impl GraphBuilder {
-    /// Whether it looks at the column.
-    pub(crate) fn needs(column: &str) -> bool {
-        COLUMNS.contains(&column)
-    }
-
     /// One that has no rollups to give.
     pub(crate) fn nothing() -> Self {
         Self { adder: Adder::nothing(), ..Self::default() }
     }
 
-    /// Adds the next rows of the file.
+    /// Adds the next rows of the file, which are the batch's.
     ///
     /// # Errors
     /// When a column has another type than the table's.
-    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+    pub(crate) fn push(&mut self, rows: &SpanRows, batch: &RecordBatch) -> Result<(), ArrowError> {
         if self.adder.is_full() {
             return Ok(());
         }
-        let rows = SpanRows::of(&project(batch, COLUMNS.into_iter())?)?;
         let attributes = Entries::of(batch, "attributes")?;
         if self.trace.is_some() {
             let first = (0, self.spans.len());
@@ -107,7 +102,7 @@ impl GraphBuilder {
             let service = self.names.number(rows.service(row));
             self.rows += 1;
             if self.spans.len() <= TRACE_SPANS_MAX {
-                self.spans.push(span(&rows, row, service));
+                self.spans.push(span(rows, row, service));
             } else {
                 self.portions.clear();
             }
@@ -123,11 +118,7 @@ impl GraphBuilder {
         let spans = std::mem::take(&mut self.spans);
         let portions = std::mem::take(&mut self.portions);
         if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
-            // Runs that follow each other are one.
-            match self.left_out.last_mut().filter(|last| last.end == run.start) {
-                Some(last) => last.end = run.end,
-                None => self.left_out.push(run),
-            }
+            left_out::extend(&mut self.left_out, run);
         } else if !self.adder.is_full() {
             for call in graph_calls(trace, &spans) {
                 self.count(&call, &spans, &portions);
@@ -176,7 +167,7 @@ impl GraphBuilder {
             return section::nothing(offset);
         }
         let rows = usize::try_from(self.rows).unwrap_or(usize::MAX);
-        let (cells, pages) = self.adder.finish(rows, offset);
+        let (cells, pages) = self.adder.finish(rows, Keep::ALL, offset);
         (section::encoded(&self.left_out, &cells), pages)
     }
 }

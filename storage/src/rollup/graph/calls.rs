@@ -12,11 +12,7 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 
-use crate::Call;
-
-/// Spans of a trace that began after so long a silence are taken for a trace of their own: else
-/// every minute of a question would have to be looked through for each trace.
-const SILENCE_NANOS: u64 = 3_600_000_000_000;
+use crate::{Call, rollup::SILENCE};
 
 /// A span of which the calls are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,11 +121,11 @@ pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
 pub fn without_silence(spans: &mut [GraphSpan]) -> impl Iterator<Item = &[GraphSpan]> {
     let start = |span: &GraphSpan| span.facts.start.0;
     let hull = spans.iter().map(start).min().zip(spans.iter().map(start).max());
-    let is_one = hull.is_some_and(|(first, last)| last - first < SILENCE_NANOS);
+    let is_one = hull.is_some_and(|(first, last)| last - first < SILENCE);
     if !is_one {
         spans.sort_unstable_by_key(start);
     }
-    spans.chunk_by(move |left, right| is_one || start(right) - start(left) < SILENCE_NANOS)
+    spans.chunk_by(move |left, right| is_one || start(right) - start(left) < SILENCE)
 }
 
 /// Whether the span under the other is a call from one service to another, or of its own.

@@ -17,50 +17,13 @@ use super::{
     names::Names,
 };
 use crate::{
-    Call, Calls, SpanRows,
-    rollup::{
-        adder::GroupNumber,
-        cells::{GroupNames, Groups, RawKey},
-        tally::HOUR,
-    },
+    Call, SpanRows,
+    rollup::{adder::GroupNumber, tally::HOUR, totals::Totals},
     rows::entries::Entries,
 };
 
 /// The mark of a span that names nothing at its other end.
 const NOBODY: u32 = u32::MAX;
-
-/// Calls by group, over each stretch of a question.
-#[derive(Debug)]
-pub(super) struct Totals {
-    /// Where stretches begin, and where the last one ends; ascending.
-    bounds: Vec<u64>,
-    groups: Groups,
-    calls: HashMap<(u32, GroupNumber), Calls>,
-}
-
-impl Totals {
-    /// Over the stretches between these times.
-    pub(super) fn between(bounds: Vec<u64>) -> Self {
-        Self { bounds, groups: Groups::default(), calls: HashMap::new() }
-    }
-
-    /// The number of a group.
-    pub(super) fn number(&mut self, key: RawKey<'_>) -> GroupNumber {
-        self.groups.number(key)
-    }
-
-    /// The calls of the group with this number in the stretch that this time is in.
-    pub(super) fn of(&mut self, group: GroupNumber, time: u64) -> &mut Calls {
-        let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
-        let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
-        self.calls.entry((stretch, group)).or_default()
-    }
-
-    /// The groups and their calls by stretch.
-    pub(super) fn finish(self) -> (GroupNames, HashMap<(u32, GroupNumber), Calls>) {
-        (self.groups.names(), self.calls)
-    }
-}
 
 /// What is known of names while a question is answered.
 #[derive(Debug, Default)]

@@ -1,7 +1,6 @@
 //! A data file of which a part comes from rollups.
 
 use std::{
-    collections::HashMap,
     ops::{ControlFlow, Range},
     sync::Arc,
 };
@@ -9,24 +8,23 @@ use std::{
 use arrow_array::{BinaryArray, Int64Array};
 use tidings_proto::TraceId;
 
-use super::{GraphKey, pool::Totals, splits::Rows, taken::Taken};
+use super::GraphKey;
 use crate::{
-    Calls, StorageError,
+    StorageError,
     data_file::{DataFile, columns},
     index::RolledUp,
-    ranges::merged,
+    ranges::{merged, without},
     rollup::{
-        LEVELS,
         adder::GroupNumber,
         cells::{Directory, GroupNames},
-        tally::{aligned, common, of_hour, tiles},
+        covered::{self, Added, TakenCalls},
+        splits::Rows,
+        tally::{common, of_hour},
+        totals::Totals,
     },
     rows::column::Column,
     schema::Signal,
 };
-
-/// What is taken away from a file's calls, by group of the answer.
-pub(super) type TakenCalls = HashMap<GroupNumber, Vec<Taken>>;
 
 /// Such a file.
 #[derive(Debug)]
@@ -48,16 +46,6 @@ struct TraceRows {
     last: u64,
 }
 
-/// What came of a file's cells.
-pub(super) enum Added {
-    /// They are added, apart from periods that have to be added up again from rows.
-    But(Vec<Range<u64>>),
-    /// They cannot be read.
-    Damaged,
-    /// Nobody waits for them any more.
-    Stopped,
-}
-
 impl<'a> Rolled<'a> {
     /// The file, if of the stretches between these bounds some comes from its rollups, and if
     /// what it has of `visible` began in its hour.
@@ -72,13 +60,7 @@ impl<'a> Rolled<'a> {
         let is_stray = |period: Range<u64>| {
             common(&period, &of_hour(file.hour)).is_empty() && !common(&period, visible).is_empty()
         };
-        let stretches = bounds.windows(2).map(|stretch| stretch[0]..stretch[1]);
-        let covered = stretches.map(|stretch| common(&stretch, &of_hour(file.hour)));
-        let covered = covered.filter(|part| !part.is_empty());
-        let covered: Vec<_> = covered
-            .map(|part| aligned(part, LEVELS[finest]))
-            .filter(|part| !part.is_empty())
-            .collect();
+        let covered = covered::covered(file.hour, finest, bounds);
         let fits = !covered.is_empty() && !cells.periods(finest).any(is_stray);
         fits.then_some(Self { file, rollup, covered, joined: Rows::new(), traces: None })
     }
@@ -146,53 +128,12 @@ impl<'a> Rolled<'a> {
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
         let cells = self.cells();
-        let mut fetch = |range| self.rollup.page(range);
-        let Some(groups) = cells.groups(&mut fetch).and_then(|names| numbers(&names, totals))
-        else {
+        let names = cells.groups(&mut |range| self.rollup.page(range));
+        let Some(groups) = names.and_then(|names| numbers(&names, totals)) else {
             return Added::Damaged;
         };
-        let mut again = Vec::new();
-        let longest = LEVELS[LEVELS.len() - 1];
-        let tiles = |part| tiles(part, longest, |level| cells.has(level)).collect::<Vec<_>>();
-        let mut open: Vec<(usize, u64)> = self.covered.iter().flat_map(tiles).collect();
-        let mut of_period: Vec<(GroupNumber, Calls)> = Vec::new();
-        while let Some((level, start)) = open.pop() {
-            if go_on().is_break() {
-                return Added::Stopped;
-            }
-            let period = start..start.saturating_add(LEVELS[level]);
-            let mut is_known = true;
-            of_period.clear();
-            let whole = cells.cells(level, start, &mut fetch, |group, decode| {
-                let group = *groups.get(group as usize)?;
-                let mut calls = decode()?;
-                let began = |of: &&Taken| period.contains(&of.call.exemplar.start_unix_nano.0);
-                if let Some(all) = taken.get(&group) {
-                    let taken: Vec<Taken> = all.iter().filter(began).copied().collect();
-                    is_known &= taken.is_empty() || calls.take_away(&taken);
-                }
-                of_period.push((group, calls));
-                Some(())
-            });
-            if whole.is_none() {
-                return Added::Damaged;
-            }
-            if is_known {
-                let calls = of_period.drain(..).filter(|(_, calls)| calls.count > 0);
-                calls.for_each(|(group, calls)| totals.of(group, start).merge(&calls));
-            } else if let Some(finer) = (0..level).rev().find(|finer| cells.has(*finer)) {
-                let parts = (period.start..period.end).step_by(step(LEVELS[finer]));
-                open.extend(parts.map(|start| (finer, start)));
-            } else {
-                again.push(period);
-            }
-        }
-        Added::But(again)
+        covered::add((cells, &self.rollup), &self.covered, &groups, taken, totals, go_on)
     }
-}
-
-fn step(length: u64) -> usize {
-    usize::try_from(length).unwrap_or(usize::MAX)
 }
 
 /// The groups' numbers in the answer, by their numbers in the file.
@@ -228,52 +169,4 @@ fn traces(file: &DataFile) -> Result<Vec<TraceRows>, StorageError> {
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(traces)
-}
-
-/// Those of the rows that are not among the others; both are ascending and apart.
-fn without(rows: &Rows, others: &Rows) -> Rows {
-    let mut left = Rows::new();
-    let mut others = others.iter().peekable();
-    for range in rows {
-        let mut start = range.start;
-        while let Some(other) = others.peek().filter(|other| other.start < range.end) {
-            if start < other.start {
-                left.push(start..other.start);
-            }
-            start = start.max(other.end);
-            if other.end > range.end {
-                break;
-            }
-            others.next();
-        }
-        if start < range.end {
-            left.push(start..range.end);
-        }
-    }
-    left
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without;
-
-    #[test]
-    fn rows_without_others_are_those_that_are_in_none_of_them() {
-        for (rows, others) in [
-            (vec![0..10, 12..13], vec![]),
-            (vec![0..10, 12..14], vec![0..10, 12..14]),
-            (vec![2..4, 6..9], vec![0..3, 8..12]),
-            (vec![0..3, 4..9, 10..20], vec![1..2, 5..6, 7..15, 16..17]),
-            (vec![5..6, 9..10], vec![0..1, 2..3, 7..8]),
-        ] {
-            let left = without(&rows, &others);
-            for row in 0..25 {
-                let is_in = |ranges: &[std::ops::Range<u64>]| {
-                    ranges.iter().any(|range| range.contains(&row))
-                };
-                let expected = is_in(&rows) && !is_in(&others);
-                assert_eq!(is_in(&left), expected, "{rows:?} {others:?} {row}");
-            }
-        }
-    }
 }

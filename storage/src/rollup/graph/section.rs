@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use crate::{
-    index::{Bytes, push_varint},
-    rollup::cells::Directory,
+    index::Bytes,
+    rollup::{cells::Directory, left_out},
 };
 
 /// What of the section stays in memory.
@@ -24,15 +24,9 @@ pub(super) fn nothing(offset: u64) -> (Vec<u8>, Vec<u8>) {
 }
 
 /// The section, before the directory of the cells.
-pub(super) fn encoded(left_out: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
+pub(super) fn encoded(rows: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
     let mut section = Vec::new();
-    push_varint(&mut section, left_out.len() as u64);
-    let mut end = 0;
-    for rows in left_out {
-        push_varint(&mut section, rows.start - end);
-        push_varint(&mut section, rows.end - rows.start);
-        end = rows.end;
-    }
+    left_out::push(&mut section, rows);
     section.extend(cells);
     section
 }
@@ -40,12 +34,8 @@ pub(super) fn encoded(left_out: &[Range<u64>], cells: &[u8]) -> Vec<u8> {
 impl GraphSection {
     /// `None` when the bytes are not such a section.
     pub(crate) fn decode(section: &[u8]) -> Option<Self> {
-        let (mut section, mut left_out, mut end) = (Bytes::new(section), Vec::new(), 0_u64);
-        for _ in 0..section.varint()? {
-            let start = end.checked_add(section.varint()?)?;
-            end = start.checked_add(section.varint()?)?;
-            left_out.push(start..end);
-        }
+        let mut section = Bytes::new(section);
+        let left_out = left_out::take(&mut section)?;
         Some(Self { left_out, cells: Directory::decode(section.rest())? })
     }
 

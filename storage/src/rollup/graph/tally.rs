@@ -18,16 +18,21 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
     GraphKey,
-    pool::{Pool, Totals, Vocabulary},
-    rolled::{Added, Rolled, TakenCalls},
-    splits::{self, Rows},
-    taken::Taken,
+    pool::{Pool, Vocabulary},
+    rolled::Rolled,
 };
 use crate::{
     Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::{self, DataFile},
     filter::Matcher,
-    rollup::{adder::GroupNumber, cells::GroupNames},
+    rollup::{
+        adder::GroupNumber,
+        cells::GroupNames,
+        covered::{Added, TakenCalls},
+        splits::{self, Rows},
+        taken::Taken,
+        totals::Totals,
+    },
     snapshot::{Progress, TableView},
 };
 
@@ -243,7 +248,8 @@ impl<'a> Question<'a> {
     fn join(&mut self, rolled: &mut [Rolled<'_>], pool: &Pool) -> Result<(), Unanswered> {
         let indexes = &self.snapshot.indexes;
         let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
-        let split = indexes.splits.of(indexes, &files, self.go_on)?.ok_or(Unanswered::Never)?;
+        let split =
+            indexes.splits.of(indexes, &files, |_| true, self.go_on)?.ok_or(Unanswered::Never)?;
         for (rolled, split) in rolled.iter_mut().zip(split) {
             rolled.join(split);
             rolled.join(splits::rows_of(indexes, rolled.file, &pool.near(rolled.file.hour)));

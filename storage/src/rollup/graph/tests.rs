@@ -9,12 +9,15 @@ use tidings_proto::{
 
 use super::{
     GraphBounds, GraphTallied,
-    pool::{Pool, Totals, Vocabulary},
+    pool::{Pool, Vocabulary},
 };
 use crate::{
     ScanStats, Snapshot,
-    rollup::tests::{
-        BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+    rollup::{
+        tests::{
+            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+        },
+        totals::Totals,
     },
 };
 

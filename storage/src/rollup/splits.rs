@@ -1,7 +1,7 @@
 //! The traces that two data files have.
 //!
 //! Only files of the same hour and of hours next to each other are compared: a trace that is in
-//! hours further apart is in those between as well, or is several ([`super::without_silence`]).
+//! hours further apart is in those between as well, or is several ([`super::SILENCE`]).
 //! Files never change, so what was found is remembered until one of them goes.
 
 use std::{
@@ -11,12 +11,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use super::repeats::low64s;
 use crate::{
     StorageError,
     data_file::DataFile,
     index::{Indexes, Wanted},
     ranges::merged,
-    rollup::repeats::low64s,
     schema::Signal,
 };
 
@@ -60,7 +60,8 @@ impl Splits {
     }
 
     /// Of each of these files, the rows of traces that another of them has too, and perhaps some
-    /// of others. `None` when it is not wanted any more.
+    /// of others; as far as one of the two files is `asked` for. `None` when it is not wanted any
+    /// more.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -68,6 +69,7 @@ impl Splits {
         &self,
         indexes: &Indexes,
         files: &[&Arc<DataFile>],
+        asked: impl Fn(&DataFile) -> bool,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Vec<Rows>>, StorageError> {
         let mut rows = vec![Rows::new(); files.len()];
@@ -75,7 +77,8 @@ impl Splits {
             let is_larger = |other: &DataFile| (one.rows, &one.path) < (other.rows, &other.path);
             let mut traces = None;
             for (other_at, other) in files.iter().enumerate() {
-                if one.hour.abs_diff(other.hour) > 1 || !is_larger(other) {
+                let is_near = one.hour.abs_diff(other.hour) <= 1;
+                if !is_near || !is_larger(other) || !asked(one) && !asked(other) {
                     continue;
                 }
                 if go_on().is_break() {

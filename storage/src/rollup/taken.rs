@@ -3,7 +3,7 @@
 //! Owns when what is left is known: of the slowest call, the last that failed and the bounds of a
 //! distribution only one is kept.
 
-use crate::{Call, Calls, Latency, rollup::latency::EXACT_MAX};
+use super::{Call, Calls, Latency, latency::EXACT_MAX};
 
 /// A call that a cell has counted and that does not count there.
 #[derive(Debug, Clone, Copy)]

@@ -1,0 +1,50 @@
+//! Makes all rollups of a data file in one pass over its rows.
+
+use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
+
+use super::{GraphBuilder, KindBuilder, build, build::RollupBuilder, graph, kinds};
+use crate::{SpanRows, snapshot::project};
+
+/// Takes the rows of one data file, a trace's rows in one run, and gives what they add up to.
+#[derive(Debug, Default)]
+pub(crate) struct RollupBuilders {
+    /// The calls.
+    pub(crate) calls: RollupBuilder,
+    /// The calls between services.
+    pub(crate) graph: GraphBuilder,
+    /// The kinds of transactions.
+    pub(crate) kinds: KindBuilder,
+}
+
+impl RollupBuilders {
+    /// Whether they look at the column.
+    pub(crate) fn needs(column: &str) -> bool {
+        build::COLUMNS.contains(&column)
+            || graph::COLUMNS.contains(&column)
+            || kinds::COLUMNS.contains(&column)
+    }
+
+    /// Some that have no rollups to give.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            calls: RollupBuilder::nothing(),
+            graph: GraphBuilder::nothing(),
+            kinds: KindBuilder::nothing(),
+        }
+    }
+
+    /// Adds the next rows of the file.
+    ///
+    /// # Errors
+    /// When a column has another type than the table's.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        // The attributes of rows are taken apart only where they are looked at.
+        let names = build::COLUMNS.into_iter().chain(["parent_span_id"]);
+        let rows = SpanRows::of(&project(batch, names)?)?;
+        self.calls.push(&rows);
+        self.graph.push(&rows, batch)?;
+        self.kinds.push(&rows);
+        Ok(())
+    }
+}

@@ -1,0 +1,159 @@
+//! Adds up the transactions of a data file while it is written, and keeps what its traces are.
+
+use std::{collections::HashMap, ops::Range};
+
+use tidings_proto::TraceId;
+
+use super::{
+    entries::{Entry, Rank, entry},
+    section::{self, HOUR_MINUTES, Summary},
+};
+use crate::{
+    SpanRows,
+    rollup::{LEVELS, adder::Adder, cells::Keep, latency::bucket, left_out, tally::HOUR},
+};
+
+/// A file of which more than one row in so many belongs to traces that are read as rows has no
+/// rollups.
+const LEFT_OUT_PART: u64 = 4;
+/// Minutes and half hours: what lies between would double what there is to store.
+const KEPT: Keep = Keep { levels: &[0, 2], bytes_of_row: 2 };
+
+/// What it looks at.
+pub(in crate::rollup) const COLUMNS: [&str; 9] = [
+    "start_unix_nanos",
+    "end_unix_nanos",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "service",
+    "name",
+    "status_code",
+    "content_hash",
+];
+
+/// A trace of the file.
+#[derive(Debug, Clone, Copy)]
+struct Traced {
+    hour: u64,
+    summary: Summary,
+}
+
+/// The trace whose rows come.
+#[derive(Debug)]
+struct Open {
+    id: TraceId,
+    first: u64,
+    last: u64,
+    /// Its entry among the rows of earlier batches,
+    entry: Option<Entry>,
+    /// and a better one among those of this batch.
+    row: Option<(Rank, usize)>,
+}
+
+/// Takes the rows of one data file, a trace's rows in one run, and gives their transactions.
+#[derive(Debug, Default)]
+pub(crate) struct KindBuilder {
+    rows: usize,
+    adder: Adder,
+    open: Option<Open>,
+    /// In the order of their rows.
+    traces: Vec<Traced>,
+}
+
+impl KindBuilder {
+    /// One that has no rollups to give.
+    pub(crate) fn nothing() -> Self {
+        Self { adder: Adder::nothing(), ..Self::default() }
+    }
+
+    /// Adds the next rows of the file.
+    pub(crate) fn push(&mut self, rows: &SpanRows) {
+        if self.adder.is_full() {
+            return;
+        }
+        for row in 0..rows.len() {
+            let (id, start) = (rows.trace_id(row), rows.start(row).0);
+            if self.open.as_ref().is_none_or(|open| open.id != id) {
+                self.carry(rows);
+                self.settle();
+                self.open = Some(Open { id, first: start, last: start, entry: None, row: None });
+            }
+            let Some(open) = &mut self.open else { continue };
+            (open.first, open.last) = (open.first.min(start), open.last.max(start));
+            let known = open.row.map(|(known, _)| known).or(open.entry.map(|entry| entry.rank));
+            if known.is_none_or(|known| known.is_after(rows, row)) {
+                open.row = Some((Rank::of(rows, row), row));
+            }
+            self.rows += 1;
+        }
+        self.carry(rows);
+    }
+
+    /// Keeps what the trace's entry among these rows is: they go.
+    fn carry(&mut self, rows: &SpanRows) {
+        let Self { adder, open: Some(open), .. } = self else { return };
+        if let Some((_, row)) = open.row.take() {
+            open.entry = Some(entry(rows, row, |key| adder.groups.number(key.raw())));
+        }
+    }
+
+    /// Counts the trace, which has come to its end.
+    fn settle(&mut self) {
+        let Some(Open { first, last, entry: Some(Entry { kind, call, .. }), .. }) =
+            self.open.take()
+        else {
+            return;
+        };
+        let hour = first / HOUR;
+        let is_of_one_hour = hour == last / HOUR;
+        let minute = call.exemplar.start_unix_nano.0 / LEVELS[0] % HOUR_MINUTES;
+        let summary = Summary {
+            kind: is_of_one_hour.then_some(kind),
+            minute: u8::try_from(minute).unwrap_or_default(),
+            bucket: bucket(call.exemplar.duration_nano.0),
+            failed: call.failed,
+        };
+        self.traces.push(Traced { hour, summary });
+        if is_of_one_hour && !self.adder.is_full() {
+            self.adder.add(kind, &call);
+            self.adder.shrink(self.rows);
+        }
+    }
+
+    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    /// `runs` are the hashes and rows of the file's traces, in the order of their rows.
+    pub(crate) fn finish(mut self, runs: &[(u64, Range<u64>)], offset: u64) -> (Vec<u8>, Vec<u8>) {
+        self.settle();
+        if self.adder.is_full() || runs.len() != self.traces.len() {
+            return section::nothing(offset);
+        }
+        // The hour of nearly all; what is of another one came with a wrong clock.
+        let mut hours: HashMap<u64, u64> = HashMap::new();
+        self.traces.iter().for_each(|of| *hours.entry(of.hour).or_default() += 1);
+        let hour = hours.iter().max_by_key(|(hour, count)| (**count, **hour));
+        let hour = hour.map_or(0, |(hour, _)| *hour);
+        let mut left_out = Vec::new();
+        for (of, (_, rows)) in self.traces.iter_mut().zip(runs) {
+            of.summary.kind = of.summary.kind.filter(|_| of.hour == hour);
+            if of.summary.kind.is_none() {
+                left_out::extend(&mut left_out, rows.clone());
+            }
+        }
+        let left_out_rows: u64 = left_out.iter().map(|rows| rows.end - rows.start).sum();
+        if left_out_rows.saturating_mul(LEFT_OUT_PART) > self.rows as u64 {
+            return section::nothing(offset);
+        }
+        let mut sorted: Vec<(u64, Summary)> =
+            runs.iter().zip(&self.traces).map(|((hash, _), of)| (*hash, of.summary)).collect();
+        sorted.sort_unstable_by_key(|(hash, _)| *hash);
+        self.adder.retain_hour(hour);
+        let groups = self.adder.groups.len();
+        let (cells, mut pages) = self.adder.finish(self.rows, KEPT, offset);
+        let summaries = section::summaries(sorted.iter().map(|(_, summary)| *summary), groups);
+        let offset = offset + pages.len() as u64;
+        pages.extend(summaries.pages);
+        let place = section::Place { offset, count: sorted.len() as u64, bits: summaries.bits };
+        (section::encoded(hour, &left_out, &place, &cells), pages)
+    }
+}

@@ -1,0 +1,326 @@
+//! Picks some traces of each kind: the first ones by a hash of their ids among those that took long
+//! enough.
+//!
+//! Summaries are in the order of that hash, but say a duration only by its bucket, know of a hash
+//! only the leading bits, and nothing of an id. So of each file the first summaries that may do are
+//! looked up: the index says their rows, and a row its trace. When some of them will not do, more
+//! are looked up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::{Range, RangeInclusive},
+};
+
+use tidings_proto::{DurationNanos, TraceId};
+
+use super::{KindKey, entries::Samples, rolled::Rolled, transaction_place};
+use crate::{
+    index::HashedRun,
+    rollup::{latency::bucket, splits::Rows},
+};
+
+/// Which traces of a kind are wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedTraces {
+    /// The service that they enter.
+    pub service: String,
+    /// The operation there.
+    pub operation: String,
+    /// How long they took at least.
+    pub least: DurationNanos,
+    /// So many, the first by [`transaction_place`].
+    pub traces_max: usize,
+}
+
+impl WantedTraces {
+    pub(super) fn is_of(&self, key: KindKey<'_>) -> bool {
+        (self.service.as_str(), self.operation.as_str()) == (key.service, key.operation)
+    }
+
+    /// Whether all of a bucket took long enough, perhaps some, or none.
+    fn takes(&self, of: u16) -> Takes {
+        let DurationNanos(least) = self.least;
+        let own = bucket(least);
+        let begins_with_it = least == 0 || bucket(least - 1) < own;
+        match of.cmp(&own) {
+            std::cmp::Ordering::Less => Takes::None,
+            std::cmp::Ordering::Equal if !begins_with_it => Takes::Some,
+            _ => Takes::All,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    None,
+    Some,
+    All,
+}
+
+/// A trace that may be wanted.
+#[derive(Debug, Clone)]
+struct Candidate {
+    file: usize,
+    number: u64,
+    takes: Takes,
+    /// Where it is at the least and at the most.
+    places: RangeInclusive<u64>,
+    /// Its rows, once they are known.
+    rows: Range<u64>,
+}
+
+/// Why there is no sample.
+pub(super) enum Failed<E> {
+    /// The index of the file with this number is damaged.
+    Damaged(usize),
+    /// What looks at rows says so.
+    Because(E),
+}
+
+/// Looks at rows of the file with a number.
+pub(super) trait Look {
+    /// What goes wrong.
+    type Error;
+
+    /// The ids of the traces whose first rows these are; ascending.
+    fn ids(&mut self, file: usize, rows: &Rows) -> Result<Vec<TraceId>, Self::Error>;
+
+    /// The traces of which these are all rows, and how long their transactions took.
+    fn durations(
+        &mut self,
+        file: usize,
+        rows: &Rows,
+    ) -> Result<Vec<(TraceId, DurationNanos)>, Self::Error>;
+}
+
+/// What is known of a trace that was looked up; `None`: it is not wanted.
+type Found = Option<TraceId>;
+
+/// Traces with their places, by the number of what wants them.
+type Known = BTreeMap<usize, Vec<(u64, TraceId)>>;
+
+struct Sampling<'a, 'f> {
+    rolled: &'a [Rolled<'f>],
+    wanted: &'a [WantedTraces],
+    /// What is wanted, by file and by the number of a kind in it.
+    by_kind: Vec<Vec<Option<usize>>>,
+    found: HashMap<(usize, u64), Found>,
+}
+
+/// The candidates of one thing that is wanted, and the place from which on there may be others.
+#[derive(Debug, Default)]
+struct Candidates {
+    some: Vec<Candidate>,
+    /// The first one of each file that is not among them.
+    next: Vec<Candidate>,
+    others_from: Option<u64>,
+}
+
+/// The traces that are wanted. `others` are those that are not in summaries.
+pub(super) fn sampled<L: Look>(
+    rolled: &[Rolled<'_>],
+    wanted: &[WantedTraces],
+    others: Samples,
+    look: &mut L,
+) -> Result<Vec<Vec<TraceId>>, Failed<L::Error>> {
+    let mut sampling = Sampling { rolled, wanted, by_kind: Vec::new(), found: HashMap::new() };
+    for (file, rolled) in rolled.iter().enumerate() {
+        sampling.by_kind.push(sampling.kinds_of(rolled).ok_or(Failed::Damaged(file))?);
+    }
+    let is_any = |number: &usize| wanted[*number].traces_max > 0;
+    let mut open: Vec<usize> = (0..wanted.len()).filter(is_any).collect();
+    let mut samples: Vec<Vec<TraceId>> = vec![Vec::new(); wanted.len()];
+    let mut factor = 1_usize;
+    while !open.is_empty() {
+        let limit = |number: usize| {
+            // Some of them will be in two places, or just not long enough.
+            let some = wanted[number].traces_max;
+            (some + some / 8 + 2).saturating_mul(factor)
+        };
+        let mut candidates = sampling.candidates(&open, limit)?;
+        candidates.iter_mut().for_each(|(number, of)| of.cut(limit(*number)));
+        sampling.find_rows(&mut candidates)?;
+        candidates.iter_mut().for_each(|(number, of)| of.cut(limit(*number)));
+        let known = sampling.look_up(&candidates, look)?;
+        open.retain(|number| {
+            let others_from = candidates.get(number).and_then(|of| of.others_from);
+            let own = known.get(number).into_iter().flatten();
+            let mut all: Vec<(u64, TraceId)> =
+                others.of(*number).iter().chain(own).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all.retain(|(place, _)| others_from.is_none_or(|from| *place < from));
+            all.truncate(wanted[*number].traces_max);
+            let is_open = others_from.is_some() && all.len() < wanted[*number].traces_max;
+            samples[*number] = all.into_iter().map(|(_, id)| id).collect();
+            is_open
+        });
+        factor = factor.saturating_mul(4);
+    }
+    Ok(samples)
+}
+
+impl Sampling<'_, '_> {
+    /// What is wanted, by the number of a kind in the file.
+    fn kinds_of(&self, rolled: &Rolled<'_>) -> Option<Vec<Option<usize>>> {
+        if rolled.covered.is_empty() {
+            return Some(Vec::new());
+        }
+        let names = rolled.kinds()?;
+        let keys = (0..).map_while(|kind| names.raw(kind)).map(KindKey::of);
+        Some(keys.map(|key| self.wanted.iter().position(|wanted| wanted.is_of(key))).collect())
+    }
+
+    /// The first traces of each file that may be wanted.
+    fn candidates<E>(
+        &self,
+        open: &[usize],
+        limit: impl Fn(usize) -> usize,
+    ) -> Result<BTreeMap<usize, Candidates>, Failed<E>> {
+        let mut all: BTreeMap<usize, Candidates> =
+            open.iter().map(|number| (*number, Candidates::default())).collect();
+        for (file, rolled) in self.rolled.iter().enumerate() {
+            let of_file = self.candidates_of(file, rolled, &mut all, &limit);
+            of_file.ok_or(Failed::Damaged(file))?;
+        }
+        Ok(all)
+    }
+
+    fn candidates_of(
+        &self,
+        file: usize,
+        rolled: &Rolled<'_>,
+        all: &mut BTreeMap<usize, Candidates>,
+        limit: &impl Fn(usize) -> usize,
+    ) -> Option<()> {
+        let by_kind = &self.by_kind[file];
+        if by_kind.iter().flatten().all(|number| !all.contains_key(number)) {
+            return Some(());
+        }
+        // How many more of each are looked at; `None`: there is nothing to look for.
+        let mut left: Vec<Option<usize>> = (0..self.wanted.len())
+            .map(|number| all.contains_key(&number).then(|| limit(number)))
+            .collect();
+        rolled.each(|number, summary| {
+            let Some(kind) = summary.kind.filter(|_| rolled.told.has(summary.minute)) else {
+                return Some(());
+            };
+            let Some(wanted) = by_kind.get(kind as usize)?.filter(|of| left[*of].is_some()) else {
+                return Some(());
+            };
+            let takes = self.wanted[wanted].takes(summary.bucket);
+            if takes == Takes::None {
+                return Some(());
+            }
+            let (places, of) = (rolled.places(number)?, all.get_mut(&wanted)?);
+            let candidate = Candidate { file, number, takes, places, rows: 0..0 };
+            match left[wanted].as_mut().filter(|left| **left > 0) {
+                Some(left) => {
+                    *left -= 1;
+                    of.some.push(candidate);
+                }
+                None => {
+                    of.next.push(candidate);
+                    left[wanted] = None;
+                }
+            }
+            Some(())
+        })
+    }
+
+    /// Says of the candidates which rows they have, and where they are as exactly as is known.
+    /// Those that are put together with what is elsewhere are none.
+    fn find_rows<E>(&self, all: &mut BTreeMap<usize, Candidates>) -> Result<(), Failed<E>> {
+        let mut numbers: BTreeMap<usize, BTreeSet<u64>> = BTreeMap::new();
+        for of in all.values().flat_map(|of| of.some.iter().chain(&of.next)) {
+            numbers.entry(of.file).or_default().insert(of.number);
+        }
+        let mut found: HashMap<(usize, u64), HashedRun> = HashMap::new();
+        for (file, numbers) in numbers {
+            let numbers: Vec<u64> = numbers.into_iter().collect();
+            let runs = self.rolled[file].runs(&numbers).ok_or(Failed::Damaged(file))?;
+            found.extend(numbers.into_iter().map(|number| (file, number)).zip(runs));
+        }
+        for of in all.values_mut() {
+            for candidate in of.some.iter_mut().chain(&mut of.next) {
+                if let Some(run) = found.get(&(candidate.file, candidate.number)) {
+                    (candidate.places, candidate.rows) = run.clone();
+                }
+            }
+            of.some.retain(|of| !self.rolled[of.file].is_joined(&of.rows));
+            let next: Vec<u64> = of.next.iter().map(|next| *next.places.start()).collect();
+            next.into_iter().for_each(|place| of.begin_others(place));
+        }
+        Ok(())
+    }
+
+    /// Looks up the candidates: the places and ids of those that are wanted, by what wants them.
+    fn look_up<L: Look>(
+        &mut self,
+        candidates: &BTreeMap<usize, Candidates>,
+        look: &mut L,
+    ) -> Result<Known, Failed<L::Error>> {
+        let mut unknown: BTreeMap<usize, Vec<(usize, &Candidate)>> = BTreeMap::new();
+        for (wanted, of) in candidates {
+            for candidate in &of.some {
+                if !self.found.contains_key(&(candidate.file, candidate.number)) {
+                    unknown.entry(candidate.file).or_default().push((*wanted, candidate));
+                }
+            }
+        }
+        for (file, mut candidates) in unknown {
+            candidates.sort_unstable_by_key(|(_, of)| of.rows.start);
+            self.look_into(file, &candidates, look)?;
+        }
+        let known = candidates.iter().map(|(wanted, of)| {
+            let found = of.some.iter().map(|of| self.found.get(&(of.file, of.number)));
+            let ids = found.flatten().flatten();
+            (*wanted, ids.map(|id| (transaction_place(*id), *id)).collect())
+        });
+        Ok(known.collect())
+    }
+
+    /// Looks up candidates of a file, in the order of their rows.
+    fn look_into<L: Look>(
+        &mut self,
+        file: usize,
+        candidates: &[(usize, &Candidate)],
+        look: &mut L,
+    ) -> Result<(), Failed<L::Error>> {
+        let (sure, unsure): (Vec<_>, Vec<_>) =
+            candidates.iter().partition(|(_, of)| of.takes == Takes::All);
+        let rows: Rows = sure.iter().map(|(_, of)| of.rows.start..of.rows.start + 1).collect();
+        let ids = look.ids(file, &rows).map_err(Failed::Because)?;
+        for ((_, of), id) in sure.iter().zip(ids) {
+            self.found.insert((file, of.number), Some(id));
+        }
+        let rows: Rows = unsure.iter().map(|(_, of)| of.rows.clone()).collect();
+        let durations = look.durations(file, &rows).map_err(Failed::Because)?;
+        for ((wanted, of), (id, duration)) in unsure.iter().zip(durations) {
+            let is_wanted = self.wanted[*wanted].least <= duration;
+            self.found.insert((file, of.number), is_wanted.then_some(id));
+        }
+        Ok(())
+    }
+}
+
+impl Candidates {
+    /// There may be others from this place on.
+    fn begin_others(&mut self, place: u64) {
+        self.others_from = Some(self.others_from.map_or(place, |from| from.min(place)));
+    }
+
+    /// Keeps those that can be among the first so many.
+    fn cut(&mut self, limit: usize) {
+        let mut ends: Vec<u64> = self.some.iter().map(|of| *of.places.end()).collect();
+        if ends.len() <= limit {
+            return;
+        }
+        ends.sort_unstable();
+        let Some(last) = limit.checked_sub(1).and_then(|last| ends.get(last).copied()) else {
+            return;
+        };
+        self.some.retain(|of| *of.places.start() <= last);
+        self.begin_others(last.saturating_add(1));
+    }
+}

@@ -1,0 +1,307 @@
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{ControlFlow, Range},
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::select};
+use tempfile::TempDir;
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    otlp::{Span, Status},
+};
+
+use super::{KindAnswer, KindBounds, Transactions, WantedTraces};
+use crate::{
+    Calls, Snapshot, SpanRows,
+    rollup::tests::{
+        BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+    },
+};
+
+const DAY: u64 = 24 * HOUR;
+
+/// What the transactions of a kind say, by stretch, service and operation.
+type Kinds = BTreeMap<(u32, String, String), Said>;
+
+/// All that an answer says.
+type Answer = (Kinds, Vec<Vec<TraceId>>);
+
+fn said(answer: &KindAnswer) -> Answer {
+    let name = |stretch, key: super::KindKey<'_>| {
+        (stretch, key.service.to_owned(), key.operation.to_owned())
+    };
+    let kinds = answer.calls.each();
+    let kinds = kinds.map(|(stretch, key, calls)| (name(stretch, key), Said::of(calls)));
+    (kinds.collect(), answer.samples.clone())
+}
+
+/// So many of each of these kinds that took so long.
+fn wanted(
+    kinds: impl IntoIterator<Item = (String, String)>,
+    least: u64,
+    traces_max: usize,
+) -> Vec<WantedTraces> {
+    let kinds: BTreeSet<(String, String)> = kinds.into_iter().collect();
+    let wanted = kinds.into_iter().map(|(service, operation)| WantedTraces {
+        service,
+        operation,
+        least: DurationNanos(least),
+        traces_max,
+    });
+    wanted.collect()
+}
+
+/// A question: bounds of its stretches, and which traces are wanted: how long they took at least,
+/// and how many of each kind.
+type Asked = (Vec<u64>, u64, usize);
+
+fn asked(snapshot: &Snapshot, (bounds, least, count): &Asked, rows_max: u64) -> Option<KindAnswer> {
+    let bounds = KindBounds {
+        between: bounds.iter().copied().map(UnixNanos).collect(),
+        rows_max,
+        traces_max: usize::MAX,
+    };
+    let mut choose = |calls: &super::KindCalls| {
+        let names = |key: super::KindKey<'_>| (key.service.to_owned(), key.operation.to_owned());
+        wanted(calls.each().map(|(_, key, _)| names(key)), *least, *count)
+    };
+    snapshot.tally_kinds(&bounds, &mut choose, &mut || ControlFlow::Continue(())).unwrap()
+}
+
+/// The obvious way: every visible span, trace by trace.
+fn obvious(all: &[&Sent], (bounds, least, count): &Asked) -> Answer {
+    let counted = UnixNanos(bounds[0])..UnixNanos(bounds[bounds.len() - 1]);
+    let visible = KindBounds::visible(counted.clone());
+    let chunk = chunk(all);
+    let rows = SpanRows::of(chunk.batch()).unwrap();
+    let mut transactions = Transactions::default();
+    for row in (0..rows.len()).rev().filter(|row| visible.contains(&rows.start(*row))) {
+        transactions.add(&rows, row);
+    }
+    transactions.retain_begun(|time| counted.contains(&time));
+    let mut kinds: BTreeMap<(u32, String, String), Calls> = BTreeMap::new();
+    transactions.each(|key, call| {
+        let start = call.exemplar.start_unix_nano.0;
+        let stretch = bounds.iter().filter(|bound| **bound <= start).count() - 1;
+        let stretch = u32::try_from(stretch).unwrap();
+        let key = (stretch, key.service.to_owned(), key.operation.to_owned());
+        kinds.entry(key).or_default().add(call);
+    });
+    let names = kinds.keys().map(|(_, service, operation)| (service.clone(), operation.clone()));
+    let samples = transactions.sample(&wanted(names, *least, *count));
+    (kinds.iter().map(|(key, calls)| (key.clone(), Said::of(calls))).collect(), samples)
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![
+        8 => (0..140 * SECOND).prop_map(|after| BEGIN - 70 * SECOND + after),
+        4 => (0..130_u64).prop_map(|seconds| BEGIN + 10 * MINUTE + seconds * SECOND),
+        3 => (0..90 * MINUTE).prop_map(|after| BEGIN - 60 * MINUTE + after),
+        2 => (0..4 * HOUR).prop_map(|after| BEGIN - 3 * HOUR + after),
+        1 => select(&[0, 1, u64::MAX - 3, BEGIN - 40 * DAY, BEGIN - 40 * DAY + SECOND][..]),
+    ]
+}
+
+fn sent() -> impl Strategy<Value = Sent> {
+    let ids = (1..40_u8, 0..2_u8, 1..9_u8, option::weighted(0.6, 1..9_u8));
+    let what = (select(&["shop", "bank"][..]), select(&["get", "put", ""][..]), 0..4_i32);
+    // Durations that share a bucket, and others.
+    let duration = prop_oneof![0..9_u64, 1_000..1_040_u64, 0..10 * SECOND];
+    (ids, what, time(), option::weighted(0.9, duration)).prop_map(
+        |((trace, high, id, parent), (service, name, code), start, duration)| {
+            let mut trace_id = vec![trace; 16];
+            // Different traces that are found by the same last half.
+            trace_id[0] = high * u8::from(trace < 5) + 1;
+            let span = Span {
+                trace_id,
+                span_id: vec![id; 8],
+                parent_span_id: parent.map_or_else(Vec::new, |parent| vec![parent; 8]),
+                name: name.to_owned(),
+                start_time_unix_nano: start,
+                end_time_unix_nano: duration.map_or(0, |duration| start.saturating_add(duration)),
+                status: (code < 3).then(|| Status { code, message: String::new() }),
+                ..Span::default()
+            };
+            Sent { service, span }
+        },
+    )
+}
+
+fn question() -> impl Strategy<Value = Asked> {
+    let whole = (0..300_u64).prop_map(|minute| BEGIN - 200 * MINUTE + minute * MINUTE);
+    let end = prop_oneof![3 => time(), 2 => whole, 1 => Just(BEGIN - 3 * HOUR), 1 => Just(BEGIN + 2 * HOUR)];
+    let bounds = vec(end, 2..5).prop_map(|mut bounds| {
+        bounds.sort_unstable();
+        bounds
+    });
+    (bounds, select(&[0, 1, 5, 1_020, SECOND][..]), 1..6_usize)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn rollups_say_of_transactions_what_the_spans_say(
+        pool in vec(sent(), 1..160),
+        sendings in vec(sending(), 0..40),
+        questions in vec(question(), 8),
+        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let parts = dealt(&pool, &sendings);
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        // What it remembers of the first time is right too.
+        for question in questions.iter().chain(&questions) {
+            let answer = asked(&snapshot, question, u64::MAX).unwrap();
+            prop_assert_eq!(said(&answer), obvious(&all, question));
+        }
+        let Some(which) = damage else { return Ok(()) };
+        damage_index(&snapshot, &which);
+        for question in &questions {
+            let answer = asked(&snapshot, question, u64::MAX).unwrap();
+            prop_assert_eq!(said(&answer), obvious(&all, question));
+        }
+    }
+}
+
+/// A trace of a span of the shop and one of the bank below it.
+fn trace(number: u64, start: u64, length: u64) -> [Sent; 2] {
+    let span = |id: u64, parent: Option<u64>| Span {
+        trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        parent_span_id: parent.map_or_else(Vec::new, |parent| parent.to_be_bytes().to_vec()),
+        name: if number.is_multiple_of(100) { "rare".to_owned() } else { "get".to_owned() },
+        start_time_unix_nano: start + id,
+        end_time_unix_nano: start + id + length,
+        ..Span::default()
+    };
+    [
+        Sent { service: "shop", span: span(1, None) },
+        Sent { service: "bank", span: span(2, Some(1)) },
+    ]
+}
+
+fn whole(range: Range<u64>) -> Vec<u64> {
+    vec![range.start, range.end]
+}
+
+#[test]
+fn whole_minutes_are_not_read_as_rows_and_of_others_their_traces_are() {
+    let spans: Vec<Sent> =
+        (0..3_600).flat_map(|number| trace(number, BEGIN + number * SECOND, 7)).collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
+    for (counted, rows) in [
+        (BEGIN..BEGIN + HOUR, 0),
+        (BEGIN + MINUTE..BEGIN + 30 * MINUTE, 0),
+        (BEGIN + 30 * SECOND..BEGIN + HOUR, 120),
+        (BEGIN + 59 * SECOND..BEGIN + 61 * SECOND, 240),
+        (BEGIN - HOUR..BEGIN, 0),
+    ] {
+        let question = (whole(counted.clone()), 0, 0);
+        let answer = asked(&snapshot, &question, u64::MAX).unwrap();
+        assert_eq!(said(&answer), obvious(&all, &question), "{counted:?}");
+        assert_eq!((answer.scan.rows, answer.scan.complete), (rows, true), "{counted:?}");
+    }
+    let partly = (whole(BEGIN + 30 * SECOND..BEGIN + HOUR), 0, 0);
+    assert!(asked(&snapshot, &partly, 119).is_none(), "it would have to read more");
+}
+
+#[test]
+fn samples_are_the_first_by_hash_over_all_files_and_cost_little_more_than_themselves() {
+    let length = |number: u64| 1_000 * (number % 977);
+    let spans: Vec<Sent> = (0..9_000)
+        .flat_map(|number| trace(number, BEGIN - HOUR + number * SECOND / 2, length(number)))
+        .collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let (one, other) = all.split_at(7_000);
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[one.to_vec(), other.to_vec(), vec![]]);
+    for (least, count) in [(0, 50), (500_500, 50), (976_000, 50), (3_000, 1), (0, 9_000)] {
+        let question = (whole(BEGIN - HOUR..BEGIN + HOUR), least, count);
+        let answer = asked(&snapshot, &question, u64::MAX).unwrap();
+        assert_eq!(said(&answer), obvious(&all, &question), "{least} {count}");
+        let kinds = 2;
+        let rows = answer.scan.rows;
+        assert!(rows <= 3 * kinds * (count as u64 + 30), "{least} {count}: {rows}");
+    }
+}
+
+#[test]
+fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
+    // The first span comes last, in an hour before that of the second.
+    let [first, second] = trace(1, BEGIN - 20 * MINUTE, 7);
+    let late = |minutes: u64| {
+        let mut second = second.clone();
+        second.span.start_time_unix_nano = BEGIN + minutes * MINUTE + 1;
+        second
+    };
+    for (minutes, own) in [(1, 0), (39, 0), (40, 1), (50, 1)] {
+        let second = late(minutes);
+        for parts in [
+            vec![vec![&second], vec![&first], vec![]],
+            vec![vec![&second], vec![&first]],
+            vec![vec![&first], vec![&second]],
+        ] {
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot(&folder, &parts);
+            let hour = (whole(BEGIN..BEGIN + HOUR), 0, 9);
+            let (kinds, samples) = said(&asked(&snapshot, &hour, u64::MAX).unwrap());
+            assert_eq!((kinds.len(), samples.len()), (own, own), "{minutes}");
+            let both = (whole(BEGIN - HOUR..BEGIN + HOUR), 0, 9);
+            let (kinds, _) = said(&asked(&snapshot, &both, u64::MAX).unwrap());
+            let count: u64 = kinds.values().map(|said| said.counts.0).sum();
+            assert_eq!(count, 1 + own as u64, "{minutes}");
+        }
+    }
+}
+
+#[test]
+fn what_stood_for_transactions_that_are_taken_away_stands_no_longer() {
+    // One trace that the second file has a beginning of, which stood out in the first.
+    for others in [1, 3, 512, 513] {
+        for length in [0, 90_000, 5] {
+            let [first, second] = trace(9_999, BEGIN, length);
+            let spans: Vec<Sent> = (0..others)
+                .flat_map(|number| trace(number, BEGIN + 10 + number, 3 + number))
+                .map(|sent| Sent { service: "bank", ..sent })
+                .collect();
+            let one: Vec<&Sent> = spans.iter().chain([&second]).collect();
+            let parts = [one, vec![&first], vec![]];
+            let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot(&folder, &parts);
+            for counted in [BEGIN..BEGIN + HOUR, BEGIN..BEGIN + MINUTE] {
+                let question = (whole(counted), 0, 4);
+                let answer = asked(&snapshot, &question, u64::MAX).unwrap();
+                assert_eq!(said(&answer), obvious(&all, &question), "{others} {length}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_summary_of_a_trace_takes_a_few_bytes() {
+    let spans: Vec<Sent> = (0..60_000)
+        .flat_map(|number| trace(number, BEGIN + number * 50_000_000, 1_000 * (number % 9_973)))
+        .collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all, vec![]]);
+    let file = &snapshot.spans.files[0];
+    let rollup = snapshot.indexes.kinds(snapshot.indexes.begin(), file).unwrap();
+    let mut last = 0;
+    let mut fetch = |range: Range<u64>| {
+        last = last.max(range.end);
+        rollup.page(range)
+    };
+    let mut first = u64::MAX;
+    rollup.kinds().cells.groups(&mut |range: Range<u64>| {
+        first = range.start;
+        rollup.page(range)
+    });
+    rollup.kinds().each(&mut fetch, |_, _| Some(())).unwrap();
+    assert!(last - first < 4 * 60_000, "{} bytes for 60,000 traces", last - first);
+}
