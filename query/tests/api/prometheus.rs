@@ -546,3 +546,34 @@ proptest! {
         })?;
     }
 }
+
+#[tokio::test]
+async fn whole_minutes_of_files_come_from_their_sums_and_say_the_same() {
+    let (files, memory) = (Harness::new().await, Harness::new().await);
+    // More in the second minute than are kept one by one.
+    let at = |n: u64| if n < 300 { n * 100 } else { 60_000 + n };
+    let all = (0..1_000).map(|n| {
+        span(n, 1, if n % 3 == 0 { "shop" } else { "bank" }, "work").at(at(n), at(n) + 1 + n * 7)
+    });
+    let all: Vec<SpanBuilder> = all.collect();
+    for harness in [&files, &memory] {
+        harness.send(all.clone()).await;
+        harness.send(all.iter().take(9).cloned()).await;
+    }
+    files.store.flush().await.unwrap();
+    for (metric, range) in [
+        ("calls_total", "1m"),
+        ("latency_sum", "5m"),
+        ("latency_bucket", "1m"),
+        ("latency_bucket", "90s"),
+    ] {
+        let query = encoded(&format!("increase(traces_spanmetrics_{metric}[{range}])"));
+        for step in [60, 45] {
+            let (start, end) = (BEGIN_S + 60, BEGIN_S + 600);
+            let path = format!("/query_range?query={query}&start={start}&end={end}&step={step}");
+            let told = data(&files, &path).await;
+            assert_eq!(told, data(&memory, &path).await, "{metric} {range} {step}");
+            assert!(!told["result"].as_array().unwrap().is_empty());
+        }
+    }
+}

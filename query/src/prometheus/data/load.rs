@@ -7,11 +7,11 @@ use std::{
 };
 
 use tidings_proto::{
-    UnixNanos,
+    DurationNanos, UnixNanos,
     api::{EdgeKind, NodeKind},
     otlp::{SpanKind, StatusCode},
 };
-use tidings_storage::{Call, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Call, CallKey, Calls, Latency, SpanFilter, Tallied, Tally, TimeRange};
 
 use super::{GROUPS_MAX, Group, Set, too_much};
 use crate::{
@@ -23,6 +23,8 @@ use crate::{
     },
     trace::gather::Names,
 };
+
+const MINUTE: u64 = 60_000_000_000;
 
 const INCOMPLETE: &str = "not every span of the time range was looked at: ask for a shorter one";
 const GROUPS_LEFT_OUT: &str = "there are more series than are told apart: some were left out";
@@ -76,7 +78,7 @@ pub(super) fn load(
     set.groups = match set.family {
         Family::Spans => {
             let filter = SpanFilter { start, ..set.filter.clone() };
-            spans(reader, &filter, loading, &mut warn)?
+            spans(reader, &filter, set.buckets, loading, &mut warn)?
         }
         Family::Calls => match sums(reader, &bounds, set.buckets)? {
             Some(edges) => added_up(edges, &bounds, loading, &mut warn)?,
@@ -146,32 +148,105 @@ impl Loading<'_> {
 
 type SpanKey = (u32, u32, SpanKind, StatusCode);
 
+/// Puts the calls of spans where they belong.
+struct Spans<'s, 'l> {
+    loading: &'s mut Loading<'l>,
+    /// The room that there was before the first one.
+    room: usize,
+    names: Names,
+    groups: HashMap<SpanKey, Stretches>,
+    left_out: bool,
+    /// Whether it has to be known how many calls took up to how long,
+    buckets: bool,
+    /// and is not known of some.
+    is_unknown: bool,
+}
+
+impl Tally for Spans<'_, '_> {
+    fn begin(&mut self) {
+        (*self.loading.room, self.loading.full) = (self.room, false);
+        (self.names, self.groups) = Default::default();
+        (self.left_out, self.is_unknown) = (false, false);
+    }
+
+    fn call(&mut self, key: CallKey<'_>, call: &Call) {
+        if let Some(numbers) = self.numbers(key, call.exemplar.start_unix_nano) {
+            numbers[COUNT] += 1;
+            numbers[FAILED] += u64::from(call.failed);
+            if call.timed {
+                add_duration(numbers, CALLED, call.exemplar.duration_nano.0);
+            }
+        }
+    }
+
+    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
+        self.is_unknown |= self.buckets && calls.latency.is_divided();
+        if let Some(numbers) = self.numbers(key, start) {
+            numbers[COUNT] += calls.count;
+            numbers[FAILED] += calls.errors;
+            add_latency(numbers, CALLED, &calls.latency);
+        }
+    }
+
+    fn go_on(&mut self) -> ControlFlow<()> {
+        let is_enough = self.loading.full || self.is_unknown;
+        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}
+
+impl Spans<'_, '_> {
+    fn numbers(&mut self, key: CallKey<'_>, time: UnixNanos) -> Option<&mut [u64]> {
+        let (service, name) = (self.names.number(key.service), self.names.number(key.operation));
+        let key = (service, name, key.kind, key.status);
+        let group = group_of(&mut self.groups, key);
+        self.left_out |= group.is_none();
+        self.loading.numbers(group?, time)
+    }
+}
+
+/// How finely the calls between these times are asked for, in the order in which that is tried:
+/// what is added up over long periods can be too much to say how long all of it took.
+fn fineness(bounds: &[UnixNanos]) -> Vec<DurationNanos> {
+    let common = bounds.iter().fold(0, |common, bound| gcd(common, bound.0));
+    let whole_minutes = common.is_multiple_of(MINUTE) && common > MINUTE;
+    let all = [Some(common.max(1)), whole_minutes.then_some(MINUTE), Some(1)];
+    all.into_iter().flatten().map(DurationNanos).collect()
+}
+
+fn gcd(mut a: u64, mut b: u64) -> u64 {
+    while b > 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 fn spans(
     reader: &Reader,
     filter: &SpanFilter,
+    buckets: bool,
     mut loading: Loading<'_>,
     warn: &mut impl FnMut(bool, &'static str),
 ) -> Result<Vec<Group>, PromqlError> {
-    let mut names = Names::default();
-    let mut seen = Seen::new(reader.limits.counted_max);
-    let mut groups: HashMap<SpanKey, Stretches> = HashMap::new();
-    let mut left_out = false;
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let stats = reader.spans(filter, scan, |rows| {
-        for row in 0..rows.len() {
-            if !seen.is_new(rows.content_hash(row)) {
-                continue;
-            }
-            match group_of(&mut groups, key_of(rows, row, &mut names)) {
-                Some(group) => count(&mut loading, group, rows, row),
-                None => left_out = true,
-            }
+    let mut spans = Spans {
+        room: *loading.room,
+        names: Names::default(),
+        groups: HashMap::new(),
+        left_out: false,
+        buckets,
+        is_unknown: false,
+        loading: &mut loading,
+    };
+    let mut tallied = Tallied::default();
+    for step in fineness(spans.loading.bounds) {
+        tallied = reader.tally(filter, step, &mut spans)?;
+        if !spans.is_unknown {
+            break;
         }
-        Ok(if loading.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-    })?;
-    warn(!stats.complete && !loading.full, INCOMPLETE);
+    }
+    let Spans { names, groups, left_out, .. } = spans;
+    warn(!tallied.scan.complete && !loading.full, INCOMPLETE);
     warn(left_out, GROUPS_LEFT_OUT);
-    warn(seen.forgot, REPEATS);
+    warn(tallied.repeats_counted, REPEATS);
     loading.finish(groups, |(service, name, kind, status)| {
         let kind = KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text);
         let status = STATUSES.iter().find(|(known, _)| *known == status);
@@ -184,20 +259,9 @@ fn spans(
     })
 }
 
-fn key_of(rows: &SpanRows, row: usize, names: &mut Names) -> SpanKey {
-    let (service, name) = (names.number(rows.service(row)), names.number(rows.name(row)));
-    (service, name, rows.kind(row), rows.status(row))
-}
-
-fn count(loading: &mut Loading<'_>, group: &mut Stretches, rows: &SpanRows, row: usize) {
-    let call = Call::of(rows, row);
-    if let Some(numbers) = loading.numbers(group, rows.start(row)) {
-        numbers[COUNT] += 1;
-        numbers[FAILED] += u64::from(call.failed);
-        if call.timed {
-            add_duration(numbers, CALLED, call.exemplar.duration_nano.0);
-        }
-    }
+fn add_latency(numbers: &mut [u64], place: usize, latency: &Latency) {
+    let divided = latency.spread().map(|(duration, count)| (duration.0, count));
+    add_durations(numbers, place, (latency.count(), latency.sum()), divided);
 }
 
 /// The group with this key, unless there are too many to tell another one apart.
@@ -240,9 +304,7 @@ fn added_up(
             numbers[COUNT] += calls.count;
             numbers[FAILED] += calls.errors;
             for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
-                let all = (latency.count(), latency.sum());
-                let divided = latency.spread().map(|(duration, count)| (duration.0, count));
-                add_durations(numbers, place, all, divided);
+                add_latency(numbers, place, latency);
             }
         }
     }
