@@ -18,6 +18,7 @@ mod log_analysis;
 mod problem;
 mod red;
 mod search;
+mod sql;
 mod status;
 mod trace;
 mod transaction;
@@ -40,6 +41,7 @@ pub use search::{
     AttributeKey, AttributeKeyList, NameCount, NameList, SearchProgress, Searched, Total,
     TotalRelation, TraceSearchResult,
 };
+pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
 pub use trace::{
     CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime, SkeletonSegment,

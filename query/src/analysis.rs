@@ -7,6 +7,7 @@
 
 pub(crate) mod calls;
 pub(crate) mod compare;
+pub(crate) mod edges;
 pub(crate) mod exceptions;
 pub(crate) mod explain;
 pub(crate) mod graph;
@@ -20,6 +21,7 @@ pub(crate) mod trees;
 pub(crate) mod window;
 
 pub use compare::{CompareSearch, ComparedWith};
+pub use edges::{Bounded, StretchEdge, StretchEdges, edges_between};
 pub use exceptions::ExceptionSearch;
 pub use explain::{ExplainSearch, Selection};
 pub use graph::GraphSearch;

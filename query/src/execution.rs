@@ -22,7 +22,7 @@ use tidings_storage::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::{QueryError, QueryLimits, QuerySettings};
+use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
 
 const STOP: ControlFlow<()> = ControlFlow::Break(());
 
@@ -173,6 +173,22 @@ impl fmt::Debug for Reader {
 }
 
 impl Reader {
+    /// Reads a snapshot that somebody else took.
+    pub(crate) fn over(bounded: Bounded, limits: QueryLimits) -> Self {
+        let Bounded { snapshot, stop: withdrawn, clock, deadline } = bounded;
+        let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+        Self {
+            snapshot: snapshot.stopped_by(Arc::clone(&withdrawn)),
+            withdrawn,
+            progress: Arc::default(),
+            deadline,
+            now: clock.now(),
+            clock,
+            settings: Arc::new(settings),
+            limits,
+        }
+    }
+
     /// Gives `visit` the matching spans until it breaks or fails, or time is up.
     pub(crate) fn spans(
         &self,

@@ -31,8 +31,9 @@ mod version;
 mod zipkin;
 
 pub use analysis::{
-    CompareSearch, ComparedWith, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
-    LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection,
+    Bounded, CompareSearch, ComparedWith, ExceptionSearch, ExplainSearch, GraphSearch,
+    HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection, StretchEdge,
+    StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, TraceCursor};
 pub use error::{ErrorKind, QueryError};

@@ -24,6 +24,7 @@ use tidings_proto::{
 
 pub(crate) use buffers::Words as WordsBuilder;
 pub(crate) use sender::load;
+pub use text::json_text;
 
 use crate::{StorageError, schema::Signal};
 

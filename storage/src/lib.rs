@@ -35,6 +35,7 @@ mod wal;
 
 pub use check::{Checked, Finding, check};
 pub use clock::{Clock, SystemClock};
+pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use rollup::{

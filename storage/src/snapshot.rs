@@ -83,6 +83,16 @@ impl Snapshot {
         Self { watch, ..self }
     }
 
+    /// The earliest and the latest start of a span, as the sources of rows say of themselves; `None`
+    /// when there are none.
+    #[must_use]
+    pub fn span_times(&self) -> Option<(UnixNanos, UnixNanos)> {
+        let chunks = self.spans.chunks.iter().map(|chunk| chunk.times());
+        let files = self.spans.files.iter().map(|file| file.times());
+        let join = |(a, b): (UnixNanos, UnixNanos), (c, d)| (a.min(c), b.max(d));
+        chunks.chain(files).reduce(join)
+    }
+
     /// The beginning of a scan of one of the tables (spans, logs).
     pub(crate) fn progress<'a>(&self, rows_max: u64, table: usize) -> Progress<'a> {
         let progress = Progress::new(rows_max, Arc::clone(&self.stop)).of(self.lacking[table]);

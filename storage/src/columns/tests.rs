@@ -9,7 +9,7 @@ use tidings_proto::{
     },
 };
 
-use super::{buffers::Words, log_rows, rows, span_rows, text::json_text};
+use super::{buffers::Words, json_text, log_rows, rows, span_rows};
 use crate::{ErrorKind, LogRows, SpanRows, rows::column::downcast, samples, schema::Signal};
 
 type Sent = (Option<Vec<u8>>, String, Option<Vec<u8>>, String, Vec<u8>);

@@ -7,7 +7,8 @@ use tidings_proto::otlp::{AnyValue, Value};
 
 /// The value as JSON: maps as objects in the sender's order, bytes in base64, numbers that JSON
 /// does not have as strings. A value of no type is empty text.
-pub(super) fn json_text(any: &AnyValue) -> String {
+#[must_use]
+pub fn json_text(any: &AnyValue) -> String {
     let mut text = String::new();
     if any.value.is_none() {
         return text;

@@ -17,7 +17,7 @@ use super::{
 /// Log records in columns. Rows are counted from 0; a row out of range panics.
 #[derive(Debug, Clone)]
 pub struct LogRows {
-    rows: usize,
+    batch: RecordBatch,
     time: Column<Int64Array>,
     time_known: Column<BooleanArray>,
     observed: Column<Int64Array>,
@@ -39,7 +39,7 @@ impl LogRows {
     /// The rows of a batch, which may lack columns that its reader does not need.
     pub(crate) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
         Ok(Self {
-            rows: batch.num_rows(),
+            batch: batch.clone(),
             time: Column::of(batch, "time_unix_nanos")?,
             time_known: Column::of(batch, "time_known")?,
             observed: Column::of(batch, "observed_unix_nanos")?,
@@ -68,13 +68,19 @@ impl LogRows {
     /// How many rows there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.rows
+        self.batch.num_rows()
+    }
+
+    /// The columns that the scan's detail has, as [`super::SpanRows::columns`].
+    #[must_use]
+    pub fn columns(&self) -> &RecordBatch {
+        &self.batch
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.rows == 0
+        self.len() == 0
     }
 
     /// When it happened; the observed time when it does not say.

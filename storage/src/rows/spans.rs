@@ -89,6 +89,13 @@ impl SpanRows {
         self.batch.num_rows()
     }
 
+    /// The columns that the scan's detail has, as `docs/formats/tables.md` describes them;
+    /// repetitive texts are dictionaries.
+    #[must_use]
+    pub fn columns(&self) -> &RecordBatch {
+        &self.batch
+    }
+
     /// These rows alone, which are ascending, in that order. Holds nothing of the others, unless
     /// all are wanted.
     #[must_use]

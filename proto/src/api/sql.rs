@@ -1,0 +1,65 @@
+//! Answers to queries in SQL.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::DurationNanos;
+
+/// The rows of a query.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlResult {
+    /// The columns, in order.
+    pub columns: Vec<SqlColumn>,
+    /// The rows, in order, each with a value for every column: `null`, a truth value, a number, a
+    /// text (ids in hex, times in UTC as `2026-03-14T15:09:26.535897932Z`), a list or an object.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// How many rows there are.
+    pub row_count: u64,
+    /// Whether these are all rows.
+    pub complete: bool,
+    /// What the answer lacks.
+    pub lacks: Vec<SqlLack>,
+    /// What was read.
+    pub read: SqlRead,
+    /// Whether a span or log record that was sent twice may have counted twice: only the first
+    /// 4,000,000 of a scan are compared.
+    pub repeats_counted: bool,
+    /// How long it took.
+    #[schema(value_type = String)]
+    pub elapsed_nano: DurationNanos,
+}
+
+/// A column of an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlColumn {
+    /// Its name.
+    pub name: String,
+    /// What its values are: `text`, `bigint`, `integer`, `double`, `decimal`, `boolean`,
+    /// `timestamp`, `date`, `time`, `interval`, `map`, `list`, `struct`, `binary` or `null`.
+    pub r#type: String,
+}
+
+/// Something that an answer lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SqlLack {
+    /// Rows beyond those that were asked for or that there may be.
+    Rows,
+    /// Rows beyond the bytes that there may be.
+    Bytes,
+    /// Something that could not be read, or was too much to be read.
+    Unread,
+}
+
+/// What a query read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SqlRead {
+    /// Rows looked at.
+    pub rows: u64,
+    /// Data files that were read or turned out not to be needed.
+    pub files: u64,
+}

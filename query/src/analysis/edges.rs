@@ -1,0 +1,111 @@
+//! Who calls whom by stretch of time, of a snapshot that somebody else took.
+
+use std::{sync::Arc, sync::atomic::AtomicBool, time::Instant};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{EdgeKind, NodeKind},
+};
+use tidings_storage::{Calls, Clock, Latency, Snapshot, TimeRange};
+
+use super::graph::{self, NodeKey};
+use crate::{QueryError, QueryLimits, execution::Reader};
+
+/// The calls of one node by another that began in one stretch of time.
+#[derive(Debug)]
+pub struct StretchEdge {
+    /// Which stretch, counted from 0.
+    pub stretch: u32,
+    /// Who calls.
+    pub from: (NodeKind, String),
+    /// Who is called.
+    pub to: (NodeKind, String),
+    /// How.
+    pub kind: EdgeKind,
+    /// The calls as the called saw them.
+    pub calls: Calls,
+    /// How long their callers waited, as far as that is known.
+    pub caller: Latency,
+}
+
+/// Calls between nodes.
+#[derive(Debug)]
+pub struct StretchEdges {
+    /// By who calls, who is called, how, and stretch.
+    pub edges: Vec<StretchEdge>,
+    /// Whether all calls are there: of what is not added up yet, only the newest spans are read.
+    pub complete: bool,
+}
+
+/// What bounds a question of which somebody else has the snapshot.
+#[derive(Debug, Clone)]
+pub struct Bounded {
+    /// The snapshot.
+    pub snapshot: Snapshot,
+    /// The question ends soon after this becomes true.
+    pub stop: Arc<AtomicBool>,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// When it ends in any case.
+    pub deadline: Instant,
+}
+
+/// The calls that began between each of these times, which are ascending, and the next, as
+/// `/api/v1/graph` counts them. Blocks.
+///
+/// # Errors
+/// `Deadline` and `Withdrawn`; when a data file is missing or damaged.
+pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchEdges, QueryError> {
+    let (Some(first), Some(last)) = (between.first(), between.last()) else {
+        return Ok(StretchEdges { edges: Vec::new(), complete: true });
+    };
+    let reader = Reader::over(bounded, QueryLimits::default());
+    if let Some(sums) = graph::sums(&reader, between)? {
+        let mut edges = Vec::new();
+        for of in sums {
+            for (stretch, edge) in of.calls {
+                let (from, to) = (of.from.clone(), of.to.clone());
+                edges.push(StretchEdge {
+                    stretch,
+                    from,
+                    to,
+                    kind: of.kind,
+                    calls: edge.calls,
+                    caller: edge.caller,
+                });
+            }
+        }
+        return Ok(StretchEdges { edges, complete: true });
+    }
+    let range = TimeRange { start: Some(*first), end: Some(*last) };
+    let (calls, complete) = graph::calls(&reader, range)?;
+    let edges = calls.into_iter().flat_map(|of| by_stretch(of, between)).collect();
+    Ok(StretchEdges { edges, complete })
+}
+
+fn by_stretch(of: graph::SingleCalls, between: &[UnixNanos]) -> Vec<StretchEdge> {
+    let mut calls = of.calls;
+    calls.sort_by_key(|call| call.start);
+    let stretch_of = |start: UnixNanos| {
+        let passed = between.partition_point(|bound| *bound <= start);
+        u32::try_from(passed.saturating_sub(1)).unwrap_or(u32::MAX)
+    };
+    let same = calls.chunk_by(|a, b| stretch_of(a.start) == stretch_of(b.start));
+    let edges = same.map(|calls| {
+        let (mut sums, mut caller) = (Calls::default(), Latency::default());
+        for call in calls {
+            sums.count += 1;
+            sums.errors += u64::from(call.failed);
+            if let Some(called) = call.called {
+                sums.latency.add(called);
+            }
+            if let Some(calling) = call.calling {
+                caller.add(calling);
+            }
+        }
+        let stretch = calls.first().map_or(0, |call| stretch_of(call.start));
+        let (from, to): (NodeKey, NodeKey) = (of.from.clone(), of.to.clone());
+        StretchEdge { stretch, from, to, kind: of.kind, calls: sums, caller }
+    });
+    edges.collect()
+}
