@@ -8,7 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use tidings_storage::StorageError;
 
 use crate::{
-    check, demo, import, serve,
+    ask, check, demo, import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
     show, upkeep,
 };
@@ -28,6 +28,7 @@ pub(crate) fn command() -> Command {
         .subcommand(demo_command())
         .subcommand(import_command())
         .subcommand(trace_command())
+        .subcommand(sql_command())
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
@@ -95,6 +96,14 @@ fn trace_command() -> Command {
                 .default_value("120")
                 .help("How wide to draw"),
         )
+}
+
+fn sql_command() -> Command {
+    Command::new("sql")
+        .about("Ask a query over spans, logs, traces, red and edges, and print its rows")
+        .arg(Arg::new("query").required(true).value_name("QUERY").help("The query"))
+        .arg(server("http", "The API"))
+        .arg(config_arg())
 }
 
 fn compact_command() -> Command {
@@ -196,6 +205,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         }
         Some(("import", matches)) => import::run(matches, &sources(matches)?.text("otlp-http")),
         Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
+        Some(("sql", matches)) => ask::run(matches, &sources(matches)?.text("http")),
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }

@@ -1,5 +1,6 @@
 //! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
 
+mod ask;
 mod check;
 mod cli;
 mod client;

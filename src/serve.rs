@@ -5,6 +5,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
 use tidings_query::{QueryService, QuerySettings};
+use tidings_sql::{SqlLimits, SqlService};
 use tidings_storage::{Clock, ObjectStoreSettings, Store, StoreSettings, SystemClock, TablesAt};
 use tokio::{
     net::TcpListener,
@@ -76,11 +77,13 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         .context("a receiver could not be started")?;
     let collector = Arc::new(collector);
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
+    let sql = sql_service(&settings, address, &store, &clock)?;
     let routes = web::router(
         tidings_query::router_described_by(
             web::described(tidings_query::document()),
             query.clone(),
         ),
+        tidings_sql::router(sql),
         server.clone(),
         Guard::new(address, &settings.allowed_hosts),
     );
@@ -186,4 +189,25 @@ fn query_settings(settings: &Settings) -> QuerySettings {
         transaction_keys: settings.transaction_keys.clone(),
         search_rows_max: settings.search_rows_max,
     }
+}
+
+/// `None` where queries in SQL are switched off.
+fn sql_service(
+    settings: &Settings,
+    address: SocketAddr,
+    store: &Store,
+    clock: &Arc<dyn Clock>,
+) -> Result<Option<SqlService>> {
+    if !settings.sql.includes(address) {
+        return Ok(None);
+    }
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let limits = SqlLimits {
+        deadline: Duration::from_secs(settings.sql_seconds_max),
+        memory_bytes_max: count(settings.sql_memory_bytes_max),
+        running_max: count(settings.sql_running_max),
+        ..SqlLimits::default()
+    };
+    let service = SqlService::new(store.clone(), limits, Arc::clone(clock));
+    Ok(Some(service.context("no threads for queries in SQL")?))
 }

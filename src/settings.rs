@@ -46,9 +46,35 @@ pub(crate) struct Settings {
     pub(crate) index_memory_bytes_max: u64,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
+    pub(crate) sql: SqlAt,
+    pub(crate) sql_seconds_max: u64,
+    pub(crate) sql_memory_bytes_max: u64,
+    pub(crate) sql_running_max: u64,
     pub(crate) removed_files_age: Option<Duration>,
     pub(crate) scrub_bytes_per_second: Option<u64>,
     pub(crate) retention: Retention,
+}
+
+/// Where queries in SQL are answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SqlAt {
+    /// Where only this machine can ask.
+    Loopback,
+    /// Everywhere.
+    On,
+    /// Nowhere.
+    Off,
+}
+
+impl SqlAt {
+    /// Whether the listener at this address answers them.
+    pub(crate) fn includes(self, address: SocketAddr) -> bool {
+        match self {
+            Self::On => true,
+            Self::Off => false,
+            Self::Loopback => address.ip().is_loopback(),
+        }
+    }
 }
 
 /// The environment's variables whose names begin with `AWS_`. Some are secret: they are never
@@ -276,6 +302,10 @@ impl Settings {
             index_memory_bytes_max: 0,
             disk_reserve_bytes: 0,
             search_rows_max: 0,
+            sql: SqlAt::Off,
+            sql_seconds_max: 0,
+            sql_memory_bytes_max: 0,
+            sql_running_max: 0,
             removed_files_age: None,
             scrub_bytes_per_second: None,
             retention: Retention::default(),

@@ -15,8 +15,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("tidings-storage", &["tidings-assembly", "tidings-proto"]),
     ("tidings-collector", &["tidings-proto", "tidings-storage"]),
     ("tidings-query", &["tidings-assembly", "tidings-proto", "tidings-storage"]),
+    ("tidings-sql", &["tidings-assembly", "tidings-proto", "tidings-query", "tidings-storage"]),
     ("tidings-ui", &["tidings-proto"]),
-    ("tidings", &["tidings-collector", "tidings-proto", "tidings-query", "tidings-storage"]),
+    (
+        "tidings",
+        &["tidings-collector", "tidings-proto", "tidings-query", "tidings-sql", "tidings-storage"],
+    ),
     ("tidings-bench", &[]),
     ("xtask", &[]),
 ];
@@ -102,7 +106,7 @@ fn telemetry_is_never_markup() {
 /// Every Rust source file of ours.
 fn sources() -> Vec<PathBuf> {
     let mut folders: Vec<PathBuf> =
-        "src tests proto assembly storage collector query ui xtask bench"
+        "src tests proto assembly storage collector query sql ui xtask bench"
             .split(' ')
             .map(|name| root().join(name))
             .collect();

@@ -25,5 +25,6 @@ mod lifecycle;
 mod limits;
 mod objects;
 mod readers;
+mod sql;
 mod syscalls;
 mod transports;

@@ -80,4 +80,8 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("removed-files-age", "60m", value::age, removed_files_age, "files that were replaced by others are deleted after this time, in which other programs may still read them"),
     setting!("scrub-bytes-per-second", "8MiB", value::limit, scrub_bytes_per_second, "files at rest are read again and verified at this rate, a round a day; or none"),
     setting!("search-rows-max", "20000000", value::count, search_rows_max, "rows a search looks at before it answers with a lower bound"),
+    setting!("sql", "loopback", value::sql, sql, "where queries in SQL are answered: loopback (only while other machines cannot reach the HTTP address), on or off"),
+    setting!("sql-seconds-max", "30", value::count, sql_seconds_max, "a query in SQL ends after this time"),
+    setting!("sql-memory-bytes-max", "256MiB", value::bytes, sql_memory_bytes_max, "a query in SQL keeps no more in memory"),
+    setting!("sql-running-max", "4", value::count, sql_running_max, "queries in SQL that run at once, at most 64; more are told to try again"),
 ];

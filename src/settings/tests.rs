@@ -57,6 +57,29 @@ fn a_later_source_wins_and_is_named() {
 }
 
 #[test]
+fn queries_in_sql_are_answered_on_loopback_unless_the_setting_says_otherwise() {
+    let answered = |sql: Option<&str>, address: &str| {
+        let flags: Vec<_> = sql.into_iter().map(|sql| ("sql", sql)).collect();
+        let settings = read(None, &[], &flags).unwrap().settings().unwrap();
+        settings.sql.includes(address.parse().unwrap())
+    };
+    for (sql, loopback, network) in [
+        (None, true, false),
+        (Some("loopback"), true, false),
+        (Some("on"), true, true),
+        (Some("off"), false, false),
+    ] {
+        for local in ["127.0.0.1:8434", "[::1]:8434"] {
+            assert_eq!(answered(sql, local), loopback, "{sql:?} {local}");
+        }
+        for far in ["0.0.0.0:8434", "[::]:8434", "192.0.2.1:8434"] {
+            assert_eq!(answered(sql, far), network, "{sql:?} {far}");
+        }
+    }
+    assert!(error(None, &[], &[("sql", "maybe")]).contains("loopback, on or off"));
+}
+
+#[test]
 fn unknown_names_are_errors_with_a_suggestion() {
     assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean http?"));
     let misspelt = error(None, &[("TIDINGS_OTLP_GRCP", "x")], &[]);

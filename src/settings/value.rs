@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use tidings_proto::TraceId;
 use tidings_storage::{AttributeFilter, Noteworthy, ObjectAddress, RetentionRule};
 
+use super::SqlAt;
+
 /// A folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path is needed".to_owned()) } else { Ok(text.into()) }
@@ -40,6 +42,16 @@ pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
 /// `true` or `false`.
 pub(super) fn truth(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| "true or false is needed".to_owned())
+}
+
+/// Where queries in SQL are answered.
+pub(super) fn sql(text: &str) -> Result<SqlAt, String> {
+    match text {
+        "loopback" => Ok(SqlAt::Loopback),
+        "on" => Ok(SqlAt::On),
+        "off" => Ok(SqlAt::Off),
+        _ => Err("loopback, on or off is needed".to_owned()),
+    }
 }
 
 /// A positive whole number.

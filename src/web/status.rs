@@ -78,9 +78,10 @@ impl Server {
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct Described;
 
-/// The API's description with the routes of this module, and with what the process may answer in
+/// The API's description with the routes of this module and of queries in SQL, and with what the process may answer in
 /// place of any route.
 pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
+    document.merge(tidings_sql::document());
     document.merge(Described::openapi());
     for item in document.paths.paths.values_mut() {
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {

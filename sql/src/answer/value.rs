@@ -1,0 +1,230 @@
+//! Single values as text.
+//!
+//! Owns how a value is written, the same in JSON and CSV: times in UTC with nanoseconds as far as
+//! they have any, numbers in full, ids as they are. What neither has a form for is as the engine
+//! writes it.
+
+use std::fmt::Write;
+
+use arrow_array::{
+    Array, ArrayRef,
+    cast::AsArray,
+    types::{Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type},
+};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{DataType, TimeUnit};
+
+use crate::SqlError;
+
+/// The engine's types within each other that are written as JSON.
+const DEPTH_MAX: usize = 8;
+
+/// What a type is called in answers.
+pub(super) fn type_name(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Null => "null",
+        DataType::Boolean => "boolean",
+        DataType::Int8 | DataType::Int16 | DataType::Int32 | DataType::UInt8 | DataType::UInt16 => {
+            "integer"
+        }
+        DataType::Int64 | DataType::UInt32 | DataType::UInt64 => "bigint",
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => "double",
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => "text",
+        DataType::Timestamp(..) => "timestamp",
+        DataType::Date32 | DataType::Date64 => "date",
+        DataType::Time32(_) | DataType::Time64(_) => "time",
+        DataType::Interval(_) | DataType::Duration(_) => "interval",
+        DataType::Map(..) => "map",
+        DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => "list",
+        DataType::Struct(_) => "struct",
+        DataType::Dictionary(_, values) => type_name(values),
+        _ if data_type.is_numeric() => "decimal",
+        _ => "binary",
+    }
+}
+
+/// How a value stands in JSON.
+enum Written {
+    /// As it is.
+    Bare,
+    /// As a text.
+    Quoted,
+}
+
+/// Writes the value as JSON.
+pub(super) fn write_json(out: &mut String, column: &ArrayRef, row: usize) -> Result<(), SqlError> {
+    write_nested(out, column, row, DEPTH_MAX)
+}
+
+/// Writes the value as text; nothing for null.
+pub(super) fn write_text(out: &mut String, column: &ArrayRef, row: usize) -> Result<(), SqlError> {
+    if is_null(column, row) {
+        return Ok(());
+    }
+    match column.data_type() {
+        DataType::Map(..) | DataType::List(_) | DataType::Struct(_) => {
+            write_nested(out, column, row, DEPTH_MAX)
+        }
+        _ => write_flat(out, column, row).map(drop),
+    }
+}
+
+/// Whether there is no value: a column of nulls keeps no list of them.
+pub(super) fn is_null(column: &ArrayRef, row: usize) -> bool {
+    column.data_type() == &DataType::Null || column.is_null(row)
+}
+
+fn write_nested(
+    out: &mut String,
+    column: &ArrayRef,
+    row: usize,
+    depth: usize,
+) -> Result<(), SqlError> {
+    if is_null(column, row) {
+        out.push_str("null");
+        return Ok(());
+    }
+    let Some(depth) = depth.checked_sub(1) else {
+        let reason = "a value is too deep to be written".to_owned();
+        return Err(SqlError::Evaluation { reason });
+    };
+    match column.data_type() {
+        DataType::List(_) => {
+            let values = column.as_list::<i32>().value(row);
+            out.push('[');
+            for place in 0..values.len() {
+                separate(out, place);
+                write_nested(out, &values, place, depth)?;
+            }
+            out.push(']');
+        }
+        DataType::Map(..) => {
+            let entries = column.as_map().value(row);
+            let (keys, values) = (entries.column(0), entries.column(1));
+            out.push('{');
+            for place in 0..entries.len() {
+                separate(out, place);
+                write_quoted(out, keys, place)?;
+                out.push(':');
+                write_nested(out, values, place, depth)?;
+            }
+            out.push('}');
+        }
+        DataType::Struct(fields) => {
+            out.push('{');
+            for (place, field) in fields.iter().enumerate() {
+                separate(out, place);
+                push_quoted(out, field.name());
+                out.push(':');
+                write_nested(out, column.as_struct().column(place), row, depth)?;
+            }
+            out.push('}');
+        }
+        _ => {
+            let mut text = String::new();
+            match write_flat(&mut text, column, row)? {
+                Written::Bare => out.push_str(&text),
+                Written::Quoted => push_quoted(out, &text),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn separate(out: &mut String, place: usize) {
+    if place > 0 {
+        out.push(',');
+    }
+}
+
+fn write_quoted(out: &mut String, column: &ArrayRef, row: usize) -> Result<(), SqlError> {
+    let mut text = String::new();
+    write_flat(&mut text, column, row)?;
+    push_quoted(out, &text);
+    Ok(())
+}
+
+pub(super) fn push_quoted(out: &mut String, text: &str) {
+    out.push_str(&serde_json::to_string(text).expect("invariant: text is always valid JSON"));
+}
+
+/// Writes a value that is not null and not made of others.
+fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<Written, SqlError> {
+    macro_rules! number {
+        ($type:ty) => {{
+            let written = write!(out, "{}", column.as_primitive::<$type>().value(row));
+            written.map(|()| Written::Bare).map_err(|_| defect())
+        }};
+    }
+    match column.data_type() {
+        DataType::Boolean => {
+            out.push_str(if column.as_boolean().value(row) { "true" } else { "false" });
+            Ok(Written::Bare)
+        }
+        DataType::Int32 => number!(Int32Type),
+        DataType::Int64 => number!(Int64Type),
+        DataType::UInt32 => number!(UInt32Type),
+        DataType::UInt64 => number!(UInt64Type),
+        DataType::Float64 => Ok(write_double(out, column.as_primitive::<Float64Type>().value(row))),
+        DataType::Utf8 => {
+            out.push_str(column.as_string::<i32>().value(row));
+            Ok(Written::Quoted)
+        }
+        DataType::LargeUtf8 => {
+            out.push_str(column.as_string::<i64>().value(row));
+            Ok(Written::Quoted)
+        }
+        DataType::Utf8View => {
+            out.push_str(column.as_string_view().value(row));
+            Ok(Written::Quoted)
+        }
+        other => write_other(out, column, row, other),
+    }
+}
+
+/// JSON has no numbers that are none or without end.
+fn write_double(out: &mut String, number: f64) -> Written {
+    if number.is_finite() {
+        out.push_str(
+            &serde_json::Number::from_f64(number).map(|n| n.to_string()).unwrap_or_default(),
+        );
+        return Written::Bare;
+    }
+    out.push_str(if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    });
+    Written::Quoted
+}
+
+fn write_other(
+    out: &mut String,
+    column: &ArrayRef,
+    row: usize,
+    data_type: &DataType,
+) -> Result<Written, SqlError> {
+    const TIME: &str = "%Y-%m-%dT%H:%M:%S%.f";
+    const TIME_IN_ZONE: &str = "%Y-%m-%dT%H:%M:%S%.fZ";
+    let mut options = FormatOptions::new().with_display_error(false);
+    // Ours are all in UTC; a time that was cast to another zone is written in its own.
+    match data_type {
+        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if zone.as_ref() == "UTC" => {
+            options = options.with_timestamp_tz_format(Some(TIME_IN_ZONE));
+        }
+        DataType::Timestamp(_, None) => options = options.with_timestamp_format(Some(TIME)),
+        _ => {}
+    }
+    let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| defect())?;
+    // A time that no calendar has: the head of the answer has gone, so it cannot be refused.
+    let text = formatter.value(row).try_to_string();
+    out.push_str(text.as_deref().unwrap_or("out of range"));
+    let is_number = data_type.is_numeric();
+    Ok(if is_number { Written::Bare } else { Written::Quoted })
+}
+
+fn defect() -> SqlError {
+    SqlError::Defect { reason: "a value could not be written".to_owned() }
+}

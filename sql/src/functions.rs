@@ -1,0 +1,188 @@
+//! The functions that a query may call: a list, and nothing beside it.
+//!
+//! The engine's own are taken by name. Those that make more text than they are given go through
+//! [`bounded`]; those that make any amount out of a number (`repeat`, `lpad`, `generate_series`, …)
+//! or keep every value they see (`array_agg`, `string_agg`) are not on the list. `ours` is
+//! what those about ids, attributes and patterns share; `operators` makes functions of operators.
+
+mod bounded;
+mod entry;
+mod ids;
+mod operators;
+mod ours;
+mod pattern;
+
+use std::sync::Arc;
+
+use datafusion::{
+    functions::{
+        datetime::planner::DatetimeFunctionPlanner, unicode::planner::UnicodeFunctionPlanner,
+    },
+    functions_aggregate::planner::AggregateFunctionPlanner,
+    functions_window::planner::WindowFunctionPlanner,
+    logical_expr::{AggregateUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+};
+
+use crate::meter::Meter;
+
+pub(crate) use entry::NAME as ENTRY;
+
+/// The engine's functions that a query may call.
+const SCALARS: &[&str] = &[
+    // Of texts.
+    "ascii",
+    "btrim",
+    "character_length",
+    "chr",
+    "contains",
+    "ends_with",
+    "initcap",
+    "left",
+    "lower",
+    "ltrim",
+    "octet_length",
+    "reverse",
+    "right",
+    "rtrim",
+    "split_part",
+    "starts_with",
+    "substr",
+    "to_hex",
+    "upper",
+    // Of numbers.
+    "abs",
+    "acos",
+    "asin",
+    "atan",
+    "atan2",
+    "cbrt",
+    "ceil",
+    "cos",
+    "degrees",
+    "exp",
+    "floor",
+    "isnan",
+    "iszero",
+    "ln",
+    "log",
+    "log10",
+    "log2",
+    "nanvl",
+    "pi",
+    "power",
+    "radians",
+    "round",
+    "signum",
+    "sin",
+    "sqrt",
+    "tan",
+    "trunc",
+    // Of times.
+    "current_date",
+    "date_bin",
+    "date_part",
+    "date_trunc",
+    "from_unixtime",
+    "make_date",
+    "now",
+    "to_date",
+    "to_timestamp",
+    "to_timestamp_micros",
+    "to_timestamp_millis",
+    "to_timestamp_nanos",
+    "to_timestamp_seconds",
+    "to_unixtime",
+    // Of anything.
+    "arrow_typeof",
+    "coalesce",
+    "greatest",
+    "least",
+    "nullif",
+    "nvl",
+    "nvl2",
+];
+
+/// The engine's functions that may make more text than they are given.
+const GROWING: &[&str] = &["concat", "concat_ws", "replace"];
+
+/// The engine's aggregates that a query may call.
+const AGGREGATES: &[&str] = &[
+    "any_value",
+    "approx_distinct",
+    "approx_median",
+    "approx_percentile_cont",
+    "avg",
+    "bool_and",
+    "bool_or",
+    "corr",
+    "count",
+    "covar_pop",
+    "covar_samp",
+    "first_value",
+    "last_value",
+    "max",
+    "median",
+    "min",
+    "percentile_cont",
+    "stddev",
+    "stddev_pop",
+    "sum",
+    "var",
+    "var_pop",
+];
+
+/// The aggregates that may be asked over a window: these need no look at all rows for each.
+pub(crate) const WINDOW_AGGREGATES: &[&str] = &["avg", "count", "max", "min", "sum"];
+
+/// The engine's window functions that a query may call.
+const WINDOWS: &[&str] = &[
+    "cume_dist",
+    "dense_rank",
+    "first_value",
+    "lag",
+    "last_value",
+    "lead",
+    "nth_value",
+    "ntile",
+    "percent_rank",
+    "rank",
+    "row_number",
+];
+
+/// What may be called on a row.
+pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
+    let mut functions = Vec::new();
+    for function in datafusion::functions::all_default_functions() {
+        if SCALARS.contains(&function.name()) {
+            functions.push(function);
+        } else if GROWING.contains(&function.name()) {
+            functions.push(bounded::bounded(function, meter));
+        }
+    }
+    functions.extend(ours::all(meter));
+    functions
+}
+
+/// What may be called on a group of rows.
+pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
+    let all = datafusion::functions_aggregate::all_default_aggregate_functions();
+    all.into_iter().filter(|function| AGGREGATES.contains(&function.name())).collect()
+}
+
+/// What may be called on a window.
+pub(crate) fn windows() -> Vec<Arc<WindowUDF>> {
+    let all = datafusion::functions_window::all_default_window_functions();
+    all.into_iter().filter(|function| WINDOWS.contains(&function.name())).collect()
+}
+
+/// What makes functions of operators and of the standard's ways to call some.
+pub(crate) fn planners(meter: &Arc<Meter>) -> Vec<Arc<dyn ExprPlanner>> {
+    vec![
+        Arc::new(operators::OperatorPlanner::new(meter)),
+        Arc::new(DatetimeFunctionPlanner),
+        Arc::new(UnicodeFunctionPlanner),
+        // `count(*)`.
+        Arc::new(AggregateFunctionPlanner),
+        Arc::new(WindowFunctionPlanner),
+    ]
+}

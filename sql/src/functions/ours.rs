@@ -1,0 +1,191 @@
+//! Functions of texts that we bring ourselves: what they share.
+
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use arrow_array::{Array, ArrayRef, StringArray, cast::AsArray};
+use arrow_schema::DataType;
+use datafusion::{
+    error::{DataFusionError, Result},
+    logical_expr::{
+        ColumnarValue, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    },
+    scalar::ScalarValue,
+};
+
+use super::{entry, ids, pattern};
+use crate::meter::Meter;
+
+/// Rows after which a function asks whether to go on: each may take milliseconds.
+const ROWS_BETWEEN_CHECKS: usize = 64;
+
+pub(super) type Evaluate = fn(&Arguments<'_>) -> Result<ArrayRef>;
+
+/// A function of ours.
+pub(super) struct Function {
+    name: &'static str,
+    signature: Signature,
+    arity: RangeInclusive<usize>,
+    /// Whether the first argument is a map.
+    of_map: bool,
+    returns: DataType,
+    evaluate: Evaluate,
+    meter: Arc<Meter>,
+}
+
+impl Function {
+    pub(super) fn new(
+        name: &'static str,
+        arity: RangeInclusive<usize>,
+        returns: DataType,
+        evaluate: Evaluate,
+        meter: &Arc<Meter>,
+    ) -> Self {
+        let signature = Signature::user_defined(Volatility::Immutable);
+        let meter = Arc::clone(meter);
+        Self { name, signature, arity, of_map: false, returns, evaluate, meter }
+    }
+
+    pub(super) fn of_map(self) -> Self {
+        Self { of_map: true, ..self }
+    }
+
+    pub(super) fn build(self) -> Arc<ScalarUDF> {
+        Arc::new(ScalarUDF::new_from_impl(self))
+    }
+}
+
+/// All that can be called by name.
+pub(super) fn all(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
+    vec![
+        ids::trace_id(meter),
+        ids::span_id(meter),
+        pattern::like(meter),
+        pattern::extract(meter),
+        entry::entry(meter),
+    ]
+}
+
+impl fmt::Debug for Function {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl PartialEq for Function {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Function {}
+
+impl Hash for Function {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for Function {
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> Result<Vec<DataType>> {
+        if !self.arity.contains(&types.len()) {
+            let (least, most) = (self.arity.start(), self.arity.end());
+            let reason = format!("{} takes {least} to {most} arguments", self.name);
+            return Err(DataFusionError::Plan(reason));
+        }
+        let wanted = types.iter().enumerate().map(|(place, given)| match given {
+            DataType::Map(..) if self.of_map && place == 0 => Ok(given.clone()),
+            DataType::Map(..) | DataType::List(_) | DataType::Struct(_) => {
+                let reason = format!("{} takes no {given} in place {}", self.name, place + 1);
+                Err(DataFusionError::Plan(reason))
+            }
+            _ if self.of_map && place == 0 => {
+                let reason = format!("{} looks into a map, and {given} is none", self.name);
+                Err(DataFusionError::Plan(reason))
+            }
+            _ => Ok(DataType::Utf8),
+        });
+        wanted.collect()
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        self.meter.check()?;
+        let scalars = args.args.iter().all(|arg| matches!(arg, ColumnarValue::Scalar(_)));
+        let rows = if scalars { 1 } else { args.number_rows };
+        let arguments = Arguments { args: &args.args, rows, meter: &self.meter };
+        let array = (self.evaluate)(&arguments)?;
+        match scalars {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
+            false => Ok(ColumnarValue::Array(array)),
+        }
+    }
+}
+
+/// What a function is called with.
+pub(super) struct Arguments<'a> {
+    args: &'a [ColumnarValue],
+    pub(super) rows: usize,
+    pub(super) meter: &'a Meter,
+}
+
+impl Arguments<'_> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.args.len()
+    }
+
+    /// An argument, of every row.
+    pub(super) fn array(&self, place: usize) -> Result<ArrayRef> {
+        self.args[place].to_array(self.rows)
+    }
+
+    /// An argument that is a text, of every row.
+    pub(super) fn texts(&self, place: usize) -> Result<StringArray> {
+        let array = self.array(place)?;
+        let texts = array.as_string_opt::<i32>().cloned();
+        texts.ok_or_else(|| DataFusionError::Internal("an argument is no text".to_owned()))
+    }
+
+    /// An argument that is the same for all rows; `None` when it is null.
+    pub(super) fn constant(&self, place: usize, what: &str) -> Result<Option<&str>> {
+        match &self.args[place] {
+            ColumnarValue::Scalar(value) => Ok(value.try_as_str().flatten()),
+            ColumnarValue::Array(_) => {
+                Err(DataFusionError::Plan(format!("{what} has to be the same for all rows")))
+            }
+        }
+    }
+
+    /// The text of every row through `evaluate`, as long as the query may go on.
+    pub(super) fn each<T>(
+        &self,
+        texts: &StringArray,
+        mut evaluate: impl FnMut(&str) -> Option<T>,
+    ) -> Result<Vec<Option<T>>> {
+        let mut values = Vec::with_capacity(texts.len());
+        for row in 0..texts.len() {
+            if row % ROWS_BETWEEN_CHECKS == 0 {
+                self.meter.check()?;
+            }
+            let text = texts.is_valid(row).then(|| texts.value(row));
+            values.push(text.and_then(&mut evaluate));
+        }
+        Ok(values)
+    }
+}

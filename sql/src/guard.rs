@@ -1,0 +1,113 @@
+//! Puts a guard between any two operators of a plan.
+//!
+//! The engine's operators trust each other: a join of two views goes through all pairs of rows
+//! without ever waiting, so that nothing from outside can stop it, and some keep rows in memory
+//! that no budget knows of. So every operator's rows go through a [`GuardExec`], which asks the
+//! query's [`Meter`] whether to go on and lets other tasks have their turn; joins ask it for every
+//! batch of pairs too ([`Checked`]); what windows keep is charged to the query's memory; rows that
+//! are joined have a width.
+//!
+//! Owns where guards stand (`rule`) and what they do (`stream`). Knows nothing of SQL.
+
+mod checked;
+mod rule;
+mod stream;
+mod width;
+
+use std::{fmt, sync::Arc};
+
+use datafusion::{
+    common::tree_node::TreeNodeRecursion,
+    error::{DataFusionError, Result},
+    execution::{SendableRecordBatchStream, TaskContext, memory_pool::MemoryConsumer},
+    physical_expr::PhysicalExpr,
+    physical_plan::{DisplayAs, DisplayFormatType, ExecutionPlan, PlanProperties},
+};
+
+use crate::meter::Meter;
+
+pub(crate) use checked::Checked;
+pub(crate) use rule::GuardRule;
+use stream::Guarded;
+pub(crate) use width::{bytes_of, column_bytes};
+
+/// What a guard does besides asking whether to go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Duty {
+    /// Hands on no more rows at once.
+    rows_max: Option<usize>,
+    /// Refuses rows that are too wide to be joined.
+    joined: bool,
+    /// Charges for all rows until the end: who takes them keeps them and does not.
+    kept: bool,
+}
+
+/// Hands on what its input gives, as long as the query may go on.
+#[derive(Debug, Clone)]
+pub(crate) struct GuardExec {
+    input: Arc<dyn ExecutionPlan>,
+    meter: Arc<Meter>,
+    duty: Duty,
+}
+
+impl GuardExec {
+    pub(super) fn new(input: Arc<dyn ExecutionPlan>, meter: Arc<Meter>, duty: Duty) -> Self {
+        Self { input, meter, duty }
+    }
+}
+
+impl DisplayAs for GuardExec {
+    fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("GuardExec")
+    }
+}
+
+impl ExecutionPlan for GuardExec {
+    fn name(&self) -> &'static str {
+        "GuardExec"
+    }
+
+    fn properties(&self) -> &Arc<PlanProperties> {
+        self.input.properties()
+    }
+
+    fn maintains_input_order(&self) -> Vec<bool> {
+        vec![true]
+    }
+
+    fn children(&self) -> Vec<&Arc<dyn ExecutionPlan>> {
+        vec![&self.input]
+    }
+
+    fn apply_expressions(
+        &self,
+        _: &mut dyn FnMut(&Arc<dyn PhysicalExpr>) -> Result<TreeNodeRecursion>,
+    ) -> Result<TreeNodeRecursion> {
+        Ok(TreeNodeRecursion::Continue)
+    }
+
+    fn with_new_children(
+        self: Arc<Self>,
+        mut children: Vec<Arc<dyn ExecutionPlan>>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        match children.pop() {
+            Some(input) if children.is_empty() => {
+                Ok(Arc::new(Self::new(input, Arc::clone(&self.meter), self.duty)))
+            }
+            _ => Err(DataFusionError::Internal("a guard has one input".to_owned())),
+        }
+    }
+
+    fn execute(
+        &self,
+        partition: usize,
+        context: Arc<TaskContext>,
+    ) -> Result<SendableRecordBatchStream> {
+        let kept = self
+            .duty
+            .kept
+            .then(|| MemoryConsumer::new("rows of a window").register(context.memory_pool()));
+        let input = self.input.execute(partition, context)?;
+        Ok(Box::pin(Guarded::new(input, Arc::clone(&self.meter), self.duty, kept)))
+    }
+}

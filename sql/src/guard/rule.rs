@@ -1,0 +1,126 @@
+//! Where guards stand in a plan.
+
+use std::sync::Arc;
+
+use arrow_schema::Schema;
+use datafusion::{
+    common::{
+        ScalarValue,
+        config::ConfigOptions,
+        tree_node::{Transformed, TreeNode},
+    },
+    error::Result,
+    logical_expr::JoinType,
+    physical_expr::{PhysicalExpr, expressions::Literal},
+    physical_optimizer::PhysicalOptimizerRule,
+    physical_plan::{
+        ExecutionPlan,
+        execution_plan::replace_children_if_necessary,
+        joins::{
+            CrossJoinExec, HashJoinExec, NestedLoopJoinExec, NestedLoopJoinExecBuilder,
+            SortMergeJoinExec, utils::JoinFilter,
+        },
+        windows::{BoundedWindowAggExec, WindowAggExec},
+    },
+};
+
+use super::{Checked, Duty, GuardExec};
+use crate::meter::Meter;
+
+/// Rows that a join takes at once which may give nothing for many pairs: between two batches it
+/// goes through as many pairs as these times the rows of the other side.
+const PROBED_ROWS_MAX: usize = 256;
+
+/// The last rule for a plan: nothing may be taken out between two guards afterwards.
+#[derive(Debug)]
+pub(crate) struct GuardRule(pub(crate) Arc<Meter>);
+
+impl PhysicalOptimizerRule for GuardRule {
+    fn optimize(
+        &self,
+        plan: Arc<dyn ExecutionPlan>,
+        _: &ConfigOptions,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let guarded = plan.transform_up(|operator| {
+            let operator = self.with_duties(self.with_checks(operator)?)?;
+            let guard = GuardExec::new(operator, Arc::clone(&self.0), Duty::default());
+            Ok(Transformed::yes(Arc::new(guard) as Arc<dyn ExecutionPlan>))
+        })?;
+        Ok(guarded.data)
+    }
+
+    fn name(&self) -> &'static str {
+        "guard"
+    }
+
+    fn schema_check(&self) -> bool {
+        true
+    }
+}
+
+impl GuardRule {
+    /// The operator, which asks whether to go on for every batch of pairs when it is a join.
+    fn with_checks(&self, operator: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        if let Some(join) = operator.downcast_ref::<NestedLoopJoinExec>() {
+            let filter = match join.filter() {
+                Some(filter) => self.checked(filter),
+                None => self.always(),
+            };
+            let join = NestedLoopJoinExecBuilder::from(join).with_filter(Some(filter)).build()?;
+            return Ok(Arc::new(join));
+        }
+        if let Some(join) = operator.downcast_ref::<HashJoinExec>()
+            && let Some(filter) = join.filter()
+        {
+            return join.builder().with_filter(Some(self.checked(filter))).build_exec();
+        }
+        Ok(operator)
+    }
+
+    fn checked(&self, filter: &JoinFilter) -> JoinFilter {
+        JoinFilter::new(
+            self.check(Arc::clone(filter.expression())),
+            filter.column_indices().to_vec(),
+            Arc::clone(filter.schema()),
+        )
+    }
+
+    /// A filter that everything passes.
+    fn always(&self) -> JoinFilter {
+        let passes = Arc::new(Literal::new(ScalarValue::Boolean(Some(true))));
+        JoinFilter::new(self.check(passes), Vec::new(), Arc::new(Schema::empty()))
+    }
+
+    fn check(&self, inner: Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+        Arc::new(Checked::new(inner, Arc::clone(&self.0)))
+    }
+
+    /// The operator, whose inputs' guards do what it needs besides.
+    fn with_duties(&self, operator: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>> {
+        let joined = Duty { joined: true, ..Duty::default() };
+        let probed = Duty { rows_max: Some(PROBED_ROWS_MAX), ..joined };
+        let duties = if operator.is::<NestedLoopJoinExec>() {
+            vec![joined, probed]
+        } else if let Some(join) = operator.downcast_ref::<HashJoinExec>() {
+            let gives_pairs = matches!(
+                join.join_type(),
+                JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full
+            );
+            vec![joined, if gives_pairs { joined } else { probed }]
+        } else if operator.is::<CrossJoinExec>() || operator.is::<SortMergeJoinExec>() {
+            vec![joined, joined]
+        } else if operator.is::<WindowAggExec>() || operator.is::<BoundedWindowAggExec>() {
+            vec![Duty { kept: true, ..Duty::default() }]
+        } else {
+            return Ok(operator);
+        };
+        let inputs = operator.children().into_iter().zip(duties);
+        let guarded = inputs
+            .map(|(input, duty)| {
+                let guard = GuardExec::new(Arc::clone(input), Arc::clone(&self.0), duty);
+                Arc::new(guard) as Arc<dyn ExecutionPlan>
+            })
+            .collect();
+        replace_children_if_necessary(operator, guarded)
+    }
+}

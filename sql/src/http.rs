@@ -1,0 +1,138 @@
+//! `/api/v1/sql`.
+//!
+//! Owns how a query arrives, the form its answer has, and the statuses of its errors. The routes
+//! stand beside those of the rest of the API, and the description is added to its document.
+
+mod body;
+mod problem;
+mod request;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use axum::{
+    Router,
+    body::Body,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tidings_proto::api::SqlResult;
+use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
+use utoipa::OpenApi;
+
+use crate::{Query, SqlError, SqlService};
+use body::AnswerBody;
+use problem::Problems;
+use request::Ask;
+
+/// The route.
+const PATH: &str = "/api/v1/sql";
+/// Says in every form whether the answer is whole.
+const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
+
+/// The route of queries; `None`: they are switched off, and the answer says so.
+pub fn router(service: Option<SqlService>) -> Router {
+    let always =
+        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    Router::new()
+        .route(PATH, get(get_sql).post(post_sql))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(service)
+        .layer(CompressionLayer::new().gzip(true))
+        .layer(always(header::CACHE_CONTROL, "no-store"))
+        .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+}
+
+/// The description of the route.
+#[must_use]
+pub fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+#[derive(Debug, OpenApi)]
+#[openapi(
+    paths(get_sql, post_sql),
+    components(schemas(SqlResult, Ask, tidings_proto::api::ProblemDetails))
+)]
+struct Document;
+
+/// Rows of a query.
+///
+/// One query (`SELECT`, `WITH`, `VALUES`, or `EXPLAIN` of one) over the views `spans`, `logs`,
+/// `traces`, `red` and `edges`, all read at one moment. The answer is JSON unless `Accept` prefers
+/// `text/csv` or `application/vnd.apache.arrow.stream`; the header `Tidings-Complete` says in all
+/// of them whether it has all rows.
+#[utoipa::path(
+    get,
+    path = PATH,
+    tag = "sql",
+    operation_id = "getSql",
+    params(
+        ("query" = String, Query, description = "The query, of 8 KiB at most", min_length = 1, max_length = 8192, example = "SELECT 1"),
+        ("limit" = Option<u64>, Query, description = "At most so many rows: 1 to 100,000, and so many when not given", minimum = 1, maximum = 100_000),
+    ),
+    responses(
+        (status = 200, content(
+            (SqlResult = "application/json"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        )),
+        Problems
+    )
+)]
+async fn get_sql(
+    State(service): State<Option<SqlService>>,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, SqlError> {
+    let service = service.ok_or(SqlError::Off)?;
+    let ask = Ask::of_uri(&uri)?;
+    answer(&service, &headers, ask).await
+}
+
+/// Rows of a query that is posted.
+///
+/// As `GET`, for a query that an address has no room for: as JSON, or alone as
+/// `application/sql` or `text/plain`.
+#[utoipa::path(
+    post,
+    path = PATH,
+    tag = "sql",
+    operation_id = "postSql",
+    request_body(content(
+        (Ask = "application/json"),
+        (String = "application/sql"),
+        (String = "text/plain"),
+    )),
+    responses(
+        (status = 200, content(
+            (SqlResult = "application/json"),
+            (String = "text/csv"),
+            (Vec<u8> = "application/vnd.apache.arrow.stream"),
+        )),
+        Problems
+    )
+)]
+async fn post_sql(
+    State(service): State<Option<SqlService>>,
+    headers: HeaderMap,
+    uri: Uri,
+    body: Body,
+) -> Result<Response, SqlError> {
+    let service = service.ok_or(SqlError::Off)?;
+    let ask = Ask::of_body(&headers, &uri, body, service.clock()).await?;
+    answer(&service, &headers, ask).await
+}
+
+async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
+    let rows_max = ask.rows_max(service.limits().rows_max)?;
+    let form = request::form(headers);
+    let answer = service.ask(Query { text: ask.query, rows_max }).await?;
+    let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
+    let media_type = HeaderValue::from_static(request::media_type(form));
+    let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];
+    Ok((headers, Body::new(AnswerBody::new(answer.parts(form)))).into_response())
+}
+
+async fn wrong_method(method: Method, uri: Uri) -> Response {
+    problem::wrong_method(&method, &uri)
+}

@@ -1,0 +1,110 @@
+//! What a query has used so far, and whether it may go on.
+//!
+//! One per query, shared by everything that works for it. Asked between any two steps: an operator
+//! that never waits cannot be stopped from outside.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use tidings_storage::{Clock, ScanWatch};
+
+use crate::{SqlError, SqlLimits, limits::MADE_BYTES_MAX};
+
+/// What a query has used so far.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) deadline: Instant,
+    pub(crate) limits: SqlLimits,
+    /// Whether nobody waits for the answer; scans of the snapshot look at it too.
+    pub(crate) stop: Arc<AtomicBool>,
+    /// What scans of the snapshot have read.
+    pub(crate) watch: Arc<ScanWatch>,
+    /// What functions made since a batch was last handed on.
+    made: AtomicU64,
+    /// Whether something could not be read.
+    partial: AtomicBool,
+    /// Whether a span that was sent twice may have counted twice.
+    repeats_counted: AtomicBool,
+}
+
+impl Meter {
+    pub(crate) fn new(clock: Arc<dyn Clock>, limits: SqlLimits) -> Self {
+        let deadline = clock.instant() + limits.deadline;
+        Self {
+            clock,
+            deadline,
+            limits,
+            stop: Arc::default(),
+            watch: Arc::default(),
+            made: AtomicU64::new(0),
+            partial: AtomicBool::new(false),
+            repeats_counted: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether to go on.
+    pub(crate) fn check(&self) -> Result<(), SqlError> {
+        if self.clock.instant() >= self.deadline {
+            // Scans that go on without a match do not ask.
+            self.stop.store(true, Ordering::Relaxed);
+            return Err(SqlError::Deadline { limit: self.limits.deadline });
+        }
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(SqlError::Withdrawn);
+        }
+        Ok(())
+    }
+
+    /// Whether a function may make so many bytes more of the rows that it was given.
+    pub(crate) fn make(&self, bytes: u64) -> Result<(), SqlError> {
+        self.check()?;
+        let made = self.made.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes);
+        if made <= MADE_BYTES_MAX {
+            return Ok(());
+        }
+        Err(SqlError::Memory {
+            reason: format!("its functions make more than {MADE_BYTES_MAX} bytes of some rows"),
+        })
+    }
+
+    /// A batch was handed on: what was made of it is the next operator's.
+    pub(crate) fn hand_on(&self) {
+        self.made.store(0, Ordering::Relaxed);
+    }
+
+    /// Some rows could not be read.
+    pub(crate) fn lack(&self) {
+        self.partial.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether everything was read that was asked for.
+    pub(crate) fn is_complete(&self) -> bool {
+        !self.partial.load(Ordering::Relaxed)
+    }
+
+    /// Repeated rows are no longer told apart.
+    pub(crate) fn count_repeats(&self) {
+        self.repeats_counted.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a row that was sent twice may be there twice.
+    pub(crate) fn counts_repeats(&self) -> bool {
+        self.repeats_counted.load(Ordering::Relaxed)
+    }
+}
+
+/// Tells a query, when dropped, that nobody waits for it.
+#[derive(Debug)]
+pub(crate) struct Withdraw(pub(crate) Arc<Meter>);
+
+impl Drop for Withdraw {
+    fn drop(&mut self) {
+        self.0.stop.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,111 @@
+//! From a query to a plan that may run.
+//!
+//! Owns the engine's session, which is made for each query: its catalog has the views, its
+//! functions are those listed, it reaches no file and no object store, spills nothing and has the
+//! query's memory. What the engine makes of the query is looked at once more before it is
+//! optimised: a node or function that is not known here is refused, whatever the text was.
+
+mod allowed;
+
+use std::{collections::HashMap, sync::Arc};
+
+use datafusion::{
+    error::DataFusionError,
+    execution::{
+        context::SessionState,
+        disk_manager::{DiskManagerBuilder, DiskManagerMode},
+        memory_pool::GreedyMemoryPool,
+        object_store::ObjectStoreRegistry,
+        runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
+        session_state::SessionStateBuilder,
+    },
+    physical_plan::ExecutionPlan,
+    prelude::SessionConfig,
+    sql::{parser::Statement as EngineStatement, sqlparser::ast::Statement},
+};
+use object_store::ObjectStore;
+use url::Url;
+
+use crate::{
+    SqlError, functions,
+    guard::GuardRule,
+    limits::BATCH_ROWS,
+    views::{self, CATALOG, Catalog, SCHEMA, Stored},
+};
+
+/// What a plan runs with.
+pub(crate) struct Planned {
+    pub(crate) plan: Arc<dyn ExecutionPlan>,
+    pub(crate) session: SessionState,
+}
+
+/// The plan for the query. Deep queries make deep plans: needs [`crate::limits::STACK_BYTES`].
+pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned, SqlError> {
+    let mut session = session(stored)?;
+    // What `now()` says.
+    session.mark_start_execution();
+    let statement = EngineStatement::Statement(Box::new(statement));
+    let logical = session.statement_to_plan(statement).await.map_err(SqlError::planning)?;
+    allowed::check(&logical)?;
+    let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
+    Ok(Planned { plan, session })
+}
+
+fn session(stored: Stored) -> Result<SessionState, SqlError> {
+    let meter = Arc::clone(&stored.meter);
+    let runtime = runtime(meter.limits.memory_bytes_max).map_err(SqlError::planning)?;
+    let functions: HashMap<_, _> = views::functions(&stored).collect();
+    let state = SessionStateBuilder::new()
+        .with_config(config())
+        .with_runtime_env(runtime)
+        .with_catalog_list(Arc::new(Catalog::new(stored)))
+        .with_table_functions(functions)
+        .with_scalar_functions(functions::scalars(&meter))
+        .with_aggregate_functions(functions::aggregates())
+        .with_window_functions(functions::windows())
+        .with_expr_planners(functions::planners(&meter))
+        .with_physical_optimizer_rule(Arc::new(GuardRule(meter)));
+    Ok(state.build())
+}
+
+fn config() -> SessionConfig {
+    let mut config = SessionConfig::new()
+        // One: a query has one thread besides those that read for it.
+        .with_target_partitions(1)
+        .with_batch_size(BATCH_ROWS)
+        .with_information_schema(false)
+        .with_create_default_catalog_and_schema(false)
+        .with_default_catalog_and_schema(CATALOG, SCHEMA);
+    let options = config.options_mut();
+    options.sql_parser.map_string_types_to_utf8view = false;
+    options.execution.enable_recursive_ctes = false;
+    options.execution.collect_statistics = false;
+    options.execution.sort_spill_reservation_bytes = 0;
+    options.optimizer.enable_dynamic_filter_pushdown = false;
+    options.optimizer.enable_piecewise_merge_join = false;
+    options.optimizer.prefer_hash_join = true;
+    config
+}
+
+fn runtime(memory_bytes_max: usize) -> Result<Arc<RuntimeEnv>, DataFusionError> {
+    let nowhere = DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled);
+    RuntimeEnvBuilder::new()
+        .with_memory_pool(Arc::new(GreedyMemoryPool::new(memory_bytes_max)))
+        .with_disk_manager_builder(nowhere)
+        .with_object_store_registry(Arc::new(NoStores))
+        .build_arc()
+}
+
+/// No place that a URL leads to.
+#[derive(Debug)]
+struct NoStores;
+
+impl ObjectStoreRegistry for NoStores {
+    fn register_store(&self, _: &Url, _: Arc<dyn ObjectStore>) -> Option<Arc<dyn ObjectStore>> {
+        None
+    }
+
+    fn get_store(&self, _: &Url) -> Result<Arc<dyn ObjectStore>, DataFusionError> {
+        Err(DataFusionError::Plan("a query reads no files".to_owned()))
+    }
+}

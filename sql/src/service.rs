@@ -1,0 +1,160 @@
+//! Answers queries, some at a time, on threads of their own.
+//!
+//! Owns the places, the threads and the end of a query. A query plans and runs on a runtime that
+//! nothing else uses and whose threads have a large stack, so that ingest and the API have their
+//! own whatever it does. Its place is taken until the last of what works for it has ended, not only
+//! until somebody stops to wait; a query whose asker goes away, or whose time is up, ends at its
+//! next step.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use datafusion::physical_plan::execute_stream;
+use futures::StreamExt;
+use tidings_storage::{Clock, Store};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+
+use crate::{
+    Answer, SqlError, SqlLimits,
+    answer::Collected,
+    limits::{RELATIONS_MAX, STACK_BYTES},
+    meter::{Meter, Withdraw},
+    plan::{Planned, plan},
+    statement,
+    views::Stored,
+};
+
+/// How long a thread that nothing is read on is kept.
+const IDLE_THREAD: Duration = Duration::from_secs(10);
+
+/// A query and how much of its answer is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// Its text.
+    pub text: String,
+    /// No more rows are wanted; `None`: as many as there may be.
+    pub rows_max: Option<usize>,
+}
+
+/// Answers queries. Clones share the places.
+#[derive(Debug, Clone)]
+pub struct SqlService {
+    store: Store,
+    clock: Arc<dyn Clock>,
+    limits: SqlLimits,
+    places: Arc<Semaphore>,
+    threads: Arc<Threads>,
+}
+
+/// The runtime, which is let go without waiting: what still runs ends at its next step.
+struct Threads(Option<Runtime>);
+
+impl fmt::Debug for Threads {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Threads")
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl SqlService {
+    /// A service over this store.
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn new(store: Store, limits: SqlLimits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let running_max = limits.running_max.clamp(1, 64);
+        let runtime = Builder::new_multi_thread()
+            .thread_name("sql")
+            .worker_threads(running_max)
+            .max_blocking_threads(running_max * RELATIONS_MAX)
+            .thread_keep_alive(IDLE_THREAD)
+            .thread_stack_size(STACK_BYTES)
+            .build()?;
+        Ok(Self {
+            store,
+            clock,
+            limits: SqlLimits { running_max, ..limits },
+            places: Arc::new(Semaphore::new(running_max)),
+            threads: Arc::new(Threads(Some(runtime))),
+        })
+    }
+
+    /// What queries may cost.
+    #[must_use]
+    pub fn limits(&self) -> &SqlLimits {
+        &self.limits
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// How many queries have a place: they run, or their answer is not read to its end.
+    #[must_use]
+    pub fn running(&self) -> usize {
+        self.limits.running_max.saturating_sub(self.places.available_permits())
+    }
+
+    /// The answer, all of it read from one snapshot.
+    ///
+    /// # Errors
+    /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
+    pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
+        let max = self.limits.running_max;
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| SqlError::TooMany { max })?;
+        let meter = Arc::new(Meter::new(Arc::clone(&self.clock), self.limits));
+        let withdraw = Withdraw(Arc::clone(&meter));
+        let Some(runtime) = &self.threads.0 else {
+            return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
+        };
+        let task = runtime.spawn(answer(self.store.clone(), query, meter, Arc::new(place)));
+        let answer = tokio::select! {
+            ended = task => match ended {
+                Ok(answer) => answer,
+                Err(lost) => Err(SqlError::Defect { reason: lost.to_string() }),
+            },
+            () = self.clock.sleep(self.limits.deadline) => {
+                Err(SqlError::Deadline { limit: self.limits.deadline })
+            }
+        };
+        drop(withdraw);
+        answer
+    }
+}
+
+async fn answer(
+    store: Store,
+    query: Query,
+    meter: Arc<Meter>,
+    place: Arc<OwnedSemaphorePermit>,
+) -> Result<Answer, SqlError> {
+    let began = meter.clock.instant();
+    let statement = statement::parse(&query.text)?;
+    let snapshot =
+        store.snapshot().stopped_by(Arc::clone(&meter.stop)).watched_by(Arc::clone(&meter.watch));
+    drop(store);
+    let stored = Stored { snapshot, meter: Arc::clone(&meter), _place: Arc::clone(&place) };
+    let Planned { plan, session } = plan(statement, stored).await?;
+    meter.check()?;
+    let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);
+    let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
+    let mut batches = execute_stream(plan, session.task_ctx()).map_err(SqlError::running)?;
+    while let Some(batch) = batches.next().await {
+        if collected.add(batch.map_err(SqlError::running)?).is_break() {
+            break;
+        }
+    }
+    drop(batches);
+    let elapsed = meter.clock.instant().saturating_duration_since(began);
+    Ok(collected.answer(&meter, elapsed, place))
+}

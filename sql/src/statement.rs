@@ -1,0 +1,284 @@
+//! Parses a query and refuses what is no query over the views, before anything is planned.
+//!
+//! Owns the list of what a statement may be made of: everything else that the parser understands is
+//! refused by name and place. What the engine makes of it is checked again in `plan`.
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use datafusion::sql::sqlparser::{
+    ast::{
+        DescribeAlias, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SetExpr,
+        Spanned, Statement, TableFactor, Visit, Visitor, visit_relations,
+    },
+    dialect::PostgreSqlDialect,
+    parser::{Parser, ParserError},
+};
+
+use crate::{
+    SqlError,
+    error::Place,
+    limits::{NESTING_MAX, RELATIONS_MAX},
+    prescan,
+    views::{FUNCTIONS, VIEWS},
+};
+
+const ONE_QUERY: &str = "ask one query that begins with SELECT, WITH, VALUES or EXPLAIN";
+const VIEWS_ONLY: &str =
+    "read the views spans, logs, traces, red and edges, or tree(), ancestors() and descendants()";
+const PLAIN: &str = "ask with what docs/sql.md lists";
+
+/// The query, when the text is one that may be planned.
+pub(crate) fn parse(text: &str) -> Result<Statement, SqlError> {
+    let tokens = prescan::tokens(text)?;
+    let mut parser = Parser::new(&PostgreSqlDialect {})
+        .with_recursion_limit(2 * NESTING_MAX)
+        .with_tokens_with_locations(tokens);
+    let statements = parser.parse_statements().map_err(|error| match error {
+        ParserError::TokenizerError(reason) | ParserError::ParserError(reason) => {
+            SqlError::syntax(reason)
+        }
+        ParserError::RecursionLimitExceeded => SqlError::TooComplex {
+            what: "queries and brackets within each other",
+            got: 2 * NESTING_MAX + 1,
+            max: 2 * NESTING_MAX,
+            place: None,
+        },
+    })?;
+    let mut statements = statements.into_iter();
+    let statement = statements.next().ok_or_else(|| SqlError::syntax("there is no query"))?;
+    if let Some(second) = statements.next() {
+        let refused = SqlError::not_allowed("a second statement", ONE_QUERY);
+        return Err(refused.at(place(&second)));
+    }
+    check(&statement)?;
+    Ok(statement)
+}
+
+fn check(statement: &Statement) -> Result<(), SqlError> {
+    let query = match statement {
+        Statement::Query(query) => query,
+        Statement::Explain {
+            describe_alias: DescribeAlias::Explain,
+            analyze: false,
+            verbose: false,
+            query_plan: false,
+            estimate: false,
+            statement,
+            format: None,
+            options: None,
+        } => match statement.as_ref() {
+            Statement::Query(query) => query,
+            other => return Err(refused_statement(other)),
+        },
+        Statement::Explain { .. } => {
+            let hint = "EXPLAIN without ANALYZE or any option says how a query would be answered";
+            return Err(SqlError::not_allowed("this form of EXPLAIN", hint).at(place(statement)));
+        }
+        other => return Err(refused_statement(other)),
+    };
+    let names = common_tables(query)?;
+    let mut allowed = Allowed { names, depth: 0 };
+    match query.visit(&mut allowed) {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(refused) => Err(refused),
+    }
+}
+
+fn refused_statement(statement: &Statement) -> SqlError {
+    // What a statement is begins its text, whatever it goes on with.
+    let text = statement.to_string();
+    let words: Vec<&str> = text
+        .split(|sign: char| !sign.is_ascii_alphabetic())
+        .take_while(|word| !word.is_empty() && word.chars().all(|sign| sign.is_ascii_uppercase()))
+        .take(2)
+        .collect();
+    let what = if words.is_empty() { "this statement".to_owned() } else { words.join(" ") };
+    SqlError::not_allowed(what, ONE_QUERY).at(place(statement))
+}
+
+fn place(of: &impl Spanned) -> Option<Place> {
+    prescan::place(of.span().start)
+}
+
+/// The common table expressions by name, each with how many views it reads once those it is made
+/// of are put in their places. Refuses a query that reads too many.
+fn common_tables(query: &Query) -> Result<HashMap<String, usize>, SqlError> {
+    let mut weights: HashMap<String, usize> = HashMap::new();
+    if let Some(with) = &query.with {
+        if with.recursive {
+            let hint = "tree(), ancestors() and descendants() walk traces";
+            return Err(SqlError::not_allowed("WITH RECURSIVE", hint).at(place(with)));
+        }
+        for table in &with.cte_tables {
+            let weight = weight(table.query.as_ref(), &weights).max(1);
+            bounded(weight)?;
+            weights.insert(name_of(&table.alias.name), weight);
+        }
+    }
+    let body = Query { with: None, ..query.clone() };
+    bounded(weight(&body, &weights))?;
+    Ok(weights)
+}
+
+fn bounded(got: usize) -> Result<(), SqlError> {
+    if got <= RELATIONS_MAX {
+        return Ok(());
+    }
+    let what = "views to read, common table expressions put in their places";
+    Err(SqlError::TooComplex { what, got, max: RELATIONS_MAX, place: None })
+}
+
+fn weight(query: &Query, weights: &HashMap<String, usize>) -> usize {
+    let mut sum = 0_usize;
+    let flow = visit_relations(query, |relation| {
+        let known = single(relation).and_then(|name| weights.get(&name_of(name)));
+        sum = sum.saturating_add(known.copied().unwrap_or(1));
+        ControlFlow::<()>::Continue(())
+    });
+    debug_assert!(flow.is_continue());
+    sum
+}
+
+/// The name as the engine compares it.
+fn name_of(name: &Ident) -> String {
+    match name.quote_style {
+        Some(_) => name.value.clone(),
+        None => name.value.to_lowercase(),
+    }
+}
+
+/// The name, when it is of one part.
+fn single(name: &ObjectName) -> Option<&Ident> {
+    match name.0.as_slice() {
+        [part] => part.as_ident(),
+        _ => None,
+    }
+}
+
+/// Refuses whatever is not on the list.
+struct Allowed {
+    names: HashMap<String, usize>,
+    /// How many queries are around the one that is looked at.
+    depth: usize,
+}
+
+type Flow = ControlFlow<SqlError>;
+
+fn refuse(what: impl Into<String>, hint: &'static str, at: &impl Spanned) -> Flow {
+    ControlFlow::Break(SqlError::not_allowed(what, hint).at(place(at)))
+}
+
+impl Visitor for Allowed {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> Flow {
+        let Query { with, locks, for_clause, settings, format_clause, pipe_operators, .. } = query;
+        if with.is_some() && self.depth > 0 {
+            let hint = "name all common table expressions at the beginning";
+            return refuse("WITH within a query", hint, query);
+        }
+        self.depth += 1;
+        if !locks.is_empty() || for_clause.is_some() {
+            return refuse("FOR", PLAIN, query);
+        }
+        if settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
+            return refuse("SETTINGS, FORMAT or |>", PLAIN, query);
+        }
+        let mut bodies = vec![query.body.as_ref()];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::Select(_) | SetExpr::Query(_) | SetExpr::Values(_) => {}
+                SetExpr::SetOperation { left, right, .. } => bodies.extend([&**left, &**right]),
+                SetExpr::Insert(_) => return refuse("INSERT", ONE_QUERY, body),
+                SetExpr::Update(_) => return refuse("UPDATE", ONE_QUERY, body),
+                SetExpr::Delete(_) => return refuse("DELETE", ONE_QUERY, body),
+                SetExpr::Merge(_) => return refuse("MERGE", ONE_QUERY, body),
+                SetExpr::Table(_) => return refuse("TABLE", "write SELECT * FROM", body),
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn post_visit_query(&mut self, _: &Query) -> Flow {
+        self.depth -= 1;
+        ControlFlow::Continue(())
+    }
+
+    fn pre_visit_select(&mut self, select: &Select) -> Flow {
+        if select.into.is_some() {
+            return refuse("SELECT INTO", ONE_QUERY, select);
+        }
+        let plain = select.select_modifiers.is_none()
+            && select.exclude.is_none()
+            && select.lateral_views.is_empty()
+            && select.prewhere.is_none()
+            && select.connect_by.is_empty()
+            && select.cluster_by.is_empty()
+            && select.distribute_by.is_empty()
+            && select.sort_by.is_empty()
+            && select.value_table_mode.is_none()
+            && matches!(select.flavor, SelectFlavor::Standard);
+        if !plain {
+            return refuse("this form of SELECT", PLAIN, select);
+        }
+        match &select.group_by {
+            GroupByExpr::Expressions(_, modifiers) if modifiers.is_empty() => {
+                ControlFlow::Continue(())
+            }
+            _ => refuse("this form of GROUP BY", "name what to group by", select),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> Flow {
+        match expr {
+            // The engine writes out all combinations before anybody can count them.
+            Expr::Cube(_) | Expr::Rollup(_) | Expr::GroupingSets(_) => {
+                let hint = "name what to group by, or UNION the queries";
+                refuse("GROUPING SETS, CUBE or ROLLUP", hint, expr)
+            }
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> Flow {
+        match factor {
+            TableFactor::Table {
+                name,
+                args,
+                with_hints,
+                version: None,
+                with_ordinality: false,
+                partitions,
+                json_path: None,
+                sample: None,
+                index_hints,
+                ..
+            } if with_hints.is_empty() && partitions.is_empty() && index_hints.is_empty() => {
+                self.check_relation(name, args.is_some(), factor)
+            }
+            TableFactor::Derived { lateral: false, sample: None, .. }
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
+            TableFactor::UNNEST { .. } => refuse("UNNEST", VIEWS_ONLY, factor),
+            _ => refuse("this form of FROM", VIEWS_ONLY, factor),
+        }
+    }
+}
+
+impl Allowed {
+    fn check_relation(&self, name: &ObjectName, is_call: bool, factor: &TableFactor) -> Flow {
+        let known = single(name).map(name_of);
+        let is_known = known.as_deref().is_some_and(|known| {
+            if is_call {
+                FUNCTIONS.contains(&known)
+            } else {
+                VIEWS.contains(&known) || self.names.contains_key(known)
+            }
+        });
+        if is_known {
+            return ControlFlow::Continue(());
+        }
+        let what = if is_call { "the table function" } else { "the table" };
+        let name: String = name.to_string().chars().take(100).collect();
+        refuse(format!("{what} {name}"), VIEWS_ONLY, factor)
+    }
+}

@@ -1,0 +1,181 @@
+//! `edges`: calls of one service by another, a row for each minute, both ends and how.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
+use tidings_proto::{
+    UnixNanos,
+    api::{EdgeKind, NodeKind},
+};
+use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
+use tidings_storage::TimeRange;
+
+use super::{
+    Stored, View,
+    columns::timestamp,
+    pushdown::{self, Condition, Subject},
+    red::{MINUTE, duration_fields, durations, minutes},
+};
+use crate::{
+    SqlError,
+    limits::BATCH_ROWS,
+    source::{Out, Source},
+};
+
+/// A week: more minutes are not told apart at once.
+const MINUTES_MAX: u64 = 7 * 24 * 60;
+/// What an edge takes in memory.
+const BYTES_EACH: usize = 700;
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let field = |name: &str, data_type| Field::new(name, data_type, true);
+    let mut fields = vec![
+        field("minute", timestamp()),
+        field("caller", DataType::Utf8),
+        field("caller_kind", DataType::Utf8),
+        field("called", DataType::Utf8),
+        field("called_kind", DataType::Utf8),
+        field("kind", DataType::Utf8),
+        field("calls", DataType::Int64),
+        field("errors", DataType::Int64),
+    ];
+    fields.extend(duration_fields());
+    Arc::new(Schema::new(fields))
+});
+
+/// The view.
+#[derive(Debug)]
+pub(super) struct Edges;
+
+impl View for Edges {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&SCHEMA)
+    }
+
+    fn uses(&self, filter: &Expr) -> bool {
+        wanted(std::slice::from_ref(filter)) != TimeRange::default()
+    }
+
+    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
+        Arc::new(EdgeSource { stored: stored.clone(), columns, minutes: wanted(filters) })
+    }
+}
+
+fn wanted(filters: &[Expr]) -> TimeRange {
+    let mut minutes = TimeRange::default();
+    for condition in pushdown::conditions(filters) {
+        match &condition {
+            Condition::OneOf(Subject::Column("minute"), _)
+            | Condition::Least(Subject::Column("minute"), _)
+            | Condition::Most(Subject::Column("minute"), _) => {
+                pushdown::narrow(&mut minutes, &condition);
+            }
+            _ => {}
+        }
+    }
+    minutes
+}
+
+#[derive(Debug)]
+struct EdgeSource {
+    stored: Stored,
+    columns: Vec<usize>,
+    minutes: TimeRange,
+}
+
+impl Source for EdgeSource {
+    fn describe(&self) -> String {
+        format!("edges, of minutes in {:?}", self.minutes)
+    }
+
+    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+        let Some((first, last)) = self.stored.snapshot.span_times() else { return Ok(()) };
+        let first = self.minutes.start.map_or(first, |start| start.max(first)).0 / MINUTE.0;
+        let last = self.minutes.end.map_or(last, |end| end.min(last)).0 / MINUTE.0;
+        if last < first {
+            return Ok(());
+        }
+        if last - first >= MINUTES_MAX {
+            return Err(SqlError::Evaluation {
+                reason: format!(
+                    "edges has {} minutes; ask for {MINUTES_MAX} at most, as in WHERE minute >= \
+                     now() - INTERVAL '1 day'",
+                    last - first + 1
+                ),
+            });
+        }
+        let bounds = (first..=last + 1).map(|minute| UnixNanos(minute.saturating_mul(MINUTE.0)));
+        let bounds: Vec<_> = bounds.collect();
+        let meter = &self.stored.meter;
+        let bounded = Bounded {
+            snapshot: self.stored.snapshot.clone(),
+            stop: Arc::clone(&meter.stop),
+            clock: Arc::clone(&meter.clock),
+            deadline: meter.deadline,
+        };
+        let mut found = edges_between(bounded, &bounds).map_err(|error| failure(error, meter))?;
+        if !found.complete {
+            out.meter.lack();
+        }
+        out.keep(found.edges.len() * BYTES_EACH)?;
+        found.edges.sort_by_key(|edge| edge.stretch);
+        for part in found.edges.chunks(BATCH_ROWS) {
+            let batch = batch(part, first)
+                .and_then(|batch| batch.project(&self.columns))
+                .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+            if out.give(&batch)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn failure(error: QueryError, meter: &crate::meter::Meter) -> SqlError {
+    match (meter.check(), error) {
+        (Err(ended), _) => ended,
+        (Ok(()), QueryError::Storage(error)) => SqlError::Storage(error),
+        (Ok(()), error) => SqlError::Evaluation { reason: error.to_string() },
+    }
+}
+
+fn node_word(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Service => "service",
+        NodeKind::Database => "database",
+        NodeKind::Messaging => "messaging",
+        NodeKind::External => "external",
+        NodeKind::Unknown => "unknown",
+    }
+}
+
+fn edge_word(kind: EdgeKind) -> &'static str {
+    match kind {
+        EdgeKind::Call => "call",
+        EdgeKind::Message => "message",
+    }
+}
+
+fn batch(edges: &[StretchEdge], first: u64) -> Result<RecordBatch, ArrowError> {
+    let text = |text: fn(&StretchEdge) -> &str| -> ArrayRef {
+        Arc::new(edges.iter().map(|edge| Some(text(edge))).collect::<StringArray>())
+    };
+    let count = |count: fn(&StretchEdge) -> u64| -> ArrayRef {
+        let counts = edges.iter().map(|edge| i64::try_from(count(edge)).ok());
+        Arc::new(counts.collect::<Int64Array>())
+    };
+    let mut columns: Vec<ArrayRef> = vec![
+        minutes(edges.iter().map(|edge| first + u64::from(edge.stretch))),
+        text(|edge| &edge.from.1),
+        text(|edge| node_word(edge.from.0)),
+        text(|edge| &edge.to.1),
+        text(|edge| node_word(edge.to.0)),
+        text(|edge| edge_word(edge.kind)),
+        count(|edge| edge.calls.count),
+        count(|edge| edge.calls.errors),
+    ];
+    columns.extend(durations(edges.iter().map(|edge| &edge.calls.latency)));
+    RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
+}

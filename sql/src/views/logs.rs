@@ -1,0 +1,102 @@
+//! `logs`: a row for each log record.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Arc, LazyLock},
+};
+
+use arrow_schema::SchemaRef;
+use datafusion::logical_expr::Expr;
+use tidings_storage::{Detail, LogFilter, Scan};
+
+use super::{
+    Stored, View,
+    columns::{self, Column, Origin},
+    pushdown,
+    repeats::Repeats,
+    spans::finish,
+};
+use crate::{
+    SqlError,
+    source::{Out, Source},
+};
+
+const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
+    Column { name, origin, detail }
+}
+
+use Detail::{Attributes, Facts, Full, Ids};
+
+const COLUMNS: &[Column] = &[
+    column("time", Origin::Time("time_unix_nanos"), Ids),
+    column("observed_time", Origin::Time("observed_unix_nanos"), Facts),
+    column("severity_number", Origin::Int("severity_number"), Facts),
+    column("severity", Origin::Word("severity_text"), Facts),
+    column("service", Origin::Word("service"), Facts),
+    column("text", Origin::Word("text"), Facts),
+    column("trace_id", Origin::Hex("trace_id"), Ids),
+    column("span_id", Origin::Hex("span_id"), Ids),
+    column("attributes", Origin::Attributes, Attributes),
+    column("resource", Origin::Resource, Attributes),
+    column("event_name", Origin::Word("event_name"), Full),
+    column("scope_name", Origin::ScopeName, Full),
+    column("scope_version", Origin::ScopeVersion, Full),
+    column("flags", Origin::Long("flags"), Full),
+];
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| columns::schema(COLUMNS));
+
+/// The view.
+#[derive(Debug)]
+pub(super) struct Logs;
+
+impl View for Logs {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&SCHEMA)
+    }
+
+    fn uses(&self, filter: &Expr) -> bool {
+        pushdown::logs(std::slice::from_ref(filter)) != LogFilter::default()
+    }
+
+    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
+        let filter = pushdown::logs(filters);
+        let columns = columns.into_iter().map(|place| COLUMNS[place]).collect();
+        Arc::new(LogSource { stored: stored.clone(), columns, filter })
+    }
+}
+
+#[derive(Debug)]
+struct LogSource {
+    stored: Stored,
+    columns: Vec<Column>,
+    filter: LogFilter,
+}
+
+impl Source for LogSource {
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.columns.iter().map(|column| column.name).collect();
+        format!("logs, columns [{}], scanned by {:?}", names.join(", "), self.filter)
+    }
+
+    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+        let schema = columns::schema(&self.columns);
+        let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
+        let mut repeats = Repeats::default();
+        let mut ended = Ok(ControlFlow::Continue(()));
+        let scan = Scan { detail, rows_max: u64::MAX };
+        let stats = self.stored.snapshot.scan_logs(&self.filter, scan, &mut |rows| {
+            ended = out.meter.check().and_then(|()| {
+                let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
+                    .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+                let batch = repeats.without(rows.columns(), batch, out)?;
+                out.give(&batch)
+            });
+            match ended {
+                Ok(flow) => flow,
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        finish(ended, stats.complete, out)
+    }
+}

@@ -1,0 +1,278 @@
+//! `tree(id)`, `ancestors(id, span)` and `descendants(id, span)`: one trace, assembled.
+//!
+//! The spans in the order of the call tree, with what assembly says of each besides the columns of
+//! `spans`. A span's ancestors come from the root down, a span's descendants as in the tree; both
+//! with the span itself.
+
+use std::{
+    collections::HashMap,
+    ops::ControlFlow,
+    sync::{Arc, LazyLock},
+};
+
+use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array};
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_select::{concat::concat_batches, take::take_record_batch};
+use datafusion::{
+    catalog::{TableFunctionArgs, TableFunctionImpl, TableProvider},
+    error::{DataFusionError, Result},
+    logical_expr::Expr,
+};
+use tidings_assembly::{Assembled, Node, SpanFacts, assemble};
+use tidings_proto::{
+    DurationNanos, SpanId, TraceId,
+    tid::{CandidateId, recognise},
+};
+use tidings_storage::{Detail, SpanFilter, SpanRows};
+
+use super::{
+    Stored, View, ViewTable, columns,
+    spans::{COLUMNS, SCHEMA as SPANS, scan_spans},
+};
+use crate::{
+    SqlError,
+    source::{Out, Source},
+};
+
+/// What a span takes while its trace is assembled, besides its columns.
+const BYTES_EACH: usize = 512;
+
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+    let mut fields = vec![
+        Field::new("position", DataType::Int64, false),
+        Field::new("depth", DataType::Int32, false),
+        Field::new("self_nanos", DataType::Int64, false),
+        Field::new("critical_nanos", DataType::Int64, false),
+        Field::new("is_asynchronous", DataType::Boolean, false),
+        Field::new("descendant_count", DataType::Int64, false),
+    ];
+    fields.extend(SPANS.fields().iter().map(|field| field.as_ref().clone()));
+    Arc::new(Schema::new(fields))
+});
+
+/// Which spans of a trace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Walk {
+    All,
+    Up,
+    Down,
+}
+
+impl Walk {
+    pub(super) const ALL: [Self; 3] = [Self::All, Self::Up, Self::Down];
+}
+
+/// A function that gives spans of a trace.
+#[derive(Debug)]
+pub(super) struct TreeFunction {
+    walk: Walk,
+    stored: Stored,
+}
+
+impl TreeFunction {
+    pub(super) fn new(walk: Walk, stored: Stored) -> Self {
+        Self { walk, stored }
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self.walk {
+            Walk::All => "tree",
+            Walk::Up => "ancestors",
+            Walk::Down => "descendants",
+        }
+    }
+}
+
+impl TableFunctionImpl for TreeFunction {
+    fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
+        let wrong = || {
+            let takes = match self.walk {
+                Walk::All => "the id of a trace",
+                Walk::Up | Walk::Down => "the id of a trace and the id of a span",
+            };
+            DataFusionError::Plan(format!("{}() takes {takes}, as texts", self.name()))
+        };
+        let (trace, span) = match (self.walk, texts.as_deref()) {
+            (Walk::All, Some([trace])) => (*trace, None),
+            (Walk::Up | Walk::Down, Some([trace, span])) => (*trace, Some(*span)),
+            _ => return Err(wrong()),
+        };
+        let trace_id = recognise(trace).into_iter().find_map(|candidate| match candidate.id {
+            CandidateId::Trace(id) => Some(id),
+            CandidateId::Low64(_) | CandidateId::Attribute(_) => None,
+        });
+        let span_id = span.map(|span| span.trim().parse::<SpanId>()).transpose();
+        let (Some(trace_id), Ok(span_id)) = (trace_id, span_id) else { return Err(wrong()) };
+        let tree = Tree { walk: self.walk, trace_id, span_id };
+        Ok(Arc::new(ViewTable::new(tree, self.stored.clone())))
+    }
+}
+
+fn text(expr: &Expr) -> Option<&str> {
+    match expr {
+        Expr::Literal(value, _) => value.try_as_str().flatten(),
+        _ => None,
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tree {
+    walk: Walk,
+    trace_id: TraceId,
+    span_id: Option<SpanId>,
+}
+
+impl View for Tree {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&SCHEMA)
+    }
+
+    fn uses(&self, _: &Expr) -> bool {
+        false
+    }
+
+    fn source(&self, stored: &Stored, columns: Vec<usize>, _: &[Expr]) -> Arc<dyn Source> {
+        Arc::new(TreeSource { stored: stored.clone(), tree: *self, columns })
+    }
+}
+
+#[derive(Debug)]
+struct TreeSource {
+    stored: Stored,
+    tree: Tree,
+    columns: Vec<usize>,
+}
+
+impl Source for TreeSource {
+    fn describe(&self) -> String {
+        let Tree { walk, trace_id, span_id } = self.tree;
+        match span_id {
+            Some(span_id) => format!("{walk:?} from span {span_id} of trace {trace_id}"),
+            None => format!("trace {trace_id}"),
+        }
+    }
+
+    fn read(&self, out: &mut Out<'_>) -> std::result::Result<(), SqlError> {
+        let broken = |error: ArrowError| SqlError::Defect { reason: error.to_string() };
+        let filter =
+            SpanFilter { trace_ids: Some(vec![self.tree.trace_id]), ..SpanFilter::default() };
+        let own = SCHEMA.fields().len() - COLUMNS.len();
+        let of_spans = self.columns.iter().filter_map(|place| place.checked_sub(own));
+        let detail = of_spans.map(|place| COLUMNS[place].detail).max();
+        let detail = detail.unwrap_or(Detail::Facts).max(Detail::Facts);
+        let (mut batches, mut facts, mut names) = (Vec::new(), Vec::new(), Names::default());
+        let mut bytes = 0;
+        scan_spans(&self.stored, &filter, detail, out, |rows, out| {
+            let there: Vec<_> =
+                COLUMNS.iter().copied().filter(|column| column.detail <= detail).collect();
+            let schema = columns::schema(&there);
+            let batch = columns::batch(rows, &there, schema).map_err(broken)?;
+            bytes += batch.get_array_memory_size() + rows.len() * BYTES_EACH;
+            out.keep(bytes)?;
+            facts.extend((0..rows.len()).map(|row| names.facts(rows, row)));
+            batches.push(batch);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        let Some(first) = batches.first() else { return Ok(()) };
+        let assembled = assemble(&facts);
+        let nodes = self.chosen(&assembled, &facts);
+        let all = concat_batches(&first.schema(), &batches).map_err(broken)?;
+        let places = nodes.iter().map(|node| u64::from(assembled.nodes[*node].fact));
+        let places = UInt64Array::from_iter_values(places);
+        let spans = take_record_batch(&all, &places).map_err(broken)?;
+        let batch = self.columns(&assembled, &nodes, &spans).map_err(broken)?;
+        out.give(&batch).map(drop)
+    }
+}
+
+impl TreeSource {
+    /// The nodes that are asked for, in the tree's order.
+    fn chosen(&self, assembled: &Assembled, facts: &[SpanFacts]) -> Vec<usize> {
+        let Some(span_id) = self.tree.span_id else {
+            return (0..assembled.nodes.len()).collect();
+        };
+        let is_it = |node: &usize| facts[assembled.nodes[*node].fact as usize].span_id == span_id;
+        let mut chosen = vec![false; assembled.nodes.len()];
+        for node in (0..assembled.nodes.len()).filter(is_it) {
+            match self.tree.walk {
+                Walk::Down => {
+                    let descendants = assembled.nodes[node].descendants as usize;
+                    chosen[node..=node + descendants].fill(true);
+                }
+                Walk::Up | Walk::All => {
+                    let mut above = Some(node);
+                    while let Some(node) = above.filter(|node| !chosen[*node]) {
+                        chosen[node] = true;
+                        above = assembled.nodes[node].parent.map(|parent| parent as usize);
+                    }
+                }
+            }
+        }
+        (0..chosen.len()).filter(|node| chosen[*node]).collect()
+    }
+
+    fn columns(
+        &self,
+        assembled: &Assembled,
+        chosen: &[usize],
+        spans: &RecordBatch,
+    ) -> std::result::Result<RecordBatch, ArrowError> {
+        let nodes = || chosen.iter().map(|node| &assembled.nodes[*node]);
+        let nanos = |time: fn(&Node) -> DurationNanos| -> ArrayRef {
+            let nanos = nodes().map(|node| i64::try_from(time(node).0).unwrap_or(i64::MAX));
+            Arc::new(Int64Array::from_iter_values(nanos))
+        };
+        let own: [ArrayRef; 6] = [
+            Arc::new(Int64Array::from_iter_values(
+                chosen.iter().map(|node| i64::try_from(*node).unwrap_or(i64::MAX)),
+            )),
+            Arc::new(Int32Array::from_iter_values(
+                nodes().map(|node| i32::try_from(node.depth).unwrap_or(i32::MAX)),
+            )),
+            nanos(|node| node.self_time),
+            nanos(|node| node.critical_time),
+            Arc::new(nodes().map(|node| Some(node.asynchronous)).collect::<BooleanArray>()),
+            Arc::new(Int64Array::from_iter_values(nodes().map(|node| i64::from(node.descendants)))),
+        ];
+        let column = |place: &usize| match own.get(*place) {
+            Some(column) => Ok(Arc::clone(column)),
+            None => {
+                let name = SCHEMA.field(*place).name();
+                let column = spans.column_by_name(name).map(Arc::clone);
+                column.ok_or_else(|| ArrowError::SchemaError(format!("there is no {name}")))
+            }
+        };
+        let arrays = self.columns.iter().map(column).collect::<std::result::Result<_, _>>()?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(chosen.len()));
+        let schema = Arc::new(SCHEMA.project(&self.columns)?);
+        RecordBatch::try_new_with_options(schema, arrays, &options)
+    }
+}
+
+/// Services and operations by number.
+#[derive(Debug, Default)]
+struct Names(HashMap<String, u32>);
+
+impl Names {
+    fn number(&mut self, text: &str) -> u32 {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        match self.0.get(text) {
+            Some(number) => *number,
+            None => *self.0.entry(text.to_owned()).or_insert(next),
+        }
+    }
+
+    fn facts(&mut self, rows: &SpanRows, row: usize) -> SpanFacts {
+        SpanFacts {
+            span_id: rows.span_id(row),
+            parent_span_id: rows.parent_span_id(row),
+            kind: rows.kind(row),
+            start: rows.start(row),
+            end: rows.end(row),
+            service: self.number(rows.service(row)),
+            operation: self.number(rows.name(row)),
+            content_hash: rows.content_hash(row),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! What an answer may have, and what it says of what it lacks.
+
+use serde_json::json;
+use tidings_proto::api::SqlLack;
+use tidings_sql::{Query, SqlLimits};
+
+use crate::harness::{Harness, record, span, story, trace_id};
+
+#[tokio::test]
+async fn an_answer_that_is_cut_says_so() {
+    let harness = Harness::with(SqlLimits { rows_max: 5, ..SqlLimits::default() }).await;
+    story(&harness).await;
+    let answer = harness.json("SELECT span_id FROM spans").await;
+    assert_eq!(answer["rowCount"], 5);
+    assert_eq!((&answer["complete"], &answer["lacks"]), (&json!(false), &json!(["rows"])));
+    let whole = harness.json("SELECT span_id FROM spans LIMIT 5").await;
+    assert_eq!((&whole["complete"], &whole["lacks"]), (&json!(true), &json!([])));
+    let query = Query { text: "SELECT span_id FROM spans".to_owned(), rows_max: Some(2) };
+    let answer = harness.service.ask(query).await.unwrap();
+    assert_eq!((answer.row_count(), answer.is_complete()), (2, false));
+}
+
+#[tokio::test]
+async fn an_answer_has_so_many_bytes() {
+    let limits = SqlLimits { answer_bytes_max: 100_000, ..SqlLimits::default() };
+    let harness = Harness::with(limits).await;
+    let text = "x".repeat(1_000);
+    harness.log("shop", (1..=500).map(|id| record(1, id, id, &text)).collect()).await;
+    let query = Query { text: "SELECT text FROM logs".to_owned(), rows_max: None };
+    let answer = harness.service.ask(query).await.unwrap();
+    assert_eq!(answer.lacks, vec![SqlLack::Bytes]);
+    assert!((10..100).contains(&answer.row_count()), "{}", answer.row_count());
+}
+
+#[tokio::test]
+async fn repeats_beyond_what_is_remembered_are_told() {
+    let harness = Harness::with(SqlLimits { remembered_max: 10, ..SqlLimits::default() }).await;
+    for _ in 0..2 {
+        harness.send("shop", (1..=8).map(|id| span(1, id, "a")).collect()).await;
+    }
+    let answer = harness.json("SELECT count(*) FROM spans").await;
+    assert_eq!(answer["rows"], json!([[16]]));
+    assert_eq!(answer["repeatsCounted"], true);
+}
+
+/// Rows that were looked at when what is asked for is a little of what is there.
+#[tokio::test]
+async fn filters_reach_the_store() {
+    let harness = Harness::new().await;
+    for part in 0..10 {
+        let of = |id: u64| {
+            let mut span = span(part, part * 1_000 + id, if id == 7 { "rare" } else { "usual" });
+            span.start_time_unix_nano += part * 3_600_000_000_000;
+            span.end_time_unix_nano = span.start_time_unix_nano + id;
+            span.attributes = vec![tidings_proto::otlp::KeyValue::new("number", id.to_string())];
+            span
+        };
+        let spans = (1..=1_000).map(of).collect();
+        harness.send(&format!("service-{part}"), spans).await;
+        harness.store.flush().await.unwrap();
+    }
+    let all = harness.json("SELECT count(*) FROM spans").await;
+    assert_eq!((&all["rows"], &all["read"]["rows"]), (&json!([[10_000]]), &json!(10_000)));
+    let id = trace_id(3);
+    for (filter, count, rows_max) in [
+        (format!("trace_id = '{id}'"), 1_000, 1_100),
+        (format!("trace_id IN ('{id}', '{}')", trace_id(4)), 2_000, 2_100),
+        (format!("trace_id = trace_id('00-{id}-0000000000000001-01')"), 1_000, 1_100),
+        ("start_time < TIMESTAMP '2026-11-20T08:30:00Z'".to_owned(), 1_000, 1_100),
+        (
+            "start_time BETWEEN TIMESTAMP '2026-11-20T09:30:00Z' AND TIMESTAMP '2026-11-20T10:30:00Z'"
+                .to_owned(),
+            1_000,
+            1_100,
+        ),
+        ("service = 'service-5'".to_owned(), 1_000, 1_100),
+        ("service = 'service-5' OR service = 'service-6'".to_owned(), 2_000, 2_100),
+        ("service = 'nowhere'".to_owned(), 0, 0),
+        ("operation = 'nothing'".to_owned(), 0, 0),
+        ("attributes['number'] = 'none'".to_owned(), 0, 0),
+        ("resource['service.name'] = 'service-5'".to_owned(), 1_000, 1_100),
+        ("duration_nanos > 2000".to_owned(), 0, 0),
+    ] {
+        let answer = harness.json(&format!("SELECT count(*) FROM spans WHERE {filter}")).await;
+        assert_eq!(answer["rows"], json!([[count]]), "{filter}");
+        let rows = answer["read"]["rows"].as_u64().unwrap();
+        assert!(rows <= rows_max, "{filter}: {rows} rows");
+    }
+    let plan =
+        harness.explain("SELECT 1 FROM spans WHERE operation = 'rare' AND kind = 'server'").await;
+    assert!(plan.contains("operation: Some") && plan.contains("kind: Some(Server)"), "{plan}");
+}

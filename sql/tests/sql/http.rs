@@ -1,0 +1,210 @@
+//! `/api/v1/sql`: how a query arrives, what its answer is, the statuses of its errors.
+
+use axum::{Router, body::Body};
+use http::{Request, StatusCode};
+use http_body_util::BodyExt;
+use serde_json::{Value as Json, json};
+use tidings_sql::{QUERY_BYTES_MAX, SqlLimits, router};
+use tower::ServiceExt;
+
+use crate::harness::{Harness, span, story};
+
+pub(crate) struct Asked {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: http::HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+impl Asked {
+    pub(crate) fn json(&self) -> Json {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&self.body)))
+    }
+}
+
+pub(crate) async fn ask(router: &Router, request: Request<Body>) -> Asked {
+    let response = router.clone().oneshot(request).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body = body.collect().await.unwrap().to_bytes().to_vec();
+    Asked { status: parts.status, headers: parts.headers, body }
+}
+
+async fn get(router: &Router, parameters: &str) -> Asked {
+    let address = format!("/api/v1/sql{parameters}");
+    ask(router, Request::get(address).body(Body::empty()).unwrap()).await
+}
+
+async fn post(router: &Router, media_type: &str, body: impl Into<Body>) -> Asked {
+    let request = Request::post("/api/v1/sql").header("content-type", media_type);
+    ask(router, request.body(body.into()).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_query_comes_in_an_address_or_in_a_body() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    let router = router(Some(harness.service.clone()));
+    let count = "SELECT count(*) AS n FROM spans";
+    let rows = json!([[7]]);
+    assert_eq!(get(&router, "?query=SELECT+count(*)+AS+n+FROM+spans").await.json()["rows"], rows);
+    for media_type in
+        ["application/sql", "text/plain", "text/plain; charset=utf-8", "Application/SQL"]
+    {
+        assert_eq!(post(&router, media_type, count).await.json()["rows"], rows, "{media_type}");
+    }
+    let body = json!({"query": count}).to_string();
+    let asked = post(&router, "application/json", body).await;
+    assert_eq!(asked.json()["rows"], rows);
+    assert_eq!(asked.headers["cache-control"], "no-store");
+    assert_eq!(asked.headers["x-content-type-options"], "nosniff");
+    assert_eq!(asked.headers["tidings-complete"], "true");
+    let body = json!({"query": "SELECT span_id FROM spans", "limit": 2}).to_string();
+    let cut = post(&router, "application/json", body).await;
+    assert_eq!((&cut.json()["rowCount"], &cut.json()["complete"]), (&json!(2), &json!(false)));
+    assert_eq!(cut.headers["tidings-complete"], "false");
+}
+
+#[tokio::test]
+async fn the_form_is_the_one_that_the_client_prefers() {
+    let harness = Harness::new().await;
+    let router = router(Some(harness.service.clone()));
+    for (accept, media_type) in [
+        ("application/json", "application/json"),
+        ("*/*", "application/json"),
+        ("image/png", "application/json"),
+        ("text/csv", "text/csv; charset=utf-8; header=present"),
+        ("image/png, text/csv;q=0.9, application/json", "text/csv; charset=utf-8; header=present"),
+        ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"),
+    ] {
+        let request = Request::get("/api/v1/sql?query=SELECT+1").header("accept", accept);
+        let asked = ask(&router, request.body(Body::empty()).unwrap()).await;
+        assert_eq!(
+            (asked.status, asked.headers["content-type"].to_str().unwrap()),
+            (StatusCode::OK, media_type),
+            "{accept}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
+    let harness = Harness::new().await;
+    let router = router(Some(harness.service.clone()));
+    for (parameters, parameter) in [
+        ("", "query"),
+        ("?query=", "query"),
+        ("?query=SELECT+1;SELECT+2", "query"),
+        ("?query=SELECT+1/0", "query"),
+        ("?query=SELECT+1&query=SELECT+2", "query"),
+        ("?query=SELECT+1&limit=0", "limit"),
+        ("?query=SELECT+1&limit=-1", "limit"),
+        ("?query=SELECT+1&limit=NaN", "limit"),
+        ("?query=SELECT+1&limit=9223372036854775808", "limit"),
+        ("?query=SELECT+1&limit=99999999999999999999", "limit"),
+        ("?query=SELECT+1&limit=100001", "limit"),
+        ("?query=SELECT+1&limit=1&limit=2", "limit"),
+        ("?query=SELECT+1&nothing=1", "nothing"),
+    ] {
+        let asked = get(&router, parameters).await;
+        assert_eq!(asked.status, 400, "{parameters}");
+        assert_eq!(asked.headers["content-type"], "application/problem+json", "{parameters}");
+        assert_eq!(asked.json()["parameter"], parameter, "{parameters}: {}", asked.json());
+    }
+    for (media_type, body, status) in [
+        ("application/json", "{".to_owned(), 400),
+        ("application/json", "{\"query\":\"SELECT 1\",\"nothing\":1}".to_owned(), 400),
+        ("application/json", "{\"query\":1}".to_owned(), 400),
+        ("application/json", "[]".to_owned(), 400),
+        ("application/sql", "x".repeat(QUERY_BYTES_MAX + 1), 400),
+        ("application/sql", "x".repeat(1 << 20), 413),
+        ("application/xml", "SELECT 1".to_owned(), 415),
+        ("", "SELECT 1".to_owned(), 415),
+    ] {
+        let length = body.len();
+        let asked = post(&router, media_type, body).await;
+        assert_eq!(asked.status, status, "{media_type}, {length} bytes");
+        assert_eq!(asked.headers["content-type"], "application/problem+json");
+    }
+    let broken = post(&router, "text/plain", vec![0xff, 0xfe]).await;
+    assert_eq!(
+        (broken.status, &broken.json()["parameter"]),
+        (StatusCode::BAD_REQUEST, &json!("body"))
+    );
+    let deleted = Request::delete("/api/v1/sql").body(Body::empty()).unwrap();
+    let deleted = ask(&router, deleted).await;
+    assert_eq!(deleted.status, 405);
+    assert_eq!(deleted.headers["allow"], "GET,HEAD,POST");
+}
+
+#[tokio::test]
+async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
+    let limits = SqlLimits {
+        deadline: std::time::Duration::from_millis(300),
+        memory_bytes_max: 4 << 20,
+        running_max: 1,
+        ..SqlLimits::default()
+    };
+    let harness = Harness::with(limits).await;
+    for part in 0..20 {
+        let of = |id| span(part, part * 500 + id, "a");
+        harness.send("shop", (1..=500).map(of).collect()).await;
+    }
+    let router = router(Some(harness.service.clone()));
+    let cases = [
+        ("DROP TABLE spans", 400, "/problems/statement-not-allowed"),
+        ("SELECT count(*) FROM spans a, spans b, spans c", 408, "/problems/timed-out"),
+        (
+            "SELECT a.span_id FROM spans a, spans b ORDER BY b.span_id",
+            413,
+            "/problems/resource-exhausted",
+        ),
+    ];
+    for (query, status, kind) in cases {
+        let asked = post(&router, "text/plain", query).await;
+        assert_eq!(
+            (asked.status.as_u16(), &asked.json()["type"]),
+            (status, &json!(kind)),
+            "{query}: {}",
+            asked.json()
+        );
+        while harness.service.running() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    // An answer that is not read keeps its place.
+    let request = Request::get("/api/v1/sql?query=SELECT+span_id+FROM+spans").body(Body::empty());
+    let unread = router.clone().oneshot(request.unwrap()).await.unwrap();
+    assert_eq!(unread.status(), 200);
+    let refused = get(&router, "?query=SELECT+1").await;
+    assert_eq!(
+        (refused.status.as_u16(), &refused.json()["type"]),
+        (429, &json!("/problems/overloaded"))
+    );
+    assert!(refused.headers.contains_key("retry-after"));
+    drop(unread);
+    assert_eq!(get(&router, "?query=SELECT+1").await.status, 200);
+}
+
+#[tokio::test]
+async fn where_queries_are_switched_off_the_answer_says_so() {
+    let router = router(None);
+    for asked in
+        [get(&router, "?query=SELECT+1").await, post(&router, "text/plain", "SELECT 1").await]
+    {
+        assert_eq!(
+            (asked.status.as_u16(), &asked.json()["type"]),
+            (403, &json!("/problems/sql-off"))
+        );
+    }
+}
+
+#[tokio::test]
+async fn answers_are_compressed_for_those_who_take_that() {
+    let harness = Harness::new().await;
+    harness.send("shop", (1..=200).map(|id| span(1, id, "a")).collect()).await;
+    let router = router(Some(harness.service.clone()));
+    let request =
+        Request::get("/api/v1/sql?query=SELECT+*+FROM+spans").header("accept-encoding", "gzip");
+    let asked = ask(&router, request.body(Body::empty()).unwrap()).await;
+    assert_eq!(asked.headers["content-encoding"], "gzip");
+}

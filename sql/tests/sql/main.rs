@@ -1,0 +1,17 @@
+//! Queries over a real store: what they give, what they are refused, what they may cost.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test fails by panicking and lives in real time"
+)]
+
+mod bounds;
+mod documented;
+mod forms;
+mod harness;
+mod hostile;
+mod http;
+mod refusals;
+mod snapshots;
+mod views;

@@ -1,0 +1,100 @@
+//! `tidings sql QUERY`: the rows of a query as a table in the terminal.
+
+use anyhow::{Context, Result, bail};
+use clap::ArgMatches;
+use serde_json::Value as Json;
+use tidings_proto::api::{ProblemDetails, SqlResult};
+
+use crate::{cli, client::Client};
+
+/// The widest a column is drawn, in characters.
+const COLUMN_MAX: usize = 60;
+
+/// Asks the API and prints the rows.
+pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
+    let query = matches.get_one::<String>("query").cloned().unwrap_or_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let result = runtime.block_on(fetch(server, query))?;
+    cli::print(&table(&result))
+}
+
+async fn fetch(server: &str, query: String) -> Result<SqlResult> {
+    let client = Client::new();
+    let answer = client.post(server, "/api/v1/sql", "application/sql", query.into()).await?;
+    if !answer.status.is_success() {
+        let detail = serde_json::from_slice::<ProblemDetails>(&answer.body)
+            .map_or_else(|_| answer.status.to_string(), |problem| problem.detail);
+        bail!("{detail}");
+    }
+    serde_json::from_slice(&answer.body).context("the answer is not what this version expects")
+}
+
+fn table(result: &SqlResult) -> String {
+    let names = result.columns.iter().map(|column| drawn(&Json::String(column.name.clone())));
+    let rows = result.rows.iter().map(|row| row.iter().map(drawn).collect());
+    let lines: Vec<Vec<String>> = std::iter::once(names.collect()).chain(rows).collect();
+    let width = |place: usize| {
+        let cells = lines.iter().filter_map(|line| line.get(place));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..result.columns.len()).map(width).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = cells.collect::<Vec<_>>().join("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    if !result.complete {
+        text.push_str("… and more: the answer is cut\n");
+    }
+    text
+}
+
+/// A value on one line, without anything that a terminal would obey.
+fn drawn(value: &Json) -> String {
+    let text = match value {
+        Json::Null => String::new(),
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let mut signs = text.chars().map(|sign| if is_drawn(sign) { sign } else { '·' });
+    let mut cell: String = signs.by_ref().take(COLUMN_MAX).collect();
+    if signs.next().is_some() {
+        cell.push('…');
+    }
+    cell
+}
+
+/// Neither a control character nor one that turns the direction of what follows.
+fn is_drawn(sign: char) -> bool {
+    let turns =
+        matches!(sign, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !sign.is_control() && !turns
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_proto::api::SqlResult;
+
+    #[test]
+    fn rows_are_columns_of_text_that_no_terminal_obeys() {
+        let result: SqlResult = serde_json::from_value(json!({
+            "columns": [{"name": "service", "type": "text"}, {"name": "n", "type": "bigint"}],
+            "rows": [["shop", 7], ["\u{1b}[31mred\r\n", null]],
+            "rowCount": 2,
+            "complete": false,
+            "lacks": ["rows"],
+            "read": {"rows": 9, "files": 0},
+            "repeatsCounted": false,
+            "elapsedNano": "5",
+        }))
+        .unwrap();
+        let table = super::table(&result);
+        assert_eq!(
+            table,
+            "service     n\nshop        7\n·[31mred··\n… and more: the answer is cut\n"
+        );
+    }
+}

@@ -1,0 +1,207 @@
+//! SQL on the real server: hostile queries from many clients while data comes in.
+
+use std::{
+    fs,
+    io::Write,
+    net::TcpStream,
+    sync::atomic::{AtomicBool, Ordering},
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+
+use crate::harness::{
+    PATIENCE, Server,
+    http::{Answer, get, post},
+    spans::{log, logs, span, traces},
+};
+
+const SECONDS_MAX: &str = "2";
+
+/// Queries that never end by themselves, or would take all memory.
+const HOSTILE: &[&str] = &[
+    "SELECT count(*) FROM spans a, spans b, spans c, spans d, spans e",
+    "SELECT count(*) FROM spans a JOIN spans b ON a.duration_nanos + b.duration_nanos < 0, spans c",
+    "SELECT a.span_id FROM spans a, spans b ORDER BY a.span_id || b.span_id",
+    "SELECT count(*) FROM spans a, logs b WHERE a.operation || b.text ~ '.*a.{30}z'",
+    "WITH a AS (SELECT text || text AS t FROM logs), b AS (SELECT t || t AS t FROM a), \
+     c AS (SELECT t || t AS t FROM b), d AS (SELECT t || t AS t FROM c) SELECT max(length(t || t)) \
+     FROM d, spans",
+];
+
+fn sql(server: &Server, query: &str) -> Answer {
+    post(&server.http, "/api/v1/sql", "application/sql", query.to_owned())
+}
+
+fn json(answer: &Answer) -> serde_json::Value {
+    serde_json::from_slice(&answer.body).unwrap()
+}
+
+fn fill(server: &Server) {
+    for part in 0..10_u64 {
+        let spans = (1..=2_000).map(|id| span(u128::from(part + 1), part * 2_000 + id, 0, "usual"));
+        let body = traces("shop", spans.collect()).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+    }
+    let text = "x".repeat(8 << 10);
+    let records = (1..=200).map(|id| log(1, id, &text)).collect();
+    let body = logs("shop", records).encode_to_vec();
+    let answer = post(&server.otlp_http, "/v1/logs", "application/x-protobuf", body);
+    assert_eq!(answer.status, 200);
+}
+
+/// Processor time of the process so far, in ticks of a hundredth of a second.
+fn ticks(server: &Server) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+/// Until the process rests: for a fifth of a second it uses next to nothing.
+fn rests(server: &Server) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < deadline {
+        let before = ticks(server);
+        std::thread::sleep(Duration::from_millis(200));
+        if ticks(server) - before <= 3 {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn hostile_queries_end_and_data_comes_in_meanwhile() {
+    let mut server = Server::start_with(&["--sql-seconds-max", SECONDS_MAX]);
+    fill(&server);
+    let pid = server.pid();
+    let done = AtomicBool::new(false);
+    let (sent, slowest) = std::thread::scope(|scope| {
+        let server = &server;
+        let done = &done;
+        let sender = scope.spawn(move || {
+            let (mut sent, mut slowest) = (0, Duration::ZERO);
+            while !done.load(Ordering::Relaxed) {
+                sent += 1;
+                let begin = Instant::now();
+                let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
+                let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+                assert_eq!(answer.status, 200);
+                slowest = slowest.max(begin.elapsed());
+            }
+            (sent, slowest)
+        });
+        let askers: Vec<_> = (0..8)
+            .map(|number| {
+                scope.spawn(move || {
+                    for round in 0..HOSTILE.len() {
+                        let query = HOSTILE[(number + round) % HOSTILE.len()];
+                        let begin = Instant::now();
+                        let answer = sql(server, query);
+                        assert!(
+                            matches!(answer.status, 400 | 408 | 413 | 429),
+                            "{query}: {} {:?}",
+                            answer.status,
+                            answer.body
+                        );
+                        assert!(begin.elapsed() < Duration::from_secs(15), "{query}");
+                    }
+                })
+            })
+            .collect();
+        for asker in askers {
+            asker.join().unwrap();
+        }
+        done.store(true, Ordering::Relaxed);
+        sender.join().unwrap()
+    });
+    assert!(server.is_alive() && server.pid() == pid);
+    assert!(sent > 20, "only {sent} requests were taken meanwhile");
+    assert!(slowest < PATIENCE, "a request took {slowest:?}");
+    assert!(server.peak_resident_bytes() < 3 << 30, "{}", server.peak_resident_bytes());
+    assert!(rests(&server), "a query goes on");
+    let counted = json(&sql(&server, "SELECT count(*) FROM spans WHERE service = 'meanwhile'"));
+    assert_eq!(counted["rows"][0][0], sent);
+    println!("{sent} requests were taken meanwhile, the slowest in {slowest:?}");
+}
+
+#[test]
+fn texts_that_overflow_a_stack_do_not_end_the_process() {
+    let mut server = Server::start();
+    for query in [
+        format!("SELECT 1{}", "+1".repeat(2_000)),
+        format!("SELECT 1{}", "+1".repeat(100_000)),
+        format!("SELECT 1 WHERE 1=0{}", " OR 1=0".repeat(20_000)),
+        format!("SELECT 1{}", " UNION SELECT 1".repeat(5_000)),
+        format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("SELECT '{}'", "x".repeat(1 << 20)),
+    ] {
+        let answer = sql(&server, &query);
+        assert!(matches!(answer.status, 400 | 413), "{}", answer.status);
+    }
+    assert_eq!(json(&sql(&server, &format!("SELECT 1{}", "+1".repeat(240))))["rows"][0][0], 241);
+    assert!(server.is_alive());
+}
+
+#[test]
+fn a_query_ends_when_its_client_leaves() {
+    let server = Server::start_with(&["--sql-seconds-max", "600"]);
+    fill(&server);
+    assert!(rests(&server));
+    for query in &HOSTILE[..2] {
+        let mut leaving = TcpStream::connect(&server.http).unwrap();
+        let head = format!(
+            "POST /api/v1/sql HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/sql\r\n\
+             content-length: {}\r\n\r\n{query}",
+            query.len()
+        );
+        leaving.write_all(head.as_bytes()).unwrap();
+        let (begin, before) = (Instant::now(), ticks(&server));
+        while ticks(&server) < before + 20 {
+            assert!(begin.elapsed() < PATIENCE, "{query} does not run");
+            std::thread::yield_now();
+        }
+        drop(leaving);
+        assert!(rests(&server), "{query} goes on");
+    }
+}
+
+#[test]
+fn queries_are_answered_where_the_setting_says() {
+    let off = Server::start_with(&["--sql", "off"]);
+    assert_eq!(sql(&off, "SELECT 1").status, 403);
+    let local = Server::start();
+    assert_eq!(get(&local.http, "/api/v1/sql?query=SELECT+1").status, 200);
+}
+
+#[test]
+fn no_query_opens_a_file_or_a_connection() {
+    let server = Server::start();
+    for query in [
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM \"/etc/passwd\"",
+        "SELECT * FROM \"file:///etc/passwd\"",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+        "COPY (SELECT 1) TO '/tmp/out.csv'",
+        "SELECT 1 INTO OUTFILE '/tmp/out'",
+    ] {
+        let answer = sql(&server, query);
+        assert_eq!(answer.status, 400, "{query}");
+        let body = String::from_utf8(answer.body.to_vec()).unwrap();
+        assert!(!body.contains("root:"), "{query}: {body}");
+    }
+}
+
+#[test]
+fn the_command_prints_a_table() {
+    let server = Server::start();
+    fill(&server);
+    let query = "SELECT service, count(*) AS n FROM spans GROUP BY service";
+    let (code, out, _) = Server::command(&["sql", query, "--http", &server.http]);
+    assert_eq!((code, out.as_str()), (Some(0), "service  n\nshop     20000\n"));
+    let (code, _, error) = Server::command(&["sql", "DROP TABLE spans", "--http", &server.http]);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("DROP TABLE is not allowed"), "{error}");
+}
