@@ -9,7 +9,7 @@
 //!
 //! `graph` does the same for the calls of services by others, and `kinds` for the entries of traces.
 //! What both count is known only of whole traces: `splits` finds those that two files have, `taken`
-//! takes calls away again, `covered` adds up what is left of a file's cells, over the stretches of
+//! takes calls away again and `own_calls` says which, `covered` adds up what is left of a file's cells, over the stretches of
 //! `totals`. `left_out` is the list of rows of which no cell knows. `builders` makes all of it in one
 //! pass.
 //!
@@ -27,12 +27,14 @@ mod graph;
 mod kinds;
 mod latency;
 mod left_out;
+mod own_calls;
 mod repeats;
 mod seen;
 mod splits;
 mod taken;
 mod tally;
 mod totals;
+mod unanswered;
 
 pub use calls::{Call, CallKey, Calls};
 pub use graph::{

@@ -27,6 +27,11 @@ pub(super) struct Column {
     pub(super) detail: Detail,
 }
 
+/// A column of this name.
+pub(super) const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
+    Column { name, origin, detail }
+}
+
 /// What a column is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {

@@ -11,7 +11,7 @@ use tidings_storage::{Detail, LogFilter, Scan};
 
 use super::{
     Stored, View,
-    columns::{self, Column, Origin},
+    columns::{self, Column, Origin, column},
     pushdown,
     repeats::Repeats,
     spans::finish,
@@ -20,10 +20,6 @@ use crate::{
     SqlError,
     source::{Out, Source},
 };
-
-const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
-    Column { name, origin, detail }
-}
 
 use Detail::{Attributes, Facts, Full, Ids};
 

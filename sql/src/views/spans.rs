@@ -11,7 +11,7 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
 use super::{
     Stored, View,
-    columns::{self, Column, Origin},
+    columns::{self, Column, Origin, column},
     pushdown,
     repeats::Repeats,
 };
@@ -19,10 +19,6 @@ use crate::{
     SqlError,
     source::{Out, Source},
 };
-
-const fn column(name: &'static str, origin: Origin, detail: Detail) -> Column {
-    Column { name, origin, detail }
-}
 
 use Detail::{Attributes, Facts, Full, Ids};
 

@@ -8,12 +8,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ops::{ControlFlow, Range},
+    ops::Range,
     path::PathBuf,
     sync::Arc,
 };
 
-use arrow_schema::ArrowError;
 use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
@@ -29,9 +28,10 @@ use crate::{
         adder::GroupNumber,
         cells::GroupNames,
         covered::{Added, TakenCalls},
+        own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
-        taken::Taken,
         totals::Totals,
+        unanswered::{GoOn, Unanswered},
     },
     snapshot::{Progress, TableView},
 };
@@ -72,23 +72,6 @@ impl GraphTallied {
     }
 }
 
-/// Why there is no answer.
-enum Unanswered {
-    /// Too much would have to be read as rows, or nobody waits for it.
-    Never,
-    /// The rollups of this file cannot be read.
-    Damaged(PathBuf),
-    Failed(StorageError),
-}
-
-impl From<StorageError> for Unanswered {
-    fn from(error: StorageError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
-
 struct Question<'a> {
     snapshot: &'a Snapshot,
     visible: Range<u64>,
@@ -100,9 +83,6 @@ struct Question<'a> {
     totals: Totals,
     go_on: &'a mut GoOn<'a>,
 }
-
-/// A call that a file counts for itself.
-type OwnCall = (GroupNumber, Call);
 
 impl Snapshot {
     /// The calls between services, as all of the visible spans say; `None` when too much would
@@ -153,37 +133,23 @@ impl<'a> Question<'a> {
         let mut pool = self.rows(unrolled, &rolled)?;
         self.join(&mut rolled, &pool)?;
         // What each file has counted of the traces that are joined; what counts after all.
-        let mut own: HashMap<OwnCall, Vec<usize>> = HashMap::new();
+        let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
             let part = self.read(rolled.file, &rolled.joined)?;
             let Self { words, totals, .. } = &mut self;
             part.count_as_one(&rolled.covered, words, totals, |_, group, call| {
-                own.entry((group, *call)).or_default().push(number);
+                own.push(number, (group, *call));
             });
             pool.merge(part, &self.visible);
         }
-        let mut counts: HashSet<OwnCall> = HashSet::new();
-        let mut stay: Vec<Vec<OwnCall>> = rolled.iter().map(|_| Vec::new()).collect();
         let Self { counted, words, totals, .. } = &mut self;
         pool.count(counted, words, totals, |totals, group, call| {
-            match own.get_mut(&(group, *call)).and_then(Vec::pop) {
-                // It is in a cell and stays there.
-                Some(file) => {
-                    stay[file].push((group, *call));
-                    counts.insert((group, *call));
-                }
-                None => totals.of(group, call.exemplar.start_unix_nano.0).add(call),
+            if !own.stays((group, *call)) {
+                totals.of(group, call.exemplar.start_unix_nano.0).add(call);
             }
         });
-        let mut taken: Vec<TakenCalls> = rolled.iter().map(|_| TakenCalls::new()).collect();
-        for ((group, call), files) in own {
-            let counts = counts.contains(&(group, call));
-            for file in files {
-                taken[file].entry(group).or_default().push(Taken { call, counts });
-            }
-        }
-        for ((rolled, taken), stay) in rolled.iter_mut().zip(&taken).zip(&stay) {
-            self.add(rolled, taken, stay)?;
+        for (rolled, (taken, stay)) in rolled.iter_mut().zip(own.settled()) {
+            self.add(rolled, &taken, &stay)?;
         }
         Ok(GraphTallied::of(self.stats, self.totals))
     }
@@ -341,11 +307,5 @@ impl<'a> Question<'a> {
     fn spend(&mut self, rows: u64) -> Result<(), Unanswered> {
         self.stats.rows = self.stats.rows.saturating_add(rows);
         if self.stats.rows > self.rows_max { Err(Unanswered::Never) } else { Ok(()) }
-    }
-}
-
-impl From<ArrowError> for Unanswered {
-    fn from(error: ArrowError) -> Self {
-        Self::Failed(error.into())
     }
 }

@@ -3,14 +3,13 @@
 use arrow_array::BinaryArray;
 use tidings_proto::{DurationNanos, TraceId};
 
-use super::{
-    entries::Rank,
-    rolled::Rolled,
-    sample::Look,
-    tally::{Question, Unanswered},
-};
+use super::{entries::Rank, rolled::Rolled, sample::Look, tally::Question};
 use crate::{
-    Call, data_file::columns, ranges::merged, rollup::splits::Rows, rows::column::Column,
+    Call,
+    data_file::columns,
+    ranges::merged,
+    rollup::{splits::Rows, unanswered::Unanswered},
+    rows::column::Column,
     schema::Signal,
 };
 

@@ -24,17 +24,18 @@ use super::{
     sample,
 };
 use crate::{
-    Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    Calls, Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::{DataFile, columns},
     filter::Matcher,
     rollup::{
         adder::GroupNumber,
         cells::GroupNames,
         covered::{Added, TakenCalls},
+        own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
-        taken::Taken,
         tally::HOUR,
         totals::Totals,
+        unanswered::{GoOn, Unanswered},
     },
     schema::Signal,
     snapshot::{SPANS, TableView},
@@ -90,28 +91,8 @@ pub struct KindAnswer {
     pub samples: Vec<Vec<TraceId>>,
 }
 
-/// Why there is no answer.
-pub(super) enum Unanswered {
-    /// Too much would have to be read as rows, or nobody waits for it.
-    Never,
-    /// The rollups of this file cannot be read.
-    Damaged(PathBuf),
-    Failed(StorageError),
-}
-
-impl From<StorageError> for Unanswered {
-    fn from(error: StorageError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-type GoOn<'a> = dyn FnMut() -> ControlFlow<()> + 'a;
-
 /// Says of which kinds traces are wanted, each kind once.
 type Choose<'a> = dyn FnMut(&KindCalls) -> Vec<WantedTraces> + 'a;
-
-/// A transaction that a file counts for itself.
-type OwnCall = (GroupNumber, Call);
 
 /// A question as it is answered.
 pub(super) struct Question<'a> {
@@ -182,38 +163,23 @@ impl<'a> Question<'a> {
         }
         self.join(&mut rolled)?;
         // What each file has counted of the traces that are joined; what counts after all.
-        let mut own: HashMap<OwnCall, Vec<usize>> = HashMap::new();
+        let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
-            let count = |of: &Entry| own.entry((of.kind, of.call)).or_default().push(number);
+            let count = |of: &Entry| own.push(number, (of.kind, of.call));
             self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
         }
-        let mut counts: HashSet<OwnCall> = HashSet::new();
-        let mut stay: Vec<Vec<OwnCall>> = rolled.iter().map(|_| Vec::new()).collect();
         let Self { pool, counted, totals, .. } = &mut self;
         for of in pool.entries() {
             let start = of.call.exemplar.start_unix_nano.0;
             if !counted.contains(&start) {
                 continue;
             }
-            let call = (of.kind, of.call);
-            match own.get_mut(&call).and_then(Vec::pop) {
-                // It is in a cell and stays there.
-                Some(file) => {
-                    stay[file].push(call);
-                    counts.insert(call);
-                }
-                None => totals.of(of.kind, start).add(&of.call),
+            if !own.stays((of.kind, of.call)) {
+                totals.of(of.kind, start).add(&of.call);
             }
         }
-        let mut taken: Vec<TakenCalls> = rolled.iter().map(|_| TakenCalls::new()).collect();
-        for ((group, call), files) in own {
-            let counts = counts.contains(&(group, call));
-            for file in files {
-                taken[file].entry(group).or_default().push(Taken { call, counts });
-            }
-        }
-        for ((rolled, taken), stay) in rolled.iter().zip(&taken).zip(&stay) {
-            self.add(rolled, taken, stay)?;
+        for (rolled, (taken, stay)) in rolled.iter().zip(own.settled()) {
+            self.add(rolled, &taken, &stay)?;
         }
         self.finish(&rolled, choose)
     }
