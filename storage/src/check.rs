@@ -1,5 +1,5 @@
 //! Verifies a data directory: the log's records, the tables' commits, every byte and every page of
-//! every data file, and the indexes beside them. Repairs nothing and writes nothing. The store
+//! every data file, the indexes beside them, and the pins. Repairs nothing and writes nothing. The store
 //! verifies its own files in the background with parts of it (`store::scrub`).
 
 mod pieces;
@@ -14,6 +14,7 @@ use crate::{
     StorageError,
     disk::{RealDisk, SharedDisk, failed},
     paths::Paths,
+    pins::Pins,
     schema::Signal,
     store,
     table_store::{self, LocalTables, SharedTables},
@@ -104,6 +105,10 @@ pub async fn check(
     let mut covered = 0;
     for signal in [Signal::Spans, Signal::Logs] {
         covered = tables::check(&tables_of_it, signal, &mut findings).await?.max(covered);
+    }
+    match Pins::read(disk.as_ref(), &paths.pins()) {
+        Err(StorageError::Corrupt { path, reason }) => findings.add(Finding::new(&path, reason)),
+        read => drop(read?),
     }
     if disk.is_folder(&paths.wal()) {
         wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;

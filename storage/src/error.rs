@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use thiserror::Error;
+use tidings_proto::TraceId;
 
 /// What a caller should do about a [`StorageError`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -110,6 +111,26 @@ pub enum StorageError {
         /// Why it cannot be followed.
         reason: String,
     },
+    /// Nothing is stored of a trace that is to be pinned.
+    #[error("nothing is stored of the trace {trace}")]
+    UnknownTrace {
+        /// Which.
+        trace: TraceId,
+    },
+    /// No more traces can be pinned.
+    #[error("{limit} traces are pinned, which is as many as can be: unpin another one first")]
+    TooManyPins {
+        /// How many can be.
+        limit: usize,
+    },
+    /// The note of a pin is too long.
+    #[error("a note has at most {limit} characters, and this one has {chars}")]
+    LongNote {
+        /// How long it is.
+        chars: usize,
+        /// How long it may be.
+        limit: usize,
+    },
     /// A record cannot be stored: the request should have been refused earlier.
     #[error("{record} has no valid {field}")]
     Invalid {
@@ -134,7 +155,11 @@ impl StorageError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Invalid { .. } | Self::Unstorable { .. } => ErrorKind::Invalid,
+            Self::Invalid { .. }
+            | Self::Unstorable { .. }
+            | Self::UnknownTrace { .. }
+            | Self::TooManyPins { .. }
+            | Self::LongNote { .. } => ErrorKind::Invalid,
             Self::WalFull { .. } | Self::DiskFull { .. } | Self::MemoryFull { .. } => {
                 ErrorKind::Full
             }

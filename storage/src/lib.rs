@@ -18,6 +18,7 @@ mod filter;
 mod index;
 mod memory;
 mod paths;
+mod pins;
 mod ranges;
 mod rollup;
 mod rows;
@@ -38,6 +39,7 @@ pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     Call, CallKey, Calls, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied,
     KindAnswer, KindBounds, KindCalls, KindKey, Latency, Peer, Seen, Tallied, Tally, TallyBounds,

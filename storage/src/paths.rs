@@ -8,6 +8,7 @@
 //! <data-dir>/tables/<table>/_index/          an index beside every data file, see docs/formats/index.md
 //! <data-dir>/tables.json                     where the tables are when they are not in here
 //! <data-dir>/cache/{spans,logs}/             copies of files of tables that are not in here
+//! <data-dir>/pins                            which traces are pinned
 //! <data-dir>/scrub                           up to where files were verified
 //! <data-dir>/erasures/                       what was erased when, one JSON file each
 //! <data-dir>/quarantine/                     damaged files, kept for a person to look at
@@ -39,6 +40,10 @@ impl Paths {
 
     pub(crate) fn format(&self) -> PathBuf {
         self.root.join("format")
+    }
+
+    pub(crate) fn pins(&self) -> PathBuf {
+        self.root.join("pins")
     }
 
     pub(crate) fn scrub(&self) -> PathBuf {

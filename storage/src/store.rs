@@ -13,6 +13,7 @@ mod erase;
 mod flush;
 mod format;
 mod open;
+mod pin;
 mod reindex;
 mod retire;
 mod scrub;
@@ -45,7 +46,7 @@ pub use self::{
     erase::{Erasure, ErasureReport},
     upkeep::UpkeepReport,
 };
-use self::{flush::Tables, scrub::Damages, state::State, upkeep::Keeper};
+use self::{flush::Tables, pin::PinBoard, scrub::Damages, state::State, upkeep::Keeper};
 use crate::{
     Clock, Snapshot, StorageError, StoreSettings,
     disk::{DiskLock, RealDisk, SharedDisk},
@@ -137,6 +138,7 @@ struct Inner {
     tables: tokio::sync::Mutex<Tables>,
     /// Held by the one piece of upkeep that is under way.
     upkeep: tokio::sync::Mutex<Keeper>,
+    pins: PinBoard,
     tables_at: SharedTables,
     disk: SharedDisk,
     paths: Paths,
@@ -283,6 +285,8 @@ impl Store {
             return Ok(());
         }
         let stopped = inner.stop_work().await;
+        // A change of the pins ends first, and no other one begins.
+        drop(inner.pins.turn.lock().await);
         let flushed = match inner.broken.load(Ordering::Acquire) {
             true => Err(StorageError::WriterStopped),
             false => inner.flush_to_end().await,
@@ -302,8 +306,8 @@ impl Store {
         self.owner.0.keep_up_to_end(clock_is_right).await
     }
 
-    /// Erases spans and log records for good: from the tables, the disk and the log. Rows that come
-    /// in meanwhile are not looked at. Not all is gone while the report names files that are left
+    /// Erases spans and log records for good: from the tables, the disk and the log, those of pinned
+    /// traces too. Rows that come in meanwhile are not looked at. Not all is gone while the report names files that are left
     /// or could not be read.
     ///
     /// # Errors
@@ -374,6 +378,7 @@ impl Store {
         let _ = inner.stop_work().await;
         // A flush that somebody else asked for ends first.
         drop(inner.tables.lock().await);
+        drop(inner.pins.turn.lock().await);
         inner.lock.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }

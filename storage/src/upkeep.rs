@@ -13,7 +13,7 @@ mod strays;
 
 pub(crate) use clock::ClockGuard;
 pub(crate) use plan::{Job, Pace, plan};
+pub(crate) use retention::{Due, Retired, common_mark, due, mark, thinned_for};
 pub use retention::{Noteworthy, Retention, RetentionRule};
-pub(crate) use retention::{Retired, common_mark, due, mark, thinned_for};
 pub(crate) use rewrite::Rewrite;
 pub(crate) use strays::strays;

@@ -5,11 +5,15 @@
 //! down in `erasures/`, without the value that was looked for. Rows that come in meanwhile are not
 //! looked at.
 //!
+//! A pin keeps nothing from being erased: the report names the pinned traces that lost something. Of
+//! which nothing is left, the pin goes too, and with it its note.
+//!
 //! What cannot be read may have some of it too. A table with a damaged commit does not say which
 //! files it has, so nothing is erased then; a damaged data file, and whatever was set aside in
 //! `quarantine/`, is named in the report, and the rest is erased.
 
 use std::{
+    collections::BTreeSet,
     io,
     ops::ControlFlow,
     path::{Path, PathBuf},
@@ -53,6 +57,10 @@ pub struct ErasureReport {
     pub files: u64,
     /// Files with some of them that are still there, because a snapshot reads them.
     pub left_files: u64,
+    /// Pinned traces that lost something.
+    pub pinned: Vec<TraceId>,
+    /// Those of them of which nothing is left: they are no longer pinned.
+    pub unpinned: Vec<TraceId>,
     /// Files that cannot be read, or were set aside because they could not: they may still have
     /// some of it.
     pub unread_files: Vec<PathBuf>,
@@ -65,6 +73,13 @@ impl Erasure {
         match signal {
             Signal::Spans => Matcher::spans(&self.spans()),
             Signal::Logs => Matcher::logs(&self.logs()),
+        }
+    }
+
+    fn trace(&self) -> Option<TraceId> {
+        match self {
+            Self::Trace(id) => Some(*id),
+            Self::Attribute(_) => None,
         }
     }
 
@@ -97,11 +112,13 @@ impl Inner {
         let mut keeper = self.upkeep.lock().await;
         self.check_whole().await?;
         let mut report = ErasureReport::default();
+        let mut pinned = BTreeSet::new();
         for signal in [Signal::Spans, Signal::Logs] {
             self.settle(signal).await?;
             for file in self.shared.state.files(signal) {
                 let path = file.path.clone();
-                let rows = match self.erase_from(&mut keeper, signal, file, what).await {
+                let erased = self.erase_from(&mut keeper, signal, file, what, &mut pinned);
+                let rows = match erased.await {
                     Ok(0) => continue,
                     Err(error) if is_about(&error, &path) => {
                         tracing::error!(%error, "a data file cannot be read, nor erased from");
@@ -122,11 +139,16 @@ impl Inner {
             self.sweep(&mut keeper, signal, None).await?;
         }
         report.left_files = self.shared.state.gone_files();
+        pinned.extend(what.trace().filter(|trace| self.is_pinned(*trace)));
+        report.unpinned = self.unpin_erased(pinned.iter().copied()).await?;
+        report.pinned = pinned.into_iter().collect();
         self.wal.rotate().await?;
         let covered = self.tables.lock().await.covered;
         self.drop_log(covered).await?;
         let (disk, quarantine) = (Arc::clone(&self.disk), self.paths.quarantine());
         report.unread_files.extend(blocking(move || set_aside(disk.as_ref(), quarantine)).await?);
+        // Notes may say what is to be erased.
+        report.unread_files.extend(self.pinned().is_err().then(|| self.paths.pins()));
         report.record = self.write_down(what, &report).await?;
         Ok(report)
     }
@@ -146,22 +168,30 @@ impl Inner {
         }
     }
 
+    fn is_pinned(&self, trace: TraceId) -> bool {
+        self.pins.pins().is_some_and(|pins| pins.get(trace).is_some())
+    }
+
+    /// How many rows of a file match, and of which pinned traces.
     async fn count(
         &self,
         signal: Signal,
         file: &Arc<DataFile>,
         what: &Erasure,
-    ) -> Result<u64, StorageError> {
+    ) -> Result<(u64, BTreeSet<TraceId>), StorageError> {
         let view = TableView { chunks: Vec::new(), files: vec![Arc::clone(file)] };
         let what = what.clone();
         let indexes = Arc::clone(&self.shared.indexes);
+        let pins = self.pins.pins().unwrap_or_default();
         blocking(move || {
-            let mut count = 0;
+            let (mut count, mut pinned) = (0, BTreeSet::new());
             match signal {
                 Signal::Spans => {
                     let one = Snapshot::new(view, TableView::default()).indexed_by(indexes);
                     one.scan_spans(&what.spans(), ALL, &mut |rows| {
                         count += rows.len() as u64;
+                        let traces = (0..rows.len()).map(|row| rows.trace_id(row));
+                        pinned.extend(traces.filter(|trace| pins.get(*trace).is_some()));
                         ControlFlow::Continue(())
                     })?;
                 }
@@ -169,24 +199,29 @@ impl Inner {
                     let one = Snapshot::new(TableView::default(), view).indexed_by(indexes);
                     one.scan_logs(&what.logs(), ALL, &mut |rows| {
                         count += rows.len() as u64;
+                        let traces = (0..rows.len()).filter_map(|row| rows.trace_id(row));
+                        pinned.extend(traces.filter(|trace| pins.get(*trace).is_some()));
                         ControlFlow::Continue(())
                     })?;
                 }
             }
-            Ok(count)
+            Ok((count, pinned))
         })
         .await
     }
 
-    /// Takes what matches out of a file; how many rows that were.
+    /// Takes what matches out of a file; how many rows that were. Adds the pinned traces that they
+    /// were of.
     async fn erase_from(
         &self,
         keeper: &mut Keeper,
         signal: Signal,
         file: Arc<DataFile>,
         what: &Erasure,
+        pinned: &mut BTreeSet<TraceId>,
     ) -> Result<u64, StorageError> {
-        let rows = self.count(signal, &file, what).await?;
+        let (rows, of_pinned) = self.count(signal, &file, what).await?;
+        pinned.extend(of_pinned);
         if rows > 0 {
             let choice = Choice::drop(what.matcher(signal));
             let (mark, removed) = (thinned_for(&file.path), vec![file]);
@@ -211,6 +246,8 @@ impl Inner {
             "log_records": report.log_records,
             "files_rewritten": report.files,
             "files_left_to_readers": report.left_files,
+            "pinned_traces": report.pinned.len(),
+            "unpinned_traces": report.unpinned.len(),
             "files_not_read": report.unread_files,
         });
         let (disk, bytes, written) = (Arc::clone(&self.disk), said.to_string(), path.clone());

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 
 use super::{
     Damaged, Inner, Recovery, Shared, background, blocking, convert, flush::Tables, format,
-    state::State, upkeep::Keeper,
+    pin::PinBoard, state::State, upkeep::Keeper,
 };
 use crate::{
     Clock, StorageError, StoreSettings,
@@ -57,11 +57,11 @@ pub(super) async fn open(
     recovery.quarantined.extend(spans.quarantined);
     recovery.quarantined.extend(logs.quarantined);
 
-    let newest = spans.newest.max(logs.newest);
-    let keeper = Keeper::new(newest, clock.as_ref());
+    let keeper = Keeper::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
-    let mut alarms = alarms_of(&spans.table, &logs.table);
+    let pins = PinBoard::open(&disk, &paths).await?;
+    let mut alarms = alarms_of(&spans.table, &logs.table, &pins);
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
     let shared = Arc::new(Shared {
@@ -99,6 +99,7 @@ pub(super) async fn open(
         wal: Arc::new(wal),
         tables: tokio::sync::Mutex::new(tables),
         upkeep: tokio::sync::Mutex::new(keeper),
+        pins,
         tables_at,
         disk,
         paths,
@@ -117,14 +118,14 @@ pub(super) async fn open(
     Ok((inner, recovery))
 }
 
-/// What must be said of tables that are damaged.
-fn alarms_of(spans: &Table, logs: &Table) -> Vec<String> {
+/// What must be said of tables that are damaged, and of pins that are.
+fn alarms_of(spans: &Table, logs: &Table, pins: &PinBoard) -> Vec<String> {
     let damages = [spans.damage(), logs.damage()].into_iter().flatten();
     let alarms = damages.map(|damage| {
         let path = damage.path.display();
         format!("{path}: {}; its table may lack rows and is not written to", damage.reason)
     });
-    alarms.collect()
+    alarms.chain(pins.damage.clone()).collect()
 }
 
 /// Takes the directory. A process that was killed holds its lock until the system has taken its

@@ -32,10 +32,17 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
         return Ok(Change { why, added: Vec::new(), removed: files });
     };
     let mark = mark(&kept);
-    let traces = noteworthy(inner, hour, kept.clone()).await?;
+    // A trace that is named need not be looked for.
+    let name = |what: &Noteworthy| match what {
+        Noteworthy::Trace(id) => Some(*id),
+        _ => None,
+    };
+    let named = kept.iter().filter_map(name).collect();
+    let found: Vec<_> = kept.into_iter().filter(|what| name(what).is_none()).collect();
+    let traces = noteworthy(inner, hour, found.clone(), named).await?;
     let choice = traces.map(|traces| {
         // Only log records can be noteworthy without a trace.
-        let of_logs = kept.iter().filter(|_| signal == Signal::Logs);
+        let of_logs = found.iter().filter(|_| signal == Signal::Logs);
         let matchers = of_logs.map(|what| Matcher::logs(&what.logs())).collect();
         Choice::keep(Arc::new(traces), matchers)
     });
@@ -44,16 +51,17 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
     Ok(Change { why, added, removed: files })
 }
 
-/// The traces with something noteworthy in this hour or those beside it; `None`: too many.
+/// These traces and those with something noteworthy in this hour or those beside it; `None`: too
+/// many.
 async fn noteworthy(
     inner: &Inner,
     hour: i64,
     kept: Vec<Noteworthy>,
+    mut traces: HashSet<TraceId>,
 ) -> Result<Option<HashSet<TraceId>>, StorageError> {
     let snapshot = inner.shared.state.around(hour - 1..=hour + 1);
     let snapshot = snapshot.indexed_by(Arc::clone(&inner.shared.indexes));
     blocking(move || {
-        let mut traces = HashSet::new();
         for what in kept {
             let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
             let stats = snapshot.scan_spans(&what.spans(), scan, &mut |rows| {

@@ -16,15 +16,16 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use super::{Inner, blocking, retire};
+use super::{Inner, blocking, pin::Places, retire};
 use crate::{
     Clock, StorageError,
     data_file::{Choice, DataFile},
     disk::failed,
     paths::index_path,
+    pins::Pins,
     schema::Signal,
     tables::{Change, Why},
-    upkeep::{ClockGuard, Job, Pace, Rewrite, common_mark, due, plan, strays},
+    upkeep::{ClockGuard, Due, Job, Pace, Retired, Rewrite, common_mark, due, plan, strays},
 };
 
 /// How long to wait for a flush to make room before looking again.
@@ -67,14 +68,16 @@ pub(super) struct Keeper {
     swept: Option<Instant>,
     /// Files that could not be read: they are left alone until the store is opened again.
     damaged: HashSet<PathBuf>,
+    /// Which files have which pinned traces.
+    places: Places,
     pub(super) report: UpkeepReport,
 }
 
 impl Keeper {
     pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
         let guard = ClockGuard::new(newest, clock.now(), clock.instant());
-        let (damaged, report) = (HashSet::new(), UpkeepReport::default());
-        Self { clock: guard, swept: None, damaged, report }
+        let (damaged, places) = (HashSet::new(), Places::default());
+        Self { clock: guard, swept: None, damaged, places, report: UpkeepReport::default() }
     }
 
     fn count(&mut self, change: &Change) {
@@ -108,11 +111,7 @@ impl Inner {
             files.retain(|file| !keeper.damaged.contains(&file.path));
             tables.push((signal, files));
         }
-        let retention = &self.shared.settings.retention;
-        if let Some(retired) = due(retention, &tables, clock.now(), believed) {
-            let signal = retired.signal;
-            let change = retire::retire(self, retired).await;
-            self.commit_or_leave(&mut keeper, signal, change).await?;
+        if self.retain(&mut keeper, &tables, believed).await? {
             return Ok(true);
         }
         for (signal, files) in tables {
@@ -129,26 +128,72 @@ impl Inner {
         Ok(false)
     }
 
-    /// Commits a change, unless a damaged file was in its way: that one must not stop the others
-    /// from being kept up.
+    /// Does one thing that retention has to do; whether there was one. While it is not known what
+    /// is pinned, there is none.
+    async fn retain(
+        &self,
+        keeper: &mut Keeper,
+        tables: &[(Signal, Vec<Arc<DataFile>>)],
+        believed: bool,
+    ) -> Result<bool, StorageError> {
+        let Some(pins) = self.pins.pins() else { return Ok(false) };
+        keeper.places.renew(&pins, tables);
+        let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
+        let pinned = |file: &DataFile| keeper.places.of(file).map(<[_]>::to_vec);
+        let retired: Retired = match due(retention, tables, now, believed, &pinned) {
+            Due::Nothing => return Ok(false),
+            Due::Retire(retired) => retired,
+            Due::Look(files) => {
+                for (signal, file) in files {
+                    match self.traces_of(signal, &file, pins.traces().collect()).await {
+                        Ok(traces) => keeper.places.note(&file, traces),
+                        Err(error) => leave(keeper, error)?,
+                    }
+                }
+                return Ok(true);
+            }
+        };
+        let signal = retired.signal;
+        match retire::retire(self, retired).await {
+            Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
+            Err(error) => leave(keeper, error)?,
+        }
+        Ok(true)
+    }
+
+    /// Commits a change of retention, unless something was pinned meanwhile that it would remove.
+    pub(super) async fn commit_retention(
+        &self,
+        keeper: &mut Keeper,
+        signal: Signal,
+        change: Change,
+        known: &Pins,
+    ) -> Result<(), StorageError> {
+        let mut turn = self.pins.turn.lock().await;
+        let pins = self.pinned()?;
+        let new: Vec<_> = pins.traces().filter(|trace| known.get(*trace).is_none()).collect();
+        for file in change.removed.iter().filter(|_| !new.is_empty()) {
+            if !self.traces_of(signal, file, new.clone()).await?.is_empty() {
+                let waste = change.added.iter().map(|file| &file.path);
+                let waste = waste.flat_map(|path| [index_path(path), path.clone()]).collect();
+                return self.remove(keeper, waste).await;
+            }
+        }
+        let done = self.commit(keeper, signal, change).await;
+        turn.in_doubt |= done.is_err();
+        done
+    }
+
+    /// Commits a change, unless a damaged file was in its way.
     async fn commit_or_leave(
         &self,
         keeper: &mut Keeper,
         signal: Signal,
         change: Result<Change, StorageError>,
     ) -> Result<(), StorageError> {
-        let error = match change {
-            Ok(change) => return self.commit(keeper, signal, change).await,
-            Err(error) => error,
-        };
-        match unreadable(&error).filter(|path| !keeper.damaged.contains(*path)).cloned() {
-            Some(path) => {
-                tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
-                keeper.damaged.insert(path.clone());
-                keeper.report.damaged_files.push(path);
-                Ok(())
-            }
-            None => Err(error),
+        match change {
+            Ok(change) => self.commit(keeper, signal, change).await,
+            Err(error) => leave(keeper, error),
         }
     }
 
@@ -347,6 +392,19 @@ impl Inner {
     }
 }
 
+/// Leaves a damaged file alone from now on: it must not stop the others from being kept up.
+fn leave(keeper: &mut Keeper, error: StorageError) -> Result<(), StorageError> {
+    match unreadable(&error).filter(|path| !keeper.damaged.contains(*path)).cloned() {
+        Some(path) => {
+            tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
+            keeper.damaged.insert(path.clone());
+            keeper.report.damaged_files.push(path);
+            Ok(())
+        }
+        None => Err(error),
+    }
+}
+
 /// The file that is damaged or gone, when that is what is wrong.
 fn unreadable(error: &StorageError) -> Option<&PathBuf> {
     match error {
@@ -359,4 +417,4 @@ fn unreadable(error: &StorageError) -> Option<&PathBuf> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

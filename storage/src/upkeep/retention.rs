@@ -5,6 +5,8 @@
 //! keep whole traces for longer: when the rest is due, the hour is written again with nothing but
 //! the traces that some rule names, and the new file's name says for which rules that was done.
 //! When the files are too large together, the oldest hours go first, as if they were very old.
+//! Pinned traces are kept like those of a rule without an age, by the files that have them: a file
+//! without any is not written again because of somebody's pin.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -88,15 +90,29 @@ pub(crate) struct Retired {
     pub(crate) kept: Vec<Noteworthy>,
 }
 
-/// What is due first; `None` when nothing is. Looks at no file.
+/// What retention has to do first.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    Nothing,
+    /// It depends on which pinned traces these files have.
+    Look(Vec<(Signal, Arc<DataFile>)>),
+    Retire(Retired),
+}
+
+/// Which pinned traces a file has; `None`: nobody has looked.
+pub(crate) type PinnedIn<'a> = dyn Fn(&DataFile) -> Option<Vec<TraceId>> + 'a;
+
+/// What is due first. Looks at no file.
 pub(crate) fn due(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     now: UnixNanos,
     clock_is_believed: bool,
-) -> Option<Retired> {
-    let by_age = || tables.iter().find_map(|(signal, files)| old(retention, *signal, files, now));
-    clock_is_believed.then(by_age).flatten().or_else(|| too_large(retention, tables))
+    pinned: &PinnedIn<'_>,
+) -> Due {
+    let believed = tables.iter().filter(|_| clock_is_believed);
+    let mut by_age = believed.map(|(signal, files)| old(retention, *signal, files, now, pinned));
+    by_age.find(|due| *due != Due::Nothing).unwrap_or_else(|| too_large(retention, tables, pinned))
 }
 
 fn old(
@@ -104,16 +120,21 @@ fn old(
     signal: Signal,
     files: &[Arc<DataFile>],
     now: UnixNanos,
-) -> Option<Retired> {
-    retention.age?;
-    let mut gone = Vec::new();
+    pinned: &PinnedIn<'_>,
+) -> Due {
+    let Some(limit) = retention.age else { return Due::Nothing };
+    let (mut gone, mut unknown) = (Vec::new(), Vec::new());
     let mut thinned: BTreeMap<(i64, u64), Retired> = BTreeMap::new();
     for file in files {
         let age = Duration::from_nanos(now.0.saturating_sub(kept_from(file)));
-        if retention.age.is_none_or(|limit| age < limit) {
+        if age < limit {
             continue;
         }
-        let kept = retention.kept_at(age);
+        let Some(pinned) = pinned(file) else {
+            unknown.push((signal, Arc::clone(file)));
+            continue;
+        };
+        let kept = retention.kept_at(age, &pinned);
         match mark(&kept) {
             _ if kept.is_empty() => gone.push(Arc::clone(file)),
             mark if thinned_for(&file.path) == Some(mark) => {}
@@ -123,41 +144,79 @@ fn old(
             }
         }
     }
-    if !gone.is_empty() {
-        return Some(Retired { signal, files: gone, kept: Vec::new() });
+    if !unknown.is_empty() {
+        return Due::Look(unknown);
     }
-    let (_, due) = thinned.pop_first()?;
-    Some(Retired { files: some(due.files), ..due })
+    if !gone.is_empty() {
+        return Due::Retire(Retired { signal, files: gone, kept: Vec::new() });
+    }
+    let due = thinned.pop_first();
+    due.map_or(Due::Nothing, |(_, due)| Due::Retire(Retired { files: some(due.files), ..due }))
 }
 
 /// The oldest hour that has something to give.
-fn too_large(retention: &Retention, tables: &[(Signal, Vec<Arc<DataFile>>)]) -> Option<Retired> {
-    let limit = retention.bytes_max?;
+fn too_large(
+    retention: &Retention,
+    tables: &[(Signal, Vec<Arc<DataFile>>)],
+    pinned: &PinnedIn<'_>,
+) -> Due {
     let all = || tables.iter().flat_map(|(signal, files)| files.iter().map(move |f| (*signal, f)));
-    let excess = all().map(|(_, file)| file.bytes).sum::<u64>().checked_sub(limit)?;
+    let bytes = all().map(|(_, file)| file.bytes).sum::<u64>();
+    let excess = retention.bytes_max.map_or(0, |limit| bytes.saturating_sub(limit));
     if excess == 0 {
-        return None;
+        return Due::Nothing;
     }
-    let kept = retention.kept_at(Duration::MAX);
-    let final_mark = mark(&kept);
-    let open = |file: &DataFile| kept.is_empty() || thinned_for(&file.path) != Some(final_mark);
-    let (signal, oldest) =
-        all().filter(|(_, file)| open(file)).min_by_key(|(_, file)| file.hour)?;
-    let of_hour =
-        all().filter(|(of, file)| *of == signal && file.hour == oldest.hour && open(file));
-    let mut files: Vec<_> = of_hour.map(|(_, file)| Arc::clone(file)).collect();
-    if kept.is_empty() {
-        // Not more than necessary, and the oldest first.
-        files.sort_by_key(|file| (file.start_max, file.path.clone()));
-        let mut freed = 0;
-        files.retain(|file| {
-            let needed = freed < excess;
-            freed += file.bytes;
-            needed
-        });
-        return Some(Retired { signal, files, kept });
+    let mut hours: BTreeMap<i64, Vec<(Signal, &Arc<DataFile>)>> = BTreeMap::new();
+    for (signal, file) in all() {
+        hours.entry(file.hour).or_default().push((signal, file));
     }
-    Some(Retired { signal, files: some(files), kept })
+    for files in hours.into_values() {
+        match of_hour(retention, &files, excess, pinned) {
+            Due::Nothing => {}
+            due => return due,
+        }
+    }
+    Due::Nothing
+}
+
+/// What the files of an hour can give.
+fn of_hour(
+    retention: &Retention,
+    files: &[(Signal, &Arc<DataFile>)],
+    excess: u64,
+    pinned: &PinnedIn<'_>,
+) -> Due {
+    let (mut open, mut unknown) = (Vec::new(), Vec::new());
+    for (signal, file) in files {
+        let Some(pinned) = pinned(file) else {
+            unknown.push((*signal, Arc::clone(file)));
+            continue;
+        };
+        let kept = retention.kept_at(Duration::MAX, &pinned);
+        if kept.is_empty() || thinned_for(&file.path) != Some(mark(&kept)) {
+            open.push((*signal, kept, Arc::clone(file)));
+        }
+    }
+    if !unknown.is_empty() {
+        return Due::Look(unknown);
+    }
+    // What can go whole goes first.
+    let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
+    let Some((signal, kept, _)) = whole.or(open.first()).cloned() else { return Due::Nothing };
+    let alike = open.into_iter().filter(|(of, other, _)| *of == signal && *other == kept);
+    let mut files: Vec<_> = alike.map(|(_, _, file)| file).collect();
+    if !kept.is_empty() {
+        return Due::Retire(Retired { signal, files: some(files), kept });
+    }
+    // Not more than necessary, and the oldest first.
+    files.sort_by_key(|file| (file.start_max, file.path.clone()));
+    let mut freed = 0;
+    files.retain(|file| {
+        let needed = freed < excess;
+        freed += file.bytes;
+        needed
+    });
+    Due::Retire(Retired { signal, files, kept })
 }
 
 /// As many as one rewrite takes, at least one.
@@ -180,9 +239,16 @@ fn kept_from(file: &DataFile) -> u64 {
 }
 
 impl Retention {
-    fn kept_at(&self, age: Duration) -> Vec<Noteworthy> {
+    /// What is kept at this age of a file with these pinned traces.
+    fn kept_at(&self, age: Duration, pinned: &[TraceId]) -> Vec<Noteworthy> {
         let kept = self.rules.iter().filter(|rule| rule.age.is_none_or(|limit| age < limit));
-        kept.map(|rule| rule.what.clone()).collect()
+        let mut kept: Vec<Noteworthy> = kept.map(|rule| rule.what.clone()).collect();
+        for trace in pinned.iter().copied().map(Noteworthy::Trace) {
+            if !kept.contains(&trace) {
+                kept.push(trace);
+            }
+        }
+        kept
     }
 }
 

@@ -28,17 +28,17 @@ use crate::{
 
 /// A clock that can be moved, evenly or by a jump.
 #[derive(Debug)]
-struct MovedClock {
+pub(crate) struct MovedClock {
     passed: AtomicU64,
     jumped: AtomicI64,
 }
 
 impl MovedClock {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self { passed: AtomicU64::new(0), jumped: AtomicI64::new(0) })
     }
 
-    fn pass(&self, time: Duration) {
+    pub(crate) fn pass(&self, time: Duration) {
         self.passed.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
     }
 
@@ -62,9 +62,9 @@ impl Clock for MovedClock {
     }
 }
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
-async fn open_at(clock: &Arc<MovedClock>, settings: StoreSettings) -> Store {
+pub(crate) async fn open_at(clock: &Arc<MovedClock>, settings: StoreSettings) -> Store {
     let clock = Arc::clone(clock) as Arc<dyn Clock>;
     Store::open_on(Arc::new(RealDisk), settings, clock).await.unwrap().0
 }
@@ -88,7 +88,7 @@ fn files(root: &Path) -> Vec<PathBuf> {
 }
 
 /// All upkeep that is due when nothing more comes.
-async fn keep_up(store: &Store) {
+pub(crate) async fn keep_up(store: &Store) {
     while store.owner.0.keep_up(Pace::Offline).await.unwrap() {}
 }
 
@@ -280,7 +280,12 @@ async fn orphans_go_after_a_day_and_files_of_others_never() {
 }
 
 /// A batch of two spans of one trace; an error and an attribute on one of them.
-fn noted(number: u64, clock: &MovedClock, is_error: bool, user: Option<&str>) -> TelemetryBatch {
+pub(crate) fn noted(
+    number: u64,
+    clock: &MovedClock,
+    is_error: bool,
+    user: Option<&str>,
+) -> TelemetryBatch {
     let TelemetryBatch::Traces { mut request, .. } = traces(number, 2) else { unreachable!() };
     let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
     for span in spans.iter_mut() {

@@ -3,8 +3,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, HOUR_NANOS, Noteworthy, Retention, RetentionRule, Retired, common_mark, due, mark,
-    thinned_prefix,
+    DataFile, Due, HOUR_NANOS, Noteworthy, Retention, RetentionRule, Retired, TraceId, common_mark,
+    due, mark, thinned_prefix,
 };
 use crate::schema::Signal;
 
@@ -22,22 +22,38 @@ fn file(name: &str, days: u64, received_days: u64, bytes: u64) -> Arc<DataFile> 
     Arc::new(DataFile { received_max, ..file })
 }
 
-fn names(retired: Option<Retired>) -> Option<(Vec<String>, usize)> {
-    retired.map(|retired| {
-        let name =
-            |file: &Arc<DataFile>| file.path.file_stem().unwrap().to_str().unwrap().to_owned();
-        let mut names: Vec<String> = retired.files.iter().map(name).collect();
-        names.sort_unstable();
-        (names, retired.kept.len())
-    })
+fn sorted<'a>(files: impl IntoIterator<Item = &'a Arc<DataFile>>) -> Vec<String> {
+    let name = |file: &Arc<DataFile>| file.path.file_stem().unwrap().to_str().unwrap().to_owned();
+    let mut names: Vec<String> = files.into_iter().map(name).collect();
+    names.sort_unstable();
+    names
 }
 
+fn none(_: &DataFile) -> Option<Vec<TraceId>> {
+    Some(Vec::new())
+}
+
+/// What is due: the files that go, and how much of them is kept.
 fn check(retention: &Retention, files: &[Arc<DataFile>], expected: Option<(&[&str], usize)>) {
-    let tables = [(Signal::Spans, files.to_vec()), (Signal::Logs, Vec::new())];
+    let due = check_pinned(retention, files, &none);
+    let found = match &due {
+        Due::Retire(Retired { files, kept, .. }) => Some((sorted(files), kept.len())),
+        Due::Nothing => None,
+        Due::Look(_) => panic!("{due:?}"),
+    };
     let expected = expected.map(|(names, kept)| {
         (names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), kept)
     });
-    assert_eq!(names(due(retention, &tables, NOW, true)), expected);
+    assert_eq!(found, expected);
+}
+
+fn check_pinned(
+    retention: &Retention,
+    files: &[Arc<DataFile>],
+    pinned: &super::PinnedIn<'_>,
+) -> Due {
+    let tables = [(Signal::Spans, files.to_vec()), (Signal::Logs, Vec::new())];
+    due(retention, &tables, NOW, true, pinned)
 }
 
 #[test]
@@ -48,7 +64,7 @@ fn a_file_goes_when_both_its_hour_and_its_arrival_are_old() {
     check(&retention, &files[..2], None);
     check(&Retention::default(), &[file("old", 900, 900, 1)], None);
     let tables = [(Signal::Spans, files.to_vec())];
-    assert_eq!(due(&retention, &tables, NOW, false), None);
+    assert_eq!(due(&retention, &tables, NOW, false, &none), Due::Nothing);
 }
 
 #[test]
@@ -95,4 +111,56 @@ fn merged_files_keep_a_mark_that_all_had() {
     assert_eq!(common_mark(&[thin("a"), thin("b")]), Some(7));
     assert_eq!(common_mark(&[thin("a"), file("plain", 1, 1, 1)]), None);
     assert_eq!(common_mark(&[file("a", 1, 1, 1), file("b", 1, 1, 1)]), None);
+}
+
+#[test]
+fn only_files_with_pinned_traces_are_written_again() {
+    let trace = TraceId::from_wire(&7_u128.to_be_bytes()).unwrap();
+    let kept = [Noteworthy::Trace(trace)];
+    let thin = format!("{}-x", thinned_prefix(mark(&kept)));
+    let pinned = |file: &DataFile| {
+        let has = file.path.to_str().unwrap().contains("with") || file.bytes == 77;
+        Some(if has { vec![trace] } else { Vec::new() })
+    };
+    let by_age = Retention { age: Some(3 * DAY), ..Retention::default() };
+    let by_size = Retention { bytes_max: Some(10), ..Retention::default() };
+    for retention in [&by_age, &by_size] {
+        let files = [file("with", 5, 5, 30), file("other", 5, 5, 30)];
+        // What can go whole goes first.
+        let Due::Retire(retired) = check_pinned(retention, &files, &pinned) else { panic!() };
+        assert_eq!((sorted(&retired.files), retired.kept.len()), (vec!["other".to_owned()], 0));
+        let Due::Retire(retired) = check_pinned(retention, &files[..1], &pinned) else { panic!() };
+        assert_eq!(
+            (sorted(&retired.files), &retired.kept[..]),
+            (vec!["with".to_owned()], &kept[..])
+        );
+        // Once is enough, until the trace is no longer pinned.
+        let files = [file(&thin, 5, 5, 77)];
+        assert_eq!(check_pinned(retention, &files, &pinned), Due::Nothing);
+        let Due::Retire(retired) = check_pinned(retention, &files, &none) else { panic!() };
+        assert_eq!((sorted(&retired.files), retired.kept.len()), (vec![thin.clone()], 0));
+    }
+}
+
+#[test]
+fn files_that_nobody_looked_into_are_not_decided_about() {
+    let unknown = |file: &DataFile| (!file.path.ends_with("b.parquet")).then(Vec::new);
+    let by_age = Retention { age: Some(3 * DAY), ..Retention::default() };
+    let by_size = Retention { bytes_max: Some(10), ..Retention::default() };
+    for retention in [by_age, by_size] {
+        let files = [file("a", 5, 5, 30), file("b", 5, 5, 30), file("new", 0, 0, 5)];
+        let due = check_pinned(&retention, &files, &unknown);
+        let Due::Look(files) = due else { panic!("{due:?}") };
+        assert_eq!(sorted(files.iter().map(|(_, file)| file)), ["b"]);
+    }
+}
+
+#[test]
+fn a_trace_that_a_rule_names_and_somebody_pinned_is_kept_once() {
+    let trace = TraceId::from_wire(&7_u128.to_be_bytes()).unwrap();
+    let rule = RetentionRule { what: Noteworthy::Trace(trace), age: None };
+    let retention = Retention { age: Some(3 * DAY), rules: vec![rule], bytes_max: None };
+    let thin = format!("{}-x", thinned_prefix(mark(&[Noteworthy::Trace(trace)])));
+    let files = [file(&thin, 5, 5, 1)];
+    assert_eq!(check_pinned(&retention, &files, &|_| Some(vec![trace])), Due::Nothing);
 }

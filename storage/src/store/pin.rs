@@ -1,0 +1,283 @@
+//! Pins traces, so that retention keeps them, and unpins them.
+//!
+//! A pin is on the disk when the call returns. From then on no commit of retention takes rows of
+//! the trace: such a commit and a change of the pins wait for each other ([`Turn`]), and what
+//! retention had prepared before the pin is thrown away when it is about the trace. Which files
+//! have which pinned traces is looked up when a file is due, and remembered.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tidings_proto::TraceId;
+
+use super::{Inner, blocking};
+use crate::{
+    Detail, LogFilter, Pin, Scan, Snapshot, SpanFilter, StorageError,
+    data_file::DataFile,
+    disk::SharedDisk,
+    paths::Paths,
+    pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pins},
+    schema::Signal,
+    snapshot::TableView,
+};
+
+const ALL: Scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+
+/// The pins of a store.
+#[derive(Debug)]
+pub(super) struct PinBoard {
+    /// `None`: what is pinned is not known, because the file is damaged.
+    pins: Mutex<Option<Arc<Pins>>>,
+    pub(super) turn: tokio::sync::Mutex<Turn>,
+    /// What is wrong with the file.
+    pub(super) damage: Option<String>,
+}
+
+/// Held by whoever changes the pins, and by retention while it commits.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// A commit of retention may be there or not: what it removes must not be taken for kept.
+    pub(super) in_doubt: bool,
+}
+
+impl PinBoard {
+    /// Reads the pins.
+    pub(super) async fn open(disk: &SharedDisk, paths: &Paths) -> Result<Self, StorageError> {
+        let (disk, path) = (Arc::clone(disk), paths.pins());
+        let (pins, damage) = match blocking(move || Pins::read(disk.as_ref(), &path)).await {
+            Ok(pins) => (Some(Arc::new(pins)), None),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                (None, Some(format!("{error}; retention deletes nothing")))
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Self { pins: Mutex::new(pins), turn: tokio::sync::Mutex::default(), damage })
+    }
+
+    /// What is pinned; `None` when that is not known.
+    pub(super) fn pins(&self) -> Option<Arc<Pins>> {
+        self.pins.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, pins: Pins) {
+        *self.pins.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(pins));
+    }
+}
+
+/// Which files have which of the pinned traces, as far as was looked.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    pins: Arc<Pins>,
+    by_file: HashMap<PathBuf, Vec<TraceId>>,
+}
+
+impl Places {
+    /// Of these pins, and of files that are still there.
+    pub(super) fn renew(&mut self, pins: &Arc<Pins>, files: &[(Signal, Vec<Arc<DataFile>>)]) {
+        if *self.pins != **pins {
+            // A note that changed costs a look, which is little.
+            *self = Self { pins: Arc::clone(pins), by_file: HashMap::new() };
+        }
+        let count: usize = files.iter().map(|(_, files)| files.len()).sum();
+        if self.by_file.len() > count {
+            let there: BTreeSet<_> =
+                files.iter().flat_map(|(_, files)| files.iter().map(|file| &file.path)).collect();
+            self.by_file.retain(|path, _| there.contains(path));
+        }
+    }
+
+    /// Which a file has; `None`: nobody has looked.
+    pub(super) fn of(&self, file: &DataFile) -> Option<&[TraceId]> {
+        if self.pins.len() == 0 {
+            return Some(&[]);
+        }
+        self.by_file.get(&file.path).map(Vec::as_slice)
+    }
+
+    pub(super) fn note(&mut self, file: &DataFile, traces: Vec<TraceId>) {
+        self.by_file.insert(file.path.clone(), traces);
+    }
+}
+
+impl super::Store {
+    /// Pins a trace: retention keeps all of its spans and log records, those that come later too,
+    /// until [`Self::unpin`]. The pin, and whether it is a new one; another one of the same trace
+    /// changes the note. Durable when it returns.
+    ///
+    /// # Errors
+    /// `UnknownTrace` when nothing is stored of it, `TooManyPins` and `LongNote` where it is beyond
+    /// the bounds, `Corrupt` while it is not known what is pinned.
+    pub async fn pin(&self, trace: TraceId, note: String) -> Result<(Pin, bool), StorageError> {
+        let inner = Arc::clone(&self.owner.0);
+        to_end(async move { inner.pin(trace, note).await }).await
+    }
+
+    /// Unpins a trace, durably; whether it was pinned. From now on its age counts again.
+    ///
+    /// # Errors
+    /// `Corrupt` while it is not known what is pinned.
+    pub async fn unpin(&self, trace: TraceId) -> Result<bool, StorageError> {
+        let inner = Arc::clone(&self.owner.0);
+        to_end(async move { inner.unpin(trace).await }).await
+    }
+
+    /// The pinned traces, the last one that was pinned first; [`PINS_MAX`] at most.
+    ///
+    /// # Errors
+    /// `Corrupt` while it is not known what is pinned.
+    pub fn pins(&self) -> Result<Vec<Pin>, StorageError> {
+        Ok(self.owner.0.pinned()?.newest_first())
+    }
+}
+
+impl Inner {
+    /// What is pinned.
+    pub(super) fn pinned(&self) -> Result<Arc<Pins>, StorageError> {
+        self.pins.pins().ok_or_else(|| StorageError::Corrupt {
+            path: self.paths.pins(),
+            reason: "it does not say which traces are pinned".to_owned(),
+        })
+    }
+
+    /// The pin, and whether it is a new one.
+    pub(super) async fn pin(
+        &self,
+        trace: TraceId,
+        note: String,
+    ) -> Result<(Pin, bool), StorageError> {
+        let chars = note.chars().count();
+        if chars > PIN_NOTE_CHARS_MAX {
+            return Err(StorageError::LongNote { chars, limit: PIN_NOTE_CHARS_MAX });
+        }
+        let mut turn = self.pins.turn.lock().await;
+        self.check_open()?;
+        let pins = self.pinned()?;
+        if turn.in_doubt {
+            for signal in [Signal::Spans, Signal::Logs] {
+                self.settle(signal).await?;
+            }
+            turn.in_doubt = false;
+        }
+        let known = pins.get(trace).map(|pin| pin.pinned);
+        if known.is_none() {
+            if pins.len() >= PINS_MAX {
+                return Err(StorageError::TooManyPins { limit: PINS_MAX });
+            }
+            if !self.has_trace(trace).await? {
+                return Err(StorageError::UnknownTrace { trace });
+            }
+        }
+        let pinned = known.unwrap_or_else(|| self.shared.clock.now());
+        let pin = Pin { trace_id: trace, pinned, note };
+        self.change_pins(pins.with(pin.clone())).await?;
+        Ok((pin, known.is_none()))
+    }
+
+    /// Whether it was pinned.
+    pub(super) async fn unpin(&self, trace: TraceId) -> Result<bool, StorageError> {
+        let _turn = self.pins.turn.lock().await;
+        self.check_open()?;
+        let pins = self.pinned()?;
+        let was = pins.get(trace).is_some();
+        if was {
+            self.change_pins(pins.without(trace)).await?;
+        }
+        Ok(was)
+    }
+
+    /// Takes the pins of those of these traces of which nothing is left; which those were.
+    pub(super) async fn unpin_erased(
+        &self,
+        traces: impl IntoIterator<Item = TraceId>,
+    ) -> Result<Vec<TraceId>, StorageError> {
+        let _turn = self.pins.turn.lock().await;
+        let Some(mut pins) = self.pins.pins() else { return Ok(Vec::new()) };
+        let mut gone = Vec::new();
+        for trace in traces {
+            if pins.get(trace).is_some() && !self.has_trace(trace).await? {
+                pins = Arc::new(pins.without(trace));
+                gone.push(trace);
+            }
+        }
+        if !gone.is_empty() {
+            self.change_pins(Pins::clone(&pins)).await?;
+        }
+        Ok(gone)
+    }
+
+    /// Only for who has the turn.
+    async fn change_pins(&self, pins: Pins) -> Result<(), StorageError> {
+        let (disk, path): (SharedDisk, _) = (Arc::clone(&self.disk), self.paths.pins());
+        let writing = pins.clone();
+        blocking(move || writing.write(disk.as_ref(), &path)).await?;
+        self.pins.set(pins);
+        Ok(())
+    }
+
+    /// Whether there is a span or a log record of a trace.
+    pub(super) async fn has_trace(&self, trace: TraceId) -> Result<bool, StorageError> {
+        let snapshot = self.shared.state.snapshot().indexed_by(Arc::clone(&self.shared.indexes));
+        blocking(move || {
+            let found = traces_in(&snapshot, &[trace], true)?;
+            Ok(!found.is_empty())
+        })
+        .await
+    }
+
+    /// Which of these traces a file has rows of.
+    pub(super) async fn traces_of(
+        &self,
+        signal: Signal,
+        file: &Arc<DataFile>,
+        traces: Vec<TraceId>,
+    ) -> Result<Vec<TraceId>, StorageError> {
+        let view = TableView { chunks: Vec::new(), files: vec![Arc::clone(file)] };
+        let snapshot = match signal {
+            Signal::Spans => Snapshot::new(view, TableView::default()),
+            Signal::Logs => Snapshot::new(TableView::default(), view),
+        };
+        let snapshot = snapshot.indexed_by(Arc::clone(&self.shared.indexes));
+        blocking(move || traces_in(&snapshot, &traces, false)).await
+    }
+}
+
+/// Runs a change in a task of its own: half of one is no state to stop in.
+async fn to_end<T: Send + 'static>(
+    change: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+) -> Result<T, StorageError> {
+    match tokio::spawn(change).await {
+        Ok(done) => done,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(StorageError::Closed),
+    }
+}
+
+/// Which of these traces have rows in there, or one that has.
+fn traces_in(
+    snapshot: &Snapshot,
+    traces: &[TraceId],
+    one: bool,
+) -> Result<Vec<TraceId>, StorageError> {
+    let mut found = BTreeSet::new();
+    let wanted = if one { 1 } else { traces.len() };
+    let spans = SpanFilter { trace_ids: Some(traces.to_vec()), ..SpanFilter::default() };
+    snapshot.scan_spans(&spans, ALL, &mut |rows| {
+        found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
+        if found.len() >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    if found.len() < wanted {
+        let logs = LogFilter { trace_ids: Some(traces.to_vec()), ..LogFilter::default() };
+        snapshot.scan_logs(&logs, ALL, &mut |rows| {
+            found.extend((0..rows.len()).filter_map(|row| rows.trace_id(row)));
+            if found.len() >= wanted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+    }
+    Ok(found.into_iter().collect())
+}
+
+#[cfg(test)]
+mod tests;
