@@ -83,7 +83,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
             web::described(tidings_query::document()),
             query.clone(),
         ),
-        tidings_sql::router(sql),
+        [tidings_sql::router(sql), web::pins(store.clone(), Arc::clone(&clock))],
         server.clone(),
         Guard::new(address, &settings.allowed_hosts),
     );

@@ -51,6 +51,13 @@ pub(crate) fn erase(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             report.spans, report.log_records, report.files
         )?;
         writeln!(out, "noted    {}", report.record.display())?;
+        for trace in &report.pinned {
+            let rest = match report.unpinned.contains(trace) {
+                true => "was pinned; nothing is left of it, and it is no longer pinned",
+                false => "is pinned and lost some; its note stays, look at it",
+            };
+            writeln!(out, "pinned   {trace} {rest}")?;
+        }
         for path in &report.unread_files {
             writeln!(out, "unread   {}", path.display())?;
         }

@@ -6,6 +6,7 @@ mod assets;
 mod guard;
 mod listen;
 mod patient;
+mod pins;
 mod problem;
 mod status;
 
@@ -15,12 +16,13 @@ use axum::{Router, middleware};
 use tidings_collector::Guard;
 
 pub(crate) use listen::run as listen;
+pub(crate) use pins::routes as pins;
 pub(crate) use status::{Server, described, starting};
 
-/// The routes of the HTTP address.
-pub(crate) fn router(api: Router, sql: Router, server: Server, guard: Guard) -> Router {
-    api.merge(sql)
-        .merge(status::routes(server))
+/// The routes of the HTTP address: those of the API and of the parts beside it, and the process's.
+pub(crate) fn router(api: Router, beside: [Router; 2], server: Server, guard: Guard) -> Router {
+    let api = beside.into_iter().fold(api, Router::merge);
+    api.merge(status::routes(server))
         .merge(assets::routes())
         .layer(middleware::from_fn_with_state(Arc::new(guard), guard::check_origin))
         .layer(middleware::map_response(guard::secure))

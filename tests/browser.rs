@@ -399,3 +399,36 @@ fn the_lines_around_a_record_are_drawn_below_it() {
     assert_eq!(count(&mut browser, ".log.is-open"), 1);
     browser.assert_no_errors();
 }
+
+#[test]
+fn a_trace_is_pinned_with_a_note_and_unpinned_again() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let body = traces("shop", vec![span(1, 1, 0, "POST /checkout")]).encode_to_vec();
+    post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+    let page = format!("http://{}/trace/{:032x}", server.http, 1);
+    let pressed = |is: bool| {
+        format!("document.querySelector('.trace-pin[aria-pressed=\"{is}\"]:not(:disabled)')")
+    };
+    browser.open(&page);
+    browser.wait_for(&pressed(false));
+    // Escape takes the field away and pins nothing.
+    for way_out in ["Escape", "Enter"] {
+        click_text(&mut browser, "Pin");
+        browser.wait_for("document.activeElement.classList.contains('trace-pin-field')");
+        browser.type_text("<b>lost</b> an order");
+        browser.press(way_out);
+        browser.wait_for("!document.querySelector('.trace-pin-field')");
+    }
+    browser.wait_for(&pressed(true));
+    browser.wait_for_text("<b>lost</b> an order");
+    browser.screenshot("trace-pinned");
+    let (_, pins) = server.get("/api/v1/pins");
+    assert_eq!(pins["pins"][0]["note"], "<b>lost</b> an order");
+    browser.open(&page);
+    browser.wait_for(&pressed(true));
+    click_text(&mut browser, "Pinned");
+    browser.wait_for(&pressed(false));
+    assert_eq!(server.get("/api/v1/pins").1["pins"], json!([]));
+    browser.assert_no_errors();
+}

@@ -24,6 +24,7 @@ mod kill;
 mod lifecycle;
 mod limits;
 mod objects;
+mod pins;
 mod readers;
 mod sql;
 mod syscalls;

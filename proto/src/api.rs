@@ -15,6 +15,7 @@ mod heatmap;
 mod links;
 mod log;
 mod log_analysis;
+mod pins;
 mod problem;
 mod red;
 mod search;
@@ -35,6 +36,7 @@ pub use heatmap::{Heatmap, HeatmapCell, HeatmapRow};
 pub use links::{LinkView, TraceLinks};
 pub use log::{CorrelatedBy, LogContext, LogCorrelation, LogSearchResult, LogView};
 pub use log_analysis::{LogHistogram, LogPattern, LogPatternList, LogsInStep};
+pub use pins::{PinList, PinRequest, PinView};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{

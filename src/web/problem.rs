@@ -11,18 +11,37 @@ pub(super) const PROBLEM_JSON: &str = "application/problem+json";
 
 /// A refusal as `application/problem+json`; `kind` ends its type.
 pub(super) fn problem(status: StatusCode, kind: &str, title: &str, detail: &str) -> Response {
-    let body = problem_body(status, kind, title, detail);
+    respond(status, problem_body(status, kind, title, detail))
+}
+
+/// The refusal of a request of which this parameter is wrong.
+pub(super) fn problem_with(
+    status: StatusCode,
+    kind: &str,
+    title: &str,
+    detail: &str,
+    parameter: &str,
+) -> Response {
+    let problem = details(status, kind, title, detail);
+    let problem = ProblemDetails { parameter: Some(parameter.to_owned()), ..problem };
+    respond(status, serde_json::to_vec(&problem).unwrap_or_default())
+}
+
+fn respond(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()
 }
 
-/// Its body.
+/// The body of a refusal.
 pub(super) fn problem_body(status: StatusCode, kind: &str, title: &str, detail: &str) -> Vec<u8> {
-    let problem = ProblemDetails {
+    serde_json::to_vec(&details(status, kind, title, detail)).unwrap_or_default()
+}
+
+fn details(status: StatusCode, kind: &str, title: &str, detail: &str) -> ProblemDetails {
+    ProblemDetails {
         r#type: format!("/problems/{kind}"),
         title: title.to_owned(),
         status: status.as_u16(),
         detail: detail.to_owned(),
         parameter: None,
-    };
-    serde_json::to_vec(&problem).unwrap_or_default()
+    }
 }

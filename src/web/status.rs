@@ -27,6 +27,7 @@ use utoipa::{
 
 use super::{
     guard::REFUSALS,
+    pins,
     problem::{PROBLEM_JSON, problem},
 };
 use crate::demo;
@@ -78,13 +79,15 @@ impl Server {
 #[openapi(paths(status, start_demo), components(schemas(ServerStatus, ProblemDetails)))]
 struct Described;
 
-/// The API's description with the routes of this module and of queries in SQL, and with what the process may answer in
-/// place of any route.
+/// The API's description with the routes of this module, of pins and of queries in SQL, and with
+/// what the process may answer in place of any route.
 pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
     document.merge(tidings_sql::document());
     document.merge(Described::openapi());
+    document.merge(pins::Described::openapi());
     for item in document.paths.paths.values_mut() {
-        for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+        let operations = [&mut item.get, &mut item.post, &mut item.put, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
             let heads = HEAD_STATUSES.map(|status| (status, "what was sent is not read"));
             for (status, reason) in heads.into_iter().chain(REFUSALS).chain(EVERYWHERE) {
                 let responses = &mut operation.responses.responses;
@@ -120,7 +123,7 @@ pub(super) fn routes(server: Server) -> Router {
 }
 
 /// The `Allow` header comes from the router.
-async fn wrong_method(method: Method, uri: Uri) -> Response {
+pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
     problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method-not-allowed",
@@ -129,7 +132,7 @@ async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-async fn never_cached(mut response: Response) -> Response {
+pub(super) async fn never_cached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

@@ -11,8 +11,9 @@ use serde::de::DeserializeOwned;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
-        AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, ProblemDetails,
-        ResolveResult, ServerStatus, SpanDetails, TraceSearchResult, TraceSkeleton,
+        AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, PinList, PinRequest,
+        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, TraceSearchResult,
+        TraceSkeleton,
     },
 };
 use wasm_bindgen::{JsCast, JsValue};
@@ -33,7 +34,7 @@ const NAME_LIMIT: u32 = 50;
 pub struct Request<T> {
     method: &'static str,
     address: String,
-    body: Option<&'static str>,
+    body: Option<String>,
     answer: PhantomData<fn() -> T>,
 }
 
@@ -45,7 +46,7 @@ impl<T> fmt::Debug for Request<T> {
 
 impl<T> Clone for Request<T> {
     fn clone(&self) -> Self {
-        Self { address: self.address.clone(), ..*self }
+        Self { address: self.address.clone(), body: self.body.clone(), ..*self }
     }
 }
 
@@ -119,7 +120,7 @@ impl<T: DeserializeOwned> Request<T> {
         let options = RequestInit::new();
         options.set_method(self.method);
         options.set_signal(signal);
-        if let Some(body) = self.body {
+        if let Some(body) = &self.body {
             options.set_body(&JsValue::from_str(body));
         }
         let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
@@ -170,7 +171,30 @@ pub fn status() -> Request<ServerStatus> {
 #[must_use]
 pub fn start_demo() -> Request<serde::de::IgnoredAny> {
     let address = "/api/v1/demo".to_owned();
-    Request { method: "POST", address, body: Some("{}"), answer: PhantomData }
+    Request { method: "POST", address, body: Some("{}".to_owned()), answer: PhantomData }
+}
+
+/// The pinned traces.
+#[must_use]
+pub fn pins() -> Request<PinList> {
+    Request::get("/pins", &Query::default())
+}
+
+/// Pins a trace, with a note that may be empty.
+#[must_use]
+pub fn pin(trace: TraceId, note: String) -> Request<PinView> {
+    let body = serde_json::to_string(&PinRequest { note }).ok();
+    Request { method: "PUT", address: pin_address(trace), body, answer: PhantomData }
+}
+
+/// Unpins a trace.
+#[must_use]
+pub fn unpin(trace: TraceId) -> Request<()> {
+    Request { method: "DELETE", address: pin_address(trace), body: None, answer: PhantomData }
+}
+
+fn pin_address(trace: TraceId) -> String {
+    format!("/api/v1/traces/{trace}/pin")
 }
 
 /// What a pasted text may mean.

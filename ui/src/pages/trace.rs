@@ -38,6 +38,7 @@ mod minimap;
 mod model;
 mod page;
 mod panel;
+mod pin;
 mod problems;
 mod rows;
 mod scale;

@@ -6,7 +6,7 @@ use tidings_proto::{
     api::{ServiceTime, TraceSummary, TransactionState},
 };
 
-use super::{model::TraceModel, page::Page, words};
+use super::{model::TraceModel, page::Page, pin::pin_button, words};
 use crate::{
     browser, colour,
     components::{CopyButton, StateBadge},
@@ -33,6 +33,7 @@ pub(crate) fn header(page: Page) -> impl IntoView {
             </Show>
             <ProblemBadge page=page />
             <span class="spacer"></span>
+            {pin_button(page.id)}
             <CopyLink />
             <a
                 class="button"

@@ -1,0 +1,266 @@
+//! `/api/v1/pins` and `/api/v1/traces/{traceId}/pin`: which traces are kept whatever their age.
+//!
+//! The one part of the API that changes what is stored. It is the process's and not the query
+//! service's, which only reads; the pins are the store's. Like every other route it answers no page
+//! of another origin (`guard`).
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    body::Body,
+    extract::{Path, State, rejection::PathRejection},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    middleware,
+    response::{IntoResponse, Response},
+    routing::{get, put},
+};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tidings_proto::{
+    TraceId,
+    api::{PinList, PinRequest, PinView, ProblemDetails},
+};
+use tidings_storage::{Clock, ErrorKind, PINS_MAX, Pin, StorageError, Store};
+use utoipa::OpenApi;
+
+use super::{
+    problem::{problem, problem_with},
+    status::{never_cached, wrong_method},
+};
+
+/// A note of the largest size whose every sign JSON escapes, and what is around it.
+const BODY_BYTES_MAX: usize = 8 << 10;
+/// How long a body may take to arrive.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
+
+/// What these routes need.
+#[derive(Debug, Clone)]
+struct Pinning {
+    store: Store,
+    clock: Arc<dyn Clock>,
+}
+
+/// What these routes add to the API's description.
+#[derive(OpenApi)]
+#[openapi(
+    paths(pins, pin, unpin),
+    components(schemas(PinList, PinView, PinRequest, ProblemDetails))
+)]
+pub(super) struct Described;
+
+/// The routes.
+pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
+    Router::new()
+        .route("/api/v1/pins", get(pins))
+        .route("/api/v1/traces/{traceId}/pin", put(pin).delete(unpin))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::map_response(never_cached))
+        .with_state(Pinning { store, clock })
+}
+
+/// The pinned traces, the last one that was pinned first.
+#[utoipa::path(
+    get,
+    path = "/api/v1/pins",
+    tag = "pins",
+    operation_id = "listPins",
+    responses(
+        (status = 200, body = PinList),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "it is not known what is pinned")
+    )
+)]
+async fn pins(State(pinning): State<Pinning>, uri: Uri) -> Result<Json<PinList>, Refusal> {
+    without_query(&uri)?;
+    let pins = pinning.store.pins()?.into_iter().map(view).collect();
+    Ok(Json(PinList { pins, limit: PINS_MAX as u64 }))
+}
+
+/// Pins a trace: retention keeps all of its spans and log records, until it is unpinned.
+///
+/// Whatever its age and the size of the tables, and what comes later as well. Pinning again changes
+/// the note. Erasure (`tidings erase`) is not held up by a pin.
+#[utoipa::path(
+    put,
+    path = "/api/v1/traces/{traceId}/pin",
+    tag = "pins",
+    operation_id = "pinTrace",
+    params(("traceId" = String, Path, description = "32 hex digits in either case", min_length = 32, max_length = 32, pattern = "^(?!0+$)[0-9a-fA-F]{32}$")),
+    request_body(content = Option<PinRequest>, description = "A note, or nothing", content_type = "application/json"),
+    responses(
+        (status = 200, body = PinView, description = "It was pinned already and has this note now"),
+        (status = 201, body = PinView, description = "It is pinned, durably"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 404, body = ProblemDetails, content_type = "application/problem+json", description = "nothing is stored of the trace"),
+        (status = 408, body = ProblemDetails, content_type = "application/problem+json", description = "the body took too long"),
+        (status = 409, body = ProblemDetails, content_type = "application/problem+json", description = "no more traces can be pinned"),
+        (status = 413, body = ProblemDetails, content_type = "application/problem+json", description = "the body is too large"),
+        (status = 415, body = ProblemDetails, content_type = "application/problem+json", description = "the body is not JSON"),
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "it is not known what is pinned")
+    )
+)]
+async fn pin(
+    State(pinning): State<Pinning>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
+    let trace = trace(path, &uri)?;
+    let note = note(&headers, body, pinning.clock.as_ref()).await?;
+    let (pin, is_new) = pinning.store.pin(trace, note).await?;
+    let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
+    Ok((status, Json(view(pin))).into_response())
+}
+
+/// Unpins a trace: its age counts again.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/traces/{traceId}/pin",
+    tag = "pins",
+    operation_id = "unpinTrace",
+    params(("traceId" = String, Path, description = "32 hex digits in either case", min_length = 32, max_length = 32, pattern = "^(?!0+$)[0-9a-fA-F]{32}$")),
+    responses(
+        (status = 204, description = "It is no longer pinned"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
+        (status = 404, body = ProblemDetails, content_type = "application/problem+json", description = "it is not pinned"),
+        (status = 500, body = ProblemDetails, content_type = "application/problem+json", description = "it is not known what is pinned")
+    )
+)]
+async fn unpin(
+    State(pinning): State<Pinning>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<StatusCode, Refusal> {
+    let trace = trace(path, &uri)?;
+    match pinning.store.unpin(trace).await? {
+        true => Ok(StatusCode::NO_CONTENT),
+        false => Err(Refusal::NotPinned(trace)),
+    }
+}
+
+fn view(pin: Pin) -> PinView {
+    PinView { trace_id: pin.trace_id, pinned_unix_nano: pin.pinned, note: pin.note }
+}
+
+/// Which trace is meant. Only by its whole id: half of one may be of two.
+fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId, Refusal> {
+    without_query(uri)?;
+    let text = path.ok().map(|Path(text)| text).unwrap_or_default();
+    text.parse()
+        .map_err(|_| Refusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
+}
+
+/// These routes take no parameters, and one that was meant to do something must not do nothing.
+fn without_query(uri: &Uri) -> Result<(), Refusal> {
+    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
+    let name: String = query.chars().take_while(|sign| *sign != '=').take(100).collect();
+    Err(Refusal::parameter(&name, "there are no parameters here"))
+}
+
+/// The note in a body, which may be empty.
+async fn note(headers: &HeaderMap, body: Body, clock: &dyn Clock) -> Result<String, Refusal> {
+    let read = Limited::new(body, BODY_BYTES_MAX).collect();
+    let bytes = tokio::select! {
+        read = read => read.map_err(|error| match error.is::<LengthLimitError>() {
+            true => Refusal::LongBody,
+            false => Refusal::parameter("body", "it broke off"),
+        })?.to_bytes(),
+        () = clock.sleep(BODY_TIMEOUT) => return Err(Refusal::SlowBody),
+    };
+    if bytes.is_empty() {
+        return Ok(String::new());
+    }
+    let given = headers.get(header::CONTENT_TYPE).and_then(|given| given.to_str().ok());
+    let given = given.unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    if !given.eq_ignore_ascii_case(JSON) {
+        return Err(Refusal::MediaType);
+    }
+    let request: Option<PinRequest> = serde_json::from_slice(&bytes)
+        .map_err(|error| Refusal::parameter("body", &error.to_string()))?;
+    Ok(request.unwrap_or_default().note)
+}
+
+/// Why a request is not answered.
+#[derive(Debug)]
+enum Refusal {
+    Parameter { name: String, detail: String },
+    LongBody,
+    SlowBody,
+    MediaType,
+    NotPinned(TraceId),
+    Store(StorageError),
+}
+
+impl Refusal {
+    fn parameter(name: &str, detail: &str) -> Self {
+        Self::Parameter { name: name.to_owned(), detail: detail.to_owned() }
+    }
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::LongNote { .. } => Self::parameter("note", &error.to_string()),
+            error => Self::Store(error),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Parameter { name, detail } => {
+                let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+                problem_with(status, "invalid-parameter", title, &detail, &name)
+            }
+            Self::LongBody => {
+                let detail = format!("a body has at most {BODY_BYTES_MAX} bytes here");
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                problem(status, "too-large", "the body is too large", &detail)
+            }
+            Self::SlowBody => {
+                let detail = format!("it did not arrive within {} s", BODY_TIMEOUT.as_secs());
+                let status = StatusCode::REQUEST_TIMEOUT;
+                problem(status, "timed-out", "the body took too long", &detail)
+            }
+            Self::MediaType => {
+                let detail = format!("send {JSON}, as {{\"note\": \"why\"}}, or nothing");
+                let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+                problem(status, "media-type", "the body has a form that is not known", &detail)
+            }
+            Self::NotPinned(trace) => {
+                let detail = format!("the trace {trace} is not pinned; see /api/v1/pins");
+                problem(StatusCode::NOT_FOUND, "not-found", "not found", &detail)
+            }
+            Self::Store(error) => failure(&error),
+        }
+    }
+}
+
+/// The table from errors of the store to answers.
+fn failure(error: &StorageError) -> Response {
+    let detail = error.to_string();
+    let respond = |status, slug, title| problem(status, slug, title, &detail);
+    match (error, error.kind()) {
+        (StorageError::UnknownTrace { .. }, _) => {
+            respond(StatusCode::NOT_FOUND, "not-found", "not found")
+        }
+        (StorageError::TooManyPins { .. }, _) => {
+            respond(StatusCode::CONFLICT, "too-many-pins", "no more traces can be pinned")
+        }
+        (_, ErrorKind::Corrupt | ErrorKind::Invalid) => {
+            tracing::error!(%error, "a question about pins failed");
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            respond(status, "failed", "the request could not be answered")
+        }
+        (_, ErrorKind::Full | ErrorKind::Unavailable | ErrorKind::Closed | ErrorKind::Locked) => {
+            tracing::warn!(%error, "a pin could not be changed");
+            let status = StatusCode::SERVICE_UNAVAILABLE;
+            let mut response = respond(status, "unavailable", "storage cannot be changed now");
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+            response
+        }
+    }
+}
