@@ -2,6 +2,7 @@
 //! checks signatures and honours conditions.
 
 mod network;
+mod outage;
 
 use std::{
     fs,

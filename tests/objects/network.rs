@@ -2,6 +2,7 @@
 //!
 //! Passes HTTP/1.1 requests on, one to a connection. While it is bad, requests are treated by turns:
 //! most go through, some are told to slow down, and of some the answer is late, lost or cut off.
+//! While it is down, none comes through.
 
 use std::{
     io::{self, Read, Write},
@@ -52,6 +53,7 @@ const SILENCE: Duration = Duration::from_secs(30);
 struct Shared {
     store: String,
     bad: AtomicBool,
+    down: AtomicBool,
     /// Requests while it was bad.
     bad_requests: AtomicUsize,
     over: AtomicBool,
@@ -73,6 +75,7 @@ impl Network {
         let shared = Arc::new(Shared {
             store: store.to_owned(),
             bad: AtomicBool::new(false),
+            down: AtomicBool::new(false),
             bad_requests: AtomicUsize::new(0),
             over: AtomicBool::new(false),
         });
@@ -94,6 +97,10 @@ impl Network {
         self.shared.bad.store(bad, SeqCst);
     }
 
+    pub(super) fn set_down(&self, down: bool) {
+        self.shared.down.store(down, SeqCst);
+    }
+
     /// How many requests came while it was bad. All that can happen happens within ten.
     pub(super) fn bad_requests(&self) -> usize {
         self.shared.bad_requests.load(SeqCst)
@@ -113,6 +120,9 @@ impl Drop for Network {
 
 impl Shared {
     fn serve(&self, mut client: TcpStream) -> io::Result<()> {
+        if self.down.load(SeqCst) {
+            return client.shutdown(Shutdown::Both);
+        }
         client.set_read_timeout(Some(SILENCE))?;
         let Some(request) = request(&mut client)? else { return Ok(()) };
         let fate = self.fate();

@@ -1,0 +1,175 @@
+//! A store that is away for long and then badly reached, while data comes in: everything that was
+//! acknowledged is there exactly once, and the backlog goes faster than it came.
+//!
+//! Takes seconds. With the variable `TEST_OUTAGE_MINUTES` the store is away for so many minutes and
+//! the network bad for a third of that.
+
+use std::{
+    fs,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+use serde_json::Value as Json;
+
+use super::{Gateway, KEY, SECRET, TABLES, network::Network};
+use crate::harness::{
+    Server,
+    http::post,
+    spans::{log, logs, span, traces},
+};
+
+/// How long the store is away, and the network bad, where nothing is said.
+const SHORT: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(3)];
+/// Between two requests of the sender.
+const PACE: Duration = Duration::from_millis(20);
+/// Fills up within some minutes of an outage.
+const MEMORY: [&str; 4] = ["--memory-bytes-max", "48MiB", "--memory-flush-bytes", "16MiB"];
+const SPANS: u64 = 3;
+/// A flush that failed is tried again within half a minute, and takes its time.
+const HEALED_WITHIN: Duration = Duration::from_secs(120);
+
+/// What was sent, and what became of it.
+#[derive(Debug, Default)]
+struct Ledger {
+    traces: u128,
+    spans: u64,
+    records: u64,
+    refused: u64,
+    /// Requests that were acknowledged: so many records has the log seen.
+    requests: u64,
+}
+
+impl Ledger {
+    /// Sends a trace with a log record; each is acknowledged or refused for the time being.
+    fn send(&mut self, server: &Server) {
+        self.traces += 1;
+        let spans = (1..=SPANS).map(|id| span(self.traces, id, id - 1, "work")).collect();
+        let spans = traces("shop", spans).encode_to_vec();
+        let records = logs("shop", vec![log(self.traces, 1, "worked")]).encode_to_vec();
+        for (path, body, count, taken) in [
+            ("/v1/traces", spans, SPANS, &mut self.spans),
+            ("/v1/logs", records, 1, &mut self.records),
+        ] {
+            let answer = post(&server.otlp_http, path, "application/x-protobuf", body);
+            match answer.status {
+                200 => {
+                    *taken += count;
+                    self.requests += 1;
+                }
+                503 => {
+                    assert!(answer.headers.contains_key("retry-after"));
+                    self.refused += count;
+                }
+                status => panic!("{path}: {status} {:?}", answer.body),
+            }
+        }
+    }
+
+    /// Sends for so long.
+    fn send_for(&mut self, server: &Server, time: Duration) {
+        let begin = Instant::now();
+        while begin.elapsed() < time {
+            self.send(server);
+            thread::sleep(PACE);
+        }
+    }
+
+    fn check(&self, server: &Server) {
+        let status = server.get("/api/v1/status").1;
+        let stored = [&status["spans"]["stored"], &status["logs"]["stored"]].map(|it| it.as_u64());
+        assert_eq!(stored, [Some(self.spans), Some(self.records)]);
+        // Each once: no trace has more or fewer spans than were sent.
+        for (view, count) in [("spans", SPANS), ("logs", 1)] {
+            let query = format!(
+                "SELECT count(*), sum(n) FROM (SELECT trace_id, count(*) AS n FROM {view} \
+                 GROUP BY trace_id) AS t WHERE n = {count}"
+            );
+            let answer =
+                post(&server.http, "/api/v1/sql", "application/sql", query.clone().into_bytes());
+            let rows: Json = serde_json::from_slice(&answer.body).unwrap();
+            let taken = if view == "spans" { self.spans } else { self.records };
+            let found = [&rows["rows"][0][0], &rows["rows"][0][1]].map(|it| it.as_u64());
+            assert_eq!(found, [Some(taken / count), Some(taken)], "{query}: {rows}");
+        }
+    }
+}
+
+fn times() -> [Duration; 2] {
+    let minutes = std::env::var("TEST_OUTAGE_MINUTES").ok().and_then(|text| text.parse().ok());
+    minutes.map_or(SHORT, |minutes: u64| [60, 20].map(|part| Duration::from_secs(part * minutes)))
+}
+
+/// Up to which request a table in the store has everything.
+fn covered(gateway: &Gateway, table: &str) -> u64 {
+    let folder = gateway.object(table).join("_delta_log");
+    let commits = fs::read_dir(folder).map(|entries| entries.map(|entry| entry.unwrap().path()));
+    let commits = commits.into_iter().flatten();
+    let commits = commits.filter(|path| path.extension().is_some_and(|end| end == "json"));
+    let positions = commits.flat_map(|path| {
+        let text = fs::read_to_string(path).unwrap_or_default();
+        let actions: Vec<Json> =
+            text.lines().map_while(|it| serde_json::from_str(it).ok()).collect();
+        actions.into_iter().filter_map(|action| action["txn"]["version"].as_u64())
+    });
+    positions.max().unwrap_or(0)
+}
+
+/// How long it takes until nothing that was taken waits for the store any more.
+fn drained(gateway: &Gateway, ledger: &Ledger) -> Duration {
+    let begin = Instant::now();
+    while ["spans", "logs"].map(|table| covered(gateway, table)).into_iter().max()
+        < Some(ledger.requests)
+    {
+        assert!(begin.elapsed() < HEALED_WITHIN, "the backlog stays");
+        thread::sleep(PACE);
+    }
+    begin.elapsed()
+}
+
+fn log_bytes(folder: &Path) -> u64 {
+    let files = fs::read_dir(folder.join("wal")).unwrap();
+    files.map(|file| file.unwrap().metadata().map_or(0, |file| file.len())).sum()
+}
+
+#[test]
+fn a_backlog_of_an_outage_goes_faster_than_it_came_and_whole() {
+    let Some(gateway) = Gateway::start("an outage of object storage") else { return };
+    let network = Network::to(&gateway.address);
+    let folder = tempfile::tempdir().unwrap();
+    let endpoint = format!("http://{}", network.address);
+    let place = ["--tables", TABLES, "--tables-endpoint", &endpoint];
+    let flags = [&place[..], &MEMORY, &["--memory-flush-seconds", "1"]].concat();
+    let keys = [("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", SECRET)];
+    let mut server = Server::start_as(folder.path(), &flags, &keys);
+    let [away, bad] = times();
+    let mut ledger = Ledger::default();
+
+    network.set_down(true);
+    let begin = Instant::now();
+    ledger.send_for(&server, away);
+    let (taken, came_in) = (ledger.spans, begin.elapsed());
+    let kept = log_bytes(folder.path());
+    network.set_down(false);
+    let drained = drained(&gateway, &ledger);
+    println!(
+        "away for {came_in:?}: {taken} spans taken, {} refused, a log of {kept} bytes; \
+         drained in {drained:?}",
+        ledger.refused
+    );
+    if away > 2 * HEALED_WITHIN {
+        assert!(drained < came_in / 2, "{drained:?} for what came in {came_in:?}");
+    }
+
+    network.set_bad(true);
+    ledger.send_for(&server, bad);
+    println!("bad for {bad:?}: {} requests, {} spans taken", network.bad_requests(), ledger.spans);
+    network.set_bad(false);
+    println!("well again after {:?}", self::drained(&gateway, &ledger));
+    ledger.check(&server);
+    assert!(server.terminate().success());
+    let server = gateway.serve(folder.path());
+    ledger.check(&server);
+}
