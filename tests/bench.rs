@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tidings_bench::{Options, measure};
+use tidings_bench::{Options, QueryOptions, measure, measure_queries};
 
 #[test]
 fn measuring_goes_from_sending_to_the_table() {
@@ -26,4 +26,34 @@ fn measuring_goes_from_sending_to_the_table() {
     }
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn questions_are_measured_and_measured_again_without_sending() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = QueryOptions {
+        server: Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned(),
+        folder: folder.path().to_owned(),
+        spans: vec![6_000],
+        window: Duration::from_secs(7200),
+        keep: true,
+        only: None,
+        corpus_spans: 2_000,
+        seed: 7,
+        longest: Duration::from_secs(120),
+        patience: Duration::from_secs(2),
+        repeats: 1,
+    };
+    let table = measure_queries(&options).unwrap().markdown();
+    for asked in ["newest 20 of a service", "kinds of transactions", "RED", "explain", "SQL"] {
+        let line = table.lines().find(|line| line.contains(asked)).unwrap();
+        assert!(line.contains("rows"), "{line}");
+    }
+    assert!(!table.contains("status ") && !table.contains("of a part"), "{table}");
+    options.only = Some("heatmap".to_owned());
+    let table = measure_queries(&options).unwrap().markdown();
+    assert!(table.contains("heatmap") && !table.contains("explain"), "{table}");
+    // Answers are checked: they cannot be those of other telemetry.
+    options.seed = 8;
+    assert!(measure_queries(&options).unwrap_err().to_string().contains("other telemetry"));
 }

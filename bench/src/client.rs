@@ -38,6 +38,14 @@ pub(crate) struct Acknowledged {
     pub(crate) refusals: u64,
 }
 
+/// An answer.
+#[derive(Debug, Clone)]
+pub(crate) struct Got {
+    pub(crate) status: u16,
+    pub(crate) body: Bytes,
+    pub(crate) took: Duration,
+}
+
 impl Client {
     pub(crate) fn new() -> Self {
         let builder = || Pool::builder(TokioExecutor::new());
@@ -84,16 +92,20 @@ impl Client {
 
     /// Asks the API: the answer, `None` when there is no such thing, and how long it took.
     pub(crate) async fn ask(&self, address: &str, path: &str) -> Result<(Option<Json>, Duration)> {
+        let answer = self.get(address, &format!("/api/v1{path}")).await?;
+        match answer.status {
+            200 => Ok((Some(serde_json::from_slice(&answer.body)?), answer.took)),
+            404 => Ok((None, answer.took)),
+            status => bail!("{path} answered {status}: {}", String::from_utf8_lossy(&answer.body)),
+        }
+    }
+
+    /// What is at this path, whatever it is.
+    pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Got> {
         let begin = clock::now();
-        let request =
-            Request::get(format!("http://{address}/api/v1{path}")).body(Full::default())?;
+        let request = Request::get(format!("http://{address}{path}")).body(Full::default())?;
         let (head, body) = self.http1.request(request).await.context("ask")?.into_parts();
         let body = body.collect().await?.to_bytes();
-        let took = begin.elapsed();
-        match head.status.as_u16() {
-            200 => Ok((Some(serde_json::from_slice(&body)?), took)),
-            404 => Ok((None, took)),
-            status => bail!("{path} answered {status}: {}", String::from_utf8_lossy(&body)),
-        }
+        Ok(Got { status: head.status.as_u16(), body, took: begin.elapsed() })
     }
 }

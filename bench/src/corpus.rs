@@ -5,14 +5,16 @@
 //! twice, in a request of its own. Sending a group again gives new traces: ids, times and values
 //! are different, call graphs and constants are not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    call_graph,
+    call_graph::{self, Node, Role},
+    facts::{Calls, Facts},
     piece::{Part, Piece, Round},
     random::{Random, mix},
-    span::{Numbers, Place, Writer},
-    tracegen, world,
+    span::{Place, Writer},
+    tracegen,
+    world::{self, Call, Entry, Service},
 };
 
 /// Spans of a request, about.
@@ -24,8 +26,11 @@ const LATE: f64 = 0.01;
 const TWICE: f64 = 0.001;
 /// Late spans come with the requests of so many groups later.
 const LATE_GROUPS: usize = 8;
-/// The pace at which the traces are said to have happened, whatever the pace of sending.
-const SPANS_PER_SECOND: u64 = 2_000;
+/// The pace at which the traces are said to have happened, whatever the pace of sending, when
+/// nothing else is asked for.
+const NANOS_PER_SPAN: u64 = 500_000;
+/// No trace lasts longer than this after its last span has begun.
+const AFTER_LAST_NANOS: u64 = 60_000_000_000;
 
 /// What the telemetry is like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub(crate) struct Group {
     /// How many spans each trace has.
     pub(crate) trace_spans: Vec<u32>,
     pub(crate) spans: u64,
+    /// What its spans say; nothing of Jaeger's shape.
+    pub(crate) facts: Facts,
 }
 
 /// A request, before it is filled.
@@ -91,6 +98,19 @@ pub struct SentTrace {
     pub spans: u32,
 }
 
+impl SentTrace {
+    /// Its id as the API has it.
+    #[must_use]
+    pub fn id(&self) -> String {
+        hex(&self.trace_id)
+    }
+}
+
+/// The id of a trace as the API has it.
+pub(crate) fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What to send, in order, and what is in it.
 #[derive(Debug)]
 pub struct Plan<'a> {
@@ -101,6 +121,7 @@ pub struct Plan<'a> {
     pub spans: u64,
     rounds: Vec<(usize, u64)>,
     begin_unix_nanos: u64,
+    nanos_per_span: u64,
 }
 
 impl Corpus {
@@ -123,9 +144,20 @@ impl Corpus {
     }
 
     /// What to send for this many different spans or some more, the last of which happened at
-    /// this time.
+    /// this time, 2,000 a second.
     #[must_use]
     pub fn plan(&self, spans: u64, end_unix_nanos: u64) -> Plan<'_> {
+        self.plan_within(spans, end_unix_nanos, None)
+    }
+
+    /// The same, spread evenly over so many nanoseconds.
+    #[must_use]
+    pub fn plan_within(
+        &self,
+        spans: u64,
+        end_unix_nanos: u64,
+        window_nanos: Option<u64>,
+    ) -> Plan<'_> {
         let mut rounds = Vec::new();
         let mut planned = 0;
         while planned < spans {
@@ -153,9 +185,10 @@ impl Corpus {
                 sends.push(Send { group, request, round, spans: late.spans });
             }
         }
-        let length = planned.saturating_mul(1_000_000_000 / SPANS_PER_SECOND);
+        let nanos_per_span = window_nanos.map_or(NANOS_PER_SPAN, |window| window / planned.max(1));
+        let length = planned.saturating_mul(nanos_per_span);
         let begin_unix_nanos = end_unix_nanos.saturating_sub(length);
-        Plan { corpus: self, sends, spans: planned, rounds, begin_unix_nanos }
+        Plan { corpus: self, sends, spans: planned, rounds, begin_unix_nanos, nanos_per_span }
     }
 }
 
@@ -208,15 +241,52 @@ impl Plan<'_> {
         values
     }
 
+    /// What all spans together say.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut rounds = vec![0_u64; self.corpus.groups.len()];
+        self.rounds.iter().for_each(|(group, _)| rounds[*group] += 1);
+        let mut facts = Facts::default();
+        for (group, rounds) in self.corpus.groups.iter().zip(rounds) {
+            facts.add(&group.facts, rounds);
+        }
+        facts
+    }
+
+    /// How many spans are sent, those that come twice as often as they come.
+    pub(crate) fn spans_sent(&self) -> u64 {
+        self.sends.iter().map(|send| send.spans).sum()
+    }
+
+    /// Ids of all traces with how many different spans each has.
+    pub(crate) fn sizes(&self) -> HashMap<[u8; 16], u32> {
+        let mut sizes = HashMap::new();
+        for (group, round) in &self.rounds {
+            let filled = self.round(*group, *round);
+            let spans = &self.corpus.groups[*group].trace_spans;
+            sizes.extend((0..).zip(spans).map(|(trace, spans)| (filled.trace_id(trace), *spans)));
+        }
+        sizes
+    }
+
+    /// From when on spans begin, and until when at the latest.
+    pub(crate) fn bounds_unix_nanos(&self) -> (u64, u64) {
+        let last = self.rounds.iter().map(|(group, round)| {
+            let traces = self.corpus.groups[*group].trace_spans.len() as u64;
+            let round = self.round(*group, *round);
+            round.begin_unix_nanos + traces * round.apart_nanos
+        });
+        (self.begin_unix_nanos, last.max().unwrap_or(self.begin_unix_nanos) + AFTER_LAST_NANOS)
+    }
+
     fn round(&self, group: usize, round: u64) -> Round {
         let place = round * self.corpus.groups.len() as u64 + group as u64;
         let of_group = &self.corpus.groups[group];
-        let length = of_group.spans.saturating_mul(1_000_000_000 / SPANS_PER_SECOND);
+        let length = of_group.spans.saturating_mul(self.nanos_per_span);
         // Groups differ in size; on average this is where it begins.
         let begin = (self.spans / self.rounds.len().max(1) as u64) * place;
         Round {
             key: mix(mix(self.corpus.seed, 4), place),
-            begin_unix_nanos: self.begin_unix_nanos + begin * (1_000_000_000 / SPANS_PER_SECOND),
+            begin_unix_nanos: self.begin_unix_nanos + begin * self.nanos_per_span,
             apart_nanos: length / of_group.trace_spans.len().max(1) as u64,
         }
     }
@@ -225,18 +295,23 @@ impl Plan<'_> {
 /// Spans by service, instance and scope.
 type BySender = BTreeMap<(usize, usize), BTreeMap<(&'static str, &'static str), Vec<Piece>>>;
 
-fn realistic(services: &[world::Service], random: &mut Random, spans: usize) -> Group {
+fn realistic(services: &[Service], random: &mut Random, spans: usize) -> Group {
     let mut group = Group::default();
-    let mut writer =
-        Writer { services, random: Random::new(random.next()), numbers: Numbers::default() };
+    let mut writer = Writer::new(services, Random::new(random.next()));
     let (mut timely, mut late) = (BySender::new(), BySender::new());
     let mut links = Vec::new();
     while group.spans < spans as u64 {
         let nodes = call_graph::grow(services, call_graph::size(random), random);
         let trace = u32::try_from(group.trace_spans.len()).unwrap_or(u32::MAX);
         let first = writer.numbers.spans;
+        let place = (services[nodes[0].service].name.clone(), writer.operation(&nodes[0]));
+        *group.facts.kinds.entry(place).or_default() += 1;
         for (index, node) in (0..).zip(&nodes) {
+            let failed = writer.failed;
             let span = writer.span(node, Place { trace, first, index }, &links);
+            let calls = Calls { spans: 1, failed: writer.failed - failed };
+            let is_leaf = nodes.get(index as usize + 1).is_none_or(|of| of.parent != Some(index));
+            count(&mut group.facts, services, node, is_leaf, calls);
             let instances = services[node.service].instances.len();
             let sender = (node.service, (trace as usize + node.service) % instances);
             let scope = writer.scope(node);
@@ -252,11 +327,30 @@ fn realistic(services: &[world::Service], random: &mut Random, spans: usize) -> 
         writer.numbers.spans += count;
         links.push((trace, first));
         group.trace_spans.push(count);
+        group.facts.traces += 1;
         group.spans += u64::from(count);
     }
     group.requests = requests(timely, &writer, REQUEST_SPANS as u64);
     group.late = requests(late, &writer, u64::MAX).pop();
     group
+}
+
+/// Adds what a span says.
+fn count(facts: &mut Facts, services: &[Service], node: &Node, is_leaf: bool, calls: Calls) {
+    let service = &services[node.service];
+    facts.total.add(calls, 1);
+    facts.services.entry(service.name.clone()).or_default().add(calls, 1);
+    match node.role {
+        Role::Work { .. } => facts.called += u64::from(node.parent.is_some()),
+        Role::Call { operation, call } => match service.operations[operation].calls[call] {
+            Call::Cache { .. } => facts.cached += 1,
+            Call::Service { service, operation } if is_leaf => {
+                let entry = &services[service].operations[operation].entry;
+                facts.called += u64::from(!matches!(entry, Entry::Message { .. }));
+            }
+            _ => {}
+        },
+    }
 }
 
 /// Cuts spans into requests of about this many.

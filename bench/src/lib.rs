@@ -1,20 +1,23 @@
 //! Seeded telemetry, and measurements of the real server with it.
 //!
 //! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
-//! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`].
-//! Never ships, and knows of the server only what a client does: its command line, its ports and
-//! what Linux tells about its process. The example `layout` looks into data files instead.
+//! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`] of
+//! what storing costs; [`measure_queries`] one of how long questions take. Never ships, and knows
+//! of the server only what a client does: its command line, its ports and what Linux tells about
+//! its process. The example `layout` looks into data files instead.
 
 mod call_graph;
 mod client;
 mod clock;
 mod corpus;
 mod cost;
+mod facts;
 mod fsync;
 mod latency;
 mod load;
 mod machine;
 mod piece;
+mod query;
 mod random;
 mod report;
 mod server;
@@ -24,5 +27,6 @@ mod tracegen;
 mod world;
 
 pub use corpus::{Corpus, Plan, Send, SentTrace, Shape};
+pub use query::{QueryOptions, measure_queries};
 pub use report::Report;
 pub use storage::{Options, measure};

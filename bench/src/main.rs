@@ -1,20 +1,31 @@
-//! Measures the server; `cargo xtask bench storage` builds both and calls this.
+//! Measures the server; `cargo xtask bench storage` and `query` build both and call this.
 
-use std::{io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use tidings_bench::{Options, measure};
+use tidings_bench::{Options, QueryOptions, measure, measure_queries};
+
+/// Spans that requests are encoded for.
+const CORPUS_SPANS: usize = 60_000;
 
 const USAGE: &str = "\
 tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--rounds N]
                       [--costs-only yes] [--into PAGE]
+tidings-bench query   --server PROGRAM --folder FOLDER [--spans N,N…] [--window HOURS]
+                      [--keep yes] [--seconds N] [--only WORDS] [--into PAGE]
 
   --server   the program to measure
   --folder   where its data goes, on the disk to measure
   --spans    how many spans, for each column of the table (1000000)
+  --into     the page whose table is replaced
+storage:
   --rounds   how often what storing costs is measured (3)
   --costs-only  measure nothing else
-  --into     the page whose table is replaced";
+query:
+  --window   within how many hours the spans begin (24)
+  --keep     leave data in the folder, and measure what was left there without sending it again
+  --seconds  how long each question is asked again and again (20)
+  --only     only questions with these words in their names";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,40 +40,85 @@ fn main() -> ExitCode {
 
 fn run(args: &[String]) -> Result<()> {
     let [subject, flags @ ..] = args else { bail!("what to measure?\n{USAGE}") };
-    if subject != "storage" {
-        bail!("`{subject}` cannot be measured:\n{USAGE}");
-    }
-    let mut options = Options {
-        server: PathBuf::new(),
-        folder: PathBuf::new(),
-        spans: vec![1_000_000],
-        rounds: 3,
-        costs_only: false,
-        corpus_spans: 60_000,
+    let flags = Flags::of(flags)?;
+    let report = match subject.as_str() {
+        "storage" => measure(&storage(&flags)?)?,
+        "query" => measure_queries(&query(&flags)?)?,
+        _ => bail!("`{subject}` cannot be measured:\n{USAGE}"),
+    };
+    writeln!(std::io::stdout(), "{}", report.markdown())?;
+    flags.text("--into").map_or(Ok(()), |page| report.write_into(Path::new(page), subject))
+}
+
+fn storage(flags: &Flags) -> Result<Options> {
+    flags.allow(&["--rounds", "--costs-only"])?;
+    Ok(Options {
+        server: flags.text("--server").unwrap_or_default().into(),
+        folder: flags.text("--folder").unwrap_or_default().into(),
+        spans: flags.spans()?,
+        rounds: flags.number("--rounds")?.unwrap_or(3),
+        costs_only: flags.text("--costs-only") == Some("yes"),
+        corpus_spans: CORPUS_SPANS,
         seed: 1,
         half_load: Duration::from_secs(15),
         longest: Duration::from_secs(1800),
         questions: 300,
-    };
-    let mut page = None;
-    for pair in flags.chunks(2) {
-        let [flag, value] = pair else { bail!("{} needs a value:\n{USAGE}", pair[0]) };
-        match flag.as_str() {
-            "--server" => options.server = value.into(),
-            "--folder" => options.folder = value.into(),
-            "--rounds" => options.rounds = value.parse().context("--rounds")?,
-            "--costs-only" => options.costs_only = value == "yes",
-            "--into" => page = Some(PathBuf::from(value)),
-            "--spans" => {
-                let numbers = value.split(',').map(|number| number.replace('_', "").parse());
-                options.spans = numbers
-                    .collect::<Result<_, _>>()
-                    .with_context(|| format!("--spans {value}"))?;
-            }
-            _ => bail!("there is no flag `{flag}`:\n{USAGE}"),
+    })
+}
+
+fn query(flags: &Flags) -> Result<QueryOptions> {
+    flags.allow(&["--window", "--keep", "--seconds", "--only"])?;
+    let hours = flags.number("--window")?.unwrap_or(24);
+    let seconds = flags.number("--seconds")?.unwrap_or(20);
+    Ok(QueryOptions {
+        server: flags.text("--server").unwrap_or_default().into(),
+        folder: flags.text("--folder").unwrap_or_default().into(),
+        spans: flags.spans()?,
+        window: Duration::from_secs(3600 * hours as u64),
+        keep: flags.text("--keep") == Some("yes"),
+        only: flags.text("--only").map(str::to_owned),
+        corpus_spans: CORPUS_SPANS,
+        seed: 1,
+        longest: Duration::from_secs(2 * 3600),
+        patience: Duration::from_secs(seconds as u64),
+        repeats: 100,
+    })
+}
+
+/// Flags with their values.
+struct Flags(Vec<(String, String)>);
+
+impl Flags {
+    fn of(args: &[String]) -> Result<Self> {
+        let pairs = args.chunks(2).map(|pair| match pair {
+            [flag, value] => Ok((flag.clone(), value.clone())),
+            _ => bail!("{} needs a value:\n{USAGE}", pair[0]),
+        });
+        pairs.collect::<Result<_>>().map(Self)
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().rev().find(|(flag, _)| flag == name).map(|(_, value)| value.as_str())
+    }
+
+    fn number(&self, name: &str) -> Result<Option<usize>> {
+        let text = self.text(name);
+        text.map(|text| text.replace('_', "").parse().with_context(|| name.to_owned())).transpose()
+    }
+
+    fn spans(&self) -> Result<Vec<u64>> {
+        let text = self.text("--spans").unwrap_or("1000000");
+        let numbers = text.split(',').map(|number| number.replace('_', "").parse());
+        numbers.collect::<Result<_, _>>().with_context(|| format!("--spans {text}"))
+    }
+
+    /// Refuses all others but those that every subject has.
+    fn allow(&self, allowed: &[&str]) -> Result<()> {
+        let every = ["--server", "--folder", "--spans", "--into"];
+        let mut flags = self.0.iter().map(|(flag, _)| flag.as_str());
+        match flags.find(|flag| !every.contains(flag) && !allowed.contains(flag)) {
+            Some(flag) => bail!("there is no flag `{flag}` here:\n{USAGE}"),
+            None => Ok(()),
         }
     }
-    let report = measure(&options)?;
-    writeln!(std::io::stdout(), "{}", report.markdown())?;
-    page.map_or(Ok(()), |page| report.write_into(&page, "storage"))
 }

@@ -90,6 +90,15 @@ fn replaced(text: &str, name: &str, table: &str) -> Option<String> {
     Some(format!("{before}{begin}\n{table}\n{end}{after}"))
 }
 
+/// A number of spans in words.
+pub(crate) fn count(spans: u64) -> String {
+    match spans {
+        0..1000 => spans.to_string(),
+        1000..1_000_000 => format!("{} k", spans / 1000),
+        _ => format!("{} M", spans / 1_000_000),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Report, replaced};

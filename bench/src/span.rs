@@ -45,9 +45,11 @@ pub(crate) struct Place {
 /// Writes spans.
 #[derive(Debug)]
 pub(crate) struct Writer<'a> {
-    pub(crate) services: &'a [Service],
-    pub(crate) random: Random,
+    services: &'a [Service],
+    random: Random,
     pub(crate) numbers: Numbers,
+    /// How many of its spans failed.
+    pub(crate) failed: u64,
 }
 
 /// Attributes on their way into a message.
@@ -101,7 +103,18 @@ struct Face {
     kind: u64,
 }
 
+impl<'a> Writer<'a> {
+    pub(crate) fn new(services: &'a [Service], random: Random) -> Self {
+        Self { services, random, numbers: Numbers::default(), failed: 0 }
+    }
+}
+
 impl Writer<'_> {
+    /// The name of a span.
+    pub(crate) fn operation(&self, node: &Node) -> String {
+        self.face(node).name
+    }
+
     /// The resource of an instance.
     pub(crate) fn resource(&self, service: usize, instance: usize) -> Piece {
         let service = &self.services[service];
@@ -160,6 +173,7 @@ impl Writer<'_> {
         span.time(7, trace, node.start);
         span.time(8, trace, node.end);
         let failed = self.random.chance(ERRORS);
+        self.failed += u64::from(failed);
         self.attributes(&mut span, node, failed);
         if failed {
             span.message(11, &self.exception(node, trace));

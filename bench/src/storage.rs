@@ -26,6 +26,7 @@ use crate::{
     load::{self, Pace, Sent},
     machine,
     random::whole,
+    report::count,
     server::{Launch, Server, folder_bytes},
 };
 
@@ -244,7 +245,7 @@ impl Bench<'_> {
         let client = Client::new();
         self.runtime.block_on(async {
             for trace in plan.traces(self.options.questions) {
-                let path = format!("/traces/{}/skeleton", hex(&trace.trace_id));
+                let path = format!("/traces/{}/skeleton", trace.id());
                 let (answer, _) = client.ask(&server.http, &path).await?;
                 let answer = answer.with_context(|| format!("{path} is not there"))?;
                 let found = answer["summary"]["spanCount"].as_u64();
@@ -261,7 +262,7 @@ impl Bench<'_> {
     fn ask(&self, report: &mut Report, plan: &Plan<'_>, server: &Server) -> Result<()> {
         let questions = self.options.questions;
         let traces = plan.traces(questions);
-        let traces = traces.iter().map(|trace| format!("/traces/{}", hex(&trace.trace_id)));
+        let traces = traces.iter().map(|trace| format!("/traces/{}", trace.id()));
         let took = self.questions(server, traces.collect(), |_| Ok(()))?;
         report.cell("trace by id, warm, p50 / p99", "8 / 40 ms; 1.5 / 6 ms", took.to_string());
         let newest = vec!["/traces?status=error&limit=20".to_owned(); questions.min(20)];
@@ -335,8 +336,7 @@ impl Bench<'_> {
             let corpus = Corpus::new(Shape::Realistic, 10, self.options.seed + 100 + number);
             let plan = corpus.plan(1, clock::unix_nanos());
             let trace = plan.traces(20).into_iter().max_by_key(|trace| trace.spans);
-            let path =
-                trace.map_or_else(String::new, |trace| format!("/traces/{}", hex(&trace.trace_id)));
+            let path = trace.map_or_else(String::new, |trace| format!("/traces/{}", trace.id()));
             let took = self.runtime.block_on(async {
                 for send in &plan.sends {
                     client.export(&server.otlp_grpc, plan.body(send)).await?;
@@ -381,17 +381,4 @@ impl Bench<'_> {
 
 fn per_span(bytes: u64, spans: u64) -> String {
     format!("{:.1}", bytes as f64 / spans.max(1) as f64)
-}
-
-fn hex(id: &[u8]) -> String {
-    id.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A number of spans in words.
-fn count(spans: u64) -> String {
-    match spans {
-        0..1000 => spans.to_string(),
-        1000..1_000_000 => format!("{} k", spans / 1000),
-        _ => format!("{} M", spans / 1_000_000),
-    }
 }

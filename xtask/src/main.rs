@@ -17,6 +17,7 @@ cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
 cargo xtask ui               build the UI into ui/dist
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
+cargo xtask bench query      the same of how long questions take
 cargo xtask bench layout     print bytes per span by column, flushed and compacted";
 
 fn main() -> ExitCode {

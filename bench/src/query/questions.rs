@@ -1,0 +1,439 @@
+//! The questions: how each is asked, whose it is, and what its answer must say.
+//!
+//! Those of the UI's pages are to be answered within 300 ms. Those that count are about all spans
+//! that were sent, or a part that is known; an answer that says that it is of a part only is told
+//! as such and its numbers are not looked at.
+
+mod languages;
+
+use std::{collections::HashMap, fmt::Write};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value as Json;
+
+use super::answers::{Listed, field, kinds, of_services, services, sum, within};
+use crate::{Plan, SentTrace, facts::Facts};
+
+/// One question, in one or more wordings that are asked in turn.
+pub(super) struct Question<'a> {
+    pub(super) name: &'static str,
+    /// What the project wants.
+    pub(super) target: &'static str,
+    pub(super) paths: Vec<String>,
+    /// Whether the answer's numbers are only so when it is of everything.
+    pub(super) counts: bool,
+    /// Given the number of the wording.
+    pub(super) check: Check<'a>,
+}
+
+type Check<'a> = Box<dyn Fn(usize, &Json) -> Result<()> + 'a>;
+
+const PAGE: &str = "300 ms, for a page";
+const EXPLAIN: &str = "1 s; 300 ms, for a page";
+/// Spans that are explained, and as many that they are compared with.
+const EXPLAINED: u64 = 200_000;
+const COMPARED: usize = 100;
+const TRACES: usize = 100;
+
+/// What was sent, in the words of questions.
+pub(super) struct Asked<'a> {
+    plan: &'a Plan<'a>,
+    facts: Facts,
+    sizes: HashMap<[u8; 16], u32>,
+    /// All spans begin in it; as it comes, at no round time.
+    window: String,
+    begin_unix_nanos: u64,
+    end_unix_nanos: u64,
+    /// So many spans came twice.
+    repeated: u64,
+    /// Where most traces enter.
+    kind: String,
+    /// A stretch in the middle with two times [`EXPLAINED`] spans, about, and the half of it.
+    stretch: String,
+    half: String,
+    in_stretch: u64,
+    compared: [String; 2],
+}
+
+impl<'a> Asked<'a> {
+    /// Asks what has to be known before.
+    pub(super) fn new(plan: &'a Plan<'a>, ask: impl Fn(&str) -> Result<Json>) -> Result<Self> {
+        let facts = plan.facts();
+        let (begin, end) = plan.bounds_unix_nanos();
+        let (service, operation) = facts.most_frequent_kind().context("nothing was sent")?;
+        let kind = format!("service={}&operation={}", encoded(service), encoded(operation));
+        let share = EXPLAINED as u128 * u128::from(end - begin) / u128::from(plan.spans);
+        let half = u64::try_from(share).unwrap_or(u64::MAX).min((end - begin) / 2);
+        let middle = begin + (end - begin) / 2;
+        let stretch = format!("start={}&end={}", middle - half, middle + half);
+        let in_stretch =
+            sum(&ask(&format!("/api/v1/red?{stretch}&limit=1000"))?["groups"], "count")?;
+        let ids = |more: &str| -> Result<String> {
+            let path = format!("/api/v1/traces?{kind}&limit={COMPARED}{more}");
+            let answer = ask(&path)?;
+            let traces = answer["traces"].as_array().context("no traces")?;
+            let ids: Vec<_> = traces.iter().filter_map(|trace| trace["traceId"].as_str()).collect();
+            ensure!(!ids.is_empty(), "{path} has nothing");
+            Ok(ids.join(","))
+        };
+        let compared = [ids("")?, ids(&format!("&end={}", middle))?];
+        Ok(Self {
+            plan,
+            sizes: plan.sizes(),
+            window: format!("start={begin}&end={end}"),
+            begin_unix_nanos: begin,
+            end_unix_nanos: end,
+            repeated: plan.spans_sent() - plan.spans,
+            kind,
+            stretch,
+            half: format!("selectStart={middle}"),
+            in_stretch,
+            compared,
+            facts,
+        })
+    }
+
+    /// All questions, in the order of the table.
+    pub(super) fn questions(&self) -> Vec<Question<'_>> {
+        let mut questions = self.searches();
+        questions.extend(self.traceql());
+        questions.extend(self.one_by_one());
+        questions.extend(self.transactions());
+        questions.extend(self.numbers());
+        questions.extend(self.analyses());
+        questions.extend(self.dashboards());
+        questions.extend(self.sql());
+        questions
+    }
+
+    fn searches(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let names = self.facts.services_by_spans();
+        let some: Vec<String> = names.iter().step_by(8).map(|name| (*name).to_owned()).collect();
+        let of_service = some
+            .iter()
+            .map(|name| format!("/api/v1/traces?service={}&{window}&limit=20", encoded(name)))
+            .collect();
+        let needles = self.plan.needles(10);
+        let needles = needles
+            .iter()
+            .map(|needle| format!("/api/v1/traces?attribute={}", encoded(needle)))
+            .collect();
+        let search = |more: &str| vec![format!("/api/v1/traces?{more}&{window}&limit=20")];
+        vec![
+            self.listing("newest 20 of a service", PAGE, of_service, move |place| Listed {
+                least: 1,
+                service: Some(some[place % some.len()].clone()),
+                ..Listed::default()
+            }),
+            self.listing("newest 20 that failed", PAGE, search("status=error"), |_| Listed {
+                least: 1,
+                failed: true,
+                ..Listed::default()
+            }),
+            self.listing("the one with an attribute", PAGE, needles, one),
+            self.listing(
+                "newest 20 with an attribute that many have",
+                PAGE,
+                search("attribute=http.request.method%3DPOST"),
+                one,
+            ),
+            self.listing(
+                "newest 20 of an operation that took long",
+                PAGE,
+                search(&format!("{}&minDuration=200ms", self.kind)),
+                |_| Listed { longer_than_nanos: 200_000_000, ..Listed::default() },
+            ),
+        ]
+    }
+
+    fn traceql(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let search =
+            |query: &str| vec![format!("/api/v1/traces?q={}&{window}&limit=20", encoded(query))];
+        let name = self.facts.services_by_spans().first().copied().unwrap_or_default();
+        vec![
+            self.listing(
+                "TraceQL: newest 20 by a regular expression",
+                PAGE,
+                search(r#"{ span.url.path =~ "/api/v[0-9]/.*/0000.*[24680]/(get|list)" }"#),
+                |_| Listed::default(),
+            ),
+            self.listing(
+                "TraceQL: newest 20 traces that took long",
+                PAGE,
+                search("{ trace:duration > 2s }"),
+                |_| Listed { longer_than_nanos: 2_000_000_000, ..Listed::default() },
+            ),
+            self.listing(
+                "TraceQL: newest 20 with a failed span below a service",
+                PAGE,
+                search(&format!(
+                    "{{ resource.service.name = \"{name}\" }} >> {{ status = error }}"
+                )),
+                |_| Listed { failed: true, ..Listed::default() },
+            ),
+            self.listing(
+                "TraceQL: newest 20 with more than 3 failed spans",
+                PAGE,
+                search("{ status = error } | count() > 3"),
+                |_| Listed { failed: true, ..Listed::default() },
+            ),
+        ]
+    }
+
+    /// One trace, one transaction, and names to choose from.
+    fn one_by_one(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let traces = self.plan.traces(TRACES);
+        let all = |path: fn(&SentTrace) -> String| traces.iter().map(path).collect::<Vec<_>>();
+        let skeletons = all(|trace| format!("/api/v1/traces/{}/skeleton", trace.id()));
+        let transactions = all(|trace| format!("/api/v1/transactions/{}", trace.id()));
+        let sizes: Vec<u64> = traces.iter().map(|trace| u64::from(trace.spans)).collect();
+        let name = self.facts.services_by_spans().first().copied().unwrap_or_default();
+        let operations = format!("/api/v1/operations?service={}&{window}", encoded(name));
+        vec![
+            Question {
+                name: "one trace, as a page draws it",
+                target: PAGE,
+                paths: skeletons,
+                counts: false,
+                check: Box::new(move |place, answer| {
+                    let found = field(&answer["summary"], "spanCount")?;
+                    within("spans", found, sizes[place], sizes[place])
+                }),
+            },
+            Question {
+                name: "one transaction, hop by hop",
+                target: PAGE,
+                paths: transactions,
+                counts: false,
+                check: Box::new(|_, answer| {
+                    let found = answer["traces"].as_array().map_or(0, Vec::len);
+                    within("traces", found as u64, 1, 1)
+                }),
+            },
+            Question {
+                name: "names of services",
+                target: PAGE,
+                paths: vec![format!("/api/v1/services?{window}&limit=1000")],
+                counts: false,
+                check: Box::new(|_, answer| {
+                    let found = answer["names"].as_array().map_or(0, Vec::len) as u64;
+                    within("services", found, 1, self.facts.services.len() as u64)
+                }),
+            },
+            counting("names of a service's operations", PAGE, operations, |answer| {
+                let found = answer["names"].as_array().map_or(0, Vec::len);
+                ensure!(found > 0, "no operations");
+                Ok(())
+            }),
+            counting(
+                "keys of attributes",
+                PAGE,
+                format!("/api/v1/attributes/keys?{window}"),
+                |answer| {
+                    let found = answer["keys"].as_array().map_or(0, Vec::len);
+                    ensure!(found > 0, "no keys");
+                    Ok(())
+                },
+            ),
+        ]
+    }
+
+    fn transactions(&self) -> Vec<Question<'_>> {
+        let (window, kind) = (&self.window, &self.kind);
+        let whole = |answer: &Json| kinds(answer, &self.facts);
+        vec![
+            counting(
+                "kinds of transactions, where their time goes",
+                PAGE,
+                format!("/api/v1/transactions?{window}"),
+                whole,
+            ),
+            counting(
+                "critical path of a kind, added up",
+                PAGE,
+                format!("/api/v1/transactions?{kind}&{window}"),
+                move |answer| within("kinds", field(answer, "kindCount")?, 1, 1),
+            ),
+            counting(
+                "the same, of the slowest in a hundred",
+                PAGE,
+                format!("/api/v1/transactions?{kind}&above=p99&{window}"),
+                move |answer| within("kinds", field(answer, "kindCount")?, 1, 1),
+            ),
+        ]
+    }
+
+    fn numbers(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let hours = 3_600_000_000_000;
+        let round = format!(
+            "start={}&end={}",
+            self.begin_unix_nanos / hours * hours,
+            self.end_unix_nanos.div_ceil(hours) * hours
+        );
+        let red = |more: &str| format!("/api/v1/red?limit=1000&{more}");
+        let names = ["service", "count", "errorCount"];
+        let groups = move |answer: &Json| {
+            services(&answer["groups"], names, &self.facts, self.repeats(answer))
+        };
+        let all = |answer: &Json| self.all(answer, sum(&answer["groups"], "count")?);
+        let cached = self.facts.cached;
+        vec![
+            counting("RED by service", PAGE, red(&format!("by=service&{window}")), groups),
+            counting(
+                "RED by service and operation",
+                PAGE,
+                red(&format!("by=service,operation&{window}")),
+                all,
+            ),
+            counting(
+                "the same, to whole hours",
+                PAGE,
+                red(&format!("by=service,operation&{round}")),
+                all,
+            ),
+            counting(
+                "p95 of spans with an attribute, from rows",
+                "",
+                red(&format!("by=service&attribute=db.system.name%3Dredis&{window}")),
+                move |answer| {
+                    let found = sum(&answer["groups"], "count")?;
+                    within("calls of the cache", found, cached, cached + self.repeats(answer))
+                },
+            ),
+            counting("heatmap", PAGE, format!("/api/v1/heatmap?{window}"), |answer| {
+                self.all(answer, field(answer, "count")?)
+            }),
+            counting(
+                "heatmap of one operation",
+                PAGE,
+                format!("/api/v1/heatmap?{}&{window}", self.kind),
+                |_| Ok(()),
+            ),
+        ]
+    }
+
+    fn analyses(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let name = self.facts.services_by_spans().last().copied().unwrap_or_default();
+        let [left, right] = &self.compared;
+        let called = self.facts.called;
+        let exceptions = format!("/api/v1/exceptions?{window}");
+        vec![
+            counting("service graph", PAGE, format!("/api/v1/graph?{window}"), move |answer| {
+                let found = of_services(answer)?;
+                within("calls between services", found, called, called + self.repeated)
+            }),
+            counting(
+                "service graph of the traces of a service",
+                PAGE,
+                format!("/api/v1/graph?service={}&{window}", encoded(name)),
+                |_| Ok(()),
+            ),
+            counting("exceptions", PAGE, exceptions, |answer| {
+                let found = sum(&answer["groups"], "count")? + field(answer, "otherCount")?;
+                let failed = self.facts.total.failed;
+                let least = if is_cut(answer) { 1 } else { failed };
+                within("exceptions", found, least, failed + self.repeated)
+            }),
+            counting(
+                "explain 200,000 spans by 200,000 others",
+                EXPLAIN,
+                format!("/api/v1/explain?{}&{}", self.stretch, self.half),
+                |answer| {
+                    let found = field(answer, "selectedCount")? + field(answer, "restCount")?;
+                    let apart = if self.repeats(answer) > 0 { self.repeated } else { 0 };
+                    within("spans", found, self.in_stretch - apart, self.in_stretch + apart)
+                },
+            ),
+            counting(
+                "compare 100 traces with 100 others",
+                PAGE,
+                format!("/api/v1/compare?left={left}&right={right}"),
+                |_| Ok(()),
+            ),
+            counting(
+                "compare a trace with the typical one",
+                PAGE,
+                format!(
+                    "/api/v1/compare?left={}&right=typical&{window}",
+                    left.split(',').next().unwrap_or_default()
+                ),
+                |_| Ok(()),
+            ),
+        ]
+    }
+
+    /// How many spans may be counted twice in this answer.
+    fn repeats(&self, answer: &Json) -> u64 {
+        if answer["repeatsCounted"] == false { 0 } else { self.repeated }
+    }
+
+    /// Fails unless all spans are counted.
+    fn all(&self, answer: &Json, found: u64) -> Result<()> {
+        let (all, found) = (self.plan.spans, found + answer["otherCount"].as_u64().unwrap_or(0));
+        let least = if is_cut(answer) { 1 } else { all };
+        within("spans", found, least, all + self.repeats(answer))
+    }
+
+    fn listing(
+        &self,
+        name: &'static str,
+        target: &'static str,
+        paths: Vec<String>,
+        like: impl Fn(usize) -> Listed + 'static,
+    ) -> Question<'_> {
+        let check: Check<'_> =
+            Box::new(move |place, answer| like(place).check(answer, &self.sizes));
+        Question { name, target, paths, counts: false, check }
+    }
+}
+
+fn counting<'a>(
+    name: &'static str,
+    target: &'static str,
+    path: String,
+    check: impl Fn(&Json) -> Result<()> + 'a,
+) -> Question<'a> {
+    let check: Check<'a> = Box::new(move |_, answer| check(answer));
+    Question { name, target, paths: vec![path], counts: true, check }
+}
+
+/// Whether there are more groups than are listed: their numbers are less than everything then.
+fn is_cut(answer: &Json) -> bool {
+    let listed = answer["groups"].as_array().map(|groups| groups.len() as u64);
+    listed.is_some_and(|listed| answer["groupCount"].as_u64() > Some(listed))
+}
+
+/// A trace at least.
+fn one(_place: usize) -> Listed {
+    Listed { least: 1, ..Listed::default() }
+}
+
+/// As it stands in a query string.
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut encoded, byte| {
+        match byte {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte));
+            }
+            _ => {
+                let _ = write!(encoded, "%{byte:02X}");
+            }
+        }
+        encoded
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encoded;
+
+    #[test]
+    fn what_has_a_meaning_in_addresses_is_encoded() {
+        assert_eq!(encoded("GET /a?b=é"), "GET%20%2Fa%3Fb%3D%C3%A9");
+    }
+}
