@@ -3,6 +3,7 @@
 pub(crate) mod browser;
 pub(crate) mod http;
 pub(crate) mod spans;
+pub(crate) mod web;
 
 use std::{
     io::{BufRead, BufReader},

@@ -21,6 +21,7 @@ mod harness;
 mod heads;
 mod hostile;
 mod kill;
+mod lens;
 mod lifecycle;
 mod limits;
 mod objects;

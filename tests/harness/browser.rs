@@ -43,12 +43,17 @@ impl Browser {
     /// Starts Chromium to look at this server; `None` where it is not installed or the server has
     /// no UI.
     pub(crate) fn start(server: &Server, width: u32, height: u32) -> Option<Self> {
-        if !has("chromium", "browser tests") {
-            return None;
-        }
         let page = super::http::get(&server.http, "/assets/boot.js");
         if page.status != 200 {
             return leave_out("browser tests: the UI was not built, run `cargo xtask ui`");
+        }
+        Self::alone("browser tests", width, height)
+    }
+
+    /// Starts Chromium for pages of others; `None` where it is not installed.
+    pub(crate) fn alone(part: &str, width: u32, height: u32) -> Option<Self> {
+        if !has("chromium", part) {
+            return None;
         }
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new("chromium")
@@ -204,6 +209,27 @@ impl Browser {
     pub(crate) fn prefer(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.command("Emulation.setEmulatedMedia", json!({ "features": features }));
+    }
+
+    /// How many colours a part of the page has, as it is drawn.
+    pub(crate) fn colours(&mut self, [x, y, width, height]: [u32; 4]) -> u64 {
+        let clip = json!({ "x": x, "y": y, "width": width, "height": height, "scale": 1 });
+        let params = json!({ "format": "png", "clip": clip });
+        let shot = self.command("Page.captureScreenshot", params);
+        let count = format!(
+            "(async () => {{
+                const image = new Image();
+                image.src = 'data:image/png;base64,' + {};
+                await image.decode();
+                const canvas = new OffscreenCanvas(image.width, image.height);
+                const context = canvas.getContext('2d');
+                context.drawImage(image, 0, 0);
+                const pixels = context.getImageData(0, 0, image.width, image.height).data;
+                return new Set(new Uint32Array(pixels.buffer)).size;
+            }})()",
+            shot["data"]
+        );
+        self.evaluate(&count).as_u64().unwrap()
     }
 
     /// Saves what is drawn as a PNG in the folder of the tests' output.
