@@ -17,8 +17,8 @@ use std::{
 use tidings_proto::{DurationNanos, UnixNanos};
 use tidings_storage::{
     Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls,
-    LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows, Store,
-    Tallied, Tally, TallyBounds, WantedTraces,
+    LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows,
+    StorageError, Store, Tallied, Tally, TallyBounds, TimeRange, WantedTraces,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -282,6 +282,51 @@ impl Reader {
         let mut watched = Watched { reader: self, tally, failure: None };
         let tallied = self.snapshot.tally_spans(filter, step, bounds, &mut watched)?;
         self.ended(tallied, watched.failure)
+    }
+
+    /// Gives `visit` how many spans of every service, operation, kind and status begin in this range,
+    /// in parts, as far as names to choose from need it: see [`Snapshot::count_calls`].
+    pub(crate) fn count_calls(
+        &self,
+        start: TimeRange,
+        mut visit: impl FnMut(CallKey<'_>, u64),
+    ) -> Result<ScanStats, QueryError> {
+        let rows_max = self.settings.search_rows_max;
+        self.each_call(|snapshot, step| {
+            snapshot.count_calls(start, rows_max, &mut |key, count| {
+                visit(key, count);
+                step()
+            })
+        })
+    }
+
+    /// Gives `visit` every service, operation, kind and status there is, as often as it is met.
+    pub(crate) fn call_keys(
+        &self,
+        mut visit: impl FnMut(CallKey<'_>),
+    ) -> Result<ScanStats, QueryError> {
+        let rows_max = self.settings.search_rows_max;
+        self.each_call(|snapshot, step| {
+            snapshot.call_keys(rows_max, &mut |key, _| {
+                visit(key);
+                step()
+            })
+        })
+    }
+
+    fn each_call(
+        &self,
+        read: impl FnOnce(
+            &Snapshot,
+            &mut dyn FnMut() -> ControlFlow<()>,
+        ) -> Result<ScanStats, StorageError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let stats = read(&self.snapshot, &mut || {
+            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
+        })?;
+        self.ended(stats, failure)
     }
 
     /// Calls between services from rollups, as if all spans had been read; `None` when these are

@@ -1,8 +1,9 @@
 //! The names that filters are completed from: services, operations, attribute keys and values.
 //!
 //! Without a time range they come from the last 24 hours that have data, so that a collector that
-//! was quiet over the weekend still completes on Monday. Counts are of the rows looked at within
-//! the row budget.
+//! was quiet over the weekend still completes on Monday. Services and operations come from what
+//! files have added up, and from rows elsewhere. Attributes come from rows: from all of them when
+//! they are few, and else from samples spread over the time range.
 
 use std::{collections::HashMap, ops::ControlFlow, time::Duration};
 
@@ -11,7 +12,9 @@ use tidings_proto::{
     api::{AttributeKey, AttributeKeyList, NameCount, NameList},
     otlp::{KeyValue, Value},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{
+    AttributeFilter, CallKey, Detail, LogFilter, Need, Scan, SpanFilter, SpanRows, TimeRange,
+};
 
 use crate::{QueryError, execution::Reader};
 
@@ -31,17 +34,23 @@ pub struct NameSearch {
 const DEFAULT_RANGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// A span that starts later than this from now has a wrong clock: it does not move the range.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(60 * 60);
+/// All attributes of so many spans are looked at;
+const WHOLE_ROWS_MAX: u64 = 65_536;
+/// of more, those in so many parts of their time range,
+const SAMPLES: u64 = 16;
+/// of the newest rows of each so many.
+const SAMPLE_ROWS: u64 = 2_048;
 /// Values longer than this are not offered: nobody picks them from a list.
 const VALUE_BYTES_MAX: usize = 256;
 
 /// Services by number of spans.
 pub(crate) fn services(reader: &Reader, search: &NameSearch) -> Result<NameList, QueryError> {
-    rows_by_name(reader, search, |rows, row| rows.service(row))
+    called(reader, search, |key| key.service)
 }
 
 /// Operations by number of spans.
 pub(crate) fn operations(reader: &Reader, search: &NameSearch) -> Result<NameList, QueryError> {
-    rows_by_name(reader, search, |rows, row| rows.name(row))
+    called(reader, search, |key| key.operation)
 }
 
 /// Attribute keys by number of spans.
@@ -164,23 +173,22 @@ impl<'a> Tally<'a> {
     }
 }
 
-fn rows_by_name(
+fn called(
     reader: &Reader,
     search: &NameSearch,
-    name: impl for<'r> Fn(&'r SpanRows, usize) -> &'r str,
+    name: impl for<'k> Fn(CallKey<'k>) -> &'k str,
 ) -> Result<NameList, QueryError> {
     let mut tally = Tally::new(reader, search);
-    let (filter, scan) = plan(reader, search, Detail::Facts, Vec::new())?;
-    let stats = reader.spans(&filter, scan, |rows| {
-        for row in 0..rows.len() {
-            tally.count((Place::Span, name(rows, row)), 1);
+    let stats = reader.count_calls(range(reader, search)?, |key, count| {
+        if search.service.as_ref().is_none_or(|service| service == key.service) {
+            tally.count((Place::Span, name(key)), count);
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     Ok(tally.names(stats.complete))
 }
 
-/// Gives `visit` every attribute of spans and resources with the number of spans that have it.
+/// Gives `visit` every attribute of spans and resources with the number of spans that have it; of
+/// samples when there are many spans. Whether that is all there is.
 fn each_attribute(
     reader: &Reader,
     search: &NameSearch,
@@ -188,23 +196,57 @@ fn each_attribute(
     mut visit: impl FnMut(Place, &KeyValue, u64),
 ) -> Result<bool, QueryError> {
     let (filter, scan) = plan(reader, search, Detail::Attributes, attributes)?;
-    let stats = reader.spans(&filter, scan, |rows| {
-        // Spans share few resources: each is decoded once a portion, however many spans it has.
-        let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
-        for row in 0..rows.len() {
-            for attribute in rows.attributes(row) {
-                visit(Place::Span, &attribute, 1);
-            }
-            resources.entry(rows.resource_key(row)).or_insert((row, 0)).1 += 1;
+    let mut spans = 0;
+    reader.count_calls(filter.start, |_, count| spans += count)?;
+    if spans <= WHOLE_ROWS_MAX {
+        let stats = reader.spans(&filter, scan, |rows| {
+            attributes_of(rows, &mut visit);
+            Ok(ControlFlow::Continue(()))
+        })?;
+        return Ok(stats.complete);
+    }
+    let scan = Scan { rows_max: SAMPLE_ROWS, ..scan };
+    for start in samples(reader, filter.start)? {
+        reader.newest_spans(&SpanFilter { start, ..filter.clone() }, scan, |rows| {
+            attributes_of(rows, &mut visit);
+            Ok(Need::All)
+        })?;
+    }
+    Ok(false)
+}
+
+fn attributes_of(rows: &SpanRows, visit: &mut impl FnMut(Place, &KeyValue, u64)) {
+    // Spans share few resources: each is decoded once a portion, however many spans it has.
+    let mut resources: HashMap<&str, (usize, u64)> = HashMap::new();
+    for row in 0..rows.len() {
+        for attribute in rows.attributes(row) {
+            visit(Place::Span, &attribute, 1);
         }
-        for (row, count) in resources.into_values() {
-            for attribute in rows.resource(row).unwrap_or_default().attributes {
-                visit(Place::Resource, &attribute, count);
-            }
+        resources.entry(rows.resource_key(row)).or_insert((row, 0)).1 += 1;
+    }
+    for (row, count) in resources.into_values() {
+        for attribute in rows.resource(row).unwrap_or_default().attributes {
+            visit(Place::Resource, &attribute, count);
         }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(stats.complete)
+    }
+}
+
+/// The parts of a range whose newest spans stand for all of it; a range without a beginning begins
+/// a day before its end.
+fn samples(reader: &Reader, range: TimeRange) -> Result<Vec<TimeRange>, QueryError> {
+    let end = match range.end {
+        Some(end) => end.0.min(newest(reader)?.0.saturating_add(1)),
+        None => newest(reader)?.0.saturating_add(1),
+    };
+    let day = u64::try_from(DEFAULT_RANGE.as_nanos()).unwrap_or(u64::MAX);
+    let start = range.start.map_or(end.saturating_sub(day), |start| start.0).min(end);
+    let length = (end - start).div_ceil(SAMPLES).max(1);
+    let parts = (0..SAMPLES).map(|part| {
+        let start = start.saturating_add(length.saturating_mul(part));
+        let end = UnixNanos(start.saturating_add(length).min(end));
+        TimeRange { start: Some(UnixNanos(start)), end: Some(end) }
+    });
+    Ok(parts.filter(|part| part.start < part.end).collect())
 }
 
 fn plan(
@@ -213,11 +255,14 @@ fn plan(
     detail: Detail,
     attributes: Vec<AttributeFilter>,
 ) -> Result<(SpanFilter, Scan), QueryError> {
-    let start =
-        if search.start == TimeRange::default() { newest_range(reader)? } else { search.start };
+    let start = range(reader, search)?;
     let services = search.service.clone().map(|service| vec![service]);
     let filter = SpanFilter { start, services, attributes, ..SpanFilter::default() };
     Ok((filter, Scan { detail, rows_max: reader.settings.search_rows_max }))
+}
+
+fn range(reader: &Reader, search: &NameSearch) -> Result<TimeRange, QueryError> {
+    if search.start == TimeRange::default() { newest_range(reader) } else { Ok(search.start) }
 }
 
 /// The last 24 hours that have data.

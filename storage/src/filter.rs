@@ -74,6 +74,8 @@ pub struct SpanFilter {
     pub duration_min: Option<DurationNanos>,
     /// The span took at most this long.
     pub duration_max: Option<DurationNanos>,
+    /// One of the span's events is an exception.
+    pub has_exception: bool,
     /// The span has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
 }

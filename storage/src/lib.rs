@@ -41,11 +41,11 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied,
-    KindAnswer, KindBounds, KindCalls, KindKey, Latency, Peer, Seen, Tallied, Tally, TallyBounds,
-    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
+    Call, CallKey, Calls, CountVisit, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan,
+    GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, Latency, Peer, Seen, Tallied, Tally,
+    TallyBounds, Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
 };
-pub use rows::{LogRows, SpanRows};
+pub use rows::{LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;

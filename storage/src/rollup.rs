@@ -11,7 +11,7 @@
 //! What both count is known only of whole traces: `splits` finds those that two files have, `taken`
 //! takes calls away again and `own_calls` says which, `covered` adds up what is left of a file's cells, over the stretches of
 //! `totals`. `left_out` is the list of rows of which no cell knows. `builders` makes all of it in one
-//! pass.
+//! pass. `names` lists what was called, and counts it, without the rest.
 //!
 //! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
 //! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
@@ -27,6 +27,7 @@ mod graph;
 mod kinds;
 mod latency;
 mod left_out;
+mod names;
 mod own_calls;
 mod repeats;
 mod seen;
@@ -45,6 +46,7 @@ pub use kinds::{
     KindAnswer, KindBounds, KindCalls, KindKey, Transactions, WantedTraces, transaction_place,
 };
 pub use latency::Latency;
+pub use names::CountVisit;
 pub use seen::Seen;
 pub use tally::{Tallied, Tally, TallyBounds};
 

@@ -10,5 +10,6 @@ mod logs;
 mod sender;
 mod spans;
 
+pub use attributes::Scalar;
 pub use logs::LogRows;
 pub use spans::SpanRows;

@@ -265,7 +265,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
         (ids(), option::weighted(0.1, 1..9_u64), span, range(), services()),
         option::weighted(0.2, select(&NAMES[..])),
         (option::weighted(0.2, kind), option::weighted(0.2, status)),
-        (duration(), duration(), wanted()),
+        (duration(), duration(), wanted(), prop::bool::weighted(0.1)),
     )
         .prop_map(
             |((trace_ids, low64, span_id, start, services), name, (kind, status), rest)| {
@@ -280,6 +280,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
                     status,
                     duration_min: rest.0,
                     duration_max: rest.1,
+                    has_exception: rest.3,
                     attributes: rest.2,
                 }
             },
@@ -363,6 +364,7 @@ pub(crate) fn span_matches(
         && filter.status.is_none_or(|wanted| wanted == status)
         && filter.duration_min.is_none_or(|min| duration >= min)
         && filter.duration_max.is_none_or(|max| duration <= max)
+        && (!filter.has_exception || span.events.iter().any(|event| event.name == "exception"))
         && filter.attributes.iter().all(|wanted| {
             has(&span.attributes, wanted)
                 || resource.is_some_and(|resource| has(&resource.attributes, wanted))

@@ -12,6 +12,8 @@ pub enum Detail {
     /// Ids, times, kind, status, service and name: what assembly and lists need. The other
     /// accessors of the rows then return empty values.
     Facts,
+    /// Facts, and the events of a span.
+    Events,
     /// Facts and attributes of the row and its resource.
     Attributes,
     /// Everything.

@@ -64,6 +64,10 @@ const fn shredded(name: &'static str, kind: Kind, keys: &'static [&'static str])
 }
 
 impl Column {
+    fn is_of(&self, detail: Detail) -> bool {
+        self.detail.is_some_and(|at| at <= detail)
+    }
+
     const fn nullable(self) -> Self {
         Self { nullable: true, ..self }
     }
@@ -236,7 +240,10 @@ impl Signal {
     pub(crate) fn detail_columns(self, detail: Detail) -> impl Iterator<Item = &'static str> {
         self.columns()
             .iter()
-            .filter(move |column| column.detail.is_some_and(|at| at <= detail))
+            .filter(move |column| match detail {
+                Detail::Events => column.kind == Kind::Events || column.is_of(Detail::Facts),
+                _ => column.is_of(detail),
+            })
             .map(|column| column.name)
     }
 

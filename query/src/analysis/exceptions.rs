@@ -1,8 +1,9 @@
 //! Exceptions of spans and log records, the same ones together.
 //!
-//! Two scans for each of the tables find them by their attributes (`exception.type`, else
-//! `exception.message`), which the table can look up; nothing else is read. A group is a service,
-//! an operation, a type and what stays the same of the stack.
+//! Spans say in a column of their own whether they have any, so that nothing but their events is
+//! read; two scans find log records by their attributes (`exception.type`, else
+//! `exception.message`), which the table can look up. A group is a service, an operation, a type and
+//! what stays the same of the stack.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -12,7 +13,7 @@ use std::{
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{CountInStep, ExceptionGroup, ExceptionList},
-    otlp::KeyValue,
+    otlp::{Event, KeyValue},
 };
 use tidings_storage::{
     AttributeFilter, Detail, LogFilter, Scan, ScanStats, Seen, SpanFilter, TimeRange,
@@ -27,6 +28,8 @@ use crate::{
     version::{self, mixed},
 };
 
+/// The exceptions of so many spans are looked at, or of a few more; the newest files come first.
+const SPANS_MAX: usize = 100_000;
 /// More groups are not told apart.
 const GROUPS_MAX: usize = 2_000;
 const TYPE: &str = "exception.type";
@@ -92,11 +95,9 @@ pub(crate) fn exceptions(
             [TYPE, MESSAGE].map(|key| AttributeFilter { key: key.to_owned(), value: None }).to_vec()
         }
     };
-    for finder in finders {
-        groups.add_spans(reader, search, &finder, &mut seen, &mut stats)?;
-        if search.operation.is_none() {
-            groups.add_logs(reader, search, &finder, &mut seen, &mut stats)?;
-        }
+    groups.add_spans(reader, search, &mut seen, &mut stats)?;
+    for finder in finders.into_iter().filter(|_| search.operation.is_none()) {
+        groups.add_logs(reader, search, &finder, &mut seen, &mut stats)?;
     }
     let group_count = groups.of.len() as u64;
     let other_count = groups.other;
@@ -124,7 +125,6 @@ impl Groups {
         &mut self,
         reader: &Reader,
         search: &ExceptionSearch,
-        finder: &AttributeFilter,
         seen: &mut Seen,
         stats: &mut ScanStats,
     ) -> Result<(), QueryError> {
@@ -132,17 +132,18 @@ impl Groups {
             start: self.window.range(),
             services: search.services.clone(),
             operation: search.operation.clone(),
-            attributes: vec![finder.clone()],
+            has_exception: true,
             ..SpanFilter::default()
         };
-        let scan = Scan { detail: Detail::Full, rows_max: reader.settings.search_rows_max };
+        let mut looked_at = 0;
+        let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
         let read = reader.spans(&filter, scan, |rows| {
             for row in 0..rows.len() {
                 if !seen.is_new(rows.content_hash(row)) {
                     continue;
                 }
-                let events = rows.span(row).events;
-                for event in events.iter().filter(|event| event.name == "exception") {
+                let events = rows.events(row);
+                for event in events.iter().filter(|event| is_thrown(event)) {
                     self.add(
                         search,
                         &Thrown {
@@ -157,7 +158,11 @@ impl Groups {
                     );
                 }
             }
-            Ok(ControlFlow::Continue(()))
+            looked_at += rows.len();
+            Ok(match looked_at < SPANS_MAX {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            })
         })?;
         join(stats, read);
         Ok(())
@@ -226,6 +231,12 @@ impl Groups {
         group.last = last.max(group.last.take());
         *group.steps.entry(self.window.step_of(thrown.time)).or_default() += 1;
     }
+}
+
+/// Whether it says what was thrown.
+fn is_thrown(event: &Event) -> bool {
+    let says = |attribute: &KeyValue| [TYPE, MESSAGE].contains(&attribute.key.as_str());
+    event.name == "exception" && event.attributes.iter().any(says)
 }
 
 fn view(

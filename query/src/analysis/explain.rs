@@ -22,6 +22,8 @@ use super::window::{Window, ratio};
 use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
 use sample::{Counts, Sample};
 
+/// The scope of what every span has: service, operation, kind and status.
+const INTRINSIC: &str = "intrinsic";
 /// Spans of either side that are compared, roughly.
 const SAMPLED_MAX: u64 = 200_000;
 /// Chance must be less likely than this, after correction.
@@ -143,10 +145,10 @@ impl Selection {
     /// Whether the attribute differs because the selection says so.
     fn restates(&self, name: &AttributeName) -> bool {
         match (name.scope.as_str(), name.key.as_str()) {
-            ("intrinsic", "service") => self.services.is_some(),
-            ("intrinsic", "operation") => self.operation.is_some(),
-            ("intrinsic", "kind") => self.kind.is_some(),
-            ("intrinsic", "status") => self.status.is_some(),
+            (INTRINSIC, "service") => self.services.is_some(),
+            (INTRINSIC, "operation") => self.operation.is_some(),
+            (INTRINSIC, "kind") => self.kind.is_some(),
+            (INTRINSIC, "status") => self.status.is_some(),
             (_, key) => self.attributes.iter().any(|wanted| wanted.key == key),
         }
     }
@@ -272,9 +274,4 @@ fn stand_together(one: &[u32], other: &[u32]) -> bool {
     }
     let either = one.len() as u64 + other.len() as u64 - both;
     ratio(both, either) >= TOGETHER_MIN
-}
-
-/// The names of what every span has.
-fn intrinsic(key: &str) -> AttributeName {
-    AttributeName { scope: "intrinsic".to_owned(), key: key.to_owned() }
 }

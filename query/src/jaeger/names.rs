@@ -1,31 +1,22 @@
 //! The services and operations there are.
 //!
-//! Jaeger lists what it has ever seen; so does this, newest first within the row budget.
+//! Jaeger lists what it has ever seen; so does this, from the lists that files have of it, and
+//! within the row budget from rows elsewhere.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::collections::BTreeSet;
 
 use tidings_proto::{jaeger::NO_SERVICE, otlp::SpanKind};
-use tidings_storage::{Detail, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader};
 
 /// Every service, in order.
 pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
     let mut services: BTreeSet<String> = BTreeSet::new();
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    reader.spans(&SpanFilter::default(), scan, |rows| {
-        let mut last = None;
-        for service in (0..rows.len()).map(|row| rows.service(row)) {
-            if last == Some(service) {
-                continue;
-            }
-            last = Some(service);
-            let service = if service.is_empty() { NO_SERVICE } else { service };
-            if !services.contains(service) && services.len() < reader.limits.names_counted_max {
-                services.insert(service.to_owned());
-            }
+    reader.call_keys(|key| {
+        let service = if key.service.is_empty() { NO_SERVICE } else { key.service };
+        if !services.contains(service) && services.len() < reader.limits.names_counted_max {
+            services.insert(service.to_owned());
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     Ok(services.into_iter().collect())
 }
@@ -40,21 +31,12 @@ pub(crate) fn operations(
     kind: Option<SpanKind>,
 ) -> Result<Vec<Operation>, QueryError> {
     let mut operations: BTreeSet<(String, i32)> = BTreeSet::new();
-    let filter = SpanFilter { services: Some(vec![stored(service)]), kind, ..Default::default() };
-    let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    reader.spans(&filter, scan, |rows| {
-        let mut last = None;
-        for row in 0..rows.len() {
-            let operation = (rows.name(row), rows.kind(row));
-            if last == Some(operation) {
-                continue;
-            }
-            last = Some(operation);
-            if operations.len() < reader.limits.names_counted_max {
-                operations.insert((operation.0.to_owned(), operation.1.into()));
-            }
+    let service = stored(service);
+    reader.call_keys(|key| {
+        let is_asked = key.service == service && kind.is_none_or(|kind| kind == key.kind);
+        if is_asked && operations.len() < reader.limits.names_counted_max {
+            operations.insert((key.operation.to_owned(), key.kind.into()));
         }
-        Ok(ControlFlow::Continue(()))
     })?;
     let kind = |number| SpanKind::try_from(number).unwrap_or(SpanKind::Unspecified);
     Ok(operations.into_iter().map(|(name, number)| (name, kind(number))).collect())

@@ -3,7 +3,9 @@
 //! Works on a list of candidate rows that every predicate shortens, the cheap ones first; texts
 //! that repeat are looked at once per distinct value.
 
-use arrow_array::{Array, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow_schema::ArrowError;
 use tidings_proto::{
     SpanId, TraceId,
@@ -29,6 +31,7 @@ pub(crate) struct Bound<'a> {
     kind: Column<Int32Array>,
     status: Column<Int32Array>,
     duration: Column<Int64Array>,
+    has_exception: Column<BooleanArray>,
     severity: Column<Int32Array>,
     text: Column<StringArray>,
     attributes: Option<Entries>,
@@ -86,6 +89,7 @@ impl<'a> Bound<'a> {
             kind: Column::of(batch, "kind")?,
             status: Column::of(batch, "status_code")?,
             duration: Column::of(batch, "duration_nanos")?,
+            has_exception: Column::of(batch, "has_exception")?,
             severity: Column::of(batch, "severity_number")?,
             text: Column::of(batch, "text")?,
             attributes: Entries::of(batch, "attributes")?,
@@ -142,6 +146,9 @@ impl<'a> Bound<'a> {
         if let (Some(status), true) = (matcher.status, self.status.is_there()) {
             let of = |row| self.status.int(row).and_then(|code| StatusCode::try_from(code).ok());
             rows.retain(|row| of(*row).unwrap_or(StatusCode::Unset) == status);
+        }
+        if matcher.has_exception && self.has_exception.is_there() {
+            rows.retain(|row| self.has_exception.truth(*row));
         }
         if let (Some(min), true) = (matcher.severity_min, self.severity.is_there()) {
             let of = |row| self.severity.int(row).and_then(Severity::from_number);

@@ -37,6 +37,7 @@ pub(crate) struct Matcher {
     pub(super) status: Option<StatusCode>,
     pub(super) duration_min: Option<u64>,
     pub(super) duration_max: Option<u64>,
+    pub(super) has_exception: bool,
     pub(super) severity_min: Option<Severity>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<Wanted>,
@@ -58,6 +59,7 @@ impl Matcher {
             status: filter.status,
             duration_min: filter.duration_min.map(|duration| duration.0),
             duration_max: filter.duration_max.map(|duration| duration.0),
+            has_exception: filter.has_exception,
             severity_min: None,
             text: None,
             attributes: wanted(&filter.attributes),
@@ -78,6 +80,7 @@ impl Matcher {
             status: None,
             duration_min: None,
             duration_max: None,
+            has_exception: false,
             severity_min: filter.severity_min,
             text: filter.text.as_deref().map(Needle::new),
             attributes: wanted(&filter.attributes),
@@ -183,6 +186,7 @@ impl Matcher {
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
             ("kind", self.kind.is_some()),
             ("status_code", self.status.is_some()),
+            ("has_exception", self.has_exception),
             ("severity_number", self.severity_min.is_some()),
         ];
         let mut words = vec![

@@ -85,7 +85,7 @@ impl Adder {
         let mut cells = self.cells;
         for (level, length) in LEVELS.iter().enumerate().skip(self.level) {
             let sorted: BTreeMap<_, _> = cells.into_iter().collect();
-            if keep.levels.contains(&level) {
+            if keep.has(level) {
                 encoded.push_level(level, &sorted);
             }
             let factor = LEVELS.get(level + 1).map_or(1, |longer| longer / length);

@@ -21,9 +21,14 @@ const CRC_BYTES: usize = 4;
 /// A level is left out when it takes more than its part of the file's rows allows ([`Keep`]), and
 /// more than so many bytes in all,
 const BYTES_MIN: usize = 64 << 10;
+/// Of the longest periods: more than any cell of one call. A file always has them, because without
+/// them every question reads its rows.
+const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
 
+/// How a cell begins.
+const FLAGS_BYTES: usize = 1;
 /// In a cell: its durations are in buckets.
 const BUCKETS: u8 = 1;
 /// In a cell: one of its calls has ended, and the slowest follows.
@@ -81,18 +86,27 @@ impl Groups {
     }
 }
 
-/// Which levels are kept.
+/// Which levels are kept: those that take at most so many bytes for each of the file's rows, by the
+/// level's number; none for 0.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Keep {
-    /// Those whose number is in here,
-    pub(super) levels: &'static [usize],
-    /// when they take at most so many bytes for each of the file's rows.
-    pub(super) bytes_of_row: usize,
+    bytes_of_row: [usize; LEVELS.len()],
 }
 
 impl Keep {
-    /// All.
-    pub(super) const ALL: Self = Self { levels: &[0, 1, 2], bytes_of_row: 4 };
+    /// All, where they are of use.
+    pub(super) const ALL: Self = Self { bytes_of_row: [4, 8, COARSEST_BYTES_OF_ROW] };
+    /// Minutes and half hours: what lies between would double what there is to store.
+    pub(super) const ENDS: Self = Self { bytes_of_row: [2, 0, COARSEST_BYTES_OF_ROW] };
+
+    /// Whether the level is kept if it is not too large.
+    pub(super) fn has(self, level: usize) -> bool {
+        self.bytes_of_row[level] > 0
+    }
+
+    fn bytes_max(self, level: usize, rows: usize) -> usize {
+        rows.saturating_mul(self.bytes_of_row[level]).max(BYTES_MIN)
+    }
 }
 
 /// A section as it grows.
@@ -100,27 +114,28 @@ impl Keep {
 pub(super) struct Encoded {
     section: Vec<u8>,
     pages: Vec<u8>,
-    level_bytes_max: usize,
+    /// `None`: nothing fits.
+    level_bytes_max: Option<[usize; LEVELS.len()]>,
 }
 
 impl Encoded {
     pub(super) fn new(groups: &Groups, rows: usize, keep: Keep, offset: u64) -> Self {
-        let level_bytes_max = rows.saturating_mul(keep.bytes_of_row).max(BYTES_MIN);
+        let level_bytes_max = std::array::from_fn(|level| keep.bytes_max(level, rows));
+        let groups_bytes_max = level_bytes_max[LEVELS.len() - 1];
         let (mut section, mut pages) = (offset.to_le_bytes().to_vec(), groups.bytes.clone());
         seal(&mut pages, 0);
-        if pages.len() > level_bytes_max.min(PAGE_BYTES_MAX) {
-            // Nothing fits then.
-            return Self { section, pages: Vec::new(), level_bytes_max: 0 };
+        if pages.len() > groups_bytes_max.min(PAGE_BYTES_MAX) {
+            return Self { section, pages: Vec::new(), level_bytes_max: None };
         }
         section.extend(length(pages.len()));
-        Self { section, pages, level_bytes_max }
+        Self { section, pages, level_bytes_max: Some(level_bytes_max) }
     }
 
     /// Adds a level, unless it is too large to be of use.
     pub(super) fn push_level(&mut self, level: usize, cells: &BTreeMap<(u64, GroupNumber), Calls>) {
-        if self.level_bytes_max == 0 {
+        let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
-        }
+        };
         let cells: Vec<_> = cells.iter().collect();
         let (mut directory, mut pages) = (Vec::new(), Vec::new());
         let mut periods = 0_usize;
@@ -135,7 +150,7 @@ impl Encoded {
             }
             seal(&mut pages, start);
             let large = pages.len() - start > PAGE_BYTES_MAX;
-            if large || pages.len() + directory.len() > self.level_bytes_max {
+            if large || pages.len() + directory.len() > bytes_max {
                 return;
             }
             directory.extend(period.to_le_bytes());
@@ -275,6 +290,16 @@ impl Directory {
         self.levels.iter().position(Option::is_some)
     }
 
+    /// The level with the longest periods.
+    pub(super) fn coarsest(&self) -> Option<usize> {
+        self.levels.iter().rposition(Option::is_some)
+    }
+
+    /// Whether there are groups, and not only a page that says so of none.
+    pub(super) fn has_groups(&self) -> bool {
+        self.groups.end - self.groups.start > CRC_BYTES as u64
+    }
+
     /// Whether there is such a level.
     pub(super) fn has(&self, level: usize) -> bool {
         self.levels.get(level).is_some_and(Option::is_some)
@@ -306,6 +331,34 @@ impl Directory {
         fetch: &mut Fetch<'_>,
         mut visit: impl FnMut(GroupNumber, &mut dyn FnMut() -> Option<Calls>) -> Option<()>,
     ) -> Option<()> {
+        self.each_cell(level, start, fetch, |group, cell| {
+            visit(group, &mut || decoded(&mut Bytes::new(cell), start))
+        })
+    }
+
+    /// As [`Self::cells`], only how many calls there are in each.
+    pub(super) fn counts(
+        &self,
+        level: usize,
+        start: u64,
+        fetch: &mut Fetch<'_>,
+        mut visit: impl FnMut(GroupNumber, u64),
+    ) -> Option<()> {
+        self.each_cell(level, start, fetch, |group, cell| {
+            let mut cell = Bytes::new(cell);
+            cell.take(FLAGS_BYTES)?;
+            visit(group, cell.varint()?);
+            Some(())
+        })
+    }
+
+    fn each_cell(
+        &self,
+        level: usize,
+        start: u64,
+        fetch: &mut Fetch<'_>,
+        mut visit: impl FnMut(GroupNumber, &[u8]) -> Option<()>,
+    ) -> Option<()> {
         let of_level = self.levels[level].as_ref()?;
         let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
             return Some(());
@@ -315,8 +368,7 @@ impl Directory {
         while !page.is_empty() {
             let group = GroupNumber::try_from(page.varint()?).ok()?;
             let length = usize::try_from(page.varint()?).ok()?;
-            let cell = page.take(length)?;
-            visit(group, &mut || decoded(&mut Bytes::new(cell), start))?;
+            visit(group, page.take(length)?)?;
         }
         Some(())
     }

@@ -15,6 +15,9 @@ pub(super) const EXACT_MAX: usize = 512;
 /// Each power of two is divided into `1 << PART_BITS` buckets.
 const PART_BITS: u32 = 6;
 
+/// Buckets are put in one by one when there are so many times as many already.
+const FEW_PART: usize = 8;
+
 /// The durations of some calls. Adding them in another order, or in parts, changes nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Latency {
@@ -59,7 +62,11 @@ impl Latency {
             return;
         }
         self.divide();
-        self.buckets = summed(&self.buckets, &other.buckets);
+        if other.buckets.len() * FEW_PART > self.buckets.len() {
+            self.buckets = summed(&self.buckets, &other.buckets);
+        } else {
+            other.buckets.iter().for_each(|(bucket, count)| self.put(*bucket, *count));
+        }
         for duration in &other.exact {
             self.put(bucket(*duration), 1);
         }
@@ -107,9 +114,9 @@ impl Latency {
     fn divide(&mut self) {
         let mut exact = std::mem::take(&mut self.exact);
         exact.sort_unstable();
-        for same in exact.chunk_by(|a, b| bucket(*a) == bucket(*b)) {
-            self.put(bucket(same[0]), same.len() as u64);
-        }
+        let same = exact.chunk_by(|a, b| bucket(*a) == bucket(*b));
+        let divided: Vec<_> = same.map(|same| (bucket(same[0]), same.len() as u64)).collect();
+        self.buckets = summed(&self.buckets, &divided);
     }
 
     /// How many there are.

@@ -2,10 +2,12 @@
 
 use std::collections::HashSet;
 
+use ahash::RandomState;
+
 /// The spans that came, as far as they can be remembered.
 #[derive(Debug)]
 pub struct Seen {
-    hashes: HashSet<u64>,
+    hashes: HashSet<u64, RandomState>,
     hashes_max: usize,
     /// Whether a span that came before may have been taken for a new one.
     pub forgot: bool,
@@ -15,7 +17,7 @@ impl Seen {
     /// Remembers so many.
     #[must_use]
     pub fn new(hashes_max: usize) -> Self {
-        Self { hashes: HashSet::new(), hashes_max, forgot: false }
+        Self { hashes: HashSet::default(), hashes_max, forgot: false }
     }
 
     /// Whether no span with this content came before.

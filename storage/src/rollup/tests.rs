@@ -60,7 +60,7 @@ fn time() -> impl Strategy<Value = u64> {
     ]
 }
 
-fn sent() -> impl Strategy<Value = Sent> {
+pub(super) fn sent() -> impl Strategy<Value = Sent> {
     let ids = (1..9_u8, 0..2_u8, 1..200_u8);
     let what = (select(&["shop", "bank", ""][..]), select(&["get", "put"][..]), 0..4, 0..4_i32);
     let duration = option::weighted(0.9, prop_oneof![0..100_u64, 0..10 * SECOND]);

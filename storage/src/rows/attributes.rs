@@ -1,6 +1,6 @@
 //! Attributes of rows, back as they were sent.
 
-use std::ops::Range;
+use std::{borrow::Cow, ops::Range};
 
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
@@ -11,6 +11,32 @@ use prost::Message;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Link, Value};
 
 use super::column::{Column, downcast};
+
+/// A value that has no parts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Scalar<'a> {
+    /// A text.
+    Text(&'a str),
+    /// A whole number.
+    Int(i64),
+    /// A number.
+    Double(f64),
+    /// Whether something is so.
+    Bool(bool),
+}
+
+impl<'a> Scalar<'a> {
+    /// The value as the text that [`crate::AttributeFilter`] matches it by.
+    #[must_use]
+    pub fn to_text(self) -> Cow<'a, str> {
+        match self {
+            Self::Text(text) => Cow::Borrowed(text),
+            Self::Int(number) => Cow::Owned(number.to_string()),
+            Self::Double(number) => Cow::Owned(number.to_string()),
+            Self::Bool(truth) => Cow::Borrowed(if truth { "true" } else { "false" }),
+        }
+    }
+}
 
 /// A column of attributes.
 #[derive(Debug, Clone)]
@@ -47,6 +73,28 @@ impl Attributes {
     /// The entries of a row.
     fn entries(&self, row: usize) -> Range<usize> {
         range(self.map.value_offsets(), row)
+    }
+
+    /// Gives `visit` the attributes of a row whose values are a text, a number or a truth value.
+    pub(crate) fn each_scalar<'a>(
+        &'a self,
+        row: usize,
+        mut visit: impl FnMut(&'a str, Scalar<'a>),
+    ) {
+        for entry in self.entries(row) {
+            let value = if self.strings.is_valid(entry) {
+                Scalar::Text(self.strings.value(entry))
+            } else if self.ints.is_valid(entry) {
+                Scalar::Int(self.ints.value(entry))
+            } else if self.doubles.is_valid(entry) {
+                Scalar::Double(self.doubles.value(entry))
+            } else if self.bools.is_valid(entry) {
+                Scalar::Bool(self.bools.value(entry))
+            } else {
+                continue;
+            };
+            visit(self.keys.value(entry), value);
+        }
     }
 
     /// The attributes of a row.

@@ -13,7 +13,7 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::{Attributes, Events, Links},
+    attributes::{Attributes, Events, Links, Scalar},
     column::{Column, Words, word},
     sender::SenderRows,
 };
@@ -225,7 +225,15 @@ impl SpanRows {
         self.attributes.as_ref().map_or_else(Vec::new, |attributes| attributes.get(row))
     }
 
-    /// Its events. Needs `Detail::Full`.
+    /// Gives `visit` those of its attributes whose values are a text, a number or a truth value, in
+    /// the order they were sent, without copying them. Needs `Detail::Attributes`.
+    pub fn each_scalar<'a>(&'a self, row: usize, visit: impl FnMut(&'a str, Scalar<'a>)) {
+        if let Some(attributes) = &self.attributes {
+            attributes.each_scalar(row, visit);
+        }
+    }
+
+    /// Its events. Needs `Detail::Events` or `Detail::Full`.
     #[must_use]
     pub fn events(&self, row: usize) -> Vec<Event> {
         self.events.as_ref().map_or_else(Vec::new, |events| events.get(row))

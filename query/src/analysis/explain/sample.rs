@@ -4,19 +4,16 @@
 //! its resource, texts and truth values as they are, numbers as they are while they are few and by
 //! ranges of powers of two when they are many. Lists, maps and bytes are left aside.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tidings_proto::{
     api::AttributeName,
-    otlp::{KeyValue, Value},
+    otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
-use tidings_storage::SpanRows;
+use tidings_storage::{Scalar, SpanRows};
 
-use super::intrinsic;
-use crate::{
-    names::value_text,
-    trace::{kind_name, status_name},
-};
+use super::INTRINSIC;
+use crate::names::value_text;
 
 /// Values of one attribute that are told apart; the rest is one value.
 const VALUES_MAX: usize = 2_000;
@@ -36,7 +33,9 @@ const VALUE_BYTES_MAX: usize = 512;
 /// The spans that are compared.
 #[derive(Debug, Default)]
 pub(super) struct Sample {
-    attributes: HashMap<AttributeName, Attribute>,
+    attributes: Vec<Attribute>,
+    /// Their places, by the key of intrinsics, of spans' and of resources' attributes.
+    places: [HashMap<String, usize>; SCOPES.len()],
     /// Of each value: its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, span after span.
@@ -47,8 +46,14 @@ pub(super) struct Sample {
     resources: HashMap<String, Vec<u32>>,
 }
 
-#[derive(Debug, Default)]
+/// Whose attribute it is; the intrinsics first.
+const SCOPES: [&str; 3] = [INTRINSIC, "span", "resource"];
+const OF_SPAN: usize = 1;
+const OF_RESOURCE: usize = 2;
+
+#[derive(Debug)]
 struct Attribute {
+    name: AttributeName,
     number: u32,
     values: HashMap<String, u32>,
     /// Whether all values are numbers.
@@ -94,21 +99,20 @@ impl Sample {
         if self.entries.len() >= ENTRIES_MAX {
             return;
         }
-        let kind = format!("{:?}", kind_name(rows.kind(row))).to_lowercase();
-        let status = format!("{:?}", status_name(rows.status(row))).to_lowercase();
         for (key, text) in [
             ("service", rows.service(row)),
             ("operation", rows.name(row)),
-            ("kind", kind.as_str()),
-            ("status", status.as_str()),
+            ("kind", kind(rows.kind(row))),
+            ("status", status(rows.status(row))),
         ] {
-            let entry = self.value(&intrinsic(key), text, false);
+            let entry = self.value((0, key), text, false);
             self.entries.extend(entry);
         }
-        for attribute in rows.attributes(row) {
-            let entry = self.attribute("span", &attribute);
+        rows.each_scalar(row, |key, value| {
+            let is_number = matches!(value, Scalar::Int(_) | Scalar::Double(_));
+            let entry = self.value((OF_SPAN, key), &value.to_text(), is_number);
             self.entries.extend(entry);
-        }
+        });
         if let Some(known) = self.resources.get(rows.resource_key(row)) {
             self.entries.extend(known);
         } else {
@@ -116,7 +120,7 @@ impl Sample {
             // The service is an intrinsic already.
             let named = attributes.iter().filter(|attribute| attribute.key != "service.name");
             let values: Vec<u32> =
-                named.filter_map(|attribute| self.attribute("resource", attribute)).collect();
+                named.filter_map(|attribute| self.of_resource(attribute)).collect();
             self.entries.extend(&values);
             if self.resources.len() < VALUES_MAX {
                 self.resources.insert(rows.resource_key(row).to_owned(), values);
@@ -125,23 +129,21 @@ impl Sample {
         self.spans.push((self.entries.len(), is_selected));
     }
 
-    fn attribute(&mut self, scope: &str, attribute: &KeyValue) -> Option<u32> {
+    fn of_resource(&mut self, attribute: &KeyValue) -> Option<u32> {
         let value = attribute.value()?;
-        let text = value_text(value).filter(|text| text.len() <= VALUE_BYTES_MAX)?;
-        let name = AttributeName { scope: scope.to_owned(), key: attribute.key.clone() };
-        self.value(&name, &text, matches!(value, Value::Int(_) | Value::Double(_)))
+        let is_number = matches!(value, Value::Int(_) | Value::Double(_));
+        self.value((OF_RESOURCE, &attribute.key), &value_text(value)?, is_number)
     }
 
-    fn value(&mut self, name: &AttributeName, text: &str, is_number: bool) -> Option<u32> {
-        if !self.attributes.contains_key(name) {
-            if self.attributes.len() >= ATTRIBUTES_MAX {
-                return None;
-            }
-            let number = u32::try_from(self.attributes.len()).ok()?;
-            let attribute = Attribute { number, numeric: true, ..Attribute::default() };
-            self.attributes.insert(name.clone(), attribute);
+    fn value(&mut self, (scope, key): (usize, &str), text: &str, is_number: bool) -> Option<u32> {
+        if text.len() > VALUE_BYTES_MAX && scope > 0 {
+            return None;
         }
-        let attribute = self.attributes.get_mut(name)?;
+        let place = match self.places[scope].get(key) {
+            Some(place) => *place,
+            None => self.place(scope, key)?,
+        };
+        let attribute = &mut self.attributes[place];
         attribute.numeric &= is_number;
         if let Some(value) = attribute.values.get(text) {
             return Some(*value);
@@ -162,6 +164,20 @@ impl Sample {
         self.values.push((attribute.number, text.clone()));
         attribute.values.insert(text, value);
         Some(value)
+    }
+
+    /// A new attribute's place, unless there are too many.
+    fn place(&mut self, scope: usize, key: &str) -> Option<usize> {
+        let place = self.attributes.len();
+        if place >= ATTRIBUTES_MAX {
+            return None;
+        }
+        let name = AttributeName { scope: SCOPES[scope].to_owned(), key: key.to_owned() };
+        let number = u32::try_from(place).ok()?;
+        let values = HashMap::new();
+        self.attributes.push(Attribute { name, number, values, numeric: true, overflowed: 0 });
+        self.places[scope].insert(key.to_owned(), place);
+        Some(place)
     }
 
     /// The value's text.
@@ -198,8 +214,10 @@ impl Sample {
                 *if is_selected { &mut count.0 } else { &mut count.1 } += 1;
             }
         }
-        let names: BTreeMap<&AttributeName, &Attribute> = self.attributes.iter().collect();
-        for (name, attribute) in names {
+        let mut attributes: Vec<&Attribute> = self.attributes.iter().collect();
+        attributes.sort_unstable_by_key(|attribute| &attribute.name);
+        for attribute in attributes {
+            let name = &attribute.name;
             let mut values: Vec<ValueCounts> = attribute
                 .values
                 .values()
@@ -232,7 +250,7 @@ impl Sample {
 
     fn put_into_ranges(&mut self) {
         let mut instead: HashMap<u32, u32> = HashMap::new();
-        for attribute in self.attributes.values_mut() {
+        for attribute in &mut self.attributes {
             if !attribute.numeric || attribute.values.len() <= NUMBERS_MAX {
                 continue;
             }
@@ -252,6 +270,27 @@ impl Sample {
                 *entry = *range;
             }
         }
+    }
+}
+
+/// As the API spells it.
+fn kind(kind: SpanKind) -> &'static str {
+    match kind {
+        SpanKind::Unspecified => "unspecified",
+        SpanKind::Internal => "internal",
+        SpanKind::Server => "server",
+        SpanKind::Client => "client",
+        SpanKind::Producer => "producer",
+        SpanKind::Consumer => "consumer",
+    }
+}
+
+/// As the API spells it.
+fn status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::Unset => "unset",
+        StatusCode::Ok => "ok",
+        StatusCode::Error => "error",
     }
 }
 

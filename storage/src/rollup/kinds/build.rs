@@ -16,9 +16,6 @@ use crate::{
 /// A file of which more than one row in so many belongs to traces that are read as rows has no
 /// rollups.
 const LEFT_OUT_PART: u64 = 4;
-/// Minutes and half hours: what lies between would double what there is to store.
-const KEPT: Keep = Keep { levels: &[0, 2], bytes_of_row: 2 };
-
 /// What it looks at.
 pub(in crate::rollup) const COLUMNS: [&str; 9] = [
     "start_unix_nanos",
@@ -149,7 +146,7 @@ impl KindBuilder {
         sorted.sort_unstable_by_key(|(hash, _)| *hash);
         self.adder.retain_hour(hour);
         let groups = self.adder.groups.len();
-        let (cells, mut pages) = self.adder.finish(self.rows, KEPT, offset);
+        let (cells, mut pages) = self.adder.finish(self.rows, Keep::ENDS, offset);
         let summaries = section::summaries(sorted.iter().map(|(_, summary)| *summary), groups);
         let offset = offset + pages.len() as u64;
         pages.extend(summaries.pages);

@@ -1,0 +1,173 @@
+//! Which calls there are and how many, without what they took: names to choose from.
+//!
+//! Rollups know the calls of a file without reading one of its rows. What they count is what the
+//! file has: a span that two files have is two, and a range is widened to their periods at its ends.
+
+use std::{
+    ops::{ControlFlow, Range},
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::{CallKey, cells::GroupNames, tally::common};
+use crate::{
+    Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    data_file::DataFile,
+    filter::Matcher,
+    index::RolledUp,
+    snapshot::{SPANS, TableView},
+};
+
+/// Takes calls that are told apart by this, so many.
+pub type CountVisit<'a> = dyn FnMut(CallKey<'_>, u64) -> ControlFlow<()> + 'a;
+
+/// What of files is wanted.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// What there is.
+    Keys,
+    /// How many there are that begin in here.
+    Counts(TimeRange),
+}
+
+impl Snapshot {
+    /// Gives `visit` how many spans of every service, operation, kind and status begin in this
+    /// range, in any order and in parts. Where files have them added up the range is widened to
+    /// whole periods, half an hour at most, and a span counts as often as it came; other rows are
+    /// read, so many at most.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn count_calls(
+        &self,
+        start: TimeRange,
+        rows_max: u64,
+        visit: &mut CountVisit<'_>,
+    ) -> Result<ScanStats, StorageError> {
+        self.each_call(Wanted::Counts(start), rows_max, visit)
+    }
+
+    /// Gives `visit` every service, operation, kind and status there is, as often as it is met and
+    /// with no count that means anything. Rows are read, so many at most, where files do not have
+    /// them listed.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn call_keys(
+        &self,
+        rows_max: u64,
+        visit: &mut CountVisit<'_>,
+    ) -> Result<ScanStats, StorageError> {
+        self.each_call(Wanted::Keys, rows_max, visit)
+    }
+
+    fn each_call(
+        &self,
+        wanted: Wanted,
+        rows_max: u64,
+        visit: &mut CountVisit<'_>,
+    ) -> Result<ScanStats, StorageError> {
+        let start = match wanted {
+            Wanted::Keys => TimeRange::default(),
+            Wanted::Counts(start) => start,
+        };
+        let range = start.start.map_or(0, |start| start.0)..start.end.map_or(u64::MAX, |end| end.0);
+        let mut view = TableView { chunks: self.spans.chunks.clone(), files: Vec::new() };
+        let number = self.indexes.begin();
+        for file in &self.spans.files {
+            let (min, max) = file.times();
+            if max.0 < range.start || range.end <= min.0 {
+                continue;
+            }
+            if self.stop.load(Ordering::Relaxed) {
+                return Ok(ScanStats::default());
+            }
+            let rollup = self.indexes.rollup(number, file);
+            let rollup = rollup.filter(|rollup| tells(rollup, wanted));
+            let counted = rollup.as_ref().map(|rollup| counted(file, rollup, wanted, &range));
+            if matches!(counted, Some(None)) {
+                self.indexes.damaged(number, file);
+            }
+            let Some((names, counts)) = counted.flatten() else {
+                view.files.push(Arc::clone(file));
+                continue;
+            };
+            for (group, count) in (0..).zip(counts) {
+                let Some(key) = names.key(group).filter(|_| count > 0) else { continue };
+                if visit(key, count).is_break() {
+                    return Ok(ScanStats::default());
+                }
+            }
+        }
+        self.each_row(start, &view, rows_max, visit)
+    }
+
+    fn each_row(
+        &self,
+        start: TimeRange,
+        view: &TableView,
+        rows_max: u64,
+        visit: &mut CountVisit<'_>,
+    ) -> Result<ScanStats, StorageError> {
+        let matcher = Matcher::spans(&SpanFilter { start, ..SpanFilter::default() });
+        let progress = self.progress(rows_max, SPANS);
+        view.scan(&self.indexes, matcher, Detail::Facts, progress, &mut |batch| {
+            let rows = SpanRows::of(batch)?;
+            let mut row = 0;
+            while row < rows.len() {
+                let key = CallKey::of(&rows, row);
+                let same = (row..rows.len()).take_while(|row| CallKey::of(&rows, *row) == key);
+                let count = same.count();
+                row += count;
+                if visit(key, count as u64).is_break() {
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })
+    }
+}
+
+/// Whether a file's rollups have what is wanted: rare names are listed without being added up, and
+/// too many names are not listed.
+fn tells(rollup: &RolledUp, wanted: Wanted) -> bool {
+    let directory = rollup.directory();
+    let adds_up = matches!(wanted, Wanted::Keys) || directory.finest().is_some();
+    directory.has_groups() && adds_up
+}
+
+/// The groups of a file, and how many calls each has; `None` when they cannot be read.
+fn counted(
+    file: &DataFile,
+    rollup: &RolledUp,
+    wanted: Wanted,
+    range: &Range<u64>,
+) -> Option<(GroupNames, Vec<u64>)> {
+    let directory = rollup.directory();
+    let mut fetch = |range| rollup.page(range);
+    let names = directory.groups(&mut fetch).filter(GroupNames::are_calls)?;
+    if matches!(wanted, Wanted::Keys) {
+        let counts = vec![1; names.len()];
+        return Some((names, counts));
+    }
+    let (min, max) = file.times();
+    let is_whole = range.start <= min.0 && max.0 < range.end;
+    let level = if is_whole { directory.coarsest() } else { directory.finest() };
+    let mut counts = vec![0_u64; names.len()];
+    for (level, period) in level
+        .into_iter()
+        .flat_map(|level| directory.periods(level).map(move |period| (level, period)))
+    {
+        if common(&period, range).is_empty() {
+            continue;
+        }
+        directory.counts(level, period.start, &mut fetch, |group, count| {
+            if let Some(counted) = counts.get_mut(group as usize) {
+                *counted += count;
+            }
+        })?;
+    }
+    Some((names, counts))
+}
+
+#[cfg(test)]
+mod tests;
