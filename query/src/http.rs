@@ -13,7 +13,6 @@ mod explain;
 mod export_body;
 mod filters;
 mod graph;
-mod grpc;
 mod heatmap;
 mod held;
 mod jaeger;

@@ -25,7 +25,6 @@ mod places;
 mod read;
 mod relations;
 pub(crate) mod search;
-mod suggest;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 mod types;

@@ -11,9 +11,9 @@ mod terms;
 use super::{
     DEPTH_MAX, TraceqlError,
     lexer::{Token, TokenKind, tokens},
-    suggest::did_you_mean,
     syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
 };
+use crate::suggest::did_you_mean;
 use terms::{Form, Term};
 
 /// The query that the text says.

@@ -20,7 +20,7 @@ use tidings_storage::TimeRange;
 use super::params;
 use crate::{
     QueryService,
-    http::grpc::{self, Status},
+    grpc::{self, Status},
     jaeger::{
         dependencies, names,
         search::{Search, kind, search},

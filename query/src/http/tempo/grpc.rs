@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     QueryService,
-    http::grpc::{self, Status},
+    grpc::{self, Status},
     traceql::{
         self,
         metrics::{MetricsSearch, Range},

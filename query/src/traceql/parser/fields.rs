@@ -1,13 +1,15 @@
 //! Expressions over one span.
 
 use super::Parser;
-use crate::traceql::{
-    TraceqlError,
-    lexer::TokenKind,
-    pattern::pattern_of,
+use crate::{
     suggest::did_you_mean,
-    syntax::{Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Scope, Static},
-    types::Type,
+    traceql::{
+        TraceqlError,
+        lexer::TokenKind,
+        pattern::pattern_of,
+        syntax::{Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Scope, Static},
+        types::Type,
+    },
 };
 use tidings_proto::otlp::{SpanKind, StatusCode};
 

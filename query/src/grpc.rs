@@ -1,0 +1,224 @@
+//! gRPC's framing on the HTTP address: messages in, any number out, a status at the end.
+//!
+//! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>. Why this is not a library is
+//! told in `docs/decisions/0005-grpc-framing.md`. Knows no service and no message; `sql` has its
+//! service in the same frames.
+
+use std::{
+    convert::Infallible,
+    fmt::Write as _,
+    iter,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::{
+    body::{Body, Bytes},
+    response::{IntoResponse, Response},
+};
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use tidings_proto::otlp::Code;
+
+use crate::{ErrorKind, QueryError};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// The flag and the length before each message.
+const PREFIX_BYTES: usize = 5;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub struct Status {
+    code: Code,
+    message: String,
+}
+
+impl Status {
+    /// A status with a message for people.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// What was asked is not understood.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::new(Code::InvalidArgument, message)
+    }
+}
+
+impl From<QueryError> for Status {
+    fn from(error: QueryError) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Invalid => Code::InvalidArgument,
+            ErrorKind::NotFound => Code::NotFound,
+            ErrorKind::TooLarge => Code::ResourceExhausted,
+            ErrorKind::TimedOut => Code::DeadlineExceeded,
+            ErrorKind::Overloaded | ErrorKind::Unavailable => Code::Unavailable,
+            ErrorKind::Failed => {
+                tracing::error!(%error, "a question failed");
+                Code::Internal
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// Whether the request claims to be gRPC.
+#[must_use]
+pub fn is_grpc(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    kind.is_some_and(|kind| {
+        let kind = kind.split(';').next().unwrap_or_default().trim();
+        matches!(kind, "application/grpc" | "application/grpc+proto")
+    })
+}
+
+/// The one message of a request.
+///
+/// # Errors
+/// When there is another number of them, or it is compressed.
+pub fn unframe(body: Bytes) -> Result<Bytes, Status> {
+    let mut messages = unframe_all(body)?.into_iter();
+    match (messages.next(), messages.next()) {
+        (Some(message), None) => Ok(message),
+        (None, _) => Err(malformed("it is cut off")),
+        (Some(_), Some(_)) => Err(malformed("its length is another")),
+    }
+}
+
+/// The messages of a request, in order.
+///
+/// # Errors
+/// When one is cut off or compressed.
+pub fn unframe_all(mut body: Bytes) -> Result<Vec<Bytes>, Status> {
+    let mut messages = Vec::new();
+    while !body.is_empty() {
+        if body.len() < PREFIX_BYTES {
+            return Err(malformed("it is cut off"));
+        }
+        let prefix = body.split_to(PREFIX_BYTES);
+        let length = prefix.iter().skip(1).fold(0, |length, byte| length << 8 | usize::from(*byte));
+        match prefix.first() {
+            Some(0) if body.len() >= length => messages.push(body.split_to(length)),
+            Some(0) => return Err(malformed("its length is another")),
+            _ => {
+                let message = "compressed messages are not read here";
+                return Err(Status::new(Code::Unimplemented, message));
+            }
+        }
+    }
+    Ok(messages)
+}
+
+fn malformed(reason: &str) -> Status {
+    Status::new(Code::Internal, format!("not one gRPC message: {reason}"))
+}
+
+/// The answer: these messages at once, or what is wrong.
+pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
+    match result {
+        Ok(messages) => {
+            let size: usize = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
+            let mut data = Vec::with_capacity(size);
+            messages.iter().for_each(|message| push_framed(&mut data, message));
+            respond(iter::once(Ok(Bytes::from(data))), size)
+        }
+        Err(status) => respond(iter::once(Err(status)), 0),
+    }
+}
+
+/// The answer: messages, each made when the connection takes it, up to the first that cannot be
+/// made.
+pub fn stream(
+    messages: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static,
+) -> Response {
+    let frames = messages.map(|message| {
+        let message = message?;
+        let mut data = Vec::with_capacity(message.len() + PREFIX_BYTES);
+        push_framed(&mut data, &message);
+        Ok(Bytes::from(data))
+    });
+    respond(frames, 0)
+}
+
+fn push_framed(data: &mut Vec<u8>, message: &[u8]) {
+    data.push(0);
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    data.extend(length.to_be_bytes());
+    data.extend(message);
+}
+
+fn respond(
+    frames: impl Iterator<Item = Result<Bytes, Status>> + Send + 'static,
+    size: usize,
+) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/grpc")];
+    let body = Framed { frames: Some(Box::new(frames)), size: size as u64 };
+    (StatusCode::OK, kind, Body::new(body)).into_response()
+}
+
+fn trailers(status: Option<&Status>) -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    let code = status.map_or(Code::Ok, |status| status.code);
+    trailers.insert(GRPC_STATUS, HeaderValue::from(code as i32));
+    if let Some(value) =
+        status.and_then(|status| HeaderValue::try_from(encoded(&status.message)).ok())
+    {
+        trailers.insert(GRPC_MESSAGE, value);
+    }
+    trailers
+}
+
+/// A message for a header.
+fn encoded(message: &str) -> String {
+    message.bytes().fold(String::with_capacity(message.len()), |mut text, byte| {
+        if matches!(byte, b' '..=b'~') && byte != b'%' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+/// A body that ends with trailers.
+struct Framed {
+    /// What is still to be written, the trailers besides.
+    frames: Option<Box<dyn Iterator<Item = Result<Bytes, Status>> + Send>>,
+    /// The bytes that wait to be written and are in memory.
+    size: u64,
+}
+
+impl HttpBody for Framed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(frames) = &mut self.frames else { return Poll::Ready(None) };
+        let next = frames.next();
+        self.size = 0;
+        let frame = match next {
+            Some(Ok(data)) => Frame::data(data),
+            ended => {
+                // Lets go of what the messages were made of.
+                self.frames = None;
+                Frame::trailers(trailers(ended.and_then(Result::err).as_ref()))
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames.is_none()
+    }
+
+    /// At least the data; not exactly, because trailers follow.
+    fn size_hint(&self) -> SizeHint {
+        let mut hint = SizeHint::new();
+        hint.set_lower(self.size);
+        hint
+    }
+}
