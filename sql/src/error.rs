@@ -1,8 +1,10 @@
-//! What can go wrong with a query, and the door from the engine's errors to ours.
+//! What can go wrong with a query. `engine` is the door from the engine's errors to ours.
+
+mod engine;
+mod words;
 
 use std::time::Duration;
 
-use datafusion::error::DataFusionError;
 use thiserror::Error;
 use tidings_storage::StorageError;
 
@@ -41,6 +43,18 @@ pub enum SqlError {
         what: String,
         /// What is allowed in its place.
         hint: &'static str,
+        /// Where.
+        place: Option<Place>,
+    },
+    /// The text names what is not there.
+    #[error("there is no {what} `{name}`{hint}{}", at(*.place))]
+    Unknown {
+        /// What it would be.
+        what: &'static str,
+        /// What it is called.
+        name: String,
+        /// What is there, or what was probably meant.
+        hint: String,
         /// Where.
         place: Option<Place>,
     },
@@ -139,9 +153,10 @@ impl SqlError {
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         match self {
-            Self::Parameter { .. } | Self::Syntax { .. } | Self::Evaluation { .. } => {
-                ErrorKind::Invalid
-            }
+            Self::Parameter { .. }
+            | Self::Syntax { .. }
+            | Self::Unknown { .. }
+            | Self::Evaluation { .. } => ErrorKind::Invalid,
             Self::NotAllowed { .. } => ErrorKind::Forbidden,
             Self::TooComplex { .. } => ErrorKind::Invalid,
             Self::Memory { .. } | Self::Body { .. } => ErrorKind::TooLarge,
@@ -170,103 +185,13 @@ impl SqlError {
     pub(crate) fn at(mut self, here: Option<Place>) -> Self {
         if let Self::Syntax { place, .. }
         | Self::NotAllowed { place, .. }
+        | Self::Unknown { place, .. }
         | Self::TooComplex { place, .. } = &mut self
         {
             *place = place.or(here);
         }
         self
     }
-
-    /// What the engine says while it makes a plan.
-    pub(crate) fn planning(error: DataFusionError) -> Self {
-        Self::of(error, Self::syntax)
-    }
-
-    /// What the engine says while it runs a plan.
-    pub(crate) fn running(error: DataFusionError) -> Self {
-        Self::of(error, |reason| Self::Evaluation { reason })
-    }
-
-    fn of(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
-        // Several operators may hold one error: then it can only be copied.
-        if let DataFusionError::External(inner) = error.find_root()
-            && let Some(ours) = inner.downcast_ref::<Self>().and_then(Self::copied)
-        {
-            return ours;
-        }
-        match error.find_root() {
-            DataFusionError::ResourcesExhausted(reason) => {
-                return Self::Memory { reason: first_line(reason) };
-            }
-            DataFusionError::Internal(reason) => {
-                return Self::Defect { reason: first_line(reason) };
-            }
-            DataFusionError::ExecutionJoin(lost) => {
-                return Self::Defect { reason: lost.to_string() };
-            }
-            _ => {}
-        }
-        match unwrapped(error) {
-            Ok(ours) => ours,
-            Err(root) => other(first_line(&root.strip_backtrace())),
-        }
-    }
-
-    fn copied(&self) -> Option<Self> {
-        Some(match self {
-            Self::Deadline { limit } => Self::Deadline { limit: *limit },
-            Self::Withdrawn => Self::Withdrawn,
-            Self::Memory { reason } => Self::Memory { reason: reason.clone() },
-            Self::Evaluation { reason } => Self::Evaluation { reason: reason.clone() },
-            Self::Defect { reason } => Self::Defect { reason: reason.clone() },
-            _ => return None,
-        })
-    }
-}
-
-/// Ours, when it came through the engine; what the engine says at the bottom otherwise.
-fn unwrapped(mut error: DataFusionError) -> Result<SqlError, DataFusionError> {
-    // Contexts are put on by operators, of which a plan has a bounded number.
-    loop {
-        error = match error {
-            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => *inner,
-            DataFusionError::External(inner) => {
-                return match inner.downcast::<SqlError>() {
-                    Ok(ours) => Ok(*ours),
-                    Err(inner) => match inner.downcast::<DataFusionError>() {
-                        Ok(inner) => {
-                            error = *inner;
-                            continue;
-                        }
-                        Err(inner) => Err(DataFusionError::External(inner)),
-                    },
-                };
-            }
-            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
-                Ok(inner) => inner,
-                Err(shared) => return Err(DataFusionError::Execution(shared.to_string())),
-            },
-            DataFusionError::ArrowError(arrow, backtrace) => match *arrow {
-                datafusion::arrow::error::ArrowError::ExternalError(inner) => {
-                    DataFusionError::External(inner)
-                }
-                arrow => return Err(DataFusionError::ArrowError(Box::new(arrow), backtrace)),
-            },
-            other => return Err(other),
-        }
-    }
-}
-
-impl From<SqlError> for DataFusionError {
-    fn from(error: SqlError) -> Self {
-        Self::External(Box::new(error))
-    }
-}
-
-/// Enough for a person: the engine's advice to itself comes after it.
-fn first_line(reason: &str) -> String {
-    const CHARS_MAX: usize = 500;
-    reason.lines().next().unwrap_or_default().chars().take(CHARS_MAX).collect()
 }
 
 fn at(place: Option<Place>) -> String {

@@ -6,6 +6,7 @@
 //! optimised: a node or function that is not known here is refused, whatever the text was.
 
 mod allowed;
+mod named;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -42,6 +43,7 @@ pub(crate) struct Planned {
 /// The plan for the query. Deep queries make deep plans: needs [`crate::limits::STACK_BYTES`].
 pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned, SqlError> {
     let mut session = session(stored)?;
+    named::check(&statement, &session)?;
     // What `now()` says.
     session.mark_start_execution();
     let statement = EngineStatement::Statement(Box::new(statement));
@@ -78,6 +80,7 @@ fn config() -> SessionConfig {
         .with_default_catalog_and_schema(CATALOG, SCHEMA);
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
+    options.sql_parser.collect_spans = true;
     options.execution.enable_recursive_ctes = false;
     options.execution.collect_statistics = false;
     options.execution.sort_spill_reservation_bytes = 0;

@@ -22,13 +22,21 @@ pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         return Err(too_complex("bytes", text.len(), QUERY_BYTES_MAX));
     }
     let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(
-        |TokenizerError { message, location }| SqlError::syntax(message).at(place(location)),
+        |TokenizerError { message, location }| {
+            SqlError::syntax(lower_first(&message)).at(place(location))
+        },
     )?;
     let mut count = Count::default();
     for token in &tokens {
         count.add(&token.token).map_err(|error| error.at(place(token.span.start)))?;
     }
     Ok(tokens)
+}
+
+/// The words of the parser's library without their capital.
+pub(crate) fn lower_first(words: &str) -> String {
+    let mut signs = words.chars();
+    signs.next().into_iter().flat_map(char::to_lowercase).chain(signs).collect()
 }
 
 /// Where the parser says it is.

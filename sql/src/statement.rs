@@ -19,7 +19,7 @@ use crate::{
     error::Place,
     limits::{NESTING_MAX, RELATIONS_MAX},
     prescan,
-    views::{FUNCTIONS, VIEWS},
+    views::{CATALOG, FUNCTIONS, SCHEMA, VIEWS},
 };
 
 const ONE_QUERY: &str = "ask one query that begins with SELECT, WITH, VALUES or EXPLAIN";
@@ -34,9 +34,7 @@ pub(crate) fn parse(text: &str) -> Result<Statement, SqlError> {
         .with_recursion_limit(2 * NESTING_MAX)
         .with_tokens_with_locations(tokens);
     let statements = parser.parse_statements().map_err(|error| match error {
-        ParserError::TokenizerError(reason) | ParserError::ParserError(reason) => {
-            SqlError::syntax(reason)
-        }
+        ParserError::TokenizerError(reason) | ParserError::ParserError(reason) => misread(&reason),
         ParserError::RecursionLimitExceeded => SqlError::TooComplex {
             what: "queries and brackets within each other",
             got: 2 * NESTING_MAX + 1,
@@ -52,6 +50,27 @@ pub(crate) fn parse(text: &str) -> Result<Statement, SqlError> {
     }
     check(&statement)?;
     Ok(statement)
+}
+
+/// What the parser says, whose place comes last in its words.
+fn misread(reason: &str) -> SqlError {
+    let (words, place) = match reason.rsplit_once(" at Line: ") {
+        Some((words, place)) => {
+            let place = place.split_once(", Column: ").and_then(|(line, column)| {
+                Some(Place { line: line.parse().ok()?, column: column.parse().ok()? })
+            });
+            (words, place)
+        }
+        None => (reason, None),
+    };
+    let words = words.trim_start_matches("sql parser error: ");
+    let words = match words.strip_prefix("Expected: ").and_then(|rest| rest.split_once(", found: "))
+    {
+        Some((expected, "EOF")) => format!("expected {expected}, and the query ends"),
+        Some((expected, found)) => format!("expected {expected}, and found {found}"),
+        None => prescan::lower_first(words),
+    };
+    SqlError::syntax(words.chars().take(500).collect::<String>()).at(place)
 }
 
 fn check(statement: &Statement) -> Result<(), SqlError> {
@@ -140,7 +159,7 @@ fn weight(query: &Query, weights: &HashMap<String, usize>) -> usize {
 }
 
 /// The name as the engine compares it.
-fn name_of(name: &Ident) -> String {
+pub(crate) fn name_of(name: &Ident) -> String {
     match name.quote_style {
         Some(_) => name.value.clone(),
         None => name.value.to_lowercase(),
@@ -266,19 +285,28 @@ impl Visitor for Allowed {
 
 impl Allowed {
     fn check_relation(&self, name: &ObjectName, is_call: bool, factor: &TableFactor) -> Flow {
-        let known = single(name).map(name_of);
-        let is_known = known.as_deref().is_some_and(|known| {
-            if is_call {
-                FUNCTIONS.contains(&known)
-            } else {
-                VIEWS.contains(&known) || self.names.contains_key(known)
-            }
-        });
+        let parts: Option<Vec<String>> =
+            name.0.iter().map(|part| part.as_ident().map(name_of)).collect();
+        let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
+        let is_known = match parts.as_slice() {
+            [known] if is_call => FUNCTIONS.contains(known),
+            [known] => VIEWS.contains(known) || self.names.contains_key(*known),
+            // As tools write what the catalog says.
+            [SCHEMA, known] | [CATALOG, SCHEMA, known] => !is_call && VIEWS.contains(known),
+            _ => false,
+        };
         if is_known {
             return ControlFlow::Continue(());
         }
-        let what = if is_call { "the table function" } else { "the table" };
-        let name: String = name.to_string().chars().take(100).collect();
-        refuse(format!("{what} {name}"), VIEWS_ONLY, factor)
+        let (what, known) = match is_call {
+            true => ("table function", FUNCTIONS.to_vec()),
+            false => {
+                let mut own: Vec<&str> = self.names.keys().map(String::as_str).collect();
+                own.sort_unstable();
+                ("table", VIEWS.iter().copied().chain(own).collect())
+            }
+        };
+        let name = if parts.is_empty() { name.to_string() } else { parts.join(".") };
+        ControlFlow::Break(SqlError::unknown(what, &name, known, place(factor)))
     }
 }

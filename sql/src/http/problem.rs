@@ -66,6 +66,7 @@ impl IntoResponse for SqlError {
             Self::Parameter { name, .. } => Some(name.clone()),
             Self::Syntax { .. }
             | Self::NotAllowed { .. }
+            | Self::Unknown { .. }
             | Self::TooComplex { .. }
             | Self::Evaluation { .. } => Some("query".to_owned()),
             _ => None,

@@ -1,0 +1,188 @@
+//! The door from the engine's errors to ours.
+//!
+//! Errors of ours come out as they went in. Of the engine's own, what is not there is said with
+//! what was probably meant; the rest as `words` has it.
+
+use datafusion::{
+    common::{Column, SchemaError, Span},
+    error::DataFusionError,
+};
+use tidings_query::suggest;
+
+use super::{
+    Place, SqlError,
+    words::{first_line, worded},
+};
+
+/// Names that are listed when none of them is near.
+const LISTED_MAX: usize = 40;
+
+impl SqlError {
+    /// What the engine says while it makes a plan.
+    pub(crate) fn planning(error: DataFusionError) -> Self {
+        let place = place_of(&error);
+        if let DataFusionError::SchemaError(reason, _) = error.find_root()
+            && let Some(unknown) = of_columns(reason)
+        {
+            return unknown.at(place);
+        }
+        Self::of(error, Self::syntax).at(place)
+    }
+
+    /// What the engine says while it runs a plan.
+    pub(crate) fn running(error: DataFusionError) -> Self {
+        Self::of(error, |reason| Self::Evaluation { reason })
+    }
+
+    /// Something that is not there among what is.
+    pub(crate) fn unknown<'a>(
+        what: &'static str,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+        place: Option<Place>,
+    ) -> Self {
+        let name: String = name.chars().take(100).collect();
+        let mut hint = suggest::did_you_mean(&name, known.clone());
+        if hint.is_empty() {
+            let names: Vec<&str> = known.into_iter().take(LISTED_MAX + 1).collect();
+            if (1..=LISTED_MAX).contains(&names.len()) {
+                hint = format!("; there are {}", names.join(", "));
+            }
+        }
+        Self::Unknown { what, name, hint, place }
+    }
+
+    fn of(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
+        // Several operators may hold one error: then it can only be copied.
+        if let DataFusionError::External(inner) = error.find_root()
+            && let Some(ours) = inner.downcast_ref::<Self>().and_then(Self::copied)
+        {
+            return ours;
+        }
+        match error.find_root() {
+            DataFusionError::ResourcesExhausted(reason) => {
+                return Self::Memory { reason: first_line(reason) };
+            }
+            DataFusionError::Internal(reason) => {
+                return Self::Defect { reason: first_line(reason) };
+            }
+            DataFusionError::ExecutionJoin(lost) => {
+                return Self::Defect { reason: lost.to_string() };
+            }
+            _ => {}
+        }
+        match unwrapped(error) {
+            Ok(ours) => ours,
+            Err(root) => other(worded(&root.message())),
+        }
+    }
+
+    fn copied(&self) -> Option<Self> {
+        Some(match self {
+            Self::Deadline { limit } => Self::Deadline { limit: *limit },
+            Self::Withdrawn => Self::Withdrawn,
+            Self::Memory { reason } => Self::Memory { reason: reason.clone() },
+            Self::Evaluation { reason } => Self::Evaluation { reason: reason.clone() },
+            Self::Defect { reason } => Self::Defect { reason: reason.clone() },
+            _ => return None,
+        })
+    }
+}
+
+impl From<SqlError> for DataFusionError {
+    fn from(error: SqlError) -> Self {
+        Self::External(Box::new(error))
+    }
+}
+
+/// Where the engine says that it is.
+fn place_of(error: &DataFusionError) -> Option<Place> {
+    let mut inner = error;
+    // Contexts are put on by operators, of which a plan has a bounded number.
+    loop {
+        inner = match inner {
+            DataFusionError::Diagnostic(said, _) if said.span.is_some() => {
+                return said.span.as_ref().and_then(begin);
+            }
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => inner,
+            DataFusionError::Collection(errors) => errors.first()?,
+            DataFusionError::SchemaError(reason, _) => {
+                return match reason.as_ref() {
+                    SchemaError::FieldNotFound { field, .. }
+                    | SchemaError::AmbiguousReference { field } => {
+                        field.spans().first().as_ref().and_then(begin)
+                    }
+                    _ => None,
+                };
+            }
+            _ => return None,
+        }
+    }
+}
+
+fn begin(span: &Span) -> Option<Place> {
+    let (line, column) = (span.start.line, span.start.column);
+    (line > 0).then_some(Place { line, column })
+}
+
+/// What is wrong with a column.
+fn of_columns(reason: &SchemaError) -> Option<SqlError> {
+    match reason {
+        SchemaError::FieldNotFound { field, valid_fields } => {
+            let of_relation =
+                |known: &&Column| field.relation.is_none() || known.relation == field.relation;
+            let known = valid_fields.iter().filter(of_relation).map(Column::name);
+            let mut known: Vec<&str> = known.collect();
+            known.sort_unstable();
+            known.dedup();
+            let mut unknown = SqlError::unknown("column", field.name(), known, None);
+            if let (SqlError::Unknown { name, .. }, Some(relation)) =
+                (&mut unknown, &field.relation)
+            {
+                *name = format!("{relation}.{name}").chars().take(100).collect();
+            }
+            Some(unknown)
+        }
+        SchemaError::AmbiguousReference { field } => {
+            let name = field.name();
+            let reason = format!("several tables have a column `{name}`: put its table before it");
+            Some(SqlError::syntax(reason))
+        }
+        _ => None,
+    }
+}
+
+/// Ours, when it came through the engine; what the engine says at the bottom otherwise.
+fn unwrapped(mut error: DataFusionError) -> Result<SqlError, DataFusionError> {
+    // Contexts are put on by operators, of which a plan has a bounded number.
+    loop {
+        error = match error {
+            DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => *inner,
+            DataFusionError::External(inner) => {
+                return match inner.downcast::<SqlError>() {
+                    Ok(ours) => Ok(*ours),
+                    Err(inner) => match inner.downcast::<DataFusionError>() {
+                        Ok(inner) => {
+                            error = *inner;
+                            continue;
+                        }
+                        Err(inner) => Err(DataFusionError::External(inner)),
+                    },
+                };
+            }
+            DataFusionError::Shared(shared) => match std::sync::Arc::try_unwrap(shared) {
+                Ok(inner) => inner,
+                Err(shared) => {
+                    return Err(DataFusionError::Execution(shared.find_root().message().into()));
+                }
+            },
+            DataFusionError::ArrowError(arrow, backtrace) => match *arrow {
+                datafusion::arrow::error::ArrowError::ExternalError(inner) => {
+                    DataFusionError::External(inner)
+                }
+                arrow => return Err(DataFusionError::ArrowError(Box::new(arrow), backtrace)),
+            },
+            other => return Err(other),
+        }
+    }
+}
