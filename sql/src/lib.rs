@@ -23,6 +23,7 @@ mod service;
 mod source;
 mod statement;
 mod views;
+mod wanted;
 
 pub use answer::{Answer, Form};
 pub use error::{ErrorKind, Place, SqlError};

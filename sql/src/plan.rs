@@ -31,6 +31,7 @@ use crate::{
     SqlError, functions,
     guard::GuardRule,
     limits::BATCH_ROWS,
+    source::EarlyFilters,
     views::{self, CATALOG, Catalog, SCHEMA, Stored},
 };
 
@@ -66,6 +67,7 @@ fn session(stored: Stored) -> Result<SessionState, SqlError> {
         .with_aggregate_functions(functions::aggregates())
         .with_window_functions(functions::windows())
         .with_expr_planners(functions::planners(&meter))
+        .with_physical_optimizer_rule(Arc::new(EarlyFilters))
         .with_physical_optimizer_rule(Arc::new(GuardRule(meter)));
     Ok(state.build())
 }
@@ -84,7 +86,10 @@ fn config() -> SessionConfig {
     options.execution.enable_recursive_ctes = false;
     options.execution.collect_statistics = false;
     options.execution.sort_spill_reservation_bytes = 0;
-    options.optimizer.enable_dynamic_filter_pushdown = false;
+    // Of filters that change while a plan runs, scans understand those of the newest rows.
+    options.optimizer.enable_topk_dynamic_filter_pushdown = true;
+    options.optimizer.enable_join_dynamic_filter_pushdown = false;
+    options.optimizer.enable_aggregate_dynamic_filter_pushdown = false;
     options.optimizer.enable_piecewise_merge_join = false;
     options.optimizer.prefer_hash_join = true;
     config

@@ -7,6 +7,7 @@ mod attributes;
 mod columns;
 mod edges;
 mod logs;
+mod newest;
 mod pushdown;
 mod red;
 mod repeats;

@@ -83,6 +83,18 @@ impl Snapshot {
         Self { watch, ..self }
     }
 
+    /// Whether spans may be missing from this view: then no scan of them is complete.
+    #[must_use]
+    pub fn lacks_spans(&self) -> bool {
+        self.lacking[SPANS]
+    }
+
+    /// As [`Self::lacks_spans`], for log records.
+    #[must_use]
+    pub fn lacks_logs(&self) -> bool {
+        self.lacking[LOGS]
+    }
+
     /// The earliest and the latest start of a span, as the sources of rows say of themselves; `None`
     /// when there are none.
     #[must_use]

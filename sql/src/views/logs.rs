@@ -7,12 +7,12 @@ use std::{
 
 use arrow_schema::SchemaRef;
 use datafusion::logical_expr::Expr;
-use tidings_storage::{Detail, LogFilter, Scan};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan};
 
 use super::{
     Stored, View,
     columns::{self, Column, Origin, column},
-    pushdown,
+    newest, pushdown,
     repeats::Repeats,
     spans::finish,
 };
@@ -79,20 +79,48 @@ impl Source for LogSource {
         let schema = columns::schema(&self.columns);
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
-        let mut ended = Ok(ControlFlow::Continue(()));
+        let mut give = |rows: &LogRows, out: &mut Out<'_>| {
+            let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
+                .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+            let batch = repeats.without(rows.columns(), batch, out)?;
+            out.give(&batch)
+        };
+        let mut wanted = out.wanted.of_times(&schema, "time");
+        if !wanted.may_narrow() {
+            return scan_logs(&self.stored, &self.filter, detail, out, give);
+        }
+        let of = |time| LogFilter { time, ..self.filter.clone() };
+        let (timeless, timed) = newest::split(self.filter.time);
+        if let Some(timeless) = timeless {
+            scan_logs(&self.stored, &of(timeless), detail, out, &mut give)?;
+        }
         let scan = Scan { detail, rows_max: u64::MAX };
-        let stats = self.stored.snapshot.scan_logs(&self.filter, scan, &mut |rows| {
-            ended = out.meter.check().and_then(|()| {
-                let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
-                    .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
-                let batch = repeats.without(rows.columns(), batch, out)?;
-                out.give(&batch)
-            });
-            match ended {
-                Ok(flow) => flow,
-                Err(_) => ControlFlow::Break(()),
-            }
+        let snapshot = &self.stored.snapshot;
+        let mut ended = Ok(ControlFlow::Continue(()));
+        snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows| {
+            ended = out.meter.check().and_then(|()| give(rows, out));
+            newest::need(&ended, &mut wanted)
         })?;
-        finish(ended, stats.complete, out)
+        finish(ended, !snapshot.lacks_logs(), out)
     }
+}
+
+/// Gives `visit` the records that match, as long as it wants more and the query may go on.
+fn scan_logs(
+    stored: &Stored,
+    filter: &LogFilter,
+    detail: Detail,
+    out: &mut Out<'_>,
+    mut visit: impl FnMut(&LogRows, &mut Out<'_>) -> Result<ControlFlow<()>, SqlError>,
+) -> Result<(), SqlError> {
+    let mut ended = Ok(ControlFlow::Continue(()));
+    let scan = Scan { detail, rows_max: u64::MAX };
+    let stats = stored.snapshot.scan_logs(filter, scan, &mut |rows| {
+        ended = out.meter.check().and_then(|()| visit(rows, out));
+        match ended {
+            Ok(flow) => flow,
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    finish(ended, stats.complete, out)
 }

@@ -12,7 +12,7 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 use super::{
     Stored, View,
     columns::{self, Column, Origin, column},
-    pushdown,
+    newest, pushdown,
     repeats::Repeats,
 };
 use crate::{
@@ -91,13 +91,31 @@ impl Source for SpanSource {
         let schema = columns::schema(&self.columns);
         // Facts have what tells repeated rows.
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Facts);
+        let detail = detail.max(Facts);
         let mut repeats = Repeats::default();
-        scan_spans(&self.stored, &self.filter, detail.max(Facts), out, |rows, out| {
+        let mut give = |rows: &SpanRows, out: &mut Out<'_>| {
             let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
             let batch = repeats.without(rows.columns(), batch, out)?;
             out.give(&batch)
-        })
+        };
+        let mut wanted = out.wanted.of_times(&schema, "start_time");
+        if !wanted.may_narrow() {
+            return scan_spans(&self.stored, &self.filter, detail, out, give);
+        }
+        let of = |start| SpanFilter { start, ..self.filter.clone() };
+        let (timeless, timed) = newest::split(self.filter.start);
+        if let Some(timeless) = timeless {
+            scan_spans(&self.stored, &of(timeless), detail, out, &mut give)?;
+        }
+        let scan = Scan { detail, rows_max: u64::MAX };
+        let snapshot = &self.stored.snapshot;
+        let mut ended = Ok(ControlFlow::Continue(()));
+        snapshot.scan_newest_spans(&of(timed), scan, 0, &mut |rows| {
+            ended = out.meter.check().and_then(|()| give(rows, out));
+            newest::need(&ended, &mut wanted)
+        })?;
+        finish(ended, !snapshot.lacks_spans(), out)
     }
 }
 

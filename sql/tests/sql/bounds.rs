@@ -90,3 +90,77 @@ async fn filters_reach_the_store() {
         harness.explain("SELECT 1 FROM spans WHERE operation = 'rare' AND kind = 'server'").await;
     assert!(plan.contains("operation: Some") && plan.contains("kind: Some(Server)"), "{plan}");
 }
+
+/// What the newest rows need.
+#[tokio::test]
+async fn the_newest_rows_are_found_without_reading_the_old_ones() {
+    const PARTS: u64 = 40;
+    const ROWS: u64 = 500;
+    const HOUR: u64 = 3_600_000_000_000;
+    let harness = Harness::new().await;
+    // In an order of sending that is not that of times.
+    for part in (0..PARTS).map(|part| part * 7 % PARTS) {
+        let of = |id: u64| {
+            let mut span =
+                span(part, part * ROWS + id, if id.is_multiple_of(5) { "fifth" } else { "usual" });
+            span.start_time_unix_nano += part * HOUR + id;
+            span.end_time_unix_nano = span.start_time_unix_nano + id;
+            span
+        };
+        harness.send("shop", (1..=ROWS).map(of).collect()).await;
+        let records = (1..=ROWS).map(|id| record(part, id, part * 3_600_000 + id, "line"));
+        harness.log("shop", records.collect()).await;
+        harness.store.flush().await.unwrap();
+    }
+    // Some are in memory still, some have no time, some came twice.
+    harness.send("shop", (1..=9).map(|id| span(1, PARTS * ROWS + id, "now")).collect()).await;
+    let timeless = |id| tidings_proto::otlp::Span {
+        start_time_unix_nano: 0,
+        end_time_unix_nano: 0,
+        ..span(2, PARTS * ROWS + id, "timeless")
+    };
+    harness.send("shop", (10..=12).map(timeless).collect()).await;
+    for (newest, all, most) in [
+        ("spans ORDER BY start_time DESC NULLS LAST, span_id LIMIT 10", PARTS * ROWS, 6),
+        ("spans ORDER BY start_time DESC, span_id LIMIT 10", PARTS * ROWS, 6),
+        ("spans ORDER BY start_time DESC NULLS LAST, span_id LIMIT 30 OFFSET 5", PARTS * ROWS, 6),
+        (
+            "spans WHERE operation = 'fifth' ORDER BY start_time DESC, span_id DESC LIMIT 7",
+            PARTS * ROWS,
+            6,
+        ),
+        (
+            "spans WHERE start_time < TIMESTAMP '2026-11-21T08:00:00Z' ORDER BY start_time DESC, \
+             span_id LIMIT 3",
+            24 * ROWS,
+            6,
+        ),
+        ("(SELECT * FROM spans ORDER BY start_time DESC, span_id LIMIT 10) AS s", PARTS * ROWS, 6),
+        ("logs ORDER BY time DESC, span_id LIMIT 10", PARTS * ROWS, 6),
+    ] {
+        let of = |from: &str| match from.starts_with("logs") {
+            true => format!("SELECT span_id, time FROM {from}"),
+            false => format!("SELECT span_id, start_time, operation FROM {from}"),
+        };
+        let answer = harness.json(&of(newest)).await;
+        assert_eq!(answer["complete"], true);
+        let rows = answer["read"]["rows"].as_u64().unwrap();
+        assert!(rows <= most * ROWS && rows < all / 2, "{newest}: {rows} rows are read");
+        // Without a limit that the scan learns of.
+        let (from, limit) = match newest.split_once(" LIMIT ") {
+            Some((from, limit)) => (from, limit),
+            None => (newest, ""),
+        };
+        let from = from.trim_start_matches("(SELECT * FROM ");
+        let whole = harness.json(&of(from)).await;
+        assert!(whole["read"]["rows"].as_u64().unwrap() >= all, "{from}");
+        let mut numbers =
+            limit.split(|sign: char| !sign.is_ascii_digit()).filter(|n| !n.is_empty());
+        let mut number = || numbers.next().map_or(0, |number| number.parse().unwrap());
+        let (limit, offset): (usize, usize) = (number(), number());
+        let expected = &whole["rows"].as_array().unwrap()[offset..offset + limit];
+        assert_eq!(answer["rows"].as_array().unwrap(), expected, "{newest}");
+    }
+    let plan = harness.explain("SELECT * FROM spans ORDER BY start_time DESC LIMIT 10").await;
+    assert!(plan.contains("as far as rows are wanted"), "{plan}");
+}

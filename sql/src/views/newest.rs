@@ -1,0 +1,44 @@
+//! Scans of whoever looks for the newest rows: those that have no time first, because an order of
+//! times puts them before or behind all others, and then from the newest on, as far as rows are
+//! still wanted.
+
+use std::ops::ControlFlow;
+
+use tidings_proto::UnixNanos;
+use tidings_storage::{Need, TimeRange};
+
+use crate::{
+    SqlError,
+    wanted::{Since, WantedTimes},
+};
+
+/// The first time: before it, none is known.
+const FIRST: UnixNanos = UnixNanos(1);
+
+/// The part of the range where rows have no time, when it has one, and the rest.
+pub(super) fn split(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
+    let timeless = TimeRange { start: range.start, end: Some(FIRST) };
+    let timeless = Some(timeless).filter(|_| range.contains(UnixNanos(0)));
+    (
+        timeless,
+        TimeRange { start: Some(range.start.map_or(FIRST, |start| start.max(FIRST))), ..range },
+    )
+}
+
+/// What a scan still has to give, after rows were handed on.
+pub(super) fn need(
+    handed_on: &Result<ControlFlow<()>, SqlError>,
+    wanted: &mut WantedTimes,
+) -> Need {
+    if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
+        return Need::Nothing;
+    }
+    match wanted.since() {
+        Since::Ever => Need::All,
+        // Times before the first are those of nobody.
+        Since::Time(nanos) => {
+            Need::Since(u64::try_from(nanos).map_or(FIRST, |nanos| UnixNanos(nanos).max(FIRST)))
+        }
+        Since::Never => Need::Nothing,
+    }
+}
