@@ -159,15 +159,7 @@ fn the_sdk_for_java_and_brave_are_drawn() {
     if !(JAVA.is_installed("Java client") && MAVEN.is_installed("Java client")) {
         return;
     }
-    let pom = source("java/pom.xml");
-    let java = prepared("java", &read(&pom), |folder| {
-        make(
-            Command::new("mvn")
-                .args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"])
-                .arg(&pom)
-                .arg(format!("-DoutputDirectory={}", folder.display())),
-        );
-    });
+    let java = java_libraries("java");
     let server = Server::start();
     let sent = run(Command::new("java")
         .arg("--class-path")
@@ -183,6 +175,19 @@ fn the_sdk_for_java_and_brave_are_drawn() {
         &Sender { language: "java", sdk_language: "java", exception_type },
     );
     check_zipkin(&server, &sent, &["zipkin"], "brave");
+}
+
+/// The folder of the libraries that one of the folders in `clients` asks for.
+pub(crate) fn java_libraries(name: &str) -> PathBuf {
+    let pom = source(&format!("{name}/pom.xml"));
+    prepared(name, &read(&pom), |folder| {
+        make(
+            Command::new("mvn")
+                .args(["--quiet", "--batch-mode", "dependency:copy-dependencies", "--file"])
+                .arg(&pom)
+                .arg(format!("-DoutputDirectory={}", folder.display())),
+        );
+    })
 }
 
 const GO_WAYS: [&str; 4] = ["grpc none", "grpc gzip", "http/protobuf none", "http/protobuf gzip"];

@@ -37,7 +37,7 @@ fn json(answer: &Answer) -> serde_json::Value {
     serde_json::from_slice(&answer.body).unwrap()
 }
 
-fn fill(server: &Server) {
+pub(crate) fn fill(server: &Server) {
     for part in 0..10_u64 {
         let spans = (1..=2_000).map(|id| span(u128::from(part + 1), part * 2_000 + id, 0, "usual"));
         let body = traces("shop", spans.collect()).encode_to_vec();
@@ -52,14 +52,14 @@ fn fill(server: &Server) {
 }
 
 /// Processor time of the process so far, in ticks of a hundredth of a second.
-fn ticks(server: &Server) -> u64 {
+pub(crate) fn ticks(server: &Server) -> u64 {
     let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
     fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
 }
 
 /// Until the process rests: for a fifth of a second it uses next to nothing.
-fn rests(server: &Server) -> bool {
+pub(crate) fn rests(server: &Server) -> bool {
     let deadline = Instant::now() + Duration::from_secs(4);
     while Instant::now() < deadline {
         let before = ticks(server);

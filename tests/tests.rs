@@ -17,6 +17,7 @@ mod clients;
 mod corpora;
 mod described;
 mod engines;
+mod flight;
 mod harness;
 mod heads;
 mod hostile;

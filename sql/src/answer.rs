@@ -88,7 +88,7 @@ impl Answer {
     }
 
     /// The rows in pieces that are quickly written, with what holds the query's place.
-    fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
+    pub(crate) fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
         let place = self.place;
         self.batches.into_iter().flat_map(move |batch| {
             let _still_here = &place;

@@ -105,6 +105,17 @@ pub enum SqlError {
         /// What needed it.
         reason: String,
     },
+    /// The answer lacks something, and would go where that cannot be said.
+    #[error("the answer has more than {max} {what}: ask for less, with LIMIT for instance")]
+    Cut {
+        /// What there is too much of.
+        what: &'static str,
+        /// How much there may be.
+        max: usize,
+    },
+    /// Not everything could be read, and the answer would go where that cannot be said.
+    #[error("some of what is stored cannot be read now; over HTTP the answer without it is given")]
+    Partial,
     /// Nobody waits for the answer any more.
     #[error("the query was withdrawn")]
     Withdrawn,
@@ -159,12 +170,12 @@ impl SqlError {
             | Self::Evaluation { .. } => ErrorKind::Invalid,
             Self::NotAllowed { .. } => ErrorKind::Forbidden,
             Self::TooComplex { .. } => ErrorKind::Invalid,
-            Self::Memory { .. } | Self::Body { .. } => ErrorKind::TooLarge,
+            Self::Memory { .. } | Self::Body { .. } | Self::Cut { .. } => ErrorKind::TooLarge,
             Self::Off => ErrorKind::Off,
             Self::MediaType { .. } => ErrorKind::MediaType,
             Self::TooMany { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
-            Self::Storage(_) => ErrorKind::Unavailable,
+            Self::Storage(_) | Self::Partial => ErrorKind::Unavailable,
             Self::Withdrawn | Self::Defect { .. } => ErrorKind::Failed,
         }
     }

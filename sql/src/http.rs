@@ -19,7 +19,7 @@ use tidings_proto::api::SqlResult;
 use tower_http::{compression::CompressionLayer, set_header::SetResponseHeaderLayer};
 use utoipa::OpenApi;
 
-use crate::{Query, SqlError, SqlService};
+use crate::{Query, SqlError, SqlService, flight};
 use body::AnswerBody;
 use problem::Problems;
 use request::Ask;
@@ -29,13 +29,14 @@ const PATH: &str = "/api/v1/sql";
 /// Says in every form whether the answer is whole.
 const COMPLETE: HeaderName = HeaderName::from_static("tidings-complete");
 
-/// The route of queries; `None`: they are switched off, and the answer says so.
+/// The routes of queries, Flight SQL's among them; `None`: they are switched off, and the answer says so.
 pub fn router(service: Option<SqlService>) -> Router {
     let always =
         |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     Router::new()
         .route(PATH, get(get_sql).post(post_sql))
         .method_not_allowed_fallback(wrong_method)
+        .merge(flight::routes())
         .with_state(service)
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))
@@ -126,7 +127,7 @@ async fn post_sql(
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
     let rows_max = ask.rows_max(service.limits().rows_max)?;
     let form = request::form(headers);
-    let answer = service.ask(Query { text: ask.query, rows_max }).await?;
+    let answer = service.ask(Query { rows_max, ..Query::of(ask.query) }).await?;
     let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
     let media_type = HeaderValue::from_static(request::media_type(form));
     let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];

@@ -12,11 +12,13 @@
 
 mod answer;
 mod error;
+mod flight;
 mod functions;
 mod guard;
 mod http;
 mod limits;
 mod meter;
+mod parameters;
 mod plan;
 mod prescan;
 mod service;
@@ -29,4 +31,5 @@ pub use answer::{Answer, Form};
 pub use error::{ErrorKind, Place, SqlError};
 pub use http::{document, router};
 pub use limits::{QUERY_BYTES_MAX, SqlLimits};
-pub use service::{Query, SqlService};
+pub use parameters::Parameter;
+pub use service::{Described, Query, SqlService};

@@ -40,6 +40,8 @@ pub(crate) const TOKENS_MAX: usize = 2_000;
 pub(crate) const NESTING_MAX: usize = 32;
 /// Operators of all expressions: a chain of them is as deep as it is long.
 pub(crate) const OPERATORS_MAX: usize = 250;
+/// Places for values.
+pub(crate) const PLACEHOLDERS_MAX: usize = 100;
 /// Unions, intersections and differences.
 pub(crate) const SET_OPERATIONS_MAX: usize = 15;
 /// Views that are read, each as often as its name counts once common table expressions are put in

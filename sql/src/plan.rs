@@ -10,6 +10,7 @@ mod named;
 
 use std::{collections::HashMap, sync::Arc};
 
+use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use datafusion::{
     error::DataFusionError,
     execution::{
@@ -20,6 +21,7 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionStateBuilder,
     },
+    logical_expr::LogicalPlan,
     physical_plan::ExecutionPlan,
     prelude::SessionConfig,
     sql::{parser::Statement as EngineStatement, sqlparser::ast::Statement},
@@ -28,12 +30,14 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::{
-    SqlError, functions,
+    Described, SqlError, functions,
     guard::GuardRule,
     limits::BATCH_ROWS,
+    prescan::Placeholders,
     source::EarlyFilters,
     views::{self, CATALOG, Catalog, SCHEMA, Stored},
 };
+use allowed::Unbound;
 
 /// What a plan runs with.
 pub(crate) struct Planned {
@@ -43,15 +47,55 @@ pub(crate) struct Planned {
 
 /// The plan for the query. Deep queries make deep plans: needs [`crate::limits::STACK_BYTES`].
 pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned, SqlError> {
+    let (session, logical) = logical(statement, stored).await?;
+    allowed::check(&logical, Unbound::Refused)?;
+    let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
+    Ok(Planned { plan, session })
+}
+
+/// What the plan for the query would give, and what is to be put into its placeholders.
+pub(crate) async fn describe(
+    statement: Statement,
+    placeholders: Placeholders,
+    stored: Stored,
+) -> Result<Described, SqlError> {
+    let (session, logical) = logical(statement, stored).await?;
+    allowed::check(&logical, Unbound::Allowed)?;
+    let columns = match placeholders.count {
+        // The optimiser knows more of a column than the planner.
+        0 => session.create_physical_plan(&logical).await.map_err(SqlError::planning)?.schema(),
+        _ => Arc::clone(logical.schema().inner()),
+    };
+    let known = logical.get_parameter_types().map_err(SqlError::planning)?;
+    let field = |number: usize| {
+        let name = format!("${number}");
+        let taken = match known.get(&name).and_then(Option::as_ref) {
+            // Arrow's driver for JDBC writes milliseconds, whatever the unit is.
+            Some(DataType::Timestamp(_, zone)) => {
+                DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
+            }
+            Some(known) => known.clone(),
+            None if placeholders.of_rows.contains(&number) => DataType::Int64,
+            // A text is taken for what it is a text of.
+            None => DataType::Utf8,
+        };
+        Field::new(name, taken, true)
+    };
+    let parameters = Schema::new((1..=placeholders.count).map(field).collect::<Fields>());
+    Ok(Described { columns, parameters: Arc::new(parameters) })
+}
+
+async fn logical(
+    statement: Statement,
+    stored: Stored,
+) -> Result<(SessionState, LogicalPlan), SqlError> {
     let mut session = session(stored)?;
     named::check(&statement, &session)?;
     // What `now()` says.
     session.mark_start_execution();
     let statement = EngineStatement::Statement(Box::new(statement));
     let logical = session.statement_to_plan(statement).await.map_err(SqlError::planning)?;
-    allowed::check(&logical)?;
-    let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
-    Ok(Planned { plan, session })
+    Ok((session, logical))
 }
 
 fn session(stored: Stored) -> Result<SessionState, SqlError> {

@@ -12,25 +12,92 @@ use datafusion::sql::sqlparser::{
 use crate::{
     SqlError,
     error::Place,
-    limits::{NESTING_MAX, OPERATORS_MAX, QUERY_BYTES_MAX, SET_OPERATIONS_MAX, TOKENS_MAX},
+    limits::{
+        NESTING_MAX, OPERATORS_MAX, PLACEHOLDERS_MAX, QUERY_BYTES_MAX, SET_OPERATIONS_MAX,
+        TOKENS_MAX,
+    },
 };
 
-/// The tokens of a text that is worth parsing.
-pub(crate) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
+/// The words of a text that is worth parsing.
+#[derive(Debug)]
+pub(crate) struct Prescanned {
+    pub(crate) tokens: Vec<TokenWithSpan>,
+    pub(crate) placeholders: Placeholders,
+}
+
+/// The places that a text leaves for values.
+#[derive(Debug, Default)]
+pub(crate) struct Placeholders {
+    /// How many values they take.
+    pub(crate) count: usize,
+    /// Where the first is.
+    pub(crate) first: Option<Place>,
+    /// Those that are numbers of rows.
+    pub(crate) of_rows: Vec<usize>,
+    /// Whether they are `?`, which take one value after the other.
+    is_counted: bool,
+}
+
+/// The words of a text that is worth parsing. Placeholders that are `?` become `$1`, `$2`, ….
+pub(crate) fn prescan(text: &str) -> Result<Prescanned, SqlError> {
     let too_complex = |what, got, max| SqlError::TooComplex { what, got, max, place: None };
     if text.len() > QUERY_BYTES_MAX {
         return Err(too_complex("bytes", text.len(), QUERY_BYTES_MAX));
     }
-    let tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(
+    let mut tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(
         |TokenizerError { message, location }| {
             SqlError::syntax(lower_first(&message)).at(place(location))
         },
     )?;
-    let mut count = Count::default();
-    for token in &tokens {
-        count.add(&token.token).map_err(|error| error.at(place(token.span.start)))?;
+    let (mut count, mut placeholders) = (Count::default(), Placeholders::default());
+    let mut is_of_rows = false;
+    for token in &mut tokens {
+        let here = place(token.span.start);
+        let number = placeholders.number(&mut token.token, here).map_err(|error| error.at(here))?;
+        placeholders.of_rows.extend(number.filter(|_| is_of_rows));
+        count.add(&token.token).map_err(|error| error.at(here))?;
+        match &token.token {
+            Token::Whitespace(_) => {}
+            Token::Word(word) => {
+                is_of_rows = matches!(word.keyword, Keyword::LIMIT | Keyword::OFFSET);
+            }
+            _ => is_of_rows = false,
+        }
     }
-    Ok(tokens)
+    Ok(Prescanned { tokens, placeholders })
+}
+
+impl Placeholders {
+    /// Numbers the token, when it is one.
+    fn number(
+        &mut self,
+        token: &mut Token,
+        here: Option<Place>,
+    ) -> Result<Option<usize>, SqlError> {
+        let (number, is_counted) = match token {
+            Token::Question => (self.count + 1, true),
+            Token::Placeholder(name) => {
+                let number = name.strip_prefix('$').and_then(|number| number.parse().ok());
+                let hint = "write ?, or $1, $2, …, or the value itself";
+                let number = number.filter(|number| *number > 0);
+                (number.ok_or_else(|| SqlError::not_allowed("this placeholder", hint))?, false)
+            }
+            _ => return Ok(None),
+        };
+        if self.first.is_some() && self.is_counted != is_counted {
+            return Err(SqlError::syntax("placeholders are either all ? or all $1, $2, …"));
+        }
+        if number > PLACEHOLDERS_MAX {
+            let what = "placeholders";
+            let (got, max) = (number, PLACEHOLDERS_MAX);
+            return Err(SqlError::TooComplex { what, got, max, place: None });
+        }
+        *token = Token::Placeholder(format!("${number}"));
+        self.count = self.count.max(number);
+        self.first = self.first.or(here);
+        self.is_counted = is_counted;
+        Ok(Some(number))
+    }
 }
 
 /// The words of the parser's library without their capital.
@@ -61,13 +128,10 @@ impl Count {
             Token::RParen | Token::RBracket | Token::RBrace => {
                 self.open = self.open.saturating_sub(1);
             }
-            Token::Placeholder(_) => {
-                let hint = "write the value into the query";
-                return Err(SqlError::not_allowed("a placeholder", hint));
-            }
             Token::Word(word) if word.quote_style.is_none() => self.add_word(word),
             // A sign between two things, whatever it does: lists, names and ends apart.
             Token::Word(_)
+            | Token::Placeholder(_)
             | Token::Number(..)
             | Token::SingleQuotedString(_)
             | Token::EscapedStringLiteral(_)

@@ -8,6 +8,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use arrow_schema::SchemaRef;
 use datafusion::physical_plan::execute_stream;
 use futures::StreamExt;
 use tidings_storage::{Clock, Store};
@@ -17,12 +18,13 @@ use tokio::{
 };
 
 use crate::{
-    Answer, SqlError, SqlLimits,
+    Answer, Parameter, SqlError, SqlLimits,
     answer::Collected,
     limits::{RELATIONS_MAX, STACK_BYTES},
     meter::{Meter, Withdraw},
-    plan::{Planned, plan},
-    statement,
+    plan::{self, Planned, plan},
+    prescan::Placeholders,
+    statement::{self, Values},
     views::Stored,
 };
 
@@ -30,12 +32,30 @@ use crate::{
 const IDLE_THREAD: Duration = Duration::from_secs(10);
 
 /// A query and how much of its answer is wanted.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Query {
     /// Its text.
     pub text: String,
+    /// The values of its placeholders.
+    pub parameters: Vec<Parameter>,
     /// No more rows are wanted; `None`: as many as there may be.
     pub rows_max: Option<usize>,
+}
+
+impl Query {
+    /// All rows of a query without placeholders, as far as there may be.
+    pub fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), ..Self::default() }
+    }
+}
+
+/// What is known of a query before it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The columns of its answer; without a type where a value decides that.
+    pub columns: SchemaRef,
+    /// Its placeholders in order.
+    pub parameters: SchemaRef,
 }
 
 /// Answers queries. Clones share the places.
@@ -109,6 +129,40 @@ impl SqlService {
     /// # Errors
     /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
     pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
+        self.run(|work| answer(query, work)).await
+    }
+
+    /// What the answer will be like.
+    ///
+    /// # Errors
+    /// As [`Self::ask`], as far as nothing has to be read for it.
+    pub async fn describe(&self, query: Query) -> Result<Described, SqlError> {
+        self.run(|work| async move {
+            let values = Values::Given(&query.parameters);
+            let (statement, _) = statement::parse(&query.text, values)?;
+            plan::describe(statement, Placeholders::default(), work.stored()).await
+        })
+        .await
+    }
+
+    /// As [`Self::describe`], for a query whose placeholders have no values yet.
+    ///
+    /// # Errors
+    /// As [`Self::describe`].
+    pub async fn prepare(&self, text: String) -> Result<Described, SqlError> {
+        self.run(|work| async move {
+            let (statement, placeholders) = statement::parse(&text, Values::Later)?;
+            plan::describe(statement, placeholders, work.stored()).await
+        })
+        .await
+    }
+
+    /// Does this in a place of its own.
+    async fn run<T, F>(&self, work: impl FnOnce(Work) -> F) -> Result<T, SqlError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, SqlError>> + Send + 'static,
+    {
         let max = self.limits.running_max;
         let place = Arc::clone(&self.places).try_acquire_owned();
         let place = place.map_err(|_| SqlError::TooMany { max })?;
@@ -117,10 +171,11 @@ impl SqlService {
         let Some(runtime) = &self.threads.0 else {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
-        let task = runtime.spawn(answer(self.store.clone(), query, meter, Arc::new(place)));
-        let answer = tokio::select! {
+        let work = work(Work { store: self.store.clone(), meter, place: Arc::new(place) });
+        let task = runtime.spawn(work);
+        let result = tokio::select! {
             ended = task => match ended {
-                Ok(answer) => answer,
+                Ok(result) => result,
                 Err(lost) => Err(SqlError::Defect { reason: lost.to_string() }),
             },
             () = self.clock.sleep(self.limits.deadline) => {
@@ -128,23 +183,34 @@ impl SqlService {
             }
         };
         drop(withdraw);
-        answer
+        result
     }
 }
 
-async fn answer(
+/// What a query works with.
+struct Work {
     store: Store,
-    query: Query,
     meter: Arc<Meter>,
     place: Arc<OwnedSemaphorePermit>,
-) -> Result<Answer, SqlError> {
+}
+
+impl Work {
+    /// What there is to read at this moment.
+    fn stored(self) -> Stored {
+        let Self { store, meter, place } = self;
+        let snapshot = store
+            .snapshot()
+            .stopped_by(Arc::clone(&meter.stop))
+            .watched_by(Arc::clone(&meter.watch));
+        Stored { snapshot, meter, _place: place }
+    }
+}
+
+async fn answer(query: Query, work: Work) -> Result<Answer, SqlError> {
+    let (meter, place) = (Arc::clone(&work.meter), Arc::clone(&work.place));
     let began = meter.clock.instant();
-    let statement = statement::parse(&query.text)?;
-    let snapshot =
-        store.snapshot().stopped_by(Arc::clone(&meter.stop)).watched_by(Arc::clone(&meter.watch));
-    drop(store);
-    let stored = Stored { snapshot, meter: Arc::clone(&meter), _place: Arc::clone(&place) };
-    let Planned { plan, session } = plan(statement, stored).await?;
+    let (statement, _) = statement::parse(&query.text, Values::Given(&query.parameters))?;
+    let Planned { plan, session } = plan(statement, work.stored()).await?;
     meter.check()?;
     let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);
     let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);

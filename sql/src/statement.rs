@@ -18,7 +18,8 @@ use crate::{
     SqlError,
     error::Place,
     limits::{NESTING_MAX, RELATIONS_MAX},
-    prescan,
+    parameters::{self, Parameter},
+    prescan::{self, Placeholders, Prescanned, prescan},
     views::{CATALOG, FUNCTIONS, SCHEMA, VIEWS},
 };
 
@@ -27,9 +28,32 @@ const VIEWS_ONLY: &str =
     "read the views spans, logs, traces, red and edges, or tree(), ancestors() and descendants()";
 const PLAIN: &str = "ask with what docs/sql.md lists";
 
-/// The query, when the text is one that may be planned.
-pub(crate) fn parse(text: &str) -> Result<Statement, SqlError> {
-    let tokens = prescan::tokens(text)?;
+/// What stands in the places of placeholders.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Values<'a> {
+    /// These, as many as there are places.
+    Given(&'a [Parameter]),
+    /// What is not known yet: the query can be described and not asked.
+    Later,
+}
+
+/// The query, when the text is one that may be planned, and the places for values that it had.
+pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeholders), SqlError> {
+    let Prescanned { tokens, placeholders } = prescan(text)?;
+    if let Values::Given(values) = values {
+        match (values.len(), placeholders.count) {
+            (given, wanted) if given == wanted => {}
+            (0, _) => {
+                let hint = "write the value into the query, or give one over Flight SQL";
+                let refused = SqlError::not_allowed("a placeholder", hint);
+                return Err(refused.at(placeholders.first));
+            }
+            (given, wanted) => {
+                let reason = format!("{given} values are given for {wanted} placeholders");
+                return Err(SqlError::parameter("query", reason));
+            }
+        }
+    }
     let mut parser = Parser::new(&PostgreSqlDialect {})
         .with_recursion_limit(2 * NESTING_MAX)
         .with_tokens_with_locations(tokens);
@@ -43,13 +67,16 @@ pub(crate) fn parse(text: &str) -> Result<Statement, SqlError> {
         },
     })?;
     let mut statements = statements.into_iter();
-    let statement = statements.next().ok_or_else(|| SqlError::syntax("there is no query"))?;
+    let mut statement = statements.next().ok_or_else(|| SqlError::syntax("there is no query"))?;
     if let Some(second) = statements.next() {
         let refused = SqlError::not_allowed("a second statement", ONE_QUERY);
         return Err(refused.at(place(&second)));
     }
     check(&statement)?;
-    Ok(statement)
+    if let Values::Given(values) = values {
+        parameters::bind(&mut statement, values)?;
+    }
+    Ok((statement, placeholders))
 }
 
 /// What the parser says, whose place comes last in its words.

@@ -115,6 +115,18 @@ impl<V: View> TableProvider for ViewTable<V> {
     }
 }
 
+/// The columns of a view.
+pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
+    Some(match name {
+        "spans" => spans::Spans.schema(),
+        "logs" => logs::Logs.schema(),
+        "traces" => traces::Traces.schema(),
+        "red" => red::Red.schema(),
+        "edges" => edges::Edges.schema(),
+        _ => return None,
+    })
+}
+
 /// The functions that give rows.
 pub(crate) fn functions(stored: &Stored) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
     let functions = tree::Walk::ALL.map(|walk| tree::TreeFunction::new(walk, stored.clone()));

@@ -10,13 +10,21 @@ use crate::{SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX};
 
 const QUERIES_ONLY: &str = "ask one query over the views";
 
+/// What to do about a placeholder without a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unbound {
+    Refused,
+    /// The plan is looked at and never runs.
+    Allowed,
+}
+
 /// Refuses a plan that has something else in it than a query over the views.
-pub(crate) fn check(plan: &LogicalPlan) -> Result<(), SqlError> {
+pub(crate) fn check(plan: &LogicalPlan, unbound: Unbound) -> Result<(), SqlError> {
     let visited = plan.apply_with_subqueries(|node| {
         check_node(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                check_expr(part)?;
+                check_expr(part, unbound)?;
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -58,11 +66,13 @@ fn check_node(node: &LogicalPlan) -> Result<(), DataFusionError> {
     }
 }
 
-fn check_expr(expr: &Expr) -> Result<(), DataFusionError> {
+fn check_expr(expr: &Expr, unbound: Unbound) -> Result<(), DataFusionError> {
     match expr {
+        Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
         // A pattern for each row would be compiled for each row.
         Expr::Like(like) | Expr::SimilarTo(like) => match like.pattern.as_ref() {
             Expr::Literal(..) => Ok(()),
+            Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
             _ => refuse("a pattern that is no text", "LIKE takes a text as its pattern"),
         },
         Expr::WindowFunction(window) => check_window(window),

@@ -85,6 +85,11 @@ impl TreeFunction {
 
 impl TableFunctionImpl for TreeFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
+        if args.exprs().iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
+            // Such a plan is described and never runs.
+            let tree = Tree { walk: self.walk, trace_id: TraceId::default(), span_id: None };
+            return Ok(Arc::new(ViewTable::new(tree, self.stored.clone())));
+        }
         let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
         let wrong = || {
             let takes = match self.walk {

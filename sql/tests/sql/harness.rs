@@ -57,7 +57,7 @@ impl Harness {
     }
 
     pub(crate) async fn ask(&self, text: &str) -> Result<Answer, SqlError> {
-        self.service.ask(Query { text: text.to_owned(), rows_max: None }).await
+        self.service.ask(Query::of(text)).await
     }
 
     /// The answer as JSON.

@@ -8,6 +8,7 @@
 
 mod bounds;
 mod documented;
+mod flight;
 mod forms;
 mod harness;
 mod hostile;

@@ -1,0 +1,232 @@
+//! Arrow Flight SQL on the HTTP address: what `/api/v1/sql` answers, for tools that speak Arrow.
+//!
+//! ```text
+//! GetFlightInfo(query) ─► columns and a ticket      DoGet(ticket) ─► rows, in Arrow's messages
+//! CreatePreparedStatement(query) ─► handle          DoPut(handle, values) ─► handle with values
+//! ```
+//!
+//! Owns the calls and their messages. Queries go to [`SqlService`] like all others, with its places,
+//! its limits and its refusals. Keeps nothing between two calls (see `command`).
+
+mod bind;
+mod catalog;
+mod command;
+mod info;
+mod ipc;
+mod messages;
+mod status;
+mod types;
+
+use std::time::Duration;
+
+use ::http::StatusCode;
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use prost::Message;
+use tidings_proto::otlp::Code;
+use tidings_query::grpc::{self, Status};
+
+use crate::{Query, SqlError, SqlService};
+use command::Command;
+use messages::{
+    Action, ActionResult, ActionType, CreatedPreparedStatement, DESCRIPTOR_COMMAND, FlightData,
+    FlightDescriptor, FlightEndpoint, FlightInfo, Handshake, PutResult, SchemaResult, Ticket,
+    WithHandle,
+};
+use status::not_here;
+
+const SERVICE: &str = "/arrow.flight.protocol.FlightService/{method}";
+/// Queries and their values are small.
+const REQUEST_BYTES_MAX: usize = 256 << 10;
+/// How long a request may take to arrive.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The actions, with what they are for.
+const ACTIONS: [(&str, &str); 2] = [
+    (CREATE, "Prepares a query, whose placeholders may get values later."),
+    (CLOSE, "Ends a prepared query: nothing is kept for it."),
+];
+const CREATE: &str = "CreatePreparedStatement";
+const CLOSE: &str = "ClosePreparedStatement";
+
+type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, Status>> + Send>;
+
+/// The calls, at the root: gRPC knows no prefix.
+pub(crate) fn routes() -> Router<Option<SqlService>> {
+    Router::new().route(SERVICE, post(call))
+}
+
+async fn call(
+    State(service): State<Option<SqlService>>,
+    Path(method): Path<String>,
+    request: Request,
+) -> Response {
+    if !grpc::is_grpc(request.headers()) {
+        return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
+    }
+    match answer(service.ok_or(SqlError::Off), &method, request).await {
+        Ok(messages) => grpc::stream(messages),
+        Err(status) => grpc::reply(Err(status)),
+    }
+}
+
+async fn answer(
+    service: Result<SqlService, SqlError>,
+    method: &str,
+    request: Request,
+) -> Result<Messages, Status> {
+    let service = service?;
+    let sent = read(&service, request).await?;
+    match method {
+        // Nobody has to say who they are; a client that wants to is let through.
+        "Handshake" => Ok(one(&Handshake::default())),
+        "GetFlightInfo" => {
+            let info = flight_info(&service, message(sent)?).await?;
+            Ok(one(&info))
+        }
+        "GetSchema" => {
+            let (_, command) = command_of(&message(sent)?)?;
+            let schema = columns(&service, &command).await?;
+            Ok(one(&SchemaResult { schema }))
+        }
+        "DoGet" => rows(&service, Command::read(&message::<Ticket>(sent)?.ticket)?).await,
+        "DoPut" => put(sent),
+        "DoAction" => action(&service, message(sent)?).await,
+        "ListActions" => Ok(Box::new(ACTIONS.into_iter().map(|(kind, description)| {
+            let action = ActionType { kind: kind.to_owned(), description: description.to_owned() };
+            Ok(action.encode_to_vec())
+        }))),
+        "ListFlights" => Err(not_here(method, "CommandGetTables lists the views")),
+        _ => Err(not_here(method, "ask with GetFlightInfo and DoGet")),
+    }
+}
+
+/// The messages of a request.
+async fn read(service: &SqlService, request: Request) -> Result<Vec<Bytes>, Status> {
+    let body = Limited::new(request.into_body(), REQUEST_BYTES_MAX).collect();
+    tokio::select! {
+        body = body => match body {
+            Ok(body) => grpc::unframe_all(body.to_bytes()),
+            Err(error) => Err(Status::new(Code::ResourceExhausted, error.to_string())),
+        },
+        () = service.clock().sleep(REQUEST_TIMEOUT) => {
+            let message = format!("the request did not arrive within {REQUEST_TIMEOUT:?}");
+            Err(Status::new(Code::DeadlineExceeded, message))
+        }
+    }
+}
+
+/// The only message of a request.
+fn message<M: Message + Default>(sent: Vec<Bytes>) -> Result<M, Status> {
+    let mut sent = sent.into_iter();
+    match (sent.next(), sent.next()) {
+        (Some(message), None) => command::decode(&message),
+        _ => Err(Status::new(Code::Unimplemented, "this call takes one message")),
+    }
+}
+
+fn one(message: &impl Message) -> Messages {
+    Box::new(std::iter::once(Ok(message.encode_to_vec())))
+}
+
+/// The command of a descriptor.
+fn command_of(descriptor: &FlightDescriptor) -> Result<(Bytes, Command), Status> {
+    if descriptor.kind != DESCRIPTOR_COMMAND {
+        return Err(Status::invalid("a descriptor has a command of Flight SQL, and no path"));
+    }
+    Ok((descriptor.cmd.clone(), Command::read(&descriptor.cmd)?))
+}
+
+async fn flight_info(
+    service: &SqlService,
+    descriptor: FlightDescriptor,
+) -> Result<FlightInfo, Status> {
+    let (cmd, command) = command_of(&descriptor)?;
+    let schema = columns(service, &command).await?;
+    let ticket = match command {
+        Command::Query(query) => {
+            let handle = command::handle(query);
+            command::wrap("TicketStatementQuery", &WithHandle { handle })
+        }
+        _ => cmd,
+    };
+    Ok(FlightInfo {
+        schema,
+        flight_descriptor: Some(descriptor),
+        endpoint: vec![FlightEndpoint { ticket: Some(Ticket { ticket }) }],
+        total_records: -1,
+        total_bytes: -1,
+        ordered: true,
+    })
+}
+
+/// The columns of what the command gives.
+async fn columns(service: &SqlService, command: &Command) -> Result<Bytes, SqlError> {
+    let columns = match (command, catalog::rows(command, service.limits())?) {
+        (_, Some(rows)) => rows.schema(),
+        (Command::Query(query), None) => service.describe(query.clone()).await?.columns,
+        (_, None) => {
+            return Err(SqlError::Defect { reason: format!("{command:?} has no columns") });
+        }
+    };
+    ipc::schema_message(&columns)
+}
+
+async fn rows(service: &SqlService, command: Command) -> Result<Messages, Status> {
+    if let Some(rows) = catalog::rows(&command, service.limits())? {
+        let schema = rows.schema();
+        return Ok(Box::new(ipc::messages(&schema, Bytes::new(), std::iter::once(rows))));
+    }
+    let Command::Query(query) = command else {
+        return Err(SqlError::Defect { reason: format!("{command:?} has no rows") }.into());
+    };
+    let answer = ipc::whole(service.ask(query).await?, service.limits())?;
+    Ok(Box::new(ipc::answer(answer)))
+}
+
+/// Puts values into a prepared query: its handle from now on is one that has them.
+fn put(sent: Vec<Bytes>) -> Result<Messages, Status> {
+    let sent = sent.iter().map(|message| command::decode(message));
+    let sent = sent.collect::<Result<Vec<FlightData>, _>>()?;
+    let descriptor = sent.first().and_then(|first| first.flight_descriptor.as_ref());
+    let descriptor = descriptor.ok_or_else(|| Status::invalid("there is no descriptor"))?;
+    let query = command::put(&descriptor.cmd)?;
+    let query = Query { parameters: bind::values(&sent)?, ..query };
+    let app_metadata = WithHandle { handle: command::handle(query) }.encode_to_vec().into();
+    Ok(one(&PutResult { app_metadata }))
+}
+
+async fn action(service: &SqlService, action: Action) -> Result<Messages, Status> {
+    match action.kind.as_str() {
+        CREATE => {
+            let request = command::action(&action.body, "ActionCreatePreparedStatementRequest")?;
+            let text = command::statement(&request)?;
+            let described = service.prepare(text.clone()).await?;
+            let parameters = described.parameters;
+            let created = CreatedPreparedStatement {
+                handle: command::handle(Query::of(text)),
+                dataset_schema: ipc::schema_message(&described.columns)?,
+                parameter_schema: match parameters.fields().is_empty() {
+                    true => Bytes::new(),
+                    false => ipc::schema_message(&parameters)?,
+                },
+            };
+            let body = command::wrap("ActionCreatePreparedStatementResult", &created);
+            Ok(one(&ActionResult { body }))
+        }
+        CLOSE => {
+            command::action(&action.body, "ActionClosePreparedStatementRequest")?;
+            Ok(Box::new(std::iter::empty()))
+        }
+        "CancelFlightInfo" | "CancelQuery" => {
+            Err(not_here(&action.kind, "a query runs in its DoGet, and ends when that is ended"))
+        }
+        other => Err(not_here(other, "queries can be prepared")),
+    }
+}

@@ -1,0 +1,244 @@
+//! The values of a prepared statement's placeholders, out of the one row that a client sends.
+//!
+//! The row comes from outside: whatever its messages say about lengths and places is looked up
+//! within their bytes and nowhere else, and nothing is allocated for what is only claimed. Arrow's
+//! own reader is for data that is trusted more.
+
+use arrow_ipc::{
+    Buffer, DateUnit, Field, FieldNode, Message, MessageHeader, Precision, RecordBatch, TimeUnit,
+    Type, root_as_message,
+};
+use tidings_query::grpc::Status;
+
+use super::messages::FlightData;
+use crate::{Parameter, limits::PLACEHOLDERS_MAX};
+
+const SECOND: i64 = 1_000_000_000;
+
+/// The types that a value may have, as it lies in the bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Null,
+    Truth,
+    /// A whole number of so many bytes.
+    Whole {
+        bytes: usize,
+        signed: bool,
+    },
+    /// A number of so many bytes.
+    Number {
+        bytes: usize,
+    },
+    /// A text whose offsets have so many bytes.
+    Text {
+        offset_bytes: usize,
+    },
+    /// A text that lies in its place when it is short, and in one of several buffers when not.
+    TextView,
+    /// A moment in so many bytes, counted in so many nanoseconds.
+    Time {
+        bytes: usize,
+        unit_nanos: i64,
+    },
+}
+
+/// The values of the row that these messages have, in order.
+pub(super) fn values(messages: &[FlightData]) -> Result<Vec<Parameter>, Status> {
+    let (mut kinds, mut row) = (None, None);
+    for data in messages.iter().filter(|data| !data.data_header.is_empty()) {
+        let message = root_as_message(&data.data_header)
+            .map_err(|error| Status::invalid(format!("this is no message of Arrow's: {error}")))?;
+        match message.header_type() {
+            MessageHeader::Schema => kinds = Some(kinds_of(&message)?),
+            MessageHeader::RecordBatch => {
+                let batch = message.header_as_record_batch().ok_or_else(broken)?;
+                let kinds = kinds.as_ref().ok_or_else(broken)?;
+                match (batch.length(), &row) {
+                    (0, _) => {}
+                    (1, None) => row = Some(Row::new(&batch, &data.data_body)?.values(kinds)?),
+                    _ => {
+                        let message = "a query takes one row of values, and several were sent";
+                        return Err(Status::invalid(message));
+                    }
+                }
+            }
+            _ => return Err(Status::invalid("values are sent as a schema and a record batch")),
+        }
+    }
+    match (row, kinds) {
+        (Some(row), _) => Ok(row),
+        (None, Some(kinds)) if kinds.is_empty() => Ok(Vec::new()),
+        (None, _) => Err(Status::invalid("no row of values was sent")),
+    }
+}
+
+fn broken() -> Status {
+    Status::invalid("the values do not lie where they are said to")
+}
+
+fn kinds_of(message: &Message<'_>) -> Result<Vec<Kind>, Status> {
+    let schema = message.header_as_schema().ok_or_else(broken)?;
+    let Some(fields) = schema.fields() else { return Ok(Vec::new()) };
+    if fields.len() > PLACEHOLDERS_MAX {
+        let message = format!("a query has {PLACEHOLDERS_MAX} placeholders at most");
+        return Err(Status::invalid(message));
+    }
+    fields.iter().map(|field| kind(&field)).collect()
+}
+
+fn kind(field: &Field<'_>) -> Result<Kind, Status> {
+    let bytes = |bits: i32| usize::try_from(bits / 8).unwrap_or_default();
+    let kind = match field.type_type() {
+        Type::Null => Some(Kind::Null),
+        Type::Bool => Some(Kind::Truth),
+        Type::Int => field
+            .type_as_int()
+            .map(|of| Kind::Whole { bytes: bytes(of.bitWidth()), signed: of.is_signed() }),
+        Type::FloatingPoint => field.type_as_floating_point().and_then(|of| match of.precision() {
+            Precision::SINGLE => Some(Kind::Number { bytes: 4 }),
+            Precision::DOUBLE => Some(Kind::Number { bytes: 8 }),
+            _ => None,
+        }),
+        Type::Utf8 => Some(Kind::Text { offset_bytes: 4 }),
+        Type::LargeUtf8 => Some(Kind::Text { offset_bytes: 8 }),
+        Type::Utf8View => Some(Kind::TextView),
+        Type::Timestamp => field.type_as_timestamp().and_then(|of| {
+            let unit_nanos = match of.unit() {
+                TimeUnit::SECOND => SECOND,
+                TimeUnit::MILLISECOND => 1_000_000,
+                TimeUnit::MICROSECOND => 1_000,
+                TimeUnit::NANOSECOND => 1,
+                _ => return None,
+            };
+            Some(Kind::Time { bytes: 8, unit_nanos })
+        }),
+        Type::Date => field.type_as_date().and_then(|of| match of.unit() {
+            DateUnit::DAY => Some(Kind::Time { bytes: 4, unit_nanos: 86_400 * SECOND }),
+            DateUnit::MILLISECOND => Some(Kind::Time { bytes: 8, unit_nanos: 1_000_000 }),
+            _ => None,
+        }),
+        _ => None,
+    };
+    kind.filter(|_| field.dictionary().is_none()).ok_or_else(|| {
+        let name = field.type_type().variant_name().unwrap_or("unknown");
+        let known = "null, truth values, numbers, texts, dates and timestamps are";
+        Status::invalid(format!("a value of the type {name} is not taken: {known}"))
+    })
+}
+
+/// A row, with what of it has not been taken yet.
+struct Row<'a> {
+    body: &'a [u8],
+    nodes: Box<dyn Iterator<Item = &'a FieldNode> + 'a>,
+    buffers: Box<dyn Iterator<Item = &'a Buffer> + 'a>,
+    /// How many buffers the views' texts lie in.
+    view_buffers: Box<dyn Iterator<Item = i64> + 'a>,
+}
+
+impl<'a> Row<'a> {
+    fn new(batch: &RecordBatch<'a>, body: &'a [u8]) -> Result<Self, Status> {
+        if batch.compression().is_some() {
+            return Err(Status::invalid("values are not compressed"));
+        }
+        Ok(Self {
+            body,
+            nodes: Box::new(batch.nodes().into_iter().flatten()),
+            buffers: Box::new(batch.buffers().into_iter().flatten()),
+            view_buffers: Box::new(batch.variadicBufferCounts().into_iter().flatten()),
+        })
+    }
+
+    fn values(mut self, kinds: &[Kind]) -> Result<Vec<Parameter>, Status> {
+        kinds.iter().map(|kind| self.value(*kind).ok_or_else(broken)).collect()
+    }
+
+    /// The value of the next column; `None` when it is not where it should be.
+    fn value(&mut self, kind: Kind) -> Option<Parameter> {
+        let node = self.nodes.next()?;
+        if kind == Kind::Null {
+            return Some(Parameter::Null);
+        }
+        let validity = self.buffer()?;
+        let is_null = node.null_count() != 0 && validity.first().is_some_and(|bits| bits & 1 == 0);
+        let value = match kind {
+            Kind::Null => return None,
+            Kind::Truth => self.fixed(1).map(|byte| Parameter::Truth(byte & 1 == 1)),
+            Kind::Whole { bytes, signed } => {
+                let raw = self.fixed(bytes);
+                raw.and_then(|raw| whole(raw, bytes, signed)).map(Parameter::Whole)
+            }
+            Kind::Number { bytes } => self
+                .fixed(bytes)
+                .and_then(|raw| match bytes {
+                    4 => Some(f32::from_bits(u32::try_from(raw).ok()?).into()),
+                    _ => Some(f64::from_bits(raw)),
+                })
+                .map(Parameter::Number),
+            Kind::Text { offset_bytes } => self.text(offset_bytes).map(Parameter::Text),
+            Kind::TextView => self.text_view().map(Parameter::Text),
+            Kind::Time { bytes, unit_nanos } => {
+                let units = self.fixed(bytes).and_then(|raw| whole(raw, bytes, true));
+                units.and_then(|units| units.checked_mul(unit_nanos)).map(Parameter::Time)
+            }
+        };
+        // A null's place may hold anything, or nothing.
+        if is_null { Some(Parameter::Null) } else { value }
+    }
+
+    /// The bytes of the next buffer.
+    fn buffer(&mut self) -> Option<&'a [u8]> {
+        let buffer = self.buffers.next()?;
+        let begin = usize::try_from(buffer.offset()).ok()?;
+        let length = usize::try_from(buffer.length()).ok()?;
+        self.body.get(begin..begin.checked_add(length)?)
+    }
+
+    /// The first number of the next buffer.
+    fn fixed(&mut self, bytes: usize) -> Option<u64> {
+        number(self.buffer()?, 0, bytes)
+    }
+
+    fn text(&mut self, offset_bytes: usize) -> Option<String> {
+        let (offsets, content) = (self.buffer()?, self.buffer()?);
+        let begin = usize::try_from(number(offsets, 0, offset_bytes)?).ok()?;
+        let end = usize::try_from(number(offsets, offset_bytes, offset_bytes)?).ok()?;
+        String::from_utf8(content.get(begin..end)?.to_vec()).ok()
+    }
+
+    fn text_view(&mut self) -> Option<String> {
+        let view = self.buffer()?;
+        let count = usize::try_from(self.view_buffers.next()?).ok()?;
+        // As many as there are, whatever is claimed.
+        let buffers: Vec<&[u8]> = (0..count).map_while(|_| self.buffer()).collect();
+        let length = usize::try_from(number(view, 0, 4)?).ok()?;
+        let content = match length {
+            0..=12 => view.get(4..4 + length)?,
+            _ => {
+                let buffer = usize::try_from(number(view, 8, 4)?).ok()?;
+                let begin = usize::try_from(number(view, 12, 4)?).ok()?;
+                buffers.get(buffer)?.get(begin..begin.checked_add(length)?)?
+            }
+        };
+        String::from_utf8(content.to_vec()).ok()
+    }
+}
+
+/// The number at this place, least byte first.
+fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
+    if !(1..=8).contains(&length) {
+        return None;
+    }
+    let bytes = bytes.get(at..at.checked_add(length)?)?;
+    Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+}
+
+/// The number that these bytes are.
+fn whole(raw: u64, bytes: usize, signed: bool) -> Option<i64> {
+    let number = i128::from(raw);
+    let span = 1_i128 << (8 * bytes);
+    let number = if signed && number >= span / 2 { number - span } else { number };
+    i64::try_from(number).ok()
+}
+
+#[cfg(test)]
+mod tests;

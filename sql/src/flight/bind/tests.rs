@@ -1,0 +1,119 @@
+//! Rows of values as Arrow's own writer makes them, and as nobody should.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Float32Array, Float64Array, Int8Array,
+    Int32Array, Int64Array, LargeStringArray, NullArray, RecordBatch, RecordBatchOptions,
+    StringArray, StringViewArray, TimestampMicrosecondArray, UInt64Array, new_null_array,
+};
+use arrow_schema::{DataType, Field, Schema};
+use bytes::Bytes;
+use proptest::prelude::*;
+use prost::Message;
+
+use super::values;
+use crate::{
+    Parameter,
+    flight::{ipc, messages::FlightData},
+};
+
+fn sent(columns: Vec<ArrayRef>) -> Vec<FlightData> {
+    let field = |column: &ArrayRef| Field::new("", column.data_type().clone(), true);
+    let schema = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+    let rows = columns.first().map_or(1, |column| column.len());
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options).unwrap();
+    let messages = ipc::messages(&schema, Bytes::new(), std::iter::once(batch));
+    messages.map(|message| FlightData::decode(message.unwrap().as_slice()).unwrap()).collect()
+}
+
+fn every_kind() -> Vec<ArrayRef> {
+    vec![
+        Arc::new(NullArray::new(1)),
+        Arc::new(BooleanArray::from(vec![true])),
+        Arc::new(Int8Array::from(vec![-3])),
+        Arc::new(Int64Array::from(vec![i64::MIN])),
+        Arc::new(UInt64Array::from(vec![7])),
+        Arc::new(Float32Array::from(vec![0.5])),
+        Arc::new(Float64Array::from(vec![-1e300])),
+        Arc::new(StringArray::from(vec!["it's"])),
+        Arc::new(LargeStringArray::from(vec!["$1"])),
+        Arc::new(StringViewArray::from(vec!["twelve signs"])),
+        Arc::new(StringViewArray::from(vec!["more than twelve signs"])),
+        Arc::new(TimestampMicrosecondArray::from(vec![-5])),
+        Arc::new(Date32Array::from(vec![2])),
+        new_null_array(&DataType::Utf8, 1),
+        Arc::new(Int32Array::from(vec![i32::MAX])),
+    ]
+}
+
+#[test]
+fn every_kind_of_value_arrives() {
+    let text = |text: &str| Parameter::Text(text.to_owned());
+    let expected = vec![
+        Parameter::Null,
+        Parameter::Truth(true),
+        Parameter::Whole(-3),
+        Parameter::Whole(i64::MIN),
+        Parameter::Whole(7),
+        Parameter::Number(0.5),
+        Parameter::Number(-1e300),
+        text("it's"),
+        text("$1"),
+        text("twelve signs"),
+        text("more than twelve signs"),
+        Parameter::Time(-5_000),
+        Parameter::Time(2 * 86_400 * 1_000_000_000),
+        Parameter::Null,
+        Parameter::Whole(i32::MAX.into()),
+    ];
+    assert_eq!(values(&sent(every_kind())).unwrap(), expected);
+}
+
+#[test]
+fn what_is_no_row_of_values_is_refused_by_its_fault() {
+    let refusal = |messages: &[FlightData]| format!("{:?}", values(messages).unwrap_err());
+    let two: ArrayRef = Arc::new(Int64Array::from(vec![1, 2]));
+    assert!(refusal(&sent(vec![two])).contains("several were sent"));
+    let bytes: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"a"]));
+    assert!(refusal(&sent(vec![bytes])).contains("type Binary is not taken"));
+    let large: ArrayRef = Arc::new(UInt64Array::from(vec![u64::MAX]));
+    assert!(refusal(&sent(vec![large])).contains("where they are said to"));
+    let column: ArrayRef = Arc::new(Int64Array::from(vec![1]));
+    let one = sent(vec![column.slice(0, 1)]);
+    assert!(refusal(&one[..1]).contains("no row of values"));
+    assert!(refusal(&[]).contains("no row of values"));
+    assert!(refusal(&one[1..]).contains("where they are said to"));
+    let twice = [&one[..], &one[1..]].concat();
+    assert!(refusal(&twice).contains("several were sent"));
+    assert_eq!(values(&sent(Vec::new())).unwrap(), Vec::new());
+}
+
+proptest! {
+    /// Bytes that were changed or cut off give other values or a refusal, and nothing else.
+    #[test]
+    fn bytes_from_outside_are_read_within_their_bounds(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
+        message in 0..2_usize,
+        in_body in any::<bool>(),
+        cut in any::<prop::sample::Index>(),
+        is_cut in any::<bool>(),
+    ) {
+        let mut messages = sent(every_kind());
+        let of = &mut messages[message];
+        let part = if in_body { &mut of.data_body } else { &mut of.data_header };
+        let mut bytes = part.to_vec();
+        if !bytes.is_empty() {
+            for (place, byte) in changes {
+                let place = place.index(bytes.len());
+                bytes[place] = byte;
+            }
+            if is_cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+        }
+        *part = bytes.into();
+        let _ = values(&messages);
+    }
+}

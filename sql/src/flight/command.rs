@@ -1,0 +1,171 @@
+//! What a descriptor, a ticket or an action asks for.
+//!
+//! A handle, of a prepared statement or in a ticket, is the query itself with the values of its
+//! placeholders: nothing is kept for it here, so it never runs out and no client can make the
+//! server keep too many. It gives nobody anything that asking the query would not: it goes through
+//! every check again.
+
+use bytes::Bytes;
+use prost::{Message, Oneof};
+use tidings_query::grpc::Status;
+
+use super::{
+    messages::{Any, GetDbSchemas, GetSqlInfo, GetTables, GetXdbcTypeInfo, Statement, WithHandle},
+    status::not_here,
+};
+use crate::{Parameter, Query, limits::PLACEHOLDERS_MAX};
+
+const TYPES: &str = "type.googleapis.com/";
+const PACKAGE: &str = "arrow.flight.protocol.sql.";
+const READS_ONLY: &str = "what is stored can be read and not written";
+
+/// What has columns and rows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Command {
+    Query(Query),
+    SqlInfo(Vec<u32>),
+    Types(Option<i32>),
+    Catalogs,
+    Schemas(GetDbSchemas),
+    Tables(GetTables),
+    TableTypes,
+    PrimaryKeys,
+    ForeignKeys,
+}
+
+/// A message in its wrapping, and its name.
+fn unwrap(wrapped: &[u8]) -> Result<(String, Bytes), Status> {
+    let any = Any::decode(wrapped).map_err(|_| not_sql())?;
+    let name = any.type_url.rsplit('/').next().and_then(|name| name.strip_prefix(PACKAGE));
+    Ok((name.ok_or_else(not_sql)?.to_owned(), any.value))
+}
+
+fn not_sql() -> Status {
+    Status::invalid("this is no message of Flight SQL")
+}
+
+/// The message in the wrapping that Flight SQL wants for it.
+pub(super) fn wrap(name: &str, message: &impl Message) -> Bytes {
+    let type_url = format!("{TYPES}{PACKAGE}{name}");
+    Any { type_url, value: message.encode_to_vec().into() }.encode_to_vec().into()
+}
+
+pub(super) fn decode<M: Message + Default>(bytes: &[u8]) -> Result<M, Status> {
+    M::decode(bytes).map_err(|error| Status::invalid(error.to_string()))
+}
+
+impl Command {
+    /// That of a descriptor or a ticket.
+    pub(super) fn read(wrapped: &[u8]) -> Result<Self, Status> {
+        let (name, value) = unwrap(wrapped)?;
+        Ok(match name.as_str() {
+            "CommandStatementQuery" => Self::Query(Query::of(statement(&value)?)),
+            "TicketStatementQuery" | "CommandPreparedStatementQuery" => {
+                Self::Query(query(&decode::<WithHandle>(&value)?.handle)?)
+            }
+            "CommandGetSqlInfo" => Self::SqlInfo(decode::<GetSqlInfo>(&value)?.info),
+            "CommandGetXdbcTypeInfo" => Self::Types(decode::<GetXdbcTypeInfo>(&value)?.data_type),
+            "CommandGetCatalogs" => Self::Catalogs,
+            "CommandGetDbSchemas" => Self::Schemas(decode(&value)?),
+            "CommandGetTables" => Self::Tables(decode(&value)?),
+            "CommandGetTableTypes" => Self::TableTypes,
+            "CommandGetPrimaryKeys" => Self::PrimaryKeys,
+            "CommandGetExportedKeys" | "CommandGetImportedKeys" | "CommandGetCrossReference" => {
+                Self::ForeignKeys
+            }
+            "CommandStatementSubstraitPlan" => {
+                return Err(not_here(&name, "a query is asked as its text"));
+            }
+            _ => return Err(not_here(&name, READS_ONLY)),
+        })
+    }
+}
+
+/// The text of a statement that belongs to no transaction.
+pub(super) fn statement(value: &[u8]) -> Result<String, Status> {
+    let statement: Statement = decode(value)?;
+    match statement.transaction_id {
+        Some(id) if !id.is_empty() => Err(not_here("a transaction", READS_ONLY)),
+        _ => Ok(statement.query),
+    }
+}
+
+/// The message of an action, which must be of this name.
+pub(super) fn action(body: &[u8], expected: &str) -> Result<Bytes, Status> {
+    match unwrap(body)? {
+        (name, value) if name == expected => Ok(value),
+        (name, _) => Err(Status::invalid(format!("{expected} is expected, and not {name}"))),
+    }
+}
+
+/// The handle of the prepared statement whose values are put, when it is one that can be read.
+pub(super) fn put(wrapped: &[u8]) -> Result<Query, Status> {
+    let (name, value) = unwrap(wrapped)?;
+    match name.as_str() {
+        "CommandPreparedStatementQuery" => query(&decode::<WithHandle>(&value)?.handle),
+        _ => Err(not_here(&name, READS_ONLY)),
+    }
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct Handle {
+    #[prost(string, tag = "1")]
+    text: String,
+    #[prost(message, repeated, tag = "2")]
+    values: Vec<HandleValue>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct HandleValue {
+    #[prost(oneof = "Known", tags = "1, 2, 3, 4, 5")]
+    known: Option<Known>,
+}
+
+#[derive(Clone, PartialEq, Oneof)]
+enum Known {
+    #[prost(bool, tag = "1")]
+    Truth(bool),
+    #[prost(sint64, tag = "2")]
+    Whole(i64),
+    #[prost(double, tag = "3")]
+    Number(f64),
+    #[prost(string, tag = "4")]
+    Text(String),
+    #[prost(sint64, tag = "5")]
+    Time(i64),
+}
+
+/// The query of a handle.
+fn query(handle: &[u8]) -> Result<Query, Status> {
+    let unknown = || Status::invalid("this handle is none of this server's");
+    let Handle { text, values } = Handle::decode(handle).map_err(|_| unknown())?;
+    if values.len() > PLACEHOLDERS_MAX {
+        return Err(unknown());
+    }
+    let parameter = |value: HandleValue| match value.known {
+        None => Parameter::Null,
+        Some(Known::Truth(truth)) => Parameter::Truth(truth),
+        Some(Known::Whole(number)) => Parameter::Whole(number),
+        Some(Known::Number(number)) => Parameter::Number(number),
+        Some(Known::Text(text)) => Parameter::Text(text),
+        Some(Known::Time(nanos)) => Parameter::Time(nanos),
+    };
+    Ok(Query { parameters: values.into_iter().map(parameter).collect(), ..Query::of(text) })
+}
+
+/// The handle of a query.
+pub(super) fn handle(query: Query) -> Bytes {
+    let value = |parameter| {
+        let known = match parameter {
+            Parameter::Null => None,
+            Parameter::Truth(truth) => Some(Known::Truth(truth)),
+            Parameter::Whole(number) => Some(Known::Whole(number)),
+            Parameter::Number(number) => Some(Known::Number(number)),
+            Parameter::Text(text) => Some(Known::Text(text)),
+            Parameter::Time(nanos) => Some(Known::Time(nanos)),
+        };
+        HandleValue { known }
+    };
+    let values = query.parameters.into_iter().map(value).collect();
+    Handle { text: query.text, values }.encode_to_vec().into()
+}

@@ -1,0 +1,109 @@
+//! Columns and rows as Flight carries them: Arrow's messages, each in one `FlightData`.
+
+use std::{iter, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::{
+    DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, IpcWriteOptions,
+    write_message,
+};
+use arrow_schema::{ArrowError, Schema};
+use bytes::Bytes;
+use prost::Message;
+use serde_json::json;
+use tidings_proto::api::SqlLack;
+use tidings_query::grpc::Status;
+
+use super::messages::FlightData;
+use crate::{Answer, SqlError, SqlLimits, guard::bytes_of};
+
+/// A message has no more than this, unless it is a single row: many clients take no more than 4 MiB.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+fn defect(error: ArrowError) -> SqlError {
+    SqlError::Defect { reason: error.to_string() }
+}
+
+/// The columns as a message of its own.
+pub(super) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
+    let options = IpcWriteOptions::default();
+    let encoded = schema_data(schema, &mut DictionaryTracker::new(false), &options);
+    let mut message = Vec::new();
+    write_message(&mut message, encoded, &options).map_err(defect)?;
+    Ok(message.into())
+}
+
+fn schema_data(
+    schema: &Schema,
+    dictionaries: &mut DictionaryTracker,
+    options: &IpcWriteOptions,
+) -> EncodedData {
+    IpcDataGenerator {}.schema_to_bytes_with_dictionary_tracker(schema, dictionaries, options)
+}
+
+/// The answer, when it is whole: Flight has no place to say that rows are missing.
+pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlError> {
+    match answer.lacks.first() {
+        None => Ok(answer),
+        Some(SqlLack::Rows) => Err(SqlError::Cut { what: "rows", max: limits.rows_max }),
+        Some(SqlLack::Bytes) => Err(SqlError::Cut { what: "bytes", max: limits.answer_bytes_max }),
+        Some(SqlLack::Unread) => Err(SqlError::Partial),
+    }
+}
+
+/// The answer in messages, the columns first; what was read for it is said beside those.
+pub(super) fn answer(answer: Answer) -> impl Iterator<Item = Result<Vec<u8>, Status>> + Send {
+    let said = json!({
+        "read": answer.read,
+        "repeatsCounted": answer.repeats_counted,
+        "elapsedNano": answer.elapsed.as_nanos().to_string(),
+    });
+    let schema = Arc::clone(&answer.schema);
+    messages(&schema, said.to_string().into(), answer.pieces())
+}
+
+/// Columns and rows in messages.
+pub(super) fn messages<B: Iterator<Item = RecordBatch> + Send>(
+    schema: &Schema,
+    said: Bytes,
+    batches: B,
+) -> impl Iterator<Item = Result<Vec<u8>, Status>> + Send + use<B> {
+    let options = IpcWriteOptions::default();
+    let mut dictionaries = DictionaryTracker::new(false);
+    let mut context = IpcWriteContext::default();
+    let columns = schema_data(schema, &mut dictionaries, &options);
+    let first = FlightData { app_metadata: said, ..data(columns) };
+    let rows = batches.flat_map(bounded).flat_map(move |batch| {
+        let written = IpcDataGenerator {}.encode(&batch, &mut dictionaries, &options, &mut context);
+        match written {
+            Ok((dictionaries, rows)) => {
+                dictionaries.into_iter().chain([rows]).map(|part| Ok(data(part))).collect()
+            }
+            Err(error) => vec![Err(defect(error).into())],
+        }
+    });
+    iter::once(Ok(first)).chain(rows).map(|part| part.map(|data| data.encode_to_vec()))
+}
+
+fn data(encoded: EncodedData) -> FlightData {
+    FlightData {
+        data_header: encoded.ipc_message.into(),
+        data_body: encoded.arrow_data.into(),
+        ..FlightData::default()
+    }
+}
+
+/// The rows in parts that a message has room for.
+fn bounded(batch: RecordBatch) -> Vec<RecordBatch> {
+    let (mut waiting, mut parts) = (vec![batch], Vec::new());
+    while let Some(part) = waiting.pop() {
+        let rows = part.num_rows();
+        if rows > 1 && bytes_of(&part) > MESSAGE_BYTES_MAX {
+            let half = rows / 2;
+            waiting.extend([part.slice(half, rows - half), part.slice(0, half)]);
+        } else {
+            parts.push(part);
+        }
+    }
+    parts
+}

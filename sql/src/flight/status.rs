@@ -1,0 +1,35 @@
+//! Errors over gRPC: the one table from [`ErrorKind`] to code.
+
+use tidings_proto::otlp::Code;
+use tidings_query::grpc::Status;
+
+use crate::{ErrorKind, SqlError};
+
+impl From<SqlError> for Status {
+    fn from(error: SqlError) -> Self {
+        let code = match error.kind() {
+            ErrorKind::Invalid | ErrorKind::Forbidden | ErrorKind::MediaType => {
+                Code::InvalidArgument
+            }
+            ErrorKind::Off => Code::PermissionDenied,
+            ErrorKind::TooLarge => Code::ResourceExhausted,
+            ErrorKind::TimedOut => Code::DeadlineExceeded,
+            ErrorKind::Overloaded => Code::Unavailable,
+            ErrorKind::Unavailable => {
+                tracing::warn!(%error, "a query was not answered");
+                Code::Unavailable
+            }
+            ErrorKind::Failed => {
+                tracing::error!(%error, "a query failed");
+                Code::Internal
+            }
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+/// The answer to what Flight has and this server has not.
+pub(super) fn not_here(what: &str, hint: &str) -> Status {
+    let what: String = what.chars().take(100).collect();
+    Status::new(Code::Unimplemented, format!("{what} is not possible here: {hint}"))
+}

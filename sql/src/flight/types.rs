@@ -1,0 +1,109 @@
+//! The types that columns of the views and of answers have, as `CommandGetXdbcTypeInfo` gives them.
+
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, BooleanArray, Int32Array, RecordBatch, StringArray, new_null_array};
+use arrow_schema::{ArrowError, DataType, Field, Schema};
+
+use super::catalog::{field, optional};
+
+/// A type in terms of ODBC and JDBC.
+struct Known {
+    name: &'static str,
+    code: i32,
+    /// The most digits or letters.
+    size: Option<i32>,
+    quote: Option<&'static str>,
+    /// Whether its values have a sign, when it is a number.
+    is_unsigned: Option<bool>,
+    scale_max: Option<i32>,
+    /// What counts as its digits: 2 or 10.
+    radix: Option<i32>,
+    /// The code of its family and its own number there, when it is a time.
+    time: Option<(i32, i32)>,
+}
+
+const PLAIN: Known = Known {
+    name: "",
+    code: 0,
+    size: None,
+    quote: None,
+    is_unsigned: None,
+    scale_max: None,
+    radix: None,
+    time: None,
+};
+const WHOLE: Known =
+    Known { is_unsigned: Some(false), scale_max: Some(0), radix: Some(10), ..PLAIN };
+const DATETIME: i32 = 9;
+
+/// In the order of their codes.
+const KNOWN: [Known; 7] = [
+    Known { name: "boolean", code: -7, size: Some(1), ..PLAIN },
+    Known { name: "bigint", code: -5, size: Some(19), ..WHOLE },
+    Known { name: "integer", code: 4, size: Some(10), ..WHOLE },
+    Known {
+        name: "double",
+        code: 8,
+        size: Some(53),
+        is_unsigned: Some(false),
+        radix: Some(2),
+        ..PLAIN
+    },
+    Known { name: "text", code: 12, quote: Some("'"), ..PLAIN },
+    Known { name: "date", code: 91, size: Some(10), time: Some((DATETIME, 1)), ..PLAIN },
+    Known {
+        name: "timestamp",
+        code: 93,
+        size: Some(29),
+        scale_max: Some(9),
+        time: Some((DATETIME, 3)),
+        ..PLAIN
+    },
+];
+
+/// These types, or the one with this code.
+pub(super) fn rows(wanted: Option<i32>) -> Result<RecordBatch, ArrowError> {
+    const NULLABLE: i32 = 1;
+    const SEARCHABLE_FULL: i32 = 3;
+    let known: Vec<&Known> =
+        KNOWN.iter().filter(|known| wanted.is_none_or(|code| code == known.code)).collect();
+    let text = |of: fn(&Known) -> Option<&'static str>| -> ArrayRef {
+        Arc::new(known.iter().map(|known| of(known)).collect::<StringArray>())
+    };
+    let number = |of: fn(&Known) -> Option<i32>| -> ArrayRef {
+        Arc::new(known.iter().map(|known| of(known)).collect::<Int32Array>())
+    };
+    let truth = |of: fn(&Known) -> Option<bool>| -> ArrayRef {
+        Arc::new(known.iter().map(|known| of(known)).collect::<BooleanArray>())
+    };
+    use DataType::{Boolean, Int32, Utf8};
+    let parameters = DataType::List(Arc::new(Field::new("item", Utf8, false)));
+    let none = |data_type: &DataType| new_null_array(data_type, known.len());
+    let columns = [
+        (field("type_name", Utf8), text(|known| Some(known.name))),
+        (field("data_type", Int32), number(|known| Some(known.code))),
+        (optional("column_size", Int32), number(|known| known.size)),
+        (optional("literal_prefix", Utf8), text(|known| known.quote)),
+        (optional("literal_suffix", Utf8), text(|known| known.quote)),
+        (optional("create_params", parameters.clone()), none(&parameters)),
+        (field("nullable", Int32), number(|_| Some(NULLABLE))),
+        (field("case_sensitive", Boolean), truth(|known| Some(known.quote.is_some()))),
+        (field("searchable", Int32), number(|_| Some(SEARCHABLE_FULL))),
+        (optional("unsigned_attribute", Boolean), truth(|known| known.is_unsigned)),
+        (field("fixed_prec_scale", Boolean), truth(|_| Some(false))),
+        (optional("auto_increment", Boolean), truth(|known| known.is_unsigned.map(|_| false))),
+        (optional("local_type_name", Utf8), text(|known| Some(known.name))),
+        (optional("minimum_scale", Int32), number(|known| known.scale_max.map(|_| 0))),
+        (optional("maximum_scale", Int32), number(|known| known.scale_max)),
+        (
+            field("sql_data_type", Int32),
+            number(|known| Some(known.time.map_or(known.code, |(family, _)| family))),
+        ),
+        (optional("datetime_subcode", Int32), number(|known| known.time.map(|(_, code)| code))),
+        (optional("num_prec_radix", Int32), number(|known| known.radix)),
+        (optional("interval_precision", Int32), number(|_| None)),
+    ];
+    let (fields, columns): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+}

@@ -1,0 +1,102 @@
+//! Values that stand in a query in the places of its placeholders.
+//!
+//! They are put into the parsed query as the literals that somebody would have written there, so
+//! that everything after that is as with any other query: what is allowed, what scans can use, what
+//! it may cost. No text of a value is ever parsed.
+
+use std::ops::ControlFlow;
+
+use arrow_array::temporal_conversions::timestamp_ns_to_datetime;
+use datafusion::sql::sqlparser::ast::{
+    CastKind, DataType, ExactNumberInfo, Expr, Statement, TimezoneInfo, TypedString, UnaryOperator,
+    Value, visit_expressions_mut,
+};
+
+use crate::{SqlError, limits::QUERY_BYTES_MAX};
+
+/// The value of a placeholder.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parameter {
+    /// None.
+    Null,
+    /// True or false.
+    Truth(bool),
+    /// A whole number.
+    Whole(i64),
+    /// Any number.
+    Number(f64),
+    /// A text.
+    Text(String),
+    /// A moment in UTC, in nanoseconds since 1970.
+    Time(i64),
+}
+
+/// Puts the values into the places of the placeholders, `$1` being the first.
+pub(crate) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<(), SqlError> {
+    let bytes = values.iter().map(Parameter::bytes).sum::<usize>();
+    if bytes > QUERY_BYTES_MAX {
+        let what = "bytes of values";
+        return Err(SqlError::TooComplex { what, got: bytes, max: QUERY_BYTES_MAX, place: None });
+    }
+    let bound = visit_expressions_mut(statement, |expr| {
+        let Expr::Value(value) = &*expr else { return ControlFlow::Continue(()) };
+        let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
+        let place = name.strip_prefix('$').and_then(|number| number.parse::<usize>().ok());
+        match place.and_then(|place| values.get(place.checked_sub(1)?)).map(Parameter::literal) {
+            Some(Some(literal)) => *expr = literal,
+            _ => return ControlFlow::Break(name.clone()),
+        }
+        ControlFlow::Continue(())
+    });
+    match bound {
+        ControlFlow::Continue(()) => Ok(()),
+        ControlFlow::Break(name) => {
+            Err(SqlError::parameter("query", format!("there is no value for {name}")))
+        }
+    }
+}
+
+impl Parameter {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            _ => size_of::<Self>(),
+        }
+    }
+
+    /// As it would be written; `None` when there is no way to.
+    fn literal(&self) -> Option<Expr> {
+        let value = |value: Value| Expr::Value(value.into());
+        let text = |text: String| value(Value::SingleQuotedString(text));
+        Some(match self {
+            Self::Null => value(Value::Null),
+            Self::Truth(truth) => value(Value::Boolean(*truth)),
+            Self::Whole(number) => signed(number.unsigned_abs().to_string(), number.is_negative()),
+            Self::Number(number) if number.is_finite() => {
+                signed(format!("{:e}", number.abs()), number.is_sign_negative())
+            }
+            Self::Number(number) => Expr::Cast {
+                kind: CastKind::Cast,
+                expr: Box::new(text(number.to_string())),
+                data_type: DataType::Double(ExactNumberInfo::None),
+                array: false,
+                format: None,
+            },
+            Self::Text(content) => text(content.clone()),
+            Self::Time(nanos) => Expr::TypedString(TypedString {
+                data_type: DataType::Timestamp(None, TimezoneInfo::None),
+                value: Value::SingleQuotedString(timestamp_ns_to_datetime(*nanos)?.to_string())
+                    .into(),
+                uses_odbc_syntax: false,
+            }),
+        })
+    }
+}
+
+fn signed(digits: String, is_negative: bool) -> Expr {
+    let number = Expr::Value(Value::Number(digits, false).into());
+    match is_negative {
+        true => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) },
+        false => number,
+    }
+}
