@@ -6,6 +6,7 @@
 
 mod events;
 mod model;
+mod outside;
 
 use std::{
     fs,

@@ -9,7 +9,7 @@ use tidings_proto::otlp::{
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind, Status,
 };
 use tidings_sql::{Answer, Form, Query, SqlError, SqlLimits, SqlService};
-use tidings_storage::{Store, StoreSettings, SystemClock, TelemetryBatch};
+use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
 /// 2026-11-20T08:00:00Z.
 pub(crate) const BEGIN: u64 = 1_795_161_600_000_000_000;
@@ -27,10 +27,18 @@ impl Harness {
     }
 
     pub(crate) async fn with(limits: SqlLimits) -> Self {
+        Self::open(limits, Arc::new(SystemClock), |settings| settings).await
+    }
+
+    pub(crate) async fn open(
+        limits: SqlLimits,
+        clock: Arc<dyn Clock>,
+        settings: impl FnOnce(StoreSettings) -> StoreSettings,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
-        let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
-        let service = SqlService::new(store.clone(), limits, Arc::new(SystemClock)).unwrap();
+        let plain = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+        let (store, _) = Store::open(settings(plain), Arc::clone(&clock)).await.unwrap();
+        let service = SqlService::new(store.clone(), limits, clock).unwrap();
         Self { store, service, _folder: folder }
     }
 

@@ -1,0 +1,228 @@
+//! What a query may touch: nothing but the data directory.
+//!
+//! Every system call that names a file, makes a socket or starts a program is written down while
+//! queries of all kinds are asked, over HTTP and over Flight. Between the first and the last of
+//! them the server opens no file of others, connects to nothing and starts nothing.
+
+use std::{fs, path::Path, process::Command, time::Instant};
+
+use prost::Message;
+
+use super::{
+    commits,
+    events::{Event, Phase, events},
+    terminate,
+};
+use crate::{
+    harness::{
+        PATIENCE, Server, has,
+        http::{call, frame, post},
+    },
+    sql::fill,
+};
+
+const CALLS: &str = "trace=%file,%network,%process,io_uring_setup";
+
+/// Texts that would reach something else if anything let them.
+const HOSTILE: &[&str] = &[
+    "CREATE EXTERNAL TABLE t STORED AS CSV LOCATION '/etc/passwd'",
+    "CREATE EXTERNAL TABLE t STORED AS PARQUET LOCATION 's3://bucket/x.parquet'",
+    "CREATE EXTERNAL TABLE t STORED AS ARROW LOCATION 'http://127.0.0.1:9/x'",
+    "CREATE TABLE t AS SELECT * FROM '/etc/passwd'",
+    "CREATE VIEW v AS SELECT * FROM '/etc/passwd'",
+    "CREATE FUNCTION f() RETURNS INT LANGUAGE c AS '/lib/libc.so.6'",
+    "COPY (SELECT 1) TO '/tmp/out.csv'",
+    "COPY spans TO '/tmp/out.parquet' STORED AS PARQUET",
+    "COPY spans FROM '/etc/passwd'",
+    "COPY spans FROM PROGRAM 'id'",
+    "INSERT INTO spans SELECT * FROM '/etc/passwd'",
+    "INSERT INTO spans VALUES (1)",
+    "SELECT 1 INTO OUTFILE '/tmp/out'",
+    "LOAD DATA INFILE '/etc/passwd' INTO TABLE spans",
+    "ATTACH '/etc/passwd' AS other",
+    "SET datafusion.execution.parquet.pushdown_filters = true",
+    "SET datafusion.catalog.location = '/etc'",
+    "SHOW ALL",
+    "INSTALL httpfs",
+    "SELECT * FROM '/etc/passwd'",
+    "SELECT * FROM \"/etc/passwd\"",
+    "SELECT * FROM \"file:///etc/passwd\"",
+    "SELECT * FROM \"../../../../etc/passwd\"",
+    "SELECT * FROM \"s3://bucket/x.parquet\"",
+    "SELECT * FROM \"http://127.0.0.1:9/x.csv\"",
+    "SELECT * FROM/**/\"/etc/passwd\"",
+    "SELECT * FROM \u{ff02}/etc/passwd\u{ff02}",
+    "SELECT * FROM read_csv('/etc/passwd')",
+    "SELECT * FROM read_parquet('/etc/passwd')",
+    "SELECT * FROM parquet_metadata('/etc/passwd')",
+    "SELECT * FROM glob('/etc/*')",
+    "SELECT * FROM information_schema.tables",
+    "SELECT pg_read_file('/etc/passwd')",
+    "SELECT input_file_name() FROM spans",
+    "SELECT 1; COPY spans TO '/tmp/out.csv'",
+    "WITH x AS (SELECT * FROM '/etc/passwd') SELECT * FROM x",
+    "WITH x AS (INSERT INTO spans VALUES (1)) SELECT * FROM x",
+    "EXPLAIN ANALYZE SELECT * FROM '/etc/passwd'",
+    "EXPLAIN ANALYZE COPY spans TO '/tmp/out.csv'",
+    "PREPARE p AS SELECT * FROM '/etc/passwd'",
+    "EXECUTE p('/etc/passwd')",
+    "SELECT * FROM tree('/etc/passwd')",
+    "SELECT * FROM tree('file:///etc/passwd')",
+];
+
+/// Texts that are answered and do much: read files, sort, join, know times and zones.
+const ANSWERED: &[&str] = &[
+    "SELECT count(*) FROM spans",
+    "SELECT * FROM spans ORDER BY operation, span_id LIMIT 10",
+    "SELECT count(*) FROM spans a JOIN spans b ON a.span_id = b.span_id",
+    "SELECT service, count(DISTINCT trace_id) FROM spans GROUP BY service",
+    "SELECT max(text) FROM logs WHERE text ~ 'x+' AND trace_id = '00000000000000000000000000000001'",
+    "SELECT * FROM traces ORDER BY start_time DESC LIMIT 3",
+    "SELECT sum(calls) FROM red",
+    "SELECT * FROM edges",
+    "SELECT count(*) FROM tree('00000000000000000000000000000001')",
+    "SELECT now() AT TIME ZONE 'Europe/Berlin', date_trunc('hour', now()), current_date",
+    "SELECT to_timestamp('2026-01-01 00:00:00 Europe/Berlin')",
+    "SELECT '/etc/passwd', 'file:///etc/passwd', chr(47)",
+    "EXPLAIN SELECT * FROM spans",
+];
+
+#[derive(Clone, PartialEq, Message)]
+struct Wrapped {
+    #[prost(string, tag = "1")]
+    first: String,
+    #[prost(bytes = "vec", tag = "2")]
+    second: Vec<u8>,
+}
+
+/// A command of Flight SQL with this text.
+fn command(name: &str, text: &str) -> Vec<u8> {
+    let statement = Wrapped { first: text.to_owned(), second: Vec::new() };
+    let first = format!("type.googleapis.com/arrow.flight.protocol.sql.{name}");
+    Wrapped { first, second: statement.encode_to_vec() }.encode_to_vec()
+}
+
+/// A descriptor with this command.
+fn descriptor(command: Vec<u8>) -> Vec<u8> {
+    let mut descriptor = vec![8, 2];
+    descriptor.extend(Wrapped { first: String::new(), second: command }.encode_to_vec());
+    descriptor
+}
+
+fn flight(server: &Server, method: &str, message: &[u8]) -> Option<i32> {
+    let path = format!("/arrow.flight.protocol.FlightService/{method}");
+    call(&server.http, &path, &[], frame(false, message)).code
+}
+
+#[test]
+fn no_query_reaches_anything_but_the_data_directory() {
+    if !has("strace", "what queries reach") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("serve.trace"));
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-y", "-s", "200", "-e", "signal=none", "-e", CALLS, "-o"]);
+    strace.arg(&out).arg("--");
+    let mut server = Server::start_under(strace, &data, &["--memory-flush-seconds", "1"]);
+    let before = commits(&data);
+    fill(&server);
+    let deadline = Instant::now() + PATIENCE;
+    while commits(&data) <= before {
+        assert!(Instant::now() < deadline, "nothing is flushed");
+        std::thread::yield_now();
+    }
+    let sql = |text: &str| post(&server.http, "/api/v1/sql", "application/sql", text.to_owned());
+    let ask_all = || {
+        for text in ANSWERED {
+            let answer = sql(text);
+            assert_eq!(answer.status, 200, "{text}: {:?}", answer.body);
+        }
+    };
+    // Parts of the engine ask the system once how many processors there are.
+    ask_all();
+    assert_eq!(sql("SELECT 'the first of the queries'").status, 200);
+    for text in HOSTILE {
+        let answer = sql(text);
+        assert_eq!(answer.status, 400, "{text}: {:?}", answer.body);
+        let asked = command("CommandStatementQuery", text);
+        assert_eq!(flight(&server, "GetFlightInfo", &descriptor(asked)), Some(3), "{text}");
+        let request = command("ActionCreatePreparedStatementRequest", text);
+        let action = Wrapped { first: "CreatePreparedStatement".to_owned(), second: request };
+        assert_eq!(flight(&server, "DoAction", &action.encode_to_vec()), Some(3), "{text}");
+    }
+    for name in ["CommandStatementUpdate", "CommandStatementIngest"] {
+        let mut put = vec![10];
+        let descriptor = descriptor(command(name, "/etc/passwd"));
+        prost::encoding::encode_varint(descriptor.len() as u64, &mut put);
+        put.extend(descriptor);
+        assert_eq!(flight(&server, "DoPut", &put), Some(12), "{name}");
+    }
+    ask_all();
+    assert_eq!(sql("SELECT 'the last of the queries'").status, 200);
+    terminate(&mut server);
+
+    let trace = fs::read_to_string(&out).unwrap();
+    let (_, trace) = trace.split_once("the first of the queries").unwrap();
+    let (trace, _) = trace.split_once("the last of the queries").unwrap();
+    let (mut files, mut outside) = (0, Vec::new());
+    for event in events(trace).iter().filter(|event| event.phase == Phase::Begins) {
+        match reach(event, &data) {
+            Reach::Nothing => {}
+            Reach::Data => files += 1,
+            Reach::Outside => outside.push(format!("{}({})", event.name, event.args)),
+        }
+    }
+    assert!(outside.is_empty(), "{}", outside.join("\n"));
+    assert!(files > 0, "queries read no file: nothing is shown");
+}
+
+/// What a system call reaches.
+#[derive(Debug, PartialEq, Eq)]
+enum Reach {
+    Nothing,
+    Data,
+    Outside,
+}
+
+fn reach(event: &Event<'_>, data: &Path) -> Reach {
+    match event.name {
+        // On connections that clients opened.
+        "accept4" | "sendto" | "sendmsg" | "recvfrom" | "recvmsg" | "setsockopt" | "getsockopt"
+        | "shutdown" | "getsockname" | "getpeername" => Reach::Nothing,
+        // Threads and their ends.
+        "exit" | "exit_group" | "wait4" => Reach::Nothing,
+        "clone" | "clone3" if event.args.contains("CLONE_THREAD") => Reach::Nothing,
+        "clone" | "clone3" | "fork" | "vfork" | "execve" | "execveat" | "socket" | "connect"
+        | "bind" | "listen" | "socketpair" | "io_uring_setup" => Reach::Outside,
+        _ => {
+            let from = event.args.split_once('<').and_then(|(_, rest)| rest.split_once('>'));
+            let from = from.map_or("", |(from, _)| from);
+            let paths = event.paths();
+            let is_inside = |path: &&str| Path::new(from).join(path).starts_with(data);
+            match paths.iter().all(is_inside) && (!paths.is_empty() || from.is_empty()) {
+                true => Reach::Data,
+                false => Reach::Outside,
+            }
+        }
+    }
+}
+
+#[test]
+fn what_a_call_reaches_is_told_by_its_paths() {
+    let data = Path::new("/d");
+    for (line, expected) in [
+        ("openat(AT_FDCWD</home>, \"/d/wal/1\", O_RDONLY) = 3</d/wal/1>", Reach::Data),
+        ("openat(AT_FDCWD</home>, \"/etc/passwd\", O_RDONLY) = 3</etc/passwd>", Reach::Outside),
+        ("openat(AT_FDCWD</home>, \"x\", O_RDONLY) = -1 ENOENT (No such file)", Reach::Outside),
+        ("openat(9</d>, \"x\", O_RDONLY) = 3</d/x>", Reach::Data),
+        ("statx(9</d/x>, \"\", AT_EMPTY_PATH, STATX_ALL, 0x7) = 0", Reach::Data),
+        ("rename(\"/d/a\", \"/tmp/b\") = 0", Reach::Outside),
+        ("socket(AF_INET, SOCK_STREAM, 0) = 5", Reach::Outside),
+        ("clone3({flags=CLONE_VM|CLONE_THREAD, stack=0x7}, 88) = 12", Reach::Nothing),
+        ("clone3({flags=CLONE_VM|CLONE_VFORK, stack=0x7}, 88) = 12", Reach::Outside),
+    ] {
+        let line = format!("7 {line}");
+        assert_eq!(reach(&events(&line)[0], data), expected, "{line}");
+    }
+}
