@@ -28,6 +28,7 @@ mod limits;
 mod objects;
 mod pins;
 mod readers;
+mod searching;
 mod sql;
 mod syscalls;
 mod transports;

@@ -4,23 +4,27 @@
 //! A question that times out or whose asker goes away stops at the next portion of its scan,
 //! whether that has matches or not.
 
+mod progress;
+
 use std::{
     fmt,
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use tidings_proto::{DurationNanos, UnixNanos};
+use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
     Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls,
-    LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, Snapshot, SpanFilter, SpanRows,
-    StorageError, Store, Tallied, Tally, TallyBounds, TimeRange, WantedTraces,
+    LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, Store,
+    Tallied, Tally, TallyBounds, TimeRange, WantedTraces,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
+
+pub(crate) use progress::Progress;
 
 use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
 
@@ -35,21 +39,6 @@ pub(crate) struct Execution {
     running: Arc<Semaphore>,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
-}
-
-/// How far a question is, for whoever waits for its answer.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    /// What was read.
-    pub scan: Arc<ScanWatch>,
-    found: AtomicU64,
-}
-
-impl Progress {
-    /// What was found so far that matches.
-    pub(crate) fn found(&self) -> u64 {
-        self.found.load(Ordering::Relaxed)
-    }
 }
 
 /// What a question reads from: one snapshot, watched for the deadline.
@@ -209,7 +198,18 @@ impl Reader {
         &self,
         filter: &SpanFilter,
         scan: Scan,
-        visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        self.newest_spans_reached(filter, scan, |rows, _| visit(rows))
+    }
+
+    /// As [`Self::newest_spans`]: `visit` is also told the time after which all spans were looked
+    /// at, and is called without spans whenever that is another.
+    pub(crate) fn newest_spans_reached(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         self.newest_spans_past(self.limits.counted_rows_min, filter, scan, visit)
     }
@@ -220,13 +220,14 @@ impl Reader {
         counted_rows: u64,
         filter: &SpanFilter,
         scan: Scan,
-        mut visit: impl FnMut(&SpanRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&SpanRows, UnixNanos) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
-        let stats = self.snapshot.scan_newest_spans(filter, scan, counted_rows, &mut |rows| {
-            self.step(visit(rows), Need::Nothing, &mut failure)
-        })?;
+        let visit = &mut |rows: &SpanRows, reached| {
+            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+        };
+        let stats = self.snapshot.scan_newest_spans(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)
     }
 
@@ -238,7 +239,7 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&SpanRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_spans_past(0, filter, scan, |rows| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_spans_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
     }
 
     /// As [`Self::latest_spans`], for log records.
@@ -248,7 +249,7 @@ impl Reader {
         scan: Scan,
         mut visit: impl FnMut(&LogRows) -> UnixNanos,
     ) -> Result<(), QueryError> {
-        self.newest_logs_past(0, filter, scan, |rows| Ok(Need::Since(visit(rows)))).map(drop)
+        self.newest_logs_past(0, filter, scan, |rows, _| Ok(Need::Since(visit(rows)))).map(drop)
     }
 
     /// As [`Self::spans`], for log records.
@@ -363,9 +364,13 @@ impl Reader {
         &self,
         filter: &LogFilter,
         scan: Scan,
-        visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
-        self.newest_logs_past(self.limits.counted_rows_min, filter, scan, visit)
+        let counted_rows = self.limits.counted_rows_min;
+        self.newest_logs_past(counted_rows, filter, scan, |rows, reached| {
+            self.reached(reached);
+            visit(rows)
+        })
     }
 
     /// As [`Self::newest_logs`], once so many rows were looked at to be counted.
@@ -374,19 +379,35 @@ impl Reader {
         counted_rows: u64,
         filter: &LogFilter,
         scan: Scan,
-        mut visit: impl FnMut(&LogRows) -> Result<Need, QueryError>,
+        mut visit: impl FnMut(&LogRows, UnixNanos) -> Result<Need, QueryError>,
     ) -> Result<ScanStats, QueryError> {
         let mut failure = None;
         self.check()?;
-        let stats = self.snapshot.scan_newest_logs(filter, scan, counted_rows, &mut |rows| {
-            self.step(visit(rows), Need::Nothing, &mut failure)
-        })?;
+        let visit = &mut |rows: &LogRows, reached| {
+            self.step(visit(rows, reached), Need::Nothing, &mut failure)
+        };
+        let stats = self.snapshot.scan_newest_logs(filter, scan, counted_rows, visit)?;
         self.ended(stats, failure)
     }
 
     /// Says how many matches there are so far.
     pub(crate) fn found(&self, matches: usize) {
-        self.progress.found.store(matches as u64, Ordering::Relaxed);
+        self.progress.set_found(matches);
+    }
+
+    /// Says that everything after this time was looked at.
+    pub(crate) fn reached(&self, time: UnixNanos) {
+        self.progress.set_reached(time);
+    }
+
+    /// Whether anybody listens to what is told.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.progress.is_heard
+    }
+
+    /// Tells the next traces of the answer.
+    pub(crate) fn tell(&self, traces: Vec<TraceSummary>) {
+        self.progress.add_traces(traces);
     }
 
     /// How long the question has been running, waiting included.

@@ -163,7 +163,11 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         names::attribute_values,
         resolve::resolve,
     ),
-    components(schemas(tidings_proto::api::ProblemDetails, tidings_proto::api::SearchProgress))
+    components(schemas(
+        tidings_proto::api::ProblemDetails,
+        tidings_proto::api::SearchProgress,
+        tidings_proto::api::FoundTraces
+    ))
 )]
 struct Document;
 

@@ -15,6 +15,8 @@ pub struct QueryLimits {
     pub tails_max: usize,
     /// A question is given up after this long, waiting included.
     pub deadline: Duration,
+    /// Whoever listens is told of the traces that are found so often at most.
+    pub told_every: Duration,
     /// Answers that clients have not read yet take at most so many bytes together.
     pub unread_bytes_max: u64,
     /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
@@ -65,6 +67,7 @@ impl Default for QueryLimits {
             versions_awaited_max: 256,
             tails_max: 64,
             deadline: Duration::from_secs(30),
+            told_every: Duration::from_millis(200),
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             skeleton_spans_max: 1_000_000,

@@ -2,9 +2,11 @@
 //!
 //! A trace matches when one span of it matches every filter. Its place in the list is the earliest
 //! start among its matching spans, newest first, then by trace id: a key that stays as it is while
-//! other traces come in. The scan goes back in time only until the page is certain (`places`). Only the traces of the page are assembled, in one scan, all of their
-//! spans: the time filter chooses traces, it does not cut them.
+//! other traces come in. The scan goes back in time only until the page is certain (`places`).
+//! Only the traces of the page are assembled, all of their spans: the time filter chooses traces,
+//! it does not cut them. Who listens is told the first of them before the page is full (`news`).
 
+pub(crate) mod news;
 mod places;
 
 use std::cmp::Ordering;
@@ -15,6 +17,7 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter};
 
+use news::News;
 use places::Places;
 
 use crate::{
@@ -45,7 +48,8 @@ pub(crate) fn search(
     reader: &Reader,
     search: &TraceSearch,
 ) -> Result<TraceSearchResult, QueryError> {
-    let (mut found, stats) = find(reader, search)?;
+    let mut news = News::new(reader);
+    let (mut found, stats) = find(reader, search, &mut news)?;
     let matched = found.len() as u64;
     found.sort_unstable_by(newest_first);
     let more = found.len() > search.limit;
@@ -59,7 +63,7 @@ pub(crate) fn search(
     });
     let ids: Vec<TraceId> = found.into_iter().map(|(trace_id, _)| trace_id).collect();
     Ok(TraceSearchResult {
-        traces: summaries(reader, &ids)?,
+        traces: news.page(&ids)?,
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(seen.saturating_add(matched), stats.complete),
         searched: searched(reader, stats),
@@ -122,6 +126,7 @@ pub(crate) fn total(value: u64, complete: bool) -> Total {
 fn find(
     reader: &Reader,
     search: &TraceSearch,
+    news: &mut News<'_>,
 ) -> Result<(Vec<(TraceId, UnixNanos)>, ScanStats), QueryError> {
     let mut filter = search.filter.clone();
     if let Some(cursor) = search.cursor {
@@ -132,9 +137,13 @@ fn find(
     }
     let mut places = Places::new(reader, search, &filter);
     let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
-    let mut stats = reader.newest_spans(&filter, scan, |rows| {
+    let mut stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         places.add(rows);
         reader.found(places.count());
+        reader.reached(reached);
+        if news.is_due() {
+            places.tell(reached, news)?;
+        }
         if places.overflowed { Ok(Need::Nothing) } else { places.need() }
     })?;
     stats.complete &= !places.overflowed;
@@ -147,3 +156,6 @@ fn find(
 fn newest_first(a: &(TraceId, UnixNanos), b: &(TraceId, UnixNanos)) -> Ordering {
     b.1.cmp(&a.1).then(a.0.cmp(&b.0))
 }
+
+#[cfg(test)]
+mod tests;

@@ -196,7 +196,7 @@ fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
     let mut starts: Vec<UnixNanos> = Vec::new();
     let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
     snapshot
-        .scan_newest_spans(filter, scan, 0, &mut |rows| {
+        .scan_newest_spans(filter, scan, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row)));
             starts.sort_unstable_by(|a, b| b.cmp(a));
             starts.truncate(20);

@@ -132,7 +132,8 @@ impl Snapshot {
     /// As [`Self::scan_spans`], for whoever looks for the newest: `visit` says from which time on
     /// it still needs spans, and older ones are left out unread where that is possible, once
     /// `counted_rows` rows were looked at. Rows of a portion and portions among themselves are in
-    /// no strict order of time.
+    /// no strict order of time, but none comes that is later than the time `visit` is given. It is
+    /// called without rows whenever that time is another.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -141,14 +142,14 @@ impl Snapshot {
         filter: &SpanFilter,
         scan: Scan,
         counted_rows: u64,
-        visit: &mut dyn FnMut(&SpanRows) -> Need,
+        visit: &mut dyn FnMut(&SpanRows, UnixNanos) -> Need,
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, SPANS);
         let matcher = Matcher::spans(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&SpanRows::of(batch)?)))
+            Ok(floor.take(visit(&SpanRows::of(batch)?, floor.reached())))
         })
     }
 
@@ -177,14 +178,14 @@ impl Snapshot {
         filter: &LogFilter,
         scan: Scan,
         counted_rows: u64,
-        visit: &mut dyn FnMut(&LogRows) -> Need,
+        visit: &mut dyn FnMut(&LogRows, UnixNanos) -> Need,
     ) -> Result<ScanStats, StorageError> {
         let progress = self.progress(scan.rows_max, LOGS);
         let matcher = Matcher::logs(filter);
         let floor = Floor::new(matcher.time.start, counted_rows);
         let progress = progress.above(&floor);
         self.logs.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
-            Ok(floor.take(visit(&LogRows::of(batch)?)))
+            Ok(floor.take(visit(&LogRows::of(batch)?, floor.reached())))
         })
     }
 }
@@ -233,7 +234,14 @@ impl TableView {
         let mut files = sources.iter().filter(|source| source.is_file()).count() as u64;
         progress.watch.find_files(files);
         let (number, wanted) = (indexes.begin(), matcher.wanted());
-        for source in sources {
+        let ahead = sources.iter().skip(1).map(|source| source.times().1).chain([UnixNanos(0)]);
+        let ahead: Vec<UnixNanos> = ahead.collect();
+        for (source, ahead) in sources.into_iter().zip(ahead) {
+            progress.begin(ahead);
+            if progress.tell(source.times().1, visit)?.is_break() {
+                progress.stats.complete = false;
+                break;
+            }
             if !progress.narrow(&mut matcher, source.times()) {
                 break; // What follows is older still.
             }

@@ -4,6 +4,9 @@
 //! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
 //! parameter. Knows nothing of pages.
 
+mod events;
+mod following;
+
 use std::{fmt, marker::PhantomData};
 
 use leptos::prelude::window;
@@ -107,6 +110,16 @@ impl ApiError {
         }
     }
 
+    /// Whether asking the same again may have another end.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Problem(ProblemDetails { status, .. }) | Self::Status(status) => *status == 503,
+            Self::Unreachable | Self::Aborted => true,
+            Self::Unreadable(_) => false,
+        }
+    }
+
     /// Whether what was asked for does not exist.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -153,6 +166,10 @@ fn read<T: DeserializeOwned>(status: u16, text: &str) -> Result<T, ApiError> {
     }
     // An answer without a body is what `()` is read from.
     let text = if text.is_empty() { "null" } else { text };
+    read_json(text)
+}
+
+fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, ApiError> {
     serde_json::from_str(text).map_err(|error| ApiError::Unreadable(error.to_string()))
 }
 

@@ -6,7 +6,7 @@
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
-    api::{Total, TotalRelation},
+    api::{SearchProgress, Total, TotalRelation},
     otlp::{AnyValue, Value},
 };
 
@@ -83,6 +83,18 @@ pub fn share(part: u64, whole: u64) -> String {
     } else {
         format!("{percent:.0} %")
     }
+}
+
+/// Which part of what a search has to look at is done, from 0 to 1: of the time between these, or
+/// of the files where the time has no beginning.
+#[must_use]
+pub fn looked_at(progress: &SearchProgress, times: Option<(UnixNanos, UnixNanos)>) -> f64 {
+    let (part, whole) = match (times, progress.since_unix_nano) {
+        (None, _) => (progress.files, progress.file_count),
+        (Some(_), None) => return 0.0,
+        (Some((start, end)), Some(since)) => (end.since(since).0, end.since(start).0),
+    };
+    if whole == 0 { 0.0 } else { (part as f64 / whole as f64).min(1.0) }
 }
 
 /// The time of day: `14:03:58.408`, in a zone `zone_minutes` ahead of UTC.

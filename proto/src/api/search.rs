@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::TraceSummary;
-use crate::DurationNanos;
+use crate::{DurationNanos, UnixNanos};
 
 /// A page of traces, newest first.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -68,9 +68,21 @@ pub struct SearchProgress {
     pub file_count: u64,
     /// Matches so far.
     pub found: u64,
+    /// From when on everything was looked at; absent before anything was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub since_unix_nano: Option<UnixNanos>,
     /// How long it has taken.
     #[schema(value_type = String)]
     pub elapsed_nano: DurationNanos,
+}
+
+/// What a search that goes on has found: the next traces of its page, which stay where they are.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FoundTraces {
+    /// The traces, newest first.
+    pub traces: Vec<TraceSummary>,
 }
 
 /// Names with how often each was seen, most frequent first.

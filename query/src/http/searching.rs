@@ -12,7 +12,10 @@ use std::{
 use ::http::HeaderMap;
 use axum::{body::Bytes, response::Response};
 use serde::Serialize;
-use tidings_proto::{DurationNanos, api::SearchProgress};
+use tidings_proto::{
+    DurationNanos,
+    api::{FoundTraces, SearchProgress},
+};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
@@ -42,7 +45,7 @@ where
     if !accepts_events(headers) {
         return answer::json(ask(service).await?).await;
     }
-    let progress = Arc::<Progress>::default();
+    let progress = Arc::new(Progress::heard());
     let begun = service.instant();
     let mut asked: Asked<T> = Box::pin(ask(service.watched_by(Arc::clone(&progress))));
     let state = tokio::select! {
@@ -50,7 +53,7 @@ where
         found = &mut asked => State::Found(found?),
         () = service.pause(NEWS_EVERY) => State::Asked(asked),
     };
-    Ok(events(Search { service, room, progress, begun, state }, next, 0))
+    Ok(events(Search { service, room, progress, begun, state, place: None }, next, 0))
 }
 
 /// A search and what was told of it.
@@ -60,65 +63,84 @@ struct Search<T> {
     progress: Arc<Progress>,
     begun: Instant,
     state: State<T>,
+    /// The room that what was told last takes until it has gone to the connection.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 enum State<T> {
     Asked(Asked<T>),
     Found(T),
-    Told {
-        /// The room that the result takes until it has gone to the connection.
-        _place: Option<OwnedSemaphorePermit>,
-    },
+    Told,
 }
 
 fn next<T: Serialize + Send + 'static>(mut search: Search<T>) -> Step<Search<T>> {
     Box::pin(async move {
-        let found = match std::mem::replace(&mut search.state, State::Told { _place: None }) {
-            State::Told { .. } => return (None, Bytes::new()),
+        let found = match std::mem::replace(&mut search.state, State::Told) {
+            State::Told => return (None, Bytes::new()),
             State::Found(found) => Ok(found),
             State::Asked(mut asked) => tokio::select! {
                 biased;
                 found = &mut asked => found,
                 () = search.service.pause(NEWS_EVERY) => {
-                    let news = news(&search.progress, search.service.instant() - search.begun);
-                    search.state = State::Asked(asked);
-                    return (Some(search), news);
+                    let elapsed = search.service.instant() - search.begun;
+                    match news(&search.progress, elapsed, &search.room).await {
+                        Ok((news, place)) => {
+                            search.state = State::Asked(asked);
+                            search.place = place;
+                            return (Some(search), news);
+                        }
+                        Err(error) => Err(error),
+                    }
                 }
             },
         };
-        match told(found, &search.room).await {
+        match told(found, "result", &search.room).await {
             Ok((result, place)) => {
-                search.state = State::Told { _place: Some(place) };
-                (Some(search), result)
+                search.place = Some(place);
+                (Some(search), result.into())
             }
             Err(error) => (Some(search), problem_event(&error)),
         }
     })
 }
 
-fn news(progress: &Progress, elapsed: Duration) -> Bytes {
+/// The traces that were found since the last news, and how far the search is.
+async fn news(
+    progress: &Progress,
+    elapsed: Duration,
+    room: &Room,
+) -> Result<(Bytes, Option<OwnedSemaphorePermit>), QueryError> {
+    let (mut events, mut place) = (String::new(), None);
+    let traces = progress.take_traces();
+    if !traces.is_empty() {
+        let (found, taken) = told(Ok(FoundTraces { traces }), "traces", room).await?;
+        (events, place) = (found, Some(taken));
+    }
     let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
     let news = SearchProgress {
         rows: progress.scan.rows(),
         files: progress.scan.files(),
         file_count: progress.scan.files_found(),
         found: progress.found(),
+        since_unix_nano: progress.since(),
         elapsed_nano,
     };
     let data = serde_json::to_string(&news).expect("invariant: progress has only string keys");
-    event("progress", None, &data).into()
+    events.push_str(&event("progress", None, &data));
+    Ok((events.into(), place))
 }
 
-/// The result as an event, with the room that it takes.
+/// What was found as an event, with the room that it takes.
 async fn told<T: Serialize + Send + 'static>(
     found: Result<T, QueryError>,
+    name: &str,
     room: &Room,
-) -> Result<(Bytes, OwnedSemaphorePermit), QueryError> {
+) -> Result<(String, OwnedSemaphorePermit), QueryError> {
     let result = answer::encoded(found?).await?;
     let result = String::from_utf8(result)
         .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
     let place = room.take(result.len() as u64)?;
-    Ok((event("result", None, &result).into(), place))
+    Ok((event(name, None, &result), place))
 }
 
 /// The error as an event.

@@ -83,8 +83,8 @@ impl Takes for OneTrace {
 /// A trace is found when one of its spans matches every filter. Newest first by the earliest
 /// matching span's start, then by trace id. Times choose traces, they do not cut them: summaries
 /// are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
-/// on, and then the answer as the data of a `result` event, or what went wrong as that of a
-/// `problem` event.
+/// on, with the first traces of the page in `traces` events, and then the answer as the data of a
+/// `result` event, or what went wrong as that of a `problem` event.
 #[utoipa::path(
     get,
     path = "/api/v1/traces",

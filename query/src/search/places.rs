@@ -14,7 +14,7 @@ use std::{
 use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, Need, Scan, SpanFilter, SpanRows};
 
-use super::{TraceSearch, newest_first};
+use super::{TraceSearch, newest_first, news::News};
 use crate::{QueryError, execution::Reader};
 
 /// So many more matching spans are met before places are looked up again.
@@ -110,6 +110,37 @@ impl<'a> Places<'a> {
             }
             self.look_up(open.into_iter().map(|(id, _)| id).collect())?;
             lookup = lookup.saturating_mul(2).min(LOOKUP_TRACES_MAX);
+        }
+    }
+
+    /// Tells the traces of the page that are certain now that everything after this time was looked
+    /// at, in order: those met since then whose places are known, up to the first that is not.
+    pub(super) fn tell(
+        &mut self,
+        reached: UnixNanos,
+        news: &mut News<'_>,
+    ) -> Result<(), QueryError> {
+        let page = self.search.limit;
+        let mut lookup = Vec::new();
+        loop {
+            let mut list: Vec<(TraceId, Place)> = self
+                .met
+                .iter()
+                .map(|(id, place)| (*id, *place))
+                .filter(|(id, place)| {
+                    place.start > reached && is_after(self.search, &(*id, place.start))
+                })
+                .collect();
+            list.sort_unstable_by(|(a, at), (b, other)| {
+                newest_first(&(*a, at.start), &(*b, other.start))
+            });
+            list.truncate(page);
+            lookup.extend(list.iter().filter(|(_, place)| !place.known).map(|(id, _)| *id));
+            if lookup.is_empty() {
+                let new = list.into_iter().skip(news.count()).map(|(id, _)| id);
+                return news.tell(&new.collect::<Vec<_>>());
+            }
+            self.look_up(std::mem::take(&mut lookup))?;
         }
     }
 

@@ -8,7 +8,11 @@ use super::{
     search::{Search, search},
     syntax::{Root, Stage},
 };
-use crate::{QueryError, TraceCursor, execution::Reader, search as native};
+use crate::{
+    QueryError, TraceCursor,
+    execution::Reader,
+    search::{self as native, news::News},
+};
 
 /// Which traces, and which page of them.
 #[derive(Debug, Clone)]
@@ -33,16 +37,15 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
 /// A page of the traces that the query finds. The total is exact when it is known without
 /// evaluating what is further down the list.
 pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchResult, QueryError> {
-    let found = search(
-        reader,
-        &Search {
-            stages: page.stages.clone(),
-            start: page.start,
-            limit: page.limit,
-            spans_shown: 0,
-            after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),
-        },
-    )?;
+    let wanted = Search {
+        stages: page.stages.clone(),
+        start: page.start,
+        limit: page.limit,
+        spans_shown: 0,
+        after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),
+    };
+    let mut news = News::new(reader);
+    let found = search(reader, &wanted, &mut news)?;
     let seen = page.cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
     // A search that stops with a full page has not looked at all that is further down.
@@ -54,7 +57,7 @@ pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchRes
     let left = if found.exact { found.left } else { 0 };
     let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
     Ok(TraceSearchResult {
-        traces: native::summaries(reader, &ids)?,
+        traces: news.page(&ids)?,
         next_cursor: cursor.map(|cursor| cursor.encode()),
         total: native::total(upto.saturating_add(left), known),
         searched: native::searched(reader, found.stats),

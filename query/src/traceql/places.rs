@@ -78,6 +78,7 @@ impl<'a> Walk<'a> {
         }
         match since.filter(|_| !stopped) {
             Some(since) => {
+                self.reader.reached(UnixNanos(since.0.saturating_sub(1)));
                 met.retain(|_, start| *start >= since);
                 self.drop_older(&mut met, since)?;
                 self.start.end = Some(since);
@@ -104,36 +105,35 @@ impl<'a> Walk<'a> {
         let met_max = self.reader.limits.counted_max;
         let (mut since, mut unsettled, mut stopped) = (None, 0, rows_max == 0);
         let (reader, candidates, wanted) = (self.reader, self.candidates, self.wanted);
-        let rows_of = &mut self.rows;
-        let stats = reader.newest_spans(&filter, scan, |rows| {
+        let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
+        let mut news_due = reader.elapsed().saturating_add(reader.limits.told_every);
+        let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
             if super::search::is_late(reader, 5) {
                 stopped = true;
                 return Ok(Need::Nothing);
             }
+            if is_only {
+                reader.reached(reached);
+            }
             each_row(rows_of, candidates, rows, |row| {
                 unsettled += 1;
-                let start = rows.start(row);
-                let full = met.len() >= met_max;
-                match met.entry(rows.trace_id(row)) {
-                    Entry::Occupied(mut known) => {
-                        let known = known.get_mut();
-                        *known = start.min(*known);
-                    }
-                    Entry::Vacant(_) if full => stopped = true,
-                    Entry::Vacant(new) => {
-                        new.insert(start);
-                    }
-                }
+                stopped |= !meet(met, (rows.start(row), rows.trace_id(row)), met_max);
             });
             if stopped {
                 return Ok(Need::Nothing);
             }
+            if since.is_none() && reader.is_heard() && reader.elapsed() >= news_due {
+                // The step ends here, so that what it has met can be evaluated and told.
+                news_due = reader.elapsed().saturating_add(reader.limits.told_every);
+                if met.values().any(|start| *start > reached) {
+                    since = Some(UnixNanos(reached.0.saturating_add(1)));
+                    return Ok(Need::Nothing);
+                }
+            }
             let due = since.is_none() || unsettled >= SETTLE_SPANS;
             if due && met.len() >= wanted {
                 unsettled = 0;
-                let mut starts: Vec<UnixNanos> = met.values().copied().collect();
-                let (_, last, _) = starts.select_nth_unstable_by(wanted - 1, |a, b| b.cmp(a));
-                since = since.max(Some(*last));
+                since = since.max(Some(nth_newest(met, wanted)));
             }
             Ok(since.map_or(Need::All, Need::Since))
         })?;
@@ -179,6 +179,28 @@ struct Scanned {
     since: Option<UnixNanos>,
     /// It ended before that.
     stopped: bool,
+}
+
+/// Notes a span that can be in a result; false when there are too many traces to note another.
+fn meet(met: &mut HashMap<TraceId, UnixNanos>, (start, id): Place, met_max: usize) -> bool {
+    let is_full = met.len() >= met_max;
+    match met.entry(id) {
+        Entry::Occupied(mut known) => {
+            let known = known.get_mut();
+            *known = start.min(*known);
+        }
+        Entry::Vacant(_) if is_full => return false,
+        Entry::Vacant(new) => {
+            new.insert(start);
+        }
+    }
+    true
+}
+
+/// The start of the trace with this number, from 1, of those that were met; there are so many.
+fn nth_newest(met: &HashMap<TraceId, UnixNanos>, number: usize) -> UnixNanos {
+    let mut starts: Vec<UnixNanos> = met.values().copied().collect();
+    *starts.select_nth_unstable_by(number - 1, |a, b| b.cmp(a)).1
 }
 
 /// Gives `visit` each row that can be of a span of a result.

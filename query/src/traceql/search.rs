@@ -22,6 +22,7 @@ use super::{
 use crate::{
     QueryError,
     execution::Reader,
+    search::news::News,
     trace::{
         gather::{Gather, Gathered},
         tree::Tree,
@@ -105,7 +106,16 @@ pub(crate) struct Fetched<'a> {
 }
 
 /// Finds traces.
-pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Found, QueryError> {
+pub(crate) fn found(reader: &Reader, wanted: &Search) -> Result<Found, QueryError> {
+    search(reader, wanted, &mut News::new(reader))
+}
+
+/// Finds traces, and tells of them meanwhile.
+pub(crate) fn search(
+    reader: &Reader,
+    search: &Search,
+    news: &mut News<'_>,
+) -> Result<Found, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
     let candidates = Candidates::of(&stages, &fields, search.start);
@@ -134,6 +144,10 @@ pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Found, QueryErr
                 let place = places[place];
                 found.traces.push(found_trace(trace, place, &fields, &spansets, search));
                 reader.found(found.traces.len());
+            }
+            if news.is_due() {
+                let new = found.traces.iter().skip(news.count()).map(|trace| trace.trace_id);
+                news.tell(&new.collect::<Vec<_>>())?;
             }
             let enough = found.traces.len() >= search.limit;
             Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

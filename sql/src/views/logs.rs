@@ -80,6 +80,10 @@ impl Source for LogSource {
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
         let mut give = |rows: &LogRows, out: &mut Out<'_>| {
+            if rows.is_empty() {
+                // They say only how far the scan is, and have no columns.
+                return Ok(ControlFlow::Continue(()));
+            }
             let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
             let batch = repeats.without(rows.columns(), batch, out)?;
@@ -97,7 +101,7 @@ impl Source for LogSource {
         let scan = Scan { detail, rows_max: u64::MAX };
         let snapshot = &self.stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
-        snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows| {
+        snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows, _| {
             ended = out.meter.check().and_then(|()| give(rows, out));
             newest::need(&ended, &mut wanted)
         })?;

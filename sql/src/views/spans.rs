@@ -94,6 +94,10 @@ impl Source for SpanSource {
         let detail = detail.max(Facts);
         let mut repeats = Repeats::default();
         let mut give = |rows: &SpanRows, out: &mut Out<'_>| {
+            if rows.is_empty() {
+                // They say only how far the scan is, and have no columns.
+                return Ok(ControlFlow::Continue(()));
+            }
             let batch = columns::batch(rows, &self.columns, Arc::clone(&schema))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
             let batch = repeats.without(rows.columns(), batch, out)?;
@@ -111,7 +115,7 @@ impl Source for SpanSource {
         let scan = Scan { detail, rows_max: u64::MAX };
         let snapshot = &self.stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
-        snapshot.scan_newest_spans(&of(timed), scan, 0, &mut |rows| {
+        snapshot.scan_newest_spans(&of(timed), scan, 0, &mut |rows, _| {
             ended = out.meter.check().and_then(|()| give(rows, out));
             newest::need(&ended, &mut wanted)
         })?;

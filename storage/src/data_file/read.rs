@@ -13,6 +13,7 @@ use std::{
 };
 
 use arrow_array::RecordBatch;
+use arrow_schema::ArrowError;
 use bytes::Bytes;
 use parquet::arrow::{
     ProjectionMask,
@@ -70,6 +71,9 @@ pub(crate) fn scan(
     matcher.set_columns(|signal| shred::whole(signal, &footer));
     let source = Source { path, file: opened, footer, detail, candidates };
     for (group, times) in source.newest_first(matcher) {
+        if progress.tell(times.1, visit).map_err(|error| source.corrupt(&error))?.is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
         if !progress.narrow(matcher, times) {
             break; // What follows is older still.
         }
@@ -378,10 +382,11 @@ impl Source<'_> {
         batch: &RecordBatch,
     ) -> Result<ControlFlow<()>, StorageError> {
         // Not guarded: a panic in there is the visitor's.
-        visit(batch).map_err(|error| StorageError::Corrupt {
-            path: self.path.to_owned(),
-            reason: error.to_string(),
-        })
+        visit(batch).map_err(|error| self.corrupt(&error))
+    }
+
+    fn corrupt(&self, error: &ArrowError) -> StorageError {
+        StorageError::Corrupt { path: self.path.to_owned(), reason: error.to_string() }
     }
 
     fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, StorageError> {

@@ -9,14 +9,20 @@ use std::{
     },
 };
 
+use arrow_array::RecordBatch;
+use arrow_schema::{ArrowError, Schema};
 use tidings_proto::UnixNanos;
+
+use super::Visit;
 
 use crate::{Need, ScanStats, ScanWatch, filter::Matcher};
 
-/// The time before which a scan's visitor needs no rows any more. It only ever rises.
+/// What a scan's visitor and the scan tell each other: before which time no rows are needed any
+/// more, which only ever rises, and after which time all were looked at, which only ever falls.
 #[derive(Debug)]
 pub(super) struct Floor {
     since: Cell<UnixNanos>,
+    reached: Cell<UnixNanos>,
     /// From when on the filter asks for rows.
     asked: UnixNanos,
     /// The floor does not count before so many rows were looked at.
@@ -26,7 +32,13 @@ pub(super) struct Floor {
 impl Floor {
     pub(super) fn new(asked: Option<UnixNanos>, counted_rows: u64) -> Self {
         let asked = asked.unwrap_or_default();
-        Self { since: Cell::new(asked), asked, counted_rows }
+        let reached = Cell::new(UnixNanos(u64::MAX));
+        Self { since: Cell::new(asked), reached, asked, counted_rows }
+    }
+
+    /// All rows after this time were looked at.
+    pub(super) fn reached(&self) -> UnixNanos {
+        self.reached.get()
     }
 
     /// Takes what the visitor says.
@@ -50,12 +62,14 @@ pub(crate) struct Progress<'a> {
     stop: Arc<AtomicBool>,
     pub(super) watch: Arc<ScanWatch>,
     floor: Option<&'a Floor>,
+    /// No row of the sources that follow is later.
+    ahead: UnixNanos,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
         let stats = ScanStats { complete: true, ..ScanStats::default() };
-        Self { stats, rows_max, stop, watch: Arc::default(), floor: None }
+        Self { stats, rows_max, stop, watch: Arc::default(), floor: None, ahead: UnixNanos(0) }
     }
 
     /// Seen by this watch.
@@ -76,6 +90,23 @@ impl<'a> Progress<'a> {
     /// Whether the visitor may need less as the scan goes on.
     pub(crate) fn may_narrow(&self) -> bool {
         self.floor.is_some()
+    }
+
+    /// Begins a source of rows; no row of those that follow it is later than this.
+    pub(super) fn begin(&mut self, ahead: UnixNanos) {
+        self.ahead = ahead;
+    }
+
+    /// Tells a visitor that may need less, before the rows of a source up to this time are looked
+    /// at, how far the scan has come: with a portion of no rows.
+    pub(crate) fn tell(
+        &self,
+        latest: UnixNanos,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, ArrowError> {
+        let Some(floor) = self.floor else { return Ok(ControlFlow::Continue(())) };
+        floor.reached.set(floor.reached.get().min(latest.max(self.ahead)));
+        visit(&RecordBatch::new_empty(Arc::new(Schema::empty())))
     }
 
     /// How many of these rows the budget allows to look at; they count as looked at. None of them

@@ -167,14 +167,16 @@ proptest! {
                 let snapshot = Snapshot::new(view.clone(), TableView::default());
                 let snapshot = snapshot.indexed_by(indexes());
                 let scan = Scan { detail: Detail::Ids, rows_max: u64::MAX };
-                let stats = snapshot.scan_newest_spans(&filter, scan, counted_rows, &mut |rows| {
+                let visit = &mut |rows: &SpanRows, reached| {
+                    assert!((0..rows.len()).all(|row| rows.start(row) <= reached), "{reached:?}");
                     starts.extend((0..rows.len()).map(|row| rows.start(row)));
                     starts.sort_unstable_by(|a, b| b.cmp(a));
                     match starts.get(count - 1) {
                         Some(last) if !all => Need::Since(*last),
                         _ => Need::All,
                     }
-                });
+                };
+                let stats = snapshot.scan_newest_spans(&filter, scan, counted_rows, visit);
                 let stats = stats.unwrap();
                 (starts, stats)
             };
@@ -257,7 +259,7 @@ fn the_newest_of_many_files_are_found_in_one() {
     let watch = Arc::<ScanWatch>::default();
     let snapshot = snapshot.watched_by(Arc::clone(&watch));
     let stats = snapshot
-        .scan_newest_spans(&SpanFilter::default(), scan, 0, &mut |rows| {
+        .scan_newest_spans(&SpanFilter::default(), scan, 0, &mut |rows, _| {
             starts.extend((0..rows.len()).map(|row| rows.start(row).0));
             starts.sort_unstable_by(|a, b| b.cmp(a));
             starts.get(19).map_or(Need::All, |last| Need::Since(UnixNanos(*last)))

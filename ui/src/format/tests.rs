@@ -2,11 +2,11 @@
 
 use tidings_proto::{
     UnixNanos,
-    api::{Total, TotalRelation},
+    api::{SearchProgress, Total, TotalRelation},
     otlp::{AnyValue, ArrayValue, KeyValue, KeyValueList, Value},
 };
 
-use super::{ago, count, date, field, offset, share, time_of_day, total, value, when};
+use super::{ago, count, date, field, looked_at, offset, share, time_of_day, total, value, when};
 
 #[test]
 fn offsets_say_their_sign() {
@@ -78,6 +78,27 @@ fn ages_are_rough_and_a_clock_ahead_is_now() {
         assert_eq!(ago(UnixNanos(now.0 - seconds * 1_000_000_000), now), expected);
     }
     assert_eq!(ago(UnixNanos(now.0 + 5), now), "just now");
+}
+
+#[test]
+fn a_search_is_as_far_as_the_time_it_has_looked_at() {
+    let progress = |since: Option<u64>| SearchProgress {
+        files: 3,
+        file_count: 4,
+        since_unix_nano: since.map(UnixNanos),
+        ..SearchProgress::default()
+    };
+    let hour = Some((UnixNanos(100), UnixNanos(200)));
+    for (since, times, part) in [
+        (None, hour, 0.0),
+        (Some(300), hour, 0.0),
+        (Some(150), hour, 0.5),
+        (Some(50), hour, 1.0),
+        (Some(150), None, 0.75),
+        (None, Some((UnixNanos(5), UnixNanos(5))), 0.0),
+    ] {
+        assert_eq!(looked_at(&progress(since), times), part, "{since:?} {times:?}");
+    }
 }
 
 #[test]

@@ -4,19 +4,14 @@
 //! themselves, but never under a reader who points at a row, has one selected or has asked for
 //! older pages.
 
-use std::sync::Arc;
-
 use leptos::prelude::*;
-use tidings_proto::{
-    TraceId,
-    api::{TraceSearchResult, TraceSummary},
-};
+use tidings_proto::{TraceId, api::TraceSearchResult};
 
 use crate::{
     api, browser,
     components::EmptyState,
     keys::use_keys,
-    paged::{ListFacts, ListTrouble, OlderButton, Paged},
+    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
     shell::{crumb, set_crumbs},
     url::{ExploreState, Query, Step, TimeRange, TraceFilters, use_go, use_query},
 };
@@ -31,7 +26,13 @@ use scatter::Scatter;
 use trace_table::{TraceTable, row_id};
 
 /// What is asked: filters and range.
-type Question = (TraceFilters, TimeRange);
+type Asked = (TraceFilters, TimeRange);
+
+impl Question for Asked {
+    fn range(&self) -> TimeRange {
+        self.1
+    }
+}
 
 /// The page.
 #[component]
@@ -43,7 +44,7 @@ pub fn ExplorePage() -> impl IntoView {
     let asked = Memo::new(move |_| state.with(|state| (state.filters.clone(), state.range)));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
-    let paged: Paged<TraceSearchResult, Question> =
+    let paged: Paged<TraceSearchResult, Asked> =
         Paged::new(asked, |(filters, range), now, cursor| {
             api::traces(filters, *range, now, cursor)
         });
@@ -54,7 +55,7 @@ pub fn ExplorePage() -> impl IntoView {
     let go = use_go();
     let open = go.clone();
     let open = Callback::new(move |trace| open(&api::trace_address(trace, None), Step::New));
-    bind_keys(query, state, traces, open);
+    bind_keys(query, state, paged, open);
     let change = Callback::new(move |filters: TraceFilters| {
         let state = ExploreState { filters, selected: None, ..state.get_untracked() };
         let address = query.with_untracked(|query| state.write().with_switches_of(query));
@@ -89,9 +90,10 @@ pub fn ExplorePage() -> impl IntoView {
 fn bind_keys(
     query: Memo<Query>,
     state: Memo<ExploreState>,
-    traces: Memo<Arc<Vec<TraceSummary>>>,
+    paged: Paged<TraceSearchResult, Asked>,
     open: Callback<TraceId>,
 ) {
+    let traces = paged.items();
     let go = use_go();
     let select = move |selected: Option<TraceId>| {
         let state = ExploreState { selected, ..state.get_untracked() };
@@ -120,16 +122,18 @@ fn bind_keys(
             open.run(trace);
         }
     });
-    keys.bind("Escape", "Let go of the trace", group, move || {
+    keys.bind("Escape", "Let go of the trace, or stop the search", group, move || {
         if state.with_untracked(|state| state.selected.is_some()) {
             select(None);
+        } else {
+            paged.stop();
         }
     });
 }
 
 /// Nothing found: which of filters and time range could be the reason, each to be lifted.
 #[component]
-fn Nothing(paged: Paged<TraceSearchResult, Question>, state: Memo<ExploreState>) -> impl IntoView {
+fn Nothing(paged: Paged<TraceSearchResult, Asked>, state: Memo<ExploreState>) -> impl IntoView {
     let empty = Memo::new(move |_| paged.is_empty());
     let body = move || {
         let state = state.get();

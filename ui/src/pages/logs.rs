@@ -13,7 +13,7 @@ use crate::{
     api, browser,
     components::EmptyState,
     keys::use_keys,
-    paged::{ListFacts, ListTrouble, OlderButton, Paged},
+    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
     shell::{crumb, set_crumbs},
     url::{LogState, Step, TimeRange, use_go, use_query},
 };
@@ -26,6 +26,12 @@ pub mod tail;
 use log_filters::LogFilters;
 use log_list::{LogList, row_id};
 use tail::{Tail, TailNote, TailToggle, use_tailing};
+
+impl Question for LogState {
+    fn range(&self) -> TimeRange {
+        self.range
+    }
+}
 
 /// The page.
 #[component]
@@ -50,7 +56,7 @@ pub fn LogsPage() -> impl IntoView {
         let address = query.with_untracked(|query| state.write().with_switches_of(query));
         go(&address.on("/logs"), step);
     });
-    bind_keys(state, logs, change);
+    bind_keys(state, logs, change, move || paged.stop());
     let toggle = Callback::new(move |id: String| {
         let state = state.get_untracked();
         let open = (state.open.as_ref() != Some(&id)).then_some(id);
@@ -90,6 +96,7 @@ fn bind_keys(
     state: Memo<LogState>,
     logs: Memo<Arc<Vec<LogView>>>,
     change: Callback<(LogState, Step)>,
+    stop: impl Fn() + 'static,
 ) {
     let open = move |open: Option<String>| {
         let shown = open.clone();
@@ -116,9 +123,11 @@ fn bind_keys(
             change.run((LogState { around, ..state }, Step::Replace));
         }
     });
-    keys.bind("Escape", "Close the record", group, move || {
+    keys.bind("Escape", "Close the record, or stop the search", group, move || {
         if state.with_untracked(|state| state.open.is_some()) {
             open(None);
+        } else {
+            stop();
         }
     });
     let go = use_go();

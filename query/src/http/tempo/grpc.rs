@@ -145,7 +145,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
         spans_shown: count(asked.spans_per_span_set, shown, shown_max),
         after: None,
     };
-    let found = service.ask(move |reader| traceql::search::search(reader, &search)).await?;
+    let found = service.ask(move |reader| traceql::search::found(reader, &search)).await?;
     Ok(SearchResponse::from(&found))
 }
 

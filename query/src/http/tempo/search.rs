@@ -36,7 +36,7 @@ pub(super) async fn search(
     params: Params,
 ) -> Result<Response, TempoError> {
     let search = search_of(&params)?;
-    let found = service.ask(move |reader| traceql::search::search(reader, &search)).await?;
+    let found = service.ask(move |reader| traceql::search::found(reader, &search)).await?;
     Ok(answer::json(json_of(&found)).await?)
 }
 

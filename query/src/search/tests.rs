@@ -1,0 +1,116 @@
+use std::{sync::Arc, time::Duration};
+
+use tidings_proto::{
+    TraceId, UnixNanos,
+    api::{TraceSearchResult, TraceSummary},
+    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
+};
+use tidings_storage::{AttributeFilter, Clock, SpanFilter, Store, StoreSettings, SystemClock};
+
+use super::{TraceSearch, search};
+use crate::{
+    QueryError, QueryLimits, QuerySettings,
+    execution::{Execution, Progress, Reader},
+    traceql::native,
+};
+
+const HOUR: u64 = 3_600_000_000_000;
+/// So many hours have spans.
+const HOURS: u64 = 8;
+const BEGIN: u64 = 1_795_161_600_000_000_000;
+
+/// Two traces of an hour: one that is looked for, of which a span began two hours earlier, and one
+/// that is not.
+fn of_hour(hour: u64) -> ExportTraceServiceRequest {
+    let span = |trace: u128, id: u64, start: u64, wanted: bool| Span {
+        trace_id: trace.to_be_bytes().to_vec(),
+        span_id: id.to_be_bytes().to_vec(),
+        name: "GET /".to_owned(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 1_000_000,
+        attributes: vec![KeyValue::new("wanted", wanted)],
+        ..Span::default()
+    };
+    let (start, trace) = (BEGIN + hour * HOUR, u128::from(2 * hour));
+    let spans = vec![
+        span(trace + 1, 1, start + 60_000_000_000, true),
+        span(trace + 1, 2, start - 2 * HOUR, hour.is_multiple_of(3)),
+        span(trace + 2, 1, start + 120_000_000_000, false),
+    ];
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+/// What is told while a question is answered whose listener is told at every opportunity, and the
+/// answer.
+async fn told(
+    ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
+    progress: Arc<Progress>,
+) -> (Vec<TraceSummary>, TraceSearchResult) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
+    for hour in 0..HOURS {
+        let batch = tidings_storage::TelemetryBatch::Traces { request: of_hour(hour), bytes: None };
+        store.append(batch).await.unwrap();
+    }
+    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
+    let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
+    let execution = Execution::new(clock, limits);
+    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), ask).await;
+    (progress.take_traces(), answer.unwrap())
+}
+
+fn wanted(limit: usize) -> TraceSearch {
+    let attribute = AttributeFilter { key: "wanted".to_owned(), value: Some("true".to_owned()) };
+    let filter = SpanFilter { attributes: vec![attribute], ..SpanFilter::default() };
+    TraceSearch { filter, limit, cursor: None }
+}
+
+fn ids(traces: &[TraceSummary]) -> Vec<TraceId> {
+    traces.iter().map(|trace| trace.trace_id).collect()
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_search_are_the_first_traces_of_its_page() {
+    for limit in [1, 3, 50] {
+        let progress = Arc::new(Progress::heard());
+        let (told, page) =
+            told(move |reader| search(reader, &wanted(limit)), Arc::clone(&progress)).await;
+        assert!(!told.is_empty(), "nothing of {limit}");
+        assert_eq!(told, page.traces[..told.len()], "of {limit}");
+        assert_eq!(page.traces.len(), limit.min(8));
+        let since = progress.since().unwrap();
+        assert!(since < UnixNanos(BEGIN + HOURS * HOUR), "{since:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
+    for query in ["{ .wanted = true }", "{ .wanted = true } | count() > 1", "{} >> {} || {}"] {
+        let stages = native::stages_of(query).unwrap();
+        let asked = native::QuerySearch {
+            stages,
+            start: tidings_storage::TimeRange::default(),
+            limit: 20,
+            cursor: None,
+        };
+        let (told, page) =
+            told(move |reader| native::page(reader, &asked), Arc::new(Progress::heard())).await;
+        assert!(!told.is_empty(), "nothing of {query}");
+        assert_eq!(told, page.traces[..told.len()], "{query}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_told_where_nobody_listens_and_the_answer_is_the_same() {
+    let ask = |reader: &Reader| search(reader, &wanted(50));
+    let (unheard, answer) = told(ask, Arc::default()).await;
+    assert_eq!(unheard, []);
+    let (heard, told_answer) = told(ask, Arc::new(Progress::heard())).await;
+    assert_eq!(ids(&answer.traces), ids(&told_answer.traces));
+    assert_eq!((answer.total, heard.is_empty()), (told_answer.total, false));
+}

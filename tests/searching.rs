@@ -1,0 +1,134 @@
+//! Searches that take a while, in a real Chromium: what is known is drawn before the answer is
+//! there, and the reader may stop them.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, Span};
+
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{now, span, traces},
+};
+
+/// Requests, each of so many spans.
+const REQUESTS: u64 = 200;
+const SPANS: u64 = 1_000;
+/// The spans are this far apart: all of them began in the last 50 minutes.
+const APART_NANOS: u64 = 15_000_000;
+/// Attributes of a span, which a search has to go through.
+const ATTRIBUTES: u64 = 40;
+/// The newest requests have one span each that is looked for.
+const WANTED: u64 = 3;
+
+/// Spans that are `a=1` or `b=1`, and a few that are both. Every stretch of rows has both, so that
+/// no index tells where the few are: a search for them goes through everything.
+fn send_haystack(server: &Server) {
+    let newest = now();
+    for request in 0..REQUESTS {
+        let one = |number: u64| {
+            let place = request * SPANS + number;
+            let start = newest - place * APART_NANOS;
+            let is_wanted = number == 0 && request < WANTED;
+            let mark = |key: &str, is_set: bool| KeyValue::new(key, i64::from(is_set));
+            let mut attributes: Vec<KeyValue> =
+                (0..ATTRIBUTES).map(|key| KeyValue::new(format!("key.{key}"), "x")).collect();
+            attributes.push(mark("a", is_wanted || place.is_multiple_of(2)));
+            attributes.push(mark("b", is_wanted || !place.is_multiple_of(2)));
+            Span {
+                start_time_unix_nano: start,
+                end_time_unix_nano: start + 5_000_000,
+                attributes,
+                ..span(u128::from(place) + 1, 1, 0, if is_wanted { "needle" } else { "hay" })
+            }
+        };
+        let body = traces("barn", (0..SPANS).map(one).collect()).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+    }
+}
+
+const ROWS: &str = "document.querySelectorAll('.traces-row').length";
+const FACTS: &str = "(document.querySelector('.facts')?.innerText ?? '')";
+
+fn click(browser: &mut Browser, words: &str) {
+    let button = format!(
+        "[...document.querySelectorAll('button')].find(e => e.innerText.trim() === '{words}')"
+    );
+    browser.wait_for(&button);
+    browser.evaluate(&format!("{button}.click()"));
+}
+
+#[test]
+fn a_slow_search_draws_what_it_has_found_and_can_be_stopped() {
+    let mut server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_haystack(&server);
+    let needles = format!("http://{}/explore?attr=a%3D1&attr=b%3D1&live=off", server.http);
+    browser.prefer("dark");
+    browser.open(&needles);
+    // Rows come, newest first, while the search goes on.
+    browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
+    browser.wait_for(&format!("{FACTS}.includes('back to') || {FACTS}.includes('rows read')"));
+    let facts = browser.evaluate(FACTS);
+    browser.screenshot("explore-searching-dark");
+    assert!(facts.as_str().unwrap().starts_with("Searching: "), "it was over too soon: {facts}");
+
+    click(&mut browser, "Stop");
+    browser.wait_for(&format!("{FACTS}.startsWith('Stopped after')"));
+    let stopped = browser.evaluate(ROWS).as_u64().unwrap();
+    assert!((1..=WANTED).contains(&stopped), "{stopped} rows stay");
+    browser.screenshot("explore-stopped-dark");
+
+    // Asked again, the rows that were there come again in their places, and all the others.
+    click(&mut browser, "Search again");
+    browser.wait_for(&format!("{FACTS}.startsWith('{WANTED} traces')"));
+    assert_eq!(browser.evaluate(ROWS), WANTED);
+    assert_eq!(browser.evaluate("document.querySelectorAll('.search-stop').length"), 0);
+
+    // Another question takes the place of one that is under way.
+    browser.open(&needles);
+    browser.wait_for("document.querySelector('.search-stop')");
+    browser.evaluate("document.querySelector('.chip-remove').click()");
+    browser.wait_for("!location.search.includes('a%3D1') && !location.search.includes('a=1')");
+    browser.wait_for(&format!("{ROWS} === 50 && !document.querySelector('.search-stop')"));
+    browser.press("Escape");
+    assert_eq!(browser.evaluate(ROWS), 50);
+
+    // A server that dies is said, and what was found stays.
+    browser.prefer("light");
+    browser.open(&needles);
+    browser.wait_for(&format!("{ROWS} > 0 && document.querySelector('.search-stop')"));
+    browser.screenshot("explore-searching-light");
+    server.kill();
+    browser.wait_for_text("Tidings does not answer");
+    assert!(browser.evaluate(ROWS).as_u64().unwrap() > 0);
+    browser.screenshot("explore-broken-light");
+}
+
+#[test]
+fn a_fast_answer_draws_nothing_before_it_is_there() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let two = vec![span(1, 1, 0, "GET /a"), span(2, 2, 0, "GET /b")];
+    let body = traces("shop", two).encode_to_vec();
+    post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+    browser.open(&format!("http://{}/explore?operation=GET%20%2Fb&live=off", server.http));
+    browser.wait_for(&format!("{ROWS} === 1"));
+    // From one answer to the next: every state that is drawn in between.
+    browser.evaluate(
+        "window.drawn = new Set(); \
+         const look = () => { for (const s of ['.search-stop', '.loading', '.state']) \
+           if (document.querySelector(s)) window.drawn.add(s); \
+           window.drawn.add(document.querySelectorAll('.traces-row').length); \
+           const card = document.querySelector('.traces-card'); \
+           if (card) window.drawn.add('opacity ' + (+getComputedStyle(card).opacity > .9)); }; \
+         new MutationObserver(look).observe(document.body, \
+           { subtree: true, childList: true, attributes: true }); look()",
+    );
+    browser.evaluate("document.querySelector('.chip-remove').click()");
+    browser.wait_for(&format!("{ROWS} === 2"));
+    let drawn = browser.evaluate("[...window.drawn].map(String).sort()");
+    assert_eq!(drawn, serde_json::json!(["1", "2", "opacity true"]), "{drawn}");
+    browser.assert_no_errors();
+}

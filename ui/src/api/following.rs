@@ -1,0 +1,63 @@
+//! Questions whose answer takes a while: asked so that the server tells meanwhile how far it is.
+
+use js_sys::Uint8Array;
+use leptos::prelude::window;
+use serde::de::DeserializeOwned;
+use wasm_bindgen::{JsCast, JsValue};
+use wasm_bindgen_futures::JsFuture;
+use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestInit, Response};
+
+use super::{
+    ApiError, Request,
+    events::{Event, EventReader},
+    failure, read, read_json,
+};
+
+const EVENTS: &str = "text/event-stream";
+
+impl<T: DeserializeOwned> Request<T> {
+    /// Asks and reads the answer; `hear` gets the name and the data of everything that is told
+    /// before. `signal` gives the question up.
+    pub async fn follow(
+        &self,
+        signal: Option<&AbortSignal>,
+        hear: impl Fn(&str, &str),
+    ) -> Result<T, ApiError> {
+        let options = RequestInit::new();
+        options.set_method(self.method);
+        options.set_signal(signal);
+        let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
+            .map_err(|_| ApiError::Unreachable)?;
+        let _fixed = request.headers().set("accept", "text/event-stream, application/json;q=0.5");
+        let failed = |error: JsValue| failure(&error);
+        let response = JsFuture::from(window().fetch_with_request(&request)).await;
+        let response: Response = response.map_err(failed)?.unchecked_into();
+        let kind = response.headers().get("content-type").ok().flatten();
+        let is_told = kind.is_some_and(|kind| kind.starts_with(EVENTS));
+        let Some(body) = response.body().filter(|_| is_told && response.ok()) else {
+            let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+            return read(response.status(), &text.as_string().unwrap_or_default());
+        };
+        let bytes: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut events = EventReader::default();
+        while let Some(part) = next(&bytes).await? {
+            for Event { name, data } in events.push(&part) {
+                match name.as_str() {
+                    "result" => return read_json(&data),
+                    "problem" => return Err(ApiError::Problem(read_json(&data)?)),
+                    _ => hear(&name, &data),
+                }
+            }
+        }
+        Err(ApiError::Unreachable)
+    }
+}
+
+/// The next bytes; `None` at the end.
+async fn next(bytes: &ReadableStreamDefaultReader) -> Result<Option<Vec<u8>>, ApiError> {
+    let part = JsFuture::from(bytes.read()).await.map_err(|error| failure(&error))?;
+    let get = |name| js_sys::Reflect::get(&part, &JsValue::from_str(name));
+    let is_over = get("done").is_ok_and(|done| done.is_truthy());
+    let value = get("value").ok().filter(|_| !is_over);
+    Ok(value.and_then(|value| value.dyn_into::<Uint8Array>().ok()).map(|part| part.to_vec()))
+}

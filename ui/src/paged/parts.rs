@@ -1,0 +1,184 @@
+//! What every list draws around its rows.
+
+use leptos::prelude::*;
+use tidings_proto::UnixNanos;
+
+use super::{Page, Paged, Question};
+use crate::{
+    browser,
+    components::{EmptyState, ErrorState, LoadingRows, PartialNote},
+    format,
+    shell::use_live,
+};
+
+/// How many there are, what was read, and whether new ones come by themselves; while a search
+/// takes a while, how far it is and the way to stop it.
+#[component]
+#[must_use]
+pub fn ListFacts<T: Page, Q: Question>(
+    /// The list.
+    paged: Paged<T, Q>,
+    /// Whether live waits for the reader.
+    held: Memo<bool>,
+) -> impl IntoView {
+    let live = use_live();
+    let search = paged.search;
+    let is_told = Memo::new(move |_| search.progress().is_some());
+    let is_stopped = Memo::new(move |_| search.stopped());
+    let facts = move || {
+        search.value().map(|found| {
+            let searched = found.searched();
+            let read = format!(
+                "{} read in {}",
+                format::counted(searched.rows, "row"),
+                format::duration(searched.elapsed_nano)
+            );
+            let files = format!("{} opened", format::counted(searched.files, "file"));
+            view! {
+                <span>{format::total(found.total(), T::NOUN)}</span>
+                <span class="faint" title=files>
+                    {read}
+                </span>
+            }
+        })
+    };
+    let hold = move || (live.get() && held.get()).then_some("live waits while you read");
+    view! {
+        <div class="facts" role="status">
+            <Show
+                when=move || is_told.get() || is_stopped.get()
+                fallback=move || {
+                    view! {
+                        <span class="faint">{hold}</span>
+                        {facts}
+                    }
+                }
+            >
+                <SearchFacts paged is_stopped />
+            </Show>
+        </div>
+    }
+}
+
+/// How far a search is, or was when it ended early.
+#[component]
+fn SearchFacts<T: Page, Q: Question>(paged: Paged<T, Q>, is_stopped: Memo<bool>) -> impl IntoView {
+    let search = paged.search;
+    let is_over = Memo::new(move |_| is_stopped.get() || search.error().is_some());
+    let rows = move || {
+        let rows = search.progress().map(|progress| format::counted(progress.rows, "row"));
+        match (rows, is_over.get()) {
+            (Some(rows), false) => format!("Searching: {rows}"),
+            (Some(rows), true) => format!("Stopped after {rows}"),
+            (None, _) => "Stopped".to_owned(),
+        }
+    };
+    let since = move || {
+        let since = search.progress()?.since_unix_nano?;
+        Some(format!("back to {}", when(since)))
+    };
+    let found = move || {
+        let found = search.progress()?.found;
+        Some(format!("{} so far", format::counted(found, T::NOUN)))
+    };
+    let share = Memo::new(move |_| {
+        let now = search.asked_at();
+        let (start, end) = paged.question.with(Question::range).bounds(now);
+        let times = start.zip(Some(end.unwrap_or(now)));
+        search.progress().map_or(0.0, |progress| format::looked_at(&progress, times))
+    });
+    let width = move || format!("{:.1}%", share.get() * 100.0);
+    let click = move |_| if is_over.get_untracked() { search.refresh() } else { search.stop() };
+    let words = move || if is_over.get() { "Search again" } else { "Stop" };
+    view! {
+        <span class="search-facts">
+            <span class="num">{rows}</span>
+            <span class="mono">{since}</span>
+            <span class="num">{found}</span>
+        </span>
+        <Show when=move || !is_over.get() || is_stopped.get()>
+            <button class="button search-stop" type="button" on:click=click>
+                {words}
+            </button>
+        </Show>
+        <Show when=move || !is_over.get()>
+            <span class="search-track" aria-hidden="true">
+                <span class="search-done" style=("width", width)></span>
+            </span>
+        </Show>
+    }
+}
+
+fn when(time: UnixNanos) -> String {
+    format::when(time, browser::now(), browser::zone_minutes(time))
+}
+
+/// What is wrong or missing: an error, nothing yet, or a search that stopped early.
+#[component]
+#[must_use]
+pub fn ListTrouble<T: Page, Q: Question>(
+    /// The list.
+    paged: Paged<T, Q>,
+) -> impl IntoView {
+    let search = paged.search;
+    let error = Memo::new(move |_| search.error());
+    let loading = Memo::new(move |_| search.loading());
+    let partial =
+        Memo::new(move |_| search.value().is_some_and(|found| !found.searched().complete));
+    let failed = move || {
+        let retry = Callback::new(move |()| search.refresh());
+        error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
+    };
+    let given_up = Memo::new(move |_| search.stopped() && search.rows().is_empty());
+    let stopped = StoredValue::new(format!(
+        "The search stopped at its limit of rows: older {}s may match too. \
+         Narrow the time range or add a filter.",
+        T::NOUN
+    ));
+    view! {
+        {failed}
+        <Show when=move || loading.get()>
+            <LoadingRows count=14 />
+        </Show>
+        <Show when=move || given_up.get()>
+            <EmptyState title="The search was stopped">
+                <p>{format!("No {} was found before.", T::NOUN)}</p>
+            </EmptyState>
+        </Show>
+        <Show when=move || partial.get()>
+            <PartialNote>{stopped.get_value()}</PartialNote>
+        </Show>
+    }
+}
+
+/// The way to the next older page, while there is one.
+#[component]
+#[must_use]
+pub fn OlderButton<T: Page, Q: Question>(
+    /// The list.
+    paged: Paged<T, Q>,
+) -> impl IntoView {
+    let more = Memo::new(move |_| paged.cursor.with(Option::is_some));
+    let fetch = StoredValue::new_local(paged.fetch_older());
+    let words = move || {
+        if paged.fetching_older.get() {
+            "Loading…".to_owned()
+        } else {
+            format!("Load older {}s", T::NOUN)
+        }
+    };
+    view! {
+        <Show when=move || more.get()>
+            <div class="older">
+                <button
+                    class="button"
+                    type="button"
+                    disabled=move || paged.fetching_older.get()
+                    on:click=move |_| fetch.with_value(|fetch| fetch())
+                >
+                    {words}
+                </button>
+            </div>
+        </Show>
+    }
+}

@@ -1,0 +1,239 @@
+//! The newest page, asked for so that its first rows and how far the search is are known before it
+//! is there.
+//!
+//! Owns what is known of the answer and whether it answers the question of now: rows of another
+//! question stay until there are some of this one, so that a fast answer replaces them at once.
+//! When the question changes or the page goes away, the search is given up.
+
+use std::sync::Arc;
+
+use leptos::{prelude::*, task::spawn_local};
+use tidings_proto::{UnixNanos, api::SearchProgress};
+use web_sys::AbortController;
+
+use super::{Ask, Page};
+use crate::{
+    api::{ApiError, Request, abort_controller},
+    browser,
+};
+
+/// The state of a search.
+#[derive(Debug)]
+pub(super) struct Search<T: Page> {
+    value: RwSignal<Option<Arc<T>>>,
+    /// The first rows of an answer that is not there yet.
+    first: RwSignal<Vec<T::Item>>,
+    error: RwSignal<Option<ApiError>>,
+    /// How far the search is, or was when it ended without an answer; nothing for a fast one.
+    progress: RwSignal<Option<SearchProgress>>,
+    pending: RwSignal<bool>,
+    /// Whether the answer is to an earlier question.
+    stale: RwSignal<bool>,
+    /// Whether the reader stopped it.
+    stopped: RwSignal<bool>,
+    asked: RwSignal<u32>,
+    /// When it was asked for.
+    asked_at: StoredValue<UnixNanos>,
+    running: StoredValue<Option<AbortController>, LocalStorage>,
+}
+
+impl<T: Page> Clone for Search<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: Page> Copy for Search<T> {}
+
+impl<T: Page> Search<T> {
+    /// Asks `question` with `ask`, now and whenever it changes.
+    pub(super) fn new<Q>(question: Memo<Q>, ask: Ask<T, Q>) -> Self
+    where
+        Q: Clone + PartialEq + Send + Sync + 'static,
+    {
+        let search = Self {
+            value: RwSignal::new(None),
+            first: RwSignal::new(Vec::new()),
+            error: RwSignal::new(None),
+            progress: RwSignal::new(None),
+            pending: RwSignal::new(false),
+            stale: RwSignal::new(false),
+            stopped: RwSignal::new(false),
+            asked: RwSignal::new(0),
+            asked_at: StoredValue::new(UnixNanos(0)),
+            running: StoredValue::new_local(None),
+        };
+        Effect::new(move |before: Option<Q>| {
+            search.asked.track();
+            let question = question.get();
+            search.give_up();
+            if before.as_ref() != Some(&question) {
+                search.stale.set(true);
+                search.forget_first();
+            }
+            let now = browser::now();
+            search.asked_at.set_value(now);
+            search.ask(ask(&question, now, None));
+            question
+        });
+        on_cleanup(move || search.give_up());
+        search
+    }
+
+    fn ask(self, request: Request<T>) {
+        let controller = abort_controller();
+        let signal = controller.as_ref().map(AbortController::signal);
+        self.running.set_value(controller);
+        self.stopped.set(false);
+        self.pending.set(true);
+        spawn_local(async move {
+            let is_given_up = || signal.as_ref().is_some_and(web_sys::AbortSignal::aborted);
+            let hear = |name: &str, data: &str| {
+                if !is_given_up() {
+                    self.hear(name, data);
+                }
+            };
+            let answer = request.follow(signal.as_ref(), hear).await;
+            if !is_given_up() {
+                self.end(answer);
+            }
+        });
+    }
+
+    /// Takes what is told. The page may be gone by now, and its signals with it.
+    fn hear(self, name: &str, data: &str) {
+        // What is shown is this question's own answer: it stays until there is a newer one.
+        if self.is_answered() {
+            return;
+        }
+        if name == "progress" {
+            if let Ok(progress) = serde_json::from_str(data) {
+                self.progress.try_set(Some(progress));
+            }
+        } else if let Some(rows) = T::rows(name, data) {
+            self.value.try_set(None);
+            self.error.try_set(None);
+            self.first.try_update(|first| first.extend(rows));
+        }
+    }
+
+    fn end(self, answer: Result<T, ApiError>) {
+        match answer {
+            Ok(value) => {
+                self.error.try_set(None);
+                self.value.try_set(Some(Arc::new(value)));
+                self.forget_first();
+            }
+            Err(ApiError::Aborted) => {}
+            Err(error) => {
+                self.error.try_set(Some(error));
+                self.drop_stale();
+            }
+        }
+        self.stale.try_set(false);
+        self.pending.try_set(false);
+    }
+
+    /// Rows of another question are no answer to this one.
+    fn drop_stale(self) {
+        if self.stale.try_get_untracked() == Some(true) {
+            self.value.try_set(None);
+        }
+    }
+
+    fn forget_first(self) {
+        self.first.try_update(|first| {
+            if !first.is_empty() {
+                first.clear();
+            }
+        });
+        self.progress.try_set(None);
+    }
+
+    fn give_up(self) {
+        self.running.try_update_value(|running| {
+            if let Some(running) = running.take() {
+                running.abort();
+            }
+        });
+    }
+
+    fn is_answered(self) -> bool {
+        let is_there = self.value.try_with_untracked(Option::is_some) == Some(true);
+        is_there && self.stale.try_get_untracked() == Some(false)
+    }
+
+    /// Stops: what was found so far stays.
+    pub(super) fn stop(self) {
+        if self.pending.get_untracked() && !self.is_answered() {
+            self.give_up();
+            self.pending.set(false);
+            self.drop_stale();
+            self.stale.set(false);
+            self.stopped.set(true);
+        }
+    }
+
+    /// Asks again.
+    pub(super) fn refresh(self) {
+        if !self.is_answered() {
+            self.forget_first();
+        }
+        self.asked.update(|asked| *asked = asked.wrapping_add(1));
+    }
+
+    /// Asks again for what may be newer: unless a search is under way, was stopped, or would end
+    /// as the last one did.
+    pub(super) fn refresh_when_idle(self) {
+        let is_hopeless = self
+            .error
+            .with_untracked(|error| error.as_ref().is_some_and(|error| !error.may_pass()));
+        if !self.pending.get_untracked() && !self.stopped.get_untracked() && !is_hopeless {
+            self.refresh();
+        }
+    }
+
+    /// The last answer.
+    pub(super) fn value(self) -> Option<Arc<T>> {
+        self.value.get()
+    }
+
+    /// The rows that are known: of the answer, or the first ones of what it will be.
+    pub(super) fn rows(self) -> Vec<T::Item> {
+        let value = self.value.get().map(|value| value.items().to_vec());
+        value.unwrap_or_else(|| self.first.get())
+    }
+
+    /// Why the last question has no answer.
+    pub(super) fn error(self) -> Option<ApiError> {
+        self.error.get()
+    }
+
+    /// Whether what is shown answers an earlier question.
+    pub(super) fn stale(self) -> bool {
+        self.stale.get() && self.value.with(Option::is_some)
+    }
+
+    /// Whether nothing is known yet.
+    pub(super) fn loading(self) -> bool {
+        self.pending.get()
+            && self.value.with(Option::is_none)
+            && self.error.with(Option::is_none)
+            && self.first.with(Vec::is_empty)
+    }
+
+    /// How far a search is that takes a while, or was when it ended without an answer.
+    pub(super) fn progress(self) -> Option<SearchProgress> {
+        self.progress.get()
+    }
+
+    /// Whether the reader stopped it.
+    pub(super) fn stopped(self) -> bool {
+        self.stopped.get()
+    }
+
+    /// When the newest page was asked for.
+    pub(super) fn asked_at(self) -> UnixNanos {
+        self.asked_at.get_value()
+    }
+}
