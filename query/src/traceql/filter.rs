@@ -3,7 +3,7 @@
 //! The query is evaluated on the whole trace, so structural operators and aggregates work here, as
 //! do intrinsics of the trace.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
 use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 
@@ -23,8 +23,40 @@ pub(crate) struct Filtered {
     pub(crate) is_part: bool,
 }
 
-/// The spans of the trace in any spanset that the stages make of it, and with `ancestors` those
-/// above them.
+/// What else is kept of a trace than what the query selects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Around {
+    /// So many levels above each span.
+    pub(crate) ancestors: Levels,
+    /// So many levels below it.
+    pub(crate) descendants: Levels,
+}
+
+/// How far from a span.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Levels {
+    /// At most so many levels.
+    Upto(u32),
+    /// To the end.
+    All,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self::Upto(0)
+    }
+}
+
+impl Levels {
+    fn has(self, level: u32) -> bool {
+        match self {
+            Self::Upto(last) => level <= last,
+            Self::All => true,
+        }
+    }
+}
+
+/// The spans of the trace in any spanset that the stages make of it, and those around them.
 ///
 /// # Errors
 /// `NotFound`; `TooManySpans` when the trace has more than [`crate::QueryLimits::view_spans_max`].
@@ -32,7 +64,7 @@ pub(crate) fn filtered(
     reader: &Reader,
     trace_id: TraceId,
     stages: &[Stage],
-    ancestors: bool,
+    around: Around,
 ) -> Result<Filtered, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(stages, &mut fields);
@@ -41,18 +73,40 @@ pub(crate) fn filtered(
     let spansets = evaluate(&stages, &table);
     let mut selected: BTreeSet<u32> =
         spansets.into_iter().flat_map(|spanset| spanset.spans).collect();
-    if ancestors {
-        let nodes = &tree.assembled.nodes;
-        let parent = |node: u32| nodes[node as usize].parent;
-        for node in selected.clone() {
-            // Above a span that is in already, everything is.
-            let mut above = parent(node);
-            while let Some(node) = above.filter(|node| selected.insert(*node)) {
-                above = parent(node);
+    let nodes = &tree.assembled.nodes;
+    let parent = |node: u32| nodes[node as usize].parent;
+    let mut children: Vec<Vec<u32>> = Vec::new();
+    if around.descendants != Levels::default() {
+        children = vec![Vec::new(); nodes.len()];
+        for (node, of) in (0..).zip(nodes) {
+            if let Some(parent) = of.parent {
+                children[parent as usize].push(node);
             }
         }
     }
+    let above = walked(&selected, around.ancestors, |node| parent(node).into_iter().collect());
+    let below = walked(&selected, around.descendants, |node| children[node as usize].clone());
+    selected.extend(above);
+    selected.extend(below);
     let is_part = selected.len() < tree.assembled.nodes.len();
     let nodes = selected.into_iter().map(|node| node as usize).collect();
     Ok(Filtered { request: trace::export::of_nodes(&tree, &gathered, nodes), is_part })
+}
+
+/// What is at most so many levels from these, the nearest first: each once.
+fn walked(from: &BTreeSet<u32>, levels: Levels, next: impl Fn(u32) -> Vec<u32>) -> BTreeSet<u32> {
+    let (mut met, mut ahead) = (BTreeSet::new(), VecDeque::new());
+    if levels != Levels::default() {
+        ahead.extend(from.iter().map(|node| (*node, 0_u32)));
+    }
+    while let Some((node, level)) = ahead.pop_front() {
+        let level = level.saturating_add(1);
+        for node in next(node) {
+            // What is nearer came before, and cannot be met at a lower level later.
+            if levels.has(level) && met.insert(node) {
+                ahead.push_back((node, level));
+            }
+        }
+    }
+    met
 }

@@ -142,7 +142,7 @@ async fn a_filter_leaves_the_spans_that_it_selects() {
         let spans = scopes.flat_map(|scope| scope["spans"].as_array().unwrap());
         spans.map(|span| span["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    let cases: [(&str, &str, &[&str]); 6] = [
+    let cases: [(&str, &str, &[&str]); 11] = [
         ("{ name =~ \"SELECT.*\" }", "", &["SELECT account"]),
         (
             "{ name =~ \"SELECT.*\" }",
@@ -154,6 +154,23 @@ async fn a_filter_leaves_the_spans_that_it_selects() {
         ("{ resource.service.name = \"shop\" } > { kind = server }", "", &["POST /pay"]),
         ("{ rootName = \"POST /checkout\" && kind = client } | count() > 9", "", &[]),
         ("{ span.nothing = 1 }", "&keep_hierarchy=true", &[]),
+        (
+            "{ name =~ \"SELECT.*\" }",
+            "&keep_hierarchy=true&ancestor_depth=1",
+            &["POST /pay", "SELECT account"],
+        ),
+        ("{ name =~ \"SELECT.*\" }", "&ancestor_depth=far", &["SELECT account"]),
+        ("{ name = \"POST /checkout\" }", "&match_depth=1", &["POST /checkout", "POST /pay"]),
+        (
+            "{ name = \"POST /pay\" && kind = client }",
+            "&match_depth=-1&keep_hierarchy=true&ancestor_depth=0",
+            &["POST /pay", "POST /pay", "SELECT account", "UPDATE account"],
+        ),
+        (
+            "{ kind = server && name = \"POST /pay\" }",
+            "&match_depth=0&keep_hierarchy=true&ancestor_depth=-1",
+            &["POST /checkout", "POST /pay", "POST /pay"],
+        ),
     ];
     for (query, more, expected) in cases {
         let asked = path(query) + more;
@@ -173,8 +190,12 @@ async fn a_filter_leaves_the_spans_that_it_selects() {
     for wrong in ["{ name = }", "{ } | rate()"] {
         assert_eq!(refused(&harness, &path(wrong)).await.0, 400, "{wrong}");
     }
-    let asked = path("{ }") + "&keep_hierarchy=perhaps";
-    assert_eq!(refused(&harness, &asked).await.0, 400);
+    for wrong in
+        ["keep_hierarchy=perhaps", "match_depth=-2", "keep_hierarchy=1&ancestor_depth=deep"]
+    {
+        let asked = path("{ }") + "&" + wrong;
+        assert_eq!(refused(&harness, &asked).await.0, 400, "{wrong}");
+    }
     let missing = format!("/api/v2/traces/{}?q={}", trace_id(77), encoded("{ }"));
     assert_eq!(refused(&harness, &missing).await.0, 404);
 }

@@ -13,6 +13,7 @@ use super::answer::TempoError;
 use crate::{
     QueryError,
     params::{escapes::unescaped, given::is_form, go::boolean},
+    traceql::filter::Levels,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -111,6 +112,14 @@ impl Params {
     /// Whether something is so, as Go reads it.
     pub(super) fn flag(&self, name: &str) -> Result<bool, TempoError> {
         Ok(self.parsed(name, "true or false", |text| boolean(text).ok())?.unwrap_or_default())
+    }
+
+    /// A number of levels of a tree: -1 is all of them.
+    pub(super) fn levels(&self, name: &str) -> Result<Option<Levels>, TempoError> {
+        self.parsed(name, "a number from -1 on", |text| match text.parse::<i64>().ok()? {
+            -1 => Some(Levels::All),
+            number => u32::try_from(number).ok().map(Levels::Upto),
+        })
     }
 
     /// A positive number, at most `max`.

@@ -22,7 +22,10 @@ use super::{
 use crate::{
     QueryError, QueryService, TraceName,
     http::answer,
-    traceql::{filter::filtered, native::stages_of},
+    traceql::{
+        filter::{Around, Levels, filtered},
+        native::stages_of,
+    },
 };
 
 /// `tempopb.PartialStatus`.
@@ -71,7 +74,7 @@ pub(super) async fn trace(
 }
 
 /// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
-/// those above them.
+/// those above them (`ancestor_depth` levels), and `match_depth` so many levels below them.
 pub(super) async fn trace_v2(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
@@ -83,9 +86,9 @@ pub(super) async fn trace_v2(
         None => (find(&service, &path).await?, false),
         Some(query) => {
             let stages = stages_of(query)?;
-            let (trace_id, ancestors) = (trace_id(&path)?, params.flag("keep_hierarchy")?);
+            let (trace_id, around) = (trace_id(&path)?, around(&params)?);
             let found =
-                service.ask(move |reader| filtered(reader, trace_id, &stages, ancestors)).await?;
+                service.ask(move |reader| filtered(reader, trace_id, &stages, around)).await?;
             (found.request, found.is_part)
         }
     };
@@ -104,6 +107,16 @@ pub(super) async fn trace_v2(
         answer
     })
     .await
+}
+
+/// What is kept besides what a filter selects. How far up is only read where something is.
+fn around(params: &Params) -> Result<Around, TempoError> {
+    let levels = |name, default| Ok::<_, TempoError>(params.levels(name)?.unwrap_or(default));
+    let is_hierarchy = params.flag("keep_hierarchy")?;
+    let descendants = levels("match_depth", Levels::Upto(0))?;
+    let ancestors =
+        if is_hierarchy { levels("ancestor_depth", Levels::All)? } else { Levels::Upto(0) };
+    Ok(Around { ancestors, descendants })
 }
 
 async fn find(service: &QueryService, id: &str) -> Result<ExportTraceServiceRequest, TempoError> {
