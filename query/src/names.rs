@@ -77,7 +77,7 @@ pub(crate) fn attribute_values(
     search: &NameSearch,
 ) -> Result<NameList, QueryError> {
     let mut tally = Tally::new(reader, search);
-    let with_key = vec![AttributeFilter { key: key.to_owned(), value: None }];
+    let with_key = vec![AttributeFilter::new(key, None)];
     let complete = each_attribute(reader, search, with_key, |_, attribute, rows| {
         if attribute.key == key
             && let Some(value) = attribute.value().and_then(value_text)

@@ -222,7 +222,12 @@ impl Params {
 
     /// `traceId`, whole.
     pub(crate) fn trace_id(&self) -> Result<Option<TraceId>, QueryError> {
-        self.parsed("traceId", Form::TraceId, |value| value.parse().ok())
+        self.trace("traceId")
+    }
+
+    /// A trace's id, whole.
+    pub(crate) fn trace(&self, name: &'static str) -> Result<Option<TraceId>, QueryError> {
+        self.parsed(name, Form::TraceId, |value| value.parse().ok())
     }
 
     /// `spanId` of a filter.

@@ -66,7 +66,7 @@ fn resolve_value(
     for key in &reader.settings.transaction_keys {
         let reason = format!("attribute {key}");
         result.tried.push(reason.clone());
-        let attribute = AttributeFilter { key: key.clone(), value: Some(value.to_owned()) };
+        let attribute = AttributeFilter::new(key.clone(), Some(value.to_owned()));
         let (traces, _) = transactions::traces_with(reader, &attribute)?;
         for trace_id in transactions::newest(&traces, MATCHES_MAX) {
             push(result, Resolved { trace_id, span_id: None, reason: reason.clone() });

@@ -108,7 +108,7 @@ fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
         return Ok(Found { matched: MatchedBy::TraceId, traces, attribute: None });
     }
     for key in &reader.settings.transaction_keys {
-        let attribute = AttributeFilter { key: key.clone(), value: Some(tid.to_owned()) };
+        let attribute = AttributeFilter::new(key.clone(), Some(tid.to_owned()));
         let (traces, is_stored) = traces_with(reader, &attribute)?;
         if is_stored {
             let matched = MatchedBy::Attribute { key: key.clone() };

@@ -127,7 +127,7 @@ pub(crate) fn trace_id(text: &str) -> Result<TraceId, String> {
 pub(crate) fn attribute(text: &str) -> Result<AttributeFilter, String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => {
-            Ok(AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) })
+            Ok(AttributeFilter::new(key, Some(value.to_owned())))
         }
         _ => Err(format!("`{text}` is no attribute, as KEY=VALUE")),
     }

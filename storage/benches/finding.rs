@@ -207,7 +207,7 @@ fn newest(snapshot: &Snapshot, filter: &SpanFilter) -> usize {
 }
 
 fn with(key: &str, value: &str) -> SpanFilter {
-    let attribute = AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) };
+    let attribute = AttributeFilter::new(key, Some(value.to_owned()));
     SpanFilter { attributes: vec![attribute], ..SpanFilter::default() }
 }
 

@@ -41,14 +41,31 @@ impl TimeRange {
 }
 
 /// An attribute with a value. It matches on the span or record itself, on its resource, on its
-/// scope and on a span's events and links. `value` matches a string attribute that equals it and a number or
-/// truth value that it is a spelling of (`200` matches the integer 200 and the text `200`).
+/// scope and on a span's events and links. `value` matches a string attribute that equals it and a
+/// number or truth value that it is a spelling of (`200` matches the integer 200 and the text
+/// `200`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeFilter {
     /// The key.
     pub key: String,
     /// The value as text; `None`: the key exists with any value.
     pub value: Option<String>,
+    /// Whether an array matches that has such an element. Arrays in it are no elements.
+    pub elements: bool,
+}
+
+impl AttributeFilter {
+    /// An attribute with this value, or an array that has it; with any value when there is none.
+    #[must_use]
+    pub fn new(key: impl Into<String>, value: Option<String>) -> Self {
+        Self { key: key.into(), value, elements: true }
+    }
+
+    /// An attribute with this very value.
+    #[must_use]
+    pub fn single(key: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { key: key.into(), value: Some(value.into()), elements: false }
+    }
 }
 
 /// Spans for which every set field holds.
@@ -78,6 +95,8 @@ pub struct SpanFilter {
     pub has_exception: bool,
     /// The span has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
+    /// The span has a link to this trace.
+    pub links_to: Option<TraceId>,
 }
 
 /// Log records for which every set field holds.

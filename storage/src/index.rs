@@ -40,8 +40,8 @@ pub(crate) use grams::text_bits;
 pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
 pub(crate) use terms::{
-    double_term, error_term, int_term, key_term, name_term, service_term, severity_term, text_term,
-    truth_term,
+    double_term, error_term, int_term, key_term, link_term, name_term, service_term, severity_term,
+    text_term, truth_term,
 };
 
 use file::Head;
@@ -69,9 +69,28 @@ pub(crate) struct Wanted {
     /// The row belongs to one of these traces.
     traces: Option<Vec<u64>>,
     /// The row has one term of each of these.
-    terms: Vec<Vec<u64>>,
+    terms: Vec<AnyOf>,
     /// The row's text has all of these bits.
     text: Vec<u32>,
+}
+
+/// Terms of which a row has one.
+#[derive(Debug, Clone)]
+struct AnyOf {
+    terms: Vec<u64>,
+    earlier: Earlier,
+}
+
+/// What stands for terms in an index of an earlier program, which knew neither elements of arrays
+/// nor where links lead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Earlier {
+    /// The same.
+    Same,
+    /// This one.
+    Instead(u64),
+    /// Nothing: every row can have them.
+    Nothing,
 }
 
 impl Wanted {
@@ -83,7 +102,18 @@ impl Wanted {
 
     /// And the row has one of these terms.
     pub(crate) fn and_any(&mut self, terms: Vec<u64>) {
-        self.terms.push(terms);
+        self.and_any_since(terms, Earlier::Same);
+    }
+
+    /// And the row has one of these terms, which earlier programs did not write.
+    pub(crate) fn and_any_since(&mut self, terms: Vec<u64>, earlier: Earlier) {
+        self.terms.push(AnyOf { terms, earlier });
+    }
+
+    /// Whether an index of an earlier program says less than it could.
+    fn outgrows(&self, head: &Head) -> bool {
+        let is_earlier = head.terms.is_some() && !head.has_elements;
+        is_earlier && self.terms.iter().any(|any| any.earlier != Earlier::Same)
     }
 
     /// And the row's text has these of [`text_bits`].
@@ -204,6 +234,9 @@ impl Indexes {
         }
         let path = index_path(&file.path);
         let head = self.head(&path, scan, file, wanted.signal)?;
+        if wanted.outgrows(&head) {
+            self.miss(wanted.signal, file, &path);
+        }
         match find(file, &head, wanted) {
             Ok(candidates) => candidates,
             Err(Unusable::Damaged) => {
@@ -394,7 +427,12 @@ fn found(
                 break;
             }
             let mut blocks = Vec::new();
-            for term in any {
+            let terms = match &any.earlier {
+                Earlier::Instead(term) if !head.has_elements => std::slice::from_ref(term),
+                Earlier::Nothing if !head.has_elements => continue,
+                _ => any.terms.as_slice(),
+            };
+            for term in terms {
                 directory.find(*term, &mut fetch, &mut blocks)?;
             }
             candidates = Some(narrowed(candidates, blocks));

@@ -241,8 +241,9 @@ fn range() -> impl Strategy<Value = TimeRange> {
 }
 
 fn wanted() -> impl Strategy<Value = Vec<AttributeFilter>> {
-    let one = (select(&KEYS[..]), option::of(select(&VALUES[..]))).prop_map(|(key, value)| {
-        AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) }
+    let value = option::of(select(&VALUES[..]));
+    let one = (select(&KEYS[..]), value, any::<bool>()).prop_map(|(key, value, elements)| {
+        AttributeFilter { elements, ..AttributeFilter::new(key, value.map(str::to_owned)) }
     });
     prop_oneof![2 => Just(vec![]), 1 => vec(one, 1..3)]
 }
@@ -265,7 +266,13 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
         (ids(), option::weighted(0.1, 1..9_u64), span, range(), services()),
         option::weighted(0.2, select(&NAMES[..])),
         (option::weighted(0.2, kind), option::weighted(0.2, status)),
-        (duration(), duration(), wanted(), prop::bool::weighted(0.1)),
+        (
+            duration(),
+            duration(),
+            wanted(),
+            prop::bool::weighted(0.1),
+            option::weighted(0.1, trace_id()),
+        ),
     )
         .prop_map(
             |((trace_ids, low64, span_id, start, services), name, (kind, status), rest)| {
@@ -282,6 +289,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
                     duration_max: rest.1,
                     has_exception: rest.3,
                     attributes: rest.2,
+                    links_to: rest.4.map(|id| TraceId::from_wire(&id).unwrap()),
                 }
             },
         )
@@ -323,9 +331,15 @@ fn spells(text: &str, value: Option<&Value>) -> bool {
 }
 
 fn has(attributes: &[KeyValue], filter: &AttributeFilter) -> bool {
+    let is = |text: &str, value: Option<&Value>| match value {
+        Some(Value::Array(array)) if filter.elements => {
+            array.values.iter().any(|element| spells(text, element.value.as_ref()))
+        }
+        value => spells(text, value),
+    };
     attributes.iter().any(|attribute| {
         attribute.key == filter.key
-            && filter.value.as_ref().is_none_or(|text| spells(text, attribute.value()))
+            && filter.value.as_ref().is_none_or(|text| is(text, attribute.value()))
     })
 }
 
@@ -365,6 +379,9 @@ pub(crate) fn span_matches(
         && filter.duration_min.is_none_or(|min| duration >= min)
         && filter.duration_max.is_none_or(|max| duration <= max)
         && (!filter.has_exception || span.events.iter().any(|event| event.name == "exception"))
+        && filter.links_to.is_none_or(|id| {
+            span.links.iter().any(|link| TraceId::from_wire(&link.trace_id) == Some(id))
+        })
         && filter.attributes.iter().all(|wanted| {
             has(&span.attributes, wanted)
                 || resource.is_some_and(|resource| has(&resource.attributes, wanted))

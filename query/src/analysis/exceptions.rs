@@ -90,10 +90,8 @@ pub(crate) fn exceptions(
     let mut stats = ScanStats { complete: true, ..ScanStats::default() };
     let kept = search.exception_type.clone();
     let finders = match kept {
-        Some(_) => vec![AttributeFilter { key: TYPE.to_owned(), value: kept }],
-        None => {
-            [TYPE, MESSAGE].map(|key| AttributeFilter { key: key.to_owned(), value: None }).to_vec()
-        }
+        Some(_) => vec![AttributeFilter::new(TYPE, kept)],
+        None => [TYPE, MESSAGE].map(|key| AttributeFilter::new(key, None)).to_vec(),
     };
     groups.add_spans(reader, search, &mut seen, &mut stats)?;
     for finder in finders.into_iter().filter(|_| search.operation.is_none()) {

@@ -14,7 +14,7 @@ use std::ops::ControlFlow;
 use tidings_proto::{
     DurationNanos,
     api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare},
-    otlp::{SpanKind, StatusCode},
+    otlp::{SpanKind, StatusCode, Value},
 };
 use tidings_storage::{AttributeFilter, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange};
 
@@ -174,11 +174,20 @@ impl Selection {
         self.attributes.iter().all(|wanted| {
             own.iter().chain(&resource).any(|attribute| {
                 attribute.key == wanted.key
-                    && wanted.value.as_ref().is_none_or(|wanted| {
-                        attribute.value().and_then(value_text).as_ref() == Some(wanted)
-                    })
+                    && wanted.value.as_ref().is_none_or(|text| is_or_has(attribute.value(), text))
             })
         })
+    }
+}
+
+/// Whether a value, or an element of an array, reads like this.
+fn is_or_has(value: Option<&Value>, text: &str) -> bool {
+    let is = |value: &Value| value_text(value).is_some_and(|value| value == text);
+    match value {
+        Some(Value::Array(list)) => {
+            list.values.iter().filter_map(|element| element.value.as_ref()).any(is)
+        }
+        single => single.is_some_and(is),
     }
 }
 

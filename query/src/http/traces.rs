@@ -10,6 +10,7 @@ use tidings_proto::{
     api::{SpanDetails, TraceSearchResult, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
+use tidings_storage::SpanFilter;
 
 use super::{
     answer,
@@ -22,12 +23,16 @@ use crate::{
     QueryError, QueryService, TraceCursor, TraceQuestion, TraceSearch,
     params::{
         Params,
-        declared::{Lists, Of, Takes, limit, path, query},
-        form::Form::{Integer, SpanId, Text},
+        declared::{Declared, Lists, Of, Takes, limit, path, query},
+        form::Form::{Integer, SpanId, Text, TraceId},
         span_in_path, trace_in_path,
     },
     traceql::native,
 };
+
+/// Traces that link to one.
+const LINKS_TO: Declared =
+    query("linksTo", TraceId, "The span has a link to this trace: 32 hex digits in either case");
 
 /// What a search takes.
 pub(super) struct Search;
@@ -37,6 +42,7 @@ impl Takes for Search {
         SPAN_FILTERS,
         SPAN_TIMES,
         &[
+            LINKS_TO,
             limit(20, 1_000, "Traces on a page"),
             CURSOR,
             query(
@@ -127,10 +133,10 @@ enum Question {
 fn question(params: &Params) -> Result<Question, QueryError> {
     let (limit, cursor) = (params.limit(), params.cursor(TraceCursor::decode)?);
     let Some(query) = params.text("q") else {
-        let filter = span_filter(params)?;
+        let filter = SpanFilter { links_to: params.trace("linksTo")?, ..span_filter(params)? };
         return Ok(Question::Filters(TraceSearch { filter, limit, cursor }));
     };
-    let mut filters = SPAN_FILTERS.iter().map(|filter| filter.name);
+    let mut filters = SPAN_FILTERS.iter().chain([&LINKS_TO]).map(|filter| filter.name);
     if let Some(filter) = filters.find(|name| params.text(name).is_some()) {
         let reason = format!("`{filter}` does not go with `q`: say it in the query");
         return Err(QueryError::parameter(filter, reason));

@@ -108,7 +108,7 @@ fn plan(search: &Search) -> Option<(SpanFilter, Vec<Check>)> {
 }
 
 fn attribute(key: &str, value: &str) -> AttributeFilter {
-    AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) }
+    AttributeFilter::single(key, value)
 }
 
 /// Sets it, unless it is something else already.

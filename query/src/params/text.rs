@@ -153,7 +153,7 @@ pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
         Some((key, value)) => (key, Some(value.to_owned())),
         None => (text, None),
     };
-    (!key.is_empty()).then(|| AttributeFilter { key: key.trim().to_owned(), value })
+    (!key.is_empty()).then(|| AttributeFilter::new(key.trim(), value))
 }
 
 pub(super) const KEYS: &str =

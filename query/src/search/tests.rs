@@ -65,7 +65,7 @@ async fn told(
 }
 
 fn wanted(limit: usize) -> TraceSearch {
-    let attribute = AttributeFilter { key: "wanted".to_owned(), value: Some("true".to_owned()) };
+    let attribute = AttributeFilter::new("wanted", Some("true".to_owned()));
     let filter = SpanFilter { attributes: vec![attribute], ..SpanFilter::default() };
     TraceSearch { filter, limit, cursor: None }
 }

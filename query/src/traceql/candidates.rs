@@ -12,11 +12,14 @@ use tidings_storage::{AttributeFilter, SpanFilter, TimeRange};
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Fields, Node},
+    pattern::literals,
     read::needs_tree,
     syntax::{Field, Intrinsic, Name, Operator, Scope, Side},
     value::Value,
 };
 
+/// Below this every whole number is a float of its own.
+const WHOLE_FLOATS: f64 = 9_007_199_254_740_992.0;
 /// More scans than this are not better than one over everything.
 const FILTERS_MAX: usize = 3;
 
@@ -154,23 +157,36 @@ fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
     match condition {
         Node::All(all) => all.iter().for_each(|each| restrict(each, fields, filter)),
         Node::Binary(operator, left, right) if !operator.is_arithmetic() => {
-            match (left.as_ref(), right.as_ref()) {
-                (Node::Column(column), Node::Value(value)) => {
-                    compared(fields.get(*column), *operator, value, filter);
+            if let (Node::Column(column), Some(value)) = (left.as_ref(), right.constant()) {
+                compared(fields.get(*column), *operator, &value, filter);
+            } else if let (Some(value), Node::Column(column)) = (left.constant(), right.as_ref()) {
+                compared(fields.get(*column), mirrored(*operator), &value, filter);
+            } else {
+                needed(left, fields, filter);
+                needed(right, fields, filter);
+            }
+        }
+        Node::Matches(inner, pattern, true) if is_service(inner, fields) => {
+            match literals(pattern.as_str()) {
+                Some(services) => {
+                    filter.services.get_or_insert(services);
                 }
-                (Node::Value(value), Node::Column(column)) => {
-                    compared(fields.get(*column), mirrored(*operator), value, filter);
-                }
-                (left, right) => {
-                    needed(left, fields, filter);
-                    needed(right, fields, filter);
-                }
+                None => needed(inner, fields, filter),
             }
         }
         Node::Matches(inner, ..) | Node::Exists(inner, true) => needed(inner, fields, filter),
         column @ Node::Column(_) => needed(column, fields, filter),
         _ => {}
     }
+}
+
+fn is_service(node: &Node, fields: &Fields) -> bool {
+    let Node::Column(column) = node else { return false };
+    let Field { parent: false, name: Name::Attribute(Scope::Resource, key) } = fields.get(*column)
+    else {
+        return false;
+    };
+    key == "service.name"
 }
 
 /// An attribute whose absence leaves the condition unfulfilled.
@@ -184,7 +200,30 @@ fn needed(node: &Node, fields: &Fields, filter: &mut SpanFilter) {
 
 fn needs(key: &str, filter: &mut SpanFilter) {
     if !filter.attributes.iter().any(|known| known.key == key) {
-        filter.attributes.push(AttributeFilter { key: key.to_owned(), value: None });
+        filter.attributes.push(AttributeFilter::new(key, None));
+    }
+}
+
+fn equals(key: &str, value: &Value, filter: &mut SpanFilter) {
+    let Some(spelling) = spelling(value) else { return needs(key, filter) };
+    filter.attributes.retain(|known| known.key != key || known.value.is_some());
+    let wanted = AttributeFilter::new(key, Some(spelling));
+    if !filter.attributes.contains(&wanted) {
+        filter.attributes.push(wanted);
+    }
+}
+
+/// The text by which the store finds every attribute that equals the value, and every array with
+/// an element that does. It may find more: `200` is the text and the number.
+fn spelling(value: &Value) -> Option<String> {
+    match value {
+        // Maps and bytes equal the text of their JSON, by which nothing finds them.
+        Value::Text(text) => (!text.starts_with('{')).then(|| text.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        Value::Int(number) | Value::Duration(number) => Some(number.to_string()),
+        // Beyond this several whole numbers equal one float.
+        Value::Float(number) => (number.abs() < WHOLE_FLOATS).then(|| number.to_string()),
+        _ => None,
     }
 }
 
@@ -211,6 +250,7 @@ fn compared(field: &Field, operator: Operator, value: &Value, filter: &mut SpanF
             // Two different ones at once: none fits, and neither filter is wrong.
             filter.services.get_or_insert(wanted);
         }
+        (Name::Attribute(_, key), value) if equal => equals(key, value, filter),
         (Name::Attribute(_, key), _) => needs(key, filter),
         (Name::Intrinsic(Intrinsic::Name), Value::Text(name)) if equal => {
             filter.operation.get_or_insert_with(|| name.to_string());
@@ -227,6 +267,9 @@ fn compared(field: &Field, operator: Operator, value: &Value, filter: &mut SpanF
             if let Ok(id) = id.parse() {
                 filter.span_id.get_or_insert(id);
             }
+        }
+        (Name::Intrinsic(Intrinsic::LinkTraceId), Value::Text(id)) if equal => {
+            filter.links_to = filter.links_to.or(id.parse().ok());
         }
         (Name::Intrinsic(Intrinsic::TraceId), Value::Text(id)) if equal => {
             if let Ok(id) = id.parse() {

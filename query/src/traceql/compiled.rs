@@ -111,6 +111,13 @@ impl Node {
         }
     }
 
+    /// Its value, when that is the same for every row.
+    pub(crate) fn constant(&self) -> Option<Cow<'_, Value>> {
+        let mut reads = false;
+        self.columns(&mut |_| reads = true);
+        (!reads).then(|| self.value(&[]))
+    }
+
     /// Its value for this row.
     pub(crate) fn value<'a>(&'a self, row: &'a [Value]) -> Cow<'a, Value> {
         match self {

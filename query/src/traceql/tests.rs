@@ -1,3 +1,4 @@
+mod candidates;
 mod evaluation;
 mod relations;
 mod syntax;

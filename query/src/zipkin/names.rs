@@ -74,7 +74,7 @@ pub(crate) fn keys(reader: &Reader) -> Result<Vec<String>, QueryError> {
 /// The values of a tag.
 pub(crate) fn values(reader: &Reader, key: &str) -> Result<Vec<String>, QueryError> {
     let mut values = BTreeSet::new();
-    let wanted = AttributeFilter { key: key.to_owned(), value: None };
+    let wanted = AttributeFilter::new(key, None);
     let filter = SpanFilter { attributes: vec![wanted], ..SpanFilter::default() };
     newest(reader, &filter, ROWS_MAX, |rows, row| {
         let attributes = rows.attributes(row).into_iter();

@@ -111,7 +111,7 @@ fn candidates(reader: &Reader, request: &Request) -> Result<Option<SpanFilter>, 
     }
     let tag = request.terms.iter().find(|(key, value)| is_attribute(key, value));
     if let Some((key, value)) = tag {
-        filter.attributes = vec![AttributeFilter { key: key.clone(), value: Some(value.clone()) }];
+        filter.attributes = vec![AttributeFilter::single(key, value)];
     } else if let Some(min) = request.duration_min {
         // Zipkin's shortest duration is 1 µs, whatever was measured.
         filter.duration_min = (min > 1).then(|| DurationNanos(nanos(min)));

@@ -238,4 +238,20 @@ async fn links_are_followed_both_ways() {
     );
     assert_eq!(order["incoming"][0]["attributes"][0]["key"], "first");
     assert_eq!(harness.problem(&format!("/traces/{}/links", trace_id(9))).await.0, 404);
+
+    // Whatever they link to is found from there, stored or not, in memory and in files.
+    for is_flushed in [false, true] {
+        for (linked, linking) in [(2, vec![3, 1]), (1, vec![3]), (9, vec![1]), (3, vec![])] {
+            let linking: Vec<String> = linking.into_iter().map(trace_id).collect();
+            let linked = trace_id(linked);
+            let found = harness.found(&format!("?linksTo={}", linked.to_uppercase())).await;
+            assert_eq!(found, linking, "{linked} {is_flushed}");
+            let query = format!("?q=%7B%20link%3AtraceID%20%3D%20%22{linked}%22%20%7D");
+            assert_eq!(harness.found(&query).await, linking, "{linked} {is_flushed}");
+        }
+        harness.store.flush().await.unwrap();
+    }
+    let (status, problem) = harness.problem("/traces?linksTo=2").await;
+    assert_eq!((status, &problem["parameter"]), (400, &"linksTo".into()));
+    assert_eq!(harness.problem(&format!("/traces?linksTo={}&q=%7B%7D", trace_id(2))).await.0, 400);
 }

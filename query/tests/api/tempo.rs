@@ -1000,3 +1000,52 @@ async fn the_streaming_api_gives_the_same_answers() {
         assert_eq!(grpc(&harness, method, body).await, (Vec::new(), expected.to_owned()));
     }
 }
+
+#[tokio::test]
+async fn a_value_is_found_among_many_files_by_reading_the_rows_that_can_have_it() {
+    const FILES: u64 = 12;
+    const SPANS: u64 = 3_000;
+    let harness = Harness::new().await;
+    for file in 0..FILES {
+        let of = |number: u64| {
+            let trace = 1 + file * SPANS + number;
+            let orders = [format!("A-{trace}").as_str().into(), "any".into()];
+            span(trace, 1, "shop", "GET /")
+                .at(file * 60_000 + number, file * 60_000 + number + 10)
+                .attribute("order.id", format!("A-{trace}"))
+                .attribute("order.number", i64::try_from(trace).unwrap())
+                .attribute("orders", Value::Array(ArrayValue { values: orders.to_vec() }))
+        };
+        harness.send((0..SPANS).map(of)).await;
+        harness.store.flush().await.unwrap();
+    }
+    let wanted = 5 * SPANS + 77;
+    let found = |query: String| {
+        let path = format!("/traces?limit=5&q={}", encoded(&query));
+        let harness = &harness;
+        async move {
+            let page = harness.get(&path).await;
+            let rows = page["searched"]["rows"].as_u64().unwrap();
+            let ids =
+                page["traces"].as_array().unwrap().iter().map(|trace| trace["traceId"].clone());
+            (ids.collect::<Vec<_>>(), rows, page["searched"]["files"].as_u64().unwrap())
+        }
+    };
+    for condition in [
+        format!("span.order.id = \"A-{wanted}\""),
+        format!("\"A-{wanted}\" = .order.id"),
+        format!(".order.number = {wanted}"),
+        format!(".order.number = {wanted}.0"),
+        format!(".order.number = {} + 1", wanted - 1),
+        format!("span.orders = \"A-{wanted}\" && kind = internal"),
+    ] {
+        let (ids, rows, files) = found(format!("{{ {condition} }}")).await;
+        assert_eq!(ids, [trace_id(wanted)], "{condition}");
+        // A block of 1,024 rows, and the trace once more when it is evaluated.
+        assert!(rows <= 1_100 && files <= 2, "{condition}: {rows} rows of {files} files");
+    }
+    let (ids, rows, _) = found("{ .order.id = \"nobody's\" }".to_owned()).await;
+    assert_eq!((ids.len(), rows), (0, 0));
+    let (ids, rows, _) = found("{ resource.service.name =~ \"bank|mill\" }".to_owned()).await;
+    assert_eq!((ids.len(), rows), (0, 0));
+}

@@ -258,7 +258,7 @@ fn attribute(attributes: &mut Vec<AttributeFilter>, condition: &Condition<'_>) {
         _ => return,
     };
     if attributes.len() < ATTRIBUTES_MAX {
-        attributes.push(AttributeFilter { key: key.to_owned(), value });
+        attributes.push(AttributeFilter { elements: false, ..AttributeFilter::new(key, value) });
     }
 }
 

@@ -36,6 +36,7 @@ use crate::{
     filter::{Bound, Matcher},
     index::{Candidates, IndexBuilder, Sums},
     ranges::intersection,
+    rows::entries::LINKED_TRACE,
     schema::{ENTRIES, Signal},
     snapshot::{PORTION_ROWS, Progress, Visit, project, select},
 };
@@ -128,6 +129,12 @@ fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usize>> {
     inside
         .map(|range| place(range.start.max(group.start))..place(range.end.min(group.end)))
         .collect()
+}
+
+/// Whether this is where links say to which traces they lead.
+fn is_linked_trace(parts: &[String]) -> bool {
+    let ends = (parts.first().map(String::as_str), parts.last().map(String::as_str));
+    ends == (Some("links"), Some(LINKED_TRACE))
 }
 
 /// Ranges that hold these rows, which are ascending, and the small gaps between them.
@@ -428,7 +435,8 @@ impl Source<'_> {
                     Some([key]) => key == "key",
                     Some([_, field]) => fields.contains(field.as_str()),
                     Some(_) => false,
-                    None => parts.len() == 1,
+                    None if parts.len() == 1 => true,
+                    None => matcher.links_to.is_some() && is_linked_trace(parts),
                 }
         });
         let mask = ProjectionMask::leaves(schema, leaves.map(|(leaf, _)| leaf));

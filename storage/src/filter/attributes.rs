@@ -2,9 +2,15 @@
 
 use std::{collections::HashMap, ops::Range};
 
-use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Value};
+use prost::Message;
+use tidings_proto::otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Value};
 
-use crate::{AttributeFilter, columns::load, index, rows::entries::Entries};
+use crate::{
+    AttributeFilter,
+    columns::load,
+    index::{self, Earlier},
+    rows::entries::Entries,
+};
 
 /// Texts whose answer is kept; senders are few, hostile ones are not.
 const ANSWERS_MAX: usize = 4096;
@@ -25,10 +31,21 @@ struct Spellings {
     int: Option<i64>,
     double: Option<f64>,
     truth: Option<bool>,
+    /// Whether an array matches by an element.
+    elements: bool,
 }
 
 impl Spellings {
     fn matches(&self, value: Option<&Value>) -> bool {
+        match value {
+            Some(Value::Array(array)) if self.elements => {
+                array.values.iter().any(|element| self.is_single(element.value.as_ref()))
+            }
+            single => self.is_single(single),
+        }
+    }
+
+    fn is_single(&self, value: Option<&Value>) -> bool {
         match value {
             Some(Value::String(text)) => *text == self.text,
             Some(Value::Int(number)) => self.int == Some(*number),
@@ -50,6 +67,7 @@ impl Wanted {
             int: text.parse().ok(),
             double: text.parse().ok(),
             truth: text.parse().ok(),
+            elements: filter.elements,
         });
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
     }
@@ -77,20 +95,22 @@ impl Wanted {
             ("int", value.is_some_and(|value| value.int.is_some())),
             ("double", value.is_some_and(|value| value.double.is_some())),
             ("bool", value.is_some_and(|value| value.truth.is_some())),
+            ("bytes", value.is_some_and(|value| value.elements)),
         ]
         .into_iter()
         .filter_map(|(field, needed)| needed.then_some(field))
     }
 
-    /// What indexes have it under: one of these.
-    pub(super) fn terms(&self) -> Vec<u64> {
+    /// What indexes have it under: one of these, and in those without elements of arrays, if these
+    /// matter, its key.
+    pub(super) fn terms(&self) -> (Vec<u64>, Earlier) {
         let key = index::key_term(&self.key);
-        let Some(value) = &self.value else { return vec![key] };
+        let Some(value) = &self.value else { return (vec![key], Earlier::Same) };
         let mut terms = vec![index::text_term(key, &value.text)];
         terms.extend(value.int.map(|number| index::int_term(key, number)));
         terms.extend(value.double.map(|number| index::double_term(key, number)));
         terms.extend(value.truth.map(|truth| index::truth_term(key, truth)));
-        terms
+        (terms, if value.elements { Earlier::Instead(key) } else { Earlier::Same })
     }
 
     /// Whether one of these entries of a column is it.
@@ -144,6 +164,8 @@ fn is_value(value: &Spellings, column: &Entries, entry: usize) -> bool {
         value.is_double(doubles.value(entry))
     } else if let Some(bools) = column.bools.valid(entry) {
         value.truth == Some(bools.value(entry))
+    } else if let Some(bytes) = column.bytes.bytes(entry).filter(|_| value.elements) {
+        AnyValue::decode(bytes).is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
     } else {
         false
     }

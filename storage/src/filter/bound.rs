@@ -15,7 +15,7 @@ use tidings_proto::{
 use super::Matcher;
 use crate::rows::{
     column::{Column, Words, word},
-    entries::{ElementEntries, Entries},
+    entries::{ElementEntries, Entries, Linked},
 };
 
 /// A filter and the columns it looks at. Columns that the filter does not need may be missing:
@@ -37,6 +37,7 @@ pub(crate) struct Bound<'a> {
     attributes: Option<Entries>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
+    linked: Option<Linked>,
     resource: Option<Words>,
     scope: Option<Words>,
     /// One per attribute looked for.
@@ -95,6 +96,7 @@ impl<'a> Bound<'a> {
             attributes: Entries::of(batch, "attributes")?,
             events: ElementEntries::of(batch, "events")?,
             links: ElementEntries::of(batch, "links")?,
+            linked: Linked::of(batch)?,
             resource,
             scope,
             sender_answers,
@@ -109,6 +111,9 @@ impl<'a> Bound<'a> {
         self.retain_texts(rows);
         self.retain_columns(rows);
         self.retain_attributes(rows);
+        if let (Some(id), Some(linked)) = (self.matcher.links_to, &self.linked) {
+            rows.retain(|row| linked.of_rows(&(*row..*row + 1)).any(|linked| linked == id));
+        }
     }
 
     fn retain_ids(&self, rows: &mut Vec<usize>) {

@@ -10,7 +10,7 @@ use tidings_proto::{
 use super::{AttributeFilter, attributes::Wanted, text::Needle};
 use crate::{
     LogFilter, SpanFilter, TimeRange,
-    index::{self, Wanted as Indexed},
+    index::{self, Earlier, Wanted as Indexed},
     schema::Signal,
 };
 
@@ -41,6 +41,7 @@ pub(crate) struct Matcher {
     pub(super) severity_min: Option<Severity>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<Wanted>,
+    pub(crate) links_to: Option<TraceId>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,
 }
@@ -63,6 +64,7 @@ impl Matcher {
             severity_min: None,
             text: None,
             attributes: wanted(&filter.attributes),
+            links_to: filter.links_to,
             columns: Vec::new(),
         }
     }
@@ -84,6 +86,7 @@ impl Matcher {
             severity_min: filter.severity_min,
             text: filter.text.as_deref().map(Needle::new),
             attributes: wanted(&filter.attributes),
+            links_to: None,
             columns: Vec::new(),
         }
     }
@@ -146,7 +149,11 @@ impl Matcher {
             wanted.and_text(text.bits());
         }
         for attribute in &self.attributes {
-            wanted.and_any(attribute.terms());
+            let (terms, earlier) = attribute.terms();
+            wanted.and_any_since(terms, earlier);
+        }
+        if let Some(id) = self.links_to {
+            wanted.and_any_since(vec![index::link_term(id)], Earlier::Nothing);
         }
         wanted
     }
@@ -202,7 +209,7 @@ impl Matcher {
             ("resource", attributes),
             ("scope", attributes),
             ("events", attributes && self.signal == Signal::Spans),
-            ("links", attributes && self.signal == Signal::Spans),
+            ("links", attributes && self.signal == Signal::Spans || self.links_to.is_some()),
         ];
         [numbers, words, texts]
             .into_iter()

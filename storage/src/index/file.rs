@@ -40,6 +40,7 @@ const GRAMS: u32 = 4;
 const ROLLUP: u32 = 5;
 const GRAPH: u32 = 8;
 const KINDS: u32 = 9;
+const ELEMENTS: u32 = 10;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -80,6 +81,7 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         let each = |give: &mut dyn FnMut(Run)| terms.each_run(give);
         let (directory, more) = runs::encode(each, TERM_SPARE_BITS, pages.len() as u64);
         sections.push((TERM_RUNS, directory));
+        sections.push((ELEMENTS, Vec::new()));
         pages.extend(more);
     }
     if let Some((section, more)) = parts.grams.and_then(|grams| grams.finish(pages.len() as u64)) {
@@ -127,6 +129,8 @@ pub(super) struct Head {
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
+    /// Whether elements of arrays have terms, and where links lead.
+    pub(super) has_elements: bool,
     pub(super) grams: Option<Grams>,
     pub(super) rollup: Option<rollup::Directory>,
     pub(super) graph: Option<GraphSection>,
@@ -151,6 +155,7 @@ impl Head {
             trace_filter: None,
             traces: None,
             terms: None,
+            has_elements: false,
             grams: None,
             rollup: None,
             graph: None,
@@ -163,6 +168,7 @@ impl Head {
                 TRACE_FILTER => decoded.trace_filter = Some(Fuse::decode(bytes)?),
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
+                ELEMENTS => decoded.has_elements = true,
                 GRAMS => decoded.grams = Some(Grams::decode(bytes)?),
                 ROLLUP => decoded.rollup = Some(rollup::Directory::decode(bytes)?),
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),

@@ -1,5 +1,5 @@
-//! What rows can be found by besides their trace, as hashes: attributes, service, name, status and
-//! severity.
+//! What rows can be found by besides their trace, as hashes: attributes, service, name, status,
+//! severity and where links lead.
 //!
 //! Owns the hashes and the collecting of them, block by block. A term that is in many places
 //! apart is remembered as being in a few longer stretches: it need not be found exactly, because
@@ -9,7 +9,11 @@ use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::ArrowError;
-use tidings_proto::otlp::{InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value};
+use prost::Message;
+use tidings_proto::{
+    TraceId,
+    otlp::{AnyValue, InstrumentationScope, KeyValue, Resource, Severity, StatusCode, Value},
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::runs::Run;
@@ -17,7 +21,7 @@ use crate::{
     columns::load,
     rows::{
         column::{Column, Words},
-        entries::{ElementEntries, Entries},
+        entries::{ElementEntries, Entries, Linked},
     },
 };
 
@@ -42,6 +46,7 @@ const SERVICE: u64 = 2;
 const NAME: u64 = 3;
 const STATUS: u64 = 4;
 const SEVERITY: u64 = 5;
+const LINK: u64 = 6;
 
 /// An attribute with this key and any value or none.
 pub(crate) fn key_term(key: &str) -> u64 {
@@ -69,6 +74,22 @@ pub(crate) fn truth_term(key: u64, truth: bool) -> u64 {
     xxh3_64_with_seed(&[u8::from(truth)], key.wrapping_add(4))
 }
 
+/// The terms of a value, of the key with this term: its own, or those of an array's elements.
+fn value_terms(key: u64, value: &Value) -> impl Iterator<Item = u64> {
+    let (single, elements) = match value {
+        Value::Array(array) => (None, array.values.as_slice()),
+        single => (Some(single), &[][..]),
+    };
+    let elements = elements.iter().filter_map(|element| element.value.as_ref());
+    single.into_iter().chain(elements).filter_map(move |value| match value {
+        Value::String(text) => Some(text_term(key, text)),
+        Value::Int(number) => Some(int_term(key, *number)),
+        Value::Double(number) => Some(double_term(key, *number)),
+        Value::Bool(truth) => Some(truth_term(key, *truth)),
+        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
+    })
+}
+
 /// A row of this service.
 pub(crate) fn service_term(service: &str) -> u64 {
     xxh3_64_with_seed(service.as_bytes(), SERVICE)
@@ -87,6 +108,11 @@ pub(crate) fn error_term() -> u64 {
 /// A record of this severity.
 pub(crate) fn severity_term(severity: Severity) -> u64 {
     xxh3_64_with_seed(&severity.first_number().to_le_bytes(), SEVERITY)
+}
+
+/// A span with a link to this trace.
+pub(crate) fn link_term(trace: TraceId) -> u64 {
+    xxh3_64_with_seed(trace.as_bytes(), LINK)
 }
 
 /// Collects the terms of a file's rows.
@@ -134,13 +160,7 @@ impl Senders {
         for attribute in (self.attributes)(text) {
             let key = key_term(&attribute.key);
             terms.push(key);
-            terms.extend(attribute.value().and_then(|value| match value {
-                Value::String(text) => Some(text_term(key, text)),
-                Value::Int(number) => Some(int_term(key, *number)),
-                Value::Double(number) => Some(double_term(key, *number)),
-                Value::Bool(truth) => Some(truth_term(key, *truth)),
-                Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
-            }));
+            terms.extend(attribute.value().into_iter().flat_map(|value| value_terms(key, value)));
         }
         if self.terms.len() >= SENDERS_MAX {
             self.terms.clear();
@@ -156,6 +176,7 @@ pub(super) struct TermColumns {
     attributes: Option<Entries>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
+    linked: Option<Linked>,
     resource: Option<Words>,
     scope: Option<Words>,
     service: Option<Words>,
@@ -170,6 +191,7 @@ impl TermColumns {
             attributes: Entries::of(batch, "attributes")?,
             events: ElementEntries::of(batch, "events")?,
             links: ElementEntries::of(batch, "links")?,
+            linked: Linked::of(batch)?,
             resource: Words::of(batch, "resource")?,
             scope: Words::of(batch, "scope")?,
             service: Words::of(batch, "service")?,
@@ -196,6 +218,9 @@ impl TermCollector {
         for elements in [&columns.events, &columns.links].into_iter().flatten() {
             self.push_entries(&elements.entries, elements.of_rows(&rows));
         }
+        for trace in columns.linked.iter().flat_map(|linked| linked.of_rows(&rows)) {
+            self.add(link_term(trace));
+        }
         self.push_words(columns, &rows);
         for row in rows {
             let status = columns.status.int(row).and_then(|code| StatusCode::try_from(code).ok());
@@ -221,6 +246,10 @@ impl TermCollector {
                 self.add(double_term(key, doubles.value(entry)));
             } else if let Some(bools) = column.bools.valid(entry) {
                 self.add(truth_term(key, bools.value(entry)));
+            } else if let Some(bytes) = column.bytes.bytes(entry) {
+                // What cannot be read matches nothing.
+                let value = AnyValue::decode(bytes).ok().and_then(|value| value.value);
+                value.iter().flat_map(|value| value_terms(key, value)).for_each(|it| self.add(it));
             }
         }
     }

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{
-        ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, ResourceLogs,
-        ResourceSpans, ScopeLogs, ScopeSpans, Severity, Span, Value,
+        ArrayValue, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord,
+        ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Severity, Span, Value,
     },
 };
 
@@ -40,6 +40,24 @@ pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFil
             Arc::new(DataFile::new(path, file.hour, file.rows, bytes, min, max))
         })
         .collect()
+}
+
+/// The index of a program that knew nothing of elements of arrays, as far as a reader can tell.
+pub(crate) fn of_earlier(index: &[u8]) -> bytes::Bytes {
+    const ELEMENTS: u32 = 10;
+    let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
+    let head = usize::try_from(number(12)).unwrap();
+    let (mut at, mut changed) = (32, index.to_vec());
+    while at < head - 4 {
+        if number(at) == ELEMENTS {
+            changed[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+        }
+        at += 8 + usize::try_from(number(at + 4)).unwrap();
+    }
+    let crc = crc32c::crc32c(&changed[..head - 4]);
+    changed[head - 4..head].copy_from_slice(&crc.to_le_bytes());
+    assert!(changed != index, "there are elements in it");
+    changed.into()
 }
 
 fn span(trace: u64, number: u8) -> Span {
@@ -158,6 +176,12 @@ fn missing_damaged_and_foreign_indexes_change_no_answer() {
     }
 }
 
+/// An array of a text and a number, both of which no other trace has.
+fn list(trace: u64) -> Value {
+    let number = i64::try_from(trace).unwrap() + 1;
+    Value::Array(ArrayValue { values: vec![format!("of-{trace}").as_str().into(), number.into()] })
+}
+
 /// Traces of one span with attributes from very frequent to unique.
 fn attributed(traces: std::ops::Range<u64>) -> Vec<EncodedFile> {
     let spans = traces
@@ -167,6 +191,7 @@ fn attributed(traces: std::ops::Range<u64>) -> Vec<EncodedFile> {
                 KeyValue::new("many", i64::try_from(trace % 3).unwrap()),
                 KeyValue::new("some", format!("v{}", trace * 7919 % 500)),
                 KeyValue::new("unique", format!("id-{trace}")),
+                KeyValue::new("list", list(trace)),
             ],
             ..span(trace, 1)
         })
@@ -187,7 +212,7 @@ fn attributes_are_found_by_looking_at_few_rows() {
         files.extend(stored(folder.path(), attributed(100_000 * copy..100_000 * copy + 50)));
     }
     let many: Vec<_> = files.iter().cycle().take(20).chain(&files[1..]).cloned().collect();
-    let cases: [(&str, Option<&str>, u64, u64, u64); 7] = [
+    let cases: [(&str, Option<&str>, u64, u64, u64); 11] = [
         ("unique", Some("id-31234"), 1, 1024, 1),
         ("unique", Some("id-1900007"), 2, 100, 2),
         ("unique", Some("id-77777777"), 0, 0, 0),
@@ -195,11 +220,15 @@ fn attributes_are_found_by_looking_at_few_rows() {
         ("some", Some("v500"), 0, 0, 0),
         ("many", Some("2"), 13_333, 60_000, 39),
         ("absent", None, 0, 0, 0),
+        ("list", Some("of-31234"), 1, 1024, 1),
+        ("list", Some("31235"), 1, 1024, 1),
+        ("list", Some("of-77777777"), 0, 0, 0),
+        ("list", None, 41_900, 41_900, 39),
     ];
     let indexes = Arc::new(Indexes::new(usize::MAX));
     for (key, value, least, rows_max, files_max) in cases {
         let value = value.map(str::to_owned);
-        let attributes = vec![AttributeFilter { key: key.to_owned(), value }];
+        let attributes = vec![AttributeFilter::new(key, value)];
         let filter = SpanFilter { attributes, ..SpanFilter::default() };
         let (found, stats) = find(&many, &indexes, &filter);
         let (all, _) = find(&many, &Arc::new(Indexes::new(0)), &filter);
@@ -210,6 +239,26 @@ fn attributes_are_found_by_looking_at_few_rows() {
     let bytes: u64 = files[..1].iter().map(|file| file.bytes).sum();
     let index = fs::metadata(index_path(&files[0].path)).unwrap().len();
     assert!(index < bytes, "an index of {index} bytes for {bytes}");
+}
+
+#[test]
+fn an_index_without_elements_of_arrays_rules_none_out_and_is_made_again() {
+    let folder = TempDir::new().unwrap();
+    let mut encoded = attributed(0..5_000);
+    for file in &mut encoded {
+        file.index = of_earlier(&file.index);
+    }
+    let files = stored(folder.path(), encoded);
+    let indexes = Arc::new(Indexes::new(usize::MAX));
+    let filter = |wanted| SpanFilter { attributes: vec![wanted], ..SpanFilter::default() };
+    let single = filter(AttributeFilter::single("unique", "id-1234"));
+    let (found, stats) = find(&files, &indexes, &single);
+    assert!(found == 1 && stats.rows <= 1024, "{stats:?}");
+    assert!(indexes.next_missing().is_none(), "it knew enough");
+    let element = filter(AttributeFilter::new("list", Some("of-1234".to_owned())));
+    let (found, stats) = find(&files, &indexes, &element);
+    assert_eq!((found, stats.rows), (1, 5_000));
+    assert!(indexes.next_missing().is_some(), "it is to be made again");
 }
 
 #[test]

@@ -3,12 +3,16 @@
 use std::ops::Range;
 
 use arrow_array::{
-    Array, ArrayRef, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray,
+    RecordBatch, StringArray, StructArray,
 };
 use arrow_schema::ArrowError;
+use tidings_proto::TraceId;
 
 use super::column::{Column, downcast};
+
+/// The field of a link that says to which trace it leads.
+pub(crate) const LINKED_TRACE: &str = "trace_id";
 
 /// The entries of a column of attributes. Values of a type that was not read are not there.
 #[derive(Debug, Clone)]
@@ -19,6 +23,8 @@ pub(crate) struct Entries {
     pub(crate) ints: Column<Int64Array>,
     pub(crate) doubles: Column<Float64Array>,
     pub(crate) bools: Column<BooleanArray>,
+    /// What is none of these, encoded.
+    pub(crate) bytes: Column<BinaryArray>,
 }
 
 impl Entries {
@@ -35,6 +41,7 @@ impl Entries {
             ints: field(&values, "int")?,
             doubles: field(&values, "double")?,
             bools: field(&values, "bool")?,
+            bytes: field(&values, "bytes")?,
             map,
         })
     }
@@ -53,7 +60,36 @@ impl Entries {
     }
 }
 
-/// The attributes of the elements of a column of events or links.
+/// The traces that the links of rows lead to.
+#[derive(Debug, Clone)]
+pub(crate) struct Linked {
+    list: ListArray,
+    trace_ids: BinaryArray,
+}
+
+impl Linked {
+    /// Those of a batch, if they were read.
+    pub(crate) fn of(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+        let Some(array) = batch.column_by_name("links") else { return Ok(None) };
+        let list: ListArray = downcast(array, "links")?;
+        let elements: StructArray = downcast(list.values(), "links")?;
+        let Some(trace_ids) = elements.column_by_name(LINKED_TRACE) else { return Ok(None) };
+        Ok(Some(Self { trace_ids: downcast(trace_ids, LINKED_TRACE)?, list }))
+    }
+
+    /// Those of some rows after each other, each as often as it comes.
+    pub(crate) fn of_rows(&self, rows: &Range<usize>) -> impl Iterator<Item = TraceId> {
+        let elements = |row| super::attributes::range(self.list.value_offsets(), row);
+        let all = if rows.is_empty() {
+            0..0
+        } else {
+            elements(rows.start).start..elements(rows.end - 1).end
+        };
+        all.filter_map(|element| TraceId::from_wire(self.trace_ids.value(element)))
+    }
+}
+
+/// The attributes of the elements of a column of events or links, if they were read.
 #[derive(Debug, Clone)]
 pub(crate) struct ElementEntries {
     list: ListArray,
@@ -65,9 +101,7 @@ impl ElementEntries {
         let Some(array) = batch.column_by_name(name) else { return Ok(None) };
         let list: ListArray = downcast(array, name)?;
         let elements: StructArray = downcast(list.values(), name)?;
-        let attributes = elements.column_by_name("attributes").ok_or_else(|| {
-            ArrowError::SchemaError(format!("the elements of {name} have no attributes"))
-        })?;
+        let Some(attributes) = elements.column_by_name("attributes") else { return Ok(None) };
         Ok(Some(Self { entries: Entries::new(attributes, name)?, list }))
     }
 

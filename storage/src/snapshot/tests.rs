@@ -6,10 +6,13 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter,
+    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     columns::{log_rows, span_rows},
     data_file,
-    index::{Indexes, tests::stored},
+    index::{
+        Indexes,
+        tests::{of_earlier, stored},
+    },
     memory::{self, Chunk},
     samples,
     schema::Signal,
@@ -22,8 +25,8 @@ fn indexes() -> Arc<Indexes> {
 }
 
 /// The same rows as chunks, as one merged chunk and as files cut into small pieces, with damaged
-/// indexes and with whole ones.
-fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 4] {
+/// indexes, with those of an earlier program and with whole ones.
+fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 5] {
     let merged = Arc::new(memory::merge(&chunks).unwrap());
     let encoded = data_file::encode_small(signal, &chunks, samples::NOW).unwrap();
     let mut damaged = encoded.clone();
@@ -33,10 +36,15 @@ fn views(signal: Signal, folder: &Path, chunks: Vec<Arc<Chunk>>) -> [TableView; 
         index[at] ^= 0x11;
         file.index = index.into();
     }
+    let mut earlier = encoded.clone();
+    for file in &mut earlier {
+        file.index = of_earlier(&file.index);
+    }
     [
         TableView { chunks, files: vec![] },
         TableView { chunks: vec![merged], files: vec![] },
         TableView { chunks: vec![], files: stored(folder, damaged) },
+        TableView { chunks: vec![], files: stored(folder, earlier) },
         TableView { chunks: vec![], files: stored(folder, encoded) },
     ]
 }

@@ -98,9 +98,8 @@ fn severities_are_read_by_name_and_number() {
 
 #[test]
 fn the_first_equals_sign_divides_key_and_value() {
-    let filter = |key: &str, value: Option<&str>| {
-        Some(AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) })
-    };
+    let filter =
+        |key: &str, value: Option<&str>| Some(AttributeFilter::new(key, value.map(str::to_owned)));
     assert_eq!(attribute("http.route=/a=b"), filter("http.route", Some("/a=b")));
     assert_eq!(attribute("empty="), filter("empty", Some("")));
     assert_eq!(attribute("error"), filter("error", None));

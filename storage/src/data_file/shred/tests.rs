@@ -252,10 +252,8 @@ fn a_filter_reads_columns_instead_of_the_map_where_they_tell_everything() {
     let file = encode_small(Signal::Spans, &[chunk(&lists)], NOW).unwrap().remove(0);
     let kept = kept(&folder, &file, &file.bytes);
     let count = |wanted: &[(&str, Option<&str>)]| {
-        let wanted = wanted.iter().map(|(key, value)| AttributeFilter {
-            key: (*key).to_owned(),
-            value: value.map(str::to_owned),
-        });
+        let wanted =
+            wanted.iter().map(|(key, value)| AttributeFilter::new(*key, value.map(str::to_owned)));
         let filter = SpanFilter { attributes: wanted.collect(), ..SpanFilter::default() };
         found(vec![Arc::clone(&kept)], &filter).len()
     };
@@ -267,7 +265,7 @@ fn a_filter_reads_columns_instead_of_the_map_where_they_tell_everything() {
     assert_eq!(count(&[("http.route", None), ("n", Some("1"))]), 1);
     assert_eq!(count(&[("http.route", None), ("http.response.status_code", None)]), 1);
     let filter = SpanFilter {
-        attributes: vec![AttributeFilter { key: "http.route".to_owned(), value: None }],
+        attributes: vec![AttributeFilter::new("http.route", None)],
         ..SpanFilter::default()
     };
     let mut matcher = Matcher::spans(&filter);

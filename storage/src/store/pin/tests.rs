@@ -288,7 +288,7 @@ async fn erasing_reaches_pinned_traces_and_says_so() {
     assert_eq!((report.spans, report.log_records), (2, 1));
     assert_eq!((&report.pinned[..], &report.unpinned[..]), (&[id(0)][..], &[id(0)][..]));
     assert!(!std::fs::read_to_string(root.path().join("pins")).unwrap().contains("note 0"));
-    let user = AttributeFilter { key: "user.id".to_owned(), value: Some("ada".to_owned()) };
+    let user = AttributeFilter::new("user.id", Some("ada".to_owned()));
     let report = store.erase(&Erasure::Attribute(user)).await.unwrap();
     assert_eq!((&report.pinned[..], &report.unpinned[..]), (&[id(1), id(2)][..], &[][..]));
     assert_eq!(all_rows(&store, 0..3), [(0, 0), (1, 1), (1, 1)]);

@@ -185,7 +185,7 @@ async fn a_damaged_data_file_is_found_and_named() {
 /// Everything that these tests make.
 fn of_the_shop() -> Erasure {
     let (key, value) = ("service.name".to_owned(), Some("shop".to_owned()));
-    Erasure::Attribute(AttributeFilter { key, value })
+    Erasure::Attribute(AttributeFilter::new(key, value))
 }
 
 #[tokio::test(flavor = "multi_thread")]

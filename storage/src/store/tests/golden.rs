@@ -233,7 +233,7 @@ fn ask(store: &Store, expected: &[String], format: &str) {
         assert_eq!(trace == 8, found.is_empty());
     }
     let (key, value) = ("user.id".to_owned(), Some("ada".to_owned()));
-    let attributes = vec![AttributeFilter { key, value }];
+    let attributes = vec![AttributeFilter::new(key, value)];
     let spans = SpanFilter { attributes: attributes.clone(), ..SpanFilter::default() };
     let logs = LogFilter { attributes, ..LogFilter::default() };
     let found = rows(store, &spans, &logs);

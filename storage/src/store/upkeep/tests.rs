@@ -415,7 +415,7 @@ async fn what_is_erased_is_on_the_disk_no_more() {
         }
     }
     keep_up(&store).await;
-    let filter = AttributeFilter { key: "user.id".to_owned(), value: Some(secret.to_owned()) };
+    let filter = AttributeFilter::new("user.id", Some(secret.to_owned()));
     let report = store.erase(&Erasure::Attribute(filter)).await.unwrap();
     assert_eq!((report.spans, report.log_records, report.left_files), (2, 0, 0));
     let left = names(&store.snapshot());
