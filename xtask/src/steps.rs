@@ -18,9 +18,18 @@ pub(crate) fn target_dir() -> PathBuf {
 }
 
 /// The cargo that runs this command, in the root of the checkout.
+///
+/// What cargo says of this package stays behind: the build scripts of some crates (`ring`) look at
+/// it, and everything above them would be built again after every `cargo test` of a shell.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        let said = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|prefix| said.starts_with(prefix)) {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 
