@@ -16,6 +16,7 @@ mod compiled;
 mod error;
 mod evaluate;
 pub(crate) mod filter;
+mod lenient;
 mod lexer;
 pub(crate) mod metrics;
 pub(crate) mod native;

@@ -94,13 +94,27 @@ const OPERATORS_VALID: usize = 29;
 
 /// The tokens of a text, the last of them [`TokenKind::End`].
 pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TraceqlError> {
+    let mut tokens = Vec::new();
+    each_token(text, |token| tokens.push(token))?;
+    Ok(tokens)
+}
+
+/// The tokens of a text up to the first that cannot be read.
+pub(super) fn readable_tokens(text: &str) -> Vec<Token> {
+    let mut tokens = Vec::new();
+    // What is wrong with the rest is not of interest.
+    let _ = each_token(text, |token| tokens.push(token));
+    tokens.retain(|token| token.kind != TokenKind::End);
+    tokens
+}
+
+fn each_token(text: &str, mut give: impl FnMut(Token)) -> Result<(), TraceqlError> {
     if text.len() > TEXT_BYTES_MAX {
         let message =
             format!("a query has at most {TEXT_BYTES_MAX} bytes; this has {}", text.len());
         return Err(TraceqlError::at(text, 0, message));
     }
     let mut lexer = Lexer { text, at: 0 };
-    let mut tokens = Vec::new();
     let mut depth = 0_u32;
     loop {
         lexer.skip_blanks()?;
@@ -116,9 +130,9 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, TraceqlError> {
             return Err(TraceqlError::at(text, start, message));
         }
         let last = kind == TokenKind::End;
-        tokens.push(Token { kind, start, end: lexer.at });
+        give(Token { kind, start, end: lexer.at });
         if last {
-            return Ok(tokens);
+            return Ok(());
         }
     }
 }

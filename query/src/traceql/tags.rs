@@ -14,6 +14,7 @@ use tidings_storage::{Detail, Scan, TimeRange};
 use super::{
     candidates::Candidates,
     compiled::{Fields, compile},
+    lenient::lenient,
     parse,
     read::{detail, needs_tree},
     search::each_candidate,
@@ -183,24 +184,6 @@ pub(crate) fn values(
     let mut values: Vec<(u64, Value)> = counts.into_values().collect();
     values.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
     Ok(values.into_iter().take(search.limit).map(|(_, value)| value).collect())
-}
-
-/// The conditions of a query that can be read: a part that is still being typed is left out, and
-/// so is everything but the first selector.
-fn lenient(query: &str) -> Vec<Stage> {
-    if let Ok(Query { root: Root::Search(stages), .. }) = parse(query)
-        && let [Stage::Spansets(Spansets::Filter(_))] = stages.as_slice()
-    {
-        return stages;
-    }
-    let inner = query.trim().strip_prefix('{').unwrap_or_default();
-    let inner = inner.split('}').next().unwrap_or_default();
-    let readable =
-        inner.split("&&").filter_map(|part| match parse(&format!("{{{part}}}")).ok()?.root {
-            Root::Search(stages) => Some(stages),
-            Root::Metrics(_) => None,
-        });
-    readable.flatten().collect()
 }
 
 /// The condition of Tempo's older search: each tag is on some span of the trace, letter case and

@@ -1,0 +1,142 @@
+//! Queries that are still being typed, as far as they can be read.
+//!
+//! Owns what becomes of a condition that is not finished: it is true, so that those around it keep
+//! their meaning. Only the first selector counts: names and values are completed inside of one.
+
+use super::{
+    lexer::{Token, TokenKind, readable_tokens},
+    parse,
+    syntax::{Operator, Query, Root, Spansets, Stage},
+};
+
+/// Parentheses that are looked into; deeper ones are read whole or not at all.
+const LEVELS_MAX: u32 = 16;
+const TRUE: &str = "true";
+
+/// The stages of a query that is one selector; of any other text, those of its first selector.
+pub(super) fn lenient(query: &str) -> Vec<Stage> {
+    if let Some(stages) = search(query)
+        && let [Stage::Spansets(Spansets::Filter(_))] = stages.as_slice()
+    {
+        return stages;
+    }
+    let tokens = readable_tokens(query);
+    let Some((Token { kind: TokenKind::OpenBrace, .. }, inner)) = tokens.split_first() else {
+        return Vec::new();
+    };
+    let is_end = |token: &Token| token.kind == TokenKind::CloseBrace;
+    let inner = &inner[..inner.iter().position(is_end).unwrap_or(inner.len())];
+    search(&format!("{{{}}}", mended(query, inner, 0))).unwrap_or_default()
+}
+
+fn search(query: &str) -> Option<Vec<Stage>> {
+    match parse(query) {
+        Ok(Query { root: Root::Search(stages), .. }) => Some(stages),
+        _ => None,
+    }
+}
+
+/// The conditions of these tokens of the text, with `true` for those that are not finished.
+fn mended(text: &str, tokens: &[Token], level: u32) -> String {
+    let (mut mended, mut depth, mut from) = (String::new(), 0_u32, 0);
+    for (at, token) in tokens.iter().enumerate() {
+        match token.kind {
+            TokenKind::OpenParenthesis => depth += 1,
+            TokenKind::CloseParenthesis => depth = depth.saturating_sub(1),
+            TokenKind::Operator(Operator::And | Operator::Or) if depth == 0 => {
+                mended.push_str(&condition(text, &tokens[from..at], level));
+                mended.push_str(text.get(token.start..token.end).unwrap_or_default());
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    mended.push_str(&condition(text, &tokens[from..], level));
+    mended
+}
+
+fn condition(text: &str, tokens: &[Token], level: u32) -> String {
+    let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return TRUE.into() };
+    let written = text.get(first.start..last.end).unwrap_or_default();
+    if search(&format!("{{{written}}}")).is_some() {
+        return format!(" {written} ");
+    }
+    match inside(tokens) {
+        Some(inner) if level < LEVELS_MAX => format!("({})", mended(text, inner, level + 1)),
+        _ => TRUE.into(),
+    }
+}
+
+/// What stands in the parentheses around all of these tokens; the last one may be missing.
+fn inside(tokens: &[Token]) -> Option<&[Token]> {
+    let (first, rest) = tokens.split_first()?;
+    if first.kind != TokenKind::OpenParenthesis {
+        return None;
+    }
+    let mut depth = 1_u32;
+    for (at, token) in rest.iter().enumerate() {
+        match token.kind {
+            TokenKind::OpenParenthesis => depth += 1,
+            TokenKind::CloseParenthesis => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            return (at + 1 == rest.len()).then_some(&rest[..at]);
+        }
+    }
+    Some(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{lenient, search};
+
+    fn check(query: &str, means: &str) {
+        let expected = if means.is_empty() { Vec::new() } else { search(means).unwrap() };
+        assert_eq!(format!("{:?}", lenient(query)), format!("{expected:?}"), "{query}");
+    }
+
+    #[test]
+    fn what_is_not_finished_is_true_and_the_rest_keeps_its_meaning() {
+        for (query, means) in [
+            ("{ .shop = 7 }", "{ .shop = 7 }"),
+            ("{ .shop = }", "{ true }"),
+            ("{ .shop = 7 && .floor >=", "{ .shop = 7 && true }"),
+            ("{ .shop = && .floor > 2 }", "{ true && .floor > 2 }"),
+            ("{ .shop = 7 && }", "{ .shop = 7 && true }"),
+            ("{ .shop = 7 && name }", "{ .shop = 7 && true }"),
+            ("{ .shop = 7 || .floor = }", "{ .shop = 7 || true }"),
+            ("{ (.shop = ) && kind = server }", "{ (true) && kind = server }"),
+            (
+                "{ (.shop = 7 && (.floor = )) && kind = server }",
+                "{ (.shop = 7 && (true)) && kind = server }",
+            ),
+            ("{ (.shop = 7 && .floor =", "{ (.shop = 7 && true) }"),
+            ("{ .shop = (.floor + 2) && .desk = }", "{ .shop = (.floor + 2) && true }"),
+            ("{ .shop = 7 && .note = \"half a", "{ .shop = 7 && true }"),
+            // Signs in quotes are text.
+            (
+                "{ span.http.route = \"/users/{id}\" && .shop = }",
+                "{ span.http.route = \"/users/{id}\" && true }",
+            ),
+            ("{ name = \"a && b\" && .shop = }", "{ name = \"a && b\" && true }"),
+            ("{ span.\"on floor\" = 3 && .shop = }", "{ span.\"on floor\" = 3 && true }"),
+            // What follows the first selector is not about the span that is completed.
+            ("{ .shop = 7 && .floor = } >> { .desk = 1 }", "{ .shop = 7 && true }"),
+            ("{ .shop = 7 } | rate() by (.floor", "{ .shop = 7 }"),
+            ("", ""),
+            ("shop", ""),
+            ("&&", ""),
+        ] {
+            check(query, means);
+        }
+    }
+
+    #[test]
+    fn deep_parentheses_end() {
+        let deep = format!("{{ {}.shop = }}", "(".repeat(90));
+        assert_eq!(lenient(&deep).len(), 1);
+        let deeper = format!("{{ {}.shop = }}", "(".repeat(10_000));
+        assert_eq!(lenient(&deeper).len(), 1);
+    }
+}
