@@ -6,9 +6,10 @@
 //! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
 //! for both. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for,
 //! `read` decodes its columns for those pages and the rest only for the rows that match, `columns`
-//! reads a few columns for other than scans, `footer` keeps decoded metadata.
-//! `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
+//! reads a few columns for other than scans, `ahead` fetches what they will read, `footer` keeps
+//! decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
+mod ahead;
 mod columns;
 mod derive;
 mod footer;
@@ -28,8 +29,12 @@ use bytes::Bytes;
 use tidings_proto::UnixNanos;
 
 use crate::{
-    StorageError, memory::Chunk, paths::index_path, schema::Signal, snapshot::project,
-    table_store::Home,
+    StorageError,
+    memory::Chunk,
+    paths::index_path,
+    schema::Signal,
+    snapshot::project,
+    table_store::{Home, Readable},
 };
 
 pub(crate) use columns::columns;
@@ -73,7 +78,12 @@ impl DataFile {
         Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
     }
 
-    /// Opens it for reading.
+    /// Opens it to read a part of it.
+    pub(crate) fn open_parts(&self) -> io::Result<Readable> {
+        self.home.open_parts(&self.path, self.bytes)
+    }
+
+    /// Opens it to read all of it.
     pub(crate) fn open(&self) -> io::Result<File> {
         self.home.open(&self.path)
     }

@@ -16,6 +16,7 @@ mod connect;
 mod credentials;
 mod local;
 mod object;
+mod readable;
 mod synced_store;
 #[cfg(test)]
 pub(crate) mod unreliable;
@@ -36,7 +37,7 @@ use tidings_proto::UnixNanos;
 use self::{
     cache::Cache, claim::claim, connect::connect, object::ObjectTables, whole_lists::WholeLists,
 };
-pub(crate) use self::{claim::check_local, local::LocalTables};
+pub(crate) use self::{claim::check_local, local::LocalTables, readable::Readable};
 use crate::{
     Clock, StorageError, StoreSettings,
     disk::{AppendFile, DiskEntry, SharedDisk},
@@ -67,6 +68,9 @@ pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
 
     /// Opens a data file or an index, which do not change as long as they have their names.
     fn open(&self, path: &Path) -> io::Result<File>;
+
+    /// Opens a data file of so many bytes, of which maybe a few will be read.
+    fn open_parts(&self, path: &Path, bytes: u64) -> io::Result<Readable>;
 
     /// When a file was written; `NotFound` when it is not there.
     fn written(&self, path: &Path) -> io::Result<UnixNanos>;
@@ -108,6 +112,13 @@ impl Home {
         match &self.0 {
             Some(tables) => tables.open(path),
             None => File::open(path),
+        }
+    }
+
+    pub(crate) fn open_parts(&self, path: &Path, bytes: u64) -> io::Result<Readable> {
+        match &self.0 {
+            Some(tables) => tables.open_parts(path, bytes),
+            None => File::open(path).map(Readable::whole),
         }
     }
 

@@ -1,18 +1,24 @@
 //! Reads some columns of a data file, of all rows or of a few.
 
-use std::ops::{ControlFlow, Range};
+use std::{
+    ops::{ControlFlow, Range},
+    slice,
+};
 
 use arrow_array::RecordBatch;
 use parquet::arrow::{
     ProjectionMask,
-    arrow_reader::{ParquetRecordBatchReaderBuilder, RowSelection},
+    arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection},
 };
 
 use super::{
-    DataFile,
+    DataFile, ahead,
     footer::{footer, guarded},
+    read,
 };
-use crate::{StorageError, disk::failed, schema::Signal, snapshot::PORTION_ROWS};
+use crate::{
+    StorageError, disk::failed, schema::Signal, snapshot::PORTION_ROWS, table_store::Readable,
+};
 
 /// Gives `visit` these columns of these rows, which are ascending and apart, or of all rows, in
 /// the order of the file, until it breaks.
@@ -27,10 +33,11 @@ pub(crate) fn columns(
     visit: &mut dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, StorageError>,
 ) -> Result<(), StorageError> {
     let path = &file.path;
-    let opened = file.open().map_err(failed("open", path))?;
+    let opened = file.open_parts().map_err(failed("open", path))?;
     let footer = footer(signal, path, &opened)?;
     let read = guarded(path, || {
         let mask = ProjectionMask::columns(footer.parquet_schema(), names.iter().copied());
+        fetch(&opened, &footer, &mask, rows)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
         let mut builder = builder.with_projection(mask).with_batch_size(PORTION_ROWS);
         if let Some(rows) = rows {
@@ -48,4 +55,23 @@ pub(crate) fn columns(
         Ok(())
     });
     read.inspect_err(|error| file.doubt(error))
+}
+
+/// Brings here what will be read of these rows, or of all, row group by row group.
+fn fetch(
+    file: &Readable,
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    rows: Option<&[Range<u64>]>,
+) -> Result<(), StorageError> {
+    let mut start = 0;
+    for (group, of_it) in footer.metadata().row_groups().iter().enumerate() {
+        let all = start..start + u64::try_from(of_it.num_rows()).unwrap_or(0);
+        start = all.end;
+        let rows = read::in_group(rows.unwrap_or(slice::from_ref(&all)), &all);
+        if !rows.is_empty() {
+            ahead::fetch(file, footer, mask, group, &rows)?;
+        }
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::File,
+    io,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError},
@@ -11,11 +11,13 @@ use std::{
 use arrow_schema::{Field, Schema};
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
-    file::metadata::PageIndexPolicy,
+    errors::ParquetError,
+    file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 
 use crate::{
     StorageError,
+    disk::failed,
     schema::{Signal, word},
 };
 
@@ -65,10 +67,10 @@ impl Footers {
 }
 
 /// The metadata of an open file.
-pub(super) fn footer(
+pub(super) fn footer<T: ChunkReader>(
     signal: Signal,
     path: &Path,
-    file: &File,
+    file: &T,
 ) -> Result<ArrowReaderMetadata, StorageError> {
     let kept = FOOTERS.lock().unwrap_or_else(PoisonError::into_inner).get(path);
     if let Some(footer) = kept {
@@ -79,7 +81,11 @@ pub(super) fn footer(
     Ok(footer)
 }
 
-fn load(signal: Signal, path: &Path, file: &File) -> Result<ArrowReaderMetadata, StorageError> {
+fn load<T: ChunkReader>(
+    signal: Signal,
+    path: &Path,
+    file: &T,
+) -> Result<ArrowReaderMetadata, StorageError> {
     let options = ArrowReaderOptions::new()
         .with_skip_arrow_metadata(true)
         .with_page_index_policy(PageIndexPolicy::Optional);
@@ -103,7 +109,7 @@ fn load(signal: Signal, path: &Path, file: &File) -> Result<ArrowReaderMetadata,
 }
 
 /// Runs a step of decoding; whatever is wrong with the file, also what makes a decoder panic, is
-/// an error that names it.
+/// an error that names it. That it could not be read says nothing of what it holds.
 pub(super) fn guarded<T>(
     path: &Path,
     step: impl FnOnce() -> Result<T, StorageError>,
@@ -111,6 +117,12 @@ pub(super) fn guarded<T>(
     let damaged = |reason| StorageError::Corrupt { path: path.to_owned(), reason };
     match catch_unwind(AssertUnwindSafe(step)) {
         Ok(Ok(value)) => Ok(value),
+        Ok(Err(StorageError::Parquet(ParquetError::External(error)))) => {
+            match error.downcast::<io::Error>() {
+                Ok(error) => Err(failed("read", path)(*error)),
+                Err(error) => Err(damaged(error.to_string())),
+            }
+        }
         Ok(Err(StorageError::Parquet(error))) => Err(damaged(error.to_string())),
         Ok(Err(StorageError::Arrow(error))) => Err(damaged(error.to_string())),
         Ok(Err(error)) => Err(error),

@@ -7,7 +7,6 @@
 
 use std::{
     cmp::Reverse,
-    fs::File,
     ops::{ControlFlow, Range},
     path::Path,
 };
@@ -26,7 +25,7 @@ use parquet::arrow::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile,
+    DataFile, ahead,
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
     shred,
@@ -39,6 +38,7 @@ use crate::{
     rows::entries::LINKED_TRACE,
     schema::{ENTRIES, Signal},
     snapshot::{PORTION_ROWS, Progress, Visit, project, select},
+    table_store::Readable,
 };
 
 /// So few rows are read in one go.
@@ -67,7 +67,7 @@ pub(crate) fn scan(
     }
     progress.stats.files += 1;
     let path = &file.path;
-    let opened = file.open().map_err(|source| io("open", path, source))?;
+    let opened = file.open_parts().map_err(|source| io("open", path, source))?;
     let footer = footer(matcher.signal, path, &opened)?;
     matcher.set_columns(|signal| shred::whole(signal, &footer));
     let source = Source { path, file: opened, footer, detail, candidates };
@@ -122,7 +122,7 @@ fn io(action: &'static str, path: &Path, source: std::io::Error) -> StorageError
 }
 
 /// Those of a file's rows that are in this stretch of it, counted from its start.
-fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usize>> {
+pub(super) fn in_group(rows: &[Range<u64>], group: &Range<u64>) -> Vec<Range<usize>> {
     let from = rows.partition_point(|range| range.end <= group.start);
     let inside = rows[from..].iter().take_while(|range| range.start < group.end);
     let place = |row: u64| usize::try_from(row - group.start).unwrap_or(usize::MAX);
@@ -153,7 +153,7 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
 
 struct Source<'a> {
     path: &'a Path,
-    file: File,
+    file: Readable,
     footer: ArrowReaderMetadata,
     detail: Detail,
     candidates: &'a Candidates,
@@ -230,7 +230,7 @@ impl Source<'_> {
                     intersection(&in_group(candidates, &rows), &pruner.pages(group))
                 }
                 // The index has no part in this: the file's own filters have to do.
-                None if !blooms_may_hold(&self.builder()?, &self.footer, matcher, group)? => {
+                None if !blooms_may_hold(&self.builder(), &self.footer, matcher, group)? => {
                     return Ok(None);
                 }
                 None => pruner.pages(group),
@@ -396,9 +396,9 @@ impl Source<'_> {
         StorageError::Corrupt { path: self.path.to_owned(), reason: error.to_string() }
     }
 
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, StorageError> {
-        let file = self.file.try_clone().map_err(|source| io("open", self.path, source))?;
-        Ok(ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone()))
+    fn builder(&self) -> ParquetRecordBatchReaderBuilder<Readable> {
+        let file = self.file.clone();
+        ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
     }
 
     /// Reads columns whole.
@@ -450,9 +450,11 @@ impl Source<'_> {
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
         guarded(self.path, || {
-            let selection = RowSelection::from_consecutive_ranges(ranges, plan.rows);
+            let ranges: Vec<_> = ranges.collect();
+            ahead::fetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
+            let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             Ok(self
-                .builder()?
+                .builder()
                 .with_row_groups(vec![plan.group])
                 .with_projection(mask)
                 .with_row_selection(selection)

@@ -1,15 +1,17 @@
 //! Copies on the local disk of files that are in an object store.
 //!
 //! A copy is whole and durable before it has its name, and its original never changes, so whatever
-//! is found under a name after a crash is right. All copies together take at most so many bytes,
-//! and they go, those used longest ago first, before the disk gets as full as the write-ahead log
-//! minds. Who has a copy open goes on reading it when it goes.
+//! is found under a name after a crash is right. Blocks of a file are copies, too, each under a name
+//! of its own; nothing makes them durable, and a new process starts without them. All copies
+//! together take at most so many bytes, and they go, those used longest ago first, before the disk
+//! gets as full as the write-ahead log minds. Who has a copy open goes on reading it when it goes.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fs::File,
     hash::{BuildHasher, Hasher, RandomState},
     io,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -23,6 +25,10 @@ use crate::{
 
 /// So many files can be fetched at once; of one file only one copy is.
 const TURNS: usize = 64;
+/// In names, what is not a copy yet.
+const UNFINISHED: char = '#';
+/// In names, the number of a block follows.
+const BLOCK: char = '@';
 
 /// See the module's description.
 #[derive(Debug)]
@@ -37,7 +43,8 @@ pub(super) struct Cache {
 
 #[derive(Debug, Default)]
 struct Copies {
-    by_path: HashMap<PathBuf, Copy>,
+    by_path: BTreeMap<PathBuf, Copy>,
+    by_use: BTreeMap<u64, PathBuf>,
     bytes: u64,
     uses: u64,
 }
@@ -51,19 +58,47 @@ struct Copy {
 impl Copies {
     fn add(&mut self, path: &Path, bytes: u64) {
         self.remove(path);
-        self.uses += 1;
         self.bytes += bytes;
-        self.by_path.insert(path.to_owned(), Copy { bytes, last_use: self.uses });
+        self.by_path.insert(path.to_owned(), Copy { bytes, last_use: 0 });
+        self.used(path);
+    }
+
+    /// Notes that a copy is used; false when there is none.
+    fn used(&mut self, path: &Path) -> bool {
+        let Some(copy) = self.by_path.get_mut(path) else { return false };
+        self.by_use.remove(&copy.last_use);
+        self.uses += 1;
+        copy.last_use = self.uses;
+        self.by_use.insert(self.uses, path.to_owned());
+        true
     }
 
     fn remove(&mut self, path: &Path) {
-        self.bytes -= self.by_path.remove(path).map_or(0, |copy| copy.bytes);
+        if let Some(copy) = self.by_path.remove(path) {
+            self.by_use.remove(&copy.last_use);
+            self.bytes -= copy.bytes;
+        }
+    }
+
+    /// The blocks of a file.
+    fn blocks(&self, path: &Path) -> impl Iterator<Item = &PathBuf> {
+        self.by_path.range(all_blocks(path)).map(|(path, _)| path)
     }
 
     fn oldest(&self) -> Option<PathBuf> {
-        let oldest = self.by_path.iter().min_by_key(|(_, copy)| copy.last_use);
-        oldest.map(|(path, _)| path.clone())
+        self.by_use.first_key_value().map(|(_, path)| path.clone())
     }
+}
+
+/// What the copy of a block of a file is called.
+pub(super) fn block_path(path: &Path, number: u64) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!("{BLOCK}{number:020}"));
+    PathBuf::from(name)
+}
+
+fn all_blocks(path: &Path) -> RangeInclusive<PathBuf> {
+    block_path(path, 0)..=block_path(path, u64::MAX)
 }
 
 impl Cache {
@@ -82,7 +117,7 @@ impl Cache {
                 let path = folder.join(&entry.name);
                 if !entry.is_file {
                     folders.push(path);
-                } else if entry.name.contains('#') {
+                } else if entry.name.contains([UNFINISHED, BLOCK]) {
                     disk.remove(&path).map_err(failed("remove", &path))?;
                 } else {
                     let size = disk.open(&path).and_then(|file| file.size());
@@ -114,9 +149,7 @@ impl Cache {
         if let Some(copy) = self.opened(path)? {
             return Ok(copy);
         }
-        let number = xxh3_64(path.as_os_str().as_encoded_bytes()) % TURNS as u64;
-        let turn = usize::try_from(number).ok().and_then(|number| self.turns.get(number));
-        let _turn = turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner));
+        let _turn = self.turn(path);
         if let Some(copy) = self.opened(path)? {
             return Ok(copy);
         }
@@ -136,13 +169,44 @@ impl Cache {
         }
     }
 
+    /// Keeps a block of a file and opens it, for the one whose turn it is.
+    pub(super) fn keep(&self, block: &Path, bytes: &[u8]) -> io::Result<File> {
+        let size = bytes.len() as u64;
+        if !self.trim(size) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let (mut file, unfinished) = self.create(block)?;
+        match file.append(bytes).and_then(|()| File::open(&unfinished)) {
+            Ok(copy) => {
+                self.adopt(&unfinished, block, size);
+                Ok(copy)
+            }
+            Err(error) => {
+                let _ = self.disk.remove(&unfinished);
+                Err(error)
+            }
+        }
+    }
+
+    /// Waits until nobody else fetches this file, or parts of it.
+    pub(super) fn turn(&self, path: &Path) -> Option<MutexGuard<'_, ()>> {
+        let number = xxh3_64(path.as_os_str().as_encoded_bytes()) % TURNS as u64;
+        let turn = usize::try_from(number).ok().and_then(|number| self.turns.get(number));
+        turn.map(|turn| turn.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many blocks of a file there are.
+    pub(super) fn blocks(&self, path: &Path) -> u64 {
+        self.lock().blocks(path).count() as u64
+    }
+
     /// A file that may become the copy of this one, and its name.
     pub(super) fn create(&self, path: &Path) -> io::Result<(Box<dyn AppendFile>, PathBuf)> {
         self.trim(0);
         self.disk.create_folders(parent(path)?)?;
         let number = RandomState::new().build_hasher().finish();
         let mut unfinished = path.as_os_str().to_owned();
-        unfinished.push(format!("#{number:020}"));
+        unfinished.push(format!("{UNFINISHED}{number:020}"));
         let unfinished = PathBuf::from(unfinished);
         Ok((self.disk.create(&unfinished)?, unfinished))
     }
@@ -160,20 +224,31 @@ impl Cache {
         }
     }
 
-    /// Removes the copy of a file.
+    /// Removes the copy of a file and those of its blocks.
     pub(super) fn forget(&self, path: &Path) {
+        self.forget_blocks(path);
         let mut copies = self.lock();
         copies.remove(path);
         // Not later: a new copy may get this name.
         let _ = self.disk.remove(path);
     }
 
-    fn opened(&self, path: &Path) -> io::Result<Option<File>> {
+    /// Removes the copies of a file's blocks.
+    pub(super) fn forget_blocks(&self, path: &Path) {
         let mut copies = self.lock();
-        copies.uses += 1;
-        let uses = copies.uses;
-        let Some(copy) = copies.by_path.get_mut(path) else { return Ok(None) };
-        copy.last_use = uses;
+        let blocks: Vec<PathBuf> = copies.blocks(path).cloned().collect();
+        for block in blocks {
+            copies.remove(&block);
+            let _ = self.disk.remove(&block);
+        }
+    }
+
+    /// Opens the copy of a file, or of a block, when there is one.
+    pub(super) fn opened(&self, path: &Path) -> io::Result<Option<File>> {
+        let mut copies = self.lock();
+        if !copies.used(path) {
+            return Ok(None);
+        }
         match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 copies.remove(path);

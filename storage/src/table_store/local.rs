@@ -15,7 +15,7 @@ use deltalake_core::{
 use tidings_proto::UnixNanos;
 use url::Url;
 
-use super::{TableStore, synced_store::SyncedStore};
+use super::{Readable, TableStore, synced_store::SyncedStore};
 use crate::{
     StorageError,
     disk::{AppendFile, DiskEntry, SharedDisk, move_durably, parent, read_all, write_durably},
@@ -68,6 +68,10 @@ impl TableStore for LocalTables {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         File::open(path)
+    }
+
+    fn open_parts(&self, path: &Path, _: u64) -> io::Result<Readable> {
+        File::open(path).map(Readable::whole)
     }
 
     fn written(&self, path: &Path) -> io::Result<UnixNanos> {

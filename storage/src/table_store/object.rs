@@ -2,8 +2,11 @@
 //!
 //! An object is there whole or not at all, and a put that was answered is durable, so nothing is
 //! left to sync or to repair. Data files and indexes never change: they are read through copies in
-//! the local cache, fetched whole when they are not there. Requests run on a thread of their own,
-//! so that whoever waits for one may be on any thread.
+//! the local cache, fetched whole when they are not there, or in the blocks that are asked for
+//! (`blocks`). Requests run on a thread of their own, so that whoever waits for one may be on any
+//! thread.
+
+mod blocks;
 
 use std::{
     fs::File,
@@ -22,8 +25,12 @@ use object_store::{
 use tidings_proto::UnixNanos;
 use tokio::runtime::{Builder, Runtime};
 
+#[cfg(test)]
+pub(super) use blocks::BLOCK;
+pub(super) use blocks::Blocks;
+
 use super::{
-    TableStore,
+    Readable, TableStore,
     cache::{Cache, Entering},
 };
 use crate::{
@@ -239,6 +246,10 @@ impl TableStore for ObjectTables {
 
     fn open(&self, path: &Path) -> io::Result<File> {
         self.0.cache.open(path, |entering| self.0.fetch(path, entering))
+    }
+
+    fn open_parts(&self, path: &Path, bytes: u64) -> io::Result<Readable> {
+        Blocks::open(&self.0, path, bytes)
     }
 
     fn written(&self, path: &Path) -> io::Result<UnixNanos> {

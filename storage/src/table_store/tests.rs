@@ -4,10 +4,17 @@ use std::{
     fs,
     io::Read,
     path::{Path, PathBuf},
+    slice,
     sync::Arc,
 };
 
-use super::{Cache, ObjectTables, TableStore, connect, unreliable::UnreliableStore};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::{
+    Cache, ObjectTables, Readable, TableStore, connect,
+    object::BLOCK,
+    unreliable::{Trouble, UnreliableStore},
+};
 use crate::{ObjectAddress, ObjectStoreSettings, disk::RealDisk};
 
 const AT: &str = "s3://bucket/some/where";
@@ -142,4 +149,136 @@ fn copies_stay_within_their_budget_and_an_open_one_is_read_to_its_end() {
     drop(place.open(&root.path().join("cache/spans/hour=1/1.parquet")).unwrap());
     assert_eq!(objects.requests(), before);
     assert!(!unfinished.exists());
+}
+
+/// The bytes of a file of so many blocks; the last has one byte.
+fn of_blocks(blocks: u64) -> Vec<u8> {
+    (0..=(blocks - 1) * BLOCK).map(|at| u8::try_from(at % 251).unwrap()).collect()
+}
+
+/// A file that is in the store and nowhere else, open in parts.
+fn in_parts(place: &ObjectTables, path: &Path, bytes: &[u8]) -> Readable {
+    super::write(place, path, bytes).unwrap();
+    place.distrust(path);
+    place.open_parts(path, bytes.len() as u64).unwrap()
+}
+
+fn part(file: &Readable, range: std::ops::Range<u64>) -> Vec<u8> {
+    let length = usize::try_from(range.end - range.start).unwrap();
+    file.get_bytes(range.start, length).unwrap().to_vec()
+}
+
+#[test]
+fn only_the_blocks_that_are_read_are_fetched_and_those_named_ahead_at_once() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let place = tables(root.path(), &objects, 1 << 20);
+    let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
+    let file = in_parts(&place, &path, &bytes);
+    assert_eq!(file.len(), bytes.len() as u64);
+    let is = |range: std::ops::Range<u64>, file: &Readable| {
+        let expected = usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap();
+        assert!(part(file, range.clone()) == bytes[expected], "{range:?}");
+    };
+    let (requests, read) = (objects.requests(), objects.bytes_read());
+    is(10..20, &file);
+    is(BLOCK - 5..BLOCK, &file);
+    assert_eq!((objects.requests() - requests, objects.bytes_read() - read), (1, BLOCK));
+    // Over a border, and to the last byte.
+    is(BLOCK - 5..BLOCK + 5, &file);
+    is(39 * BLOCK - 1..39 * BLOCK + 1, &file);
+    assert_eq!(objects.bytes_read() - read, 3 * BLOCK + 1);
+
+    let (requests, read) = (objects.requests(), objects.bytes_read());
+    let far = [3 * BLOCK + 1..3 * BLOCK + 2, 8 * BLOCK - 1..8 * BLOCK + 1, 30..30];
+    file.fetch(&far).unwrap();
+    // Neighbours in one request, nothing between.
+    assert_eq!((objects.requests() - requests, objects.bytes_read() - read), (2, 3 * BLOCK));
+    let requests = objects.requests();
+    is(3 * BLOCK..4 * BLOCK, &file);
+    is(7 * BLOCK..9 * BLOCK, &file);
+    assert_eq!(objects.requests(), requests);
+
+    // Others find the copies, also when they go while a file is open.
+    let other = place.open_parts(&path, bytes.len() as u64).unwrap();
+    is(7 * BLOCK..9 * BLOCK, &other);
+    assert_eq!(objects.requests(), requests);
+    place.distrust(&path);
+    assert!(copies(root.path()).is_empty());
+    is(7 * BLOCK..9 * BLOCK, &other);
+    assert_eq!(objects.requests(), requests);
+
+    let mut rest = Vec::new();
+    file.get_read(39 * BLOCK - 3).unwrap().read_to_end(&mut rest).unwrap();
+    assert_eq!(rest, bytes[bytes.len() - 4..]);
+    let beyond = file.get_bytes(39 * BLOCK, 2).unwrap_err().to_string();
+    assert!(beyond.contains("it ends before 2 bytes"), "{beyond}");
+    assert!(file.get_bytes(u64::MAX, usize::MAX).is_err());
+}
+
+#[test]
+fn a_file_of_which_most_is_read_and_a_small_one_come_whole() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let place = tables(root.path(), &objects, 1 << 20);
+    let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
+    let file = in_parts(&place, &path, &bytes);
+    let early = place.open_parts(&path, bytes.len() as u64).unwrap();
+    file.fetch(slice::from_ref(&(0..19 * BLOCK))).unwrap();
+    assert_eq!(copies(root.path()).len(), 19);
+    assert!(part(&file, 5..20 * BLOCK) == bytes[5..usize::try_from(20 * BLOCK).unwrap()]);
+    assert_eq!(copies(root.path()).len(), 20);
+    assert!(
+        part(&file, 30 * BLOCK..30 * BLOCK + 3)
+            == bytes[usize::try_from(30 * BLOCK).unwrap()..][..3]
+    );
+    assert_eq!(copies(root.path()), slice::from_ref(&path));
+    let requests = objects.requests();
+    let all = 0..bytes.len() as u64;
+    assert!(part(&file, all.clone()) == bytes);
+    assert!(part(&place.open_parts(&path, all.end).unwrap(), all) == bytes);
+    assert!(contents(place.open(&path).unwrap()) == bytes);
+    // Who read a few blocks before goes on with it.
+    assert!(part(&early, 0..BLOCK) == bytes[..usize::try_from(BLOCK).unwrap()]);
+    assert_eq!(objects.requests(), requests);
+
+    let small = place.folder("spans").join("hour=1/b.parquet");
+    let file = in_parts(&place, &small, &[7; 100]);
+    assert_eq!(part(&file, 98..100), [7, 7]);
+    assert!(small.exists());
+}
+
+#[test]
+fn blocks_keep_within_the_budget_and_end_with_their_file_and_with_the_process() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let place = tables(root.path(), &objects, 5 * BLOCK);
+    let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
+    let file = in_parts(&place, &path, &bytes);
+    for number in 0..15 {
+        assert_eq!(part(&file, number * BLOCK..number * BLOCK + 1).len(), 1);
+        assert!(copies(root.path()).len() <= 5);
+    }
+    drop(place);
+    let place = tables(root.path(), &objects, 5 * BLOCK);
+    assert!(copies(root.path()).is_empty(), "nothing made them durable");
+    let file = place.open_parts(&path, bytes.len() as u64).unwrap();
+    assert!(part(&file, 0..2 * BLOCK) == bytes[..usize::try_from(2 * BLOCK).unwrap()]);
+    place.remove(&path).unwrap();
+    assert!(copies(root.path()).is_empty());
+    let gone = file.fetch(slice::from_ref(&(9 * BLOCK..9 * BLOCK + 1))).unwrap_err();
+    assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[test]
+fn a_request_for_blocks_that_failed_is_made_again() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let place = tables(root.path(), &objects, 1 << 20);
+    let (path, bytes) = (place.folder("spans").join("hour=1/a.parquet"), of_blocks(40));
+    let file = in_parts(&place, &path, &bytes);
+    objects.fail(1, Trouble::Down);
+    let failed = file.get_bytes(0, 10).unwrap_err().to_string();
+    assert!(failed.contains("SlowDown"), "{failed}");
+    objects.heal();
+    assert!(part(&file, 0..10) == bytes[..10]);
+    // One that is shorter than its commit says.
+    let longer = place.open_parts(&path, 60 * BLOCK).unwrap();
+    assert!(longer.get_bytes(50 * BLOCK, 10).is_err());
 }

@@ -52,6 +52,7 @@ pub(crate) struct UnreliableStore {
 #[derive(Debug, Default)]
 struct Plan {
     requests: u64,
+    bytes_read: u64,
     fail_at: Option<(u64, Trouble)>,
     troubles: u64,
     flaw: Option<Flaw>,
@@ -85,6 +86,11 @@ impl UnreliableStore {
     /// Requests so far.
     pub(crate) fn requests(&self) -> u64 {
         self.plan().requests
+    }
+
+    /// Bytes of objects that were asked for so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.plan().bytes_read
     }
 
     /// What is there, whatever fails.
@@ -161,7 +167,9 @@ impl ObjectStore for UnreliableStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         self.read()?;
-        self.objects.get_opts(location, options).await
+        let got = self.objects.get_opts(location, options).await?;
+        self.plan().bytes_read += got.range.end - got.range.start;
+        Ok(got)
     }
 
     fn delete_stream(

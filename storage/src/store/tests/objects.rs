@@ -4,6 +4,7 @@
 use std::{
     fs,
     future::Future,
+    ops::ControlFlow,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -12,12 +13,15 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{ObjectStore, ObjectStoreExt, path::Path as ObjectPath};
-use tidings_proto::UnixNanos;
+use tidings_proto::{
+    TraceId, UnixNanos,
+    otlp::{AnyValue, KeyValue, Value},
+};
 
 use super::{logs, settings as local_settings, traces};
 use crate::{
-    Clock, ErrorKind, ObjectStoreSettings, StorageError, Store, StoreSettings, SystemClock,
-    TablesAt,
+    Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
+    StoreSettings, SystemClock, TablesAt, TelemetryBatch,
     disk::RealDisk,
     store::simulation::{Ledger, read},
     table_store::{
@@ -293,6 +297,54 @@ fn every_request_may_fail_in_every_way() {
             });
         }
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finding_a_trace_fetches_a_part_of_its_file() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let store = open(root.path(), &objects).await.unwrap();
+    let mut random = 1_u64;
+    for number in 0..200 {
+        let mut batch = traces(number, 50);
+        let TelemetryBatch::Traces { request, .. } = &mut batch else { unreachable!() };
+        for span in &mut request.resource_spans[0].scope_spans[0].spans {
+            let text: String = (0..24)
+                .map(|_| {
+                    random = xxhash_rust::xxh3::xxh3_64(&random.to_le_bytes());
+                    format!("{random:x}")
+                })
+                .collect();
+            span.attributes = vec![KeyValue {
+                key: "note".to_owned(),
+                value: Some(AnyValue { value: Some(Value::String(text)) }),
+            }];
+        }
+        store.append(batch).await.unwrap();
+    }
+    store.close().await.unwrap();
+    fs::remove_dir_all(root.path().join("cache")).unwrap();
+    let listed: Vec<_> = objects.objects().list(None).try_collect().await.unwrap();
+    let sizes = |ending: &str| {
+        let files = listed.iter().filter(|object| object.location.as_ref().ends_with(ending));
+        files.map(|object| object.size).sum::<u64>()
+    };
+    let (data, indexes) = (sizes(".parquet"), sizes(".index"));
+
+    let store = open(root.path(), &objects).await.unwrap();
+    let before = objects.bytes_read();
+    let ids = TraceId::from_bytes(101_u128.to_be_bytes()).map(|id| vec![id]);
+    let filter = SpanFilter { trace_ids: ids, ..SpanFilter::default() };
+    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    let mut found = 0;
+    let mut count = |rows: &SpanRows| {
+        found += rows.len();
+        ControlFlow::Continue(())
+    };
+    store.snapshot().scan_spans(&filter, scan, &mut count).unwrap();
+    assert_eq!(found, 50);
+    let read = objects.bytes_read() - before;
+    assert!(read < indexes + data / 3, "{read} of {data}, and {indexes} of indexes");
+    store.close().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,0 +1,112 @@
+//! A file of a table that is open for reading: whole on the local disk, or in blocks that are
+//! fetched when they are asked for.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use parquet::{
+    errors::ParquetError,
+    file::reader::{ChunkReader, Length},
+};
+
+use super::object::Blocks;
+
+/// See the module's description. Clones are one open file.
+#[derive(Debug, Clone)]
+pub(crate) enum Readable {
+    Whole(Arc<File>),
+    Blocks(Arc<Blocks>),
+}
+
+impl Readable {
+    pub(crate) fn whole(file: File) -> Self {
+        Self::Whole(Arc::new(file))
+    }
+
+    /// Brings here at once what will be read of these bytes.
+    pub(crate) fn fetch(&self, wanted: &[Range<u64>]) -> io::Result<()> {
+        match self {
+            Self::Whole(_) => Ok(()),
+            Self::Blocks(blocks) => blocks.fetch(wanted),
+        }
+    }
+
+    /// Whether some of it may have to be fetched.
+    pub(crate) fn is_remote(&self) -> bool {
+        matches!(self, Self::Blocks(_))
+    }
+
+    /// Reads from an offset until the buffer is full or the file ends.
+    fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Whole(file) => fill(file, offset, buffer),
+            Self::Blocks(blocks) => blocks.read_at(offset, buffer),
+        }
+    }
+}
+
+/// Reads from an offset until the buffer is full or the file ends.
+pub(super) fn fill(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, offset.saturating_add(filled as u64)) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+impl Length for Readable {
+    fn len(&self) -> u64 {
+        match self {
+            Self::Whole(file) => file.metadata().map_or(0, |metadata| metadata.len()),
+            Self::Blocks(blocks) => blocks.bytes(),
+        }
+    }
+}
+
+impl ChunkReader for Readable {
+    type T = BufReader<From>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        Ok(BufReader::new(From { file: self.clone(), at: start }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        let ends =
+            || ParquetError::EOF(format!("it ends before {length} bytes from byte {start} on"));
+        // Before there is a buffer: a damaged file says any length.
+        if start.checked_add(length as u64).is_none_or(|end| end > self.len()) {
+            return Err(ends());
+        }
+        let mut bytes = vec![0; length];
+        match self.read_at(start, &mut bytes)? {
+            read if read == length => Ok(bytes.into()),
+            _ => Err(ends()),
+        }
+    }
+}
+
+/// Reads on from a place of a file.
+#[derive(Debug)]
+pub(crate) struct From {
+    file: Readable,
+    at: u64,
+}
+
+impl Read for From {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read_at(self.at, buffer)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
