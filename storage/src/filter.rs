@@ -43,7 +43,8 @@ impl TimeRange {
 /// An attribute with a value. It matches on the span or record itself, on its resource, on its
 /// scope and on a span's events and links. `value` matches a string attribute that equals it and a
 /// number or truth value that it is a spelling of (`200` matches the integer 200 and the text
-/// `200`).
+/// `200`); without `elements` also an array, a map or bytes that are shown so
+/// ([`tidings_proto::otlp::Value::to_text`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttributeFilter {
     /// The key.

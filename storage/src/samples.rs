@@ -23,7 +23,7 @@ const KEYS: [&str; 6] = [
     "http.response.status_code",
     "error.type",
 ];
-const VALUES: [&str; 7] = ["GET", "200", "true", "0.5", "NaN", "", "é \"x\""];
+const VALUES: [&str; 9] = ["GET", "200", "true", "0.5", "NaN", "", "é \"x\"", "[\"GET\"]", "AA=="];
 const NAMES: [&str; 4] = ["GET /", "query", "", "exception"];
 
 fn text() -> impl Strategy<Value = String> {
@@ -45,7 +45,7 @@ pub(crate) fn any_value() -> impl Strategy<Value = AnyValue> {
         2 => prop_oneof![Just(200), Just(1), any::<i64>()].prop_map(|number| Some(Value::Int(number))),
         2 => double.prop_map(|number| Some(Value::Double(number))),
         1 => any::<bool>().prop_map(|truth| Some(Value::Bool(truth))),
-        1 => vec(any::<u8>(), 0..5).prop_map(|bytes| Some(Value::Bytes(bytes))),
+        1 => prop_oneof![Just(vec![0]), vec(any::<u8>(), 0..5)].prop_map(|bytes| Some(Value::Bytes(bytes))),
     ]
     .prop_map(|value| AnyValue { value });
     leaf.prop_recursive(3, 12, 3, |inner| {
@@ -334,6 +334,9 @@ fn has(attributes: &[KeyValue], filter: &AttributeFilter) -> bool {
     let is = |text: &str, value: Option<&Value>| match value {
         Some(Value::Array(array)) if filter.elements => {
             array.values.iter().any(|element| spells(text, element.value.as_ref()))
+        }
+        Some(value @ (Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_))) => {
+            !filter.elements && value.to_text() == text
         }
         value => spells(text, value),
     };

@@ -5,8 +5,8 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{Request, StatusCode};
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{
-    ExportTraceServiceRequest, KeyValue, Link, SpanKind, Status, StatusCode as SpanStatus,
-    decode_json,
+    ArrayValue, ExportTraceServiceRequest, KeyValue, KeyValueList, Link, SpanKind, Status,
+    StatusCode as SpanStatus, Value, decode_json,
 };
 use tidings_query::QueryLimits;
 
@@ -388,6 +388,10 @@ async fn what_this_instance_does_not_have_is_said_in_jaegers_form() {
     }
 }
 
+fn list(values: &[&str]) -> Value {
+    Value::Array(ArrayValue { values: values.iter().map(|value| (*value).into()).collect() })
+}
+
 /// One span a trace, each with something of its own to be found by.
 fn findable() -> Vec<SpanBuilder> {
     let plain = |trace: u64| span(trace, 1, "Shop", "GET /Cart").at(trace, trace + 10);
@@ -398,14 +402,24 @@ fn findable() -> Vec<SpanBuilder> {
         plain(4).status(SpanStatus::Ok, ""),
         plain(5).attribute("ratio", 72.5).attribute("cached", true).at(5, 505),
         plain(6).exception("Timeout", "late"),
-        plain(7),
-        plain(8).attribute("error", "timeout"),
+        plain(7)
+            .attribute("lines", list(&["tea", "milk"]))
+            .attribute(
+                "sizes",
+                Value::Kvlist(KeyValueList { values: vec![KeyValue::new("cup", 2_i64)] }),
+            )
+            .attribute("raw", Value::Bytes(vec![0, 0, 48, 57]))
+            .attribute("code", "AAAwOQ=="),
+        plain(8).attribute("error", "timeout").attribute("raw", "AAAwOQ=="),
         plain(9).attribute("error", false),
     ];
     traces[6].span.links = vec![Link {
         trace_id: vec![1; 16],
         span_id: vec![1; 8],
-        attributes: vec![KeyValue::new("why", "batch")],
+        attributes: vec![
+            KeyValue::new("why", "batch"),
+            KeyValue::new("shelves", Value::Array(ArrayValue { values: vec![7_i64.into()] })),
+        ],
         ..Link::default()
     }];
     traces[6].span.trace_state = "a=b".into();
@@ -413,10 +427,16 @@ fn findable() -> Vec<SpanBuilder> {
 }
 
 #[tokio::test]
-#[expect(clippy::too_many_lines, reason = "one table of cases")]
 async fn search_finds_what_one_span_matches() {
     let harness = Harness::new().await;
     harness.send(findable()).await;
+    finds_what_one_span_matches(&harness).await;
+    harness.store.flush().await.unwrap();
+    finds_what_one_span_matches(&harness).await;
+}
+
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
+async fn finds_what_one_span_matches(harness: &Harness) {
     let all: Vec<u64> = (1..=9).rev().collect();
     for (query, expected) in [
         ("service=Shop", all.clone()),
@@ -432,6 +452,15 @@ async fn search_finds_what_one_span_matches() {
         ("service=Shop&tag=cached:false&tags=%7B%22cached%22:%22true%22%7D", vec![5]),
         ("service=Shop&tag=exception.type:Timeout", vec![6]),
         ("service=Shop&tag=why:batch", vec![7]),
+        // As Jaeger shows them.
+        ("service=Shop&tag=lines:%5B%22tea%22,%22milk%22%5D", vec![7]),
+        ("service=Shop&tag=lines:tea", vec![]),
+        ("service=Shop&tag=shelves:%5B7%5D", vec![7]),
+        ("service=Shop&tag=sizes:%7B%22cup%22:2%7D", vec![7]),
+        ("service=Shop&tags=%7B%22sizes%22:%22%7B%5C%22cup%5C%22:2%7D%22%7D", vec![7]),
+        ("service=Shop&tag=raw:AAAwOQ%3D%3D", vec![8, 7]),
+        ("service=Shop&tag=raw:AAAwOQ", vec![]),
+        ("service=Shop&tag=code:AAAwOQ%3D%3D", vec![7]),
         ("service=Shop&tag=w3c.tracestate:a%3Db", vec![7]),
         ("service=Shop&tag=host.name:Shop-1", all.clone()),
         ("service=Shop&tag=resource.host.name:Shop-1", all.clone()),

@@ -33,6 +33,8 @@ struct Spellings {
     truth: Option<bool>,
     /// Whether an array matches by an element.
     elements: bool,
+    /// Whether an array, a map or bytes can be shown as this text.
+    nested: bool,
 }
 
 impl Spellings {
@@ -41,7 +43,7 @@ impl Spellings {
             Some(Value::Array(array)) if self.elements => {
                 array.values.iter().any(|element| self.is_single(element.value.as_ref()))
             }
-            single => self.is_single(single),
+            value => self.is_single(value) || self.is_shown(value),
         }
     }
 
@@ -53,6 +55,13 @@ impl Spellings {
             Some(Value::Bool(truth)) => self.truth == Some(*truth),
             Some(Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)) | None => false,
         }
+    }
+
+    /// Whether the text is what a value of no single word is shown as.
+    fn is_shown(&self, value: Option<&Value>) -> bool {
+        let nested = value
+            .filter(|value| matches!(value, Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_)));
+        self.nested && nested.is_some_and(|value| value.to_text() == self.text)
     }
 
     fn is_double(&self, number: f64) -> bool {
@@ -68,6 +77,7 @@ impl Wanted {
             double: text.parse().ok(),
             truth: text.parse().ok(),
             elements: filter.elements,
+            nested: !filter.elements && may_be_nested(text),
         });
         Self { key: filter.key.clone(), value, resources: HashMap::new(), scopes: HashMap::new() }
     }
@@ -95,14 +105,14 @@ impl Wanted {
             ("int", value.is_some_and(|value| value.int.is_some())),
             ("double", value.is_some_and(|value| value.double.is_some())),
             ("bool", value.is_some_and(|value| value.truth.is_some())),
-            ("bytes", value.is_some_and(|value| value.elements)),
+            ("bytes", value.is_some_and(|value| value.elements || value.nested)),
         ]
         .into_iter()
         .filter_map(|(field, needed)| needed.then_some(field))
     }
 
-    /// What indexes have it under: one of these, and in those without elements of arrays, if these
-    /// matter, its key.
+    /// What indexes have it under: one of these, and in those that know single values only, if
+    /// others matter, its key.
     pub(super) fn terms(&self) -> (Vec<u64>, Earlier) {
         let key = index::key_term(&self.key);
         let Some(value) = &self.value else { return (vec![key], Earlier::Same) };
@@ -110,7 +120,8 @@ impl Wanted {
         terms.extend(value.int.map(|number| index::int_term(key, number)));
         terms.extend(value.double.map(|number| index::double_term(key, number)));
         terms.extend(value.truth.map(|truth| index::truth_term(key, truth)));
-        (terms, if value.elements { Earlier::Instead(key) } else { Earlier::Same })
+        let is_single = !value.elements && !value.nested;
+        (terms, if is_single { Earlier::Same } else { Earlier::Instead(key) })
     }
 
     /// Whether one of these entries of a column is it.
@@ -147,6 +158,15 @@ impl Wanted {
     }
 }
 
+/// Whether an array or a map (both as JSON) or bytes (in base64) can have this text.
+fn may_be_nested(text: &str) -> bool {
+    let of_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+    let is_within = |first, last| text.starts_with(first) && text.ends_with(last);
+    is_within('[', ']')
+        || is_within('{', '}')
+        || text.len().is_multiple_of(4) && text.bytes().all(of_base64)
+}
+
 fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bool {
     if answers.len() >= ANSWERS_MAX {
         answers.clear();
@@ -164,7 +184,8 @@ fn is_value(value: &Spellings, column: &Entries, entry: usize) -> bool {
         value.is_double(doubles.value(entry))
     } else if let Some(bools) = column.bools.valid(entry) {
         value.truth == Some(bools.value(entry))
-    } else if let Some(bytes) = column.bytes.bytes(entry).filter(|_| value.elements) {
+    } else if let Some(bytes) = column.bytes.bytes(entry).filter(|_| value.elements || value.nested)
+    {
         AnyValue::decode(bytes).is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
     } else {
         false

@@ -40,7 +40,7 @@ const GRAMS: u32 = 4;
 const ROLLUP: u32 = 5;
 const GRAPH: u32 = 8;
 const KINDS: u32 = 9;
-const ELEMENTS: u32 = 10;
+const ELEMENTS: u32 = 11;
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;

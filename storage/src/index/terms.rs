@@ -74,19 +74,25 @@ pub(crate) fn truth_term(key: u64, truth: bool) -> u64 {
     xxh3_64_with_seed(&[u8::from(truth)], key.wrapping_add(4))
 }
 
-/// The terms of a value, of the key with this term: its own, or those of an array's elements.
+/// The terms of a value, of the key with this term: its own, and those of an array's elements.
 fn value_terms(key: u64, value: &Value) -> impl Iterator<Item = u64> {
-    let (single, elements) = match value {
-        Value::Array(array) => (None, array.values.as_slice()),
-        single => (Some(single), &[][..]),
+    let elements = match value {
+        Value::Array(array) => array.values.as_slice(),
+        _ => &[],
     };
     let elements = elements.iter().filter_map(|element| element.value.as_ref());
-    single.into_iter().chain(elements).filter_map(move |value| match value {
-        Value::String(text) => Some(text_term(key, text)),
-        Value::Int(number) => Some(int_term(key, *number)),
-        Value::Double(number) => Some(double_term(key, *number)),
-        Value::Bool(truth) => Some(truth_term(key, *truth)),
-        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => None,
+    let of_elements = elements.filter_map(move |element| scalar_term(key, element));
+    let own = scalar_term(key, value).unwrap_or_else(|| text_term(key, &value.to_text()));
+    std::iter::once(own).chain(of_elements)
+}
+
+fn scalar_term(key: u64, value: &Value) -> Option<u64> {
+    Some(match value {
+        Value::String(text) => text_term(key, text),
+        Value::Int(number) => int_term(key, *number),
+        Value::Double(number) => double_term(key, *number),
+        Value::Bool(truth) => truth_term(key, *truth),
+        Value::Array(_) | Value::Kvlist(_) | Value::Bytes(_) => return None,
     })
 }
 

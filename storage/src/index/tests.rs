@@ -44,7 +44,7 @@ pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFil
 
 /// The index of a program that knew nothing of elements of arrays, as far as a reader can tell.
 pub(crate) fn of_earlier(index: &[u8]) -> bytes::Bytes {
-    const ELEMENTS: u32 = 10;
+    const ELEMENTS: u32 = 11;
     let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
     let head = usize::try_from(number(12)).unwrap();
     let (mut at, mut changed) = (32, index.to_vec());
