@@ -23,7 +23,7 @@ const EXEMPLARS_IN_PART: usize = 2;
 pub(super) struct Observer {
     range: Range,
     measure: Measure,
-    /// The column of what is measured, and what its numbers are multiplied by.
+    /// The column of what is measured, and how much of it is one of what is shown.
     measured: Option<(usize, f64)>,
     by: Vec<(usize, String)>,
     series: HashMap<String, Observations>,
@@ -68,8 +68,8 @@ impl Observer {
             | Measure::QuantileOverTime(field, _)
             | Measure::HistogramOverTime(field) => {
                 // Durations are shown in seconds.
-                let scale = if field.value_type() == Type::Duration { 1e-9 } else { 1.0 };
-                Some((fields.number(field), scale))
+                let unit = if field.value_type() == Type::Duration { 1e9 } else { 1.0 };
+                Some((fields.number(field), unit))
             }
         };
         let comparison = match measure {
@@ -133,9 +133,9 @@ impl Observer {
         let cell = series.cells.entry(interval).or_default();
         cell.add(measured, &self.measure);
         if exemplar {
-            let scale = self.measured.map_or(1.0, |(_, scale)| scale);
+            let unit = self.measured.map_or(1.0, |(_, unit)| unit);
             let counted = matches!(self.measure, Measure::HistogramOverTime(_));
-            let value = measured.filter(|_| !counted).map_or(f64::NAN, |value| value * scale);
+            let value = measured.filter(|_| !counted).map_or(f64::NAN, |value| value / unit);
             let mut labels = vec![
                 ("trace:id".to_owned(), Value::text(&span.trace_id.to_string())),
                 ("span:id".to_owned(), Value::text(&span.span_id.to_string())),
@@ -163,11 +163,11 @@ impl Observer {
         if let Some(comparison) = self.comparison {
             return comparison.series();
         }
-        let (range, scale) = (self.range, self.measured.map_or(1.0, |(_, scale)| scale));
+        let (range, unit) = (self.range, self.measured.map_or(1.0, |(_, unit)| unit));
         let mut all = Vec::new();
         for (_, observations) in self.series {
             let labels = labels(&self.by, &observations.labels, &self.measure);
-            let lines = Lines { range, scale, labels, observations };
+            let lines = Lines { range, unit, labels, observations };
             match &self.measure {
                 Measure::QuantileOverTime(_, quantiles) => all.extend(lines.quantiles(quantiles)),
                 Measure::HistogramOverTime(_) => all.extend(lines.buckets()),
@@ -184,7 +184,8 @@ impl Observer {
 /// The lines that one set of observations makes.
 struct Lines {
     range: Range,
-    scale: f64,
+    /// Division by it is right to the last digit, which a product with its inverse is not.
+    unit: f64,
     labels: Vec<(String, Value)>,
     observations: Observations,
 }
@@ -206,14 +207,14 @@ impl Lines {
     }
 
     fn single(self, measure: &Measure) -> Series {
-        let (none, scale, seconds) = (f64::NAN, self.scale, self.range.step_seconds());
+        let (none, unit, seconds) = (f64::NAN, self.unit, self.range.step_seconds());
         let values = match measure {
             Measure::Rate => self.values(0.0, |cell| count(cell.count) / seconds),
-            Measure::MinOverTime(_) => self.values(none, |cell| cell.min * scale),
-            Measure::MaxOverTime(_) => self.values(none, |cell| cell.max * scale),
-            Measure::SumOverTime(_) => self.values(none, |cell| cell.total() * scale),
+            Measure::MinOverTime(_) => self.values(none, |cell| cell.min / unit),
+            Measure::MaxOverTime(_) => self.values(none, |cell| cell.max / unit),
+            Measure::SumOverTime(_) => self.values(none, |cell| cell.total() / unit),
             Measure::AvgOverTime(_) => {
-                self.values(none, |cell| cell.total() * scale / count(cell.count))
+                self.values(none, |cell| cell.total() / (unit * count(cell.count)))
             }
             _ => self.values(0.0, |cell| count(cell.count)),
         };
@@ -224,7 +225,7 @@ impl Lines {
         let mut left = std::mem::take(&mut self.observations.exemplars);
         let mut lines = Vec::with_capacity(quantiles.len());
         for (at, quantile) in quantiles.iter().enumerate() {
-            let values = self.values(f64::NAN, |cell| cell.quantile(*quantile) * self.scale);
+            let values = self.values(f64::NAN, |cell| cell.quantile(*quantile) / self.unit);
             // An exemplar stands on the first line that it is not above.
             let last = at + 1 == quantiles.len();
             let (exemplars, later): (Vec<_>, Vec<_>) = left.into_iter().partition(|one| {
@@ -243,7 +244,7 @@ impl Lines {
         let buckets: BTreeSet<i32> = buckets.copied().collect();
         let line = |bucket: i32| {
             let of = |cell: &Cell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
-            let labels = self.labels_with("__bucket", bound(bucket, 1) * self.scale);
+            let labels = self.labels_with("__bucket", bound(bucket, 1) / self.unit);
             Series {
                 labels,
                 values: self.values(0.0, of),
