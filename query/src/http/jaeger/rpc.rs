@@ -30,6 +30,7 @@ use crate::{
 
 /// Spans of one message: below the 4 MiB that clients take, unless spans are enormous.
 const CHUNK_SPANS: usize = 200;
+/// Traces of a search that does not say how many.
 const DEPTH_DEFAULT: i32 = 100;
 
 type Messages = Result<Vec<Vec<u8>>, Status>;
@@ -191,9 +192,6 @@ fn query(api: Api, message: &[u8]) -> Result<(Search, bool), Status> {
     let (from, to) = (time(query.start_time_min), time(query.start_time_max));
     if api == Api::V3 && (from.is_none() || to.is_none()) {
         return Err(Status::invalid("start time min and max are required parameters"));
-    }
-    if api == Api::V3 && query.search_depth <= 0 {
-        return Err(Status::invalid("search depth must be greater than 0"));
     }
     if from.zip(to).is_some_and(|(from, to)| from > to) {
         return Err(Status::invalid("start_time_min must be before start_time_max"));
