@@ -20,6 +20,7 @@ mod lenient;
 mod lexer;
 pub(crate) mod metrics;
 pub(crate) mod native;
+pub(crate) mod overlap;
 mod parser;
 pub(crate) mod pattern;
 mod places;

@@ -4,7 +4,9 @@ use tidings_proto::{TraceId, api::TraceSearchResult};
 use tidings_storage::TimeRange;
 
 use super::{
-    TraceqlError, parse,
+    TraceqlError,
+    overlap::Times,
+    parse,
     search::{Search, search},
     syntax::{Root, Stage},
 };
@@ -39,7 +41,7 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
 pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
         stages: page.stages.clone(),
-        start: page.start,
+        times: Times::OfResult(page.start),
         limit: page.limit,
         spans_shown: 0,
         after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),

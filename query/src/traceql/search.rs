@@ -1,19 +1,23 @@
 //! Finds the traces of a query, newest first.
 //!
-//! A trace is found when a span of its result starts in the time asked for. Its place in the list
-//! is the earliest start among its spans that can be in a result; times choose traces, they do not
-//! cut them. Traces are fetched and evaluated in batches until enough are found. What does not fit
+//! A trace is found when a span of its result starts in the time asked for, or, as Tempo has it,
+//! when the trace itself runs in that time ([`Times`]). Its place in the list is the earliest start
+//! among its spans that can be in a result; times choose traces, they do not cut them. Traces are fetched and evaluated in batches until enough are found. What does not fit
 //! the bounds is left out and said so.
 
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{
+    collections::{BTreeMap, HashSet},
+    ops::ControlFlow,
+};
 
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
     candidates::Candidates,
-    compiled::{Fields, compile},
+    compiled::{CompiledStage, Fields, compile},
     evaluate::{Spanset, Table, evaluate},
+    overlap::{Leg, Times},
     places::{Place, Walk, newest_first},
     read::{RowReader, detail, table},
     syntax::{Field, Intrinsic, Name, Stage},
@@ -38,8 +42,8 @@ const BATCH_TRACES_MAX: usize = 256;
 #[derive(Debug, Clone)]
 pub(crate) struct Search {
     pub(crate) stages: Vec<Stage>,
-    /// A span of the result starts in this range.
-    pub(crate) start: TimeRange,
+    /// Which traces, by time.
+    pub(crate) times: Times,
     /// How many traces.
     pub(crate) limit: usize,
     /// How many spans of each spanset are shown.
@@ -118,53 +122,95 @@ pub(crate) fn search(
 ) -> Result<Found, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
-    let candidates = Candidates::of(&stages, &fields, search.start);
-    let mut start = search.start;
-    if let Some((after, _)) = search.after {
-        // A trace further down has its place no later than the cursor.
-        let end = UnixNanos(after.0.saturating_add(1));
-        start.end = Some(start.end.map_or(end, |given| given.min(end)));
-    }
-    let first = if candidates.exact { search.limit } else { search.limit.max(32) };
-    let mut walk = Walk::new(reader, &candidates, &fields, start, first.saturating_add(1));
-    let mut found = Found { exact: candidates.exact, ..Found::default() };
-    let mut complete = true;
-    while found.traces.len() < search.limit
-        && let Some(mut places) = walk.step()?
-    {
-        if let Some(after) = search.after {
-            places.retain(|place| newest_first(&after, place).is_lt());
-        }
-        let mut at = 0;
-        complete &= each_trace(reader, &fields, &places, first, |place, trace| {
-            at = place + 1;
-            found.inspected += 1;
-            let spansets = evaluate(&stages, &trace.table);
-            if in_time(&trace.tree, &spansets, search.start) {
-                let place = places[place];
-                found.traces.push(found_trace(trace, place, &fields, &spansets, search));
-                reader.found(found.traces.len());
-            }
-            if news.is_due() {
-                let new = found.traces.iter().skip(news.count()).map(|trace| trace.trace_id);
-                news.tell(&new.collect::<Vec<_>>())?;
-            }
-            let enough = found.traces.len() >= search.limit;
-            Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
-        })?;
-        found.left = (places.len() - at) as u64;
-        if is_late(reader, 7) {
-            complete = false;
-            break;
+    let candidates = Candidates::of(&stages, &fields, search.times.range());
+    let found = Found { exact: candidates.exact, ..Found::default() };
+    let known = HashSet::new();
+    let mut run = Run { reader, search, fields: &fields, stages, candidates, known, found };
+    run.found.stats.complete = true;
+    for leg in search.times.legs() {
+        if run.found.traces.len() < search.limit && run.found.stats.complete {
+            run.leg(leg, news)?;
         }
     }
-    found.stats = ScanStats { complete: walk.stats.complete && complete, ..walk.stats };
-    Ok(found)
+    if search.times.is_of_trace() {
+        run.found.traces.sort_by(|a, b| newest_first(&a.place, &b.place));
+    }
+    Ok(run.found)
 }
 
-fn in_time(tree: &Tree, spansets: &[Spanset], start: TimeRange) -> bool {
-    let mut spans = spansets.iter().flat_map(|spanset| &spanset.spans);
-    spans.any(|span| start.contains(tree.fact(*span as usize).start))
+/// A search under way.
+struct Run<'a> {
+    reader: &'a Reader,
+    search: &'a Search,
+    fields: &'a Fields,
+    stages: Vec<CompiledStage>,
+    candidates: Candidates,
+    /// What was evaluated already, where a trace can be met again.
+    known: HashSet<TraceId>,
+    found: Found,
+}
+
+impl Run<'_> {
+    /// Adds the traces of which a span starts there that can be in a result.
+    fn leg(&mut self, leg: Leg, news: &mut News<'_>) -> Result<(), QueryError> {
+        let (reader, search, candidates) = (self.reader, self.search, &self.candidates);
+        let mut start = leg.start;
+        if let Some((after, _)) = search.after {
+            // A trace further down has its place no later than the cursor.
+            let end = UnixNanos(after.0.saturating_add(1));
+            start.end = Some(start.end.map_or(end, |given| given.min(end)));
+        }
+        let first = if candidates.exact { search.limit } else { search.limit.max(32) };
+        let step = leg.first_step(first.saturating_add(1));
+        let mut walk = Walk::new(reader, candidates, self.fields, start, step);
+        walk.stats = ScanStats { complete: false, ..self.found.stats };
+        let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
+        let mut complete = true;
+        while found.traces.len() < search.limit
+            && let Some(mut places) = walk.step()?
+        {
+            if let Some(after) = search.after {
+                places.retain(|place| newest_first(&after, place).is_lt());
+            }
+            places.retain(|place| !known.contains(&place.1));
+            leg.retain(reader, &mut places)?;
+            let mut at = 0;
+            complete &= each_trace(reader, self.fields, &places, first, |place, trace| {
+                at = place + 1;
+                found.inspected += 1;
+                let place = places[place];
+                if search.times.is_of_trace() {
+                    known.insert(place.1);
+                }
+                let spansets = evaluate(stages, &trace.table);
+                if is_in_time(search.times, &trace.tree, &spansets) {
+                    found.traces.push(found_trace(trace, place, self.fields, &spansets, search));
+                    reader.found(found.traces.len());
+                }
+                if news.is_due() {
+                    let new = found.traces.iter().skip(news.count()).map(|trace| trace.trace_id);
+                    news.tell(&new.collect::<Vec<_>>())?;
+                }
+                let enough = found.traces.len() >= search.limit;
+                Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            })?;
+            found.left = (places.len() - at) as u64;
+            if is_late(reader, 7) {
+                complete = false;
+                break;
+            }
+        }
+        found.stats = ScanStats { complete: walk.stats.complete && complete, ..walk.stats };
+        Ok(())
+    }
+}
+
+fn is_in_time(times: Times, tree: &Tree, spansets: &[Spanset]) -> bool {
+    let mut spans = spansets.iter().flat_map(|spanset| &spanset.spans).peekable();
+    let has_result = spans.peek().is_some();
+    let range = times.range();
+    let has_start = spans.any(|span| range.contains(tree.fact(*span as usize).start));
+    has_result && times.hold((tree.start, tree.end), has_start)
 }
 
 /// The traces with a span that can be in a result, newest first.

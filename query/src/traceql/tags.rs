@@ -123,16 +123,16 @@ pub(crate) fn intrinsics() -> Vec<&'static str> {
     names.filter(|name| !name.is_empty() && *name != "childCount").collect()
 }
 
-/// The field that a client means: `.a`, `span.a`, `name`, or the bare name of an attribute.
-pub(crate) fn field_named(name: &str) -> Field {
+/// The field of this name as a query spells it: `.a`, `span.a`, `name`.
+pub(crate) fn field_named(name: &str) -> Option<Field> {
     let parsed = parse(&format!("{{}} | select({name})"));
-    if let Ok(Query { root: Root::Search(stages), .. }) = parsed
+    if let Ok(Query { root: Root::Search(stages), hints }) = parsed
         && let [_, Stage::Select(fields)] = stages.as_slice()
-        && let [field] = fields.as_slice()
+        && let ([field], []) = (fields.as_slice(), hints.as_slice())
     {
-        return field.clone();
+        return Some(field.clone());
     }
-    Field::attribute(Scope::Any, name)
+    None
 }
 
 /// The values of a field, most frequent first, and whether that is all of them.

@@ -23,7 +23,7 @@ use super::{
     },
     metrics::{self, metrics_of},
     search,
-    tags::{self, kind_of, scoped, scopes_named, typed_values},
+    tags::{self, kind_of, listed, plain_values, scoped, scopes_named, typed_values},
 };
 use crate::{
     QueryService,
@@ -32,6 +32,7 @@ use crate::{
         self,
         metrics::{MetricsSearch, Range},
         native::stages_of,
+        overlap::Times,
         search::Search,
         tags::{TagSearch, of_tags},
     },
@@ -73,24 +74,25 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
     Ok(match method {
         "Search" => search(service, message(request).await?).await?.encode_to_vec(),
         "SearchTags" => {
-            let names = names(service, message(request).await?).await?;
-            let mut tag_names: Vec<String> = names.into_iter().flat_map(|of| of.1).collect();
-            tag_names.sort_unstable();
-            tag_names.dedup();
+            let asked: TagsRequest = message(request).await?;
+            let tag_names = listed(service, names_search(&asked)?, &asked.scope).await?;
             TagsResponse { tag_names }.encode_to_vec()
         }
         "SearchTagsV2" => {
-            let names = names(service, message(request).await?).await?.into_iter();
+            let asked: TagsRequest = message(request).await?;
+            let scopes = scopes_named(&asked.scope)?;
+            let names = scoped(service, names_search(&asked)?, scopes).await?.into_iter();
             let scopes = names.map(|(name, tags)| ScopedTags { name: name.to_owned(), tags });
             ScopedTagsResponse { scopes: scopes.collect() }.encode_to_vec()
         }
         "SearchTagValues" => {
-            let values = values(service, message(request).await?).await?;
-            let tag_values = values.iter().map(traceql::value::Value::shown).collect();
+            let asked: ValuesRequest = message(request).await?;
+            let tag_values = plain_values(service, &asked.tag_name, values_search(&asked)?).await?;
             ValuesResponse { tag_values }.encode_to_vec()
         }
         "SearchTagValuesV2" => {
-            let values = values(service, message(request).await?).await?;
+            let asked: ValuesRequest = message(request).await?;
+            let values = typed_values(service, &asked.tag_name, values_search(&asked)?).await?;
             let typed = values
                 .iter()
                 .map(|value| TypedValue { kind: kind_of(value).to_owned(), value: value.shown() });
@@ -140,7 +142,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
     let (shown, shown_max) = (search::SPANS_SHOWN_DEFAULT, search::SPANS_SHOWN_MAX);
     let search = Search {
         stages,
-        start: seconds(asked.start, asked.end)?,
+        times: Times::OfTrace(seconds(asked.start, asked.end)?),
         limit: count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX),
         spans_shown: count(asked.spans_per_span_set, shown, shown_max),
         after: None,
@@ -149,28 +151,20 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
     Ok(SearchResponse::from(&found))
 }
 
-async fn names(
-    service: &QueryService,
-    asked: TagsRequest,
-) -> Result<Vec<(&'static str, Vec<String>)>, Status> {
-    let search = TagSearch {
-        query: asked.query,
+fn names_search(asked: &TagsRequest) -> Result<TagSearch, Status> {
+    Ok(TagSearch {
+        query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
         limit: count(asked.max_tags_per_scope, tags::LIMIT_MAX, tags::LIMIT_MAX),
-    };
-    Ok(scoped(service, search, scopes_named(&asked.scope)?).await?)
+    })
 }
 
-async fn values(
-    service: &QueryService,
-    asked: ValuesRequest,
-) -> Result<Vec<traceql::value::Value>, Status> {
-    let search = TagSearch {
-        query: asked.query,
+fn values_search(asked: &ValuesRequest) -> Result<TagSearch, Status> {
+    Ok(TagSearch {
+        query: asked.query.clone(),
         start: seconds(asked.start, asked.end)?,
         limit: count(asked.max_tag_values, tags::LIMIT_MAX, tags::LIMIT_MAX),
-    };
-    Ok(typed_values(service, &asked.tag_name, search).await?)
+    })
 }
 
 fn metrics_search(asked: MetricsRequest, instant: bool) -> Result<(MetricsSearch, Range), Status> {

@@ -114,6 +114,16 @@ impl Params {
         Ok(self.parsed(name, "true or false", |text| boolean(text).ok())?.unwrap_or_default())
     }
 
+    /// A whole number.
+    pub(super) fn integer(&self, name: &str, form: &str) -> Result<Option<i64>, TempoError> {
+        self.parsed(name, form, |text| text.parse().ok())
+    }
+
+    /// Refuses what is no UUID.
+    pub(super) fn uuid(&self, name: &str) -> Result<(), TempoError> {
+        self.parsed(name, "a UUID", |text| is_uuid(text).then_some(())).map(drop)
+    }
+
     /// A number of levels of a tree: -1 is all of them.
     pub(super) fn levels(&self, name: &str) -> Result<Option<Levels>, TempoError> {
         self.parsed(name, "a number from -1 on", |text| match text.parse::<i64>().ok()? {
@@ -197,6 +207,17 @@ pub(super) fn invalid(name: &str, reason: &str) -> TempoError {
     TempoError(QueryError::parameter(name, format!("invalid {name}: {reason}")))
 }
 
+/// Whether Google's library, which Tempo asks, takes it for a UUID.
+fn is_uuid(text: &str) -> bool {
+    let is_hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let braced = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+    let urn = text.get(..9).filter(|urn| urn.eq_ignore_ascii_case("urn:uuid:"));
+    let bare = braced.or_else(|| urn.and(text.get(9..))).unwrap_or(text);
+    let lengths = bare.split('-').map(str::len);
+    let is_divided = lengths.eq([8, 4, 4, 4, 12]) && is_hex(&bare.replace('-', ""));
+    is_divided || (text.len() == 32 && is_hex(text))
+}
+
 /// Seconds with a fraction, rounded to microseconds: a float has no more.
 fn seconds(text: &str) -> Option<u64> {
     let seconds: f64 = text.parse().ok()?;
@@ -240,7 +261,24 @@ fn duration(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{decode, duration, form_of, seconds, time};
+    use super::{decode, duration, form_of, is_uuid, seconds, time};
+
+    #[test]
+    fn uuids_are_those_of_go() {
+        let uuid = "12345678-0000-0000-1235-00000124000F";
+        let bare = uuid.replace('-', "");
+        let (urn, braced) = (format!("urn:uuid:{uuid}"), format!("{{{uuid}}}"));
+        for text in [uuid, &bare, &urn, &braced] {
+            assert!(is_uuid(text), "{text}");
+        }
+        let (braced, cut) = (format!("{{{bare}}}"), &uuid[1..]);
+        let other = uuid.replace('F', "g");
+        for text in
+            ["", "0000", "12345678-0000-0000-1235", &braced, cut, &other, "é".repeat(16).as_str()]
+        {
+            assert!(!is_uuid(text), "{text}");
+        }
+    }
 
     #[test]
     fn times_are_seconds_nanoseconds_or_rfc_3339() {

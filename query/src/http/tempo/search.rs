@@ -14,6 +14,7 @@ use crate::{
     http::answer,
     traceql::{
         self,
+        overlap::Times,
         search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
         tags::of_tags,
         value::Value,
@@ -70,7 +71,7 @@ fn search_of(params: &Params) -> Result<Search, TempoError> {
     };
     Ok(Search {
         stages,
-        start,
+        times: Times::OfTrace(start),
         limit: params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?,
         spans_shown: params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?,
         after: None,

@@ -16,7 +16,7 @@ use crate::{
     QueryService,
     http::answer,
     traceql::{
-        syntax::{Intrinsic, Name, Scope},
+        syntax::{Field, Intrinsic, Name, Scope},
         tags::{self, TagSearch, field_named, intrinsics},
         value::Value,
     },
@@ -29,14 +29,27 @@ pub(super) async fn names(
     State(service): State<QueryService>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let scopes = scopes_of(&params)?;
-    let mut found: Vec<String> = Vec::new();
-    for (_, names) in scoped(&service, tag_search(&params)?, scopes).await? {
-        found.extend(names);
-    }
+    let scope = params.text("scope").unwrap_or_default();
+    let found = listed(&service, tag_search(&params)?, scope).await?;
+    Ok(answer::json(json!({ "tagNames": found, "metrics": {} })).await?)
+}
+
+/// The names of a scope, or of all, each once. Intrinsics are among them only when they are asked
+/// for.
+pub(super) async fn listed(
+    service: &QueryService,
+    search: TagSearch,
+    scope: &str,
+) -> Result<Vec<String>, TempoError> {
+    let limit = search.limit;
+    let (scopes, with_intrinsics) = scopes_named(scope)?;
+    let with_intrinsics = with_intrinsics && scopes.is_empty();
+    let of_scopes = scoped(service, search, (scopes, with_intrinsics)).await?;
+    let mut found: Vec<String> = of_scopes.into_iter().flat_map(|of| of.1).collect();
     found.sort_unstable();
     found.dedup();
-    Ok(answer::json(json!({ "tagNames": found, "metrics": {} })).await?)
+    found.truncate(limit);
+    Ok(found)
 }
 
 /// The names by scope.
@@ -75,13 +88,14 @@ pub(super) async fn scoped(
     (scopes, with_intrinsics): (Vec<Scope>, bool),
 ) -> Result<Vec<(&'static str, Vec<String>)>, TempoError> {
     let mut found: Vec<(&'static str, Vec<String>)> = Vec::new();
+    let limit = search.limit;
     if !scopes.is_empty() {
         let names = service.ask(move |reader| tags::names(reader, &search, &scopes)).await?;
         let names = names.into_iter().filter(|(_, names)| !names.is_empty());
         found.extend(names.map(|(scope, names)| (scope.word(), names.into_iter().collect())));
     }
     if with_intrinsics {
-        let names = intrinsics().into_iter().map(str::to_owned).collect();
+        let names = intrinsics().into_iter().take(limit).map(str::to_owned).collect();
         found.push(("intrinsic", names));
     }
     Ok(found)
@@ -101,19 +115,33 @@ pub(super) async fn values(
     path: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let mut values: Vec<String> = found_values(&service, &path?, &params).await?;
-    values.sort_unstable();
-    values.dedup();
+    let values = plain_values(&service, &path?, tag_search(&params)?).await?;
     Ok(answer::json(json!({ "tagValues": values, "metrics": {} })).await?)
 }
 
-async fn found_values(
+/// The values of a tag, which can be the bare name of an attribute, as text, each once. What
+/// searches by tags know beside attributes is among them.
+pub(super) async fn plain_values(
     service: &QueryService,
     tag: &str,
-    params: &Params,
+    search: TagSearch,
 ) -> Result<Vec<String>, TempoError> {
-    let values = typed_values(service, tag, tag_search(params)?).await?;
-    Ok(values.iter().map(Value::shown).collect())
+    let (name, limit) = (decode(tag), search.limit);
+    let always: &[&str] = match name.as_str() {
+        "status.code" => &["unset", "ok", "error"],
+        "error" => &["true"],
+        _ => &[],
+    };
+    let field = field_named(&name).unwrap_or_else(|| Field::attribute(Scope::Any, name));
+    let values = values_of(service, field, search).await?;
+    let mut values: Vec<String> = values.iter().map(Value::shown).collect();
+    values.sort_unstable();
+    values.retain(|value| !always.contains(&value.as_str()));
+    values.dedup();
+    let mut values: Vec<String> =
+        always.iter().map(|value| (*value).to_owned()).chain(values).collect();
+    values.truncate(limit.max(always.len()));
+    Ok(values)
 }
 
 /// The values of a tag with their types.
@@ -141,14 +169,25 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
     }
 }
 
-/// The values of a tag.
+/// The values of a tag, which is named as in a query.
 pub(super) async fn typed_values(
     service: &QueryService,
     tag: &str,
     search: TagSearch,
 ) -> Result<Vec<Value>, TempoError> {
     // Grafana encodes the name twice.
-    let field = field_named(&decode(tag));
+    let Some(field) = field_named(&decode(tag)) else {
+        let reason = "write an attribute with its scope, as span.name or .name, or an intrinsic";
+        return Err(invalid("tagName", reason));
+    };
+    values_of(service, field, search).await
+}
+
+async fn values_of(
+    service: &QueryService,
+    field: Field,
+    search: TagSearch,
+) -> Result<Vec<Value>, TempoError> {
     match field.name {
         Name::Intrinsic(Intrinsic::Status) => {
             let all = [StatusCode::Ok, StatusCode::Error, StatusCode::Unset];

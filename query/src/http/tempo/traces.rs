@@ -17,7 +17,7 @@ use tidings_proto::{
 
 use super::{
     answer::{TempoError, protobuf, wants_protobuf},
-    params::Params,
+    params::{Params, invalid},
 };
 use crate::{
     QueryError, QueryService, TraceName,
@@ -65,7 +65,9 @@ pub(super) async fn trace(
     State(service): State<QueryService>,
     path: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
+    params: Params,
 ) -> Result<Response, TempoError> {
+    check_hints(&params)?;
     let found = find(&service, &path?).await?;
     if wants_protobuf(&headers) {
         return protobuf(Trace { resource_spans: found.resource_spans }).await;
@@ -82,7 +84,11 @@ pub(super) async fn trace_v2(
     params: Params,
 ) -> Result<Response, TempoError> {
     let path = path?;
-    let (found, is_part) = match params.text("q") {
+    check_hints(&params)?;
+    check_pruning(&params)?;
+    // A blank query is none.
+    let query = params.text("q").map(str::trim).filter(|query| !query.is_empty());
+    let (found, is_part) = match query {
         None => (find(&service, &path).await?, false),
         Some(query) => {
             let stages = stages_of(query)?;
@@ -117,6 +123,35 @@ fn around(params: &Params) -> Result<Around, TempoError> {
     let ancestors =
         if is_hierarchy { levels("ancestor_depth", Levels::All)? } else { Levels::Upto(0) };
     Ok(Around { ancestors, descendants })
+}
+
+/// Refuses what Tempo refuses of the parameters that say where to look for a trace. Here it is
+/// found without them.
+fn check_hints(params: &Params) -> Result<(), TempoError> {
+    match params.text("mode") {
+        // Tempo reads nothing else then.
+        Some("ingesters") => return Ok(()),
+        None | Some("all" | "blocks" | "external") => {}
+        Some(_) => {
+            return Err(invalid("mode", "it must be all, ingesters, blocks or external"));
+        }
+    }
+    params.uuid("blockStart")?;
+    params.uuid("blockEnd")?;
+    let form = "a time in seconds since 1970";
+    let (start, end) = (params.integer("start", form)?, params.integer("end", form)?);
+    if start.zip(end).is_some_and(|(start, end)| end <= start) {
+        return Err(invalid("start", "start must be before end"));
+    }
+    Ok(())
+}
+
+/// As [`check_hints`] of the parameters that fold spans which are alike, which is not done here.
+fn check_pruning(params: &Params) -> Result<(), TempoError> {
+    params.flag("span_pruning")?;
+    params.integer("span_pruning_min_spans", "a number of spans")?;
+    params.integer("span_pruning_max_parent_depth", "a number of levels, or -1")?;
+    Ok(())
 }
 
 async fn find(service: &QueryService, id: &str) -> Result<ExportTraceServiceRequest, TempoError> {

@@ -15,6 +15,7 @@ use super::super::{
     candidates::Candidates,
     compiled::{Fields, compile},
     native::stages_of,
+    overlap::Times,
     search::{Search, found},
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
@@ -141,8 +142,8 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
                 std::ops::ControlFlow::Continue(())
             },
         )?;
-        let start = TimeRange::default();
-        let wanted = Search { stages, start, limit: 1_000, spans_shown: 0, after: None };
+        let times = Times::OfResult(TimeRange::default());
+        let wanted = Search { stages, times, limit: 1_000, spans_shown: 0, after: None };
         let found = found(reader, &wanted)?.traces;
         let mut found: Vec<String> =
             found.into_iter().map(|trace| trace.trace_id.to_string()).collect();

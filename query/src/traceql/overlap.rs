@@ -1,0 +1,160 @@
+//! The traces that run in a time, whenever the spans of their result start: Tempo's rule.
+//!
+//! Owns where else than in the time itself spans of results are looked for, and which of their
+//! traces come into question. Bounded: up to [`REACH`] before and after. What is found in the time
+//! itself comes first, so that a full answer never looks further.
+
+use std::{collections::HashSet, ops::ControlFlow};
+
+use tidings_proto::{TraceId, UnixNanos};
+use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
+
+use super::places::Place;
+use crate::{QueryError, execution::Reader};
+
+/// Spans of results are looked for so long before and after a time, in nanoseconds: longer traces
+/// are rare, and Tempo itself sees no further than the blocks that overlap it.
+const REACH: u64 = 3_600 * 1_000_000_000;
+/// Traces looked up at once.
+const LOOKUP_TRACES_MAX: usize = 4096;
+
+/// Which traces a search may find.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Times {
+    /// A span of the result starts in this range.
+    OfResult(TimeRange),
+    /// Some of the trace is in this range.
+    OfTrace(TimeRange),
+}
+
+/// Where spans of results are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Leg {
+    /// When they start.
+    pub(super) start: TimeRange,
+    edge: Option<Edge>,
+}
+
+/// A trace met outside the time crosses into it.
+#[derive(Debug, Clone, Copy)]
+enum Edge {
+    /// One of its spans starts before this.
+    StartsBefore(UnixNanos),
+    /// One of its spans ends then or later.
+    EndsFrom(UnixNanos),
+}
+
+impl Times {
+    /// The time itself.
+    pub(super) fn range(self) -> TimeRange {
+        match self {
+            Self::OfResult(range) | Self::OfTrace(range) => range,
+        }
+    }
+
+    /// Whether it is the trace that has to be there, and not the result.
+    pub(super) fn is_of_trace(self) -> bool {
+        matches!(self, Self::OfTrace(_))
+    }
+
+    /// Whether a trace from here to there is wanted, of whose result a span starts in the range or
+    /// none does.
+    pub(super) fn hold(self, bounds: (UnixNanos, UnixNanos), has_start: bool) -> bool {
+        match self {
+            Self::OfResult(_) => has_start,
+            Self::OfTrace(range) => has_start || range.overlaps(bounds.0, bounds.1),
+        }
+    }
+
+    /// Where to look, the most promising first.
+    pub(super) fn legs(self) -> Vec<Leg> {
+        let within = Leg { start: self.range(), edge: None };
+        let (Self::OfTrace(range), true) = (self, self.range() != TimeRange::default()) else {
+            return vec![within];
+        };
+        let after = range.end.map(|end| Leg {
+            start: TimeRange { start: Some(end), end: Some(later(end)) },
+            edge: Some(Edge::StartsBefore(end)),
+        });
+        let before = range.start.map(|start| Leg {
+            start: TimeRange { start: Some(earlier(start)), end: Some(start) },
+            edge: Some(Edge::EndsFrom(start)),
+        });
+        [Some(within), before, after].into_iter().flatten().collect()
+    }
+}
+
+fn earlier(time: UnixNanos) -> UnixNanos {
+    UnixNanos(time.0.saturating_sub(REACH))
+}
+
+fn later(time: UnixNanos) -> UnixNanos {
+    UnixNanos(time.0.saturating_add(REACH))
+}
+
+impl Leg {
+    /// About so many traces its first step meets; `usual` in the time itself.
+    pub(super) fn first_step(&self, usual: usize) -> usize {
+        // Most traces outside the time are not wanted, and looking them up is cheap.
+        if self.edge.is_some() { LOOKUP_TRACES_MAX } else { usual }
+    }
+
+    /// Leaves the places of the traces that can be in the time.
+    pub(super) fn retain(
+        &self,
+        reader: &Reader,
+        places: &mut Vec<Place>,
+    ) -> Result<(), QueryError> {
+        let Some(edge) = self.edge else { return Ok(()) };
+        let (at, is_before) = match edge {
+            Edge::StartsBefore(time) => (time, true),
+            Edge::EndsFrom(time) => (time, false),
+        };
+        let end = if is_before { at } else { later(at) };
+        let start = TimeRange { start: Some(earlier(at)), end: Some(end) };
+        let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
+        let mut crossing: HashSet<TraceId> = HashSet::new();
+        for places in places.chunks(LOOKUP_TRACES_MAX) {
+            let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
+            let filter = SpanFilter { trace_ids: Some(ids), start, ..SpanFilter::default() };
+            reader.spans(&filter, scan, |rows| {
+                let met = (0..rows.len())
+                    .filter(|row| is_before || rows.start(*row) >= at || rows.end(*row) >= at);
+                crossing.extend(met.map(|row| rows.trace_id(row)));
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        places.retain(|place| crossing.contains(&place.1));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::UnixNanos;
+    use tidings_storage::TimeRange;
+
+    use super::{REACH, Times};
+
+    #[test]
+    fn only_a_bounded_time_of_traces_is_looked_around() {
+        let range = |start, end| TimeRange { start, end };
+        let (start, end) = (Some(UnixNanos(2 * REACH)), Some(UnixNanos(3 * REACH)));
+        let cases = [
+            (Times::OfResult(range(start, end)), vec![range(start, end)]),
+            (Times::OfTrace(TimeRange::default()), vec![TimeRange::default()]),
+            (
+                Times::OfTrace(range(start, end)),
+                vec![
+                    range(start, end),
+                    range(Some(UnixNanos(REACH)), start),
+                    range(end, Some(UnixNanos(4 * REACH))),
+                ],
+            ),
+        ];
+        for (times, expected) in cases {
+            let legs: Vec<TimeRange> = times.legs().iter().map(|leg| leg.start).collect();
+            assert_eq!(legs, expected, "{times:?}");
+        }
+    }
+}
