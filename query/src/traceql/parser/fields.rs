@@ -288,9 +288,7 @@ impl Parser<'_> {
                     return self.fail_at(right.start, "a pattern is text in quotes");
                 };
                 if let Err(error) = pattern_of(&pattern) {
-                    let reason = error.to_string();
-                    let reason = reason.lines().last().unwrap_or_default().trim();
-                    return self.fail_at(right.start, format!("this is not a pattern: {reason}"));
+                    return self.fail_at(right.start, format!("this is not a pattern: {error}"));
                 }
                 Expression::Matches(Box::new(first), pattern, operator == Operator::Regex)
             }

@@ -1,0 +1,192 @@
+//! A pattern of Go's `regexp` (RE2) in the words of the engine here.
+//!
+//! Owns the differences: `\Q…\E` is text, a `{` that begins no number of times is itself, and so are
+//! `[`, `&` and `~` in a class; a repetition of a repetition is an error, and so is more than
+//! [`REPEATS_MAX`] times, counted through groups. What is wrong otherwise is for the engine to say.
+
+use std::iter::Peekable;
+
+use super::PatternError;
+
+/// The most times that Go lets something be repeated.
+pub(super) const REPEATS_MAX: u32 = 1_000;
+
+/// The pattern in the engine's words.
+pub(super) fn translated(pattern: &str) -> Result<String, PatternError> {
+    let mut translator = Translator {
+        pattern,
+        chars: pattern.char_indices().peekable(),
+        out: String::with_capacity(pattern.len()),
+        repeat: None,
+        times: 1,
+        groups: vec![1],
+    };
+    while let Some((at, c)) = translator.chars.next() {
+        translator.step(at, c)?;
+    }
+    Ok(translator.out)
+}
+
+struct Translator<'a> {
+    pattern: &'a str,
+    chars: Peekable<std::str::CharIndices<'a>>,
+    out: String,
+    /// Where the repetition began that ended just before.
+    repeat: Option<usize>,
+    /// How often at most the thing before repeats what is in it.
+    times: u32,
+    /// The same of what came so far in each open group.
+    groups: Vec<u32>,
+}
+
+impl Translator<'_> {
+    fn step(&mut self, at: usize, c: char) -> Result<(), PatternError> {
+        match c {
+            '*' | '+' | '?' => {
+                self.out.push(c);
+                return self.repeated(at, 1);
+            }
+            '{' => return self.braces(at),
+            '\\' => self.escape(),
+            '[' => self.class(),
+            '(' => {
+                self.out.push(c);
+                // What follows is no repetition.
+                self.out.extend(self.chars.next_if(|next| next.1 == '?').map(|next| next.1));
+                self.groups.push(1);
+                self.times = 1;
+                self.repeat = None;
+                return Ok(());
+            }
+            ')' => {
+                self.out.push(c);
+                self.times = self.groups.pop().unwrap_or(1);
+                self.note();
+                self.repeat = None;
+                return Ok(());
+            }
+            other => self.out.push(other),
+        }
+        self.times = 1;
+        self.repeat = None;
+        Ok(())
+    }
+
+    /// Notes for the group what the thing before repeats.
+    fn note(&mut self) {
+        if self.groups.is_empty() {
+            self.groups.push(1);
+        }
+        if let Some(group) = self.groups.last_mut() {
+            *group = self.times.max(*group);
+        }
+    }
+
+    /// A repetition that began here and was just copied, but for a `?` that makes it lazy.
+    fn repeated(&mut self, at: usize, times: u32) -> Result<(), PatternError> {
+        self.out.extend(self.chars.next_if(|next| next.1 == '?').map(|next| next.1));
+        let end = self.chars.peek().map_or(self.pattern.len(), |next| next.0);
+        if let Some(before) = self.repeat {
+            return Err(PatternError::Nested(self.pattern[before..end].to_owned()));
+        }
+        self.times = self.times.saturating_mul(times.max(1));
+        if self.times > REPEATS_MAX {
+            return Err(PatternError::Repeats(self.pattern[at..end].to_owned()));
+        }
+        self.note();
+        self.repeat = Some(at);
+        Ok(())
+    }
+
+    /// `{2}`, `{2,}` or `{2,3}`; any other brace is itself.
+    fn braces(&mut self, at: usize) -> Result<(), PatternError> {
+        let rest = &self.pattern[at..];
+        let Some((shown, least, most)) = times_of(rest) else {
+            self.out.push_str("\\{");
+            (self.times, self.repeat) = (1, None);
+            return Ok(());
+        };
+        let most = most.unwrap_or(least);
+        if least.max(most) > REPEATS_MAX || most < least {
+            return Err(PatternError::Repeats(shown.to_owned()));
+        }
+        self.out.push_str(shown);
+        while self.chars.next_if(|next| next.0 < at + shown.len()).is_some() {}
+        self.repeated(at, most)
+    }
+
+    fn escape(&mut self) {
+        let Some((at, next)) = self.chars.next() else {
+            self.out.push('\\');
+            return;
+        };
+        if next != 'Q' {
+            self.out.extend(['\\', next]);
+            // `\x{41}` and `\p{Greek}` have braces of their own.
+            if matches!(next, 'x' | 'p' | 'P')
+                && self.chars.peek().is_some_and(|next| next.1 == '{')
+            {
+                for (_, inner) in self.chars.by_ref() {
+                    self.out.push(inner);
+                    if inner == '}' {
+                        break;
+                    }
+                }
+            }
+            return;
+        }
+        let text = &self.pattern[at + 1..];
+        let length = text.find("\\E").unwrap_or(text.len());
+        let end = (at + 1 + length + 2).min(self.pattern.len());
+        self.out.push_str(&regex::escape(&text[..length]));
+        while self.chars.next_if(|next| next.0 < end).is_some() {}
+    }
+
+    /// A class, up to its end.
+    fn class(&mut self) {
+        self.out.push('[');
+        self.out.extend(self.chars.next_if(|next| next.1 == '^').map(|next| next.1));
+        let mut is_first = true;
+        while let Some((at, c)) = self.chars.next() {
+            match c {
+                ']' if !is_first => {
+                    self.out.push(c);
+                    return;
+                }
+                '\\' => {
+                    self.out.push(c);
+                    self.out.extend(self.chars.next().map(|next| next.1));
+                }
+                '[' if self.pattern[at..].starts_with("[:") => {
+                    match self.pattern[at..].find(":]") {
+                        Some(length) => {
+                            self.out.push_str(&self.pattern[at..at + length + 2]);
+                            while self.chars.next_if(|next| next.0 < at + length + 2).is_some() {}
+                        }
+                        None => self.out.push_str("\\["),
+                    }
+                }
+                '[' | ']' | '&' | '~' => self.out.extend(['\\', c]),
+                other => self.out.push(other),
+            }
+            is_first = false;
+        }
+    }
+}
+
+/// The number of times with which the text begins: as it stands there, the least, and the most
+/// where it says one.
+fn times_of(text: &str) -> Option<(&str, u32, Option<u32>)> {
+    let shown = &text[..=text.find('}')?];
+    let inner = shown.strip_prefix('{')?.strip_suffix('}')?;
+    let number = |digits: &str| {
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        // One that does not fit is too large in any case.
+        is_number.then(|| digits.parse().unwrap_or(u32::MAX))
+    };
+    Some(match inner.split_once(',') {
+        None => (shown, number(inner)?, None),
+        Some((least, "")) => (shown, number(least)?, None),
+        Some((least, most)) => (shown, number(least)?, Some(number(most)?)),
+    })
+}
