@@ -20,6 +20,7 @@ mod lenient;
 mod lexer;
 pub(crate) mod metrics;
 pub(crate) mod native;
+mod normal;
 pub(crate) mod overlap;
 mod parser;
 pub(crate) mod pattern;

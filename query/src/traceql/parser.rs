@@ -11,6 +11,7 @@ mod terms;
 use super::{
     DEPTH_MAX, TraceqlError,
     lexer::{Token, TokenKind, tokens},
+    normal::normal,
     syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
 };
 use crate::suggest::did_you_mean;
@@ -86,11 +87,6 @@ impl Parser<'_> {
     /// Where the next token begins.
     fn start(&self) -> usize {
         self.tokens[self.at].start
-    }
-
-    /// Where the token before ended.
-    fn end(&self) -> usize {
-        self.at.checked_sub(1).map_or(0, |before| self.tokens[before].end)
     }
 
     fn advance(&mut self) -> TokenKind {
@@ -245,7 +241,7 @@ impl Parser<'_> {
         if !of.reads_span {
             return self.fail_at(of.start, "`by` needs something that differs between spans");
         }
-        let label = format!("by({})", of.label(self.text));
+        let label = format!("by({})", normal(&of.expression));
         Ok(Stage::By { of: of.expression, label })
     }
 

@@ -20,19 +20,8 @@ pub(super) struct Operand {
     /// Whether its value can differ between spans.
     pub(super) reads_span: bool,
     pub(super) depth: u32,
-    /// Its bytes in the text.
+    /// Its first byte in the text.
     pub(super) start: usize,
-    end: usize,
-}
-
-impl Operand {
-    /// How its value is shown.
-    pub(super) fn label(&self, text: &str) -> String {
-        match &self.expression {
-            Expression::Field(field) => field.to_string(),
-            _ => text[self.start..self.end].to_owned(),
-        }
-    }
 }
 
 /// The words that are values.
@@ -115,7 +104,7 @@ impl Parser<'_> {
                 self.advance();
                 let inner = self.field_expression(0)?;
                 self.expect(&TokenKind::CloseParenthesis, ")")?;
-                return Ok(Operand { start, end: self.end(), ..inner });
+                return Ok(Operand { start, ..inner });
             }
             TokenKind::Operator(Operator::Sub) => {
                 self.advance();
@@ -144,7 +133,7 @@ impl Parser<'_> {
             }
         };
         let reads_span = matches!(expression, Expression::Field(_));
-        Ok(Operand { expression, value_type, reads_span, depth: 1, start, end: self.end() })
+        Ok(Operand { expression, value_type, reads_span, depth: 1, start })
     }
 
     fn read_field(&mut self) -> Result<(Expression, Type), TraceqlError> {
@@ -242,7 +231,7 @@ impl Parser<'_> {
             (Operator::And, Expression::All(_)) | (Operator::Or, Expression::Any(_))
         );
         let depth = (left.depth + u32::from(!chained)).max(right.depth + 1);
-        let (start, end) = (left.start, right.end);
+        let start = left.start;
         let (left_type, right_type) = (left.value_type, right.value_type);
         let (expression, value_type) = if left_type == Type::Nil || right_type == Type::Nil {
             (self.existence(operator, at, left, right)?, Type::Bool)
@@ -262,7 +251,7 @@ impl Parser<'_> {
             };
             (self.combined(operator, left, right)?, value_type)
         };
-        Ok(Operand { expression, value_type, reads_span, depth, start, end })
+        Ok(Operand { expression, value_type, reads_span, depth, start })
     }
 
     fn combined(

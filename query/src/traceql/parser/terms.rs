@@ -6,6 +6,7 @@ use super::Parser;
 use crate::traceql::{
     TraceqlError,
     lexer::TokenKind,
+    normal::normal,
     syntax::{Fold, Metrics, Operator, Relation, Scalar, Side, Spansets, Stage, Static},
     types::Type,
 };
@@ -148,7 +149,7 @@ impl Parser<'_> {
                 let message = format!("`{name}` needs something that differs between spans");
                 return self.fail_at(of.start, message);
             }
-            let inner = of.label(self.text);
+            let inner = normal(&of.expression);
             (Some(of.expression), of.depth + 1, inner)
         };
         self.expect(&TokenKind::CloseParenthesis, ")")?;

@@ -1,0 +1,145 @@
+//! An expression as Tempo writes it: what a value that it has is shown under.
+//!
+//! Operands that are neither a value nor a field are in parentheses, texts in backticks, and what
+//! reads nothing of a span is computed. Clients of Tempo look for these names.
+
+use super::{
+    compiled::{Fields, Node},
+    syntax::{Expression, Operator},
+    value::Value,
+};
+
+/// The expression in Tempo's normal form.
+pub(super) fn normal(of: &Expression) -> String {
+    match computed(of) {
+        Some(value) => value_text(&value),
+        None => written(of),
+    }
+}
+
+/// No deeper than the query, whose depth is bounded.
+fn written(of: &Expression) -> String {
+    match of {
+        Expression::Static(value) => value_text(&value.into()),
+        Expression::Field(field) => field.to_string(),
+        Expression::Negative(inner) => format!("-{}", operand(inner)),
+        Expression::Not(inner) => format!("!{}", operand(inner)),
+        Expression::Exists(inner, true) => format!("{} != nil", operand(inner)),
+        Expression::Exists(inner, false) => format!("{} = nil", operand(inner)),
+        Expression::All(all) => chain(Operator::And, all),
+        Expression::Any(any) => chain(Operator::Or, any),
+        Expression::Matches(inner, pattern, matches) => {
+            let operator = if *matches { Operator::Regex } else { Operator::NotRegex };
+            format!("{} {operator} `{pattern}`", operand(inner))
+        }
+        Expression::Binary(operator, left, right) => {
+            format!("{} {operator} {}", operand(left), operand(right))
+        }
+    }
+}
+
+/// Every two of a chain are an operand of the next.
+fn chain(operator: Operator, of: &[Expression]) -> String {
+    let mut operands = of.iter().map(operand);
+    let mut text = operands.next().unwrap_or_default();
+    for (place, next) in operands.enumerate() {
+        if place > 0 {
+            text = format!("({text})");
+        }
+        text = format!("{text} {operator} {next}");
+    }
+    text
+}
+
+fn operand(of: &Expression) -> String {
+    match (of, computed(of)) {
+        (_, Some(value)) => value_text(&value),
+        (Expression::Field(field), None) => field.to_string(),
+        (other, None) => format!("({})", written(other)),
+    }
+}
+
+/// Its value, when that takes no span.
+fn computed(of: &Expression) -> Option<Value> {
+    let mut fields = Fields::default();
+    let node = Node::of(of, &mut fields);
+    (fields.len() == 0).then(|| node.value(&[]).into_owned())
+}
+
+fn value_text(value: &Value) -> String {
+    match value {
+        Value::Text(text) => format!("`{text}`"),
+        Value::Float(number) => float_text(*number),
+        other => other.shown(),
+    }
+}
+
+/// The shortest that is the number, and no whole number to look at.
+fn float_text(number: f64) -> String {
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf.0" } else { "-Inf.0" }.to_owned();
+    }
+    let scientific = format!("{number:e}");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    // Beyond these, Go's shortest form has an exponent, of two digits at least.
+    if !(-4..6).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{digits}e{sign}{:02}", exponent.abs());
+    }
+    let plain = number.to_string();
+    if plain.contains('.') { plain } else { format!("{plain}.0") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::normal;
+    use crate::traceql::{
+        parse,
+        syntax::{Query, Root, Stage},
+    };
+
+    #[test]
+    fn groups_are_named_as_tempo_names_them() {
+        let cases = [
+            ("name", "name"),
+            ("span:name", "name"),
+            ("resource.service.name", "resource.service.name"),
+            ("1 + .i", "1 + .i"),
+            ("1+.i", "1 + .i"),
+            ("1 + .i + 2", "(1 + .i) + 2"),
+            (".i + 2 * 3", ".i + 6"),
+            ("2 * (.i + 3)", "2 * (.i + 3)"),
+            ("- .i", "-.i"),
+            ("-(.i - 1)", "-(.i - 1)"),
+            (".i * -1", ".i * -1"),
+            (".s = \"x y\"", ".s = `x y`"),
+            (".s = `x`", ".s = `x`"),
+            (".s != nil", ".s != nil"),
+            (".s = nil", ".s = nil"),
+            ("!(.b)", "!.b"),
+            (".a && .b", ".a && .b"),
+            (".a && .b && .c", "(.a && .b) && .c"),
+            (".a && (.b || .c)", ".a && (.b || .c)"),
+            (".s =~ \"a.*\"", ".s =~ `a.*`"),
+            (".s !~ \"a.*\" || .b", "(.s !~ `a.*`) || .b"),
+            ("duration > 1500ms", "duration > 1.5s"),
+            ("duration > 90s", "duration > 1m30s"),
+            (".f > 2.0", ".f > 2.0"),
+            (".f > 1000000.0", ".f > 1e+06"),
+            (".f > 0.00001", ".f > 1e-05"),
+            ("status = error", "status = error"),
+            (".b = true", ".b = true"),
+            ("span.\"a b\" = 1", "span.\"a b\" = 1"),
+        ];
+        for (written, expected) in cases {
+            let query = format!("{{}} | by({written})");
+            let Query { root: Root::Search(stages), .. } = parse(&query).unwrap() else {
+                panic!("{query} finds traces")
+            };
+            let [_, Stage::By { of, label }] = stages.as_slice() else { panic!("{query} groups") };
+            assert_eq!(normal(of), expected, "{query}");
+            assert_eq!(*label, format!("by({expected})"), "{query}");
+        }
+    }
+}
