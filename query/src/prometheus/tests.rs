@@ -41,7 +41,7 @@ fn texts_that_are_queries_are_read() {
 }
 
 /// Texts that are no queries, and what is said about them.
-const REFUSED: [(&str, &str); 28] = [
+const REFUSED: [(&str, &str); 32] = [
     ("", "1:1: parse error: no expression found in input"),
     ("# only this", "1:12: parse error: no expression found in input"),
     ("a b", "1:3: parse error: unexpected identifier \"b\""),
@@ -101,6 +101,13 @@ const REFUSED: [(&str, &str); 28] = [
         "1 offset 5m",
         "1:12: parse error: offset modifier must be preceded by an instant vector \
                          selector or range vector selector or a subquery",
+    ),
+    ("a offset 5m offset 1m", "1:22: parse error: offset may not be set multiple times"),
+    ("a[5m] offset 5m @ 1 offset -1m", "1:31: parse error: offset may not be set multiple times"),
+    ("a @ 1 @ 2", "1:10: parse error: @ <timestamp> may not be set multiple times"),
+    (
+        "a[5m:1m] @ start() offset 1m @ end()",
+        "1:37: parse error: @ <timestamp> may not be set multiple times",
     ),
     ("\"a", "1:1: parse error: unterminated quoted string"),
     ("a +\n +* b", "2:3: parse error: unexpected \"*\""),

@@ -88,10 +88,17 @@ impl Parser<'_> {
                 let minus = self.take_sign("-");
                 let given = self.duration()?;
                 let offset_ms = if minus { -given } else { given };
-                self.moment(&mut inner, "offset")?.offset_ms = offset_ms;
+                let moment = self.moment(&mut inner, "offset")?;
+                // One of no length is none to Prometheus.
+                if moment.offset_ms != 0 {
+                    return Err(self.fail("offset may not be set multiple times"));
+                }
+                moment.offset_ms = offset_ms;
             } else if self.take_sign("@") {
                 let at = self.at_time()?;
-                self.moment(&mut inner, "@")?.at = Some(at);
+                if self.moment(&mut inner, "@")?.at.replace(at).is_some() {
+                    return Err(self.fail("@ <timestamp> may not be set multiple times"));
+                }
             } else {
                 return Ok((inner, depth));
             }
