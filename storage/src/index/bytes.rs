@@ -1,5 +1,8 @@
 //! Numbers in bytes: little endian, or in seven-bit groups, the lowest first.
 
+/// No number takes more.
+const VARINT_BYTES_MAX: usize = 10;
+
 /// Takes numbers off the front of bytes; `None` when they end too early.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -38,16 +41,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A number that [`push_varint`] wrote.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let [byte] = self.array()?;
-            let group = u64::from(byte & 0x7f);
-            if group.leading_zeros() < shift {
-                return None;
-            }
+        for (place, byte) in self.left.iter().take(VARINT_BYTES_MAX).enumerate() {
+            let (group, shift) = (u64::from(byte & 0x7f), 7 * place);
             value |= group << shift;
-            if byte < 0x80 {
+            if *byte < 0x80 {
+                // The last group has room for one bit only.
+                if group << shift >> shift != group {
+                    return None;
+                }
+                self.left = &self.left[place + 1..];
                 return Some(value);
             }
         }
