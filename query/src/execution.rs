@@ -4,13 +4,14 @@
 //! A question that times out or whose asker goes away stops at the next portion of its scan,
 //! whether that has matches or not.
 
+mod helpers;
 mod progress;
 
 use std::{
     fmt,
     ops::ControlFlow,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
@@ -18,12 +19,13 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    Call, CallKey, Calls, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls,
-    LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, Store,
-    Tallied, Tally, TallyBounds, TimeRange, WantedTraces,
+    CallKey, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls, LogFilter,
+    LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, Store, Tallied,
+    Tallies, TallyBounds, TimeRange, WantedTraces,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
+use helpers::Helpers;
 pub(crate) use progress::Progress;
 
 use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
@@ -37,6 +39,7 @@ pub(crate) struct Execution {
     admitted: Arc<Semaphore>,
     /// One permit for each question that is running.
     running: Arc<Semaphore>,
+    helpers: Arc<Helpers>,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
 }
@@ -46,6 +49,7 @@ pub(crate) struct Reader {
     snapshot: Snapshot,
     withdrawn: Arc<AtomicBool>,
     progress: Arc<Progress>,
+    helpers: Arc<Helpers>,
     clock: Arc<dyn Clock>,
     deadline: Instant,
     /// When the question was asked.
@@ -65,6 +69,7 @@ impl Execution {
         Self {
             admitted: Arc::new(Semaphore::new(admitted)),
             running: Arc::new(Semaphore::new(limits.running_max)),
+            helpers: Arc::new(Helpers::of_machine()),
             clock,
             limits,
         }
@@ -102,6 +107,7 @@ impl Execution {
         let (store, settings) = (store.clone(), Arc::clone(settings));
         let withdrawn = Arc::clone(&withdraw.0);
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
+        let helpers = Arc::clone(&self.helpers);
         let running = Arc::clone(&self.running);
         let answer = async move {
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
@@ -115,6 +121,7 @@ impl Execution {
                         .watched_by(Arc::clone(&progress.scan)),
                     withdrawn,
                     progress,
+                    helpers,
                     deadline: started + limits.deadline,
                     now: clock.now(),
                     clock,
@@ -170,6 +177,7 @@ impl Reader {
             snapshot: snapshot.stopped_by(Arc::clone(&withdrawn)),
             withdrawn,
             progress: Arc::default(),
+            helpers: Arc::default(),
             deadline,
             now: clock.now(),
             clock,
@@ -267,22 +275,43 @@ impl Reader {
         self.ended(stats, failure)
     }
 
-    /// Gives `tally` every call that matches, one for each span: from rollups where these know,
-    /// and so as if all spans had been read.
-    pub(crate) fn tally(
+    /// Gives tallies every call that matches, one for each span: from rollups where these know,
+    /// and so as if all spans had been read. Threads that nobody needs help.
+    pub(crate) fn tally<T: Tallies>(
         &self,
         filter: &SpanFilter,
         step: DurationNanos,
-        tally: &mut dyn Tally,
-    ) -> Result<Tallied, QueryError> {
+        tallies: &T,
+    ) -> Result<Tallied<T::Tally>, QueryError> {
+        let helpers = self.helpers.all_free();
+        self.tally_by(1 + helpers.count(), filter, step, tallies)
+    }
+
+    /// As [`Self::tally`], by so many threads.
+    pub(crate) fn tally_by<T: Tallies>(
+        &self,
+        threads_max: usize,
+        filter: &SpanFilter,
+        step: DurationNanos,
+        tallies: &T,
+    ) -> Result<Tallied<T::Tally>, QueryError> {
         self.check()?;
         let bounds = TallyBounds {
             rows_max: self.settings.search_rows_max,
             remembered_max: self.limits.counted_max,
+            threads_max,
         };
-        let mut watched = Watched { reader: self, tally, failure: None };
-        let tallied = self.snapshot.tally_spans(filter, step, bounds, &mut watched)?;
-        self.ended(tallied, watched.failure)
+        let failure = OnceLock::new();
+        let watch = || match self.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(error) => {
+                // The first thread to see it says it.
+                let _ = failure.set(error);
+                STOP
+            }
+        };
+        let tallied = self.snapshot.tally_spans(filter, step, bounds, tallies, &watch)?;
+        self.ended(tallied, failure.into_inner())
     }
 
     /// Gives `visit` how many spans of every service, operation, kind and status begin in this range,
@@ -448,32 +477,6 @@ impl Reader {
             return Err(QueryError::Deadline { limit: self.limits.deadline });
         }
         Ok(())
-    }
-}
-
-/// Hands calls on until time is up.
-struct Watched<'a> {
-    reader: &'a Reader,
-    tally: &'a mut dyn Tally,
-    failure: Option<QueryError>,
-}
-
-impl Tally for Watched<'_> {
-    fn begin(&mut self) {
-        self.tally.begin();
-    }
-
-    fn call(&mut self, key: CallKey<'_>, call: &Call) {
-        self.tally.call(key, call);
-    }
-
-    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
-        self.tally.calls(key, start, calls);
-    }
-
-    fn go_on(&mut self) -> ControlFlow<()> {
-        let going = Ok(self.tally.go_on());
-        self.reader.step(going, STOP, &mut self.failure)
     }
 }
 

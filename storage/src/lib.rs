@@ -41,9 +41,10 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, CountVisit, GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan,
-    GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, Latency, Peer, Seen, Tallied, Tally,
-    TallyBounds, Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
+    Call, CallKey, Calls, Cell, CountVisit, Durations, GraphBounds, GraphCall, GraphKey, GraphPart,
+    GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, Latency,
+    Peer, Seen, Tallied, Tallies, Tally, TallyBounds, TallyWatch, Transactions, WantedTraces,
+    graph_calls, transaction_place, without_silence,
 };
 pub use rows::{LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};

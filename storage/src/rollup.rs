@@ -3,7 +3,7 @@
 //! A data file's index has a section that says of every service, operation, kind and status how
 //! many of the file's spans began in each minute, five minutes and half hour, how many failed, how
 //! long they took and which stand for them. `build` adds them up while the file is written, with
-//! `adder`, `cells` is their bytes, `tally` answers from them, `repeats` finds the spans that two files
+//! `adder`, `cells` is their bytes and `cell` those of one of them, `tally` answers from them, `repeats` finds the spans that two files
 //! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
 //! calls.
 //!
@@ -21,6 +21,7 @@ mod adder;
 mod build;
 mod builders;
 mod calls;
+mod cell;
 mod cells;
 mod covered;
 mod graph;
@@ -38,6 +39,7 @@ mod totals;
 mod unanswered;
 
 pub use calls::{Call, CallKey, Calls};
+pub use cell::{Cell, Durations};
 pub use graph::{
     GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer, graph_calls,
     without_silence,
@@ -45,10 +47,10 @@ pub use graph::{
 pub use kinds::{
     KindAnswer, KindBounds, KindCalls, KindKey, Transactions, WantedTraces, transaction_place,
 };
-pub use latency::Latency;
+pub use latency::{LATENCY_BOUNDS, Latency};
 pub use names::CountVisit;
 pub use seen::Seen;
-pub use tally::{Tallied, Tally, TallyBounds};
+pub use tally::{Tallied, Tallies, Tally, TallyBounds, TallyWatch};
 
 pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;

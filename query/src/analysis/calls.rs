@@ -20,23 +20,21 @@ impl Steps {
         self.0.entry(step).or_default().merge(calls);
     }
 
-    /// The calls of all steps.
-    pub(crate) fn total(&self) -> Calls {
-        let mut total = Calls::default();
-        self.0.values().for_each(|calls| total.merge(calls));
-        total
-    }
-
     /// What the API says of them; counts are times `factor`.
     pub(crate) fn view(&self, factor: u64) -> Vec<CallsInStep> {
-        let step = |(start, calls): (&UnixNanos, &Calls)| CallsInStep {
-            start_unix_nano: *start,
-            count: calls.count.saturating_mul(factor),
-            error_count: calls.errors.saturating_mul(factor),
-            duration: calls.latency.stats(),
-            slowest: calls.slowest(),
-            failed: calls.failed(),
-        };
+        let step = |(start, calls): (&UnixNanos, &Calls)| in_step(*start, calls, factor);
         self.0.iter().map(step).collect()
+    }
+}
+
+/// What the API says of the calls of a step; counts are times `factor`.
+pub(crate) fn in_step(start: UnixNanos, calls: &Calls, factor: u64) -> CallsInStep {
+    CallsInStep {
+        start_unix_nano: start,
+        count: calls.count.saturating_mul(factor),
+        error_count: calls.errors.saturating_mul(factor),
+        duration: calls.latency.stats(),
+        slowest: calls.slowest(),
+        failed: calls.failed(),
     }
 }

@@ -1,13 +1,13 @@
 //! Spans by when they began and how long they took.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use tidings_proto::{
     DurationNanos, UnixNanos,
     api::{Heatmap, HeatmapCell, HeatmapRow},
     otlp::StatusCode,
 };
-use tidings_storage::{Call, CallKey, Calls, SpanFilter, Tally};
+use tidings_storage::{Call, CallKey, Cell, SpanFilter, Tallied, Tallies, Tally};
 
 use super::window::Window;
 use crate::{QueryError, execution::Reader, search::searched};
@@ -24,42 +24,85 @@ pub struct HeatmapSearch {
 /// Each power of two is divided into `1 << PART_BITS` rows.
 const PART_BITS: u32 = 2;
 
+/// So many rows there can be.
+const ROWS: usize = 252;
+
+/// Counts the spans of a window.
+#[derive(Debug)]
+struct Counting(Window);
+
 /// The spans as they are counted.
+#[derive(Debug)]
 struct Counted {
     window: Window,
     /// How many of them there are in each step and row, and how many failed.
-    cells: BTreeMap<(UnixNanos, u32), (u64, u64)>,
+    steps: BTreeMap<UnixNanos, Box<[(u64, u64); ROWS]>>,
     unfinished_count: u64,
 }
 
-impl Tally for Counted {
-    fn begin(&mut self) {
-        (self.cells, self.unfinished_count) = Default::default();
+/// The groups of calls: those that failed, and the others.
+const FAILED: u32 = 1;
+
+impl Tallies for Counting {
+    type Tally = Counted;
+
+    fn unordered(&self) -> Counted {
+        Counted { window: self.0, steps: BTreeMap::new(), unfinished_count: 0 }
     }
 
-    fn call(&mut self, _: CallKey<'_>, call: &Call) {
+    fn of(&self, _: Range<UnixNanos>, _: &Arc<Counted>) -> Counted {
+        self.unordered()
+    }
+}
+
+impl Tally for Counted {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        if key.status == StatusCode::Error { FAILED } else { 0 }
+    }
+
+    fn call(&mut self, _: u32, call: &Call) {
         if call.timed {
-            let start = call.exemplar.start_unix_nano;
-            self.add(start, call.exemplar.duration_nano, 1, call.failed);
+            let row = place(call.exemplar.duration_nano.0);
+            let counts = &mut self.step(call.exemplar.start_unix_nano)[row as usize];
+            *counts = (counts.0 + 1, counts.1 + u64::from(call.failed));
         } else {
             self.unfinished_count += 1;
         }
     }
 
-    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
-        self.unfinished_count += calls.count - calls.latency.count();
-        for (duration, count) in calls.latency.spread() {
-            self.add(start, duration, count, key.status == StatusCode::Error);
-        }
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        let (step, mut timed) = (self.step(cell.start()), 0);
+        cell.spread(|duration, count| {
+            let counts = &mut step[place(duration.0) as usize];
+            *counts = (counts.0 + count, counts.1 + if group == FAILED { count } else { 0 });
+            timed += count;
+        })?;
+        self.unfinished_count += cell.count().saturating_sub(timed);
+        Some(())
     }
 }
 
 impl Counted {
-    fn add(&mut self, start: UnixNanos, duration: DurationNanos, count: u64, failed: bool) {
-        let place = (self.window.step_of(start), place(duration.0));
-        let cell = self.cells.entry(place).or_default();
-        cell.0 += count;
-        cell.1 += if failed { count } else { 0 };
+    fn step(&mut self, time: UnixNanos) -> &mut [(u64, u64); ROWS] {
+        let step = self.steps.entry(self.window.step_of(time));
+        step.or_insert_with(|| Box::new([(0, 0); ROWS]))
+    }
+
+    fn join(&mut self, other: &Self) {
+        self.unfinished_count += other.unfinished_count;
+        for (start, more) in &other.steps {
+            for (counts, more) in self.step(*start).iter_mut().zip(more.iter()) {
+                *counts = (counts.0 + more.0, counts.1 + more.1);
+            }
+        }
+    }
+
+    /// The counts of steps and rows that have any.
+    fn cells(&self) -> impl Iterator<Item = (UnixNanos, u32, (u64, u64))> {
+        self.steps.iter().flat_map(|(start, counts)| {
+            let there = (0..).zip(counts.iter()).filter(|(_, counts)| counts.0 > 0);
+            there.map(|(row, counts)| (*start, row, *counts))
+        })
     }
 }
 
@@ -67,24 +110,26 @@ impl Counted {
 pub(crate) fn heatmap(reader: &Reader, search: &HeatmapSearch) -> Result<Heatmap, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let mut counted = Counted { window, cells: BTreeMap::new(), unfinished_count: 0 };
-    let tallied = reader.tally(&filter, window.step(), &mut counted)?;
-    let Counted { cells, unfinished_count, .. } = counted;
-    let places = cells.keys().map(|(_, place)| *place);
-    let (first, last) = (places.clone().min(), places.max());
+    let counting = Counting(window);
+    let Tallied { scan, repeats_counted, unordered, shares } =
+        reader.tally(&filter, window.step(), &counting)?;
+    let mut all = counting.unordered();
+    shares.iter().chain([&*unordered]).for_each(|counted| all.join(counted));
+    let places = all.cells().map(|(_, place, _)| place);
+    let (first, last) = (places.min(), all.cells().map(|(_, place, _)| place).max());
     let rows = first.zip(last).into_iter().flat_map(|(first, last)| first..=last).map(row);
-    let cell = |((start, place), (count, error_count)): (&(UnixNanos, u32), &(u64, u64))| {
+    let cell = |(start, place, (count, error_count))| {
         let row = place - first.unwrap_or_default();
-        HeatmapCell { start_unix_nano: *start, row, count: *count, error_count: *error_count }
+        HeatmapCell { start_unix_nano: start, row, count, error_count }
     };
     Ok(Heatmap {
         window: window.view(),
         rows: rows.collect(),
-        cells: cells.iter().map(cell).collect(),
-        count: cells.values().map(|(count, _)| count).sum(),
-        unfinished_count,
-        repeats_counted: tallied.repeats_counted,
-        searched: searched(reader, tallied.scan),
+        cells: all.cells().map(cell).collect(),
+        count: all.cells().map(|(_, _, (count, _))| count).sum(),
+        unfinished_count: all.unfinished_count,
+        repeats_counted,
+        searched: searched(reader, scan),
     })
 }
 

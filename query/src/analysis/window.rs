@@ -3,6 +3,8 @@
 //! Owns the default window (the last 24 hours that have data), the choice of a step, and the most
 //! steps an answer may have.
 
+use std::ops::Range;
+
 use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
 use tidings_storage::TimeRange;
 
@@ -131,6 +133,12 @@ impl Window {
     /// The step a time is in.
     pub(crate) fn step_of(self, time: UnixNanos) -> UnixNanos {
         UnixNanos(time.0 - time.0 % self.step)
+    }
+
+    /// When a step begins and ends, as far as it is in the window.
+    pub(crate) fn times_of(self, step: UnixNanos) -> Range<UnixNanos> {
+        let end = step.0.saturating_add(self.step).min(self.end);
+        UnixNanos(step.0.max(self.start))..UnixNanos(end)
     }
 
     /// How many there are in a second of the window.

@@ -1,24 +1,30 @@
-//! Calls counted between the times that a query looks at, for all of its selectors in one scan for
-//! each kind of calls.
+//! Calls counted between the times that a query looks at, for its selectors in one scan for each
+//! kind of calls.
 //!
 //! Owns how numbers are kept: for each group of calls (each combination of labels) and each stretch
 //! of time between two bounds that has calls, running sums. So what lies between any two bounds is
-//! one subtraction. Memory is bounded by [`NUMBERS_MAX`] and [`GROUPS_MAX`].
+//! one subtraction. Of a selector whose series are only ever added up, the groups are what they are
+//! added up to: of a day of all operations by service, one for each service. Memory is bounded by
+//! [`NUMBERS_MAX`] and [`GROUPS_MAX`].
+//!
+//! `load` puts numbers together, `spans` and `calls` read what they are of.
 
+mod calls;
 mod load;
-
-use std::collections::BTreeMap;
+mod spans;
 
 use tidings_storage::SpanFilter;
 
 use super::{
     Labels, PromqlError,
     labels::{Matcher, NAME, Test},
-    metrics::{COUNT, Family, Field, METRICS},
+    metrics::{COUNT, Columns, Family, Field, METRICS, Metric},
     number::float,
     plan::Planned,
+    syntax::Grouping,
 };
 use crate::execution::Reader;
+use load::Warnings;
 
 /// More groups are not told apart.
 const GROUPS_MAX: usize = 10_000;
@@ -63,10 +69,46 @@ pub(super) struct Series {
 struct Set {
     family: Family,
     filter: SpanFilter,
+    added_up: Option<AddedUp>,
     bounds_ms: Vec<i64>,
-    /// Whether it has to be known how many calls took up to how long.
-    buckets: bool,
+    /// What is kept of them.
+    columns: Columns,
     groups: Vec<Group>,
+}
+
+/// By which labels groups are added up. Which of them count has to be known before.
+#[derive(Debug, Clone)]
+struct AddedUp {
+    by: Grouping,
+    matchers: Vec<Matcher>,
+}
+
+impl Set {
+    /// Whether groups are told apart by this label.
+    fn keeps(&self, label: &str) -> bool {
+        self.added_up.as_ref().is_none_or(|added_up| added_up.by.has(label))
+    }
+
+    /// Whether a group whose labels have these values counts.
+    fn is_asked<'v>(&self, value: impl Fn(&str) -> &'v str) -> bool {
+        let matchers = self.added_up.iter().flat_map(|added_up| &added_up.matchers);
+        let mut of_group = matchers.filter(|matcher| !is_bound(matcher));
+        of_group.all(|matcher| matcher.matches(value(&matcher.name)))
+    }
+
+    fn is_of(&self, family: Family, filter: &SpanFilter, added_up: Option<&AddedUp>) -> bool {
+        let same = match (&self.added_up, added_up) {
+            (None, None) => true,
+            (Some(one), Some(other)) => {
+                let mut pairs = one.matchers.iter().zip(&other.matchers);
+                one.by == other.by
+                    && one.matchers.len() == other.matchers.len()
+                    && pairs.all(|(one, other)| one.is_same(other))
+            }
+            _ => false,
+        };
+        self.family == family && self.filter == *filter && same
+    }
 }
 
 /// The calls that have the same labels.
@@ -75,7 +117,7 @@ struct Group {
     labels: Labels,
     /// The stretches that have calls: each ends at the bound with its number.
     stretches: Vec<u32>,
-    /// Running sums, as many as the family keeps for each stretch.
+    /// Running sums, as many as there are columns for each stretch.
     sums: Vec<u64>,
 }
 
@@ -85,19 +127,19 @@ impl Data {
         let mut data = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
         // First which calls are needed and between which times, then each kind is read once.
         for selector in planned {
-            for (family, buckets) in families(&selector.matchers) {
-                let filter = filter_of(family, &selector.matchers);
-                let set = data.set(family, filter);
+            for metric in metrics(&selector.matchers) {
+                let set = data.set(metric.family, selector);
                 set.bounds_ms.extend(&selector.bounds_ms);
-                set.buckets |= buckets;
+                set.columns.add(metric);
             }
         }
-        let mut room = NUMBERS_MAX;
+        let (mut room, mut warnings) = (NUMBERS_MAX, Warnings::default());
         for set in &mut data.sets {
             set.bounds_ms.sort_unstable();
             set.bounds_ms.dedup();
-            load::load(reader, set, &mut room, &mut data.warnings)?;
+            load::load(reader, set, &mut room, &mut warnings)?;
         }
+        data.warnings = warnings.0;
         for selector in planned {
             let selected = data.select(selector)?;
             data.selected.push(selected);
@@ -105,35 +147,34 @@ impl Data {
         Ok(data)
     }
 
-    /// The calls of this kind, of those that the filter lets through.
-    fn set(&mut self, family: Family, filter: SpanFilter) -> &mut Set {
-        let is_it = |set: &Set| set.family == family && set.filter == filter;
+    /// The calls of this kind that a selector needs.
+    fn set(&mut self, family: Family, selector: &Planned) -> &mut Set {
+        let (filter, added_up) = (filter_of(family, &selector.matchers), added_up(selector));
+        let is_it = |set: &Set| set.is_of(family, &filter, added_up.as_ref());
         let place = self.sets.iter().position(is_it).unwrap_or_else(|| {
-            let (bounds_ms, groups) = (Vec::new(), Vec::new());
-            self.sets.push(Set { family, filter, bounds_ms, buckets: false, groups });
+            let (bounds_ms, columns, groups) = (Vec::new(), Columns::default(), Vec::new());
+            self.sets.push(Set { family, filter, added_up, bounds_ms, columns, groups });
             self.sets.len() - 1
         });
         &mut self.sets[place]
     }
 
     fn select(&self, selector: &Planned) -> Result<Selected, PromqlError> {
-        let is_named = |name: &str| {
-            let names = selector.matchers.iter().filter(|matcher| matcher.name == NAME);
-            names.into_iter().all(|matcher| matcher.matches(name))
-        };
-        let mut series = Vec::new();
-        for metric in METRICS.iter().filter(|metric| is_named(metric.name)) {
+        let (mut series, added_up) = (Vec::new(), added_up(selector));
+        for metric in metrics(&selector.matchers) {
             let filter = filter_of(metric.family, &selector.matchers);
-            let found = |set: &&Set| set.family == metric.family && set.filter == filter;
-            let place = self.sets.iter().position(|set| found(&set));
-            let Some(set) = place else { continue };
+            let is_it = |set: &Set| set.is_of(metric.family, &filter, added_up.as_ref());
+            let Some(set) = self.sets.iter().position(is_it) else { continue };
             for (group, of) in self.sets[set].groups.iter().enumerate() {
                 // Bounds apart, which the group has not, what a selector asks can be asked of it.
-                if !selector.matchers.iter().all(|m| is_bound(m) || fits(m, &of.labels)) {
+                // Of groups that are added up, it was asked before.
+                let asked = |m: &&Matcher| added_up.is_none() || is_bound(m);
+                let matchers = selector.matchers.iter().filter(asked);
+                if !matchers.clone().all(|m| is_bound(m) || fits(m, &of.labels)) {
                     continue;
                 }
                 for (labels, field) in metric.series(&of.labels) {
-                    if !selector.matchers.iter().all(|m| m.matches(labels.get(&m.name))) {
+                    if !matchers.clone().all(|m| m.matches(labels.get(&m.name))) {
                         continue;
                     }
                     if series.len() >= SERIES_MAX {
@@ -167,11 +208,12 @@ impl Data {
     fn number(&self, series: &Series, place: usize, from_ms: i64, to_ms: i64) -> u64 {
         let set = &self.sets[series.set];
         let group = &set.groups[series.group];
+        let Some(column) = set.columns.column(place) else { return 0 };
         let until = |time: i64| {
             let bound = set.bounds_ms.partition_point(|bound| *bound < time);
             let stretches = group.stretches.partition_point(|end| *end as usize <= bound);
             let before = stretches.checked_sub(1);
-            before.map_or(0, |before| group.sums[before * set.family.width() + place])
+            before.map_or(0, |before| group.sums[before * set.columns.width() + column])
         };
         until(to_ms).saturating_sub(until(from_ms))
     }
@@ -185,17 +227,21 @@ fn fits(matcher: &Matcher, group: &Labels) -> bool {
     matcher.matches(group.get(&matcher.name))
 }
 
-/// The kinds of calls whose metrics a selector can mean, and whether it can mean buckets.
-fn families(matchers: &[Matcher]) -> BTreeMap<Family, bool> {
+/// The metrics that a selector can mean.
+fn metrics(matchers: &[Matcher]) -> impl Iterator<Item = &'static Metric> {
     let is_named = |name: &str| {
         let mut names = matchers.iter().filter(|matcher| matcher.name == NAME);
         names.all(|matcher| matcher.matches(name))
     };
-    let mut families = BTreeMap::new();
-    for metric in METRICS.iter().filter(|metric| is_named(metric.name)) {
-        *families.entry(metric.family).or_default() |= metric.has_buckets();
-    }
-    families
+    METRICS.iter().filter(move |metric| is_named(metric.name))
+}
+
+/// By which labels the groups of a selector can be added up while they are read. Series of several
+/// metrics are not told apart by their labels alone.
+fn added_up(selector: &Planned) -> Option<AddedUp> {
+    let by = selector.added_up.clone()?;
+    let is_single = metrics(&selector.matchers).count() == 1;
+    is_single.then(|| AddedUp { by, matchers: selector.matchers.clone() })
 }
 
 /// The part of what a selector asks that can be asked of storage.
@@ -210,8 +256,8 @@ fn filter_of(family: Family, matchers: &[Matcher]) -> SpanFilter {
             _ if value.is_empty() => (),
             "service" => filter.services = Some(vec![value.clone()]),
             "span_name" => filter.operation = Some(value.clone()),
-            "span_kind" => filter.kind = load::kind_named(value),
-            "status_code" => filter.status = load::status_named(value),
+            "span_kind" => filter.kind = spans::kind_named(value),
+            "status_code" => filter.status = spans::status_named(value),
             _ => (),
         }
     }

@@ -89,6 +89,19 @@ pub(crate) enum Test {
 }
 
 impl Matcher {
+    /// Whether both ask for the same.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let same = match (&self.test, &other.test) {
+            (Test::Equal(one), Test::Equal(other))
+            | (Test::NotEqual(one), Test::NotEqual(other)) => one == other,
+            (Test::Like(one), Test::Like(other)) | (Test::NotLike(one), Test::NotLike(other)) => {
+                one.as_str() == other.as_str()
+            }
+            _ => false,
+        };
+        self.name == other.name && same
+    }
+
     /// Whether the value is as it has to be.
     pub(crate) fn matches(&self, value: &str) -> bool {
         match &self.test {

@@ -1,25 +1,17 @@
 //! The metrics there are: their names, their labels, what they are called in Tempo's metrics
 //! generator and in the dashboards made for it.
 //!
-//! Owns the bounds of the histograms' buckets, which are those of Tempo's span metrics: its service
-//! graphs' are eight from 100 ms on, too coarse for most calls.
+//! The bounds of the histograms' buckets are storage's, which counts by them: those of Tempo's span
+//! metrics, because its service graphs' are eight from 100 ms on, too coarse for most calls.
 
 use std::sync::Arc;
 
+use tidings_storage::{Durations, LATENCY_BOUNDS};
+
 use super::labels::Labels;
 
-/// The upper bounds of the buckets, in nanoseconds; the last bucket has none.
-pub(super) const BOUNDS_NANOS: [u64; 14] = {
-    let mut bounds = [2_000_000; 14];
-    let mut place = 1;
-    while place < bounds.len() {
-        bounds[place] = bounds[place - 1] * 2;
-        place += 1;
-    }
-    bounds
-};
 /// What is kept of durations: how many, their sum, and how many up to each bound.
-const DURATION_WIDTH: usize = 2 + BOUNDS_NANOS.len();
+const DURATION_WIDTH: usize = 2 + LATENCY_BOUNDS.len();
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,16 +20,6 @@ pub(super) enum Family {
     Spans,
     /// Calls between services by caller and called.
     Calls,
-}
-
-impl Family {
-    /// How many numbers are kept for each stretch of time of a group.
-    pub(super) fn width(self) -> usize {
-        match self {
-            Self::Spans => 2 + DURATION_WIDTH,
-            Self::Calls => 2 + 2 * DURATION_WIDTH,
-        }
-    }
 }
 
 /// The number of calls, among a group's numbers.
@@ -49,28 +31,61 @@ pub(super) const CALLED: usize = 2;
 /// Where the durations of the callers begin.
 pub(super) const CALLING: usize = 2 + DURATION_WIDTH;
 
-/// Adds a duration to the numbers that begin here.
-pub(super) fn add_duration(numbers: &mut [u64], from: usize, nanos: u64) {
-    numbers[from] += 1;
-    numbers[from + 1] = numbers[from + 1].saturating_add(nanos);
-    for (number, bound) in numbers[from + 2..].iter_mut().zip(BOUNDS_NANOS) {
-        *number += u64::from(nanos <= bound);
+/// Which numbers are kept of the groups of a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Columns(u64);
+
+impl Default for Columns {
+    /// How many calls there are says whether a series is there.
+    fn default() -> Self {
+        Self(1 << COUNT)
     }
 }
 
-/// Adds durations to the numbers that begin here, which `divided` says by how long they are, if
-/// that is known.
-pub(super) fn add_durations(
-    numbers: &mut [u64],
-    from: usize,
-    (count, sum): (u64, u128),
-    divided: impl Iterator<Item = (u64, u64)>,
-) {
-    numbers[from] += count;
-    numbers[from + 1] = numbers[from + 1].saturating_add(u64::try_from(sum).unwrap_or(u64::MAX));
-    for (nanos, count) in divided {
-        for (number, bound) in numbers[from + 2..].iter_mut().zip(BOUNDS_NANOS) {
-            *number += if nanos <= bound { count } else { 0 };
+impl Columns {
+    /// And those that a metric is made of.
+    pub(super) fn add(&mut self, metric: &Metric) {
+        match metric.shape {
+            Shape::Counter(place) | Shape::Count(place) => self.0 |= 1 << place,
+            Shape::Sum(from) => self.0 |= 1 << (from + 1),
+            Shape::Buckets(from) => {
+                let bounds = from + 2..from + DURATION_WIDTH;
+                bounds.chain([from]).for_each(|place| self.0 |= 1 << place);
+            }
+        }
+    }
+
+    /// How many they are.
+    pub(super) fn width(self) -> usize {
+        self.0.count_ones() as usize
+    }
+
+    /// Where the number with this place in its family is kept.
+    pub(super) fn column(self, place: usize) -> Option<usize> {
+        let before = self.0 & ((1 << place) - 1);
+        (self.0 >> place & 1 > 0).then_some(before.count_ones() as usize)
+    }
+
+    /// Whether anything is kept of the durations that begin here.
+    pub(super) fn has_durations(self, from: usize) -> bool {
+        self.0 >> from & ((1 << DURATION_WIDTH) - 1) > 0
+    }
+
+    /// Adds to one of the numbers, if it is kept.
+    pub(super) fn count(self, numbers: &mut [u64], place: usize, more: u64) {
+        if let Some(number) = self.column(place).and_then(|column| numbers.get_mut(column)) {
+            *number = number.saturating_add(more);
+        }
+    }
+
+    /// Adds durations to what is kept of those that begin here.
+    pub(super) fn add_durations(self, numbers: &mut [u64], from: usize, durations: &Durations) {
+        self.count(numbers, from, durations.count);
+        self.count(numbers, from + 1, u64::try_from(durations.sum).unwrap_or(u64::MAX));
+        if self.column(from + 2).is_some() {
+            for (place, up_to) in (from + 2..).zip(durations.up_to_bounds) {
+                self.count(numbers, place, up_to);
+            }
         }
     }
 }
@@ -177,11 +192,6 @@ impl Metric {
         }
     }
 
-    /// Whether it needs to know how long each call took.
-    pub(super) fn has_buckets(&self) -> bool {
-        matches!(self.shape, Shape::Buckets(_))
-    }
-
     /// The labels its series have, its name and the bounds of buckets among them.
     pub(super) fn label_names(&self) -> Vec<&'static str> {
         let mut names: Vec<&str> = match self.family {
@@ -203,7 +213,7 @@ impl Metric {
             Shape::Counter(place) | Shape::Count(place) => vec![(named, plain(place))],
             Shape::Sum(from) => vec![(named, Field { place: from + 1, is_nanos: true })],
             Shape::Buckets(from) => {
-                let buckets = (from + 2..).take(BOUNDS_NANOS.len()).chain([from]);
+                let buckets = (from + 2..).take(LATENCY_BOUNDS.len()).chain([from]);
                 let bounds = bound_texts();
                 let series = buckets.zip(bounds.iter());
                 series.map(|(place, le)| (named.with(LE, le), plain(place))).collect()
@@ -218,6 +228,7 @@ pub(super) const LE: &str = "le";
 /// The bounds of the buckets in seconds, as the label `le` has them.
 pub(super) fn bound_texts() -> Vec<Arc<str>> {
     #[expect(clippy::cast_precision_loss, reason = "bounds are whole milliseconds")]
-    let bounds = BOUNDS_NANOS.iter().map(|nanos| ((nanos / 1_000_000) as f64 / 1e3).to_string());
+    let bounds =
+        LATENCY_BOUNDS.iter().map(|nanos| ((nanos.0 / 1_000_000) as f64 / 1e3).to_string());
     bounds.map(Arc::from).chain(["+Inf".into()]).collect()
 }

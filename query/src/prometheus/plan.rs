@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     PromqlError,
     labels::Matcher,
-    syntax::{At, Call, Expression, Moment, Selector, Subquery},
+    syntax::{Aggregate, Aggregation, At, Call, Expression, Grouping, Moment, Selector, Subquery},
 };
 
 /// Series that are not counted between two times exactly have a value so often.
@@ -73,6 +73,8 @@ pub(super) struct Planned {
     pub(super) origin_ms: i64,
     /// Between which times calls are counted.
     pub(super) bounds_ms: BTreeSet<i64>,
+    /// By which labels its series are added up, and nothing else is done with them.
+    pub(super) added_up: Option<Grouping>,
 }
 
 /// The functions for which the calls in a range are counted as they are.
@@ -85,7 +87,7 @@ pub(super) fn plan(root: &Expression, asked: &Asked) -> Result<Vec<Planned>, Pro
     // Counters as they stand count from before the longest range of the query on: what has calls in
     // a range is there beside it.
     let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
-    let mut walk = Walk { asked: *asked, before_ms, planned: Vec::new() };
+    let mut walk = Walk { asked: *asked, before_ms, added_up: None, planned: Vec::new() };
     walk.visit(root, &asked.times().collect::<Vec<i64>>())?;
     walk.planned.sort_by_key(|(id, _)| *id);
     Ok(walk.planned.into_iter().map(|(_, planned)| planned).collect())
@@ -95,6 +97,8 @@ struct Walk {
     asked: Asked,
     /// How long before the first time counters begin to count.
     before_ms: i64,
+    /// By which labels what is visited next is added up.
+    added_up: Option<Grouping>,
     planned: Vec<(usize, Planned)>,
 }
 
@@ -144,6 +148,7 @@ impl Walk {
                 if let Some(parameter) = &aggregate.parameter {
                     self.visit(parameter, times)?;
                 }
+                self.added_up = is_added_up(aggregate).then(|| aggregate.grouping.clone());
                 self.visit(&aggregate.of, times)
             }
             Expression::Call(call) => self.call(call, times),
@@ -179,10 +184,25 @@ impl Walk {
         if bounds_ms.len() > TIMES_MAX {
             return Err(too_many());
         }
-        let matchers = selector.matchers.clone();
-        self.planned.push((selector.id, Planned { matchers, origin_ms, bounds_ms }));
+        let (matchers, added_up) = (selector.matchers.clone(), self.added_up.take());
+        self.planned.push((selector.id, Planned { matchers, origin_ms, bounds_ms, added_up }));
         Ok(())
     }
+}
+
+/// Whether what is added up are the counters of a selector, or the calls in ranges of them: these
+/// can be added up before.
+fn is_added_up(aggregate: &Aggregate) -> bool {
+    let is_sum = matches!(aggregate.how, Aggregation::Sum | Aggregation::Group);
+    is_sum
+        && match &aggregate.of {
+            Expression::Select(_) => true,
+            Expression::Call(call) => {
+                let is_range = matches!(call.arguments.as_slice(), [Expression::Range { .. }]);
+                is_range && is_exact(call.function.name)
+            }
+            _ => false,
+        }
 }
 
 /// The multiples of the step in the ranges that end at these times, which are in order.
@@ -205,4 +225,39 @@ fn too_many() -> PromqlError {
     PromqlError::Execution(format!(
         "the query looks at more than {TIMES_MAX} times; ask for larger steps or shorter ranges"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Asked, Grouping, plan};
+    use crate::prometheus::parse;
+
+    /// By which labels the series of each of the query's selectors are added up.
+    fn added_up(query: &str) -> Vec<Option<Grouping>> {
+        let asked = Asked { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
+        let planned = plan(&parse(query).unwrap(), &asked).unwrap();
+        planned.into_iter().map(|selector| selector.added_up).collect()
+    }
+
+    #[test]
+    fn what_is_only_summed_is_added_up_while_it_is_read() {
+        let by = |label: &str| Some(Grouping::By(vec![label.to_owned()]));
+        let all = Some(Grouping::By(Vec::new()));
+        for (query, expected) in [
+            ("sum by (a) (rate(m[5m])) / sum by (b) (m)", vec![by("a"), by("b")]),
+            ("topk(3, group by (a) (increase(m[5m] offset 1m)))", vec![by("a")]),
+            ("sum without (a) (m)", vec![Some(Grouping::Without(vec!["a".to_owned()]))]),
+            ("max_over_time(sum(delta(m[5m]))[1h:1m])", vec![all]),
+            ("sum by (a) (m) + m", vec![by("a"), None]),
+            // What is computed of single series is none of their sum.
+            ("max by (a) (rate(m[5m]))", vec![None]),
+            ("count(m)", vec![None]),
+            ("sum by (a) (m > 2)", vec![None]),
+            ("sum(irate(m[5m]))", vec![None]),
+            ("sum(rate(sum by (a) (m)[5m:1m]))", vec![by("a")]),
+            ("sum(max(m))", vec![None]),
+        ] {
+            assert_eq!(added_up(query), expected, "{query}");
+        }
+    }
 }

@@ -48,6 +48,7 @@ fn read(
         matchers,
         origin_ms: bounds[0],
         bounds_ms: bounds.into(),
+        added_up: None,
     };
     let planned: Vec<Planned> = selected.into_iter().map(planned).collect();
     let data = Data::read(reader, &planned)?;

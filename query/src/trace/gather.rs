@@ -19,7 +19,7 @@ use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 use crate::{QueryError, execution::Reader};
 
 /// Names by number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     numbers: HashMap<Arc<str>, u32>,
     texts: Vec<Arc<str>>,

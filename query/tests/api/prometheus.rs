@@ -577,3 +577,87 @@ async fn whole_minutes_of_files_come_from_their_sums_and_say_the_same() {
         }
     }
 }
+
+/// Queries whose series are added up while they are read, and those that are added up after it.
+async fn sums_are_those_of_their_series(harness: &Harness) {
+    let spans = "traces_spanmetrics";
+    let calls = "traces_service_graph_request";
+    for (sum, of) in [
+        ("sum by (service)", format!("increase({spans}_calls_total[5m])")),
+        ("sum", format!("rate({spans}_calls_total{{span_name=~\"g.*\"}}[3m] offset 1m)")),
+        ("group by (span_kind)", format!("rate({spans}_latency_sum{{service!=\"bank\"}}[2m])")),
+        ("sum without (span_name, le)", format!("delta({spans}_latency_bucket[7m])")),
+        ("sum by (le, service, nothing)", format!("rate({spans}_latency_bucket[5m])")),
+        ("sum by (le)", format!("increase({spans}_latency_bucket{{le=~\"1.*\"}}[1h])")),
+        ("sum by (status_code)", format!("{spans}_calls_total")),
+        ("sum by (__name__, service)", format!("{spans}_latency_count")),
+        ("sum by (client, server)", format!("rate({calls}_total[5m])")),
+        ("sum by (server, le)", format!("increase({calls}_server_seconds_bucket[10m])")),
+        ("sum by (client)", format!("increase({calls}_client_seconds_sum{{server=\"bank\"}}[9m])")),
+        ("sum", format!("{calls}_failed_total{{connection_type=\"\"}}")),
+    ] {
+        // Of what is computed from it nothing is added up before: the names of metrics aside,
+        // which a query keeps that does not compute, that changes nothing.
+        let is_named = sum.contains("__name__");
+        let later = if is_named { format!("({of} and {of})") } else { format!("({of} * 1)") };
+        for (how, one, other) in [
+            ("sums", format!("{sum} ({of})"), format!("{sum} ({later})")),
+            (
+                "quantiles",
+                format!("histogram_quantile(0.95, {sum} ({of}))"),
+                format!("histogram_quantile(0.95, {sum} ({later}))"),
+            ),
+            ("the greatest", format!("max({sum} ({of})) > 0"), format!("max({sum} ({later})) > 0")),
+        ] {
+            let path = |query: &str| {
+                let (start, end) = (BEGIN_S, BEGIN_S + 3_000);
+                format!("/query_range?query={}&start={start}&end={end}&step=60", encoded(query))
+            };
+            let (one, other) =
+                (data(harness, &path(&one)).await, data(harness, &path(&other)).await);
+            let series = |of: &Json| of["result"].as_array().unwrap().clone();
+            assert_eq!(series(&one).len(), series(&other).len(), "{how} {sum} {of}");
+            assert!(how == "quantiles" || !series(&one).is_empty(), "{how} {sum} {of}");
+            for (one, other) in series(&one).iter().zip(&series(&other)) {
+                assert_eq!(one["metric"], other["metric"], "{how} {sum} {of}");
+                let points = |of: &Json| of["values"].as_array().unwrap().clone();
+                assert_eq!(points(one).len(), points(other).len(), "{how} {sum} {of}");
+                for (one, other) in points(one).iter().zip(&points(other)) {
+                    let (value, expected) = (number(&one[1]), number(&other[1]));
+                    let is_same = close(value, expected) || value.is_nan() && expected.is_nan();
+                    assert!(one[0] == other[0] && is_same, "{how} {sum} {of}: {one} {other}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_added_up_while_it_is_read_is_the_sum_of_its_series() {
+    let harness = Harness::new().await;
+    let story = |numbers: std::ops::Range<u64>| {
+        numbers.flat_map(|n| {
+            let (at, took) = (n * 1_234 % 2_700_000, n * n % 4_001);
+            let failed = if n % 5 == 0 { SpanStatus::Error } else { SpanStatus::Unset };
+            let name = ["get", "put", "gone"][usize::try_from(n % 3).unwrap()];
+            [
+                span(n + 1, 1, "shop", name).at(at, at + took + 2).kind(SpanKind::Client),
+                span(n + 1, 2, "bank", "get")
+                    .parent(1)
+                    .at(at, at + took)
+                    .kind(SpanKind::Server)
+                    .status(failed, ""),
+            ]
+        })
+    };
+    // More in one minute than are known one by one, too.
+    let many =
+        (0..1_500).map(|n| span(10_000 + n, 1, "shop", "get").at(60_000 + n, 62_000 + n * 3));
+    harness.send(story(0..700)).await;
+    harness.send(many).await;
+    harness.store.flush().await.unwrap();
+    harness.send(story(500..900)).await;
+    harness.store.flush().await.unwrap();
+    harness.send(story(850..1_000)).await;
+    sums_are_those_of_their_series(&harness).await;
+}

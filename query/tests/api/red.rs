@@ -215,6 +215,10 @@ async fn same_either_way(harness: &Harness) {
         (BEGIN + 12_345 * MILLI, BEGIN + 1_834_567 * MILLI, "5m"),
         (BEGIN + 59_999 * MILLI, BEGIN + 130_001 * MILLI, "1m"),
         (BEGIN, BEGIN + 600_000 * MILLI, "10s"),
+        // Hours that threads share, cut by steps and not.
+        (BEGIN, BEGIN + 4 * 3_600_000 * MILLI, "30m"),
+        (BEGIN + 7_777, BEGIN + 4 * 3_600_000 * MILLI - 1, "90m"),
+        (BEGIN - 3_600_000 * MILLI, BEGIN + 5 * 3_600_000 * MILLI, "24h"),
     ] {
         for of in ["", "&operation=get&status=error"] {
             for path in
@@ -238,7 +242,9 @@ async fn what_was_added_up_is_what_the_spans_say() {
     let harness = Harness::new().await;
     let traces = |numbers: std::ops::Range<u64>| {
         numbers.flat_map(|n| {
-            let start = n * 2_345 % 3_600_000;
+            // Most in one hour, and some in three others.
+            let hour = [0, 0, 0, 1, 0, 3, 2][usize::try_from(n % 7).unwrap()];
+            let start = n * 2_345 % 3_600_000 + 3_600_000 * hour;
             let kind = if n % 3 == 0 { SpanKind::Server } else { SpanKind::Internal };
             let code = if n % 7 == 0 { StatusCode::Error } else { StatusCode::Unset };
             [
@@ -261,7 +267,7 @@ async fn what_was_added_up_is_what_the_spans_say() {
     harness.store.compact(true).await.unwrap();
     harness.send(traces(30..80)).await;
     same_either_way(&harness).await;
-    let whole = format!("/red?step=1h&start={BEGIN}&end={}", BEGIN + 3_600_000 * MILLI);
+    let whole = format!("/red?step=1h&start={BEGIN}&end={}", BEGIN + 4 * 3_600_000 * MILLI);
     let counts: u64 = harness.get(&whole).await["groups"]
         .as_array()
         .unwrap()

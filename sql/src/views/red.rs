@@ -1,70 +1,65 @@
 //! `red`: rate, errors and duration of spans, a row for each minute, service, operation, kind and
 //! status, out of the store's rollups where these know.
 
+mod minutes;
+
 use std::{
-    collections::HashMap,
     ops::ControlFlow,
     sync::{Arc, LazyLock},
 };
 
-use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray, TimestampNanosecondArray};
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, Int64Array, TimestampNanosecondArray};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use datafusion::logical_expr::Expr;
-use tidings_proto::{
-    DurationNanos, UnixNanos,
-    otlp::{SpanKind, StatusCode},
-};
-use tidings_storage::{Call, CallKey, Calls, Latency, SpanFilter, Tally, TallyBounds};
+use tidings_proto::{DurationNanos, UnixNanos, api::LatencyStats};
+use tidings_storage::{Latency, SpanFilter, Tallied, Tally, TallyBounds};
 
 use super::{
     Stored, View,
-    columns::{kind_word, status_word, timestamp},
+    columns::timestamp,
     pushdown::{self, Condition, Subject},
 };
 use crate::{
     SqlError,
-    limits::BATCH_ROWS,
-    meter::Meter,
     source::{Out, Source},
 };
 
+use minutes::{AllMinutes, Giving};
+
 /// How long a row's time is.
 pub(super) const MINUTE: DurationNanos = DurationNanos(60_000_000_000);
-/// What a group takes in memory besides its durations.
-const BYTES_EACH: usize = 320;
-/// Groups that are added up between two looks at the budget.
-const GROUPS_BETWEEN_CHECKS: usize = 1_000;
-
 /// A column that says how long some calls took, and its reading.
-type DurationColumn = (&'static str, fn(&Latency) -> DurationNanos);
+type DurationColumn = (&'static str, fn(&LatencyStats) -> DurationNanos);
 
-const DURATIONS: [DurationColumn; 8] = [
-    ("duration_sum_nanos", |latency| latency.stats().sum_nano),
-    ("duration_min_nanos", |latency| latency.stats().min_nano),
-    ("p50_nanos", |latency| latency.stats().p50_nano),
-    ("p90_nanos", |latency| latency.stats().p90_nano),
-    ("p95_nanos", |latency| latency.stats().p95_nano),
-    ("p99_nanos", |latency| latency.stats().p99_nano),
-    ("duration_max_nanos", |latency| latency.stats().max_nano),
-    ("timed", |latency| DurationNanos(latency.count())),
+const DURATIONS: [DurationColumn; 7] = [
+    ("duration_sum_nanos", |stats| stats.sum_nano),
+    ("duration_min_nanos", |stats| stats.min_nano),
+    ("p50_nanos", |stats| stats.p50_nano),
+    ("p90_nanos", |stats| stats.p90_nano),
+    ("p95_nanos", |stats| stats.p95_nano),
+    ("p99_nanos", |stats| stats.p99_nano),
+    ("duration_max_nanos", |stats| stats.max_nano),
 ];
+/// How many calls that is about.
+const TIMED: &str = "timed";
 
 /// Those columns' fields.
 pub(super) fn duration_fields() -> impl Iterator<Item = Field> {
-    DURATIONS.iter().map(|(name, _)| Field::new(*name, DataType::Int64, true))
+    let names = DURATIONS.iter().map(|(name, _)| *name).chain([TIMED]);
+    names.map(|name| Field::new(name, DataType::Int64, true))
 }
 
 /// Those columns; null where no call has ended.
-pub(super) fn durations<'a>(
-    of: impl Iterator<Item = &'a Latency> + Clone,
-) -> impl Iterator<Item = ArrayRef> {
-    DURATIONS.iter().map(move |(name, read)| {
-        let values = of.clone().map(|latency| {
-            let known = latency.count() > 0 || *name == "timed";
-            known.then(|| i64::try_from(read(latency).0).unwrap_or(i64::MAX))
-        });
-        Arc::new(values.collect::<Int64Array>()) as ArrayRef
-    })
+pub(super) fn durations<'a>(of: impl Iterator<Item = &'a Latency>) -> Vec<ArrayRef> {
+    let stats: Vec<_> = of.map(|latency| (latency.stats(), latency.count())).collect();
+    let columns = DURATIONS.iter().map(|(_, read)| {
+        let value = |(stats, count): &(LatencyStats, u64)| {
+            (*count > 0).then(|| i64::try_from(read(stats).0).unwrap_or(i64::MAX))
+        };
+        Arc::new(stats.iter().map(value).collect::<Int64Array>()) as ArrayRef
+    });
+    let timed = stats.iter().map(|(_, count)| i64::try_from(*count).ok());
+    columns.chain([Arc::new(timed.collect::<Int64Array>()) as ArrayRef]).collect()
 }
 
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
@@ -142,113 +137,34 @@ impl Source for RedSource {
     }
 
     fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
-        let bounds =
-            TallyBounds { rows_max: u64::MAX, remembered_max: out.meter.limits.remembered_max };
-        let mut groups = Groups { of: HashMap::new(), out, kept: 0, failure: None };
+        let meter = out.meter;
+        let bounds = TallyBounds {
+            rows_max: u64::MAX,
+            remembered_max: meter.limits.remembered_max,
+            threads_max: 1,
+        };
+        let giving = Giving::new(out, &self.columns);
+        let all = AllMinutes { giving: &giving };
+        let watch = || match meter.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
         let tallied =
-            self.stored.snapshot.tally_spans(&self.filter, MINUTE, bounds, &mut groups)?;
-        let Groups { of, failure, .. } = groups;
-        if let Some(failure) = failure {
-            return Err(failure);
+            self.stored.snapshot.tally_spans(&self.filter, MINUTE, bounds, &all, &watch)?;
+        let Tallied { scan, repeats_counted, shares, .. } = tallied;
+        for mut share in shares {
+            // Minutes of which nothing came in order.
+            share.settle(UnixNanos(0));
         }
-        out.meter.check()?;
-        if !tallied.scan.complete {
-            out.meter.lack();
+        let is_done = giving.finish()?;
+        meter.check()?;
+        if !scan.complete && !is_done {
+            meter.lack();
         }
-        if tallied.repeats_counted {
-            out.meter.count_repeats();
-        }
-        let mut rows: Vec<(Group, Calls)> = of.into_iter().collect();
-        rows.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
-        for part in rows.chunks(BATCH_ROWS) {
-            let batch = batch(part)
-                .and_then(|batch| batch.project(&self.columns))
-                .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
-            if out.give(&batch)?.is_break() {
-                break;
-            }
+        if repeats_counted {
+            meter.count_repeats();
         }
         Ok(())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Group {
-    minute: u64,
-    service: Arc<str>,
-    operation: Arc<str>,
-    kind: i32,
-    status: i32,
-}
-
-impl Group {
-    fn of(key: CallKey<'_>, start: UnixNanos) -> Self {
-        Self {
-            minute: start.0 / MINUTE.0,
-            service: key.service.into(),
-            operation: key.operation.into(),
-            kind: key.kind.into(),
-            status: key.status.into(),
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        BYTES_EACH + self.service.len() + self.operation.len()
-    }
-}
-
-/// The groups as their calls come.
-struct Groups<'a, 'b> {
-    of: HashMap<Group, Calls>,
-    out: &'a mut Out<'b>,
-    /// What they take.
-    kept: usize,
-    failure: Option<SqlError>,
-}
-
-impl Groups<'_, '_> {
-    fn group(&mut self, key: CallKey<'_>, start: UnixNanos) -> &mut Calls {
-        let group = Group::of(key, start);
-        let known = self.of.len();
-        let bytes = group.bytes();
-        let new = !self.of.contains_key(&group);
-        if new {
-            self.kept += bytes;
-        }
-        if new && known.is_multiple_of(GROUPS_BETWEEN_CHECKS) && self.failure.is_none() {
-            self.failure = self.out.keep(self.kept).err();
-        }
-        self.of.entry(group).or_default()
-    }
-}
-
-impl Tally for Groups<'_, '_> {
-    fn begin(&mut self) {
-        self.of.clear();
-        self.kept = 0;
-    }
-
-    fn call(&mut self, key: CallKey<'_>, call: &Call) {
-        self.group(key, call.exemplar.start_unix_nano).add(call);
-    }
-
-    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
-        self.group(key, start).merge(calls);
-    }
-
-    fn go_on(&mut self) -> ControlFlow<()> {
-        let meter: &Meter = self.out.meter;
-        let check = match self.failure.take() {
-            Some(failure) => Err(failure),
-            None => meter.check(),
-        };
-        match check {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(failure) => {
-                self.failure = Some(failure);
-                ControlFlow::Break(())
-            }
-        }
     }
 }
 
@@ -256,25 +172,4 @@ impl Tally for Groups<'_, '_> {
 pub(super) fn minutes(of: impl Iterator<Item = u64>) -> ArrayRef {
     let nanos = of.map(|minute| i64::try_from(minute.saturating_mul(MINUTE.0)).ok());
     Arc::new(nanos.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
-}
-
-fn batch(rows: &[(Group, Calls)]) -> Result<RecordBatch, ArrowError> {
-    let text = |text: fn(&Group) -> &str| -> ArrayRef {
-        Arc::new(rows.iter().map(|(group, _)| Some(text(group))).collect::<StringArray>())
-    };
-    let count = |count: fn(&Calls) -> u64| -> ArrayRef {
-        let counts = rows.iter().map(|(_, calls)| i64::try_from(count(calls)).ok());
-        Arc::new(counts.collect::<Int64Array>())
-    };
-    let mut columns: Vec<ArrayRef> = vec![
-        minutes(rows.iter().map(|(group, _)| group.minute)),
-        text(|group| &group.service),
-        text(|group| &group.operation),
-        text(|group| kind_word(SpanKind::try_from(group.kind).unwrap_or(SpanKind::Unspecified))),
-        text(|group| status_word(StatusCode::try_from(group.status).unwrap_or(StatusCode::Unset))),
-        count(|calls| calls.count),
-        count(|calls| calls.errors),
-    ];
-    columns.extend(durations(rows.iter().map(|(_, calls)| &calls.latency)));
-    RecordBatch::try_new(Arc::clone(&SCHEMA), columns)
 }

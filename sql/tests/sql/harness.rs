@@ -18,7 +18,7 @@ pub(crate) const MILLI: u64 = 1_000_000;
 pub(crate) struct Harness {
     pub(crate) store: Store,
     pub(crate) service: SqlService,
-    _folder: TempDir,
+    pub(crate) folder: TempDir,
 }
 
 impl Harness {
@@ -39,7 +39,7 @@ impl Harness {
         let plain = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let (store, _) = Store::open(settings(plain), Arc::clone(&clock)).await.unwrap();
         let service = SqlService::new(store.clone(), limits, clock).unwrap();
-        Self { store, service, _folder: folder }
+        Self { store, service, folder }
     }
 
     pub(crate) async fn send(&self, service: &str, spans: Vec<Span>) {

@@ -13,6 +13,7 @@ mod forms;
 mod harness;
 mod hostile;
 mod http;
+mod red;
 mod refusals;
 mod snapshots;
 mod views;

@@ -11,7 +11,7 @@ use tidings_proto::{
     },
 };
 
-use super::Indexes;
+use super::{Indexes, is_of_earlier};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, ScanStats, Snapshot, SpanFilter,
     columns::{log_rows, span_rows},
@@ -42,15 +42,16 @@ pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFil
         .collect()
 }
 
-/// The index of a program that knew nothing of elements of arrays, as far as a reader can tell.
+/// The index of a program that knew no terms of the texts of arrays, as far as a reader can tell.
 pub(crate) fn of_earlier(index: &[u8]) -> bytes::Bytes {
+    const ELEMENTS_BEFORE: u32 = 10;
     const ELEMENTS: u32 = 11;
     let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
     let head = usize::try_from(number(12)).unwrap();
     let (mut at, mut changed) = (32, index.to_vec());
     while at < head - 4 {
         if number(at) == ELEMENTS {
-            changed[at..at + 4].copy_from_slice(&u32::MAX.to_le_bytes());
+            changed[at..at + 4].copy_from_slice(&ELEMENTS_BEFORE.to_le_bytes());
         }
         at += 8 + usize::try_from(number(at + 4)).unwrap();
     }
@@ -101,6 +102,16 @@ fn find(files: &[Arc<DataFile>], indexes: &Arc<Indexes>, filter: &SpanFilter) ->
         })
         .unwrap();
     (found, stats)
+}
+
+#[test]
+fn an_index_of_an_earlier_program_is_told_from_a_damaged_one() {
+    for file in encoded(1..3) {
+        let (made, earlier) = (&file.index, of_earlier(&file.index));
+        assert!(is_of_earlier(&earlier, made));
+        assert!(!is_of_earlier(made, made) && !is_of_earlier(made, &earlier));
+        assert!(!is_of_earlier(&earlier[..40], made));
+    }
 }
 
 #[test]

@@ -106,11 +106,11 @@ impl Calls {
         self.count += 1;
         if call.timed {
             self.latency.add(call.exemplar.duration_nano);
-            keep(&mut self.slowest, call.exemplar, slowness);
+            self.keep_slowest(call.exemplar);
         }
         if call.failed {
             self.errors += 1;
-            keep(&mut self.failed, call.exemplar, lateness);
+            self.keep_failed(call.exemplar);
         }
     }
 
@@ -119,12 +119,18 @@ impl Calls {
         self.count += other.count;
         self.errors += other.errors;
         self.latency.merge(&other.latency);
-        if let Some(slowest) = other.slowest {
-            keep(&mut self.slowest, slowest, slowness);
-        }
-        if let Some(failed) = other.failed {
-            keep(&mut self.failed, failed, lateness);
-        }
+        other.slowest.into_iter().for_each(|slowest| self.keep_slowest(slowest));
+        other.failed.into_iter().for_each(|failed| self.keep_failed(failed));
+    }
+
+    /// It may be the slowest.
+    pub(super) fn keep_slowest(&mut self, slowest: Exemplar) {
+        keep(&mut self.slowest, slowest, slowness);
+    }
+
+    /// It may be the last that failed.
+    pub(super) fn keep_failed(&mut self, failed: Exemplar) {
+        keep(&mut self.failed, failed, lateness);
     }
 
     /// Takes away a call that is counted elsewhere too. It may still stand for the others: where

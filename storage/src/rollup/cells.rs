@@ -9,12 +9,11 @@ use std::{
 };
 
 use tidings_proto::{
-    DurationNanos, SpanId, TraceId, UnixNanos,
-    api::Exemplar,
+    UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{CallKey, Calls, LEVELS, Latency, adder::GroupNumber};
+use super::{CallKey, Calls, Cell, LEVELS, adder::GroupNumber, cell};
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
@@ -26,17 +25,6 @@ const BYTES_MIN: usize = 64 << 10;
 const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
-
-/// How a cell begins.
-const FLAGS_BYTES: usize = 1;
-/// In a cell: its durations are in buckets.
-const BUCKETS: u8 = 1;
-/// In a cell: one of its calls has ended, and the slowest follows.
-const SLOWEST: u8 = 2;
-/// In a cell: one of its calls has failed, and the last of them follows,
-const FAILED: u8 = 4;
-/// unless it is the slowest too.
-const FAILED_IS_SLOWEST: u8 = 8;
 
 /// What a group is: two texts and two numbers, whatever they mean. Of [`CallKey`]: service and
 /// operation, kind and status.
@@ -143,7 +131,7 @@ impl Encoded {
             let Some(((period, _), _)) = page.first() else { continue };
             let start = pages.len();
             for ((_, group), calls) in page {
-                let cell = encoded(calls, UnixNanos(period.saturating_mul(LEVELS[level])));
+                let cell = cell::encoded(calls, UnixNanos(period.saturating_mul(LEVELS[level])));
                 push_varint(&mut pages, u64::from(*group));
                 push_varint(&mut pages, cell.len() as u64);
                 pages.extend(cell);
@@ -176,67 +164,6 @@ fn length(length: usize) -> [u8; 4] {
 pub(super) fn seal(pages: &mut Vec<u8>, start: usize) {
     let crc = crc32c::crc32c(&pages[start..]);
     pages.extend(crc.to_le_bytes());
-}
-
-fn encoded(calls: &Calls, period: UnixNanos) -> Vec<u8> {
-    let latency = &calls.latency;
-    let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
-    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-    let mut cell = vec![
-        flag(!latency.buckets.is_empty(), BUCKETS)
-            | flag(calls.slowest.is_some(), SLOWEST)
-            | flag(calls.failed.is_some(), FAILED)
-            | flag(failed_is_slowest, FAILED_IS_SLOWEST),
-    ];
-    push_varint(&mut cell, calls.count);
-    push_varint(&mut cell, calls.errors);
-    if latency.buckets.is_empty() {
-        push_exact(&mut cell, latency);
-    } else {
-        push_buckets(&mut cell, latency);
-    }
-    if let Some(slowest) = &calls.slowest {
-        push_varint(&mut cell, slowest.duration_nano.0);
-        push_exemplar(&mut cell, slowest, period);
-    }
-    if let Some(failed) = calls.failed.as_ref().filter(|_| !failed_is_slowest) {
-        push_varint(&mut cell, failed.duration_nano.0);
-        push_exemplar(&mut cell, failed, period);
-    }
-    cell
-}
-
-fn push_exact(cell: &mut Vec<u8>, latency: &Latency) {
-    let mut exact = latency.exact.clone();
-    exact.sort_unstable();
-    push_varint(cell, exact.len() as u64);
-    let mut before = 0;
-    for duration in exact {
-        push_varint(cell, duration - before);
-        before = duration;
-    }
-}
-
-fn push_buckets(cell: &mut Vec<u8>, latency: &Latency) {
-    push_varint(cell, latency.buckets.len() as u64);
-    let mut before = 0;
-    for (bucket, count) in &latency.buckets {
-        push_varint(cell, u64::from(bucket - before));
-        push_varint(cell, *count);
-        before = *bucket;
-    }
-    let low = latency.sum & u128::from(u64::MAX);
-    for half in [low, latency.sum >> 64] {
-        push_varint(cell, u64::try_from(half).expect("invariant: it is half of 128 bits"));
-    }
-    push_varint(cell, latency.min);
-    push_varint(cell, latency.max);
-}
-
-fn push_exemplar(cell: &mut Vec<u8>, exemplar: &Exemplar, period: UnixNanos) {
-    push_varint(cell, exemplar.start_unix_nano.0 - period.0);
-    cell.extend(exemplar.trace_id.as_bytes());
-    cell.extend(exemplar.span_id.as_bytes());
 }
 
 /// Where a file's rollups are.
@@ -329,10 +256,10 @@ impl Directory {
         level: usize,
         start: u64,
         fetch: &mut Fetch<'_>,
-        mut visit: impl FnMut(GroupNumber, &mut dyn FnMut() -> Option<Calls>) -> Option<()>,
+        mut visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
     ) -> Option<()> {
         self.each_cell(level, start, fetch, |group, cell| {
-            visit(group, &mut || decoded(&mut Bytes::new(cell), start))
+            visit(group, Cell::of(cell, UnixNanos(start))?)
         })
     }
 
@@ -345,9 +272,7 @@ impl Directory {
         mut visit: impl FnMut(GroupNumber, u64),
     ) -> Option<()> {
         self.each_cell(level, start, fetch, |group, cell| {
-            let mut cell = Bytes::new(cell);
-            cell.take(FLAGS_BYTES)?;
-            visit(group, cell.varint()?);
+            visit(group, Cell::of(cell, UnixNanos(start))?.count());
             Some(())
         })
     }
@@ -380,66 +305,39 @@ pub(super) fn unsealed(page: &[u8]) -> Option<&[u8]> {
     (Bytes::new(crc).u32()? == crc32c::crc32c(held)).then_some(held)
 }
 
-fn decoded(cell: &mut Bytes<'_>, period: u64) -> Option<Calls> {
-    let [flags] = *cell.take(1)? else { return None };
-    let mut calls = Calls { count: cell.varint()?, errors: cell.varint()?, ..Calls::default() };
-    calls.latency = if flags & BUCKETS == 0 { take_exact(cell)? } else { take_buckets(cell)? };
-    if flags & SLOWEST != 0 {
-        calls.slowest = Some(take_exemplar(cell, period)?);
-    }
-    if flags & FAILED_IS_SLOWEST != 0 {
-        calls.failed = calls.slowest;
-    } else if flags & FAILED != 0 {
-        calls.failed = Some(take_exemplar(cell, period)?);
-    }
-    Some(calls)
-}
-
-fn take_exact(cell: &mut Bytes<'_>) -> Option<Latency> {
-    let (mut latency, mut duration) = (Latency::default(), 0_u64);
-    for _ in 0..cell.varint()? {
-        duration = duration.checked_add(cell.varint()?)?;
-        latency.add(DurationNanos(duration));
-    }
-    Some(latency)
-}
-
-fn take_buckets(cell: &mut Bytes<'_>) -> Option<Latency> {
-    let (mut latency, mut bucket) = (Latency::default(), 0_u16);
-    for _ in 0..cell.varint()? {
-        bucket = bucket.checked_add(u16::try_from(cell.varint()?).ok()?)?;
-        let count = cell.varint()?;
-        latency.count = latency.count.checked_add(count)?;
-        latency.buckets.push((bucket, count));
-    }
-    latency.sum = u128::from(cell.varint()?) | u128::from(cell.varint()?) << 64;
-    (latency.min, latency.max) = (cell.varint()?, cell.varint()?);
-    Some(latency)
-}
-
-fn take_exemplar(cell: &mut Bytes<'_>, period: u64) -> Option<Exemplar> {
-    Some(Exemplar {
-        duration_nano: DurationNanos(cell.varint()?),
-        start_unix_nano: UnixNanos(period.checked_add(cell.varint()?)?),
-        trace_id: TraceId::from_wire(cell.take(TraceId::LEN)?)?,
-        span_id: SpanId::from_wire(cell.take(SpanId::LEN)?)?,
-    })
-}
-
 /// What tells the groups of a file apart, by number.
 #[derive(Debug, Default)]
 pub(super) struct GroupNames {
-    groups: Vec<([Box<str>; 2], [i32; 2])>,
+    /// The texts of all groups, one after the other.
+    texts: String,
+    groups: Vec<GroupName>,
+}
+
+/// Where the texts of a group end: they begin where those of the one before do.
+#[derive(Debug)]
+struct GroupName {
+    ends: [usize; 2],
+    parts: [i32; 2],
 }
 
 impl GroupNames {
     fn decode(page: &[u8]) -> Option<Self> {
-        let (mut page, mut groups) = (Bytes::new(page), Vec::new());
+        let mut names = Self::default();
+        names.texts.reserve(page.len());
+        let mut page = Bytes::new(page);
         while !page.is_empty() {
-            let texts = [text(&mut page)?, text(&mut page)?];
-            groups.push((texts, [number(&mut page)?, number(&mut page)?]));
+            let ends = [names.take_text(&mut page)?, names.take_text(&mut page)?];
+            let parts = [number(&mut page)?, number(&mut page)?];
+            names.groups.push(GroupName { ends, parts });
         }
-        Some(Self { groups })
+        Some(names)
+    }
+
+    /// Where the text ends that was at the front of the page.
+    fn take_text(&mut self, page: &mut Bytes<'_>) -> Option<usize> {
+        let length = usize::try_from(page.varint()?).ok()?;
+        self.texts.push_str(std::str::from_utf8(page.take(length)?).ok()?);
+        Some(self.texts.len())
     }
 
     /// How many there are.
@@ -449,8 +347,11 @@ impl GroupNames {
 
     /// The group with this number.
     pub(super) fn raw(&self, group: GroupNumber) -> Option<RawKey<'_>> {
-        let ([first, second], parts) = self.groups.get(group as usize)?;
-        Some(([first, second], *parts))
+        let place = group as usize;
+        let GroupName { ends: [middle, end], parts } = self.groups.get(place)?;
+        let before = place.checked_sub(1).and_then(|before| self.groups.get(before));
+        let start = before.map_or(0, |before| before.ends[1]);
+        Some(([self.texts.get(start..*middle)?, self.texts.get(*middle..*end)?], *parts))
     }
 
     /// Whether all of them are groups of calls.
@@ -468,11 +369,6 @@ impl GroupNames {
         let (kind, status) = (SpanKind::try_from(kind).ok()?, StatusCode::try_from(status).ok()?);
         Some(CallKey { service, operation, kind, status })
     }
-}
-
-fn text(page: &mut Bytes<'_>) -> Option<Box<str>> {
-    let length = usize::try_from(page.varint()?).ok()?;
-    std::str::from_utf8(page.take(length)?).ok().map(Box::from)
 }
 
 fn number(page: &mut Bytes<'_>) -> Option<i32> {

@@ -64,9 +64,9 @@ pub(super) fn add(
         let period = start..start.saturating_add(LEVELS[level]);
         let mut is_known = true;
         of_period.clear();
-        let whole = cells.cells(level, start, &mut fetch, |group, decode| {
+        let whole = cells.cells(level, start, &mut fetch, |group, cell| {
             let group = *groups.get(group as usize)?;
-            let mut calls = decode()?;
+            let mut calls = cell.decoded()?;
             let began = |of: &&Taken| period.contains(&of.call.exemplar.start_unix_nano.0);
             if let Some(all) = taken.get(&group) {
                 let taken: Vec<Taken> = all.iter().filter(began).copied().collect();

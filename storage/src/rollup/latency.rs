@@ -3,33 +3,67 @@
 //! Owns the bucket rule, which is part of the API: below 64 ns each nanosecond is a bucket, from
 //! there on every power of two is divided into 64 equal parts, so that the upper bound of a bucket
 //! is at most 1/64 above any duration in it. Buckets are the same everywhere, so distributions add
-//! up exactly.
+//! up exactly. `divided` holds them.
+
+mod divided;
 
 use tidings_proto::{
     DurationNanos,
     api::{HistogramBucket, LatencyStats},
 };
 
+pub(super) use divided::Divided;
+
 /// So many durations are kept as they are.
 pub(super) const EXACT_MAX: usize = 512;
 /// Each power of two is divided into `1 << PART_BITS` buckets.
 const PART_BITS: u32 = 6;
+/// The bucket of the longest durations.
+pub(super) const BUCKET_MAX: u16 = (59 << PART_BITS) - 1;
 
-/// Buckets are put in one by one when there are so many times as many already.
-const FEW_PART: usize = 8;
+/// How many durations are no longer than these is known of every distribution, although none of
+/// them ends a bucket: the bounds of the histograms that dashboards expect.
+pub const LATENCY_BOUNDS: [DurationNanos; BOUNDS] = {
+    let mut bounds = [DurationNanos(FIRST_BOUND); BOUNDS];
+    let mut place = 1;
+    while place < BOUNDS {
+        bounds[place] = DurationNanos(bounds[place - 1].0 * 2);
+        place += 1;
+    }
+    bounds
+};
+const BOUNDS: usize = 14;
+const FIRST_BOUND: u64 = 2_000_000;
 
 /// The durations of some calls. Adding them in another order, or in parts, changes nothing.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Latency {
     /// In no order.
-    pub(super) exact: Vec<u64>,
-    /// Buckets with their counts, ascending, once there are too many to keep.
-    pub(super) buckets: Vec<(u16, u64)>,
+    exact: Vec<u64>,
+    /// Once there are too many to keep.
+    divided: Option<Box<Divided>>,
     pub(super) count: u64,
-    pub(super) sum: u128,
+    sum: u128,
     pub(super) min: u64,
     pub(super) max: u64,
 }
+
+/// Distributions are equal when they say the same.
+impl PartialEq for Latency {
+    fn eq(&self, other: &Self) -> bool {
+        let kept = |latency: &Self| {
+            let mut exact = latency.exact.clone();
+            exact.sort_unstable();
+            exact
+        };
+        let numbers = |latency: &Self| (latency.count, latency.sum, latency.min, latency.max);
+        numbers(self) == numbers(other)
+            && self.divided == other.divided
+            && kept(self) == kept(other)
+    }
+}
+
+impl Eq for Latency {}
 
 impl Latency {
     /// One more.
@@ -39,11 +73,12 @@ impl Latency {
         self.max = self.max.max(duration);
         self.sum += u128::from(duration);
         self.count += 1;
-        if self.buckets.is_empty() {
-            self.exact.push(duration);
-            self.settle();
-        } else {
-            self.put(bucket(duration), 1);
+        match &mut self.divided {
+            Some(divided) => divided.add(duration),
+            None => {
+                self.exact.push(duration);
+                self.settle();
+            }
         }
     }
 
@@ -56,51 +91,86 @@ impl Latency {
         self.max = self.max.max(other.max);
         self.sum += other.sum;
         self.count += other.count;
-        if other.buckets.is_empty() && self.buckets.is_empty() {
-            self.exact.extend(&other.exact);
-            self.settle();
-            return;
+        match (&mut self.divided, &other.divided) {
+            (None, None) => {
+                self.exact.extend(&other.exact);
+                self.settle();
+            }
+            (Some(divided), None) => other.exact.iter().for_each(|one| divided.add(*one)),
+            (_, Some(more)) => self.divide().merge(more),
         }
-        self.divide();
-        if other.buckets.len() * FEW_PART > self.buckets.len() {
-            self.buckets = summed(&self.buckets, &other.buckets);
+    }
+
+    /// So many more, ascending, each as the difference from the one before. `None` when there are
+    /// fewer, or more than are kept as they are.
+    pub(super) fn merge_ascending(
+        &mut self,
+        count: u64,
+        mut next: impl FnMut() -> Option<u64>,
+    ) -> Option<()> {
+        let held = usize::try_from(count).ok().filter(|held| *held <= EXACT_MAX)?;
+        let (mut first, mut last, mut sum) = (None, 0_u64, 0_u128);
+        let mut following = || {
+            last = last.checked_add(next()?)?;
+            first.get_or_insert(last);
+            sum += u128::from(last);
+            Some(last)
+        };
+        if self.divided.is_none() && self.exact.len() + held <= EXACT_MAX {
+            self.exact.reserve(held);
+            for _ in 0..held {
+                self.exact.push(following()?);
+            }
         } else {
-            other.buckets.iter().for_each(|(bucket, count)| self.put(*bucket, *count));
+            let divided = self.divide();
+            for _ in 0..held {
+                divided.add(following()?);
+            }
         }
-        for duration in &other.exact {
-            self.put(bucket(*duration), 1);
+        match first {
+            Some(first) => self.merge_numbers((count, sum), (first, last)),
+            None => Some(()),
         }
+    }
+
+    /// Counts so many more that were put into buckets already, which have this sum and these bounds.
+    pub(super) fn merge_numbers(
+        &mut self,
+        (count, sum): (u64, u128),
+        (min, max): (u64, u64),
+    ) -> Option<()> {
+        self.min = if self.count == 0 { min } else { self.min.min(min) };
+        self.max = self.max.max(max);
+        self.sum = self.sum.checked_add(sum)?;
+        self.count = self.count.checked_add(count)?;
+        Some(())
     }
 
     /// Takes away one that was added more often than it should have been: the least and the
     /// longest stay what they are.
     pub(super) fn remove(&mut self, duration: DurationNanos) {
         let DurationNanos(duration) = duration;
-        if let Some(at) = self.exact.iter().position(|exact| *exact == duration) {
-            self.exact.swap_remove(at);
-        } else if let Ok(at) = self.buckets.binary_search_by_key(&bucket(duration), |of| of.0) {
-            self.buckets[at].1 -= 1;
-            if self.buckets[at].1 == 0 {
-                self.buckets.remove(at);
+        let was_there = match &mut self.divided {
+            Some(divided) => divided.remove(duration),
+            None => {
+                let place = self.exact.iter().position(|exact| *exact == duration);
+                place.map(|place| self.exact.swap_remove(place)).is_some()
             }
-        } else {
+        };
+        if !was_there {
             return;
         }
         self.count -= 1;
         self.sum -= u128::from(duration);
+        if self.count == 0 {
+            self.divided = None;
+        }
     }
 
     /// Says again which is the least and which the longest, where they are kept as they are.
     pub(super) fn settle_bounds(&mut self) {
         if let (Some(min), Some(max)) = (self.exact.iter().min(), self.exact.iter().max()) {
             (self.min, self.max) = (*min, *max);
-        }
-    }
-
-    fn put(&mut self, bucket: u16, count: u64) {
-        match self.buckets.binary_search_by_key(&bucket, |of| of.0) {
-            Ok(at) => self.buckets[at].1 += count,
-            Err(at) => self.buckets.insert(at, (bucket, count)),
         }
     }
 
@@ -111,12 +181,12 @@ impl Latency {
         }
     }
 
-    fn divide(&mut self) {
-        let mut exact = std::mem::take(&mut self.exact);
-        exact.sort_unstable();
-        let same = exact.chunk_by(|a, b| bucket(*a) == bucket(*b));
-        let divided: Vec<_> = same.map(|same| (bucket(same[0]), same.len() as u64)).collect();
-        self.buckets = summed(&self.buckets, &divided);
+    /// They in buckets, from now on.
+    pub(super) fn divide(&mut self) -> &mut Divided {
+        let exact = std::mem::take(&mut self.exact);
+        let divided = self.divided.get_or_insert_default();
+        exact.into_iter().for_each(|duration| divided.add(duration));
+        divided
     }
 
     /// How many there are.
@@ -131,10 +201,39 @@ impl Latency {
         self.sum
     }
 
+    /// How much memory its durations take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of::<u64>() * self.exact.capacity() + self.divided.as_ref().map_or(0, |of| of.bytes())
+    }
+
+    /// Those that are kept as they are, in no order; none when they are in buckets.
+    pub(super) fn exact(&self) -> &[u64] {
+        &self.exact
+    }
+
+    /// They in buckets, when they are.
+    pub(super) fn divided(&self) -> Option<&Divided> {
+        self.divided.as_deref()
+    }
+
     /// Whether they are in buckets, and not known one by one.
     #[must_use]
     pub fn is_divided(&self) -> bool {
-        !self.buckets.is_empty()
+        self.divided.is_some()
+    }
+
+    /// How many are no longer than each of [`LATENCY_BOUNDS`].
+    #[must_use]
+    pub fn up_to_bounds(&self) -> [u64; BOUNDS] {
+        let mut counts =
+            self.divided.as_ref().map_or([0; BOUNDS], |divided| divided.up_to_bounds());
+        for duration in &self.exact {
+            for (count, bound) in counts.iter_mut().zip(LATENCY_BOUNDS) {
+                *count += u64::from(*duration <= bound.0);
+            }
+        }
+        counts
     }
 
     /// The nearest-rank quantile: the smallest duration that `percent` of all are no longer than.
@@ -156,21 +255,18 @@ impl Latency {
     }
 
     fn quantiles<const N: usize>(&self, percents: [u64; N]) -> [DurationNanos; N] {
+        let rank = |percent: u64| self.count.saturating_mul(percent).div_ceil(100).max(1);
+        if let Some(divided) = &self.divided {
+            let reached = divided.reached(percents.map(rank));
+            return reached
+                .map(|bucket| DurationNanos(bucket.map_or(self.max, upper_bound).min(self.max)));
+        }
         let mut sorted = self.exact.clone();
-        sorted.sort_unstable();
+        // They come in ascending runs, which this order makes use of.
+        sorted.sort();
         percents.map(|percent| {
-            let rank = self.count.saturating_mul(percent).div_ceil(100).max(1);
-            if self.buckets.is_empty() {
-                let place = usize::try_from(rank - 1).unwrap_or(usize::MAX);
-                return DurationNanos(sorted.get(place).copied().unwrap_or_default());
-            }
-            let mut seen = 0;
-            let reached = self.buckets.iter().find(|(_, count)| {
-                seen += count;
-                seen >= rank
-            });
-            let upper = reached.map_or(self.max, |(bucket, _)| upper_bound(*bucket));
-            DurationNanos(upper.min(self.max))
+            let place = usize::try_from(rank(percent) - 1).unwrap_or(usize::MAX);
+            DurationNanos(sorted.get(place).copied().unwrap_or_default())
         })
     }
 
@@ -193,38 +289,19 @@ impl Latency {
     /// one. In no order.
     pub fn spread(&self) -> impl Iterator<Item = (DurationNanos, u64)> {
         let exact = self.exact.iter().map(|duration| (DurationNanos(*duration), 1));
-        let bucket = |(bucket, count): &(u16, u64)| (DurationNanos(upper_bound(*bucket)), *count);
-        exact.chain(self.buckets.iter().map(bucket))
+        let buckets = self.divided.iter().flat_map(|divided| divided.buckets());
+        exact.chain(buckets.map(|(bucket, count)| (DurationNanos(upper_bound(bucket)), count)))
     }
 
     /// The buckets that are not empty, shortest first.
     #[must_use]
     pub fn histogram(&self) -> Vec<HistogramBucket> {
         let mut all = self.clone();
-        all.divide();
         let entry = |(bucket, count)| HistogramBucket {
             up_to_nano: DurationNanos(upper_bound(bucket)),
             count,
         };
-        all.buckets.into_iter().map(entry).collect()
-    }
-}
-
-/// Both counted together.
-fn summed(left: &[(u16, u64)], right: &[(u16, u64)]) -> Vec<(u16, u64)> {
-    let mut sum = Vec::with_capacity(left.len().max(right.len()));
-    let (mut l, mut r) = (left.iter().peekable(), right.iter().peekable());
-    loop {
-        let next = match (l.peek(), r.peek()) {
-            (Some(a), Some(b)) if a.0 == b.0 => (a.0, a.1 + b.1),
-            (Some(a), Some(b)) if a.0 < b.0 => **a,
-            (Some(a), None) => **a,
-            (_, Some(b)) => **b,
-            (None, None) => return sum,
-        };
-        l.next_if(|of| of.0 == next.0);
-        r.next_if(|of| of.0 == next.0);
-        sum.push(next);
+        all.divide().buckets().map(entry).collect()
     }
 }
 
@@ -239,7 +316,7 @@ pub(super) fn bucket(duration: u64) -> u16 {
 }
 
 /// The longest duration in a bucket.
-fn upper_bound(bucket: u16) -> u64 {
+pub(super) fn upper_bound(bucket: u16) -> u64 {
     let bucket = u64::from(bucket);
     let shift = (bucket >> PART_BITS).saturating_sub(1);
     let part = u128::from(bucket - (shift << PART_BITS));
@@ -250,7 +327,7 @@ fn upper_bound(bucket: u16) -> u64 {
 mod tests {
     use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_assume, proptest};
 
-    use super::{DurationNanos, EXACT_MAX, Latency, bucket, upper_bound};
+    use super::{DurationNanos, EXACT_MAX, LATENCY_BOUNDS, Latency, bucket, upper_bound};
 
     #[test]
     fn buckets_are_where_the_api_says() {
@@ -297,6 +374,22 @@ mod tests {
             prop_assert!(durations.len() <= EXACT_MAX || begin == 0 || bucket(begin - 1) < bucket(exact));
             let histogram = latency.histogram();
             prop_assert_eq!(histogram.iter().map(|bucket| bucket.count).sum::<u64>(), durations.len() as u64);
+        }
+
+        #[test]
+        fn how_many_are_up_to_a_bound_is_known_of_any_number_of_durations(
+            near in prop::collection::vec((0..14_usize, 0..5_u64), 0..800), others: Vec<u64>, parts in 1..5_usize
+        ) {
+            let near = near.iter().map(|(bound, more)| (LATENCY_BOUNDS[*bound].0 - 2).saturating_add(*more));
+            let durations: Vec<u64> = near.chain(others).collect();
+            let mut sum = Latency::default();
+            for part in durations.chunks(durations.len().div_ceil(parts).max(1)) {
+                let mut latency = Latency::default();
+                part.iter().for_each(|duration| latency.add(DurationNanos(*duration)));
+                sum.merge(&latency);
+            }
+            let up_to = |bound: DurationNanos| durations.iter().filter(|duration| **duration <= bound.0).count() as u64;
+            prop_assert_eq!(sum.up_to_bounds(), LATENCY_BOUNDS.map(up_to));
         }
 
         #[test]

@@ -20,6 +20,16 @@ impl Seen {
         Self { hashes: HashSet::default(), hashes_max, forgot: false }
     }
 
+    /// Forgets all of them, as what follows is none of them.
+    pub(super) fn begin(&mut self) {
+        self.hashes.clear();
+    }
+
+    /// Whether it remembers a span with this content.
+    pub(super) fn has(&self, content_hash: u64) -> bool {
+        self.hashes.contains(&content_hash)
+    }
+
     /// Whether no span with this content came before.
     pub fn is_new(&mut self, content_hash: u64) -> bool {
         if self.hashes.len() < self.hashes_max {

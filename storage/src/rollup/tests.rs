@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    ops::{ControlFlow, Range},
     sync::Arc,
 };
 
@@ -22,7 +23,7 @@ use tidings_proto::{
     },
 };
 
-use super::{Call, CallKey, Calls, Tally, TallyBounds};
+use super::{Call, CallKey, Calls, Cell, Durations, Latency, Tallied, Tallies, Tally, TallyBounds};
 use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
     columns::span_rows,
@@ -41,7 +42,8 @@ pub(super) const BEGIN: u64 = 500_000 * HOUR;
 pub(super) const NOW: UnixNanos = UnixNanos(BEGIN + HOUR / 2);
 /// What is sent comes in so many parts, of which the last stays in memory.
 const PARTS: usize = 5;
-const NO_BOUNDS: TallyBounds = TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX };
+const NO_BOUNDS: TallyBounds =
+    TallyBounds { rows_max: u64::MAX, remembered_max: usize::MAX, threads_max: 1 };
 
 /// A span that can be sent any number of times.
 #[derive(Debug, Clone)]
@@ -122,48 +124,91 @@ impl Said {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Added {
     step: u64,
+    groups: Vec<(String, String, i32, i32)>,
     calls: BTreeMap<Place, Calls>,
     from_rollups: u64,
+    /// What may still come, and the steps that are settled.
+    range: Option<Range<u64>>,
 }
 
 impl Added {
-    fn of(&mut self, key: CallKey<'_>, start: UnixNanos) -> &mut Calls {
-        let place = (
-            key.service.to_owned(),
-            key.operation.to_owned(),
-            i32::from(key.kind),
-            i32::from(key.status),
-            start.0 - start.0 % self.step,
-        );
+    fn of(&mut self, group: u32, start: UnixNanos) -> &mut Calls {
+        if let Some(range) = &self.range {
+            assert!(
+                range.contains(&start.0),
+                "{start:?} came late, or elsewhere than in {range:?}"
+            );
+        }
+        let (service, operation, kind, status) = self.groups[group as usize].clone();
+        let place = (service, operation, kind, status, start.0 - start.0 % self.step);
         self.calls.entry(place).or_default()
     }
 
     fn said(&self) -> BTreeMap<&Place, Said> {
         self.calls.iter().map(|(place, calls)| (place, Said::of(calls))).collect()
     }
+
+    fn join(&mut self, other: &Self) {
+        for (place, calls) in &other.calls {
+            self.calls.entry(place.clone()).or_default().merge(calls);
+        }
+        self.from_rollups += other.from_rollups;
+    }
+}
+
+/// Makes those with steps of this length.
+struct Adding(u64);
+
+impl Tallies for Adding {
+    type Tally = Added;
+
+    fn unordered(&self) -> Added {
+        Added { step: self.0, ..Added::default() }
+    }
+
+    fn of(&self, range: Range<UnixNanos>, _: &Arc<Added>) -> Added {
+        Added { range: Some(range.start.0..range.end.0), ..self.unordered() }
+    }
 }
 
 impl Tally for Added {
-    fn begin(&mut self) {
-        *self = Self { step: self.step, ..Self::default() };
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let (kind, status) = (i32::from(key.kind), i32::from(key.status));
+        self.groups.push((key.service.to_owned(), key.operation.to_owned(), kind, status));
+        u32::try_from(self.groups.len() - 1).unwrap()
     }
 
-    fn call(&mut self, key: CallKey<'_>, call: &Call) {
-        self.of(key, call.exemplar.start_unix_nano).add(call);
+    fn call(&mut self, group: u32, call: &Call) {
+        self.of(group, call.exemplar.start_unix_nano).add(call);
     }
 
-    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
-        self.of(key, start).merge(calls);
-        self.from_rollups += calls.count;
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        let mut alone = Calls::default();
+        cell.add_to(&mut alone)?;
+        let mut spread = Latency::default();
+        cell.spread(|duration, count| (0..count).for_each(|_| spread.add(duration)))?;
+        assert_eq!(cell.durations(), Some(Durations::of(&alone.latency)));
+        assert_eq!((alone.count, alone.errors), (cell.count(), cell.errors()));
+        assert_eq!(spread.histogram(), alone.latency.histogram());
+        let calls = self.of(group, cell.start());
+        cell.add_to(calls)?;
+        self.from_rollups += cell.count();
+        Some(())
+    }
+
+    fn settle(&mut self, from: UnixNanos) {
+        let range = self.range.as_mut().expect("what comes in no order is not settled");
+        assert!(range.start <= from.0 && from.0 <= range.end);
+        range.end = from.0;
     }
 }
 
 /// The obvious way: every span that was sent, once.
 fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
-    let mut added = Added { step, ..Added::default() };
+    let mut added = Adding(step).unordered();
     let mut seen = HashSet::new();
     let chunk = chunk(all);
     let rows = SpanRows::of(chunk.batch()).unwrap();
@@ -175,17 +220,31 @@ fn obvious(all: &[&Sent], filter: &SpanFilter, step: u64) -> Added {
             && filter.kind.is_none_or(|kind| kind == key.kind)
             && filter.status.is_none_or(|status| status == key.status);
         if matches && seen.insert(rows.content_hash(row)) {
-            added.call(key, &call);
+            let group = added.group(key);
+            added.call(group, &call);
         }
     }
     added
 }
 
-fn tallied(snapshot: &Snapshot, filter: &SpanFilter, step: u64) -> Added {
-    let mut added = Added { step, ..Added::default() };
-    let tallied = snapshot.tally_spans(filter, DurationNanos(step), NO_BOUNDS, &mut added).unwrap();
+fn tallied_by(
+    threads_max: usize,
+    snapshot: &Snapshot,
+    filter: &SpanFilter,
+    step: u64,
+) -> (Added, Tallied<Added>) {
+    let (bounds, watch) = (TallyBounds { threads_max, ..NO_BOUNDS }, || ControlFlow::Continue(()));
+    let adding = Adding(step);
+    let tallied =
+        snapshot.tally_spans(filter, DurationNanos(step), bounds, &adding, &watch).unwrap();
     assert!(tallied.scan.complete && !tallied.repeats_counted);
-    added
+    let mut all = adding.unordered();
+    tallied.shares.iter().chain([&*tallied.unordered]).for_each(|share| all.join(share));
+    (all, tallied)
+}
+
+fn tallied(snapshot: &Snapshot, filter: &SpanFilter, step: u64) -> Added {
+    tallied_by(1, snapshot, filter, step).0
 }
 
 fn filter() -> impl Strategy<Value = SpanFilter> {
@@ -264,17 +323,20 @@ proptest! {
             let expected = obvious.said();
             let added = tallied(&snapshot, filter, step);
             prop_assert_eq!(added.said(), expected);
-            // What it remembers of the first time is right too.
-            let again = tallied(&snapshot, filter, step);
-            prop_assert_eq!(again.said(), obvious.said());
+            // What it remembers of the first time is right too, and so are several threads.
+            for threads in [1, 2, 5] {
+                let (again, tallied) = tallied_by(threads, &snapshot, filter, step);
+                prop_assert_eq!(again.said(), obvious.said());
+                prop_assert!(tallied.shares.len() <= threads);
+            }
         }
         let Some(which) = damage else { return Ok(()) };
         damage_index(&snapshot, &which);
-        for (filter, seconds) in &filters {
+        for ((filter, seconds), threads) in filters.iter().zip([3, 1].into_iter().cycle()) {
             let step = seconds * SECOND;
             let obvious = obvious(&all, filter, step);
             let expected = obvious.said();
-            let added = tallied(&snapshot, filter, step);
+            let (added, _) = tallied_by(threads, &snapshot, filter, step);
             prop_assert_eq!(added.said(), expected);
         }
     }
@@ -328,9 +390,7 @@ fn whole_periods_are_not_read_as_rows() {
     ] {
         let range = TimeRange { start: Some(UnixNanos(start)), end: Some(UnixNanos(end)) };
         let filter = SpanFilter { start: range, ..SpanFilter::default() };
-        let mut added = Added { step, ..Added::default() };
-        let tallied =
-            snapshot.tally_spans(&filter, DurationNanos(step), NO_BOUNDS, &mut added).unwrap();
+        let (added, tallied) = tallied_by(1, &snapshot, &filter, step);
         assert_eq!(added.said(), obvious(&all, &filter, step).said());
         let matching = all
             .iter()

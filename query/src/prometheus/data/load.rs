@@ -1,65 +1,55 @@
 //! Reads calls into groups and stretches of time.
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
-    hash::Hash,
-    ops::ControlFlow,
+    collections::BTreeMap,
+    iter::repeat_with,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use tidings_proto::{
-    DurationNanos, UnixNanos,
-    api::{EdgeKind, NodeKind},
-    otlp::{SpanKind, StatusCode},
-};
-use tidings_storage::{Call, CallKey, Calls, Latency, SpanFilter, Tallied, Tally, TimeRange};
+use tidings_proto::UnixNanos;
+use tidings_storage::TimeRange;
 
-use super::{GROUPS_MAX, Group, Set, too_much};
+use super::{Group, Set, calls, spans, too_much};
 use crate::{
-    analysis::graph::{self, Edge, EdgeCall, EdgeSums, NodeKey},
     execution::Reader,
     prometheus::{
         Labels, PromqlError,
-        metrics::{CALLED, CALLING, COUNT, FAILED, Family, add_duration, add_durations},
+        metrics::{Columns, Family},
     },
-    trace::gather::Names,
 };
 
-const MINUTE: u64 = 60_000_000_000;
+pub(super) const INCOMPLETE: &str =
+    "not every span of the time range was looked at: ask for a shorter one";
+pub(super) const GROUPS_LEFT_OUT: &str =
+    "there are more series than are told apart: some were left out";
+pub(super) const REPEATS: &str =
+    "spans that were sent twice may be counted twice: ask for a shorter range";
 
-const INCOMPLETE: &str = "not every span of the time range was looked at: ask for a shorter one";
-const GROUPS_LEFT_OUT: &str = "there are more series than are told apart: some were left out";
-const REPEATS: &str = "spans that were sent twice may be counted twice: ask for a shorter range";
+/// Finding the numbers of a stretch takes as much room as so many of them.
+const NUMBERS_TO_FIND: usize = 2;
 
-const KINDS: [(SpanKind, &str); 6] = [
-    (SpanKind::Unspecified, "SPAN_KIND_UNSPECIFIED"),
-    (SpanKind::Internal, "SPAN_KIND_INTERNAL"),
-    (SpanKind::Server, "SPAN_KIND_SERVER"),
-    (SpanKind::Client, "SPAN_KIND_CLIENT"),
-    (SpanKind::Producer, "SPAN_KIND_PRODUCER"),
-    (SpanKind::Consumer, "SPAN_KIND_CONSUMER"),
-];
-const STATUSES: [(StatusCode, &str); 3] = [
-    (StatusCode::Unset, "STATUS_CODE_UNSET"),
-    (StatusCode::Ok, "STATUS_CODE_OK"),
-    (StatusCode::Error, "STATUS_CODE_ERROR"),
-];
+/// What people should know of it.
+#[derive(Debug, Default)]
+pub(super) struct Warnings(pub(super) Vec<&'static str>);
 
-/// The kind of span with this name.
-pub(super) fn kind_named(name: &str) -> Option<SpanKind> {
-    KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+impl Warnings {
+    pub(super) fn add_if(&mut self, is: bool, warning: &'static str) {
+        if is && !self.0.contains(&warning) {
+            self.0.push(warning);
+        }
+    }
 }
 
-/// The status with this name.
-pub(super) fn status_named(name: &str) -> Option<StatusCode> {
-    STATUSES.iter().find(|(_, known)| *known == name).map(|(status, _)| *status)
-}
-
-/// Reads the set's calls.
+/// Reads the set's calls; keeps no more numbers than there is room for.
 pub(super) fn load(
     reader: &Reader,
     set: &mut Set,
     room: &mut usize,
-    warnings: &mut Vec<&'static str>,
+    warnings: &mut Warnings,
 ) -> Result<(), PromqlError> {
     let nanos =
         |millis: i64| UnixNanos(u64::try_from(millis).unwrap_or(0).saturating_mul(1_000_000));
@@ -68,311 +58,167 @@ pub(super) fn load(
     if first >= last {
         return Ok(());
     }
-    let start = TimeRange { start: Some(*first), end: Some(*last) };
-    let loading = Loading { bounds: &bounds, width: set.family.width(), room, full: false };
-    let mut warn = |is: bool, warning: &'static str| {
-        if is && !warnings.contains(&warning) {
-            warnings.push(warning);
+    let range = TimeRange { start: Some(*first), end: Some(*last) };
+    let (groups, left) = match set.family {
+        Family::Spans => spans::read(reader, set, (range, &bounds), *room, warnings)?,
+        Family::Calls => {
+            calls::read(reader, set, range, Numbers::new(&bounds, set.columns, *room), warnings)?
         }
     };
-    set.groups = match set.family {
-        Family::Spans => {
-            let filter = SpanFilter { start, ..set.filter.clone() };
-            spans(reader, &filter, set.buckets, loading, &mut warn)?
-        }
-        Family::Calls => match sums(reader, &bounds, set.buckets)? {
-            Some(edges) => added_up(edges, &bounds, loading, &mut warn)?,
-            None => calls(reader, start, loading, &mut warn)?,
-        },
-    };
+    (set.groups, *room) = (groups, left);
     Ok(())
 }
 
-/// Where numbers are put.
-struct Loading<'l> {
-    bounds: &'l [UnixNanos],
-    width: usize,
-    room: &'l mut usize,
+/// The numbers of groups by stretch of time.
+#[derive(Debug)]
+pub(super) struct Numbers<'b> {
+    bounds: &'b [UnixNanos],
+    pub(super) columns: Columns,
+    /// By group, where those of the stretch that ends at a bound are: so many of as many before.
+    places: Vec<BTreeMap<u32, u32>>,
+    numbers: Vec<u64>,
+    /// For how many more there is room, here and in those beside it.
+    room: Arc<AtomicUsize>,
     /// Whether there was no room for more.
-    full: bool,
+    pub(super) is_full: bool,
+    /// The stretch of the last time that was asked for, and the bound at which it ends.
+    last: Option<(Range<UnixNanos>, u32)>,
 }
 
-/// The numbers of a group by stretch.
-type Stretches = BTreeMap<u32, Box<[u64]>>;
-
-impl Loading<'_> {
-    /// The numbers of the stretch that a time is in; none outside and when there is no room.
-    fn numbers<'s>(&mut self, of: &'s mut Stretches, time: UnixNanos) -> Option<&'s mut [u64]> {
-        let end = self.bounds.partition_point(|bound| *bound <= time);
-        if end == 0 || end >= self.bounds.len() {
-            return None;
+impl<'b> Numbers<'b> {
+    pub(super) fn new(bounds: &'b [UnixNanos], columns: Columns, room: usize) -> Self {
+        Self {
+            bounds,
+            columns,
+            places: Vec::new(),
+            numbers: Vec::new(),
+            room: Arc::new(AtomicUsize::new(room)),
+            is_full: false,
+            last: None,
         }
-        let end = u32::try_from(end).expect("invariant: bounds are bounded");
-        match of.entry(end) {
-            std::collections::btree_map::Entry::Occupied(known) => Some(known.into_mut()),
-            std::collections::btree_map::Entry::Vacant(new) => {
-                let Some(left) = self.room.checked_sub(self.width) else {
-                    self.full = true;
+    }
+
+    /// Others, that have the same room together with these.
+    pub(super) fn beside(&self) -> Self {
+        let room = Arc::clone(&self.room);
+        Self { room, ..Self::new(self.bounds, self.columns, 0) }
+    }
+
+    /// The times between which calls are told apart.
+    pub(super) fn bounds(&self) -> &'b [UnixNanos] {
+        self.bounds
+    }
+
+    /// The numbers of a group in the stretch that a time is in; none outside and when there is no
+    /// room.
+    pub(super) fn of(&mut self, group: u32, time: UnixNanos) -> Option<&mut [u64]> {
+        let end = match &self.last {
+            Some((stretch, end)) if stretch.contains(&time) => *end,
+            _ => {
+                let end = self.bounds.partition_point(|bound| *bound <= time);
+                let stretch = *self.bounds.get(end.checked_sub(1)?)?..*self.bounds.get(end)?;
+                let end = u32::try_from(end).expect("invariant: bounds are bounded");
+                self.last = Some((stretch, end));
+                end
+            }
+        };
+        self.at(group, end)
+    }
+
+    fn at(&mut self, group: u32, end: u32) -> Option<&mut [u64]> {
+        let (width, group) = (self.columns.width(), group as usize);
+        if self.places.len() <= group {
+            self.places.resize_with(group + 1, BTreeMap::new);
+        }
+        let place = match self.places[group].get(&end) {
+            Some(place) => *place as usize * width,
+            None => {
+                let less = |room: usize| room.checked_sub(width + NUMBERS_TO_FIND);
+                let room = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+                if room.is_err() {
+                    self.is_full = true;
                     return None;
-                };
-                *self.room = left;
-                Some(new.insert(vec![0; self.width].into_boxed_slice()))
+                }
+                let place = self.numbers.len();
+                self.numbers.resize(place + width, 0);
+                let number = u32::try_from(place / width).expect("invariant: numbers are bounded");
+                self.places[group].insert(end, number);
+                place
+            }
+        };
+        self.numbers.get_mut(place..place + width)
+    }
+
+    /// Adds those of others beside these, whose groups have these numbers here.
+    pub(super) fn join(&mut self, other: Self, groups: &[Option<u32>]) {
+        self.is_full |= other.is_full;
+        let width = self.columns.width();
+        let room = other.numbers.len() / width * (width + NUMBERS_TO_FIND);
+        self.room.fetch_add(room, Ordering::Relaxed);
+        for (places, group) in other.places.into_iter().zip(groups) {
+            let Some(group) = *group else { continue };
+            for (end, place) in places {
+                let Some(numbers) = self.at(group, end) else { return };
+                let more = &other.numbers[place as usize * width..][..width];
+                for (number, more) in numbers.iter_mut().zip(more) {
+                    *number = number.saturating_add(*more);
+                }
             }
         }
     }
 
-    /// The groups with their running sums.
-    fn finish<K>(
-        self,
-        groups: impl IntoIterator<Item = (K, Stretches)>,
-        labels: impl Fn(K) -> Labels,
-    ) -> Result<Vec<Group>, PromqlError> {
-        if self.full {
+    /// The groups with their running sums, and the room that is left.
+    pub(super) fn finish(self, labels: Vec<Labels>) -> Result<(Vec<Group>, usize), PromqlError> {
+        if self.is_full {
             return Err(too_much());
         }
-        let group = |(key, of): (K, Stretches)| {
-            let mut group = Group { labels: labels(key), stretches: Vec::new(), sums: Vec::new() };
-            let mut sum = vec![0_u64; self.width];
-            for (end, numbers) in of {
-                group.stretches.push(end);
-                for (sum, number) in sum.iter_mut().zip(numbers.iter()) {
+        let width = self.columns.width();
+        let groups =
+            labels.into_iter().zip(self.places.into_iter().chain(repeat_with(BTreeMap::new)));
+        let group = |(labels, places): (Labels, BTreeMap<u32, u32>)| {
+            let mut group = Group { labels, stretches: Vec::new(), sums: Vec::new() };
+            let mut sums = vec![0_u64; width];
+            for (end, place) in places {
+                let numbers = &self.numbers[place as usize * width..][..width];
+                for (sum, number) in sums.iter_mut().zip(numbers) {
                     *sum = sum.saturating_add(*number);
                 }
-                group.sums.extend_from_slice(&sum);
+                group.sums.extend_from_slice(&sums);
+                group.stretches.push(end);
             }
             group
         };
-        Ok(groups.into_iter().map(group).collect())
+        Ok((groups.map(group).collect(), self.room.load(Ordering::Relaxed)))
     }
 }
 
-type SpanKey = (u32, u32, SpanKind, StatusCode);
+#[cfg(test)]
+mod tests {
+    use super::{Columns, NUMBERS_TO_FIND, Numbers, UnixNanos};
 
-/// Puts the calls of spans where they belong.
-struct Spans<'s, 'l> {
-    loading: &'s mut Loading<'l>,
-    /// The room that there was before the first one.
-    room: usize,
-    names: Names,
-    groups: HashMap<SpanKey, Stretches>,
-    left_out: bool,
-    /// Whether it has to be known how many calls took up to how long,
-    buckets: bool,
-    /// and is not known of some.
-    is_unknown: bool,
-}
-
-impl Tally for Spans<'_, '_> {
-    fn begin(&mut self) {
-        (*self.loading.room, self.loading.full) = (self.room, false);
-        (self.names, self.groups) = Default::default();
-        (self.left_out, self.is_unknown) = (false, false);
-    }
-
-    fn call(&mut self, key: CallKey<'_>, call: &Call) {
-        if let Some(numbers) = self.numbers(key, call.exemplar.start_unix_nano) {
-            numbers[COUNT] += 1;
-            numbers[FAILED] += u64::from(call.failed);
-            if call.timed {
-                add_duration(numbers, CALLED, call.exemplar.duration_nano.0);
-            }
+    #[test]
+    fn room_is_for_all_that_are_beside_each_other_and_what_is_joined_takes_it_once() {
+        let bounds: Vec<UnixNanos> = (0..=4).map(UnixNanos).collect();
+        let columns = Columns::default();
+        let of_one = columns.width() + NUMBERS_TO_FIND;
+        let first = Numbers::new(&bounds, columns, 4 * of_one + of_one - 1);
+        let (mut first, mut other) = (first.beside(), first);
+        for (numbers, group, time) in [(0, 0, 1), (1, 0, 1), (1, 7, 3), (0, 1, 0), (1, 7, 3)] {
+            let numbers = if numbers == 0 { &mut first } else { &mut other };
+            numbers.of(group, UnixNanos(time)).unwrap()[0] += 1;
         }
+        assert!(first.of(0, UnixNanos(4)).is_none() && !first.is_full, "it is outside");
+        assert!(other.of(1, UnixNanos(0)).is_none() && other.is_full);
+        let other = Numbers { is_full: false, ..other };
+        assert!(first.of(1, UnixNanos(0)).is_some(), "it is there");
+        // Group 7 is there as 1, group 0 as itself.
+        let groups = [Some(0), None, None, None, None, None, None, Some(1)];
+        first.join(other, &groups);
+        let labels = vec![crate::prometheus::Labels::default(); 3];
+        let (groups, room) = first.finish(labels).unwrap();
+        let said = groups.iter().map(|group| (group.stretches.clone(), group.sums.clone()));
+        let expected = [(vec![2], vec![2]), (vec![1, 4], vec![1, 3]), (vec![], vec![])];
+        assert_eq!(said.collect::<Vec<_>>(), expected);
+        assert_eq!(room, 2 * of_one - 1);
     }
-
-    fn calls(&mut self, key: CallKey<'_>, start: UnixNanos, calls: &Calls) {
-        self.is_unknown |= self.buckets && calls.latency.is_divided();
-        if let Some(numbers) = self.numbers(key, start) {
-            numbers[COUNT] += calls.count;
-            numbers[FAILED] += calls.errors;
-            add_latency(numbers, CALLED, &calls.latency);
-        }
-    }
-
-    fn go_on(&mut self) -> ControlFlow<()> {
-        let is_enough = self.loading.full || self.is_unknown;
-        if is_enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    }
-}
-
-impl Spans<'_, '_> {
-    fn numbers(&mut self, key: CallKey<'_>, time: UnixNanos) -> Option<&mut [u64]> {
-        let (service, name) = (self.names.number(key.service), self.names.number(key.operation));
-        let key = (service, name, key.kind, key.status);
-        let group = group_of(&mut self.groups, key);
-        self.left_out |= group.is_none();
-        self.loading.numbers(group?, time)
-    }
-}
-
-/// How finely the calls between these times are asked for, in the order in which that is tried:
-/// what is added up over long periods can be too much to say how long all of it took.
-fn fineness(bounds: &[UnixNanos]) -> Vec<DurationNanos> {
-    let common = bounds.iter().fold(0, |common, bound| gcd(common, bound.0));
-    let whole_minutes = common.is_multiple_of(MINUTE) && common > MINUTE;
-    let all = [Some(common.max(1)), whole_minutes.then_some(MINUTE), Some(1)];
-    all.into_iter().flatten().map(DurationNanos).collect()
-}
-
-fn gcd(mut a: u64, mut b: u64) -> u64 {
-    while b > 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-fn spans(
-    reader: &Reader,
-    filter: &SpanFilter,
-    buckets: bool,
-    mut loading: Loading<'_>,
-    warn: &mut impl FnMut(bool, &'static str),
-) -> Result<Vec<Group>, PromqlError> {
-    let mut spans = Spans {
-        room: *loading.room,
-        names: Names::default(),
-        groups: HashMap::new(),
-        left_out: false,
-        buckets,
-        is_unknown: false,
-        loading: &mut loading,
-    };
-    let mut tallied = Tallied::default();
-    for step in fineness(spans.loading.bounds) {
-        tallied = reader.tally(filter, step, &mut spans)?;
-        if !spans.is_unknown {
-            break;
-        }
-    }
-    let Spans { names, groups, left_out, .. } = spans;
-    warn(!tallied.scan.complete && !loading.full, INCOMPLETE);
-    warn(left_out, GROUPS_LEFT_OUT);
-    warn(tallied.repeats_counted, REPEATS);
-    loading.finish(groups, |(service, name, kind, status)| {
-        let kind = KINDS.iter().find(|(known, _)| *known == kind).map_or("", |(_, text)| text);
-        let status = STATUSES.iter().find(|(known, _)| *known == status);
-        Labels::new([
-            ("service".into(), names.text(service).into()),
-            ("span_name".into(), names.text(name).into()),
-            ("span_kind".into(), kind.into()),
-            ("status_code".into(), status.map_or("", |(_, text)| text).into()),
-        ])
-    })
-}
-
-fn add_latency(numbers: &mut [u64], place: usize, latency: &Latency) {
-    let divided = latency.spread().map(|(duration, count)| (duration.0, count));
-    add_durations(numbers, place, (latency.count(), latency.sum()), divided);
-}
-
-/// The group with this key, unless there are too many to tell another one apart.
-fn group_of<K: Eq + Hash>(groups: &mut HashMap<K, Stretches>, key: K) -> Option<&mut Stretches> {
-    let full = groups.len() >= GROUPS_MAX;
-    match groups.entry(key) {
-        Entry::Occupied(known) => Some(known.into_mut()),
-        Entry::Vacant(_) if full => None,
-        Entry::Vacant(new) => Some(new.insert(Stretches::new())),
-    }
-}
-
-/// The calls as they were added up beforehand; `None` when that does not tell enough of them.
-fn sums(
-    reader: &Reader,
-    bounds: &[UnixNanos],
-    buckets: bool,
-) -> Result<Option<Vec<EdgeSums>>, PromqlError> {
-    let is_told = |edges: &Vec<EdgeSums>| {
-        let mut sums = edges.iter().flat_map(|edge| edge.calls.values());
-        !buckets || sums.all(|sum| !sum.calls.latency.is_divided() && !sum.caller.is_divided())
-    };
-    Ok(graph::sums(reader, bounds)?.filter(is_told))
-}
-
-fn added_up(
-    edges: Vec<EdgeSums>,
-    bounds: &[UnixNanos],
-    mut loading: Loading<'_>,
-    warn: &mut impl FnMut(bool, &'static str),
-) -> Result<Vec<Group>, PromqlError> {
-    let mut groups: BTreeMap<[String; 3], Stretches> = BTreeMap::new();
-    for edge in edges {
-        let Some(group) = group_between(&mut groups, edge.from, edge.to, edge.kind, warn) else {
-            continue;
-        };
-        for (stretch, Edge { calls, caller }) in edge.calls {
-            let start = bounds.get(stretch as usize).copied().unwrap_or_default();
-            let Some(numbers) = loading.numbers(group, start) else { continue };
-            numbers[COUNT] += calls.count;
-            numbers[FAILED] += calls.errors;
-            for (latency, place) in [(&calls.latency, CALLED), (&caller, CALLING)] {
-                add_latency(numbers, place, latency);
-            }
-        }
-    }
-    finish(loading, groups)
-}
-
-/// The group of the calls of one node by the other, unless it is not to be told apart.
-fn group_between<'g>(
-    groups: &'g mut BTreeMap<[String; 3], Stretches>,
-    (from_kind, client): NodeKey,
-    (to_kind, server): NodeKey,
-    kind: EdgeKind,
-    warn: &mut impl FnMut(bool, &'static str),
-) -> Option<&'g mut Stretches> {
-    // Of what is called nothing is known, not even whether it is one thing.
-    if [from_kind, to_kind].contains(&NodeKind::Unknown) {
-        return None;
-    }
-    if groups.len() >= GROUPS_MAX {
-        warn(true, GROUPS_LEFT_OUT);
-        return None;
-    }
-    let connection = match (to_kind, kind) {
-        (NodeKind::Database, _) => "database",
-        (_, EdgeKind::Message) => "messaging_system",
-        (NodeKind::External, _) => "virtual_node",
-        _ => "",
-    };
-    Some(groups.entry([client, server, connection.to_owned()]).or_default())
-}
-
-fn finish(
-    loading: Loading<'_>,
-    groups: BTreeMap<[String; 3], Stretches>,
-) -> Result<Vec<Group>, PromqlError> {
-    loading.finish(groups, |[client, server, connection]| {
-        Labels::new([
-            ("client".into(), client.into()),
-            ("server".into(), server.into()),
-            ("connection_type".into(), connection.into()),
-        ])
-    })
-}
-
-fn calls(
-    reader: &Reader,
-    start: TimeRange,
-    mut loading: Loading<'_>,
-    warn: &mut impl FnMut(bool, &'static str),
-) -> Result<Vec<Group>, PromqlError> {
-    let (edges, complete) = graph::calls(reader, start)?;
-    warn(!complete, INCOMPLETE);
-    let mut groups: BTreeMap<[String; 3], Stretches> = BTreeMap::new();
-    for edge in edges {
-        let Some(group) = group_between(&mut groups, edge.from, edge.to, edge.kind, warn) else {
-            continue;
-        };
-        for call in edge.calls {
-            let EdgeCall { start, failed, called, calling } = call;
-            let Some(numbers) = loading.numbers(group, start) else { continue };
-            numbers[COUNT] += 1;
-            numbers[FAILED] += u64::from(failed);
-            for (duration, place) in [(called, CALLED), (calling, CALLING)] {
-                if let Some(duration) = duration {
-                    add_duration(numbers, place, duration.0);
-                }
-            }
-        }
-    }
-    finish(loading, groups)
 }

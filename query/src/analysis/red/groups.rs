@@ -1,0 +1,300 @@
+//! Calls by group and step, as they are added up.
+//!
+//! A step of which all calls have come is made into what the answer says of it at once, so that
+//! durations are held of the groups and of the steps that are still open only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    ops::Range,
+    sync::Arc,
+};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{CallsInStep, RedGroup},
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{Call, CallKey, Calls, Cell, Tallies, Tally};
+
+use super::RedKey;
+use crate::{
+    analysis::{calls::in_step, window::Window},
+    trace::{gather::Names, kind_name, status_name},
+};
+
+/// More groups are not told apart.
+const GROUPS_MAX: usize = 10_000;
+/// The number of all others.
+const OTHER: u32 = u32::MAX;
+
+/// Makes groups of the calls of a window.
+#[derive(Debug)]
+pub(super) struct AllCalls<'a> {
+    pub(super) by: &'a [RedKey],
+    pub(super) window: Window,
+}
+
+/// The calls of a stretch of time by group.
+#[derive(Debug)]
+pub(super) struct Groups {
+    by: Vec<RedKey>,
+    window: Window,
+    range: Range<UnixNanos>,
+    /// The calls that came in no order of time.
+    unordered: Option<Arc<Self>>,
+    names: Names,
+    numbers: HashMap<Key, u32>,
+    of: Vec<Group>,
+    /// Calls of groups that are not told apart.
+    pub(super) other: u64,
+    /// The steps of which more calls may come.
+    open: BTreeMap<UnixNanos, Step>,
+}
+
+/// What a group is: what is not asked for is `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Key {
+    service: Option<u32>,
+    operation: Option<u32>,
+    kind: Option<SpanKind>,
+    status: Option<StatusCode>,
+}
+
+#[derive(Debug)]
+struct Group {
+    key: Key,
+    /// The calls of all steps that are not open.
+    total: Calls,
+    /// Those steps, in no order.
+    steps: Vec<CallsInStep>,
+}
+
+/// The calls of a step by group.
+#[derive(Debug, Default)]
+struct Step {
+    /// By the group's number, the place of its calls and 1; 0 where there are none.
+    places: Vec<u32>,
+    calls: Vec<(u32, Calls)>,
+}
+
+impl Step {
+    fn of(&mut self, group: u32) -> &mut Calls {
+        let at = group as usize;
+        if self.places.len() <= at {
+            self.places.resize(at + 1, 0);
+        }
+        if self.places[at] == 0 {
+            self.calls.push((group, Calls::default()));
+            self.places[at] =
+                u32::try_from(self.calls.len()).expect("invariant: groups are bounded");
+        }
+        &mut self.calls[self.places[at] as usize - 1].1
+    }
+}
+
+impl Tallies for AllCalls<'_> {
+    type Tally = Groups;
+
+    fn unordered(&self) -> Groups {
+        Groups {
+            by: self.by.to_vec(),
+            window: self.window,
+            range: UnixNanos(0)..UnixNanos(0),
+            unordered: None,
+            names: Names::default(),
+            numbers: HashMap::new(),
+            of: Vec::new(),
+            other: 0,
+            open: BTreeMap::new(),
+        }
+    }
+
+    fn of(&self, range: Range<UnixNanos>, unordered: &Arc<Groups>) -> Groups {
+        // With the same numbers of groups.
+        let of = unordered.of.iter().map(|group| Group::new(group.key)).collect();
+        Groups {
+            range,
+            names: unordered.names.clone(),
+            numbers: unordered.numbers.clone(),
+            of,
+            unordered: Some(Arc::clone(unordered)),
+            ..self.unordered()
+        }
+    }
+}
+
+impl Tally for Groups {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let by = |wanted| self.by.contains(&wanted);
+        let key = Key {
+            service: by(RedKey::Service).then(|| self.names.number(key.service)),
+            operation: by(RedKey::Operation).then(|| self.names.number(key.operation)),
+            kind: by(RedKey::Kind).then_some(key.kind),
+            status: by(RedKey::Status).then_some(key.status),
+        };
+        self.number(key)
+    }
+
+    fn call(&mut self, group: u32, call: &Call) {
+        match self.calls(group, call.exemplar.start_unix_nano) {
+            Some(calls) => calls.add(call),
+            None => self.other += 1,
+        }
+    }
+
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        match self.calls(group, cell.start()) {
+            Some(calls) => cell.add_to(calls),
+            None => {
+                self.other += cell.count();
+                Some(())
+            }
+        }
+    }
+
+    fn settle(&mut self, from: UnixNanos) {
+        let (window, end) = (self.window, self.range.end);
+        let is_done = |step: UnixNanos| {
+            let whole = window.times_of(step);
+            from <= whole.start && whole.end <= end
+        };
+        while let Some(last) = self.open.last_entry().filter(|last| is_done(*last.key())) {
+            let (start, step) = last.remove_entry();
+            self.close(start, step);
+        }
+    }
+}
+
+impl Groups {
+    fn number(&mut self, key: Key) -> u32 {
+        if let Some(number) = self.numbers.get(&key) {
+            return *number;
+        }
+        if self.of.len() >= GROUPS_MAX {
+            return OTHER;
+        }
+        let number = u32::try_from(self.of.len()).expect("invariant: groups are bounded");
+        self.of.push(Group::new(key));
+        self.numbers.insert(key, number);
+        number
+    }
+
+    /// The calls of a group in the step that a time is in.
+    fn calls(&mut self, group: u32, time: UnixNanos) -> Option<&mut Calls> {
+        if group == OTHER {
+            return None;
+        }
+        Some(self.open.entry(self.window.step_of(time)).or_default().of(group))
+    }
+
+    /// Makes a step what the answer says of it.
+    fn close(&mut self, start: UnixNanos, mut step: Step) {
+        let unordered = self.unordered.as_ref().and_then(|all| all.open.get(&start));
+        for (group, calls) in unordered.into_iter().flat_map(|more| &more.calls) {
+            step.of(*group).merge(calls);
+        }
+        for (group, calls) in step.calls {
+            let group = &mut self.of[group as usize];
+            group.steps.push(in_step(start, &calls, 1));
+            group.total.merge(&calls);
+        }
+    }
+
+    /// All that was given calls together.
+    pub(super) fn joined(unordered: &Arc<Self>, shares: Vec<Self>) -> Self {
+        let mut shares = shares.into_iter();
+        let Some(mut all) = shares.next() else {
+            let window = unordered.window;
+            let of = AllCalls { by: &unordered.by, window };
+            return Self::joined(unordered, vec![of.of(UnixNanos(0)..UnixNanos(0), unordered)]);
+        };
+        for share in shares {
+            let Self { names, of, other, open, .. } = share;
+            all.other += other;
+            let keys: Vec<Key> = of.iter().map(|group| group.key).collect();
+            let numbers: Vec<u32> =
+                keys.iter().map(|key| all.number_in_common(key, &names)).collect();
+            for (number, group) in numbers.iter().zip(of) {
+                all.add_group(*number, group);
+            }
+            for (start, step) in open {
+                for (group, calls) in step.calls {
+                    let number = numbers[group as usize];
+                    match all.calls(number, start) {
+                        Some(known) => known.merge(&calls),
+                        None => all.other += calls.count,
+                    }
+                }
+            }
+        }
+        let steps = all.of.iter().flat_map(|group| &group.steps);
+        let closed: BTreeSet<UnixNanos> = steps.map(|step| step.start_unix_nano).collect();
+        for start in unordered.open.keys().filter(|start| !closed.contains(start)) {
+            all.open.entry(*start).or_default();
+        }
+        while let Some((start, step)) = all.open.pop_last() {
+            all.close(start, step);
+        }
+        all.other += unordered.other;
+        all
+    }
+
+    /// The number of a group that has these names elsewhere.
+    fn number_in_common(&mut self, key: &Key, names: &Names) -> u32 {
+        let mut number = |name: Option<u32>| name.map(|name| self.names.number(names.text(name)));
+        let (service, operation) = (number(key.service), number(key.operation));
+        self.number(Key { service, operation, ..*key })
+    }
+
+    fn add_group(&mut self, number: u32, group: Group) {
+        match self.of.get_mut(number as usize) {
+            Some(known) => {
+                known.total.merge(&group.total);
+                known.steps.extend(group.steps);
+            }
+            None => self.other += group.total.count,
+        }
+    }
+
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.of.len()
+    }
+
+    /// The groups with most calls, so many at most, with all durations or without.
+    pub(super) fn views(self, limit: usize, histogram: bool) -> Vec<RedGroup> {
+        let Self { names, window, mut of, .. } = self;
+        let text = |name: Option<u32>| name.map(|name| names.text(name));
+        let order = |group: &Group| {
+            let Key { service, operation, kind, status } = group.key;
+            let parts =
+                (kind.map(|kind| kind_name(kind) as u8), status.map(|of| status_name(of) as u8));
+            (std::cmp::Reverse(group.total.count), text(service), text(operation), parts)
+        };
+        of.sort_by(|a, b| order(a).cmp(&order(b)));
+        of.truncate(limit);
+        let view = |mut group: Group| {
+            group.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+            let Key { service, operation, kind, status } = group.key;
+            RedGroup {
+                service: text(service).map(str::to_owned),
+                operation: text(operation).map(str::to_owned),
+                kind: kind.map(kind_name),
+                status: status.map(status_name),
+                count: group.total.count,
+                error_count: group.total.errors,
+                rate_per_second: window.rate(group.total.count),
+                duration: group.total.latency.stats(),
+                steps: group.steps,
+                histogram: if histogram { group.total.latency.histogram() } else { Vec::new() },
+            }
+        };
+        of.into_iter().map(view).collect()
+    }
+}
+
+impl Group {
+    fn new(key: Key) -> Self {
+        Self { key, total: Calls::default(), steps: Vec::new() }
+    }
+}

@@ -1,0 +1,319 @@
+//! The rows of `red` as calls come: those of an hour are handed on when all of its calls have come,
+//! so that no more than an hour's are held. Should all calls be given anew, because some rollups
+//! cannot be read, those that were handed on are left out then.
+
+use std::{
+    collections::HashMap,
+    fmt, mem,
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow_schema::{ArrowError, SchemaRef};
+use tidings_proto::{
+    UnixNanos,
+    otlp::{SpanKind, StatusCode},
+};
+use tidings_storage::{Call, CallKey, Calls, Cell, Tallies, Tally};
+
+use super::{MINUTE, SCHEMA, durations, minutes};
+use crate::{
+    SqlError,
+    limits::BATCH_ROWS,
+    source::Out,
+    views::columns::{kind_word, status_word},
+};
+
+/// What a row takes in memory besides its durations, and what a group takes besides its names.
+const BYTES_EACH: usize = 320;
+/// Bytes that are added up between two looks at the budget.
+const BYTES_BETWEEN_CHECKS: usize = 1 << 20;
+/// The columns before those of durations.
+const TOLD: usize = 7;
+
+/// Where rows go.
+pub(super) struct Giving<'o, 'q> {
+    columns: &'o [usize],
+    schema: SchemaRef,
+    out: Mutex<To<'o, 'q>>,
+}
+
+struct To<'o, 'q> {
+    out: &'o mut Out<'q>,
+    /// The rows of this minute and of later ones were handed on.
+    given_from: u64,
+    /// Whether no more rows are wanted.
+    is_done: bool,
+    failure: Option<SqlError>,
+}
+
+impl fmt::Debug for Giving<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Giving").field("columns", &self.columns).finish_non_exhaustive()
+    }
+}
+
+impl<'o, 'q> Giving<'o, 'q> {
+    pub(super) fn new(out: &'o mut Out<'q>, columns: &'o [usize]) -> Self {
+        let schema = SCHEMA.project(columns).map_or_else(|_| Arc::clone(&SCHEMA), Arc::new);
+        Self {
+            columns,
+            schema,
+            out: Mutex::new(To { out, given_from: u64::MAX, is_done: false, failure: None }),
+        }
+    }
+
+    /// Whether durations are wanted.
+    fn wants_durations(&self) -> bool {
+        self.columns.iter().any(|column| *column >= TOLD)
+    }
+
+    fn to(&self) -> MutexGuard<'_, To<'o, 'q>> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wants_more(&self) -> bool {
+        let to = self.to();
+        !to.is_done && to.failure.is_none()
+    }
+
+    /// Charges for what is held, which is so much in all now.
+    fn keep(&self, bytes: usize) {
+        let mut to = self.to();
+        if let Err(failure) = to.out.keep(bytes) {
+            to.failure.get_or_insert(failure);
+        }
+    }
+
+    /// Hands on the rows of this minute and of later ones, which are sorted by their minute and are
+    /// all there are.
+    fn give(&self, first: u64, rows: &[(Row<'_>, Calls)]) {
+        let mut to = self.to();
+        let given_from = to.given_from;
+        to.given_from = given_from.min(first);
+        drop(to);
+        let rows = &rows[..rows.partition_point(|(row, _)| row.minute < given_from)];
+        for part in rows.chunks(BATCH_ROWS) {
+            let batch = self.batch(part);
+            let mut to = self.to();
+            if to.is_done || to.failure.is_some() {
+                return;
+            }
+            let given = batch
+                .map_err(|error| SqlError::Defect { reason: error.to_string() })
+                .and_then(|batch| to.out.give(&batch));
+            match given {
+                Ok(flow) => to.is_done = flow.is_break(),
+                Err(failure) => to.failure = Some(failure),
+            }
+        }
+    }
+
+    /// Whether no more rows were wanted; or why there are no more.
+    pub(super) fn finish(self) -> Result<bool, SqlError> {
+        let To { is_done, failure, .. } =
+            self.out.into_inner().unwrap_or_else(PoisonError::into_inner);
+        failure.map_or(Ok(is_done), Err)
+    }
+
+    fn batch(&self, rows: &[(Row<'_>, Calls)]) -> Result<RecordBatch, ArrowError> {
+        let text = |text: for<'r> fn(&'r Row<'_>) -> &'r str| -> ArrayRef {
+            let texts = rows.iter().map(|(row, _)| text(row));
+            Arc::new(StringArray::from_iter_values(texts))
+        };
+        let count = |count: fn(&Calls) -> u64| -> ArrayRef {
+            let counts = rows.iter().map(|(_, calls)| i64::try_from(count(calls)).ok());
+            Arc::new(counts.collect::<Int64Array>())
+        };
+        let durations = match self.wants_durations() {
+            true => durations(rows.iter().map(|(_, calls)| &calls.latency)),
+            false => Vec::new(),
+        };
+        let column = |column: &usize| match column {
+            0 => Ok(minutes(rows.iter().map(|(row, _)| row.minute))),
+            1 => Ok(text(|row| row.key.service.as_ref())),
+            2 => Ok(text(|row| row.key.operation.as_ref())),
+            3 => Ok(text(|row| kind_word(row.key.kind))),
+            4 => Ok(text(|row| status_word(row.key.status))),
+            5 => Ok(count(|calls| calls.count)),
+            6 => Ok(count(|calls| calls.errors)),
+            more => durations
+                .get(more - TOLD)
+                .cloned()
+                .ok_or_else(|| ArrowError::SchemaError(format!("red has no column {more}"))),
+        };
+        let columns = self.columns.iter().map(column).collect::<Result<Vec<_>, _>>()?;
+        let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows.len()));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+    }
+}
+
+/// What rows are told apart by besides their minute.
+#[derive(Debug, Clone)]
+struct Key {
+    service: Arc<str>,
+    operation: Arc<str>,
+    kind: SpanKind,
+    status: StatusCode,
+}
+
+impl Key {
+    /// What they are sorted by.
+    fn order(&self) -> (&str, &str, i32, i32) {
+        (&self.service, &self.operation, self.kind.into(), self.status.into())
+    }
+}
+
+#[derive(Debug)]
+struct Row<'k> {
+    minute: u64,
+    key: &'k Key,
+}
+
+/// The numbers of the groups that have the same names.
+type OfNames = HashMap<(SpanKind, StatusCode), u32>;
+
+/// Makes rows of all minutes.
+#[derive(Debug)]
+pub(super) struct AllMinutes<'g, 'o, 'q> {
+    pub(super) giving: &'g Giving<'o, 'q>,
+}
+
+/// The calls of minutes by group.
+#[derive(Debug)]
+pub(super) struct Minutes<'g, 'o, 'q> {
+    giving: &'g Giving<'o, 'q>,
+    wants_durations: bool,
+    unordered: Option<Arc<Self>>,
+    /// The groups' numbers by service and operation.
+    numbers: HashMap<Arc<str>, HashMap<Arc<str>, OfNames>>,
+    keys: Vec<Key>,
+    /// By minute and group.
+    open: HashMap<(u64, u32), Calls>,
+    /// The minutes from this one on are handed on.
+    settled: u64,
+    /// What is held, and what of it is charged for.
+    kept: usize,
+    charged: usize,
+}
+
+impl<'g, 'o, 'q> Tallies for AllMinutes<'g, 'o, 'q> {
+    type Tally = Minutes<'g, 'o, 'q>;
+
+    fn unordered(&self) -> Self::Tally {
+        Minutes {
+            giving: self.giving,
+            wants_durations: self.giving.wants_durations(),
+            unordered: None,
+            numbers: HashMap::new(),
+            keys: Vec::new(),
+            open: HashMap::new(),
+            settled: u64::MAX,
+            kept: 0,
+            charged: 0,
+        }
+    }
+
+    fn of(&self, _: Range<UnixNanos>, unordered: &Arc<Self::Tally>) -> Self::Tally {
+        let unordered = Some(Arc::clone(unordered));
+        let mut minutes = Minutes { unordered, ..self.unordered() };
+        minutes.begin();
+        minutes
+    }
+}
+
+impl Tally for Minutes<'_, '_, '_> {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let CallKey { service, operation, kind, status } = key;
+        let known = self.numbers.get(service).and_then(|known| known.get(operation));
+        if let Some(number) = known.and_then(|known| known.get(&(kind, status))) {
+            return *number;
+        }
+        let number = u32::try_from(self.keys.len()).unwrap_or(u32::MAX);
+        self.keep(BYTES_EACH + service.len() + operation.len());
+        let key = Key { service: service.into(), operation: operation.into(), kind, status };
+        let of_service = self.numbers.entry(Arc::clone(&key.service)).or_default();
+        let of_names = of_service.entry(Arc::clone(&key.operation)).or_default();
+        of_names.insert((kind, status), number);
+        self.keys.push(key);
+        number
+    }
+
+    fn call(&mut self, group: u32, call: &Call) {
+        let call = if self.wants_durations { *call } else { Call { timed: false, ..*call } };
+        self.add(group, call.exemplar.start_unix_nano, |calls| calls.add(&call));
+    }
+
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        let wants_durations = self.wants_durations;
+        self.add(group, cell.start(), |calls| {
+            if wants_durations {
+                return cell.add_to(calls);
+            }
+            calls.count += cell.count();
+            calls.errors += cell.errors();
+            Some(())
+        })
+    }
+
+    fn settle(&mut self, from: UnixNanos) {
+        let (first, mut open) = (from.0 / MINUTE.0, mem::take(&mut self.open));
+        let came = self.unordered.iter().flat_map(|unordered| &unordered.open);
+        for ((minute, group), calls) in came {
+            if (first..self.settled).contains(minute) {
+                open.entry((*minute, *group)).or_default().merge(calls);
+            }
+        }
+        let row = |((minute, group), calls): ((u64, u32), Calls)| {
+            self.keys.get(group as usize).map(|key| (Row { minute, key }, calls))
+        };
+        let mut rows: Vec<(Row<'_>, Calls)> = open.into_iter().filter_map(row).collect();
+        rows.sort_unstable_by(|(a, _), (b, _)| {
+            (a.minute, a.key.order()).cmp(&(b.minute, b.key.order()))
+        });
+        self.giving.give(first, &rows);
+        drop(rows);
+        self.settled = first;
+        self.begin();
+    }
+
+    fn wants_more(&self) -> bool {
+        self.giving.wants_more()
+    }
+}
+
+impl Minutes<'_, '_, '_> {
+    /// Holds nothing but the groups of what came in no order, under the same numbers.
+    fn begin(&mut self) {
+        let unordered = self.unordered.as_ref();
+        (self.numbers, self.keys) = unordered
+            .map_or_else(Default::default, |held| (held.numbers.clone(), held.keys.clone()));
+        self.kept = unordered.map_or(0, |held| held.kept);
+        self.charge();
+    }
+
+    /// Adds to the calls of a group in the minute that a time is in.
+    fn add<T>(&mut self, group: u32, time: UnixNanos, add: impl FnOnce(&mut Calls) -> T) -> T {
+        let known = self.open.len();
+        let calls = self.open.entry((time.0 / MINUTE.0, group)).or_default();
+        let before = calls.latency.bytes();
+        let added = add(calls);
+        let more = calls.latency.bytes().saturating_sub(before);
+        let new = if self.open.len() > known { BYTES_EACH } else { 0 };
+        self.keep(new + more);
+        added
+    }
+
+    fn keep(&mut self, bytes: usize) {
+        self.kept = self.kept.saturating_add(bytes);
+        if self.kept - self.charged > BYTES_BETWEEN_CHECKS {
+            self.charge();
+        }
+    }
+
+    fn charge(&mut self) {
+        self.charged = self.kept;
+        self.giving.keep(self.kept);
+    }
+}

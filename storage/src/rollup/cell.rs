@@ -1,0 +1,291 @@
+//! The bytes of a cell: the calls of a group that began in one period, described in
+//! `docs/formats/index.md`.
+//!
+//! A [`Cell`] is read as far as somebody asks: most questions want less than all of it.
+
+use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+
+use super::{
+    Calls, Latency,
+    latency::{BUCKET_MAX, Divided, LATENCY_BOUNDS, upper_bound},
+};
+use crate::index::{Bytes, push_varint};
+
+/// Of the flags: durations are in buckets.
+const BUCKETS: u8 = 1;
+/// One of the calls has ended, and the slowest follows.
+const SLOWEST: u8 = 2;
+/// One of the calls has failed, and the last of them follows,
+const FAILED: u8 = 4;
+/// unless it is the slowest too.
+const FAILED_IS_SLOWEST: u8 = 8;
+
+/// The calls of a group that began in one period.
+#[derive(Debug, Clone, Copy)]
+pub struct Cell<'a> {
+    start: UnixNanos,
+    count: u64,
+    errors: u64,
+    calls: Form<'a>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Form<'a> {
+    /// What follows the counts.
+    Encoded {
+        flags: u8,
+        rest: Bytes<'a>,
+    },
+    Decoded(&'a Calls),
+}
+
+/// How long some calls took, as far as the bounds of histograms go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Durations {
+    /// How many have ended.
+    pub count: u64,
+    /// How long these took together, in nanoseconds.
+    pub sum: u128,
+    /// How many took no longer than each of [`LATENCY_BOUNDS`].
+    pub up_to_bounds: [u64; LATENCY_BOUNDS.len()],
+}
+
+impl Durations {
+    /// Those of a distribution.
+    #[must_use]
+    pub fn of(latency: &Latency) -> Self {
+        let up_to_bounds = latency.up_to_bounds();
+        Self { count: latency.count(), sum: latency.sum(), up_to_bounds }
+    }
+
+    /// A single one.
+    #[must_use]
+    pub fn single(duration: DurationNanos) -> Self {
+        let up_to_bounds = LATENCY_BOUNDS.map(|bound| u64::from(duration <= bound));
+        Self { count: 1, sum: u128::from(duration.0), up_to_bounds }
+    }
+}
+
+impl<'a> Cell<'a> {
+    /// The cell with these bytes, of the period that begins at this time; `None` when it is damaged.
+    pub(super) fn of(bytes: &'a [u8], start: UnixNanos) -> Option<Self> {
+        let mut rest = Bytes::new(bytes);
+        let [flags] = *rest.take(1)? else { return None };
+        let (count, errors) = (rest.varint()?, rest.varint()?);
+        Some(Self { start, count, errors, calls: Form::Encoded { flags, rest } })
+    }
+
+    /// These calls, of the period that begins at this time.
+    pub(super) fn of_calls(calls: &'a Calls, start: UnixNanos) -> Self {
+        Self { start, count: calls.count, errors: calls.errors, calls: Form::Decoded(calls) }
+    }
+
+    /// When its period begins.
+    #[must_use]
+    pub fn start(&self) -> UnixNanos {
+        self.start
+    }
+
+    /// How many calls there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// How many of them failed.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Adds its calls to these. `None` when it is damaged: some of them may have been added then.
+    #[must_use]
+    pub fn add_to(&self, calls: &mut Calls) -> Option<()> {
+        let (flags, mut rest) = match self.calls {
+            Form::Encoded { flags, rest } => (flags, rest),
+            Form::Decoded(more) => {
+                calls.merge(more);
+                return Some(());
+            }
+        };
+        calls.count = calls.count.checked_add(self.count)?;
+        calls.errors = calls.errors.checked_add(self.errors)?;
+        if flags & BUCKETS == 0 {
+            let held = rest.varint()?;
+            calls.latency.merge_ascending(held, || rest.varint())?;
+        } else {
+            merge_buckets(&mut calls.latency, &mut rest)?;
+        }
+        let slowest = if flags & SLOWEST == 0 { None } else { Some(self.exemplar(&mut rest)?) };
+        if let Some(slowest) = slowest {
+            calls.keep_slowest(slowest);
+        }
+        let failed = match flags & (FAILED | FAILED_IS_SLOWEST) {
+            0 => None,
+            FAILED => Some(self.exemplar(&mut rest)?),
+            _ => slowest,
+        };
+        if let Some(failed) = failed {
+            calls.keep_failed(failed);
+        }
+        Some(())
+    }
+
+    /// Its calls; `None` when it is damaged.
+    pub(super) fn decoded(&self) -> Option<Calls> {
+        let mut calls = Calls::default();
+        self.add_to(&mut calls)?;
+        Some(calls)
+    }
+
+    /// Gives `visit` how long its calls took and how many took so long: those in a bucket as the
+    /// longest of it. `None` when it is damaged: some may have been given then.
+    #[must_use]
+    pub fn spread(&self, mut visit: impl FnMut(DurationNanos, u64)) -> Option<()> {
+        match self.calls {
+            Form::Decoded(calls) => calls.latency.spread().for_each(|(of, count)| visit(of, count)),
+            Form::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
+                let mut duration = 0_u64;
+                for _ in 0..rest.varint()? {
+                    duration = duration.checked_add(rest.varint()?)?;
+                    visit(DurationNanos(duration), 1);
+                }
+            }
+            Form::Encoded { mut rest, .. } => {
+                each_bucket(&mut rest, |bucket, count, _| {
+                    visit(DurationNanos(upper_bound(bucket)), count);
+                    Some(())
+                })?;
+            }
+        }
+        Some(())
+    }
+
+    /// How long its calls took, as far as the bounds of histograms go; `None` when it is damaged.
+    #[must_use]
+    pub fn durations(&self) -> Option<Durations> {
+        let (flags, mut rest) = match self.calls {
+            Form::Encoded { flags, rest } => (flags, rest),
+            Form::Decoded(calls) => return Some(Durations::of(&calls.latency)),
+        };
+        if flags & BUCKETS > 0 {
+            let mut latency = Latency::default();
+            merge_buckets(&mut latency, &mut rest)?;
+            return Some(Durations::of(&latency));
+        }
+        let (mut of, mut duration, mut bound) = (Durations::default(), 0_u64, 0);
+        of.count = rest.varint()?;
+        for before in 0..of.count {
+            duration = duration.checked_add(rest.varint()?)?;
+            of.sum += u128::from(duration);
+            // They ascend, and so do the bounds.
+            while LATENCY_BOUNDS.get(bound).is_some_and(|bound| duration > bound.0) {
+                of.up_to_bounds[bound] = before;
+                bound += 1;
+            }
+        }
+        of.up_to_bounds[bound..].fill(of.count);
+        Some(of)
+    }
+
+    fn exemplar(&self, rest: &mut Bytes<'_>) -> Option<Exemplar> {
+        Some(Exemplar {
+            duration_nano: DurationNanos(rest.varint()?),
+            start_unix_nano: UnixNanos(self.start.0.checked_add(rest.varint()?)?),
+            trace_id: TraceId::from_wire(rest.take(TraceId::LEN)?)?,
+            span_id: SpanId::from_wire(rest.take(SpanId::LEN)?)?,
+        })
+    }
+}
+
+fn merge_buckets(latency: &mut Latency, rest: &mut Bytes<'_>) -> Option<()> {
+    let (divided, mut of_all) = (latency.divide(), 0_u64);
+    each_bucket(rest, |bucket, count, within| {
+        of_all = of_all.checked_add(count)?;
+        divided.add_bucket(bucket, count, within)
+    })?;
+    let sum = u128::from(rest.varint()?) | u128::from(rest.varint()?) << 64;
+    let bounds = (rest.varint()?, rest.varint()?);
+    latency.merge_numbers((of_all, sum), bounds)
+}
+
+/// Gives `visit` each bucket, its count, and how many of these are up to the bound that it holds.
+fn each_bucket(
+    rest: &mut Bytes<'_>,
+    mut visit: impl FnMut(u16, u64, u64) -> Option<()>,
+) -> Option<()> {
+    let mut bucket = 0_u16;
+    for _ in 0..rest.varint()? {
+        bucket = bucket.checked_add(u16::try_from(rest.varint()?).ok()?)?;
+        if bucket > BUCKET_MAX {
+            return None;
+        }
+        let count = rest.varint()?;
+        let within = if Divided::holds_bound(bucket) { rest.varint()? } else { 0 };
+        visit(bucket, count, within)?;
+    }
+    Some(())
+}
+
+/// The bytes of the cell of these calls, which began in the period that begins at this time.
+pub(super) fn encoded(calls: &Calls, start: UnixNanos) -> Vec<u8> {
+    let latency = &calls.latency;
+    let failed_is_slowest = calls.failed.is_some() && calls.failed == calls.slowest;
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    let mut cell = vec![
+        flag(latency.is_divided(), BUCKETS)
+            | flag(calls.slowest.is_some(), SLOWEST)
+            | flag(calls.failed.is_some(), FAILED)
+            | flag(failed_is_slowest, FAILED_IS_SLOWEST),
+    ];
+    push_varint(&mut cell, calls.count);
+    push_varint(&mut cell, calls.errors);
+    match latency.divided() {
+        None => push_exact(&mut cell, latency),
+        Some(divided) => push_buckets(&mut cell, latency, divided),
+    }
+    if let Some(slowest) = &calls.slowest {
+        push_exemplar(&mut cell, slowest, start);
+    }
+    if let Some(failed) = calls.failed.as_ref().filter(|_| !failed_is_slowest) {
+        push_exemplar(&mut cell, failed, start);
+    }
+    cell
+}
+
+fn push_exact(cell: &mut Vec<u8>, latency: &Latency) {
+    let mut exact = latency.exact().to_vec();
+    exact.sort_unstable();
+    push_varint(cell, exact.len() as u64);
+    let mut before = 0;
+    for duration in exact {
+        push_varint(cell, duration - before);
+        before = duration;
+    }
+}
+
+fn push_buckets(cell: &mut Vec<u8>, latency: &Latency, divided: &Divided) {
+    push_varint(cell, divided.buckets().count() as u64);
+    let mut before = 0;
+    for (bucket, count) in divided.buckets() {
+        push_varint(cell, u64::from(bucket - before));
+        push_varint(cell, count);
+        if let Some(within) = divided.within(bucket) {
+            push_varint(cell, within);
+        }
+        before = bucket;
+    }
+    let low = latency.sum() & u128::from(u64::MAX);
+    for half in [low, latency.sum() >> 64] {
+        push_varint(cell, u64::try_from(half).expect("invariant: it is half of 128 bits"));
+    }
+    push_varint(cell, latency.min);
+    push_varint(cell, latency.max);
+}
+
+fn push_exemplar(cell: &mut Vec<u8>, exemplar: &Exemplar, start: UnixNanos) {
+    push_varint(cell, exemplar.duration_nano.0);
+    push_varint(cell, exemplar.start_unix_nano.0 - start.0);
+    cell.extend(exemplar.trace_id.as_bytes());
+    cell.extend(exemplar.span_id.as_bytes());
+}
