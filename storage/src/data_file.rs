@@ -37,7 +37,7 @@ use crate::{
     table_store::{Home, Readable},
 };
 
-pub(crate) use columns::columns;
+pub(crate) use columns::{columns, whole_columns};
 pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::{index_of, scan};
 use write::Layout;

@@ -50,7 +50,7 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     ranges::{intersection, merged},
-    rollup::{Directory, GraphSection, KindSection, Repeats, Splits},
+    rollup::{Directory, GraphSection, KindSection, PeerKeys, Repeats, Splits},
     schema::Signal,
 };
 
@@ -141,6 +141,8 @@ pub(crate) struct Indexes {
     pub(crate) repeats: Repeats,
     /// What is known of traces that two files have.
     pub(crate) splits: Splits,
+    /// What is known of where files say what calls went to.
+    pub(crate) peer_keys: PeerKeys,
 }
 
 /// The rollups in the index of a data file, open for reading.
@@ -212,6 +214,7 @@ impl Indexes {
             missed: Notify::new(),
             repeats: Repeats::default(),
             splits: Splits::default(),
+            peer_keys: PeerKeys::default(),
         }
     }
 
@@ -246,6 +249,13 @@ impl Indexes {
             }
             Err(Unusable::OutOfReach) => None,
         }
+    }
+
+    /// Whether the index says that nothing in the file has an attribute with this key.
+    pub(crate) fn lacks_key(&self, scan: u64, file: &Arc<DataFile>, key: &str) -> bool {
+        let mut wanted = Wanted::new(Signal::Spans, None);
+        wanted.and_any(vec![key_term(key)]);
+        self.candidates(scan, file, &wanted).is_some_and(|rows| rows.is_empty())
     }
 
     /// The rollups of a data file of spans. An index of a program that made none is made again.
@@ -313,6 +323,7 @@ impl Indexes {
     pub(crate) fn forget(&self, data_file: &Path) {
         self.repeats.forget(data_file);
         self.splits.forget(data_file);
+        self.peer_keys.forget(data_file);
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
             heads.bytes -= forgotten.bytes;

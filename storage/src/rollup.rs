@@ -41,8 +41,8 @@ mod unanswered;
 pub use calls::{Call, CallKey, Calls};
 pub use cell::{Cell, Durations};
 pub use graph::{
-    GraphBounds, GraphCall, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer, graph_calls,
-    without_silence,
+    GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer,
+    graph_calls, without_silence,
 };
 pub use kinds::{
     KindAnswer, KindBounds, KindCalls, KindKey, Transactions, WantedTraces, transaction_place,
@@ -54,7 +54,7 @@ pub use tally::{Tallied, Tallies, Tally, TallyBounds, TallyWatch};
 
 pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
-pub(crate) use graph::{GraphBuilder, GraphSection};
+pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use repeats::Repeats;
 pub(crate) use splits::Splits;

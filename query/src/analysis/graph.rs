@@ -16,8 +16,8 @@ use tidings_proto::{
     otlp::SpanKind,
 };
 use tidings_storage::{
-    Call, Calls, GraphBounds, GraphKey, GraphPart, GraphSpan, GraphTallied, Latency, Peer,
-    ScanStats, SpanFilter, TimeRange, graph_calls,
+    Call, Calls, GraphBounds, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Latency,
+    Peer, ScanStats, SpanFilter, TimeRange, graph_calls,
 };
 
 use super::window::Window;
@@ -28,6 +28,10 @@ use read::{gather, selection};
 
 /// The newest spans that are looked at.
 const SPANS_MAX: u64 = 1_000_000;
+/// The newest traces that a filter chooses,
+const CHOSEN_MAX: usize = 20_000;
+/// and how many spans of them.
+const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Edges that are given.
 const EDGES_MAX: usize = 10_000;
 /// The parents of the window's first spans began at most so long before it.
@@ -174,8 +178,13 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
     {
         return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
     }
-    let (filter, chosen) = selection(reader, search, window)?;
-    let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window, chosen.as_ref())?;
+    if let Some(window) = window.filter(|_| !is_of_all(search)) {
+        let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(&window.times()) };
+        let tallied = reader.tally_graph_of(&bounds, &choice(reader, search, window))?;
+        return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
+    }
+    let filter = selection(search, window);
+    let (graph, bounds, stats) = gather::<Edge>(reader, &filter, window)?;
     let window = match (window, bounds) {
         (Some(window), _) => window,
         (None, Some((start, end))) => {
@@ -194,6 +203,15 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
 fn is_of_all(search: &GraphSearch) -> bool {
     let unbounded = SpanFilter { start: TimeRange::default(), ..search.filter.clone() };
     search.trace_id.is_none() && unbounded == SpanFilter::default()
+}
+
+/// The traces of the window that the filter chooses.
+fn choice(reader: &Reader, search: &GraphSearch, window: Window) -> GraphChoice {
+    GraphChoice {
+        filter: SpanFilter { start: window.range(), ..search.filter.clone() },
+        looked_at_max: reader.settings.search_rows_max,
+        traces_max: CHOSEN_MAX,
+    }
 }
 
 fn bounds(between: &[UnixNanos]) -> GraphBounds {
@@ -218,8 +236,7 @@ pub(crate) fn calls(
     let filter = SpanFilter { start: range, ..SpanFilter::default() };
     let search = GraphSearch { filter, trace_id: None };
     let window = Some(Window::new(reader, range, None)?);
-    let (filter, chosen) = selection(reader, &search, window)?;
-    let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &filter, window, chosen.as_ref())?;
+    let (graph, _, stats) = gather::<Vec<EdgeCall>>(reader, &selection(&search, window), window)?;
     Ok((graph.into_calls(), stats.complete))
 }
 

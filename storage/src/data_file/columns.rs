@@ -14,7 +14,7 @@ use parquet::arrow::{
 use super::{
     DataFile, ahead,
     footer::{footer, guarded},
-    read,
+    read, shred,
 };
 use crate::{
     StorageError, disk::failed, schema::Signal, snapshot::PORTION_ROWS, table_store::Readable,
@@ -74,4 +74,18 @@ fn fetch(
         }
     }
     Ok(())
+}
+
+/// The keys of attributes for which columns of the file tell everything, each with its column.
+///
+/// # Errors
+/// As [`columns`].
+pub(crate) fn whole_columns(
+    signal: Signal,
+    file: &DataFile,
+) -> Result<Vec<(&'static str, &'static str)>, StorageError> {
+    let path = &file.path;
+    let opened = file.open_parts().map_err(failed("open", path))?;
+    let footer = footer(signal, path, &opened).inspect_err(|error| file.doubt(error))?;
+    Ok(shred::whole(signal, &footer))
 }

@@ -8,26 +8,31 @@
 //!
 //! `calls` says what the calls of a trace are, for rollups and for rows; `key` by what they are
 //! counted, `peers` what was called that sends no spans. `build` adds them up while a file is
-//! written, `section` is their place in the index, `pool` puts traces together, `tally` answers. A
-//! question of which too much would have to be read as rows is not answered here.
+//! written, `section` is their place in the index, `rows` reads spans, `pool` puts traces together,
+//! `tally` answers. A question of which too much would have to be read as rows is not answered
+//! there. `chosen` answers for some traces, all from rows.
 
 mod build;
 mod calls;
+mod chosen;
 mod key;
 mod names;
 mod peers;
 mod pool;
 mod rolled;
+mod rows;
 mod section;
 mod tally;
 
 pub use calls::{GraphCall, GraphPart, GraphSpan, graph_calls, without_silence};
+pub use chosen::GraphChoice;
 pub use key::GraphKey;
 pub use peers::Peer;
 pub use tally::{GraphBounds, GraphTallied};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
+pub(crate) use rows::PeerKeys;
 pub(crate) use section::GraphSection;
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! The graph of spans that are read: of the newest of a window, or of one trace.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     ops::ControlFlow,
 };
 
 use tidings_assembly::assemble;
 use tidings_proto::{
-    TraceId, UnixNanos,
+    UnixNanos,
     api::SpanFlags,
     otlp::{KeyValue, SpanKind},
 };
@@ -15,19 +15,13 @@ use tidings_storage::{
     Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, without_silence,
 };
 
-use super::{Graph, GraphSearch, Kept, LEAD, Open, SPANS_MAX, Window, is_of_all};
+use super::{Graph, GraphSearch, Kept, LEAD, Open, SPANS_MAX, Window};
 use crate::{
     QueryError,
     execution::Reader,
     names::value_text,
     trace::gather::{Gather, Gathered, TraceFacts},
 };
-
-/// Traces that a filter can choose.
-const CHOSEN_MAX: usize = 500_000;
-
-/// What is scanned, and which traces of it count.
-type Selection = (SpanFilter, Option<BTreeSet<TraceId>>);
 
 /// The first and last moment of a trace.
 type Bounds = (UnixNanos, UnixNanos);
@@ -37,7 +31,6 @@ pub(super) fn gather<K: Kept>(
     reader: &Reader,
     filter: &SpanFilter,
     window: Option<Window>,
-    chosen: Option<&BTreeSet<TraceId>>,
 ) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
     let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
@@ -46,9 +39,6 @@ pub(super) fn gather<K: Kept>(
     let mut rows = 0;
     let mut bounds = None;
     for (trace_id, facts) in gathered.traces {
-        if chosen.is_some_and(|chosen| !chosen.contains(&trace_id)) {
-            continue;
-        }
         reader.check()?;
         let name = |number| gathered.names.text(number);
         let mut spans = graph_spans(&facts);
@@ -111,33 +101,13 @@ fn peers(
     Ok(peers)
 }
 
-/// Reads what the question selects.
-pub(super) fn selection(
-    reader: &Reader,
-    search: &GraphSearch,
-    window: Option<Window>,
-) -> Result<Selection, QueryError> {
+/// What is read: the window and what leads up to it, or one trace.
+pub(super) fn selection(search: &GraphSearch, window: Option<Window>) -> SpanFilter {
     let Some(window) = window else {
         let trace_ids = search.trace_id.map(|trace_id| vec![trace_id]);
-        return Ok((SpanFilter { trace_ids, ..SpanFilter::default() }, None));
+        return SpanFilter { trace_ids, ..SpanFilter::default() };
     };
     let range = window.range();
     let lead = range.start.map(|start| UnixNanos(start.0.saturating_sub(LEAD.0)));
-    let filter =
-        SpanFilter { start: TimeRange { start: lead, end: range.end }, ..SpanFilter::default() };
-    if is_of_all(search) {
-        return Ok((filter, None));
-    }
-    let mut chosen = BTreeSet::new();
-    let matching = SpanFilter { start: range, ..search.filter.clone() };
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
-    reader.spans(&matching, scan, |rows| {
-        chosen.extend((0..rows.len()).map(|row| rows.trace_id(row)));
-        Ok(if chosen.len() < CHOSEN_MAX {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
-        })
-    })?;
-    Ok((filter, Some(chosen)))
+    SpanFilter { start: TimeRange { start: lead, end: range.end }, ..SpanFilter::default() }
 }

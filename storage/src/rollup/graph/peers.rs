@@ -34,14 +34,23 @@ const SERVERS: [&str; 8] = [
     "peer.address",
 ];
 const URLS: [&str; 2] = ["url.full", "http.url"];
+const SERVICE: &str = "peer.service";
 
 impl Peer {
+    /// The keys that are looked at.
+    pub(super) fn keys() -> impl Iterator<Item = &'static str> {
+        let of_databases = DATABASE_NAMES.into_iter().chain(DATABASE_SYSTEMS);
+        let of_queues = QUEUE_NAMES.into_iter().chain(QUEUE_SYSTEMS);
+        let of_servers = SERVERS.into_iter().chain(URLS);
+        of_databases.chain(of_queues).chain(of_servers).chain([SERVICE])
+    }
+
     /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
     /// text. `None` when they do not name it.
     pub fn of(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let said =
             |keys: &[&str]| keys.iter().find_map(|key| text(key).filter(|text| !text.is_empty()));
-        let service = said(&["peer.service"]);
+        let service = said(&[SERVICE]);
         let database = said(&DATABASE_SYSTEMS);
         let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
         if database.is_some() || said(&DATABASE_NAMES).is_some() {

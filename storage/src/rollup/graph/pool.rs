@@ -15,6 +15,7 @@ use super::{
     calls::{graph_calls, without_silence},
     key::{NumberedPeer, counted},
     names::Names,
+    rows::{ServiceNumbers, may_be_open},
 };
 use crate::{
     Call, SpanRows,
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// The mark of a span that names nothing at its other end.
-const NOBODY: u32 = u32::MAX;
+pub(super) const NOBODY: u32 = u32::MAX;
 
 /// What is known of names while a question is answered.
 #[derive(Debug, Default)]
@@ -35,7 +36,13 @@ pub(super) struct Vocabulary {
 }
 
 impl Vocabulary {
-    fn peer(&mut self, peer: Peer) -> u32 {
+    /// The number of a name.
+    pub(super) fn number(&mut self, name: &str) -> u32 {
+        self.names.number(name)
+    }
+
+    /// The number of a peer, which is the mark of spans that named it.
+    pub(super) fn peer(&mut self, peer: Peer) -> u32 {
         if let Some(number) = self.peer_numbers.get(&peer) {
             return *number;
         }
@@ -52,12 +59,11 @@ impl Vocabulary {
         mut visit: impl FnMut(TraceId, GraphSpan),
     ) -> Result<(), ArrowError> {
         let (rows, attributes) = (SpanRows::of(batch)?, Entries::of(batch, "attributes")?);
+        let mut services = ServiceNumbers::of(batch)?;
         for row in 0..rows.len() {
-            let mut span = span(&rows, row, self.names.number(rows.service(row)));
+            let mut span = span(&rows, row, services.number(row, self));
             let kind = span.facts.kind;
-            let may_be_open =
-                matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
-            let peer = attributes.as_ref().filter(|_| may_be_open);
+            let peer = attributes.as_ref().filter(|_| may_be_open(kind));
             let peer = peer.and_then(|attributes| peer_of(attributes, row, kind));
             span.mark = peer.map_or(NOBODY, |peer| self.peer(peer));
             visit(rows.trace_id(row), span);
@@ -115,10 +121,15 @@ impl Pool {
     ) -> Result<(), ArrowError> {
         words.spans(batch, |trace, span| {
             if range.contains(&span.facts.start.0) {
-                self.traces.entry(trace).or_default().push(span);
-                self.rows += 1;
+                self.push(trace, span);
             }
         })
+    }
+
+    /// Adds a span.
+    pub(super) fn push(&mut self, trace: TraceId, span: GraphSpan) {
+        self.traces.entry(trace).or_default().push(span);
+        self.rows += 1;
     }
 
     /// Adds all that another one has of what begins in this range.

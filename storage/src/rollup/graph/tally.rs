@@ -10,7 +10,7 @@ use std::{
     collections::{HashMap, HashSet},
     ops::Range,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
 };
 
 use tidings_proto::{DurationNanos, UnixNanos};
@@ -19,10 +19,11 @@ use super::{
     GraphKey,
     pool::{Pool, Vocabulary},
     rolled::Rolled,
+    rows,
 };
 use crate::{
     Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
-    data_file::{self, DataFile},
+    data_file::DataFile,
     filter::Matcher,
     rollup::{
         adder::GroupNumber,
@@ -258,29 +259,16 @@ impl<'a> Question<'a> {
 
     /// These rows of a file.
     fn read(&mut self, file: &Arc<DataFile>, rows: &Rows) -> Result<Pool, Unanswered> {
+        self.spend(rows.iter().map(|rows| rows.end - rows.start).sum())?;
         let mut pool = Pool::default();
-        if rows.is_empty() {
-            return Ok(pool);
-        }
-        self.scan(|question, mut progress, _| {
-            let Self { words, go_on, .. } = question;
-            let mut matcher = Matcher::spans(&SpanFilter::default());
-            let candidates = Some(rows.clone());
-            let flow = data_file::scan(
-                file,
-                &candidates,
-                &mut matcher,
-                Detail::Attributes,
-                &mut progress,
-                &mut |batch| {
-                    pool.add(batch, &(0..u64::MAX), words)?;
-                    Ok(go_on())
-                },
-            );
-            let flow = flow.inspect_err(|error| file.doubt(error))?;
-            progress.stats.complete &= flow.is_continue();
-            Ok((progress.stats, ()))
+        let Self { snapshot, words, go_on, .. } = self;
+        let flow = rows::read(&snapshot.indexes, (file, rows), words, go_on, |trace, span| {
+            pool.push(trace, span);
         })?;
+        if flow.is_break() || snapshot.stop.load(Ordering::Relaxed) {
+            return Err(Unanswered::Never);
+        }
+        self.stats.files += u64::from(!rows.is_empty());
         Ok(pool)
     }
 

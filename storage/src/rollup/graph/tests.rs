@@ -1,4 +1,7 @@
-use std::{collections::BTreeMap, ops::ControlFlow, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::{ControlFlow, Range},
+};
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tempfile::TempDir;
@@ -8,11 +11,11 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphBounds, GraphTallied,
+    GraphBounds, GraphChoice, GraphTallied,
     pool::{Pool, Vocabulary},
 };
 use crate::{
-    ScanStats, Snapshot,
+    ScanStats, Snapshot, SpanFilter, TimeRange,
     rollup::{
         tests::{
             BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
@@ -153,6 +156,88 @@ proptest! {
             }
         }
     }
+}
+
+/// Asks for the traces that have a span of the service in the counted time.
+fn asked_of(
+    snapshot: &Snapshot,
+    service: &str,
+    bounds: &[u64],
+    (rows_max, traces_max): (u64, usize),
+) -> GraphTallied {
+    let [start, .., end] = [bounds[0], bounds[bounds.len() - 1]].map(UnixNanos);
+    let choice = GraphChoice {
+        filter: SpanFilter {
+            start: TimeRange { start: Some(start), end: Some(end) },
+            services: Some(vec![service.to_owned()]),
+            ..SpanFilter::default()
+        },
+        looked_at_max: u64::MAX,
+        traces_max,
+    };
+    let bounds = GraphBounds {
+        between: bounds.iter().copied().map(UnixNanos).collect(),
+        lead: DurationNanos(MINUTE),
+        rows_max,
+    };
+    snapshot.tally_graph_of(&bounds, &choice, &mut || ControlFlow::Continue(())).unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+
+    #[test]
+    fn calls_of_chosen_traces_are_what_their_spans_say(
+        pool in vec(sent(), 1..90),
+        sendings in vec(sending(), 0..25),
+        questions in vec((bounds(), select(&["shop", "bank", "", "nobody"][..])), 4),
+        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let parts = dealt(&pool, &sendings);
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        if let Some(which) = damage {
+            damage_index(&snapshot, &which);
+        }
+        for (bounds, service) in questions {
+            let counted = bounds[0]..bounds[bounds.len() - 1];
+            let is_like = |sent: &&&Sent| {
+                sent.service == service && counted.contains(&sent.span.start_time_unix_nano)
+            };
+            let all = || parts.iter().flatten();
+            let chosen: BTreeSet<&[u8]> =
+                all().filter(is_like).map(|sent| sent.span.trace_id.as_slice()).collect();
+            let is_chosen = |sent: &&&Sent| chosen.contains(sent.span.trace_id.as_slice());
+            let of_chosen: Vec<&Sent> = all().filter(is_chosen).copied().collect();
+            let tallied = asked_of(&snapshot, service, &bounds, (u64::MAX, usize::MAX / 4));
+            prop_assert!(tallied.scan.complete);
+            let expected = match of_chosen.is_empty() {
+                true => Graph::new(),
+                false => obvious_between(&of_chosen, &bounds, MINUTE),
+            };
+            prop_assert_eq!(said(&tallied), expected);
+        }
+    }
+}
+
+#[test]
+fn of_more_traces_than_are_allowed_the_newest_are_chosen() {
+    let spans: Vec<Sent> =
+        (0..3_000).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let (files, memory) = all.split_at(5_000);
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[files.to_vec(), memory.to_vec()]);
+    let bounds = [BEGIN, BEGIN + HOUR];
+    for (rows_max, traces_max, traces) in
+        [(6_000, 3_000, 3_000), (u64::MAX, 100, 100), (u64::MAX, 2_999, 2_999), (1_999, 3_000, 999)]
+    {
+        let tallied = asked_of(&snapshot, "bank", &bounds, (rows_max, traces_max));
+        assert_eq!(tallied.scan.complete, traces == 3_000);
+        assert_eq!(said(&tallied), obvious_between(&all[6_000 - 2 * traces..], &bounds, MINUTE));
+    }
+    let none = asked_of(&snapshot, "bank", &bounds, (1, 3_000));
+    assert_eq!((none.scan.complete, said(&none)), (false, Graph::new()));
 }
 
 /// The two sides of a call of the bank by the shop.

@@ -1,0 +1,256 @@
+//! Reads what the graph needs of a file's rows.
+//!
+//! What a span called is among its attributes, whose map takes longer to decode than everything
+//! else together. Most files tell it without: in columns that tell everything of some keys, and
+//! by an index that says that nothing has the other keys. The map is read for the rows of which
+//! that does not tell.
+
+use std::{
+    cell::Cell,
+    collections::HashMap,
+    ops::{ControlFlow, Range},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use ahash::RandomState;
+use arrow_array::{Array, RecordBatch};
+use arrow_schema::ArrowError;
+use tidings_proto::{TraceId, otlp::SpanKind};
+
+use super::{
+    GraphSpan, Peer,
+    build::{COLUMNS, peer_of, span},
+    pool::{NOBODY, Vocabulary},
+};
+use crate::{
+    SpanRows, StorageError,
+    data_file::{DataFile, columns, whole_columns},
+    index::Indexes,
+    ranges::merged,
+    rollup::{splits::Rows, unanswered::GoOn},
+    rows::{column::Words, entries::Entries},
+    schema::Signal,
+};
+
+const ATTRIBUTES: &str = "attributes";
+/// Keys of so many columns at most are told by them.
+const TELLING_MAX: usize = 8;
+/// So many files are remembered.
+const REMEMBERED_MAX: usize = 65_536;
+
+/// Where a file says what a span has under a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    /// Nothing in the file has the key.
+    Nowhere,
+    /// In this one of the telling columns.
+    Column(usize),
+    /// In the map of attributes.
+    Map,
+}
+
+/// Where a file says what spans called.
+#[derive(Debug, Default)]
+struct Keys {
+    told: HashMap<&'static str, Told>,
+    telling: Vec<&'static str>,
+}
+
+/// Where files say what spans called. Files never change, so it is found out once.
+#[derive(Debug, Default)]
+pub(crate) struct PeerKeys(Mutex<HashMap<PathBuf, Arc<Keys>>>);
+
+impl PeerKeys {
+    /// Forgets what is known of a file.
+    pub(crate) fn forget(&self, file: &Path) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(file);
+    }
+
+    fn of(&self, indexes: &Indexes, file: &Arc<DataFile>) -> Result<Arc<Keys>, StorageError> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&file.path).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let keys = Arc::new(Keys::of(indexes, file)?);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= REMEMBERED_MAX {
+            known.clear();
+        }
+        known.insert(file.path.clone(), Arc::clone(&keys));
+        Ok(keys)
+    }
+}
+
+impl Keys {
+    fn of(indexes: &Indexes, file: &Arc<DataFile>) -> Result<Self, StorageError> {
+        let whole = whole_columns(Signal::Spans, file)?;
+        let scan = indexes.begin();
+        let mut keys = Self::default();
+        for key in Peer::keys() {
+            let column = whole.iter().find(|(of, _)| *of == key).map(|(_, column)| *column);
+            let told = match column.and_then(|column| keys.place(column)) {
+                Some(place) => Told::Column(place),
+                None if indexes.lacks_key(scan, file, key) => Told::Nowhere,
+                None => Told::Map,
+            };
+            keys.told.insert(key, told);
+        }
+        Ok(keys)
+    }
+
+    /// The place of a telling column, while there is one.
+    fn place(&mut self, column: &'static str) -> Option<usize> {
+        let known = self.telling.iter().position(|known| *known == column);
+        known.or_else(|| {
+            self.telling.push(column);
+            Some(self.telling.len() - 1).filter(|place| *place < TELLING_MAX)
+        })
+    }
+}
+
+/// The numbers of a row's values in the telling columns, and its kind.
+type Values = (SpanKind, [Option<usize>; TELLING_MAX]);
+
+/// A batch's telling columns, and what was found out from their values: the mark of a span, or
+/// `None` where the map has to tell.
+struct Telling<'a> {
+    keys: &'a Keys,
+    columns: Vec<Option<Words>>,
+    known: HashMap<Values, Option<u32>, RandomState>,
+}
+
+impl<'a> Telling<'a> {
+    fn of(keys: &'a Keys, batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let columns = keys.telling.iter().take(TELLING_MAX);
+        let columns = columns.map(|name| Words::of(batch, name)).collect::<Result<_, _>>()?;
+        Ok(Self { keys, columns, known: HashMap::default() })
+    }
+
+    fn mark(&mut self, row: usize, kind: SpanKind, words: &mut Vocabulary) -> Option<u32> {
+        let mut values = [None; TELLING_MAX];
+        for (value, column) in values.iter_mut().zip(&self.columns) {
+            *value = column.as_ref().and_then(|column| column.key(row));
+        }
+        if let Some(known) = self.known.get(&(kind, values)) {
+            return *known;
+        }
+        let untold = Cell::new(false);
+        let peer = Peer::of(kind, |key| match self.keys.told.get(key) {
+            Some(Told::Nowhere) => None,
+            Some(Told::Column(place)) => {
+                let column = self.columns.get(*place)?.as_ref()?;
+                column.text(row).map(str::to_owned)
+            }
+            Some(Told::Map) | None => {
+                untold.set(true);
+                None
+            }
+        });
+        let mark = (!untold.get()).then(|| peer.map_or(NOBODY, |peer| words.peer(peer)));
+        self.known.insert((kind, values), mark);
+        mark
+    }
+}
+
+/// Gives `visit` these rows of a file. Breaks when `go_on` does.
+///
+/// # Errors
+/// When the file is missing or damaged.
+pub(super) fn read(
+    indexes: &Indexes,
+    (file, rows): (&Arc<DataFile>, &Rows),
+    words: &mut Vocabulary,
+    go_on: &mut GoOn<'_>,
+    mut visit: impl FnMut(TraceId, GraphSpan),
+) -> Result<ControlFlow<()>, StorageError> {
+    if rows.is_empty() {
+        return Ok(ControlFlow::Continue(()));
+    }
+    let keys = indexes.peer_keys.of(indexes, file)?;
+    let facts = COLUMNS.into_iter().filter(|name| *name != ATTRIBUTES);
+    let names: Vec<&str> = facts.chain(keys.telling.iter().copied()).collect();
+    let mut places = rows.iter().flat_map(|rows| rows.start..rows.end.min(file.rows));
+    let mut spans: Vec<(TraceId, GraphSpan)> = Vec::new();
+    // Places in `spans`, and rows of the file.
+    let mut untold: Vec<(usize, u64)> = Vec::new();
+    let mut flow = ControlFlow::Continue(());
+    columns(Signal::Spans, file, &names, Some(rows), &mut |batch| {
+        let (of_batch, mut telling) = (SpanRows::of(batch)?, Telling::of(&keys, batch)?);
+        let mut services = ServiceNumbers::of(batch)?;
+        for (row, place) in (0..of_batch.len()).zip(&mut places) {
+            let mut span = span(&of_batch, row, services.number(row, words));
+            let kind = span.facts.kind;
+            span.mark = NOBODY;
+            if may_be_open(kind) {
+                match telling.mark(row, kind, words) {
+                    Some(mark) => span.mark = mark,
+                    None => untold.push((spans.len(), place)),
+                }
+            }
+            spans.push((of_batch.trace_id(row), span));
+        }
+        flow = go_on();
+        Ok(flow)
+    })?;
+    if flow.is_continue() {
+        flow = tell(file, &untold, &mut spans, words, go_on)?;
+    }
+    spans.into_iter().for_each(|(trace, span)| visit(trace, span));
+    Ok(flow)
+}
+
+/// Reads of the map of attributes what these rows called.
+fn tell(
+    file: &DataFile,
+    untold: &[(usize, u64)],
+    spans: &mut [(TraceId, GraphSpan)],
+    words: &mut Vocabulary,
+    go_on: &mut GoOn<'_>,
+) -> Result<ControlFlow<()>, StorageError> {
+    let mut flow = ControlFlow::Continue(());
+    if untold.is_empty() {
+        return Ok(flow);
+    }
+    let rows: Vec<Range<u64>> = merged(untold.iter().map(|(_, row)| *row..*row + 1).collect());
+    let mut places = untold.iter().map(|(place, _)| *place);
+    columns(Signal::Spans, file, &[ATTRIBUTES], Some(&rows), &mut |batch| {
+        let Some(attributes) = Entries::of(batch, ATTRIBUTES)? else { return Ok(flow) };
+        for (row, place) in (0..batch.num_rows()).zip(&mut places) {
+            let (_, span) = &mut spans[place];
+            let peer = peer_of(&attributes, row, span.facts.kind);
+            span.mark = peer.map_or(NOBODY, |peer| words.peer(peer));
+        }
+        flow = go_on();
+        Ok(flow)
+    })?;
+    Ok(flow)
+}
+
+/// Whether a span of this kind can be an open one.
+pub(super) fn may_be_open(kind: SpanKind) -> bool {
+    matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer)
+}
+
+/// The numbers of a batch's services, each found once.
+pub(super) struct ServiceNumbers {
+    services: Option<Words>,
+    numbers: Vec<Option<u32>>,
+}
+
+impl ServiceNumbers {
+    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let services = Words::of(batch, "service")?;
+        let count = services.as_ref().map_or(0, |services| services.values.len());
+        Ok(Self { services, numbers: vec![None; count] })
+    }
+
+    pub(super) fn number(&mut self, row: usize, words: &mut Vocabulary) -> u32 {
+        let Some((services, key)) =
+            self.services.as_ref().and_then(|services| Some((services, services.key(row)?)))
+        else {
+            return words.number("");
+        };
+        *self.numbers[key].get_or_insert_with(|| words.number(services.values.value(key)))
+    }
+}
