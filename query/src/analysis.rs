@@ -16,7 +16,6 @@ pub(crate) mod log_histogram;
 pub(crate) mod patterns;
 pub(crate) mod red;
 pub(crate) mod repeats;
-mod stack;
 pub(crate) mod trees;
 pub(crate) mod window;
 

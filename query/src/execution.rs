@@ -4,6 +4,7 @@
 //! A question that times out or whose asker goes away stops at the next portion of its scan,
 //! whether that has matches or not.
 
+mod added_up;
 mod helpers;
 mod progress;
 
@@ -19,7 +20,7 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    CallKey, Clock, GraphBounds, GraphChoice, GraphTallied, KindAnswer, KindBounds, KindCalls, LogFilter,
+    CallKey, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls, LogFilter,
     LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, Store, Tallied,
     Tallies, TallyBounds, TimeRange, WantedTraces,
 };
@@ -368,20 +369,6 @@ impl Reader {
         let mut failure = None;
         self.check()?;
         let tallied = self.snapshot.tally_graph(bounds, &mut || {
-            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
-        })?;
-        self.ended(tallied, failure)
-    }
-
-    /// Calls between services in the newest traces that have a span like this, from rows.
-    pub(crate) fn tally_graph_of(
-        &self,
-        bounds: &GraphBounds,
-        choice: &GraphChoice,
-    ) -> Result<GraphTallied, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let tallied = self.snapshot.tally_graph_of(bounds, choice, &mut || {
             self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
         })?;
         self.ended(tallied, failure)

@@ -50,7 +50,10 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     ranges::{intersection, merged},
-    rollup::{Directory, GraphSection, KindSection, PeerKeys, Repeats, Splits},
+    rollup::{
+        Directory, ExceptionListing, ExceptionSection, GraphSection, KindSection, PeerKeys,
+        Repeats, Splits,
+    },
     schema::Signal,
 };
 
@@ -168,6 +171,14 @@ impl RolledUp {
         self.head.kinds.as_ref().expect("invariant: it was there when this was made")
     }
 
+    /// Where the exceptions are listed.
+    pub(crate) fn exceptions(&self) -> Option<&ExceptionListing> {
+        match &self.head.exceptions {
+            Some(ExceptionSection::Listed(listing)) => Some(listing),
+            _ => None,
+        }
+    }
+
     /// The traces on this page of their runs, which have the numbers from `page` times [`RUNS_PAGE`]
     /// on. `None` when it is not there or damaged.
     pub(crate) fn trace_runs(&self, page: u64) -> Option<Vec<HashedRun>> {
@@ -271,6 +282,13 @@ impl Indexes {
     /// As [`Self::rollup`], of the kinds of transactions.
     pub(crate) fn kinds(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
         self.rolled_up(scan, file, |head| head.kinds.is_some() && head.traces.is_some())
+    }
+
+    /// As [`Self::rollup`], of the exceptions, of which there may be no list all the same.
+    pub(crate) fn exceptions(&self, scan: u64, file: &Arc<DataFile>) -> Option<RolledUp> {
+        let is_made =
+            |head: &Head| !matches!(head.exceptions, None | Some(ExceptionSection::Outdated));
+        self.rolled_up(scan, file, is_made)
     }
 
     fn rolled_up(

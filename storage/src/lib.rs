@@ -41,8 +41,9 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, Cell, CountVisit, Durations, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart,
-    GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, Latency,
+    Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums,
+    ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan,
+    GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, LastException, Latency,
     Peer, Seen, Tallied, Tallies, Tally, TallyBounds, TallyWatch, Transactions, WantedTraces,
     graph_calls, transaction_place, without_silence,
 };

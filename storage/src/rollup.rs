@@ -11,7 +11,7 @@
 //! What both count is known only of whole traces: `splits` finds those that two files have, `taken`
 //! takes calls away again and `own_calls` says which, `covered` adds up what is left of a file's cells, over the stretches of
 //! `totals`. `left_out` is the list of rows of which no cell knows. `builders` makes all of it in one
-//! pass. `names` lists what was called, and counts it, without the rest.
+//! pass, and the list of exceptions in `exceptions`. `names` lists what was called, and counts it, without the rest.
 //!
 //! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
 //! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
@@ -24,6 +24,7 @@ mod calls;
 mod cell;
 mod cells;
 mod covered;
+mod exceptions;
 mod graph;
 mod kinds;
 mod latency;
@@ -40,6 +41,9 @@ mod unanswered;
 
 pub use calls::{Call, CallKey, Calls};
 pub use cell::{Cell, Durations};
+pub use exceptions::{
+    ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums, ExceptionTallied, LastException,
+};
 pub use graph::{
     GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan, GraphTallied, Peer,
     graph_calls, without_silence,
@@ -54,6 +58,7 @@ pub use tally::{Tallied, Tallies, Tally, TallyBounds, TallyWatch};
 
 pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
+pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection};
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
 pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use repeats::Repeats;

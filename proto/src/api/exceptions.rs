@@ -17,7 +17,11 @@ pub struct ExceptionList {
     pub groups: Vec<ExceptionGroup>,
     /// How many groups there are.
     pub group_count: u64,
-    /// Exceptions of groups beyond 2,000, which are not told apart.
+    /// How many exceptions there are, in all groups.
+    #[serde(default)]
+    pub count: u64,
+    /// Exceptions of groups that are not told apart: beyond 100,000, or beyond 64 MiB of names, and
+    /// beyond 2,000 groups that have log records.
     pub other_count: u64,
     /// What was read.
     pub searched: Searched,

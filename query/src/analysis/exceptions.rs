@@ -1,9 +1,8 @@
 //! Exceptions of spans and log records, the same ones together.
 //!
-//! Spans say in a column of their own whether they have any, so that nothing but their events is
-//! read; two scans find log records by their attributes (`exception.type`, else
-//! `exception.message`), which the table can look up. A group is a service, an operation, a type and
-//! what stays the same of the stack.
+//! Data files list the exceptions of their spans, and storage adds them up. Two scans find log
+//! records by their attributes (`exception.type`, else `exception.message`), which the table can
+//! look up. A group is a service, an operation, a type and what stays the same of the stack.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,28 +12,23 @@ use std::{
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{CountInStep, ExceptionGroup, ExceptionList},
-    otlp::{Event, KeyValue},
 };
 use tidings_storage::{
-    AttributeFilter, Detail, LogFilter, Scan, ScanStats, Seen, SpanFilter, TimeRange,
+    AttributeFilter, Detail, ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums,
+    LastException, LogFilter, LogRows, Scan, ScanStats, Seen, TimeRange,
 };
 
-use super::{stack, window::Window};
-use crate::{
-    QueryError,
-    execution::Reader,
-    names::value_text,
-    search::searched,
-    version::{self, mixed},
-};
+use super::window::Window;
+use crate::{QueryError, execution::Reader, search::searched, version};
 
-/// The exceptions of so many spans are looked at, or of a few more; the newest files come first.
-const SPANS_MAX: usize = 100_000;
-/// More groups are not told apart.
-const GROUPS_MAX: usize = 2_000;
+/// Where exceptions are not listed, those of so many spans are looked at, of the newest files first.
+const SPANS_MAX: u64 = 100_000;
+/// More groups are not told apart,
+const GROUPS_MAX: usize = 100_000;
+/// and no more that have log records: what these say is held.
+const LOG_GROUPS_MAX: usize = 2_000;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
-const STACK: &str = "exception.stacktrace";
 
 /// Which exceptions.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -53,29 +47,23 @@ pub struct ExceptionSearch {
     pub limit: usize,
 }
 
-/// One exception.
-struct Thrown<'a> {
-    service: &'a str,
-    operation: &'a str,
-    time: UnixNanos,
-    trace_id: Option<TraceId>,
-    span_id: Option<SpanId>,
-    is_log: bool,
-    attributes: &'a [KeyValue],
-}
-
-/// What the last of a group said: time, span, trace, message, stack.
-type Last = (UnixNanos, Option<SpanId>, Option<TraceId>, String, String);
-
-/// What makes a group.
-type Key = (String, String, String, String);
+/// What an exception said, and whose it is: of those at the same time the greatest is the last.
+type Said = (Option<SpanId>, Option<TraceId>, String, String);
 
 #[derive(Debug, Default)]
 struct Group {
+    /// Those of spans.
+    spans: Option<ExceptionSums>,
+    /// Those of log records.
+    logs: Logged,
+}
+
+/// The exceptions of log records.
+#[derive(Debug, Default)]
+struct Logged {
     count: u64,
-    log_count: u64,
     first: Option<UnixNanos>,
-    last: Option<Last>,
+    last: Option<(UnixNanos, Said)>,
     steps: BTreeMap<UnixNanos, u64>,
 }
 
@@ -85,28 +73,36 @@ pub(crate) fn exceptions(
     search: &ExceptionSearch,
 ) -> Result<ExceptionList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let mut groups = Groups { window, of: HashMap::new(), other: 0 };
-    let mut seen = Seen::new(reader.limits.counted_max);
-    let mut stats = ScanStats { complete: true, ..ScanStats::default() };
-    let kept = search.exception_type.clone();
-    let finders = match kept {
-        Some(_) => vec![AttributeFilter::new(TYPE, kept)],
-        None => [TYPE, MESSAGE].map(|key| AttributeFilter::new(key, None)).to_vec(),
-    };
-    groups.add_spans(reader, search, &mut seen, &mut stats)?;
-    for finder in finders.into_iter().filter(|_| search.operation.is_none()) {
-        groups.add_logs(reader, search, &finder, &mut seen, &mut stats)?;
+    let of_spans = reader.tally_exceptions(&ExceptionBounds {
+        start: window.range(),
+        services: search.services.clone(),
+        operation: search.operation.clone(),
+        exception_type: search.exception_type.clone(),
+        step: window.step(),
+        spans_max: SPANS_MAX,
+        rows_max: reader.settings.search_rows_max,
+        groups_max: GROUPS_MAX,
+    })?;
+    let mut stats = of_spans.scan;
+    let mut groups = Groups { window, of: HashMap::new(), logged: 0, other: of_spans.others };
+    for (key, sums) in of_spans.groups {
+        groups.of.insert(key, Group { spans: Some(sums), ..Group::default() });
+    }
+    if search.operation.is_none() {
+        groups.add_logs(reader, search, &mut stats)?;
     }
     let group_count = groups.of.len() as u64;
     let other_count = groups.other;
-    let mut views: Vec<ExceptionGroup> =
-        groups.of.into_iter().map(|(key, group)| view(key, group)).collect();
-    views.sort_by(|a, b| (b.count, &a.id).cmp(&(a.count, &b.id)));
-    views.truncate(search.limit);
+    let count = groups.of.values().map(Group::count).sum::<u64>() + other_count;
+    let mut shown: Vec<(ExceptionKey, Group)> = groups.of.into_iter().collect();
+    shown.sort_by(|(a, one), (b, other)| (other.count(), a).cmp(&(one.count(), b)));
+    shown.truncate(search.limit);
+    let views = views(reader, shown, &mut stats)?;
     Ok(ExceptionList {
         window: window.view(),
         groups: views,
         group_count,
+        count,
         other_count,
         searched: searched(reader, stats),
     })
@@ -114,146 +110,139 @@ pub(crate) fn exceptions(
 
 struct Groups {
     window: Window,
-    of: HashMap<Key, Group>,
+    of: HashMap<ExceptionKey, Group>,
+    /// How many of them have log records.
+    logged: usize,
     other: u64,
 }
 
 impl Groups {
-    fn add_spans(
-        &mut self,
-        reader: &Reader,
-        search: &ExceptionSearch,
-        seen: &mut Seen,
-        stats: &mut ScanStats,
-    ) -> Result<(), QueryError> {
-        let filter = SpanFilter {
-            start: self.window.range(),
-            services: search.services.clone(),
-            operation: search.operation.clone(),
-            has_exception: true,
-            ..SpanFilter::default()
-        };
-        let mut looked_at = 0;
-        let scan = Scan { detail: Detail::Events, rows_max: reader.settings.search_rows_max };
-        let read = reader.spans(&filter, scan, |rows| {
-            for row in 0..rows.len() {
-                if !seen.is_new(rows.content_hash(row)) {
-                    continue;
-                }
-                let events = rows.events(row);
-                for event in events.iter().filter(|event| is_thrown(event)) {
-                    self.add(
-                        search,
-                        &Thrown {
-                            service: rows.service(row),
-                            operation: rows.name(row),
-                            time: rows.start(row),
-                            trace_id: Some(rows.trace_id(row)),
-                            span_id: Some(rows.span_id(row)),
-                            is_log: false,
-                            attributes: &event.attributes,
-                        },
-                    );
-                }
-            }
-            looked_at += rows.len();
-            Ok(match looked_at < SPANS_MAX {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
-            })
-        })?;
-        join(stats, read);
-        Ok(())
-    }
-
     fn add_logs(
         &mut self,
         reader: &Reader,
         search: &ExceptionSearch,
-        finder: &AttributeFilter,
-        seen: &mut Seen,
         stats: &mut ScanStats,
     ) -> Result<(), QueryError> {
-        let filter = LogFilter {
-            time: self.window.range(),
-            services: search.services.clone(),
-            attributes: vec![finder.clone()],
-            ..LogFilter::default()
+        let kept = search.exception_type.clone();
+        let finders = match kept {
+            Some(_) => vec![AttributeFilter::new(TYPE, kept)],
+            None => [TYPE, MESSAGE].map(|key| AttributeFilter::new(key, None)).to_vec(),
         };
-        let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
-        let read = reader.logs(&filter, scan, |rows| {
-            for row in 0..rows.len() {
-                if !seen.is_new(mixed(rows.content_hash(row))) {
-                    continue;
+        let mut seen = Seen::new(reader.limits.counted_max);
+        for finder in finders {
+            let filter = LogFilter {
+                time: self.window.range(),
+                services: search.services.clone(),
+                attributes: vec![finder],
+                ..LogFilter::default()
+            };
+            let rows_max = reader.settings.search_rows_max;
+            let scan = Scan { detail: Detail::Attributes, rows_max };
+            let read = reader.logs(&filter, scan, |rows| {
+                for row in 0..rows.len() {
+                    if seen.is_new(rows.content_hash(row)) {
+                        self.add_log(search, rows, row);
+                    }
                 }
-                self.add(
-                    search,
-                    &Thrown {
-                        service: rows.service(row),
-                        operation: "",
-                        time: rows.time(row),
-                        trace_id: rows.trace_id(row),
-                        span_id: rows.span_id(row),
-                        is_log: true,
-                        attributes: &rows.attributes(row),
-                    },
-                );
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        join(stats, read);
+                Ok(ControlFlow::Continue(()))
+            })?;
+            join(stats, read);
+        }
         Ok(())
     }
 
-    fn add(&mut self, search: &ExceptionSearch, thrown: &Thrown<'_>) {
-        let said = |key: &str| {
-            let attribute = thrown.attributes.iter().find(|attribute| attribute.key == key);
-            attribute.and_then(KeyValue::value).and_then(value_text).unwrap_or_default()
-        };
-        let (exception_type, message, stack_trace) = (said(TYPE), said(MESSAGE), said(STACK));
-        if search.exception_type.as_ref().is_some_and(|wanted| *wanted != exception_type) {
+    fn add_log(&mut self, search: &ExceptionSearch, rows: &LogRows, row: usize) {
+        let said = ExceptionSaid::of(&rows.attributes(row));
+        if search.exception_type.as_ref().is_some_and(|wanted| *wanted != said.exception_type) {
             return;
         }
-        let normalised = stack::normalised(&stack_trace, &exception_type, &message);
-        let (service, operation) = (thrown.service.to_owned(), thrown.operation.to_owned());
-        let key = (service, operation, exception_type, normalised);
-        if self.of.len() >= GROUPS_MAX && !self.of.contains_key(&key) {
+        let key = ExceptionKey {
+            service: rows.service(row).to_owned(),
+            operation: String::new(),
+            stack: said.stack_hash(),
+            exception_type: said.exception_type,
+        };
+        let is_known = self.of.get(&key).is_some_and(|group| group.logs.count > 0);
+        if self.logged >= LOG_GROUPS_MAX && !is_known {
             self.other += 1;
             return;
         }
-        let group = self.of.entry(key).or_default();
-        group.count += 1;
-        group.log_count += u64::from(thrown.is_log);
-        group.first = Some(group.first.map_or(thrown.time, |first| first.min(thrown.time)));
-        let last = Some((thrown.time, thrown.span_id, thrown.trace_id, message, stack_trace));
-        group.last = last.max(group.last.take());
-        *group.steps.entry(self.window.step_of(thrown.time)).or_default() += 1;
+        self.logged += usize::from(!is_known);
+        let time = rows.time(row);
+        let logs = &mut self.of.entry(key).or_default().logs;
+        logs.count += 1;
+        logs.first = Some(logs.first.map_or(time, |first| first.min(time)));
+        let said = (rows.span_id(row), rows.trace_id(row), said.message, said.stack_trace);
+        logs.last = logs.last.take().max(Some((time, said)));
+        *logs.steps.entry(self.window.step_of(time)).or_default() += 1;
     }
 }
 
-/// Whether it says what was thrown.
-fn is_thrown(event: &Event) -> bool {
-    let says = |attribute: &KeyValue| [TYPE, MESSAGE].contains(&attribute.key.as_str());
-    event.name == "exception" && event.attributes.iter().any(says)
+impl Group {
+    fn count(&self) -> u64 {
+        self.spans.as_ref().map_or(0, |spans| spans.count) + self.logs.count
+    }
+
+    /// The exceptions of spans, if the last of all may be one of them.
+    fn last_of_spans(&self) -> Option<&ExceptionSums> {
+        let logged = self.logs.last.as_ref().map(|(time, _)| *time);
+        self.spans.as_ref().filter(|spans| logged.is_none_or(|logged| logged <= spans.last))
+    }
+}
+
+/// What the API says of these groups. What the last of each said is read.
+fn views(
+    reader: &Reader,
+    shown: Vec<(ExceptionKey, Group)>,
+    stats: &mut ScanStats,
+) -> Result<Vec<ExceptionGroup>, QueryError> {
+    let of_spans: Vec<(&ExceptionKey, &ExceptionSums)> =
+        shown.iter().filter_map(|(key, group)| Some((key, group.last_of_spans()?))).collect();
+    let (last, read) = reader.last_exceptions(&of_spans)?;
+    join(stats, read);
+    let mut last = last.into_iter();
+    let mut views = Vec::with_capacity(shown.len());
+    for (key, group) in shown {
+        let of_spans = group.last_of_spans().map(|spans| spans.last);
+        let of_spans = of_spans.and_then(|time| Some((time, last.next()??)));
+        let of_spans = of_spans.map(|(time, LastException { span_id, trace_id, said })| {
+            (time, (Some(span_id), Some(trace_id), said.message, said.stack_trace))
+        });
+        views.push(view(key, of_spans, group));
+    }
+    Ok(views)
 }
 
 fn view(
-    (service, operation, exception_type, normalised_stack): Key,
-    group: Group,
+    key: ExceptionKey,
+    last_of_spans: Option<(UnixNanos, Said)>,
+    mut group: Group,
 ) -> ExceptionGroup {
+    let count = group.count();
+    let Logged { count: log_count, first, last, mut steps } = std::mem::take(&mut group.logs);
+    let (time, (span_id, trace_id, message, stack_trace)) =
+        last_of_spans.max(last).unwrap_or_default();
+    let spans = group.spans;
+    for (step, count) in spans.iter().flat_map(|spans| &spans.steps) {
+        *steps.entry(*step).or_default() += count;
+    }
+    let first = first.into_iter().chain(spans.map(|spans| spans.first)).min();
+    let ExceptionKey { service, operation, exception_type, .. } = key;
+    let said = ExceptionSaid { exception_type, message, stack_trace };
+    let normalised_stack = said.normalised_stack();
+    let ExceptionSaid { exception_type, message, stack_trace } = said;
     let parts = [&service, &operation, &exception_type, &normalised_stack];
-    let (last, span_id, trace_id, message, stack_trace) = group.last.unwrap_or_default();
     let step = |(start_unix_nano, count)| CountInStep { start_unix_nano, count };
     ExceptionGroup {
         id: format!("{:016x}", version::of_texts(parts)),
         service,
         operation,
         exception_type,
-        count: group.count,
-        log_count: group.log_count,
-        first_seen_unix_nano: group.first.unwrap_or_default(),
-        last_seen_unix_nano: last,
-        steps: group.steps.into_iter().map(step).collect(),
+        count,
+        log_count,
+        first_seen_unix_nano: first.unwrap_or_default(),
+        last_seen_unix_nano: time,
+        steps: steps.into_iter().map(step).collect(),
         message,
         stack_trace,
         normalised_stack,

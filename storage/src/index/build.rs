@@ -109,9 +109,12 @@ impl IndexBuilder {
     /// The bytes of the index of a data file with these checksums.
     pub(crate) fn finish(self, data: &Sums) -> Bytes {
         let is_counted = self.rows <= ROWS_MAX;
-        // Spans that came twice are told apart within a run.
-        let is_added_up = is_counted && has_whole_traces(&self.traces);
-        let rollups = if is_added_up { self.rollups } else { RollupBuilders::nothing() };
+        let rollups = match is_counted {
+            // Spans that came twice are told apart within a run.
+            true if has_whole_traces(&self.traces) => self.rollups,
+            true => self.rollups.without_sums(),
+            false => RollupBuilders::nothing(),
+        };
         let parts = Parts {
             traces: is_counted.then_some(self.traces),
             terms: self.terms.finish().filter(|_| is_counted),

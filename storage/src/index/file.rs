@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     data_file::DataFile,
-    rollup::{self, GraphSection, KindSection, RollupBuilders},
+    rollup::{self, ExceptionSection, GraphSection, KindSection, RollupBuilders},
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
@@ -41,6 +41,7 @@ const ELEMENTS: u32 = 11;
 const ROLLUP: u32 = 12;
 const GRAPH: u32 = 13;
 const KINDS: u32 = 14;
+const EXCEPTIONS: u32 = 15;
 /// What earlier programs made instead: cells that did not count durations up to bounds, terms of
 /// elements without those of texts. Not read.
 const RETIRED: [u32; 4] = [5, 8, 9, 10];
@@ -91,7 +92,7 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         sections.push((GRAMS, section));
         pages.extend(more);
     }
-    if let Some(RollupBuilders { calls, graph, kinds }) = parts.rollups {
+    if let Some(RollupBuilders { calls, graph, kinds, exceptions }) = parts.rollups {
         let (section, more) = calls.finish(pages.len() as u64);
         sections.push((ROLLUP, section));
         pages.extend(more);
@@ -100,6 +101,9 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         pages.extend(more);
         let (section, more) = kinds.finish(&runs, pages.len() as u64);
         sections.push((KINDS, section));
+        pages.extend(more);
+        let (section, more) = exceptions.finish(pages.len() as u64);
+        sections.push((EXCEPTIONS, section));
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
@@ -138,6 +142,7 @@ pub(super) struct Head {
     pub(super) rollup: Option<rollup::Directory>,
     pub(super) graph: Option<GraphSection>,
     pub(super) kinds: Option<KindSection>,
+    pub(super) exceptions: Option<ExceptionSection>,
 }
 
 impl Head {
@@ -163,6 +168,7 @@ impl Head {
             rollup: None,
             graph: None,
             kinds: None,
+            exceptions: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -176,6 +182,7 @@ impl Head {
                 ROLLUP => decoded.rollup = Some(rollup::Directory::decode(bytes)?),
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
                 KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
+                EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
                 _ => {}
             }
         }
@@ -189,11 +196,13 @@ impl Head {
         let rollup = self.rollup.as_ref().map_or(0, rollup::Directory::bytes);
         let graph = self.graph.as_ref().map_or(0, GraphSection::bytes);
         let kinds = self.kinds.as_ref().map_or(0, KindSection::bytes);
+        let exceptions = self.exceptions.as_ref().map_or(0, ExceptionSection::bytes);
         size_of::<Self>()
             + filter
             + rollup
             + graph
             + kinds
+            + exceptions
             + directories.map(Directory::bytes).sum::<usize>()
     }
 

@@ -3,7 +3,10 @@
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 
-use super::{GraphBuilder, KindBuilder, build, build::RollupBuilder, graph, kinds};
+use super::{
+    ExceptionBuilder, GraphBuilder, KindBuilder, build, build::RollupBuilder, exceptions, graph,
+    kinds,
+};
 use crate::{SpanRows, snapshot::project};
 
 /// Takes the rows of one data file, a trace's rows in one run, and gives what they add up to.
@@ -15,6 +18,8 @@ pub(crate) struct RollupBuilders {
     pub(crate) graph: GraphBuilder,
     /// The kinds of transactions.
     pub(crate) kinds: KindBuilder,
+    /// The exceptions.
+    pub(crate) exceptions: ExceptionBuilder,
 }
 
 impl RollupBuilders {
@@ -23,14 +28,21 @@ impl RollupBuilders {
         build::COLUMNS.contains(&column)
             || graph::COLUMNS.contains(&column)
             || kinds::COLUMNS.contains(&column)
+            || exceptions::COLUMNS.contains(&column)
     }
 
     /// Some that have no rollups to give.
     pub(crate) fn nothing() -> Self {
+        Self { exceptions: ExceptionBuilder::nothing(), ..Self::default().without_sums() }
+    }
+
+    /// They, but for what is added up of whole traces.
+    pub(crate) fn without_sums(self) -> Self {
         Self {
             calls: RollupBuilder::nothing(),
             graph: GraphBuilder::nothing(),
             kinds: KindBuilder::nothing(),
+            exceptions: self.exceptions,
         }
     }
 
@@ -45,6 +57,7 @@ impl RollupBuilders {
         self.calls.push(&rows);
         self.graph.push(&rows, batch)?;
         self.kinds.push(&rows);
+        self.exceptions.push(batch)?;
         Ok(())
     }
 }

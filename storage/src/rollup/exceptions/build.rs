@@ -1,0 +1,157 @@
+//! Lists the exceptions of some rows.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
+
+use ahash::RandomState;
+use arrow_array::{BooleanArray, RecordBatch};
+use arrow_schema::ArrowError;
+
+use super::{ExceptionKey, ExceptionSaid, List, Listed, section};
+use crate::{SpanRows, rows::column::Column, snapshot::project};
+
+/// What it looks at.
+pub(in crate::rollup) const COLUMNS: [&str; 6] =
+    ["start_unix_nanos", "service", "name", "content_hash", HAS_EXCEPTION, "events"];
+const HAS_EXCEPTION: &str = "has_exception";
+/// A file with more groups,
+const GROUPS_MAX: usize = 65_536;
+/// or whose groups have longer names together, has no list.
+const GROUP_BYTES_MAX: usize = 4 << 20;
+
+/// Takes rows and lists their exceptions. A span that comes again is left out.
+#[derive(Debug, Default)]
+pub(crate) struct ExceptionBuilder {
+    rows: u64,
+    /// By the number of service and operation, type and stack: what spans are called is looked at
+    /// once for each of them, however many exceptions it has.
+    numbers: HashMap<(u32, String, u128), u32, RandomState>,
+    callers: HashMap<(String, String), u32, RandomState>,
+    list: List,
+    /// How long the names in the list are together.
+    group_bytes: usize,
+    /// The spans with exceptions that came.
+    seen: HashSet<u64, RandomState>,
+    is_full: bool,
+}
+
+impl ExceptionBuilder {
+    /// One that has no list to give.
+    pub(crate) fn nothing() -> Self {
+        Self { is_full: true, ..Self::default() }
+    }
+
+    /// Adds the next rows.
+    ///
+    /// # Errors
+    /// When a column is missing or has another type than the table's.
+    pub(crate) fn push(&mut self, batch: &RecordBatch) -> Result<(), ArrowError> {
+        let first = self.rows;
+        self.rows += batch.num_rows() as u64;
+        let last = self.rows;
+        self.add(batch, first..last, |_, _| true)?;
+        if self.is_full {
+            *self = Self::nothing();
+        }
+        Ok(())
+    }
+
+    /// Whether there was more than it takes.
+    pub(super) fn is_full(&self) -> bool {
+        self.is_full
+    }
+
+    /// Adds those of the batch's rows that are to be kept, until it is full; `places` are their
+    /// numbers in the list.
+    ///
+    /// # Errors
+    /// As [`Self::push`].
+    pub(super) fn add(
+        &mut self,
+        batch: &RecordBatch,
+        places: impl Iterator<Item = u64>,
+        keep: impl Fn(&SpanRows, usize) -> bool,
+    ) -> Result<(), ArrowError> {
+        if self.is_full || !has_any(batch)? {
+            return Ok(());
+        }
+        let rows = SpanRows::of(&project(batch, COLUMNS.into_iter())?)?;
+        for (row, place) in (0..rows.len()).zip(places) {
+            let content_hash = rows.content_hash(row);
+            if !rows.has_exception(row) || !keep(&rows, row) || !self.seen.insert(content_hash) {
+                continue;
+            }
+            let events = rows.events(row);
+            let mut thrown = events.iter().filter_map(ExceptionSaid::of_event).peekable();
+            if thrown.peek().is_none() {
+                continue;
+            }
+            let (start, caller) = (rows.start(row), self.caller(&rows, row));
+            for said in thrown {
+                let Some(group) = self.group(caller, (&rows, row), said) else {
+                    self.is_full = true;
+                    return Ok(());
+                };
+                self.list.exceptions.push(Listed { row: place, group, start, content_hash });
+            }
+        }
+        Ok(())
+    }
+
+    fn caller(&mut self, rows: &SpanRows, row: usize) -> u32 {
+        let caller = (rows.service(row).to_owned(), rows.name(row).to_owned());
+        let next = u32::try_from(self.callers.len()).unwrap_or(u32::MAX);
+        *self.callers.entry(caller).or_insert(next)
+    }
+
+    /// The number of its group; `None` when there are too many.
+    fn group(
+        &mut self,
+        caller: u32,
+        (rows, row): (&SpanRows, usize),
+        said: ExceptionSaid,
+    ) -> Option<u32> {
+        let stack = said.stack_hash();
+        let known = (caller, said.exception_type, stack);
+        if let Some(number) = self.numbers.get(&known) {
+            return Some(*number);
+        }
+        let bytes = rows.service(row).len() + rows.name(row).len() + known.1.len();
+        let number = self.list.groups.len();
+        if number >= GROUPS_MAX || self.group_bytes + bytes > GROUP_BYTES_MAX {
+            return None;
+        }
+        self.group_bytes += bytes;
+        let (service, operation) = (rows.service(row).to_owned(), rows.name(row).to_owned());
+        let exception_type = known.1.clone();
+        self.list.groups.push(ExceptionKey { service, operation, exception_type, stack });
+        let number = u32::try_from(number).ok()?;
+        self.numbers.insert(known, number);
+        Some(number)
+    }
+
+    /// The list.
+    pub(super) fn into_list(self) -> List {
+        self.list
+    }
+
+    /// The bytes of the section and of its pages, which will start at this offset of the file.
+    pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
+        if self.is_full { section::nothing() } else { section::encode(&self.list, offset) }
+    }
+}
+
+/// Whether a row has an exception.
+fn has_any(batch: &RecordBatch) -> Result<bool, ArrowError> {
+    let column = Column::<BooleanArray>::of(batch, HAS_EXCEPTION)?;
+    Ok(column.0.is_some_and(|column| column.true_count() > 0))
+}
+
+/// The rows of a batch that have an exception, each by itself.
+pub(super) fn rows_with(batch: &RecordBatch) -> Result<Vec<usize>, ArrowError> {
+    let column = Column::<BooleanArray>::of(batch, HAS_EXCEPTION)?;
+    let all: Range<usize> = 0..batch.num_rows();
+    Ok(all.filter(|row| column.truth(*row)).collect())
+}

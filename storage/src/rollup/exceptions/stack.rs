@@ -1,0 +1,169 @@
+//! What stays the same of a stack trace from one time to the next.
+//!
+//! Frames are lines. Numbers (line numbers, addresses, counters in generated names), what stands in
+//! quotes or brackets of messages, and the messages themselves differ, so they are left out: the
+//! first line and the lines of causes are cut after the type. Knows no language by name; what it
+//! knows holds for the stacks of the JVM, .NET, Python, JavaScript, Go, Ruby, PHP and Rust.
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Which rule this is: indexes keep hashes of what it gives, which those of another are not.
+pub(super) const RULE: u32 = 1;
+/// Frames looked at: the ones that are furthest out differ with the caller.
+const FRAMES_MAX: usize = 40;
+/// Characters of a frame looked at.
+const FRAME_CHARS_MAX: usize = 300;
+/// How the line of a cause begins.
+const CAUSE: &str = "Caused by:";
+
+/// The stack without what differs; of a message alone, the message without its numbers and ids.
+pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> String {
+    let mut normalised = String::new();
+    each_part(stack, exception_type, message, &mut |part| normalised.push_str(part));
+    normalised
+}
+
+/// The hash of [`normalised`].
+pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
+    let mut hash = Xxh3::new();
+    each_part(stack, exception_type, message, &mut |part| hash.update(part.as_bytes()));
+    hash.digest128()
+}
+
+/// Gives the parts of [`normalised`], which follow each other.
+fn each_part(stack: &str, exception_type: &str, message: &str, give: &mut impl FnMut(&str)) {
+    let mut frames = stack
+        .lines()
+        .map(str::trim)
+        .filter(|line| is_frame(line, exception_type))
+        .take(FRAMES_MAX)
+        .peekable();
+    if frames.peek().is_none() {
+        blur(message, give);
+    }
+    while let Some(frame) = frames.next() {
+        match frame.strip_prefix(CAUSE) {
+            Some(cause) => {
+                give(CAUSE);
+                give(" ");
+                give(cause.trim().split(':').next().unwrap_or_default());
+            }
+            None => blur(frame, give),
+        }
+        if frames.peek().is_some() {
+            give("\n");
+        }
+    }
+}
+
+/// Whether a line says where; others say what.
+fn is_frame(line: &str, exception_type: &str) -> bool {
+    if line.is_empty() {
+        return false;
+    }
+    if line.starts_with(CAUSE) {
+        return true;
+    }
+    let says_where = ["at ", "File ", "from ", "in ", "#", "...", "goroutine "]
+        .iter()
+        .any(|start| line.starts_with(start))
+        || line.ends_with(')') && line.contains('(')
+        || line.contains(".go:")
+        || line.contains(".rs:")
+        || line.contains(".rb:");
+    let says_what = !exception_type.is_empty() && line.starts_with(exception_type);
+    says_where && !says_what
+}
+
+/// Gives the parts of the text without hexadecimal addresses and decimal numbers.
+fn blur(text: &str, give: &mut impl FnMut(&str)) {
+    let text = match text.len() > FRAME_CHARS_MAX {
+        true => text.char_indices().nth(FRAME_CHARS_MAX).map_or(text, |(end, _)| &text[..end]),
+        false => text,
+    };
+    let (bytes, mut given, mut at) = (text.as_bytes(), 0, 0);
+    while let Some(next) = bytes[at..].iter().position(u8::is_ascii_digit) {
+        let digit = at + next;
+        let before = text[..digit].chars().next_back().unwrap_or(' ');
+        // A word that begins with a digit may be an address or an id: all of it differs.
+        let begins_word = !before.is_alphanumeric();
+        let belongs =
+            |byte: &&u8| byte.is_ascii_digit() || begins_word && byte.is_ascii_alphanumeric();
+        at = digit + bytes[digit..].iter().take_while(belongs).count();
+        give(&text[given..digit]);
+        give("#");
+        given = at;
+    }
+    give(&text[given..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use xxhash_rust::xxh3::xxh3_128;
+
+    use super::{blur, hashed, normalised};
+
+    fn blurred(text: &str) -> String {
+        let mut blurred = String::new();
+        blur(text, &mut |part| blurred.push_str(part));
+        blurred
+    }
+
+    #[test]
+    fn numbers_and_addresses_are_blurred() {
+        for (text, expected) in [
+            ("order 17 of customer 0x7fFF12 failed", "order # of customer # failed"),
+            ("at A$$Lambda$14/0x00ff.run(A.java:33)", "at A$$Lambda$#/#.run(A.java:#)"),
+            ("x86 utf8 v2", "x# utf# v#"),
+            ("größe2 é3 7ü9", "größe# é# #ü#"),
+            ("id 3f9c-aa", "id #-aa"),
+            ("", ""),
+        ] {
+            assert_eq!(blurred(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_same_place_gives_the_same_stack_in_every_language() {
+        for (one, other) in [
+            (
+                "java.io.IOException: disk 5 full\n\tat a.B.c(B.java:10)\n\tat a.D.e(D.java:20)\nCaused by: a.F: 7\n\t... 3 more",
+                "java.io.IOException: disk 6 full\n\tat a.B.c(B.java:11)\n\tat a.D.e(D.java:22)\nCaused by: a.F: 8\n\t... 4 more",
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"a.py\", line 3, in pay\nValueError: 1",
+                "Traceback (most recent call last):\n  File \"a.py\", line 4, in pay\nValueError: 2",
+            ),
+            (
+                "Error: no 1\n    at pay (/app/a.js:1:2)\n    at next (/app/b.js:3:4)",
+                "Error: no 2\n    at pay (/app/a.js:5:2)\n    at next (/app/b.js:3:9)",
+            ),
+            (
+                "goroutine 7 [running]:\nmain.pay(0xc000)\n\t/app/a.go:12 +0x1d",
+                "goroutine 9 [running]:\nmain.pay(0xc0ff)\n\t/app/a.go:15 +0x2f",
+            ),
+        ] {
+            let of = |stack: &str| normalised(stack, "java.io.IOException", "");
+            assert_eq!(of(one), of(other));
+            assert_eq!(hashed(one, "java.io.IOException", ""), xxh3_128(of(one).as_bytes()));
+            assert!(!of(one).is_empty());
+            assert!(!of(one).contains("disk"));
+        }
+    }
+
+    #[test]
+    fn another_place_gives_another_stack_and_a_message_alone_counts_without_its_numbers() {
+        let of = |stack: &str| normalised(stack, "E", "m");
+        assert_ne!(of("E: x\n\tat a.B.c(B.java:1)"), of("E: x\n\tat a.B.d(B.java:1)"));
+        assert_eq!(normalised("", "E", "order 17"), normalised("E: order 18", "E", "order 18"));
+    }
+
+    #[test]
+    fn long_stacks_and_lines_are_cut() {
+        let stack: Vec<String> =
+            (0..50).map(|_| format!("at {}(A.java:1)", "é".repeat(400))).collect();
+        let normalised = normalised(&stack.join("\n"), "E", "m");
+        assert_eq!(normalised.lines().count(), super::FRAMES_MAX);
+        assert!(normalised.lines().all(|line| line.chars().count() == super::FRAME_CHARS_MAX));
+    }
+}
