@@ -9,6 +9,9 @@ use tidings_proto::UnixNanos;
 pub enum Detail {
     /// Ids and times: what finding needs.
     Ids,
+    /// Time, duration, service, name, kind, status and content hash, and no ids: what counting
+    /// calls needs. The ids of such rows must not be asked for.
+    Calls,
     /// Ids, times, kind, status, service and name: what assembly and lists need. The other
     /// accessors of the rows then return empty values.
     Facts,

@@ -82,6 +82,17 @@ const FACTS: Option<Detail> = Some(Detail::Facts);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
+/// What rows carry of a call.
+const CALLS: [&str; 7] = [
+    "start_unix_nanos",
+    "duration_nanos",
+    "name",
+    "service",
+    "kind",
+    "status_code",
+    "content_hash",
+];
+
 /// The partition column of both tables.
 pub(crate) const HOUR: &str = "hour";
 
@@ -242,6 +253,7 @@ impl Signal {
             .iter()
             .filter(move |column| match detail {
                 Detail::Events => column.kind == Kind::Events || column.is_of(Detail::Facts),
+                Detail::Calls => CALLS.contains(&column.name),
                 _ => column.is_of(detail),
             })
             .map(|column| column.name)

@@ -1,5 +1,6 @@
 //! A consistent view of the memory table and the data files.
 
+mod ahead;
 mod progress;
 
 use std::{
@@ -127,6 +128,23 @@ impl Snapshot {
         self.spans.scan(&self.indexes, matcher, scan.detail, progress, &mut |batch| {
             Ok(visit(&SpanRows::of(batch)?))
         })
+    }
+
+    /// As [`Self::scan_spans`], but the next portions are read by another thread while `visit`
+    /// looks at one. More may have been read than was given.
+    ///
+    /// # Errors
+    /// When a data file is missing or damaged.
+    pub fn scan_spans_ahead(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        visit: &mut dyn FnMut(&SpanRows) -> ControlFlow<()>,
+    ) -> Result<ScanStats, StorageError> {
+        ahead::read(
+            |give| self.scan_spans(filter, scan, &mut |rows| give(rows.clone())),
+            |rows| visit(&rows),
+        )
     }
 
     /// As [`Self::scan_spans`], for whoever looks for the newest: `visit` says from which time on

@@ -16,7 +16,9 @@ use tidings_proto::{
     api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare},
     otlp::{SpanKind, StatusCode, Value},
 };
-use tidings_storage::{AttributeFilter, Detail, Scan, Seen, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{
+    AttributeFilter, Detail, Scan, ScanStats, Seen, SpanFilter, SpanRows, TimeRange,
+};
 
 use super::window::{Window, ratio};
 use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
@@ -81,17 +83,19 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
     let window = Window::new(reader, search.filter.start, None)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
     let mut all = Sides::default();
-    visit(reader, &filter, &search.selected, search.selected.detail(), |_, _, is_selected| {
-        *if is_selected { &mut all.selected } else { &mut all.rest } += 1;
+    visit(reader, &filter, &search.selected, search.selected.detail(), |_, wanted| {
+        for (_, is_selected) in wanted {
+            *if *is_selected { &mut all.selected } else { &mut all.rest } += 1;
+        }
     })?;
     let mut sample = Sample::default();
-    let stats =
-        visit(reader, &filter, &search.selected, Detail::Attributes, |rows, row, is_selected| {
-            let side = if is_selected { all.selected } else { all.rest };
-            if is_sampled(rows.content_hash(row), side) {
-                sample.add(rows, row, is_selected);
-            }
-        })?;
+    let stats = visit(reader, &filter, &search.selected, Detail::Attributes, |rows, wanted| {
+        let sampled = wanted.iter().copied().filter(|(row, is_selected)| {
+            let side = if *is_selected { all.selected } else { all.rest };
+            is_sampled(rows.content_hash(*row), side)
+        });
+        sample.add(rows, sampled);
+    })?;
     reader.check()?;
     let counts = sample.counts();
     let left_out = counts.left_out();
@@ -110,22 +114,20 @@ pub(crate) fn explain(reader: &Reader, search: &ExplainSearch) -> Result<Explana
     })
 }
 
-/// Gives `take` every span once, and whether it is selected.
+/// Gives `take` every span once, in portions, and whether it is selected.
 fn visit(
     reader: &Reader,
     filter: &SpanFilter,
     selection: &Selection,
     detail: Detail,
-    mut take: impl FnMut(&SpanRows, usize, bool),
-) -> Result<tidings_storage::ScanStats, QueryError> {
+    mut take: impl FnMut(&SpanRows, &[(usize, bool)]),
+) -> Result<ScanStats, QueryError> {
     let mut seen = Seen::new(reader.limits.counted_max);
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
-    reader.spans(filter, scan, |rows| {
-        for row in 0..rows.len() {
-            if seen.is_new(rows.content_hash(row)) {
-                take(rows, row, selection.holds(rows, row));
-            }
-        }
+    reader.spans_ahead(filter, scan, |rows| {
+        let new = (0..rows.len()).filter(|row| seen.is_new(rows.content_hash(*row)));
+        let new: Vec<_> = new.map(|row| (row, selection.holds(rows, row))).collect();
+        take(rows, &new);
         Ok(ControlFlow::Continue(()))
     })
 }
@@ -139,7 +141,7 @@ fn is_sampled(content_hash: u64, of: u64) -> bool {
 impl Selection {
     /// How much of a row it looks at.
     fn detail(&self) -> Detail {
-        if self.attributes.is_empty() { Detail::Facts } else { Detail::Attributes }
+        if self.attributes.is_empty() { Detail::Calls } else { Detail::Attributes }
     }
 
     /// Whether the attribute differs because the selection says so.
@@ -247,10 +249,13 @@ fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Fo
 }
 
 /// The differences, of those whose values stand on the same spans only the first.
-fn merged(sample: &Sample, found: Vec<Found>, limit: usize) -> Vec<Difference> {
+fn merged(sample: &Sample, mut found: Vec<Found>, limit: usize) -> Vec<Difference> {
+    found.truncate(TOGETHER_AMONG.max(limit));
+    let values: Vec<u32> = found.iter().filter_map(|found| found.value).collect();
+    let mut spans = sample.spans_with(&values).into_iter();
     let mut shown: Vec<(Difference, Option<Vec<u32>>)> = Vec::new();
-    for Found { mut difference, value } in found.into_iter().take(TOGETHER_AMONG.max(limit)) {
-        let spans = value.map(|value| sample.spans_with(value));
+    for Found { mut difference, value } in found {
+        let spans = value.and_then(|_| spans.next());
         let first = shown.iter_mut().find(|(_, known)| match (known, &spans) {
             (Some(known), Some(spans)) => stand_together(known, spans),
             _ => false,

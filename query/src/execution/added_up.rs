@@ -1,16 +1,33 @@
-//! Questions that storage answers as a whole: of what indexes list and of rows that these choose.
+//! Questions that storage answers as a whole, of what indexes list and of rows that these choose,
+//! and scans of everything that matches, which two threads share.
 
 use std::ops::ControlFlow;
 
 use tidings_storage::{
     ExceptionBounds, ExceptionKey, ExceptionSums, ExceptionTallied, GraphBounds, GraphChoice,
-    GraphTallied, LastException, ScanStats,
+    GraphTallied, LastException, Scan, ScanStats, SpanFilter, SpanRows,
 };
 
 use super::{Reader, STOP};
 use crate::QueryError;
 
 impl Reader {
+    /// As [`Reader::spans`], with the next portions read while `visit` looks at one: for whoever
+    /// wants them all.
+    pub(crate) fn spans_ahead(
+        &self,
+        filter: &SpanFilter,
+        scan: Scan,
+        mut visit: impl FnMut(&SpanRows) -> Result<ControlFlow<()>, QueryError>,
+    ) -> Result<ScanStats, QueryError> {
+        let mut failure = None;
+        self.check()?;
+        let stats = self.snapshot.scan_spans_ahead(filter, scan, &mut |rows| {
+            self.step(visit(rows), STOP, &mut failure)
+        })?;
+        self.ended(stats, failure)
+    }
+
     /// Calls between services in the newest traces that have a span like this, from rows.
     pub(crate) fn tally_graph_of(
         &self,

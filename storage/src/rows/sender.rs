@@ -32,6 +32,10 @@ impl SenderRows {
         word(self.service.as_ref(), row)
     }
 
+    pub(super) fn resource_number(&self, row: usize) -> Option<usize> {
+        self.resource.as_ref()?.key(row)
+    }
+
     pub(super) fn resource_key(&self, row: usize) -> &str {
         word(self.resource.as_ref(), row)
     }

@@ -271,6 +271,25 @@ impl SpanRows {
         }
     }
 
+    /// The number of its service among these rows: equal numbers, equal services.
+    #[must_use]
+    pub fn service_number(&self, row: usize) -> Option<usize> {
+        self.sender.service.as_ref()?.key(row)
+    }
+
+    /// The number of its operation among these rows: equal numbers, equal operations.
+    #[must_use]
+    pub fn name_number(&self, row: usize) -> Option<usize> {
+        self.name.as_ref()?.key(row)
+    }
+
+    /// The number of its resource among these rows: equal numbers, equal resources. Needs
+    /// `Detail::Attributes`.
+    #[must_use]
+    pub fn resource_number(&self, row: usize) -> Option<usize> {
+        self.sender.resource_number(row)
+    }
+
     /// The resource as stored text: equal texts, equal resources. Needs `Detail::Attributes`.
     #[must_use]
     pub fn resource_key(&self, row: usize) -> &str {

@@ -4,13 +4,18 @@
 //! its resource, texts and truth values as they are, numbers as they are while they are few and by
 //! ranges of powers of two when they are many. Lists, maps and bytes are left aside.
 
+mod counts;
+
 use std::collections::HashMap;
 
+use ahash::RandomState;
 use tidings_proto::{
     api::AttributeName,
     otlp::{KeyValue, SpanKind, StatusCode, Value},
 };
 use tidings_storage::{Scalar, SpanRows};
+
+pub(super) use counts::Counts;
 
 use super::INTRINSIC;
 use crate::names::value_text;
@@ -21,12 +26,10 @@ const VALUES_MAX: usize = 2_000;
 const ATTRIBUTES_MAX: usize = 5_000;
 /// Values and attributes held for all spans together (four bytes each).
 const ENTRIES_MAX: usize = 30_000_000;
-/// Numbers with more values than this are compared by range.
-const NUMBERS_MAX: usize = 20;
-/// An attribute is an id when it has more values than this part of the spans that have it.
-const ID_VALUES_PERCENT: u64 = 50;
-/// And is on so many spans at least.
-const ID_SPANS_MIN: u64 = 20;
+/// Whole numbers of one attribute whose values are remembered.
+const INTS_MAX: usize = 4_096;
+/// Attributes of a span whose order is remembered.
+const ORDER_MAX: usize = 256;
 /// A longer value is an id of its own.
 const VALUE_BYTES_MAX: usize = 512;
 
@@ -35,7 +38,9 @@ const VALUE_BYTES_MAX: usize = 512;
 pub(super) struct Sample {
     attributes: Vec<Attribute>,
     /// Their places, by the key of intrinsics, of spans' and of resources' attributes.
-    places: [HashMap<String, usize>; SCOPES.len()],
+    places: [HashMap<String, usize, RandomState>; SCOPES.len()],
+    /// The places of the attributes of the last span: the next one's are often the same.
+    order: Vec<usize>,
     /// Of each value: its attribute's number and its text.
     values: Vec<(u32, String)>,
     /// The values of all spans, span after span.
@@ -43,11 +48,12 @@ pub(super) struct Sample {
     /// Where each span's values end, and whether it is selected.
     spans: Vec<(usize, bool)>,
     /// The values of resources, which many spans share.
-    resources: HashMap<String, Vec<u32>>,
+    resources: HashMap<String, Vec<u32>, RandomState>,
 }
 
 /// Whose attribute it is; the intrinsics first.
 const SCOPES: [&str; 3] = [INTRINSIC, "span", "resource"];
+const OF_NONE: usize = 0;
 const OF_SPAN: usize = 1;
 const OF_RESOURCE: usize = 2;
 
@@ -55,97 +61,132 @@ const OF_RESOURCE: usize = 2;
 struct Attribute {
     name: AttributeName,
     number: u32,
-    values: HashMap<String, u32>,
+    values: HashMap<String, u32, RandomState>,
+    /// Those of whole numbers.
+    ints: HashMap<i64, u32, RandomState>,
+    /// The value that came last.
+    last: Option<u32>,
     /// Whether all values are numbers.
     numeric: bool,
     /// How many values were not told apart, with repeats.
     overflowed: u64,
 }
 
-/// How often what was seen on either side.
+/// The values that portions of rows share, by their numbers there.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
-    pub(super) selected: u64,
-    pub(super) rest: u64,
-    /// What can be compared, in the order of names.
-    pub(super) attributes: Vec<AttributeCounts>,
-    ids: Vec<AttributeName>,
-}
-
-#[derive(Debug)]
-pub(super) struct AttributeCounts {
-    pub(super) name: AttributeName,
-    pub(super) values: Vec<ValueCounts>,
-}
-
-/// A value, or its absence.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct ValueCounts {
-    pub(super) number: Option<u32>,
-    pub(super) selected: u64,
-    pub(super) rest: u64,
-}
-
-impl Counts {
-    /// The attributes that are ids.
-    pub(super) fn left_out(&self) -> Vec<AttributeName> {
-        self.ids.clone()
-    }
+struct Shared {
+    services: HashMap<Option<usize>, Option<u32>, RandomState>,
+    operations: HashMap<Option<usize>, Option<u32>, RandomState>,
+    resources: HashMap<Option<usize>, Vec<u32>, RandomState>,
 }
 
 impl Sample {
-    /// One more span.
-    pub(super) fn add(&mut self, rows: &SpanRows, row: usize, is_selected: bool) {
-        if self.entries.len() >= ENTRIES_MAX {
-            return;
-        }
-        for (key, text) in [
-            ("service", rows.service(row)),
-            ("operation", rows.name(row)),
-            ("kind", kind(rows.kind(row))),
-            ("status", status(rows.status(row))),
-        ] {
-            let entry = self.value((0, key), text, false);
-            self.entries.extend(entry);
-        }
-        rows.each_scalar(row, |key, value| {
-            let is_number = matches!(value, Scalar::Int(_) | Scalar::Double(_));
-            let entry = self.value((OF_SPAN, key), &value.to_text(), is_number);
-            self.entries.extend(entry);
-        });
-        if let Some(known) = self.resources.get(rows.resource_key(row)) {
-            self.entries.extend(known);
-        } else {
-            let attributes = rows.resource(row).unwrap_or_default().attributes;
-            // The service is an intrinsic already.
-            let named = attributes.iter().filter(|attribute| attribute.key != "service.name");
-            let values: Vec<u32> =
-                named.filter_map(|attribute| self.of_resource(attribute)).collect();
-            self.entries.extend(&values);
-            if self.resources.len() < VALUES_MAX {
-                self.resources.insert(rows.resource_key(row).to_owned(), values);
+    /// More spans: these rows, each with whether it is selected.
+    pub(super) fn add(&mut self, rows: &SpanRows, wanted: impl Iterator<Item = (usize, bool)>) {
+        let mut shared = Shared::default();
+        for (row, is_selected) in wanted {
+            if self.entries.len() >= ENTRIES_MAX {
+                return;
             }
+            self.add_intrinsics(rows, row, &mut shared);
+            let mut number = 0;
+            rows.each_scalar(row, |key, value| {
+                let entry = self.place_of_span(number, key).and_then(|at| self.scalar(at, value));
+                self.entries.extend(entry);
+                number += 1;
+            });
+            let of_resource = shared.resources.entry(rows.resource_number(row));
+            let of_resource = of_resource.or_insert_with(|| self.values_of_resource(rows, row));
+            self.entries.extend(of_resource.iter());
+            self.spans.push((self.entries.len(), is_selected));
         }
-        self.spans.push((self.entries.len(), is_selected));
+    }
+
+    fn add_intrinsics(&mut self, rows: &SpanRows, row: usize, shared: &mut Shared) {
+        let service = shared.services.entry(rows.service_number(row));
+        let service = *service.or_insert_with(|| self.intrinsic("service", rows.service(row)));
+        let operation = shared.operations.entry(rows.name_number(row));
+        let operation = *operation.or_insert_with(|| self.intrinsic("operation", rows.name(row)));
+        let kind = self.intrinsic("kind", kind(rows.kind(row)));
+        let status = self.intrinsic("status", status(rows.status(row)));
+        self.entries.extend([service, operation, kind, status].into_iter().flatten());
+    }
+
+    fn intrinsic(&mut self, key: &str, text: &str) -> Option<u32> {
+        let place = self.place_of(OF_NONE, key)?;
+        self.value(place, text, false)
+    }
+
+    fn values_of_resource(&mut self, rows: &SpanRows, row: usize) -> Vec<u32> {
+        if let Some(known) = self.resources.get(rows.resource_key(row)) {
+            return known.clone();
+        }
+        let attributes = rows.resource(row).unwrap_or_default().attributes;
+        // The service is an intrinsic already.
+        let named = attributes.iter().filter(|attribute| attribute.key != "service.name");
+        let values: Vec<u32> = named.filter_map(|attribute| self.of_resource(attribute)).collect();
+        if self.resources.len() < VALUES_MAX {
+            self.resources.insert(rows.resource_key(row).to_owned(), values.clone());
+        }
+        values
     }
 
     fn of_resource(&mut self, attribute: &KeyValue) -> Option<u32> {
         let value = attribute.value()?;
         let is_number = matches!(value, Value::Int(_) | Value::Double(_));
-        self.value((OF_RESOURCE, &attribute.key), &value_text(value)?, is_number)
+        let text = value_text(value)?;
+        let place = self.place_of(OF_RESOURCE, &attribute.key)?;
+        self.value(place, &text, is_number)
     }
 
-    fn value(&mut self, (scope, key): (usize, &str), text: &str, is_number: bool) -> Option<u32> {
-        if text.len() > VALUE_BYTES_MAX && scope > 0 {
+    /// The place of the attribute of a span that has so many before it.
+    fn place_of_span(&mut self, number: usize, key: &str) -> Option<usize> {
+        let likely = self.order.get(number).copied();
+        if let Some(likely) = likely.filter(|likely| self.attributes[*likely].name.key == key) {
+            return Some(likely);
+        }
+        let place = self.place_of(OF_SPAN, key)?;
+        if let Some(known) = self.order.get_mut(number) {
+            *known = place;
+        } else if number < ORDER_MAX {
+            self.order.push(place);
+        }
+        Some(place)
+    }
+
+    fn place_of(&mut self, scope: usize, key: &str) -> Option<usize> {
+        match self.places[scope].get(key) {
+            Some(place) => Some(*place),
+            None => self.new_place(scope, key),
+        }
+    }
+
+    fn scalar(&mut self, place: usize, value: Scalar<'_>) -> Option<u32> {
+        let Scalar::Int(number) = value else {
+            return self.value(place, &value.to_text(), matches!(value, Scalar::Double(_)));
+        };
+        if let Some(known) = self.attributes[place].ints.get(&number) {
+            return Some(*known);
+        }
+        let known = self.value(place, &value.to_text(), true)?;
+        let ints = &mut self.attributes[place].ints;
+        if ints.len() < INTS_MAX {
+            ints.insert(number, known);
+        }
+        Some(known)
+    }
+
+    fn value(&mut self, place: usize, text: &str, is_number: bool) -> Option<u32> {
+        let attribute = &mut self.attributes[place];
+        if text.len() > VALUE_BYTES_MAX && attribute.name.scope != INTRINSIC {
             return None;
         }
-        let place = match self.places[scope].get(key) {
-            Some(place) => *place,
-            None => self.place(scope, key)?,
-        };
-        let attribute = &mut self.attributes[place];
         attribute.numeric &= is_number;
+        if let Some(last) = attribute.last.filter(|last| self.values[*last as usize].1 == text) {
+            return Some(last);
+        }
         if let Some(value) = attribute.values.get(text) {
+            attribute.last = Some(*value);
             return Some(*value);
         }
         let many = attribute.values.len() >= VALUES_MAX;
@@ -167,15 +208,22 @@ impl Sample {
     }
 
     /// A new attribute's place, unless there are too many.
-    fn place(&mut self, scope: usize, key: &str) -> Option<usize> {
+    fn new_place(&mut self, scope: usize, key: &str) -> Option<usize> {
         let place = self.attributes.len();
         if place >= ATTRIBUTES_MAX {
             return None;
         }
         let name = AttributeName { scope: SCOPES[scope].to_owned(), key: key.to_owned() };
         let number = u32::try_from(place).ok()?;
-        let values = HashMap::new();
-        self.attributes.push(Attribute { name, number, values, numeric: true, overflowed: 0 });
+        self.attributes.push(Attribute {
+            name,
+            number,
+            values: HashMap::default(),
+            ints: HashMap::default(),
+            last: None,
+            numeric: true,
+            overflowed: 0,
+        });
         self.places[scope].insert(key.to_owned(), place);
         Some(place)
     }
@@ -185,10 +233,22 @@ impl Sample {
         self.values[value as usize].1.clone()
     }
 
-    /// The spans that have the value, or one of the numbers of a range.
-    pub(super) fn spans_with(&self, value: u32) -> Vec<u32> {
-        let spans = self.each().zip(0_u32..);
-        spans.filter(|((values, _), _)| values.contains(&value)).map(|(_, span)| span).collect()
+    /// Of each of these values, which are different, the spans that have it, or one of the numbers
+    /// of a range; ascending.
+    pub(super) fn spans_with(&self, wanted: &[u32]) -> Vec<Vec<u32>> {
+        let mut lists: Vec<Option<usize>> = vec![None; self.values.len()];
+        for (list, value) in wanted.iter().enumerate() {
+            lists[*value as usize] = Some(list);
+        }
+        let mut spans = vec![Vec::new(); wanted.len()];
+        for ((values, _), span) in self.each().zip(0_u32..) {
+            for list in values.iter().filter_map(|value| lists[*value as usize]) {
+                if spans[list].last() != Some(&span) {
+                    spans[list].push(span);
+                }
+            }
+        }
+        spans
     }
 
     /// Every span's values, and whether it is selected.
@@ -197,79 +257,6 @@ impl Sample {
         starts
             .zip(&self.spans)
             .map(|(start, (end, is_selected))| (&self.entries[start..*end], *is_selected))
-    }
-
-    /// Counts everything. Numbers that are many are put into ranges, here and in the spans.
-    pub(super) fn counts(&mut self) -> Counts {
-        self.put_into_ranges();
-        let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
-        let mut counts = Counts::default();
-        for (values, is_selected) in self.each() {
-            *if is_selected { &mut counts.selected } else { &mut counts.rest } += 1;
-            let mut once: Vec<u32> = values.to_vec();
-            once.sort_unstable();
-            once.dedup();
-            for value in once {
-                let count = &mut by_value[value as usize];
-                *if is_selected { &mut count.0 } else { &mut count.1 } += 1;
-            }
-        }
-        let mut attributes: Vec<&Attribute> = self.attributes.iter().collect();
-        attributes.sort_unstable_by_key(|attribute| &attribute.name);
-        for attribute in attributes {
-            let name = &attribute.name;
-            let mut values: Vec<ValueCounts> = attribute
-                .values
-                .values()
-                .map(|number| {
-                    let (selected, rest) = by_value[*number as usize];
-                    ValueCounts { number: Some(*number), selected, rest }
-                })
-                .filter(|value| value.selected + value.rest > 0)
-                .collect();
-            values.sort_unstable_by_key(|value| value.number);
-            let has = |of: fn(&ValueCounts) -> u64| values.iter().map(of).sum::<u64>();
-            let (selected, rest) = (has(|value| value.selected), has(|value| value.rest));
-            let spans = selected + rest + attribute.overflowed;
-            let different = values.len() as u64 + attribute.overflowed;
-            if spans >= ID_SPANS_MIN && different * 100 > spans * ID_VALUES_PERCENT {
-                counts.ids.push(name.clone());
-                continue;
-            }
-            if attribute.overflowed == 0 {
-                values.push(ValueCounts {
-                    number: None,
-                    selected: counts.selected.saturating_sub(selected),
-                    rest: counts.rest.saturating_sub(rest),
-                });
-            }
-            counts.attributes.push(AttributeCounts { name: name.clone(), values });
-        }
-        counts
-    }
-
-    fn put_into_ranges(&mut self) {
-        let mut instead: HashMap<u32, u32> = HashMap::new();
-        for attribute in &mut self.attributes {
-            if !attribute.numeric || attribute.values.len() <= NUMBERS_MAX {
-                continue;
-            }
-            let mut ranges: HashMap<String, u32> = HashMap::new();
-            let mut values: Vec<(String, u32)> = attribute.values.drain().collect();
-            values.sort_unstable_by_key(|(_, value)| *value);
-            for (text, value) in values {
-                let range = if text.contains("..") { text } else { range_of(&text) };
-                let first = *ranges.entry(range.clone()).or_insert(value);
-                self.values[first as usize].1 = range;
-                instead.insert(value, first);
-            }
-            attribute.values = ranges;
-        }
-        for entry in &mut self.entries {
-            if let Some(range) = instead.get(entry) {
-                *entry = *range;
-            }
-        }
     }
 }
 

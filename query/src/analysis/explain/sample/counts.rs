@@ -1,0 +1,124 @@
+//! How often the sample has which values.
+
+use std::collections::HashMap;
+
+use ahash::RandomState;
+use tidings_proto::api::AttributeName;
+
+use super::{Attribute, Sample, range_of};
+
+/// Numbers with more values than this are compared by range.
+const NUMBERS_MAX: usize = 20;
+/// An attribute is an id when it has more values than this part of the spans that have it.
+const ID_VALUES_PERCENT: u64 = 50;
+/// And is on so many spans at least.
+const ID_SPANS_MIN: u64 = 20;
+
+/// How often what was seen on either side.
+#[derive(Debug, Default)]
+pub(in crate::analysis::explain) struct Counts {
+    pub(in crate::analysis::explain) selected: u64,
+    pub(in crate::analysis::explain) rest: u64,
+    /// What can be compared, in the order of names.
+    pub(in crate::analysis::explain) attributes: Vec<AttributeCounts>,
+    ids: Vec<AttributeName>,
+}
+
+#[derive(Debug)]
+pub(in crate::analysis::explain) struct AttributeCounts {
+    pub(in crate::analysis::explain) name: AttributeName,
+    pub(in crate::analysis::explain) values: Vec<ValueCounts>,
+}
+
+/// A value, or its absence.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::analysis::explain) struct ValueCounts {
+    pub(in crate::analysis::explain) number: Option<u32>,
+    pub(in crate::analysis::explain) selected: u64,
+    pub(in crate::analysis::explain) rest: u64,
+}
+
+impl Counts {
+    /// The attributes that are ids.
+    pub(in crate::analysis::explain) fn left_out(&self) -> Vec<AttributeName> {
+        self.ids.clone()
+    }
+}
+
+impl Sample {
+    /// Counts everything. Numbers that are many are put into ranges, here and in the spans.
+    pub(in crate::analysis::explain) fn counts(&mut self) -> Counts {
+        self.put_into_ranges();
+        let mut by_value = vec![(0_u64, 0_u64); self.values.len()];
+        let mut counts = Counts::default();
+        // The span, counted from 1, that had the value last: a span has a value once.
+        let mut had_last = vec![0_u32; self.values.len()];
+        for ((values, is_selected), span) in self.each().zip(1_u32..) {
+            *if is_selected { &mut counts.selected } else { &mut counts.rest } += 1;
+            for value in values {
+                let value = *value as usize;
+                if had_last[value] != span {
+                    had_last[value] = span;
+                    let count = &mut by_value[value];
+                    *if is_selected { &mut count.0 } else { &mut count.1 } += 1;
+                }
+            }
+        }
+        let mut attributes: Vec<&Attribute> = self.attributes.iter().collect();
+        attributes.sort_unstable_by_key(|attribute| &attribute.name);
+        for attribute in attributes {
+            let name = &attribute.name;
+            let mut values: Vec<ValueCounts> = attribute
+                .values
+                .values()
+                .map(|number| {
+                    let (selected, rest) = by_value[*number as usize];
+                    ValueCounts { number: Some(*number), selected, rest }
+                })
+                .filter(|value| value.selected + value.rest > 0)
+                .collect();
+            values.sort_unstable_by_key(|value| value.number);
+            let has = |of: fn(&ValueCounts) -> u64| values.iter().map(of).sum::<u64>();
+            let (selected, rest) = (has(|value| value.selected), has(|value| value.rest));
+            let spans = selected + rest + attribute.overflowed;
+            let different = values.len() as u64 + attribute.overflowed;
+            if spans >= ID_SPANS_MIN && different * 100 > spans * ID_VALUES_PERCENT {
+                counts.ids.push(name.clone());
+                continue;
+            }
+            if attribute.overflowed == 0 {
+                values.push(ValueCounts {
+                    number: None,
+                    selected: counts.selected.saturating_sub(selected),
+                    rest: counts.rest.saturating_sub(rest),
+                });
+            }
+            counts.attributes.push(AttributeCounts { name: name.clone(), values });
+        }
+        counts
+    }
+
+    fn put_into_ranges(&mut self) {
+        let mut instead: Vec<Option<u32>> = vec![None; self.values.len()];
+        for attribute in &mut self.attributes {
+            if !attribute.numeric || attribute.values.len() <= NUMBERS_MAX {
+                continue;
+            }
+            let mut ranges: HashMap<String, u32, RandomState> = HashMap::default();
+            let mut values: Vec<(String, u32)> = attribute.values.drain().collect();
+            values.sort_unstable_by_key(|(_, value)| *value);
+            for (text, value) in values {
+                let range = if text.contains("..") { text } else { range_of(&text) };
+                let first = *ranges.entry(range.clone()).or_insert(value);
+                self.values[first as usize].1 = range;
+                instead[value as usize] = Some(first);
+            }
+            attribute.values = ranges;
+        }
+        for entry in &mut self.entries {
+            if let Some(range) = instead[*entry as usize] {
+                *entry = range;
+            }
+        }
+    }
+}
