@@ -7,8 +7,10 @@ use tidings_proto::UnixNanos;
 /// How much of each row is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Detail {
-    /// Ids and times: what finding needs.
+    /// Ids and starts: what finding needs.
     Ids,
+    /// The trace's id, start and end: how long traces are. Other ids must not be asked for.
+    Times,
     /// Time, duration, service, name, kind, status and content hash, and no ids: what counting
     /// calls needs. The ids of such rows must not be asked for.
     Calls,

@@ -82,6 +82,9 @@ const FACTS: Option<Detail> = Some(Detail::Facts);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
+/// What rows carry of how long traces are.
+const TIMES: [&str; 3] = ["start_unix_nanos", "end_unix_nanos", "trace_id"];
+
 /// What rows carry of a call.
 const CALLS: [&str; 7] = [
     "start_unix_nanos",
@@ -253,6 +256,7 @@ impl Signal {
             .iter()
             .filter(move |column| match detail {
                 Detail::Events => column.kind == Kind::Events || column.is_of(Detail::Facts),
+                Detail::Times => TIMES.contains(&column.name),
                 Detail::Calls => CALLS.contains(&column.name),
                 _ => column.is_of(detail),
             })

@@ -32,6 +32,8 @@ pub(crate) struct Candidates {
     pub(crate) filters: Vec<SpanFilter>,
     /// The conditions are the whole query: what fulfils one is a result.
     pub(crate) exact: bool,
+    /// No trace with a span of a result is shorter.
+    pub(crate) trace_duration_min: DurationNanos,
 }
 
 impl Candidates {
@@ -46,7 +48,9 @@ impl Candidates {
             .iter()
             .all(|stage| matches!(stage, CompiledStage::Spansets(CompiledSpansets::Filter(_))));
         let filters = filters(&conditions, fields, start);
-        Self { conditions, filters, exact: known && filters_only }
+        let shortest = conditions.iter().map(|each| trace_duration_min(each, fields)).min();
+        let trace_duration_min = shortest.unwrap_or_default();
+        Self { conditions, filters, exact: known && filters_only, trace_duration_min }
     }
 
     /// Whether the row may be of a span of a result.
@@ -149,6 +153,33 @@ fn filters(conditions: &[Node], fields: &Fields, start: TimeRange) -> Vec<SpanFi
         Some(services) => vec![SpanFilter { services: Some(services), ..everything }],
         None if filters.len() <= FILTERS_MAX => filters,
         None => vec![everything],
+    }
+}
+
+/// How long a trace with a span that fulfils the condition is at least.
+fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
+    let of = |each: &Node| trace_duration_min(each, fields);
+    match condition {
+        Node::All(all) => all.iter().map(of).max().unwrap_or_default(),
+        Node::Any(any) => any.iter().map(of).min().unwrap_or_default(),
+        Node::Binary(operator, left, right) => {
+            let (operator, column, value) = match (left.as_ref(), right.as_ref()) {
+                (Node::Column(column), value) => (*operator, column, value.constant()),
+                (value, Node::Column(column)) => (mirrored(*operator), column, value.constant()),
+                _ => return DurationNanos::default(),
+            };
+            let field = fields.get(*column);
+            let is_asked = !field.parent && field.name == Name::Intrinsic(Intrinsic::TraceDuration);
+            let is_least =
+                matches!(operator, Operator::Greater | Operator::GreaterEqual | Operator::Equal);
+            match value.as_deref() {
+                Some(Value::Duration(nanos) | Value::Int(nanos)) if is_asked && is_least => {
+                    DurationNanos(u64::try_from(*nanos).unwrap_or(0))
+                }
+                _ => DurationNanos::default(),
+            }
+        }
+        _ => DurationNanos::default(),
     }
 }
 

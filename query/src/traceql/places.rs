@@ -10,8 +10,8 @@ use std::{
     ops::ControlFlow,
 };
 
-use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::{Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
 
 use super::{
     candidates::Candidates,
@@ -80,6 +80,7 @@ impl<'a> Walk<'a> {
             Some(since) => {
                 self.reader.reached(UnixNanos(since.0.saturating_sub(1)));
                 met.retain(|_, start| *start >= since);
+                self.drop_short(&mut met)?;
                 self.drop_older(&mut met, since)?;
                 self.start.end = Some(since);
                 self.wanted = self.wanted.saturating_mul(STEP_GROWTH);
@@ -87,6 +88,7 @@ impl<'a> Walk<'a> {
             None => {
                 self.is_over = true;
                 self.stats.complete = !stopped;
+                self.drop_short(&mut met)?;
             }
         }
         let mut places: Vec<Place> = met.into_iter().map(|(id, start)| (start, id)).collect();
@@ -142,6 +144,44 @@ impl<'a> Walk<'a> {
         // A budget that ended leaves out what nobody knows: then the walk is over, and says so.
         stopped |= !stats.complete && (since.is_none() || stats.rows >= rows_max);
         Ok(Scanned { since: since.filter(|_| !stats.complete), stopped })
+    }
+
+    /// Drops the traces that are too short for a result, unless it gets late: all of them are
+    /// looked at anyway, which takes longer.
+    fn drop_short(&self, met: &mut HashMap<TraceId, UnixNanos>) -> Result<(), QueryError> {
+        let min = self.candidates.trace_duration_min;
+        if min.0 == 0 {
+            return Ok(());
+        }
+        let ids: Vec<TraceId> = met.keys().copied().collect();
+        for ids in ids.chunks(LOOKUP_TRACES_MAX) {
+            if super::search::is_late(self.reader, 5) {
+                break;
+            }
+            let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };
+            let scan = Scan { detail: Detail::Times, rows_max: u64::MAX };
+            // From the first to the last of all its times, which is no shorter than the trace,
+            // whichever of them are plausible.
+            let mut times: HashMap<TraceId, (UnixNanos, UnixNanos)> = HashMap::new();
+            self.reader.spans(&filter, scan, |rows| {
+                for row in 0..rows.len() {
+                    let known = [rows.start(row), rows.end(row)].into_iter();
+                    for time in known.filter(|time| time.0 != 0) {
+                        let of = times.entry(rows.trace_id(row)).or_insert((time, time));
+                        *of = (of.0.min(time), of.1.max(time));
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+            for id in ids {
+                let length =
+                    times.get(id).map_or(DurationNanos(0), |(first, last)| last.since(*first));
+                if length < min {
+                    met.remove(id);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Drops the traces that have a span before the moment that can be in a result.

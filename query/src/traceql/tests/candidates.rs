@@ -176,3 +176,104 @@ proptest! {
         })?;
     }
 }
+
+/// When spans begin and end, from some second on; none at 0.
+const MOMENTS: [u64; 7] = [0, 1, 2, 50, 100, 101, 60_000_000_000];
+/// In nanoseconds.
+const LENGTHS: [&str; 8] = ["0ns", "1ns", "49ns", "50ns", "99ns", "100ns", "1s", "10d"];
+
+/// Spans of a few traces.
+fn traces() -> impl Strategy<Value = ExportTraceServiceRequest> {
+    let time = || {
+        let known = select(&MOMENTS[1..]).prop_map(|moment| 1_795_161_600_000_000_000 + moment);
+        prop_oneof![8 => known, 1 => Just(0), 1 => Just(9_000_000_000_000_000_000)]
+    };
+    vec((1..5_u8, time(), time()), 1..24).prop_map(|spans| {
+        let spans = (1_u64..).zip(spans).map(|(id, (trace, start, end))| Span {
+            trace_id: vec![trace; 16],
+            span_id: id.to_be_bytes().to_vec(),
+            start_time_unix_nano: start,
+            end_time_unix_nano: end,
+            name: format!("of {}", id % 3),
+            ..Span::default()
+        });
+        let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() }];
+        let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+        ExportTraceServiceRequest { resource_spans }
+    })
+}
+
+/// The traces that a query finds when it is asked for so many at once, in their order.
+async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
+    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: u64::MAX };
+    let execution = Execution::new(Arc::new(SystemClock), QueryLimits::default());
+    let stages = stages_of(query).unwrap();
+    let work = move |reader: &crate::execution::Reader| {
+        let (mut all, mut after) = (Vec::new(), None);
+        loop {
+            let start = TimeRange::default();
+            let wanted = Search { stages: stages.clone(), start, limit, spans_shown: 0, after };
+            let found = found(reader, &wanted)?.traces;
+            let Some(last) = found.last() else { return Ok(all) };
+            after = Some(last.place);
+            all.extend(found.iter().map(|trace| trace.trace_id.to_string()));
+        }
+    };
+    execution.run(store, &Arc::new(settings), Arc::default(), work).await.unwrap()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(16))]
+
+    #[test]
+    fn traces_are_found_by_how_long_they_are_whether_or_not_short_ones_are_left_out_early(
+        request in traces(),
+        asked in vec((select(&LENGTHS[..]), select(&[">", ">=", "="][..]), 0..4_usize, 1..4_usize), 8),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for is_flushed in [false, true] {
+                let (_folder, store) = store_of(&request, is_flushed).await;
+                for (length, operator, form, limit) in &asked {
+                    let early = format!("trace:duration {operator} {length}");
+                    // Of a negation nothing follows before the trace is looked at.
+                    let late = format!("!(!({early}))");
+                    let query = |condition: &str| match form {
+                        0 => format!("{{ {condition} }}"),
+                        1 => format!("{{ {condition} && name = \"of 1\" }}"),
+                        2 => format!("{{ {condition} || name = \"of 2\" }}"),
+                        _ => format!("{{ {condition} }} >> {{ name = \"of 0\" }}"),
+                    };
+                    let [early, late] = [query(&early), query(&late)];
+                    let found = pages(&store, &early, *limit).await;
+                    prop_assert_eq!(found, pages(&store, &late, *limit).await, "{}", early);
+                }
+            }
+            Ok(())
+        })?;
+    }
+}
+
+#[test]
+fn of_how_long_traces_are_at_least_alternatives_tell_the_least_and_conditions_the_most() {
+    for (query, least) in [
+        ("{ trace:duration > 2s }", 2_000_000_000),
+        ("{ 2ms <= traceDuration }", 2_000_000),
+        ("{ trace:duration = 5ns }", 5),
+        ("{ trace:duration < 5ns }", 0),
+        ("{ trace:duration != 5ns }", 0),
+        ("{ !(trace:duration > 5ns) }", 0),
+        ("{ duration > 5ns }", 0),
+        ("{ trace:duration > 5ns && trace:duration > 7ns }", 7),
+        ("{ trace:duration > 5ns || trace:duration > 7ns }", 5),
+        ("{ trace:duration > 5ns || duration > 7ns }", 0),
+        ("{ trace:duration > 5ns } || { trace:duration > 3ns }", 3),
+        ("{ trace:duration > 5ns } | { trace:duration > 9ns } | count() > 2", 9),
+        ("{ true } >> { trace:duration > 5ns }", 5),
+    ] {
+        let mut fields = Fields::default();
+        let stages = compile(&stages_of(query).unwrap(), &mut fields);
+        let candidates = Candidates::of(&stages, &fields, TimeRange::default());
+        assert_eq!(candidates.trace_duration_min.0, least, "{query}");
+    }
+}
