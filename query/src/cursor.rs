@@ -9,6 +9,9 @@ use tidings_proto::{TraceId, UnixNanos};
 
 const VERSION: u8 = 1;
 const TRACES: u8 = b't';
+const LONGEST: u8 = b'd';
+const MOST_ERRORS: u8 = b'e';
+const MOST_SPANS: u8 = b's';
 const LOGS_NEWEST: u8 = b'n';
 const LOGS_OLDEST: u8 = b'o';
 
@@ -17,6 +20,30 @@ const LOGS_OLDEST: u8 = b'o';
 pub struct TraceCursor {
     /// The earliest matching start of the last trace.
     pub start: UnixNanos,
+    /// The last trace.
+    pub trace_id: TraceId,
+    /// How many traces the pages so far had.
+    pub seen: u64,
+}
+
+/// What traces are ordered by, the highest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceRank {
+    /// From the first start to the last end.
+    Duration,
+    /// Failed spans.
+    Errors,
+    /// Spans.
+    Spans,
+}
+
+/// The end of a page of traces in the order of a [`TraceRank`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RankCursor {
+    /// What the traces are ordered by.
+    pub rank: TraceRank,
+    /// That of the last trace: nanoseconds, or a count.
+    pub value: u64,
     /// The last trace.
     pub trace_id: TraceId,
     /// How many traces the pages so far had.
@@ -50,26 +77,57 @@ impl TraceCursor {
     /// The text a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut bytes = vec![VERSION, TRACES];
-        bytes.extend(self.start.0.to_be_bytes());
-        bytes.extend(self.trace_id.as_bytes());
-        bytes.extend(self.seen.to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        of_trace(TRACES, self.start.0, self.trace_id, self.seen)
     }
 
     /// The cursor in a text that [`Self::encode`] made; `None` for any other text.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let bytes: [u8; 34] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
-        let rest = bytes.strip_prefix(&[VERSION, TRACES])?;
-        let (start, rest) = rest.split_first_chunk()?;
-        let (trace_id, seen) = rest.split_first_chunk()?;
-        Some(Self {
-            start: UnixNanos(u64::from_be_bytes(*start)),
-            trace_id: TraceId::from_bytes(*trace_id)?,
-            seen: u64::from_be_bytes(seen.try_into().ok()?),
-        })
+        let (start, trace_id, seen) = trace_of(TRACES, text)?;
+        Some(Self { start: UnixNanos(start), trace_id, seen })
     }
+}
+
+impl RankCursor {
+    /// The text a client sends back.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        of_trace(self.rank.kind(), self.value, self.trace_id, self.seen)
+    }
+
+    /// The cursor in a text that [`Self::encode`] made for this order; `None` for any other text.
+    #[must_use]
+    pub fn decode(rank: TraceRank, text: &str) -> Option<Self> {
+        let (value, trace_id, seen) = trace_of(rank.kind(), text)?;
+        Some(Self { rank, value, trace_id, seen })
+    }
+}
+
+impl TraceRank {
+    fn kind(self) -> u8 {
+        match self {
+            Self::Duration => LONGEST,
+            Self::Errors => MOST_ERRORS,
+            Self::Spans => MOST_SPANS,
+        }
+    }
+}
+
+fn of_trace(kind: u8, key: u64, trace_id: TraceId, seen: u64) -> String {
+    let mut bytes = vec![VERSION, kind];
+    bytes.extend(key.to_be_bytes());
+    bytes.extend(trace_id.as_bytes());
+    bytes.extend(seen.to_be_bytes());
+    URL_SAFE_NO_PAD.encode(bytes)
+}
+
+fn trace_of(kind: u8, text: &str) -> Option<(u64, TraceId, u64)> {
+    let bytes: [u8; 34] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+    let rest = bytes.strip_prefix(&[VERSION, kind])?;
+    let (key, rest) = rest.split_first_chunk()?;
+    let (trace_id, seen) = rest.split_first_chunk()?;
+    let seen = u64::from_be_bytes(seen.try_into().ok()?);
+    Some((u64::from_be_bytes(*key), TraceId::from_bytes(*trace_id)?, seen))
 }
 
 impl LogCursor {
@@ -111,7 +169,7 @@ impl LogCursor {
 mod tests {
     use proptest::prelude::{any, prop_assert_eq, proptest};
 
-    use super::{LogCursor, LogOrder, TraceCursor, TraceId, UnixNanos};
+    use super::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceId, TraceRank, UnixNanos};
 
     proptest! {
         #[test]
@@ -120,6 +178,18 @@ mod tests {
             let cursor = TraceCursor { start: UnixNanos(start), trace_id, seen };
             prop_assert_eq!(TraceCursor::decode(&cursor.encode()), Some(cursor));
             prop_assert_eq!(LogCursor::decode(&cursor.encode()), None);
+        }
+
+        #[test]
+        fn a_cursor_of_an_order_is_of_no_other(value: u64, id in 1_u8.., seen: u64, at in 0..3_usize) {
+            let ranks = [TraceRank::Duration, TraceRank::Errors, TraceRank::Spans];
+            let trace_id = TraceId::from_bytes([id; 16]).unwrap();
+            let cursor = RankCursor { rank: ranks[at], value, trace_id, seen };
+            for rank in ranks {
+                let expected = (rank == cursor.rank).then_some(cursor);
+                prop_assert_eq!(RankCursor::decode(rank, &cursor.encode()), expected);
+            }
+            prop_assert_eq!(TraceCursor::decode(&cursor.encode()), None);
         }
 
         #[test]

@@ -7,6 +7,7 @@
 
 mod answer;
 mod compare;
+mod etag;
 mod events;
 mod exceptions;
 mod explain;
@@ -79,6 +80,7 @@ pub fn router_described_by(
         .merge(prometheus::routes())
         .merge(tempo::routes())
         .with_state(service)
+        .layer(middleware::from_fn(etag::tag))
         .layer(middleware::from_fn_with_state(room, held::hold))
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))

@@ -37,14 +37,14 @@ pub use analysis::{
     HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection, StretchEdge,
     StretchEdges, edges_between,
 };
-pub use cursor::{LogCursor, LogOrder, TraceCursor};
+pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;
 pub use http::{document, router, router_described_by, zipkin_router};
 pub use limits::QueryLimits;
 pub use logs::{LogSearch, context::LogContextSearch};
 pub use names::NameSearch;
-pub use search::TraceSearch;
+pub use search::{TraceSearch, ranked::RankedSearch};
 pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
 pub use trace::{ClockView, TraceName, TraceQuestion};

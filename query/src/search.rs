@@ -5,9 +5,11 @@
 //! other traces come in. The scan goes back in time only until the page is certain (`places`).
 //! Only the traces of the page are assembled, all of their spans: the time filter chooses traces,
 //! it does not cut them. Who listens is told the first of them before the page is full (`news`).
+//! Other orders than by time have to look at all that matches (`ranked`).
 
 pub(crate) mod news;
 mod places;
+pub(crate) mod ranked;
 
 use std::cmp::Ordering;
 

@@ -41,11 +41,11 @@ pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
-    Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey, ExceptionSaid, ExceptionSums,
-    ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey, GraphPart, GraphSpan,
-    GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS, LastException, Latency,
-    Peer, Seen, Tallied, Tallies, Tally, TallyBounds, TallyWatch, Transactions, WantedTraces,
-    graph_calls, transaction_place, without_silence,
+    Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey,
+    ExceptionSaid, ExceptionSums, ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey,
+    GraphPart, GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
+    LastException, Latency, Peer, Seen, Tallied, Tallies, Tally, TallyBounds, TallyWatch,
+    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
 };
 pub use rows::{LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};

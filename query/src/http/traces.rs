@@ -20,11 +20,12 @@ use super::{
     searching,
 };
 use crate::{
-    QueryError, QueryService, TraceCursor, TraceQuestion, TraceSearch,
+    QueryError, QueryService, RankCursor, RankedSearch, TraceCursor, TraceQuestion, TraceRank,
+    TraceSearch,
     params::{
         Params,
         declared::{Declared, Lists, Of, Takes, limit, path, query},
-        form::Form::{Integer, SpanId, Text, TraceId},
+        form::Form::{Integer, SpanId, Text, TraceId, Word},
         span_in_path, trace_in_path,
     },
     traceql::native,
@@ -33,6 +34,12 @@ use crate::{
 /// Traces that link to one.
 const LINKS_TO: Declared =
     query("linksTo", TraceId, "The span has a link to this trace: 32 hex digits in either case");
+
+/// Orders of the list.
+const NEWEST: &str = "newest";
+const DURATION: &str = "duration";
+const ERRORS: &str = "errors";
+const SPANS: &str = "spans";
 
 /// What a search takes.
 pub(super) struct Search;
@@ -46,9 +53,14 @@ impl Takes for Search {
             limit(20, 1_000, "Traces on a page"),
             CURSOR,
             query(
+                "sort",
+                Word(&[NEWEST, DURATION, ERRORS, SPANS]),
+                "`newest` (the default), or the highest of the whole trace first: `duration`, `errors` (failed spans) or `spans`",
+            ),
+            query(
                 "q",
                 Text,
-                "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit` and `cursor`",
+                "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit`, `cursor` and `sort`",
             ),
         ],
     ];
@@ -87,8 +99,10 @@ impl Takes for OneTrace {
 /// Finds traces.
 ///
 /// A trace is found when one of its spans matches every filter. Newest first by the earliest
-/// matching span's start, then by trace id. Times choose traces, they do not cut them: summaries
-/// are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
+/// matching span's start, then by trace id; with `sort`, by what the whole trace is, then by trace
+/// id: then all that match are looked at, or `complete` is false, and spans that begin more than an
+/// hour before or after the times asked for have no part in the order. Times choose traces, they do
+/// not cut them: summaries are of whole traces. `Accept: text/event-stream` gives `progress` events while the search goes
 /// on, with the first traces of the page in `traces` events, and then the answer as the data of a
 /// `result` event, or what went wrong as that of a `problem` event.
 #[utoipa::path(
@@ -116,7 +130,11 @@ pub(super) async fn search(
     searching::answer(service, room, &headers, |service| async move {
         let mut found = match question {
             Question::Filters(search) => service.traces(search).await?,
+            Question::Ranked(search) => service.ranked_traces(search).await?,
             Question::Query(page) => service.ask(move |reader| native::page(reader, &page)).await?,
+            Question::RankedQuery(page) => {
+                service.ask(move |reader| native::ranked_page(reader, &page)).await?
+            }
         };
         found.next_cursor = found.next_cursor.map(|cursor| params.next_cursor(cursor));
         Ok(found)
@@ -127,14 +145,21 @@ pub(super) async fn search(
 /// How traces are looked for.
 enum Question {
     Filters(TraceSearch),
+    Ranked(RankedSearch),
     Query(native::QuerySearch),
+    RankedQuery(native::RankedQuery),
 }
 
 fn question(params: &Params) -> Result<Question, QueryError> {
-    let (limit, cursor) = (params.limit(), params.cursor(TraceCursor::decode)?);
+    let (limit, place) = (params.limit(), place(params)?);
     let Some(query) = params.text("q") else {
         let filter = SpanFilter { links_to: params.trace("linksTo")?, ..span_filter(params)? };
-        return Ok(Question::Filters(TraceSearch { filter, limit, cursor }));
+        return Ok(match place {
+            Place::Newest(cursor) => Question::Filters(TraceSearch { filter, limit, cursor }),
+            Place::Ranked(rank, cursor) => {
+                Question::Ranked(RankedSearch { filter, rank, limit, cursor })
+            }
+        });
     };
     let mut filters = SPAN_FILTERS.iter().chain([&LINKS_TO]).map(|filter| filter.name);
     if let Some(filter) = filters.find(|name| params.text(name).is_some()) {
@@ -142,7 +167,30 @@ fn question(params: &Params) -> Result<Question, QueryError> {
         return Err(QueryError::parameter(filter, reason));
     }
     let (stages, start) = (native::stages_of(query)?, params.time_range()?);
-    Ok(Question::Query(native::QuerySearch { stages, start, limit, cursor }))
+    Ok(match place {
+        Place::Newest(cursor) => {
+            Question::Query(native::QuerySearch { stages, start, limit, cursor })
+        }
+        Place::Ranked(rank, cursor) => {
+            Question::RankedQuery(native::RankedQuery { stages, start, rank, limit, cursor })
+        }
+    })
+}
+
+/// The order of the list, and where the page before ended.
+enum Place {
+    Newest(Option<TraceCursor>),
+    Ranked(TraceRank, Option<RankCursor>),
+}
+
+fn place(params: &Params) -> Result<Place, QueryError> {
+    let rank = match params.text("sort") {
+        Some(DURATION) => TraceRank::Duration,
+        Some(ERRORS) => TraceRank::Errors,
+        Some(SPANS) => TraceRank::Spans,
+        _ => return Ok(Place::Newest(params.cursor(TraceCursor::decode)?)),
+    };
+    Ok(Place::Ranked(rank, params.cursor(|text| RankCursor::decode(rank, text))?))
 }
 
 /// One trace, assembled, with everything its spans said.

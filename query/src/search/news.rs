@@ -27,6 +27,11 @@ impl<'a> News<'a> {
         Self { reader, told: Vec::new(), due: reader.limits.told_every }
     }
 
+    /// Tells nothing.
+    pub(crate) fn none(reader: &'a Reader) -> Self {
+        Self { reader, told: Vec::new(), due: Duration::MAX }
+    }
+
     /// Whether to tell now what there is.
     pub(crate) fn is_due(&self) -> bool {
         self.reader.is_heard() && self.reader.elapsed() >= self.due

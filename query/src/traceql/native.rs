@@ -1,5 +1,7 @@
 //! TraceQL in the native search: the same pages of summaries that its filters give.
 
+use std::cmp::Reverse;
+
 use tidings_proto::{TraceId, api::TraceSearchResult};
 use tidings_storage::TimeRange;
 
@@ -7,13 +9,13 @@ use super::{
     TraceqlError,
     overlap::Times,
     parse,
-    search::{Search, search},
+    search::{FoundTrace, Search, search},
     syntax::{Root, Stage},
 };
 use crate::{
-    QueryError, TraceCursor,
+    QueryError, RankCursor, TraceCursor, TraceRank,
     execution::Reader,
-    search::{self as native, news::News},
+    search::{self as native, news::News, ranked::RankPlace},
 };
 
 /// Which traces, and which page of them.
@@ -23,6 +25,19 @@ pub(crate) struct QuerySearch {
     pub(crate) start: TimeRange,
     pub(crate) limit: usize,
     pub(crate) cursor: Option<TraceCursor>,
+}
+
+/// Traces of a query that are put in order; the newest, when there are more.
+const RANKED_MAX: usize = 20_000;
+
+/// Which traces, in which order, and which page of them.
+#[derive(Debug, Clone)]
+pub(crate) struct RankedQuery {
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) start: TimeRange,
+    pub(crate) rank: TraceRank,
+    pub(crate) limit: usize,
+    pub(crate) cursor: Option<RankCursor>,
 }
 
 /// The stages of a query that finds traces.
@@ -64,4 +79,46 @@ pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchRes
         total: native::total(upto.saturating_add(left), known),
         searched: native::searched(reader, found.stats),
     })
+}
+
+/// A page of the traces that the query finds, those with the highest values first.
+pub(crate) fn ranked_page(
+    reader: &Reader,
+    page: &RankedQuery,
+) -> Result<TraceSearchResult, QueryError> {
+    let wanted = Search {
+        stages: page.stages.clone(),
+        times: Times::OfResult(page.start),
+        limit: RANKED_MAX,
+        spans_shown: 0,
+        after: None,
+    };
+    // What is found first is not what stands first.
+    let mut found = search(reader, &wanted, &mut News::none(reader))?;
+    let matched = found.traces.len() as u64;
+    found.stats.complete &= found.left == 0 && found.traces.len() < RANKED_MAX;
+    let places =
+        found.traces.iter().map(|trace| (Reverse(value(page.rank, trace)), trace.trace_id));
+    let mut places: Vec<RankPlace> =
+        places.filter(|place| page.cursor.is_none_or(|cursor| cursor.is_before(place))).collect();
+    places.sort_unstable();
+    let more = places.len() > page.limit;
+    places.truncate(page.limit);
+    let next = RankCursor::behind(page.rank, &places, page.cursor).filter(|_| more);
+    let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
+    Ok(TraceSearchResult {
+        traces: native::summaries(reader, &ids)?,
+        next_cursor: next.map(|cursor| cursor.encode()),
+        total: native::total(matched, found.stats.complete),
+        searched: native::searched(reader, found.stats),
+    })
+}
+
+fn value(rank: TraceRank, trace: &FoundTrace) -> u64 {
+    let services = trace.services.values();
+    match rank {
+        TraceRank::Duration => trace.duration.0,
+        TraceRank::Errors => services.map(|(_, failed)| failed).sum(),
+        TraceRank::Spans => services.map(|(spans, _)| spans).sum(),
+    }
 }

@@ -6,7 +6,7 @@ use axum::body::Body;
 use flate2::read::GzDecoder;
 use http::Request;
 
-use crate::harness::{Harness, checkout, trace_id};
+use crate::harness::{Harness, checkout, span, trace_id};
 
 #[tokio::test]
 async fn no_answer_is_cached_or_sniffed() {
@@ -16,6 +16,45 @@ async fn no_answer_is_cached_or_sniffed() {
         assert_eq!(headers["cache-control"], "no-store", "{path}");
         assert_eq!(headers["x-content-type-options"], "nosniff", "{path}");
         assert!(headers["content-type"].to_str().unwrap().starts_with("application/"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_client_has_is_not_sent_again() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    let uri = format!("/api/v1/traces/{}", trace_id(1));
+    let get = |known: &str| {
+        let request = Request::get(&uri).header("accept-encoding", "gzip");
+        harness.ask(request.header("if-none-match", known).body(Body::empty()).unwrap())
+    };
+    let (status, headers, _) = get("\"of something else\"").await;
+    assert_eq!(status, 200);
+    let tag = headers["etag"].to_str().unwrap().to_owned();
+    let strong = tag.strip_prefix("W/").unwrap();
+    let several = format!("\"a\", {tag}, \"b\"");
+    for known in [tag.as_str(), strong, several.as_str(), "*"] {
+        let (status, headers, body) = get(known).await;
+        assert_eq!((status.as_u16(), body.len()), (304, 0), "{known}");
+        assert_eq!(headers["etag"], tag);
+        assert_eq!(headers["cache-control"], "no-store");
+        assert!(!headers.contains_key("content-type"), "{headers:?}");
+    }
+    harness.send([span(1, 99, "shop", "late").at(5, 9)]).await;
+    let (status, headers, body) = get(&tag).await;
+    assert_eq!((status.as_u16(), body.is_empty()), (200, false));
+    assert_ne!(headers["etag"], tag);
+}
+
+#[tokio::test]
+async fn what_is_made_while_it_is_read_and_what_is_refused_has_no_tag() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    for path in [format!("/traces/{}/otlp", trace_id(1)), format!("/traces/{}", trace_id(2))] {
+        let request = Request::get(format!("/api/v1{path}")).header("if-none-match", "*");
+        let (status, headers, body) = harness.ask(request.body(Body::empty()).unwrap()).await;
+        assert_ne!(status.as_u16(), 304, "{path}");
+        assert!(!headers.contains_key("etag") && !body.is_empty(), "{path}");
     }
 }
 

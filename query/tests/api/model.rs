@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use proptest::{
     collection, option,
     prelude::{Just, ProptestConfig, Strategy, prop_assert_eq, prop_oneof, proptest},
+    test_runner::TestCaseError,
 };
+use serde_json::json;
 use tidings_proto::otlp::{SpanKind, StatusCode};
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, span, text, trace_id};
@@ -19,7 +21,7 @@ const STATUSES: [(&str, StatusCode); 3] =
 /// A span as numbers: trace, service, operation, kind, status, start, duration, attribute.
 type Numbers = (u64, usize, usize, usize, usize, u64, u64, i64);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Question {
     service: Option<usize>,
     operation: Option<usize>,
@@ -118,29 +120,65 @@ fn expected(spans: &[Numbers], question: &Question) -> Vec<String> {
     order.into_iter().map(|(trace, _)| trace_id(trace)).collect()
 }
 
-async fn check(
-    spans: Vec<Numbers>,
-    questions: Vec<Question>,
-) -> Result<(), proptest::test_runner::TestCaseError> {
+/// What a list is sorted by, of the spans of a trace.
+type Measure = fn(&[&Numbers]) -> u64;
+
+const SORTS: [(&str, Measure); 3] = [
+    ("duration", |spans| {
+        let start = spans.iter().map(|span| span.5).min().unwrap();
+        spans.iter().map(|span| span.5 + span.6).max().unwrap() - start
+    }),
+    ("errors", |spans| spans.iter().filter(|span| STATUSES[span.4].0 == "error").count() as u64),
+    ("spans", |spans| spans.len() as u64),
+];
+
+fn sorted(spans: &[Numbers], question: &Question, measure: Measure) -> Vec<String> {
+    let mut traces: BTreeMap<u64, Vec<&Numbers>> = BTreeMap::new();
+    for numbers in spans {
+        traces.entry(numbers.0).or_default().push(numbers);
+    }
+    traces.retain(|_, spans| spans.iter().any(|numbers| question.matches(numbers)));
+    let mut order: Vec<(u64, u64)> =
+        traces.iter().map(|(trace, spans)| (measure(spans), *trace)).collect();
+    order.sort_by_key(|(value, trace)| (std::cmp::Reverse(*value), *trace));
+    order.into_iter().map(|(_, trace)| trace_id(trace)).collect()
+}
+
+/// The traces of all pages of a search.
+async fn pages(harness: &Harness, query: &str, count: usize) -> Result<Vec<String>, TestCaseError> {
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = harness.get(&format!("/traces?limit=3{cursor}{query}")).await;
+        prop_assert_eq!(&page["total"], &json!({"value": count, "relation": "exact"}));
+        let traces = page["traces"].as_array().unwrap();
+        found.extend(traces.iter().map(|trace| text(&trace["traceId"])));
+        let Some(next) = page.get("nextCursor") else { return Ok(found) };
+        cursor = format!("&cursor={}", text(next));
+    }
+}
+
+async fn check(spans: Vec<Numbers>, questions: Vec<Question>) -> Result<(), TestCaseError> {
     let harness = Harness::new().await;
     let (first, second) = spans.split_at(spans.len() / 2);
     let offset = first.len();
     harness.send(first.iter().enumerate().map(|(index, span)| built(index, span))).await;
     harness.send(second.iter().enumerate().map(|(index, span)| built(offset + index, span))).await;
+    // What comes again counts once.
+    harness.send(first.iter().enumerate().map(|(index, span)| built(index, span))).await;
     for question in questions {
-        let mut found = Vec::new();
-        let mut cursor = String::new();
-        let expected = expected(&spans, &question);
-        loop {
-            let query = question.query();
-            let page = harness.get(&format!("/traces?limit=3{cursor}{query}")).await;
-            prop_assert_eq!(&page["total"]["value"], expected.len());
-            let traces = page["traces"].as_array().unwrap();
-            found.extend(traces.iter().map(|trace| text(&trace["traceId"])));
-            let Some(next) = page.get("nextCursor") else { break };
-            cursor = format!("&cursor={}", text(next));
+        let (expected, query) = (expected(&spans, &question), question.query());
+        prop_assert_eq!(&pages(&harness, &query, expected.len()).await?, &expected);
+        for (sort, measure) in SORTS {
+            let query = format!("{query}&sort={sort}");
+            let found = pages(&harness, &query, expected.len()).await?;
+            prop_assert_eq!(found, sorted(&spans, &question, measure), "{}", query);
         }
-        prop_assert_eq!(found, expected);
+    }
+    let failed = Question { status: Some(2), ..Question::default() };
+    for (sort, measure) in SORTS {
+        let (query, expected) =
+            (format!("&sort={sort}&q=%7Bstatus=error%7D"), sorted(&spans, &failed, measure));
+        prop_assert_eq!(pages(&harness, &query, expected.len()).await?, expected);
     }
     Ok(())
 }

@@ -212,7 +212,13 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
         let (mut all, mut after) = (Vec::new(), None);
         loop {
             let start = TimeRange::default();
-            let wanted = Search { stages: stages.clone(), start, limit, spans_shown: 0, after };
+            let wanted = Search {
+                stages: stages.clone(),
+                times: Times::OfResult(start),
+                limit,
+                spans_shown: 0,
+                after,
+            };
             let found = found(reader, &wanted)?.traces;
             let Some(last) = found.last() else { return Ok(all) };
             after = Some(last.place);

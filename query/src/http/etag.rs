@@ -1,0 +1,56 @@
+//! Names what was answered, so that who has it already is told so instead of getting it again.
+//!
+//! A tag is of the content before it is compressed, so it is a weak one. Answers that are made while
+//! they are read have none. It is for clients that keep what they got: browsers are told not to,
+//! because telemetry tells secrets.
+
+use ::http::{HeaderValue, Method, StatusCode, header};
+use axum::{
+    body::{Body, HttpBody, to_bytes},
+    extract::Request,
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::QueryError;
+
+/// Gives what is read a tag, and answers 304 to who has it.
+pub(super) async fn tag(request: Request, next: Next) -> Response {
+    // An answer to HEAD has lost its content here.
+    if request.method() != Method::GET {
+        return next.run(request).await;
+    }
+    let known = request.headers().get_all(header::IF_NONE_MATCH).into_iter().cloned();
+    let known: Vec<HeaderValue> = known.collect();
+    let response = next.run(request).await;
+    if response.status() != StatusCode::OK || response.body().size_hint().exact().is_none() {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let bytes = match to_bytes(body, usize::MAX).await {
+        Ok(bytes) => bytes,
+        Err(error) => return QueryError::Defect { reason: error.to_string() }.into_response(),
+    };
+    let tag = format!("W/\"{:032x}\"", xxh3_128(&bytes));
+    let is_known = has(&known, &tag);
+    let Ok(tag) = HeaderValue::try_from(tag) else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    parts.headers.insert(header::ETAG, tag);
+    if !is_known {
+        return Response::from_parts(parts, Body::from(bytes));
+    }
+    let of_nothing = [header::CONTENT_TYPE, header::CONTENT_LENGTH];
+    parts.status = StatusCode::NOT_MODIFIED;
+    of_nothing.iter().for_each(|name| drop(parts.headers.remove(name)));
+    Response::from_parts(parts, Body::empty())
+}
+
+/// Whether a tag is among those of `If-None-Match`, which compares weakly.
+fn has(known: &[HeaderValue], tag: &str) -> bool {
+    let strong = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
+    let lists = known.iter().filter_map(|list| list.to_str().ok());
+    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+    tags.any(|known| known == "*" || strong(known) == strong(tag))
+}

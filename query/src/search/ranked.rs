@@ -1,0 +1,272 @@
+//! Finds the traces that match in the order of what they are as a whole: the longest, those with
+//! the most failed spans, or with the most spans.
+//!
+//! Rows say what a trace's value is at most: spans that came again and rules of assembly only make
+//! it less. So traces are assembled from the highest bound down, until what is left cannot come
+//! before the last of the page. Rows are those that begin at most an hour before or after the times
+//! asked for, as for kinds of transactions; what a trace has further away does not count.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, hash_map::Entry},
+};
+
+use tidings_proto::{
+    TraceId, UnixNanos,
+    api::{TraceSearchResult, TraceSummary},
+    otlp::StatusCode,
+};
+use tidings_storage::{Detail, KindBounds, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+
+use super::{searched, summaries, total};
+use crate::{QueryError, RankCursor, TraceRank, execution::Reader};
+
+/// So many matching traces are looked up by their ids; the spans of more are all read.
+const LOOKUP_TRACES_MAX: usize = 4096;
+/// Traces assembled at once,
+const BATCH_TRACES_MAX: usize = 256;
+/// which have so many rows together, when they are several.
+const BATCH_ROWS_MAX: u64 = 500_000;
+
+/// Which traces, in which order, and which page of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RankedSearch {
+    /// What one span of the trace must be like.
+    pub filter: SpanFilter,
+    /// What the traces are ordered by.
+    pub rank: TraceRank,
+    /// How many traces a page has.
+    pub limit: usize,
+    /// Where the page before ended.
+    pub cursor: Option<RankCursor>,
+}
+
+/// The place of a trace in the list: the highest value first, then by id.
+pub(crate) type RankPlace = (Reverse<u64>, TraceId);
+
+impl RankCursor {
+    /// The cursor behind the last trace of a page.
+    pub(crate) fn behind(
+        rank: TraceRank,
+        page: &[RankPlace],
+        before: Option<Self>,
+    ) -> Option<Self> {
+        let (Reverse(value), trace_id) = *page.last()?;
+        let seen = before.map_or(0, |before| before.seen).saturating_add(page.len() as u64);
+        Some(Self { rank, value, trace_id, seen })
+    }
+
+    /// Whether a place is further down the list.
+    pub(crate) fn is_before(self, place: &RankPlace) -> bool {
+        (Reverse(self.value), self.trace_id) < *place
+    }
+}
+
+/// A page of the traces that match, those with the highest values first.
+pub(crate) fn ranked(
+    reader: &Reader,
+    search: &RankedSearch,
+) -> Result<TraceSearchResult, QueryError> {
+    let (met, stats) = Met::read(reader, &search.filter, search.rank)?;
+    let matched = met.traces.values().filter(|trace| trace.matches).count() as u64;
+    let (page, more) = best(reader, met, search)?;
+    let (places, traces): (Vec<RankPlace>, _) = page.into_iter().unzip();
+    let next = RankCursor::behind(search.rank, &places, search.cursor).filter(|_| more);
+    Ok(TraceSearchResult {
+        traces,
+        next_cursor: next.map(|cursor| cursor.encode()),
+        total: total(matched, stats.complete),
+        searched: searched(reader, stats),
+    })
+}
+
+/// What the list is ordered by.
+fn value(rank: TraceRank, trace: &TraceSummary) -> u64 {
+    match rank {
+        TraceRank::Duration => trace.duration_nano.0,
+        TraceRank::Errors => trace.error_count,
+        TraceRank::Spans => trace.span_count,
+    }
+}
+
+/// The first traces after the cursor, and whether there are more.
+fn best(
+    reader: &Reader,
+    met: Met,
+    search: &RankedSearch,
+) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
+    let RankedSearch { rank, limit, cursor, .. } = *search;
+    let matching = met.traces.into_iter().filter(|(_, trace)| trace.matches);
+    // The best place that each can have, first of all the first.
+    let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> = matching
+        .map(|(id, trace)| Reverse(((Reverse(trace.bound(rank)), id), trace.rows)))
+        .collect();
+    let mut page: Vec<(RankPlace, TraceSummary)> = Vec::new();
+    let mut more = false;
+    while let Some(Reverse((bound, _))) = bounds.peek()
+        && page.get(limit.saturating_sub(1)).is_none_or(|(last, _)| bound < last)
+    {
+        let (mut batch, mut rows) = (Vec::new(), 0_u64);
+        while let Some(Reverse(((_, id), its_rows))) = bounds.peek()
+            && batch.len() < limit.clamp(1, BATCH_TRACES_MAX)
+            && (batch.is_empty() || rows.saturating_add(*its_rows) <= BATCH_ROWS_MAX)
+        {
+            rows = rows.saturating_add(*its_rows);
+            batch.push(*id);
+            bounds.pop();
+        }
+        let read = summaries(reader, &batch)?;
+        let placed =
+            read.into_iter().map(|trace| ((Reverse(value(rank, &trace)), trace.trace_id), trace));
+        page.extend(
+            placed.filter(|(place, _)| cursor.is_none_or(|cursor| cursor.is_before(place))),
+        );
+        page.sort_unstable_by_key(|(place, _)| *place);
+        more |= page.len() > limit;
+        page.truncate(limit);
+    }
+    let more = more || (page.len() == limit && !bounds.is_empty());
+    Ok((page, more))
+}
+
+/// The traces that were met.
+struct Met {
+    traces: HashMap<TraceId, Trace>,
+    traces_max: usize,
+    /// There were more traces than may be told apart.
+    overflowed: bool,
+}
+
+/// What the rows of a trace say.
+#[derive(Debug, Clone, Copy, Default)]
+struct Trace {
+    matches: bool,
+    rows: u64,
+    errors: u64,
+    /// The earliest start that is known.
+    start: Option<UnixNanos>,
+    /// The earliest end that is known.
+    first_end: Option<UnixNanos>,
+    end: UnixNanos,
+}
+
+impl Trace {
+    fn add(&mut self, start: UnixNanos, end: UnixNanos) {
+        self.rows += 1;
+        let earliest = |known: Option<UnixNanos>, time: UnixNanos| match known {
+            _ if time.0 == 0 => known,
+            Some(known) => Some(known.min(time)),
+            None => Some(time),
+        };
+        self.start = earliest(self.start, start);
+        self.first_end = earliest(self.first_end, end);
+        self.end = self.end.max(start).max(end);
+    }
+
+    /// The value is no more than this.
+    fn bound(&self, rank: TraceRank) -> u64 {
+        match rank {
+            TraceRank::Duration => {
+                self.end.since(self.start.or(self.first_end).unwrap_or_default()).0
+            }
+            TraceRank::Errors => self.errors,
+            TraceRank::Spans => self.rows,
+        }
+    }
+}
+
+impl Met {
+    /// Reads which traces match, and what their rows say.
+    fn read(
+        reader: &Reader,
+        filter: &SpanFilter,
+        rank: TraceRank,
+    ) -> Result<(Self, ScanStats), QueryError> {
+        let mut met = Self {
+            traces: HashMap::new(),
+            traces_max: reader.limits.counted_max,
+            overflowed: false,
+        };
+        let any_span = SpanFilter { start: filter.start, ..SpanFilter::default() } == *filter;
+        let mut stats = ScanStats { complete: true, ..ScanStats::default() };
+        let wide = SpanFilter { start: visible(filter.start), ..SpanFilter::default() };
+        if any_span {
+            met.scan(reader, &wide, &mut stats, |met, rows, row| {
+                let is_in = filter.start.contains(rows.start(row));
+                if let Some(trace) = met.trace(rows.trace_id(row)) {
+                    trace.matches |= is_in;
+                    trace.add(rows.start(row), rows.end(row));
+                }
+            })?;
+        } else {
+            met.scan(reader, filter, &mut stats, |met, rows, row| {
+                if let Some(trace) = met.trace(rows.trace_id(row)) {
+                    trace.matches = true;
+                }
+            })?;
+        }
+        let few = met.traces.len() <= LOOKUP_TRACES_MAX;
+        let trace_ids = few.then(|| met.traces.keys().copied().collect());
+        let wide = SpanFilter { trace_ids, ..wide };
+        if !any_span {
+            met.scan(reader, &wide, &mut stats, |met, rows, row| {
+                if let Some(trace) = met.traces.get_mut(&rows.trace_id(row)) {
+                    trace.add(rows.start(row), rows.end(row));
+                }
+            })?;
+        }
+        if rank == TraceRank::Errors {
+            let failed = SpanFilter { status: Some(StatusCode::Error), ..wide };
+            met.scan(reader, &failed, &mut stats, |met, rows, row| {
+                if let Some(trace) = met.traces.get_mut(&rows.trace_id(row)) {
+                    trace.errors += 1;
+                }
+            })?;
+        }
+        stats.complete &= !met.overflowed;
+        Ok((met, stats))
+    }
+
+    /// Gives `visit` the rows that match, the newest first as far as files go.
+    fn scan(
+        &mut self,
+        reader: &Reader,
+        filter: &SpanFilter,
+        stats: &mut ScanStats,
+        mut visit: impl FnMut(&mut Self, &SpanRows, usize),
+    ) -> Result<(), QueryError> {
+        let rows_max = reader.settings.search_rows_max.saturating_sub(stats.rows);
+        let scan = Scan { detail: Detail::Times, rows_max };
+        let read = reader.newest_spans_reached(filter, scan, |rows, _| {
+            for row in 0..rows.len() {
+                visit(self, rows, row);
+            }
+            reader.found(self.traces.len());
+            Ok(Need::All)
+        })?;
+        stats.rows += read.rows;
+        stats.files = stats.files.max(read.files);
+        stats.complete &= read.complete;
+        Ok(())
+    }
+
+    /// A trace, unless there are too many.
+    fn trace(&mut self, id: TraceId) -> Option<&mut Trace> {
+        let is_full = self.traces.len() >= self.traces_max;
+        match self.traces.entry(id) {
+            Entry::Occupied(trace) => Some(trace.into_mut()),
+            Entry::Vacant(_) if is_full => {
+                self.overflowed = true;
+                None
+            }
+            Entry::Vacant(new) => Some(new.insert(Trace::default())),
+        }
+    }
+}
+
+/// Which spans of a trace count that has one in this range.
+fn visible(range: TimeRange) -> TimeRange {
+    let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
+    let ends = KindBounds::visible(ends);
+    TimeRange { start: range.start.map(|_| ends.start), end: range.end.map(|_| ends.end) }
+}
