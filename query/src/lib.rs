@@ -44,7 +44,7 @@ pub use http::{document, router, router_described_by, zipkin_router};
 pub use limits::QueryLimits;
 pub use logs::{LogSearch, context::LogContextSearch};
 pub use names::NameSearch;
-pub use search::{TraceSearch, ranked::RankedSearch};
+pub use search::TraceSearch;
 pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
 pub use trace::{ClockView, TraceName, TraceQuestion};

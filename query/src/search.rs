@@ -7,6 +7,7 @@
 //! it does not cut them. Who listens is told the first of them before the page is full (`news`).
 //! Other orders than by time have to look at all that matches (`ranked`).
 
+pub(crate) mod by_log;
 pub(crate) mod news;
 mod places;
 pub(crate) mod ranked;

@@ -24,8 +24,8 @@ use tokio::sync::{Semaphore, watch};
 pub use waiting::Wanted;
 
 use crate::{
-    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, RankedSearch,
-    TraceExport, TraceName, TraceQuestion, TraceSearch,
+    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport,
+    TraceName, TraceQuestion, TraceSearch,
     execution::{Execution, Progress, Reader},
     logs, names, resolve, search, trace, transactions,
 };
@@ -140,17 +140,6 @@ impl QueryService {
     /// None of its own: a trace that is too large for a list has a summary that says so.
     pub async fn traces(&self, search: TraceSearch) -> Result<TraceSearchResult, QueryError> {
         self.ask(move |reader| search::search(reader, &search)).await
-    }
-
-    /// As [`Self::traces`], in another order.
-    ///
-    /// # Errors
-    /// None of its own.
-    pub async fn ranked_traces(
-        &self,
-        search: RankedSearch,
-    ) -> Result<TraceSearchResult, QueryError> {
-        self.ask(move |reader| search::ranked::ranked(reader, &search)).await
     }
 
     /// Everything that belongs to a transaction id.

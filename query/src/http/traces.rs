@@ -7,6 +7,7 @@ use axum::{
     response::Response,
 };
 use tidings_proto::{
+    TraceId,
     api::{SpanDetails, TraceSearchResult, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
@@ -20,26 +21,41 @@ use super::{
     searching,
 };
 use crate::{
-    QueryError, QueryService, RankCursor, RankedSearch, TraceCursor, TraceQuestion, TraceRank,
-    TraceSearch,
+    QueryError, QueryService, RankCursor, TraceCursor, TraceQuestion, TraceRank, TraceSearch,
+    execution::Reader,
     params::{
         Params,
         declared::{Declared, Lists, Of, Takes, limit, path, query},
-        form::Form::{Integer, SpanId, Text, TraceId, Word},
+        form::Form::{self, Integer, SpanId, Text, Word},
         span_in_path, trace_in_path,
+    },
+    search::{
+        self,
+        by_log::with_logs,
+        ranked::{self, RankedSearch},
     },
     traceql::native,
 };
 
 /// Traces that link to one.
-const LINKS_TO: Declared =
-    query("linksTo", TraceId, "The span has a link to this trace: 32 hex digits in either case");
+const LINKS_TO: Declared = query(
+    "linksTo",
+    Form::TraceId,
+    "The span has a link to this trace: 32 hex digits in either case",
+);
 
 /// Orders of the list.
 const NEWEST: &str = "newest";
 const DURATION: &str = "duration";
 const ERRORS: &str = "errors";
 const SPANS: &str = "spans";
+
+/// Traces about which the logs say this.
+const LOG_TEXT: Declared = query(
+    "logText",
+    Text,
+    "A log record of the trace, at most an hour before `start` or after `end`, has a message that contains this; the case of ASCII letters is ignored",
+);
 
 /// What a search takes.
 pub(super) struct Search;
@@ -50,6 +66,7 @@ impl Takes for Search {
         SPAN_TIMES,
         &[
             LINKS_TO,
+            LOG_TEXT,
             limit(20, 1_000, "Traces on a page"),
             CURSOR,
             query(
@@ -60,7 +77,7 @@ impl Takes for Search {
             query(
                 "q",
                 Text,
-                "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit`, `cursor` and `sort`",
+                "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit`, `cursor`, `sort` and `logText`",
             ),
         ],
     ];
@@ -127,15 +144,18 @@ pub(super) async fn search(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Search>(&uri)?;
     let question = question(&params)?;
+    let logs = match params.text("logText") {
+        Some(text) => Some((text.to_owned(), params.time_range()?)),
+        None => None,
+    };
     searching::answer(service, room, &headers, |service| async move {
-        let mut found = match question {
-            Question::Filters(search) => service.traces(search).await?,
-            Question::Ranked(search) => service.ranked_traces(search).await?,
-            Question::Query(page) => service.ask(move |reader| native::page(reader, &page)).await?,
-            Question::RankedQuery(page) => {
-                service.ask(move |reader| native::ranked_page(reader, &page)).await?
+        let answer = move |reader: &Reader| match logs {
+            None => found(reader, question, None),
+            Some((text, range)) => {
+                with_logs(reader, &text, range, |among| found(reader, question, Some(among)))
             }
         };
+        let mut found = service.ask(answer).await?;
         found.next_cursor = found.next_cursor.map(|cursor| params.next_cursor(cursor));
         Ok(found)
     })
@@ -148,6 +168,26 @@ enum Question {
     Ranked(RankedSearch),
     Query(native::QuerySearch),
     RankedQuery(native::RankedQuery),
+}
+
+/// What is found, among these traces when there are some.
+fn found(
+    reader: &Reader,
+    question: Question,
+    among: Option<Vec<TraceId>>,
+) -> Result<TraceSearchResult, QueryError> {
+    match question {
+        Question::Filters(mut search) => {
+            search.filter.trace_ids = among;
+            search::search(reader, &search)
+        }
+        Question::Ranked(mut search) => {
+            search.filter.trace_ids = among;
+            ranked::ranked(reader, &search)
+        }
+        Question::Query(page) => native::page(reader, &page, among),
+        Question::RankedQuery(page) => native::ranked_page(reader, &page, among),
+    }
 }
 
 fn question(params: &Params) -> Result<Question, QueryError> {

@@ -16,9 +16,9 @@ use tidings_proto::{
     api::{TraceSearchResult, TraceSummary},
     otlp::StatusCode,
 };
-use tidings_storage::{Detail, KindBounds, Need, Scan, ScanStats, SpanFilter, SpanRows, TimeRange};
+use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter, SpanRows};
 
-use super::{searched, summaries, total};
+use super::{by_log::around, searched, summaries, total};
 use crate::{QueryError, RankCursor, TraceRank, execution::Reader};
 
 /// So many matching traces are looked up by their ids; the spans of more are all read.
@@ -30,15 +30,15 @@ const BATCH_ROWS_MAX: u64 = 500_000;
 
 /// Which traces, in which order, and which page of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RankedSearch {
+pub(crate) struct RankedSearch {
     /// What one span of the trace must be like.
-    pub filter: SpanFilter,
+    pub(crate) filter: SpanFilter,
     /// What the traces are ordered by.
-    pub rank: TraceRank,
+    pub(crate) rank: TraceRank,
     /// How many traces a page has.
-    pub limit: usize,
+    pub(crate) limit: usize,
     /// Where the page before ended.
-    pub cursor: Option<RankCursor>,
+    pub(crate) cursor: Option<RankCursor>,
 }
 
 /// The place of a trace in the list: the highest value first, then by id.
@@ -189,7 +189,7 @@ impl Met {
         };
         let any_span = SpanFilter { start: filter.start, ..SpanFilter::default() } == *filter;
         let mut stats = ScanStats { complete: true, ..ScanStats::default() };
-        let wide = SpanFilter { start: visible(filter.start), ..SpanFilter::default() };
+        let wide = SpanFilter { start: around(filter.start), ..SpanFilter::default() };
         if any_span {
             met.scan(reader, &wide, &mut stats, |met, rows, row| {
                 let is_in = filter.start.contains(rows.start(row));
@@ -262,11 +262,4 @@ impl Met {
             Entry::Vacant(new) => Some(new.insert(Trace::default())),
         }
     }
-}
-
-/// Which spans of a trace count that has one in this range.
-fn visible(range: TimeRange) -> TimeRange {
-    let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
-    let ends = KindBounds::visible(ends);
-    TimeRange { start: range.start.map(|_| ends.start), end: range.end.map(|_| ends.end) }
 }

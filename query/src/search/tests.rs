@@ -99,7 +99,8 @@ async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
             cursor: None,
         };
         let (told, page) =
-            told(move |reader| native::page(reader, &asked), Arc::new(Progress::heard())).await;
+            told(move |reader| native::page(reader, &asked, None), Arc::new(Progress::heard()))
+                .await;
         assert!(!told.is_empty(), "nothing of {query}");
         assert_eq!(told, page.traces[..told.len()], "{query}");
     }

@@ -51,15 +51,20 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
     }
 }
 
-/// A page of the traces that the query finds. The total is exact when it is known without
+/// A page of the traces that the query finds, among these when there are some. The total is exact when it is known without
 /// evaluating what is further down the list.
-pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchResult, QueryError> {
+pub(crate) fn page(
+    reader: &Reader,
+    page: &QuerySearch,
+    among: Option<Vec<TraceId>>,
+) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
         stages: page.stages.clone(),
         times: Times::OfResult(page.start),
         limit: page.limit,
         spans_shown: 0,
         after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),
+        among,
     };
     let mut news = News::new(reader);
     let found = search(reader, &wanted, &mut news)?;
@@ -81,10 +86,11 @@ pub(crate) fn page(reader: &Reader, page: &QuerySearch) -> Result<TraceSearchRes
     })
 }
 
-/// A page of the traces that the query finds, those with the highest values first.
+/// As [`page`], those with the highest values first.
 pub(crate) fn ranked_page(
     reader: &Reader,
     page: &RankedQuery,
+    among: Option<Vec<TraceId>>,
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
         stages: page.stages.clone(),
@@ -92,6 +98,7 @@ pub(crate) fn ranked_page(
         limit: RANKED_MAX,
         spans_shown: 0,
         after: None,
+        among,
     };
     // What is found first is not what stands first.
     let mut found = search(reader, &wanted, &mut News::none(reader))?;

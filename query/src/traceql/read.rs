@@ -4,7 +4,7 @@
 //! rest of the trace are unknown until it is assembled.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -61,6 +61,9 @@ pub(crate) fn needs_tree(field: &Field) -> bool {
                     | Intrinsic::TraceDuration
                     | Intrinsic::RootName
                     | Intrinsic::RootService
+                    | Intrinsic::TraceSpans
+                    | Intrinsic::TraceErrors
+                    | Intrinsic::TraceServices
                     | Intrinsic::NestedSetLeft
                     | Intrinsic::NestedSetRight
                     | Intrinsic::NestedSetParent
@@ -295,16 +298,14 @@ pub(crate) fn table(tree: &Tree, gathered: &Gathered, reader: &mut RowReader<'_>
     let width = fields.len();
     let nodes = &tree.assembled.nodes;
     let mut values = Vec::with_capacity(width * nodes.len());
-    let children = child_counts(tree);
-    let missing = missing_parents(tree);
+    let whole = Whole::of(tree, &gathered.names);
     for node in tree.indexes() {
         let (rows, row) = gathered.row(tree.place(node));
         let from = values.len();
         reader.read(rows, row, &mut values);
         for (column, field) in fields.iter().enumerate().filter(|(_, field)| needs_tree(field)) {
             if let (false, Name::Intrinsic(intrinsic)) = (field.parent, &field.name) {
-                values[from + column] =
-                    of_tree(*intrinsic, tree, node, &gathered.names, &children, &missing);
+                values[from + column] = of_tree(*intrinsic, tree, node, &gathered.names, &whole);
             }
         }
         for (column, field) in fields.iter().enumerate().filter(|(_, field)| field.parent) {
@@ -317,6 +318,28 @@ pub(crate) fn table(tree: &Tree, gathered: &Gathered, reader: &mut RowReader<'_>
         }
     }
     Table { shape: shape(tree), width, values }
+}
+
+/// What takes a look at the whole trace, once.
+struct Whole {
+    children: Vec<i64>,
+    missing: Vec<bool>,
+    errors: i64,
+    services: Value,
+}
+
+impl Whole {
+    fn of(tree: &Tree, names: &Names) -> Self {
+        let services: BTreeSet<&str> =
+            tree.indexes().map(|node| names.text(tree.fact(node).service)).collect();
+        let failed = tree.indexes().filter(|node| tree.failed(*node)).count();
+        Self {
+            children: child_counts(tree),
+            missing: missing_parents(tree),
+            errors: i64::try_from(failed).unwrap_or(i64::MAX),
+            services: many(services.into_iter().filter(|name| !name.is_empty()).map(Value::text)),
+        }
+    }
 }
 
 /// Where the spans of an assembled trace hang.
@@ -354,14 +377,7 @@ fn family(tree: &Tree, node: usize, missing: &[bool]) -> Option<Family> {
     }
 }
 
-fn of_tree(
-    intrinsic: Intrinsic,
-    tree: &Tree,
-    node: usize,
-    names: &Names,
-    children: &[i64],
-    missing: &[bool],
-) -> Value {
+fn of_tree(intrinsic: Intrinsic, tree: &Tree, node: usize, names: &Names, whole: &Whole) -> Value {
     let nodes = &tree.assembled.nodes;
     let entry = tree.entry.filter(|_| tree.has_root()).map(|node| tree.fact(node));
     // In the order of the tree a span is preceded by all that were opened, of which those that
@@ -371,17 +387,20 @@ fn of_tree(
         i64::try_from(2 * opened - depth + 1).unwrap_or(i64::MAX)
     };
     match intrinsic {
-        Intrinsic::ChildCount => Value::Int(children[node]),
+        Intrinsic::ChildCount => Value::Int(whole.children[node]),
         Intrinsic::TraceDuration => Value::nanos(tree.end.since(tree.start).0),
         Intrinsic::RootName => Value::text(entry.map_or("", |fact| names.text(fact.operation))),
         Intrinsic::RootService => Value::text(entry.map_or("", |fact| names.text(fact.service))),
+        Intrinsic::TraceSpans => Value::Int(i64::try_from(nodes.len()).unwrap_or(i64::MAX)),
+        Intrinsic::TraceErrors => Value::Int(whole.errors),
+        Intrinsic::TraceServices => whole.services.clone(),
         Intrinsic::NestedSetLeft => Value::Int(left(node)),
         Intrinsic::NestedSetRight => {
             Value::Int(left(node) + 2 * i64::from(nodes[node].descendants) + 1)
         }
         Intrinsic::NestedSetParent => Value::Int(match nodes[node].parent {
             Some(parent) => left(parent as usize),
-            None if missing[node] => 0,
+            None if whole.missing[node] => 0,
             None => -1,
         }),
         _ => Value::Nil,

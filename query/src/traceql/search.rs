@@ -50,6 +50,8 @@ pub(crate) struct Search {
     pub(crate) spans_shown: usize,
     /// Only traces that stand after this one in the list.
     pub(crate) after: Option<Place>,
+    /// Only these traces, when there are some.
+    pub(crate) among: Option<Vec<TraceId>>,
 }
 
 /// A trace that was found.
@@ -122,7 +124,8 @@ pub(crate) fn search(
 ) -> Result<Found, QueryError> {
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
-    let candidates = Candidates::of(&stages, &fields, search.times.range());
+    let mut candidates = Candidates::of(&stages, &fields, search.times.range());
+    candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
     let found = Found { exact: candidates.exact, ..Found::default() };
     let known = HashSet::new();
     let mut run = Run { reader, search, fields: &fields, stages, candidates, known, found };

@@ -145,6 +145,9 @@ pub(crate) enum Intrinsic {
     TraceDuration,
     RootName,
     RootService,
+    TraceSpans,
+    TraceErrors,
+    TraceServices,
     NestedSetLeft,
     NestedSetRight,
     NestedSetParent,
@@ -159,7 +162,7 @@ pub(crate) enum Intrinsic {
 }
 
 /// An intrinsic with its names: the one it is shown by, and the other spelling.
-pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 22] = [
+pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 25] = [
     (Intrinsic::Duration, "duration", "span:duration"),
     (Intrinsic::Name, "name", "span:name"),
     (Intrinsic::Status, "status", "span:status"),
@@ -172,6 +175,9 @@ pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 22] = [
     (Intrinsic::TraceDuration, "traceDuration", "trace:duration"),
     (Intrinsic::RootName, "rootName", "trace:rootName"),
     (Intrinsic::RootService, "rootServiceName", "trace:rootService"),
+    (Intrinsic::TraceSpans, "trace:spanCount", ""),
+    (Intrinsic::TraceErrors, "trace:errorCount", ""),
+    (Intrinsic::TraceServices, "trace:services", ""),
     (Intrinsic::NestedSetLeft, "nestedSetLeft", ""),
     (Intrinsic::NestedSetRight, "nestedSetRight", ""),
     (Intrinsic::NestedSetParent, "nestedSetParent", ""),
@@ -201,6 +207,8 @@ impl Intrinsic {
             Self::Status => Type::Status,
             Self::Kind => Type::Kind,
             Self::ChildCount
+            | Self::TraceSpans
+            | Self::TraceErrors
             | Self::NestedSetLeft
             | Self::NestedSetRight
             | Self::NestedSetParent => Type::Int,

@@ -4,7 +4,7 @@ use insta::assert_json_snapshot;
 use tidings_proto::otlp::{SpanKind, StatusCode};
 use tidings_query::QueryLimits;
 
-use crate::harness::{Harness, checkout, span, text, trace_id};
+use crate::harness::{Harness, checkout, record, span, text, trace_id};
 
 #[tokio::test]
 async fn a_page_of_traces_has_their_summaries() {
@@ -12,6 +12,38 @@ async fn a_page_of_traces_has_their_summaries() {
     harness.send(checkout(1)).await;
     harness.send([span(2, 1, "shop", "GET /").at(500, 510)]).await;
     assert_json_snapshot!("traces", harness.get("/traces?limit=1").await);
+}
+
+#[tokio::test]
+async fn traces_are_found_by_what_their_logs_say() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness.send([span(2, 1, "shop", "GET /").at(500, 510)]).await;
+    harness.send([span(3, 1, "shop", "GET /").at(600, 610)]).await;
+    let (three_hours, late) = (3 * 3_600_000, 40 * 60_000);
+    harness
+        .log([
+            ("shop", record(Some(2), 505, 9, "Timed out after 3 s")),
+            ("stock", record(Some(3), 605 + late, 9, "it TIMED OUT late")),
+            ("stock", record(Some(1), 1 + three_hours, 9, "timed out in another window")),
+            ("stock", record(None, 5, 9, "timed out without a trace")),
+        ])
+        .await;
+    let end = "&end=2026-11-20T08:00:10Z";
+    for (query, expected) in [
+        ("?logText=timed+out".to_owned(), vec![3, 2, 1]),
+        (format!("?logText=timed+out{end}"), vec![3, 2]),
+        (format!("?logText=after{end}"), vec![2]),
+        (format!("?logText=timed+out{end}&service=payment"), vec![]),
+        (format!("?logText=timed+out{end}&sort=duration&limit=1"), vec![2]),
+        (format!("?logText=timed+out{end}&q=%7B%7D%20%7C%20count()=1&sort=spans"), vec![2, 3]),
+        (format!("?logText=timed+out{end}&q=%7Bname=%22GET%20/%22%7D"), vec![3, 2]),
+        ("?logText=nobody+says+this".to_owned(), vec![]),
+    ] {
+        let expected: Vec<String> = expected.into_iter().map(trace_id).collect();
+        assert_eq!(harness.found(&query).await, expected, "{query}");
+    }
+    assert_eq!(harness.problem("/traces?logText=").await.1["parameter"], "logText");
 }
 
 #[tokio::test]

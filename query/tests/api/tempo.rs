@@ -250,7 +250,7 @@ async fn queries_find_traces_and_spans() {
     let all = "3 1: reserve";
     let login = "2 2: POST /login, hash";
     let shop = "1 5: POST /checkout, POST /pay, POST /pay";
-    let cases: [(&str, &[&str]); 26] = [
+    let cases: [(&str, &[&str]); 31] = [
         ("{}", &[all, login, shop]),
         ("{ false }", &[]),
         ("{ name = \"hash\" }", &["2 1: hash"]),
@@ -266,6 +266,11 @@ async fn queries_find_traces_and_spans() {
         ("{ rootName = \"POST /login\" } | { .rounds != nil }", &["2 1: hash"]),
         ("{ rootServiceName = \"shop\" && traceDuration < 50ms }", &[login]),
         ("{ traceDuration >= 100ms }", &[shop]),
+        ("{ trace:spanCount = 2 }", &[login]),
+        ("{ trace:errorCount > 0 && trace:spanCount > 2 }", &[shop]),
+        ("{ trace:errorCount = 0 }", &["3 1: reserve", login]),
+        ("{ trace:services = \"payment\" && trace:services = \"shop\" }", &[shop]),
+        ("{ trace:services =~ \"pay.*\" && trace:services = \"nobody\" }", &[]),
         ("{ nestedSetParent < 0 }", &["2 1: POST /login", "1 1: POST /checkout"]),
         ("{ parent = nil }", &["2 1: POST /login", "1 1: POST /checkout"]),
         ("{ span:childCount > 1 }", &["1 1: POST /pay"]),

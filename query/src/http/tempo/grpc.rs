@@ -146,6 +146,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
         limit: count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX),
         spans_shown: count(asked.spans_per_span_set, shown, shown_max),
         after: None,
+        among: None,
     };
     let found = service.ask(move |reader| traceql::search::found(reader, &search)).await?;
     Ok(SearchResponse::from(&found))

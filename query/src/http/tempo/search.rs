@@ -75,6 +75,7 @@ fn search_of(params: &Params) -> Result<Search, TempoError> {
         limit: params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?,
         spans_shown: params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?,
         after: None,
+        among: None,
     })
 }
 

@@ -143,7 +143,8 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
             },
         )?;
         let times = Times::OfResult(TimeRange::default());
-        let wanted = Search { stages, times, limit: 1_000, spans_shown: 0, after: None };
+        let wanted =
+            Search { stages, times, limit: 1_000, spans_shown: 0, after: None, among: None };
         let found = found(reader, &wanted)?.traces;
         let mut found: Vec<String> =
             found.into_iter().map(|trace| trace.trace_id.to_string()).collect();
@@ -218,6 +219,7 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
                 limit,
                 spans_shown: 0,
                 after,
+                among: None,
             };
             let found = found(reader, &wanted)?.traces;
             let Some(last) = found.last() else { return Ok(all) };
