@@ -96,6 +96,7 @@ impl<'a> Asked<'a> {
     /// All questions, in the order of the table.
     pub(super) fn questions(&self) -> Vec<Question<'_>> {
         let mut questions = self.searches();
+        questions.extend(self.ranked());
         questions.extend(self.traceql());
         questions.extend(self.one_by_one());
         questions.extend(self.transactions());
@@ -143,6 +144,31 @@ impl<'a> Asked<'a> {
                 PAGE,
                 search(&format!("{}&minDuration=200ms", self.kind)),
                 |_| Listed { longer_than_nanos: 200_000_000, ..Listed::default() },
+            ),
+        ]
+    }
+
+    /// Lists in another order than by time.
+    fn ranked(&self) -> Vec<Question<'_>> {
+        let window = &self.window;
+        let search = |more: &str| vec![format!("/api/v1/traces?{more}&{window}&limit=20")];
+        let largest = self.sizes.values().max().copied().map_or(0, u64::from);
+        vec![
+            self.listing("the longest 20", PAGE, search("sort=duration"), one),
+            self.listing(
+                "the longest 20 that failed in a service",
+                PAGE,
+                search(&format!("sort=duration&status=error&{}", self.kind)),
+                |_| Listed { failed: true, ..Listed::default() },
+            ),
+            counting(
+                "the 20 with most spans",
+                PAGE,
+                format!("/api/v1/traces?sort=spans&{window}&limit=20"),
+                move |answer| {
+                    let first = field(&answer["traces"][0], "spanCount")?;
+                    within("spans of the largest", first, largest, largest)
+                },
             ),
         ]
     }
