@@ -1,17 +1,20 @@
 //! Recognises the ids in whatever somebody pasted: an id in any system's notation, a header, a log
 //! line, an address of another tool.
 //!
-//! Owns the notations (`notation.rs`) and the order of likelihood. Knows nothing of what is stored:
-//! the caller looks the candidates up in order. A notation that says what it is (a `traceparent`)
+//! Owns the notations (`notation.rs`), the values of transaction keys (`values.rs`) and the order of
+//! likelihood. Knows nothing of what is stored: the caller looks the candidates up in order. A notation that says what it is (a `traceparent`)
 //! comes before one that many things look like (16 hex digits).
 
 mod notation;
+mod values;
+
+pub use values::{KeyedValue, VALUE_BYTES_MAX, VALUES_MAX, values};
 
 use crate::{SpanId, TraceId};
 
 /// The most of a text that is looked at, in bytes: an id stands near the front of a log line.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024;
-/// The most candidates that are returned, the text itself not counted.
+/// The most candidates that are returned.
 pub const CANDIDATES_MAX: usize = 16;
 
 /// Something that a text may mean.
@@ -26,25 +29,19 @@ pub struct Candidate {
 }
 
 /// What to look for.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CandidateId {
     /// A trace.
     Trace(TraceId),
     /// The last 64 bits of a trace's id, or all of a shorter one.
     Low64(u64),
-    /// The value of a transaction key.
-    Attribute(String),
 }
 
-/// What the text may mean, the likeliest first and each id once; the text itself, as a transaction
-/// key's value, comes last. Nothing for a blank text. Looks at no more than [`TEXT_BYTES_MAX`].
+/// The traces that the text may mean, the likeliest first and each once. Looks at no more than
+/// [`TEXT_BYTES_MAX`].
 #[must_use]
 pub fn recognise(text: &str) -> Vec<Candidate> {
-    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
-    let text = text.trim().trim_matches(['"', '\'', '`']).trim();
-    if text.is_empty() {
-        return Vec::new();
-    }
+    let text = trimmed(text);
     let mut candidates: Vec<Candidate> = Vec::new();
     for found in notation::all(text) {
         match candidates.iter().position(|known| known.id == found.id) {
@@ -56,9 +53,19 @@ pub fn recognise(text: &str) -> Vec<Candidate> {
             None => break,
         }
     }
-    let id = CandidateId::Attribute(text.to_owned());
-    candidates.push(Candidate { id, span_id: None, reason: "a transaction key's value" });
     candidates
+}
+
+/// The id of a span, where the text is nothing else.
+#[must_use]
+pub fn span_alone(text: &str) -> Option<SpanId> {
+    trimmed(text).parse().ok()
+}
+
+/// What is looked at of a text.
+fn trimmed(text: &str) -> &str {
+    let text = &text[..text.floor_char_boundary(TEXT_BYTES_MAX)];
+    text.trim().trim_matches(['"', '\'', '`']).trim()
 }
 
 #[cfg(test)]

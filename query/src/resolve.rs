@@ -5,18 +5,18 @@
 use std::ops::ControlFlow;
 
 use tidings_proto::{
-    TraceId,
+    SpanId, TraceId,
     api::{ResolveResult, Resolved},
-    tid::{Candidate, CandidateId, recognise},
+    tid::{Candidate, CandidateId, KeyedValue, recognise, span_alone, values},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter};
 
 use crate::{QueryError, execution::Reader, trace::TraceName, transactions};
 
-/// A longer text is not tried as the value of a transaction key.
-const VALUE_BYTES_MAX: usize = 1_024;
 /// Traces given for one value of a transaction key.
 const MATCHES_MAX: usize = 20;
+/// Spans that are looked at for the id of a span, which no index has: the newest.
+pub(crate) const SPAN_ROWS_MAX: u64 = 2_000_000;
 
 /// The stored traces that the text may mean, best first.
 pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, QueryError> {
@@ -25,14 +25,19 @@ pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, Quer
         let name = match id {
             CandidateId::Trace(trace_id) => TraceName::Id(trace_id),
             CandidateId::Low64(low64) => TraceName::Low64(low64),
-            CandidateId::Attribute(value) => {
-                resolve_value(reader, &value, &mut result)?;
-                continue;
-            }
         };
         result.tried.push(reason.to_owned());
         for trace_id in stored(reader, name)? {
             push(&mut result, Resolved { trace_id, span_id, reason: reason.to_owned() });
+        }
+    }
+    resolve_values(reader, text, &mut result)?;
+    if let (true, Some(span_id)) = (result.matches.is_empty(), span_alone(text)) {
+        let reason = "span id".to_owned();
+        result.tried.push(format!("{reason} among the newest {SPAN_ROWS_MAX} spans"));
+        for trace_id in traces_of_span(reader, span_id)? {
+            let resolved = Resolved { trace_id, span_id: Some(span_id), reason: reason.clone() };
+            push(&mut result, resolved);
         }
     }
     Ok(result)
@@ -45,7 +50,6 @@ pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, 
         let found = match candidate.id {
             CandidateId::Trace(trace_id) => stored(reader, TraceName::Id(trace_id))?,
             CandidateId::Low64(low64) => stored(reader, TraceName::Low64(low64))?,
-            CandidateId::Attribute(_) => continue,
         };
         if !found.is_empty() {
             return Ok(found);
@@ -54,25 +58,43 @@ pub(crate) fn trace_ids_in(reader: &Reader, text: &str) -> Result<Vec<TraceId>, 
     Ok(Vec::new())
 }
 
-/// The newest traces in which a transaction key has this value.
-fn resolve_value(
+/// The newest traces in which transaction keys have the values that the text may mean.
+fn resolve_values(
     reader: &Reader,
-    value: &str,
+    text: &str,
     result: &mut ResolveResult,
 ) -> Result<(), QueryError> {
-    if value.len() > VALUE_BYTES_MAX {
-        return Ok(());
-    }
-    for key in &reader.settings.transaction_keys {
-        let reason = format!("attribute {key}");
-        result.tried.push(reason.clone());
-        let attribute = AttributeFilter::new(key.clone(), Some(value.to_owned()));
-        let (traces, _) = transactions::traces_with(reader, &attribute)?;
-        for trace_id in transactions::newest(&traces, MATCHES_MAX) {
-            push(result, Resolved { trace_id, span_id: None, reason: reason.clone() });
+    for KeyedValue { keys, value } in values(text, &reader.settings.transaction_keys) {
+        for key in keys {
+            let reason = format!("attribute {key}");
+            if !result.tried.contains(&reason) {
+                result.tried.push(reason.clone());
+            }
+            let attribute = AttributeFilter::new(key, Some(value.clone()));
+            let (traces, _) = transactions::traces_with(reader, &attribute)?;
+            for trace_id in transactions::newest(&traces, MATCHES_MAX) {
+                push(result, Resolved { trace_id, span_id: None, reason: reason.clone() });
+            }
         }
     }
     Ok(())
+}
+
+/// The traces that have a span with this id among the newest spans.
+pub(crate) fn traces_of_span(reader: &Reader, span_id: SpanId) -> Result<Vec<TraceId>, QueryError> {
+    let filter = SpanFilter { span_id: Some(span_id), ..SpanFilter::default() };
+    let mut found: Vec<TraceId> = Vec::new();
+    let scan = Scan { detail: Detail::Ids, rows_max: SPAN_ROWS_MAX };
+    reader.spans(&filter, scan, |rows| {
+        for trace_id in (0..rows.len()).map(|row| rows.trace_id(row)) {
+            if found.len() < MATCHES_MAX && !found.contains(&trace_id) {
+                found.push(trace_id);
+            }
+        }
+        let enough = !found.is_empty();
+        Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(found)
 }
 
 /// The stored trace ids that this names, spans or log records of them being stored.

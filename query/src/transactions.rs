@@ -14,6 +14,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{ErrorView, LogView, MatchedBy, TransactionState, TransactionView},
     otlp::{Event, StatusCode},
+    tid,
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows};
 
@@ -22,7 +23,7 @@ use crate::{
     execution::Reader,
     logs::{self, LogSearch},
     names::value_text,
-    resolve::trace_ids_in,
+    resolve::{SPAN_ROWS_MAX, trace_ids_in, traces_of_span},
     search::trees,
     trace::{
         gather::{Gathered, Names},
@@ -102,23 +103,37 @@ pub(crate) fn transaction(reader: &Reader, tid: &str) -> Result<TransactionView,
 }
 
 fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
+    let of_traces = |ids: Vec<TraceId>, matched| {
+        let traces = ids.into_iter().map(|trace_id| (trace_id, UnixNanos(0))).collect();
+        Found { matched, traces, attribute: None }
+    };
     let ids = trace_ids_in(reader, tid)?;
     if !ids.is_empty() {
-        let traces = ids.into_iter().map(|trace_id| (trace_id, UnixNanos(0))).collect();
-        return Ok(Found { matched: MatchedBy::TraceId, traces, attribute: None });
+        return Ok(of_traces(ids, MatchedBy::TraceId));
     }
-    for key in &reader.settings.transaction_keys {
-        let attribute = AttributeFilter::new(key.clone(), Some(tid.to_owned()));
-        let (traces, is_stored) = traces_with(reader, &attribute)?;
-        if is_stored {
-            let matched = MatchedBy::Attribute { key: key.clone() };
-            return Ok(Found { matched, traces, attribute: Some(attribute) });
+    for reading in tid::values(tid, &reader.settings.transaction_keys) {
+        for key in reading.keys {
+            let attribute = AttributeFilter::new(key, Some(reading.value.clone()));
+            let (traces, is_stored) = traces_with(reader, &attribute)?;
+            if is_stored {
+                let matched = MatchedBy::Attribute { key: key.to_owned() };
+                return Ok(Found { matched, traces, attribute: Some(attribute) });
+            }
         }
+    }
+    let span_id = tid::span_alone(tid);
+    let ids = span_id.map(|span_id| traces_of_span(reader, span_id)).transpose()?;
+    if let Some(ids) = ids.filter(|ids| !ids.is_empty()) {
+        return Ok(of_traces(ids, MatchedBy::SpanId));
     }
     let keys = &reader.settings.transaction_keys;
     let keys = if keys.is_empty() { "none is declared".to_owned() } else { keys.join(", ") };
+    let span = span_id.map_or_else(String::new, |_| {
+        format!(", nor the id of one of the newest {SPAN_ROWS_MAX} spans")
+    });
     let what = format!(
-        "`{tid}` is neither the id of a stored trace nor the value of a transaction key ({keys})"
+        "`{tid}` is neither the id of a stored trace nor the value of a transaction key \
+         ({keys}){span}"
     );
     Err(QueryError::NotFound { what })
 }

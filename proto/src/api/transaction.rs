@@ -15,7 +15,9 @@ use crate::{DurationNanos, SpanId, TraceId, UnixNanos};
 pub enum MatchedBy {
     /// It is a trace id.
     TraceId,
-    /// It is the value of a transaction key.
+    /// It is the id of a span of the trace.
+    SpanId,
+    /// It is or has the value of a transaction key.
     Attribute {
         /// The attribute.
         key: String,

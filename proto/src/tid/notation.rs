@@ -20,6 +20,7 @@ pub(super) fn all(text: &str) -> Vec<Candidate> {
     let mut found = Vec::new();
     found.extend(uber(text));
     found.extend(google(text));
+    found.extend(skywalking(text));
     let mut words = Words::default();
     for (before, word) in words_of(text, |c| c.is_ascii_alphanumeric() || c == '-') {
         words.take(before, word, word.len() == text.len());
@@ -95,6 +96,42 @@ fn google(text: &str) -> Option<Candidate> {
         let ends = matches!(after[digits..].bytes().next(), None | Some(b';' | b' ' | b'"'));
         ends.then(|| candidate(id, Some(&format!("{span:x}")), "X-Cloud-Trace-Context header"))?
     })
+}
+
+/// `sw8: sample-trace-segment-span-…`, eight parts of which the texts are in base64. The trace's id
+/// is a UUID, or 32 digits, a thread and a moment: those are laid over the digits by collectors
+/// that translate it, as OpenTelemetry's does, so that is what is stored most likely.
+fn skywalking(text: &str) -> Vec<Candidate> {
+    const PARTS: usize = 8;
+    let of_header = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | '-');
+    let id = words_of(text, of_header).find_map(|(_, word)| {
+        let parts: Vec<&str> = word.splitn(PARTS + 1, '-').collect();
+        let [sample, trace, _, span, ..] = parts[..] else { return None };
+        // The header's name may stand right before: `sw8=1-…`.
+        let is_sample = matches!(sample.rsplit('=').next(), Some("0" | "1"));
+        let is_span = !span.is_empty() && span.bytes().all(|byte| byte.is_ascii_digit());
+        if parts.len() != PARTS || !is_sample || !is_span {
+            return None;
+        }
+        let bytes = STANDARD_NO_PAD.decode(trace.trim_end_matches('=')).ok()?;
+        String::from_utf8(bytes).ok()
+    });
+    let mut parts = id.as_deref().unwrap_or_default().splitn(3, '.');
+    let digits = parts.next().unwrap_or_default().replace('-', "");
+    if !is_hex(&digits, TRACE_DIGITS) {
+        return Vec::new();
+    }
+    let plain: Option<TraceId> = digits.parse().ok();
+    let (thread, moment) = (parts.next(), parts.next());
+    let laid_over = plain.and_then(|plain| {
+        let (thread, moment): (u64, u64) = (thread?.parse().ok()?, moment?.parse().ok()?);
+        let mut bytes = *plain.as_bytes();
+        let over = thread.to_le_bytes().into_iter().take(4).chain(moment.to_le_bytes());
+        bytes[4..].iter_mut().zip(over).for_each(|(byte, over)| *byte ^= over);
+        TraceId::from_bytes(bytes)
+    });
+    let reason = "sw8 header";
+    [laid_over, plain].into_iter().filter_map(|id| candidate(id, None, reason)).collect()
 }
 
 /// What the words of letters, digits and dashes are, by likelihood.

@@ -117,7 +117,6 @@ impl Ids {
                 (is_short && self.low64s.contains(&id.low64())).then_some(64)
             }
             CandidateId::Low64(low64) => self.low64s.contains(&low64).then_some(64),
-            CandidateId::Attribute(_) => None,
         })
     }
 }

@@ -81,7 +81,7 @@ impl Harness {
         let clock = Arc::new(TestClock(AtomicU64::new(BEGIN + 3_600_000 * MILLI)));
         let shared: Arc<dyn Clock> = Arc::<TestClock>::clone(&clock);
         let (store, _) = Store::open(settings, Arc::clone(&shared)).await.unwrap();
-        let transaction_keys = vec!["tid".to_owned(), "order.id".to_owned()];
+        let transaction_keys = ["tid", "order.id", "x-request-id"].map(str::to_owned).to_vec();
         let settings = QuerySettings { transaction_keys, search_rows_max };
         let service = QueryService::with_limits(store.clone(), settings, limits, shared);
         let zipkin = zipkin_router(service.clone());

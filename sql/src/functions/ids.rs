@@ -25,7 +25,7 @@ fn trace_ids(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     let ids = arguments.each(&arguments.texts(0)?, |text| {
         recognise(text).into_iter().find_map(|candidate| match candidate.id {
             CandidateId::Trace(id) => Some(id.to_string()),
-            CandidateId::Low64(_) | CandidateId::Attribute(_) => None,
+            CandidateId::Low64(_) => None,
         })
     })?;
     Ok(Arc::new(StringArray::from(ids)))

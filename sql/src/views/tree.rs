@@ -105,7 +105,7 @@ impl TableFunctionImpl for TreeFunction {
         };
         let trace_id = recognise(trace).into_iter().find_map(|candidate| match candidate.id {
             CandidateId::Trace(id) => Some(id),
-            CandidateId::Low64(_) | CandidateId::Attribute(_) => None,
+            CandidateId::Low64(_) => None,
         });
         let span_id = span.map(|span| span.trim().parse::<SpanId>()).transpose();
         let (Some(trace_id), Ok(span_id)) = (trace_id, span_id) else { return Err(wrong()) };
