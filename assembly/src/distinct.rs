@@ -1,6 +1,7 @@
 //! The distinct spans among the facts, in the one order everything else relies on.
 //!
-//! Owns what a duplicate is and the order of siblings. From here on a span's *number* is its place
+//! Owns what a duplicate is, which finished span supersedes an unfinished one, and the order of
+//! siblings. From here on a span's *number* is its place
 //! in [`Distinct::spans`], so lists of ascending numbers are in sibling order and nothing later
 //! depends on the order of the facts.
 
@@ -49,6 +50,12 @@ impl Span {
             .then_with(|| rest(self).cmp(&rest(other)))
     }
 
+    /// What the reports of one span, before and after its end, have in common.
+    fn report(&self) -> (u32, u32, i32, u64) {
+        let facts = self.facts;
+        (facts.service, facts.operation, facts.kind as i32, facts.start.0)
+    }
+
     fn repeats(&self, other: &Self) -> bool {
         self.facts.span_id == other.facts.span_id
             && self.facts.content_hash == other.facts.content_hash
@@ -64,9 +71,11 @@ pub(crate) struct Distinct {
     pub(crate) by_id: Vec<u32>,
     /// Each fact that was dropped and the number of the span it repeats.
     pub(crate) dropped: Vec<(u32, u32)>,
+    /// Each fact without an end that was dropped and the number of the span that has the end.
+    pub(crate) superseded: Vec<(u32, u32)>,
 }
 
-/// Drops duplicates and orders the rest.
+/// Drops duplicates and what was superseded, and orders the rest.
 pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
     let mut all: Vec<Span> =
         (0..).zip(facts).map(|(fact, facts)| Span { fact, facts: *facts }).collect();
@@ -81,15 +90,61 @@ pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
         }
     }
 
-    for span in &mut kept {
-        span.facts = plausible::one(span.facts);
+    let finished = finished_of(&kept);
+    let mut places: Vec<usize> = Vec::with_capacity(kept.len());
+    let mut count = 0;
+    for finished in &finished {
+        places.push(count);
+        count += usize::from(finished.is_none());
     }
-    let mut ordered: Vec<(u32, Span)> = (0..).zip(kept).collect();
+    let shown = |place: usize| places[finished[place].unwrap_or(place)];
+    let (repeated, mut superseded): (Vec<_>, Vec<_>) =
+        dropped.into_iter().partition(|(_, place)| finished[*place].is_none());
+    superseded.extend(
+        { kept.iter().zip(&finished).enumerate() }.filter_map(|(place, (span, finished))| {
+            finished.is_some().then_some((span.fact, place))
+        }),
+    );
+    let of_shown = |(fact, place): (u32, usize)| (fact, shown(place));
+    let repeated: Vec<_> = repeated.into_iter().map(of_shown).collect();
+    let superseded: Vec<_> = superseded.into_iter().map(of_shown).collect();
+    let kept = kept.into_iter().zip(&finished).filter(|(_, finished)| finished.is_none());
+
+    let plausible = kept.map(|(span, _)| Span { facts: plausible::one(span.facts), ..span });
+    let mut ordered: Vec<(u32, Span)> = (0..).zip(plausible).collect();
     ordered.sort_unstable_by(|(_, one), (_, other)| one.sibling_order(other));
     let mut by_id = vec![0; ordered.len()];
     for (number, (place_by_id, _)) in (0..).zip(&ordered) {
         by_id[*place_by_id as usize] = number;
     }
-    let dropped = dropped.into_iter().map(|(fact, place)| (fact, by_id[place])).collect();
-    Distinct { spans: ordered.into_iter().map(|(_, span)| span).collect(), by_id, dropped }
+    let numbered = |list: Vec<(u32, usize)>| {
+        list.into_iter().map(|(fact, place)| (fact, by_id[place])).collect()
+    };
+    let (dropped, superseded) = (numbered(repeated), numbered(superseded));
+    let spans = ordered.into_iter().map(|(_, span)| span).collect();
+    Distinct { spans, by_id, dropped, superseded }
+}
+
+/// For each span without an end the place of the first that is the same span with one: the same id,
+/// service, operation, kind and start. `spans` are in the order of their identity.
+fn finished_of(spans: &[Span]) -> Vec<Option<usize>> {
+    let mut finished_of = vec![None; spans.len()];
+    let mut begin = 0;
+    for group in spans.chunk_by(|one, other| one.facts.span_id == other.facts.span_id) {
+        let places = begin..begin + group.len();
+        begin = places.end;
+        let has_end = |place: &usize| spans[*place].facts.end.0 != 0;
+        let mut ended: Vec<usize> = places.clone().filter(has_end).collect();
+        if ended.is_empty() || ended.len() == group.len() {
+            continue;
+        }
+        ended.sort_unstable_by_key(|place| (spans[*place].report(), *place));
+        for place in places.filter(|place| !has_end(place)) {
+            let report = spans[place].report();
+            let first = ended.partition_point(|ended| spans[*ended].report() < report);
+            let found = ended.get(first).filter(|ended| spans[**ended].report() == report);
+            finished_of[place] = found.copied();
+        }
+    }
+    finished_of
 }

@@ -8,6 +8,9 @@
 //! # Which spans there are (`distinct`)
 //! - **Duplicate**: facts with the same id and content hash are one span; the others are dropped
 //!   and reported. The same id with another content is another span; all are kept.
+//! - **Superseded**: a span without an end is the report of one that had not finished; where one
+//!   with the same id, service, operation, kind and start has an end, only that one is a span. The
+//!   other is dropped and reported.
 //! - **Order**: siblings and roots by start, then id, then content hash; without a start, last.
 //!
 //! # Where a span hangs (`index`, `place`)
@@ -192,7 +195,7 @@ pub struct Problem {
     pub kind: ProblemKind,
     /// The node it is about; absent when it is about the whole trace.
     pub node: Option<u32>,
-    /// The facts given that it is about: the dropped duplicate, or the node's own.
+    /// The facts given that it is about: the dropped duplicate or report, or the node's own.
     pub fact: Option<u32>,
 }
 

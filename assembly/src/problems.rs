@@ -21,11 +21,17 @@ pub(crate) fn list(
     if parentless > 1 {
         problems.push(Problem { kind: ProblemKind::SeveralRoots, node: None, fact: None });
     }
-    problems.extend(distinct.dropped.iter().map(|(fact, number)| Problem {
-        kind: ProblemKind::DuplicateSpan,
-        node: Some(node_of[*number as usize]),
-        fact: Some(*fact),
-    }));
+    let left_out = [
+        (ProblemKind::DuplicateSpan, &distinct.dropped),
+        (ProblemKind::SupersededSpan, &distinct.superseded),
+    ];
+    for (kind, list) in left_out {
+        problems.extend(list.iter().map(|(fact, number)| Problem {
+            kind,
+            node: Some(node_of[*number as usize]),
+            fact: Some(*fact),
+        }));
+    }
     let mut about = |kind, node: u32| {
         let fact = Some(nodes[node as usize].fact);
         problems.push(Problem { kind, node: Some(node), fact });

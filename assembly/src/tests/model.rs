@@ -14,8 +14,16 @@ struct Model {
     parents: Vec<Option<usize>>,
     /// Spans that name no parent.
     parentless: Vec<usize>,
-    /// What is odd about a span; duplicates and the trace left out.
+    /// What is odd about a span; duplicates, superseded reports and the trace left out.
     odd: Vec<(usize, ProblemKind)>,
+}
+
+/// Whether `span` is a report of `other` from before its end.
+pub(super) fn supersedes(other: &SpanFacts, span: &SpanFacts) -> bool {
+    span.end.0 == 0
+        && other.end.0 != 0
+        && (other.span_id, other.service, other.operation, other.kind, other.start)
+            == (span.span_id, span.service, span.operation, span.kind, span.start)
 }
 
 /// Panics where `assembled` is not what the model says.
@@ -35,7 +43,9 @@ pub(super) fn compare(facts: &[SpanFacts], assembled: &Assembled) {
     let mut found: Vec<_> = assembled
         .problems
         .iter()
-        .filter(|problem| problem.kind != ProblemKind::DuplicateSpan)
+        .filter(|problem| {
+            !matches!(problem.kind, ProblemKind::DuplicateSpan | ProblemKind::SupersededSpan)
+        })
         .filter_map(|problem| Some((order[problem.node? as usize], problem.kind)))
         .collect();
     odd.sort_unstable();
@@ -69,6 +79,8 @@ impl Model {
                 })
             })
             .collect();
+        let all = spans.clone();
+        spans.retain(|span| !all.iter().any(|other| supersedes(other, span)));
         spans.sort_by_key(|span| (span.start.0 == 0, span.start, span.span_id, span.content_hash));
         let count = spans.len();
         let mut model = Self { spans, parents: vec![None; count], parentless: vec![], odd: vec![] };

@@ -22,6 +22,30 @@ fn a_span_sent_twice_is_shown_once() {
 }
 
 #[test]
+fn a_span_that_came_before_its_end_is_shown_as_it_ended() {
+    check("a 1..9; a' 1..?", "tree a; odd a:SupersededSpan; duration a=8");
+    check("a 1..9; b<a @x 2..3; b'<a @x 2..?", "tree a(b); odd b:SupersededSpan");
+    check(
+        "a 1..9; a' 1..? #7; a' 1..? #7; a'' 1..? #8",
+        "tree a; odd a:SupersededSpan a:SupersededSpan a:SupersededSpan",
+    );
+    // It may have learned more than its end: its parent.
+    check("a 1..9; b<a 2..3; b' 2..?", "tree a(b); odd b:SupersededSpan");
+}
+
+#[test]
+fn what_is_not_surely_the_same_span_does_not_supersede() {
+    let both = "odd trace:SeveralRoots a:SharedSpanId a':SharedSpanId a':NoEnd";
+    check("a 1..9; a' 2..?", both);
+    check("a @x 1..9; a' @y 1..?", both);
+    check(
+        "a 1..? #1; a' 1..? #2",
+        "odd trace:SeveralRoots a:SharedSpanId a:NoEnd a':SharedSpanId a':NoEnd",
+    );
+    check("a client 1..9; a' server 1..?", "tree a(a'); odd a':NoEnd");
+}
+
+#[test]
 fn different_spans_with_one_id_are_all_shown() {
     check("a 1..9; b<a 2..3; b'<a 4..5", "tree a(b b'); odd b:SharedSpanId b':SharedSpanId");
     check(

@@ -254,6 +254,8 @@ pub struct CriticalSegment {
 pub enum ProblemKind {
     /// The same span came more than once; it is shown once.
     DuplicateSpan,
+    /// It came without an end, too; it is shown once, as it ended.
+    SupersededSpan,
     /// Several different spans share one id.
     SharedSpanId,
     /// The parent it names is not in the trace; it is shown as a root.

@@ -120,6 +120,16 @@ impl Tree {
             fact.end = moved(fact.end, *offset);
             of_facts[node.fact as usize] = offset.0;
         }
+        // A report of a span that goes on must still be recognised by its start.
+        for problem in &self.assembled.problems {
+            if let (ProblemKind::SupersededSpan, Some(fact), Some(node)) =
+                (problem.kind, problem.fact, problem.node)
+                && let Some(offset) = offsets.get(node as usize)
+            {
+                let fact = &mut self.facts.facts[fact as usize];
+                fact.start = moved(fact.start, *offset);
+            }
+        }
         let mut tree = Self::new(self.trace_id, self.facts);
         tree.offsets =
             tree.assembled.nodes.iter().map(|node| of_facts[node.fact as usize]).collect();

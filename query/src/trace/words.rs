@@ -131,6 +131,9 @@ fn message(tree: &Tree, names: &Names, problem: &Problem) -> String {
             let times = node.map_or(1, |node| tree.times_received(node));
             format!("{span} came {times} times with the same content; it is shown once")
         }
+        ProblemKind::SupersededSpan => {
+            format!("{span} came without an end, too; it is shown once, as it ended")
+        }
         ProblemKind::SharedSpanId => {
             let id = node.map_or_else(String::new, |node| tree.fact(node).span_id.to_string());
             format!("{span} shares its id {id} with another span; both are shown")

@@ -255,3 +255,31 @@ async fn links_are_followed_both_ways() {
     assert_eq!((status, &problem["parameter"]), (400, &"linksTo".into()));
     assert_eq!(harness.problem(&format!("/traces?linksTo={}&q=%7B%7D", trace_id(2))).await.0, 400);
 }
+
+#[tokio::test]
+async fn a_span_that_is_sent_again_with_its_end_is_one_finished_span() {
+    let harness = Harness::new().await;
+    // The clock of the called host is ahead.
+    let called = || span(1, 2, "payment", "pay").parent(1).kind(SpanKind::Server).at(1_000, 1_050);
+    let calling = span(1, 1, "shop", "pay").kind(SpanKind::Client).at(0, 100);
+    harness.send([calling, called().unfinished()]).await;
+    harness.store.flush().await.unwrap();
+    let path = format!("/traces/{}", trace_id(1));
+    let before = harness.get(&path).await;
+    assert_eq!(before["state"], "running", "{before}");
+    harness.send([called().attribute("rows", 3_i64)]).await;
+    for query in ["", "?adjust=clock"] {
+        let after = harness.get(&format!("{path}{query}")).await;
+        assert_eq!(after["state"], "completed", "{after}");
+        assert_eq!(after["spanCount"], 2, "{query}");
+        let kinds: Vec<String> =
+            after["problems"].as_array().unwrap().iter().map(|one| text(&one["kind"])).collect();
+        assert_eq!(kinds, ["supersededSpan"], "{query}");
+        assert!(text(&after["problems"][0]["message"]).contains("as it ended"));
+        let is_moved =
+            after["spans"][1]["startUnixNano"] != json!((BEGIN + 1_000 * MILLI).to_string());
+        assert_eq!(is_moved, !query.is_empty());
+    }
+    let found = harness.get("/traces").await;
+    assert_eq!(found["traces"][0]["spanCount"], 2);
+}

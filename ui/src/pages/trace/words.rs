@@ -11,6 +11,7 @@ use crate::format;
 pub(crate) fn problem_badge(kind: ProblemKind) -> &'static str {
     match kind {
         ProblemKind::DuplicateSpan => "came again",
+        ProblemKind::SupersededSpan => "came unfinished, too",
         ProblemKind::SharedSpanId => "shared id",
         ProblemKind::MissingParent => "parent not received",
         ProblemKind::SelfParent => "is its own parent",
@@ -31,6 +32,7 @@ pub(crate) fn problem_count(kind: ProblemKind, count: u64) -> String {
     let id = if count == 1 { "id" } else { "ids" };
     match kind {
         ProblemKind::DuplicateSpan => format!("{calls} received more than once"),
+        ProblemKind::SupersededSpan => format!("{calls} received unfinished, too"),
         ProblemKind::SharedSpanId => format!("{calls} {has} an id that another has too"),
         ProblemKind::MissingParent => format!("{calls} missing {its} parent"),
         ProblemKind::SelfParent => format!("{calls} {has} {its} own {id} as parent"),
@@ -50,6 +52,10 @@ pub(crate) fn problem_explanation(kind: ProblemKind) -> &'static str {
         ProblemKind::DuplicateSpan => {
             "The same span arrived more than once, usually because its sender tried again. It is \
              shown once."
+        }
+        ProblemKind::SupersededSpan => {
+            "It arrived without an end as well, because its sender reports calls that still run. \
+             It is shown once, as it ended."
         }
         ProblemKind::SharedSpanId => {
             "Different spans carry one id. They are told apart by what they say; calls that name \
