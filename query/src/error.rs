@@ -41,6 +41,14 @@ pub enum QueryError {
         /// What was looked for, and where else to look.
         what: String,
     },
+    /// Nothing of what a parameter names is stored.
+    #[error("{what}")]
+    NothingOf {
+        /// The parameter's name, as the sender wrote it.
+        name: &'static str,
+        /// What was looked for.
+        what: String,
+    },
     /// More spans would have to be held in memory than the bounds allow.
     #[error("this needs more than {limit} spans in memory; {instead}")]
     TooManySpans {
@@ -91,7 +99,7 @@ impl QueryError {
         use tidings_storage::ErrorKind as Storage;
         match self {
             Self::Parameter { .. } => ErrorKind::Invalid,
-            Self::NotFound { .. } => ErrorKind::NotFound,
+            Self::NotFound { .. } | Self::NothingOf { .. } => ErrorKind::NotFound,
             Self::TooManySpans { .. } => ErrorKind::TooLarge,
             Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,

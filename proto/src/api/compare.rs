@@ -29,6 +29,10 @@ pub struct ComparedSet {
     /// Some of them.
     #[schema(value_type = Vec<String>)]
     pub trace_ids: Vec<TraceId>,
+    /// Those that were asked for and are not among them: no span of them is stored, or more than
+    /// can be compared.
+    #[schema(value_type = Vec<String>)]
+    pub missing_trace_ids: Vec<TraceId>,
     /// How long they took.
     pub duration: LatencyStats,
 }

@@ -99,8 +99,7 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
         }
     })?;
     let Some((service, operation, end)) = entry else {
-        let what = "no span of the traces on the left is stored".to_owned();
-        return Err(QueryError::NotFound { what });
+        return Err(nothing_of("left", &search.left));
     };
     let right = match &search.right {
         ComparedWith::Traces(ids) => ids.clone(),
@@ -116,10 +115,29 @@ pub(crate) fn compare(reader: &Reader, search: &CompareSearch) -> Result<Compari
     };
     trees::each(reader, &right, |tree, names| overlay.add(1, tree, names))?;
     if overlay.sides[1].0.is_empty() {
-        let what = "no trace is stored that the left could be compared with".to_owned();
-        return Err(QueryError::NotFound { what });
+        return Err(match &search.right {
+            ComparedWith::Traces(ids) => nothing_of("right", ids),
+            ComparedWith::Typical(_) => {
+                let what = format!(
+                    "no other transaction that enters at {operation} of {service} is stored"
+                );
+                QueryError::NothingOf { name: "right", what }
+            }
+        });
     }
-    Ok(overlay.view())
+    Ok(overlay.view([&search.left, &right]))
+}
+
+/// None of the traces on this side can be compared.
+fn nothing_of(name: &'static str, ids: &[TraceId]) -> QueryError {
+    let shown: Vec<String> = ids.iter().take(IDS_SHOWN_MAX).map(TraceId::to_string).collect();
+    let more = ids.len() - shown.len();
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    let what = format!(
+        "`{name}`: no span of {}{more} is stored, or more than can be compared",
+        shown.join(", ")
+    );
+    QueryError::NothingOf { name, what }
 }
 
 impl Overlay {
@@ -173,7 +191,8 @@ impl Overlay {
         Some(place)
     }
 
-    fn view(self) -> Comparison {
+    /// What differs; `asked` are the ids that each side should have.
+    fn view(self, asked: [&[TraceId]; 2]) -> Comparison {
         let traces = [0, 1].map(|side| self.sides[side].0.len() as u64);
         let mut shown = vec![0; self.places.len()];
         let mut calls = Vec::with_capacity(self.places.len());
@@ -193,10 +212,15 @@ impl Overlay {
                 right: right.view(),
             });
         }
+        let mut asked = asked.into_iter();
         let [left, right] = self.sides.map(|(mut ids, latency)| {
             let trace_count = ids.len() as u64;
+            let here: HashSet<TraceId> = ids.iter().copied().collect();
+            let asked = asked.next().unwrap_or_default().iter().copied();
+            let missing_trace_ids = asked.filter(|id| !here.contains(id)).collect();
             ids.truncate(IDS_SHOWN_MAX);
-            ComparedSet { trace_count, trace_ids: ids, duration: latency.stats() }
+            let (trace_ids, duration) = (ids, latency.stats());
+            ComparedSet { trace_count, trace_ids, missing_trace_ids, duration }
         });
         Comparison { left, right, calls, truncated: self.truncated }
     }

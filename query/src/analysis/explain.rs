@@ -210,7 +210,8 @@ fn differences(sample: &Sample, counts: &Counts, selected: &Selection) -> Vec<Fo
         }
         let mut best: Option<((f64, bool), f64, Option<u32>)> = None;
         let mut values = Vec::with_capacity(attribute.values.len());
-        for value in &attribute.values {
+        // That no span is without the attribute is no value of it.
+        for value in attribute.values.iter().filter(|value| value.selected + value.rest > 0) {
             let share = ValueShare {
                 value: value.number.map(|number| sample.text(number)),
                 selected_count: value.selected,

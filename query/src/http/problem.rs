@@ -85,6 +85,7 @@ pub(super) fn details(error: &QueryError) -> ProblemDetails {
     }
     let parameter = match error {
         QueryError::Parameter { name, .. } if !name.is_empty() => Some(name.clone()),
+        QueryError::NothingOf { name, .. } => Some((*name).to_owned()),
         _ => None,
     };
     problem(&form, error.to_string(), parameter)

@@ -104,6 +104,9 @@ async fn a_selection_can_be_a_box_in_time_and_must_be_given() {
     let answer = harness.get(&path).await;
     assert_eq!(answer["selectedCount"], 100);
     assert_eq!(keys(&answer), ["span.version"]);
+    let values = answer["differences"][0]["values"].as_array().unwrap();
+    assert_eq!(values.len(), 2, "no span is without a version: {values:?}");
+    assert!(values.iter().all(|one| one["value"].is_string()), "{values:?}");
     let none = harness.get("/explain?selectMinDuration=1h").await;
     assert_eq!((&none["selectedCount"], &none["differences"]), (&json!(0), &json!([])));
     assert_eq!(harness.problem("/explain?service=shop").await.0, 400);
@@ -154,10 +157,17 @@ async fn two_traces_are_compared_place_by_place() {
     let same = harness.get(&format!("/compare?left={}&right={}", trace_id(1), trace_id(1))).await;
     assert!(deviations(&same).iter().all(|call| call.ends_with(' ')), "{same}");
 
-    assert_eq!(
-        harness.problem(&format!("/compare?left={}&right={}", trace_id(9), trace_id(1))).await.0,
-        404
-    );
+    let (one, other, none) = (trace_id(1), trace_id(2), trace_id(9));
+    let partly = harness.get(&format!("/compare?left={none},{other}&right={one}")).await;
+    assert_eq!(partly["left"]["missingTraceIds"], json!([none]));
+    assert_eq!(partly["left"]["traceIds"], json!([other]));
+    assert_eq!(partly["right"]["missingTraceIds"], json!([]));
+    for (left, right, parameter) in [(&none, &one, "left"), (&one, &none, "right")] {
+        let path = format!("/compare?left={left}&right={right}");
+        let (status, problem) = harness.problem(&path).await;
+        assert_eq!((status, &problem["parameter"]), (404, &json!(parameter)));
+        assert!(text(&problem["detail"]).contains(&none), "{problem}");
+    }
     for (query, parameter) in [
         (format!("left={}", trace_id(1)), "right"),
         (format!("right={}", trace_id(1)), "left"),
@@ -195,7 +205,7 @@ async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
     );
     assert_eq!(deviations(&answer), ["0:work slower", "1:read slower"]);
     let alone = harness.problem(&format!("/compare?left={}&right=typical", trace_id(30))).await;
-    assert_eq!(alone.0, 404);
+    assert_eq!((alone.0, &alone.1["parameter"]), (404, &json!("right")));
 }
 
 #[tokio::test]
