@@ -85,7 +85,10 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         ),
         [tidings_sql::router(sql), web::pins(store.clone(), Arc::clone(&clock))],
         server.clone(),
-        Guard::new(address, &settings.allowed_hosts),
+        web::Visitors {
+            guard: Guard::new(address, &settings.allowed_hosts),
+            origins: settings.allow_origins.clone(),
+        },
     );
     app.send_modify(|app| *app = routes);
     print_addresses(address, &collector)?;

@@ -26,6 +26,7 @@ mod lens;
 mod lifecycle;
 mod limits;
 mod objects;
+mod origins;
 mod pins;
 mod readers;
 mod searching;

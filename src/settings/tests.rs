@@ -57,6 +57,27 @@ fn a_later_source_wins_and_is_named() {
 }
 
 #[test]
+fn origins_are_exact_and_as_browsers_send_them() {
+    let origins = |text: &str| read(None, &[], &[("allow-origins", text)]).unwrap().settings();
+    assert!(origins("").unwrap().allow_origins.is_empty());
+    let two = origins("http://localhost:3000, https://Dash.example").unwrap().allow_origins;
+    assert_eq!(two, ["http://localhost:3000", "https://dash.example"]);
+    for wrong in [
+        "*",
+        "null",
+        "dash.example",
+        "https://dash.example/",
+        "https://dash.example:443",
+        "https://*.example",
+        "https://me@dash.example",
+        "https://",
+        "ftp://dash.example",
+    ] {
+        assert!(origins(wrong).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn queries_in_sql_are_answered_on_loopback_unless_the_setting_says_otherwise() {
     let answered = |sql: Option<&str>, address: &str| {
         let flags: Vec<_> = sql.into_iter().map(|sql| ("sql", sql)).collect();

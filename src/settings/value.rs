@@ -138,6 +138,33 @@ pub(super) fn list(text: &str) -> Result<Vec<String>, String> {
     Ok(text.split(',').map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect())
 }
 
+/// Origins with commas between them, in the form that browsers send.
+pub(super) fn origins(text: &str) -> Result<Vec<String>, String> {
+    list(text)?.into_iter().map(|origin| origin_of(&origin)).collect()
+}
+
+fn origin_of(text: &str) -> Result<String, String> {
+    let origin = text.to_ascii_lowercase();
+    let wrong =
+        || format!("`{text}` is no origin as http://localhost:3000 or https://dash.example");
+    let (scheme, usual_port) = match origin.split_once("://") {
+        Some(("http", _)) => ("http", Some(80)),
+        Some(("https", _)) => ("https", Some(443)),
+        _ => return Err(wrong()),
+    };
+    let url: axum::http::Uri = origin.parse().map_err(|_| wrong())?;
+    let authority = url.authority().map(axum::http::uri::Authority::as_str).unwrap_or_default();
+    let whole = format!("{scheme}://{authority}") == origin;
+    // Browsers leave out the usual port: with it no request would ever match.
+    let is_usual = url.port_u16().is_some() && url.port_u16() == usual_port;
+    let host = url.host().unwrap_or_default();
+    if whole && !is_usual && !host.is_empty() && !authority.contains(['@', '*']) {
+        Ok(origin)
+    } else {
+        Err(wrong())
+    }
+}
+
 /// A value of the file as the text it would be on the command line.
 pub(super) fn file_text(value: &toml::Value) -> Option<String> {
     match value {

@@ -1,8 +1,8 @@
 //! `/api/v1/pins` and `/api/v1/traces/{traceId}/pin`: which traces are kept whatever their age.
 //!
 //! The one part of the API that changes what is stored. It is the process's and not the query
-//! service's, which only reads; the pins are the store's. Like every other route it answers no page
-//! of another origin (`guard`).
+//! service's, which only reads; the pins are the store's. It answers no page of another origin, also
+//! not of one that may read (`guard`).
 
 use std::{sync::Arc, time::Duration};
 
