@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 use super::TraceSummary;
 use crate::{DurationNanos, UnixNanos};
 
-/// A page of traces, newest first.
+/// A page of traces, newest first by the earliest span that matches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TraceSearchResult {
@@ -81,7 +81,7 @@ pub struct SearchProgress {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FoundTraces {
-    /// The traces, newest first.
+    /// The traces, newest first by the earliest span that matches.
     pub traces: Vec<TraceSummary>,
 }
 
