@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use axum::http::{Uri, uri::Authority};
 use tidings_proto::TraceId;
 use tidings_storage::{AttributeFilter, Noteworthy, ObjectAddress, RetentionRule};
 
@@ -152,8 +153,8 @@ fn origin_of(text: &str) -> Result<String, String> {
         Some(("https", _)) => ("https", Some(443)),
         _ => return Err(wrong()),
     };
-    let url: axum::http::Uri = origin.parse().map_err(|_| wrong())?;
-    let authority = url.authority().map(axum::http::uri::Authority::as_str).unwrap_or_default();
+    let url: Uri = origin.parse().map_err(|_| wrong())?;
+    let authority = url.authority().map(Authority::as_str).unwrap_or_default();
     let whole = format!("{scheme}://{authority}") == origin;
     // Browsers leave out the usual port: with it no request would ever match.
     let is_usual = url.port_u16().is_some() && url.port_u16() == usual_port;

@@ -14,8 +14,6 @@ pub const VALUES_MAX: usize = 16;
 const HEADER_PREFIX: &str = "http.request.header.";
 /// Times that one key is looked at in a text.
 const MENTIONS_MAX: usize = 2;
-/// UUIDs in a text that are read as values without a key.
-const UUIDS_MAX: usize = 2;
 const UUID_BYTES: usize = 36;
 const QUOTES: [char; 3] = ['"', '\'', '`'];
 
@@ -28,8 +26,9 @@ pub struct KeyedValue<'k> {
     pub value: String,
 }
 
-/// The values that transaction keys may have in the text: those that stand behind a key, then the
-/// text itself and UUIDs in it under every key. Each once; nothing for a blank text.
+/// The values that transaction keys may have in the text: those that stand behind a key, or else
+/// the text itself under every key; then the first UUID in it under every key. Each once; nothing
+/// for a blank text. Few under every key, because each costs a look-up for each.
 #[must_use]
 pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
     let text = super::trimmed(text);
@@ -48,9 +47,11 @@ pub fn values<'k>(text: &str, keys: &'k [String]) -> Vec<KeyedValue<'k>> {
         }
     }
     let every: Vec<&str> = keys.iter().map(String::as_str).collect();
-    found.add(&every, text);
-    let words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '-');
-    for uuid in words.filter(|word| digits_of_uuid(word).is_some()).take(UUIDS_MAX) {
+    if found.0.is_empty() {
+        found.add(&every, text);
+    }
+    let mut words = text.split(|sign: char| !sign.is_ascii_alphanumeric() && sign != '-');
+    if let Some(uuid) = words.find(|word| digits_of_uuid(word).is_some()) {
         found.add(&every, uuid);
     }
     found.0
@@ -98,9 +99,7 @@ impl<'k> Found<'k> {
         }
         if let Some(digits) = digits_of_uuid(value.trim_matches(['{', '}'])) {
             let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
-            let dashed = parts.join("-");
-            self.add_one(keys, dashed.to_ascii_uppercase());
-            self.add_one(keys, dashed);
+            self.add_one(keys, parts.join("-"));
             self.add_one(keys, digits);
         }
     }
