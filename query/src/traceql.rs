@@ -8,7 +8,8 @@
 //!
 //! Owns the language: what is a query, what it means, and what is said about one that is none.
 //! Nothing here recurses deeper than [`DEPTH_MAX`], because depth is bounded while tokens are read
-//! and while the tree is built; texts are bounded by [`TEXT_BYTES_MAX`]. Where Tempo parses a query
+//! and while the tree is built, and what stands in a row is a list of at most [`TERMS_MAX`]; texts
+//! are bounded by [`TEXT_BYTES_MAX`]. Where Tempo parses a query
 //! but refuses to run it (`parent.`, aggregate against aggregate), it runs here.
 
 mod candidates;
@@ -40,6 +41,8 @@ pub(crate) use parser::parse;
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// How deep brackets may nest and how deep the tree of a query may be.
 const DEPTH_MAX: u32 = 100;
+/// How many numbers or spansets may stand in a row, with operators between them.
+const TERMS_MAX: usize = 1_000;
 
 #[cfg(test)]
 mod tests;

@@ -79,7 +79,7 @@ impl<'d> Evaluator<'d> {
                 Value::Scalar(number) => Value::Scalar(-number),
                 other => Value::Vector(mapped(other.vector(), |value| -value)?),
             },
-            Expression::Binary(binary) => binary::binary(self, binary, time)?,
+            Expression::Chain(first, links) => binary::chain(self, first, links, time)?,
             Expression::Aggregate(aggregate) => {
                 Value::Vector(aggregate::aggregate(self, aggregate, time)?)
             }

@@ -8,8 +8,8 @@ use super::{
     PromqlError,
     lexer::{Token, What, tokens},
     syntax::{
-        Aggregate, Aggregation, Binary, Call, DEPTH_MAX, Expression, FUNCTIONS, Grouping, Kind,
-        Many, Matching, Operator,
+        Aggregate, Aggregation, Call, DEPTH_MAX, Expression, FUNCTIONS, Grouping, Kind, Link, Many,
+        Matching, Operator, TERMS_MAX,
     },
 };
 
@@ -124,14 +124,27 @@ impl Parser<'_> {
             // Powers group to the right, everything else to the left.
             let next = operator.precedence() + u8::from(operator != Operator::Power);
             let (right, right_depth) = self.expression(next)?;
-            depth = depth.max(right_depth) + 1;
-            self.check_depth(depth)?;
-            let binary = Binary { operator, left, right, as_bool, matching };
-            if let Some(reason) = refused(&binary) {
+            let link = Link { operator, right, as_bool, matching };
+            if let Some(reason) = refused(&left, &link) {
                 let at = self.tokens[at].at;
                 return Err(PromqlError::at(self.text, at, reason));
             }
-            left = Expression::Binary(Box::new(binary));
+            // What stands in a row is longer, not deeper.
+            let (first, mut links) = match left {
+                Expression::Chain(first, links) => (first, links),
+                first => {
+                    depth += 1;
+                    (Box::new(first), Vec::new())
+                }
+            };
+            depth = depth.max(right_depth + 1);
+            self.check_depth(depth)?;
+            if links.len() + 2 > TERMS_MAX {
+                let reason = format!("more than {TERMS_MAX} terms in a row");
+                return Err(PromqlError::at(self.text, self.tokens[at].at, reason));
+            }
+            links.push(link);
+            left = Expression::Chain(first, links);
         }
         self.depth -= 1;
         Ok((left, depth))
@@ -348,8 +361,8 @@ impl Parser<'_> {
 }
 
 /// What is wrong with two expressions between which an operator stands.
-fn refused(binary: &Binary) -> Option<String> {
-    let Binary { operator, left, right, as_bool, matching } = binary;
+fn refused(left: &Expression, link: &Link) -> Option<String> {
+    let Link { operator, right, as_bool, matching } = link;
     let kinds = [left.kind(), right.kind()];
     if let Some(other) = kinds.iter().find(|kind| !matches!(kind, Kind::Scalar | Kind::Vector)) {
         let message = "binary expression must contain only scalar and instant vector types, got";

@@ -14,6 +14,8 @@ pub(super) const SAMPLED_EVERY_MS: i64 = 15_000;
 const SUBQUERY_STEP_MS: i64 = 60_000;
 /// More times than this are not looked at for one selector.
 const TIMES_MAX: usize = 100_000;
+/// More are not looked at for all selectors of a query.
+const TIMES_OF_ALL_MAX: usize = 2_000_000;
 
 /// The times a query is evaluated at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +89,7 @@ pub(super) fn plan(root: &Expression, asked: &Asked) -> Result<Vec<Planned>, Pro
     // Counters as they stand count from before the longest range of the query on: what has calls in
     // a range is there beside it.
     let before_ms = asked.lookback_ms.saturating_add(longest_range(root));
-    let mut walk = Walk { asked: *asked, before_ms, added_up: None, planned: Vec::new() };
+    let mut walk = Walk { asked: *asked, before_ms, added_up: None, times: 0, planned: Vec::new() };
     walk.visit(root, &asked.times().collect::<Vec<i64>>())?;
     walk.planned.sort_by_key(|(id, _)| *id);
     Ok(walk.planned.into_iter().map(|(_, planned)| planned).collect())
@@ -99,6 +101,8 @@ struct Walk {
     before_ms: i64,
     /// By which labels what is visited next is added up.
     added_up: Option<Grouping>,
+    /// How many times are planned.
+    times: usize,
     planned: Vec<(usize, Planned)>,
 }
 
@@ -109,7 +113,10 @@ fn longest_range(of: &Expression) -> i64 {
         Expression::Range { range_ms, .. } => *range_ms,
         Expression::Subquery(subquery) => subquery.range_ms.max(longest_range(&subquery.inner)),
         Expression::Negated(inner) => longest_range(inner),
-        Expression::Binary(binary) => longest_range(&binary.left).max(longest_range(&binary.right)),
+        Expression::Chain(first, links) => {
+            let links = links.iter().map(|link| longest_range(&link.right));
+            links.fold(longest_range(first), i64::max)
+        }
         Expression::Aggregate(aggregate) => longest_range(&aggregate.of),
         Expression::Call(call) => call.arguments.iter().map(longest_range).max().unwrap_or(0),
     }
@@ -140,9 +147,9 @@ impl Walk {
                 self.visit(&subquery.inner, &inner)
             }
             Expression::Negated(inner) => self.visit(inner, times),
-            Expression::Binary(binary) => {
-                self.visit(&binary.left, times)?;
-                self.visit(&binary.right, times)
+            Expression::Chain(first, links) => {
+                self.visit(first, times)?;
+                links.iter().try_for_each(|link| self.visit(&link.right, times))
             }
             Expression::Aggregate(aggregate) => {
                 if let Some(parameter) = &aggregate.parameter {
@@ -181,7 +188,8 @@ impl Walk {
         origin_ms: i64,
         bounds_ms: BTreeSet<i64>,
     ) -> Result<(), PromqlError> {
-        if bounds_ms.len() > TIMES_MAX {
+        self.times = self.times.saturating_add(bounds_ms.len());
+        if bounds_ms.len() > TIMES_MAX || self.times > TIMES_OF_ALL_MAX {
             return Err(too_many());
         }
         let (matchers, added_up) = (selector.matchers.clone(), self.added_up.take());
@@ -223,7 +231,8 @@ fn in_ranges(ends: &[i64], range_ms: i64, step: i64) -> Result<Vec<i64>, PromqlE
 
 fn too_many() -> PromqlError {
     PromqlError::Execution(format!(
-        "the query looks at more than {TIMES_MAX} times; ask for larger steps or shorter ranges"
+        "the query looks at more than {TIMES_MAX} times for one selector, or {TIMES_OF_ALL_MAX} \
+         for all; ask for larger steps or shorter ranges"
     ))
 }
 
@@ -237,6 +246,19 @@ mod tests {
         let asked = Asked { start_ms: 0, end_ms: 60_000, step_ms: 10_000, lookback_ms: 1_000 };
         let planned = plan(&parse(query).unwrap(), &asked).unwrap();
         planned.into_iter().map(|selector| selector.added_up).collect()
+    }
+
+    #[test]
+    fn the_times_of_all_selectors_are_bounded() {
+        // 20,000 times each at least.
+        let asked = Asked { start_ms: 0, end_ms: 109_990_000, step_ms: 10_000, lookback_ms: 1_000 };
+        let planned = |selectors: usize| {
+            let query = vec!["rate(m[5m])"; selectors].join(" + ");
+            plan(&parse(&query).unwrap(), &asked).map(|planned| planned.len())
+        };
+        assert_eq!(planned(20).unwrap(), 20);
+        let refused = planned(110).unwrap_err().to_string();
+        assert!(refused.contains("2000000 for all"), "{refused}");
     }
 
     #[test]

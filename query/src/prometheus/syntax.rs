@@ -1,9 +1,12 @@
-//! A query as a tree. It is at most [`DEPTH_MAX`] deep, so walks over it may recurse.
+//! A query as a tree. It is at most [`DEPTH_MAX`] deep, so walks over it may recurse: a chain of
+//! operators is a list.
 
 use super::labels::Matcher;
 
-/// The deepest a query nests; a chain of operators nests too.
+/// The deepest a query nests.
 pub(super) const DEPTH_MAX: usize = 64;
+/// The most expressions that stand in a row, with operators between them.
+pub(super) const TERMS_MAX: usize = 1_000;
 
 /// An expression.
 #[derive(Debug, Clone)]
@@ -25,8 +28,8 @@ pub(crate) enum Expression {
     Subquery(Box<Subquery>),
     /// The same with the other sign.
     Negated(Box<Expression>),
-    /// Two expressions and what is done with them.
-    Binary(Box<Binary>),
+    /// Expressions and what is done with them, from the left to the right.
+    Chain(Box<Expression>, Vec<Link>),
     /// Several series made one.
     Aggregate(Box<Aggregate>),
     /// A function.
@@ -67,10 +70,11 @@ impl Expression {
             Self::Select(_) | Self::Aggregate(_) => Kind::Vector,
             Self::Range { .. } | Self::Subquery(_) => Kind::Matrix,
             Self::Negated(inner) => inner.kind(),
-            Self::Binary(binary) => match (binary.left.kind(), binary.right.kind()) {
-                (Kind::Scalar, Kind::Scalar) => Kind::Scalar,
-                _ => Kind::Vector,
-            },
+            Self::Chain(first, links) => {
+                let mut all = std::iter::once(&**first).chain(links.iter().map(|link| &link.right));
+                let scalar = all.all(|of| of.kind() == Kind::Scalar);
+                if scalar { Kind::Scalar } else { Kind::Vector }
+            }
             Self::Call(call) => call.function.gives(),
         }
     }
@@ -120,14 +124,12 @@ pub(crate) struct Subquery {
     pub(crate) moment: Moment,
 }
 
-/// Two expressions and what is done with them.
+/// What is done with what stands to the left and an expression.
 #[derive(Debug, Clone)]
-pub(crate) struct Binary {
+pub(crate) struct Link {
     /// What is done.
     pub(crate) operator: Operator,
-    /// The one.
-    pub(crate) left: Expression,
-    /// The other.
+    /// The expression.
     pub(crate) right: Expression,
     /// Whether a comparison gives 0 and 1 rather than choose.
     pub(crate) as_bool: bool,

@@ -1,6 +1,6 @@
 //! What is a query, and what is said about a text that is none.
 
-use super::{PromqlError, number::duration_of, number_text, parse, syntax::DEPTH_MAX};
+use super::{PromqlError, number::duration_of, number_text, parse, syntax::TERMS_MAX};
 
 #[test]
 fn texts_that_are_queries_are_read() {
@@ -130,7 +130,7 @@ fn texts_that_are_none_are_refused_where_they_stop_being_one() {
 #[test]
 fn hostile_texts_are_refused_and_break_nothing() {
     let deep = "(".repeat(10_000);
-    let chain = format!("1{}", " + 1".repeat(DEPTH_MAX + 1));
+    let chain = format!("1{}", " + 1".repeat(TERMS_MAX));
     let signs = "-".repeat(3_000);
     let nested = format!("{}a{}", "abs(".repeat(2_000), ")".repeat(2_000));
     let ranges = format!("a{}", "[5m:1m]".repeat(1_000));

@@ -14,7 +14,7 @@ use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Fields, Node},
     pattern::literals,
     read::needs_tree,
-    syntax::{Field, Intrinsic, Name, Operator, Scope, Side},
+    syntax::{Field, Intrinsic, Join, Name, Operator, Scope, Side},
     value::Value,
 };
 
@@ -93,18 +93,19 @@ fn both(one: Vec<Node>, other: Vec<Node>) -> Vec<Node> {
 }
 
 fn of_spansets(of: &CompiledSpansets) -> Vec<Node> {
-    let either = |left: &CompiledSpansets, right: &CompiledSpansets| {
-        let mut both = of_spansets(left);
-        both.extend(of_spansets(right));
-        both
-    };
     match of {
         CompiledSpansets::Filter(node) => vec![node.clone()],
-        CompiledSpansets::And(left, right) | CompiledSpansets::Or(left, right) => {
-            either(left, right)
+        CompiledSpansets::Joined(first, rest) => {
+            // Of the spans to the left of the last relation that gives those on its right, none
+            // is in the result.
+            let is_given = |(join, _): &(Join, CompiledSpansets)| {
+                matches!(join, Join::Related(_, Side::Right | Side::NotRight))
+            };
+            let last = rest.iter().rposition(is_given);
+            let first = last.is_none().then_some(first.as_ref());
+            let rest = rest.iter().skip(last.unwrap_or(0)).map(|(_, next)| next);
+            first.into_iter().chain(rest).flat_map(of_spansets).collect()
         }
-        CompiledSpansets::Related(_, Side::Both, left, right) => either(left, right),
-        CompiledSpansets::Related(_, Side::Right | Side::NotRight, _, right) => of_spansets(right),
         CompiledSpansets::Pipeline(stages) => conditions(stages),
     }
 }
@@ -116,9 +117,9 @@ fn of_scalar(of: &CompiledScalar, found: &mut Vec<Node>, whole: &mut bool) {
             *whole = false;
             found.extend(conditions(stages));
         }
-        CompiledScalar::Binary(_, left, right) => {
-            of_scalar(left, found, whole);
-            of_scalar(right, found, whole);
+        CompiledScalar::Arithmetic(first, rest) => {
+            of_scalar(first, found, whole);
+            rest.iter().for_each(|(_, next)| of_scalar(next, found, whole));
         }
     }
 }
@@ -187,7 +188,7 @@ fn trace_duration_min(condition: &Node, fields: &Fields) -> DurationNanos {
 fn restrict(condition: &Node, fields: &Fields, filter: &mut SpanFilter) {
     match condition {
         Node::All(all) => all.iter().for_each(|each| restrict(each, fields, filter)),
-        Node::Binary(operator, left, right) if !operator.is_arithmetic() => {
+        Node::Binary(operator, left, right) => {
             if let (Node::Column(column), Some(value)) = (left.as_ref(), right.constant()) {
                 compared(fields.get(*column), *operator, &value, filter);
             } else if let (Some(value), Node::Column(column)) = (left.constant(), right.as_ref()) {

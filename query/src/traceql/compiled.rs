@@ -9,7 +9,7 @@ use tidings_proto::{SpanId, TraceId};
 
 use super::{
     pattern::pattern_of,
-    syntax::{Expression, Field, Intrinsic, Name, Operator, Scalar, Spansets, Stage, Static},
+    syntax::{Expression, Field, Intrinsic, Join, Name, Operator, Scalar, Spansets, Stage, Static},
     value::{Value, apply, fits, negative},
 };
 
@@ -61,6 +61,7 @@ pub(crate) enum Node {
     All(Vec<Self>),
     Any(Vec<Self>),
     Matches(Box<Self>, regex::Regex, bool),
+    Arithmetic(Box<Self>, Vec<(Operator, Self)>),
     Binary(Operator, Box<Self>, Box<Self>),
 }
 
@@ -87,6 +88,11 @@ impl Node {
                     pattern_of(pattern).expect("invariant: patterns are checked when read");
                 Self::Matches(boxed(inner, fields), pattern, *matches)
             }
+            Expression::Arithmetic(first, rest) => {
+                let first = boxed(first, fields);
+                let rest = rest.iter().map(|(operator, next)| (*operator, Self::of(next, fields)));
+                Self::Arithmetic(first, rest.collect())
+            }
             Expression::Binary(operator, left, right) => {
                 let (left, right) = (with_whole_id(left, right), with_whole_id(right, left));
                 Self::Binary(*operator, boxed(&left, fields), boxed(&right, fields))
@@ -104,6 +110,10 @@ impl Node {
             | Self::Exists(inner, _)
             | Self::Matches(inner, ..) => inner.columns(visit),
             Self::All(list) | Self::Any(list) => list.iter().for_each(|each| each.columns(visit)),
+            Self::Arithmetic(first, rest) => {
+                first.columns(visit);
+                rest.iter().for_each(|(_, next)| next.columns(visit));
+            }
             Self::Binary(_, left, right) => {
                 left.columns(visit);
                 right.columns(visit);
@@ -137,6 +147,11 @@ impl Node {
             Self::Any(list) => Cow::Owned(decided(list, row, true)),
             Self::Matches(inner, pattern, matches) => {
                 Cow::Owned(match_value(inner.value(row).as_ref(), pattern, *matches))
+            }
+            Self::Arithmetic(first, rest) => {
+                rest.iter().fold(first.value(row), |value, (operator, next)| {
+                    Cow::Owned(apply(*operator, &value, &next.value(row)))
+                })
             }
             Self::Binary(operator, left, right) => {
                 Cow::Owned(apply(*operator, &left.value(row), &right.value(row)))
@@ -204,9 +219,7 @@ fn with_whole_id<'a>(constant: &'a Expression, other: &Expression) -> Cow<'a, Ex
 #[derive(Debug, Clone)]
 pub(crate) enum CompiledSpansets {
     Filter(Node),
-    And(Box<Self>, Box<Self>),
-    Or(Box<Self>, Box<Self>),
-    Related(super::syntax::Relation, super::syntax::Side, Box<Self>, Box<Self>),
+    Joined(Box<Self>, Vec<(Join, Self)>),
     Pipeline(Vec<CompiledStage>),
 }
 
@@ -216,7 +229,7 @@ pub(crate) enum CompiledScalar {
     Value(Value),
     Aggregate { fold: super::syntax::Fold, of: Option<Node>, label: String },
     Pipeline(Vec<CompiledStage>, Box<Self>),
-    Binary(Operator, Box<Self>, Box<Self>),
+    Arithmetic(Box<Self>, Vec<(Operator, Self)>),
 }
 
 /// As [`Stage`], without what only says what to show.
@@ -253,17 +266,12 @@ pub(crate) fn compile(stages: &[Stage], fields: &mut Fields) -> Vec<CompiledStag
 }
 
 fn spansets(of: &Spansets, fields: &mut Fields) -> CompiledSpansets {
-    let boxed = |of: &Spansets, fields: &mut Fields| Box::new(spansets(of, fields));
     match of {
         Spansets::Filter(expression) => CompiledSpansets::Filter(Node::of(expression, fields)),
-        Spansets::And(left, right) => {
-            CompiledSpansets::And(boxed(left, fields), boxed(right, fields))
-        }
-        Spansets::Or(left, right) => {
-            CompiledSpansets::Or(boxed(left, fields), boxed(right, fields))
-        }
-        Spansets::Related(relation, side, left, right) => {
-            CompiledSpansets::Related(*relation, *side, boxed(left, fields), boxed(right, fields))
+        Spansets::Joined(first, rest) => {
+            let first = Box::new(spansets(first, fields));
+            let rest = rest.iter().map(|(join, next)| (*join, spansets(next, fields)));
+            CompiledSpansets::Joined(first, rest.collect())
         }
         Spansets::Pipeline(stages) => CompiledSpansets::Pipeline(compile(stages, fields)),
     }
@@ -281,9 +289,10 @@ fn scalar(of: &Scalar, fields: &mut Fields) -> CompiledScalar {
             let stages = compile(stages, fields);
             CompiledScalar::Pipeline(stages, Box::new(scalar(inner, fields)))
         }
-        Scalar::Binary(operator, left, right) => {
-            let left = Box::new(scalar(left, fields));
-            CompiledScalar::Binary(*operator, left, Box::new(scalar(right, fields)))
+        Scalar::Arithmetic(first, rest) => {
+            let first = Box::new(scalar(first, fields));
+            let rest = rest.iter().map(|(operator, next)| (*operator, scalar(next, fields)));
+            CompiledScalar::Arithmetic(first, rest.collect())
         }
     }
 }

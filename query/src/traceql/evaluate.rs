@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
     relations::Shape,
-    syntax::{Fold, Operator},
+    syntax::{Fold, Join, Operator},
     value::{Value, apply},
 };
 
@@ -105,23 +105,32 @@ fn select(of: &CompiledSpansets, table: &Table, input: &Spanset) -> Vec<Spanset>
             let spans = input.spans.iter().copied();
             same(spans.filter(|span| node.holds(table.row(*span))).collect())
         }
-        CompiledSpansets::And(left, right) => {
-            let (left, right) = (side(left), side(right));
-            if left.is_empty() || right.is_empty() { Vec::new() } else { same(union(left, right)) }
+        CompiledSpansets::Joined(first, rest) => {
+            let from_left = |left, (join, next): &(Join, CompiledSpansets)| {
+                joined(*join, left, side(next), table)
+            };
+            same(rest.iter().fold(side(first), from_left))
         }
-        CompiledSpansets::Or(left, right) => same(union(side(left), side(right))),
-        CompiledSpansets::Related(relation, which, left, right) => {
-            let marks = |of: &CompiledSpansets| {
+        CompiledSpansets::Pipeline(stages) => run(stages, table, vec![input.clone()]),
+    }
+}
+
+/// The spans that the join makes of these on its left and these on its right.
+fn joined(join: Join, left: Vec<u32>, right: Vec<u32>, table: &Table) -> Vec<u32> {
+    match join {
+        Join::And if left.is_empty() || right.is_empty() => Vec::new(),
+        Join::And | Join::Or => union(left, right),
+        Join::Related(relation, which) => {
+            let marks = |spans: Vec<u32>| {
                 let mut marks = vec![false; table.len()];
-                for span in side(of) {
+                for span in spans {
                     marks[span as usize] = true;
                 }
                 marks
             };
-            let related = table.shape.related(*relation, *which, &marks(left), &marks(right));
-            same((0..).zip(related).filter_map(|(span, is)| is.then_some(span)).collect())
+            let related = table.shape.related(relation, which, &marks(left), &marks(right));
+            (0..).zip(related).filter_map(|(span, is)| is.then_some(span)).collect()
         }
-        CompiledSpansets::Pipeline(stages) => run(stages, table, vec![input.clone()]),
     }
 }
 
@@ -177,9 +186,11 @@ fn scalar(of: &CompiledScalar, table: &Table, input: &Spanset, counted: &mut Cou
             let spanset = Spanset { spans, attributes: Vec::new() };
             scalar(inner, table, &spanset, &mut Counted::default())
         }
-        CompiledScalar::Binary(operator, left, right) => {
-            let left = scalar(left, table, input, counted);
-            apply(*operator, &left, &scalar(right, table, input, counted))
+        CompiledScalar::Arithmetic(first, rest) => {
+            let first = scalar(first, table, input, counted);
+            rest.iter().fold(first, |value, (operator, next)| {
+                apply(*operator, &value, &scalar(next, table, input, counted))
+            })
         }
     }
 }

@@ -6,7 +6,7 @@
 use super::{
     compiled::{Fields, Node},
     syntax::{Expression, Operator},
-    value::Value,
+    value::{Value, apply},
 };
 
 /// The expression in Tempo's normal form.
@@ -26,8 +26,9 @@ fn written(of: &Expression) -> String {
         Expression::Not(inner) => format!("!{}", operand(inner)),
         Expression::Exists(inner, true) => format!("{} != nil", operand(inner)),
         Expression::Exists(inner, false) => format!("{} = nil", operand(inner)),
-        Expression::All(all) => chain(Operator::And, all),
-        Expression::Any(any) => chain(Operator::Or, any),
+        Expression::All(all) => listed(Operator::And, all),
+        Expression::Any(any) => listed(Operator::Or, any),
+        Expression::Arithmetic(first, rest) => arithmetic(first, rest),
         Expression::Matches(inner, pattern, matches) => {
             let operator = if *matches { Operator::Regex } else { Operator::NotRegex };
             format!("{} {operator} `{pattern}`", operand(inner))
@@ -38,15 +39,36 @@ fn written(of: &Expression) -> String {
     }
 }
 
+fn listed(operator: Operator, of: &[Expression]) -> String {
+    let Some((first, rest)) = of.split_first() else { return String::new() };
+    chain(operand(first), rest.iter().map(|next| (operator, next)))
+}
+
+fn arithmetic(first: &Expression, rest: &[(Operator, Expression)]) -> String {
+    let mut rest = rest.iter();
+    let mut head = computed(first);
+    // What the chain begins with is computed as far as it reads nothing of a span.
+    while let Some(value) = &head
+        && let Some((operator, next)) = rest.as_slice().first()
+        && let Some(next) = computed(next)
+    {
+        head = Some(apply(*operator, value, &next));
+        rest.next();
+    }
+    let head = head.map_or_else(|| operand(first), |value| value_text(&value));
+    chain(head, rest.map(|(operator, next)| (*operator, next)))
+}
+
 /// Every two of a chain are an operand of the next.
-fn chain(operator: Operator, of: &[Expression]) -> String {
-    let mut operands = of.iter().map(operand);
-    let mut text = operands.next().unwrap_or_default();
-    for (place, next) in operands.enumerate() {
-        if place > 0 {
-            text = format!("({text})");
-        }
-        text = format!("{text} {operator} {next}");
+fn chain<'e>(
+    first: String,
+    rest: impl ExactSizeIterator<Item = (Operator, &'e Expression)>,
+) -> String {
+    let inner = rest.len().saturating_sub(1);
+    let mut text = "(".repeat(inner) + &first;
+    for (place, (operator, next)) in rest.enumerate() {
+        let end = if place < inner { ")" } else { "" };
+        text += &format!(" {operator} {}{end}", operand(next));
     }
     text
 }
@@ -108,6 +130,10 @@ mod tests {
             ("1 + .i", "1 + .i"),
             ("1+.i", "1 + .i"),
             ("1 + .i + 2", "(1 + .i) + 2"),
+            ("1 + 2 + .i * 2 - 1", "(3 + (.i * 2)) - 1"),
+            (".i + 1 + 2 + 3", "((.i + 1) + 2) + 3"),
+            ("(.i + 1) * 2", "(.i + 1) * 2"),
+            ("2 ^ .i ^ 2", "2 ^ (.i ^ 2)"),
             (".i + 2 * 3", ".i + 6"),
             ("2 * (.i + 3)", "2 * (.i + 3)"),
             ("- .i", "-.i"),

@@ -9,7 +9,7 @@ mod metrics;
 mod terms;
 
 use super::{
-    DEPTH_MAX, TraceqlError,
+    DEPTH_MAX, TERMS_MAX, TraceqlError,
     lexer::{Token, TokenKind, tokens},
     normal::normal,
     syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
@@ -148,6 +148,14 @@ impl Parser<'_> {
             return Ok(());
         }
         self.fail(format!("expressions nest at most {DEPTH_MAX} deep"))
+    }
+
+    /// Checks that one more fits behind so many that stand behind the first of a row.
+    fn check_terms(&self, at: usize, behind: usize) -> Result<(), TraceqlError> {
+        if behind + 2 <= TERMS_MAX {
+            return Ok(());
+        }
+        self.fail_at(at, format!("more than {TERMS_MAX} terms in a row"))
     }
 
     /// A whole pipeline, up to the end, a closing parenthesis or hints. What it is, is for the

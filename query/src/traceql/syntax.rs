@@ -1,7 +1,7 @@
 //! The tree of a query.
 //!
 //! Owns the names of operators, scopes and intrinsics. A tree is at most
-//! [`super::DEPTH_MAX`] deep: chains of `&&` and `||` are lists, and the parser counts the rest.
+//! [`super::DEPTH_MAX`] deep: what stands in a row is a list, and the parser counts the rest.
 
 use std::fmt;
 
@@ -301,6 +301,9 @@ pub(crate) enum Expression {
     Any(Vec<Self>),
     /// Whether the value matches the whole pattern; `false`: whether it does not.
     Matches(Box<Self>, String, bool),
+    /// Computed from the left to the right.
+    Arithmetic(Box<Self>, Vec<(Operator, Self)>),
+    /// A comparison.
     Binary(Operator, Box<Self>, Box<Self>),
 }
 
@@ -325,15 +328,22 @@ pub(crate) enum Side {
     Both,
 }
 
+/// How a spanset is joined to what stands to the left of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Join {
+    /// Both sides, when neither is empty.
+    And,
+    /// Both sides.
+    Or,
+    Related(Relation, Side),
+}
+
 /// A set of spans of one trace.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Spansets {
     Filter(Expression),
-    /// Both sides, when neither is empty.
-    And(Box<Self>, Box<Self>),
-    /// Both sides.
-    Or(Box<Self>, Box<Self>),
-    Related(Relation, Side, Box<Self>, Box<Self>),
+    /// Joined from the left to the right.
+    Joined(Box<Self>, Vec<(Join, Self)>),
     Pipeline(Vec<Stage>),
 }
 
@@ -358,7 +368,8 @@ pub(crate) enum Scalar {
     },
     /// The number about what a pipeline makes of the spanset.
     Pipeline(Vec<Stage>, Box<Self>),
-    Binary(Operator, Box<Self>, Box<Self>),
+    /// Computed from the left to the right.
+    Arithmetic(Box<Self>, Vec<(Operator, Self)>),
 }
 
 /// One step of a pipeline.

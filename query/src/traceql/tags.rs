@@ -19,8 +19,8 @@ use super::{
     read::{detail, needs_tree},
     search::each_candidate,
     syntax::{
-        Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Query, Root, Scope, Spansets,
-        Stage, Static,
+        Expression, Field, INTRINSICS, Intrinsic, Join, Name, Operator, Query, Root, Scope,
+        Spansets, Stage, Static,
     },
     value::Value,
 };
@@ -194,8 +194,11 @@ pub(crate) fn of_tags(
     max_nanos: Option<i64>,
 ) -> Vec<Stage> {
     let mut stages: Vec<Stage> = Vec::new();
-    let filters = tags.iter().map(|(key, value)| Spansets::Filter(of_tag(key, value)));
-    if let Some(all) = filters.reduce(|all, next| Spansets::And(Box::new(all), Box::new(next))) {
+    let mut filters = tags.iter().map(|(key, value)| Spansets::Filter(of_tag(key, value)));
+    if let Some(first) = filters.next() {
+        let rest: Vec<(Join, Spansets)> = filters.map(|next| (Join::And, next)).collect();
+        let is_one = rest.is_empty();
+        let all = if is_one { first } else { Spansets::Joined(Box::new(first), rest) };
         stages.push(Stage::Spansets(all));
     }
     let bounds = [(Operator::GreaterEqual, min_nanos), (Operator::LessEqual, max_nanos)];

@@ -6,33 +6,39 @@ use super::{Evaluator, Sample, Value, distinct};
 use crate::prometheus::{
     Labels, PromqlError,
     labels::NAME,
-    syntax::{Binary, Grouping, Many, Operator},
+    syntax::{Expression, Grouping, Link, Many, Operator},
 };
 
-/// What the operator gives.
-pub(super) fn binary(
+/// What the operators give, from the left to the right.
+pub(super) fn chain(
     evaluator: &Evaluator<'_>,
-    binary: &Binary,
+    first: &Expression,
+    links: &[Link],
     time: i64,
 ) -> Result<Value, PromqlError> {
-    let left = evaluator.evaluate(&binary.left, time)?;
-    let right = evaluator.evaluate(&binary.right, time)?;
-    let operator = binary.operator;
+    let first = evaluator.evaluate(first, time)?;
+    links
+        .iter()
+        .try_fold(first, |left, link| linked(link, left, evaluator.evaluate(&link.right, time)?))
+}
+
+fn linked(link: &Link, left: Value, right: Value) -> Result<Value, PromqlError> {
+    let operator = link.operator;
     Ok(match (left, right) {
         (Value::Scalar(left), Value::Scalar(right)) => {
             let (value, holds) = applied(operator, left, right);
             Value::Scalar(if operator.compares() { f64::from(u8::from(holds)) } else { value })
         }
         (left, Value::Scalar(right)) => {
-            Value::Vector(with_scalar(binary, left.vector(), |value| (value, right, value))?)
+            Value::Vector(with_scalar(link, left.vector(), |value| (value, right, value))?)
         }
         (Value::Scalar(left), right) => {
-            Value::Vector(with_scalar(binary, right.vector(), |value| (left, value, value))?)
+            Value::Vector(with_scalar(link, right.vector(), |value| (left, value, value))?)
         }
         (left, right) if operator.is_of_sets() => {
-            Value::Vector(sets(binary, left.vector(), right.vector()))
+            Value::Vector(sets(link, left.vector(), right.vector()))
         }
-        (left, right) => Value::Vector(joined(binary, left.vector(), right.vector())?),
+        (left, right) => Value::Vector(joined(link, left.vector(), right.vector())?),
     })
 }
 
@@ -63,17 +69,17 @@ fn applied(operator: Operator, left: f64, right: f64) -> (f64, bool) {
 
 /// Each sample with the number: the two operands and what a comparison lets through.
 fn with_scalar(
-    binary: &Binary,
+    link: &Link,
     samples: Vec<Sample>,
     operands: impl Fn(f64) -> (f64, f64, f64),
 ) -> Result<Vec<Sample>, PromqlError> {
     let mut found = Vec::with_capacity(samples.len());
     for sample in samples {
         let (left, right, own) = operands(sample.value);
-        let (value, holds) = applied(binary.operator, left, right);
-        if !binary.operator.compares() {
+        let (value, holds) = applied(link.operator, left, right);
+        if !link.operator.compares() {
             found.push(Sample { labels: sample.labels.unnamed(), value });
-        } else if binary.as_bool {
+        } else if link.as_bool {
             let value = f64::from(u8::from(holds));
             found.push(Sample { labels: sample.labels.unnamed(), value });
         } else if holds {
@@ -84,40 +90,36 @@ fn with_scalar(
 }
 
 /// The labels by which a series finds its match.
-fn key(binary: &Binary, sample: &Sample) -> Labels {
-    sample.labels.only(|label| binary.matching.labels.has(label))
+fn key(link: &Link, sample: &Sample) -> Labels {
+    sample.labels.only(|label| link.matching.labels.has(label))
 }
 
-fn sets(binary: &Binary, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
+fn sets(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Vec<Sample> {
     let keys = |side: &[Sample]| -> HashSet<Labels> {
-        side.iter().map(|sample| key(binary, sample)).collect()
+        side.iter().map(|sample| key(link, sample)).collect()
     };
-    match binary.operator {
+    match link.operator {
         Operator::Or => {
             let known = keys(&left);
-            let more = right.into_iter().filter(|sample| !known.contains(&key(binary, sample)));
+            let more = right.into_iter().filter(|sample| !known.contains(&key(link, sample)));
             left.into_iter().chain(more).collect()
         }
         operator => {
             let (known, wanted) = (keys(&right), operator == Operator::And);
-            let fits = |sample: &Sample| known.contains(&key(binary, sample)) == wanted;
+            let fits = |sample: &Sample| known.contains(&key(link, sample)) == wanted;
             left.into_iter().filter(fits).collect()
         }
     }
 }
 
 /// The samples that go together, each pair made one.
-fn joined(
-    binary: &Binary,
-    left: Vec<Sample>,
-    right: Vec<Sample>,
-) -> Result<Vec<Sample>, PromqlError> {
-    let many = binary.matching.many.as_ref();
+fn joined(link: &Link, left: Vec<Sample>, right: Vec<Sample>) -> Result<Vec<Sample>, PromqlError> {
+    let many = link.matching.many.as_ref();
     let many_left = many.is_none_or(|many| many.left);
     let (many_side, one_side) = if many_left { (left, right) } else { (right, left) };
     let mut ones: HashMap<Labels, Sample> = HashMap::new();
     for sample in one_side {
-        let key = key(binary, &sample);
+        let key = key(link, &sample);
         if let Some(other) = ones.insert(key.clone(), sample) {
             let side = if many_left { "right" } else { "left" };
             return Err(PromqlError::Execution(format!(
@@ -131,7 +133,7 @@ fn joined(
     let mut met: HashSet<Labels> = HashSet::new();
     let mut found = Vec::new();
     for sample in many_side {
-        let key = key(binary, &sample);
+        let key = key(link, &sample);
         let Some(one) = ones.get(&key) else { continue };
         if many.is_none() && !met.insert(key) {
             let message = "multiple matches for labels: many-to-one matching must be explicit \
@@ -140,14 +142,14 @@ fn joined(
         }
         let (left, right) =
             if many_left { (sample.value, one.value) } else { (one.value, sample.value) };
-        let (value, holds) = applied(binary.operator, left, right);
-        let value = match (binary.operator.compares(), binary.as_bool) {
+        let (value, holds) = applied(link.operator, left, right);
+        let value = match (link.operator.compares(), link.as_bool) {
             (true, true) => f64::from(u8::from(holds)),
             (true, false) if !holds => continue,
             (true, false) => left,
             _ => value,
         };
-        found.push(Sample { labels: labels_of(binary, &sample, one, many), value });
+        found.push(Sample { labels: labels_of(link, &sample, one, many), value });
     }
     if distinct_labels(&found) {
         return Ok(found);
@@ -162,15 +164,15 @@ fn distinct_labels(samples: &[Sample]) -> bool {
 }
 
 /// The labels of two samples that were made one.
-fn labels_of(binary: &Binary, sample: &Sample, one: &Sample, many: Option<&Many>) -> Labels {
-    let keeps_name = binary.operator.compares() && !binary.as_bool;
+fn labels_of(link: &Link, sample: &Sample, one: &Sample, many: Option<&Many>) -> Labels {
+    let keeps_name = link.operator.compares() && !link.as_bool;
     let own = if keeps_name { sample.labels.clone() } else { sample.labels.unnamed() };
     match many {
         Some(many) => {
             many.include.iter().fold(own, |labels, name| labels.with(name, one.labels.get(name)))
         }
-        None => match &binary.matching.labels {
-            Grouping::By(_) => own.only(|label| binary.matching.labels.has(label)),
+        None => match &link.matching.labels {
+            Grouping::By(_) => own.only(|label| link.matching.labels.has(label)),
             Grouping::Without(out) => {
                 own.only(|label| label == NAME || !out.iter().any(|left_out| left_out == label))
             }

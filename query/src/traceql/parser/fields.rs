@@ -225,11 +225,13 @@ impl Parser<'_> {
         right: Operand,
     ) -> Result<Operand, TraceqlError> {
         let reads_span = left.reads_span || right.reads_span;
-        // A chain of `&&` or `||` is one list, however long it is.
-        let chained = matches!(
-            (operator, &left.expression),
-            (Operator::And, Expression::All(_)) | (Operator::Or, Expression::Any(_))
-        );
+        // A chain is one list, however long it is.
+        let chained = match &left.expression {
+            Expression::All(_) => operator == Operator::And,
+            Expression::Any(_) => operator == Operator::Or,
+            Expression::Arithmetic(..) => operator.is_arithmetic(),
+            _ => false,
+        };
         let depth = (left.depth + u32::from(!chained)).max(right.depth + 1);
         let start = left.start;
         let (left_type, right_type) = (left.value_type, right.value_type);
@@ -249,7 +251,7 @@ impl Parser<'_> {
                 _ if left_type == Type::Dynamic => right_type,
                 _ => left_type,
             };
-            (self.combined(operator, left, right)?, value_type)
+            (self.combined(operator, at, left, right)?, value_type)
         };
         Ok(Operand { expression, value_type, reads_span, depth, start })
     }
@@ -257,6 +259,7 @@ impl Parser<'_> {
     fn combined(
         &self,
         operator: Operator,
+        at: usize,
         left: Operand,
         right: Operand,
     ) -> Result<Expression, TraceqlError> {
@@ -280,6 +283,16 @@ impl Parser<'_> {
                     return self.fail_at(right.start, format!("this is not a pattern: {error}"));
                 }
                 Expression::Matches(Box::new(first), pattern, operator == Operator::Regex)
+            }
+            (operator, Expression::Arithmetic(first, mut rest), second)
+                if operator.is_arithmetic() =>
+            {
+                self.check_terms(at, rest.len())?;
+                rest.push((operator, second));
+                Expression::Arithmetic(first, rest)
+            }
+            (operator, first, second) if operator.is_arithmetic() => {
+                Expression::Arithmetic(Box::new(first), vec![(operator, second)])
             }
             (operator, first, second) => {
                 Expression::Binary(operator, Box::new(first), Box::new(second))

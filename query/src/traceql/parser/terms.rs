@@ -7,7 +7,7 @@ use crate::traceql::{
     TraceqlError,
     lexer::TokenKind,
     normal::normal,
-    syntax::{Fold, Metrics, Operator, Relation, Scalar, Side, Spansets, Stage, Static},
+    syntax::{Fold, Join, Metrics, Operator, Relation, Scalar, Side, Spansets, Stage, Static},
     types::Type,
 };
 
@@ -38,6 +38,15 @@ impl Form {
             Self::Spansets(_) | Self::Stages(_) => "a spanset",
             Self::Compare(_) => "a comparison of numbers",
             Self::Metrics(_) => "a metric",
+        }
+    }
+
+    /// Whether the operator makes it longer, not deeper.
+    fn is_chained_by(&self, operator: Operator) -> bool {
+        match self {
+            Self::Spansets(Spansets::Joined(..)) => true,
+            Self::Scalar(Scalar::Arithmetic(..)) => operator.is_arithmetic(),
+            _ => false,
         }
     }
 
@@ -81,9 +90,12 @@ impl Parser<'_> {
                 parser.advance();
                 let right_than = if operator == Operator::Pow { strength - 1 } else { strength };
                 let right = parser.expression(right_than)?;
-                let (start, depth) = (left.start, left.depth.max(right.depth) + 1);
+                let deeper = u32::from(!left.form.is_chained_by(operator));
+                let (start, depth) = (left.start, (left.depth + deeper).max(right.depth + 1));
                 parser.check_depth(parser.depth + depth)?;
                 let form = parser.combine(operator, at, left, right)?;
+                // Constants are computed at once.
+                let depth = if matches!(form, Form::Static(_)) { 1 } else { depth };
                 left = Term { form, start, depth };
             }
             Ok(left)
@@ -166,7 +178,6 @@ impl Parser<'_> {
     ) -> Result<Form, TraceqlError> {
         match (left.form, right.form) {
             (Form::Spansets(left), Form::Spansets(right)) => {
-                let (left, right) = (Box::new(left), Box::new(right));
                 self.spansets(operator, at, left, right).map(Form::Spansets)
             }
             (Form::Static(left), Form::Static(right)) => self.folded(operator, at, &left, &right),
@@ -201,7 +212,13 @@ impl Parser<'_> {
         right: Scalar,
     ) -> Result<Form, TraceqlError> {
         if operator.is_arithmetic() {
-            return Ok(Form::Scalar(Scalar::Binary(operator, Box::new(left), Box::new(right))));
+            let (first, mut rest) = match left {
+                Scalar::Arithmetic(first, rest) => (first, rest),
+                first => (Box::new(first), Vec::new()),
+            };
+            self.check_terms(at, rest.len())?;
+            rest.push((operator, right));
+            return Ok(Form::Scalar(Scalar::Arithmetic(first, rest)));
         }
         if operator.is_comparison() {
             return Ok(Form::Compare(Stage::Compare(operator, left, right)));
@@ -213,36 +230,42 @@ impl Parser<'_> {
         &self,
         operator: Operator,
         at: usize,
-        left: Box<Spansets>,
-        right: Box<Spansets>,
+        left: Spansets,
+        right: Spansets,
     ) -> Result<Spansets, TraceqlError> {
         use Relation::{Ancestor, Child, Descendant, Parent, Sibling};
         use Side::{Both, NotRight, Right};
-        let (relation, side) = match operator {
-            Operator::And => return Ok(Spansets::And(left, right)),
-            Operator::Or => return Ok(Spansets::Or(left, right)),
-            Operator::Greater => (Child, Right),
-            Operator::Less => (Parent, Right),
-            Operator::Descendant => (Descendant, Right),
-            Operator::Ancestor => (Ancestor, Right),
-            Operator::Sibling => (Sibling, Right),
-            Operator::NotChild => (Child, NotRight),
-            Operator::NotParent => (Parent, NotRight),
-            Operator::NotDescendant => (Descendant, NotRight),
-            Operator::NotAncestor => (Ancestor, NotRight),
-            Operator::NotRegex => (Sibling, NotRight),
-            Operator::UnionChild => (Child, Both),
-            Operator::UnionParent => (Parent, Both),
-            Operator::UnionDescendant => (Descendant, Both),
-            Operator::UnionAncestor => (Ancestor, Both),
-            Operator::UnionSibling => (Sibling, Both),
+        let join = match operator {
+            Operator::And => Join::And,
+            Operator::Or => Join::Or,
+            Operator::Greater => Join::Related(Child, Right),
+            Operator::Less => Join::Related(Parent, Right),
+            Operator::Descendant => Join::Related(Descendant, Right),
+            Operator::Ancestor => Join::Related(Ancestor, Right),
+            Operator::Sibling => Join::Related(Sibling, Right),
+            Operator::NotChild => Join::Related(Child, NotRight),
+            Operator::NotParent => Join::Related(Parent, NotRight),
+            Operator::NotDescendant => Join::Related(Descendant, NotRight),
+            Operator::NotAncestor => Join::Related(Ancestor, NotRight),
+            Operator::NotRegex => Join::Related(Sibling, NotRight),
+            Operator::UnionChild => Join::Related(Child, Both),
+            Operator::UnionParent => Join::Related(Parent, Both),
+            Operator::UnionDescendant => Join::Related(Descendant, Both),
+            Operator::UnionAncestor => Join::Related(Ancestor, Both),
+            Operator::UnionSibling => Join::Related(Sibling, Both),
             _ => {
                 let known = "`&&`, `||`, `>`, `<`, `>>`, `<<` and `~` do";
                 return self
                     .fail_at(at, format!("`{operator}` does not combine spansets; {known}"));
             }
         };
-        Ok(Spansets::Related(relation, side, left, right))
+        let (first, mut rest) = match left {
+            Spansets::Joined(first, rest) => (first, rest),
+            first => (Box::new(first), Vec::new()),
+        };
+        self.check_terms(at, rest.len())?;
+        rest.push((join, right));
+        Ok(Spansets::Joined(first, rest))
     }
 
     /// Arithmetic of constants, done at once.

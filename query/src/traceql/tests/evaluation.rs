@@ -233,3 +233,33 @@ fn durations_are_shown_as_go_shows_them() {
         assert_eq!(duration_text(nanos), expected);
     }
 }
+
+#[test]
+fn a_thousand_terms_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
+    const STACK_BYTES: usize = 512 << 10;
+    let rows = |terms: usize| {
+        let row = |term: &str, operator: &str| vec![term; terms].join(operator);
+        [
+            (format!("{{ {} > 999 }}", row(".n", " + ")), "1,2"),
+            (format!("{{ {} = {terms} }}", row("1", "+")), "0,1,2,3"),
+            (row("{}", "&&"), "0,1,2,3"),
+            (row("{}", " || "), "0,1,2,3"),
+            (row("{}", "&>>"), "0,1,2,3"),
+            (format!("{{}} | {} > 3999", row("count()", "+")), "0,1,2,3 count()=4"),
+            (format!("{{}} | by({}) | coalesce()", row(".n", " - ")), "0,1,2,3"),
+        ]
+    };
+    let small = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let evaluated = small.spawn(move || {
+        for (query, expected) in rows(1_000) {
+            assert_eq!(found(&query), expected, "{query:.40}");
+            let parsed = parse(&query).unwrap();
+            assert!(parsed == parsed.clone() && !format!("{parsed:?}").is_empty());
+        }
+    });
+    evaluated.unwrap().join().unwrap();
+    for (query, _) in rows(1_001) {
+        let refused = parse(&query).unwrap_err().to_string();
+        assert!(refused.ends_with("more than 1000 terms in a row"), "{refused}");
+    }
+}
