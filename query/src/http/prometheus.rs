@@ -5,6 +5,7 @@
 //! body, as Grafana sends them; unknown ones are ignored.
 
 mod answer;
+mod nothing;
 mod params;
 
 use axum::{
@@ -46,6 +47,7 @@ pub(super) fn routes() -> Router<QueryService> {
         routes.route(&format!("/prometheus/api/v1{path}"), handler)
     });
     routes
+        .merge(nothing::routes())
         .route("/prometheus", any(answer::no_such_path))
         .route("/prometheus/", any(answer::no_such_path))
         .route("/prometheus/{*path}", any(answer::no_such_path))

@@ -465,6 +465,25 @@ async fn labels_series_and_metadata_are_listed() {
     assert_eq!(metadata["traces_spanmetrics_calls_total"][0]["type"], "counter");
     assert_eq!(metadata["traces_spanmetrics_latency"][0]["type"], "histogram");
     assert!(data(&harness, "/status/buildinfo").await["version"].is_string());
+    for (path, name) in [
+        ("/rules", "groups"),
+        ("/rules?type=alert", "groups"),
+        ("/alerts", "alerts"),
+        ("/targets?state=active", "activeTargets"),
+        ("/alertmanagers", "activeAlertmanagers"),
+        ("/status/tsdb", "seriesCountByMetricName"),
+    ] {
+        assert_eq!(data(&harness, path).await[name], json!([]), "{path}");
+    }
+    assert_eq!(data(&harness, "/status/config").await, json!({ "yaml": "" }));
+    assert_eq!(data(&harness, "/status/flags").await, json!({}));
+    assert_eq!(data(&harness, "/status/runtimeinfo").await["reloadConfigSuccess"], true);
+    let exemplars = "/query_exemplars?query=traces_spanmetrics_calls_total";
+    assert_eq!(data(&harness, &format!("{exemplars}&start=1&end=2")).await, json!([]));
+    for wrong in [format!("{exemplars}&start=2&end=1"), "/query_exemplars?query=(".to_owned()] {
+        let (status, answer) = ask(&harness, &wrong).await;
+        assert_eq!((status.as_u16(), &answer["errorType"]), (400, &json!("bad_data")), "{wrong}");
+    }
     // Nothing stored: everything is empty, nothing fails.
     let empty = Harness::new().await;
     assert_eq!(data(&empty, "/label/service/values").await, json!([]));
@@ -660,4 +679,56 @@ async fn what_is_added_up_while_it_is_read_is_the_sum_of_its_series() {
     harness.store.flush().await.unwrap();
     harness.send(story(850..1_000)).await;
     sums_are_those_of_their_series(&harness).await;
+}
+
+#[tokio::test]
+async fn spans_without_a_start_time_are_in_no_range() {
+    let harness = Harness::new().await;
+    for flushed in [true, false] {
+        let trace = 1 + u64::from(flushed);
+        let mut spans = call(trace, 0, 100, false);
+        spans.iter_mut().for_each(|of| of.span.start_time_unix_nano = 0);
+        harness.send(spans).await;
+        if flushed {
+            harness.store.flush().await.unwrap();
+        }
+    }
+    for metric in [
+        "traces_spanmetrics_calls_total",
+        "traces_spanmetrics_latency_bucket",
+        "traces_service_graph_request_total",
+    ] {
+        for time in ["1", "60", "240", "899.5"] {
+            for query in [metric.to_owned(), format!("sum(increase({metric}[4m]))")] {
+                let path = format!("/query?query={}&time={time}", encoded(&query));
+                assert_eq!(data(&harness, &path).await["result"], json!([]), "{path}");
+            }
+        }
+        let path = format!("/query_range?query={metric}&start=0&end=600&step=60");
+        assert_eq!(data(&harness, &path).await["result"], json!([]), "{path}");
+        for path in ["/series?", "/label/service/values?", "/label/client/values?"] {
+            let path = format!("{path}match[]={metric}&start=0&end=3600");
+            assert_eq!(data(&harness, &path).await, json!([]), "{path}");
+        }
+        let path = format!(
+            "/labels?match[]={}&start=0&end=3600",
+            encoded(&format!("{metric}{{service!=\"x\",client!=\"x\"}}"))
+        );
+        assert_eq!(data(&harness, &path).await, json!([]), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_long_row_of_terms_is_computed_and_a_longer_one_refused() {
+    let harness = story().await;
+    let calls = "sum(traces_spanmetrics_calls_total)";
+    let row = format!("{calls}{}", " + 1".repeat(999));
+    assert!(close(number_at(&harness, &row, 100).await, 40.0 + 999.0));
+    let row = vec![calls; 300].join(" - ");
+    assert!(close(number_at(&harness, &row, 100).await, 40.0 * -298.0));
+    let row = format!("{calls}{}", " + 1".repeat(1_000));
+    let (status, answer) = ask(&harness, &format!("/query?query={}", encoded(&row))).await;
+    assert_eq!(status, StatusCode::BAD_REQUEST);
+    let reason = answer["error"].as_str().unwrap();
+    assert!(reason.ends_with("more than 1000 terms in a row"), "{reason}");
 }

@@ -29,6 +29,8 @@ pub(super) const GROUPS_LEFT_OUT: &str =
 pub(super) const REPEATS: &str =
     "spans that were sent twice may be counted twice: ask for a shorter range";
 
+/// A span without a start time began before it, and so in no range.
+const FIRST: UnixNanos = UnixNanos(1);
 /// Finding the numbers of a stretch takes as much room as so many of them.
 const NUMBERS_TO_FIND: usize = 2;
 
@@ -58,10 +60,12 @@ pub(super) fn load(
     if first >= last {
         return Ok(());
     }
-    let range = TimeRange { start: Some(*first), end: Some(*last) };
+    let range = TimeRange { start: Some((*first).max(FIRST)), end: Some(*last) };
     let (groups, left) = match set.family {
         Family::Spans => spans::read(reader, set, (range, &bounds), *room, warnings)?,
         Family::Calls => {
+            // The sums of calls are asked for by bounds alone.
+            let bounds: Vec<UnixNanos> = bounds.iter().map(|bound| (*bound).max(FIRST)).collect();
             calls::read(reader, set, range, Numbers::new(&bounds, set.columns, *room), warnings)?
         }
     };

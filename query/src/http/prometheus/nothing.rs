@@ -1,0 +1,82 @@
+//! What Prometheus has and this has not: rules, alerts, targets, a TSDB. Its clients ask for them,
+//! and find none.
+
+use axum::{Router, response::Response, routing::get};
+use serde_json::{Value as Json, json};
+
+use super::{
+    answer::{Unanswered, success},
+    params::{Params, bad},
+};
+use crate::QueryService;
+
+/// The time of what never was, as Go writes it.
+const NEVER: &str = "0001-01-01T00:00:00Z";
+
+/// The routes of what there is none of.
+pub(super) fn routes() -> Router<QueryService> {
+    let nothing: [(&str, fn() -> Json); 9] = [
+        ("/rules", || json!({ "groups": [] })),
+        ("/alerts", || json!({ "alerts": [] })),
+        ("/alertmanagers", || json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] })),
+        ("/targets", targets),
+        ("/targets/metadata", || json!([])),
+        ("/status/config", || json!({ "yaml": "" })),
+        ("/status/flags", || json!({})),
+        ("/status/runtimeinfo", runtime),
+        ("/status/tsdb", tsdb),
+    ];
+    let routes = nothing.into_iter().fold(Router::new(), |routes, (path, data)| {
+        let answer = get(move || async move { success(data(), &[]).await });
+        routes.route(&format!("/prometheus/api/v1{path}"), answer)
+    });
+    routes.route("/prometheus/api/v1/query_exemplars", get(exemplars).post(exemplars))
+}
+
+fn targets() -> Json {
+    json!({ "activeTargets": [], "droppedTargets": [], "droppedTargetCounts": {} })
+}
+
+fn runtime() -> Json {
+    json!({
+        "startTime": NEVER,
+        "CWD": "",
+        "reloadConfigSuccess": true,
+        "lastConfigTime": NEVER,
+        "corruptionCount": 0,
+        "goroutineCount": 0,
+        "GOMAXPROCS": 0,
+        "GOMEMLIMIT": 0,
+        "GOGC": "",
+        "GODEBUG": "",
+        "storageRetention": "",
+    })
+}
+
+fn tsdb() -> Json {
+    json!({
+        "headStats": {
+            "numSeries": 0,
+            "numLabelPairs": 0,
+            "chunkCount": 0,
+            "minTime": 0,
+            "maxTime": 0,
+        },
+        "seriesCountByMetricName": [],
+        "labelValueCountByLabelName": [],
+        "memoryInBytesByLabelName": [],
+        "seriesCountByLabelValuePair": [],
+    })
+}
+
+/// Series have no exemplars; a wrong question is told.
+async fn exemplars(params: Params) -> Result<Response, Unanswered> {
+    let (start, end) = (params.time("start")?, params.time("end")?);
+    if let (Some(start), Some(end)) = (start, end)
+        && end < start
+    {
+        return Err(bad("end", "end timestamp must not be before start time"));
+    }
+    params.query()?;
+    success(json!([]), &[]).await
+}
