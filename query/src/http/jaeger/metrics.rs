@@ -73,9 +73,19 @@ fn metric(of: &Numbers) -> Json {
     let service = json!({ "name": "service_name", "value": of.service });
     let labels: Vec<Json> = operation.chain([service]).collect();
     let points = of.points.iter().map(|(time, value)| {
-        json!({ "gaugeValue": { "doubleValue": value }, "timestamp": rfc_3339(*time) })
+        json!({ "gaugeValue": { "doubleValue": double(*value) }, "timestamp": rfc_3339(*time) })
     });
     json!({ "labels": labels, "metricPoints": points.collect::<Vec<Json>>() })
+}
+
+/// A number as protobuf's JSON has it: one that is none or infinite is a text.
+fn double(value: f64) -> Json {
+    match value {
+        f64::INFINITY => "Infinity".into(),
+        f64::NEG_INFINITY => "-Infinity".into(),
+        value if value.is_nan() => "NaN".into(),
+        value => value.into(),
+    }
 }
 
 /// Milliseconds since 1970 as a time of day, in UTC.
@@ -98,7 +108,20 @@ fn rfc_3339(millis: i64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::rfc_3339;
+    use serde_json::json;
+
+    use super::{Numbers, metric, rfc_3339};
+
+    #[test]
+    fn numbers_that_json_has_not_are_texts() {
+        let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.5];
+        let points = values.into_iter().map(|value| (0, value)).collect();
+        let written = metric(&Numbers { service: "shop".to_owned(), operation: None, points });
+        let points = written["metricPoints"].as_array().unwrap().iter();
+        let values: Vec<_> = points.map(|point| &point["gaugeValue"]["doubleValue"]).collect();
+        let expected = [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(0.5)];
+        assert_eq!(values, expected.iter().collect::<Vec<_>>());
+    }
 
     #[test]
     fn times_are_written_as_people_do() {
