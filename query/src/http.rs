@@ -14,6 +14,7 @@ mod explain;
 mod export_body;
 mod filters;
 mod graph;
+mod health;
 mod heatmap;
 mod held;
 mod jaeger;
@@ -50,7 +51,7 @@ pub use zipkin::zipkin_router;
 use crate::QueryService;
 
 /// The routes under `/api/v1`, its OpenAPI document included, under `/jaeger`, `/prometheus` and
-/// `/tempo`, complete with an answer for every other path there.
+/// `/tempo`, and gRPC's health check, complete with an answer for every other path there.
 pub fn router(service: QueryService) -> Router {
     router_described_by(document(), service)
 }
@@ -76,6 +77,7 @@ pub fn router_described_by(
         .route("/api/v1/", any(problem::no_such_path))
         .route("/api/v1/{*path}", any(problem::no_such_path))
         .method_not_allowed_fallback(problem::method_not_allowed)
+        .merge(health::routes())
         .merge(jaeger::routes())
         .merge(prometheus::routes())
         .merge(tempo::routes())

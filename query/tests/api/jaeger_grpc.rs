@@ -266,3 +266,24 @@ async fn large_traces_come_in_parts() {
     let (code, message) = harness.grpc_error(STORAGE, "GetTraces", &asked).await;
     assert_eq!((code, message.as_str()), (8, "1 traces do not fit into one answer: ask for fewer"));
 }
+
+#[tokio::test]
+async fn health_is_told_of_the_services_of_the_address() {
+    let harness = Harness::new().await;
+    // A request is its service's name as field 1, an answer the status 1, SERVING, as field 1.
+    let asked = |service: &str| {
+        let length = u8::try_from(service.len()).unwrap();
+        framed(&[&[0x0a, length], service.as_bytes()].concat())
+    };
+    let check = "/grpc.health.v1.Health/Check";
+    let serving = (vec![Bytes::from_static(&[0x08, 1])], 0, String::new());
+    let names = [V2, V3, STORAGE, LINKS, "/tempopb.StreamingQuerier", "/grpc.health.v1.Health"];
+    for name in names {
+        assert_eq!(harness.grpc_raw(check, asked(&name[1..])).await, serving, "{name}");
+    }
+    assert_eq!(harness.grpc_raw(check, framed(&[])).await, serving);
+    let unknown = (Vec::new(), 5, "unknown service".to_owned());
+    assert_eq!(harness.grpc_raw(check, asked("jaeger.api_v2.Query")).await, unknown);
+    let (_, code, _) = harness.grpc_raw("/grpc.health.v1.Health/Watch", framed(&[])).await;
+    assert_eq!(code, 12);
+}
