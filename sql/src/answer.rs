@@ -21,6 +21,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::{SqlError, guard::bytes_of, meter::Meter};
 
+pub(crate) use value::{check_columns, check_rows};
+
 /// Rows that are written at once: a thread that serves others has to go on.
 const ROWS_WRITTEN: usize = 512;
 

@@ -3,7 +3,8 @@
 //! The engine's own are taken by name. Those that make more text than they are given go through
 //! [`bounded`]; those that make any amount out of a number (`repeat`, `lpad`, `generate_series`, …)
 //! or keep every value they see (`array_agg`, `string_agg`) are not on the list. `ours` is
-//! what those about ids, attributes and patterns share; `operators` makes functions of operators.
+//! what those about ids, attributes and patterns share; `operators` makes functions of operators;
+//! `sum` and `whole` are the engine's arithmetic of whole numbers without its overflow.
 
 mod bounded;
 mod entry;
@@ -11,6 +12,8 @@ mod ids;
 mod operators;
 mod ours;
 mod pattern;
+mod sum;
+mod whole;
 
 use std::sync::Arc;
 
@@ -166,7 +169,12 @@ pub(crate) fn scalars(meter: &Arc<Meter>) -> Vec<Arc<ScalarUDF>> {
 /// What may be called on a group of rows.
 pub(crate) fn aggregates() -> Vec<Arc<AggregateUDF>> {
     let all = datafusion::functions_aggregate::all_default_aggregate_functions();
-    all.into_iter().filter(|function| AGGREGATES.contains(&function.name())).collect()
+    let known = all.into_iter().filter(|function| AGGREGATES.contains(&function.name()));
+    let exact = |function: Arc<AggregateUDF>| match function.name() {
+        "sum" => sum::exact(function),
+        _ => function,
+    };
+    known.map(exact).collect()
 }
 
 /// What may be called on a window.

@@ -30,7 +30,9 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::{
-    Described, SqlError, functions,
+    Described, SqlError,
+    answer::check_columns,
+    functions,
     guard::GuardRule,
     limits::BATCH_ROWS,
     prescan::Placeholders,
@@ -50,6 +52,7 @@ pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned
     let (session, logical) = logical(statement, stored).await?;
     allowed::check(&logical, Unbound::Refused)?;
     let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
+    check_columns(&plan.schema())?;
     Ok(Planned { plan, session })
 }
 
@@ -66,6 +69,7 @@ pub(crate) async fn describe(
         0 => session.create_physical_plan(&logical).await.map_err(SqlError::planning)?.schema(),
         _ => Arc::clone(logical.schema().inner()),
     };
+    check_columns(&columns)?;
     let known = logical.get_parameter_types().map_err(SqlError::planning)?;
     let field = |number: usize| {
         let name = format!("${number}");

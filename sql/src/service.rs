@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     Answer, Parameter, SqlError, SqlLimits,
-    answer::Collected,
+    answer::{Collected, check_rows},
     limits::{RELATIONS_MAX, STACK_BYTES},
     meter::{Meter, Withdraw},
     plan::{self, Planned, plan},
@@ -216,7 +216,9 @@ async fn answer(query: Query, work: Work) -> Result<Answer, SqlError> {
     let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
     let mut batches = execute_stream(plan, session.task_ctx()).map_err(SqlError::running)?;
     while let Some(batch) = batches.next().await {
-        if collected.add(batch.map_err(SqlError::running)?).is_break() {
+        let batch = batch.map_err(SqlError::running)?;
+        check_rows(&batch)?;
+        if collected.add(batch).is_break() {
             break;
         }
     }

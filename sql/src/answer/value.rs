@@ -7,12 +7,13 @@
 use std::fmt::Write;
 
 use arrow_array::{
-    Array, ArrayRef,
+    Array, ArrayRef, RecordBatch,
     cast::AsArray,
-    types::{Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type},
+    timezone::Tz,
+    types::{Float16Type, Float32Type, Float64Type, Int32Type, Int64Type, UInt32Type, UInt64Type},
 };
 use arrow_cast::display::{ArrayFormatter, FormatOptions};
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::{DataType, Schema, TimeUnit};
 
 use crate::SqlError;
 
@@ -41,6 +42,53 @@ pub(super) fn type_name(data_type: &DataType) -> &'static str {
         _ if data_type.is_numeric() => "decimal",
         _ => "binary",
     }
+}
+
+/// Refuses columns whose values could not be written: times in zones that are not there.
+pub(crate) fn check_columns(schema: &Schema) -> Result<(), SqlError> {
+    let mut types: Vec<&DataType> = schema.fields().iter().map(|field| field.data_type()).collect();
+    while let Some(data_type) = types.pop() {
+        match data_type {
+            DataType::Timestamp(_, Some(zone)) => {
+                zone.parse::<Tz>().map_err(|_| {
+                    let zone: String = zone.chars().take(100).collect();
+                    SqlError::syntax(format!("there is no time zone `{zone}`"))
+                })?;
+            }
+            DataType::List(field) | DataType::LargeList(field) | DataType::Map(field, _) => {
+                types.push(field.data_type());
+            }
+            DataType::Struct(fields) => types.extend(fields.iter().map(|field| field.data_type())),
+            DataType::Dictionary(_, values) => types.push(values),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Refuses rows with a time that no calendar has. Nanoseconds of 64 bits are none.
+pub(crate) fn check_rows(batch: &RecordBatch) -> Result<(), SqlError> {
+    for column in batch.columns() {
+        let may_be_beyond = match column.data_type() {
+            DataType::Timestamp(unit, _) => *unit != TimeUnit::Nanosecond,
+            DataType::Date32 | DataType::Date64 => true,
+            _ => false,
+        };
+        if !may_be_beyond {
+            continue;
+        }
+        let options = FormatOptions::new().with_display_error(false);
+        let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| defect())?;
+        let mut written = String::new();
+        for row in (0..column.len()).filter(|row| column.is_valid(*row)) {
+            written.clear();
+            if formatter.value(row).write(&mut written).is_err() {
+                let reason = "a time is beyond what a calendar has".to_owned();
+                return Err(SqlError::Evaluation { reason });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// How a value stands in JSON.
@@ -166,6 +214,13 @@ fn write_flat(out: &mut String, column: &ArrayRef, row: usize) -> Result<Written
         DataType::UInt32 => number!(UInt32Type),
         DataType::UInt64 => number!(UInt64Type),
         DataType::Float64 => Ok(write_double(out, column.as_primitive::<Float64Type>().value(row))),
+        // In their own digits: those of the double next to them are others.
+        DataType::Float32 if !column.as_primitive::<Float32Type>().value(row).is_finite() => {
+            Ok(write_double(out, column.as_primitive::<Float32Type>().value(row).into()))
+        }
+        DataType::Float16 if !column.as_primitive::<Float16Type>().value(row).is_finite() => {
+            Ok(write_double(out, column.as_primitive::<Float16Type>().value(row).into()))
+        }
         DataType::Utf8 => {
             out.push_str(column.as_string::<i32>().value(row));
             Ok(Written::Quoted)
@@ -218,9 +273,8 @@ fn write_other(
         _ => {}
     }
     let formatter = ArrayFormatter::try_new(column.as_ref(), &options).map_err(|_| defect())?;
-    // A time that no calendar has: the head of the answer has gone, so it cannot be refused.
-    let text = formatter.value(row).try_to_string();
-    out.push_str(text.as_deref().unwrap_or("out of range"));
+    // What no calendar has was refused by `check` before the answer's head had gone.
+    out.push_str(&formatter.value(row).try_to_string().map_err(|_| defect())?);
     let is_number = data_type.is_numeric();
     Ok(if is_number { Written::Bare } else { Written::Quoted })
 }

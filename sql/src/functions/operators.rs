@@ -1,4 +1,5 @@
-//! Operators that are functions of ours: `||`, `~` and its kin, `attributes['key']`.
+//! Operators that are functions of ours: `||`, `~` and its kin, `attributes['key']`, and `+`, `-`
+//! and `*` between whole numbers.
 
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use datafusion::{
     common::DFSchema,
     error::Result,
     logical_expr::{
-        Expr, ExprSchemable, GetFieldAccess, ScalarUDF, lit,
+        Expr, ExprSchemable, GetFieldAccess, Operator, ScalarUDF, lit,
         planner::{ExprPlanner, PlannerResult, RawBinaryExpr, RawFieldAccessExpr},
     },
     sql::sqlparser::ast::BinaryOperator,
@@ -18,6 +19,7 @@ use super::{
     entry,
     ours::{Arguments, Function},
     pattern,
+    whole::Checked,
 };
 use crate::meter::Meter;
 
@@ -27,6 +29,7 @@ pub(super) struct OperatorPlanner {
     joined: Arc<ScalarUDF>,
     like: Arc<ScalarUDF>,
     entry: Arc<ScalarUDF>,
+    checked: Checked,
 }
 
 impl OperatorPlanner {
@@ -35,6 +38,7 @@ impl OperatorPlanner {
             joined: Function::new("||", 2..=2, DataType::Utf8, joined, meter).build(),
             like: pattern::like(meter),
             entry: entry::entry(meter),
+            checked: Checked::new(),
         }
     }
 }
@@ -43,7 +47,7 @@ impl ExprPlanner for OperatorPlanner {
     fn plan_binary_op(
         &self,
         expr: RawBinaryExpr,
-        _: &DFSchema,
+        schema: &DFSchema,
     ) -> Result<PlannerResult<RawBinaryExpr>> {
         let like = |flags: &[&str]| {
             let sides = [expr.left.clone(), expr.right.clone()];
@@ -55,6 +59,18 @@ impl ExprPlanner for OperatorPlanner {
             BinaryOperator::PGRegexIMatch => like(&["i"]),
             BinaryOperator::PGRegexNotMatch => Expr::Not(Box::new(like(&[]))),
             BinaryOperator::PGRegexNotIMatch => Expr::Not(Box::new(like(&["i"]))),
+            BinaryOperator::Plus | BinaryOperator::Minus | BinaryOperator::Multiply => {
+                let operator = match expr.op {
+                    BinaryOperator::Plus => Operator::Plus,
+                    BinaryOperator::Minus => Operator::Minus,
+                    _ => Operator::Multiply,
+                };
+                let (left, right) = (expr.left.get_type(schema)?, expr.right.get_type(schema)?);
+                match self.checked.function(operator, &left, &right) {
+                    Some(function) => function.call(vec![expr.left, expr.right]),
+                    None => return Ok(PlannerResult::Original(expr)),
+                }
+            }
             _ => return Ok(PlannerResult::Original(expr)),
         };
         Ok(PlannerResult::Planned(planned))

@@ -1,12 +1,19 @@
 //! What a plan may be made of.
 
+use arrow_schema::DataType;
 use datafusion::{
     common::tree_node::{TreeNode, TreeNodeRecursion},
     error::DataFusionError,
-    logical_expr::{Expr, LogicalPlan, WindowFunctionDefinition, expr::WindowFunction},
+    logical_expr::{
+        Expr, ExprSchemable, LogicalPlan, WindowFunctionDefinition, expr::WindowFunction,
+    },
 };
 
 use crate::{SqlError, functions::WINDOW_AGGREGATES, limits::COLUMNS_MAX};
+
+/// Aggregates and window functions that compare nothing.
+const TAKE_ALL: &[&str] =
+    &["any_value", "count", "first_value", "lag", "last_value", "lead", "nth_value"];
 
 const QUERIES_ONLY: &str = "ask one query over the views";
 
@@ -24,7 +31,7 @@ pub(crate) fn check(plan: &LogicalPlan, unbound: Unbound) -> Result<(), SqlError
         check_node(node)?;
         node.apply_expressions(|expr| {
             expr.apply(|part| {
-                check_expr(part, unbound)?;
+                check_expr(part, node, unbound)?;
                 Ok(TreeNodeRecursion::Continue)
             })
         })
@@ -66,7 +73,7 @@ fn check_node(node: &LogicalPlan) -> Result<(), DataFusionError> {
     }
 }
 
-fn check_expr(expr: &Expr, unbound: Unbound) -> Result<(), DataFusionError> {
+fn check_expr(expr: &Expr, node: &LogicalPlan, unbound: Unbound) -> Result<(), DataFusionError> {
     match expr {
         Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
         // A pattern for each row would be compiled for each row.
@@ -75,7 +82,18 @@ fn check_expr(expr: &Expr, unbound: Unbound) -> Result<(), DataFusionError> {
             Expr::Placeholder(_) if unbound == Unbound::Allowed => Ok(()),
             _ => refuse("a pattern that is no text", "LIKE takes a text as its pattern"),
         },
-        Expr::WindowFunction(window) => check_window(window),
+        Expr::WindowFunction(window) => {
+            check_window(window)?;
+            let params = &window.params;
+            let order = params.order_by.iter().map(|sort| &sort.expr);
+            check_order(params.partition_by.iter().chain(order), node)?;
+            check_compared(window.fun.name(), false, &params.args, node)
+        }
+        Expr::AggregateFunction(call) => {
+            let params = &call.params;
+            check_order(params.order_by.iter().map(|sort| &sort.expr), node)?;
+            check_compared(call.func.name(), params.distinct, &params.args, node)
+        }
         Expr::GroupingSet(_) => {
             refuse("GROUPING SETS, CUBE or ROLLUP", "name what to group by, or UNION the queries")
         }
@@ -89,6 +107,37 @@ fn check_expr(expr: &Expr, unbound: Unbound) -> Result<(), DataFusionError> {
         }
         _ => Ok(()),
     }
+}
+
+/// Refuses a function that would compare what has no order.
+fn check_compared(
+    name: &str,
+    distinct: bool,
+    operands: &[Expr],
+    node: &LogicalPlan,
+) -> Result<(), DataFusionError> {
+    match TAKE_ALL.contains(&name) && !distinct {
+        true => Ok(()),
+        false => check_order(operands, node),
+    }
+}
+
+/// Refuses to compare what has no order: the engine finds that out while it runs.
+fn check_order<'a>(
+    operands: impl IntoIterator<Item = &'a Expr>,
+    node: &LogicalPlan,
+) -> Result<(), DataFusionError> {
+    let Some(input) = node.inputs().first().copied() else { return Ok(()) };
+    for operand in operands {
+        if matches!(operand.get_type(input.schema())?, DataType::Map(..)) {
+            let reason = format!(
+                "{operand} is a map and has no order; name one of its values, as in \
+                 attributes['http.route']"
+            );
+            return Err(SqlError::syntax(reason).into());
+        }
+    }
+    Ok(())
 }
 
 fn check_window(window: &WindowFunction) -> Result<(), DataFusionError> {

@@ -1,6 +1,10 @@
 //! `edges`: calls of one service by another, a row for each minute, both ends and how.
 
-use std::sync::{Arc, LazyLock};
+use std::{
+    collections::BTreeSet,
+    ops::{ControlFlow, Range, RangeInclusive},
+    sync::{Arc, LazyLock},
+};
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
@@ -10,7 +14,7 @@ use tidings_proto::{
     api::{EdgeKind, NodeKind},
 };
 use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
-use tidings_storage::TimeRange;
+use tidings_storage::{Call, CallKey, Cell, SpanFilter, Tallies, Tally, TallyBounds, TimeRange};
 
 use super::{
     Stored, View,
@@ -24,8 +28,10 @@ use crate::{
     source::{Out, Source},
 };
 
-/// A week: more minutes are not told apart at once.
-const MINUTES_MAX: u64 = 7 * 24 * 60;
+/// A week: more minutes are added up one week after the other.
+const MINUTES_AT_ONCE: u64 = 7 * 24 * 60;
+/// What a minute takes in memory while it is looked for.
+const MINUTE_BYTES: usize = 32;
 /// What an edge takes in memory.
 const BYTES_EACH: usize = 700;
 
@@ -97,15 +103,64 @@ impl Source for EdgeSource {
         if last < first {
             return Ok(());
         }
-        if last - first >= MINUTES_MAX {
-            return Err(SqlError::Evaluation {
-                reason: format!(
-                    "edges has {} minutes; ask for {MINUTES_MAX} at most, as in WHERE minute >= \
-                     now() - INTERVAL '1 day'",
-                    last - first + 1
-                ),
-            });
+        let stretches = match last - first < MINUTES_AT_ONCE {
+            true => vec![first..=last],
+            false => stretches(&self.minutes_with_spans(first..=last, out)?),
+        };
+        for minutes in stretches {
+            out.meter.check()?;
+            if self.give(&minutes, out)?.is_break() {
+                break;
+            }
         }
+        Ok(())
+    }
+}
+
+impl EdgeSource {
+    /// The minutes of these in which a span began. A span that says nothing of its start, or has a
+    /// clock that is years off, makes a long time of which next to nothing is there.
+    fn minutes_with_spans(
+        &self,
+        among: RangeInclusive<u64>,
+        out: &mut Out<'_>,
+    ) -> Result<BTreeSet<u64>, SqlError> {
+        let nanos = |minute: u64| UnixNanos(minute.saturating_mul(MINUTE.0));
+        let start = TimeRange {
+            start: Some(nanos(*among.start())),
+            end: Some(nanos(among.end().saturating_add(1))),
+        };
+        let filter = SpanFilter { start, ..SpanFilter::default() };
+        let meter = out.meter;
+        let bounds = TallyBounds {
+            rows_max: u64::MAX,
+            remembered_max: meter.limits.remembered_max,
+            threads_max: 1,
+        };
+        let watch = || match meter.check() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        };
+        let snapshot = &self.stored.snapshot;
+        let tallied = snapshot.tally_spans(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
+        meter.check()?;
+        if !tallied.scan.complete {
+            meter.lack();
+        }
+        let mut all = tallied.unordered.0.clone();
+        all.extend(tallied.shares.iter().flat_map(|share| &share.0));
+        out.keep(all.len() * MINUTE_BYTES)?;
+        all.retain(|minute| among.contains(minute));
+        Ok(all)
+    }
+
+    /// The edges of these minutes.
+    fn give(
+        &self,
+        minutes: &RangeInclusive<u64>,
+        out: &mut Out<'_>,
+    ) -> Result<ControlFlow<()>, SqlError> {
+        let (first, last) = (*minutes.start(), *minutes.end());
         let bounds = (first..=last + 1).map(|minute| UnixNanos(minute.saturating_mul(MINUTE.0)));
         let bounds: Vec<_> = bounds.collect();
         let meter = &self.stored.meter;
@@ -126,10 +181,58 @@ impl Source for EdgeSource {
                 .and_then(|batch| batch.project(&self.columns))
                 .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
             if out.give(&batch)?.is_break() {
-                break;
+                return Ok(ControlFlow::Break(()));
             }
         }
-        Ok(())
+        Ok(ControlFlow::Continue(()))
+    }
+}
+
+/// The minutes in pieces that are added up one after the other, without what is empty between them.
+fn stretches(minutes: &BTreeSet<u64>) -> Vec<RangeInclusive<u64>> {
+    let mut stretches: Vec<RangeInclusive<u64>> = Vec::new();
+    for minute in minutes {
+        match stretches.last_mut() {
+            Some(last) if minute - last.start() < MINUTES_AT_ONCE => {
+                *last = *last.start()..=*minute;
+            }
+            _ => stretches.push(*minute..=*minute),
+        }
+    }
+    stretches
+}
+
+/// Makes sets of minutes.
+struct AllMinutes;
+
+/// The minutes in which spans began.
+#[derive(Debug, Default)]
+struct Minutes(BTreeSet<u64>);
+
+impl Tallies for AllMinutes {
+    type Tally = Minutes;
+
+    fn unordered(&self) -> Minutes {
+        Minutes::default()
+    }
+
+    fn of(&self, _: Range<UnixNanos>, _: &Arc<Minutes>) -> Minutes {
+        Minutes::default()
+    }
+}
+
+impl Tally for Minutes {
+    fn group(&mut self, _: CallKey<'_>) -> u32 {
+        0
+    }
+
+    fn call(&mut self, _: u32, call: &Call) {
+        self.0.insert(call.exemplar.start_unix_nano.0 / MINUTE.0);
+    }
+
+    fn cell(&mut self, _: u32, cell: &Cell<'_>) -> Option<()> {
+        self.0.insert(cell.start().0 / MINUTE.0);
+        Some(())
     }
 }
 

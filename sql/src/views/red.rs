@@ -168,8 +168,12 @@ impl Source for RedSource {
     }
 }
 
-/// The minute's begin as the engine has it.
+/// The minute's begin as the engine has it; null for spans that do not say when they began, as
+/// `spans` has it.
 pub(super) fn minutes(of: impl Iterator<Item = u64>) -> ArrayRef {
-    let nanos = of.map(|minute| i64::try_from(minute.saturating_mul(MINUTE.0)).ok());
+    let nanos = of.map(|minute| {
+        let nanos = i64::try_from(minute.saturating_mul(MINUTE.0)).ok();
+        nanos.filter(|nanos| *nanos > 0)
+    });
     Arc::new(nanos.collect::<TimestampNanosecondArray>().with_timezone("UTC"))
 }

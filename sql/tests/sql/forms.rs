@@ -134,3 +134,33 @@ async fn numbers_and_times_are_whole() {
         .collect();
     assert_eq!(types, ["bigint", "double", "timestamp", "timestamp"]);
 }
+
+#[tokio::test]
+async fn numbers_that_json_has_none_for_are_texts_of_whatever_width() {
+    let harness = Harness::new().await;
+    for kind in ["FLOAT", "REAL", "DOUBLE"] {
+        for said in ["NaN", "Infinity", "-Infinity"] {
+            let question = format!("SELECT CAST('{said}' AS {kind})");
+            assert_eq!(harness.value(&question).await, said, "{question}");
+            let csv = text(harness.ask(&question).await.unwrap(), Form::Csv);
+            assert_eq!(csv.lines().nth(1), Some(said), "{question}");
+        }
+        let question = format!("SELECT CAST(0.1 AS {kind})");
+        assert_eq!(harness.value(&question).await, 0.1, "{question}");
+    }
+}
+
+#[tokio::test]
+async fn a_time_that_no_calendar_has_is_refused() {
+    let harness = Harness::new().await;
+    for question in [
+        "SELECT to_timestamp_seconds(99999999999999)",
+        "SELECT to_timestamp_millis(9223372036854775807) AT TIME ZONE 'UTC'",
+        "SELECT CAST(9223372036854775807 AS TIMESTAMP(3))",
+    ] {
+        let refusal = harness.refusal(question).await;
+        assert_eq!(refusal.kind(), tidings_sql::ErrorKind::Invalid, "{question}: {refusal:?}");
+    }
+    let known = harness.value("SELECT to_timestamp_seconds(99999999999)").await;
+    assert_eq!(known, "5138-11-16T09:46:39");
+}

@@ -319,6 +319,39 @@ const SENSELESS: &[&str] = &[
     "SELECT 1 FROM spans ORDER BY attributes",
     "SELECT 1 FROM spans a JOIN spans b ON a.attributes = b.attributes",
     "SELECT attributes = resource FROM spans",
+    "SELECT max(attributes) FROM spans",
+    "SELECT min(resource) FROM logs GROUP BY service",
+    "SELECT max(attributes) OVER () FROM spans",
+    "SELECT count(DISTINCT attributes) FROM spans",
+    "SELECT count(attributes), any_value(attributes) FROM spans",
+    "SELECT first_value(attributes ORDER BY start_time) FROM spans",
+    "SELECT first_value(service ORDER BY attributes) FROM spans",
+    "SELECT lag(attributes) OVER (ORDER BY start_time) FROM spans",
+    "SELECT rank() OVER (ORDER BY attributes) FROM spans",
+    "SELECT rank() OVER (PARTITION BY attributes ORDER BY start_time) FROM spans",
+    "SELECT approx_distinct(attributes) FROM spans",
+    "SELECT median(attributes) FROM spans",
+    "SELECT bool_and(attributes) FROM spans",
+    "SELECT greatest(attributes, resource) FROM spans",
+    "SELECT least(attributes, resource) FROM spans",
+    "SELECT nullif(attributes, resource) FROM spans",
+    "SELECT coalesce(attributes, resource) FROM spans",
+    "SELECT attributes IN (resource) FROM spans",
+    "SELECT attributes BETWEEN resource AND resource FROM spans",
+    "SELECT attributes IS DISTINCT FROM resource FROM spans",
+    "SELECT CASE attributes WHEN resource THEN 1 END FROM spans",
+    "SELECT 1 FROM spans WHERE attributes IN (SELECT attributes FROM logs)",
+    "SELECT attributes FROM spans UNION SELECT attributes FROM logs",
+    "SELECT attributes FROM spans INTERSECT SELECT attributes FROM logs",
+    "SELECT max(services), min(services) FROM traces",
+    "SELECT count(DISTINCT services), approx_distinct(services) FROM traces",
+    "SELECT sum(services) FROM traces",
+    "SELECT greatest(services, services) FROM traces",
+    "SELECT services FROM traces GROUP BY services ORDER BY services",
+    "SELECT sum(start_time) FROM spans",
+    "SELECT avg(start_time) FROM spans",
+    "SELECT median(start_time) FROM spans",
+    "SELECT max(is_root), sum(is_root) FROM spans",
     "SELECT CAST(attributes AS TEXT) FROM spans",
     "SELECT attributes['x'] + 1 FROM spans",
     "SELECT attributes.x FROM spans",
@@ -410,6 +443,52 @@ const SENSELESS: &[&str] = &[
     "SELECT 1 WHERE 1 IN (SELECT 1, 2)",
     "SELECT 1 = ANY (SELECT 1)",
 ];
+
+#[tokio::test]
+async fn what_has_no_order_is_not_compared() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    for text in [
+        "SELECT max(attributes) FROM spans",
+        "SELECT min(resource) FROM logs",
+        "SELECT max(attributes) OVER () FROM spans",
+        "SELECT count(DISTINCT attributes) FROM spans",
+        "SELECT rank() OVER (ORDER BY attributes) FROM spans",
+        "SELECT first_value(service ORDER BY attributes) FROM spans",
+    ] {
+        let refusal = harness.refusal(text).await;
+        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+        assert!(refusal.to_string().contains("is a map and has no order"), "{text}: {refusal}");
+    }
+    assert_eq!(harness.value("SELECT count(attributes) FROM spans").await, 7);
+}
+
+#[tokio::test]
+async fn a_zone_that_is_not_there_is_refused_before_the_answer_begins() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    for zone in ["Mars", "+25:00", ""] {
+        for from in ["spans", "spans WHERE false"] {
+            let text = format!("SELECT start_time AT TIME ZONE '{zone}' AS x FROM {from}");
+            let refusal = harness.refusal(&text).await;
+            assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+            let said = format!("there is no time zone `{zone}`");
+            assert_eq!(refusal.to_string(), said, "{text}");
+            assert!(
+                harness.service.describe(tidings_sql::Query::of(&text)).await.is_err(),
+                "{text}"
+            );
+        }
+    }
+    for (zone, time) in [
+        ("UTC", "2026-11-20T08:00:00Z"),
+        ("+01:30", "2026-11-20T09:30:00+01:30"),
+        ("Europe/Berlin", "2026-11-20T09:00:00+01:00"),
+    ] {
+        let text = format!("SELECT min(start_time) AT TIME ZONE '{zone}' FROM spans");
+        assert_eq!(harness.value(&text).await, time, "{zone}");
+    }
+}
 
 #[tokio::test]
 async fn what_makes_no_sense_is_the_askers_mistake_or_has_an_answer() {

@@ -1,9 +1,9 @@
 //! What the views say.
 
 use serde_json::json;
-use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, Span};
+use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, Span, SpanKind};
 
-use crate::harness::{BEGIN, Harness, MILLI, record, span, story, trace_id};
+use crate::harness::{BEGIN, Harness, MILLI, child, record, span, story, trace_id};
 
 #[tokio::test]
 async fn spans_have_a_row_each() {
@@ -332,4 +332,117 @@ async fn a_query_reads_several_views_with_and_without_names() {
     assert_eq!(rows, vec![json!(["POST /checkout"]), json!(["card was declined"])]);
     harness.log("shop", vec![record(9, 9, 9, "x")]).await;
     assert_eq!(harness.value("SELECT count(*) FROM \"logs\"").await, 3);
+}
+
+/// Sums and products of whole numbers, and what they give; none where it is more than there is.
+const WHOLE: &[(&str, Option<&str>)] = &[
+    ("9223372036854775807 + 1", None),
+    ("-9223372036854775807 - 2", None),
+    ("9223372036854775807 * 2", None),
+    ("9223372036854775806 + 1", Some("9223372036854775807")),
+    ("7 * 6 - 2 + -1", Some("39")),
+    ("1 + NULL", Some("null")),
+    ("1.5 + 2", Some("3.5")),
+    ("max(duration_nanos) * max(duration_nanos)", Some("10000000000000000")),
+    ("max(duration_nanos) * max(duration_nanos) * max(duration_nanos)", None),
+    ("max(position) + 9223372036854775807", None),
+    // Of a number without a sign and one with it the engine makes a decimal.
+    ("count(*) + 0 + 9223372036854775807", None),
+    ("max(place) + 9223372036854775807", Some("9223372036854775814")),
+    ("sum(duration_nanos * 1000)", Some("365000000000")),
+    ("sum(duration_nanos * 1000000000000)", None),
+    ("sum(9000000000000000000)", None),
+    ("sum(DISTINCT 9223372036854775807 - position)", None),
+    ("sum(DISTINCT duration_nanos)", Some("185000000")),
+    ("sum(CAST(duration_nanos AS DOUBLE) * 1000000000000)", Some("3.65e20")),
+    ("sum(duration_nanos) FILTER (WHERE service = 'nothing')", Some("null")),
+    ("sum(CASE WHEN position = 0 THEN 9223372036854775807 ELSE -position END)", None),
+    ("sum(CASE WHEN position > 1 THEN -9 ELSE 9223372036854775807 - 4 END)", None),
+];
+
+#[tokio::test]
+async fn whole_numbers_do_not_begin_again_at_the_other_end() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    let from = "(SELECT *, CAST(place AS BIGINT) - 1 AS position FROM \
+                (SELECT *, row_number() OVER (ORDER BY span_id) AS place FROM spans))";
+    for (expression, expected) in WHOLE {
+        // One group, groups, and a window.
+        let mut forms = vec![
+            format!("SELECT {expression} FROM {from}"),
+            format!("SELECT {expression} FROM {from} GROUP BY trace_state"),
+        ];
+        if expression.starts_with("sum(duration") || expression.starts_with("sum(9") {
+            let over = expression.replace(") FILTER", ")FILTER");
+            forms.push(format!("SELECT {over} OVER () FROM {from}"));
+        }
+        for text in forms {
+            match expected {
+                Some(value) => assert_eq!(harness.value(&text).await.to_string(), *value, "{text}"),
+                None => {
+                    let refusal = harness.refusal(&text).await;
+                    assert_eq!(
+                        refusal.kind(),
+                        tidings_sql::ErrorKind::Invalid,
+                        "{text}: {refusal:?}"
+                    );
+                    assert!(refusal.to_string().contains("more than"), "{text}: {refusal}");
+                }
+            }
+        }
+    }
+    // What goes beyond on its way and comes back is right.
+    let back = "SELECT sum(x) FROM (VALUES (9223372036854775807), (9223372036854775807), \
+                (-9223372036854775807), (-9223372036854775806)) AS v (x)";
+    assert_eq!(harness.value(back).await, 1);
+    let groups = "SELECT x % 2 AS odd, sum(x) AS total FROM \
+                  (VALUES (9223372036854775807), (2), (-5), (4)) AS v (x) GROUP BY odd ORDER BY total";
+    let groups = groups.replace("x % 2", "abs(x % 2)");
+    assert_eq!(harness.rows(&groups).await, json!([[0, 6], [1, 9_223_372_036_854_775_802_i64]]));
+    let sliding = "SELECT sum(x) OVER (ORDER BY x ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) \
+                   FROM (VALUES (1), (2), (5)) AS v (x)";
+    assert_eq!(harness.rows(sliding).await, json!([[1], [3], [7]]));
+}
+
+#[tokio::test]
+async fn a_span_without_a_start_or_of_another_year_does_not_break_the_views() {
+    const DAY: u64 = 24 * 3_600_000;
+    let harness = Harness::new().await;
+    story(&harness).await;
+    // A month later the same again, and clocks that lie.
+    let later = |start: u64| {
+        let of = |id, name: &str| span(8, id, name);
+        let call = child(of(81, "pay"), 80, SpanKind::Client, start + 10, start + 60);
+        let served = child(of(82, "POST /pay"), 81, SpanKind::Server, start + 20, start + 50);
+        (call, served)
+    };
+    let (call, served) = later(30 * DAY);
+    harness.send("shop", vec![call]).await;
+    harness.send("payment", vec![served]).await;
+    let timeless = |span: Span| Span { start_time_unix_nano: 0, end_time_unix_nano: 0, ..span };
+    let (call, served) = later(0);
+    let of = |span: Span| Span { trace_id: vec![9; 16], ..timeless(span) };
+    harness.send("shop", vec![of(call)]).await;
+    harness.send("payment", vec![of(served)]).await;
+    harness
+        .send("shop", vec![Span { start_time_unix_nano: 1_000_000_000, ..span(10, 1, "1970") }])
+        .await;
+    for stage in ["in memory", "in files"] {
+        let calls = "SELECT minute, caller, called, calls FROM edges ORDER BY minute NULLS LAST";
+        let row = |minute: serde_json::Value, calls: u64| json!([minute, "shop", "payment", calls]);
+        let expected = json!([
+            row(json!("2026-11-20T08:00:00Z"), 2),
+            row(json!("2026-12-20T08:00:00Z"), 1),
+            row(json!(null), 1),
+        ]);
+        assert_eq!(harness.rows(calls).await, expected, "{stage}");
+        let bounded =
+            "SELECT sum(calls) FROM edges WHERE minute > TIMESTAMP '2026-11-20T08:00:00Z'";
+        assert_eq!(harness.value(bounded).await, 1, "{stage}");
+        let red = "SELECT minute, sum(calls) FROM red WHERE operation = 'POST /pay' \
+                   GROUP BY minute ORDER BY minute NULLS LAST";
+        let expected = json!([["2026-11-20T08:00:00Z", 2], ["2026-12-20T08:00:00Z", 1], [null, 1]]);
+        assert_eq!(harness.rows(red).await, expected, "{stage}");
+        harness.store.flush().await.unwrap();
+    }
 }

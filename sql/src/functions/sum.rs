@@ -1,0 +1,336 @@
+//! `sum`, which says so when whole numbers come to more than 64 bits have; the engine's own begins
+//! again at the other end.
+//!
+//! Whole numbers are added up in 128 bits, which no number of rows fills, and looked at once at the
+//! end: what goes beyond and comes back is right. Everything else is left to the engine's.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, ArrowPrimitiveType, BooleanArray, Decimal128Array, PrimitiveArray,
+    cast::AsArray,
+    types::{Decimal128Type, Int64Type, UInt64Type},
+};
+use arrow_schema::{DECIMAL128_MAX_PRECISION, DataType, Field, FieldRef};
+use datafusion::{
+    error::{DataFusionError, Result},
+    logical_expr::{
+        Accumulator, AggregateUDF, AggregateUDFImpl, EmitTo, GroupsAccumulator, ReversedUDAF,
+        Signature,
+        function::{AccumulatorArgs, StateFieldsArgs},
+        utils::{AggregateOrderSensitivity, format_state_name},
+    },
+    scalar::ScalarValue,
+};
+
+use crate::SqlError;
+
+/// The engine's function, but for sums of whole numbers.
+pub(super) fn exact(inner: Arc<AggregateUDF>) -> Arc<AggregateUDF> {
+    Arc::new(AggregateUDF::new_from_impl(Sum { inner }))
+}
+
+/// It says nothing of how it can be simplified: the engine would add up what is added to each row
+/// apart, in 64 bits.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Sum {
+    inner: Arc<AggregateUDF>,
+}
+
+/// Whole numbers of 64 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whole {
+    Signed,
+    Unsigned,
+}
+
+impl Whole {
+    fn of(data_type: &DataType) -> Option<Self> {
+        match data_type {
+            DataType::Int64 => Some(Self::Signed),
+            DataType::UInt64 => Some(Self::Unsigned),
+            _ => None,
+        }
+    }
+
+    fn each(self, values: &ArrayRef, visit: impl FnMut(usize, i128)) {
+        match self {
+            Self::Signed => each::<Int64Type>(values.as_primitive(), visit),
+            Self::Unsigned => each::<UInt64Type>(values.as_primitive(), visit),
+        }
+    }
+
+    fn array(self, sums: impl Iterator<Item = Option<i128>>) -> Result<ArrayRef> {
+        Ok(match self {
+            Self::Signed => Arc::new(narrowed::<Int64Type>(sums)?),
+            Self::Unsigned => Arc::new(narrowed::<UInt64Type>(sums)?),
+        })
+    }
+
+    fn scalar(self, sum: Option<i128>) -> Result<ScalarValue> {
+        ScalarValue::try_from_array(&self.array(std::iter::once(sum))?, 0)
+    }
+}
+
+fn each<T: ArrowPrimitiveType>(values: &PrimitiveArray<T>, mut visit: impl FnMut(usize, i128))
+where
+    T::Native: Into<i128>,
+{
+    for (row, value) in values.iter().enumerate() {
+        if let Some(value) = value {
+            visit(row, value.into());
+        }
+    }
+}
+
+fn narrowed<T: ArrowPrimitiveType>(
+    sums: impl Iterator<Item = Option<i128>>,
+) -> Result<PrimitiveArray<T>>
+where
+    T::Native: TryFrom<i128>,
+{
+    let sums = sums.map(|sum| {
+        let narrow = sum.map(T::Native::try_from).transpose();
+        narrow.map_err(|_| {
+            let reason = "a sum is more than a bigint can have: add up doubles or decimals, as in \
+                          sum(CAST(x AS DOUBLE))";
+            DataFusionError::from(SqlError::Evaluation { reason: reason.to_owned() })
+        })
+    });
+    sums.collect()
+}
+
+/// Sums as they are handed from one step to the next.
+fn wide(sums: impl Iterator<Item = Option<i128>>) -> Decimal128Array {
+    sums.collect::<Decimal128Array>().with_data_type(wide_type())
+}
+
+fn wide_type() -> DataType {
+    DataType::Decimal128(DECIMAL128_MAX_PRECISION, 0)
+}
+
+impl AggregateUDFImpl for Sum {
+    fn name(&self) -> &str {
+        self.inner.name()
+    }
+
+    fn signature(&self) -> &Signature {
+        self.inner.signature()
+    }
+
+    fn return_type(&self, types: &[DataType]) -> Result<DataType> {
+        self.inner.return_type(types)
+    }
+
+    fn accumulator(&self, args: AccumulatorArgs<'_>) -> Result<Box<dyn Accumulator>> {
+        match (Whole::of(args.return_field.data_type()), args.is_distinct) {
+            (None, _) => self.inner.accumulator(args),
+            (Some(whole), true) => {
+                Ok(Box::new(Distinct { of: self.inner.accumulator(args)?, whole }))
+            }
+            (Some(whole), false) => Ok(Box::new(Total { whole, sum: 0, count: 0 })),
+        }
+    }
+
+    fn state_fields(&self, args: StateFieldsArgs<'_>) -> Result<Vec<FieldRef>> {
+        if args.is_distinct || Whole::of(args.return_field.data_type()).is_none() {
+            return self.inner.state_fields(args);
+        }
+        let name = format_state_name(args.name, "sum");
+        Ok(vec![Arc::new(Field::new(name, wide_type(), true))])
+    }
+
+    fn groups_accumulator_supported(&self, args: AccumulatorArgs<'_>) -> bool {
+        self.inner.groups_accumulator_supported(args)
+    }
+
+    fn create_groups_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn GroupsAccumulator>> {
+        match Whole::of(args.return_field.data_type()) {
+            None => self.inner.create_groups_accumulator(args),
+            Some(whole) => Ok(Box::new(Totals { whole, sums: Vec::new() })),
+        }
+    }
+
+    fn create_sliding_accumulator(
+        &self,
+        args: AccumulatorArgs<'_>,
+    ) -> Result<Box<dyn Accumulator>> {
+        match Whole::of(args.return_field.data_type()).filter(|_| !args.is_distinct) {
+            None => self.inner.create_sliding_accumulator(args),
+            Some(whole) => Ok(Box::new(Total { whole, sum: 0, count: 0 })),
+        }
+    }
+
+    fn reverse_expr(&self) -> ReversedUDAF {
+        ReversedUDAF::Identical
+    }
+
+    fn order_sensitivity(&self) -> AggregateOrderSensitivity {
+        AggregateOrderSensitivity::Insensitive
+    }
+}
+
+/// The sum of all rows, or of those that a window's frame has.
+#[derive(Debug)]
+struct Total {
+    whole: Whole,
+    sum: i128,
+    /// How many values it is of: of none it is null.
+    count: u64,
+}
+
+impl Total {
+    fn sum(&self) -> Option<i128> {
+        (self.count > 0).then_some(self.sum)
+    }
+}
+
+impl Accumulator for Total {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.whole.each(&values[0], |_, value| {
+            self.sum += value;
+            self.count += 1;
+        });
+        Ok(())
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.whole.each(&values[0], |_, value| {
+            self.sum -= value;
+            self.count = self.count.saturating_sub(1);
+        });
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        true
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        self.whole.scalar(self.sum())
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        Ok(vec![ScalarValue::Decimal128(self.sum(), DECIMAL128_MAX_PRECISION, 0)])
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        each::<Decimal128Type>(states[0].as_primitive(), |_, sum| {
+            self.sum += sum;
+            self.count += 1;
+        });
+        Ok(())
+    }
+
+    fn size(&self) -> usize {
+        size_of_val(self)
+    }
+}
+
+/// The sum of the values that are told apart by the engine's.
+#[derive(Debug)]
+struct Distinct {
+    of: Box<dyn Accumulator>,
+    whole: Whole,
+}
+
+impl Accumulator for Distinct {
+    fn update_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        self.of.update_batch(values)
+    }
+
+    fn evaluate(&mut self) -> Result<ScalarValue> {
+        let mut total = Total { whole: self.whole, sum: 0, count: 0 };
+        for state in self.of.state()? {
+            let ScalarValue::List(values) = state else {
+                return Err(DataFusionError::Internal("values apart are no list".to_owned()));
+            };
+            total.update_batch(&[Arc::clone(values.values())])?;
+        }
+        total.evaluate()
+    }
+
+    fn state(&mut self) -> Result<Vec<ScalarValue>> {
+        self.of.state()
+    }
+
+    fn merge_batch(&mut self, states: &[ArrayRef]) -> Result<()> {
+        self.of.merge_batch(states)
+    }
+
+    fn size(&self) -> usize {
+        self.of.size()
+    }
+}
+
+/// The sums of all groups.
+#[derive(Debug)]
+struct Totals {
+    whole: Whole,
+    /// Null while nothing was added.
+    sums: Vec<Option<i128>>,
+}
+
+impl GroupsAccumulator for Totals {
+    fn update_batch(
+        &mut self,
+        values: &[ArrayRef],
+        groups: &[usize],
+        filter: Option<&BooleanArray>,
+        groups_count: usize,
+    ) -> Result<()> {
+        let Self { whole, sums } = self;
+        sums.resize(groups_count, None);
+        whole.each(&values[0], |row, value| {
+            if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
+                let sum = &mut sums[groups[row]];
+                *sum = Some(sum.unwrap_or_default() + value);
+            }
+        });
+        Ok(())
+    }
+
+    fn evaluate(&mut self, emit_to: EmitTo) -> Result<ArrayRef> {
+        self.whole.array(emit_to.take_needed(&mut self.sums).into_iter())
+    }
+
+    fn state(&mut self, emit_to: EmitTo) -> Result<Vec<ArrayRef>> {
+        Ok(vec![Arc::new(wide(emit_to.take_needed(&mut self.sums).into_iter()))])
+    }
+
+    fn merge_batch(
+        &mut self,
+        states: &[ArrayRef],
+        groups: &[usize],
+        groups_count: usize,
+    ) -> Result<()> {
+        let sums = &mut self.sums;
+        sums.resize(groups_count, None);
+        each::<Decimal128Type>(states[0].as_primitive(), |row, part| {
+            let sum = &mut sums[groups[row]];
+            *sum = Some(sum.unwrap_or_default() + part);
+        });
+        Ok(())
+    }
+
+    fn convert_to_state(
+        &self,
+        values: &[ArrayRef],
+        filter: Option<&BooleanArray>,
+    ) -> Result<Vec<ArrayRef>> {
+        let mut sums = vec![None; values[0].len()];
+        self.whole.each(&values[0], |row, value| {
+            if filter.is_none_or(|filter| filter.is_valid(row) && filter.value(row)) {
+                sums[row] = Some(value);
+            }
+        });
+        Ok(vec![Arc::new(wide(sums.into_iter()))])
+    }
+
+    fn size(&self) -> usize {
+        self.sums.capacity() * size_of::<Option<i128>>()
+    }
+}
