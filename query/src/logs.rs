@@ -226,8 +226,9 @@ fn is_text(body: &AnyValue) -> bool {
     matches!(body.value, None | Some(Value::String(_)))
 }
 
-/// The name of a severity; empty for none.
-pub(crate) fn severity_name(number: i32) -> &'static str {
+/// The name of a severity's number, as `/api/v1/logs` says it; empty for none.
+#[must_use]
+pub fn severity_name(number: i32) -> &'static str {
     match Severity::from_number(number) {
         None => "",
         Some(Severity::Trace) => "trace",

@@ -322,7 +322,10 @@ fn well_formed(name: &str, value: &str, form: Form) -> Result<(), QueryError> {
 
 /// Refuses what would otherwise be replaced and searched for: a `%` without two hex digits after
 /// it, and bytes that are no UTF-8.
-fn well_encoded(query: &str) -> Result<(), QueryError> {
+///
+/// # Errors
+/// Names the parameter.
+pub fn well_encoded(query: &str) -> Result<(), QueryError> {
     for pair in query.split('&') {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         for text in [name, value] {

@@ -8,6 +8,8 @@ use std::time::Duration;
 use thiserror::Error;
 use tidings_storage::StorageError;
 
+pub(crate) use words::called_alike;
+
 /// A place in a query's text, both counted from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Place {

@@ -86,7 +86,7 @@ async fn get_sql(
     uri: Uri,
 ) -> Result<Response, SqlError> {
     let service = service.ok_or(SqlError::Off)?;
-    let ask = Ask::of_uri(&uri)?;
+    let ask = Ask::of_uri(&uri, service.limits().rows_max)?;
     answer(&service, &headers, ask).await
 }
 
@@ -120,14 +120,14 @@ async fn post_sql(
     body: Body,
 ) -> Result<Response, SqlError> {
     let service = service.ok_or(SqlError::Off)?;
-    let ask = Ask::of_body(&headers, &uri, body, service.clock()).await?;
+    let ask =
+        Ask::of_body(&headers, &uri, body, service.clock(), service.limits().rows_max).await?;
     answer(&service, &headers, ask).await
 }
 
 async fn answer(service: &SqlService, headers: &HeaderMap, ask: Ask) -> Result<Response, SqlError> {
-    let rows_max = ask.rows_max(service.limits().rows_max)?;
     let form = request::form(headers);
-    let answer = service.ask(Query { rows_max, ..Query::of(ask.query) }).await?;
+    let answer = service.ask(Query { rows_max: ask.limit, ..Query::of(ask.query) }).await?;
     let complete = HeaderValue::from_static(if answer.is_complete() { "true" } else { "false" });
     let media_type = HeaderValue::from_static(request::media_type(form));
     let headers = [(header::CONTENT_TYPE, media_type), (COMPLETE, complete)];

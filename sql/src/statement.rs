@@ -1,14 +1,16 @@
 //! Parses a query and refuses what is no query over the views, before anything is planned.
 //!
 //! Owns the list of what a statement may be made of: everything else that the parser understands is
-//! refused by name and place. What the engine makes of it is checked again in `plan`.
+//! refused by name and place. `naming` names the answer's columns. What the engine makes of it is checked again in `plan`.
+
+mod naming;
 
 use std::{collections::HashMap, ops::ControlFlow};
 
 use datafusion::sql::sqlparser::{
     ast::{
         DescribeAlias, Expr, GroupByExpr, Ident, ObjectName, Query, Select, SelectFlavor, SetExpr,
-        Spanned, Statement, TableFactor, Visit, Visitor, visit_relations,
+        Spanned, Statement, TableFactor, UnaryOperator, Visit, Visitor, visit_relations,
     },
     dialect::PostgreSqlDialect,
     parser::{Parser, ParserError},
@@ -76,6 +78,7 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
     if let Values::Given(values) = values {
         parameters::bind(&mut statement, values)?;
     }
+    naming::name(&mut statement)?;
     Ok((statement, placeholders))
 }
 
@@ -227,6 +230,9 @@ impl Visitor for Allowed {
         if !locks.is_empty() || for_clause.is_some() {
             return refuse("FOR", PLAIN, query);
         }
+        if query.fetch.is_some() {
+            return refuse("FETCH", "write LIMIT and the number of rows", query);
+        }
         if settings.is_some() || format_clause.is_some() || !pipe_operators.is_empty() {
             return refuse("SETTINGS, FORMAT or |>", PLAIN, query);
         }
@@ -281,6 +287,21 @@ impl Visitor for Allowed {
             Expr::Cube(_) | Expr::Rollup(_) | Expr::GroupingSets(_) => {
                 let hint = "name what to group by, or UNION the queries";
                 refuse("GROUPING SETS, CUBE or ROLLUP", hint, expr)
+            }
+            // What the engine has no functions for here, and says so in its own words.
+            Expr::Tuple(_) => refuse("several values in brackets", "name them one by one", expr),
+            Expr::Array(_) => refuse("ARRAY", PLAIN, expr),
+            Expr::Collate { .. } => refuse("COLLATE", PLAIN, expr),
+            Expr::Overlay { .. } => {
+                refuse("OVERLAY", "put the parts together with substr and ||", expr)
+            }
+            Expr::UnaryOp { op, .. }
+                if !matches!(
+                    op,
+                    UnaryOperator::Plus | UnaryOperator::Minus | UnaryOperator::Not
+                ) =>
+            {
+                refuse(format!("the operator {op}"), PLAIN, expr)
             }
             _ => ControlFlow::Continue(()),
         }

@@ -21,6 +21,7 @@ pub(super) fn all(text: &str) -> Vec<Candidate> {
     found.extend(uber(text));
     found.extend(google(text));
     found.extend(skywalking(text));
+    found.extend(sleuth(text));
     let mut words = Words::default();
     for (before, word) in words_of(text, |c| c.is_ascii_alphanumeric() || c == '-') {
         words.take(before, word, word.len() == text.len());
@@ -76,6 +77,20 @@ fn uber(text: &str) -> Option<Candidate> {
             && short_hex(flags, 2);
         let id = fits.then(|| TraceId::from_short_hex(trace).ok())?;
         candidate(id, Some(span), "uber-trace-id header")
+    })
+}
+
+/// `[application,trace,span]` in front of a line, and `[application,trace,span,exported]`, as Spring
+/// Cloud Sleuth writes it.
+fn sleuth(text: &str) -> Option<Candidate> {
+    text.split('[').skip(1).take(WORDS_MAX).find_map(|rest| {
+        let (inside, _) = rest.split_once(']')?;
+        let mut parts = inside.split(',').skip(1);
+        let (trace, span) = (parts.next()?.trim(), parts.next()?.trim());
+        let fits = (is_hex(trace, TRACE_DIGITS) || is_hex(trace, SPAN_DIGITS))
+            && is_hex(span, SPAN_DIGITS)
+            && parts.count() <= 1;
+        fits.then(|| trace_or_low64(trace, Some(span), "Spring Cloud Sleuth log line"))?
     })
 }
 

@@ -36,6 +36,8 @@ fn every_notation_is_recognised_alone() {
         (format!("{TRACE}-{SPAN}-d-05e3ac9a4f6e3b90"), spanned("b3 header")),
         (format!("{TRACE}-{SPAN}"), spanned("a trace id and a span id")),
         (format!("{TRACE}:f067aa0ba902b7:0:1"), spanned("uber-trace-id header")),
+        (format!("[shop,{TRACE},{SPAN}]"), spanned("Spring Cloud Sleuth log line")),
+        (format!("INFO [shop, {TRACE}, {SPAN},true] x"), spanned("Spring Cloud Sleuth log line")),
         (format!("projects/shop/traces/{TRACE}"), id("Google Cloud trace path")),
         (format!("{TRACE}/67667974448284343;o=1"), spanned("X-Cloud-Trace-Context header")),
         ("S/kvNXezTaajzpKdDg5HNg==".to_owned(), id("16 bytes in base64")),

@@ -11,7 +11,7 @@ use tidings_query::suggest;
 
 use super::{
     Place, SqlError,
-    words::{first_line, worded},
+    words::{called_alike, first_line, worded},
 };
 
 /// Names that are listed when none of them is near.
@@ -148,7 +148,10 @@ fn of_columns(reason: &SchemaError) -> Option<SqlError> {
             let reason = format!("several tables have a column `{name}`: put its table before it");
             Some(SqlError::syntax(reason))
         }
-        _ => None,
+        SchemaError::DuplicateQualifiedField { name, .. }
+        | SchemaError::DuplicateUnqualifiedField { name } => {
+            Some(SqlError::syntax(called_alike(name)))
+        }
     }
 }
 

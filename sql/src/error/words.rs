@@ -84,6 +84,23 @@ fn rewritten(line: &str) -> Option<String> {
         let column = line.split_once("column \"")?.1.split_once('"')?.0;
         return Some(format!("{column} must be in GROUP BY or in an aggregate function"));
     }
+    if let Some(expr) = line.strip_prefix("Physical plan does not support logical expression ") {
+        let reason = if expr.starts_with("Exists(") {
+            "EXISTS is possible in WHERE only; in its place, compare (SELECT count(*) FROM …) with 0"
+        } else if expr.starts_with("InSubquery(") {
+            "IN with a query is possible in WHERE only; join the query in its place"
+        } else {
+            return None;
+        };
+        return Some(reason.to_owned());
+    }
+    if let Some(both) = line.strip_prefix("Projections require unique expression names but the ") {
+        let (_, first) = both.split_once("expression \"")?;
+        let (first, _) = first.split_once("\" at position ")?;
+        let name = first.rsplit_once(" AS ").map_or(first, |(_, name)| name);
+        let name = name.rsplit_once('.').map_or(name, |(_, name)| name);
+        return Some(called_alike(&with_types(name)));
+    }
     if line.starts_with("GetFieldAccess not supported") {
         let reason = "only attributes and resource have parts, which are named by a text, as in \
                       attributes['http.route']";
@@ -94,6 +111,11 @@ fn rewritten(line: &str) -> Option<String> {
     let (first, rest) = parts.split_first()?;
     let rest = rest.join(".");
     Some(format!("`{first}.{rest}` is no column; an attribute is named as in attributes['{rest}']"))
+}
+
+/// What is said of two columns of one name.
+pub(crate) fn called_alike(name: &str) -> String {
+    format!("two columns are called `{name}`: give each a name of its own")
 }
 
 /// The words with our names of types, but for what is quoted.

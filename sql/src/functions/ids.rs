@@ -11,7 +11,7 @@ use super::ours::{Arguments, Function};
 use crate::meter::Meter;
 
 /// `trace_id(text)`: the trace's id in hex, in whatever notation the text has it; null when there
-/// is none.
+/// is none, or only the last 64 bits of one.
 pub(super) fn trace_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
     Function::new("trace_id", 1..=1, DataType::Utf8, trace_ids, meter).build()
 }
@@ -23,10 +23,11 @@ pub(super) fn span_id(meter: &Arc<Meter>) -> Arc<ScalarUDF> {
 
 fn trace_ids(arguments: &Arguments<'_>) -> Result<ArrayRef> {
     let ids = arguments.each(&arguments.texts(0)?, |text| {
-        recognise(text).into_iter().find_map(|candidate| match candidate.id {
+        // The likeliest, or none: of an id's end another reading makes another id.
+        match recognise(text).into_iter().next()?.id {
             CandidateId::Trace(id) => Some(id.to_string()),
             CandidateId::Low64(_) => None,
-        })
+        }
     })?;
     Ok(Arc::new(StringArray::from(ids)))
 }

@@ -55,7 +55,10 @@ const fn shape(kind: ErrorKind) -> Shape {
 
 impl IntoResponse for SqlError {
     fn into_response(self) -> Response {
-        let shape = shape(self.kind());
+        let mut shape = shape(self.kind());
+        if matches!(&self, Self::Parameter { name, .. } if name != "query") {
+            shape.2 = "invalid parameter";
+        }
         if shape.0 == StatusCode::INTERNAL_SERVER_ERROR {
             tracing::error!(error = %self, "a query failed");
         } else if shape.0.is_server_error() {

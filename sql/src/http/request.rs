@@ -1,11 +1,16 @@
 //! A query as it arrives.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, Uri, header};
 use axum::body::Body;
 use http_body_util::BodyExt;
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::Value as Json;
+use tidings_query::{QueryError, well_encoded};
 use tidings_storage::Clock;
 use utoipa::ToSchema;
 
@@ -23,38 +28,33 @@ const ARROW: &str = "application/vnd.apache.arrow.stream";
 const JSON: &str = "application/json";
 
 /// A query and how much of its answer is wanted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, ToSchema)]
 pub(super) struct Ask {
     /// The query, of 8 KiB at most.
     #[schema(min_length = 1, max_length = 8192, example = "SELECT 1")]
     pub(super) query: String,
     /// At most so many rows: 1 to 100,000, and so many when not given.
     #[schema(minimum = 1, maximum = 100_000)]
-    limit: Option<u64>,
+    pub(super) limit: Option<usize>,
 }
 
 impl Ask {
     /// That of an address.
-    pub(super) fn of_uri(uri: &Uri) -> Result<Self, SqlError> {
-        let (mut query, mut limit) = (None, None);
-        for (name, value) in url::form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
-        {
-            let twice = match name.as_ref() {
-                "query" => query.replace(value.into_owned()).is_some(),
-                "limit" => limit.replace(number(&value)?).is_some(),
-                other => {
-                    let name: String = other.chars().take(100).collect();
-                    let reason = format!("there is no parameter `{name}`; query and limit are");
-                    return Err(SqlError::Parameter { name, reason });
-                }
-            };
-            if twice {
-                return Err(SqlError::parameter(&name, format!("`{name}` is given twice")));
+    pub(super) fn of_uri(uri: &Uri, rows_max: usize) -> Result<Self, SqlError> {
+        let encoded = uri.query().unwrap_or_default();
+        well_encoded(encoded).map_err(|error| match error {
+            QueryError::Parameter { name, reason } => SqlError::Parameter { name, reason },
+            other => SqlError::parameter("query", other.to_string()),
+        })?;
+        let mut given = Given { rows_max, ..Given::default() };
+        for (name, value) in url::form_urlencoded::parse(encoded.as_bytes()) {
+            match name.as_ref() {
+                "query" => given.query(value.into_owned())?,
+                "limit" => given.limit(value.parse().ok())?,
+                other => return Err(unknown(other)),
             }
         }
-        let query = query.ok_or_else(|| SqlError::parameter("query", "`query` is missing"))?;
-        Ok(Self { query, limit })
+        given.ask()
     }
 
     /// That of a body.
@@ -63,6 +63,7 @@ impl Ask {
         uri: &Uri,
         body: Body,
         clock: &Arc<dyn Clock>,
+        rows_max: usize,
     ) -> Result<Self, SqlError> {
         if let Some(parameters) = uri.query().filter(|query| !query.is_empty()) {
             let name: String =
@@ -83,22 +84,92 @@ impl Ask {
             }
         };
         if known == JSON {
-            return serde_json::from_slice(&bytes)
-                .map_err(|error| SqlError::parameter("body", error.to_string()));
+            return Self::of_json(&bytes, rows_max);
         }
         let query = String::from_utf8(bytes)
             .map_err(|error| SqlError::parameter("body", error.to_string()))?;
         Ok(Self { query, limit: None })
     }
 
-    /// How many rows are wanted.
-    pub(super) fn rows_max(&self, most: usize) -> Result<Option<usize>, SqlError> {
-        let wanted = self.limit.map(usize::try_from);
-        match wanted {
-            None => Ok(None),
-            Some(Ok(wanted)) if (1..=most).contains(&wanted) => Ok(Some(wanted)),
-            Some(_) => Err(SqlError::parameter("limit", format!("`limit` is 1 to {most}"))),
+    fn of_json(bytes: &[u8], rows_max: usize) -> Result<Self, SqlError> {
+        let Fields(fields) = serde_json::from_slice(bytes)
+            .map_err(|error| SqlError::parameter("body", error.to_string()))?;
+        let mut given = Given { rows_max, ..Given::default() };
+        for (name, value) in fields {
+            match (name.as_str(), value) {
+                ("query" | "limit", Json::Null) => {}
+                ("query", Json::String(query)) => given.query(query)?,
+                ("query", _) => return Err(SqlError::parameter("query", "`query` is a text")),
+                ("limit", value) => given.limit(value.as_u64())?,
+                (other, _) => return Err(unknown(other)),
+            }
         }
+        given.ask()
+    }
+}
+
+/// What was given so far.
+#[derive(Debug, Default)]
+struct Given {
+    query: Option<String>,
+    limit: Option<usize>,
+    rows_max: usize,
+}
+
+impl Given {
+    fn query(&mut self, query: String) -> Result<(), SqlError> {
+        match self.query.replace(query) {
+            None => Ok(()),
+            Some(_) => Err(SqlError::parameter("query", "`query` is given twice")),
+        }
+    }
+
+    /// `None`: it is no whole number.
+    fn limit(&mut self, limit: Option<u64>) -> Result<(), SqlError> {
+        let limit = limit.and_then(|limit| usize::try_from(limit).ok());
+        let limit = limit.filter(|limit| (1..=self.rows_max).contains(limit)).ok_or_else(|| {
+            let reason = format!("`limit` is a whole number from 1 to {}", self.rows_max);
+            SqlError::parameter("limit", reason)
+        })?;
+        match self.limit.replace(limit) {
+            None => Ok(()),
+            Some(_) => Err(SqlError::parameter("limit", "`limit` is given twice")),
+        }
+    }
+
+    fn ask(self) -> Result<Ask, SqlError> {
+        let missing = || SqlError::parameter("query", "`query` is missing");
+        Ok(Ask { query: self.query.ok_or_else(missing)?, limit: self.limit })
+    }
+}
+
+fn unknown(name: &str) -> SqlError {
+    let name: String = name.chars().take(100).collect();
+    let reason = format!("there is no parameter `{name}`; query and limit are");
+    SqlError::Parameter { name, reason }
+}
+
+/// The fields of an object, in order and as often as they are there.
+struct Fields(Vec<(String, Json)>);
+
+impl<'de> Deserialize<'de> for Fields {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Fields(Vec::new()))
+    }
+}
+
+impl<'de> Visitor<'de> for Fields {
+    type Value = Self;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object with `query` and, when it is wanted, `limit`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut fields: A) -> Result<Self, A::Error> {
+        while let Some(field) = fields.next_entry()? {
+            self.0.push(field);
+        }
+        Ok(self)
     }
 }
 
@@ -119,27 +190,49 @@ async fn read(mut body: Body) -> Result<Vec<u8>, SqlError> {
     if len <= BODY_BYTES_MAX { Ok(kept) } else { Err(SqlError::Body { max: BODY_BYTES_MAX }) }
 }
 
-fn number(text: &str) -> Result<u64, SqlError> {
-    text.parse().map_err(|_| SqlError::parameter("limit", "`limit` is not a whole number"))
-}
-
-/// The first form that the client accepts of those there are.
+/// The form that the client would rather have than any other there is; of those it wants alike, the
+/// one that it names first
+/// ([RFC 9110, 12.5.1](https://www.rfc-editor.org/rfc/rfc9110#section-12.5.1)).
 pub(super) fn form(headers: &HeaderMap) -> Form {
     let accepted = headers.get_all(header::ACCEPT).into_iter();
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
-    let mut types = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
+    let ranges: Vec<(&str, f32)> = ranges.map(range).collect();
+    // How much a form is wanted, by what names it most closely, and where that stands.
+    let wanted = |[exact, family]: [&str; 2]| {
+        [exact, family, "*/*"].into_iter().find_map(|known| {
+            let place = ranges.iter().position(|(given, _)| given.eq_ignore_ascii_case(known))?;
+            Some((ranges[place].1, place))
+        })
+    };
     let forms = [
-        (JSON, Form::Json),
-        ("application/*", Form::Json),
-        ("*/*", Form::Json),
-        (CSV, Form::Csv),
-        ("text/*", Form::Csv),
-        (ARROW, Form::Arrow),
+        (Form::Json, [JSON, "application/*"]),
+        (Form::Csv, [CSV, "text/*"]),
+        (Form::Arrow, [ARROW, "application/*"]),
     ];
-    let known = types.find_map(|given| {
-        forms.into_iter().find(|(media_type, _)| given.eq_ignore_ascii_case(media_type))
+    let mut best: Option<(Form, f32, usize)> = None;
+    for (form, names) in forms {
+        let Some((weight, place)) = wanted(names).filter(|(weight, _)| *weight > 0.0) else {
+            continue;
+        };
+        let is_better = best.is_none_or(|(_, most, first)| {
+            weight > most || (weight.total_cmp(&most).is_eq() && place < first)
+        });
+        if is_better {
+            best = Some((form, weight, place));
+        }
+    }
+    best.map_or(Form::Json, |(form, ..)| form)
+}
+
+/// A media type and how much it is wanted.
+fn range(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let media_type = parts.next().unwrap_or_default();
+    let weight = parts.find_map(|part| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().ok())?
     });
-    known.map_or(Form::Json, |(_, form)| form)
+    (media_type, weight.filter(|weight| (0.0..=1.0).contains(weight)).unwrap_or(1.0))
 }
 
 /// What an answer of this form is.

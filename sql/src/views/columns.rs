@@ -14,6 +14,7 @@ use arrow_array::{
 };
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use tidings_proto::otlp::{InstrumentationScope, Resource, SpanKind, StatusCode};
+use tidings_query::severity_name;
 use tidings_storage::{Detail, LogRows, SpanRows};
 
 use super::attributes;
@@ -46,6 +47,8 @@ pub(super) enum Origin {
     Truth(&'static str),
     Kind,
     Status,
+    /// The name of a severity's number.
+    Severity,
     IsRoot,
     Attributes,
     Resource,
@@ -70,6 +73,7 @@ impl Origin {
             | Self::Word(_)
             | Self::Kind
             | Self::Status
+            | Self::Severity
             | Self::ScopeName
             | Self::ScopeVersion => DataType::Utf8,
         }
@@ -155,6 +159,15 @@ fn array(rows: &dyn Rows, origin: Origin) -> Result<ArrayRef, ArrowError> {
         Origin::Status => words(&stored("status_code")?, |code| {
             status_word(StatusCode::try_from(code).unwrap_or(StatusCode::Unset))
         })?,
+        Origin::Severity => {
+            let names = stored("severity_number")?;
+            let numbers = names.as_primitive_opt::<Int32Type>().ok_or_else(|| wrong(&names))?;
+            let names = numbers.iter().map(|number| {
+                let name = severity_name(number.unwrap_or_default());
+                (!name.is_empty()).then_some(name)
+            });
+            Arc::new(names.collect::<StringArray>())
+        }
         Origin::IsRoot => {
             let parents = stored("parent_span_id")?;
             let is_root = (0..parents.len()).map(|row| Some(parents.is_null(row)));

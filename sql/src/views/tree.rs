@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     ops::ControlFlow,
     sync::{Arc, LazyLock},
 };
@@ -87,7 +88,8 @@ impl TableFunctionImpl for TreeFunction {
     fn call_with_args(&self, args: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         if args.exprs().iter().any(|expr| matches!(expr, Expr::Placeholder(_))) {
             // Such a plan is described and never runs.
-            let tree = Tree { walk: self.walk, trace_id: TraceId::default(), span_id: None };
+            let trace = Named::Id(TraceId::default());
+            let tree = Tree { walk: self.walk, trace, span_id: None };
             return Ok(Arc::new(ViewTable::new(tree, self.stored.clone())));
         }
         let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
@@ -103,13 +105,17 @@ impl TableFunctionImpl for TreeFunction {
             (Walk::Up | Walk::Down, Some([trace, span])) => (*trace, Some(*span)),
             _ => return Err(wrong()),
         };
-        let trace_id = recognise(trace).into_iter().find_map(|candidate| match candidate.id {
-            CandidateId::Trace(id) => Some(id),
-            CandidateId::Low64(_) => None,
-        });
-        let span_id = span.map(|span| span.trim().parse::<SpanId>()).transpose();
-        let (Some(trace_id), Ok(span_id)) = (trace_id, span_id) else { return Err(wrong()) };
-        let tree = Tree { walk: self.walk, trace_id, span_id };
+        let none = |what: &str, text: &str| {
+            let text: String = text.chars().take(100).collect();
+            let reason = format!("{}() takes the id of a {what}: `{text}` is none", self.name());
+            DataFusionError::Plan(reason)
+        };
+        let trace = Named::of(trace).ok_or_else(|| none("trace", trace))?;
+        let span_id = |span: &str| {
+            let parsed = span.trim().parse::<SpanId>();
+            parsed.map_err(|_| none("span in its second place", span))
+        };
+        let tree = Tree { walk: self.walk, trace, span_id: span.map(span_id).transpose()? };
         Ok(Arc::new(ViewTable::new(tree, self.stored.clone())))
     }
 }
@@ -121,10 +127,59 @@ fn text(expr: &Expr) -> Option<&str> {
     }
 }
 
+/// A trace as it was pasted.
+#[derive(Debug, Clone, Copy)]
+enum Named {
+    Id(TraceId),
+    /// The last 64 bits of its id.
+    Low64(u64),
+}
+
+impl Named {
+    /// What the text most likely means.
+    fn of(text: &str) -> Option<Self> {
+        match recognise(text).into_iter().next()?.id {
+            CandidateId::Trace(id) => Some(Self::Id(id)),
+            CandidateId::Low64(low64) => Some(Self::Low64(low64)),
+            CandidateId::Attribute(_) => None,
+        }
+    }
+
+    /// The trace, if it is there. Of several that end alike the one with the smallest id: that is
+    /// the one that has only 8 bytes.
+    fn find(
+        self,
+        stored: &Stored,
+        out: &mut Out<'_>,
+    ) -> std::result::Result<Option<TraceId>, SqlError> {
+        let low64 = match self {
+            Self::Id(id) => return Ok(Some(id)),
+            Self::Low64(low64) => low64,
+        };
+        let filter = SpanFilter { trace_id_low64: Some(low64), ..SpanFilter::default() };
+        let mut smallest = None;
+        scan_spans(stored, &filter, Detail::Ids, out, |rows, _| {
+            let ids = (0..rows.len()).map(|row| rows.trace_id(row));
+            smallest = ids.chain(smallest).min();
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(smallest)
+    }
+}
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "trace {id}"),
+            Self::Low64(low64) => write!(f, "the trace that ends with {low64:016x}"),
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Tree {
     walk: Walk,
-    trace_id: TraceId,
+    trace: Named,
     span_id: Option<SpanId>,
 }
 
@@ -151,17 +206,17 @@ struct TreeSource {
 
 impl Source for TreeSource {
     fn describe(&self) -> String {
-        let Tree { walk, trace_id, span_id } = self.tree;
+        let Tree { walk, trace, span_id } = self.tree;
         match span_id {
-            Some(span_id) => format!("{walk:?} from span {span_id} of trace {trace_id}"),
-            None => format!("trace {trace_id}"),
+            Some(span_id) => format!("{walk:?} from span {span_id} of {trace}"),
+            None => trace.to_string(),
         }
     }
 
     fn read(&self, out: &mut Out<'_>) -> std::result::Result<(), SqlError> {
         let broken = |error: ArrowError| SqlError::Defect { reason: error.to_string() };
-        let filter =
-            SpanFilter { trace_ids: Some(vec![self.tree.trace_id]), ..SpanFilter::default() };
+        let Some(trace_id) = self.tree.trace.find(&self.stored, out)? else { return Ok(()) };
+        let filter = SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() };
         let own = SCHEMA.fields().len() - COLUMNS.len();
         let of_spans = self.columns.iter().filter_map(|place| place.checked_sub(own));
         let detail = of_spans.map(|place| COLUMNS[place].detail).max();

@@ -64,6 +64,8 @@ async fn a_query_comes_in_an_address_or_in_a_body() {
     assert_eq!(cut.headers["tidings-complete"], "false");
 }
 
+const CSV: &str = "text/csv; charset=utf-8; header=present";
+
 #[tokio::test]
 async fn the_form_is_the_one_that_the_client_prefers() {
     let harness = Harness::new().await;
@@ -72,8 +74,16 @@ async fn the_form_is_the_one_that_the_client_prefers() {
         ("application/json", "application/json"),
         ("*/*", "application/json"),
         ("image/png", "application/json"),
-        ("text/csv", "text/csv; charset=utf-8; header=present"),
-        ("image/png, text/csv;q=0.9, application/json", "text/csv; charset=utf-8; header=present"),
+        ("text/csv", CSV),
+        ("image/png, text/csv;q=0.9, application/json;q=0.9", CSV),
+        ("text/csv, */*", CSV),
+        ("text/csv;q=0.1, application/json", "application/json"),
+        ("text/csv;q=0.9, */*;q=0.1", CSV),
+        ("text/*;q=0.5, application/json;q=0.4", CSV),
+        ("text/csv;q=0", "application/json"),
+        ("application/json;q=0, text/csv;Q=0.001", CSV),
+        ("application/json; q=0.2, application/*", "application/vnd.apache.arrow.stream"),
+        ("text/csv;q=NaN, application/json;q=9", CSV),
         ("application/vnd.apache.arrow.stream", "application/vnd.apache.arrow.stream"),
     ] {
         let request = Request::get("/api/v1/sql?query=SELECT+1").header("accept", accept);
@@ -104,6 +114,9 @@ async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
         ("?query=SELECT+1&limit=100001", "limit"),
         ("?query=SELECT+1&limit=1&limit=2", "limit"),
         ("?query=SELECT+1&nothing=1", "nothing"),
+        ("?query=SELECT%20'%ff'", "query"),
+        ("?query=SELECT%20'%zz'", "query"),
+        ("?query=SELECT+1&limit=%", "limit"),
     ] {
         let asked = get(&router, parameters).await;
         assert_eq!(asked.status, 400, "{parameters}");
@@ -125,6 +138,27 @@ async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
         assert_eq!(asked.status, status, "{media_type}, {length} bytes");
         assert_eq!(asked.headers["content-type"], "application/problem+json");
     }
+    for (body, parameter, said) in [
+        (r#"{"query":"SELECT 1","limit":"5"}"#, "limit", "a whole number from 1 to 100000"),
+        (r#"{"query":"SELECT 1","limit":-1}"#, "limit", "a whole number from 1 to 100000"),
+        (r#"{"query":"SELECT 1","limit":1.5}"#, "limit", "a whole number from 1 to 100000"),
+        (r#"{"query":"SELECT 1","limit":1,"limit":2}"#, "limit", "is given twice"),
+        (r#"{"query":"SELECT 1","query":"SELECT 2"}"#, "query", "is given twice"),
+        (r#"{"query":null}"#, "query", "`query` is missing"),
+        (r#"{"limit":5}"#, "query", "`query` is missing"),
+        (r#"{"query":5}"#, "query", "`query` is a text"),
+        (r#"{"query":"SELECT 1","nothing":1}"#, "nothing", "there is no parameter `nothing`"),
+        (r#"["SELECT 1",5]"#, "body", "expected an object"),
+        (r#""SELECT 1""#, "body", "expected an object"),
+    ] {
+        let asked = post(&router, "application/json", body).await.json();
+        assert_eq!((&asked["status"], &asked["parameter"]), (&json!(400), &json!(parameter)));
+        assert!(asked["detail"].as_str().unwrap().contains(said), "{body}: {asked}");
+        let is_of_query = asked["title"] == "the query is not understood";
+        assert_eq!(is_of_query, parameter == "query", "{body}: {asked}");
+    }
+    let below = get(&router, "?query=SELECT+1&limit=-1").await.json();
+    assert_eq!(below["detail"], "`limit` is a whole number from 1 to 100000");
     let broken = post(&router, "text/plain", vec![0xff, 0xfe]).await;
     assert_eq!(
         (broken.status, &broken.json()["parameter"]),

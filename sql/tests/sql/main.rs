@@ -13,6 +13,7 @@ mod forms;
 mod harness;
 mod hostile;
 mod http;
+mod names;
 mod red;
 mod refusals;
 mod snapshots;

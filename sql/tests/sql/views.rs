@@ -1,7 +1,7 @@
 //! What the views say.
 
 use serde_json::json;
-use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, Span, SpanKind};
+use tidings_proto::otlp::{AnyValue, ArrayValue, KeyValue, LogRecord, Span, SpanKind};
 
 use crate::harness::{BEGIN, Harness, MILLI, child, record, span, story, trace_id};
 
@@ -90,13 +90,15 @@ async fn logs_have_a_row_each() {
     story(&harness).await;
     let rows = harness
         .rows(
-            "SELECT time, severity_number, severity, service, text, trace_id, span_id FROM logs \
+            "SELECT time, severity_number, severity, severity_text, service, text, trace_id, \
+             span_id FROM logs \
              WHERE text LIKE '%declined%'",
         )
         .await;
     let expected = json!([[
         "2026-11-20T08:00:00.025Z",
         9,
+        "info",
         "INFO",
         "shop",
         "card was declined",
@@ -354,9 +356,12 @@ const WHOLE: &[(&str, Option<&str>)] = &[
     ("sum(9000000000000000000)", None),
     ("sum(DISTINCT 9223372036854775807 - position)", None),
     ("sum(DISTINCT duration_nanos)", Some("185000000")),
-    ("sum(CAST(duration_nanos AS DOUBLE) * 1000000000000)", Some("3.65e20")),
+    ("sum(CAST(duration_nanos AS DOUBLE) * 1000000000000)", Some("3.65e+20")),
     ("sum(duration_nanos) FILTER (WHERE service = 'nothing')", Some("null")),
-    ("sum(CASE WHEN position = 0 THEN 9223372036854775807 ELSE -position END)", None),
+    (
+        "sum(CASE WHEN position = 0 THEN 9223372036854775807 ELSE -position END)",
+        Some("9223372036854775786"),
+    ),
     ("sum(CASE WHEN position > 1 THEN -9 ELSE 9223372036854775807 - 4 END)", None),
 ];
 
@@ -444,5 +449,84 @@ async fn a_span_without_a_start_or_of_another_year_does_not_break_the_views() {
         let expected = json!([["2026-11-20T08:00:00Z", 2], ["2026-12-20T08:00:00Z", 1], [null, 1]]);
         assert_eq!(harness.rows(red).await, expected, "{stage}");
         harness.store.flush().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_severity_has_the_name_of_its_number_whatever_the_sender_calls_it() {
+    let harness = Harness::new().await;
+    let of = |at: u64, severity_number: i32, severity_text: &str| LogRecord {
+        severity_number,
+        severity_text: severity_text.to_owned(),
+        ..record(1, 1, at, "a")
+    };
+    let records = vec![of(1, 13, ""), of(2, 20, "Critical"), of(3, 0, ""), of(4, 99, "odd")];
+    harness.log("shop", records).await;
+    let rows = harness.rows("SELECT severity, severity_text FROM logs ORDER BY time").await;
+    let expected = json!([["warn", ""], ["error", "Critical"], [null, ""], [null, "odd"]]);
+    assert_eq!(rows, expected);
+    let warned = "SELECT count(*) FROM logs WHERE severity IN ('warn', 'error')";
+    assert_eq!(harness.value(warned).await, 2);
+}
+
+/// What is pasted, the trace's id and the span's.
+const PASTED: &[(&str, Option<&str>, Option<&str>)] = &[
+    // Ids of 64 bits are the end of one, and the rest is not known.
+    ("9532127138774266268", None, None),
+    ("8448eb211c80319c", None, Some("8448eb211c80319c")),
+    (
+        "INFO [shop,4bf92f3577b34da6a3ce929d0e0e4736,00f067aa0ba902b7] 1 --- [main] a.B : x",
+        Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        Some("00f067aa0ba902b7"),
+    ),
+    (
+        "INFO [shop,4bf92f3577b34da6a3ce929d0e0e4736,00f067aa0ba902b7,true] x",
+        Some("4bf92f3577b34da6a3ce929d0e0e4736"),
+        Some("00f067aa0ba902b7"),
+    ),
+    ("[a,b,c] [1,2] nothing", None, None),
+];
+
+#[tokio::test]
+async fn an_id_is_never_made_of_half_of_one() {
+    let harness = Harness::new().await;
+    for (text, trace, span) in PASTED {
+        let rows = harness.rows(&format!("SELECT trace_id('{text}'), span_id('{text}')")).await;
+        assert_eq!(rows, json!([[trace, span]]), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_trace_is_walked_by_the_end_of_its_id() {
+    let harness = Harness::new().await;
+    let low: u64 = 0x8448_eb21_1c80_319c;
+    let of = |high: u64| {
+        let trace_id = ((u128::from(high) << 64) | u128::from(low)).to_be_bytes().to_vec();
+        Span { trace_id, ..span(1, 1, if high == 0 { "short" } else { "long" }) }
+    };
+    harness.send("shop", vec![of(7)]).await;
+    for text in ["8448eb211c80319c", "9532127138774266268"] {
+        let rows = harness.rows(&format!("SELECT operation FROM tree('{text}')")).await;
+        assert_eq!(rows, json!([["long"]]), "{text}");
+    }
+    // As in the API: the one that has no more than these bytes.
+    harness.send("shop", vec![of(0)]).await;
+    let up = "SELECT operation FROM ancestors('8448eb211c80319c', '0000000000000001')";
+    assert_eq!(harness.rows(up).await, json!([["short"]]));
+    assert_eq!(harness.value("SELECT count(*) FROM tree('8448eb211c80319d')").await, 0);
+    for (call, said) in [
+        ("tree('x')", "tree() takes the id of a trace: `x` is none"),
+        (
+            "ancestors('8448eb211c80319c', 'zz')",
+            "ancestors() takes the id of a span in its second place: `zz` is none",
+        ),
+        ("descendants('zz', 'zz')", "descendants() takes the id of a trace: `zz` is none"),
+        (
+            "descendants('8448eb211c80319c')",
+            "descendants() takes the id of a trace and the id of a span, as texts",
+        ),
+    ] {
+        let refusal = harness.refusal(&format!("SELECT * FROM {call}")).await;
+        assert_eq!(refusal.to_string(), said, "{call}");
     }
 }

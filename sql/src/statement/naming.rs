@@ -1,0 +1,201 @@
+//! Names for the columns of an answer that have none.
+//!
+//! The engine calls an unnamed column by its own way to write it, and refuses two that it writes
+//! alike, as a column and a cast of it. So columns are named as PostgreSQL names them (a function's
+//! name, the column of a cast) before it sees them, and no two alike. Only those of the query
+//! itself: what is within has names that somebody may refer to.
+
+use std::collections::HashSet;
+
+use datafusion::sql::sqlparser::ast::{
+    AccessExpr, Expr, GroupByExpr, Ident, OrderBy, OrderByKind, Query, Select, SelectItem, SetExpr,
+    Statement, Subscript, Value,
+};
+
+use super::name_of;
+use crate::{SqlError, error::called_alike, prescan};
+
+/// What nothing gives a name to.
+const NAMELESS: &str = "?column?";
+
+/// Names the columns of the query's answer that have no names.
+///
+/// # Errors
+/// When two are called alike by who asks.
+pub(super) fn name(statement: &mut Statement) -> Result<(), SqlError> {
+    match statement {
+        Statement::Query(query) => name_query(query),
+        Statement::Explain { statement, .. } => match statement.as_mut() {
+            Statement::Query(query) => name_query(query),
+            _ => Ok(()),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn name_query(query: &mut Query) -> Result<(), SqlError> {
+    let mut queries = vec![query];
+    while let Some(query) = queries.pop() {
+        let Query { body, order_by, .. } = query;
+        if let SetExpr::Select(select) = body.as_mut() {
+            let named = name_select(select)?;
+            if select.distinct.is_some() {
+                name_order(order_by.as_mut(), &named);
+            }
+            continue;
+        }
+        let mut bodies = vec![body.as_mut()];
+        while let Some(body) = bodies.pop() {
+            match body {
+                SetExpr::Select(select) => drop(name_select(select)?),
+                SetExpr::Query(query) => queries.push(query),
+                SetExpr::SetOperation { left, right, .. } => {
+                    bodies.extend([left.as_mut(), right.as_mut()]);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Rows that are told apart can be ordered by what is there of them only, which has another name
+/// now.
+fn name_order(order_by: Option<&mut OrderBy>, named: &[(Expr, Ident)]) {
+    let Some(OrderBy { kind: OrderByKind::Expressions(order), .. }) = order_by else { return };
+    for by in order {
+        if let Some((_, alias)) = named.iter().find(|(expr, _)| *expr == by.expr) {
+            by.expr = Expr::Identifier(alias.clone());
+        }
+    }
+}
+
+/// Names the columns; which those were.
+fn name_select(select: &mut Select) -> Result<Vec<(Expr, Ident)>, SqlError> {
+    let mut taken = HashSet::new();
+    let mut has_wildcard = false;
+    for item in &select.projection {
+        match item {
+            SelectItem::ExprWithAlias { alias, .. } => {
+                let name = name_of(alias);
+                if !taken.insert(name.clone()) {
+                    return Err(
+                        SqlError::syntax(called_alike(&name)).at(prescan::place(alias.span.start))
+                    );
+                }
+            }
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => has_wildcard = true,
+            SelectItem::UnnamedExpr(_) | SelectItem::ExprWithAliases { .. } => {}
+        }
+    }
+    let may_take_columns = !has_wildcard && !is_grouped(select);
+    let of_one = matches!(select.from.as_slice(), [from] if from.joins.is_empty());
+    // Columns of several tables may be called alike; one and the same may not come twice.
+    let key = |expr: &Expr| match expr {
+        Expr::CompoundIdentifier(parts) if !of_one => {
+            Some(parts.iter().map(name_of).collect::<Vec<_>>().join("."))
+        }
+        _ => column(expr),
+    };
+    let (mut columns, mut named) = (HashSet::new(), Vec::new());
+    for item in &select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        taken.extend(column(expr));
+    }
+    for item in &mut select.projection {
+        let SelectItem::UnnamedExpr(expr) = item else { continue };
+        if key(expr).is_some_and(|key| columns.insert(key)) {
+            continue;
+        }
+        // Any other name may be one of those that a wildcard stands for.
+        if has_wildcard && !is_cast(expr) {
+            continue;
+        }
+        let name = said(expr, may_take_columns);
+        let name = free(&name, &taken);
+        taken.insert(name.clone());
+        let alias = Ident::with_quote('"', name);
+        let expr = std::mem::replace(expr, Expr::Value(Value::Null.with_empty_span()));
+        named.push((expr.clone(), alias.clone()));
+        *item = SelectItem::ExprWithAlias { expr, alias };
+    }
+    Ok(named)
+}
+
+/// Whether the query's other parts could take a column's name for that of a column of the answer.
+fn is_grouped(select: &Select) -> bool {
+    let groups = match &select.group_by {
+        GroupByExpr::Expressions(exprs, _) => !exprs.is_empty(),
+        GroupByExpr::All(_) => true,
+    };
+    groups || select.having.is_some()
+}
+
+/// The name, or the first of its kind with a number that is not taken.
+fn free(name: &str, taken: &HashSet<String>) -> String {
+    let numbered = (2_u32..).map(|number| format!("{name}_{number}"));
+    let mut names = std::iter::once(name.to_owned()).chain(numbered);
+    names.find(|name| !taken.contains(name)).unwrap_or_default()
+}
+
+/// Whether the engine would give the expression a column's name.
+fn is_cast(expr: &Expr) -> bool {
+    matches!(expr, Expr::Cast { .. } | Expr::Nested(_)) || column(expr).is_some()
+}
+
+/// The column's name, when the expression is nothing else.
+fn column(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(name) => Some(name_of(name)),
+        Expr::CompoundIdentifier(parts) => parts.last().map(name_of),
+        _ => None,
+    }
+}
+
+/// What the expression would be called.
+fn said(expr: &Expr, may_take_columns: bool) -> String {
+    let mut expr = expr;
+    // Brackets and casts within each other are bounded.
+    loop {
+        expr = match expr {
+            Expr::Nested(inner) | Expr::Cast { expr: inner, .. } => inner,
+            _ => break,
+        };
+    }
+    let word = match expr {
+        Expr::Identifier(_) | Expr::CompoundIdentifier(_) => {
+            let name = column(expr).filter(|_| may_take_columns);
+            return name.unwrap_or_else(|| "cast".to_owned());
+        }
+        Expr::Function(call) => {
+            let name = call.name.0.last().and_then(|part| part.as_ident()).map(name_of);
+            return name.unwrap_or_else(|| NAMELESS.to_owned());
+        }
+        Expr::CompoundFieldAccess { access_chain, .. } => {
+            return key_of(access_chain).unwrap_or_else(|| NAMELESS.to_owned());
+        }
+        Expr::Case { .. } => "case",
+        Expr::Extract { .. } => "extract",
+        Expr::Substring { .. } => "substring",
+        Expr::Trim { .. } => "trim",
+        Expr::Position { .. } => "position",
+        Expr::Ceil { .. } => "ceil",
+        Expr::Floor { .. } => "floor",
+        Expr::AtTimeZone { .. } => "timezone",
+        _ => NAMELESS,
+    };
+    word.to_owned()
+}
+
+/// The key of an attribute.
+fn key_of(chain: &[AccessExpr]) -> Option<String> {
+    match chain {
+        [AccessExpr::Subscript(Subscript::Index { index: Expr::Value(value) })] => {
+            match &value.value {
+                Value::SingleQuotedString(key) => Some(key.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}
