@@ -71,8 +71,7 @@ pub(crate) fn check_rows(batch: &RecordBatch) -> Result<(), SqlError> {
     for column in batch.columns() {
         let may_be_beyond = match column.data_type() {
             DataType::Timestamp(unit, _) => *unit != TimeUnit::Nanosecond,
-            DataType::Date32 | DataType::Date64 => true,
-            _ => false,
+            other => other.is_temporal(),
         };
         if !may_be_beyond {
             continue;

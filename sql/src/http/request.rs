@@ -34,7 +34,7 @@ pub(super) struct Ask {
     #[schema(min_length = 1, max_length = 8192, example = "SELECT 1")]
     pub(super) query: String,
     /// At most so many rows: 1 to 100,000, and so many when not given.
-    #[schema(minimum = 1, maximum = 100_000)]
+    #[schema(value_type = Option<u64>, minimum = 1, maximum = 100_000)]
     pub(super) limit: Option<usize>,
 }
 

@@ -8,7 +8,7 @@ use tidings_proto::{
     api::SqlResult,
     otlp::{KeyValue, Span},
 };
-use tidings_sql::Form;
+use tidings_sql::{ErrorKind, Form};
 
 use crate::harness::{Harness, bytes, record, span, story, text};
 
@@ -157,10 +157,38 @@ async fn a_time_that_no_calendar_has_is_refused() {
         "SELECT to_timestamp_seconds(99999999999999)",
         "SELECT to_timestamp_millis(9223372036854775807) AT TIME ZONE 'UTC'",
         "SELECT CAST(9223372036854775807 AS TIMESTAMP(3))",
+        "SELECT arrow_typeof(1), make_date(2147483647, 1, 1)",
     ] {
         let refusal = harness.refusal(question).await;
-        assert_eq!(refusal.kind(), tidings_sql::ErrorKind::Invalid, "{question}: {refusal:?}");
+        assert_eq!(refusal.kind(), ErrorKind::Invalid, "{question}: {refusal:?}");
     }
     let known = harness.value("SELECT to_timestamp_seconds(99999999999)").await;
     assert_eq!(known, "5138-11-16T09:46:39");
+}
+
+#[tokio::test]
+async fn a_zone_that_is_not_there_is_refused_before_the_answer_begins() {
+    let harness = Harness::new().await;
+    story(&harness).await;
+    for zone in ["Mars", "+25:00", ""] {
+        for from in ["spans", "spans WHERE false"] {
+            let text = format!("SELECT start_time AT TIME ZONE '{zone}' AS x FROM {from}");
+            let refusal = harness.refusal(&text).await;
+            assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
+            let said = format!("there is no time zone `{zone}`");
+            assert_eq!(refusal.to_string(), said, "{text}");
+            assert!(
+                harness.service.describe(tidings_sql::Query::of(&text)).await.is_err(),
+                "{text}"
+            );
+        }
+    }
+    for (zone, time) in [
+        ("UTC", "2026-11-20T08:00:00Z"),
+        ("+01:30", "2026-11-20T09:30:00+01:30"),
+        ("Europe/Berlin", "2026-11-20T09:00:00+01:00"),
+    ] {
+        let text = format!("SELECT min(start_time) AT TIME ZONE '{zone}' FROM spans");
+        assert_eq!(harness.value(&text).await, time, "{zone}");
+    }
 }

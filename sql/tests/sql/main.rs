@@ -14,6 +14,7 @@ mod harness;
 mod hostile;
 mod http;
 mod names;
+mod numbers;
 mod red;
 mod refusals;
 mod snapshots;

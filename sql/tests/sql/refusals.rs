@@ -167,6 +167,67 @@ async fn functions_that_are_not_on_the_list_are_not_there() {
     }
 }
 
+/// A text and all that its refusal says.
+const WORDS: &[(&str, &str)] = &[
+    (
+        "SELECT servce FROM spans",
+        "there is no column `servce`: did you mean `service`? (line 1, column 8)",
+    ),
+    (
+        "SELECT 1\n  FROM spans s\n WHERE s.opration = 'a'",
+        "there is no column `s.opration`: did you mean `operation`? (line 3, column 8)",
+    ),
+    (
+        "SELECT xyz FROM edges",
+        "there is no column `xyz`; there are called, called_kind, caller, caller_kind, calls, \
+             duration_max_nanos, duration_min_nanos, duration_sum_nanos, errors, kind, minute, \
+             p50_nanos, p90_nanos, p95_nanos, p99_nanos, timed (line 1, column 8)",
+    ),
+    ("SELECT * FROM span", "there is no table `span`: did you mean `spans`? (line 1, column 15)"),
+    (
+        "WITH slow AS (SELECT 1) SELECT * FROM slo",
+        "there is no table `slo`: did you mean `slow`? (line 1, column 39)",
+    ),
+    (
+        "SELECT * FROM trees('a')",
+        "there is no table function `trees`: did you mean `tree`? (line 1, column 15)",
+    ),
+    (
+        "SELECT approx_percentil_cont(0.5) FROM spans",
+        "there is no function `approx_percentil_cont`: did you mean `approx_percentile_cont`? \
+             (line 1, column 8)",
+    ),
+    (
+        "SELECT repeat('a', 3)",
+        "there is no function `repeat`; docs/sql.md lists those there are (line 1, column 8)",
+    ),
+    (
+        "SELECT service FROM spans JOIN logs ON spans.trace_id = logs.trace_id",
+        "several tables have a column `service`: put its table before it (line 1, column 8)",
+    ),
+    ("SELEC 1", "expected an SQL statement, and found SELEC (line 1, column 1)"),
+    ("SELECT count(* FROM spans", "expected ), and found FROM (line 1, column 16)"),
+    ("SELECT 1 FROM spans WHERE", "expected an expression, and the query ends"),
+    ("SELECT 'abc", "unterminated string literal (line 1, column 8)"),
+    ("SELECT sum(service) FROM spans", "sum() takes no text"),
+    (
+        "SELECT EXISTS (SELECT 1 FROM logs)",
+        "EXISTS is possible in WHERE only; in its place, compare (SELECT count(*) FROM …) with 0",
+    ),
+    (
+        "SELECT 1 IN (SELECT 1)",
+        "IN with a query is possible in WHERE only; join the query in its place",
+    ),
+    (
+        "SELECT * FROM (SELECT service, service FROM spans)",
+        "two columns are called `service`: give each a name of its own",
+    ),
+    (
+        "SELECT service, count(*) FROM spans",
+        "spans.service must be in GROUP BY or in an aggregate function (line 1, column 8)",
+    ),
+];
+
 #[tokio::test]
 async fn a_refusal_says_where() {
     let harness = Harness::new().await;
@@ -178,70 +239,9 @@ async fn a_refusal_says_where() {
         let refusal = harness.refusal(text).await.to_string();
         assert!(refusal.ends_with(place), "{text}: {refusal}");
     }
-    for (text, said) in [
-        (
-            "SELECT servce FROM spans",
-            "there is no column `servce`: did you mean `service`? (line 1, column 8)",
-        ),
-        (
-            "SELECT 1\n  FROM spans s\n WHERE s.opration = 'a'",
-            "there is no column `s.opration`: did you mean `operation`? (line 3, column 8)",
-        ),
-        (
-            "SELECT xyz FROM edges",
-            "there is no column `xyz`; there are called, called_kind, caller, caller_kind, calls, \
-             duration_max_nanos, duration_min_nanos, duration_sum_nanos, errors, kind, minute, \
-             p50_nanos, p90_nanos, p95_nanos, p99_nanos, timed (line 1, column 8)",
-        ),
-        (
-            "SELECT * FROM span",
-            "there is no table `span`: did you mean `spans`? (line 1, column 15)",
-        ),
-        (
-            "WITH slow AS (SELECT 1) SELECT * FROM slo",
-            "there is no table `slo`: did you mean `slow`? (line 1, column 39)",
-        ),
-        (
-            "SELECT * FROM trees('a')",
-            "there is no table function `trees`: did you mean `tree`? (line 1, column 15)",
-        ),
-        (
-            "SELECT approx_percentil_cont(0.5) FROM spans",
-            "there is no function `approx_percentil_cont`: did you mean `approx_percentile_cont`? \
-             (line 1, column 8)",
-        ),
-        (
-            "SELECT repeat('a', 3)",
-            "there is no function `repeat`; docs/sql.md lists those there are (line 1, column 8)",
-        ),
-        (
-            "SELECT service FROM spans JOIN logs ON spans.trace_id = logs.trace_id",
-            "several tables have a column `service`: put its table before it (line 1, column 8)",
-        ),
-        ("SELEC 1", "expected an SQL statement, and found SELEC (line 1, column 1)"),
-        ("SELECT count(* FROM spans", "expected ), and found FROM (line 1, column 16)"),
-        ("SELECT 1 FROM spans WHERE", "expected an expression, and the query ends"),
-        ("SELECT 'abc", "unterminated string literal (line 1, column 8)"),
-        ("SELECT sum(service) FROM spans", "sum() takes no text"),
-        (
-            "SELECT EXISTS (SELECT 1 FROM logs)",
-            "EXISTS is possible in WHERE only; in its place, compare (SELECT count(*) FROM …) with 0",
-        ),
-        (
-            "SELECT 1 IN (SELECT 1)",
-            "IN with a query is possible in WHERE only; join the query in its place",
-        ),
-        (
-            "SELECT * FROM (SELECT service, service FROM spans)",
-            "two columns are called `service`: give each a name of its own",
-        ),
-        (
-            "SELECT service, count(*) FROM spans",
-            "spans.service must be in GROUP BY or in an aggregate function (line 1, column 8)",
-        ),
-    ] {
+    for (text, said) in WORDS {
         let refusal = harness.refusal(text).await;
-        assert_eq!((refusal.kind(), refusal.to_string().as_str()), (ErrorKind::Invalid, said));
+        assert_eq!((refusal.kind(), refusal.to_string().as_str()), (ErrorKind::Invalid, *said));
     }
     for empty in ["", "   ", "-- nothing", ";"] {
         assert_eq!(harness.refusal(empty).await.kind(), ErrorKind::Invalid, "{empty:?}");
@@ -483,33 +483,6 @@ async fn what_has_no_order_is_not_compared() {
         assert!(refusal.to_string().contains("is a map and has no order"), "{text}: {refusal}");
     }
     assert_eq!(harness.value("SELECT count(attributes) FROM spans").await, 7);
-}
-
-#[tokio::test]
-async fn a_zone_that_is_not_there_is_refused_before_the_answer_begins() {
-    let harness = Harness::new().await;
-    story(&harness).await;
-    for zone in ["Mars", "+25:00", ""] {
-        for from in ["spans", "spans WHERE false"] {
-            let text = format!("SELECT start_time AT TIME ZONE '{zone}' AS x FROM {from}");
-            let refusal = harness.refusal(&text).await;
-            assert_eq!(refusal.kind(), ErrorKind::Invalid, "{text}: {refusal:?}");
-            let said = format!("there is no time zone `{zone}`");
-            assert_eq!(refusal.to_string(), said, "{text}");
-            assert!(
-                harness.service.describe(tidings_sql::Query::of(&text)).await.is_err(),
-                "{text}"
-            );
-        }
-    }
-    for (zone, time) in [
-        ("UTC", "2026-11-20T08:00:00Z"),
-        ("+01:30", "2026-11-20T09:30:00+01:30"),
-        ("Europe/Berlin", "2026-11-20T09:00:00+01:00"),
-    ] {
-        let text = format!("SELECT min(start_time) AT TIME ZONE '{zone}' FROM spans");
-        assert_eq!(harness.value(&text).await, time, "{zone}");
-    }
 }
 
 #[tokio::test]
