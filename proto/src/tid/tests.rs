@@ -117,7 +117,10 @@ fn ids_are_found_in_lines_and_addresses() {
         ),
         (
             format!("2024-05-17T10:11:12.123Z ERROR [web,{TRACE},{SPAN}] boom"),
-            vec![format!("{TRACE} 32 hex digits"), format!("..{SPAN} 16 hex digits")],
+            vec![
+                format!("{TRACE}/{SPAN} Spring Cloud Sleuth log line"),
+                format!("..{SPAN} 16 hex digits"),
+            ],
         ),
         (format!("level=info trace_id={TRACE} span_id={SPAN} msg=hi"), spanned("32 hex digits")),
         (
