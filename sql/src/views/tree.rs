@@ -141,7 +141,6 @@ impl Named {
         match recognise(text).into_iter().next()?.id {
             CandidateId::Trace(id) => Some(Self::Id(id)),
             CandidateId::Low64(low64) => Some(Self::Low64(low64)),
-            CandidateId::Attribute(_) => None,
         }
     }
 

@@ -13,9 +13,12 @@ use crate::QueryService;
 /// The time of what never was, as Go writes it.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
+/// Where nothing is found, and how Prometheus says so.
+type Nothing = (&'static str, fn() -> Json);
+
 /// The routes of what there is none of.
 pub(super) fn routes() -> Router<QueryService> {
-    let nothing: [(&str, fn() -> Json); 9] = [
+    let nothing: [Nothing; 9] = [
         ("/rules", || json!({ "groups": [] })),
         ("/alerts", || json!({ "alerts": [] })),
         ("/alertmanagers", || json!({ "activeAlertmanagers": [], "droppedAlertmanagers": [] })),
