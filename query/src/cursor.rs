@@ -1,7 +1,7 @@
 //! Where a page ended: the key of its last entry and how many entries came before.
 //!
-//! Owns the text form: base64 (URL alphabet, no padding) of a version and kind byte, the time, the
-//! rest of the key and the count, all big endian. A cursor names a place in the order, not a place
+//! Owns the text form: base64 (URL alphabet, no padding) of a version and kind byte, the time or
+//! what else the order is by, the rest of the key and the count where there is one, all big endian. A cursor names a place in the order, not a place
 //! in a result, so it stays good while data comes in and across restarts.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -46,8 +46,6 @@ pub struct RankCursor {
     pub value: u64,
     /// The last trace.
     pub trace_id: TraceId,
-    /// How many traces the pages so far had.
-    pub seen: u64,
 }
 
 /// The order of log records.
@@ -77,13 +75,17 @@ impl TraceCursor {
     /// The text a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
-        of_trace(TRACES, self.start.0, self.trace_id, self.seen)
+        let mut bytes = of_trace(TRACES, self.start.0, self.trace_id);
+        bytes.extend(self.seen.to_be_bytes());
+        URL_SAFE_NO_PAD.encode(bytes)
     }
 
     /// The cursor in a text that [`Self::encode`] made; `None` for any other text.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
-        let (start, trace_id, seen) = trace_of(TRACES, text)?;
+        let bytes: [u8; 34] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+        let (start, trace_id, seen) = trace_of(TRACES, &bytes)?;
+        let seen = u64::from_be_bytes(seen.try_into().ok()?);
         Some(Self { start: UnixNanos(start), trace_id, seen })
     }
 }
@@ -92,14 +94,15 @@ impl RankCursor {
     /// The text a client sends back.
     #[must_use]
     pub fn encode(&self) -> String {
-        of_trace(self.rank.kind(), self.value, self.trace_id, self.seen)
+        URL_SAFE_NO_PAD.encode(of_trace(self.rank.kind(), self.value, self.trace_id))
     }
 
     /// The cursor in a text that [`Self::encode`] made for this order; `None` for any other text.
     #[must_use]
     pub fn decode(rank: TraceRank, text: &str) -> Option<Self> {
-        let (value, trace_id, seen) = trace_of(rank.kind(), text)?;
-        Some(Self { rank, value, trace_id, seen })
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (value, trace_id, rest) = trace_of(rank.kind(), &bytes)?;
+        rest.is_empty().then_some(Self { rank, value, trace_id })
     }
 }
 
@@ -113,21 +116,19 @@ impl TraceRank {
     }
 }
 
-fn of_trace(kind: u8, key: u64, trace_id: TraceId, seen: u64) -> String {
+fn of_trace(kind: u8, key: u64, trace_id: TraceId) -> Vec<u8> {
     let mut bytes = vec![VERSION, kind];
     bytes.extend(key.to_be_bytes());
     bytes.extend(trace_id.as_bytes());
-    bytes.extend(seen.to_be_bytes());
-    URL_SAFE_NO_PAD.encode(bytes)
+    bytes
 }
 
-fn trace_of(kind: u8, text: &str) -> Option<(u64, TraceId, u64)> {
-    let bytes: [u8; 34] = URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok()?;
+/// The key, the trace, and what follows them.
+fn trace_of(kind: u8, bytes: &[u8]) -> Option<(u64, TraceId, &[u8])> {
     let rest = bytes.strip_prefix(&[VERSION, kind])?;
     let (key, rest) = rest.split_first_chunk()?;
-    let (trace_id, seen) = rest.split_first_chunk()?;
-    let seen = u64::from_be_bytes(seen.try_into().ok()?);
-    Some((u64::from_be_bytes(*key), TraceId::from_bytes(*trace_id)?, seen))
+    let (trace_id, rest) = rest.split_first_chunk()?;
+    Some((u64::from_be_bytes(*key), TraceId::from_bytes(*trace_id)?, rest))
 }
 
 impl LogCursor {
@@ -181,10 +182,10 @@ mod tests {
         }
 
         #[test]
-        fn a_cursor_of_an_order_is_of_no_other(value: u64, id in 1_u8.., seen: u64, at in 0..3_usize) {
+        fn a_cursor_of_an_order_is_of_no_other(value: u64, id in 1_u8.., at in 0..3_usize) {
             let ranks = [TraceRank::Duration, TraceRank::Errors, TraceRank::Spans];
             let trace_id = TraceId::from_bytes([id; 16]).unwrap();
-            let cursor = RankCursor { rank: ranks[at], value, trace_id, seen };
+            let cursor = RankCursor { rank: ranks[at], value, trace_id };
             for rank in ranks {
                 let expected = (rank == cursor.rank).then_some(cursor);
                 prop_assert_eq!(RankCursor::decode(rank, &cursor.encode()), expected);

@@ -20,9 +20,8 @@ use std::{
 
 use tidings_proto::{DurationNanos, UnixNanos, api::TraceSummary};
 use tidings_storage::{
-    CallKey, Clock, GraphBounds, GraphTallied, KindAnswer, KindBounds, KindCalls, LogFilter,
-    LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, Store, Tallied,
-    Tallies, TallyBounds, TimeRange, WantedTraces,
+    Clock, LogFilter, LogRows, Need, Scan, ScanStats, Snapshot, SpanFilter, SpanRows, Store,
+    Tallied, Tallies, TallyBounds,
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
@@ -313,80 +312,6 @@ impl Reader {
         };
         let tallied = self.snapshot.tally_spans(filter, step, bounds, tallies, &watch)?;
         self.ended(tallied, failure.into_inner())
-    }
-
-    /// Gives `visit` how many spans of every service, operation, kind and status begin in this range,
-    /// in parts, as far as names to choose from need it: see [`Snapshot::count_calls`].
-    pub(crate) fn count_calls(
-        &self,
-        start: TimeRange,
-        mut visit: impl FnMut(CallKey<'_>, u64),
-    ) -> Result<ScanStats, QueryError> {
-        let rows_max = self.settings.search_rows_max;
-        self.each_call(|snapshot, step| {
-            snapshot.count_calls(start, rows_max, &mut |key, count| {
-                visit(key, count);
-                step()
-            })
-        })
-    }
-
-    /// Gives `visit` every service, operation, kind and status there is, as often as it is met.
-    pub(crate) fn call_keys(
-        &self,
-        mut visit: impl FnMut(CallKey<'_>),
-    ) -> Result<ScanStats, QueryError> {
-        let rows_max = self.settings.search_rows_max;
-        self.each_call(|snapshot, step| {
-            snapshot.call_keys(rows_max, &mut |key, _| {
-                visit(key);
-                step()
-            })
-        })
-    }
-
-    fn each_call(
-        &self,
-        read: impl FnOnce(
-            &Snapshot,
-            &mut dyn FnMut() -> ControlFlow<()>,
-        ) -> Result<ScanStats, StorageError>,
-    ) -> Result<ScanStats, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let stats = read(&self.snapshot, &mut || {
-            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
-        })?;
-        self.ended(stats, failure)
-    }
-
-    /// Calls between services from rollups, as if all spans had been read; `None` when these are
-    /// to be read.
-    pub(crate) fn tally_graph(
-        &self,
-        bounds: &GraphBounds,
-    ) -> Result<Option<GraphTallied>, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let tallied = self.snapshot.tally_graph(bounds, &mut || {
-            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
-        })?;
-        self.ended(tallied, failure)
-    }
-
-    /// Kinds of transactions from rollups, as if all spans had been read, and the traces that
-    /// `choose` wants of them; `None` when these are to be read.
-    pub(crate) fn tally_kinds(
-        &self,
-        bounds: &KindBounds,
-        choose: &mut dyn FnMut(&KindCalls) -> Vec<WantedTraces>,
-    ) -> Result<Option<KindAnswer>, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let answer = self.snapshot.tally_kinds(bounds, choose, &mut || {
-            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
-        })?;
-        self.ended(answer, failure)
     }
 
     /// As [`Self::newest_spans`], for log records.

@@ -4,8 +4,9 @@
 use std::ops::ControlFlow;
 
 use tidings_storage::{
-    ExceptionBounds, ExceptionKey, ExceptionSums, ExceptionTallied, GraphBounds, GraphChoice,
-    GraphTallied, LastException, Scan, ScanStats, SpanFilter, SpanRows,
+    CallKey, ExceptionBounds, ExceptionKey, ExceptionSums, ExceptionTallied, GraphBounds,
+    GraphChoice, GraphTallied, KindAnswer, KindBounds, KindCalls, LastException, Scan, ScanStats,
+    Snapshot, SpanFilter, SpanRows, StorageError, TimeRange, WantedTraces,
 };
 
 use super::{Reader, STOP};
@@ -34,12 +35,7 @@ impl Reader {
         bounds: &GraphBounds,
         choice: &GraphChoice,
     ) -> Result<GraphTallied, QueryError> {
-        let mut failure = None;
-        self.check()?;
-        let tallied = self.snapshot.tally_graph_of(bounds, choice, &mut || {
-            self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
-        })?;
-        self.ended(tallied, failure)
+        self.watched(|snapshot, go_on| snapshot.tally_graph_of(bounds, choice, go_on))
     }
 
     /// Exceptions of spans, from the lists of files and from rows.
@@ -47,12 +43,69 @@ impl Reader {
         &self,
         bounds: &ExceptionBounds,
     ) -> Result<ExceptionTallied, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.tally_exceptions(bounds, go_on))
+    }
+
+    /// Calls between services from rollups, as if all spans had been read; `None` when these are
+    /// to be read.
+    pub(crate) fn tally_graph(
+        &self,
+        bounds: &GraphBounds,
+    ) -> Result<Option<GraphTallied>, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.tally_graph(bounds, go_on))
+    }
+
+    /// Kinds of transactions from rollups, as if all spans had been read, and the traces that
+    /// `choose` wants of them; `None` when these are to be read.
+    pub(crate) fn tally_kinds(
+        &self,
+        bounds: &KindBounds,
+        choose: &mut dyn FnMut(&KindCalls) -> Vec<WantedTraces>,
+    ) -> Result<Option<KindAnswer>, QueryError> {
+        self.watched(|snapshot, go_on| snapshot.tally_kinds(bounds, choose, go_on))
+    }
+
+    /// Gives `visit` how many spans of every service, operation, kind and status begin in this range,
+    /// in parts, as far as names to choose from need it: see [`Snapshot::count_calls`].
+    pub(crate) fn count_calls(
+        &self,
+        start: TimeRange,
+        mut visit: impl FnMut(CallKey<'_>, u64),
+    ) -> Result<ScanStats, QueryError> {
+        let rows_max = self.settings.search_rows_max;
+        self.watched(|snapshot, go_on| {
+            snapshot.count_calls(start, rows_max, &mut |key, count| {
+                visit(key, count);
+                go_on()
+            })
+        })
+    }
+
+    /// Gives `visit` every service, operation, kind and status there is, as often as it is met.
+    pub(crate) fn call_keys(
+        &self,
+        mut visit: impl FnMut(CallKey<'_>),
+    ) -> Result<ScanStats, QueryError> {
+        let rows_max = self.settings.search_rows_max;
+        self.watched(|snapshot, go_on| {
+            snapshot.call_keys(rows_max, &mut |key, _| {
+                visit(key);
+                go_on()
+            })
+        })
+    }
+
+    /// What storage answers as a whole, which asks every now and then whether to go on.
+    fn watched<T>(
+        &self,
+        answer: impl FnOnce(&Snapshot, &mut dyn FnMut() -> ControlFlow<()>) -> Result<T, StorageError>,
+    ) -> Result<T, QueryError> {
         let mut failure = None;
         self.check()?;
-        let tallied = self.snapshot.tally_exceptions(bounds, &mut || {
+        let answer = answer(&self.snapshot, &mut || {
             self.step(Ok(ControlFlow::Continue(())), STOP, &mut failure)
         })?;
-        self.ended(tallied, failure)
+        self.ended(answer, failure)
     }
 
     /// What the last of these exceptions said.

@@ -9,14 +9,16 @@
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, hash_map::Entry},
+    ops::{ControlFlow, Range},
 };
 
+use ahash::RandomState;
 use tidings_proto::{
     TraceId, UnixNanos,
     api::{TraceSearchResult, TraceSummary},
     otlp::StatusCode,
 };
-use tidings_storage::{Detail, Need, Scan, ScanStats, SpanFilter, SpanRows};
+use tidings_storage::{Detail, Scan, ScanStats, SpanFilter, SpanRows};
 
 use super::{by_log::around, searched, summaries, total};
 use crate::{QueryError, RankCursor, TraceRank, execution::Reader};
@@ -46,14 +48,9 @@ pub(crate) type RankPlace = (Reverse<u64>, TraceId);
 
 impl RankCursor {
     /// The cursor behind the last trace of a page.
-    pub(crate) fn behind(
-        rank: TraceRank,
-        page: &[RankPlace],
-        before: Option<Self>,
-    ) -> Option<Self> {
+    pub(crate) fn behind(rank: TraceRank, page: &[RankPlace]) -> Option<Self> {
         let (Reverse(value), trace_id) = *page.last()?;
-        let seen = before.map_or(0, |before| before.seen).saturating_add(page.len() as u64);
-        Some(Self { rank, value, trace_id, seen })
+        Some(Self { rank, value, trace_id })
     }
 
     /// Whether a place is further down the list.
@@ -71,7 +68,7 @@ pub(crate) fn ranked(
     let matched = met.traces.values().filter(|trace| trace.matches).count() as u64;
     let (page, more) = best(reader, met, search)?;
     let (places, traces): (Vec<RankPlace>, _) = page.into_iter().unzip();
-    let next = RankCursor::behind(search.rank, &places, search.cursor).filter(|_| more);
+    let next = RankCursor::behind(search.rank, &places).filter(|_| more);
     Ok(TraceSearchResult {
         traces,
         next_cursor: next.map(|cursor| cursor.encode()),
@@ -131,7 +128,7 @@ fn best(
 
 /// The traces that were met.
 struct Met {
-    traces: HashMap<TraceId, Trace>,
+    traces: HashMap<TraceId, Trace, RandomState>,
     traces_max: usize,
     /// There were more traces than may be told apart.
     overflowed: bool,
@@ -183,7 +180,7 @@ impl Met {
         rank: TraceRank,
     ) -> Result<(Self, ScanStats), QueryError> {
         let mut met = Self {
-            traces: HashMap::new(),
+            traces: HashMap::default(),
             traces_max: reader.limits.counted_max,
             overflowed: false,
         };
@@ -191,16 +188,16 @@ impl Met {
         let mut stats = ScanStats { complete: true, ..ScanStats::default() };
         let wide = SpanFilter { start: around(filter.start), ..SpanFilter::default() };
         if any_span {
-            met.scan(reader, &wide, &mut stats, |met, rows, row| {
-                let is_in = filter.start.contains(rows.start(row));
-                if let Some(trace) = met.trace(rows.trace_id(row)) {
-                    trace.matches |= is_in;
+            met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {
+                let Some(trace) = met.trace(id) else { return };
+                for row in of_trace {
+                    trace.matches |= filter.start.contains(rows.start(row));
                     trace.add(rows.start(row), rows.end(row));
                 }
             })?;
         } else {
-            met.scan(reader, filter, &mut stats, |met, rows, row| {
-                if let Some(trace) = met.trace(rows.trace_id(row)) {
+            met.scan(reader, filter, &mut stats, |met, id, _, _| {
+                if let Some(trace) = met.trace(id) {
                     trace.matches = true;
                 }
             })?;
@@ -209,17 +206,17 @@ impl Met {
         let trace_ids = few.then(|| met.traces.keys().copied().collect());
         let wide = SpanFilter { trace_ids, ..wide };
         if !any_span {
-            met.scan(reader, &wide, &mut stats, |met, rows, row| {
-                if let Some(trace) = met.traces.get_mut(&rows.trace_id(row)) {
-                    trace.add(rows.start(row), rows.end(row));
+            met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {
+                if let Some(trace) = met.traces.get_mut(&id) {
+                    of_trace.for_each(|row| trace.add(rows.start(row), rows.end(row)));
                 }
             })?;
         }
         if rank == TraceRank::Errors {
             let failed = SpanFilter { status: Some(StatusCode::Error), ..wide };
-            met.scan(reader, &failed, &mut stats, |met, rows, row| {
-                if let Some(trace) = met.traces.get_mut(&rows.trace_id(row)) {
-                    trace.errors += 1;
+            met.scan(reader, &failed, &mut stats, |met, id, _, of_trace| {
+                if let Some(trace) = met.traces.get_mut(&id) {
+                    trace.errors += of_trace.len() as u64;
                 }
             })?;
         }
@@ -227,22 +224,28 @@ impl Met {
         Ok((met, stats))
     }
 
-    /// Gives `visit` the rows that match, the newest first as far as files go.
+    /// Gives `visit` the rows that match, the newest first as far as files go: those of a trace
+    /// together that stand together.
     fn scan(
         &mut self,
         reader: &Reader,
         filter: &SpanFilter,
         stats: &mut ScanStats,
-        mut visit: impl FnMut(&mut Self, &SpanRows, usize),
+        mut visit: impl FnMut(&mut Self, TraceId, &SpanRows, Range<usize>),
     ) -> Result<(), QueryError> {
         let rows_max = reader.settings.search_rows_max.saturating_sub(stats.rows);
         let scan = Scan { detail: Detail::Times, rows_max };
-        let read = reader.newest_spans_reached(filter, scan, |rows, _| {
-            for row in 0..rows.len() {
-                visit(self, rows, row);
+        let read = reader.spans_ahead(filter, scan, |rows| {
+            let mut row = 0;
+            while row < rows.len() {
+                let id = rows.trace_id(row);
+                let next = (row + 1..rows.len()).find(|next| rows.trace_id(*next) != id);
+                let end = next.unwrap_or(rows.len());
+                visit(self, id, rows, row..end);
+                row = end;
             }
             reader.found(self.traces.len());
-            Ok(Need::All)
+            Ok(ControlFlow::Continue(()))
         })?;
         stats.rows += read.rows;
         stats.files = stats.files.max(read.files);

@@ -111,7 +111,7 @@ pub(crate) fn ranked_page(
     places.sort_unstable();
     let more = places.len() > page.limit;
     places.truncate(page.limit);
-    let next = RankCursor::behind(page.rank, &places, page.cursor).filter(|_| more);
+    let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
     Ok(TraceSearchResult {
         traces: native::summaries(reader, &ids)?,

@@ -2,9 +2,12 @@
 //!
 //! A file has counted a trace as if it had all of it. Where others have some of it too, the calls
 //! of the whole trace count: what is among them stays in the file's cells, each once, and the rest
-//! is taken away there.
+//! is taken away there. Calls are kept by trace, so that what is looked through is small.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+
+use ahash::RandomState;
+use tidings_proto::TraceId;
 
 use super::{Call, adder::GroupNumber, covered::TakenCalls, taken::Taken};
 
@@ -14,40 +17,83 @@ pub(super) type OwnCall = (GroupNumber, Call);
 /// The calls that files have counted for themselves, of traces that are in several places.
 #[derive(Debug)]
 pub(super) struct OwnCalls {
-    /// In which files' cells a call still is that has not been found to count.
-    files: HashMap<OwnCall, Vec<usize>>,
-    counts: HashSet<OwnCall>,
-    stay: Vec<Vec<OwnCall>>,
+    files: usize,
+    traces: HashMap<TraceId, OfTrace, RandomState>,
+}
+
+/// Those of one trace.
+#[derive(Debug, Default)]
+struct OfTrace {
+    calls: Vec<Own>,
+    is_sorted: bool,
+}
+
+/// A call in the cells of a file.
+#[derive(Debug)]
+struct Own {
+    call: OwnCall,
+    file: usize,
+    /// It was found to count.
+    stays: bool,
 }
 
 impl OwnCalls {
     /// None yet, of so many files.
     pub(super) fn of(files: usize) -> Self {
-        Self { files: HashMap::new(), counts: HashSet::new(), stay: vec![Vec::new(); files] }
+        Self { files, traces: HashMap::default() }
     }
 
     /// A file has counted this call.
     pub(super) fn push(&mut self, file: usize, call: OwnCall) {
-        self.files.entry(call).or_default().push(file);
+        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        of.calls.push(Own { call, file, stays: false });
+        of.is_sorted = false;
     }
 
     /// This call counts; whether it is in a cell and stays there.
     pub(super) fn stays(&mut self, call: OwnCall) -> bool {
-        let Some(file) = self.files.get_mut(&call).and_then(Vec::pop) else { return false };
-        self.stay[file].push(call);
-        self.counts.insert(call);
-        true
+        let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
+        of.sort();
+        let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
+        let same = of.calls[first..].iter_mut().take_while(|own| own.call == call);
+        let found = { same }.find(|own| !own.stays);
+        found.map(|own| own.stays = true).is_some()
     }
 
     /// Of each file what is to be taken away, and what stays.
     pub(super) fn settled(self) -> impl Iterator<Item = (TakenCalls, Vec<OwnCall>)> {
-        let mut taken: Vec<TakenCalls> = self.stay.iter().map(|_| TakenCalls::new()).collect();
-        for ((group, call), files) in self.files {
-            let counts = self.counts.contains(&(group, call));
-            for file in files {
-                taken[file].entry(group).or_default().push(Taken { call, counts });
+        let mut settled = vec![(TakenCalls::new(), Vec::new()); self.files];
+        for mut of in self.traces.into_values() {
+            of.sort();
+            for same in of.calls.chunk_by(|left, right| left.call == right.call) {
+                let counts = same.iter().any(|own| own.stays);
+                for Own { call: (group, call), file, stays } in same {
+                    let (taken, stay) = &mut settled[*file];
+                    if *stays {
+                        stay.push((*group, *call));
+                    } else {
+                        taken.entry(*group).or_default().push(Taken { call: *call, counts });
+                    }
+                }
             }
         }
-        taken.into_iter().zip(self.stay)
+        settled.into_iter()
     }
+}
+
+impl OfTrace {
+    /// Puts equal calls next to each other.
+    fn sort(&mut self) {
+        if !self.is_sorted {
+            self.calls.sort_unstable_by_key(|own| place(&own.call));
+            self.is_sorted = true;
+        }
+    }
+}
+
+/// The place of a call among those of its trace.
+fn place((group, call): &OwnCall) -> impl Ord + use<> {
+    let Call { exemplar, failed, timed } = call;
+    let times = (exemplar.start_unix_nano, exemplar.duration_nano);
+    (exemplar.span_id, *group, times, *failed, *timed)
 }

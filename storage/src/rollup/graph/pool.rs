@@ -5,6 +5,7 @@ use std::{
     ops::Range,
 };
 
+use ahash::RandomState;
 use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use tidings_proto::{TraceId, otlp::SpanKind};
@@ -32,7 +33,7 @@ pub(super) struct Vocabulary {
     names: Names,
     peers: Vec<NumberedPeer>,
     peer_numbers: HashMap<Peer, u32>,
-    groups: HashMap<GraphKey<u32>, GroupNumber>,
+    groups: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
 }
 
 impl Vocabulary {
@@ -106,7 +107,7 @@ impl Vocabulary {
 /// Some traces.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    traces: HashMap<TraceId, Vec<GraphSpan>>,
+    traces: HashMap<TraceId, Vec<GraphSpan>, RandomState>,
     /// How many rows there are.
     pub(super) rows: u64,
 }
