@@ -12,8 +12,10 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{clock, cost::Cpu};
 
-/// How long the server may take to start or stop.
+/// How long the server may take to start or stop,
 const PATIENCE: Duration = Duration::from_secs(900);
+/// and to merge what was sent: that takes longer the more there is.
+const MERGE_PATIENCE: Duration = Duration::from_secs(2 * 3600);
 /// Linux counts a process's time in these on every architecture that we run on.
 const TICKS_PER_SECOND: f64 = 100.0;
 /// A server rests when it takes no more than a tick in so long.
@@ -91,7 +93,7 @@ impl Launch {
             .stdout(Stdio::null())
             .spawn()
             .with_context(|| self.binary.display().to_string())?;
-        end(&mut child)
+        end(&mut child, MERGE_PATIENCE)
     }
 }
 
@@ -136,18 +138,18 @@ impl Server {
     pub(crate) fn stop(mut self) -> Result<Cpu> {
         let asked = Command::new("kill").arg(self.child.id().to_string()).status()?;
         ensure!(asked.success(), "the server is gone");
-        end(&mut self.child)
+        end(&mut self.child, PATIENCE)
     }
 }
 
 /// Waits until a process has ended well. All its processor time.
-fn end(child: &mut Child) -> Result<Cpu> {
-    let deadline = clock::now() + PATIENCE;
+fn end(child: &mut Child, patience: Duration) -> Result<Cpu> {
+    let deadline = clock::now() + patience;
     // An ended process keeps its times until it is waited for.
     while !has_ended(child)? {
         if clock::now() > deadline {
             child.kill()?;
-            bail!("it did not end within {PATIENCE:?}");
+            bail!("it did not end within {patience:?}");
         }
         clock::pause(Duration::from_millis(5));
     }

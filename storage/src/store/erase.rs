@@ -134,7 +134,7 @@ impl Inner {
                 }
             }
         }
-        self.delete_gone(&mut keeper, UnixNanos(u64::MAX)).await?;
+        self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
         for signal in [Signal::Spans, Signal::Logs] {
             self.sweep(&mut keeper, signal, None).await?;
         }

@@ -111,6 +111,12 @@ impl Inner {
             files.retain(|file| !keeper.damaged.contains(&file.path));
             tables.push((signal, files));
         }
+        // What a damaged table does not name may be its all the same.
+        let deletes = believed && !self.shared.damaged.any();
+        if deletes {
+            // First: other things may be due for hours, and would fill the disk meanwhile.
+            self.delete_gone(&mut keeper).await?;
+        }
         if self.retain(&mut keeper, &tables, believed).await? {
             return Ok(true);
         }
@@ -121,9 +127,8 @@ impl Inner {
                 return Ok(true);
             }
         }
-        // What a damaged table does not name may be its all the same.
-        if believed && !self.shared.damaged.any() {
-            self.delete(&mut keeper, pace).await?;
+        if deletes {
+            self.sweep_all(&mut keeper, pace).await?;
         }
         Ok(false)
     }
@@ -312,24 +317,16 @@ impl Inner {
         Ok(())
     }
 
-    /// Deletes files that no table has any more.
-    async fn delete(&self, keeper: &mut Keeper, pace: Pace) -> Result<(), StorageError> {
-        let (now, instant) = (self.shared.clock.now(), self.shared.clock.instant());
+    /// Deletes files that were removed long enough ago, if nobody reads them.
+    async fn delete_gone(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
         let age = self.shared.settings.removed_file_age;
-        let by = now.0.saturating_sub(u64::try_from(age.as_nanos()).unwrap_or(u64::MAX));
-        self.delete_gone(keeper, UnixNanos(by)).await?;
-        let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
-        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
-            for signal in [Signal::Spans, Signal::Logs] {
-                self.sweep(keeper, signal, Some(age)).await?;
-            }
-            keeper.swept = Some(instant);
-        }
-        Ok(())
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let by = self.shared.clock.now().0.saturating_sub(age);
+        self.delete_gone_by(keeper, UnixNanos(by)).await
     }
 
     /// Deletes files that were removed by then, if nobody reads them.
-    pub(super) async fn delete_gone(
+    pub(super) async fn delete_gone_by(
         &self,
         keeper: &mut Keeper,
         by: UnixNanos,
@@ -337,6 +334,20 @@ impl Inner {
         let gone = self.shared.state.take_gone(by);
         let waste = gone.into_iter().flat_map(|path| [index_path(&path), path]).collect();
         self.remove(keeper, waste).await
+    }
+
+    /// Deletes what is old enough of the files that no table has, every now and then.
+    async fn sweep_all(&self, keeper: &mut Keeper, pace: Pace) -> Result<(), StorageError> {
+        let instant = self.shared.clock.instant();
+        let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
+        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
+            let age = self.shared.settings.removed_file_age;
+            for signal in [Signal::Spans, Signal::Logs] {
+                self.sweep(keeper, signal, Some(age)).await?;
+            }
+            keeper.swept = Some(instant);
+        }
+        Ok(())
     }
 
     /// Deletes files in a table's folder that the table does not have: those that are old enough,

@@ -230,6 +230,22 @@ async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn merged_files_go_while_others_are_still_to_be_merged() {
+    let root = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { removed_file_age: Duration::ZERO, ..settings(root.path()) };
+    let store = open_at(&MovedClock::new(), settings).await;
+    flushed(&store, 0..4).await;
+    let mut left = vec![files(root.path()).len()];
+    while store.owner.0.keep_up(Pace::Offline).await.unwrap() {
+        left.push(files(root.path()).len());
+    }
+    left.push(files(root.path()).len());
+    // A merge of spans adds a file and its index; one of logs, too, when what was merged is gone.
+    assert_eq!(left, [16, 18, 12, 4]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_left_alone_and_the_others_are_kept_up() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
