@@ -57,6 +57,17 @@ pub enum QueryError {
         /// What to ask for instead.
         instead: &'static str,
     },
+    /// More log records of a trace would have to be held in memory than the bounds allow.
+    #[error(
+        "a query about log records needs those of the trace in memory: at most {limit}, and {} MiB",
+        bytes_max >> 20
+    )]
+    TooManyRecords {
+        /// How many are allowed.
+        limit: usize,
+        /// How long their texts may be together.
+        bytes_max: usize,
+    },
     /// As many questions as allowed are running and waiting.
     #[error("{waiting} questions are waiting already; try again in a moment")]
     Overloaded {
@@ -100,7 +111,7 @@ impl QueryError {
         match self {
             Self::Parameter { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } | Self::NothingOf { .. } => ErrorKind::NotFound,
-            Self::TooManySpans { .. } => ErrorKind::TooLarge,
+            Self::TooManySpans { .. } | Self::TooManyRecords { .. } => ErrorKind::TooLarge,
             Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
             Self::Withdrawn => ErrorKind::Unavailable,

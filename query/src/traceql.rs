@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! text ─► lexer ─► parser (types checked on the way) ─► syntax ─► compiled
+//!     log records ─► records (whose spans say what the query asks of logs)
 //!     rows ─► candidates ─► traces, assembled ─► evaluate ─► search   (Tempo's and the native API)
 //!                        └► observe ───────────────────────► metrics
 //! ```
@@ -27,6 +28,7 @@ mod parser;
 pub(crate) mod pattern;
 mod places;
 mod read;
+mod records;
 mod relations;
 pub(crate) mod search;
 pub(crate) mod syntax;

@@ -114,6 +114,10 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the least severe first.
+    pub const ALL: [Self; 6] =
+        [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
+
     /// The range a severity number falls in; `None` outside 1–24.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {

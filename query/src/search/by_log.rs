@@ -6,12 +6,50 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{TotalRelation, TraceSearchResult},
 };
-use tidings_storage::{Detail, KindBounds, LogFilter, Need, Scan, TimeRange};
+use tidings_storage::{Detail, KindBounds, LogFilter, Need, Scan, ScanStats, TimeRange};
 
 use crate::{QueryError, execution::Reader};
 
 /// So many traces are looked at; those with the newest records, when there are more.
 const TRACES_MAX: usize = 100_000;
+/// Records are looked for so many tenths of a question's time: the rest is for the traces.
+const LATE_TENTHS: u32 = 3;
+
+/// The traces that log records belong to.
+#[derive(Debug, Default)]
+pub(crate) struct Mentioned {
+    pub(crate) traces: HashSet<TraceId>,
+    /// There are more of them.
+    pub(crate) overflowed: bool,
+    /// What was read. Not complete: records were left out, the oldest first.
+    pub(crate) stats: ScanStats,
+}
+
+/// The traces of the records that match one of the filters.
+pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentioned, QueryError> {
+    let stats = ScanStats { complete: true, ..ScanStats::default() };
+    let mut found = Mentioned { stats, ..Mentioned::default() };
+    for filter in filters {
+        let rows_max = reader.settings.search_rows_max.saturating_sub(found.stats.rows);
+        let scan = Scan { detail: Detail::Ids, rows_max };
+        let mut is_late = false;
+        let stats = reader.newest_logs(filter, scan, |rows| {
+            for trace_id in (0..rows.len()).filter_map(|row| rows.trace_id(row)) {
+                if found.traces.len() < TRACES_MAX {
+                    found.traces.insert(trace_id);
+                } else if !found.traces.contains(&trace_id) {
+                    found.overflowed = true;
+                }
+            }
+            is_late = reader.elapsed() > reader.limits.deadline / 10 * LATE_TENTHS;
+            Ok(if found.overflowed || is_late { Need::Nothing } else { Need::All })
+        })?;
+        found.stats.rows += stats.rows;
+        found.stats.files += stats.files;
+        found.stats.complete &= stats.complete && !is_late;
+    }
+    Ok(found)
+}
 
 /// What `search` finds among the traces of which a log record contains this text.
 pub(crate) fn with_logs(
@@ -22,19 +60,7 @@ pub(crate) fn with_logs(
 ) -> Result<TraceSearchResult, QueryError> {
     let filter =
         LogFilter { time: around(range), text: Some(text.to_owned()), ..LogFilter::default() };
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
-    let mut traces = HashSet::new();
-    let mut overflowed = false;
-    let stats = reader.newest_logs(&filter, scan, |rows| {
-        for trace_id in (0..rows.len()).filter_map(|row| rows.trace_id(row)) {
-            if traces.len() < TRACES_MAX {
-                traces.insert(trace_id);
-            } else if !traces.contains(&trace_id) {
-                overflowed = true;
-            }
-        }
-        Ok(if overflowed { Need::Nothing } else { Need::All })
-    })?;
+    let Mentioned { traces, overflowed, stats } = mentioned(reader, &[filter])?;
     let mut found = search(traces.into_iter().collect())?;
     found.searched.rows = found.searched.rows.saturating_add(stats.rows);
     found.searched.files = found.searched.files.saturating_add(stats.files);
@@ -46,7 +72,7 @@ pub(crate) fn with_logs(
 }
 
 /// An hour more on both sides, where the range ends.
-pub(super) fn around(range: TimeRange) -> TimeRange {
+pub(crate) fn around(range: TimeRange) -> TimeRange {
     let ends = range.start.unwrap_or_default()..range.end.unwrap_or(UnixNanos(u64::MAX));
     let ends = KindBounds::visible(ends);
     TimeRange { start: range.start.map(|_| ends.start), end: range.end.map(|_| ends.end) }

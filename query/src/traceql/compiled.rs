@@ -10,7 +10,7 @@ use tidings_proto::{SpanId, TraceId};
 use super::{
     pattern::pattern_of,
     syntax::{Expression, Field, Intrinsic, Join, Name, Operator, Scalar, Spansets, Stage, Static},
-    value::{Value, apply, fits, negative},
+    value::{Value, apply, fits, negative, severity_word},
 };
 
 /// The fields that a query reads, by number.
@@ -34,6 +34,12 @@ impl Fields {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Field> {
         self.fields.iter()
+    }
+
+    /// Whether some are said by log records.
+    pub(crate) fn ask_logs(&self) -> bool {
+        let of_logs = |name: &Name| matches!(name, Name::Intrinsic(of) if of.is_of_logs());
+        self.iter().any(|field| of_logs(&field.name))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -187,6 +193,7 @@ fn decided(list: &[Node], row: &[Value], by: bool) -> Value {
 fn match_value(value: &Value, pattern: &regex::Regex, matches: bool) -> Value {
     let fit = |value: &Value| match value {
         Value::Text(text) => pattern.is_match(text) == matches,
+        Value::Severity(severity) => pattern.is_match(severity_word(*severity)) == matches,
         _ => false,
     };
     match value {

@@ -6,11 +6,13 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
+use tidings_storage::TimeRange;
 
 use super::{
     compiled::{Fields, compile},
     evaluate::evaluate,
     read::{RowReader, table},
+    records::{RECORD_BYTES_MAX, RECORDS_MAX, Read, RecordReader},
     syntax::Stage,
 };
 use crate::{QueryError, execution::Reader, trace};
@@ -59,7 +61,8 @@ impl Levels {
 /// The spans of the trace in any spanset that the stages make of it, and those around them.
 ///
 /// # Errors
-/// `NotFound`; `TooManySpans` when the trace has more than [`crate::QueryLimits::view_spans_max`].
+/// `NotFound`; `TooManySpans` when the trace has more than [`crate::QueryLimits::view_spans_max`];
+/// `TooManyRecords` when the stages ask for its log records, and they do not fit.
 pub(crate) fn filtered(
     reader: &Reader,
     trace_id: TraceId,
@@ -69,7 +72,11 @@ pub(crate) fn filtered(
     let mut fields = Fields::default();
     let stages = compile(stages, &mut fields);
     let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
-    let table = table(&tree, &gathered, &mut RowReader::new(&fields));
+    let mut records = RecordReader::new(reader, &fields, TimeRange::default());
+    let Read::All(records) = records.read(&[trace_id])? else {
+        return Err(QueryError::TooManyRecords { limit: RECORDS_MAX, bytes_max: RECORD_BYTES_MAX });
+    };
+    let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
     let spansets = evaluate(&stages, &table);
     let mut selected: BTreeSet<u32> =
         spansets.into_iter().flat_map(|spanset| spanset.spans).collect();

@@ -25,11 +25,12 @@ use super::{
     compiled::{Fields, compile},
     evaluate::{evaluate, merged},
     read::needs_tree,
+    records::{self, RecordReader},
     search::{candidate_traces, each_candidate, each_trace},
     syntax::{Field, Measure, Metrics, Stage},
     value::Value,
 };
-use crate::{QueryError, execution::Reader};
+use crate::{QueryError, execution::Reader, search::by_log::around};
 use observe::Observer;
 
 /// A metric over so many spans found by a scan is exact; from there on it is partial, because a
@@ -132,13 +133,17 @@ fn of_spans(
     let stages = compile(pipeline, &mut fields);
     let mut observer = Observer::new(search, measure, by, &mut fields);
     let start = search.range.starts();
-    let candidates = Candidates::of(&stages, &fields, start);
+    let mut candidates = Candidates::of(&stages, &fields, start);
+    let (times, filters) = (around(start), &mut candidates.filters);
+    let mut of_logs = records::narrow(reader, (&stages, &fields), times, filters)?;
     let by_row = candidates.exact && !fields.iter().any(needs_tree);
     let stats = if by_row {
         of_rows(reader, &candidates, &fields, &mut observer)?
     } else {
         let (places, mut stats) = candidate_traces(reader, &candidates, &fields, start)?;
-        stats.complete &= each_trace(reader, &fields, &places, 64, |_, trace| {
+        let mut records = RecordReader::new(reader, &fields, times);
+        let of = (reader, &fields, &mut records);
+        stats.complete &= each_trace(of, &places, 64, |_, trace| {
             let spansets = evaluate(&stages, &trace.table);
             for span in merged(&spansets) {
                 let fact = trace.tree.fact(span as usize);
@@ -154,13 +159,19 @@ fn of_spans(
             }
             Ok(ControlFlow::Continue(()))
         })?;
+        of_logs.rows += records.stats.rows;
+        of_logs.files += records.stats.files;
+        of_logs.complete &= records.stats.complete;
         stats
     };
-    found.stats.rows += stats.rows;
-    found.stats.files += stats.files;
-    found.stats.complete &= stats.complete;
+    found.stats.rows += stats.rows + of_logs.rows;
+    found.stats.files += stats.files + of_logs.files;
+    found.stats.complete &= stats.complete && of_logs.complete;
     if !stats.complete {
         found.partial = Some("there are more spans than one query may look at; narrow it");
+    }
+    if !of_logs.complete {
+        found.partial = Some("there are more log records than one query may look at; narrow it");
     }
     if observer.overflowed() {
         found.partial = Some("there are more series than one answer may have; group by less");

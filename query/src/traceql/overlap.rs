@@ -10,7 +10,7 @@ use tidings_proto::{TraceId, UnixNanos};
 use tidings_storage::{Detail, Scan, SpanFilter, TimeRange};
 
 use super::places::Place;
-use crate::{QueryError, execution::Reader};
+use crate::{QueryError, execution::Reader, search::by_log::around};
 
 /// Spans of results are looked for so long before and after a time, in nanoseconds: longer traces
 /// are rare, and Tempo itself sees no further than the blocks that overlap it.
@@ -63,6 +63,16 @@ impl Times {
         match self {
             Self::OfResult(_) => has_start,
             Self::OfTrace(range) => has_start || range.overlaps(bounds.0, bounds.1),
+        }
+    }
+
+    /// When log records count: up to an hour around the time in which spans are looked for.
+    pub(super) fn of_records(self) -> TimeRange {
+        match self {
+            Self::OfResult(range) => around(range),
+            Self::OfTrace(range) => {
+                around(TimeRange { start: range.start.map(earlier), end: range.end.map(later) })
+            }
         }
     }
 

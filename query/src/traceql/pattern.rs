@@ -3,9 +3,12 @@
 //! Owns what of a pattern is read as Go reads it, whose expressions TraceQL and PromQL have, and
 //! which the engine here reads otherwise ([`translate`]).
 
+mod texts;
 mod translate;
 
 use thiserror::Error;
+
+pub(crate) use texts::{TEXT_CHARS_MIN, texts_within};
 
 /// What is wrong with a pattern.
 #[derive(Debug, Error)]

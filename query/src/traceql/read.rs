@@ -1,7 +1,7 @@
 //! Stored rows to rows of values, and assembled traces to tables.
 //!
 //! Owns where each field is read from and how much of a row that takes. Fields that depend on the
-//! rest of the trace are unknown until it is assembled.
+//! rest of the trace, or on its log records, are unknown until it is assembled.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -17,6 +17,7 @@ use tidings_storage::{Detail, SpanRows};
 use super::{
     compiled::Fields,
     evaluate::Table,
+    records::Records,
     relations::{Family, Shape},
     syntax::{Field, Intrinsic, Name, Scope},
     value::Value,
@@ -57,7 +58,9 @@ pub(crate) fn needs_tree(field: &Field) -> bool {
         || matches!(
             field.name,
             Name::Intrinsic(
-                Intrinsic::ChildCount
+                Intrinsic::LogBody
+                    | Intrinsic::LogSeverity
+                    | Intrinsic::ChildCount
                     | Intrinsic::TraceDuration
                     | Intrinsic::RootName
                     | Intrinsic::RootService
@@ -270,7 +273,7 @@ fn of_key<'a>(attributes: &'a [KeyValue], key: &'a str) -> impl Iterator<Item = 
 }
 
 /// Nothing, the one value, or the list.
-fn many(values: impl Iterator<Item = Value>) -> Value {
+pub(super) fn many(values: impl Iterator<Item = Value>) -> Value {
     let flat = values.flat_map(|value| match value {
         Value::Many(values) => values.to_vec(),
         single => vec![single],
@@ -292,8 +295,13 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The table of an assembled trace whose rows were kept.
-pub(crate) fn table(tree: &Tree, gathered: &Gathered, reader: &mut RowReader<'_>) -> Table {
+/// The table of an assembled trace whose rows were kept, and of its log records.
+pub(crate) fn table(
+    tree: &Tree,
+    gathered: &Gathered,
+    records: &Records,
+    reader: &mut RowReader<'_>,
+) -> Table {
     let fields = reader.fields;
     let width = fields.len();
     let nodes = &tree.assembled.nodes;
@@ -304,9 +312,12 @@ pub(crate) fn table(tree: &Tree, gathered: &Gathered, reader: &mut RowReader<'_>
         let from = values.len();
         reader.read(rows, row, &mut values);
         for (column, field) in fields.iter().enumerate().filter(|(_, field)| needs_tree(field)) {
-            if let (false, Name::Intrinsic(intrinsic)) = (field.parent, &field.name) {
-                values[from + column] = of_tree(*intrinsic, tree, node, &gathered.names, &whole);
-            }
+            let (false, Name::Intrinsic(intrinsic)) = (field.parent, &field.name) else { continue };
+            values[from + column] = if intrinsic.is_of_logs() {
+                records.value(*intrinsic, tree.trace_id, tree.fact(node).span_id)
+            } else {
+                of_tree(*intrinsic, tree, node, &gathered.names, &whole)
+            };
         }
         for (column, field) in fields.iter().enumerate().filter(|(_, field)| field.parent) {
             let own = fields.find(&Field { parent: false, ..field.clone() });

@@ -20,6 +20,7 @@ use super::{
     overlap::{Leg, Times},
     places::{Place, Walk, newest_first},
     read::{RowReader, detail, table},
+    records::{self, Read, RecordReader},
     syntax::{Field, Intrinsic, Name, Stage},
     value::Value,
 };
@@ -37,6 +38,9 @@ use crate::{
 const BATCH_SPANS_MAX: u64 = 200_000;
 /// Traces fetched at once.
 const BATCH_TRACES_MAX: usize = 256;
+
+/// Of the texts or severities of a span's log records, so many are shown.
+const RECORDS_SHOWN_MAX: usize = 100;
 
 /// What to find.
 #[derive(Debug, Clone)]
@@ -125,10 +129,17 @@ pub(crate) fn search(
     let mut fields = Fields::default();
     let stages = compile(&search.stages, &mut fields);
     let mut candidates = Candidates::of(&stages, &fields, search.times.range());
-    candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
+    if search.among.is_some() {
+        candidates.filters.iter_mut().for_each(|filter| filter.trace_ids.clone_from(&search.among));
+    }
+    let record_times = search.times.of_records();
+    let filters = &mut candidates.filters;
+    let narrowed = records::narrow(reader, (&stages, &fields), record_times, filters)?;
+    let records = RecordReader::new(reader, &fields, record_times);
     let found = Found { exact: candidates.exact, ..Found::default() };
     let known = HashSet::new();
-    let mut run = Run { reader, search, fields: &fields, stages, candidates, known, found };
+    let mut run =
+        Run { reader, search, fields: &fields, stages, candidates, records, known, found };
     run.found.stats.complete = true;
     for leg in search.times.legs() {
         if run.found.traces.len() < search.limit && run.found.stats.complete {
@@ -137,6 +148,11 @@ pub(crate) fn search(
     }
     if search.times.is_of_trace() {
         run.found.traces.sort_by(|a, b| newest_first(&a.place, &b.place));
+    }
+    for read in [narrowed, run.records.stats] {
+        run.found.stats.rows += read.rows;
+        run.found.stats.files += read.files;
+        run.found.stats.complete &= read.complete;
     }
     Ok(run.found)
 }
@@ -148,6 +164,7 @@ struct Run<'a> {
     fields: &'a Fields,
     stages: Vec<CompiledStage>,
     candidates: Candidates,
+    records: RecordReader<'a>,
     /// What was evaluated already, where a trace can be met again.
     known: HashSet<TraceId>,
     found: Found,
@@ -168,6 +185,7 @@ impl Run<'_> {
         let mut walk = Walk::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
+        let records = &mut self.records;
         let mut complete = true;
         while found.traces.len() < search.limit
             && let Some(mut places) = walk.step()?
@@ -178,7 +196,8 @@ impl Run<'_> {
             places.retain(|place| !known.contains(&place.1));
             leg.retain(reader, &mut places)?;
             let mut at = 0;
-            complete &= each_trace(reader, self.fields, &places, first, |place, trace| {
+            let of = (reader, self.fields, &mut *records);
+            complete &= each_trace(of, &places, first, |place, trace| {
                 at = place + 1;
                 found.inspected += 1;
                 let place = places[place];
@@ -198,7 +217,7 @@ impl Run<'_> {
                 Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
             found.left = (places.len() - at) as u64;
-            if is_late(reader, 7) {
+            if is_late(reader, 7) || !records.stats.complete {
                 complete = false;
                 break;
             }
@@ -270,9 +289,8 @@ pub(crate) fn each_candidate(
 
 /// Fetches and assembles the traces in order and gives `visit` each, until it breaks or time is
 /// nearly up. Gives whether none was left out.
-pub(crate) fn each_trace(
-    reader: &Reader,
-    fields: &Fields,
+pub(super) fn each_trace(
+    (reader, fields, records): (&Reader, &Fields, &mut RecordReader<'_>),
     places: &[Place],
     first: usize,
     mut visit: impl FnMut(usize, &Fetched<'_>) -> Result<ControlFlow<()>, QueryError>,
@@ -286,6 +304,20 @@ pub(crate) fn each_trace(
             return Ok(false);
         }
         let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();
+        let of_spans = match records.read(&batch)? {
+            Read::All(of_spans) => of_spans,
+            Read::TooMany if batch.len() > 1 => {
+                size = batch.len() / 2;
+                continue;
+            }
+            // As with spans below.
+            Read::TooMany => {
+                complete = false;
+                at += 1;
+                continue;
+            }
+            Read::Exhausted => return Ok(false),
+        };
         let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
         let gather = Gather { detail, spans_max: BATCH_SPANS_MAX, instead: "ask for fewer traces" };
         let mut gathered = match Gathered::read(reader, &filter, gather) {
@@ -307,7 +339,7 @@ pub(crate) fn each_trace(
             let Some(facts) = traces.remove(id) else { continue };
             reader.check()?;
             let tree = Tree::new(*id, facts);
-            let table = table(&tree, &gathered, &mut row_reader);
+            let table = table(&tree, &gathered, &of_spans, &mut row_reader);
             let fetched = Fetched { tree, table, gathered: &gathered };
             if visit(place, &fetched)?.is_break() {
                 return Ok(complete);
@@ -348,9 +380,11 @@ fn found_trace(
             attributes: shown(fields, table.row(*span)),
         }
     };
+    let asks_logs = fields.ask_logs();
+    let known = |(name, value): &(String, Value)| (name.clone(), bounded(value, asks_logs));
     let spansets = spansets.iter().map(|spanset| FoundSpanset {
         matched: spanset.spans.len(),
-        attributes: spanset.attributes.clone(),
+        attributes: spanset.attributes.iter().map(known).collect(),
         spans: spanset.spans.iter().take(search.spans_shown).map(span).collect(),
     });
     FoundTrace {
@@ -374,12 +408,23 @@ fn shown(fields: &Fields, row: &[Value]) -> Vec<(String, Value)> {
             Name::Attribute(_, name) if !field.parent => name.clone(),
             _ => Field::to_string(field),
         };
-        Some((name, value.clone()))
+        let asks_logs = matches!(field.name, Name::Intrinsic(intrinsic) if intrinsic.is_of_logs());
+        Some((name, bounded(value, asks_logs)))
     });
     let mut all: Vec<(String, Value)> = named.collect();
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all.dedup_by(|a, b| a.0 == b.0);
     all
+}
+
+/// What is shown of the value: of what many log records say, the first.
+fn bounded(value: &Value, is_of_logs: bool) -> Value {
+    match value {
+        Value::Many(many) if is_of_logs => {
+            Value::Many(many.iter().take(RECORDS_SHOWN_MAX).cloned().collect())
+        }
+        value => value.clone(),
+    }
 }
 
 fn is_of_entry(intrinsic: Intrinsic) -> bool {

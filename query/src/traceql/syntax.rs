@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{lexer::is_of_a_name, types::Type};
 
@@ -157,12 +157,15 @@ pub(crate) enum Intrinsic {
     LinkSpanId,
     InstrumentationName,
     InstrumentationVersion,
+    /// What the log records of the span say.
+    LogBody,
+    LogSeverity,
     /// `parent`, which only `= nil` and `!= nil` can be asked of.
     Parent,
 }
 
 /// An intrinsic with its names: the one it is shown by, and the other spelling.
-pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 25] = [
+pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 27] = [
     (Intrinsic::Duration, "duration", "span:duration"),
     (Intrinsic::Name, "name", "span:name"),
     (Intrinsic::Status, "status", "span:status"),
@@ -187,6 +190,8 @@ pub(crate) const INTRINSICS: [(Intrinsic, &str, &str); 25] = [
     (Intrinsic::LinkSpanId, "link:spanID", ""),
     (Intrinsic::InstrumentationName, "instrumentation:name", ""),
     (Intrinsic::InstrumentationVersion, "instrumentation:version", ""),
+    (Intrinsic::LogBody, "log:body", ""),
+    (Intrinsic::LogSeverity, "log:severity", ""),
     (Intrinsic::Parent, "parent", ""),
 ];
 
@@ -201,11 +206,17 @@ impl Intrinsic {
         INTRINSICS.iter().find(|(known, ..)| *known == self).map_or("", |found| found.1)
     }
 
+    /// Whether the log records of the span say it.
+    pub(crate) fn is_of_logs(self) -> bool {
+        matches!(self, Self::LogBody | Self::LogSeverity)
+    }
+
     pub(crate) fn value_type(self) -> Type {
         match self {
             Self::Duration | Self::TraceDuration | Self::EventTimeSinceStart => Type::Duration,
             Self::Status => Type::Status,
             Self::Kind => Type::Kind,
+            Self::LogSeverity => Type::Severity,
             Self::ChildCount
             | Self::TraceSpans
             | Self::TraceErrors
@@ -283,6 +294,7 @@ pub(crate) enum Static {
     Duration(i64),
     Status(StatusCode),
     Kind(SpanKind),
+    Severity(Severity),
 }
 
 /// An expression over one span.

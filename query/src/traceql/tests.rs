@@ -1,4 +1,5 @@
 mod candidates;
 mod evaluation;
+mod records;
 mod relations;
 mod syntax;

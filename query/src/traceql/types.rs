@@ -17,6 +17,7 @@ pub(crate) enum Type {
     Bool,
     Status,
     Kind,
+    Severity,
     /// Another span.
     Reference,
 }
@@ -42,7 +43,9 @@ impl Type {
             Self::Int | Self::Float | Self::Duration => {
                 operator.is_arithmetic() || operator.is_comparison()
             }
-            Self::Text => operator.is_comparison() || matches!(operator, Regex | NotRegex),
+            Self::Text | Self::Severity => {
+                operator.is_comparison() || matches!(operator, Regex | NotRegex)
+            }
             Self::Status | Self::Kind => equality,
             Self::Nil | Self::Reference => false,
         }
@@ -60,6 +63,7 @@ impl fmt::Display for Type {
             Self::Bool => "true or false",
             Self::Status => "a status",
             Self::Kind => "a kind",
+            Self::Severity => "a severity",
             Self::Reference => "a span",
         })
     }

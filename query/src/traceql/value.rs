@@ -6,9 +6,10 @@
 
 use std::{cmp::Ordering, fmt::Write, sync::Arc};
 
-use tidings_proto::otlp::{self, AnyValue, ArrayValue, SpanKind, StatusCode};
+use tidings_proto::otlp::{self, AnyValue, ArrayValue, Severity, SpanKind, StatusCode};
 
 use super::syntax::{Operator, Static};
+use crate::logs::severity_name;
 
 /// A value of a span.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,7 @@ pub(crate) enum Value {
     Duration(i64),
     Status(StatusCode),
     Kind(SpanKind),
+    Severity(Severity),
     Many(Arc<[Self]>),
 }
 
@@ -73,7 +75,7 @@ impl Value {
         }
     }
 
-    /// As OTLP has it; durations, statuses and kinds are text.
+    /// As OTLP has it; durations, statuses, kinds and severities are text.
     pub(crate) fn to_otlp(&self) -> AnyValue {
         let value = match self {
             Self::Int(number) => otlp::Value::Int(*number),
@@ -99,6 +101,7 @@ impl Value {
             Self::Duration(nanos) => duration_text(*nanos),
             Self::Status(status) => status_word(*status).to_owned(),
             Self::Kind(kind) => kind_word(*kind).to_owned(),
+            Self::Severity(severity) => severity_word(*severity).to_owned(),
             Self::Many(values) => {
                 let texts: Vec<String> = values.iter().map(Self::shown).collect();
                 format!("[{}]", texts.join(", "))
@@ -117,6 +120,7 @@ impl Value {
             Self::Duration(_) => 'd',
             Self::Status(_) => 's',
             Self::Kind(_) => 'k',
+            Self::Severity(_) => 'l',
             Self::Many(_) => 'm',
         };
         let shown = self.shown();
@@ -136,6 +140,7 @@ impl From<&Static> for Value {
             Static::Duration(nanos) => Self::Duration(*nanos),
             Static::Status(status) => Self::Status(*status),
             Static::Kind(kind) => Self::Kind(*kind),
+            Static::Severity(severity) => Self::Severity(*severity),
         }
     }
 }
@@ -159,6 +164,11 @@ pub(crate) fn kind_word(kind: SpanKind) -> &'static str {
         SpanKind::Producer => "producer",
         SpanKind::Consumer => "consumer",
     }
+}
+
+/// A severity as queries spell it.
+pub(crate) fn severity_word(severity: Severity) -> &'static str {
+    severity_name(severity.first_number())
 }
 
 /// As Go shows durations: `1h2m3.5s`, `1.5ms`.
@@ -230,6 +240,7 @@ fn holds(operator: Operator, left: &Value, right: &Value) -> bool {
         (Value::Bool(left), Value::Bool(right)) => return equality(operator, left == right),
         (Value::Status(left), Value::Status(right)) => return equality(operator, left == right),
         (Value::Kind(left), Value::Kind(right)) => return equality(operator, left == right),
+        (Value::Severity(left), Value::Severity(right)) => Some(left.cmp(right)),
         (Value::Int(left) | Value::Duration(left), Value::Int(right) | Value::Duration(right)) => {
             Some(left.cmp(right))
         }

@@ -23,6 +23,7 @@ mod kinds;
 mod large_traces;
 mod live_logs;
 mod log_analysis;
+mod log_conditions;
 mod logs;
 mod model;
 mod names;

@@ -14,15 +14,6 @@ use crate::{
     schema::Signal,
 };
 
-const SEVERITIES: [Severity; 6] = [
-    Severity::Trace,
-    Severity::Debug,
-    Severity::Info,
-    Severity::Warn,
-    Severity::Error,
-    Severity::Fatal,
-];
-
 /// A filter made ready.
 #[derive(Debug)]
 pub(crate) struct Matcher {
@@ -142,7 +133,7 @@ impl Matcher {
             wanted.and_any(vec![index::error_term()]);
         }
         if let Some(min) = self.severity_min {
-            let all = SEVERITIES.into_iter().filter(|severity| *severity >= min);
+            let all = Severity::ALL.into_iter().filter(|severity| *severity >= min);
             wanted.and_any(all.map(index::severity_term).collect());
         }
         if let Some(text) = &self.text {

@@ -6,7 +6,7 @@ use axum::{
     response::Response,
 };
 use serde_json::{Value as Json, json};
-use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
     answer::TempoError,
@@ -164,7 +164,7 @@ pub(super) fn kind_of(value: &Value) -> &'static str {
         Value::Float(_) => "float",
         Value::Bool(_) => "bool",
         Value::Duration(_) => "duration",
-        Value::Status(_) | Value::Kind(_) => "keyword",
+        Value::Status(_) | Value::Kind(_) | Value::Severity(_) => "keyword",
         _ => "string",
     }
 }
@@ -197,6 +197,9 @@ async fn values_of(
             use SpanKind::{Client, Consumer, Internal, Producer, Server, Unspecified};
             let all = [Client, Server, Producer, Consumer, Internal, Unspecified];
             return Ok(all.map(Value::Kind).to_vec());
+        }
+        Name::Intrinsic(Intrinsic::LogSeverity) => {
+            return Ok(Severity::ALL.map(Value::Severity).to_vec());
         }
         // Nobody picks one of these from a list.
         Name::Intrinsic(

@@ -9,9 +9,10 @@ use crate::{
         pattern::pattern_of,
         syntax::{Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Scope, Static},
         types::Type,
+        value::severity_word,
     },
 };
-use tidings_proto::otlp::{SpanKind, StatusCode};
+use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 /// An expression with what is known of it.
 pub(super) struct Operand {
@@ -89,7 +90,10 @@ impl Parser<'_> {
                 if operator == Operator::Equal && parser.peek_operator() == Some(Operator::Equal) {
                     return parser.fail("one `=` compares; `==` is not an operator");
                 }
-                let right = parser.field_expression(right_than)?;
+                let right = match parser.severity_beside(&left, operator)? {
+                    Some(severity) => severity,
+                    None => parser.field_expression(right_than)?,
+                };
                 left = parser.binary(operator, at, left, right)?;
                 parser.check_depth(parser.depth + left.depth)?;
             }
@@ -149,6 +153,41 @@ impl Parser<'_> {
         }
         let expression = Expression::Negative(Box::new(inner.expression));
         Ok(Operand { expression, depth: inner.depth + 1, start, ..inner })
+    }
+
+    /// The severity that comes next, behind another that it is compared with. Its names are no
+    /// words elsewhere, and `error` is a status.
+    fn severity_beside(
+        &mut self,
+        left: &Operand,
+        operator: Operator,
+    ) -> Result<Option<Operand>, TraceqlError> {
+        if left.value_type != Type::Severity || !operator.is_comparison() {
+            return Ok(None);
+        }
+        let start = self.start();
+        let name = match self.peek() {
+            TokenKind::Word(word) if word != "nil" && Intrinsic::of(word).is_none() => word,
+            TokenKind::Text(text) => text,
+            _ => return Ok(None),
+        };
+        let severity = self.severity_named(&name.clone())?;
+        self.advance();
+        let expression = Expression::Static(Static::Severity(severity));
+        let value_type = Type::Severity;
+        Ok(Some(Operand { expression, value_type, reads_span: false, depth: 1, start }))
+    }
+
+    /// The severity of this name, in either case.
+    fn severity_named(&self, name: &str) -> Result<Severity, TraceqlError> {
+        let is_named = |severity: &Severity| severity_word(*severity).eq_ignore_ascii_case(name);
+        match Severity::ALL.into_iter().find(is_named) {
+            Some(severity) => Ok(severity),
+            None => {
+                let known = "trace, debug, info, warn, error and fatal";
+                self.fail(format!("`{name}` is not a severity; these are: {known}"))
+            }
+        }
     }
 
     /// A constant.
@@ -238,7 +277,11 @@ impl Parser<'_> {
         let (expression, value_type) = if left_type == Type::Nil || right_type == Type::Nil {
             (self.existence(operator, at, left, right)?, Type::Bool)
         } else {
-            let fits = left_type.matches(right_type)
+            // A severity is matched by its name.
+            let is_of_name = left_type == Type::Severity
+                && right_type == Type::Text
+                && matches!(operator, Operator::Regex | Operator::NotRegex);
+            let fits = (left_type.matches(right_type) || is_of_name)
                 && left_type.allows(operator)
                 && right_type.allows(operator);
             if !fits {
@@ -329,7 +372,7 @@ impl Parser<'_> {
 fn never_nil(field: &Field) -> bool {
     match &field.name {
         _ if field.parent => false,
-        Name::Intrinsic(intrinsic) => *intrinsic != Intrinsic::Parent,
+        Name::Intrinsic(intrinsic) => *intrinsic != Intrinsic::Parent && !intrinsic.is_of_logs(),
         Name::Attribute(scope, name) => *scope == Scope::Resource && name == "service.name",
     }
 }
@@ -344,5 +387,6 @@ fn type_of(value: &Static) -> Type {
         Static::Duration(_) => Type::Duration,
         Static::Status(_) => Type::Status,
         Static::Kind(_) => Type::Kind,
+        Static::Severity(_) => Type::Severity,
     }
 }

@@ -50,6 +50,22 @@ fn errors_say_where_and_what_was_meant() {
             "{ namespace = 4 }",
             "at line 1, column 3: unknown intrinsic `namespace`; attributes begin with a dot or a scope: `.namespace`, `span.namespace`",
         ),
+        (
+            "{ log:boddy = \"x\" }",
+            "at line 1, column 3: unknown intrinsic `log:boddy`: did you mean `log:body`?",
+        ),
+        (
+            "{ log:severity >= loud }",
+            "at line 1, column 19: `loud` is not a severity; these are: trace, debug, info, warn, error and fatal",
+        ),
+        (
+            "{ log:severity = 17 }",
+            "at line 1, column 16: `=` cannot stand between a severity and a number",
+        ),
+        (
+            "{ kind = log:severity }",
+            "at line 1, column 8: `=` cannot stand between a kind and a severity",
+        ),
         ("{ .a == 4 }", "at line 1, column 7: one `=` compares; `==` is not an operator"),
         ("{ .a & .b }", "at line 1, column 6: `&` is not an operator: did you mean `&&`?"),
         (
@@ -142,6 +158,9 @@ fn a_field_reads_back_as_it_is_shown() {
         "link.x",
         "instrumentation:version",
         "event.exception.type",
+        "log:body",
+        "log:severity",
+        "parent.log:body",
     ];
     for field in fields {
         let query = format!("{{}} | select({field})");
@@ -168,6 +187,8 @@ fn and_and_or_bind_alike_from_the_left_as_in_tempo() {
         ("{} && {.a} >> {.b}", "{} && ({.a} >> {.b})"),
         ("{ duration > 90m }", "{ duration > 1h30m }"),
         ("{ .a = `x\\y` }", "{ .a = \"x\\\\y\" }"),
+        ("{ log:severity >= warn }", "{ log:severity >= \"WARN\" }"),
+        ("{ log:severity = error || .a }", "{ (log:severity = ERROR) || .a }"),
         ("{ .a = 1 } // comment", "{ .a /* is */ = 1 }"),
     ];
     for (one, other) in same {
@@ -193,7 +214,7 @@ fn the_queries_of_other_projects_parse() {
 }
 
 /// Pieces of queries, and pieces of none.
-const PIECES: [&str; 58] = [
+const PIECES: [&str; 60] = [
     "{",
     "}",
     "(",
@@ -227,6 +248,8 @@ const PIECES: [&str; 58] = [
     "resource.\"c d\"",
     "parent.duration",
     "event:name",
+    "log:body",
+    "log:severity",
     "name",
     "kind",
     "status",

@@ -1,0 +1,183 @@
+//! The log records of spans, for queries that ask about them.
+//!
+//! Owns which records are a span's: those with its trace's id and its own; one that names no span
+//! is no span's. They are read for the traces that are evaluated, trace by trace, within bounds; a
+//! query that asks nothing of logs reads none. `needs` says which traces need not be evaluated.
+
+pub(super) mod needs;
+
+use std::{collections::HashMap, ops::ControlFlow, sync::Arc};
+
+use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::Severity};
+use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, TimeRange};
+
+use super::{
+    compiled::{CompiledStage, Fields},
+    read::many,
+    search::is_late,
+    syntax::{Intrinsic, Name},
+    value::Value,
+};
+use crate::{
+    QueryError,
+    execution::Reader,
+    search::by_log::{Mentioned, mentioned},
+};
+
+/// Records that are held in memory at once, and how long their texts are together.
+pub(super) const RECORDS_MAX: usize = 200_000;
+pub(super) const RECORD_BYTES_MAX: usize = 64 << 20;
+
+/// So few traces are evaluated without a look at the logs first.
+const TRACES_FEW: usize = 1_000;
+
+/// What a log record says, as far as the query asks.
+#[derive(Debug)]
+struct Record {
+    /// What tells it apart from others of its span.
+    key: (UnixNanos, u64),
+    body: Option<Arc<str>>,
+    severity: Option<Severity>,
+}
+
+/// The log records of some traces, by their spans.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    of_spans: HashMap<(TraceId, SpanId), Vec<Record>>,
+}
+
+impl Records {
+    /// What the records of the span say of this, oldest first.
+    pub(super) fn value(&self, intrinsic: Intrinsic, trace_id: TraceId, span_id: SpanId) -> Value {
+        let records = self.of_spans.get(&(trace_id, span_id));
+        let records = records.into_iter().flatten();
+        many(records.filter_map(|record| match intrinsic {
+            Intrinsic::LogBody => record.body.as_ref().map(|body| Value::Text(Arc::clone(body))),
+            Intrinsic::LogSeverity => record.severity.map(Value::Severity),
+            _ => None,
+        }))
+    }
+
+    /// Puts the records of each span in order, each once.
+    fn settle(&mut self) {
+        for records in self.of_spans.values_mut() {
+            records.sort_unstable_by_key(|record| record.key);
+            records.dedup_by_key(|record| record.key);
+        }
+    }
+}
+
+/// What reading the records of some traces came to.
+pub(super) enum Read {
+    All(Records),
+    /// They do not fit in memory.
+    TooMany,
+    /// The bounds of the question do not allow for more.
+    Exhausted,
+}
+
+/// Reads log records for a query.
+pub(super) struct RecordReader<'a> {
+    reader: &'a Reader,
+    /// Whether the query asks for texts, and whether for severities.
+    asks: (bool, bool),
+    /// When records count.
+    time: TimeRange,
+    /// What was read so far. Not complete: the bounds of the question do not allow for more.
+    pub(super) stats: ScanStats,
+}
+
+impl<'a> RecordReader<'a> {
+    pub(super) fn new(reader: &'a Reader, fields: &Fields, time: TimeRange) -> Self {
+        let asks = |intrinsic| {
+            let name = Name::Intrinsic(intrinsic);
+            fields.iter().any(|field| field.name == name)
+        };
+        let asks = (asks(Intrinsic::LogBody), asks(Intrinsic::LogSeverity));
+        let stats = ScanStats { complete: true, ..ScanStats::default() };
+        Self { reader, asks, time, stats }
+    }
+
+    /// The records of these traces.
+    pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<Read, QueryError> {
+        let mut records = Records::default();
+        if self.asks == (false, false) {
+            return Ok(Read::All(records));
+        }
+        let filter =
+            LogFilter { trace_ids: Some(ids.to_vec()), time: self.time, ..LogFilter::default() };
+        let rows_max = self.reader.settings.search_rows_max.saturating_sub(self.stats.rows);
+        let scan = Scan { detail: Detail::Facts, rows_max };
+        let (mut count, mut bytes, mut late) = (0, 0, false);
+        let asks = self.asks;
+        let stats = self.reader.logs(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let Some((span, record)) = record(rows, row, asks) else { continue };
+                count += 1;
+                bytes += record.body.as_ref().map_or(0, |body| body.len());
+                records.of_spans.entry(span).or_default().push(record);
+            }
+            late = is_late(self.reader, 7);
+            let is_full = count > RECORDS_MAX || bytes > RECORD_BYTES_MAX;
+            Ok(if is_full || late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        self.stats.rows += stats.rows;
+        self.stats.files += stats.files;
+        if count > RECORDS_MAX || bytes > RECORD_BYTES_MAX {
+            return Ok(Read::TooMany);
+        }
+        if late || !stats.complete {
+            self.stats.complete = false;
+            return Ok(Read::Exhausted);
+        }
+        records.settle();
+        Ok(Read::All(records))
+    }
+}
+
+/// The record of this row, with its span, if it has one.
+fn record(
+    rows: &LogRows,
+    row: usize,
+    (body, severity): (bool, bool),
+) -> Option<((TraceId, SpanId), Record)> {
+    let span = (rows.trace_id(row)?, rows.span_id(row)?);
+    let number = rows.severity_number(row);
+    let record = Record {
+        key: (rows.time(row), rows.content_hash(row)),
+        body: body.then(|| rows.text(row).into()),
+        severity: Severity::from_number(number).filter(|_| severity),
+    };
+    Some((span, record))
+}
+
+/// Leaves, of what the filters find, the traces whose log records can say what the stages ask of
+/// them. Gives what was read for that; complete, when no trace was left out that can match.
+pub(super) fn narrow(
+    reader: &Reader,
+    (stages, fields): (&[CompiledStage], &Fields),
+    time: TimeRange,
+    filters: &mut [SpanFilter],
+) -> Result<ScanStats, QueryError> {
+    let untouched = ScanStats { complete: true, ..ScanStats::default() };
+    let is_few =
+        |filter: &SpanFilter| filter.trace_ids.as_ref().is_some_and(|ids| ids.len() <= TRACES_FEW);
+    if filters.iter().all(is_few) {
+        return Ok(untouched);
+    }
+    let Some(needed) = needs::of_stages(stages, fields) else { return Ok(untouched) };
+    let needed: Vec<LogFilter> =
+        needed.into_iter().map(|filter| LogFilter { time, ..filter }).collect();
+    let Mentioned { traces, overflowed, stats } = mentioned(reader, &needed)?;
+    if overflowed {
+        // So many can match that they are met soon without knowing which.
+        return Ok(ScanStats { complete: true, ..stats });
+    }
+    for filter in filters {
+        filter.trace_ids = Some(match filter.trace_ids.take() {
+            Some(ids) => ids.into_iter().filter(|id| traces.contains(id)).collect(),
+            None => traces.iter().copied().collect(),
+        });
+    }
+    Ok(stats)
+}

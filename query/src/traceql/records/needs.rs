@@ -1,0 +1,137 @@
+//! Which log records a trace has to have for a query to find anything in it.
+//!
+//! Owns the sound over-approximation: of every trace with a result, one record at least passes one
+//! of the filters. What is not worth a scan of the logs (records of any text, or as severe as most
+//! are) is not asked for.
+
+use tidings_proto::otlp::Severity;
+use tidings_storage::LogFilter;
+
+use crate::traceql::{
+    compiled::{CompiledSpansets, CompiledStage, Fields, Node},
+    pattern::{TEXT_CHARS_MIN, texts_within},
+    syntax::{Field, Intrinsic, Join, Name, Operator, Side},
+    value::Value,
+};
+
+/// More scans than this are not better than reading spans.
+const FILTERS_MAX: usize = 3;
+/// What is less severe is in most traces.
+const SEVERITY_MIN: Severity = Severity::Warn;
+
+/// Filters of which a record has to pass one; none when nothing is known.
+type Needs = Option<Vec<LogFilter>>;
+
+/// What a trace needs for the stages to find something.
+pub(in crate::traceql) fn of_stages(stages: &[CompiledStage], fields: &Fields) -> Needs {
+    let each = stages.iter().map(|stage| match stage {
+        CompiledStage::Spansets(of) => of_spansets(of, fields),
+        CompiledStage::Compare(..) | CompiledStage::By { .. } | CompiledStage::Coalesce => None,
+    });
+    each.fold(None, both)
+}
+
+fn of_spansets(of: &CompiledSpansets, fields: &Fields) -> Needs {
+    match of {
+        CompiledSpansets::Filter(node) => of_node(node, fields),
+        CompiledSpansets::Pipeline(stages) => of_stages(stages, fields),
+        CompiledSpansets::Joined(first, rest) => {
+            rest.iter().fold(of_spansets(first, fields), |left, (join, next)| {
+                let right = of_spansets(next, fields);
+                match join {
+                    Join::Or => either(left, right),
+                    // Spans that have the relation to none are there without the left side.
+                    Join::Related(_, Side::NotRight) => right,
+                    Join::And | Join::Related(_, Side::Right | Side::Both) => both(left, right),
+                }
+            })
+        }
+    }
+}
+
+fn of_node(node: &Node, fields: &Fields) -> Needs {
+    match node {
+        Node::All(all) => all.iter().map(|each| of_node(each, fields)).fold(None, both),
+        Node::Any(any) => {
+            any.iter().map(|each| of_node(each, fields)).reduce(either).unwrap_or_default()
+        }
+        Node::Matches(inner, pattern, true) if asked(inner, fields) == Some(Intrinsic::LogBody) => {
+            let texts = texts_within(pattern.as_str())?;
+            bounded(texts.into_iter().map(of_text).collect())
+        }
+        Node::Binary(operator, left, right) => match (asked(left, fields), asked(right, fields)) {
+            (Some(intrinsic), None) => compared(intrinsic, *operator, right.constant().as_deref()?),
+            // What stands on the right of a constant is only known to be equal to it.
+            (None, Some(intrinsic)) if *operator == Operator::Equal => {
+                compared(intrinsic, *operator, left.constant().as_deref()?)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What is asked of logs by a node that is nothing else. The parent is of the same trace.
+fn asked(node: &Node, fields: &Fields) -> Option<Intrinsic> {
+    let Node::Column(column) = node else { return None };
+    match fields.get(*column) {
+        Field { name: Name::Intrinsic(intrinsic), .. } => {
+            Some(*intrinsic).filter(|intrinsic| intrinsic.is_of_logs())
+        }
+        _ => None,
+    }
+}
+
+fn compared(intrinsic: Intrinsic, operator: Operator, value: &Value) -> Needs {
+    use Operator::{Equal, Greater, GreaterEqual};
+    match (intrinsic, value) {
+        (Intrinsic::LogBody, Value::Text(text))
+            if operator == Equal && text.chars().count() >= TEXT_CHARS_MIN =>
+        {
+            Some(vec![of_text(text.to_string())])
+        }
+        (Intrinsic::LogSeverity, Value::Severity(severity))
+            if matches!(operator, Equal | Greater | GreaterEqual) && *severity >= SEVERITY_MIN =>
+        {
+            Some(vec![LogFilter { severity_min: Some(*severity), ..LogFilter::default() }])
+        }
+        _ => None,
+    }
+}
+
+fn of_text(text: String) -> LogFilter {
+    LogFilter { text: Some(text), ..LogFilter::default() }
+}
+
+/// Both are needed: looking for the rarer of them is enough.
+fn both(one: Needs, other: Needs) -> Needs {
+    // Texts are rarer than severities, and long ones rarer than short ones.
+    let rarity = |needs: &[LogFilter]| {
+        let length = |filter: &LogFilter| filter.text.as_ref().map_or(0, String::len);
+        needs.iter().map(length).min()
+    };
+    match (one, other) {
+        (Some(one), Some(other)) if rarity(&other) > rarity(&one) => Some(other),
+        (one, other) => one.or(other),
+    }
+}
+
+/// One of the two is needed.
+fn either(one: Needs, other: Needs) -> Needs {
+    let (mut all, more) = (one?, other?);
+    all.extend(more);
+    bounded(all)
+}
+
+fn bounded(mut filters: Vec<LogFilter>) -> Needs {
+    let mut at = 0;
+    while at < filters.len() {
+        let is_known = filters[..at].contains(&filters[at]);
+        if is_known {
+            filters.remove(at);
+        } else {
+            at += 1;
+        }
+    }
+    (filters.len() <= FILTERS_MAX).then_some(filters)
+}
