@@ -43,7 +43,7 @@ pub(crate) use parser::parse;
 const TEXT_BYTES_MAX: usize = 16 << 10;
 /// How deep brackets may nest and how deep the tree of a query may be.
 const DEPTH_MAX: u32 = 100;
-/// How many numbers or spansets may stand in a row, with operators between them.
+/// How many numbers, spansets or metrics may stand in a row, with operators between them.
 const TERMS_MAX: usize = 1_000;
 
 #[cfg(test)]

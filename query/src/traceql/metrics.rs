@@ -27,7 +27,7 @@ use super::{
     read::needs_tree,
     records::{self, RecordReader},
     search::{candidate_traces, each_candidate, each_trace},
-    syntax::{Field, Measure, Metrics, Stage},
+    syntax::{Field, Measure, Metrics, Stage, Step},
     value::Value,
 };
 use crate::{QueryError, execution::Reader, search::by_log::around};
@@ -107,18 +107,21 @@ fn series(
         Metrics::Spans { pipeline, measure, by } => {
             of_spans(reader, search, (pipeline, measure, by), found)?
         }
-        Metrics::Binary(operator, left, right) => {
-            let left = series(reader, search, left, found)?;
-            math::joined(*operator, left, series(reader, search, right, found)?)
-        }
-        Metrics::Number { operator, number, left, of } => {
-            math::with_number(*operator, *number, *left, series(reader, search, of, found)?)
-        }
-        Metrics::Top { limit, largest, of } => {
-            math::top(*limit, *largest, series(reader, search, of, found)?)
-        }
-        Metrics::Compare(operator, number, of) => {
-            math::compared(*operator, *number, series(reader, search, of, found)?)
+        Metrics::Chain(first, steps) => {
+            let mut all = series(reader, search, first, found)?;
+            for step in steps {
+                all = match step {
+                    Step::Joined(operator, right) => {
+                        math::joined(*operator, all, series(reader, search, right, found)?)
+                    }
+                    Step::Number { operator, number, left } => {
+                        math::with_number(*operator, *number, *left, all)
+                    }
+                    Step::Top { limit, largest } => math::top(*limit, *largest, all),
+                    Step::Compare(operator, number) => math::compared(*operator, *number, all),
+                };
+            }
+            all
         }
     })
 }

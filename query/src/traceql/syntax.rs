@@ -444,22 +444,21 @@ pub(crate) enum Metrics {
         measure: Measure,
         by: Vec<Field>,
     },
-    Binary(Operator, Box<Self>, Box<Self>),
-    /// With a number on the right, or on the left when `left`.
-    Number {
-        operator: Operator,
-        number: f64,
-        left: bool,
-        of: Box<Self>,
-    },
-    /// The `limit` largest (or smallest) values at each time.
-    Top {
-        limit: usize,
-        largest: bool,
-        of: Box<Self>,
-    },
-    /// The values for which this holds.
-    Compare(Operator, f64, Box<Self>),
+    /// What comes of these series by each step after the other.
+    Chain(Box<Self>, Vec<Step>),
+}
+
+/// What is done with series.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Step {
+    /// Computes with others on the right.
+    Joined(Operator, Metrics),
+    /// Computes with a number on the right, or on the left when `left`.
+    Number { operator: Operator, number: f64, left: bool },
+    /// Leaves the `limit` largest (or smallest) values at each time.
+    Top { limit: usize, largest: bool },
+    /// Leaves the values for which this holds.
+    Compare(Operator, f64),
 }
 
 /// A whole query.

@@ -565,6 +565,12 @@ async fn metrics_count_and_measure_spans() {
     for (query, expected) in cases {
         assert_eq!(series(&harness, query).await, expected, "{query}");
     }
+    // Chains are computed from the left, however long they are.
+    let hash = "({ name = \"hash\" } | count_over_time() by (name))";
+    let rest = format!("10 - {hash} - {hash} * 2");
+    assert_eq!(series(&harness, &rest).await, ["name=hash 0:10 10:10 20:7 30:10"]);
+    let sum = vec![hash; 200].join(" + ");
+    assert_eq!(series(&harness, &sum).await, ["name=hash 0:0 10:0 20:200 30:0"]);
 }
 
 #[tokio::test]

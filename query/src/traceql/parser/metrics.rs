@@ -7,7 +7,7 @@ use super::{
 use crate::traceql::{
     TraceqlError,
     lexer::TokenKind,
-    syntax::{Expression, Field, Measure, Metrics, Operator, Stage, Static},
+    syntax::{Expression, Field, Measure, Metrics, Operator, Stage, Static, Step},
 };
 
 /// How many attributes series can be divided by.
@@ -139,7 +139,7 @@ impl Parser<'_> {
         start: usize,
         depth: u32,
     ) -> Result<Term, TraceqlError> {
-        let (mut metrics, mut depth) = (metrics, depth);
+        let mut metrics = metrics;
         loop {
             let at = self.start();
             if let Some(operator) = self.peek_operator() {
@@ -158,10 +158,11 @@ impl Parser<'_> {
             } else if self.eat(&TokenKind::Pipe) {
                 metrics = self.top(metrics)?;
             } else {
+                // However many there were: one step stands in a row with the others.
+                let depth = depth + u32::from(matches!(metrics, Metrics::Chain(..)));
+                self.check_depth(self.depth + depth)?;
                 return Ok(Term { form: Form::Metrics(metrics), start, depth });
             }
-            depth += 1;
-            self.check_depth(self.depth + depth)?;
         }
     }
 
@@ -182,7 +183,7 @@ impl Parser<'_> {
         let Some(limit) = limit else { return self.fail("a number above 0 was expected") };
         self.advance();
         self.expect(&TokenKind::CloseParenthesis, ")")?;
-        Ok(Metrics::Top { limit, largest, of: Box::new(of) })
+        self.chained(start, of, Step::Top { limit, largest })
     }
 
     pub(super) fn of_metrics(
@@ -196,7 +197,7 @@ impl Parser<'_> {
         self.refuse_compare(&left, at)?;
         self.refuse_compare(&right, at)?;
         if matches!(operator, Add | Sub | Mul | Div) {
-            return Ok(Metrics::Binary(operator, Box::new(left), Box::new(right)));
+            return self.chained(at, left, Step::Joined(operator, right));
         }
         self.fail_at(at, format!("`{operator}` cannot stand between metrics; + - * / can"))
     }
@@ -212,10 +213,10 @@ impl Parser<'_> {
     ) -> Result<Metrics, TraceqlError> {
         use Operator::{Add, Div, Mul, Sub};
         self.refuse_compare(&of, at)?;
-        let of = Box::new(of);
         match (operator, number) {
             (Add | Sub | Mul | Div, Static::Int(_) | Static::Float(_)) => {
-                Ok(Metrics::Number { operator, number: number_of(number), left, of })
+                let number = number_of(number);
+                self.chained(at, of, Step::Number { operator, number, left })
             }
             (Add | Sub | Mul | Div, _) => {
                 self.fail_at(at, "a metric can be computed with numbers only, not with durations")
@@ -228,7 +229,7 @@ impl Parser<'_> {
                     Static::Duration(nanos) => seconds(*nanos),
                     other => number_of(other),
                 };
-                Ok(Metrics::Compare(operator, number, of))
+                self.chained(at, of, Step::Compare(operator, number))
             }
             _ if operator.is_comparison() => {
                 self.fail_at(at, "the number stands on the right of a comparison with a metric")
@@ -237,6 +238,17 @@ impl Parser<'_> {
                 self.fail_at(at, format!("`{operator}` cannot stand beside a metric; + - * / can"))
             }
         }
+    }
+
+    /// The metric with one more step: a chain is one list, however long it is.
+    fn chained(&self, at: usize, of: Metrics, step: Step) -> Result<Metrics, TraceqlError> {
+        let (first, mut steps) = match of {
+            Metrics::Chain(first, steps) => (first, steps),
+            first => (Box::new(first), Vec::new()),
+        };
+        self.check_terms(at, steps.len())?;
+        steps.push(step);
+        Ok(Metrics::Chain(first, steps))
     }
 
     fn refuse_compare(&self, metrics: &Metrics, at: usize) -> Result<(), TraceqlError> {

@@ -46,6 +46,7 @@ impl Form {
         match self {
             Self::Spansets(Spansets::Joined(..)) => true,
             Self::Scalar(Scalar::Arithmetic(..)) => operator.is_arithmetic(),
+            Self::Metrics(Metrics::Chain(..)) => true,
             _ => false,
         }
     }

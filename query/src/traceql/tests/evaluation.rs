@@ -7,7 +7,7 @@ use super::super::{
     evaluate::{Table, evaluate},
     parse,
     relations::{Family, Shape},
-    syntax::{Field, Intrinsic, Name, Query, Root, Scope},
+    syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
     value::{Value, duration_text},
 };
 
@@ -259,6 +259,31 @@ fn a_thousand_terms_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
     });
     evaluated.unwrap().join().unwrap();
     for (query, _) in rows(1_001) {
+        let refused = parse(&query).unwrap_err().to_string();
+        assert!(refused.ends_with("more than 1000 terms in a row"), "{refused}");
+    }
+}
+
+#[test]
+fn a_thousand_metrics_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
+    const STACK_BYTES: usize = 512 << 10;
+    let rows = |terms: usize| {
+        let behind = |step: &str| format!("{{}} | rate(){}", step.repeat(terms - 1));
+        let row = |operator: &str| vec!["({}|rate())"; terms].join(operator);
+        let numbers = format!("({{}} | rate()){}", " * 2".repeat(terms - 1));
+        [row("+"), row(" / "), numbers, behind(" | topk(1)"), behind(" > 1")]
+    };
+    let small = std::thread::Builder::new().stack_size(STACK_BYTES);
+    let parsed = small.spawn(move || {
+        for query in rows(1_000) {
+            let parsed = parse(&query).unwrap_or_else(|error| panic!("{query:.40}: {error}"));
+            let Root::Metrics(Metrics::Chain(_, steps)) = &parsed.root else { panic!("{query}") };
+            assert_eq!(steps.len(), 999, "{query:.40}");
+            assert!(parsed == parsed.clone() && !format!("{parsed:?}").is_empty());
+        }
+    });
+    parsed.unwrap().join().unwrap();
+    for query in rows(1_001) {
         let refused = parse(&query).unwrap_err().to_string();
         assert!(refused.ends_with("more than 1000 terms in a row"), "{refused}");
     }
