@@ -40,8 +40,8 @@ pub use pins::{PinList, PinRequest, PinView};
 pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{
-    AttributeKey, AttributeKeyList, FoundTraces, NameCount, NameList, SearchProgress, Searched,
-    Total, TotalRelation, TraceSearchResult,
+    AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
+    Searched, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};

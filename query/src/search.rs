@@ -67,6 +67,7 @@ pub(crate) fn search(
     let ids: Vec<TraceId> = found.into_iter().map(|(trace_id, _)| trace_id).collect();
     Ok(TraceSearchResult {
         traces: news.page(&ids)?,
+        matches: Vec::new(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(seen.saturating_add(matched), stats.complete),
         searched: searched(reader, stats),

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::TraceSummary;
-use crate::{DurationNanos, UnixNanos};
+use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
 
 /// A page of traces, newest first by the earliest span that matches.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -12,6 +12,9 @@ use crate::{DurationNanos, UnixNanos};
 pub struct TraceSearchResult {
     /// The traces that have a span matching every filter.
     pub traces: Vec<TraceSummary>,
+    /// What a query in TraceQL found in each of them, in the same order; absent without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub matches: Vec<TraceMatch>,
     /// What to send as `cursor` for the next page; absent at the end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
@@ -19,6 +22,55 @@ pub struct TraceSearchResult {
     pub total: Total,
     /// What was read to find them.
     pub searched: Searched,
+}
+
+/// What a query found in a trace.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TraceMatch {
+    /// The trace's id.
+    #[schema(value_type = String)]
+    pub trace_id: TraceId,
+    /// How many spansets the query made of it.
+    pub spanset_count: u64,
+    /// The first of them: one, or one for each group of `by(…)`.
+    pub spansets: Vec<SpansetView>,
+}
+
+/// Spans of a trace that a query found together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpansetView {
+    /// How many spans they are.
+    pub span_count: u64,
+    /// What the query says of them together: the value of `by(…)`, and the aggregates that it
+    /// compared, each under the words of the query.
+    pub attributes: Vec<KeyValue>,
+    /// The first of them, in the order of the trace.
+    pub spans: Vec<MatchedSpan>,
+}
+
+/// A span that a query found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MatchedSpan {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// `service.name`.
+    pub service: String,
+    /// What it did.
+    pub name: String,
+    /// When it began.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// How long it took.
+    #[schema(value_type = String)]
+    pub duration_nano: DurationNanos,
+    /// The values that the query read or selected, under the names that queries have for them;
+    /// those that it does not have are left out, as are those that stand above or in the summary
+    /// of the trace.
+    pub attributes: Vec<KeyValue>,
 }
 
 /// How many there are.

@@ -44,6 +44,13 @@ const LINKS_TO: Declared = query(
     "The span has a link to this trace: 32 hex digits in either case",
 );
 
+/// How much of what a query finds is shown.
+const SPANS_PER_SPANSET: Declared = query(
+    "spansPerSpanset",
+    Integer { min: 0, max: 100, default: Some(3) },
+    "How many spans of each spanset of `q` are shown in `matches`",
+);
+
 /// Orders of the list.
 const NEWEST: &str = "newest";
 const DURATION: &str = "duration";
@@ -79,6 +86,7 @@ impl Takes for Search {
                 Text,
                 "A TraceQL query instead of filters, as `{ resource.service.name = \"shop\" } >> { status = error }`; it goes with `start`, `end`, `limit`, `cursor`, `sort` and `logText`",
             ),
+            SPANS_PER_SPANSET,
         ],
     ];
 }
@@ -193,6 +201,10 @@ fn found(
 fn question(params: &Params) -> Result<Question, QueryError> {
     let (limit, place) = (params.limit(), place(params)?);
     let Some(query) = params.text("q") else {
+        if params.text(SPANS_PER_SPANSET.name).is_some() {
+            let reason = "`spansPerSpanset` goes with `q`: filters make no spansets";
+            return Err(QueryError::parameter(SPANS_PER_SPANSET.name, reason));
+        }
         let filter = SpanFilter { links_to: params.trace("linksTo")?, ..span_filter(params)? };
         return Ok(match place {
             Place::Newest(cursor) => Question::Filters(TraceSearch { filter, limit, cursor }),
@@ -207,12 +219,14 @@ fn question(params: &Params) -> Result<Question, QueryError> {
         return Err(QueryError::parameter(filter, reason));
     }
     let (stages, start) = (native::stages_of(query)?, params.time_range()?);
+    let spans_shown = params.integer(SPANS_PER_SPANSET.name).unwrap_or_default() as usize;
     Ok(match place {
         Place::Newest(cursor) => {
-            Question::Query(native::QuerySearch { stages, start, limit, cursor })
+            Question::Query(native::QuerySearch { stages, start, limit, spans_shown, cursor })
         }
         Place::Ranked(rank, cursor) => {
-            Question::RankedQuery(native::RankedQuery { stages, start, rank, limit, cursor })
+            let of = native::RankedQuery { stages, start, rank, limit, spans_shown, cursor };
+            Question::RankedQuery(of)
         }
     })
 }

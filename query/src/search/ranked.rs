@@ -71,6 +71,7 @@ pub(crate) fn ranked(
     let next = RankCursor::behind(search.rank, &places).filter(|_| more);
     Ok(TraceSearchResult {
         traces,
+        matches: Vec::new(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(matched, stats.complete),
         searched: searched(reader, stats),

@@ -96,6 +96,7 @@ async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
             stages,
             start: tidings_storage::TimeRange::default(),
             limit: 20,
+            spans_shown: 3,
             cursor: None,
         };
         let (told, page) =

@@ -1,16 +1,21 @@
 //! TraceQL in the native search: the same pages of summaries that its filters give.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashMap};
 
-use tidings_proto::{TraceId, api::TraceSearchResult};
+use tidings_proto::{
+    TraceId,
+    api::{MatchedSpan, SpansetView, TraceMatch, TraceSearchResult},
+    otlp::KeyValue,
+};
 use tidings_storage::TimeRange;
 
 use super::{
     TraceqlError,
     overlap::Times,
     parse,
-    search::{FoundTrace, Search, search},
+    search::{FoundSpan, FoundSpanset, FoundTrace, Search, Shown, search},
     syntax::{Root, Stage},
+    value::Value,
 };
 use crate::{
     QueryError, RankCursor, TraceCursor, TraceRank,
@@ -24,8 +29,14 @@ pub(crate) struct QuerySearch {
     pub(crate) stages: Vec<Stage>,
     pub(crate) start: TimeRange,
     pub(crate) limit: usize,
+    /// How many spans of each spanset are shown.
+    pub(crate) spans_shown: usize,
     pub(crate) cursor: Option<TraceCursor>,
 }
+
+/// Spansets of a trace that are shown, and spans of a page.
+const SPANSETS_SHOWN_MAX: usize = 100;
+const SPANS_SHOWN_MAX: usize = 100_000;
 
 /// Traces of a query that are put in order; the newest, when there are more.
 const RANKED_MAX: usize = 20_000;
@@ -37,6 +48,8 @@ pub(crate) struct RankedQuery {
     pub(crate) start: TimeRange,
     pub(crate) rank: TraceRank,
     pub(crate) limit: usize,
+    /// How many spans of each spanset are shown.
+    pub(crate) spans_shown: usize,
     pub(crate) cursor: Option<RankCursor>,
 }
 
@@ -62,7 +75,7 @@ pub(crate) fn page(
         stages: page.stages.clone(),
         times: Times::OfResult(page.start),
         limit: page.limit,
-        spans_shown: 0,
+        shown: shown(page.spans_shown),
         after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),
         among,
     };
@@ -80,6 +93,7 @@ pub(crate) fn page(
     let ids: Vec<TraceId> = found.traces.iter().map(|trace| trace.trace_id).collect();
     Ok(TraceSearchResult {
         traces: news.page(&ids)?,
+        matches: found.traces.iter().map(trace_match).collect(),
         next_cursor: cursor.map(|cursor| cursor.encode()),
         total: native::total(upto.saturating_add(left), known),
         searched: native::searched(reader, found.stats),
@@ -96,7 +110,7 @@ pub(crate) fn ranked_page(
         stages: page.stages.clone(),
         times: Times::OfResult(page.start),
         limit: RANKED_MAX,
-        spans_shown: 0,
+        shown: Shown::NOTHING,
         after: None,
         among,
     };
@@ -113,12 +127,59 @@ pub(crate) fn ranked_page(
     places.truncate(page.limit);
     let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
+    // What is shown of so many traces is only held of those of the page.
+    let (limit, among, shown) = (ids.len(), Some(ids.clone()), shown(page.spans_shown));
+    let wanted = Search { limit, among, shown, ..wanted };
+    let of_page = search(reader, &wanted, &mut News::none(reader))?;
+    found.stats.rows += of_page.stats.rows;
+    found.stats.files += of_page.stats.files;
+    found.stats.complete &= of_page.stats.complete || of_page.traces.len() == limit;
+    let matches = of_page.traces.iter().map(|trace| (trace.trace_id, trace_match(trace)));
+    let mut matches: HashMap<TraceId, TraceMatch> = matches.collect();
     Ok(TraceSearchResult {
         traces: native::summaries(reader, &ids)?,
+        matches: ids.iter().filter_map(|id| matches.remove(id)).collect(),
         next_cursor: next.map(|cursor| cursor.encode()),
         total: native::total(matched, found.stats.complete),
         searched: native::searched(reader, found.stats),
     })
+}
+
+fn shown(spans: usize) -> Shown {
+    Shown { spansets: SPANSETS_SHOWN_MAX, spans, spans_together: SPANS_SHOWN_MAX }
+}
+
+fn trace_match(trace: &FoundTrace) -> TraceMatch {
+    TraceMatch {
+        trace_id: trace.trace_id,
+        spanset_count: trace.spanset_count as u64,
+        spansets: trace.spansets.iter().map(spanset_view).collect(),
+    }
+}
+
+fn spanset_view(spanset: &FoundSpanset) -> SpansetView {
+    let attributes = spanset.attributes.iter();
+    SpansetView {
+        span_count: spanset.matched as u64,
+        attributes: attributes.map(|(name, value)| attribute(name.clone(), value)).collect(),
+        spans: spanset.spans.iter().map(matched_span).collect(),
+    }
+}
+
+fn matched_span(span: &FoundSpan) -> MatchedSpan {
+    let values = span.attributes.iter();
+    MatchedSpan {
+        span_id: span.span_id,
+        service: span.service.clone(),
+        name: span.name.clone(),
+        start_unix_nano: span.start,
+        duration_nano: span.duration,
+        attributes: values.map(|(field, value)| attribute(field.to_string(), value)).collect(),
+    }
+}
+
+fn attribute(key: String, value: &Value) -> KeyValue {
+    KeyValue { key, value: Some(value.to_otlp()) }
 }
 
 fn value(rank: TraceRank, trace: &FoundTrace) -> u64 {

@@ -50,12 +50,32 @@ pub(crate) struct Search {
     pub(crate) times: Times,
     /// How many traces.
     pub(crate) limit: usize,
-    /// How many spans of each spanset are shown.
-    pub(crate) spans_shown: usize,
+    /// How much of what is found is shown.
+    pub(crate) shown: Shown,
     /// Only traces that stand after this one in the list.
     pub(crate) after: Option<Place>,
     /// Only these traces, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
+}
+
+/// How much of what is found is shown.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shown {
+    /// Of each trace.
+    pub(crate) spansets: usize,
+    /// Of each spanset.
+    pub(crate) spans: usize,
+    /// Of all traces.
+    pub(crate) spans_together: usize,
+}
+
+impl Shown {
+    pub(crate) const NOTHING: Self = Self { spansets: 0, spans: 0, spans_together: 0 };
+
+    /// So many spans of every spanset.
+    pub(crate) fn spans(spans: usize) -> Self {
+        Self { spansets: usize::MAX, spans, spans_together: usize::MAX }
+    }
 }
 
 /// A trace that was found.
@@ -66,7 +86,9 @@ pub(crate) struct FoundTrace {
     pub(crate) root: Option<(String, String)>,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
+    /// The first of its spansets, and how many there are.
     pub(crate) spansets: Vec<FoundSpanset>,
+    pub(crate) spanset_count: usize,
     pub(crate) place: Place,
     /// Spans and failed spans by service.
     pub(crate) services: BTreeMap<String, (u64, u64)>,
@@ -86,11 +108,12 @@ pub(crate) struct FoundSpanset {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct FoundSpan {
     pub(crate) span_id: SpanId,
+    pub(crate) service: String,
     pub(crate) name: String,
     pub(crate) start: UnixNanos,
     pub(crate) duration: DurationNanos,
-    /// What the query looked at.
-    pub(crate) attributes: Vec<(String, Value)>,
+    /// What the query looked at, but for what is shown anyway.
+    pub(crate) attributes: Vec<(Field, Value)>,
 }
 
 /// What a search came to.
@@ -138,8 +161,18 @@ pub(crate) fn search(
     let records = RecordReader::new(reader, &fields, record_times);
     let found = Found { exact: candidates.exact, ..Found::default() };
     let known = HashSet::new();
-    let mut run =
-        Run { reader, search, fields: &fields, stages, candidates, records, known, found };
+    let spans_left = search.shown.spans_together;
+    let mut run = Run {
+        reader,
+        search,
+        fields: &fields,
+        stages,
+        candidates,
+        records,
+        spans_left,
+        known,
+        found,
+    };
     run.found.stats.complete = true;
     for leg in search.times.legs() {
         if run.found.traces.len() < search.limit && run.found.stats.complete {
@@ -165,6 +198,8 @@ struct Run<'a> {
     stages: Vec<CompiledStage>,
     candidates: Candidates,
     records: RecordReader<'a>,
+    /// How many more spans can be shown.
+    spans_left: usize,
     /// What was evaluated already, where a trace can be met again.
     known: HashSet<TraceId>,
     found: Found,
@@ -185,7 +220,7 @@ impl Run<'_> {
         let mut walk = Walk::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
-        let records = &mut self.records;
+        let (records, left) = (&mut self.records, &mut self.spans_left);
         let mut complete = true;
         while found.traces.len() < search.limit
             && let Some(mut places) = walk.step()?
@@ -206,7 +241,8 @@ impl Run<'_> {
                 }
                 let spansets = evaluate(stages, &trace.table);
                 if is_in_time(search.times, &trace.tree, &spansets) {
-                    found.traces.push(found_trace(trace, place, self.fields, &spansets, search));
+                    let shown = (search.shown, &mut *left);
+                    found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));
                     reader.found(found.traces.len());
                 }
                 if news.is_due() {
@@ -356,7 +392,7 @@ fn found_trace(
     place: Place,
     fields: &Fields,
     spansets: &[Spanset],
-    search: &Search,
+    (shown, left): (Shown, &mut usize),
 ) -> FoundTrace {
     let (tree, table, names) = (&trace.tree, &trace.table, &trace.gathered.names);
     let root = tree.entry.filter(|_| tree.has_root()).map(|node| {
@@ -374,18 +410,22 @@ fn found_trace(
         let fact = tree.fact(*span as usize);
         FoundSpan {
             span_id: fact.span_id,
+            service: names.text(fact.service).to_owned(),
             name: names.text(fact.operation).to_owned(),
             start: fact.start,
             duration: tree.assembled.nodes[*span as usize].duration,
-            attributes: shown(fields, table.row(*span)),
+            attributes: read_values(fields, table.row(*span)),
         }
     };
     let asks_logs = fields.ask_logs();
     let known = |(name, value): &(String, Value)| (name.clone(), bounded(value, asks_logs));
-    let spansets = spansets.iter().map(|spanset| FoundSpanset {
-        matched: spanset.spans.len(),
-        attributes: spanset.attributes.iter().map(known).collect(),
-        spans: spanset.spans.iter().take(search.spans_shown).map(span).collect(),
+    let spanset_count = spansets.len();
+    let spansets = spansets.iter().take(shown.spansets).map(|spanset| {
+        let spans: Vec<FoundSpan> =
+            spanset.spans.iter().take(shown.spans.min(*left)).map(span).collect();
+        *left -= spans.len();
+        let attributes = spanset.attributes.iter().map(known).collect();
+        FoundSpanset { matched: spanset.spans.len(), attributes, spans }
     });
     FoundTrace {
         trace_id: tree.trace_id,
@@ -393,28 +433,21 @@ fn found_trace(
         start: tree.start,
         duration: tree.end.since(tree.start),
         spansets: spansets.collect(),
+        spanset_count,
         place,
         services,
     }
 }
 
-/// The values of a span that its list entry does not show anyway, under the names that Tempo
-/// gives them.
-fn shown(fields: &Fields, row: &[Value]) -> Vec<(String, Value)> {
-    let shown = fields.iter().zip(row).filter(|(_, value)| !value.is_nil());
-    let named = shown.filter_map(|(field, value)| {
-        let name = match &field.name {
-            Name::Intrinsic(intrinsic) if !field.parent && is_of_entry(*intrinsic) => return None,
-            Name::Attribute(_, name) if !field.parent => name.clone(),
-            _ => Field::to_string(field),
-        };
-        let asks_logs = matches!(field.name, Name::Intrinsic(intrinsic) if intrinsic.is_of_logs());
-        Some((name, bounded(value, asks_logs)))
+/// The values of a span that its list entry does not show anyway.
+fn read_values(fields: &Fields, row: &[Value]) -> Vec<(Field, Value)> {
+    let there = fields.iter().zip(row).filter(|(_, value)| !value.is_nil());
+    let read = there.filter_map(|(field, value)| match field.name {
+        Name::Intrinsic(intrinsic) if !field.parent && is_of_entry(intrinsic) => None,
+        Name::Intrinsic(intrinsic) => Some((field.clone(), bounded(value, intrinsic.is_of_logs()))),
+        Name::Attribute(..) => Some((field.clone(), value.clone())),
     });
-    let mut all: Vec<(String, Value)> = named.collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
-    all.dedup_by(|a, b| a.0 == b.0);
-    all
+    read.collect()
 }
 
 /// What is shown of the value: of what many log records say, the first.

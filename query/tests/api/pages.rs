@@ -47,6 +47,47 @@ async fn traces_are_found_by_what_their_logs_say() {
 }
 
 #[tokio::test]
+async fn what_a_query_found_in_a_trace_stands_beside_its_summary() {
+    let harness = Harness::new().await;
+    harness.send(checkout(1)).await;
+    harness.send(checkout(2)).await;
+    // { kind != internal } | by(resource.service.name) | avg(duration) > 20ms | select(…)
+    let query = "q=%7B%20kind%20!=%20internal%20%7D%20%7C%20by(resource.service.name)%20%7C%20avg(duration)%20%3E%2020ms%20%7C%20select(status,span.order.id,statusMessage)";
+    let page = harness.get(&format!("/traces?{query}&spansPerSpanset=2&limit=1")).await;
+    assert_json_snapshot!("matches", page["matches"]);
+    for order in ["newest", "duration"] {
+        let page = harness.get(&format!("/traces?{query}&sort={order}")).await;
+        for (summary, found) in page["traces"].as_array().unwrap().iter().zip(0..) {
+            let found = &page["matches"][found];
+            assert_eq!(summary["traceId"], found["traceId"], "{order}");
+            let spans = found["spansets"].as_array().unwrap().iter();
+            let counts = spans.map(|one| (&one["spanCount"], one["spans"].as_array().unwrap()));
+            let counts: Vec<(u64, usize)> =
+                counts.map(|(count, spans)| (count.as_u64().unwrap(), spans.len())).collect();
+            assert_eq!(counts, [(2, 2), (3, 3)], "{order}");
+        }
+    }
+    let none = harness.get(&format!("/traces?{query}&spansPerSpanset=0")).await;
+    assert_eq!(none["matches"][0]["spansets"][0]["spans"], serde_json::json!([]));
+    assert!(harness.get("/traces").await.get("matches").is_none());
+    let (status, problem) = harness.problem("/traces?spansPerSpanset=3").await;
+    assert_eq!((status, &problem["parameter"]), (400, &"spansPerSpanset".into()));
+}
+
+#[tokio::test]
+async fn a_trace_of_many_groups_shows_the_first_and_says_how_many() {
+    let harness = Harness::new().await;
+    let spans =
+        (0..150).map(|n| span(1, n + 1, "shop", "row").attribute("n", i64::try_from(n).unwrap()));
+    harness.send(spans).await;
+    // {} | by(span.n)
+    let page = harness.get("/traces?q=%7B%7D%20%7C%20by(span.n)").await;
+    let found = &page["matches"][0];
+    assert_eq!(found["spansetCount"], 150);
+    assert_eq!(found["spansets"].as_array().unwrap().len(), 100);
+}
+
+#[tokio::test]
 async fn all_filters_must_match_on_one_span() {
     let harness = Harness::new().await;
     harness.send(checkout(1)).await;

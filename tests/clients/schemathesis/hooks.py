@@ -46,6 +46,7 @@ REASONS = {
     "cursor": r"must be the `nextCursor`|is of a search with other filters",
     "Last-Event-ID": r"must be the `id` of an event",
     "q": r"at line \d+, column \d+",
+    "spansPerSpanset": r"goes with `q`",
     "traceId": r"`traceId` stands alone",
     "left": r"must be 1 to 500 traces",
     "right": r"must be 1 to 500 traces|must be trace ids",

@@ -33,7 +33,7 @@ use crate::{
         metrics::{MetricsSearch, Range},
         native::stages_of,
         overlap::Times,
-        search::Search,
+        search::{Search, Shown},
         tags::{TagSearch, of_tags},
     },
 };
@@ -144,7 +144,7 @@ async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchRe
         stages,
         times: Times::OfTrace(seconds(asked.start, asked.end)?),
         limit: count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX),
-        spans_shown: count(asked.spans_per_span_set, shown, shown_max),
+        shown: Shown::spans(count(asked.spans_per_span_set, shown, shown_max)),
         after: None,
         among: None,
     };

@@ -6,7 +6,7 @@ use prost::Message;
 use tidings_proto::otlp::KeyValue;
 use tidings_storage::ScanStats;
 
-use super::search::{NO_ROOT, short_id};
+use super::search::{NO_ROOT, named, short_id};
 use crate::traceql::{
     metrics::{MetricsFound, Range, Series as FoundSeries},
     search::{Found, FoundSpan, FoundSpanset, FoundTrace},
@@ -323,7 +323,7 @@ impl From<&FoundSpan> for SpanEntry {
             name: span.name.clone(),
             start_time_unix_nano: span.start.0,
             duration_nanos: span.duration.0,
-            attributes: key_values(&span.attributes),
+            attributes: key_values(&named(&span.attributes)),
         }
     }
 }

@@ -15,7 +15,8 @@ use crate::{
     traceql::{
         self,
         overlap::Times,
-        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
+        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search, Shown},
+        syntax::{Field, Name},
         tags::of_tags,
         value::Value,
     },
@@ -73,7 +74,7 @@ fn search_of(params: &Params) -> Result<Search, TempoError> {
         stages,
         times: Times::OfTrace(start),
         limit: params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?,
-        spans_shown: params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?,
+        shown: Shown::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?),
         after: None,
         among: None,
     })
@@ -179,8 +180,21 @@ fn span_json(span: &FoundSpan) -> Json {
         "name": span.name,
         "startTimeUnixNano": span.start.0.to_string(),
         "durationNanos": span.duration.0.to_string(),
-        "attributes": attributes_json(&span.attributes),
+        "attributes": attributes_json(&named(&span.attributes)),
     })
+}
+
+/// The values of a span under the names that Tempo gives them: attributes without their scope.
+pub(super) fn named(values: &[(Field, Value)]) -> Vec<(String, Value)> {
+    let name = |field: &Field| match &field.name {
+        Name::Attribute(_, name) if !field.parent => name.clone(),
+        _ => field.to_string(),
+    };
+    let mut all: Vec<(String, Value)> =
+        values.iter().map(|(field, value)| (name(field), value.clone())).collect();
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.dedup_by(|a, b| a.0 == b.0);
+    all
 }
 
 /// Attributes in OTLP's JSON.

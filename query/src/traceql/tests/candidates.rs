@@ -16,7 +16,7 @@ use super::super::{
     compiled::{Fields, compile},
     native::stages_of,
     overlap::Times,
-    search::{Search, found},
+    search::{Search, Shown, found},
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
 
@@ -144,7 +144,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         )?;
         let times = Times::OfResult(TimeRange::default());
         let wanted =
-            Search { stages, times, limit: 1_000, spans_shown: 0, after: None, among: None };
+            Search { stages, times, limit: 1_000, shown: Shown::NOTHING, after: None, among: None };
         let found = found(reader, &wanted)?.traces;
         let mut found: Vec<String> =
             found.into_iter().map(|trace| trace.trace_id.to_string()).collect();
@@ -217,7 +217,7 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
                 stages: stages.clone(),
                 times: Times::OfResult(start),
                 limit,
-                spans_shown: 0,
+                shown: Shown::NOTHING,
                 after,
                 among: None,
             };

@@ -19,7 +19,7 @@ use super::super::{
     native::stages_of,
     overlap::Times,
     records::needs,
-    search::{Found, Search, found},
+    search::{Found, Search, Shown, found},
     value::severity_word,
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
@@ -191,7 +191,8 @@ async fn answer(store: &Store, query: &str) -> Found {
     let work = move |reader: &crate::execution::Reader| {
         let times = Times::OfResult(TimeRange::default());
         let limit = 100;
-        found(reader, &Search { stages, times, limit, spans_shown: 9, after: None, among: None })
+        let shown = Shown::spans(9);
+        found(reader, &Search { stages, times, limit, shown, after: None, among: None })
     };
     execution.run(store, &Arc::new(settings), Arc::default(), work).await.unwrap()
 }
