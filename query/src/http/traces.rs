@@ -32,9 +32,9 @@ use crate::{
     search::{
         self,
         by_log::with_logs,
-        ranked::{self, RankedSearch},
+        ranked::{self, Ranking},
     },
-    traceql::native,
+    traceql::native::{self, TraceQuery},
 };
 
 /// Traces that link to one.
@@ -151,7 +151,8 @@ pub(super) async fn search(
     headers: HeaderMap,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Search>(&uri)?;
-    let question = question(&params)?;
+    let (limit, place) = (params.limit(), place(&params)?);
+    let question = (wanted(&params)?, limit, place);
     let logs = match params.text("logText") {
         Some(text) => Some((text.to_owned(), params.time_range()?)),
         None => None,
@@ -170,71 +171,60 @@ pub(super) async fn search(
     .await
 }
 
-/// How traces are looked for.
-enum Question {
-    Filters(TraceSearch),
-    Ranked(RankedSearch),
-    Query(native::QuerySearch),
-    RankedQuery(native::RankedQuery),
+/// What traces are looked for.
+enum Wanted {
+    Filters(SpanFilter),
+    Query(TraceQuery),
+}
+
+/// The order of the list, and where the page before ended.
+#[derive(Clone, Copy)]
+enum Place {
+    Newest(Option<TraceCursor>),
+    Ranked(TraceRank, Option<RankCursor>),
 }
 
 /// What is found, among these traces when there are some.
 fn found(
     reader: &Reader,
-    question: Question,
+    (mut wanted, limit, place): (Wanted, usize, Place),
     among: Option<Vec<TraceId>>,
 ) -> Result<TraceSearchResult, QueryError> {
-    match question {
-        Question::Filters(mut search) => {
-            search.filter.trace_ids = among;
-            search::search(reader, &search)
+    match &mut wanted {
+        Wanted::Filters(filter) => filter.trace_ids = among,
+        Wanted::Query(query) => query.among = among,
+    }
+    match (wanted, place) {
+        (Wanted::Filters(filter), Place::Newest(cursor)) => {
+            search::search(reader, &TraceSearch { filter, limit, cursor })
         }
-        Question::Ranked(mut search) => {
-            search.filter.trace_ids = among;
-            ranked::ranked(reader, &search)
+        (Wanted::Filters(filter), Place::Ranked(rank, cursor)) => {
+            ranked::ranked(reader, &filter, Ranking { rank, limit, cursor })
         }
-        Question::Query(page) => native::page(reader, &page, among),
-        Question::RankedQuery(page) => native::ranked_page(reader, &page, among),
+        (Wanted::Query(query), Place::Newest(cursor)) => native::page(reader, query, limit, cursor),
+        (Wanted::Query(query), Place::Ranked(rank, cursor)) => {
+            native::ranked_page(reader, query, Ranking { rank, limit, cursor })
+        }
     }
 }
 
-fn question(params: &Params) -> Result<Question, QueryError> {
-    let (limit, place) = (params.limit(), place(params)?);
+fn wanted(params: &Params) -> Result<Wanted, QueryError> {
     let Some(query) = params.text("q") else {
         if params.text(SPANS_PER_SPANSET.name).is_some() {
             let reason = "`spansPerSpanset` goes with `q`: filters make no spansets";
             return Err(QueryError::parameter(SPANS_PER_SPANSET.name, reason));
         }
-        let filter = SpanFilter { links_to: params.trace("linksTo")?, ..span_filter(params)? };
-        return Ok(match place {
-            Place::Newest(cursor) => Question::Filters(TraceSearch { filter, limit, cursor }),
-            Place::Ranked(rank, cursor) => {
-                Question::Ranked(RankedSearch { filter, rank, limit, cursor })
-            }
-        });
+        let links_to = params.trace("linksTo")?;
+        return Ok(Wanted::Filters(SpanFilter { links_to, ..span_filter(params)? }));
     };
     let mut filters = SPAN_FILTERS.iter().chain([&LINKS_TO]).map(|filter| filter.name);
     if let Some(filter) = filters.find(|name| params.text(name).is_some()) {
         let reason = format!("`{filter}` does not go with `q`: say it in the query");
         return Err(QueryError::parameter(filter, reason));
     }
-    let (stages, start) = (native::stages_of(query)?, params.time_range()?);
     let spans_shown = params.integer(SPANS_PER_SPANSET.name).unwrap_or_default() as usize;
-    Ok(match place {
-        Place::Newest(cursor) => {
-            Question::Query(native::QuerySearch { stages, start, limit, spans_shown, cursor })
-        }
-        Place::Ranked(rank, cursor) => {
-            let of = native::RankedQuery { stages, start, rank, limit, spans_shown, cursor };
-            Question::RankedQuery(of)
-        }
-    })
-}
-
-/// The order of the list, and where the page before ended.
-enum Place {
-    Newest(Option<TraceCursor>),
-    Ranked(TraceRank, Option<RankCursor>),
+    let (stages, start) = (native::stages_of(query)?, params.time_range()?);
+    Ok(Wanted::Query(TraceQuery { stages, start, spans_shown, among: None }))
 }
 
 fn place(params: &Params) -> Result<Place, QueryError> {

@@ -30,11 +30,9 @@ const BATCH_TRACES_MAX: usize = 256;
 /// which have so many rows together, when they are several.
 const BATCH_ROWS_MAX: u64 = 500_000;
 
-/// Which traces, in which order, and which page of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct RankedSearch {
-    /// What one span of the trace must be like.
-    pub(crate) filter: SpanFilter,
+/// Another order than by time, and which page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ranking {
     /// What the traces are ordered by.
     pub(crate) rank: TraceRank,
     /// How many traces a page has.
@@ -59,16 +57,17 @@ impl RankCursor {
     }
 }
 
-/// A page of the traces that match, those with the highest values first.
+/// A page of the traces of which a span matches, those with the highest values first.
 pub(crate) fn ranked(
     reader: &Reader,
-    search: &RankedSearch,
+    filter: &SpanFilter,
+    page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
-    let (met, stats) = Met::read(reader, &search.filter, search.rank)?;
+    let (met, stats) = Met::read(reader, filter, page.rank)?;
     let matched = met.traces.values().filter(|trace| trace.matches).count() as u64;
-    let (page, more) = best(reader, met, search)?;
-    let (places, traces): (Vec<RankPlace>, _) = page.into_iter().unzip();
-    let next = RankCursor::behind(search.rank, &places).filter(|_| more);
+    let (found, more) = best(reader, met, page)?;
+    let (places, traces): (Vec<RankPlace>, _) = found.into_iter().unzip();
+    let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     Ok(TraceSearchResult {
         traces,
         matches: Vec::new(),
@@ -91,9 +90,8 @@ fn value(rank: TraceRank, trace: &TraceSummary) -> u64 {
 fn best(
     reader: &Reader,
     met: Met,
-    search: &RankedSearch,
+    Ranking { rank, limit, cursor }: Ranking,
 ) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
-    let RankedSearch { rank, limit, cursor, .. } = *search;
     let matching = met.traces.into_iter().filter(|(_, trace)| trace.matches);
     // The best place that each can have, first of all the first.
     let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> = matching

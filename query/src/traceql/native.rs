@@ -20,18 +20,22 @@ use super::{
 use crate::{
     QueryError, RankCursor, TraceCursor, TraceRank,
     execution::Reader,
-    search::{self as native, news::News, ranked::RankPlace},
+    search::{
+        self as native,
+        news::News,
+        ranked::{RankPlace, Ranking},
+    },
 };
 
-/// Which traces, and which page of them.
+/// Which traces, and what of them.
 #[derive(Debug, Clone)]
-pub(crate) struct QuerySearch {
+pub(crate) struct TraceQuery {
     pub(crate) stages: Vec<Stage>,
     pub(crate) start: TimeRange,
-    pub(crate) limit: usize,
     /// How many spans of each spanset are shown.
     pub(crate) spans_shown: usize,
-    pub(crate) cursor: Option<TraceCursor>,
+    /// Only these traces, when there are some.
+    pub(crate) among: Option<Vec<TraceId>>,
 }
 
 /// Spansets of a trace that are shown, and spans of a page.
@@ -40,18 +44,6 @@ const SPANS_SHOWN_MAX: usize = 100_000;
 
 /// Traces of a query that are put in order; the newest, when there are more.
 const RANKED_MAX: usize = 20_000;
-
-/// Which traces, in which order, and which page of them.
-#[derive(Debug, Clone)]
-pub(crate) struct RankedQuery {
-    pub(crate) stages: Vec<Stage>,
-    pub(crate) start: TimeRange,
-    pub(crate) rank: TraceRank,
-    pub(crate) limit: usize,
-    /// How many spans of each spanset are shown.
-    pub(crate) spans_shown: usize,
-    pub(crate) cursor: Option<RankCursor>,
-}
 
 /// The stages of a query that finds traces.
 pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
@@ -64,24 +56,25 @@ pub(crate) fn stages_of(query: &str) -> Result<Vec<Stage>, QueryError> {
     }
 }
 
-/// A page of the traces that the query finds, among these when there are some. The total is exact when it is known without
-/// evaluating what is further down the list.
+/// A page of the traces that the query finds, the newest first. The total is exact when it is known
+/// without evaluating what is further down the list.
 pub(crate) fn page(
     reader: &Reader,
-    page: &QuerySearch,
-    among: Option<Vec<TraceId>>,
+    query: TraceQuery,
+    limit: usize,
+    cursor: Option<TraceCursor>,
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
-        stages: page.stages.clone(),
-        times: Times::OfResult(page.start),
-        limit: page.limit,
-        shown: shown(page.spans_shown),
-        after: page.cursor.map(|cursor| (cursor.start, cursor.trace_id)),
-        among,
+        stages: query.stages,
+        times: Times::OfResult(query.start),
+        limit,
+        shown: shown(query.spans_shown),
+        after: cursor.map(|cursor| (cursor.start, cursor.trace_id)),
+        among: query.among,
     };
     let mut news = News::new(reader);
     let found = search(reader, &wanted, &mut news)?;
-    let seen = page.cursor.map_or(0, |cursor| cursor.seen);
+    let seen = cursor.map_or(0, |cursor| cursor.seen);
     let upto = seen.saturating_add(found.traces.len() as u64);
     // A search that stops with a full page has not looked at all that is further down.
     let more = found.left > 0 || !found.stats.complete;
@@ -103,16 +96,16 @@ pub(crate) fn page(
 /// As [`page`], those with the highest values first.
 pub(crate) fn ranked_page(
     reader: &Reader,
-    page: &RankedQuery,
-    among: Option<Vec<TraceId>>,
+    query: TraceQuery,
+    page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
-        stages: page.stages.clone(),
-        times: Times::OfResult(page.start),
+        stages: query.stages,
+        times: Times::OfResult(query.start),
         limit: RANKED_MAX,
         shown: Shown::NOTHING,
         after: None,
-        among,
+        among: query.among,
     };
     // What is found first is not what stands first.
     let mut found = search(reader, &wanted, &mut News::none(reader))?;
@@ -128,7 +121,7 @@ pub(crate) fn ranked_page(
     let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     let ids: Vec<TraceId> = places.iter().map(|place| place.1).collect();
     // What is shown of so many traces is only held of those of the page.
-    let (limit, among, shown) = (ids.len(), Some(ids.clone()), shown(page.spans_shown));
+    let (limit, among, shown) = (ids.len(), Some(ids.clone()), shown(query.spans_shown));
     let wanted = Search { limit, among, shown, ..wanted };
     let of_page = search(reader, &wanted, &mut News::none(reader))?;
     found.stats.rows += of_page.stats.rows;
