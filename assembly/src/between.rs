@@ -28,19 +28,21 @@ pub(crate) fn gaps(nodes: &[Node], facts: &[SpanFacts], extents: &[Option<Extent
     gaps
 }
 
-/// The time each message waited: from the end of its producer (its start, without an end) until
-/// its consumer began, where that was later.
-pub(crate) fn queues(nodes: &[Node], facts: &[SpanFacts]) -> Vec<Queue> {
+/// The time each message waited: from the end of its producer (the last moment known of it,
+/// without an end) until its consumer began, where that was later.
+pub(crate) fn queues(
+    nodes: &[Node],
+    facts: &[SpanFacts],
+    extents: &[Option<Extent>],
+) -> Vec<Queue> {
     (0_u32..)
         .zip(nodes)
         .filter(|(at, _)| times::is_received(nodes, facts, *at as usize))
         .filter_map(|(consumer, node)| {
             let producer = node.parent?;
-            let sent = &facts[nodes[producer as usize].fact as usize];
-            let start = if sent.end.0 == 0 { sent.start } else { sent.end.max(sent.start) };
+            let start = UnixNanos(extents[producer as usize]?.end);
             let end = facts[node.fact as usize].start;
-            let waited = start.0 != 0 && start < end;
-            waited.then_some(Queue { producer, consumer, start, end })
+            (start < end).then_some(Queue { producer, consumer, start, end })
         })
         .collect()
 }

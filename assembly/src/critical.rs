@@ -21,18 +21,9 @@ pub(crate) fn fill(
     extents: &[Option<Extent>],
     main_root: Option<u32>,
 ) -> Vec<Segment> {
-    let mut walk = Walk { path: Vec::new(), waiting: roots(nodes, extents, main_root) };
-    let mut candidates = Vec::new();
-    while let Some((node, window)) = walk.waiting.pop() {
-        candidates.clear();
-        candidates.extend(
-            order::children(nodes, node)
-                .filter(|child| !times::is_received(nodes, facts, *child))
-                .filter_map(|child| Candidate::new(child, extents, window)),
-        );
-        candidates.sort_unstable_by_key(Candidate::last_first);
-        walk.step(node, window, &candidates);
-    }
+    let mut walk = Walk::new(Timed { nodes, facts, extents });
+    walk.waiting = roots(nodes, extents, main_root);
+    walk.run();
     let mut path = walk.path;
     path.sort_unstable_by_key(|segment| segment.start);
     for segment in &path {
@@ -64,17 +55,52 @@ impl Candidate {
     }
 }
 
-#[derive(Debug)]
-struct Walk {
-    path: Vec<Segment>,
-    waiting: Vec<(usize, Extent)>,
+/// The nodes and when they were open.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Timed<'a> {
+    pub(crate) nodes: &'a [Node],
+    pub(crate) facts: &'a [SpanFacts],
+    pub(crate) extents: &'a [Option<Extent>],
 }
 
-impl Walk {
-    /// Divides a window of `node` among it and the children that held it up.
-    fn step(&mut self, node: usize, window: Extent, last_first: &[Candidate]) {
-        let mut back_to = window.end;
-        for child in last_first.iter().map(|child| (child.node, child.part)) {
+/// A walk under way.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    /// What was found, in no order.
+    pub(crate) path: Vec<Segment>,
+    timed: Timed<'a>,
+    /// Nodes with the windows of theirs that are still to be divided.
+    waiting: Vec<(usize, Extent)>,
+    /// Those of the last node; kept for their memory.
+    candidates: Vec<Candidate>,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(timed: Timed<'a>) -> Self {
+        Self { path: Vec::new(), timed, waiting: Vec::new(), candidates: Vec::new() }
+    }
+
+    /// Divides all the windows that are left.
+    pub(crate) fn run(&mut self) {
+        while let Some((node, window)) = self.waiting.pop() {
+            self.divide(node, window, window.end);
+        }
+    }
+
+    /// Divides what is before `until` of a window of `node` among it and the children that held it
+    /// up. A child that is open beyond `until` did not.
+    pub(crate) fn divide(&mut self, node: usize, window: Extent, until: u64) {
+        let Timed { nodes, facts, extents } = self.timed;
+        let mut candidates = std::mem::take(&mut self.candidates);
+        candidates.clear();
+        candidates.extend(
+            order::children(nodes, node)
+                .filter(|child| !times::is_received(nodes, facts, *child))
+                .filter_map(|child| Candidate::new(child, extents, window)),
+        );
+        candidates.sort_unstable_by_key(Candidate::last_first);
+        let mut back_to = until;
+        for child in candidates.iter().map(|child| (child.node, child.part)) {
             let (_, part) = child;
             if part.end <= back_to {
                 self.own_time(node, part.end, back_to);
@@ -83,6 +109,7 @@ impl Walk {
             }
         }
         self.own_time(node, window.start, back_to);
+        self.candidates = candidates;
     }
 
     fn own_time(&mut self, node: usize, start: u64, end: u64) {

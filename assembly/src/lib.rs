@@ -36,8 +36,8 @@
 //! - **Self time**: the duration less the union of its children's extents within it, however the
 //!   children came.
 //! - **Asynchronous**: a child open beyond its parent's end, or a CONSUMER under a PRODUCER.
-//! - **Queue**: from the end of a PRODUCER (its start, when it has no end) to the start of each
-//!   CONSUMER under it that began later.
+//! - **Queue**: from the end of a PRODUCER (the last moment known of it, when it has no end) to the
+//!   start of each CONSUMER under it that began later.
 //! - **Implausible**: a time in the year 2200 or later, and an end over 366 days after the start,
 //!   counts as not known (`plausible`), so that one broken clock does not stretch a trace.
 //! - **Bounds**: from the earliest start to the latest end (start, without an end) of the spans
@@ -56,6 +56,21 @@
 //!   asynchronous and not as time the caller waited. A span's **critical time** can exceed its
 //!   duration only where its end or start is not known.
 //!
+//! # What the whole transaction waited for (`completion`)
+//! - **Whose**: the first parentless root's of which any time passes between its start and the last
+//!   end below it; where there is none, the first such root's. The path is from that start to that
+//!   end, without a gap. Other roots take no part: nobody is known to have started them.
+//! - **Last end**: that of the span with a known start that ended last, asynchronous or not.
+//! - **Down**: from the root, while the last end lies beyond a span's own end, to the child it is
+//!   at or below; of several, the first in sibling order.
+//! - **Within a span**: as above, until the next one down was handed over: until that one began,
+//!   or its parent's end, if that was earlier.
+//! - **Waiting**: the time between the parent's end and the start of the next one down, message or
+//!   not. It is the least that the wait can have been.
+//! - **Clocks**: a span that starts before the one above it counts from that one's start. One that
+//!   does not say when it began counts as far as it is known to have been open before the next one
+//!   down began, and is passed over otherwise.
+//!
 //! The documented cases of Jaeger's UI give the same path. CRISP takes a sibling that overlaps the
 //! next a little to have finished before it, and cuts it there (its cases 19 and 21, and the like);
 //! here those two ran at once, and the time before the later one is their parent's.
@@ -67,6 +82,7 @@
 
 mod between;
 mod clock;
+mod completion;
 mod critical;
 mod distinct;
 mod index;
@@ -86,6 +102,7 @@ use tidings_proto::{
 };
 
 pub use clock::{Clocks, HostOffset, clocks};
+pub use completion::completion;
 
 /// What assembly needs to know of one span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -188,6 +205,39 @@ pub struct Segment {
     pub end: UnixNanos,
 }
 
+/// Why the whole transaction ended when it did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Completion {
+    /// From the start of the root to the last end below it, in order of time, each segment
+    /// beginning where the one before ends.
+    pub path: Vec<CompletionSegment>,
+    /// Whether anything below the root went on after the root had ended. When not, the path is
+    /// the part of [`Assembled::critical_path`] that is the root's.
+    pub outlives: bool,
+}
+
+/// A stretch of the path to completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CompletionSegment {
+    /// Whose time it is.
+    pub node: u32,
+    /// What the time is.
+    pub spent: Spent,
+    /// From.
+    pub start: UnixNanos,
+    /// To, later than `start`.
+    pub end: UnixNanos,
+}
+
+/// How time on the path to completion was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spent {
+    /// The span's own time.
+    Working,
+    /// The time before the span, since what is above it had handed it over.
+    Waiting,
+}
+
 /// One oddity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Problem {
@@ -248,7 +298,7 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
         critical_path,
         problems,
         gaps: between::gaps(&nodes, facts, &extents),
-        queues: between::queues(&nodes, facts),
+        queues: between::queues(&nodes, facts, &extents),
         bounds: times::bounds(&nodes, facts),
         nodes,
     }

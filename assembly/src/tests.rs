@@ -2,6 +2,7 @@
 
 mod between;
 mod clock;
+mod completion;
 mod corpora;
 mod model;
 mod notation;

@@ -46,9 +46,10 @@ pub use search::{
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
 pub use trace::{
-    CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime, SkeletonSegment,
-    SpanColumns, SpanDetails, SpanFlags, SpanKindName, SpanStatus, SpanView, StatusName,
-    TraceSkeleton, TraceSummary, TraceView, TransactionState,
+    CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
+    SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,
+    SpanStatus, SpanView, StatusName, TimeSpent, TraceSkeleton, TraceSummary, TraceView,
+    TransactionState,
 };
 pub use transaction::{
     ErrorView, Hop, MatchedBy, ResolveResult, Resolved, TimeShare, TransactionKind,

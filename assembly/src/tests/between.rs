@@ -41,6 +41,7 @@ fn a_message_waits_from_its_producers_end_to_its_consumers_start() {
         "queues a>c20..30 a>b20..50",
     );
     check("a producer 10..?; b<a consumer 50..60", "queues a>b10..50; odd a:NoEnd");
+    check("a producer 10..?; c<a 11..15; b<a consumer 50..60", "queues a>b15..50; odd a:NoEnd");
     check("a producer ?..?; b<a consumer 50..60", "queues; odd a:NoStart a:NoEnd");
     check("a producer 10..20; b<a consumer ?..60", "queues; odd b:NoStart");
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidings_proto::{api::ProblemKind, otlp::SpanKind};
 
-use crate::{Assembled, SpanFacts};
+use crate::{Assembled, SpanFacts, Spent, completion};
 
 type Open = Option<(u64, u64)>;
 
@@ -61,6 +61,18 @@ pub(super) fn compare(facts: &[SpanFacts], assembled: &Assembled) {
             .find(|segment| segment.start.0 <= moment && moment < segment.end.0)
             .map(|segment| order[segment.node as usize]);
         assert_eq!(on_path, model.on_path(moment), "at {moment} of {wanted:?}");
+    }
+}
+
+/// Panics where the path to completion is not what the model says.
+pub(super) fn compare_completion(facts: &[SpanFacts], assembled: &Assembled) {
+    let model = Model::new(facts);
+    let order = model.depth_first(None);
+    let found = completion(assembled, facts);
+    for moment in 0..30 {
+        let on_path = found.path.iter().find(|part| part.start.0 <= moment && moment < part.end.0);
+        let on_path = on_path.map(|part| (order[part.node as usize], part.spent));
+        assert_eq!(on_path, model.on_way(moment), "at {moment} of {:?}", model.spans);
     }
 }
 
@@ -285,11 +297,68 @@ impl Model {
         None
     }
 
+    /// What the last to end waited for at one moment.
+    fn on_way(&self, moment: u64) -> Option<(usize, Spent)> {
+        let roots = self.parentless.iter().copied().chain(self.children(None));
+        let (root, start, last) = { roots }.find_map(|root| {
+            let (start, end) = self.open(root)?;
+            let last = self.last_end(root).max(end);
+            (start < last).then_some((root, start, last))
+        })?;
+        self.way(root, start, last, moment).2
+    }
+
+    fn last_end(&self, span: usize) -> u64 {
+        let own = self.spans[span];
+        let own_end = if own.start.0 == 0 { 0 } else { own.end.max(own.start).0 };
+        let below = self.children(Some(span)).into_iter().map(|child| self.last_end(child));
+        below.max().unwrap_or_default().max(own_end)
+    }
+
+    /// The first span at or below `span` on the way to the last end of which the times are known,
+    /// since when it has the path, and what is on the path from then on at the moment.
+    fn way(
+        &self,
+        span: usize,
+        above: u64,
+        last: u64,
+        moment: u64,
+    ) -> (usize, u64, Option<(usize, Spent)>) {
+        let next = || {
+            let mut children = self.children(Some(span)).into_iter();
+            children.find(|child| self.last_end(*child) == last).unwrap()
+        };
+        let below = |above: u64| self.way(next(), above, last, moment);
+        let is_started = self.parents[span].is_none() || self.spans[span].start.0 != 0;
+        let Some((start, end)) = self.open(span) else { return below(above) };
+        let begun = start.max(above);
+        if !is_started && below(above).1 <= begun {
+            return below(above);
+        }
+        let working = |until: u64| {
+            let window = (begun, end.clamp(begun, last));
+            let is_own = begun <= moment && moment < until;
+            is_own.then(|| (self.within_until(span, window, until, moment), Spent::Working))
+        };
+        if is_started && end >= last {
+            return (span, begun, working(last));
+        }
+        let (next, next_begun, later) = below(if is_started { begun } else { above });
+        let handed_over = end.clamp(begun, next_begun);
+        let waits = handed_over <= moment && moment < next_begun;
+        let waiting = waits.then_some((next, Spent::Waiting));
+        (span, begun, later.or(waiting).or_else(|| working(handed_over)))
+    }
+
     /// Whose time it is at a moment of `span`, which has the path during `window`.
     fn within(&self, span: usize, window: (u64, u64), moment: u64) -> usize {
+        self.within_until(span, window, window.1, moment)
+    }
+
+    fn within_until(&self, span: usize, window: (u64, u64), until: u64, moment: u64) -> usize {
         let mut children = self.children(Some(span));
         children.retain(|child| !self.is_received(*child));
-        let mut back_to = window.1;
+        let mut back_to = until;
         loop {
             children.retain(|child| {
                 cut(self.open(*child), window).is_some_and(|(_, end)| end <= back_to)

@@ -6,6 +6,7 @@
 //!
 //! What is expected is a list of sections, each checked only where it is given:
 //! `tree a(b(c) d)`, `self a=1 b=2`, `path a1..3 b3..4`, `async c`, `odd b:MissingParent`,
+//! `completion a1..2 ~b2..5 b5..9` (only where something outlives the root; `~b` waited for b),
 //! `rule b:CalledSide` (only what is not plain), `gaps x(b c)2..5`, `queues a>b3..4`, `bounds 1..9`.
 //! Nothing may be odd where no `odd` is given.
 
@@ -13,7 +14,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use tidings_proto::{SpanId, UnixNanos, api::PlaceRule, otlp::SpanKind};
 
-use crate::{Assembled, SpanFacts, assemble};
+use crate::{Assembled, SpanFacts, Spent, assemble, completion};
 
 /// Assembles `trace` in several orders and compares with the sections of `expected`.
 #[track_caller]
@@ -25,7 +26,9 @@ pub(super) fn check(trace: &str, expected: &str) {
     for order in orders {
         let shuffled: Vec<SpanFacts> = order.iter().map(|place| facts[*place]).collect();
         let names: Vec<&str> = order.iter().map(|place| names[*place].as_str()).collect();
-        let sections = describe(&names, &assemble(&shuffled));
+        let assembled = assemble(&shuffled);
+        let mut sections = describe(&names, &assembled);
+        sections.insert("completion", completed(&names, &assembled, &shuffled));
         let mut wanted: BTreeMap<&str, &str> = BTreeMap::from([("odd", "")]);
         let given = expected.split(';').map(str::trim).filter(|section| !section.is_empty());
         wanted.extend(given.map(|section| section.split_once(' ').unwrap_or((section, ""))));
@@ -150,6 +153,16 @@ fn describe(names: &[&str], assembled: &Assembled) -> BTreeMap<&'static str, Str
         ("critical", each(&|at| Some(format!("{}={}", named(at), nodes[at].critical_time.0)))),
         ("async", each(&|at| nodes[at].asynchronous.then(|| named(at).to_owned()))),
     ])
+}
+
+fn completed(names: &[&str], assembled: &Assembled, facts: &[SpanFacts]) -> String {
+    let found = completion(assembled, facts);
+    let segments = found.path.iter().filter(|_| found.outlives).map(|segment| {
+        let waited = if segment.spent == Spent::Waiting { "~" } else { "" };
+        let name = names[assembled.nodes[segment.node as usize].fact as usize];
+        format!("{waited}{name}{}..{}", segment.start.0, segment.end.0)
+    });
+    segments.collect::<Vec<String>>().join(" ")
 }
 
 fn tree(names: &[&str], assembled: &Assembled) -> String {

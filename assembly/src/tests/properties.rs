@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 
 use proptest::prelude::*;
-use tidings_proto::{SpanId, UnixNanos, api::ProblemKind, otlp::SpanKind};
+use tidings_proto::{
+    SpanId, UnixNanos,
+    api::{PlaceRule, ProblemKind},
+    otlp::SpanKind,
+};
 
 use super::model;
-use crate::{Assembled, SpanFacts, assemble, callers, plausible};
+use crate::{Assembled, SpanFacts, Spent, assemble, callers, completion, plausible};
 
 fn span_id(number: u8) -> SpanId {
     SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, number]).unwrap()
@@ -61,6 +65,11 @@ fn with_reports(
         spans.extend(reported);
         spans
     })
+}
+
+fn root_of(assembled: &Assembled, node: u32) -> u32 {
+    let parent = |node: &u32| assembled.nodes[*node as usize].parent;
+    std::iter::successors(Some(node), parent).last().unwrap()
 }
 
 /// What came out, with facts in place of their numbers.
@@ -212,6 +221,98 @@ proptest! {
         for node in assembled.nodes.iter().filter(|node| node.parent.is_none()) {
             prop_assert!(covered >= node.duration.0);
         }
+    }
+
+    #[test]
+    fn the_path_to_completion_leaves_no_gap_from_the_root_to_the_last_end(facts in spans()) {
+        let assembled = assemble(&facts);
+        let found = completion(&assembled, &facts);
+        for pair in found.path.windows(2) {
+            prop_assert_eq!(pair[0].end, pair[1].start);
+            let (one, next) = ((pair[0].node, pair[0].spent), (pair[1].node, pair[1].spent));
+            prop_assert_ne!(one, next);
+        }
+        prop_assert!(found.path.iter().all(|segment| segment.start < segment.end));
+        let Some(first) = found.path.first() else { return Ok(()) };
+        let root = root_of(&assembled, first.node);
+        prop_assert!(found.path.iter().all(|segment| root_of(&assembled, segment.node) == root));
+        let known = plausible::all(&facts);
+        let of = |node: u32| known[assembled.nodes[node as usize].fact as usize];
+        if of(root).start.0 != 0 {
+            prop_assert_eq!(first.start, of(root).start);
+        }
+        let below = root..=root + assembled.nodes[root as usize].descendants;
+        let started = below.map(of).filter(|span| span.start.0 != 0);
+        let last = started.map(|span| span.end.max(span.start)).max().unwrap_or_default();
+        let end = found.path.last().map(|segment| segment.end).unwrap_or_default();
+        // An end without a start may keep an unfinished span above it open for longer.
+        prop_assert!(end == last || (end > last && !found.outlives));
+    }
+
+    #[test]
+    fn the_path_to_completion_is_the_critical_path_where_nothing_outlives_the_root(
+        facts in spans()
+    ) {
+        let assembled = assemble(&facts);
+        let found = completion(&assembled, &facts);
+        let Some(first) = found.path.first() else { return Ok(()) };
+        if found.outlives {
+            return Ok(());
+        }
+        let root = root_of(&assembled, first.node);
+        let main = (0..).zip(&assembled.nodes).filter(|(_, node)| node.parent.is_none());
+        let parentless = main.filter(|(_, node)| node.rule == PlaceRule::NamesNoParent);
+        prop_assert!(found.path.iter().all(|segment| segment.spent == Spent::Working));
+        // Roots that all miss their parents share the critical path, and this one's part is cut.
+        if parentless.map(|(at, _)| at).any(|at| at == root) {
+            let of_root: Vec<_> = assembled.critical_path.iter()
+                .filter(|segment| root_of(&assembled, segment.node) == root)
+                .map(|segment| (segment.node, segment.start, segment.end))
+                .collect();
+            let path: Vec<_> =
+                found.path.iter().map(|one| (one.node, one.start, one.end)).collect();
+            prop_assert_eq!(path, of_root);
+        }
+    }
+
+    #[test]
+    fn the_order_of_the_facts_does_not_change_the_path_to_completion(
+        (facts, shuffled) in spans().prop_flat_map(|facts| (Just(facts.clone()), Just(facts).prop_shuffle()))
+    ) {
+        let told = |facts: &[SpanFacts]| {
+            let assembled = assemble(facts);
+            let found = completion(&assembled, facts);
+            let path: Vec<_> = found.path.iter().map(|segment| {
+                let span = &facts[assembled.nodes[segment.node as usize].fact as usize];
+                (span.span_id, span.content_hash, segment.spent, segment.start, segment.end)
+            }).collect();
+            (path, found.outlives)
+        };
+        prop_assert_eq!(told(&facts), told(&shuffled));
+    }
+
+    #[test]
+    fn a_message_waits_on_the_path_to_completion_as_long_as_in_its_queue(facts in spans()) {
+        let assembled = assemble(&facts);
+        for wait in completion(&assembled, &facts).path {
+            let queue = assembled.queues.iter().find(|queue| queue.consumer == wait.node);
+            if let (Spent::Waiting, Some(queue)) = (wait.spent, queue) {
+                // A producer that seems to have ended before what is above it began handed over
+                // then, at the earliest.
+                prop_assert!(queue.start <= wait.start && queue.end <= wait.end);
+                prop_assert!(queue.start == wait.start || wait.start < queue.end);
+            }
+        }
+    }
+
+    #[test]
+    fn the_path_to_completion_is_that_of_the_slow_and_obvious_way(
+        facts in with_reports(prop_oneof![
+            prop::collection::vec(span(4, 12), 0..8),
+            prop::collection::vec(span(9, 25), 0..16),
+        ])
+    ) {
+        model::compare_completion(&facts, &assemble(&facts));
     }
 
     #[test]

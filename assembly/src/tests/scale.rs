@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tidings_proto::{SpanId, UnixNanos, otlp::SpanKind};
 
-use crate::{Assembled, SpanFacts, assemble};
+use crate::{Assembled, Completion, SpanFacts, Spent, assemble, completion};
 
 const MANY: u64 = 100_000;
 /// Far above what is needed without optimisation on a busy machine (about 1 s), far below what
@@ -26,9 +26,18 @@ fn span(number: u64, parent: Option<u64>, start: u64, end: u64) -> SpanFacts {
 }
 
 fn assemble_in_time(spans: impl Iterator<Item = SpanFacts>) -> Assembled {
+    complete_in_time(spans).0
+}
+
+fn complete_in_time(spans: impl Iterator<Item = SpanFacts>) -> (Assembled, Completion) {
     let facts: Vec<SpanFacts> = spans.collect();
     let (sender, receiver) = std::sync::mpsc::sync_channel(1);
-    std::thread::spawn(move || sender.send(Box::new(assemble(&facts))));
+    let work = move || {
+        let assembled = assemble(&facts);
+        let completed = completion(&assembled, &facts);
+        sender.send(Box::new((assembled, completed)))
+    };
+    std::thread::spawn(work);
     *receiver.recv_timeout(PATIENCE).expect("assembled in time, on an ordinary stack")
 }
 
@@ -88,8 +97,35 @@ fn a_cycle_of_any_length_is_cut_once() {
 }
 
 #[test]
+fn messages_may_be_handed_on_any_number_of_times() {
+    let kind = |at: u64| if at.is_multiple_of(2) { SpanKind::Producer } else { SpanKind::Consumer };
+    let handed_on = (0..MANY).map(|at| SpanFacts {
+        kind: kind(at),
+        ..span(at, at.checked_sub(1), 10 * at + 1, 10 * at + 4)
+    });
+    let (_, completed) = complete_in_time(handed_on);
+    assert!(completed.outlives);
+    let waits = completed.path.iter().filter(|segment| segment.spent == Spent::Waiting);
+    assert_eq!(waits.count() as u64, MANY - 1);
+    let total: u64 = completed.path.iter().map(|part| part.end.since(part.start).0).sum();
+    assert_eq!(total, 10 * (MANY - 1) + 4 - 1);
+}
+
+#[test]
+fn a_message_may_have_any_number_of_readers() {
+    let fan = (0..MANY).map(|at| match at {
+        0 => SpanFacts { kind: SpanKind::Producer, ..span(0, None, 1, 2) },
+        _ => SpanFacts { kind: SpanKind::Consumer, ..span(at, Some(0), 10 + at, 20 + at) },
+    });
+    let (assembled, completed) = complete_in_time(fan);
+    assert_eq!(completed.path.len(), 3);
+    assert_eq!(completed.path[2].node as usize, assembled.nodes.len() - 1);
+}
+
+#[test]
 fn no_facts_give_nothing() {
     assert_eq!(assemble(&[]), Assembled::default());
+    assert_eq!(completion(&Assembled::default(), &[]), Completion::default());
 }
 
 #[test]

@@ -96,6 +96,11 @@ pub struct TraceView {
     pub scopes: Vec<InstrumentationScope>,
     /// What the transaction waited for, moment by moment, in order of time.
     pub critical_path: Vec<CriticalSegment>,
+    /// Why the whole transaction ended when it did: from the start of the first root to the last
+    /// end below it, without a gap. Absent when nothing below the root outlives it: then
+    /// [`Self::critical_path`] says it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub completion_path: Vec<CompletionSegment>,
     /// What was odd about the spans, and what was done about it: at most the first 1,000.
     pub problems: Vec<ProblemView>,
     /// How many problems there are of each kind.
@@ -246,6 +251,33 @@ pub struct CriticalSegment {
     pub end_unix_nano: UnixNanos,
 }
 
+/// How time on the path to completion was spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TimeSpent {
+    /// It is the span's own time.
+    Working,
+    /// The span was waited for: what is above it had handed it over, and it had not begun.
+    Waiting,
+}
+
+/// A stretch of the path to completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CompletionSegment {
+    /// The span that worked or was waited for.
+    #[schema(value_type = String)]
+    pub span_id: SpanId,
+    /// Which of the two.
+    pub spent: TimeSpent,
+    /// From.
+    #[schema(value_type = String)]
+    pub start_unix_nano: UnixNanos,
+    /// To.
+    #[schema(value_type = String)]
+    pub end_unix_nano: UnixNanos,
+}
+
 /// What can be odd about a set of spans.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
@@ -322,6 +354,9 @@ pub struct TraceSkeleton {
     pub spans: SpanColumns,
     /// The critical path in order of time.
     pub critical_path: Vec<SkeletonSegment>,
+    /// As [`TraceView::completion_path`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub completion_path: Vec<SkeletonCompletion>,
     /// As [`TraceView::problems`].
     pub problems: Vec<ProblemView>,
     /// As [`TraceView::problem_counts`].
@@ -392,6 +427,20 @@ impl SpanFlags {
 pub struct SkeletonSegment {
     /// The row whose own time it is.
     pub span: u32,
+    /// From, in nanoseconds after the trace's start.
+    pub start_offset_nano: i64,
+    /// To, in nanoseconds after the trace's start.
+    pub end_offset_nano: i64,
+}
+
+/// A stretch of the path to completion, by row and offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SkeletonCompletion {
+    /// The row of the span that worked or was waited for.
+    pub span: u32,
+    /// Which of the two.
+    pub spent: TimeSpent,
     /// From, in nanoseconds after the trace's start.
     pub start_offset_nano: i64,
     /// To, in nanoseconds after the trace's start.

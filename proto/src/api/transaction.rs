@@ -102,6 +102,16 @@ pub struct Hop {
     /// The called spans' own time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
+    /// The called spans' own time on the path to completion, which goes on where asynchronous work
+    /// outlives the root.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub completion_nano: DurationNanos,
+    /// How long the path to completion waited for the called spans to begin, after they had been
+    /// handed over.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub waiting_nano: DurationNanos,
 }
 
 /// A span that failed.

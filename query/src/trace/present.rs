@@ -4,12 +4,12 @@
 
 use std::collections::HashMap;
 
-use tidings_assembly::Node;
+use tidings_assembly::{Node, Spent};
 use tidings_proto::{
     OffsetNanos, UnixNanos,
     api::{
-        AssemblyNotes, CriticalSegment, LogSearchResult, SpanKindName, SpanStatus, SpanView,
-        StatusName, TraceView,
+        AssemblyNotes, CompletionSegment, CriticalSegment, LogSearchResult, SpanKindName,
+        SpanStatus, SpanView, StatusName, TimeSpent, TraceView,
     },
     otlp::{InstrumentationScope, Resource, SpanKind, StatusCode},
 };
@@ -47,6 +47,14 @@ pub(crate) fn trace_view(
         start_unix_nano: segment.start,
         end_unix_nano: segment.end,
     });
+    let completed = tree.completion();
+    let completion_path =
+        completed.path.iter().filter(|_| completed.outlives).map(|segment| CompletionSegment {
+            span_id: tree.fact(segment.node as usize).span_id,
+            spent: spent(segment.spent),
+            start_unix_nano: segment.start,
+            end_unix_nano: segment.end,
+        });
     let LogSearchResult { mut logs, total, .. } = logs;
     logs.reverse();
     TraceView {
@@ -55,6 +63,7 @@ pub(crate) fn trace_view(
         resources: shared.resources,
         scopes: shared.scopes,
         critical_path: critical_path.collect(),
+        completion_path: completion_path.collect(),
         problems: problem_views(tree, &gathered.names, problems_max),
         problem_counts: problem_counts(tree),
         logs,
@@ -109,6 +118,14 @@ pub(crate) fn span_view(
         dropped_links_count: span.dropped_links_count,
         resource,
         scope,
+    }
+}
+
+/// How time was spent, by name.
+pub(crate) fn spent(spent: Spent) -> TimeSpent {
+    match spent {
+        Spent::Working => TimeSpent::Working,
+        Spent::Waiting => TimeSpent::Waiting,
     }
 }
 

@@ -5,11 +5,12 @@
 
 use tidings_proto::{
     UnixNanos,
-    api::{AssemblyNotes, SkeletonSegment, SpanColumns, TraceSkeleton},
+    api::{AssemblyNotes, SkeletonCompletion, SkeletonSegment, SpanColumns, TraceSkeleton},
 };
 
 use super::{
     gather::Names,
+    present::spent,
     summary::{Moment, summary},
     tree::Tree,
     words::{problem_counts, problem_views},
@@ -31,12 +32,21 @@ pub(crate) fn skeleton(
         start_offset_nano: offset(segment.start, tree.start),
         end_offset_nano: offset(segment.end, tree.start),
     });
+    let completed = tree.completion();
+    let completion_path =
+        completed.path.iter().filter(|_| completed.outlives).map(|segment| SkeletonCompletion {
+            span: segment.node,
+            spent: spent(segment.spent),
+            start_offset_nano: offset(segment.start, tree.start),
+            end_offset_nano: offset(segment.end, tree.start),
+        });
     TraceSkeleton {
         summary: summary(tree, names, moment),
         services: services.names,
         operations: operations.names,
         spans,
         critical_path: segments.collect(),
+        completion_path: completion_path.collect(),
         problems: problem_views(tree, names, problems_max),
         problem_counts: problem_counts(tree),
         log_count,

@@ -3,7 +3,9 @@
 //! Owns the join of assembly's nodes with the facts they were made from. Computes no times of its
 //! own beyond the trace's bounds.
 
-use tidings_assembly::{Assembled, Clocks, Problem, SpanFacts, assemble, clocks};
+use tidings_assembly::{
+    Assembled, Clocks, Completion, Problem, SpanFacts, assemble, clocks, completion,
+};
 use tidings_proto::{
     OffsetNanos, TraceId, UnixNanos,
     api::{ProblemKind, SpanFlags},
@@ -102,6 +104,11 @@ impl Tree {
             let parent = self.assembled.nodes[node].parent;
             parent.is_some_and(|parent| service(parent as usize) != service(node))
         })
+    }
+
+    /// Why the whole transaction ended when it did.
+    pub(crate) fn completion(&self) -> Completion {
+        completion(&self.assembled, &self.facts.facts)
     }
 
     /// The offset of its host's clock for each node, by the hosts of the facts.

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use tidings_proto::{UnixNanos, api::Hop, otlp::SpanKind};
+use tidings_assembly::Spent;
+use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 
 use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
 
@@ -13,6 +14,7 @@ use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
 pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
     let mut hops: BTreeMap<(Option<u32>, u32, u32, i32), Hop> = BTreeMap::new();
     for tree in trees {
+        let on_way = on_way(tree);
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let caller = node.parent.map(|parent| tree.fact(parent as usize).service);
@@ -33,6 +35,8 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
                 response_max_nano: Default::default(),
                 self_nano: Default::default(),
                 critical_nano: Default::default(),
+                completion_nano: Default::default(),
+                waiting_nano: Default::default(),
             });
             hop.call_count += 1;
             hop.error_count += u64::from(tree.failed(index));
@@ -41,11 +45,35 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
             hop.response_max_nano = hop.response_max_nano.max(node.duration);
             hop.self_nano = plus(hop.self_nano, node.self_time);
             hop.critical_nano = plus(hop.critical_nano, node.critical_time);
+            let OnWay { working, waiting } = on_way[index];
+            hop.completion_nano = plus(hop.completion_nano, working);
+            hop.waiting_nano = plus(hop.waiting_nano, waiting);
         }
     }
     let mut hops: Vec<Hop> = hops.into_values().collect();
     hops.sort_by(|a, b| order(a).cmp(&order(b)));
     hops
+}
+
+/// A node's time on the path to completion.
+#[derive(Debug, Clone, Copy, Default)]
+struct OnWay {
+    working: DurationNanos,
+    waiting: DurationNanos,
+}
+
+/// By node.
+fn on_way(tree: &Tree) -> Vec<OnWay> {
+    let mut on_way = vec![OnWay::default(); tree.assembled.nodes.len()];
+    for segment in tree.completion().path {
+        let of = &mut on_way[segment.node as usize];
+        let time = match segment.spent {
+            Spent::Working => &mut of.working,
+            Spent::Waiting => &mut of.waiting,
+        };
+        *time = plus(*time, segment.end.since(segment.start));
+    }
+    on_way
 }
 
 fn order(hop: &Hop) -> (UnixNanos, &Option<String>, &str, &str, u8) {

@@ -1,5 +1,6 @@
 //! How a trace was put together: rules, gaps, queues, clocks, versions.
 
+use insta::assert_json_snapshot;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, Link, SpanKind};
 
@@ -58,6 +59,39 @@ async fn a_message_that_waits_has_a_segment_of_its_own() {
     assert_eq!((&queue["producer"], &queue["consumer"]), (&json!(0), &json!(1)));
     assert_eq!(queue["waitNano"], (490 * MILLI).to_string());
     assert_eq!(view["spans"][1]["durationNano"], (200 * MILLI).to_string());
+}
+
+#[tokio::test]
+async fn what_outlives_the_answer_has_a_path_to_completion() {
+    let harness = Harness::new().await;
+    harness
+        .send([
+            span(1, 1, "shop", "POST /order").at(0, 30).kind(SpanKind::Server),
+            span(1, 2, "shop", "send order").parent(1).at(12, 14).kind(SpanKind::Producer),
+            span(1, 3, "store", "take order").parent(2).at(50, 90).kind(SpanKind::Consumer),
+            span(1, 4, "store", "reserve").parent(3).at(60, 80),
+        ])
+        .await;
+    let path = format!("/traces/{}", trace_id(1));
+    let view = harness.get(&path).await;
+    let skeleton = harness.get(&format!("{path}/skeleton")).await;
+    let transaction = harness.get(&format!("/transactions/{}", trace_id(1))).await;
+    assert_json_snapshot!(
+        "completion",
+        json!({
+            "criticalPath": view["criticalPath"],
+            "completionPath": view["completionPath"],
+            "skeleton": skeleton["completionPath"],
+            "hops": transaction["hops"],
+        })
+    );
+    // Nothing outlives the answer, so there is one path and it is told once.
+    harness.send(checkout(2)).await;
+    let path = format!("/traces/{}", trace_id(2));
+    for path in [path.clone(), format!("{path}/skeleton")] {
+        let answer = harness.get(&path).await;
+        assert!(answer["criticalPath"].is_array() && answer["completionPath"].is_null(), "{path}");
+    }
 }
 
 #[tokio::test]

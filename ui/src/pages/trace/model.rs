@@ -70,6 +70,7 @@ impl TraceModel {
             problems,
             problem_counts,
             log_count,
+            completion_path: _,
             assembly: _,
         } = skeleton;
         let columns = repaired(spans);

@@ -71,6 +71,7 @@ pub(crate) fn skeleton(calls: &[Call]) -> TraceSkeleton {
         operations: names("operation", &columns.operation),
         spans: columns,
         critical_path: Vec::new(),
+        completion_path: Vec::new(),
         problems: Vec::new(),
         problem_counts: Vec::new(),
         log_count: 0,

@@ -1,0 +1,130 @@
+//! The path to completion: what the last thing to end was waiting for, at each moment.
+//!
+//! Owns the way from the root down to the span that ended last, and the waits on it. How a span
+//! divides its own time is the critical path's rule. One loop down, one up: each span is looked at
+//! as one on the way or as one below it, so the whole is O(n log n).
+
+use tidings_proto::{UnixNanos, api::PlaceRule};
+
+use crate::{
+    Assembled, Completion, CompletionSegment, Node, SpanFacts, Spent,
+    critical::{Timed, Walk},
+    order, plausible,
+    times::{self, Extent},
+};
+
+/// Why the transaction ended when it did: the path from the start of its first root to the last
+/// end below it. Without any segment where no time passes.
+///
+/// `facts` are those that were assembled.
+///
+/// # Panics
+/// When `facts` has fewer entries than were assembled.
+#[must_use]
+pub fn completion(assembled: &Assembled, facts: &[SpanFacts]) -> Completion {
+    let nodes = &assembled.nodes;
+    let facts = &*plausible::all(facts);
+    let extents = times::extents(nodes, facts);
+    let timed = Timed { nodes, facts, extents: &extents };
+    let ends = last_ends(nodes, facts);
+    let Some((root, whole)) = first_root(timed, &ends) else { return Completion::default() };
+    let way = down(timed, &ends, root, whole);
+    let mut path = up(timed, &way, whole.end);
+    path.sort_unstable_by_key(|segment| segment.start);
+    let outlives = extents[root].is_some_and(|extent| extent.end < whole.end);
+    Completion { path, outlives }
+}
+
+/// The last end at or below each node; 0 where none is known. A span without a start does not
+/// count: its end says nothing of where it belongs.
+fn last_ends(nodes: &[Node], facts: &[SpanFacts]) -> Vec<u64> {
+    let mut ends = vec![0; nodes.len()];
+    for (at, node) in nodes.iter().enumerate().rev() {
+        let own = &facts[node.fact as usize];
+        if own.start.0 != 0 {
+            ends[at] = ends[at].max(own.end.max(own.start).0);
+        }
+        if let Some(parent) = node.parent {
+            ends[parent as usize] = ends[parent as usize].max(ends[at]);
+        }
+    }
+    ends
+}
+
+/// The first root that names no parent, or else the first, and the time that its path covers.
+fn first_root(timed: Timed<'_>, ends: &[u64]) -> Option<(usize, Extent)> {
+    let lasting = |root: usize| {
+        let extent = timed.extents[root]?;
+        let whole = Extent { end: extent.end.max(ends[root]), ..extent };
+        (whole.start < whole.end).then_some((root, whole))
+    };
+    let names_no_parent = |root: &usize| timed.nodes[*root].rule == PlaceRule::NamesNoParent;
+    let mut parentless = order::roots(timed.nodes).filter(names_no_parent);
+    parentless.find_map(lasting).or_else(|| order::roots(timed.nodes).find_map(lasting))
+}
+
+/// A span between the root and the last end.
+#[derive(Debug, Clone, Copy)]
+struct Stage {
+    node: usize,
+    /// When it was open, as far as that is not before what is above it.
+    open: Extent,
+    /// Whether it says when it began.
+    is_started: bool,
+}
+
+/// From the root down to the span that was open until the last end. Spans of which no time before
+/// that is known are left out.
+fn down(timed: Timed<'_>, ends: &[u64], root: usize, whole: Extent) -> Vec<Stage> {
+    let mut way = Vec::new();
+    let mut begun = whole.start;
+    let mut next = Some(root);
+    while let Some(node) = next {
+        let is_started = node == root || timed.facts[timed.nodes[node].fact as usize].start.0 != 0;
+        let extent = timed.extents[node];
+        if let Some(extent) = extent {
+            let start = begun.max(extent.start);
+            if is_started {
+                begun = start;
+            }
+            if start <= whole.end {
+                let open = Extent { start, end: extent.end.clamp(start, whole.end) };
+                way.push(Stage { node, open, is_started });
+            }
+        }
+        let is_last = is_started && extent.is_some_and(|extent| extent.end >= whole.end);
+        let mut children = order::children(timed.nodes, node);
+        next = if is_last { None } else { children.find(|child| ends[*child] == whole.end) };
+    }
+    way
+}
+
+/// Back from the last end: each span's own part until the next was handed over, and the wait of
+/// the next.
+fn up(timed: Timed<'_>, way: &[Stage], end: u64) -> Vec<CompletionSegment> {
+    let mut walk = Walk::new(timed);
+    let mut path = Vec::new();
+    let mut back_to = end;
+    let mut waiting = None;
+    for Stage { node, open, is_started } in way.iter().rev() {
+        if !is_started && open.start >= back_to {
+            continue;
+        }
+        let handed_over = open.end.min(back_to);
+        if let (Some(node), true) = (waiting, handed_over < back_to) {
+            let (start, end) = (UnixNanos(handed_over), UnixNanos(back_to));
+            path.push(CompletionSegment { node, spent: Spent::Waiting, start, end });
+        }
+        walk.divide(*node, *open, handed_over);
+        back_to = open.start;
+        waiting = u32::try_from(*node).ok();
+    }
+    walk.run();
+    path.extend(walk.path.iter().map(|segment| CompletionSegment {
+        node: segment.node,
+        spent: Spent::Working,
+        start: segment.start,
+        end: segment.end,
+    }));
+    path
+}
