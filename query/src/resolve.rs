@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use tidings_proto::{
     SpanId, TraceId,
     api::{ResolveResult, Resolved},
-    tid::{Candidate, CandidateId, KeyedValue, recognise, span_alone, values},
+    tid::{Candidate, CandidateId, recognise, span_alone},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter};
 
@@ -64,18 +64,20 @@ fn resolve_values(
     text: &str,
     result: &mut ResolveResult,
 ) -> Result<(), QueryError> {
-    for KeyedValue { keys, value } in values(text, &reader.settings.transaction_keys) {
-        for key in keys {
-            let reason = format!("attribute {key}");
-            if !result.tried.contains(&reason) {
-                result.tried.push(reason.clone());
-            }
-            let attribute = AttributeFilter::new(key, Some(value.clone()));
-            let (traces, _) = transactions::traces_with(reader, &attribute)?;
-            for trace_id in transactions::newest(&traces, MATCHES_MAX) {
-                push(result, Resolved { trace_id, span_id: None, reason: reason.clone() });
-            }
+    let reason = |attribute: &AttributeFilter| format!("attribute {}", attribute.key);
+    let readings = transactions::readings(text, &reader.settings.transaction_keys);
+    for reason in readings.iter().map(reason) {
+        if !result.tried.contains(&reason) {
+            result.tried.push(reason);
         }
+    }
+    let mut rest = &readings[..];
+    while let Some(at) = transactions::first_stored(reader, rest)? {
+        let (traces, _) = transactions::traces_with(reader, &rest[at])?;
+        for trace_id in transactions::newest(&traces, MATCHES_MAX) {
+            push(result, Resolved { trace_id, span_id: None, reason: reason(&rest[at]) });
+        }
+        rest = &rest[at + 1..];
     }
     Ok(())
 }

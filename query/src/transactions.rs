@@ -14,7 +14,7 @@ use tidings_proto::{
     TraceId, UnixNanos,
     api::{ErrorView, LogView, MatchedBy, TransactionState, TransactionView},
     otlp::{Event, StatusCode},
-    tid,
+    tid::{self, KeyedValue},
 };
 use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter, SpanRows};
 
@@ -111,15 +111,16 @@ fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
     if !ids.is_empty() {
         return Ok(of_traces(ids, MatchedBy::TraceId));
     }
-    for reading in tid::values(tid, &reader.settings.transaction_keys) {
-        for key in reading.keys {
-            let attribute = AttributeFilter::new(key, Some(reading.value.clone()));
-            let (traces, is_stored) = traces_with(reader, &attribute)?;
-            if is_stored {
-                let matched = MatchedBy::Attribute { key: key.to_owned() };
-                return Ok(Found { matched, traces, attribute: Some(attribute) });
-            }
+    let readings = readings(tid, &reader.settings.transaction_keys);
+    let mut rest = &readings[..];
+    while let Some(at) = first_stored(reader, rest)? {
+        let (traces, is_stored) = traces_with(reader, &rest[at])?;
+        if is_stored {
+            let attribute = rest[at].clone();
+            let matched = MatchedBy::Attribute { key: attribute.key.clone() };
+            return Ok(Found { matched, traces, attribute: Some(attribute) });
         }
+        rest = &rest[at + 1..];
     }
     let span_id = tid::span_alone(tid);
     let ids = span_id.map(|span_id| traces_of_span(reader, span_id)).transpose()?;
@@ -136,6 +137,57 @@ fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
          ({keys}){span}"
     );
     Err(QueryError::NotFound { what })
+}
+
+/// The attributes that the text may mean, the likeliest first.
+pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
+    let readings = tid::values(text, keys);
+    let of_keys = readings.into_iter().flat_map(|KeyedValue { keys, value }| {
+        keys.into_iter().map(move |key| AttributeFilter::new(key, Some(value.clone())))
+    });
+    of_keys.collect()
+}
+
+/// The place of the first of these attributes that may be stored, and those before are not.
+///
+/// Halves the list: what is not stored at all costs one look at the index for all of them, and not
+/// one for each.
+pub(crate) fn first_stored(
+    reader: &Reader,
+    attributes: &[AttributeFilter],
+) -> Result<Option<usize>, QueryError> {
+    if attributes.is_empty() || !any_stored(reader, attributes)? {
+        return Ok(None);
+    }
+    let (mut at, mut among) = (0, attributes);
+    while among.len() > 1 {
+        let (first, second) = among.split_at(among.len() / 2);
+        (at, among) = match any_stored(reader, first)? {
+            true => (at, first),
+            false => (at + first.len(), second),
+        };
+    }
+    Ok(Some(at))
+}
+
+/// Whether a span or a log record may have one of these attributes; `false` is certain.
+fn any_stored(reader: &Reader, attributes: &[AttributeFilter]) -> Result<bool, QueryError> {
+    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
+    let any_attribute = attributes.to_vec();
+    let mut is_stored = false;
+    let meet = |rows: usize, is_stored: &mut bool| {
+        *is_stored |= rows > 0;
+        if *is_stored { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    };
+    let filter = SpanFilter { any_attribute: any_attribute.clone(), ..SpanFilter::default() };
+    let spans = reader.spans(&filter, scan, |rows| Ok(meet(rows.len(), &mut is_stored)))?;
+    // What was not looked at for all of them may be for one of them.
+    if is_stored || !spans.complete {
+        return Ok(true);
+    }
+    let filter = LogFilter { any_attribute, ..LogFilter::default() };
+    let logs = reader.logs(&filter, scan, |rows| Ok(meet(rows.len(), &mut is_stored)))?;
+    Ok(is_stored || !logs.complete)
 }
 
 /// The traces whose spans or log records have this attribute, and whether any row has it.
@@ -283,3 +335,6 @@ fn error_view(rows: &SpanRows, row: usize) -> ErrorView {
 fn text_of(event: &Event, key: &str) -> Option<String> {
     event.attributes.iter().find(|attribute| attribute.key == key)?.value().and_then(value_text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,6 +96,8 @@ pub struct SpanFilter {
     pub has_exception: bool,
     /// The span has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
+    /// The span has one of these attributes, where there are some here.
+    pub any_attribute: Vec<AttributeFilter>,
     /// The span has a link to this trace.
     pub links_to: Option<TraceId>,
 }
@@ -117,6 +119,8 @@ pub struct LogFilter {
     pub text: Option<String>,
     /// The record has all of these attributes.
     pub attributes: Vec<AttributeFilter>,
+    /// The record has one of these attributes, where there are some here.
+    pub any_attribute: Vec<AttributeFilter>,
 }
 
 #[cfg(test)]

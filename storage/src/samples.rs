@@ -272,6 +272,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
             wanted(),
             prop::bool::weighted(0.1),
             option::weighted(0.1, trace_id()),
+            wanted(),
         ),
     )
         .prop_map(
@@ -289,6 +290,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
                     duration_max: rest.1,
                     has_exception: rest.3,
                     attributes: rest.2,
+                    any_attribute: rest.5,
                     links_to: rest.4.map(|id| TraceId::from_wire(&id).unwrap()),
                 }
             },
@@ -303,7 +305,7 @@ pub(crate) fn log_filter() -> impl Strategy<Value = LogFilter> {
         (ids(), span, range(), services()),
         option::weighted(0.2, severity),
         option::weighted(0.3, text),
-        wanted(),
+        (wanted(), wanted()),
     )
         .prop_map(|((trace_ids, span_id, time, services), severity_min, text, attributes)| {
             LogFilter {
@@ -313,7 +315,8 @@ pub(crate) fn log_filter() -> impl Strategy<Value = LogFilter> {
                 services,
                 severity_min,
                 text: text.map(str::to_owned),
-                attributes,
+                attributes: attributes.0,
+                any_attribute: attributes.1,
             }
         })
 }
@@ -371,6 +374,13 @@ pub(crate) fn span_matches(
     let kind = SpanKind::try_from(span.kind).unwrap_or(SpanKind::Unspecified);
     let code = span.status.as_ref().map_or(0, |status| status.code);
     let status = StatusCode::try_from(code).unwrap_or(StatusCode::Unset);
+    let is_had = |wanted: &AttributeFilter| {
+        has(&span.attributes, wanted)
+            || resource.is_some_and(|resource| has(&resource.attributes, wanted))
+            || scope.is_some_and(|scope| has(&scope.attributes, wanted))
+            || span.events.iter().any(|event| has(&event.attributes, wanted))
+            || span.links.iter().any(|link| has(&link.attributes, wanted))
+    };
     filter.trace_ids.as_ref().is_none_or(|ids| ids.contains(&id))
         && filter.trace_id_low64.is_none_or(|low64| id.low64() == low64)
         && filter.span_id.is_none_or(|id| id.as_bytes().as_slice() == span.span_id)
@@ -385,13 +395,8 @@ pub(crate) fn span_matches(
         && filter.links_to.is_none_or(|id| {
             span.links.iter().any(|link| TraceId::from_wire(&link.trace_id) == Some(id))
         })
-        && filter.attributes.iter().all(|wanted| {
-            has(&span.attributes, wanted)
-                || resource.is_some_and(|resource| has(&resource.attributes, wanted))
-                || scope.is_some_and(|scope| has(&scope.attributes, wanted))
-                || span.events.iter().any(|event| has(&event.attributes, wanted))
-                || span.links.iter().any(|link| has(&link.attributes, wanted))
-        })
+        && filter.attributes.iter().all(is_had)
+        && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
 }
 
 /// Whether a log record matches; `text` is its message as text.
@@ -405,6 +410,11 @@ pub(crate) fn log_matches(
     let id = TraceId::from_wire(&record.trace_id);
     let given = record.time_unix_nano;
     let time = UnixNanos(if given == 0 { record.observed_time_unix_nano } else { given });
+    let is_had = |wanted: &AttributeFilter| {
+        has(&record.attributes, wanted)
+            || resource.is_some_and(|resource| has(&resource.attributes, wanted))
+            || scope.is_some_and(|scope| has(&scope.attributes, wanted))
+    };
     filter.trace_ids.as_ref().is_none_or(|ids| id.is_some_and(|id| ids.contains(&id)))
         && filter.span_id.is_none_or(|id| id.as_bytes().as_slice() == record.span_id)
         && filter.time.contains(time)
@@ -416,9 +426,6 @@ pub(crate) fn log_matches(
             .text
             .as_ref()
             .is_none_or(|part| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
-        && filter.attributes.iter().all(|wanted| {
-            has(&record.attributes, wanted)
-                || resource.is_some_and(|resource| has(&resource.attributes, wanted))
-                || scope.is_some_and(|scope| has(&scope.attributes, wanted))
-        })
+        && filter.attributes.iter().all(is_had)
+        && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
 }

@@ -91,6 +91,7 @@ pub(super) fn log_filter(params: &Params) -> Result<LogFilter, QueryError> {
         severity_min: params.severity()?,
         text: params.owned("text"),
         attributes: params.attributes()?,
+        ..LogFilter::default()
     })
 }
 

@@ -12,7 +12,7 @@ use tidings_proto::{
     otlp::{Severity, SpanKind, StatusCode},
 };
 
-use super::Matcher;
+use super::{Matcher, attributes::Wanted};
 use crate::rows::{
     column::{Column, Words, word},
     entries::{ElementEntries, Entries, Linked},
@@ -40,9 +40,9 @@ pub(crate) struct Bound<'a> {
     linked: Option<Linked>,
     resource: Option<Words>,
     scope: Option<Words>,
-    /// One per attribute looked for.
+    /// One per attribute looked for: all that are wanted, then those of which one is.
     sender_answers: Vec<(Answers, Answers)>,
-    /// One per attribute looked for: the column that tells everything of it, when it was read.
+    /// As many: the column that tells everything of it, when it was read.
     columns: Vec<Option<AttributeColumn>>,
 }
 
@@ -64,6 +64,16 @@ impl AttributeColumn {
         }
         Ok(Words::of(batch, name)?.map(Memo::new).map(Self::Words))
     }
+
+    /// Whether the row has the attribute, whose column this is.
+    fn has(&mut self, wanted: &Wanted, row: usize) -> bool {
+        match self {
+            Self::Words(memo) => {
+                memo.words.key(row).is_some() && memo.answer(row, |text| wanted.is_text(text))
+            }
+            Self::Longs(longs) => longs.is_valid(row) && wanted.is_int(longs.value(row)),
+        }
+    }
 }
 
 impl<'a> Bound<'a> {
@@ -73,11 +83,9 @@ impl<'a> Bound<'a> {
         let answers = |words: &Option<Words>| {
             Answers(vec![None; words.as_ref().map_or(0, |words| words.values.len())])
         };
-        let sender_answers =
-            matcher.attributes.iter().map(|_| (answers(&resource), answers(&scope))).collect();
-        let columns = matcher
-            .attributes
-            .iter()
+        let attributes = || matcher.attributes.iter().chain(&matcher.any_attribute);
+        let sender_answers = attributes().map(|_| (answers(&resource), answers(&scope))).collect();
+        let columns = attributes()
             .map(|wanted| AttributeColumn::of(batch, matcher.column(wanted.key())))
             .collect::<Result<_, _>>()?;
         Ok(Self {
@@ -111,6 +119,7 @@ impl<'a> Bound<'a> {
         self.retain_texts(rows);
         self.retain_columns(rows);
         self.retain_attributes(rows);
+        self.retain_any(rows);
         if let (Some(id), Some(linked)) = (self.matcher.links_to, &self.linked) {
             rows.retain(|row| linked.of_rows(&(*row..*row + 1)).any(|linked| linked == id));
         }
@@ -176,38 +185,83 @@ impl<'a> Bound<'a> {
 
     fn retain_columns(&mut self, rows: &mut Vec<usize>) {
         for (wanted, column) in self.matcher.attributes.iter().zip(&mut self.columns) {
-            match column {
-                Some(AttributeColumn::Words(memo)) => rows.retain(|row| {
-                    memo.words.key(*row).is_some() && memo.answer(*row, |text| wanted.is_text(text))
-                }),
-                Some(AttributeColumn::Longs(longs)) => {
-                    rows.retain(|row| longs.is_valid(*row) && wanted.is_int(longs.value(*row)));
-                }
-                None => {}
+            if let Some(column) = column {
+                rows.retain(|row| column.has(wanted, *row));
             }
         }
     }
 
     fn retain_attributes(&mut self, rows: &mut Vec<usize>) {
-        if self.attributes.is_none() {
+        let Some(places) = Places::of(
+            &self.attributes,
+            [&self.events, &self.links],
+            [&self.resource, &self.scope],
+        ) else {
             return; // Where attributes are looked at, all that can have some are there.
-        }
+        };
         let wanted = self.matcher.attributes.iter_mut().zip(&mut self.sender_answers);
-        for ((wanted, (of_resource, of_scope)), column) in wanted.zip(&self.columns) {
+        for ((wanted, answers), column) in wanted.zip(&self.columns) {
             if column.is_some() {
                 continue; // It has told.
             }
-            rows.retain(|row| {
-                of_resource.answer(self.resource.as_ref(), *row, |text| wanted.is_in_resource(text))
-                    || of_scope.answer(self.scope.as_ref(), *row, |text| wanted.is_in_scope(text))
-                    || self.attributes.as_ref().is_some_and(|attributes| {
-                        wanted.is_among(attributes, attributes.of_row(*row))
-                    })
-                    || [&self.events, &self.links].into_iter().flatten().any(|elements| {
-                        wanted.is_among(&elements.entries, elements.of_rows(&(*row..*row + 1)))
-                    })
-            });
+            rows.retain(|row| places.have(wanted, answers, *row));
         }
+    }
+
+    /// Keeps the rows that have one of several attributes.
+    fn retain_any(&mut self, rows: &mut Vec<usize>) {
+        let Matcher { attributes, any_attribute, .. } = &mut *self.matcher;
+        let Some(places) = Places::of(
+            &self.attributes,
+            [&self.events, &self.links],
+            [&self.resource, &self.scope],
+        )
+        .filter(|_| !any_attribute.is_empty()) else {
+            return;
+        };
+        let (answers, columns) = (&mut self.sender_answers, &mut self.columns);
+        rows.retain(|row| {
+            let parts = answers.iter_mut().zip(&mut *columns).skip(attributes.len());
+            any_attribute.iter_mut().zip(parts).any(|(wanted, (answers, column))| match column {
+                Some(column) => column.has(wanted, *row),
+                None => places.have(wanted, answers, *row),
+            })
+        });
+    }
+}
+
+/// Where a row can have attributes.
+struct Places<'a> {
+    attributes: &'a Entries,
+    elements: [&'a Option<ElementEntries>; 2],
+    resource: Option<&'a Words>,
+    scope: Option<&'a Words>,
+}
+
+impl<'a> Places<'a> {
+    /// `None`: attributes are not among what was read.
+    fn of(
+        attributes: &'a Option<Entries>,
+        elements: [&'a Option<ElementEntries>; 2],
+        [resource, scope]: [&'a Option<Words>; 2],
+    ) -> Option<Self> {
+        let attributes = attributes.as_ref()?;
+        Some(Self { attributes, elements, resource: resource.as_ref(), scope: scope.as_ref() })
+    }
+
+    /// Whether the row has the attribute.
+    fn have(
+        &self,
+        wanted: &mut Wanted,
+        (of_resource, of_scope): &mut (Answers, Answers),
+        row: usize,
+    ) -> bool {
+        of_resource.answer(self.resource, row, |text| wanted.is_in_resource(text))
+            || of_scope.answer(self.scope, row, |text| wanted.is_in_scope(text))
+            || wanted.is_among(self.attributes, self.attributes.of_row(row))
+            || self.elements.into_iter().flatten().any(|elements| {
+                wanted.is_among(&elements.entries, elements.of_rows(&(row..row + 1)))
+            })
     }
 }
 

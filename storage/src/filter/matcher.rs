@@ -32,6 +32,8 @@ pub(crate) struct Matcher {
     pub(super) severity_min: Option<Severity>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<Wanted>,
+    /// One of these, where there are some.
+    pub(super) any_attribute: Vec<Wanted>,
     pub(crate) links_to: Option<TraceId>,
     /// Keys for which columns of the file that is being read tell everything, with the columns.
     columns: Vec<(&'static str, &'static str)>,
@@ -55,6 +57,7 @@ impl Matcher {
             severity_min: None,
             text: None,
             attributes: wanted(&filter.attributes),
+            any_attribute: wanted(&filter.any_attribute),
             links_to: filter.links_to,
             columns: Vec::new(),
         }
@@ -77,6 +80,7 @@ impl Matcher {
             severity_min: filter.severity_min,
             text: filter.text.as_deref().map(Needle::new),
             attributes: wanted(&filter.attributes),
+            any_attribute: wanted(&filter.any_attribute),
             links_to: None,
             columns: Vec::new(),
         }
@@ -100,7 +104,7 @@ impl Matcher {
 
     /// The types of attributes' values that the filter compares, as the fields that hold them.
     pub(crate) fn value_fields(&self) -> HashSet<&'static str> {
-        self.attributes.iter().flat_map(Wanted::fields).collect()
+        self.attributes.iter().chain(&self.any_attribute).flat_map(Wanted::fields).collect()
     }
 
     /// Takes what the file that is read next says of its columns, if it matters: keys for which
@@ -109,7 +113,7 @@ impl Matcher {
         &mut self,
         of: impl FnOnce(Signal) -> Vec<(&'static str, &'static str)>,
     ) {
-        if !self.attributes.is_empty() {
+        if !self.attributes.is_empty() || !self.any_attribute.is_empty() {
             self.columns = of(self.signal);
         }
     }
@@ -142,6 +146,18 @@ impl Matcher {
         for attribute in &self.attributes {
             let (terms, earlier) = attribute.terms();
             wanted.and_any_since(terms, earlier);
+        }
+        if !self.any_attribute.is_empty() {
+            let mut terms = Vec::new();
+            let mut all = Earlier::Same;
+            for attribute in &self.any_attribute {
+                let (of_one, earlier) = attribute.terms();
+                terms.extend(of_one);
+                if earlier != Earlier::Same {
+                    all = Earlier::Nothing;
+                }
+            }
+            wanted.and_any_since(terms, all);
         }
         if let Some(id) = self.links_to {
             wanted.and_any_since(vec![index::link_term(id)], Earlier::Nothing);
@@ -178,7 +194,8 @@ impl Matcher {
     ) -> Vec<Vec<&'static str>> {
         let all_in_time = self.time.contains(time_min) && self.time.contains(time_max);
         let columns = self.attributes.iter().filter_map(|wanted| self.column(wanted.key()));
-        let attributes = self.attributes.iter().any(|wanted| self.column(wanted.key()).is_none());
+        let attributes = !self.any_attribute.is_empty()
+            || self.attributes.iter().any(|wanted| self.column(wanted.key()).is_none());
         let numbers = vec![
             (self.signal.time_column(), !all_in_time),
             ("duration_nanos", self.duration_min.is_some() || self.duration_max.is_some()),
@@ -194,7 +211,7 @@ impl Matcher {
             ("name", self.operation.is_some()),
         ];
         words.extend(columns.map(|column| (column, true)));
-        let texts = vec![
+        let mut texts = vec![
             ("text", self.text.is_some()),
             ("attributes", attributes),
             ("resource", attributes),
@@ -202,6 +219,9 @@ impl Matcher {
             ("events", attributes && self.signal == Signal::Spans),
             ("links", attributes && self.signal == Signal::Spans || self.links_to.is_some()),
         ];
+        // One of several can only be told of when everything is there.
+        let any = self.any_attribute.iter().filter_map(|wanted| self.column(wanted.key()));
+        texts.extend(any.map(|column| (column, true)));
         [numbers, words, texts]
             .into_iter()
             .map(|stage| {

@@ -1,0 +1,135 @@
+use std::sync::Arc;
+
+use tidings_proto::otlp::{
+    ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, ResourceLogs,
+    ResourceSpans, ScopeLogs, ScopeSpans, Span,
+};
+use tidings_storage::{AttributeFilter, Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
+
+use super::{first_stored, readings, traces_with};
+use crate::{
+    QueryError, QueryLimits, QuerySettings,
+    execution::{Execution, Progress, Reader},
+};
+
+const UUID: &str = "9b2f4f5c-0a1b-4c2d-8e3f-a0b1c2d3e4f5";
+const BEGIN: u64 = 1_795_161_600_000_000_000;
+const SPANS: u64 = 40;
+const RECORDS: u64 = 10;
+
+fn keys() -> Vec<String> {
+    (0..9).map(|key| format!("key.{key}")).collect()
+}
+
+/// Spans and records, of which the first have these attributes.
+fn stored(on_spans: &[&str], on_records: &[&str]) -> [TelemetryBatch; 2] {
+    let attributes = |keys: &[&str], at: u64| match usize::try_from(at).unwrap() {
+        at if at < keys.len() => vec![KeyValue::new(keys[at], UUID)],
+        _ => vec![KeyValue::new("key.0", "another")],
+    };
+    let span = |at: u64| Span {
+        trace_id: u128::from(at + 1).to_be_bytes().to_vec(),
+        span_id: (at + 1).to_be_bytes().to_vec(),
+        start_time_unix_nano: BEGIN + at,
+        end_time_unix_nano: BEGIN + at + 1,
+        attributes: attributes(on_spans, at),
+        ..Span::default()
+    };
+    let record = |at: u64| LogRecord {
+        time_unix_nano: BEGIN + at,
+        attributes: attributes(on_records, at),
+        ..LogRecord::default()
+    };
+    let spans = (0..SPANS).map(span).collect();
+    let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+    let log_records = (0..RECORDS).map(record).collect();
+    let scope_logs = vec![ScopeLogs { log_records, ..ScopeLogs::default() }];
+    let resource_logs = vec![ResourceLogs { scope_logs, ..ResourceLogs::default() }];
+    [
+        TelemetryBatch::Traces {
+            request: ExportTraceServiceRequest { resource_spans },
+            bytes: None,
+        },
+        TelemetryBatch::Logs { request: ExportLogsServiceRequest { resource_logs }, bytes: None },
+    ]
+}
+
+/// What is found when so many rows may be looked at, and how many were.
+async fn ask<T: Send + 'static>(
+    stored: [TelemetryBatch; 2],
+    search_rows_max: u64,
+    ask: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
+) -> (T, u64) {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
+    for batch in stored {
+        store.append(batch).await.unwrap();
+    }
+    let settings = QuerySettings { transaction_keys: keys(), search_rows_max };
+    let execution = Execution::new(clock, QueryLimits::default());
+    let progress = Arc::new(Progress::heard());
+    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), ask).await;
+    (answer.unwrap(), progress.scan.rows())
+}
+
+/// The places of the attributes that are stored, looked for one by one.
+fn one_by_one(reader: &Reader, among: &[AttributeFilter]) -> Result<Vec<usize>, QueryError> {
+    let mut found = Vec::new();
+    for (at, attribute) in among.iter().enumerate() {
+        if traces_with(reader, attribute)?.1 {
+            found.push(at);
+        }
+    }
+    Ok(found)
+}
+
+fn all_together(reader: &Reader, among: &[AttributeFilter]) -> Result<Vec<usize>, QueryError> {
+    let (mut found, mut begin) = (Vec::new(), 0);
+    while let Some(at) = first_stored(reader, &among[begin..])? {
+        if traces_with(reader, &among[begin + at])?.1 {
+            found.push(begin + at);
+        }
+        begin += at + 1;
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn keys_are_found_together_as_they_are_one_by_one() {
+    let cases: [(&[&str], &[&str]); 7] = [
+        (&[], &[]),
+        (&["key.0"], &[]),
+        (&["key.8"], &[]),
+        (&[], &["key.4"]),
+        (&["key.7", "key.2"], &["key.5"]),
+        (&["key.3", "other"], &["key.3", "key.6"]),
+        (&["key.0", "key.1", "key.2", "key.3", "key.4"], &["key.8"]),
+    ];
+    for (on_spans, on_records) in cases {
+        // Few rows: what is not looked at for all may be found for one.
+        for search_rows_max in [1_000_000, SPANS, 7, 3, 1, 0] {
+            let ((alone, together), _) =
+                ask(stored(on_spans, on_records), search_rows_max, |reader| {
+                    let among = readings(UUID, &keys());
+                    Ok((one_by_one(reader, &among)?, all_together(reader, &among)?))
+                })
+                .await;
+            assert_eq!(together, alone, "{on_spans:?} {on_records:?} {search_rows_max}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_stored_is_looked_for_once() {
+    let (count, rows) = ask(stored(&[], &[]), 1_000_000, |reader| {
+        let among = readings(UUID, &keys());
+        assert_eq!(first_stored(reader, &among)?, None);
+        Ok(among.len())
+    })
+    .await;
+    assert!(count >= 18, "{count}");
+    assert_eq!(rows, SPANS + RECORDS);
+}
