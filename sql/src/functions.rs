@@ -23,7 +23,9 @@ use datafusion::{
     },
     functions_aggregate::planner::AggregateFunctionPlanner,
     functions_window::planner::WindowFunctionPlanner,
-    logical_expr::{AggregateUDF, ScalarUDF, WindowUDF, planner::ExprPlanner},
+    logical_expr::{
+        AggregateUDF, ScalarUDF, WindowUDF, expr_rewriter::FunctionRewrite, planner::ExprPlanner,
+    },
 };
 
 use crate::meter::Meter;
@@ -193,4 +195,9 @@ pub(crate) fn planners(meter: &Arc<Meter>) -> Vec<Arc<dyn ExprPlanner>> {
         Arc::new(AggregateFunctionPlanner),
         Arc::new(WindowFunctionPlanner),
     ]
+}
+
+/// What is put in after planning.
+pub(crate) fn rewrite() -> Arc<dyn FunctionRewrite + Send + Sync> {
+    Arc::new(whole::CheckedNegation::new())
 }

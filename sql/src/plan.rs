@@ -21,7 +21,7 @@ use datafusion::{
         runtime_env::{RuntimeEnv, RuntimeEnvBuilder},
         session_state::SessionStateBuilder,
     },
-    logical_expr::LogicalPlan,
+    logical_expr::{LogicalPlan, registry::FunctionRegistry},
     physical_plan::ExecutionPlan,
     prelude::SessionConfig,
     sql::{parser::Statement as EngineStatement, sqlparser::ast::Statement},
@@ -117,7 +117,9 @@ fn session(stored: Stored) -> Result<SessionState, SqlError> {
         .with_expr_planners(functions::planners(&meter))
         .with_physical_optimizer_rule(Arc::new(EarlyFilters))
         .with_physical_optimizer_rule(Arc::new(GuardRule(meter)));
-    Ok(state.build())
+    let mut session = state.build();
+    session.register_function_rewrite(functions::rewrite()).map_err(SqlError::planning)?;
+    Ok(session)
 }
 
 fn config() -> SessionConfig {

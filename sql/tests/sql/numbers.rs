@@ -11,6 +11,15 @@ const WHOLE: &[(&str, Option<&str>)] = &[
     ("9223372036854775807 * 2", None),
     ("9223372036854775806 + 1", Some("9223372036854775807")),
     ("7 * 6 - 2 + -1", Some("39")),
+    ("-(-9223372036854775807 - 1)", None),
+    ("-(-9223372036854775808)", None),
+    ("-(-9223372036854775807)", Some("9223372036854775807")),
+    ("-(min(position) - 9223372036854775807 - 1)", None),
+    ("-CAST(-2147483648 AS INT)", None),
+    ("-CAST(min(place) AS INT)", Some("-1")),
+    ("-CAST(NULL AS BIGINT)", Some("null")),
+    ("-(1.5 - 3)", Some("1.5")),
+    ("sum(-(position - 9223372036854775807 - 1))", None),
     ("1 + NULL", Some("null")),
     ("1.5 + 2", Some("3.5")),
     ("max(duration_nanos) * max(duration_nanos)", Some("10000000000000000")),
@@ -64,6 +73,12 @@ async fn whole_numbers_do_not_begin_again_at_the_other_end() {
             }
         }
     }
+    // Named by what is around it, sorted and grouped by.
+    let negated = "SELECT \"(- v.x)\" FROM (SELECT -x FROM (VALUES (3), (4)) AS v (x)) ORDER BY 1";
+    assert_eq!(harness.rows(negated).await, json!([[-4], [-3]]));
+    let grouped =
+        "SELECT -x, count(*) FROM (VALUES (3), (4), (3)) AS v (x) GROUP BY -x ORDER BY -x";
+    assert_eq!(harness.rows(grouped).await, json!([[-4, 1], [-3, 2]]));
     // What goes beyond on its way and comes back is right.
     let back = "SELECT sum(x) FROM (VALUES (9223372036854775807), (9223372036854775807), \
                 (-9223372036854775807), (-9223372036854775806)) AS v (x)";

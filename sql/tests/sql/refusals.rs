@@ -409,6 +409,7 @@ const SENSELESS: &[&str] = &[
     "SELECT approx_percentile_cont(2) WITHIN GROUP (ORDER BY duration_nanos) FROM spans",
     "SELECT percentile_cont(-1) WITHIN GROUP (ORDER BY duration_nanos) FROM spans",
     "SELECT 9223372036854775807 + 1",
+    "SELECT -(-9223372036854775807 - 1)",
     "SELECT -9223372036854775808 / -1",
     "SELECT 1 % 0",
     "SELECT abs(-9223372036854775808)",
