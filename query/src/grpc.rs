@@ -9,7 +9,7 @@ use std::{
     fmt::Write as _,
     iter,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -24,6 +24,8 @@ use crate::{ErrorKind, QueryError};
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+/// The head of every answer.
+const GRPC: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/grpc")];
 /// The flag and the length before each message.
 const PREFIX_BYTES: usize = 5;
 
@@ -118,10 +120,9 @@ fn malformed(reason: &str) -> Status {
 pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
     match result {
         Ok(messages) => {
-            let size: usize = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
-            let mut data = Vec::with_capacity(size);
-            messages.iter().for_each(|message| push_framed(&mut data, message));
-            respond(iter::once(Ok(Bytes::from(data))), size)
+            let data = framed(&messages);
+            let size = data.len();
+            respond(iter::once(Ok(data)), size)
         }
         Err(status) => respond(iter::once(Err(status)), 0),
     }
@@ -132,13 +133,26 @@ pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
 pub fn stream(
     messages: impl Iterator<Item = Result<Vec<u8>, Status>> + Send + 'static,
 ) -> Response {
-    let frames = messages.map(|message| {
-        let message = message?;
-        let mut data = Vec::with_capacity(message.len() + PREFIX_BYTES);
-        push_framed(&mut data, &message);
-        Ok(Bytes::from(data))
-    });
+    let frames = messages.map(|message| Ok(framed(&[message?])));
     respond(frames, 0)
+}
+
+/// The answer: a message at once if there is one, and others when they are known, which end it.
+pub(crate) fn reply_twice(
+    first: Option<Vec<u8>>,
+    last: impl Future<Output = Vec<Vec<u8>>> + Send + 'static,
+) -> Response {
+    let first = first.map(|message| framed(&[message]));
+    let last = async move { framed(&last.await) };
+    let body = Twice { first, last: Some(Box::pin(last)), is_ended: false };
+    (StatusCode::OK, GRPC, Body::new(body)).into_response()
+}
+
+fn framed(messages: &[Vec<u8>]) -> Bytes {
+    let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
+    let mut data = Vec::with_capacity(size);
+    messages.iter().for_each(|message| push_framed(&mut data, message));
+    Bytes::from(data)
 }
 
 fn push_framed(data: &mut Vec<u8>, message: &[u8]) {
@@ -152,9 +166,8 @@ fn respond(
     frames: impl Iterator<Item = Result<Bytes, Status>> + Send + 'static,
     size: usize,
 ) -> Response {
-    let kind = [(header::CONTENT_TYPE, "application/grpc")];
     let body = Framed { frames: Some(Box::new(frames)), size: size as u64 };
-    (StatusCode::OK, kind, Body::new(body)).into_response()
+    (StatusCode::OK, GRPC, Body::new(body)).into_response()
 }
 
 fn trailers(status: Option<&Status>) -> HeaderMap {
@@ -220,5 +233,39 @@ impl HttpBody for Framed {
         let mut hint = SizeHint::new();
         hint.set_lower(self.size);
         hint
+    }
+}
+
+/// A body whose end is not known yet.
+struct Twice {
+    first: Option<Bytes>,
+    last: Option<Pin<Box<dyn Future<Output = Bytes> + Send>>>,
+    is_ended: bool,
+}
+
+impl HttpBody for Twice {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if let Some(first) = self.first.take() {
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if let Some(last) = &mut self.last {
+            let data = ready!(last.as_mut().poll(context));
+            self.last = None;
+            if !data.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(data))));
+            }
+        }
+        let is_ended = std::mem::replace(&mut self.is_ended, true);
+        Poll::Ready((!is_ended).then(|| Ok(Frame::trailers(trailers(None)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_ended
     }
 }

@@ -1,20 +1,21 @@
 //! gRPC's health check on the HTTP address: [the protocol](https://github.com/grpc/grpc/blob/master/doc/health-checking.md).
 //!
-//! Owns the list of services that are known by name. What answers serves: whether a question can
-//! be answered is said by the question. `Watch` is not there, after which gRPC's clients take the
-//! server for healthy.
+//! Owns the list of services that are known by name. What answers serves, until the process stops:
+//! whether a question can be answered is said by the question. Who watches is told when that
+//! changes, and costs a place in memory and no work.
 
 use ::http::{HeaderMap, StatusCode};
 use axum::{
-    Router,
+    Extension, Router,
     body::Bytes,
-    extract::{DefaultBodyLimit, Path},
+    extract::{DefaultBodyLimit, Path, State},
     response::{IntoResponse, Response},
     routing::post,
 };
 use prost::Message;
 use tidings_proto::otlp::Code;
 
+use super::held::Holds;
 use crate::{
     QueryService,
     grpc::{self, Status},
@@ -22,6 +23,9 @@ use crate::{
 
 /// A request has a service's name and nothing else.
 const REQUEST_BYTES_MAX: usize = 4 << 10;
+
+/// What somebody who watches takes, counted with the answers that are not read yet.
+const WATCH_BYTES: u64 = 1 << 10;
 
 /// The services of the address, and "" for all of them. Flight SQL's is added by the process.
 const SERVICES: [&str; 8] = [
@@ -49,8 +53,20 @@ struct HealthCheckResponse {
     status: i32,
 }
 
-/// `SERVING` of `grpc.health.v1.HealthCheckResponse.ServingStatus`.
-const SERVING: i32 = 1;
+/// `grpc.health.v1.HealthCheckResponse.ServingStatus`.
+#[derive(Debug, Clone, Copy)]
+enum ServingStatus {
+    Serving = 1,
+    NotServing = 2,
+    /// Of `Watch` only.
+    ServiceUnknown = 3,
+}
+
+impl ServingStatus {
+    fn message(self) -> Vec<u8> {
+        HealthCheckResponse { status: self as i32 }.encode_to_vec()
+    }
+}
 
 /// The call, at the root: gRPC knows no prefix.
 pub(super) fn routes() -> Router<QueryService> {
@@ -58,21 +74,57 @@ pub(super) fn routes() -> Router<QueryService> {
     Router::new().route("/grpc.health.v1.Health/{method}", call)
 }
 
-async fn call(Path(method): Path<String>, headers: HeaderMap, body: Bytes) -> Response {
+async fn call(
+    State(service): State<QueryService>,
+    Path(method): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !grpc::is_grpc(&headers) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    grpc::reply(answer(&method, body).map(|message| vec![message]))
+    let answer = match method.as_str() {
+        "Check" => is_known(body).and_then(|is_known| check(&service, is_known)),
+        "Watch" => is_known(body).map(|is_known| watch(&service, is_known)),
+        _ => Err(Status::new(Code::Unimplemented, format!("unknown method {method}"))),
+    };
+    answer.unwrap_or_else(|status| grpc::reply(Err(status)))
 }
 
-fn answer(method: &str, body: Bytes) -> Result<Vec<u8>, Status> {
-    if method != "Check" {
-        return Err(Status::new(Code::Unimplemented, format!("unknown method {method}")));
-    }
+/// Whether the service that is asked about is one of the address.
+fn is_known(body: Bytes) -> Result<bool, Status> {
     let asked = HealthCheckRequest::decode(grpc::unframe(body)?);
     let asked = asked.map_err(|error| Status::invalid(error.to_string()))?;
-    if !SERVICES.contains(&asked.service.as_str()) {
+    Ok(SERVICES.contains(&asked.service.as_str()))
+}
+
+fn check(service: &QueryService, is_known: bool) -> Result<Response, Status> {
+    if !is_known {
         return Err(Status::new(Code::NotFound, "unknown service"));
     }
-    Ok(HealthCheckResponse { status: SERVING }.encode_to_vec())
+    let status = match *service.ended().borrow() {
+        false => ServingStatus::Serving,
+        true => ServingStatus::NotServing,
+    };
+    Ok(grpc::reply(Ok(vec![status.message()])))
+}
+
+/// Serving until the process stops, then not serving, which ends the answer. What is not known
+/// stays so, and whoever watches it stays too.
+fn watch(service: &QueryService, is_known: bool) -> Response {
+    let mut ended = service.ended();
+    let first = match (is_known, *ended.borrow()) {
+        (false, _) => Some(ServingStatus::ServiceUnknown),
+        (true, false) => Some(ServingStatus::Serving),
+        // Said below, at once.
+        (true, true) => None,
+    };
+    let last = async move {
+        // An error says that the service is gone altogether.
+        let _ = ended.wait_for(|ended| *ended).await;
+        let last = is_known.then(|| ServingStatus::NotServing.message());
+        last.into_iter().collect()
+    };
+    let answer = grpc::reply_twice(first.map(ServingStatus::message), last);
+    (Extension(Holds(WATCH_BYTES)), answer).into_response()
 }

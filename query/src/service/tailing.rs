@@ -52,6 +52,11 @@ impl QueryService {
         self.ended.send_replace(true);
     }
 
+    /// Whether tails and waits end, now and from now on.
+    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
+        self.ended.subscribe()
+    }
+
     /// The records that match and come from now on, or after a place.
     ///
     /// # Errors

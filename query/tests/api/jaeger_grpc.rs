@@ -1,7 +1,10 @@
 //! Jaeger's gRPC services: framing, statuses, and the same answers as over HTTP.
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
 use axum::body::{Body, Bytes};
 use http::Request;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use prost::Message;
 use tidings_proto::{
@@ -284,6 +287,58 @@ async fn health_is_told_of_the_services_of_the_address() {
     assert_eq!(harness.grpc_raw(check, framed(&[])).await, serving);
     let unknown = (Vec::new(), 5, "unknown service".to_owned());
     assert_eq!(harness.grpc_raw(check, asked("jaeger.api_v2.Query")).await, unknown);
-    let (_, code, _) = harness.grpc_raw("/grpc.health.v1.Health/Watch", framed(&[])).await;
+    let (_, code, _) = harness.grpc_raw("/grpc.health.v1.Health/List", framed(&[])).await;
     assert_eq!(code, 12);
+    harness.service.end_waits();
+    let (messages, code, _) = harness.grpc_raw(check, framed(&[])).await;
+    assert_eq!((messages[0].as_ref(), code), (&[0x08, 2][..], 0));
+}
+
+/// The next message of an answer that goes on, or what its trailers say; `None`: nothing comes.
+async fn watched(body: &mut Body) -> Option<Result<Vec<u8>, i32>> {
+    let next = poll_fn(|context| match pin!(body.frame()).poll(context) {
+        Poll::Ready(frame) => Poll::Ready(Some(frame)),
+        Poll::Pending => Poll::Ready(None),
+    });
+    let frame = next.await?.unwrap().unwrap();
+    Some(match frame.into_data() {
+        Ok(data) => Ok(data[5..].to_vec()),
+        Err(frame) => {
+            let trailers = frame.into_trailers().unwrap();
+            Err(trailers["grpc-status"].to_str().unwrap().parse().unwrap())
+        }
+    })
+}
+
+#[tokio::test]
+async fn who_watches_the_health_is_told_when_it_ends() {
+    let harness = Harness::new().await;
+    let watch = async |service: &str| {
+        let length = u8::try_from(service.len()).unwrap();
+        let asked = framed(&[&[0x0a, length], service.as_bytes()].concat());
+        let request = Request::post("/grpc.health.v1.Health/Watch");
+        let request = request.header("content-type", "application/grpc").body(Body::from(asked));
+        let response = harness.send_to_router(request.unwrap()).await;
+        assert_eq!(response.headers()["content-type"], "application/grpc");
+        response.into_body()
+    };
+    let (serving, not_serving, unknown) = (vec![8, 1], vec![8, 2], vec![8, 3]);
+    let mut known = watch("tempopb.StreamingQuerier").await;
+    let mut other = watch("no.Service").await;
+    assert_eq!(watched(&mut known).await, Some(Ok(serving)));
+    assert_eq!(watched(&mut other).await, Some(Ok(unknown.clone())));
+    // Both stay open.
+    assert_eq!((watched(&mut known).await, watched(&mut other).await), (None, None));
+    harness.service.end_waits();
+    assert_eq!(watched(&mut known).await, Some(Ok(not_serving.clone())));
+    assert_eq!(watched(&mut known).await, Some(Err(0)));
+    assert_eq!(watched(&mut other).await, Some(Err(0)));
+    assert!(known.is_end_stream() && known.frame().await.is_none());
+    // Whoever comes now is told at once.
+    let mut late = watch("").await;
+    assert_eq!(watched(&mut late).await, Some(Ok(not_serving)));
+    assert_eq!(watched(&mut late).await, Some(Err(0)));
+    let mut late = watch("no.Service").await;
+    assert_eq!(watched(&mut late).await, Some(Ok(unknown)));
+    assert_eq!(watched(&mut late).await, Some(Err(0)));
 }
