@@ -46,6 +46,7 @@ use utoipa::{
     openapi::{RefOr, Schema},
 };
 
+pub use etag::ETag;
 pub use zipkin::zipkin_router;
 
 use crate::QueryService;

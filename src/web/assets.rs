@@ -5,7 +5,7 @@ use std::io::Read;
 use axum::{
     Router,
     http::{
-        HeaderMap, Method, StatusCode, Uri,
+        HeaderMap, HeaderValue, Method, StatusCode, Uri,
         header::{
             ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
             VARY,
@@ -15,6 +15,7 @@ use axum::{
     routing::get,
 };
 use flate2::read::GzDecoder;
+use tidings_query::ETag;
 
 /// One file, in the two encodings every browser knows.
 struct Asset {
@@ -66,14 +67,15 @@ fn find(path: &str) -> Option<&'static Asset> {
 }
 
 fn answer(asset: &'static Asset, request: &HeaderMap) -> Response {
-    let tag = format!("\"{:016x}\"", hash(asset.gz));
+    let tag = ETag::of(asset.gz);
+    let is_known = tag.is_among(request.get_all(IF_NONE_MATCH));
     let common = [
-        (CONTENT_TYPE, content_type(asset.path).to_owned()),
-        (CACHE_CONTROL, "no-cache".to_owned()),
-        (VARY, "accept-encoding".to_owned()),
-        (ETAG, tag.clone()),
+        (CONTENT_TYPE, HeaderValue::from_static(content_type(asset.path))),
+        (CACHE_CONTROL, HeaderValue::from_static("no-cache")),
+        (VARY, HeaderValue::from_static("accept-encoding")),
+        (ETAG, tag.into_header()),
     ];
-    if request.get(IF_NONE_MATCH).is_some_and(|value| value.as_bytes() == tag.as_bytes()) {
+    if is_known {
         return (StatusCode::NOT_MODIFIED, common).into_response();
     }
     let accepted = request.get(ACCEPT_ENCODING).and_then(|value| value.to_str().ok()).unwrap_or("");
@@ -103,9 +105,33 @@ fn content_type(path: &str) -> &'static str {
     }
 }
 
-/// FNV-1a: names a version of a file.
-fn hash(content: &[u8]) -> u64 {
-    content.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn who_has_a_file_is_told_so_and_gets_nothing() {
+        static PAGE: Asset = Asset { path: "index.html", br: b"br", gz: b"gz" };
+        let ask = |known: &[&str]| {
+            let request = known
+                .iter()
+                .fold(Request::get("/"), |request, known| request.header(IF_NONE_MATCH, *known));
+            let request = request.header(ACCEPT_ENCODING, "br").body(()).unwrap();
+            let answer = answer(&PAGE, request.headers());
+            let tag = answer.headers()[ETAG].to_str().unwrap().to_owned();
+            (answer.status(), tag)
+        };
+        let (status, tag) = ask(&[]);
+        assert_eq!(status, StatusCode::OK);
+        let strong = tag.strip_prefix("W/").unwrap();
+        let list = format!("\"other\", {tag}");
+        for known in [&[tag.as_str()][..], &[strong], &[&list], &["\"other\"", &tag], &["*"]] {
+            assert_eq!(ask(known), (StatusCode::NOT_MODIFIED, tag.clone()), "{known:?}");
+        }
+        for known in ["\"other\"", "", &tag[..20]] {
+            assert_eq!(ask(&[known]), (StatusCode::OK, tag.clone()), "{known:?}");
+        }
+    }
 }

@@ -15,6 +15,34 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::QueryError;
 
+/// The name of a content, in whatever encoding it is sent: a weak entity tag.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ETag(String);
+
+impl ETag {
+    /// The name of this content; another content has another one.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(format!("W/\"{:032x}\"", xxh3_128(content)))
+    }
+
+    /// Whether it is one of those that the values of `If-None-Match` list, which compares weakly.
+    pub fn is_among<'a>(&self, known: impl IntoIterator<Item = &'a HeaderValue>) -> bool {
+        fn opaque(tag: &str) -> &str {
+            tag.strip_prefix("W/").unwrap_or(tag)
+        }
+        let lists = known.into_iter().filter_map(|list| list.to_str().ok());
+        let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
+        tags.any(|known| known == "*" || opaque(known) == opaque(&self.0))
+    }
+
+    /// What the header `ETag` says.
+    #[must_use]
+    pub fn into_header(self) -> HeaderValue {
+        HeaderValue::try_from(self.0).expect("invariant: hex digits and quotes fit into a header")
+    }
+}
+
 /// Gives what is read a tag, and answers 304 to who has it.
 pub(super) async fn tag(request: Request, next: Next) -> Response {
     // An answer to HEAD has lost its content here.
@@ -32,12 +60,9 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
         Ok(bytes) => bytes,
         Err(error) => return QueryError::Defect { reason: error.to_string() }.into_response(),
     };
-    let tag = format!("W/\"{:032x}\"", xxh3_128(&bytes));
-    let is_known = has(&known, &tag);
-    let Ok(tag) = HeaderValue::try_from(tag) else {
-        return Response::from_parts(parts, Body::from(bytes));
-    };
-    parts.headers.insert(header::ETAG, tag);
+    let tag = ETag::of(&bytes);
+    let is_known = tag.is_among(&known);
+    parts.headers.insert(header::ETAG, tag.into_header());
     if !is_known {
         return Response::from_parts(parts, Body::from(bytes));
     }
@@ -45,12 +70,4 @@ pub(super) async fn tag(request: Request, next: Next) -> Response {
     parts.status = StatusCode::NOT_MODIFIED;
     of_nothing.iter().for_each(|name| drop(parts.headers.remove(name)));
     Response::from_parts(parts, Body::empty())
-}
-
-/// Whether a tag is among those of `If-None-Match`, which compares weakly.
-fn has(known: &[HeaderValue], tag: &str) -> bool {
-    let strong = |tag: &str| tag.strip_prefix("W/").unwrap_or(tag).to_owned();
-    let lists = known.iter().filter_map(|list| list.to_str().ok());
-    let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
-    tags.any(|known| known == "*" || strong(known) == strong(tag))
 }
