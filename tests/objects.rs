@@ -8,7 +8,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use prost::Message;
@@ -120,8 +120,17 @@ fn answer(server: &Server, trace: u128) -> Json {
 }
 
 /// Does something until something is so.
-fn wait(what: &str, is_so: impl Fn() -> bool, mut meanwhile: impl FnMut()) {
-    let deadline = Instant::now() + PATIENCE;
+fn wait(what: &str, is_so: impl Fn() -> bool, meanwhile: impl FnMut()) {
+    wait_within(PATIENCE, what, is_so, meanwhile);
+}
+
+fn wait_within(
+    patience: Duration,
+    what: &str,
+    is_so: impl Fn() -> bool,
+    mut meanwhile: impl FnMut(),
+) {
+    let deadline = Instant::now() + patience;
     while !is_so() {
         assert!(Instant::now() < deadline, "waited until {what}");
         meanwhile();
