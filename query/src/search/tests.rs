@@ -92,16 +92,10 @@ async fn what_is_told_of_a_search_are_the_first_traces_of_its_page() {
 async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
     for query in ["{ .wanted = true }", "{ .wanted = true } | count() > 1", "{} >> {} || {}"] {
         let stages = native::stages_of(query).unwrap();
-        let asked = native::QuerySearch {
-            stages,
-            start: tidings_storage::TimeRange::default(),
-            limit: 20,
-            spans_shown: 3,
-            cursor: None,
-        };
-        let (told, page) =
-            told(move |reader| native::page(reader, &asked, None), Arc::new(Progress::heard()))
-                .await;
+        let start = tidings_storage::TimeRange::default();
+        let asked = native::TraceQuery { stages, start, spans_shown: 3, among: None };
+        let answer = move |reader: &Reader| native::page(reader, asked, 20, None);
+        let (told, page) = told(answer, Arc::new(Progress::heard())).await;
         assert!(!told.is_empty(), "nothing of {query}");
         assert_eq!(told, page.traces[..told.len()], "{query}");
     }

@@ -13,15 +13,20 @@ use tidings_proto::UnixNanos;
 
 use crate::data_file::DataFile;
 
-/// What a merge aims at; files of half that are left alone.
+/// How large the files are that a merge makes; those of half that are left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
 const SEALED_BYTES: u64 = FILE_BYTES / 2;
+/// The most that is merged at a time: it is done again when the process ends before.
+const JOB_BYTES: u64 = 4 * FILE_BYTES;
 /// So many files of about one size become one.
 const FILES_ENOUGH: usize = 32;
 /// The most files that are read at once.
 pub(super) const FILES_MAX: usize = 64;
 /// A file is about as large as smaller ones together when it is not more than so many times that.
 const RATIO: u64 = 4;
+/// And once its hour is over: what came late belongs to traces of the larger ones, and every trace
+/// that is in two files is put together again by whoever asks for calls between spans.
+const LAST_RATIO: u64 = 16;
 /// An hour is taken for over so long after its end, when as long nothing has come for it.
 const LATENESS: Duration = Duration::from_secs(10 * 60);
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
@@ -51,8 +56,7 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Optio
     let jobs = hours.into_iter().filter_map(|(hour, mut files)| {
         files.sort_by_key(|file| (file.bytes, file.path.clone()));
         let over = pace == Pace::Offline || is_over(hour, &files, now);
-        let merged = choose(&files, over)?;
-        Some(Job { hour, files: merged.iter().map(|file| Arc::clone(file)).collect() })
+        Some(Job { hour, files: choose(&files, over)? })
     });
     jobs.max_by_key(|job| (job.files.len(), job.hour))
 }
@@ -64,29 +68,36 @@ fn is_over(hour: i64, files: &[&Arc<DataFile>], now: UnixNanos) -> bool {
     end.max(last).saturating_add(lateness) <= now.0
 }
 
-/// The files, smallest first, that should become one.
-fn choose<'a>(files: &'a [&Arc<DataFile>], over: bool) -> Option<&'a [&'a Arc<DataFile>]> {
+/// Those of the files, smallest first, that should be merged.
+fn choose(files: &[&Arc<DataFile>], over: bool) -> Option<Vec<Arc<DataFile>>> {
+    let ratio = if over { LAST_RATIO } else { RATIO };
     // A file that is too small for the one after it must not keep that from being merged.
-    let found = (0..files.len()).map(|start| alike(&files[start..]));
-    let (bytes, files) = found.into_iter().find(|(_, files)| files.len() >= 2)?;
+    let mut found = (0..files.len()).map(|start| alike(&files[start..], ratio));
+    let mut files = found.find(|files| files.len() >= 2)?.to_vec();
+    // Those that came one after the other have traces in common.
+    files.sort_by_key(|file| (file.received_max, file.path.clone()));
+    let (mut bytes, mut rows) = (0, 0);
+    let fits = |file: &&&Arc<DataFile>| {
+        (bytes, rows) = (bytes + file.bytes, rows + file.rows);
+        bytes <= JOB_BYTES && rows <= u64::from(u32::MAX)
+    };
+    let count = files.iter().take(FILES_MAX).take_while(fits).count();
+    let files: Vec<_> = files.into_iter().take(count).map(Arc::clone).collect();
+    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let enough = bytes >= SEALED_BYTES || files.len() >= FILES_ENOUGH || over;
-    enough.then_some(files)
+    (enough && files.len() >= 2).then_some(files)
 }
 
-/// As many of these files, from the first on, as are of about one size, and their bytes.
-fn alike<'a>(files: &'a [&Arc<DataFile>]) -> (u64, &'a [&'a Arc<DataFile>]) {
-    let mut bytes = 0;
-    let mut rows = 0;
-    let mut count = 0;
-    for file in files.iter().take(FILES_MAX) {
-        let about_equal = count == 0 || file.bytes <= bytes * RATIO;
-        let larger = bytes + file.bytes;
-        if !about_equal || larger > FILE_BYTES || rows + file.rows > u64::from(u32::MAX) {
-            break;
-        }
-        (bytes, rows, count) = (larger, rows + file.rows, count + 1);
-    }
-    (bytes, &files[..count])
+/// As many of these files, from the first on, as are of about one size.
+fn alike<'a>(files: &'a [&Arc<DataFile>], ratio: u64) -> &'a [&'a Arc<DataFile>] {
+    let mut bytes: u64 = 0;
+    let is_alike = |file: &&&Arc<DataFile>| {
+        let about_equal = bytes == 0 || file.bytes <= bytes.saturating_mul(ratio);
+        bytes += file.bytes;
+        about_equal
+    };
+    let count = files.iter().take_while(is_alike).count();
+    &files[..count]
 }
 
 #[cfg(test)]

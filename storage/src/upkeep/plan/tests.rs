@@ -2,14 +2,14 @@ use std::{path::PathBuf, sync::Arc};
 
 use tidings_proto::UnixNanos;
 
-use super::{DataFile, HOUR_NANOS, Pace, plan};
+use super::{DataFile, FILE_BYTES, HOUR_NANOS, Pace, plan};
 
 const FIRST_HOUR: u64 = 500_000;
 const SECOND: u64 = 1_000_000_000;
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
-/// A table whose files are only numbers; a merged file is as large as its inputs together.
+/// A table whose files are only numbers; merged files are as large as their inputs together.
 #[derive(Default)]
 struct Simulation {
     files: Vec<Arc<DataFile>>,
@@ -38,7 +38,9 @@ impl Simulation {
             self.files.retain(|file| !job.files.contains(file));
             let bytes = job.files.iter().map(|file| file.bytes).sum();
             let received = job.files.iter().map(|file| file.received_max).max().unwrap();
-            self.file(job.hour, bytes, received);
+            for begin in (0..bytes).step_by(usize::try_from(FILE_BYTES).unwrap()) {
+                self.file(job.hour, FILE_BYTES.min(bytes - begin), received);
+            }
             self.merged_bytes += bytes;
         }
         self.most_files = self.most_files.max(self.files.len());
@@ -123,11 +125,36 @@ fn nothing_is_done_for_little() {
 #[test]
 fn a_small_file_does_not_keep_large_ones_apart() {
     let mut table = Simulation::default();
-    for bytes in [2 * MIB, 11 * MIB, 12 * MIB, 13 * MIB] {
+    for bytes in [MIB / 2, 11 * MIB, 12 * MIB, 13 * MIB] {
         table.flush(500_000, bytes, now(0));
     }
     table.keep_up(now(60), Pace::Offline);
     let mut sizes: Vec<u64> = table.files.iter().map(|file| file.bytes).collect();
     sizes.sort_unstable();
-    assert_eq!(sizes, [2 * MIB, 36 * MIB]);
+    assert_eq!(sizes, [MIB / 2, 36 * MIB]);
+}
+
+#[test]
+fn what_came_late_joins_the_file_of_its_hour_when_that_is_over() {
+    let mut table = Simulation::default();
+    table.flush(500_000, 30 * MIB, now(0));
+    table.flush(500_000, 2 * MIB, now(60));
+    assert_eq!(plan(&table.files, now(600), Pace::Running), None);
+    assert_eq!(plan(&table.files, now(4200), Pace::Running).unwrap().files.len(), 2);
+}
+
+#[test]
+fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
+    let mut table = Simulation::default();
+    // The later, the smaller.
+    for flush in 0..40 {
+        table.flush(500_000, (60 - flush) * MIB, now(flush));
+    }
+    let merged = plan(&table.files, now(60), Pace::Offline).unwrap().files;
+    let expected: Vec<UnixNanos> = (0..merged.len() as u64).map(now).collect();
+    assert_eq!(merged.iter().map(|file| file.received_max).collect::<Vec<_>>(), expected);
+    let bytes: u64 = merged.iter().map(|file| file.bytes).sum();
+    assert!((super::JOB_BYTES - 60 * MIB..=super::JOB_BYTES).contains(&bytes), "{bytes}");
+    table.keep_up(now(60), Pace::Offline);
+    assert!(table.amplification() <= 2.1, "{}", table.amplification());
 }
