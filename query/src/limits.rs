@@ -43,6 +43,9 @@ pub struct QueryLimits {
     pub counted_max: usize,
     /// So many traces are remembered to tell their kinds; from there on one in two is forgotten.
     pub sampled_traces_max: usize,
+    /// The service graph reads at most so many spans that are not added up; then it is of the newest
+    /// part of its window.
+    pub graph_spans_max: u64,
     /// So many different names are counted for completion.
     pub names_counted_max: usize,
     /// A trace shows at most this many of its newest log records.
@@ -79,6 +82,7 @@ impl Default for QueryLimits {
             counted_rows_min: 100_000,
             counted_max: 1_000_000,
             sampled_traces_max: 500_000,
+            graph_spans_max: 1_000_000,
             names_counted_max: 10_000,
             logs_shown_max: 1_000,
             problems_shown_max: 1_000,

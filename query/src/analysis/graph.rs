@@ -2,9 +2,9 @@
 //!
 //! The spans of the window are assembled trace by trace, so that both halves of a shared id, late
 //! parents and messages count right; what a call is, is storage's to say (`graph_calls`). Calls
-//! count in the window their called span began in. Storage has most of them added up; where it
-//! cannot answer (of some traces alone, of too much that is not added up yet), the newest spans are
-//! read here, and the answer says so when those are not all.
+//! count in the window their called span began in. Storage has most of them added up; where too much
+//! is not, the answer is of the newest part of the window. Where nothing is (of a single trace, of
+//! what came just now), the newest spans are read here. The answer says when that is not all.
 
 mod read;
 
@@ -26,8 +26,8 @@ use crate::{QueryError, execution::Reader, search::searched};
 pub(crate) use read::graph_spans;
 use read::{gather, selection};
 
-/// The newest spans that are looked at.
-const SPANS_MAX: u64 = 1_000_000;
+/// The newest part of a window that is looked at, when it is too much, is no shorter.
+const PART_MIN: u64 = 10 * 60 * 1_000_000_000;
 /// The newest traces that a filter chooses,
 const CHOSEN_MAX: usize = 20_000;
 /// and how many spans of them.
@@ -174,12 +174,12 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
     if let Some(window) = window.filter(|_| is_of_all(search))
-        && let Some(tallied) = reader.tally_graph(&bounds(&window.times()))?
+        && let Some(tallied) = added_up(reader, window)?
     {
         return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
-        let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(&window.times()) };
+        let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
         let tallied = reader.tally_graph_of(&bounds, &choice(reader, search, window))?;
         return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
     }
@@ -214,8 +214,27 @@ fn choice(reader: &Reader, search: &GraphSearch, window: Window) -> GraphChoice 
     }
 }
 
-fn bounds(between: &[UnixNanos]) -> GraphBounds {
-    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max: SPANS_MAX }
+fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
+    let rows_max = reader.limits.graph_spans_max;
+    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max }
+}
+
+/// What storage has added up of the window, or of the newest quarter of it, of that, and so on,
+/// when too much is not; `None` when that is so even of the shortest part.
+fn added_up(reader: &Reader, window: Window) -> Result<Option<GraphTallied>, QueryError> {
+    let [start, end] = window.times();
+    let mut from = start;
+    loop {
+        if let Some(mut tallied) = reader.tally_graph(&bounds(reader, &[from, end]))? {
+            tallied.scan.complete &= from == start;
+            return Ok(Some(tallied));
+        }
+        let part = end.since(from).0 / 4;
+        if part < PART_MIN {
+            return Ok(None);
+        }
+        from = UnixNanos(end.0 - part);
+    }
 }
 
 /// The calls of which the called began between each of these times and the next, added up, by the
@@ -224,7 +243,8 @@ pub(crate) fn sums(
     reader: &Reader,
     between: &[UnixNanos],
 ) -> Result<Option<Vec<EdgeSums>>, QueryError> {
-    let tallied = reader.tally_graph(&bounds(between))?.filter(|tallied| tallied.scan.complete);
+    let tallied =
+        reader.tally_graph(&bounds(reader, between))?.filter(|tallied| tallied.scan.complete);
     Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
 }
 

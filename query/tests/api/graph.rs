@@ -9,6 +9,7 @@ use proptest::prelude::{
 };
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, SpanKind, StatusCode};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, SpanBuilder, checkout, record, span, text, trace_id};
 
@@ -98,6 +99,36 @@ const EDGES: [&str; 7] = [
     "service:shop>service:store message 2/0",
     "service:shop>unknown: call 2/0",
 ];
+
+#[tokio::test]
+async fn the_graph_is_of_the_newest_part_when_too_much_is_not_added_up() {
+    const HOUR: u64 = 3_600_000;
+    for (graph_spans_max, complete, expected) in [
+        (10, false, vec!["service:shop>service:store call 1/0"]),
+        (
+            100,
+            true,
+            vec!["service:shop>service:bank call 10/0", "service:shop>service:store call 1/0"],
+        ),
+    ] {
+        let limits = QueryLimits { graph_spans_max, ..QueryLimits::default() };
+        let harness = Harness::with_limits(limits).await;
+        // Traces of which each file has a half are put together from rows.
+        harness.send((1..=10).map(|n| span(n, 1, "shop", "buy").at(n, n + 9))).await;
+        harness.store.flush().await.unwrap();
+        let called =
+            |n| span(n, 2, "bank", "pay").parent(1).at(n + 1, n + 8).kind(SpanKind::Server);
+        harness.send((1..=10).map(called)).await;
+        let late = 3 * HOUR + 9;
+        let store = span(99, 2, "store", "take").parent(1).at(late, late + 1);
+        harness.send([span(99, 1, "shop", "buy").at(late, late + 2), store]).await;
+        harness.store.flush().await.unwrap();
+        let end = BEGIN + 4 * HOUR * MILLI;
+        let graph = harness.get(&format!("/graph?start={BEGIN}&end={end}")).await;
+        assert_eq!(edges(&graph), expected, "{graph_spans_max}");
+        assert_eq!(graph["searched"]["complete"], complete, "{graph_spans_max}");
+    }
+}
 
 #[tokio::test]
 async fn the_graph_has_services_what_they_call_and_the_messages_between_them() {

@@ -15,7 +15,7 @@ use tidings_storage::{
     Detail, GraphSpan, Peer, Scan, ScanStats, SpanFilter, TimeRange, without_silence,
 };
 
-use super::{Graph, GraphSearch, Kept, LEAD, Open, SPANS_MAX, Window};
+use super::{Graph, GraphSearch, Kept, LEAD, Open, Window};
 use crate::{
     QueryError,
     execution::Reader,
@@ -32,7 +32,8 @@ pub(super) fn gather<K: Kept>(
     filter: &SpanFilter,
     window: Option<Window>,
 ) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
-    let gather = Gather { detail: Detail::Facts, spans_max: SPANS_MAX, instead: "" };
+    let spans_max = reader.limits.graph_spans_max;
+    let gather = Gather { detail: Detail::Facts, spans_max, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
     let mut graph = Graph::new();
     let mut open: HashMap<u64, Open> = HashMap::new();
