@@ -73,16 +73,19 @@ fn choose(files: &[&Arc<DataFile>], over: bool) -> Option<Vec<Arc<DataFile>>> {
     let ratio = if over { LAST_RATIO } else { RATIO };
     // A file that is too small for the one after it must not keep that from being merged.
     let mut found = (0..files.len()).map(|start| alike(&files[start..], ratio));
-    let mut files = found.find(|files| files.len() >= 2)?.to_vec();
+    let files = found.find(|files| files.len() >= 2)?;
+    // Of many, no merged one again and again for the sake of the next few.
+    let large = files.get(FILES_MAX - 1).map_or(u64::MAX, |file| file.bytes.saturating_mul(RATIO));
+    let mut files: Vec<_> = files.iter().take_while(|file| file.bytes <= large).collect();
     // Those that came one after the other have traces in common.
     files.sort_by_key(|file| (file.received_max, file.path.clone()));
     let (mut bytes, mut rows) = (0, 0);
-    let fits = |file: &&&Arc<DataFile>| {
+    let fits = |file: &&&&Arc<DataFile>| {
         (bytes, rows) = (bytes + file.bytes, rows + file.rows);
         bytes <= JOB_BYTES && rows <= u64::from(u32::MAX)
     };
     let count = files.iter().take(FILES_MAX).take_while(fits).count();
-    let files: Vec<_> = files.into_iter().take(count).map(Arc::clone).collect();
+    let files: Vec<_> = files.into_iter().take(count).map(|file| Arc::clone(file)).collect();
     let bytes: u64 = files.iter().map(|file| file.bytes).sum();
     let enough = bytes >= SEALED_BYTES || files.len() >= FILES_ENOUGH || over;
     (enough && files.len() >= 2).then_some(files)

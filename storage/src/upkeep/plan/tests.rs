@@ -158,3 +158,16 @@ fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
     table.keep_up(now(60), Pace::Offline);
     assert!(table.amplification() <= 2.1, "{}", table.amplification());
 }
+
+#[test]
+fn many_files_that_wait_are_written_less_than_three_times() {
+    for (flushes, bytes) in [(3600, 10 * KIB), (3600, MIB), (1000, 5 * MIB), (300, 12 * MIB)] {
+        let mut table = Simulation::default();
+        for flush in 0..flushes {
+            table.flush(500_000, bytes + flush % 7 * bytes / 10, now(flush));
+        }
+        table.keep_up(now(flushes), Pace::Offline);
+        let factor = table.amplification();
+        assert!(factor < 3.0, "{flushes} of {bytes}: {factor}");
+    }
+}
