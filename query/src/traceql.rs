@@ -31,6 +31,7 @@ mod read;
 mod records;
 mod relations;
 pub(crate) mod search;
+pub(crate) mod shown;
 pub(crate) mod syntax;
 pub(crate) mod tags;
 mod types;

@@ -9,7 +9,8 @@ use super::{Exemplar, LatencyStats, Searched, TimeWindow};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceGraph {
-    /// The time it is about; for a single trace, the time of the trace.
+    /// The time it is about: the time of the trace for a single one, and the newest part of what was
+    /// asked for when that is too much.
     #[serde(flatten)]
     pub window: TimeWindow,
     /// The nodes, by kind and name.
@@ -18,7 +19,8 @@ pub struct ServiceGraph {
     pub edges: Vec<GraphEdge>,
     /// How many edges there are.
     pub edge_count: u64,
-    /// What was read; incomplete when only the newest 1,000,000 spans were looked at.
+    /// What was read; incomplete when it is of a part of the window, or of the newest 1,000,000
+    /// spans.
     pub searched: Searched,
 }
 

@@ -102,8 +102,8 @@ pub struct Hop {
     /// The called spans' own time on the critical path.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
-    /// The called spans' own time on the path to completion, which goes on where asynchronous work
-    /// outlives the root.
+    /// The time of the called spans, and of those of the same service below them, on the path to
+    /// completion, which goes on where asynchronous work outlives the root.
     #[serde(default)]
     #[schema(value_type = String)]
     pub completion_nano: DurationNanos,

@@ -99,8 +99,11 @@ impl<'k> Found<'k> {
         }
         if let Some(digits) = digits_of_uuid(value.trim_matches(['{', '}'])) {
             let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &digits[part]);
-            self.add_one(keys, parts.join("-"));
-            self.add_one(keys, digits);
+            let dashed = parts.join("-");
+            let upper = dashed.to_ascii_uppercase();
+            for spelled in [dashed, digits, upper] {
+                self.add_one(keys, spelled);
+            }
         }
     }
 

@@ -27,7 +27,7 @@ pub(crate) use read::graph_spans;
 use read::{gather, selection};
 
 /// The newest part of a window that is looked at, when it is too much, is no shorter.
-const PART_MIN: u64 = 10 * 60 * 1_000_000_000;
+const PART_MIN: DurationNanos = DurationNanos(10 * 60 * 1_000_000_000);
 /// The newest traces that a filter chooses,
 const CHOSEN_MAX: usize = 20_000;
 /// and how many spans of them.
@@ -174,9 +174,9 @@ pub(crate) fn graph(reader: &Reader, search: &GraphSearch) -> Result<ServiceGrap
         None => Some(Window::new(reader, search.filter.start, None)?),
     };
     if let Some(window) = window.filter(|_| is_of_all(search))
-        && let Some(tallied) = added_up(reader, window)?
+        && let Some((part, tallied)) = added_up(reader, window)?
     {
-        return Ok(Graph::of(&tallied).view(reader, window, tallied.scan));
+        return Ok(Graph::of(&tallied).view(reader, part, tallied.scan));
     }
     if let Some(window) = window.filter(|_| !is_of_all(search)) {
         let bounds = GraphBounds { rows_max: CHOSEN_SPANS_MAX, ..bounds(reader, &window.times()) };
@@ -220,20 +220,20 @@ fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
 }
 
 /// What storage has added up of the window, or of the newest quarter of it, of that, and so on,
-/// when too much is not; `None` when that is so even of the shortest part.
-fn added_up(reader: &Reader, window: Window) -> Result<Option<GraphTallied>, QueryError> {
-    let [start, end] = window.times();
-    let mut from = start;
+/// when too much is not, and of which part that is; `None` when that is so even of the shortest.
+fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTallied)>, QueryError> {
+    let mut part = window;
     loop {
-        if let Some(mut tallied) = reader.tally_graph(&bounds(reader, &[from, end]))? {
-            tallied.scan.complete &= from == start;
-            return Ok(Some(tallied));
+        if let Some(mut tallied) = reader.tally_graph(&bounds(reader, &part.times()))? {
+            tallied.scan.complete &= part == window;
+            return Ok(Some((part, tallied)));
         }
-        let part = end.since(from).0 / 4;
-        if part < PART_MIN {
+        let [start, end] = part.times();
+        let length = DurationNanos(end.since(start).0 / 4);
+        if length < PART_MIN {
             return Ok(None);
         }
-        from = UnixNanos(end.0 - part);
+        part = part.newest(length);
     }
 }
 

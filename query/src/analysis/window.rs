@@ -106,6 +106,11 @@ impl Window {
         [UnixNanos(self.start), UnixNanos(self.end)]
     }
 
+    /// Its last part of this length.
+    pub(crate) fn newest(self, length: DurationNanos) -> Self {
+        Self { start: self.start.max(self.end.saturating_sub(length.0)), ..self }
+    }
+
     /// Its begin, the begin of every step in it, and its end.
     pub(crate) fn bounds(self) -> Vec<UnixNanos> {
         let first = (self.start / self.step).saturating_add(1).saturating_mul(self.step);

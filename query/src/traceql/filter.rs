@@ -73,8 +73,13 @@ pub(crate) fn filtered(
     let stages = compile(stages, &mut fields);
     let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
     let mut records = RecordReader::new(reader, &fields, TimeRange::default());
-    let Read::All(records) = records.read(&[trace_id])? else {
-        return Err(QueryError::TooManyRecords { limit: RECORDS_MAX, bytes_max: RECORD_BYTES_MAX });
+    let records = match records.read(&[trace_id])? {
+        Read::All(records) => records,
+        Read::TooMany => {
+            let (limit, bytes_max) = (RECORDS_MAX, RECORD_BYTES_MAX);
+            return Err(QueryError::TooManyRecords { limit, bytes_max });
+        }
+        Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
     };
     let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
     let spansets = evaluate(&stages, &table);

@@ -36,6 +36,8 @@ use observe::Observer;
 /// A metric over so many spans found by a scan is exact; from there on it is partial, because a
 /// span that came twice could not be told.
 const DISTINCT_SPANS_MAX: usize = 8_000_000;
+/// Why a metric is partial: for all its terms together.
+const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
 
 /// What to compute.
 #[derive(Debug, Clone)]
@@ -132,6 +134,11 @@ fn of_spans(
     (pipeline, measure, by): (&[Stage], &Measure, &[Field]),
     found: &mut MetricsFound,
 ) -> Result<Vec<Series>, QueryError> {
+    if found.stats.rows >= reader.settings.search_rows_max {
+        found.stats.complete = false;
+        found.partial = Some(TOO_MANY_SPANS);
+        return Ok(Vec::new());
+    }
     let mut fields = Fields::default();
     let stages = compile(pipeline, &mut fields);
     let mut observer = Observer::new(search, measure, by, &mut fields);
@@ -171,7 +178,7 @@ fn of_spans(
     found.stats.files += stats.files + of_logs.files;
     found.stats.complete &= stats.complete && of_logs.complete;
     if !stats.complete {
-        found.partial = Some("there are more spans than one query may look at; narrow it");
+        found.partial = Some(TOO_MANY_SPANS);
     }
     if !of_logs.complete {
         found.partial = Some("there are more log records than one query may look at; narrow it");

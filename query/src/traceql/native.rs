@@ -13,7 +13,8 @@ use super::{
     TraceqlError,
     overlap::Times,
     parse,
-    search::{FoundSpan, FoundSpanset, FoundTrace, Search, Shown, search},
+    search::{FoundSpan, FoundSpanset, FoundTrace, Search, search},
+    shown::Shown,
     syntax::{Root, Stage},
     value::Value,
 };

@@ -2,8 +2,9 @@
 //!
 //! A trace is found when a span of its result starts in the time asked for, or, as Tempo has it,
 //! when the trace itself runs in that time ([`Times`]). Its place in the list is the earliest start
-//! among its spans that can be in a result; times choose traces, they do not cut them. Traces are fetched and evaluated in batches until enough are found. What does not fit
-//! the bounds is left out and said so.
+//! among its spans that can be in a result; times choose traces, they do not cut them. Traces are
+//! fetched and evaluated in batches until enough are found. What does not fit the bounds is left
+//! out and said so.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,7 +22,8 @@ use super::{
     places::{Place, Walk, newest_first},
     read::{RowReader, detail, table},
     records::{self, Read, RecordReader},
-    syntax::{Field, Intrinsic, Name, Stage},
+    shown::{Left, Shown, bounded, read_values},
+    syntax::{Field, Stage},
     value::Value,
 };
 use crate::{
@@ -39,9 +41,6 @@ const BATCH_SPANS_MAX: u64 = 200_000;
 /// Traces fetched at once.
 const BATCH_TRACES_MAX: usize = 256;
 
-/// Of the texts or severities of a span's log records, so many are shown.
-const RECORDS_SHOWN_MAX: usize = 100;
-
 /// What to find.
 #[derive(Debug, Clone)]
 pub(crate) struct Search {
@@ -56,26 +55,6 @@ pub(crate) struct Search {
     pub(crate) after: Option<Place>,
     /// Only these traces, when there are some.
     pub(crate) among: Option<Vec<TraceId>>,
-}
-
-/// How much of what is found is shown.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown {
-    /// Of each trace.
-    pub(crate) spansets: usize,
-    /// Of each spanset.
-    pub(crate) spans: usize,
-    /// Of all traces.
-    pub(crate) spans_together: usize,
-}
-
-impl Shown {
-    pub(crate) const NOTHING: Self = Self { spansets: 0, spans: 0, spans_together: 0 };
-
-    /// So many spans of every spanset.
-    pub(crate) fn spans(spans: usize) -> Self {
-        Self { spansets: usize::MAX, spans, spans_together: usize::MAX }
-    }
 }
 
 /// A trace that was found.
@@ -161,18 +140,9 @@ pub(crate) fn search(
     let records = RecordReader::new(reader, &fields, record_times);
     let found = Found { exact: candidates.exact, ..Found::default() };
     let known = HashSet::new();
-    let spans_left = search.shown.spans_together;
-    let mut run = Run {
-        reader,
-        search,
-        fields: &fields,
-        stages,
-        candidates,
-        records,
-        spans_left,
-        known,
-        found,
-    };
+    let left = Left::new(search.shown);
+    let mut run =
+        Run { reader, search, fields: &fields, stages, candidates, records, left, known, found };
     run.found.stats.complete = true;
     for leg in search.times.legs() {
         if run.found.traces.len() < search.limit && run.found.stats.complete {
@@ -199,7 +169,7 @@ struct Run<'a> {
     candidates: Candidates,
     records: RecordReader<'a>,
     /// How many more spans can be shown.
-    spans_left: usize,
+    left: Left,
     /// What was evaluated already, where a trace can be met again.
     known: HashSet<TraceId>,
     found: Found,
@@ -220,7 +190,7 @@ impl Run<'_> {
         let mut walk = Walk::new(reader, candidates, self.fields, start, step);
         walk.stats = ScanStats { complete: false, ..self.found.stats };
         let (stages, known, found) = (&self.stages, &mut self.known, &mut self.found);
-        let (records, left) = (&mut self.records, &mut self.spans_left);
+        let (records, left) = (&mut self.records, &mut self.left);
         let mut complete = true;
         while found.traces.len() < search.limit
             && let Some(mut places) = walk.step()?
@@ -392,7 +362,7 @@ fn found_trace(
     place: Place,
     fields: &Fields,
     spansets: &[Spanset],
-    (shown, left): (Shown, &mut usize),
+    (shown, left): (Shown, &mut Left),
 ) -> FoundTrace {
     let (tree, table, names) = (&trace.tree, &trace.table, &trace.gathered.names);
     let root = tree.entry.filter(|_| tree.has_root()).map(|node| {
@@ -406,25 +376,27 @@ fn found_trace(
         counts.0 += 1;
         counts.1 += u64::from(tree.failed(node));
     }
-    let span = |span: &u32| {
+    let span = |span: &u32, left: &mut Left| {
         let fact = tree.fact(*span as usize);
+        let values = read_values(fields, table.row(*span));
         FoundSpan {
             span_id: fact.span_id,
             service: names.text(fact.service).to_owned(),
             name: names.text(fact.operation).to_owned(),
             start: fact.start,
             duration: tree.assembled.nodes[*span as usize].duration,
-            attributes: read_values(fields, table.row(*span)),
+            attributes: left.of(values),
         }
     };
     let asks_logs = fields.ask_logs();
     let known = |(name, value): &(String, Value)| (name.clone(), bounded(value, asks_logs));
     let spanset_count = spansets.len();
     let spansets = spansets.iter().take(shown.spansets).map(|spanset| {
+        let count = shown.spans.min(left.spans);
         let spans: Vec<FoundSpan> =
-            spanset.spans.iter().take(shown.spans.min(*left)).map(span).collect();
-        *left -= spans.len();
-        let attributes = spanset.attributes.iter().map(known).collect();
+            spanset.spans.iter().take(count).map(|of| span(of, left)).collect();
+        left.spans -= spans.len();
+        let attributes = left.of(spanset.attributes.iter().map(known).collect());
         FoundSpanset { matched: spanset.spans.len(), attributes, spans }
     });
     FoundTrace {
@@ -437,39 +409,4 @@ fn found_trace(
         place,
         services,
     }
-}
-
-/// The values of a span that its list entry does not show anyway.
-fn read_values(fields: &Fields, row: &[Value]) -> Vec<(Field, Value)> {
-    let there = fields.iter().zip(row).filter(|(_, value)| !value.is_nil());
-    let read = there.filter_map(|(field, value)| match field.name {
-        Name::Intrinsic(intrinsic) if !field.parent && is_of_entry(intrinsic) => None,
-        Name::Intrinsic(intrinsic) => Some((field.clone(), bounded(value, intrinsic.is_of_logs()))),
-        Name::Attribute(..) => Some((field.clone(), value.clone())),
-    });
-    read.collect()
-}
-
-/// What is shown of the value: of what many log records say, the first.
-fn bounded(value: &Value, is_of_logs: bool) -> Value {
-    match value {
-        Value::Many(many) if is_of_logs => {
-            Value::Many(many.iter().take(RECORDS_SHOWN_MAX).cloned().collect())
-        }
-        value => value.clone(),
-    }
-}
-
-fn is_of_entry(intrinsic: Intrinsic) -> bool {
-    matches!(
-        intrinsic,
-        Intrinsic::Name
-            | Intrinsic::Duration
-            | Intrinsic::TraceDuration
-            | Intrinsic::RootName
-            | Intrinsic::RootService
-            | Intrinsic::TraceId
-            | Intrinsic::SpanId
-            | Intrinsic::Parent
-    )
 }

@@ -34,6 +34,15 @@ impl Value {
         Self::Text(text.into())
     }
 
+    /// How long its text is, about.
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Many(many) => many.iter().map(Self::bytes).sum(),
+            _ => size_of::<u64>(),
+        }
+    }
+
     /// A length of time, which may not fit.
     pub(crate) fn nanos(nanos: u64) -> Self {
         Self::Duration(i64::try_from(nanos).unwrap_or(i64::MAX))

@@ -10,19 +10,26 @@ use tidings_proto::{DurationNanos, UnixNanos, api::Hop, otlp::SpanKind};
 
 use crate::trace::{gather::Names, kind_name, summary::plus, tree::Tree};
 
+/// Who called which service's operation, by a span of which kind: names by number.
+type Call = (Option<u32>, u32, u32, i32);
+
 /// Every kind of call, in order of its first call.
 pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
-    let mut hops: BTreeMap<(Option<u32>, u32, u32, i32), Hop> = BTreeMap::new();
+    let mut hops: BTreeMap<Call, Hop> = BTreeMap::new();
     for tree in trees {
         let on_way = on_way(tree);
+        // The call that each span belongs to; a parent comes before its children.
+        let mut calls: Vec<Call> = Vec::with_capacity(on_way.len());
         for (index, node) in tree.assembled.nodes.iter().enumerate() {
             let fact = tree.fact(index);
             let caller = node.parent.map(|parent| tree.fact(parent as usize).service);
             let serves = matches!(fact.kind, SpanKind::Server | SpanKind::Consumer);
-            if !serves && caller == Some(fact.service) {
-                continue;
-            }
-            let key = (caller, fact.service, fact.operation, i32::from(fact.kind));
+            let is_call = serves || caller != Some(fact.service);
+            let key = match node.parent {
+                Some(parent) if !is_call => calls[parent as usize],
+                _ => (caller, fact.service, fact.operation, i32::from(fact.kind)),
+            };
+            calls.push(key);
             let hop = hops.entry(key).or_insert_with(|| Hop {
                 from_service: caller.map(|service| names.text(service).to_owned()),
                 service: names.text(fact.service).to_owned(),
@@ -38,6 +45,12 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
                 completion_nano: Default::default(),
                 waiting_nano: Default::default(),
             });
+            let OnWay { working, waiting } = on_way[index];
+            hop.completion_nano = plus(hop.completion_nano, working);
+            hop.waiting_nano = plus(hop.waiting_nano, waiting);
+            if !is_call {
+                continue;
+            }
             hop.call_count += 1;
             hop.error_count += u64::from(tree.failed(index));
             hop.first_start_unix_nano = hop.first_start_unix_nano.min(fact.start);
@@ -45,9 +58,6 @@ pub(crate) fn hops(trees: &[Tree], names: &Names) -> Vec<Hop> {
             hop.response_max_nano = hop.response_max_nano.max(node.duration);
             hop.self_nano = plus(hop.self_nano, node.self_time);
             hop.critical_nano = plus(hop.critical_nano, node.critical_time);
-            let OnWay { working, waiting } = on_way[index];
-            hop.completion_nano = plus(hop.completion_nano, working);
-            hop.waiting_nano = plus(hop.waiting_nano, waiting);
         }
     }
     let mut hops: Vec<Hop> = hops.into_values().collect();

@@ -127,6 +127,8 @@ async fn the_graph_is_of_the_newest_part_when_too_much_is_not_added_up() {
         let graph = harness.get(&format!("/graph?start={BEGIN}&end={end}")).await;
         assert_eq!(edges(&graph), expected, "{graph_spans_max}");
         assert_eq!(graph["searched"]["complete"], complete, "{graph_spans_max}");
+        let start = if complete { BEGIN } else { BEGIN + 3 * HOUR * MILLI };
+        assert_eq!(graph["startUnixNano"], start.to_string(), "{graph_spans_max}");
     }
 }
 

@@ -4,8 +4,9 @@
 //! together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one size; each row
 //! is then written about twice: by the flush and into a sealed file, or into one that waits for the
 //! end of its hour. When an hour is over and nothing comes any more, what is left becomes one file,
-//! unless most of the work would be to copy a large file for the sake of small ones. While an old
-//! hour still gets rows, as in an import, it is merged no more eagerly than the current one.
+//! unless most of the work would be to copy a large file for the sake of small ones; once nothing
+//! came for hours, more of that work is worth it. While an old hour still gets rows, as in an
+//! import, it is merged no more eagerly than the current one.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -24,11 +25,14 @@ const FILES_ENOUGH: usize = 32;
 pub(super) const FILES_MAX: usize = 64;
 /// A file is about as large as smaller ones together when it is not more than so many times that.
 const RATIO: u64 = 4;
-/// And once its hour is over: what came late belongs to traces of the larger ones, and every trace
-/// that is in two files is put together again by whoever asks for calls between spans.
-const LAST_RATIO: u64 = 16;
+/// And once its hour is settled: what came late belongs to traces of the larger ones, and every
+/// trace that is in two files is put together again by whoever asks for calls between spans.
+const SETTLED_RATIO: u64 = 16;
 /// An hour is taken for over so long after its end, when as long nothing has come for it.
 const LATENESS: Duration = Duration::from_secs(10 * 60);
+/// An hour that is over is settled when nothing has come for it for so long: a large file is then
+/// written again at most a few times a day for the sake of what comes late.
+const SETTLING: Duration = Duration::from_secs(6 * 3600);
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
 /// Files that should be one.
@@ -55,40 +59,69 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Optio
     }
     let jobs = hours.into_iter().filter_map(|(hour, mut files)| {
         files.sort_by_key(|file| (file.bytes, file.path.clone()));
-        let over = pace == Pace::Offline || is_over(hour, &files, now);
-        Some(Job { hour, files: choose(&files, over)? })
+        Some(Job { hour, files: choose(&files, State::of(hour, &files, now, pace))? })
     });
     jobs.max_by_key(|job| (job.files.len(), job.hour))
 }
 
-fn is_over(hour: i64, files: &[&Arc<DataFile>], now: UnixNanos) -> bool {
-    let lateness = u64::try_from(LATENESS.as_nanos()).unwrap_or(u64::MAX);
-    let end = u64::try_from(hour + 1).unwrap_or(0).saturating_mul(HOUR_NANOS);
-    let last = files.iter().map(|file| file.received_max.0).max().unwrap_or(0);
-    end.max(last).saturating_add(lateness) <= now.0
+/// What can still be expected of an hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// More.
+    Running,
+    /// What is late.
+    Over,
+    /// Nothing.
+    Settled,
+}
+
+impl State {
+    fn of(hour: i64, files: &[&Arc<DataFile>], now: UnixNanos, pace: Pace) -> Self {
+        let end = u64::try_from(hour + 1).unwrap_or(0).saturating_mul(HOUR_NANOS);
+        let last = files.iter().map(|file| file.received_max.0).max().unwrap_or(0);
+        let silent_for = |time: Duration| {
+            let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            end.max(last).saturating_add(time) <= now.0
+        };
+        if pace == Pace::Offline || silent_for(SETTLING) {
+            Self::Settled
+        } else if silent_for(LATENESS) {
+            Self::Over
+        } else {
+            Self::Running
+        }
+    }
 }
 
 /// Those of the files, smallest first, that should be merged.
-fn choose(files: &[&Arc<DataFile>], over: bool) -> Option<Vec<Arc<DataFile>>> {
-    let ratio = if over { LAST_RATIO } else { RATIO };
-    // A file that is too small for the one after it must not keep that from being merged.
-    let mut found = (0..files.len()).map(|start| alike(&files[start..], ratio));
-    let files = found.find(|files| files.len() >= 2)?;
+fn choose(files: &[&Arc<DataFile>], state: State) -> Option<Vec<Arc<DataFile>>> {
+    let ratio = if state == State::Settled { SETTLED_RATIO } else { RATIO };
+    // Files that are too small for the one after them must not keep that from being merged.
+    let mut jobs = (0..files.len()).map(|start| together(alike(&files[start..], ratio)));
+    let is_worth_it = |job: &Vec<Arc<DataFile>>| {
+        let bytes: u64 = job.iter().map(|file| file.bytes).sum();
+        let enough = bytes >= SEALED_BYTES || job.len() >= FILES_ENOUGH;
+        job.len() >= 2 && (enough || state != State::Running)
+    };
+    jobs.find(is_worth_it)
+}
+
+/// As many of these files, smallest first, as one merge takes: the oldest, for what came one after
+/// the other has traces in common.
+fn together(files: &[&Arc<DataFile>]) -> Vec<Arc<DataFile>> {
     // Of many, no merged one again and again for the sake of the next few.
     let large = files.get(FILES_MAX - 1).map_or(u64::MAX, |file| file.bytes.saturating_mul(RATIO));
-    let mut files: Vec<_> = files.iter().take_while(|file| file.bytes <= large).collect();
-    // Those that came one after the other have traces in common.
+    let mut files: Vec<Arc<DataFile>> =
+        files.iter().take_while(|file| file.bytes <= large).map(|file| Arc::clone(file)).collect();
     files.sort_by_key(|file| (file.received_max, file.path.clone()));
     let (mut bytes, mut rows) = (0, 0);
-    let fits = |file: &&&&Arc<DataFile>| {
+    let fits = |file: &&Arc<DataFile>| {
         (bytes, rows) = (bytes + file.bytes, rows + file.rows);
         bytes <= JOB_BYTES && rows <= u64::from(u32::MAX)
     };
     let count = files.iter().take(FILES_MAX).take_while(fits).count();
-    let files: Vec<_> = files.into_iter().take(count).map(|file| Arc::clone(file)).collect();
-    let bytes: u64 = files.iter().map(|file| file.bytes).sum();
-    let enough = bytes >= SEALED_BYTES || files.len() >= FILES_ENOUGH || over;
-    (enough && files.len() >= 2).then_some(files)
+    files.truncate(count);
+    files
 }
 
 /// As many of these files, from the first on, as are of about one size.

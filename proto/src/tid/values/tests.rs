@@ -53,7 +53,9 @@ fn a_header_is_the_value_of_the_key_and_of_the_headers_attribute() {
         format!("some line of a proxy \"{UUID}\" upstream"),
     ] {
         for key in ["x-request-id", "http.request.header.x-request-id"] {
-            assert!(of(key, &text).contains(&UUID.to_owned()), "{text}");
+            for spelled in [UUID.to_owned(), UUID.to_uppercase(), UUID.replace('-', "")] {
+                assert!(of(key, &text).contains(&spelled), "{spelled} in {text}");
+            }
         }
     }
     assert_eq!(of("order.id", "x-request-id: r-7"), [""; 0], "what another key has is none of it");
@@ -75,11 +77,11 @@ fn readings_are_bounded_in_number_and_length() {
     let text = format!("order.id=a,b;c d {UUID} ").repeat(200);
     let keys: Vec<String> = (0..50).map(|n| format!("key{n}")).chain(keys()).collect();
     assert!(values(&text, &keys).len() <= VALUES_MAX);
-    // Each under every key costs as many look-ups as there are keys.
+    // Few are under every key: a UUID as it is mostly written.
     let under_all = |text: &str| {
         values(text, &keys).iter().filter(|found| found.keys.len() == keys.len()).count()
     };
-    assert_eq!((under_all("A-17"), under_all(UUID), under_all(&text)), (1, 2, 2));
+    assert_eq!((under_all("A-17"), under_all(UUID), under_all(&text)), (1, 3, 3));
     let long = "x".repeat(5_000);
     assert_eq!(of("order.id", &format!("order.id={long}")), Vec::<String>::new());
 }

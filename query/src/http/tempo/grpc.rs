@@ -33,7 +33,8 @@ use crate::{
         metrics::{MetricsSearch, Range},
         native::stages_of,
         overlap::Times,
-        search::{Search, Shown},
+        search::Search,
+        shown::Shown,
         tags::{TagSearch, of_tags},
     },
 };

@@ -15,7 +15,8 @@ use crate::{
     traceql::{
         self,
         overlap::Times,
-        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search, Shown},
+        search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
+        shown::Shown,
         syntax::{Field, Name},
         tags::of_tags,
         value::Value,

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::{Exemplar, MetricsSearch, Observed, Range, Series, compare::Comparison};
 use crate::traceql::{
     compiled::{Fields, Node},
+    shown::bounded,
     syntax::{Field, Measure},
     types::Type,
     value::Value,
@@ -127,7 +128,7 @@ impl Observer {
         }
         let exemplar = self.takes_exemplar(interval);
         let series = self.series.entry(key).or_insert_with(|| Observations {
-            labels: self.by.iter().map(|(column, _)| span.row[*column].clone()).collect(),
+            labels: self.by.iter().map(|(column, _)| bounded(&span.row[*column], true)).collect(),
             ..Observations::default()
         });
         let cell = series.cells.entry(interval).or_default();

@@ -16,7 +16,8 @@ use super::super::{
     compiled::{Fields, compile},
     native::stages_of,
     overlap::Times,
-    search::{Search, Shown, found},
+    search::{Search, found},
+    shown::Shown,
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};
 

@@ -19,7 +19,8 @@ use super::super::{
     native::stages_of,
     overlap::Times,
     records::needs,
-    search::{Found, Search, Shown, found},
+    search::{Found, Search, found},
+    shown::Shown,
     value::severity_word,
 };
 use crate::{QueryLimits, QuerySettings, execution::Execution};

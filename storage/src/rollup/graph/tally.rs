@@ -133,6 +133,12 @@ impl<'a> Question<'a> {
         }
         let mut pool = self.rows(unrolled, &rolled)?;
         self.join(&mut rolled, &pool)?;
+        // Whoever asks for less then should not have waited for what is not wanted.
+        let joined = rolled.iter().flat_map(|rolled| &rolled.joined);
+        let wanted: u64 = joined.map(|rows| rows.end - rows.start).sum();
+        if self.stats.rows.saturating_add(wanted) > self.rows_max {
+            return Err(Unanswered::Never);
+        }
         // What each file has counted of the traces that are joined; what counts after all.
         let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {

@@ -135,12 +135,32 @@ fn a_small_file_does_not_keep_large_ones_apart() {
 }
 
 #[test]
-fn what_came_late_joins_the_file_of_its_hour_when_that_is_over() {
+fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
     let mut table = Simulation::default();
     table.flush(500_000, 30 * MIB, now(0));
     table.flush(500_000, 2 * MIB, now(60));
-    assert_eq!(plan(&table.files, now(600), Pace::Running), None);
-    assert_eq!(plan(&table.files, now(4200), Pace::Running).unwrap().files.len(), 2);
+    let settled = 3600 + 6 * 3600;
+    assert_eq!(plan(&table.files, now(settled - 1), Pace::Running), None);
+    assert_eq!(plan(&table.files, now(settled), Pace::Running).unwrap().files.len(), 2);
+    // A large file for a little every half an hour: at a few times its size.
+    let mut table = Simulation::default();
+    table.flush(500_000, 100 * MIB, now(0));
+    for late in 0..48 {
+        table.flush(500_000, MIB / 2, now(7200 + late * 1800));
+        table.keep_up(now(7200 + late * 1800 + 700), Pace::Running);
+    }
+    table.keep_up(now(48 * 3600), Pace::Running);
+    assert!(table.amplification() < 3.0, "{}", table.amplification());
+}
+
+#[test]
+fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
+    let mut table = Simulation::default();
+    let tiny = [KIB, KIB].into_iter();
+    for (bytes, flush) in tiny.chain([100 * MIB; 4]).zip(0..) {
+        table.flush(500_000, bytes, now(flush));
+    }
+    assert_eq!(plan(&table.files, now(60), Pace::Running).unwrap().files.len(), 4);
 }
 
 #[test]
