@@ -66,7 +66,7 @@
 //! - **Within a span**: as above, until the next one down was handed over: until that one began,
 //!   or its parent's end, if that was earlier.
 //! - **Waiting**: the time between the parent's end and the start of the next one down, message or
-//!   not. It is the least that the wait can have been.
+//!   not. Where clocks agree, it is the least that the wait can have been.
 //! - **Clocks**: a span that starts before the one above it counts from that one's start. One that
 //!   does not say when it began counts as far as it is known to have been open before the next one
 //!   down began, and is passed over otherwise.

@@ -1,8 +1,9 @@
 //! Where a page ended: the key of its last entry and how many entries came before.
 //!
 //! Owns the text form: base64 (URL alphabet, no padding) of a version and kind byte, the time or
-//! what else the order is by, the rest of the key and the count where there is one, all big endian. A cursor names a place in the order, not a place
-//! in a result, so it stays good while data comes in and across restarts.
+//! what else the order is by, the rest of the key and the count where there is one, all big endian.
+//! A cursor names a place in the order, not a place in a result, so it stays good while data comes
+//! in and across restarts.
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use tidings_proto::{TraceId, UnixNanos};

@@ -371,6 +371,12 @@ impl Reader {
         self.limits.deadline.saturating_sub(left)
     }
 
+    /// Whether so many tenths of the question's time have passed that it should go on to what is
+    /// left to do with what it has.
+    pub(crate) fn is_late(&self, tenths: u32) -> bool {
+        self.elapsed() > self.limits.deadline / 10 * tenths
+    }
+
     /// What a scan comes to. It may have ended because time was up, without a visit.
     fn ended<T>(&self, found: T, failure: Option<QueryError>) -> Result<T, QueryError> {
         match failure {

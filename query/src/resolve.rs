@@ -71,13 +71,12 @@ fn resolve_values(
             result.tried.push(reason);
         }
     }
-    let mut rest = &readings[..];
-    while let Some(at) = transactions::first_stored(reader, rest)? {
-        let (traces, _) = transactions::traces_with(reader, &rest[at])?;
+    for attribute in transactions::stored(reader, &readings) {
+        let attribute = attribute?;
+        let (traces, _) = transactions::traces_with(reader, attribute)?;
         for trace_id in transactions::newest(&traces, MATCHES_MAX) {
-            push(result, Resolved { trace_id, span_id: None, reason: reason(&rest[at]) });
+            push(result, Resolved { trace_id, span_id: None, reason: reason(attribute) });
         }
-        rest = &rest[at + 1..];
     }
     Ok(())
 }

@@ -112,15 +112,13 @@ fn find(reader: &Reader, tid: &str) -> Result<Found, QueryError> {
         return Ok(of_traces(ids, MatchedBy::TraceId));
     }
     let readings = readings(tid, &reader.settings.transaction_keys);
-    let mut rest = &readings[..];
-    while let Some(at) = first_stored(reader, rest)? {
-        let (traces, is_stored) = traces_with(reader, &rest[at])?;
+    for attribute in stored(reader, &readings) {
+        let attribute = attribute?;
+        let (traces, is_stored) = traces_with(reader, attribute)?;
         if is_stored {
-            let attribute = rest[at].clone();
             let matched = MatchedBy::Attribute { key: attribute.key.clone() };
-            return Ok(Found { matched, traces, attribute: Some(attribute) });
+            return Ok(Found { matched, traces, attribute: Some(attribute.clone()) });
         }
-        rest = &rest[at + 1..];
     }
     let span_id = tid::span_alone(tid);
     let ids = span_id.map(|span_id| traces_of_span(reader, span_id)).transpose()?;
@@ -148,11 +146,28 @@ pub(crate) fn readings(text: &str, keys: &[String]) -> Vec<AttributeFilter> {
     of_keys.collect()
 }
 
+/// Those of these attributes that may be stored, in their order; each is looked for when it is
+/// wanted.
+pub(crate) fn stored<'a>(
+    reader: &Reader,
+    attributes: &'a [AttributeFilter],
+) -> impl Iterator<Item = Result<&'a AttributeFilter, QueryError>> {
+    let mut rest = attributes;
+    std::iter::from_fn(move || {
+        let at = first_stored(reader, rest).transpose()?;
+        Some(at.map(|at| {
+            let found = &rest[at];
+            rest = &rest[at + 1..];
+            found
+        }))
+    })
+}
+
 /// The place of the first of these attributes that may be stored, and those before are not.
 ///
 /// Halves the list: what is not stored at all costs one look at the index for all of them, and not
 /// one for each.
-pub(crate) fn first_stored(
+fn first_stored(
     reader: &Reader,
     attributes: &[AttributeFilter],
 ) -> Result<Option<usize>, QueryError> {

@@ -1,6 +1,9 @@
 //! Reads rows that match a filter from a snapshot, newest source first.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    ops::AddAssign,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use tidings_proto::UnixNanos;
 
@@ -55,6 +58,20 @@ pub struct ScanStats {
     pub files: u64,
     /// Whether everything that can match was looked at.
     pub complete: bool,
+}
+
+impl ScanStats {
+    /// Nothing yet, and nothing left out.
+    pub const NOTHING: Self = Self { rows: 0, files: 0, complete: true };
+}
+
+impl AddAssign for ScanStats {
+    /// Of two scans that both belong to an answer.
+    fn add_assign(&mut self, other: Self) {
+        self.rows += other.rows;
+        self.files += other.files;
+        self.complete &= other.complete;
+    }
 }
 
 /// How far the scans of a snapshot are, for another thread to look at. The numbers are added up

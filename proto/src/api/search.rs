@@ -12,7 +12,8 @@ use crate::{DurationNanos, SpanId, TraceId, UnixNanos, otlp::KeyValue};
 pub struct TraceSearchResult {
     /// The traces that have a span matching every filter.
     pub traces: Vec<TraceSummary>,
-    /// What a query in TraceQL found in each of them, in the same order; absent without one.
+    /// What a query in TraceQL found in each of them, in the same order; absent without one, and
+    /// where no trace is found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub matches: Vec<TraceMatch>,
     /// What to send as `cursor` for the next page; absent at the end.

@@ -27,8 +27,7 @@ pub(crate) struct Mentioned {
 
 /// The traces of the records that match one of the filters.
 pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentioned, QueryError> {
-    let stats = ScanStats { complete: true, ..ScanStats::default() };
-    let mut found = Mentioned { stats, ..Mentioned::default() };
+    let mut found = Mentioned { stats: ScanStats::NOTHING, ..Mentioned::default() };
     for filter in filters {
         let rows_max = reader.settings.search_rows_max.saturating_sub(found.stats.rows);
         let scan = Scan { detail: Detail::Ids, rows_max };
@@ -41,12 +40,11 @@ pub(crate) fn mentioned(reader: &Reader, filters: &[LogFilter]) -> Result<Mentio
                     found.overflowed = true;
                 }
             }
-            is_late = reader.elapsed() > reader.limits.deadline / 10 * LATE_TENTHS;
+            is_late = reader.is_late(LATE_TENTHS);
             Ok(if found.overflowed || is_late { Need::Nothing } else { Need::All })
         })?;
-        found.stats.rows += stats.rows;
-        found.stats.files += stats.files;
-        found.stats.complete &= stats.complete && !is_late;
+        found.stats += stats;
+        found.stats.complete &= !is_late;
     }
     Ok(found)
 }

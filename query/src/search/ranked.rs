@@ -184,7 +184,7 @@ impl Met {
             overflowed: false,
         };
         let any_span = SpanFilter { start: filter.start, ..SpanFilter::default() } == *filter;
-        let mut stats = ScanStats { complete: true, ..ScanStats::default() };
+        let mut stats = ScanStats::NOTHING;
         let wide = SpanFilter { start: around(filter.start), ..SpanFilter::default() };
         if any_span {
             met.scan(reader, &wide, &mut stats, |met, id, rows, of_trace| {

@@ -89,8 +89,7 @@ pub(super) struct Observed<'a> {
 
 /// Computes the series.
 pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
-    let stats = ScanStats { complete: true, ..ScanStats::default() };
-    let mut found = MetricsFound { stats, ..MetricsFound::default() };
+    let mut found = MetricsFound { stats: ScanStats::NOTHING, ..MetricsFound::default() };
     let mut series = series(reader, search, &search.metrics, &mut found)?;
     series.retain(|series| series.values.iter().any(|value| !value.is_nan()));
     series.sort_by_cached_key(math::order);
@@ -169,9 +168,7 @@ fn of_spans(
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        of_logs.rows += records.stats.rows;
-        of_logs.files += records.stats.files;
-        of_logs.complete &= records.stats.complete;
+        of_logs += records.stats;
         stats
     };
     found.stats.rows += stats.rows + of_logs.rows;

@@ -110,7 +110,7 @@ impl<'a> Walk<'a> {
         let (rows_of, is_only) = (&mut self.rows, candidates.filters.len() == 1);
         let mut news_due = reader.elapsed().saturating_add(reader.limits.told_every);
         let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
-            if super::search::is_late(reader, 5) {
+            if reader.is_late(5) {
                 stopped = true;
                 return Ok(Need::Nothing);
             }
@@ -155,7 +155,7 @@ impl<'a> Walk<'a> {
         }
         let ids: Vec<TraceId> = met.keys().copied().collect();
         for ids in ids.chunks(LOOKUP_TRACES_MAX) {
-            if super::search::is_late(self.reader, 5) {
+            if self.reader.is_late(5) {
                 break;
             }
             let filter = SpanFilter { trace_ids: Some(ids.to_vec()), ..SpanFilter::default() };

@@ -14,7 +14,6 @@ use tidings_storage::{Detail, LogFilter, LogRows, Scan, ScanStats, SpanFilter, T
 use super::{
     compiled::{CompiledStage, Fields},
     read::many,
-    search::is_late,
     syntax::{Intrinsic, Name},
     value::Value,
 };
@@ -76,11 +75,17 @@ pub(super) enum Read {
     Exhausted,
 }
 
+/// What a query asks of log records.
+#[derive(Debug, Clone, Copy)]
+struct Asks {
+    body: bool,
+    severity: bool,
+}
+
 /// Reads log records for a query.
 pub(super) struct RecordReader<'a> {
     reader: &'a Reader,
-    /// Whether the query asks for texts, and whether for severities.
-    asks: (bool, bool),
+    asks: Asks,
     /// When records count.
     time: TimeRange,
     /// What was read so far. Not complete: the bounds of the question do not allow for more.
@@ -93,15 +98,14 @@ impl<'a> RecordReader<'a> {
             let name = Name::Intrinsic(intrinsic);
             fields.iter().any(|field| field.name == name)
         };
-        let asks = (asks(Intrinsic::LogBody), asks(Intrinsic::LogSeverity));
-        let stats = ScanStats { complete: true, ..ScanStats::default() };
-        Self { reader, asks, time, stats }
+        let (body, severity) = (asks(Intrinsic::LogBody), asks(Intrinsic::LogSeverity));
+        Self { reader, asks: Asks { body, severity }, time, stats: ScanStats::NOTHING }
     }
 
     /// The records of these traces.
     pub(super) fn read(&mut self, ids: &[TraceId]) -> Result<Read, QueryError> {
         let mut records = Records::default();
-        if self.asks == (false, false) {
+        if !self.asks.body && !self.asks.severity {
             return Ok(Read::All(records));
         }
         let filter =
@@ -117,7 +121,7 @@ impl<'a> RecordReader<'a> {
                 bytes += record.body.as_ref().map_or(0, |body| body.len());
                 records.of_spans.entry(span).or_default().push(record);
             }
-            late = is_late(self.reader, 7);
+            late = self.reader.is_late(7);
             let is_full = count > RECORDS_MAX || bytes > RECORD_BYTES_MAX;
             Ok(if is_full || late { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
@@ -136,17 +140,13 @@ impl<'a> RecordReader<'a> {
 }
 
 /// The record of this row, with its span, if it has one.
-fn record(
-    rows: &LogRows,
-    row: usize,
-    (body, severity): (bool, bool),
-) -> Option<((TraceId, SpanId), Record)> {
+fn record(rows: &LogRows, row: usize, asks: Asks) -> Option<((TraceId, SpanId), Record)> {
     let span = (rows.trace_id(row)?, rows.span_id(row)?);
     let number = rows.severity_number(row);
     let record = Record {
         key: (rows.time(row), rows.content_hash(row)),
-        body: body.then(|| rows.text(row).into()),
-        severity: Severity::from_number(number).filter(|_| severity),
+        body: asks.body.then(|| rows.text(row).into()),
+        severity: Severity::from_number(number).filter(|_| asks.severity),
     };
     Some((span, record))
 }
@@ -159,13 +159,12 @@ pub(super) fn narrow(
     time: TimeRange,
     filters: &mut [SpanFilter],
 ) -> Result<ScanStats, QueryError> {
-    let untouched = ScanStats { complete: true, ..ScanStats::default() };
     let is_few =
         |filter: &SpanFilter| filter.trace_ids.as_ref().is_some_and(|ids| ids.len() <= TRACES_FEW);
     if filters.iter().all(is_few) {
-        return Ok(untouched);
+        return Ok(ScanStats::NOTHING);
     }
-    let Some(needed) = needs::of_stages(stages, fields) else { return Ok(untouched) };
+    let Some(needed) = needs::of_stages(stages, fields) else { return Ok(ScanStats::NOTHING) };
     let needed: Vec<LogFilter> =
         needed.into_iter().map(|filter| LogFilter { time, ..filter }).collect();
     let Mentioned { traces, overflowed, stats } = mentioned(reader, &needed)?;

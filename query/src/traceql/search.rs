@@ -153,9 +153,7 @@ pub(crate) fn search(
         run.found.traces.sort_by(|a, b| newest_first(&a.place, &b.place));
     }
     for read in [narrowed, run.records.stats] {
-        run.found.stats.rows += read.rows;
-        run.found.stats.files += read.files;
-        run.found.stats.complete &= read.complete;
+        run.found.stats += read;
     }
     Ok(run.found)
 }
@@ -223,7 +221,7 @@ impl Run<'_> {
                 Ok(if enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
             })?;
             found.left = (places.len() - at) as u64;
-            if is_late(reader, 7) || !records.stats.complete {
+            if reader.is_late(7) || !records.stats.complete {
                 complete = false;
                 break;
             }
@@ -253,11 +251,6 @@ pub(crate) fn candidate_traces(
     Ok((places, walk.stats))
 }
 
-/// Whether so much of a question's time has passed that it should come to an end with what it has.
-pub(super) fn is_late(reader: &Reader, tenths: u32) -> bool {
-    reader.elapsed() > reader.limits.deadline / 10 * tenths
-}
-
 /// Gives `visit` each row that can be of a span of a result, with its values, until it breaks or
 /// half the time is over.
 pub(crate) fn each_candidate(
@@ -267,14 +260,14 @@ pub(crate) fn each_candidate(
     at_least: Detail,
     mut visit: impl FnMut(&SpanRows, usize, &[Value]) -> ControlFlow<()>,
 ) -> Result<ScanStats, QueryError> {
-    let mut total = ScanStats { complete: true, ..ScanStats::default() };
+    let mut total = ScanStats::NOTHING;
     let mut values = Vec::with_capacity(fields.len());
     let mut row_reader = RowReader::new(fields);
     for filter in &candidates.filters {
         let rows_max = reader.settings.search_rows_max.saturating_sub(total.rows);
         let scan = Scan { detail: detail(fields).max(at_least), rows_max };
         let stats = reader.spans(filter, scan, |rows| {
-            if is_late(reader, 5) {
+            if reader.is_late(5) {
                 return Ok(ControlFlow::Break(()));
             }
             for row in 0..rows.len() {
@@ -286,9 +279,7 @@ pub(crate) fn each_candidate(
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        total.rows += stats.rows;
-        total.files += stats.files;
-        total.complete &= stats.complete;
+        total += stats;
     }
     Ok(total)
 }
@@ -306,7 +297,7 @@ pub(super) fn each_trace(
     let mut row_reader = RowReader::new(fields);
     let (mut at, mut size, mut complete) = (0, first.clamp(1, BATCH_TRACES_MAX), true);
     while at < places.len() {
-        if is_late(reader, 7) {
+        if reader.is_late(7) {
             return Ok(false);
         }
         let batch: Vec<TraceId> = places[at..].iter().take(size).map(|place| place.1).collect();

@@ -55,9 +55,8 @@ impl OwnCalls {
         let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
         of.sort();
         let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
-        let same = of.calls[first..].iter_mut().take_while(|own| own.call == call);
-        let found = { same }.find(|own| !own.stays);
-        found.map(|own| own.stays = true).is_some()
+        let mut same = of.calls[first..].iter_mut().take_while(|own| own.call == call);
+        same.find(|own| !own.stays).map(|own| own.stays = true).is_some()
     }
 
     /// Of each file what is to be taken away, and what stays.

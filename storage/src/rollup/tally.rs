@@ -192,9 +192,8 @@ impl<T: Tallies> Question<'_, T> {
             if let Ended::Damaged(file) = ended {
                 return Ok(Err(Damaged(file)));
             }
-            tallied.scan.rows += stats.rows;
-            tallied.scan.files += stats.files;
-            tallied.scan.complete &= stats.complete && matches!(ended, Ended::WithAll);
+            tallied.scan += stats;
+            tallied.scan.complete &= matches!(ended, Ended::WithAll);
             tallied.repeats_counted |= seen.forgot;
             tallied.shares.push(tally);
         }

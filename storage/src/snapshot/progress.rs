@@ -68,7 +68,7 @@ pub(crate) struct Progress<'a> {
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
-        let stats = ScanStats { complete: true, ..ScanStats::default() };
+        let stats = ScanStats::NOTHING;
         Self { stats, rows_max, stop, watch: Arc::default(), floor: None, ahead: UnixNanos(0) }
     }
 

@@ -135,10 +135,7 @@ impl<'a> Question<'a> {
         self.join(&mut rolled, &pool)?;
         // Whoever asks for less then should not have waited for what is not wanted.
         let joined = rolled.iter().flat_map(|rolled| &rolled.joined);
-        let wanted: u64 = joined.map(|rows| rows.end - rows.start).sum();
-        if self.stats.rows.saturating_add(wanted) > self.rows_max {
-            return Err(Unanswered::Never);
-        }
+        self.affords(joined.map(|rows| rows.end - rows.start).sum())?;
         // What each file has counted of the traces that are joined; what counts after all.
         let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
@@ -197,8 +194,7 @@ impl<'a> Question<'a> {
         let of_files = unrolled.iter().filter(|file| is_inside(file.times()));
         let surely: u64 =
             of_chunks.map(|chunk| chunk.rows()).chain(of_files.map(|file| file.rows)).sum();
-        self.spend(surely)?;
-        self.stats.rows -= surely;
+        self.affords(surely)?;
         let view = TableView { chunks: chunks.clone(), files: unrolled };
         let mut pool = Pool::default();
         self.scan(|question, progress, matcher| {
@@ -299,7 +295,14 @@ impl<'a> Question<'a> {
     }
 
     fn spend(&mut self, rows: u64) -> Result<(), Unanswered> {
-        self.stats.rows = self.stats.rows.saturating_add(rows);
-        if self.stats.rows > self.rows_max { Err(Unanswered::Never) } else { Ok(()) }
+        self.affords(rows)?;
+        self.stats.rows += rows;
+        Ok(())
+    }
+
+    /// Whether so many rows may still be read.
+    fn affords(&self, rows: u64) -> Result<(), Unanswered> {
+        let left = self.rows_max.saturating_sub(self.stats.rows);
+        if rows > left { Err(Unanswered::Never) } else { Ok(()) }
     }
 }

@@ -76,7 +76,7 @@ impl<'a, T: Tallies> Share<'a, T> {
         remembered_max: usize,
         tally: T::Tally,
     ) -> Self {
-        let stats = ScanStats { complete: true, ..ScanStats::default() };
+        let stats = ScanStats::NOTHING;
         let seen = Seen::new(remembered_max);
         Self { question, budget, before, seen, tally, stats, ended: Ended::WithAll }
     }
@@ -166,9 +166,7 @@ impl<'a, T: Tallies> Share<'a, T> {
                 flow = if goes_on { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
                 Ok(flow)
             })?;
-        self.stats.rows += stats.rows;
-        self.stats.files += stats.files;
-        self.stats.complete &= stats.complete;
+        self.stats += stats;
         let spent = self.budget.spend(stats.rows);
         if flow.is_break() || question.is_stopped() || spent && !stats.complete {
             self.ended = Ended::Early;

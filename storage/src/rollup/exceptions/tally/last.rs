@@ -47,7 +47,7 @@ impl Snapshot {
             }
         }
         let mut last: Vec<Option<LastException>> = vec![None; groups.len()];
-        let mut stats = ScanStats { complete: true, ..ScanStats::default() };
+        let mut stats = ScanStats::NOTHING;
         for (source, rows) in &wanted {
             let mut of_rows = rows.values();
             let mut take = |batch: &RecordBatch| -> Result<(), StorageError> {
