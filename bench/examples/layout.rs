@@ -24,6 +24,9 @@ use tempfile::TempDir;
 use tidings_bench::{Corpus, Shape};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 layout [--shape J10|realistic] [--spans N] [--flushes N] [--folder FOLDER] [--columns]
 
