@@ -3,7 +3,7 @@
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
 //! from the lists: the table's (what Delta declares: all columns), the data files' (without the
 //! partition column) and memory's (without the columns that a flush derives or that copy
-//! attributes; repetitive texts are dictionaries). `docs/formats/tables.md` says what each column
+//! attributes; repetitive texts and the keys of attributes are dictionaries). `docs/formats/tables.md` says what each column
 //! means.
 
 use std::sync::{Arc, LazyLock};
@@ -263,17 +263,18 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// What data files hold.
-    pub(crate) fn file_schema(self) -> SchemaRef {
-        let columns = self.columns().iter().filter(|column| column.stage != Stage::Partition);
-        Arc::new(Schema::new(columns.map(|column| column.field(Place::File)).collect::<Fields>()))
-    }
-
-    /// What rows have that are about to be written: the file's columns before [`Self::shreds`].
+    /// What rows have that are about to be written: the file's columns before [`Self::shreds`],
+    /// as memory has them.
     pub(crate) fn sorted_schema(self) -> SchemaRef {
         let is_there = |column: &&Column| matches!(column.stage, Stage::Row | Stage::Flush);
         let columns = self.columns().iter().filter(is_there);
-        Arc::new(Schema::new(columns.map(|column| column.field(Place::File)).collect::<Fields>()))
+        Arc::new(Schema::new(columns.map(Column::memory_field).collect::<Fields>()))
+    }
+
+    /// The data files' columns as the writer takes them: as memory has them.
+    pub(crate) fn written_schema(self) -> SchemaRef {
+        let columns = self.columns().iter().filter(|column| column.stage != Stage::Partition);
+        Arc::new(Schema::new(columns.map(Column::memory_field).collect::<Fields>()))
     }
 
     /// The columns that attributes fill when a file is written: its last ones.
@@ -291,9 +292,10 @@ impl Signal {
         })
     }
 
-    /// Whether the column is read as a dictionary.
-    pub(crate) fn is_word(self, name: &str) -> bool {
-        self.columns().iter().any(|column| column.name == name && column.kind == Kind::Word)
+    /// The column as it is read, where that is not as the file has it.
+    pub(crate) fn read_field(self, name: &str) -> Option<Field> {
+        let column = self.columns().iter().find(|column| column.name == name)?;
+        matches!(column.kind, Kind::Word | Kind::Attributes).then(|| column.memory_field())
     }
 
     /// The batch of these columns, which must be memory's, in order.
@@ -338,6 +340,7 @@ impl Column {
             Kind::Word if place == Place::Memory => word(),
             Kind::Word => DataType::Utf8,
             Kind::Binary => DataType::Binary,
+            Kind::Attributes if place == Place::Memory => coded_attributes(),
             Kind::Attributes => attributes(),
             Kind::Events => DataType::List(event()),
             Kind::Links => DataType::List(link()),
@@ -365,14 +368,29 @@ pub(crate) fn attributes() -> DataType {
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-pub(crate) fn entry_fields() -> Fields {
-    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
-        Fields::from(vec![
-            Field::new("key", DataType::Utf8, false),
-            Field::new("value", DataType::Struct(value_fields()), true),
-        ])
+/// The same in memory: the keys are a dictionary.
+pub(crate) fn coded_attributes() -> DataType {
+    static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
+        Arc::new(Field::new(ENTRIES, DataType::Struct(coded_entry_fields()), false))
     });
+    DataType::Map(Arc::clone(&ENTRY), false)
+}
+
+pub(crate) fn entry_fields() -> Fields {
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| entry(DataType::Utf8));
     FIELDS.clone()
+}
+
+pub(crate) fn coded_entry_fields() -> Fields {
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| entry(word()));
+    FIELDS.clone()
+}
+
+fn entry(key: DataType) -> Fields {
+    Fields::from(vec![
+        Field::new("key", key, false),
+        Field::new("value", DataType::Struct(value_fields()), true),
+    ])
 }
 
 /// At most one is not null. `bytes` is OTLP's `AnyValue` in protobuf, for arrays, maps and bytes.

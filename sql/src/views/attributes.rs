@@ -12,6 +12,7 @@ use arrow_array::{
     types::{Float64Type, Int64Type},
 };
 use arrow_buffer::OffsetBuffer;
+use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
 use prost::Message;
 use tidings_proto::otlp::{AnyValue, KeyValue, Value};
@@ -83,6 +84,7 @@ pub(super) fn texts(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     }
     let moved: Vec<i32> = offsets.iter().map(|offset| offset - first).collect();
     let keys = stored.keys().slice(entries.start, entries.len());
+    let keys = cast(&keys, &DataType::Utf8)?;
     map(OffsetBuffer::new(moved.into()), keys, Arc::new(texts.finish()))
 }
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{BooleanArray, Float64Array, Int64Array, MapArray, StructArray};
+use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, MapArray, StructArray};
 use arrow_buffer::{BooleanBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, Fields};
 use prost::Message;
 use tidings_proto::otlp::{
     AnyValue,
@@ -12,7 +12,7 @@ use tidings_proto::otlp::{
 };
 
 use super::{
-    buffers::{Texts, nulls},
+    buffers::{Texts, Words, nulls},
     hash::ContentHash,
 };
 use crate::schema;
@@ -29,14 +29,23 @@ enum Kind {
     Bytes,
 }
 
+/// The keys of a column of attributes.
+#[derive(Debug)]
+enum Keys<'a> {
+    /// As memory has those of rows.
+    Coded(Words<'a>),
+    /// As memory has those of events and links.
+    Plain(Texts),
+}
+
 /// Builds one column of attributes.
 ///
 /// Most entries are texts. The other types are kept aside, few as they are, and spread out at the
 /// end.
 #[derive(Debug)]
-pub(super) struct AttributesBuilder {
+pub(super) struct AttributesBuilder<'a> {
     offsets: Vec<i32>,
-    keys: Texts,
+    keys: Keys<'a>,
     kinds: Vec<Kind>,
     strings: Texts,
     ints: Vec<(usize, i64)>,
@@ -45,14 +54,23 @@ pub(super) struct AttributesBuilder {
     nested: Vec<(usize, Vec<u8>)>,
 }
 
-impl AttributesBuilder {
+impl<'a> AttributesBuilder<'a> {
     /// For this many rows, which take about so many bytes on the wire.
     pub(super) fn new(rows: usize, bytes: usize) -> Self {
         // On the wire an attribute takes some 40 bytes, half of them its key.
         let entries = bytes / 40;
+        Self::with(Keys::Coded(Words::new(entries)), rows, entries, bytes)
+    }
+
+    /// For events or links.
+    pub(super) fn of_elements() -> Self {
+        Self::with(Keys::Plain(Texts::new(0, 0)), 0, 0, 0)
+    }
+
+    fn with(keys: Keys<'a>, rows: usize, entries: usize, bytes: usize) -> Self {
         Self {
             offsets: super::first_offset(rows),
-            keys: Texts::new(entries, bytes / 2),
+            keys,
             kinds: Vec::with_capacity(entries),
             strings: Texts::new(entries, bytes / 2),
             ints: Vec::new(),
@@ -65,13 +83,16 @@ impl AttributesBuilder {
     /// Appends one row, and its contents to the hash.
     pub(super) fn append(
         &mut self,
-        attributes: Repeated<'_, KeyValueView<'_>>,
+        attributes: Repeated<'a, KeyValueView<'a>>,
         hash: &mut ContentHash,
     ) -> Result<(), Odd> {
         hash.number(attributes.len() as u64);
         for attribute in attributes.iter() {
             let attribute = attribute?;
-            self.keys.push(attribute.key);
+            match &mut self.keys {
+                Keys::Coded(keys) => keys.follow(attribute.key),
+                Keys::Plain(keys) => keys.push(attribute.key),
+            }
             hash.bytes(attribute.key);
             let kind = self.value(attribute.value, hash)?;
             if kind != Kind::String {
@@ -148,12 +169,16 @@ impl AttributesBuilder {
             ],
             nulls(count, |entry| self.kinds[entry] != Kind::None),
         )?;
-        let entries = StructArray::try_new(
-            schema::entry_fields(),
-            vec![Arc::new(self.keys.finish(None)?), Arc::new(values)],
-            None,
-        )?;
-        let DataType::Map(field, ordered) = schema::attributes() else {
+        let (keys, fields, map): (ArrayRef, Fields, DataType) = match self.keys {
+            Keys::Coded(keys) => {
+                (keys.finish()?, schema::coded_entry_fields(), schema::coded_attributes())
+            }
+            Keys::Plain(keys) => {
+                (Arc::new(keys.finish(None)?), schema::entry_fields(), schema::attributes())
+            }
+        };
+        let entries = StructArray::try_new(fields, vec![keys, Arc::new(values)], None)?;
+        let DataType::Map(field, ordered) = map else {
             unreachable!("invariant: attributes are a map");
         };
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));

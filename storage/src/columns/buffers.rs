@@ -69,6 +69,8 @@ pub(crate) struct Words<'a> {
     /// Places of values by hash: 0 is free, others are one more than the place.
     table: Vec<u32>,
     has_nulls: bool,
+    /// What came after each value when it last came, of texts that come in sequences.
+    next: Vec<i32>,
 }
 
 /// The key of a row without a text.
@@ -81,6 +83,7 @@ impl<'a> Words<'a> {
             values: Vec::new(),
             table: vec![0; 16],
             has_nulls: false,
+            next: Vec::new(),
         }
     }
 
@@ -97,6 +100,25 @@ impl<'a> Words<'a> {
             }
         };
         self.keys.resize(self.keys.len() + rows, key);
+    }
+
+    /// Appends a row of a text that comes after the same text as before more often than not, as
+    /// keys do: their sequences repeat. All rows of a column are appended so, or none.
+    pub(crate) fn follow(&mut self, text: &'a [u8]) {
+        let before = self.keys.last().and_then(|key| usize::try_from(*key).ok());
+        let expected = before.and_then(|before| usize::try_from(*self.next.get(before)?).ok());
+        if let Some(at) = expected
+            && self.values[at] == text
+        {
+            self.keys.push(offset(at));
+            return;
+        }
+        let key = self.key(text);
+        self.keys.push(key);
+        if let Some(before) = before {
+            self.next.resize(self.values.len().max(before + 1), NULL);
+            self.next[before] = key;
+        }
     }
 
     fn key(&mut self, text: &'a [u8]) -> i32 {

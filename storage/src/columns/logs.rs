@@ -57,7 +57,7 @@ struct LogBuilder<'a> {
     trace_id_low64: Int64Builder,
     span_id: BinaryBuilder,
     flags: Int64Builder,
-    attributes: AttributesBuilder,
+    attributes: AttributesBuilder<'a>,
     dropped_attributes_count: Int64Builder,
     received: Int64Builder,
     content_hash: Int64Builder,

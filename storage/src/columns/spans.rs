@@ -52,13 +52,13 @@ struct SpanBuilder<'a> {
     status_message: Words<'a>,
     trace_state: Words<'a>,
     flags: Int64Builder,
-    attributes: AttributesBuilder,
+    attributes: AttributesBuilder<'a>,
     dropped_attributes_count: Int64Builder,
-    events: EventsBuilder,
+    events: EventsBuilder<'a>,
     event_count: Int32Builder,
     has_exception: BooleanBuilder,
     dropped_events_count: Int64Builder,
-    links: LinksBuilder,
+    links: LinksBuilder<'a>,
     link_count: Int32Builder,
     dropped_links_count: Int64Builder,
     received: Int64Builder,
@@ -196,21 +196,21 @@ fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
 }
 
 #[derive(Debug)]
-struct EventsBuilder {
+struct EventsBuilder<'a> {
     offsets: Vec<i32>,
     time: Int64Builder,
     name: Texts,
-    attributes: AttributesBuilder,
+    attributes: AttributesBuilder<'a>,
     dropped: Int64Builder,
 }
 
-impl EventsBuilder {
+impl<'a> EventsBuilder<'a> {
     fn new(rows: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             time: Int64Builder::with_capacity(0),
             name: Texts::new(0, 0),
-            attributes: AttributesBuilder::new(0, 0),
+            attributes: AttributesBuilder::of_elements(),
             dropped: Int64Builder::with_capacity(0),
         }
     }
@@ -218,7 +218,7 @@ impl EventsBuilder {
     /// Whether one of them is an exception.
     fn append(
         &mut self,
-        events: Repeated<'_, EventView<'_>>,
+        events: Repeated<'a, EventView<'a>>,
         hash: &mut ContentHash,
     ) -> Result<bool, Odd> {
         let mut has_exception = false;
@@ -253,24 +253,24 @@ impl EventsBuilder {
 }
 
 #[derive(Debug)]
-struct LinksBuilder {
+struct LinksBuilder<'a> {
     offsets: Vec<i32>,
     trace_id: BinaryBuilder,
     span_id: BinaryBuilder,
     trace_state: Texts,
-    attributes: AttributesBuilder,
+    attributes: AttributesBuilder<'a>,
     dropped: Int64Builder,
     flags: Int64Builder,
 }
 
-impl LinksBuilder {
+impl<'a> LinksBuilder<'a> {
     fn new(rows: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             trace_id: BinaryBuilder::with_capacity(0, 0),
             span_id: BinaryBuilder::with_capacity(0, 0),
             trace_state: Texts::new(0, 0),
-            attributes: AttributesBuilder::new(0, 0),
+            attributes: AttributesBuilder::of_elements(),
             dropped: Int64Builder::with_capacity(0),
             flags: Int64Builder::with_capacity(0),
         }
@@ -278,7 +278,7 @@ impl LinksBuilder {
 
     fn append(
         &mut self,
-        links: Repeated<'_, LinkView<'_>>,
+        links: Repeated<'a, LinkView<'a>>,
         hash: &mut ContentHash,
     ) -> Result<(), Odd> {
         hash.number(links.len() as u64);

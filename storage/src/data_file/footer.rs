@@ -8,18 +8,14 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::Schema;
 use parquet::{
     arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions},
     errors::ParquetError,
     file::{metadata::PageIndexPolicy, reader::ChunkReader},
 };
 
-use crate::{
-    StorageError,
-    disk::failed,
-    schema::{Signal, word},
-};
+use crate::{StorageError, disk::failed, schema::Signal};
 
 /// Memory for metadata of all files together.
 const BYTES_MAX: usize = 64 << 20;
@@ -97,12 +93,9 @@ fn load<T: ChunkReader>(
             return Err(StorageError::Corrupt { path: path.to_owned(), reason });
         }
     }
-    let fields = found.fields().iter().map(|field| {
-        if signal.is_word(field.name()) {
-            Arc::new(Field::new(field.name(), word(), field.is_nullable()))
-        } else {
-            Arc::clone(field)
-        }
+    let fields = found.fields().iter().map(|field| match signal.read_field(field.name()) {
+        Some(read) => Arc::new(read.with_nullable(field.is_nullable())),
+        None => Arc::clone(field),
     });
     let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
     Ok(ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options.with_schema(schema))?)

@@ -1,13 +1,13 @@
 //! Rows of several batches as one batch.
 
+mod attributes;
+
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
 use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, MapArray, RecordBatch, StringArray, make_array,
-    types::Int32Type,
+    Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, types::Int32Type,
 };
-use arrow_data::{ArrayData, transform::MutableArrayData};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 
@@ -25,7 +25,7 @@ pub(super) fn rows(
         let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(number)).collect();
         match field.data_type() {
             DataType::Dictionary(..) => words(&arrays, rows),
-            DataType::Map(..) => attributes(&arrays, &stretches),
+            DataType::Map(..) => attributes::attributes(&arrays, &stretches),
             _ => {
                 let arrays: Vec<&dyn Array> = arrays.into_iter().map(AsRef::as_ref).collect();
                 interleave(&arrays, rows)
@@ -54,27 +54,6 @@ fn stretches(rows: &[(usize, usize)]) -> Vec<Stretch> {
         }
     }
     stretches
-}
-
-/// All entries of a row are copied at once, where Arrow's own interleaving looks at each of them in
-/// each of the columns they consist of.
-fn attributes(arrays: &[&ArrayRef], stretches: &[Stretch]) -> Result<ArrayRef, ArrowError> {
-    let wrong = || ArrowError::SchemaError("a column of attributes is no map".to_owned());
-    let mut maps = Vec::with_capacity(arrays.len());
-    for array in arrays {
-        maps.push(array.as_any().downcast_ref::<MapArray>().ok_or_else(wrong)?);
-    }
-    let entries = stretches.iter().map(|(batch, of)| {
-        let offsets = maps[*batch].value_offsets();
-        usize::try_from(offsets[of.end] - offsets[of.start]).unwrap_or_default()
-    });
-    let entries = entries.sum();
-    let data: Vec<ArrayData> = maps.iter().map(|map| map.to_data()).collect();
-    let mut copied = MutableArrayData::new(data.iter().collect(), false, entries);
-    for (batch, of) in stretches {
-        copied.try_extend(*batch, of.start, of.end)?;
-    }
-    Ok(make_array(copied.freeze()))
 }
 
 /// Arrow's own interleaving looks at every row once per batch and column.

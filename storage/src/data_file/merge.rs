@@ -12,7 +12,7 @@ mod source;
 use std::{ops::Range, sync::Arc};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, cast::AsArray, types::Int32Type};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::SchemaRef;
 use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
@@ -74,7 +74,7 @@ impl Merge {
         files: &[Arc<DataFile>],
         choice: Option<Choice>,
     ) -> Result<Self, StorageError> {
-        let schema = words_as_dictionaries(signal);
+        let schema = signal.sorted_schema();
         let portion = (DECODED_ROWS / files.len().max(1)).clamp(1024, PORTION_ROWS);
         let opened = source::open(signal, files)?;
         let (sources, traces) = match signal {
@@ -252,16 +252,6 @@ impl Group {
     fn is(&self, key: &Key<'_>) -> bool {
         self.slot == key.slot && self.name == key.group
     }
-}
-
-/// What files hold but for what the writer copies, with repetitive text as readers have it.
-fn words_as_dictionaries(signal: Signal) -> SchemaRef {
-    let schema = signal.sorted_schema();
-    let fields = schema.fields().iter().map(|field| match signal.is_word(field.name()) {
-        true => Arc::new(Field::new(field.name(), crate::schema::word(), field.is_nullable())),
-        false => Arc::clone(field),
-    });
-    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// Whether a span was deeper in its tree before: the flush that wrote it saw ancestors of it that

@@ -87,11 +87,15 @@ impl Shredder {
         self.look_elsewhere(rows)?;
         let mut builders: Vec<Builder<'_>> =
             self.columns.iter().map(|field| Builder::new(field, rows.num_rows())).collect();
+        let places: Vec<Vec<usize>> =
+            entries.keys.iter().map(|key| self.places(key).collect()).collect();
         let mut found: Vec<Found> = vec![None; self.columns.len()];
         for row in 0..rows.num_rows() {
             found.fill(None);
             for entry in entries.of_row(row) {
-                self.look(&entries, entry, &mut found);
+                for place in &places[entries.keys.code(entry)] {
+                    self.look(*place, &entries, entry, &mut found);
+                }
             }
             for (builder, found) in builders.iter_mut().zip(&found) {
                 builder.push(&entries, found.map(|(_, entry)| entry));
@@ -122,22 +126,23 @@ impl Shredder {
         (!keys.is_empty()).then(|| KeyValue::new(WHOLE.to_owned(), keys.join(",")))
     }
 
-    fn look(&mut self, entries: &Entries, entry: usize, found: &mut [Found]) {
-        let key = entries.keys.value(entry);
-        for place in &self.cells[cell(key)] {
-            let known = &mut self.keys[*place];
-            if known.key != key {
-                continue;
-            }
-            known.entries += 1;
-            let is_of_type = match self.columns[known.column].data_type() {
-                DataType::Int64 => entries.ints.valid(entry).is_some(),
-                _ => entries.strings.valid(entry).is_some(),
-            };
-            let found = &mut found[known.column];
-            if is_of_type && found.is_none_or(|(best, _)| *place < best) {
-                *found = Some((*place, entry));
-            }
+    /// The places of a key.
+    fn places(&self, key: &str) -> impl Iterator<Item = usize> {
+        let places = self.cells[cell(key)].iter().copied();
+        places.filter(move |place| self.keys[*place].key == key)
+    }
+
+    /// Looks at an entry of the key at this place.
+    fn look(&mut self, place: usize, entries: &Entries, entry: usize, found: &mut [Found]) {
+        let known = &mut self.keys[place];
+        known.entries += 1;
+        let is_of_type = match self.columns[known.column].data_type() {
+            DataType::Int64 => entries.ints.valid(entry).is_some(),
+            _ => entries.strings.valid(entry).is_some(),
+        };
+        let found = &mut found[known.column];
+        if is_of_type && found.is_none_or(|(best, _)| place < best) {
+            *found = Some((place, entry));
         }
     }
 

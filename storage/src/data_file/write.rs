@@ -112,22 +112,12 @@ pub(super) fn files(
         batches,
         places: batches.iter().enumerate().flat_map(of_batch).collect(),
         derived,
-        schema: widened(signal),
+        schema: signal.sorted_schema(),
     };
     placed
         .chunk_by(|left, right| left.hour == right.hour)
         .map(|placed| file(&rows, placed, layout))
         .collect()
-}
-
-/// The schema with memory's dictionaries, which the writer takes for their values.
-fn widened(signal: Signal) -> SchemaRef {
-    let (sorted, memory) = (signal.sorted_schema(), signal.memory_schema());
-    let fields = sorted.fields().iter().map(|field| {
-        let in_memory = memory.field_with_name(field.name()).ok();
-        in_memory.map_or_else(|| Arc::clone(field), |field| Arc::new(field.clone()))
-    });
-    Arc::new(arrow_schema::Schema::new(fields.collect::<Vec<_>>()))
 }
 
 impl Unsorted<'_> {
@@ -210,7 +200,7 @@ impl<W: Write + Send> FileWriter<W> {
         traces: u64,
         layout: Layout,
     ) -> Result<Self, StorageError> {
-        let schema = signal.file_schema();
+        let schema = signal.written_schema();
         let options = ArrowWriterOptions::new()
             .with_properties(properties(&schema, traces, layout)?)
             .with_skip_arrow_metadata(true);

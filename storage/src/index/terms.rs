@@ -180,6 +180,8 @@ impl Senders {
 /// The columns that have terms.
 pub(super) struct TermColumns {
     attributes: Option<Entries>,
+    /// The terms of the keys of attributes, in the order of the dictionary.
+    keys: Vec<u64>,
     events: Option<ElementEntries>,
     links: Option<ElementEntries>,
     linked: Option<Linked>,
@@ -193,8 +195,11 @@ pub(super) struct TermColumns {
 
 impl TermColumns {
     pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
+        let attributes = Entries::of(batch, "attributes")?;
+        let keys = attributes.iter().flat_map(|attributes| attributes.keys.iter());
         Ok(Self {
-            attributes: Entries::of(batch, "attributes")?,
+            keys: keys.map(key_term).collect(),
+            attributes,
             events: ElementEntries::of(batch, "events")?,
             links: ElementEntries::of(batch, "links")?,
             linked: Linked::of(batch)?,
@@ -219,10 +224,12 @@ impl TermCollector {
             self.block = block;
         }
         if let Some(attributes) = &columns.attributes {
-            self.push_entries(attributes, attributes.of_rows(&rows));
+            let key = |entry| columns.keys[attributes.keys.code(entry)];
+            self.push_entries(attributes, attributes.of_rows(&rows), key);
         }
         for elements in [&columns.events, &columns.links].into_iter().flatten() {
-            self.push_entries(&elements.entries, elements.of_rows(&rows));
+            let key = |entry| key_term(elements.entries.keys.value(entry));
+            self.push_entries(&elements.entries, elements.of_rows(&rows), key);
         }
         for trace in columns.linked.iter().flat_map(|linked| linked.of_rows(&rows)) {
             self.add(link_term(trace));
@@ -240,9 +247,15 @@ impl TermCollector {
         self.overflowed |= self.places.len() > PLACES_MAX;
     }
 
-    fn push_entries(&mut self, column: &Entries, entries: Range<usize>) {
+    /// Adds entries, of whose keys `key` gives the terms.
+    fn push_entries(
+        &mut self,
+        column: &Entries,
+        entries: Range<usize>,
+        key: impl Fn(usize) -> u64,
+    ) {
         for entry in entries {
-            let key = key_term(column.keys.value(entry));
+            let key = key(entry);
             self.add(key);
             if let Some(text) = column.strings.text(entry) {
                 self.add(text_term(key, text));

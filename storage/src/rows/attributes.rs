@@ -10,7 +10,10 @@ use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Link, Value};
 
-use super::column::{Column, downcast};
+use super::{
+    column::{Column, downcast},
+    entries::Keys,
+};
 
 /// A value that has no parts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -42,7 +45,7 @@ impl<'a> Scalar<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Attributes {
     map: MapArray,
-    keys: StringArray,
+    keys: Keys,
     values: StructArray,
     strings: StringArray,
     ints: Int64Array,
@@ -60,7 +63,7 @@ impl Attributes {
         let values: StructArray = downcast(map.values(), "attributes")?;
         Ok(Self {
             map: map.clone(),
-            keys: downcast(map.keys(), "attributes.key")?,
+            keys: Keys::of(map.keys(), "attributes.key")?,
             strings: field(&values, "string")?,
             ints: field(&values, "int")?,
             doubles: field(&values, "double")?,

@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray,
-    RecordBatch, StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int32Array,
+    Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray, types::Int32Type,
 };
 use arrow_schema::ArrowError;
 use tidings_proto::TraceId;
@@ -14,11 +14,42 @@ use super::column::{Column, downcast};
 /// The field of a link that says to which trace it leads.
 pub(crate) const LINKED_TRACE: &str = "trace_id";
 
+/// The keys of entries: a dictionary, or each for itself where they are those of events or links.
+#[derive(Debug, Clone)]
+pub(crate) struct Keys {
+    codes: Option<Int32Array>,
+    values: StringArray,
+}
+
+impl Keys {
+    pub(super) fn of(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+        let Some(coded) = array.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
+            return Ok(Self { codes: None, values: downcast(array, name)? });
+        };
+        Ok(Self { codes: Some(coded.keys().clone()), values: downcast(coded.values(), name)? })
+    }
+
+    /// The distinct keys of a dictionary, or all there are.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(Option::unwrap_or_default)
+    }
+
+    /// The place of the entry's key among those.
+    pub(crate) fn code(&self, entry: usize) -> usize {
+        let coded = self.codes.as_ref();
+        coded.map_or(entry, |codes| usize::try_from(codes.value(entry)).unwrap_or_default())
+    }
+
+    pub(crate) fn value(&self, entry: usize) -> &str {
+        self.values.value(self.code(entry))
+    }
+}
+
 /// The entries of a column of attributes. Values of a type that was not read are not there.
 #[derive(Debug, Clone)]
 pub(crate) struct Entries {
     map: MapArray,
-    pub(crate) keys: StringArray,
+    pub(crate) keys: Keys,
     pub(crate) strings: Column<StringArray>,
     pub(crate) ints: Column<Int64Array>,
     pub(crate) doubles: Column<Float64Array>,
@@ -36,7 +67,7 @@ impl Entries {
         let map: MapArray = downcast(array, name)?;
         let values: StructArray = downcast(map.values(), name)?;
         Ok(Self {
-            keys: downcast(map.keys(), name)?,
+            keys: Keys::of(map.keys(), name)?,
             strings: field(&values, "string")?,
             ints: field(&values, "int")?,
             doubles: field(&values, "double")?,

@@ -1,6 +1,8 @@
 use std::{io::Write, ops::ControlFlow, sync::Arc};
 
-use arrow_array::{Array, RecordBatch, StringArray, cast::AsArray, types::Int64Type};
+use arrow_array::{
+    Array, RecordBatch, RecordBatchReader, StringArray, cast::AsArray, types::Int64Type,
+};
 use parquet::arrow::{
     ArrowWriter, ProjectionMask,
     arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
@@ -128,7 +130,7 @@ fn without_shreds(file: &EncodedFile) -> bytes::Bytes {
     let names = schema.fields().iter().map(|field| field.name().as_str());
     let mask = ProjectionMask::columns(reader.parquet_schema(), names);
     let mut reader = reader.with_projection(mask).build().unwrap();
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema, None).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), reader.schema(), None).unwrap();
     reader.try_for_each(|batch| writer.write(&batch?).map_err(Into::into)).unwrap_or_else(
         |error: arrow_schema::ArrowError| panic!("the file without columns: {error}"),
     );
