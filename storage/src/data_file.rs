@@ -12,6 +12,7 @@
 mod ahead;
 mod columns;
 mod derive;
+mod entries;
 mod footer;
 mod gather;
 mod merge;

@@ -6,6 +6,7 @@
 //! nothing but ids and starts; `source` decodes.
 
 mod choose;
+mod entries;
 mod places;
 mod source;
 

@@ -3,7 +3,7 @@
 use std::{fs::File, ops::Range, path::PathBuf, sync::Arc, vec};
 
 use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, UInt64Array, new_null_array};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Field, Schema, SchemaRef};
 use arrow_select::{concat::concat_batches, take::take_record_batch};
 use parquet::arrow::{
     ProjectionMask,
@@ -15,6 +15,7 @@ use parquet::arrow::{
 
 use super::{
     choose::Choice,
+    entries::EntriesReader,
     places::{Plan, Run},
 };
 use crate::{
@@ -36,6 +37,15 @@ pub(super) struct Key<'a> {
     /// The trace of a span, the service of a log record.
     pub(super) group: &'a [u8],
     time: u64,
+}
+
+/// What is read by a reader of its own.
+const ATTRIBUTES: &str = "attributes";
+
+/// Some columns of some rows, a portion at a time.
+pub(super) struct Rows {
+    columns: ParquetRecordBatchReader,
+    entries: Option<EntriesReader>,
 }
 
 /// An open file.
@@ -71,11 +81,16 @@ impl Opened {
         columns: &[&str],
         ranges: Option<&[Range<usize>]>,
         portion: usize,
-    ) -> Result<ParquetRecordBatchReader, StorageError> {
+    ) -> Result<Rows, StorageError> {
         let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
         guarded(&self.path, || {
-            let mask =
-                ProjectionMask::columns(self.footer.parquet_schema(), columns.iter().copied());
+            let entries = match columns.contains(&ATTRIBUTES) {
+                true => EntriesReader::open(&self.file, &self.footer, ranges)?,
+                false => None,
+            };
+            let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
+            let columns = columns.iter().copied().filter(is_read);
+            let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns);
             let rows = self.footer.metadata().file_metadata().num_rows();
             let rows = usize::try_from(rows).unwrap_or_default();
             let builder =
@@ -89,21 +104,27 @@ impl Opened {
                 )),
                 None => builder,
             };
-            Ok(builder.build()?)
+            Ok(Rows { columns: builder.build()?, entries })
         })
     }
 
-    pub(super) fn next(
-        &self,
-        reader: &mut ParquetRecordBatchReader,
-    ) -> Result<Option<RecordBatch>, StorageError> {
-        guarded(&self.path, || Ok(reader.next().transpose()?))
+    pub(super) fn next(&self, rows: &mut Rows) -> Result<Option<RecordBatch>, StorageError> {
+        guarded(&self.path, || {
+            let Some(batch) = rows.columns.next().transpose()? else { return Ok(None) };
+            let Some(entries) = &mut rows.entries else { return Ok(Some(batch)) };
+            let attributes = entries.next(batch.num_rows())?;
+            let field = Field::new(ATTRIBUTES, attributes.data_type().clone(), false);
+            let fields = batch.schema_ref().fields().iter().cloned().chain([Arc::new(field)]);
+            let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+            let columns = batch.columns().iter().cloned().chain([attributes]);
+            Ok(Some(RecordBatch::try_new(schema, columns.collect())?))
+        })
     }
 }
 
 /// What is read one portion at a time.
 enum Input {
-    File(Opened, ParquetRecordBatchReader),
+    File(Opened, Rows),
     /// Rows in memory, and the slot of each.
     Moved(vec::IntoIter<(RecordBatch, Vec<i64>)>),
 }

@@ -1,0 +1,208 @@
+//! A column of attributes under construction, as memory has it, field by field.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
+    MapArray, StringArray, StructArray, types::Int32Type,
+};
+use arrow_buffer::{
+    ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer,
+    ScalarBuffer,
+};
+use arrow_schema::{ArrowError, DataType};
+
+use crate::schema;
+
+/// The entries of rows. Every field has as many values as there are entries when a row ends.
+pub(super) struct EntriesBuilder {
+    offsets: Vec<i32>,
+    /// The places of the keys among those that `finish` is given.
+    pub(super) codes: Vec<i32>,
+    /// Which entries have a value.
+    pub(super) are_values: Validity,
+    pub(super) strings: Texts,
+    pub(super) ints: Numbers<i64>,
+    pub(super) doubles: Numbers<f64>,
+    pub(super) bools: BooleanBufferBuilder,
+    pub(super) are_bools: Validity,
+    pub(super) bytes: Texts,
+}
+
+impl EntriesBuilder {
+    /// With room for so many rows with so many entries, whose texts have so many bytes.
+    pub(super) fn new(rows: usize, entries: usize, text_bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(rows + 1);
+        offsets.push(0);
+        Self {
+            offsets,
+            codes: Vec::with_capacity(entries),
+            are_values: Validity::new(entries),
+            strings: Texts::new(entries, text_bytes),
+            ints: Numbers::new(entries),
+            doubles: Numbers::new(entries),
+            bools: BooleanBufferBuilder::new(entries),
+            are_bools: Validity::new(entries),
+            bytes: Texts::new(entries, 0),
+        }
+    }
+
+    /// How many rows there are.
+    pub(super) fn rows(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Ends a row after the keys so far.
+    pub(super) fn end_row(&mut self) -> Result<(), ArrowError> {
+        self.offsets.push(offset(self.codes.len())?);
+        Ok(())
+    }
+
+    /// Ends rows whose entries come next, where these are the ends of theirs elsewhere.
+    pub(super) fn end_rows(&mut self, start: i32, ends: &[i32]) -> Result<(), ArrowError> {
+        let before = offset(self.codes.len())? - start;
+        let last = ends.last().map_or(start, |end| *end);
+        offset(self.codes.len() + (last - start).as_usize())?;
+        self.offsets.extend(ends.iter().map(|end| end + before));
+        Ok(())
+    }
+
+    /// The column, whose codes are places among these keys.
+    pub(super) fn finish(mut self, keys: StringArray) -> Result<ArrayRef, ArrowError> {
+        let codes = Int32Array::from(self.codes);
+        let keys = DictionaryArray::<Int32Type>::try_new(codes, Arc::new(keys))?;
+        let (offsets, texts, are_strings) = self.strings.finish();
+        let strings = StringArray::try_new(offsets, texts, are_strings)?;
+        let (offsets, bytes, are_bytes) = self.bytes.finish();
+        let bytes = BinaryArray::try_new(offsets, bytes, are_bytes)?;
+        let ints = Int64Array::try_new(self.ints.values.into(), self.ints.are.finish())?;
+        let doubles = Float64Array::try_new(self.doubles.values.into(), self.doubles.are.finish())?;
+        let bools = BooleanArray::new(self.bools.finish(), self.are_bools.finish());
+        let values = StructArray::try_new(
+            schema::value_fields(),
+            vec![
+                Arc::new(strings),
+                Arc::new(ints),
+                Arc::new(doubles),
+                Arc::new(bools),
+                Arc::new(bytes),
+            ],
+            self.are_values.finish(),
+        )?;
+        let fields = schema::coded_entry_fields();
+        let entries = StructArray::try_new(fields, vec![Arc::new(keys), Arc::new(values)], None)?;
+        let DataType::Map(field, ordered) = schema::coded_attributes() else {
+            unreachable!("invariant: attributes are a map");
+        };
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        Ok(Arc::new(MapArray::try_new(field, offsets, entries, None, ordered)?))
+    }
+}
+
+/// Which values are there.
+pub(super) struct Validity(BooleanBufferBuilder);
+
+impl Validity {
+    pub(super) fn new(entries: usize) -> Self {
+        Self(BooleanBufferBuilder::new(entries))
+    }
+
+    pub(super) fn push(&mut self, nulls: Option<&NullBuffer>, entries: &Range<usize>) {
+        match nulls {
+            None => self.0.append_n(entries.len(), true),
+            Some(nulls) if nulls.null_count() == nulls.len() => {
+                self.0.append_n(entries.len(), false);
+            }
+            Some(nulls) => {
+                let bits = nulls.offset() + entries.start..nulls.offset() + entries.end;
+                self.0.append_packed_range(bits, nulls.validity());
+            }
+        }
+    }
+
+    /// Adds what `is_there` says of each of these levels.
+    pub(super) fn extend(&mut self, levels: &[u8], is_there: impl Fn(u8) -> bool) {
+        let bits = BooleanBuffer::collect_bool(levels.len(), |at| is_there(levels[at]));
+        self.0.append_buffer(&bits);
+    }
+
+    fn finish(&mut self) -> Option<NullBuffer> {
+        let nulls = NullBuffer::new(self.0.finish());
+        (nulls.null_count() > 0).then_some(nulls)
+    }
+}
+
+/// Numbers of one type.
+pub(super) struct Numbers<N> {
+    pub(super) values: Vec<N>,
+    pub(super) are: Validity,
+}
+
+impl<N: ArrowNativeType> Numbers<N> {
+    pub(super) fn new(entries: usize) -> Self {
+        Self { values: Vec::with_capacity(entries), are: Validity::new(entries) }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        values: &[N],
+        nulls: Option<&NullBuffer>,
+        entries: &Range<usize>,
+    ) {
+        if nulls.is_some_and(|nulls| nulls.null_count() == nulls.len()) {
+            self.values.resize(self.values.len() + entries.len(), N::default());
+        } else {
+            self.values.extend_from_slice(&values[entries.clone()]);
+        }
+        self.are.push(nulls, entries);
+    }
+}
+
+/// Texts or bytes.
+pub(super) struct Texts {
+    offsets: Vec<i32>,
+    bytes: Vec<u8>,
+    pub(super) are: Validity,
+}
+
+impl Texts {
+    pub(super) fn new(texts: usize, bytes: usize) -> Self {
+        let mut offsets = Vec::with_capacity(texts + 1);
+        offsets.push(0);
+        Self { offsets, bytes: Vec::with_capacity(bytes), are: Validity::new(texts) }
+    }
+
+    pub(super) fn push(
+        &mut self,
+        offsets: &[i32],
+        bytes: &[u8],
+        nulls: Option<&NullBuffer>,
+        entries: &Range<usize>,
+    ) -> Result<(), ArrowError> {
+        let (start, end) = (offsets[entries.start], offsets[entries.end]);
+        let before = offset(self.bytes.len())? - start;
+        self.bytes.extend_from_slice(&bytes[start.as_usize()..end.as_usize()]);
+        offset(self.bytes.len())?;
+        self.offsets
+            .extend(offsets[entries.start + 1..=entries.end].iter().map(|end| end + before));
+        self.are.push(nulls, entries);
+        Ok(())
+    }
+
+    /// Adds a text, or the empty one where there is none; not whether there is one.
+    pub(super) fn append(&mut self, text: &[u8]) -> Result<(), ArrowError> {
+        self.bytes.extend_from_slice(text);
+        self.offsets.push(offset(self.bytes.len())?);
+        Ok(())
+    }
+
+    fn finish(mut self) -> (OffsetBuffer<i32>, Buffer, Option<NullBuffer>) {
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        (offsets, Buffer::from_vec(self.bytes), self.are.finish())
+    }
+}
+
+/// As Arrow's offset.
+fn offset(length: usize) -> Result<i32, ArrowError> {
+    i32::try_from(length).map_err(|_| ArrowError::OffsetOverflowError(length))
+}

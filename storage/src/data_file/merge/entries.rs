@@ -1,0 +1,229 @@
+//! The attributes of a file's rows, read for a merge.
+//!
+//! Attributes are six columns of a file. Arrow's reader puts each of them together for itself,
+//! with the levels that all of them share; that is most of what reading for a merge costs. Here
+//! the first of them tells where rows and entries are, and the others give their values.
+//!
+//! `hybrid` decodes levels and codes, `leaf` turns pages. What other writers lay out in another
+//! way is left to Arrow's reader.
+
+mod hybrid;
+mod leaf;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, fs::File, ops::Range, sync::Arc};
+
+use ahash::RandomState;
+use arrow_array::{Array, ArrayRef, BinaryArray, StringArray};
+use arrow_schema::ArrowError;
+use arrow_select::concat::concat;
+use parquet::{
+    arrow::arrow_reader::ArrowReaderMetadata, errors::Result, file::metadata::RowGroupMetaData,
+};
+
+use self::leaf::{Known, Leaf, damaged};
+use crate::data_file::entries::EntriesBuilder;
+
+/// The fields, in the order of the columns.
+const FIELDS: [&str; 6] = [
+    "attributes.key_value.key",
+    "attributes.key_value.value.string",
+    "attributes.key_value.value.int",
+    "attributes.key_value.value.double",
+    "attributes.key_value.value.bool",
+    "attributes.key_value.value.bytes",
+];
+
+/// Reads the attributes of the rows of a file, in their order.
+pub(super) struct EntriesReader {
+    file: Arc<File>,
+    footer: ArrowReaderMetadata,
+    /// Where the fields are among the file's columns.
+    columns: Vec<usize>,
+    /// The row group that comes next.
+    group: usize,
+    /// How many rows are left in the one that is read.
+    left: usize,
+    fields: Option<Fields>,
+    keys: Keys,
+    /// The rows that are wanted and were not read yet, the next one last.
+    wanted: Vec<Range<usize>>,
+    /// The next row of the file.
+    row: usize,
+}
+
+/// The fields in a row group.
+struct Fields {
+    keys: Leaf,
+    strings: Leaf,
+    ints: Leaf,
+    doubles: Leaf,
+    bools: Leaf,
+    bytes: Leaf,
+}
+
+/// The distinct keys that were met in the row group.
+#[derive(Default)]
+struct Keys {
+    /// What the codes of the file's dictionary became.
+    known: Vec<Option<i32>>,
+    codes: HashMap<Box<[u8]>, i32, RandomState>,
+    texts: Vec<Box<[u8]>>,
+}
+
+impl EntriesReader {
+    /// Of these rows of the file, ascending and apart, or of all. `None` where another program laid
+    /// them out in another way than ours do.
+    pub(super) fn open(
+        file: &File,
+        footer: &ArrowReaderMetadata,
+        ranges: Option<&[Range<usize>]>,
+    ) -> Result<Option<Self>> {
+        let schema = footer.parquet_schema();
+        let named =
+            |name: &&str| schema.columns().iter().position(|leaf| leaf.path().string() == **name);
+        let columns: Option<Vec<usize>> = FIELDS.iter().map(named).collect();
+        let Some(columns) = columns else { return Ok(None) };
+        let rows = footer.metadata().file_metadata().num_rows();
+        let all = 0..usize::try_from(rows).unwrap_or_default();
+        let wanted = ranges.unwrap_or(std::slice::from_ref(&all));
+        let reader = Self {
+            file: Arc::new(file.try_clone()?),
+            footer: footer.clone(),
+            columns,
+            group: 0,
+            left: 0,
+            fields: None,
+            keys: Keys::default(),
+            wanted: wanted.iter().rev().cloned().collect(),
+            row: 0,
+        };
+        for group in footer.metadata().row_groups() {
+            if reader.fields_of(group)?.is_none() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(reader))
+    }
+
+    /// The attributes of so many more rows.
+    pub(super) fn next(&mut self, mut rows: usize) -> Result<ArrayRef> {
+        let mut parts: Vec<ArrayRef> = Vec::new();
+        let mut built = EntriesBuilder::new(rows, 0, 0);
+        while rows > 0 {
+            let Some(wanted) = self.wanted.last().cloned() else {
+                return Err(damaged("there are fewer attributes than rows"));
+            };
+            if wanted.is_empty() {
+                self.wanted.pop();
+                continue;
+            }
+            if self.left == 0 {
+                if built.rows() > 0 {
+                    let part = std::mem::replace(&mut built, EntriesBuilder::new(rows, 0, 0));
+                    parts.push(part.finish(self.keys.texts()?)?);
+                }
+                self.open_group()?;
+                continue;
+            }
+            let before = wanted.start.saturating_sub(self.row).min(self.left);
+            if before > 0 {
+                // Few rows are passed over: those that go elsewhere.
+                self.take(before, &mut EntriesBuilder::new(before, 0, 0))?;
+                continue;
+            }
+            let now = rows.min(wanted.len()).min(self.left);
+            self.take(now, &mut built)?;
+            rows -= now;
+            if let Some(wanted) = self.wanted.last_mut() {
+                wanted.start += now;
+            }
+        }
+        let last = built.finish(self.keys.texts()?)?;
+        if parts.is_empty() {
+            return Ok(last);
+        }
+        parts.push(last);
+        let parts: Vec<&dyn Array> = parts.iter().map(AsRef::as_ref).collect();
+        Ok(concat(&parts)?)
+    }
+
+    fn fields_of(&self, group: &RowGroupMetaData) -> Result<Option<Fields>> {
+        let mut leaves = Vec::with_capacity(FIELDS.len());
+        for (place, column) in self.columns.iter().enumerate() {
+            leaves.extend(Leaf::open(&self.file, group, *column, place == 0)?);
+        }
+        let fields = <[Leaf; 6]>::try_from(leaves).ok();
+        Ok(fields.map(|[keys, strings, ints, doubles, bools, bytes]| Fields {
+            keys,
+            strings,
+            ints,
+            doubles,
+            bools,
+            bytes,
+        }))
+    }
+
+    fn open_group(&mut self) -> Result<()> {
+        let footer = Arc::clone(self.footer.metadata());
+        let Some(group) = footer.row_groups().get(self.group) else {
+            return Err(damaged("there are fewer attributes than rows"));
+        };
+        self.group += 1;
+        self.left = usize::try_from(group.num_rows()).unwrap_or_default();
+        self.fields = self.fields_of(group)?;
+        self.keys = Keys::default();
+        Ok(())
+    }
+
+    /// Reads so many rows, which are in the row group.
+    fn take(&mut self, rows: usize, built: &mut EntriesBuilder) -> Result<()> {
+        let Some(fields) = &mut self.fields else {
+            return Err(damaged("attributes are laid out in another way"));
+        };
+        let places = fields.keys.rows(rows, &mut self.keys, built)?;
+        fields.strings.texts(places, &mut built.strings, Some(&mut built.are_values))?;
+        fields.ints.numbers(places, &mut built.ints, i64::from_le_bytes)?;
+        fields.doubles.numbers(places, &mut built.doubles, f64::from_le_bytes)?;
+        fields.bools.truths(places, &mut built.bools, &mut built.are_bools)?;
+        fields.bytes.texts(places, &mut built.bytes, None)?;
+        self.row += rows;
+        self.left -= rows;
+        Ok(())
+    }
+}
+
+impl Known for Keys {
+    fn coded<'a>(
+        &mut self,
+        code: usize,
+        text: impl FnOnce(usize) -> Option<&'a [u8]>,
+    ) -> Option<i32> {
+        if let Some(known) = self.known.get(code).copied().flatten() {
+            return Some(known);
+        }
+        let new = self.text(text(code)?);
+        if self.known.len() <= code {
+            self.known.resize(code + 1, None);
+        }
+        self.known[code] = Some(new);
+        Some(new)
+    }
+
+    fn text(&mut self, key: &[u8]) -> i32 {
+        if let Some(code) = self.codes.get(key) {
+            return *code;
+        }
+        let code = i32::try_from(self.texts.len()).unwrap_or(i32::MAX);
+        self.codes.insert(key.into(), code);
+        self.texts.push(key.into());
+        code
+    }
+}
+
+impl Keys {
+    fn texts(&self) -> std::result::Result<StringArray, ArrowError> {
+        StringArray::try_from_binary(BinaryArray::from_iter_values(&self.texts))
+    }
+}

@@ -1,0 +1,386 @@
+//! One field of attributes in a row group, page by page.
+
+use std::{ops::Range, sync::Arc};
+
+use arrow_buffer::{ArrowNativeType, BooleanBufferBuilder};
+use bytes::Bytes;
+use parquet::{
+    basic::{Encoding, Type},
+    column::page::{Page, PageReader},
+    errors::{ParquetError, Result},
+    file::{
+        metadata::RowGroupMetaData, reader::ChunkReader, serialized_reader::SerializedPageReader,
+    },
+};
+
+use super::hybrid::decode;
+use crate::data_file::entries::{EntriesBuilder, Numbers, Texts, Validity};
+
+/// A page with more places is damaged: what a row group may hold has fewer.
+const PLACES_MAX: usize = 1 << 26;
+
+/// A field of attributes.
+pub(super) struct Leaf {
+    pages: Box<dyn PageReader>,
+    kind: Type,
+    /// The definition level of a value that is there.
+    level: u8,
+    dictionary: Bytes,
+    /// Where in the dictionary each text is.
+    texts: Vec<Range<usize>>,
+    /// Of the page: whether rows begin at its places. Asked of the first field only.
+    repeats: Option<Vec<u8>>,
+    /// Of the page: what is at its places.
+    levels: Vec<u8>,
+    /// The next place.
+    at: usize,
+    /// Whether a row of the page has no entries.
+    has_empty: bool,
+    /// How many values the page has.
+    count: usize,
+    /// Of the entries in some places.
+    of_entries: Vec<u8>,
+    values: Values,
+}
+
+/// The keys that are known by now.
+pub(super) trait Known {
+    /// The number of a key that has this code in the file, where it has this text.
+    fn coded<'a>(
+        &mut self,
+        code: usize,
+        text: impl FnOnce(usize) -> Option<&'a [u8]>,
+    ) -> Option<i32>;
+
+    /// The number of a key.
+    fn text(&mut self, key: &[u8]) -> i32;
+}
+
+/// The values of a page that were not read yet.
+enum Values {
+    Coded { codes: Vec<u32>, at: usize },
+    Plain { bytes: Bytes, at: usize },
+}
+
+impl Leaf {
+    /// The column of a row group; `repeats` says whether to tell where rows begin. `None` when it
+    /// is not laid out as our writers do it.
+    pub(super) fn open<R: ChunkReader + 'static>(
+        file: &Arc<R>,
+        group: &RowGroupMetaData,
+        column: usize,
+        repeats: bool,
+    ) -> Result<Option<Self>> {
+        let chunk = group.column(column);
+        let described = chunk.column_descr();
+        let level = if repeats { 1 } else { 3 };
+        if described.max_def_level() != level || described.max_rep_level() != 1 {
+            return Ok(None);
+        }
+        let is_known = |encoding| {
+            matches!(encoding, Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY)
+        };
+        if !chunk.encodings().all(is_known) {
+            return Ok(None);
+        }
+        let rows = usize::try_from(group.num_rows()).unwrap_or_default();
+        let pages = SerializedPageReader::new(Arc::clone(file), chunk, rows, None)?;
+        Ok(Some(Self {
+            pages: Box::new(pages),
+            kind: described.physical_type(),
+            level: u8::try_from(level).unwrap_or_default(),
+            dictionary: Bytes::new(),
+            texts: Vec::new(),
+            repeats: repeats.then(Vec::new),
+            levels: Vec::new(),
+            at: 0,
+            has_empty: false,
+            count: 0,
+            of_entries: Vec::new(),
+            values: Values::Plain { bytes: Bytes::new(), at: 0 },
+        }))
+    }
+
+    /// Adds the keys of so many rows; how many places that are.
+    pub(super) fn rows(
+        &mut self,
+        rows: usize,
+        known: &mut impl Known,
+        built: &mut EntriesBuilder,
+    ) -> Result<usize> {
+        let (mut begun, mut places) = (0, 0);
+        while self.at < self.levels.len() || self.turn()? {
+            let Self { repeats, levels, at, values, texts, dictionary, .. } = self;
+            let repeats = repeats.as_deref().unwrap_or_default();
+            let first = *at;
+            for place in first..levels.len() {
+                if repeats[place] == 0 {
+                    if begun > 0 {
+                        built.end_row()?;
+                    }
+                    if begun == rows {
+                        *at = place;
+                        return Ok(places + place - first);
+                    }
+                    begun += 1;
+                }
+                if levels[place] > 0 {
+                    let key = match values {
+                        Values::Coded { codes, at } => {
+                            let code = codes.get(*at).ok_or_else(cut_off)?;
+                            *at += 1;
+                            known.coded(*code as usize, |code| {
+                                texts.get(code).map(|range| &dictionary[range.clone()])
+                            })
+                        }
+                        Values::Plain { bytes, at } => {
+                            let range = prefixed(bytes, *at).ok_or_else(cut_off)?;
+                            *at = range.end;
+                            Some(known.text(&bytes[range]))
+                        }
+                    };
+                    built.codes.push(key.ok_or_else(cut_off)?);
+                }
+            }
+            places += levels.len() - first;
+            *at = levels.len();
+        }
+        if begun < rows || rows == 0 {
+            return Err(damaged("there are fewer attributes than rows"));
+        }
+        built.end_row()?;
+        Ok(places)
+    }
+
+    /// Adds the texts of the entries in the next places.
+    pub(super) fn texts(
+        &mut self,
+        mut places: usize,
+        built: &mut Texts,
+        mut are_values: Option<&mut Validity>,
+    ) -> Result<()> {
+        while places > 0 {
+            let here = self.entries(&mut places)?;
+            let Self { of_entries, levels, values, texts, dictionary, level, .. } = self;
+            let entries = here.map_or(of_entries.as_slice(), |here| &levels[here]);
+            built.are.extend(entries, |of_entry| of_entry == *level);
+            if let Some(are_values) = &mut are_values {
+                are_values.extend(entries, |of_entry| of_entry > 1);
+            }
+            for of_entry in entries {
+                if of_entry != level {
+                    built.append(&[])?;
+                    continue;
+                }
+                match values {
+                    Values::Coded { codes, at } => {
+                        let range = codes.get(*at).and_then(|code| texts.get(*code as usize));
+                        *at += 1;
+                        built.append(&dictionary[range.ok_or_else(cut_off)?.clone()])?;
+                    }
+                    Values::Plain { bytes, at } => {
+                        let range = prefixed(bytes, *at).ok_or_else(cut_off)?;
+                        *at = range.end;
+                        built.append(&bytes[range])?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the numbers of the entries in the next places.
+    pub(super) fn numbers<N: ArrowNativeType>(
+        &mut self,
+        mut places: usize,
+        built: &mut Numbers<N>,
+        number: impl Fn([u8; 8]) -> N,
+    ) -> Result<()> {
+        while places > 0 {
+            let here = self.entries(&mut places)?;
+            let Self { of_entries, levels, values, dictionary, level, count, .. } = self;
+            let entries = here.map_or(of_entries.as_slice(), |here| &levels[here]);
+            built.are.extend(entries, |of_entry| of_entry == *level);
+            let first = built.values.len();
+            built.values.resize(first + entries.len(), N::default());
+            if *count == 0 {
+                continue;
+            }
+            for (built, of_entry) in built.values[first..].iter_mut().zip(entries) {
+                if of_entry != level {
+                    continue;
+                }
+                let eight = match values {
+                    Values::Coded { codes, at } => {
+                        let code = codes.get(*at).map(|code| *code as usize * 8);
+                        *at += 1;
+                        code.and_then(|start| dictionary.get(start..))
+                    }
+                    Values::Plain { bytes, at } => {
+                        *at += 8;
+                        bytes.get(*at - 8..)
+                    }
+                };
+                *built = number(*eight.and_then(<[u8]>::first_chunk).ok_or_else(cut_off)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the truth values of the entries in the next places.
+    pub(super) fn truths(
+        &mut self,
+        mut places: usize,
+        built: &mut BooleanBufferBuilder,
+        are: &mut Validity,
+    ) -> Result<()> {
+        while places > 0 {
+            let here = self.entries(&mut places)?;
+            let Self { of_entries, levels, values, level, count, .. } = self;
+            let entries = here.map_or(of_entries.as_slice(), |here| &levels[here]);
+            are.extend(entries, |of_entry| of_entry == *level);
+            if *count == 0 {
+                built.append_n(entries.len(), false);
+                continue;
+            }
+            for of_entry in entries {
+                let truth = match values {
+                    _ if of_entry != level => Some(false),
+                    Values::Coded { codes, at } => {
+                        *at += 1;
+                        codes.get(*at - 1).map(|code| *code == 1)
+                    }
+                    Values::Plain { bytes, at } => {
+                        *at += 1;
+                        bytes.get((*at - 1) / 8).map(|byte| byte >> ((*at - 1) % 8) & 1 == 1)
+                    }
+                };
+                built.append(truth.ok_or_else(cut_off)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Passes the next places, as many of these as the page has. Their entries' levels are at these
+    /// places, or in `of_entries` where some have no entry.
+    fn entries(&mut self, places: &mut usize) -> Result<Option<Range<usize>>> {
+        while self.at >= self.levels.len() {
+            if !self.turn()? {
+                return Err(damaged("a field of attributes ends before the others"));
+            }
+        }
+        let here = self.at..self.levels.len().min(self.at + *places);
+        *places -= here.len();
+        self.at = here.end;
+        if !self.has_empty {
+            return Ok(Some(here));
+        }
+        self.of_entries.clear();
+        self.of_entries.extend(self.levels[here].iter().filter(|level| **level > 0));
+        Ok(None)
+    }
+
+    /// Goes to the next page with values; whether there is one.
+    fn turn(&mut self) -> Result<bool> {
+        loop {
+            match self.pages.get_next_page()? {
+                None => return Ok(false),
+                Some(Page::DictionaryPage { buf, num_values, .. }) => {
+                    self.learn(buf, num_values)?
+                }
+                Some(Page::DataPage { buf, num_values, encoding, .. }) => {
+                    let parts = prefixed(&buf, 0).and_then(|repeats| {
+                        let defined = prefixed(&buf, repeats.end)?;
+                        Some((&buf[repeats], &buf[defined.clone()], buf.slice(defined.end..)))
+                    });
+                    let parts = parts.ok_or_else(cut_off)?;
+                    return self.read(parts, num_values as usize, encoding).map(|()| true);
+                }
+                Some(Page::DataPageV2 {
+                    buf,
+                    num_values,
+                    encoding,
+                    rep_levels_byte_len,
+                    def_levels_byte_len,
+                    ..
+                }) => {
+                    let repeats = buf.get(..rep_levels_byte_len as usize).ok_or_else(cut_off)?;
+                    let levels = repeats.len() + def_levels_byte_len as usize;
+                    let defined = buf.get(repeats.len()..levels).ok_or_else(cut_off)?;
+                    let parts = (repeats, defined, buf.slice(levels..));
+                    return self.read(parts, num_values as usize, encoding).map(|()| true);
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, page: Bytes, values: u32) -> Result<()> {
+        self.texts.clear();
+        if self.kind == Type::BYTE_ARRAY {
+            let mut at = 0;
+            for _ in 0..values {
+                let text = prefixed(&page, at).ok_or_else(|| damaged("a dictionary is cut off"))?;
+                at = text.end;
+                self.texts.push(text);
+            }
+        }
+        self.dictionary = page;
+        Ok(())
+    }
+
+    /// Takes a page's levels, first which rows begin, and its values.
+    fn read(
+        &mut self,
+        (repeats, defined, values): (&[u8], &[u8], Bytes),
+        places: usize,
+        encoding: Encoding,
+    ) -> Result<()> {
+        if places > PLACES_MAX {
+            return Err(damaged("a page of attributes is too large"));
+        }
+        if let Some(read) = &mut self.repeats {
+            read.clear();
+            decode(repeats, 1, places, read).ok_or_else(cut_off)?;
+        }
+        self.levels.clear();
+        let width = u8::BITS - self.level.leading_zeros();
+        decode(defined, width, places, &mut self.levels).ok_or_else(cut_off)?;
+        self.at = 0;
+        let count = self.levels.iter().filter(|level| **level == self.level).count();
+        (self.count, self.has_empty) = (count, self.levels.contains(&0));
+        let mut codes = Vec::new();
+        self.values = match encoding {
+            Encoding::PLAIN => Values::Plain { bytes: values, at: 0 },
+            Encoding::RLE_DICTIONARY => {
+                if let Some((width, packed)) = values.split_first() {
+                    let width = u32::from(*width);
+                    decode(packed, width, count, &mut codes).ok_or_else(cut_off)?;
+                }
+                Values::Coded { codes, at: 0 }
+            }
+            Encoding::RLE if self.kind == Type::BOOLEAN => {
+                let packed = prefixed(&values, 0).ok_or_else(cut_off)?;
+                decode(&values[packed], 1, count, &mut codes).ok_or_else(cut_off)?;
+                Values::Coded { codes, at: 0 }
+            }
+            _ => return Err(damaged("attributes are encoded in another way than is said")),
+        };
+        Ok(())
+    }
+}
+
+fn cut_off() -> ParquetError {
+    damaged("a page of attributes is cut off")
+}
+
+/// Where the bytes are whose length is here.
+fn prefixed(bytes: &[u8], at: usize) -> Option<Range<usize>> {
+    let length = bytes.get(at..)?.first_chunk().copied().map(u32::from_le_bytes)?;
+    let start = at + size_of::<u32>();
+    let end = start.checked_add(length as usize)?;
+    (end <= bytes.len()).then_some(start..end)
+}
+
+pub(super) fn damaged(what: &str) -> ParquetError {
+    ParquetError::General(what.to_owned())
+}
