@@ -1,5 +1,6 @@
 //! `tidings`: settings, wiring and signals. What the program does lives in the library crates.
 
+mod allocator;
 mod ask;
 mod check;
 mod cli;
@@ -16,14 +17,8 @@ mod web;
 
 use std::process::ExitCode;
 
-use mimalloc::MiMalloc;
-
-/// Gives the memory of a burst back, which the system's allocator keeps: see
-/// `docs/decisions/0023-allocator.md`.
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
-
 fn main() -> ExitCode {
+    allocator::keep_free_memory();
     let matches = cli::command().get_matches();
     match cli::run(&matches) {
         Ok(()) => ExitCode::SUCCESS,
