@@ -4,6 +4,7 @@
 //! after [`Disk::sync_folder`]. Everything above takes a [`Disk`], so that tests can cut the power
 //! and fail any operation. Does not own which files exist: see `paths`.
 
+mod blocks;
 #[cfg(test)]
 pub(crate) mod faulty;
 mod real;
@@ -26,6 +27,9 @@ pub(crate) type SharedDisk = Arc<dyn Disk>;
 pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
     /// Creates a file that must not exist yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
+
+    /// Creates a file that must not exist yet and is written in whole blocks.
+    fn create_in_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>>;
 
     /// Opens a file for reading.
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>>;
@@ -140,6 +144,20 @@ pub(crate) trait AppendFile: Send {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()>;
 
     /// Makes the bytes durable. After an error nothing is known about them, ever.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// What a [`BlockFile`] is written in.
+pub(crate) const BLOCK: usize = 4096;
+
+/// A file being written in whole blocks, past the system's cache where that can be: from memory
+/// that begins at a multiple of [`BLOCK`].
+pub(crate) trait BlockFile: Send {
+    /// Writes blocks at the offset of one, over what is there. Bytes that are the same as before
+    /// stay durable, whatever happens meanwhile.
+    fn write_at(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()>;
+
+    /// Makes the bytes durable. After an error nothing is known about those that were not, ever.
     fn sync(&mut self) -> io::Result<()>;
 }
 

@@ -5,6 +5,7 @@
 //! means, when a segment may be dropped (the flush knows what the tables hold), or the memory
 //! table, to which it hands what became durable in the order of sequences.
 
+mod blocks;
 mod check;
 mod reader;
 mod record;

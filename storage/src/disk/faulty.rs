@@ -12,8 +12,8 @@ mod medium;
 mod plan;
 
 use std::{
-    fs,
-    io::{self, Write},
+    fs, io,
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard},
 };
@@ -23,7 +23,10 @@ pub(crate) use self::{
     gate::{Actor, Gate},
     plan::{Fault, PlantedBug, Trouble},
 };
-use super::{AppendFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile, real::RealDisk};
+use super::{
+    AppendFile, BLOCK, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile,
+    real::RealDisk,
+};
 
 /// Small, seeded, good enough to choose faults with.
 #[derive(Debug, Clone)]
@@ -153,16 +156,7 @@ impl FaultyDisk {
         (medium, trouble)
     }
 
-    fn operation(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, Medium>> {
-        match self.enter(what, path) {
-            (_, Some(trouble)) => Err(trouble.error()),
-            (medium, None) => Ok(medium),
-        }
-    }
-}
-
-impl Disk for FaultyDisk {
-    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+    fn create_file(&self, path: &Path) -> io::Result<FaultyFile> {
         let mut medium = self.operation("create", path)?;
         let file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
         let is_segment = path.extension().is_some_and(|end| end == "wal");
@@ -177,7 +171,24 @@ impl Disk for FaultyDisk {
         }
         let inode = medium.add_file(path);
         drop(medium);
-        Ok(Box::new(FaultyFile { disk: self.clone(), inode, path: path.to_path_buf(), file }))
+        Ok(FaultyFile { disk: self.clone(), inode, path: path.to_path_buf(), file })
+    }
+
+    fn operation(&self, what: &str, path: &Path) -> io::Result<MutexGuard<'_, Medium>> {
+        match self.enter(what, path) {
+            (_, Some(trouble)) => Err(trouble.error()),
+            (medium, None) => Ok(medium),
+        }
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
+        Ok(Box::new(self.create_file(path)?))
+    }
+
+    fn create_in_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>> {
+        Ok(Box::new(self.create_file(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {
@@ -278,15 +289,17 @@ struct FaultyFile {
     file: fs::File,
 }
 
-impl AppendFile for FaultyFile {
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+impl FaultyFile {
+    /// Writes at an offset, or at the end.
+    fn write(&self, offset: Option<u64>, bytes: &[u8]) -> io::Result<()> {
         let (mut medium, trouble) = self.disk.enter("append", &self.path);
         if medium.dead {
             return Err(Trouble::Io.error());
         }
         let arriving = trouble.map_or(bytes.len(), |trouble| trouble.arriving(bytes.len()));
-        let written = medium.append(self.inode, &bytes[..arriving]);
-        self.file.write_all(&bytes[..written])?;
+        let offset = offset.unwrap_or_else(|| medium.length(self.inode));
+        let written = medium.write(self.inode, offset, &bytes[..arriving]);
+        self.file.write_all_at(&bytes[..written], offset)?;
         if medium.bug == Some(PlantedBug::IgnoreFailedWrite) {
             return Ok(());
         }
@@ -297,7 +310,7 @@ impl AppendFile for FaultyFile {
         }
     }
 
-    fn sync(&mut self) -> io::Result<()> {
+    fn sync(&self) -> io::Result<()> {
         let (mut medium, trouble) = self.disk.enter("sync", &self.path);
         if medium.dead {
             return Err(Trouble::Io.error());
@@ -321,6 +334,29 @@ impl AppendFile for FaultyFile {
             Some(trouble) if bug != Some(PlantedBug::BelieveSecondSync) => Err(trouble.error()),
             _ => Ok(()),
         }
+    }
+}
+
+impl AppendFile for FaultyFile {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.write(None, bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Self::sync(self)
+    }
+}
+
+impl BlockFile for FaultyFile {
+    fn write_at(&mut self, offset: u64, blocks: &[u8]) -> io::Result<()> {
+        let is_whole = |bytes: u64| bytes.is_multiple_of(BLOCK as u64);
+        assert!(is_whole(offset) && is_whole(blocks.len() as u64), "a part of a block");
+        assert_eq!(blocks.as_ptr().align_offset(BLOCK), 0, "no place to write from directly");
+        self.write(Some(offset), blocks)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        Self::sync(self)
     }
 }
 

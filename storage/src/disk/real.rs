@@ -10,7 +10,9 @@ use std::{
     sync::LazyLock,
 };
 
-use super::{AppendFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile};
+use super::{
+    AppendFile, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile, blocks::RealBlocks,
+};
 
 /// One for the process, as the machine's disk is.
 static DURABLE: LazyLock<DurableFolders> = LazyLock::new(DurableFolders::default);
@@ -23,6 +25,11 @@ impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
         let file = OpenOptions::new().write(true).create_new(true).open(path)?;
         Ok(Box::new(RealAppend(file)))
+    }
+
+    fn create_in_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        Ok(Box::new(RealBlocks::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn ReadFile>> {

@@ -8,7 +8,7 @@ use std::io;
 use super::record::{
     HeaderPage, MARKER, RECORD_HEADER, RECORDS_START, Record, RecordHeader, SegmentHeader,
 };
-use crate::disk::ReadFile;
+use crate::disk::{BLOCK, ReadFile};
 
 const READ_AHEAD: usize = 256 << 10;
 
@@ -53,7 +53,7 @@ impl SegmentReader {
         })
     }
 
-    /// The next piece; `None` at the end.
+    /// The next piece; `None` at the end, or where nothing but zeros fills the last block.
     pub(crate) fn next(&mut self) -> io::Result<Option<Piece>> {
         let start = self.offset;
         if start >= self.size {
@@ -62,6 +62,10 @@ impl SegmentReader {
         if let Some(record) = self.record_at(start)? {
             self.offset = start + (RECORD_HEADER + record.payload.len()) as u64;
             return Ok(Some(Piece::Record(record)));
+        }
+        if self.is_padding(start)? {
+            self.offset = self.size;
+            return Ok(None);
         }
         let mut from = start + 1;
         while let Some(found) = self.find_marker(from)? {
@@ -87,6 +91,15 @@ impl SegmentReader {
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         let payload = self.window(offset + RECORD_HEADER as u64, length)?;
         Ok(payload.and_then(|payload| header.with_payload(payload)))
+    }
+
+    /// Whether a block that was not full ends here, and the file with it.
+    fn is_padding(&mut self, offset: u64) -> io::Result<bool> {
+        let rest = usize::try_from(self.size - offset).unwrap_or(usize::MAX);
+        if rest >= BLOCK || !self.size.is_multiple_of(BLOCK as u64) {
+            return Ok(false);
+        }
+        Ok(self.window(offset, rest)?.is_some_and(|rest| rest.iter().all(|byte| *byte == 0)))
     }
 
     fn find_marker(&mut self, mut from: u64) -> io::Result<Option<u64>> {

@@ -120,22 +120,24 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Appends the record's bytes. `false`, and nothing, when the payload is too long.
-    pub(crate) fn encode(&self, salt: u64, out: &mut Vec<u8>) -> bool {
-        let length = u32::try_from(self.payload.len()).ok().filter(|length| *length <= PAYLOAD_MAX);
-        let Some(length) = length else { return false };
-        let start = out.len();
-        out.extend_from_slice(&MARKER);
-        out.extend_from_slice(&length.to_le_bytes());
-        out.extend_from_slice(&self.sequence.to_le_bytes());
-        out.extend_from_slice(&self.received.0.to_le_bytes());
-        out.extend_from_slice(&[code(self.signal), 0, 0, 0]);
-        out.extend_from_slice(&crc32c::crc32c(&self.payload).to_le_bytes());
-        let check = header_check(salt, out.get(start..).unwrap_or_default());
-        out.extend_from_slice(&check.to_le_bytes());
-        out.extend_from_slice(&self.payload);
-        true
+    /// The bytes before the payload; `None` when the payload is too long.
+    pub(crate) fn header(&self, salt: u64) -> Option<[u8; RECORD_HEADER]> {
+        let length = payload_length(&self.payload)?;
+        let mut header = Vec::with_capacity(RECORD_HEADER);
+        header.extend_from_slice(&MARKER);
+        header.extend_from_slice(&length.to_le_bytes());
+        header.extend_from_slice(&self.sequence.to_le_bytes());
+        header.extend_from_slice(&self.received.0.to_le_bytes());
+        header.extend_from_slice(&[code(self.signal), 0, 0, 0]);
+        header.extend_from_slice(&crc32c::crc32c(&self.payload).to_le_bytes());
+        header.extend_from_slice(&header_check(salt, &header).to_le_bytes());
+        header.try_into().ok()
     }
+}
+
+/// How a record says how long its payload is; `None` when that is too long.
+pub(crate) fn payload_length(payload: &Bytes) -> Option<u32> {
+    u32::try_from(payload.len()).ok().filter(|length| *length <= PAYLOAD_MAX)
 }
 
 /// The header of a record that passed its own checksum.

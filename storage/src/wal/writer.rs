@@ -20,14 +20,11 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Entry, WalHealth, WalSettings,
-    record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader},
+    blocks::Blocks,
+    record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader, payload_length},
     segments::{Sealed, Segments},
 };
-use crate::{
-    StorageError,
-    disk::{AppendFile, SharedDisk},
-    paths::segment_name,
-};
+use crate::{StorageError, disk::SharedDisk, paths::segment_name};
 
 /// One sync covers at most about this many bytes, so that a burst cannot make everybody wait.
 const BATCH_BYTES: usize = 8 << 20;
@@ -83,11 +80,37 @@ impl Refusal {
 }
 
 struct Active {
-    file: Box<dyn AppendFile>,
+    file: Blocks,
     path: PathBuf,
     bytes: u64,
     salt: u64,
     has_records: bool,
+}
+
+impl Active {
+    /// Writes and syncs; how many bytes the records have.
+    fn write<T>(&mut self, first: u64, entries: &[Entry<T>]) -> Result<u64, Refusal> {
+        let mut append = || {
+            let mut bytes = 0;
+            for (sequence, entry) in (first..).zip(entries) {
+                let record = Record {
+                    sequence,
+                    received: entry.received,
+                    signal: entry.signal,
+                    payload: entry.payload.clone(),
+                };
+                let header = record.header(self.salt).ok_or(io::ErrorKind::FileTooLarge)?;
+                self.file.append(&header)?;
+                self.file.append(&record.payload)?;
+                bytes += (RECORD_HEADER + record.payload.len()) as u64;
+            }
+            self.file.flush()?;
+            Ok(bytes)
+        };
+        let bytes = append().map_err(|error| Refusal::io("write", &self.path, &error))?;
+        self.file.sync().map_err(|error| Refusal::io("sync", &self.path, &error))?;
+        Ok(bytes)
+    }
 }
 
 /// The state of the writing thread.
@@ -100,7 +123,6 @@ pub(super) struct Writer<T, P> {
     pub(super) publish: P,
     position: Position,
     active: Option<Active>,
-    buffer: Vec<u8>,
     marker: std::marker::PhantomData<fn(T)>,
 }
 
@@ -131,7 +153,6 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             publish,
             position,
             active: None,
-            buffer: Vec::new(),
             marker: std::marker::PhantomData,
         }
     }
@@ -205,6 +226,10 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
 
     /// Writes and syncs; the last sequence given out.
     fn write(&mut self, entries: &[Entry<T>]) -> Result<u64, Refusal> {
+        if entries.iter().any(|entry| payload_length(&entry.payload).is_none()) {
+            let error = io::ErrorKind::FileTooLarge.into();
+            return Err(Refusal::io("write", &self.folder, &error));
+        }
         self.check_room(entries)?;
         let full = self.settings.segment_bytes;
         if self.active.as_ref().is_some_and(|active| active.has_records && active.bytes >= full) {
@@ -217,43 +242,23 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             let error = io::Error::other("no open segment");
             return Err(Refusal::io("open", &self.folder, &error));
         };
-        self.buffer.clear();
-        let mut sequence = self.position.next;
-        for entry in entries {
-            let record = Record {
-                sequence,
-                received: entry.received,
-                signal: entry.signal,
-                payload: entry.payload.clone(),
-            };
-            if !record.encode(active.salt, &mut self.buffer) {
-                let error = io::Error::from(io::ErrorKind::FileTooLarge);
-                return Err(Refusal::io("write", &active.path, &error));
+        let first = self.position.next;
+        let last = first + entries.len() as u64 - 1;
+        match active.write(first, entries) {
+            Ok(bytes) => {
+                active.bytes += bytes;
+                active.has_records = true;
+                self.segments.grew(bytes);
+                Ok(last)
             }
-            sequence += 1;
+            Err(refusal) => {
+                // Whether these bytes are on the disk is unknown for ever. Their sequences are not
+                // given out again and the next segment's header says that they do not count.
+                self.position.next = last + 1;
+                self.seal();
+                Err(refusal)
+            }
         }
-        let written = active
-            .file
-            .append(&self.buffer)
-            .map_err(|error| Refusal::io("write", &active.path, &error))
-            .and_then(|()| {
-                active.file.sync().map_err(|error| Refusal::io("sync", &active.path, &error))
-            });
-        if self.buffer.capacity() > 2 * BATCH_BYTES {
-            self.buffer = Vec::new();
-        }
-        if let Err(refusal) = written {
-            // Whether these bytes are on the disk is unknown for ever. Their sequences are not
-            // given out again and the next segment's header says that they do not count.
-            self.position.next = sequence;
-            self.seal();
-            return Err(refusal);
-        }
-        let bytes = self.buffer.len() as u64;
-        active.bytes += bytes;
-        active.has_records = true;
-        self.segments.grew(bytes);
-        Ok(sequence - 1)
     }
 
     fn check_room(&self, entries: &[Entry<T>]) -> Result<(), Refusal> {
@@ -298,8 +303,8 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         let mut tries = 0;
         let (path, mut file) = loop {
             let path = self.folder.join(segment_name(first));
-            match self.disk.create(&path) {
-                Ok(file) => break (path, file),
+            match self.disk.create_in_blocks(&path) {
+                Ok(file) => break (path, Blocks::new(file)),
                 Err(error)
                     if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_TAKEN_MAX =>
                 {
@@ -313,6 +318,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         let header = SegmentHeader { first, prior_end: self.position.durable, salt };
         let ready = file
             .append(&header.encode())
+            .and_then(|()| file.flush())
             .and_then(|()| file.sync())
             .and_then(|()| self.disk.sync_folder(&self.folder));
         if let Err(error) = ready {

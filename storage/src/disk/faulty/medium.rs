@@ -171,12 +171,23 @@ impl Medium {
         after
     }
 
-    /// Appends as much as there is room for; how many bytes that was.
-    pub(super) fn append(&mut self, inode: Inode, bytes: &[u8]) -> usize {
+    pub(super) fn length(&self, inode: Inode) -> u64 {
+        self.inodes.get(&inode).map_or(0, |content| content.written.len() as u64)
+    }
+
+    /// Writes as much as there is room for; how many bytes that was. Of what is written over, the
+    /// bytes that stay the same from the beginning on are as durable as before.
+    pub(super) fn write(&mut self, inode: Inode, offset: u64, bytes: &[u8]) -> usize {
         let room = usize::try_from(self.room()).unwrap_or(usize::MAX);
-        let fits = bytes.get(..room).unwrap_or(bytes);
+        let offset = usize::try_from(offset).unwrap();
         let content = self.inodes.entry(inode).or_default();
+        let old = content.written.split_off(offset);
+        let fits = bytes.get(..room.saturating_add(old.len())).unwrap_or(bytes);
+        if let Some(same) = old.iter().zip(fits).position(|(old, new)| old != new) {
+            content.durable = content.durable.min(offset + same);
+        }
         content.written.extend_from_slice(fits);
+        content.written.extend_from_slice(old.get(fits.len()..).unwrap_or_default());
         fits.len()
     }
 }
