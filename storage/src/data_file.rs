@@ -2,7 +2,8 @@
 //!
 //! [`encode_spans`] and [`encode_logs`] make the bytes of new files from chunks: `order` sorts and
 //! partitions, `derive` computes what only whole traces can tell, `shred` copies frequent
-//! attributes to columns of their own, `write` encodes. [`Merge`] gives the rows of several files
+//! attributes to columns of their own, `write` says how a file is laid out, `row_groups` encodes it
+//! with the help of `attributes` for most of what it holds. [`Merge`] gives the rows of several files
 //! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
 //! for both. [`scan`] reads a file: `prune` says which pages can hold what a filter looks for,
 //! `read` decodes its columns for those pages and the rest only for the rows that match, `columns`
@@ -10,6 +11,7 @@
 //! decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
 mod ahead;
+mod attributes;
 mod columns;
 mod derive;
 mod entries;
@@ -19,6 +21,7 @@ mod merge;
 mod order;
 mod prune;
 mod read;
+mod row_groups;
 mod shred;
 mod write;
 

@@ -7,14 +7,17 @@ use arrow_schema::{ArrowError, SchemaRef};
 use arrow_select::take::take;
 use bytes::Bytes;
 use parquet::{
-    arrow::{ArrowSchemaConverter, ArrowWriter, arrow_writer::ArrowWriterOptions},
+    arrow::ArrowSchemaConverter,
     basic::{Compression, Encoding, Type, ZstdLevel},
     file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder},
     schema::types::ColumnPath,
 };
 use tidings_proto::UnixNanos;
 
-use super::{EncodedFile, FileStats, STATS_MAX, gather, order::Placed, shred::Shredder};
+use super::{
+    EncodedFile, FileStats, STATS_MAX, gather, order::Placed, row_groups::RowGroups,
+    shred::Shredder,
+};
 use crate::{
     StorageError,
     index::{IndexBuilder, Sums},
@@ -168,7 +171,7 @@ fn file(
 
 /// A file being written, rows in the order they come.
 pub(crate) struct FileWriter<W: Write + Send> {
-    writer: ArrowWriter<W>,
+    writer: RowGroups<W>,
     time_column: &'static str,
     shredder: Shredder,
     rows: u64,
@@ -201,11 +204,9 @@ impl<W: Write + Send> FileWriter<W> {
         layout: Layout,
     ) -> Result<Self, StorageError> {
         let schema = signal.written_schema();
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema, traces, layout)?)
-            .with_skip_arrow_metadata(true);
+        let properties = properties(&schema, traces, layout)?;
         Ok(Self {
-            writer: ArrowWriter::try_new_with_options(sink, schema, options)?,
+            writer: RowGroups::new(sink, schema, properties, layout.row_group_rows)?,
             time_column: signal.time_column(),
             shredder: Shredder::new(signal),
             rows: 0,
@@ -233,16 +234,16 @@ impl<W: Write + Send> FileWriter<W> {
         }
         self.rows += rows.num_rows() as u64;
         self.index.push(rows)?;
-        self.writer.write(&self.shredder.widen(rows)?)?;
-        if self.writer.in_progress_size() >= ROW_GROUP_BYTES_MAX {
-            self.writer.flush()?;
+        self.writer.push(&self.shredder.widen(rows)?)?;
+        if self.writer.unfinished_bytes() >= ROW_GROUP_BYTES_MAX {
+            self.writer.end_row_group()?;
         }
         Ok(())
     }
 
     /// About how large the file is by now.
     pub(crate) fn bytes(&self) -> u64 {
-        (self.writer.bytes_written() + self.writer.in_progress_size()) as u64
+        (self.writer.written_bytes() + self.writer.unfinished_bytes()) as u64
     }
 
     /// Ends the file.
@@ -251,10 +252,10 @@ impl<W: Write + Send> FileWriter<W> {
     /// When the sink cannot take the rest.
     pub(crate) fn finish(mut self) -> Result<(W, Written), StorageError> {
         if let Some(whole) = self.shredder.whole() {
-            self.writer.append_key_value_metadata(whole);
+            self.writer.say(whole);
         }
         let written = Written { rows: self.rows, stats: self.stats, index: self.index };
-        Ok((self.writer.into_inner()?, written))
+        Ok((self.writer.finish()?, written))
     }
 }
 
@@ -275,7 +276,6 @@ fn properties(
     let mut properties = WriterProperties::builder()
         .set_created_by(concat!("tidings ", env!("CARGO_PKG_VERSION")).to_owned())
         .set_compression(zstd(ZSTD_LEVEL))
-        .set_max_row_group_row_count(Some(layout.row_group_rows))
         .set_data_page_row_count_limit(layout.page_rows)
         .set_write_batch_size(WRITE_ROWS.min(layout.page_rows))
         .set_statistics_enabled(EnabledStatistics::None);

@@ -1,0 +1,339 @@
+//! The column of attributes in Parquet, written by an encoder of its own (decision 0034).
+//!
+//! A map of attributes is six columns of a file, which have the same repetition levels and nearly
+//! the same definition levels. Arrow's writer finds both out value by value and column by column;
+//! here they come from the offsets and the validity of a portion of rows. `levels` makes and packs
+//! them, `values` gathers what there is, plain or as codes of a `dictionary`, `chunk` puts pages
+//! together.
+//! What is written is what any reader of Parquet reads: data pages of version 1. Sizes of pages and
+//! dictionaries and the compression are those of the properties of the file. `write` puts the
+//! chunks into row groups.
+
+mod chunk;
+mod dictionary;
+mod levels;
+mod values;
+
+use std::{io::Write, ops::Range, sync::Arc};
+
+use arrow_array::{
+    Array, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array, MapArray,
+    StringArray, StructArray, types::Int32Type,
+};
+use arrow_buffer::NullBuffer;
+use parquet::{
+    basic::Type,
+    errors::{ParquetError, Result},
+    file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
+    schema::types::ColumnDescPtr,
+};
+
+use self::{
+    chunk::{Chunk, Codec, Parts, Ready},
+    dictionary::Dictionary,
+    levels::span,
+    values::{Full, Source, Texts, Values},
+};
+
+/// Rows whose levels are found out at once.
+const STEP_ROWS: usize = 1024;
+/// Entries after which a page ends, whatever their values are.
+const PAGE_ENTRIES: usize = 128 << 10;
+
+/// Takes the attributes of rows, and has their columns of the row group.
+pub(super) struct AttributesEncoder {
+    leaves: Vec<Leaf>,
+    /// The repetition levels of some rows.
+    repetitions: Vec<u8>,
+    room: Room,
+}
+
+/// A portion's values of a leaf.
+struct Column<'a> {
+    source: Source<'a>,
+    /// Which entries have a value of this type.
+    valid: Option<NullBuffer>,
+    /// What an entry with a value has one level more for each of.
+    levels: Vec<Option<NullBuffer>>,
+}
+
+impl AttributesEncoder {
+    /// For these columns of a file.
+    ///
+    /// # Errors
+    /// When they are none of attributes, or are to be compressed in another way than with zstd.
+    pub(super) fn new(columns: &[ColumnDescPtr], properties: &WriterProperties) -> Result<Self> {
+        let [key, values @ ..] = columns else { return Err(unexpected("no columns")) };
+        let depth = |column: &ColumnDescPtr| (column.max_rep_level(), column.max_def_level());
+        if depth(key) != (1, 1) || values.len() != 5 || values.iter().any(|v| depth(v) != (1, 3)) {
+            return Err(unexpected("other columns"));
+        }
+        let leaf = |column| Leaf::new(Arc::clone(column), properties);
+        Ok(Self {
+            room: Room {
+                codec: Codec::new(properties.compression(key.path()))?,
+                page: Vec::new(),
+                packed_rows: 0..0,
+                packed: Vec::new(),
+            },
+            leaves: columns.iter().map(leaf).collect(),
+            repetitions: Vec::new(),
+        })
+    }
+
+    /// About how large what was taken is.
+    pub(super) fn bytes(&self) -> usize {
+        self.leaves.iter().map(|leaf| leaf.chunk.bytes() + leaf.values.bytes()).sum()
+    }
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// When they have no attributes, or pages cannot be written.
+    pub(super) fn push(&mut self, map: &MapArray) -> Result<()> {
+        if map.null_count() > 0 {
+            return Err(unexpected("rows without a map"));
+        }
+        let columns = columns(map)?;
+        let offsets: &[i32] = map.value_offsets();
+        self.leaves.iter_mut().for_each(|leaf| leaf.values.begin_portion());
+        let mut begin = 0;
+        while begin < map.len() {
+            let end = map.len().min(begin + STEP_ROWS);
+            let offsets = &offsets[begin..=end];
+            self.repetitions.clear();
+            levels::repetitions(offsets, &mut self.repetitions);
+            for (leaf, column) in self.leaves.iter_mut().zip(&columns) {
+                leaf.push(column, offsets, &self.repetitions, &mut self.room)?;
+            }
+            begin = end;
+        }
+        Ok(())
+    }
+
+    /// Puts what was taken into the row group as its next columns, and begins another.
+    ///
+    /// # Errors
+    /// When the pages cannot be written.
+    pub(super) fn append_to<W: Write + Send>(
+        &mut self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+    ) -> Result<()> {
+        self.room.packed_rows = 0..0;
+        for leaf in &mut self.leaves {
+            let (parts, closed) = leaf.close(&mut self.room)?.close()?;
+            row_group.append_column(&&parts, closed)?;
+            leaf.room = parts;
+        }
+        Ok(())
+    }
+}
+
+/// What all columns use one after the other.
+struct Room {
+    codec: Codec,
+    /// A page being put together.
+    page: Vec<u8>,
+    /// Rows of the row group whose repetition levels were packed last: pages of most columns end
+    /// with the same rows.
+    packed_rows: Range<usize>,
+    packed: Vec<u8>,
+}
+
+/// One of the columns.
+struct Leaf {
+    column: ColumnDescPtr,
+    limits: Limits,
+    /// Levels of the page.
+    repetitions: Vec<u8>,
+    definitions: Vec<u8>,
+    rows: usize,
+    values: Values,
+    /// One that is used again.
+    dictionary: Option<Dictionary>,
+    chunk: Chunk,
+    /// Of the chunk before, to be used again.
+    room: Parts,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    page_rows: usize,
+    page_bytes: usize,
+}
+
+impl Leaf {
+    fn new(column: ColumnDescPtr, properties: &WriterProperties) -> Self {
+        let path = column.path();
+        let limits = Limits {
+            page_rows: properties.data_page_row_count_limit(),
+            page_bytes: properties.column_data_page_size_limit(path),
+        };
+        let dictionary_bytes = properties.column_dictionary_page_size_limit(path);
+        let has_dictionary =
+            column.physical_type() != Type::BOOLEAN && properties.dictionary_enabled(path);
+        let compression = properties.compression(path);
+        Self {
+            chunk: Chunk::new(Arc::clone(&column), compression, Parts::default()),
+            room: Parts::default(),
+            column,
+            limits,
+            repetitions: Vec::new(),
+            definitions: Vec::new(),
+            rows: 0,
+            values: Values::new(has_dictionary.then(|| Dictionary::new(dictionary_bytes))),
+            dictionary: None,
+        }
+    }
+
+    /// Takes rows with these repetition levels.
+    fn push(
+        &mut self,
+        column: &Column<'_>,
+        mut offsets: &[i32],
+        mut repetitions: &[u8],
+        room: &mut Room,
+    ) -> Result<()> {
+        while offsets.len() > 1 {
+            let rows = self.fitting(&column.source, offsets);
+            if rows == 0 {
+                self.end_page(room)?;
+                continue;
+            }
+            let taken = &offsets[..=rows];
+            let pushed = self.values.push(&column.source, column.valid.as_ref(), span(taken));
+            if let Err(Full) = pushed {
+                self.give_up_dictionary(room)?;
+                continue;
+            }
+            let before = self.definitions.len();
+            levels::definitions(taken, &column.levels, &mut self.definitions);
+            let levels = self.definitions.len() - before;
+            self.repetitions.extend_from_slice(&repetitions[..levels]);
+            self.rows += rows;
+            repetitions = &repetitions[levels..];
+            offsets = &offsets[rows..];
+        }
+        Ok(())
+    }
+
+    /// How many of the rows the page has room for: none if it is to end.
+    fn fitting(&self, source: &Source<'_>, offsets: &[i32]) -> usize {
+        let rows = (offsets.len() - 1).min(self.limits.page_rows - self.rows);
+        let left = PAGE_ENTRIES.saturating_sub(self.repetitions.len());
+        let first = span(&offsets[..1]).start;
+        let by_entries =
+            offsets[1..=rows].partition_point(|end| span(&[*end]).start - first <= left);
+        let offsets = &offsets[..=by_entries];
+        let fitting = self.values.fitting(source, offsets, self.limits.page_bytes);
+        if fitting == 0 && self.rows == 0 { 1 } else { fitting }
+    }
+
+    /// Ends the page, if there is one.
+    fn end_page(&mut self, room: &mut Room) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let rows = self.chunk.rows()..self.chunk.rows() + self.rows;
+        if room.packed_rows != rows {
+            room.packed_rows = rows;
+            room.packed.clear();
+            levels::encode_page(&self.repetitions, 1, &mut room.packed);
+        }
+        let page = &mut room.page;
+        page.clear();
+        page.extend_from_slice(&room.packed);
+        levels::encode_page(&self.definitions, levels::width(self.column.max_def_level()), page);
+        let (encoding, text_bytes) = self.values.end_page(page);
+        let has_texts = self.column.physical_type() == Type::BYTE_ARRAY;
+        let ready = Ready {
+            page,
+            rows: self.rows,
+            levels: self.repetitions.len(),
+            encoding,
+            text_bytes: has_texts.then_some(text_bytes as i64),
+        };
+        self.chunk.push(&mut room.codec, ready)?;
+        self.repetitions.clear();
+        self.definitions.clear();
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Has values plain from here on.
+    fn give_up_dictionary(&mut self, room: &mut Room) -> Result<()> {
+        self.end_page(room)?;
+        let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
+        if self.chunk.has_pages() {
+            self.chunk.push_dictionary(&mut room.codec, dictionary.page(), dictionary.len())?;
+        }
+        self.dictionary = Some(dictionary);
+        Ok(())
+    }
+
+    /// The pages, and begins others.
+    fn close(&mut self, room: &mut Room) -> Result<Chunk> {
+        self.end_page(room)?;
+        self.give_up_dictionary(room)?;
+        if let Some(mut dictionary) = self.dictionary.take() {
+            dictionary.clear();
+            self.values.set_dictionary(dictionary);
+        }
+        let next = self.chunk.another(std::mem::take(&mut self.room));
+        Ok(std::mem::replace(&mut self.chunk, next))
+    }
+}
+
+/// What the columns have of these rows.
+fn columns(map: &MapArray) -> Result<Vec<Column<'_>>> {
+    let values = of::<StructArray>(map.values())?;
+    let whole = values.nulls();
+    let mut columns = vec![Column { source: keys(map)?, valid: None, levels: vec![] }];
+    for column in values.columns() {
+        let valid = NullBuffer::union(whole, column.nulls());
+        let levels = vec![whole.cloned(), valid.clone()];
+        columns.push(Column { source: source(column)?, valid, levels });
+    }
+    Ok(columns)
+}
+
+fn keys(map: &MapArray) -> Result<Source<'_>> {
+    let Some(coded) = map.keys().as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
+        return source(map.keys());
+    };
+    let texts = of::<StringArray>(coded.values())?;
+    Ok(Source::Texts(Texts {
+        codes: Some(coded.keys().values()),
+        offsets: texts.value_offsets(),
+        bytes: texts.value_data(),
+    }))
+}
+
+fn source(array: &dyn Array) -> Result<Source<'_>> {
+    let array = array.as_any();
+    let texts = |offsets, bytes| Source::Texts(Texts { codes: None, offsets, bytes });
+    if let Some(strings) = array.downcast_ref::<StringArray>() {
+        Ok(texts(strings.value_offsets(), strings.value_data()))
+    } else if let Some(bytes) = array.downcast_ref::<BinaryArray>() {
+        Ok(texts(bytes.value_offsets(), bytes.value_data()))
+    } else if let Some(longs) = array.downcast_ref::<Int64Array>() {
+        Ok(Source::Longs(longs.values()))
+    } else if let Some(doubles) = array.downcast_ref::<Float64Array>() {
+        Ok(Source::Doubles(doubles.values()))
+    } else if let Some(bools) = array.downcast_ref::<BooleanArray>() {
+        Ok(Source::Bools(bools.values()))
+    } else {
+        Err(unexpected("values of another type"))
+    }
+}
+
+fn of<A: 'static>(array: &dyn Array) -> Result<&A> {
+    array.as_any().downcast_ref().ok_or_else(|| unexpected("another type"))
+}
+
+fn unexpected(what: &str) -> ParquetError {
+    ParquetError::General(format!("attributes have {what}"))
+}
+
+#[cfg(test)]
+mod tests;

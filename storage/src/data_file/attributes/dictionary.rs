@@ -1,0 +1,142 @@
+//! Different values in the order in which they came, as a dictionary page has them.
+
+use ahash::RandomState;
+
+/// Bytes of the length before a text.
+pub(super) const LENGTH_BYTES: usize = 4;
+const WORD_BYTES: usize = 8;
+const SLOTS_MIN: usize = 1024;
+/// By this the slots grow when half of them are taken.
+const GROWTH: usize = 4;
+
+/// Gives values their codes.
+#[derive(Debug)]
+pub(super) struct Dictionary {
+    page: Vec<u8>,
+    bytes_max: usize,
+    /// Where each text ends in the page; nothing of words, which are as long as each other.
+    ends: Vec<u32>,
+    words: usize,
+    /// The value's code plus one with the upper half of its hash above, or 0: as many as a power
+    /// of two. A value is in the first free slot from its own on.
+    slots: Vec<u64>,
+    hasher: RandomState,
+}
+
+impl Dictionary {
+    /// Of at most so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self {
+            page: Vec::new(),
+            bytes_max,
+            ends: Vec::new(),
+            words: 0,
+            slots: vec![0; SLOTS_MIN],
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.page.clear();
+        self.ends.clear();
+        self.words = 0;
+        self.slots.fill(0);
+    }
+
+    pub(super) fn page(&self) -> &[u8] {
+        &self.page
+    }
+
+    /// How many values.
+    pub(super) fn len(&self) -> usize {
+        self.ends.len() + self.words
+    }
+
+    /// The code of a text, unless there is no room for it.
+    pub(super) fn text(&mut self, text: &[u8]) -> Option<u32> {
+        let hash = self.hasher.hash_one(text);
+        let slot = match self.find(hash, |code| self.text_of(code) == text) {
+            Ok(code) => return Some(code),
+            Err(slot) => slot,
+        };
+        if self.page.len() + LENGTH_BYTES + text.len() > self.bytes_max {
+            return None;
+        }
+        self.page.extend_from_slice(&u32::try_from(text.len()).ok()?.to_le_bytes());
+        self.page.extend_from_slice(text);
+        self.ends.push(u32::try_from(self.page.len()).ok()?);
+        self.fill(slot, hash)
+    }
+
+    fn text_of(&self, code: usize) -> &[u8] {
+        let begin = code.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        &self.page[begin + LENGTH_BYTES..self.ends[code] as usize]
+    }
+
+    /// The code of a word, unless there is no room for it.
+    pub(super) fn word(&mut self, word: u64) -> Option<u32> {
+        let hash = self.hasher.hash_one(word);
+        let bytes = word.to_le_bytes();
+        let is = |code| self.page[code * WORD_BYTES..][..WORD_BYTES] == bytes;
+        let slot = match self.find(hash, is) {
+            Ok(code) => return Some(code),
+            Err(slot) => slot,
+        };
+        if self.page.len() + WORD_BYTES > self.bytes_max {
+            return None;
+        }
+        self.page.extend_from_slice(&bytes);
+        self.words += 1;
+        self.fill(slot, hash)
+    }
+
+    /// The code of the value with this hash, or the slot for it.
+    #[inline]
+    fn find(&self, hash: u64, is: impl Fn(usize) -> bool) -> Result<u32, usize> {
+        let mut slot = self.slot(hash);
+        loop {
+            let found = self.slots[slot];
+            if found == 0 {
+                return Err(slot);
+            }
+            let (tag, after) = halves(found);
+            if tag == halves(hash).0 && is(after as usize - 1) {
+                return Ok(after - 1);
+            }
+            slot = self.next(slot);
+        }
+    }
+
+    /// Has the last value in this slot.
+    fn fill(&mut self, slot: usize, hash: u64) -> Option<u32> {
+        let count = u32::try_from(self.len()).ok()?;
+        self.slots[slot] = (u64::from(halves(hash).0) << 32) | u64::from(count);
+        if self.len() * 2 > self.slots.len() {
+            let slots = vec![0; self.slots.len() * GROWTH];
+            for found in std::mem::replace(&mut self.slots, slots) {
+                if found != 0 {
+                    let mut slot = self.slot(found);
+                    while self.slots[slot] != 0 {
+                        slot = self.next(slot);
+                    }
+                    self.slots[slot] = found;
+                }
+            }
+        }
+        Some(count - 1)
+    }
+
+    fn slot(&self, hash: u64) -> usize {
+        halves(hash).0 as usize & (self.slots.len() - 1)
+    }
+
+    fn next(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
+    }
+}
+
+/// The upper and the lower half.
+fn halves(number: u64) -> (u32, u32) {
+    let [a, b, c, d, e, f, g, h] = number.to_le_bytes();
+    (u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([a, b, c, d]))
+}

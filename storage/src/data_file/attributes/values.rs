@@ -1,0 +1,288 @@
+//! The values of a page, plain or as codes of the dictionary of its chunk.
+
+use std::ops::Range;
+
+use arrow_buffer::{BooleanBuffer, NullBuffer, bit_iterator::BitIndexIterator};
+use parquet::basic::Encoding;
+
+use super::{
+    dictionary::{Dictionary, LENGTH_BYTES},
+    levels::{self, code_width, place, span},
+};
+
+/// Values of a portion of rows.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Source<'a> {
+    Texts(Texts<'a>),
+    Longs(&'a [i64]),
+    Doubles(&'a [f64]),
+    Bools(&'a BooleanBuffer),
+}
+
+/// Texts one after the other, or codes of them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Texts<'a> {
+    pub(super) codes: Option<&'a [i32]>,
+    pub(super) offsets: &'a [i32],
+    pub(super) bytes: &'a [u8],
+}
+
+impl Texts<'_> {
+    fn range(&self, text: usize) -> Range<usize> {
+        span(&self.offsets[text..=text + 1])
+    }
+
+    fn number(&self, entry: usize) -> usize {
+        self.codes.map_or(entry, |codes| place(codes[entry]))
+    }
+
+    /// At most so many bytes are these entries, plain.
+    fn bytes_max(&self, entries: Range<usize>) -> usize {
+        let bytes = match self.codes {
+            None => span(&self.offsets[entries.start..=entries.end]).len(),
+            Some(_) => entries.clone().map(|entry| self.range(self.number(entry)).len()).sum(),
+        };
+        bytes + entries.len() * LENGTH_BYTES
+    }
+}
+
+/// What a text is copied in, whatever its length: most are shorter.
+const BLOCK: usize = 32;
+const UNKNOWN: u32 = u32::MAX;
+
+/// What was gathered of a column for its next page.
+#[derive(Debug)]
+pub(super) struct Values {
+    /// None once it was full, and where there never is one.
+    dictionary: Option<Dictionary>,
+    codes: Vec<u32>,
+    /// The codes of a portion's texts, with their lengths.
+    known: Vec<(u32, u32)>,
+    /// Bytes of texts, without their lengths.
+    text_bytes: usize,
+    texts: PlainTexts,
+    words: Vec<u8>,
+    bits: Vec<u8>,
+    /// How many of the last byte.
+    last_bits: u32,
+}
+
+/// A value did not fit into the dictionary any more.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Full;
+
+impl Values {
+    pub(super) fn new(dictionary: Option<Dictionary>) -> Self {
+        Self {
+            dictionary,
+            codes: Vec::new(),
+            known: Vec::new(),
+            text_bytes: 0,
+            texts: PlainTexts::default(),
+            words: Vec::new(),
+            bits: Vec::new(),
+            last_bits: 0,
+        }
+    }
+
+    /// Another portion begins: its codes mean something else.
+    pub(super) fn begin_portion(&mut self) {
+        self.known.clear();
+    }
+
+    /// The dictionary of the chunk, which is not used any more.
+    pub(super) fn take_dictionary(&mut self) -> Option<Dictionary> {
+        self.known.clear();
+        self.dictionary.take()
+    }
+
+    /// Another chunk begins, with an empty dictionary.
+    pub(super) fn set_dictionary(&mut self, dictionary: Dictionary) {
+        self.dictionary = Some(dictionary);
+    }
+
+    /// About how large these are in a page.
+    pub(super) fn bytes(&self) -> usize {
+        let coded = self.dictionary.as_ref().map_or(0, |dictionary| {
+            let bits = self.codes.len() * code_width(dictionary.len()) as usize;
+            dictionary.page().len() + bits.div_ceil(8)
+        });
+        coded + self.texts.used + self.words.len() + self.bits.len()
+    }
+
+    /// How many of these rows are not too large for a page of at most so many bytes. Of what is
+    /// not text that is not asked: pages end by how many entries they have.
+    pub(super) fn fitting(&self, source: &Source<'_>, offsets: &[i32], bytes_max: usize) -> usize {
+        let rows = offsets.len() - 1;
+        let Source::Texts(texts) = source else { return rows };
+        if self.dictionary.is_some() {
+            return rows;
+        }
+        let left = bytes_max.saturating_sub(self.texts.used);
+        let fits = |rows: usize| texts.bytes_max(span(&offsets[..=rows])) <= left;
+        if fits(rows) {
+            return rows;
+        }
+        let (mut fitting, mut too_many) = (0, rows);
+        while fitting + 1 < too_many {
+            let middle = fitting.midpoint(too_many);
+            if fits(middle) {
+                fitting = middle;
+            } else {
+                too_many = middle;
+            }
+        }
+        fitting
+    }
+
+    /// Adds the values of these entries.
+    ///
+    /// # Errors
+    /// When one of them does not fit into the dictionary; then none is added.
+    pub(super) fn push(
+        &mut self,
+        source: &Source<'_>,
+        valid: Option<&NullBuffer>,
+        entries: Range<usize>,
+    ) -> Result<(), Full> {
+        match valid.filter(|valid| valid.null_count() > 0) {
+            None => self.push_each(source, entries),
+            Some(valid) if valid.null_count() == valid.len() => Ok(()),
+            Some(valid) => {
+                let bits = valid.inner();
+                let start = bits.offset() + entries.start;
+                let places = BitIndexIterator::new(bits.values(), start, entries.len());
+                self.push_each(source, places.map(|place| place + entries.start))
+            }
+        }
+    }
+
+    fn push_each(
+        &mut self,
+        source: &Source<'_>,
+        entries: impl Iterator<Item = usize>,
+    ) -> Result<(), Full> {
+        let (codes, text_bytes) = (self.codes.len(), self.text_bytes);
+        let all = match source {
+            Source::Texts(texts) => self.push_texts(texts, entries),
+            Source::Longs(longs) => self.push_words(entries.map(|at| longs[at].cast_unsigned())),
+            Source::Doubles(doubles) => self.push_words(entries.map(|at| doubles[at].to_bits())),
+            Source::Bools(bools) => {
+                entries.for_each(|at| self.push_bool(bools.value(at)));
+                Some(())
+            }
+        };
+        all.ok_or_else(|| {
+            self.codes.truncate(codes);
+            self.text_bytes = text_bytes;
+            Full
+        })
+    }
+
+    fn push_texts(
+        &mut self,
+        texts: &Texts<'_>,
+        entries: impl Iterator<Item = usize>,
+    ) -> Option<()> {
+        let Some(dictionary) = &mut self.dictionary else {
+            let before = self.texts.used;
+            let mut count = 0;
+            for entry in entries {
+                self.texts.push(texts.bytes, texts.range(texts.number(entry)));
+                count += 1;
+            }
+            self.text_bytes += self.texts.used - before - count * LENGTH_BYTES;
+            return Some(());
+        };
+        let Some(codes) = texts.codes else {
+            for entry in entries {
+                let text = &texts.bytes[texts.range(entry)];
+                self.codes.push(dictionary.text(text)?);
+                self.text_bytes += text.len();
+            }
+            return Some(());
+        };
+        self.known.resize(texts.offsets.len() - 1, (UNKNOWN, 0));
+        for entry in entries {
+            let known = &mut self.known[place(codes[entry])];
+            if known.0 == UNKNOWN {
+                let text = &texts.bytes[texts.range(place(codes[entry]))];
+                *known = (dictionary.text(text)?, u32::try_from(text.len()).ok()?);
+            }
+            self.codes.push(known.0);
+            self.text_bytes += known.1 as usize;
+        }
+        Some(())
+    }
+
+    fn push_words(&mut self, words: impl Iterator<Item = u64>) -> Option<()> {
+        match &mut self.dictionary {
+            Some(dictionary) => {
+                for word in words {
+                    self.codes.push(dictionary.word(word)?);
+                }
+            }
+            None => words.for_each(|word| self.words.extend_from_slice(&word.to_le_bytes())),
+        }
+        Some(())
+    }
+
+    fn push_bool(&mut self, value: bool) {
+        match self.bits.last_mut() {
+            Some(last) if self.last_bits < 8 => *last |= u8::from(value) << self.last_bits,
+            _ => {
+                self.bits.push(u8::from(value));
+                self.last_bits = 0;
+            }
+        }
+        self.last_bits += 1;
+    }
+
+    /// Appends what was gathered, and has nothing then. How it is encoded, and how many bytes of
+    /// texts it has.
+    pub(super) fn end_page(&mut self, page: &mut Vec<u8>) -> (Encoding, usize) {
+        let text_bytes = std::mem::take(&mut self.text_bytes);
+        if let Some(dictionary) = &self.dictionary {
+            let width = code_width(dictionary.len());
+            page.extend_from_slice(&width.to_le_bytes()[..1]);
+            levels::encode(&self.codes, width, page);
+            self.codes.clear();
+            return (Encoding::RLE_DICTIONARY, text_bytes);
+        }
+        page.extend_from_slice(&self.texts.room[..self.texts.used]);
+        page.extend_from_slice(&self.words);
+        page.extend_from_slice(&self.bits);
+        self.texts.used = 0;
+        self.words.clear();
+        self.bits.clear();
+        (Encoding::PLAIN, text_bytes)
+    }
+}
+
+/// Texts, each with its length before it.
+#[derive(Debug, Default)]
+struct PlainTexts {
+    /// What is used of it, and at least a block more.
+    room: Vec<u8>,
+    used: usize,
+}
+
+impl PlainTexts {
+    /// Copies a text, with what is behind it up to a whole block, which the next one is put over.
+    #[inline]
+    fn push(&mut self, bytes: &[u8], text: Range<usize>) {
+        let length = text.len();
+        let end = self.used + LENGTH_BYTES + length;
+        if self.room.len() < end + BLOCK {
+            self.room.resize((end + BLOCK).max(self.room.len() * 2), 0);
+        }
+        let out = &mut self.room[self.used..end + BLOCK];
+        let (before, out) = out.split_at_mut(LENGTH_BYTES);
+        before.copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
+        match bytes.get(text.start..text.start + BLOCK) {
+            Some(block) if length <= BLOCK => out[..BLOCK].copy_from_slice(block),
+            _ => out[..length].copy_from_slice(&bytes[text]),
+        }
+        self.used = end;
+    }
+}
