@@ -37,8 +37,10 @@ use self::{
 
 /// Rows whose levels are found out at once.
 const STEP_ROWS: usize = 1024;
-/// Entries after which a page ends, whatever their values are.
+/// Entries after which a page ends, whatever their values are: numbers take 1 MiB then.
 const PAGE_ENTRIES: usize = 128 << 10;
+/// What a code takes at most in a page that is to be small, because its dictionary is small too.
+const CODE_BYTES: usize = 2;
 
 /// Takes the attributes of rows, and has their columns of the row group.
 pub(super) struct AttributesEncoder {
@@ -119,12 +121,12 @@ impl AttributesEncoder {
         &mut self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<()> {
-        self.room.packed_rows = 0..0;
         for leaf in &mut self.leaves {
             let (parts, closed) = leaf.close(&mut self.room)?.close()?;
             row_group.append_column(&&parts, closed)?;
             leaf.room = parts;
         }
+        self.room.packed_rows = 0..0;
         Ok(())
     }
 }
@@ -160,14 +162,17 @@ struct Leaf {
 struct Limits {
     page_rows: usize,
     page_bytes: usize,
+    page_entries: usize,
 }
 
 impl Leaf {
     fn new(column: ColumnDescPtr, properties: &WriterProperties) -> Self {
         let path = column.path();
+        let page_bytes = properties.column_data_page_size_limit(path);
         let limits = Limits {
             page_rows: properties.data_page_row_count_limit(),
-            page_bytes: properties.column_data_page_size_limit(path),
+            page_bytes,
+            page_entries: PAGE_ENTRIES.min(page_bytes / CODE_BYTES),
         };
         let dictionary_bytes = properties.column_dictionary_page_size_limit(path);
         let has_dictionary =
@@ -220,7 +225,7 @@ impl Leaf {
     /// How many of the rows the page has room for: none if it is to end.
     fn fitting(&self, source: &Source<'_>, offsets: &[i32]) -> usize {
         let rows = (offsets.len() - 1).min(self.limits.page_rows - self.rows);
-        let left = PAGE_ENTRIES.saturating_sub(self.repetitions.len());
+        let left = self.limits.page_entries.saturating_sub(self.repetitions.len());
         let first = span(&offsets[..1]).start;
         let by_entries =
             offsets[1..=rows].partition_point(|end| span(&[*end]).start - first <= left);

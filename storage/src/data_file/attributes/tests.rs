@@ -2,7 +2,7 @@ use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array,
-    MapArray, RecordBatch, StringArray, StructArray, types::Int32Type,
+    MapArray, RecordBatch, RecordBatchReader, StringArray, StructArray, types::Int32Type,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -80,13 +80,13 @@ fn file_schema() -> SchemaRef {
 fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
     let entries = || rows.iter().flatten();
     let values = || entries().map(|(_, value)| value);
-    let keys = entries().map(|(key, _)| key.as_str());
+    let keys: Vec<&str> = entries().map(|(key, _)| key.as_str()).collect();
     let keys: ArrayRef = match has_codes {
-        true => Arc::new(keys.collect::<DictionaryArray<Int32Type>>()),
+        true => Arc::new(keys.into_iter().collect::<DictionaryArray<Int32Type>>()),
         false => Arc::new(StringArray::from_iter_values(keys)),
     };
     let texts = values().map(|value| match value {
-        Value::Text(text) => Some(text),
+        Value::Text(text) => Some(text.as_str()),
         _ => None,
     });
     let longs = values().map(|value| match value {
@@ -102,7 +102,7 @@ fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
         _ => None,
     });
     let bytes = values().map(|value| match value {
-        Value::Bytes(bytes) => Some(bytes),
+        Value::Bytes(bytes) => Some(bytes.as_slice()),
         _ => None,
     });
     let columns: Vec<ArrayRef> = vec![
@@ -153,7 +153,9 @@ fn written_by_arrow(rows: &RecordBatch, cut: Cut) -> Bytes {
 }
 
 fn builder(file: &Bytes) -> ParquetRecordBatchReaderBuilder<Bytes> {
-    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    let options = ArrowReaderOptions::new()
+        .with_encoding_stats_as_mask(false)
+        .with_page_index_policy(PageIndexPolicy::Required);
     ParquetRecordBatchReaderBuilder::try_new_with_options(file.clone(), options).unwrap()
 }
 
