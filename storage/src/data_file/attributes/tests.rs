@@ -294,7 +294,7 @@ fn rows_of_any_size_are_read_as_those_that_arrow_writes() {
         let value = |number: usize| match number % 3 {
             0 => text(format!("{number}")),
             1 => Value::Long(number.cast_signed() as i64),
-            _ => Value::Bool(number % 2 == 0),
+            _ => Value::Bool(number.is_multiple_of(2)),
         };
         (0..entries).map(|number| (format!("key {}", number % 700), value(number))).collect()
     };
