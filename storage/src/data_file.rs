@@ -11,9 +11,9 @@
 //! decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
 
 mod ahead;
-mod attributes;
 mod columns;
 mod derive;
+mod encode;
 mod entries;
 mod footer;
 mod gather;

@@ -1,26 +1,35 @@
-//! Row groups of a file: the columns of rows, attributes by an encoder of ours, all others by
-//! Arrow's.
+//! Row groups of a file: the columns of rows, attributes and words by encoders of ours, all others
+//! by Arrow's.
 //!
 //! `write` says when a row group ends, besides at its most rows, and what the properties of the
 //! file are.
 
-use std::{io::Write, ops::Range, sync::Arc};
+use std::{io::Write, sync::Arc};
 
 use arrow_array::{Array, MapArray, RecordBatch};
-use arrow_schema::{ArrowError, SchemaRef};
+use arrow_schema::{ArrowError, DataType, SchemaRef};
 use parquet::{
     arrow::{
         ArrowSchemaConverter,
         arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves},
     },
-    errors::Result,
+    errors::{ParquetError, Result},
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
+    schema::types::{ColumnDescPtr, ColumnPath},
 };
 
-use super::attributes::AttributesEncoder;
+use super::encode::{AttributesEncoder, Codec, WordsEncoder};
 
 /// The column that has an encoder of its own.
 const ATTRIBUTES: &str = "attributes";
+const NO_COLUMN: &str = "there is no column of attributes";
+
+/// Who writes a column.
+enum Encoder {
+    Attributes,
+    Words(Box<WordsEncoder>),
+    Arrow,
+}
 
 /// Writes row groups.
 pub(super) struct RowGroups<W: Write + Send> {
@@ -28,11 +37,13 @@ pub(super) struct RowGroups<W: Write + Send> {
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     attributes: AttributesEncoder,
-    /// The columns of the file that are attributes.
-    leaves: Range<usize>,
+    /// Of words.
+    codec: Codec,
+    /// Of each column, with how many columns of Parquet it is.
+    encoders: Vec<(Encoder, usize)>,
     rows_max: usize,
-    /// All other columns of the row group; none when it has no rows.
-    columns: Vec<ArrowColumnWriter>,
+    /// Arrow's, of the row group; none when it has no rows.
+    columns: Vec<Vec<ArrowColumnWriter>>,
     rows: usize,
 }
 
@@ -45,16 +56,31 @@ impl<W: Write + Send> RowGroups<W> {
         rows_max: usize,
     ) -> Result<Self> {
         let parquet = ArrowSchemaConverter::new().convert(&schema)?;
-        let is_of_attributes = |leaf: usize| parquet.get_column_root(leaf).name() == ATTRIBUTES;
-        let first = (0..parquet.num_columns()).take_while(|leaf| !is_of_attributes(*leaf)).count();
-        let after = (first..parquet.num_columns()).take_while(|leaf| is_of_attributes(*leaf));
-        let leaves = first..first + after.count();
-        let attributes = AttributesEncoder::new(&parquet.columns()[leaves.clone()], &properties)?;
+        let mut leaves = parquet.columns();
+        let (mut encoders, mut attributes) = (Vec::new(), None);
+        for field in schema.fields() {
+            let is_of = |leaf: &ColumnDescPtr| leaf.path().parts().first() == Some(field.name());
+            let (own, rest) = leaves.split_at(leaves.iter().take_while(|leaf| is_of(leaf)).count());
+            leaves = rest;
+            let encoder = match (field.data_type(), own) {
+                _ if field.name() == ATTRIBUTES => {
+                    attributes = Some(AttributesEncoder::new(own, &properties)?);
+                    Encoder::Attributes
+                }
+                (DataType::Dictionary(..), [word]) => WordsEncoder::new(word, &properties)
+                    .map_or(Encoder::Arrow, |words| Encoder::Words(Box::new(words))),
+                _ => Encoder::Arrow,
+            };
+            encoders.push((encoder, own.len()));
+        }
+        let attributes = attributes.ok_or_else(|| ParquetError::General(NO_COLUMN.to_owned()))?;
+        let codec = Codec::new(properties.compression(&ColumnPath::new(Vec::new())))?;
         let root = parquet.root_schema_ptr();
         let writer = SerializedFileWriter::new(sink, root, Arc::new(properties))?;
         let factory = ArrowRowGroupWriterFactory::new(&writer, Arc::clone(&schema));
         let columns = Vec::new();
-        Ok(Self { writer, factory, schema, attributes, leaves, rows_max, columns, rows: 0 })
+        let rows = 0;
+        Ok(Self { writer, factory, schema, attributes, codec, encoders, rows_max, columns, rows })
     }
 
     /// Adds rows.
@@ -77,18 +103,29 @@ impl<W: Write + Send> RowGroups<W> {
     fn push_to_row_group(&mut self, rows: &RecordBatch) -> Result<()> {
         if self.columns.is_empty() {
             let number = self.writer.flushed_row_groups().len();
-            self.columns = self.factory.create_column_writers(number)?;
-            self.columns.drain(self.leaves.clone());
-        }
-        let mut columns = self.columns.iter_mut();
-        for (field, column) in self.schema.fields().iter().zip(rows.columns()) {
-            if field.name() == ATTRIBUTES {
-                let map = column.as_any().downcast_ref::<MapArray>();
-                self.attributes.push(map.ok_or_else(|| no_map(column))?)?;
-                continue;
+            let mut columns = self.factory.create_column_writers(number)?.into_iter();
+            for (encoder, leaves) in &self.encoders {
+                let mut columns: Vec<_> = columns.by_ref().take(*leaves).collect();
+                if !matches!(encoder, Encoder::Arrow) {
+                    columns.clear();
+                }
+                self.columns.push(columns);
             }
-            for (leaf, column) in compute_leaves(field, column)?.iter().zip(&mut columns) {
-                column.write(leaf)?;
+        }
+        let encoders = self.encoders.iter_mut().zip(&mut self.columns);
+        let fields = self.schema.fields().iter().zip(rows.columns());
+        for ((field, column), ((encoder, _), columns)) in fields.zip(encoders) {
+            match encoder {
+                Encoder::Attributes => {
+                    let map = column.as_any().downcast_ref::<MapArray>();
+                    self.attributes.push(map.ok_or_else(|| no_map(column))?)?;
+                }
+                Encoder::Words(words) => words.push(column, &mut self.codec)?,
+                Encoder::Arrow => {
+                    for (leaf, column) in compute_leaves(field, column)?.iter().zip(columns) {
+                        column.write(leaf)?;
+                    }
+                }
             }
         }
         self.rows += rows.num_rows();
@@ -97,8 +134,13 @@ impl<W: Write + Send> RowGroups<W> {
 
     /// About how large the row group is that is not written yet.
     pub(super) fn unfinished_bytes(&self) -> usize {
-        let columns = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes);
-        columns.sum::<usize>() + self.attributes.bytes()
+        let columns =
+            self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes);
+        let words = self.encoders.iter().map(|(encoder, _)| match encoder {
+            Encoder::Words(words) => words.bytes(),
+            Encoder::Attributes | Encoder::Arrow => 0,
+        });
+        columns.sum::<usize>() + words.sum::<usize>() + self.attributes.bytes()
     }
 
     /// What was written.
@@ -116,11 +158,17 @@ impl<W: Write + Send> RowGroups<W> {
         }
         self.rows = 0;
         let mut row_group = self.writer.next_row_group()?;
-        for (number, column) in std::mem::take(&mut self.columns).into_iter().enumerate() {
-            if number == self.leaves.start {
-                self.attributes.append_to(&mut row_group)?;
+        let columns = std::mem::take(&mut self.columns);
+        for ((encoder, _), columns) in self.encoders.iter_mut().zip(columns) {
+            match encoder {
+                Encoder::Attributes => self.attributes.append_to(&mut row_group)?,
+                Encoder::Words(words) => words.append_to(&mut row_group, &mut self.codec)?,
+                Encoder::Arrow => {
+                    for column in columns {
+                        column.close()?.append_to_row_group(&mut row_group)?;
+                    }
+                }
             }
-            column.close()?.append_to_row_group(&mut row_group)?;
         }
         row_group.close()?;
         Ok(())

@@ -1,18 +1,8 @@
-//! The column of attributes in Parquet, written by an encoder of its own (decision 0034).
+//! The column of attributes.
 //!
 //! A map of attributes is six columns of a file, which have the same repetition levels and nearly
 //! the same definition levels. Arrow's writer finds both out value by value and column by column;
-//! here they come from the offsets and the validity of a portion of rows. `levels` makes and packs
-//! them, `values` gathers what there is, plain or as codes of a `dictionary`, `chunk` puts pages
-//! together.
-//! What is written is what any reader of Parquet reads: data pages of version 1. Sizes of pages and
-//! dictionaries and the compression are those of the properties of the file. `write` puts the
-//! chunks into row groups.
-
-mod chunk;
-mod dictionary;
-mod levels;
-mod values;
+//! here they come from the offsets and the validity of a portion of rows.
 
 use std::{io::Write, ops::Range, sync::Arc};
 
@@ -23,15 +13,16 @@ use arrow_array::{
 use arrow_buffer::NullBuffer;
 use parquet::{
     basic::Type,
-    errors::{ParquetError, Result},
+    errors::Result,
     file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
     schema::types::ColumnDescPtr,
 };
 
-use self::{
+use super::{
     chunk::{Chunk, Codec, Parts, Ready},
     dictionary::Dictionary,
-    levels::span,
+    levels::{self, span},
+    unexpected,
     values::{Full, Source, Texts, Values},
 };
 
@@ -43,7 +34,7 @@ const PAGE_ENTRIES: usize = 128 << 10;
 const CODE_BYTES: usize = 2;
 
 /// Takes the attributes of rows, and has their columns of the row group.
-pub(super) struct AttributesEncoder {
+pub(in crate::data_file) struct AttributesEncoder {
     leaves: Vec<Leaf>,
     /// The repetition levels of some rows.
     repetitions: Vec<u8>,
@@ -64,7 +55,10 @@ impl AttributesEncoder {
     ///
     /// # Errors
     /// When they are none of attributes, or are to be compressed in another way than with zstd.
-    pub(super) fn new(columns: &[ColumnDescPtr], properties: &WriterProperties) -> Result<Self> {
+    pub(in crate::data_file) fn new(
+        columns: &[ColumnDescPtr],
+        properties: &WriterProperties,
+    ) -> Result<Self> {
         let [key, values @ ..] = columns else { return Err(unexpected("no columns")) };
         let depth = |column: &ColumnDescPtr| (column.max_rep_level(), column.max_def_level());
         if depth(key) != (1, 1) || values.len() != 5 || values.iter().any(|v| depth(v) != (1, 3)) {
@@ -84,7 +78,7 @@ impl AttributesEncoder {
     }
 
     /// About how large what was taken is.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::data_file) fn bytes(&self) -> usize {
         self.leaves.iter().map(|leaf| leaf.chunk.bytes() + leaf.values.bytes()).sum()
     }
 
@@ -92,7 +86,7 @@ impl AttributesEncoder {
     ///
     /// # Errors
     /// When they have no attributes, or pages cannot be written.
-    pub(super) fn push(&mut self, map: &MapArray) -> Result<()> {
+    pub(in crate::data_file) fn push(&mut self, map: &MapArray) -> Result<()> {
         if map.null_count() > 0 {
             return Err(unexpected("rows without a map"));
         }
@@ -117,7 +111,7 @@ impl AttributesEncoder {
     ///
     /// # Errors
     /// When the pages cannot be written.
-    pub(super) fn append_to<W: Write + Send>(
+    pub(in crate::data_file) fn append_to<W: Write + Send>(
         &mut self,
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<()> {
@@ -334,10 +328,6 @@ fn source(array: &dyn Array) -> Result<Source<'_>> {
 
 fn of<A: 'static>(array: &dyn Array) -> Result<&A> {
     array.as_any().downcast_ref().ok_or_else(|| unexpected("another type"))
-}
-
-fn unexpected(what: &str) -> ParquetError {
-    ParquetError::General(format!("attributes have {what}"))
 }
 
 #[cfg(test)]

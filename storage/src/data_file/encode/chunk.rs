@@ -22,13 +22,13 @@ use parquet::{
 };
 
 /// Compresses pages.
-pub(super) struct Codec {
+pub(in crate::data_file) struct Codec {
     compressor: zstd::bulk::Compressor<'static>,
     compressed: Vec<u8>,
 }
 
 impl Codec {
-    pub(super) fn new(compression: Compression) -> Result<Self> {
+    pub(in crate::data_file) fn new(compression: Compression) -> Result<Self> {
         let Compression::ZSTD(level) = compression else {
             return Err(ParquetError::NYI(format!("attributes compressed as {compression}")));
         };

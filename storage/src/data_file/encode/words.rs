@@ -1,0 +1,185 @@
+//! Texts that repeat, a dictionary in memory.
+//!
+//! The codes of a portion's dictionary become those of the file's when they come for the first
+//! time; a row costs a look into an array then.
+
+use std::{io::Write, sync::Arc};
+
+use arrow_array::{Array, DictionaryArray, StringArray, types::Int32Type};
+use parquet::{
+    basic::Type,
+    errors::Result,
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::SerializedRowGroupWriter,
+    },
+    schema::types::ColumnDescPtr,
+};
+
+use super::{
+    chunk::{Chunk, Codec, Parts, Ready},
+    dictionary::Dictionary,
+    levels, unexpected,
+    values::{Full, Source, Texts, Values},
+};
+
+/// Takes a column of words, and has its pages of the row group.
+pub(in crate::data_file) struct WordsEncoder {
+    is_nullable: bool,
+    page_rows: usize,
+    page_bytes: usize,
+    /// Levels of the page, where rows can lack a word.
+    definitions: Vec<u8>,
+    rows: usize,
+    values: Values,
+    /// One that is used again.
+    dictionary: Option<Dictionary>,
+    chunk: Chunk,
+    /// Of the chunk before, to be used again.
+    parts: Parts,
+    /// A page being put together.
+    page: Vec<u8>,
+    /// Where the rows of a portion begin and end, each of which has one value.
+    offsets: Vec<i32>,
+}
+
+impl WordsEncoder {
+    /// For this column of a file, unless Arrow's writer is to write it: statistics are its own.
+    pub(in crate::data_file) fn new(
+        column: &ColumnDescPtr,
+        properties: &WriterProperties,
+    ) -> Option<Self> {
+        let path = column.path();
+        let is_plain = properties.statistics_enabled(path) == EnabledStatistics::None
+            && properties.bloom_filter_properties(path).is_none()
+            && properties.dictionary_enabled(path);
+        if column.physical_type() != Type::BYTE_ARRAY || column.max_rep_level() > 0 || !is_plain {
+            return None;
+        }
+        let compression = properties.compression(path);
+        let dictionary = Dictionary::new(properties.column_dictionary_page_size_limit(path));
+        Some(Self {
+            is_nullable: column.max_def_level() > 0,
+            page_rows: properties.data_page_row_count_limit(),
+            page_bytes: properties.column_data_page_size_limit(path),
+            definitions: Vec::new(),
+            rows: 0,
+            values: Values::new(Some(dictionary)),
+            dictionary: None,
+            chunk: Chunk::new(Arc::clone(column), compression, Parts::default()),
+            parts: Parts::default(),
+            page: Vec::new(),
+            offsets: Vec::new(),
+        })
+    }
+
+    /// About how large what was taken is.
+    pub(in crate::data_file) fn bytes(&self) -> usize {
+        self.chunk.bytes() + self.values.bytes()
+    }
+
+    /// Takes rows.
+    ///
+    /// # Errors
+    /// When they are no words, or pages cannot be written.
+    pub(in crate::data_file) fn push(&mut self, rows: &dyn Array, codec: &mut Codec) -> Result<()> {
+        let words = rows.as_any().downcast_ref::<DictionaryArray<Int32Type>>();
+        let words = words.ok_or_else(|| unexpected("no words"))?;
+        let texts = words.values().as_any().downcast_ref::<StringArray>();
+        let texts = texts.ok_or_else(|| unexpected("words that are no texts"))?;
+        let valid = words.keys().nulls().filter(|valid| valid.null_count() > 0);
+        if valid.is_some() && !self.is_nullable {
+            return Err(unexpected("no word where each has one"));
+        }
+        let source = Source::Texts(Texts {
+            codes: Some(words.keys().values()),
+            offsets: texts.value_offsets(),
+            bytes: texts.value_data(),
+        });
+        self.values.begin_portion();
+        let known = i32::try_from(self.offsets.len()).unwrap_or(i32::MAX);
+        self.offsets.extend(known..=i32::try_from(words.len()).unwrap_or(i32::MAX));
+        let mut begin = 0;
+        while begin < words.len() {
+            let end = words.len().min(begin + self.page_rows - self.rows);
+            let offsets = &self.offsets[begin..=end];
+            let fitting = self.values.fitting(&source, offsets, self.page_bytes);
+            let taken = if fitting == 0 && self.rows == 0 { 1 } else { fitting };
+            if taken == 0 {
+                self.end_page(codec)?;
+                continue;
+            }
+            if let Err(Full) = self.values.push(&source, valid, begin..begin + taken) {
+                self.give_up_dictionary(codec)?;
+                continue;
+            }
+            if self.is_nullable {
+                let is_there = |row| u8::from(valid.is_none_or(|valid| valid.is_valid(row)));
+                self.definitions.extend((begin..begin + taken).map(is_there));
+            }
+            self.rows += taken;
+            begin += taken;
+            if self.rows >= self.page_rows {
+                self.end_page(codec)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts what was taken into the row group as its next column, and begins another.
+    ///
+    /// # Errors
+    /// When the pages cannot be written.
+    pub(in crate::data_file) fn append_to<W: Write + Send>(
+        &mut self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+        codec: &mut Codec,
+    ) -> Result<()> {
+        self.end_page(codec)?;
+        self.give_up_dictionary(codec)?;
+        if let Some(mut dictionary) = self.dictionary.take() {
+            dictionary.clear();
+            self.values.set_dictionary(dictionary);
+        }
+        let next = self.chunk.another(std::mem::take(&mut self.parts));
+        let (parts, closed) = std::mem::replace(&mut self.chunk, next).close()?;
+        row_group.append_column(&&parts, closed)?;
+        self.parts = parts;
+        Ok(())
+    }
+
+    /// Ends the page, if there is one.
+    fn end_page(&mut self, codec: &mut Codec) -> Result<()> {
+        if self.rows == 0 {
+            return Ok(());
+        }
+        let page = &mut self.page;
+        page.clear();
+        if self.is_nullable {
+            levels::encode_page(&self.definitions, 1, page);
+        }
+        let (encoding, text_bytes) = self.values.end_page(page);
+        let ready = Ready {
+            page,
+            rows: self.rows,
+            levels: self.rows,
+            encoding,
+            text_bytes: Some(text_bytes as i64),
+        };
+        self.chunk.push(codec, ready)?;
+        self.definitions.clear();
+        self.rows = 0;
+        Ok(())
+    }
+
+    /// Has values plain from here on.
+    fn give_up_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
+        self.end_page(codec)?;
+        let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
+        if self.chunk.has_pages() {
+            self.chunk.push_dictionary(codec, dictionary.page(), dictionary.len())?;
+        }
+        self.dictionary = Some(dictionary);
+        Ok(())
+    }
+}
