@@ -7,10 +7,12 @@
 
 use std::cmp::Ordering;
 
+use tidings_proto::SpanId;
+
 use crate::{SpanFacts, plausible};
 
 /// One distinct span: the fact that was kept and what it says.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
     pub(crate) fact: u32,
     pub(crate) facts: SpanFacts,
@@ -63,12 +65,14 @@ impl Span {
 }
 
 /// The facts without their duplicates.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Distinct {
     /// In sibling order.
     pub(crate) spans: Vec<Span>,
-    /// The spans' numbers by span id.
+    /// The spans' numbers by span id,
     pub(crate) by_id: Vec<u32>,
+    /// and the ids, in the same order.
+    pub(crate) ids: Vec<SpanId>,
     /// Each fact that was dropped and the number of the span it repeats.
     pub(crate) dropped: Vec<(u32, u32)>,
     /// Each fact without an end that was dropped and the number of the span that has the end.
@@ -77,6 +81,38 @@ pub(crate) struct Distinct {
 
 /// Drops duplicates and what was superseded, and orders the rest.
 pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
+    let mut by_id: Vec<(SpanId, u32)> = facts.iter().map(|facts| facts.span_id).zip(0..).collect();
+    by_id.sort_unstable();
+    if by_id.windows(2).all(|pair| pair[0].0 != pair[1].0) {
+        all_of(facts, &by_id)
+    } else {
+        without_repeats(facts)
+    }
+}
+
+/// All facts: no two of them have one id. `by_id` are their ids and places, sorted.
+fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
+    // The keys are sorted, not the spans: those are several times as large.
+    let span = |fact: u32| Span { fact, facts: plausible::one(facts[fact as usize]) };
+    let key = |span: Span| (span.start_or_last(), span.facts.span_id, span.fact);
+    let mut order: Vec<(u64, SpanId, u32)> =
+        (0..).zip(facts).map(|(fact, _)| key(span(fact))).collect();
+    order.sort_unstable();
+    let mut number_of = vec![0; facts.len()];
+    for (number, (.., fact)) in (0..).zip(&order) {
+        number_of[*fact as usize] = number;
+    }
+    Distinct {
+        spans: order.iter().map(|(.., fact)| span(*fact)).collect(),
+        by_id: by_id.iter().map(|(_, fact)| number_of[*fact as usize]).collect(),
+        ids: by_id.iter().map(|(id, _)| *id).collect(),
+        dropped: Vec::new(),
+        superseded: Vec::new(),
+    }
+}
+
+/// Those of any facts.
+pub(crate) fn without_repeats(facts: &[SpanFacts]) -> Distinct {
     let mut all: Vec<Span> =
         (0..).zip(facts).map(|(fact, facts)| Span { fact, facts: *facts }).collect();
     all.sort_unstable_by(Span::identity_order);
@@ -121,8 +157,9 @@ pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
         list.into_iter().map(|(fact, place)| (fact, by_id[place])).collect()
     };
     let (dropped, superseded) = (numbered(repeated), numbered(superseded));
-    let spans = ordered.into_iter().map(|(_, span)| span).collect();
-    Distinct { spans, by_id, dropped, superseded }
+    let spans: Vec<Span> = ordered.into_iter().map(|(_, span)| span).collect();
+    let ids = by_id.iter().map(|number| spans[*number as usize].facts.span_id).collect();
+    Distinct { spans, by_id, ids, dropped, superseded }
 }
 
 /// For each span without an end the place of the first that is the same span with one: the same id,

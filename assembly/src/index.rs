@@ -35,8 +35,10 @@ fn calling_side(kind: SpanKind) -> Option<SpanKind> {
 #[derive(Debug)]
 pub(crate) struct Index<'a> {
     spans: &'a [Span],
-    /// Every span's number, by id.
+    /// Every span's number, by id,
     by_id: &'a [u32],
+    /// and the ids.
+    ids: &'a [SpanId],
     /// Spans that share an id, by id, service and rank, then in sibling order.
     by_service: Vec<u32>,
     /// Spans that share an id, by id and rank, then in sibling order.
@@ -47,13 +49,13 @@ impl<'a> Index<'a> {
     pub(crate) fn new(distinct: &'a Distinct) -> Self {
         let spans = distinct.spans.as_slice();
         let facts = |number: u32| &spans[number as usize].facts;
-        let mut by_rank: Vec<u32> = distinct
-            .by_id
-            .chunk_by(|one, other| facts(*one).span_id == facts(*other).span_id)
-            .filter(|group| group.len() > 1)
-            .flatten()
-            .copied()
-            .collect();
+        let ids = distinct.ids.as_slice();
+        let mut by_rank = Vec::new();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            let groups =
+                distinct.by_id.chunk_by(|one, other| facts(*one).span_id == facts(*other).span_id);
+            by_rank.extend(groups.filter(|group| group.len() > 1).flatten());
+        }
         let mut by_service = by_rank.clone();
         by_rank.sort_unstable_by_key(|number| {
             (facts(*number).span_id, rank(facts(*number).kind), *number)
@@ -62,7 +64,7 @@ impl<'a> Index<'a> {
             let facts = facts(*number);
             (facts.span_id, facts.service, rank(facts.kind), *number)
         });
-        Self { spans, by_id: &distinct.by_id, by_service, by_rank }
+        Self { spans, by_id: &distinct.by_id, ids, by_service, by_rank }
     }
 
     /// The span that `child` means by the id of its parent.
@@ -71,11 +73,13 @@ impl<'a> Index<'a> {
     /// first), then a called side, then the rest; and of those that are left, the one that had
     /// started last when the child started.
     pub(crate) fn parent_of(&self, child: &Span, parent: SpanId) -> Option<(u32, PlaceRule)> {
-        let all = equal(self.by_id, |number| self.id(number).cmp(&parent));
-        match self.by_id[all].as_ref() {
-            [] => return None,
-            [only] => return Some((*only, PlaceRule::NamedParent)),
-            _ => {}
+        let first = self.ids.partition_point(|id| *id < parent);
+        match &self.ids[first..] {
+            [id, other, ..] if *id == parent && *other == parent => {}
+            [id, ..] if *id == parent => {
+                return Some((self.by_id[first], PlaceRule::NamedParent));
+            }
+            _ => return None,
         }
         let wanted = (parent, child.facts.service);
         let own = equal(&self.by_service, |number| {

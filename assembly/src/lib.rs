@@ -277,6 +277,17 @@ pub fn callers(facts: &[SpanFacts]) -> Vec<Called> {
     distinct.spans.iter().zip(&places).map(called).collect()
 }
 
+/// The nodes of [`assemble`], and nothing else of what it finds out.
+///
+/// Looks at no more than `u32::MAX` facts.
+#[must_use]
+pub fn nodes(facts: &[SpanFacts]) -> Vec<Node> {
+    let facts = &facts[..facts.len().min(u32::MAX as usize)];
+    let distinct = distinct::distinct(facts);
+    let places = place::place(&distinct, &index::Index::new(&distinct));
+    timed(&plausible::all(facts), &distinct, &places).forest.nodes
+}
+
 /// Places every span.
 ///
 /// Looks at no more than `u32::MAX` facts: nodes are numbered in 32 bits.
@@ -288,11 +299,8 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
     let facts = &*plausible::all(said);
     let index = index::Index::new(&distinct);
     let places = place::place(&distinct, &index);
-    let order::Forest { mut nodes, node_of } = order::depth_first(&distinct.spans, &places);
-    let extents = times::extents(&nodes, facts);
-    times::fill(&mut nodes, facts, &extents);
-    let main_root = place::parentless(&places, &node_of).find(|root| times::lasts(&extents, *root));
-    let critical_path = critical::fill(&mut nodes, facts, &extents, main_root);
+    let Timed { forest, extents, critical_path } = timed(facts, &distinct, &places);
+    let order::Forest { nodes, node_of } = forest;
     let problems = problems::list(said, &nodes, &node_of, &distinct, &index, &places);
     Assembled {
         critical_path,
@@ -302,4 +310,22 @@ pub fn assemble(facts: &[SpanFacts]) -> Assembled {
         bounds: times::bounds(&nodes, facts),
         nodes,
     }
+}
+
+/// Nodes with all that they say.
+struct Timed {
+    forest: order::Forest,
+    extents: Vec<Option<times::Extent>>,
+    critical_path: Vec<Segment>,
+}
+
+/// The placed spans as nodes; `facts` are plausible.
+fn timed(facts: &[SpanFacts], distinct: &distinct::Distinct, places: &[place::Place]) -> Timed {
+    let mut forest = order::depth_first(&distinct.spans, places);
+    let order::Forest { nodes, node_of } = &mut forest;
+    let extents = times::extents(nodes, facts);
+    times::fill(nodes, facts, &extents);
+    let main_root = place::parentless(places, node_of).find(|root| times::lasts(&extents, *root));
+    let critical_path = critical::fill(nodes, facts, &extents, main_root);
+    Timed { forest, extents, critical_path }
 }

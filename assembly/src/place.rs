@@ -70,6 +70,11 @@ fn place_one(span: &Span, index: &Index<'_>) -> Place {
 /// Makes the first member of each cycle, in sibling order, a root.
 fn cut_cycles(places: &mut [Place]) {
     const UNSEEN: usize = usize::MAX;
+    // Mostly, what began earlier is above: then there is no way back.
+    let is_later = |(number, place): (u32, &Place)| place.parent().is_none_or(|of| of < number);
+    if (0..).zip(&*places).all(is_later) {
+        return;
+    }
     let mut seen_from = vec![UNSEEN; places.len()];
     for start in 0..places.len() {
         let mut at = start;

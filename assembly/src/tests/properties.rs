@@ -10,7 +10,9 @@ use tidings_proto::{
 };
 
 use super::model;
-use crate::{Assembled, SpanFacts, Spent, assemble, callers, completion, plausible};
+use crate::{
+    Assembled, SpanFacts, Spent, assemble, callers, completion, distinct, nodes, plausible,
+};
 
 fn span_id(number: u8) -> SpanId {
     SpanId::from_bytes([0, 0, 0, 0, 0, 0, 1, number]).unwrap()
@@ -96,8 +98,10 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
     #[test]
-    fn callers_and_durations_are_those_of_the_assembled_trace(facts in spans()) {
-        let nodes = assemble(&facts).nodes;
+    fn nodes_callers_and_durations_are_those_of_the_assembled_trace(facts in spans()) {
+        let assembled = assemble(&facts).nodes;
+        prop_assert_eq!(&nodes(&facts), &assembled);
+        let nodes = assembled;
         let fact = |node: u32| nodes[node as usize].fact;
         let assembled: BTreeSet<_> =
             nodes.iter().map(|node| (node.fact, node.parent.map(fact), node.duration)).collect();
@@ -107,6 +111,17 @@ proptest! {
         let alone: BTreeSet<_> =
             called.iter().map(|of| (of.fact, of.parent.map(fact), of.duration)).collect();
         prop_assert_eq!(alone, assembled);
+    }
+
+    #[test]
+    fn spans_of_different_ids_are_ordered_as_if_some_could_be_the_same(
+        facts in prop::collection::btree_map(0..60_u8, span(60, 9), 0..60), turn in 0..60_usize,
+    ) {
+        let of_id = |(id, facts)| SpanFacts { span_id: span_id(id), ..facts };
+        let mut facts: Vec<SpanFacts> = facts.into_iter().map(of_id).collect();
+        let turn = turn % facts.len().max(1);
+        facts.rotate_left(turn);
+        prop_assert_eq!(distinct::distinct(&facts), distinct::without_repeats(&facts));
     }
 
     #[test]
