@@ -6,7 +6,7 @@
 //! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
 //! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
+//! by, `places` collects where, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
 //! checksums of the data file that it keeps as well. [`Indexes`] keeps the heads of the files in
 //! memory within a budget. Does not write files: whoever writes or removes a data file does so
 //! with its index
@@ -17,6 +17,7 @@ mod bytes;
 mod file;
 mod fuse;
 mod grams;
+mod places;
 mod runs;
 mod sums;
 mod terms;

@@ -77,13 +77,14 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         sections.extend(fuse::encode(&hashes).map(|bytes| (TRACE_FILTER, bytes)));
         traces.sort_unstable();
         let each = |give: &mut dyn FnMut(Run)| traces.iter().copied().for_each(give);
-        let (directory, more) = runs::encode(each, TRACE_SPARE_BITS, 0);
+        let (directory, more) = runs::encode(traces.len(), each, TRACE_SPARE_BITS, 0);
         sections.push((TRACE_RUNS, directory));
         pages = more;
     }
     if let Some(terms) = parts.terms {
         let each = |give: &mut dyn FnMut(Run)| terms.each_run(give);
-        let (directory, more) = runs::encode(each, TERM_SPARE_BITS, pages.len() as u64);
+        let offset = pages.len() as u64;
+        let (directory, more) = runs::encode(terms.runs(), each, TERM_SPARE_BITS, offset);
         sections.push((TERM_RUNS, directory));
         sections.push((ELEMENTS, Vec::new()));
         pages.extend(more);

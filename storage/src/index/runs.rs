@@ -45,15 +45,14 @@ fn hash_bits(entries: usize, spare: u32) -> u32 {
 }
 
 /// The bytes of a directory and of its pages, which will start at this offset of the file. `each`
-/// gives every run, in order; it is asked twice, because there are too many to be kept for it. Of
-/// the hashes, `spare` bits more are kept than telling the runs apart needs.
+/// gives every run, in order; there are too many to be kept for it, so many. Of the hashes, `spare`
+/// bits more are kept than telling the runs apart needs.
 pub(super) fn encode(
-    each: impl Fn(&mut dyn FnMut(Run)),
+    count: usize,
+    each: impl FnOnce(&mut dyn FnMut(Run)),
     spare: u32,
     offset: u64,
 ) -> (Vec<u8>, Vec<u8>) {
-    let mut count = 0;
-    each(&mut |_| count += 1);
     let mut encoder = Encoder::new(hash_bits(count, spare), offset);
     each(&mut |run| encoder.push(run));
     encoder.close_page();
@@ -259,7 +258,8 @@ mod tests {
                 .collect();
             let mut sorted = runs.clone();
             sorted.sort_unstable();
-            let (directory, pages) = encode(|give| sorted.iter().copied().for_each(give), 64, 7);
+            let each = |give: &mut dyn FnMut(Run)| sorted.iter().copied().for_each(give);
+            let (directory, pages) = encode(sorted.len(), each, 64, 7);
             for run in runs.iter().step_by(7) {
                 let mut expected: Vec<Range<u64>> = runs
                     .iter()
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn a_damaged_page_is_noticed_at_any_byte() {
         let run = |n: u32| Run { hash: u64::from(n) << 50, first: n, count: 1 };
-        let (directory, pages) = encode(|give| (0..300).map(run).for_each(give), 12, 7);
+        let (directory, pages) = encode(300, |give| (0..300).map(run).for_each(give), 12, 7);
         assert_eq!(find(&directory, &pages, 5 << 50).unwrap().first(), Some(&(5..6)));
         assert_eq!(find(&directory, &pages, 301 << 50), Some(vec![]));
         for at in 0..pages.len() {

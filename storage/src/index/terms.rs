@@ -7,6 +7,7 @@
 
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
+use ahash::RandomState;
 use arrow_array::{Int32Array, RecordBatch};
 use arrow_schema::ArrowError;
 use prost::Message;
@@ -16,7 +17,10 @@ use tidings_proto::{
 };
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::runs::Run;
+use super::{
+    places::{BLOCK_BITS, Places},
+    runs::Run,
+};
 use crate::{
     columns::load,
     rows::{
@@ -32,8 +36,6 @@ const STRETCHES_MAX: usize = 16;
 /// So many places of terms at most are remembered, at 8 bytes each, or the file's terms are not
 /// indexed at all.
 const PLACES_MAX: usize = 1 << 25;
-/// A place: the leading bits of the hash, and the block.
-const BLOCK_BITS: u32 = 24;
 /// Terms of a block that are recognised as seen before; a power of two.
 const SEEN: usize = 4096;
 /// Texts of a block that are recognised as seen before.
@@ -127,7 +129,7 @@ pub(super) struct TermCollector {
     /// The terms met last in this block, each in the cell its hash says.
     seen: Box<[u64]>,
     block: u32,
-    places: Vec<u64>,
+    places: Places,
     overflowed: bool,
     resources: Senders,
     scopes: Senders,
@@ -138,7 +140,7 @@ impl Default for TermCollector {
         Self {
             seen: vec![0; SEEN].into(),
             block: 0,
-            places: Vec::new(),
+            places: Places::default(),
             overflowed: false,
             resources: Senders::new(|text| load::<Resource>(text).attributes),
             scopes: Senders::new(|text| load::<InstrumentationScope>(text).attributes),
@@ -149,13 +151,13 @@ impl Default for TermCollector {
 /// The terms of resources or scopes by their stored text.
 #[derive(Debug)]
 struct Senders {
-    terms: HashMap<String, Arc<[u64]>>,
+    terms: HashMap<String, Arc<[u64]>, RandomState>,
     attributes: fn(&str) -> Vec<KeyValue>,
 }
 
 impl Senders {
     fn new(attributes: fn(&str) -> Vec<KeyValue>) -> Self {
-        Self { terms: HashMap::new(), attributes }
+        Self { terms: HashMap::default(), attributes }
     }
 
     fn terms(&mut self, text: &str) -> Arc<[u64]> {
@@ -301,27 +303,40 @@ impl TermCollector {
     }
 
     /// Where each term is, in blocks; `None` when that was too much to remember.
-    pub(super) fn finish(mut self) -> Option<Terms> {
-        if self.overflowed {
-            return None;
-        }
-        self.places.sort_unstable();
-        self.places.dedup();
-        Some(Terms(self.places))
+    pub(super) fn finish(self) -> Option<Terms> {
+        (!self.overflowed).then(|| Terms(self.places.sorted()))
     }
 }
 
-/// The terms of a file: every place, sorted.
+/// The terms of a file: every place, sorted, in parts.
 #[derive(Debug)]
-pub(super) struct Terms(Vec<u64>);
+pub(super) struct Terms(Vec<Vec<u64>>);
 
 impl Terms {
+    /// How many runs there are.
+    pub(super) fn runs(&self) -> usize {
+        let gaps = |places: &[u64]| places.windows(2).filter(|pair| is_gap(pair)).count();
+        self.each().map(|places| (gaps(places) + 1).min(STRETCHES_MAX)).sum()
+    }
+
     /// Gives the blocks of every term, in order of hash and place.
     pub(super) fn each_run(&self, give: &mut dyn FnMut(Run)) {
-        for places in self.0.chunk_by(|left, right| left >> BLOCK_BITS == right >> BLOCK_BITS) {
-            each_stretch(places, give);
+        let mut gaps = Vec::new();
+        for places in self.each() {
+            each_stretch(places, &mut gaps, give);
         }
     }
+
+    /// The places of each term.
+    fn each(&self) -> impl Iterator<Item = &[u64]> {
+        let is_same = |left: &u64, right: &u64| left >> BLOCK_BITS == right >> BLOCK_BITS;
+        self.0.iter().flat_map(move |part| part.chunk_by(is_same))
+    }
+}
+
+/// Whether there are other blocks between two of a term.
+fn is_gap(pair: &[u64]) -> bool {
+    matches!(pair, [left, right] if right - left > 1)
 }
 
 /// The texts of these rows; one that comes again soon comes once.
@@ -333,25 +348,21 @@ fn distinct<'a>(words: Option<&'a Words>, rows: &Range<usize>) -> impl Iterator<
 }
 
 /// One term's places as stretches: where there are too many, the smallest gaps are closed.
-fn each_stretch(places: &[u64], give: &mut dyn FnMut(Run)) {
+/// `gaps` is memory that may have anything in it.
+fn each_stretch(places: &[u64], gaps: &mut Vec<(u64, usize)>, give: &mut dyn FnMut(Run)) {
     let block = |place: u64| {
         u32::try_from(place & ((1 << BLOCK_BITS) - 1)).expect("invariant: the mask is narrower")
     };
-    let mut gaps: Vec<(u64, usize)> = places
-        .windows(2)
-        .zip(1..)
-        .filter_map(|(pair, at)| {
-            let gap = pair.last()? - pair.first()?;
-            (gap > 1).then_some((gap, at))
-        })
-        .collect();
+    let windows = places.windows(2).zip(1..).filter(|(pair, _)| is_gap(pair));
+    gaps.clear();
+    gaps.extend(windows.map(|(pair, at)| (pair[1] - pair[0], at)));
     if gaps.len() >= STRETCHES_MAX {
         gaps.select_nth_unstable_by(STRETCHES_MAX - 1, |a, b| b.cmp(a));
         gaps.truncate(STRETCHES_MAX - 1);
         gaps.sort_unstable_by_key(|(_, at)| *at);
     }
     let mut start = 0;
-    for end in gaps.into_iter().map(|(_, at)| at).chain([places.len()]) {
+    for end in gaps.iter().map(|(_, at)| *at).chain([places.len()]) {
         let (first, last) = (block(places[start]), block(places[end - 1]));
         let hash = places[start] >> BLOCK_BITS << BLOCK_BITS;
         give(Run { hash, first, count: last - first + 1 });
