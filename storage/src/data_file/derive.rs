@@ -9,11 +9,11 @@ use std::sync::Arc;
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
-use tidings_assembly::{SpanFacts, assemble};
+use tidings_assembly::{SpanFacts, nodes};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::order::Traces;
-use crate::{Detail, SpanRows, schema::Signal, snapshot::project};
+use crate::{Detail, SpanRows, rows::column::OfWords, schema::Signal, snapshot::project};
 
 /// The derived columns, in the schema's order.
 pub(super) const COLUMNS: [&str; 4] = ["self_nanos", "critical_nanos", "path_hash", "depth"];
@@ -34,39 +34,65 @@ pub(super) const FACTS: [&str; 8] = [
 /// sent more than once has values in one of its rows.
 pub(super) fn derive(batch: &RecordBatch, traces: &Traces) -> Result<Vec<ArrayRef>, ArrowError> {
     let rows = SpanRows::of(&project(batch, Signal::Spans.detail_columns(Detail::Facts))?)?;
-    let mut self_nanos = vec![None; rows.len()];
-    let mut critical_nanos = vec![None; rows.len()];
-    let mut path_hash = vec![None; rows.len()];
-    let mut depth = vec![None; rows.len()];
+    let mut names = NameHashes::default();
+    // A trace's rows are here and there: what is known of a row lies side by side until the end.
+    let all: Vec<SpanFacts> = (0..rows.len()).map(|row| names.facts(&rows, row)).collect();
+    let mut derived: Vec<Option<Derived>> = vec![None; rows.len()];
+    let mut facts: Vec<SpanFacts> = Vec::new();
     for run in &traces.runs {
         let of_trace = &traces.rows[run.clone()];
-        let facts: Vec<_> = of_trace.iter().map(|row| facts(&rows, *row)).collect();
-        for node in assemble(&facts).nodes {
-            let row = of_trace[node.fact as usize];
-            self_nanos[row] = Some(clamp(node.self_time.0));
-            critical_nanos[row] = Some(clamp(node.critical_time.0));
-            path_hash[row] = Some(node.path_hash.cast_signed());
-            depth[row] = Some(i32::try_from(node.depth).unwrap_or(i32::MAX));
+        facts.clear();
+        facts.extend(of_trace.iter().map(|row| all[*row]));
+        for node in nodes(&facts) {
+            derived[of_trace[node.fact as usize]] = Some(Derived {
+                self_nanos: clamp(node.self_time.0),
+                critical_nanos: clamp(node.critical_time.0),
+                path_hash: node.path_hash.cast_signed(),
+                depth: i32::try_from(node.depth).unwrap_or(i32::MAX),
+            });
         }
     }
+    let long = |value: fn(Derived) -> i64| -> ArrayRef {
+        Arc::new(derived.iter().map(|of| of.map(value)).collect::<Int64Array>())
+    };
     Ok(vec![
-        Arc::new(Int64Array::from(self_nanos)),
-        Arc::new(Int64Array::from(critical_nanos)),
-        Arc::new(Int64Array::from(path_hash)),
-        Arc::new(Int32Array::from(depth)),
+        long(|of| of.self_nanos),
+        long(|of| of.critical_nanos),
+        long(|of| of.path_hash),
+        Arc::new(derived.iter().map(|of| of.map(|of| of.depth)).collect::<Int32Array>()),
     ])
 }
 
-fn facts(rows: &SpanRows, row: usize) -> SpanFacts {
-    SpanFacts {
-        span_id: rows.span_id(row),
-        parent_span_id: rows.parent_span_id(row),
-        kind: rows.kind(row),
-        start: rows.start(row),
-        end: rows.end(row),
-        service: name_hash(rows.service(row)),
-        operation: name_hash(rows.name(row)),
-        content_hash: rows.content_hash(row),
+/// What was found out of a row.
+#[derive(Debug, Clone, Copy)]
+struct Derived {
+    self_nanos: i64,
+    critical_nanos: i64,
+    path_hash: i64,
+    depth: i32,
+}
+
+/// The hashes of a batch's services and operations.
+#[derive(Debug, Default)]
+struct NameHashes {
+    services: OfWords<u32>,
+    operations: OfWords<u32>,
+}
+
+impl NameHashes {
+    fn facts(&mut self, rows: &SpanRows, row: usize) -> SpanFacts {
+        let Self { services, operations } = self;
+        let (service, operation) = (rows.service_number(row), rows.name_number(row));
+        SpanFacts {
+            span_id: rows.span_id(row),
+            parent_span_id: rows.parent_span_id(row),
+            kind: rows.kind(row),
+            start: rows.start(row),
+            end: rows.end(row),
+            service: services.of(service, || name_hash(rows.service(row))),
+            operation: operations.of(operation, || name_hash(rows.name(row))),
+            content_hash: rows.content_hash(row),
+        }
     }
 }
 

@@ -118,3 +118,32 @@ impl Words {
 pub(crate) fn word(words: Option<&Words>, row: usize) -> &str {
     words.and_then(|words| words.text(row)).unwrap_or_default()
 }
+
+/// What was found out of the words of a batch, by their numbers: once for each.
+#[derive(Debug)]
+pub(crate) struct OfWords<T> {
+    of_none: Option<T>,
+    known: Vec<Option<T>>,
+}
+
+impl<T> Default for OfWords<T> {
+    fn default() -> Self {
+        Self { of_none: None, known: Vec::new() }
+    }
+}
+
+impl<T: Copy> OfWords<T> {
+    /// What `find` finds out of the word with this number, or of no word.
+    pub(crate) fn of(&mut self, number: Option<usize>, find: impl FnOnce() -> T) -> T {
+        let known = match number {
+            None => &mut self.of_none,
+            Some(number) => {
+                if self.known.len() <= number {
+                    self.known.resize(number + 1, None);
+                }
+                &mut self.known[number]
+            }
+        };
+        *known.get_or_insert_with(find)
+    }
+}
