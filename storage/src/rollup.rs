@@ -3,7 +3,7 @@
 //! A data file's index has a section that says of every service, operation, kind and status how
 //! many of the file's spans began in each minute, five minutes and half hour, how many failed, how
 //! long they took and which stand for them. `build` adds them up while the file is written, with
-//! `adder`, `cells` is their bytes and `cell` those of one of them, `tally` answers from them, `repeats` finds the spans that two files
+//! `adder` and the numbers it met last in `recent`, `cells` is their bytes and `cell` those of one of them, `tally` answers from them, `repeats` finds the spans that two files
 //! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
 //! calls.
 //!
@@ -31,6 +31,7 @@ mod latency;
 mod left_out;
 mod names;
 mod own_calls;
+mod recent;
 mod repeats;
 mod seen;
 mod splits;

@@ -3,13 +3,14 @@
 //! Owns how much of them is held: where there is too much, calls are added up over longer periods,
 //! and in the end not at all.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use ahash::RandomState;
 
 use super::{
     Call, Calls, LEVELS,
     cells::{Encoded, Groups, Keep},
+    recent::{Recent, Spread, joined},
     tally::HOUR,
 };
 
@@ -24,8 +25,49 @@ const GROUPS_MAX: usize = 65_536;
 /// The number of a group in its file.
 pub(super) type GroupNumber = u32;
 
+/// A period and a group.
+pub(super) type CellKey = (u64, GroupNumber);
+
 /// The calls by period and group.
-type Cells = HashMap<(u64, GroupNumber), Calls, RandomState>;
+#[derive(Debug, Default)]
+struct Cells {
+    /// Where each cell is in `calls`.
+    places: HashMap<CellKey, u32, RandomState>,
+    calls: Vec<Calls>,
+    recent: Recent<CellKey>,
+}
+
+impl Spread for CellKey {
+    fn spread(&self) -> u64 {
+        let (period, group) = *self;
+        joined([period, group.into()])
+    }
+}
+
+impl Cells {
+    fn len(&self) -> usize {
+        self.calls.len()
+    }
+
+    fn at(&mut self, key: CellKey) -> &mut Calls {
+        let Self { places, calls, recent } = self;
+        let place = recent.number(key, || {
+            *places.entry(key).or_insert_with(|| {
+                calls.push(Calls::default());
+                u32::try_from(calls.len() - 1).expect("invariant: cells are bounded")
+            })
+        });
+        &mut calls[place as usize]
+    }
+
+    /// They in order.
+    fn sorted(mut self) -> Vec<(CellKey, Calls)> {
+        let mut places: Vec<(CellKey, u32)> = self.places.into_iter().collect();
+        places.sort_unstable();
+        let mut take = |place: u32| std::mem::take(&mut self.calls[place as usize]);
+        places.into_iter().map(|(key, place)| (key, take(place))).collect()
+    }
+}
 
 /// The calls of a file as they are added up.
 #[derive(Debug, Default)]
@@ -51,13 +93,15 @@ impl Adder {
     pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
         let Some(length) = LEVELS.get(self.level) else { return };
         let period = call.exemplar.start_unix_nano.0 / length;
-        self.cells.entry((period, group)).or_default().add(call);
+        self.cells.at((period, group)).add(call);
     }
 
     /// Forgets the calls that did not begin in this hour, counted from 1970.
     pub(super) fn retain_hour(&mut self, hour: u64) {
         let Some(length) = LEVELS.get(self.level) else { return };
-        self.cells.retain(|(period, _), _| period.saturating_mul(*length) / HOUR == hour);
+        let is_in = |period: u64| period.saturating_mul(*length) / HOUR == hour;
+        self.cells.places.retain(|(period, _), _| is_in(*period));
+        self.cells.recent.clear();
     }
 
     /// Keeps to what may be held for a file that has so many rows so far.
@@ -67,7 +111,11 @@ impl Adder {
             self.level += 1;
             if let Some(length) = LEVELS.get(self.level) {
                 let factor = length / LEVELS[self.level - 1];
-                self.cells = longer(std::mem::take(&mut self.cells), factor);
+                let mut cells = Cells::default();
+                for (key, calls) in longer(std::mem::take(&mut self.cells).sorted(), factor) {
+                    *cells.at(key) = calls;
+                }
+                self.cells = cells;
             }
         }
         if self.groups.len() > GROUPS_MAX {
@@ -82,24 +130,31 @@ impl Adder {
     /// which has so many rows.
     pub(super) fn finish(self, rows: usize, keep: Keep, offset: u64) -> (Vec<u8>, Vec<u8>) {
         let mut encoded = Encoded::new(&self.groups, rows, keep, offset);
-        let mut cells = self.cells;
+        let mut cells = self.cells.sorted();
         for (level, length) in LEVELS.iter().enumerate().skip(self.level) {
-            let sorted: BTreeMap<_, _> = cells.into_iter().collect();
             if keep.has(level) {
-                encoded.push_level(level, &sorted);
+                encoded.push_level(level, &cells);
             }
-            let factor = LEVELS.get(level + 1).map_or(1, |longer| longer / length);
-            cells = longer(sorted, factor);
+            if let Some(next) = LEVELS.get(level + 1) {
+                cells = longer(cells, next / length);
+            }
         }
         encoded.finish()
     }
 }
 
-/// The same calls over periods that are so many times as long.
-fn longer(cells: impl IntoIterator<Item = ((u64, GroupNumber), Calls)>, factor: u64) -> Cells {
-    let mut sum = Cells::default();
-    for ((period, group), calls) in cells {
-        sum.entry((period / factor, group)).or_default().merge(&calls);
+/// The same calls over periods that are so many times as long; both in order.
+fn longer(mut cells: Vec<(CellKey, Calls)>, factor: u64) -> Vec<(CellKey, Calls)> {
+    let of = |((period, group), _): &(CellKey, Calls)| (period / factor, *group);
+    let mut order: Vec<(CellKey, usize)> = cells.iter().map(of).zip(0..).collect();
+    order.sort_unstable();
+    let mut sums: Vec<(CellKey, Calls)> = Vec::new();
+    for (key, place) in order {
+        let calls = std::mem::take(&mut cells[place].1);
+        match sums.last_mut() {
+            Some((last, sum)) if *last == key => sum.merge(&calls),
+            _ => sums.push((key, calls)),
+        }
     }
-    sum
+    sums
 }

@@ -12,9 +12,13 @@ use super::{
     Call, CallKey,
     adder::{Adder, GroupNumber},
     cells::Keep,
+    graph::Names,
+    recent::{Recent, Spread, joined},
 };
-use crate::SpanRows;
+use crate::{SpanRows, rows::column::OfWords};
 
+/// So many spans of a trace are looked through one by one.
+const FEW: usize = 24;
 /// A set that has become larger is not worth clearing for every trace.
 const SEEN_KEPT: usize = 4096;
 
@@ -31,17 +35,71 @@ pub(super) const COLUMNS: [&str; 9] = [
     "content_hash",
 ];
 
-/// The groups that came in a batch.
-type Known<'a> = HashMap<(&'a str, &'a str, SpanKind, StatusCode), GroupNumber, RandomState>;
+/// A group: the numbers of its texts, and its other parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Numbered {
+    words: u64,
+    parts: u64,
+}
+
+impl Numbered {
+    fn of([service, operation]: [u32; 2], kind: SpanKind, status: StatusCode) -> Self {
+        let joined = |[one, other]: [u32; 2]| u64::from(one) << 32 | u64::from(other);
+        let parts = [i32::from(kind), i32::from(status)].map(i32::cast_unsigned);
+        Self { words: joined([service, operation]), parts: joined(parts) }
+    }
+}
+
+impl Spread for Numbered {
+    fn spread(&self) -> u64 {
+        joined([self.words, self.parts])
+    }
+}
 
 /// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
 #[derive(Debug, Default)]
 pub(crate) struct RollupBuilder {
     rows: usize,
     adder: Adder,
+    names: Names,
+    known: HashMap<Numbered, GroupNumber, RandomState>,
+    recent: Recent<Numbered>,
     trace: Option<TraceId>,
-    /// The spans of the trace that came, by what they say.
-    seen: HashSet<u64, RandomState>,
+    /// The spans of the trace that came.
+    came: Came,
+}
+
+/// Spans by what they say.
+#[derive(Debug, Default)]
+struct Came {
+    few: Vec<u64>,
+    /// All of them, once they are more.
+    many: HashSet<u64, RandomState>,
+}
+
+impl Came {
+    fn clear(&mut self) {
+        if self.many.len() > SEEN_KEPT {
+            self.many = HashSet::default();
+        }
+        self.many.clear();
+        self.few.clear();
+    }
+
+    /// Adds a span; whether it is new.
+    fn insert(&mut self, content_hash: u64) -> bool {
+        if self.many.is_empty() {
+            if self.few.contains(&content_hash) {
+                return false;
+            }
+            if self.few.len() < FEW {
+                self.few.push(content_hash);
+                return true;
+            }
+            self.many.extend(self.few.drain(..));
+        }
+        self.many.insert(content_hash)
+    }
 }
 
 impl RollupBuilder {
@@ -55,20 +113,24 @@ impl RollupBuilder {
         if self.adder.is_full() {
             return;
         }
-        let mut known: Known<'_> = HashMap::default();
+        let (mut services, mut operations) = (OfWords::default(), OfWords::default());
         for row in 0..rows.len() {
             self.rows += 1;
             if !self.is_new(rows, row) {
                 continue;
             }
-            let key = CallKey::of(rows, row);
-            let of_batch = (key.service, key.operation, key.kind, key.status);
-            let group =
-                *known.entry(of_batch).or_insert_with(|| self.adder.groups.number(key.raw()));
+            let Self { adder, names, known, recent, .. } = self;
+            let mut number = |text| names.number(text);
+            let service = services.of(rows.service_number(row), || number(rows.service(row)));
+            let operation = operations.of(rows.name_number(row), || number(rows.name(row)));
+            let key = Numbered::of([service, operation], rows.kind(row), rows.status(row));
+            let mut number = || adder.groups.number(CallKey::of(rows, row).raw());
+            let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
             self.adder.add(group, &Call::of(rows, row));
             // Not once per batch: how rows are cut up must not show.
             self.adder.shrink(self.rows);
             if self.adder.is_full() {
+                *self = Self::nothing();
                 break;
             }
         }
@@ -79,16 +141,36 @@ impl RollupBuilder {
         let trace = Some(rows.trace_id(row));
         if self.trace != trace {
             self.trace = trace;
-            if self.seen.len() > SEEN_KEPT {
-                self.seen = HashSet::default();
-            }
-            self.seen.clear();
+            self.came.clear();
         }
-        self.seen.insert(rows.content_hash(row))
+        self.came.insert(rows.content_hash(row))
     }
 
     /// The bytes of the section and of its pages, which will start at this offset of the file.
     pub(crate) fn finish(self, offset: u64) -> (Vec<u8>, Vec<u8>) {
         self.adder.finish(self.rows, Keep::ALL, offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::{collection::vec, prelude::*};
+
+    use super::Came;
+
+    proptest! {
+        #[test]
+        fn a_span_is_new_once_in_each_trace(traces in vec(vec(0..60_u64, 0..100), 0..5)) {
+            let mut came = Came::default();
+            for spans in traces {
+                came.clear();
+                let mut plain = HashSet::new();
+                for span in spans {
+                    prop_assert_eq!(came.insert(span), plain.insert(span));
+                }
+            }
+        }
     }
 }

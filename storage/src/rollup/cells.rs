@@ -3,17 +3,19 @@
 //! The section in the index's head says where the pages are: one with the groups, and for every
 //! level one per period that has calls. A page has a checksum of its own.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::Range,
-};
+use std::{collections::HashMap, ops::Range};
 
+use ahash::RandomState;
 use tidings_proto::{
     UnixNanos,
     otlp::{SpanKind, StatusCode},
 };
 
-use super::{CallKey, Calls, Cell, LEVELS, adder::GroupNumber, cell};
+use super::{
+    CallKey, Calls, Cell, LEVELS,
+    adder::{CellKey, GroupNumber},
+    cell,
+};
 use crate::index::{Bytes, Fetch, push_varint};
 
 const CRC_BYTES: usize = 4;
@@ -31,13 +33,13 @@ const PAGE_BYTES_MAX: usize = 8 << 20;
 pub(super) type RawKey<'a> = ([&'a str; 2], [i32; 2]);
 
 /// The groups of two texts, by their numbers.
-type OfTexts = HashMap<[i32; 2], GroupNumber>;
+type OfTexts = HashMap<[i32; 2], GroupNumber, RandomState>;
 
 /// The groups of a file, numbered as they came.
 #[derive(Debug, Default)]
 pub(super) struct Groups {
     /// By the texts.
-    numbers: HashMap<String, HashMap<String, OfTexts>>,
+    numbers: HashMap<String, HashMap<String, OfTexts, RandomState>, RandomState>,
     bytes: Vec<u8>,
     len: GroupNumber,
 }
@@ -120,14 +122,13 @@ impl Encoded {
     }
 
     /// Adds a level, unless it is too large to be of use.
-    pub(super) fn push_level(&mut self, level: usize, cells: &BTreeMap<(u64, GroupNumber), Calls>) {
+    pub(super) fn push_level(&mut self, level: usize, cells: &[(CellKey, Calls)]) {
         let Some(bytes_max) = self.level_bytes_max.map(|bytes_max| bytes_max[level]) else {
             return;
         };
-        let cells: Vec<_> = cells.iter().collect();
         let (mut directory, mut pages) = (Vec::new(), Vec::new());
         let mut periods = 0_usize;
-        for page in cells.chunk_by(|left, right| left.0.0 == right.0.0) {
+        for page in cells.chunk_by(|((left, _), _), ((right, _), _)| left == right) {
             let Some(((period, _), _)) = page.first() else { continue };
             let start = pages.len();
             for ((_, group), calls) in page {

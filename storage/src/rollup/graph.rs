@@ -32,6 +32,7 @@ pub use tally::{GraphBounds, GraphTallied};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
+pub(super) use names::Names;
 pub(crate) use rows::PeerKeys;
 pub(crate) use section::GraphSection;
 

@@ -1,6 +1,6 @@
 //! Adds up the calls between services of a data file while it is written.
 
-use std::{collections::HashMap, ops::Range};
+use std::{collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
 use arrow_array::RecordBatch;
@@ -13,7 +13,7 @@ use tidings_proto::{
 
 use super::{
     GraphCall, GraphKey, GraphPart, GraphSpan, Peer,
-    calls::graph_calls,
+    calls::each_graph_call,
     key::{NumberedPeer, counted},
     names::Names,
     section,
@@ -24,9 +24,10 @@ use crate::{
         adder::{Adder, GroupNumber},
         cells::Keep,
         left_out,
+        recent::Recent,
         tally::HOUR,
     },
-    rows::entries::Entries,
+    rows::{column::OfWords, entries::Entries},
 };
 
 /// Traces with more spans in a file are read as rows: they have to be held to be put together.
@@ -54,7 +55,7 @@ pub(in crate::rollup) const COLUMNS: [&str; 10] = [
 struct Portion {
     /// The first row of the trace, and how many rows the trace had before it.
     first: (usize, usize),
-    attributes: Option<Entries>,
+    attributes: Option<Arc<Entries>>,
 }
 
 /// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
@@ -64,6 +65,7 @@ pub(crate) struct GraphBuilder {
     adder: Adder,
     names: Names,
     known: HashMap<GraphKey<u32>, GroupNumber, RandomState>,
+    recent: Recent<GraphKey<u32>>,
     trace: Option<TraceId>,
     /// The trace's rows so far; of one that is too large none, but all of them count.
     spans: Vec<GraphSpan>,
@@ -86,7 +88,8 @@ impl GraphBuilder {
         if self.adder.is_full() {
             return Ok(());
         }
-        let attributes = Entries::of(batch, "attributes")?;
+        let attributes = Entries::of(batch, "attributes")?.map(Arc::new);
+        let mut services = OfWords::default();
         if self.trace.is_some() {
             let first = (0, self.spans.len());
             self.portions.push(Portion { first, attributes: attributes.clone() });
@@ -99,7 +102,8 @@ impl GraphBuilder {
                 let attributes = attributes.clone();
                 self.portions.push(Portion { first: (row, 0), attributes });
             }
-            let service = self.names.number(rows.service(row));
+            let number = || self.names.number(rows.service(row));
+            let service = services.of(rows.service_number(row), number);
             self.rows += 1;
             if self.spans.len() <= TRACE_SPANS_MAX {
                 self.spans.push(span(rows, row, service));
@@ -116,16 +120,16 @@ impl GraphBuilder {
         let run = self.first_row..self.rows;
         self.first_row = self.rows;
         let spans = std::mem::take(&mut self.spans);
-        let portions = std::mem::take(&mut self.portions);
+        let mut portions = std::mem::take(&mut self.portions);
         if spans.len() > TRACE_SPANS_MAX || !is_of_one_hour(&spans) {
             left_out::extend(&mut self.left_out, run);
         } else if !self.adder.is_full() {
-            for call in graph_calls(trace, &spans) {
-                self.count(&call, &spans, &portions);
-            }
+            each_graph_call(trace, &spans, |call| self.count(&call, &spans, &portions));
             self.adder.shrink(usize::try_from(self.rows).unwrap_or(usize::MAX));
         }
         // What was allocated for them serves the next trace.
+        portions.clear();
+        self.portions = portions;
         self.spans = spans;
         self.spans.clear();
     }
@@ -133,10 +137,10 @@ impl GraphBuilder {
     fn count(&mut self, of: &GraphCall, spans: &[GraphSpan], portions: &[Portion]) {
         let is_open = of.part == GraphPart::Open;
         let peer = if is_open { self.peer(of.span, &spans[of.span], portions) } else { None };
-        let Self { names, adder, known, .. } = self;
+        let Self { names, adder, known, recent, .. } = self;
         counted(of, spans, peer, |key, call| {
-            let mut number = |key: GraphKey<u32>| adder.groups.number(key.named(names).raw());
-            let group = *known.entry(key).or_insert_with_key(|key| number(*key));
+            let mut number = || adder.groups.number(key.named(names).raw());
+            let group = recent.number(key, || *known.entry(key).or_insert_with(&mut number));
             adder.add(group, call);
         });
     }

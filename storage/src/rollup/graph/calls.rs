@@ -61,6 +61,17 @@ pub struct GraphCall {
 /// What the distinct spans of a trace are to the graph, whatever order they are in.
 #[must_use]
 pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
+    let mut calls = Vec::with_capacity(2 * spans.len());
+    each_graph_call(trace_id, spans, |call| calls.push(call));
+    calls
+}
+
+/// As [`graph_calls`], one after the other.
+pub(super) fn each_graph_call(
+    trace_id: TraceId,
+    spans: &[GraphSpan],
+    mut visit: impl FnMut(GraphCall),
+) {
     let facts: Vec<SpanFacts> = spans.iter().map(|span| span.facts).collect();
     let nodes = callers(&facts);
     let fact = |node: usize| &facts[nodes[node].fact as usize];
@@ -83,11 +94,10 @@ pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
             is_answered[caller] = true;
         }
     }
-    let mut calls = Vec::with_capacity(2 * nodes.len());
     for (node, answered) in is_answered.iter().enumerate() {
         let (own, call, caller) = (fact(node), call_of(node), caller_of(node));
         let span = nodes[node].fact as usize;
-        let mut push = |part, call| calls.push(GraphCall { span, part, call });
+        let mut push = |part, call| visit(GraphCall { span, part, call });
         push(GraphPart::Span, call.counted());
         if matches!(own.kind, SpanKind::Server | SpanKind::Consumer) {
             push(GraphPart::Served, call);
@@ -113,7 +123,6 @@ pub fn graph_calls(trace_id: TraceId, spans: &[GraphSpan]) -> Vec<GraphCall> {
             push(GraphPart::Open, call);
         }
     }
-    calls
 }
 
 /// The spans of a trace in parts that have an hour or more without the start of a span between

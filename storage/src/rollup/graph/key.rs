@@ -8,7 +8,13 @@ use tidings_proto::{
 use tidings_assembly::SpanFacts;
 
 use super::{GraphCall, GraphPart, GraphSpan, Peer, names::Names};
-use crate::{Call, rollup::cells::RawKey};
+use crate::{
+    Call,
+    rollup::{
+        cells::RawKey,
+        recent::{Spread, joined},
+    },
+};
 
 /// What some calls have in common; names are texts, or numbers that stand for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -107,6 +113,21 @@ pub(super) fn counted(
                 count(GraphKey::System { peer, peer_kind, system }, &call.counted());
             }
         }
+    }
+}
+
+impl Spread for GraphKey<u32> {
+    fn spread(&self) -> u64 {
+        let (one, other, part) = match *self {
+            Self::Spans(service) => (service, 0, SPANS),
+            Self::Entries(service) => (service, 0, ENTRIES),
+            Self::Served(service) => (service, 0, SERVED),
+            Self::Called { from, to, .. } => (from, to, CALLED),
+            Self::Waited { from, to, .. } => (from, to, WAITED),
+            Self::Open { service, peer, .. } => (service, peer, OPEN),
+            Self::System { peer, system, .. } => (peer, system, SYSTEM),
+        };
+        joined([u64::from(part.cast_unsigned()), u64::from(one), u64::from(other)])
     }
 }
 

@@ -2,16 +2,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use ahash::RandomState;
+
 /// Texts by number.
 #[derive(Debug, Default)]
-pub(super) struct Names {
-    numbers: HashMap<Arc<str>, u32>,
+pub(in crate::rollup) struct Names {
+    numbers: HashMap<Arc<str>, u32, RandomState>,
     texts: Vec<Arc<str>>,
 }
 
 impl Names {
     /// The number of this text.
-    pub(super) fn number(&mut self, text: &str) -> u32 {
+    pub(in crate::rollup) fn number(&mut self, text: &str) -> u32 {
         if let Some(number) = self.numbers.get(text) {
             return *number;
         }
@@ -23,7 +25,7 @@ impl Names {
     }
 
     /// The text with this number.
-    pub(super) fn text(&self, number: u32) -> &str {
+    pub(in crate::rollup) fn text(&self, number: u32) -> &str {
         self.texts.get(number as usize).map_or("", |text| text)
     }
 }

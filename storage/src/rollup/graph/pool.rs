@@ -16,12 +16,12 @@ use super::{
     calls::{graph_calls, without_silence},
     key::{NumberedPeer, counted},
     names::Names,
-    rows::{ServiceNumbers, may_be_open},
+    rows::may_be_open,
 };
 use crate::{
     Call, SpanRows,
     rollup::{adder::GroupNumber, tally::HOUR, totals::Totals},
-    rows::entries::Entries,
+    rows::{column::OfWords, entries::Entries},
 };
 
 /// The mark of a span that names nothing at its other end.
@@ -60,9 +60,11 @@ impl Vocabulary {
         mut visit: impl FnMut(TraceId, GraphSpan),
     ) -> Result<(), ArrowError> {
         let (rows, attributes) = (SpanRows::of(batch)?, Entries::of(batch, "attributes")?);
-        let mut services = ServiceNumbers::of(batch)?;
+        let mut services = OfWords::default();
         for row in 0..rows.len() {
-            let mut span = span(&rows, row, services.number(row, self));
+            let number = || self.number(rows.service(row));
+            let service = services.of(rows.service_number(row), number);
+            let mut span = span(&rows, row, service);
             let kind = span.facts.kind;
             let peer = attributes.as_ref().filter(|_| may_be_open(kind));
             let peer = peer.and_then(|attributes| peer_of(attributes, row, kind));

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ahash::RandomState;
-use arrow_array::{Array, RecordBatch};
+use arrow_array::RecordBatch;
 use arrow_schema::ArrowError;
 use tidings_proto::{TraceId, otlp::SpanKind};
 
@@ -29,7 +29,10 @@ use crate::{
     index::Indexes,
     ranges::merged,
     rollup::{splits::Rows, unanswered::GoOn},
-    rows::{column::Words, entries::Entries},
+    rows::{
+        column::{OfWords, Words},
+        entries::Entries,
+    },
     schema::Signal,
 };
 
@@ -177,9 +180,11 @@ pub(super) fn read(
     let mut flow = ControlFlow::Continue(());
     columns(Signal::Spans, file, &names, Some(rows), &mut |batch| {
         let (of_batch, mut telling) = (SpanRows::of(batch)?, Telling::of(&keys, batch)?);
-        let mut services = ServiceNumbers::of(batch)?;
+        let mut services = OfWords::default();
         for (row, place) in (0..of_batch.len()).zip(&mut places) {
-            let mut span = span(&of_batch, row, services.number(row, words));
+            let number = || words.number(of_batch.service(row));
+            let service = services.of(of_batch.service_number(row), number);
+            let mut span = span(&of_batch, row, service);
             let kind = span.facts.kind;
             span.mark = NOBODY;
             if may_be_open(kind) {
@@ -230,27 +235,4 @@ fn tell(
 /// Whether a span of this kind can be an open one.
 pub(super) fn may_be_open(kind: SpanKind) -> bool {
     matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer)
-}
-
-/// The numbers of a batch's services, each found once.
-pub(super) struct ServiceNumbers {
-    services: Option<Words>,
-    numbers: Vec<Option<u32>>,
-}
-
-impl ServiceNumbers {
-    pub(super) fn of(batch: &RecordBatch) -> Result<Self, ArrowError> {
-        let services = Words::of(batch, "service")?;
-        let count = services.as_ref().map_or(0, |services| services.values.len());
-        Ok(Self { services, numbers: vec![None; count] })
-    }
-
-    pub(super) fn number(&mut self, row: usize, words: &mut Vocabulary) -> u32 {
-        let Some((services, key)) =
-            self.services.as_ref().and_then(|services| Some((services, services.key(row)?)))
-        else {
-            return words.number("");
-        };
-        *self.numbers[key].get_or_insert_with(|| words.number(services.values.value(key)))
-    }
 }
