@@ -55,7 +55,7 @@ pub(in crate::rollup) const COLUMNS: [&str; 10] = [
 struct Portion {
     /// The first row of the trace, and how many rows the trace had before it.
     first: (usize, usize),
-    attributes: Option<Arc<Entries>>,
+    attributes: Option<Arc<PeerEntries>>,
 }
 
 /// Takes the rows of one data file, a trace's rows in one run, and gives their calls.
@@ -88,7 +88,7 @@ impl GraphBuilder {
         if self.adder.is_full() {
             return Ok(());
         }
-        let attributes = Entries::of(batch, "attributes")?.map(Arc::new);
+        let attributes = PeerEntries::of(batch)?.map(Arc::new);
         let mut services = OfWords::default();
         if self.trace.is_some() {
             let first = (0, self.spans.len());
@@ -154,7 +154,7 @@ impl GraphBuilder {
         let kind = span.facts.kind;
         let at = portions.partition_point(|portion| portion.first.1 <= place).checked_sub(1);
         let peer = at.map(|at| &portions[at]).and_then(|Portion { first, attributes }| {
-            peer_of(attributes.as_ref()?, first.0 + place - first.1, kind)
+            attributes.as_ref()?.peer(first.0 + place - first.1, kind)
         });
         match peer {
             Some(peer) => Some(NumberedPeer::of(&peer, &mut self.names)),
@@ -191,16 +191,38 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
     GraphSpan { facts, failed: rows.status(row) == StatusCode::Error, mark: 0 }
 }
 
-/// What is at the other end of a span of this kind.
-pub(super) fn peer_of(attributes: &Entries, row: usize, kind: SpanKind) -> Option<Peer> {
-    Peer::of(kind, |key| {
-        let entry = attributes.of_row(row).find(|entry| attributes.keys.value(*entry) == key)?;
-        let Entries { strings, ints, doubles, bools, .. } = attributes;
-        let text = strings.text(entry).map(str::to_owned);
-        let text = text.or_else(|| ints.valid(entry).map(|ints| ints.value(entry).to_string()));
-        let text = text.or_else(|| doubles.valid(entry).map(|of| of.value(entry).to_string()));
-        text.or_else(|| bools.valid(entry).map(|bools| bools.value(entry).to_string()))
-    })
+/// Attributes that may say what is at the other end of a span.
+#[derive(Debug)]
+pub(super) struct PeerEntries {
+    entries: Entries,
+    /// Of the distinct keys.
+    is_asked: Vec<bool>,
+}
+
+impl PeerEntries {
+    /// Those of rows, if they were read.
+    pub(super) fn of(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
+        let Some(entries) = Entries::of(batch, "attributes")? else { return Ok(None) };
+        let is_asked = entries.keys.iter().map(|key| Peer::keys().any(|asked| asked == key));
+        Ok(Some(Self { is_asked: is_asked.collect(), entries }))
+    }
+
+    /// What is at the other end of the row's span, which is of this kind.
+    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<Peer> {
+        let Entries { keys, strings, ints, doubles, bools, .. } = &self.entries;
+        let asked = |entry: &usize| self.is_asked[keys.code(*entry)];
+        let said: Vec<usize> = self.entries.of_row(row).filter(asked).collect();
+        if said.is_empty() {
+            return None;
+        }
+        Peer::of(kind, |key| {
+            let entry = said.iter().copied().find(|entry| keys.value(*entry) == key)?;
+            let text = strings.text(entry).map(str::to_owned);
+            let text = text.or_else(|| ints.valid(entry).map(|of| of.value(entry).to_string()));
+            let text = text.or_else(|| doubles.valid(entry).map(|of| of.value(entry).to_string()));
+            text.or_else(|| bools.valid(entry).map(|of| of.value(entry).to_string()))
+        })
+    }
 }
 
 fn is_of_one_hour(spans: &[GraphSpan]) -> bool {

@@ -12,7 +12,7 @@ use tidings_proto::{TraceId, otlp::SpanKind};
 
 use super::{
     GraphKey, GraphPart, GraphSpan, Peer,
-    build::{peer_of, span},
+    build::{PeerEntries, span},
     calls::{graph_calls, without_silence},
     key::{NumberedPeer, counted},
     names::Names,
@@ -21,7 +21,7 @@ use super::{
 use crate::{
     Call, SpanRows,
     rollup::{adder::GroupNumber, tally::HOUR, totals::Totals},
-    rows::{column::OfWords, entries::Entries},
+    rows::column::OfWords,
 };
 
 /// The mark of a span that names nothing at its other end.
@@ -59,7 +59,7 @@ impl Vocabulary {
         batch: &RecordBatch,
         mut visit: impl FnMut(TraceId, GraphSpan),
     ) -> Result<(), ArrowError> {
-        let (rows, attributes) = (SpanRows::of(batch)?, Entries::of(batch, "attributes")?);
+        let (rows, attributes) = (SpanRows::of(batch)?, PeerEntries::of(batch)?);
         let mut services = OfWords::default();
         for row in 0..rows.len() {
             let number = || self.number(rows.service(row));
@@ -67,7 +67,7 @@ impl Vocabulary {
             let mut span = span(&rows, row, service);
             let kind = span.facts.kind;
             let peer = attributes.as_ref().filter(|_| may_be_open(kind));
-            let peer = peer.and_then(|attributes| peer_of(attributes, row, kind));
+            let peer = peer.and_then(|attributes| attributes.peer(row, kind));
             span.mark = peer.map_or(NOBODY, |peer| self.peer(peer));
             visit(rows.trace_id(row), span);
         }

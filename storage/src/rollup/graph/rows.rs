@@ -20,7 +20,7 @@ use tidings_proto::{TraceId, otlp::SpanKind};
 
 use super::{
     GraphSpan, Peer,
-    build::{COLUMNS, peer_of, span},
+    build::{COLUMNS, PeerEntries, span},
     pool::{NOBODY, Vocabulary},
 };
 use crate::{
@@ -29,10 +29,7 @@ use crate::{
     index::Indexes,
     ranges::merged,
     rollup::{splits::Rows, unanswered::GoOn},
-    rows::{
-        column::{OfWords, Words},
-        entries::Entries,
-    },
+    rows::column::{OfWords, Words},
     schema::Signal,
 };
 
@@ -220,10 +217,10 @@ fn tell(
     let rows: Vec<Range<u64>> = merged(untold.iter().map(|(_, row)| *row..*row + 1).collect());
     let mut places = untold.iter().map(|(place, _)| *place);
     columns(Signal::Spans, file, &[ATTRIBUTES], Some(&rows), &mut |batch| {
-        let Some(attributes) = Entries::of(batch, ATTRIBUTES)? else { return Ok(flow) };
+        let Some(attributes) = PeerEntries::of(batch)? else { return Ok(flow) };
         for (row, place) in (0..batch.num_rows()).zip(&mut places) {
             let (_, span) = &mut spans[place];
-            let peer = peer_of(&attributes, row, span.facts.kind);
+            let peer = attributes.peer(row, span.facts.kind);
             span.mark = peer.map_or(NOBODY, |peer| words.peer(peer));
         }
         flow = go_on();
