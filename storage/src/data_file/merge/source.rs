@@ -124,7 +124,7 @@ impl Opened {
 
 /// What is read one portion at a time.
 enum Input {
-    File(Opened, Rows),
+    File(Opened, Box<Rows>),
     /// Rows in memory, and the slot of each.
     Moved(vec::IntoIter<(RecordBatch, Vec<i64>)>),
 }
@@ -219,7 +219,7 @@ pub(super) fn spans(
         let wanted = (!gone.is_empty()).then(|| ranges(&staying));
         let reader = file.reader(&columns, wanted.as_deref(), portion)?;
         let runs: Vec<Run> = runs.into_iter().filter(|run| run.moved_to.is_none()).collect();
-        sources.push(Source::new(Signal::Spans, Input::File(file, reader), runs));
+        sources.push(Source::new(Signal::Spans, Input::File(file, Box::new(reader)), runs));
     }
     if !moved.is_empty() {
         let portions = sorted(schema, moved, portion)?;
@@ -236,7 +236,7 @@ pub(super) fn logs(
     let columns = names(schema);
     let open = |file: Opened| {
         let reader = file.reader(&columns, None, portion)?;
-        Ok(Source::new(Signal::Logs, Input::File(file, reader), Vec::new()))
+        Ok(Source::new(Signal::Logs, Input::File(file, Box::new(reader)), Vec::new()))
     };
     files.into_iter().map(open).collect()
 }

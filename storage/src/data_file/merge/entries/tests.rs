@@ -1,4 +1,4 @@
-use std::{io::Write, ops::Range};
+use std::{fs::File, io::Write, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{Field, Schema};
@@ -17,22 +17,24 @@ use super::{EntriesReader, hybrid::decode};
 use crate::{columns::span_rows, rows::attributes::Attributes, samples, schema::coded_attributes};
 
 /// The attributes of these spans as a file of them alone.
-fn file(requests: &[ExportTraceServiceRequest], layout: WriterPropertiesBuilder) -> std::fs::File {
+fn file(requests: &[ExportTraceServiceRequest], layout: WriterPropertiesBuilder) -> File {
     let schema = Schema::new(vec![Field::new("attributes", coded_attributes(), false)]);
-    let schema = std::sync::Arc::new(schema);
+    let schema = Arc::new(schema);
     let layout = Some(layout.build());
-    let mut writer = ArrowWriter::try_new(Vec::new(), schema.clone(), layout).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), layout).unwrap();
     for request in requests {
         let rows = span_rows(request, samples::NOW).unwrap();
-        let attributes = rows.column_by_name("attributes").unwrap().clone();
-        writer.write(&RecordBatch::try_new(schema.clone(), vec![attributes]).unwrap()).unwrap();
+        let attributes = Arc::clone(rows.column_by_name("attributes").unwrap());
+        writer
+            .write(&RecordBatch::try_new(Arc::clone(&schema), vec![attributes]).unwrap())
+            .unwrap();
     }
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&writer.into_inner().unwrap()).unwrap();
     file
 }
 
-fn footer(file: &std::fs::File) -> ArrowReaderMetadata {
+fn footer(file: &File) -> ArrowReaderMetadata {
     let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
     ArrowReaderMetadata::load(file, options).unwrap()
 }
@@ -40,14 +42,14 @@ fn footer(file: &std::fs::File) -> ArrowReaderMetadata {
 /// Each row's attributes, encoded: what is not a number equals nothing.
 fn said(column: &ArrayRef) -> Vec<Vec<Vec<u8>>> {
     let schema = Schema::new(vec![Field::new("attributes", column.data_type().clone(), false)]);
-    let batch = RecordBatch::try_new(std::sync::Arc::new(schema), vec![column.clone()]).unwrap();
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![Arc::clone(column)]).unwrap();
     let attributes = Attributes::of(&batch, "attributes").unwrap().unwrap();
     let of_row = |row| attributes.get(row).iter().map(Message::encode_to_vec).collect();
     (0..batch.num_rows()).map(of_row).collect()
 }
 
 /// As Arrow reads them.
-fn all(file: &std::fs::File) -> Vec<Vec<Vec<u8>>> {
+fn all(file: &File) -> Vec<Vec<Vec<u8>>> {
     let reader =
         ParquetRecordBatchReaderBuilder::new_with_metadata(file.try_clone().unwrap(), footer(file));
     reader.build().unwrap().flat_map(|batch| said(batch.unwrap().column(0))).collect()
@@ -119,8 +121,9 @@ proptest! {
         let footer = footer(&whole);
         let data: usize = footer.metadata().row_groups().iter()
             .map(|group| usize::try_from(group.compressed_size()).unwrap()).sum();
-        let mut bytes = Vec::new();
-        std::io::Read::read_to_end(&mut { std::io::Seek::rewind(&mut &whole).unwrap(); &whole }, &mut bytes).unwrap();
+        let length = usize::try_from(whole.metadata().unwrap().len()).unwrap();
+        let mut bytes = vec![0; length];
+        whole.read_exact_at(&mut bytes, 0).unwrap();
         for (place, value) in places {
             let at = 4 + place.index(data.max(1));
             bytes[at] ^= value;
