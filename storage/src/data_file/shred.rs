@@ -87,20 +87,21 @@ impl Shredder {
         self.look_elsewhere(rows)?;
         let mut builders: Vec<Builder<'_>> =
             self.columns.iter().map(|field| Builder::new(field, rows.num_rows())).collect();
+        // The columns that the row has something for, which are few.
+        let mut filled = Vec::with_capacity(self.columns.len());
         let places: Vec<Vec<usize>> =
             entries.keys.iter().map(|key| self.places(key).collect()).collect();
         let mut found: Vec<Found> = vec![None; self.columns.len()];
         for row in 0..rows.num_rows() {
-            found.fill(None);
             for entry in entries.of_row(row) {
                 for place in &places[entries.keys.code(entry)] {
-                    self.look(*place, &entries, entry, &mut found);
+                    filled.push(self.look(*place, &entries, entry, &mut found));
                 }
             }
-            for (builder, found) in builders.iter_mut().zip(&found) {
-                builder.push(&entries, found.map(|(_, entry)| entry));
-                if let Some((key, _)) = found {
-                    self.keys[*key].copied += 1;
+            for column in filled.drain(..) {
+                if let Some((key, entry)) = found[column].take() {
+                    builders[column].push(&entries, row, entry);
+                    self.keys[key].copied += 1;
                 }
             }
         }
@@ -108,7 +109,7 @@ impl Shredder {
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let mut columns = rows.columns().to_vec();
         for builder in builders {
-            columns.push(builder.finish()?);
+            columns.push(builder.finish(rows.num_rows())?);
         }
         RecordBatch::try_new(schema, columns)
     }
@@ -132,8 +133,14 @@ impl Shredder {
         places.filter(move |place| self.keys[*place].key == key)
     }
 
-    /// Looks at an entry of the key at this place.
-    fn look(&mut self, place: usize, entries: &Entries, entry: usize, found: &mut [Found]) {
+    /// Looks at an entry of the key at this place; the column that it may be for.
+    fn look(
+        &mut self,
+        place: usize,
+        entries: &Entries,
+        entry: usize,
+        found: &mut [Found],
+    ) -> usize {
         let known = &mut self.keys[place];
         known.entries += 1;
         let is_of_type = match self.columns[known.column].data_type() {
@@ -144,6 +151,7 @@ impl Shredder {
         if is_of_type && found.is_none_or(|(best, _)| place < best) {
             *found = Some((place, entry));
         }
+        known.column
     }
 
     /// Finds keys where filters look for attributes besides the map.
@@ -195,35 +203,55 @@ pub(super) fn whole(
 }
 
 /// A column under construction.
-enum Builder<'a> {
+struct Builder<'a> {
+    values: ColumnValues<'a>,
+    /// How many rows it has.
+    rows: usize,
+}
+
+enum ColumnValues<'a> {
     Words(WordsBuilder<'a>),
     Longs(Int64Builder),
 }
 
 impl<'a> Builder<'a> {
     fn new(field: &Field, rows: usize) -> Self {
-        match field.data_type() {
-            DataType::Int64 => Self::Longs(Int64Builder::with_capacity(rows)),
-            _ => Self::Words(WordsBuilder::new(rows)),
-        }
+        let values = match field.data_type() {
+            DataType::Int64 => ColumnValues::Longs(Int64Builder::with_capacity(rows)),
+            _ => ColumnValues::Words(WordsBuilder::new(rows)),
+        };
+        Self { values, rows: 0 }
     }
 
-    fn push(&mut self, entries: &'a Entries, entry: Option<usize>) {
-        match self {
-            Self::Words(words) => {
-                let text = entry.and_then(|entry| entries.strings.text(entry));
-                words.push(text.map(str::as_bytes), 1);
+    /// Gives the row the entry's value; those before it that have none stay without.
+    fn push(&mut self, entries: &'a Entries, row: usize, entry: usize) {
+        self.skip_to(row);
+        self.rows += 1;
+        match &mut self.values {
+            ColumnValues::Words(words) => {
+                words.push(entries.strings.text(entry).map(str::as_bytes), 1);
             }
-            Self::Longs(longs) => longs.append_option(
-                entry.and_then(|entry| Some(entries.ints.valid(entry)?.value(entry))),
-            ),
+            ColumnValues::Longs(longs) => {
+                longs.append_option(entries.ints.valid(entry).map(|ints| ints.value(entry)));
+            }
         }
     }
 
-    fn finish(self) -> Result<ArrayRef, ArrowError> {
-        match self {
-            Self::Words(words) => words.finish(),
-            Self::Longs(mut longs) => Ok(Arc::new(longs.finish())),
+    fn skip_to(&mut self, row: usize) {
+        let nothing = row - self.rows;
+        self.rows = row;
+        match &mut self.values {
+            ColumnValues::Words(words) => words.push(None, nothing),
+            ColumnValues::Longs(longs) => longs.append_nulls(nothing),
+        }
+    }
+
+    /// The column of so many rows.
+    fn finish(mut self, rows: usize) -> Result<ArrayRef, ArrowError> {
+        self.skip_to(rows);
+        match self.values {
+            ColumnValues::Words(words) => words.finish(),
+            ColumnValues::Longs(mut longs) => Ok(Arc::new(longs.finish())),
         }
     }
 }
