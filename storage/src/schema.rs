@@ -1,10 +1,10 @@
 //! The columns of the two tables: the one definition that writer, reader and Delta share.
 //!
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
-//! from the lists: the table's (what Delta declares: all columns), the data files' (without the
-//! partition column) and memory's (without the columns that a flush derives or that copy
-//! attributes; repetitive texts and the keys of attributes are dictionaries). `docs/formats/tables.md` says what each column
-//! means.
+//! from the lists: the table's (what Delta declares: all columns), memory's (without the columns
+//! that a flush derives or that copy attributes; repetitive texts and the keys of attributes are
+//! dictionaries), and the data files' (without the partition column) as they are written, with
+//! memory's dictionaries. `docs/formats/tables.md` says what each column means.
 
 use std::sync::{Arc, LazyLock};
 

@@ -1,5 +1,5 @@
-//! Row groups of a file: the columns of rows, attributes and words by encoders of ours, all others
-//! by Arrow's.
+//! Row groups of a file: the columns of rows, attributes and words without statistics by encoders of
+//! ours, all others by Arrow's.
 //!
 //! `write` says when a row group ends, besides at its most rows, and what the properties of the
 //! file are.

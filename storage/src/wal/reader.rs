@@ -31,6 +31,7 @@ pub(crate) struct SegmentReader {
     offset: u64,
     buffer: Vec<u8>,
     buffer_start: u64,
+    padded: bool,
 }
 
 /// Reads the header of a segment.
@@ -50,6 +51,7 @@ impl SegmentReader {
             offset: RECORDS_START,
             buffer: Vec::new(),
             buffer_start: 0,
+            padded: false,
         })
     }
 
@@ -64,6 +66,7 @@ impl SegmentReader {
             return Ok(Some(Piece::Record(record)));
         }
         if self.is_padding(start)? {
+            self.padded = true;
             self.offset = self.size;
             return Ok(None);
         }
@@ -91,6 +94,11 @@ impl SegmentReader {
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         let payload = self.window(offset + RECORD_HEADER as u64, length)?;
         Ok(payload.and_then(|payload| header.with_payload(payload)))
+    }
+
+    /// Whether it ended with zeros.
+    pub(crate) fn is_padded(&self) -> bool {
+        self.padded
     }
 
     /// Whether a block that was not full ends here, and the file with it.

@@ -194,7 +194,7 @@ impl Leaf {
         room: &mut Room,
     ) -> Result<()> {
         while offsets.len() > 1 {
-            let rows = self.fitting(&column.source, offsets);
+            let rows = self.fitting(column, offsets);
             if rows == 0 {
                 self.end_page(room)?;
                 continue;
@@ -217,14 +217,19 @@ impl Leaf {
     }
 
     /// How many of the rows the page has room for: none if it is to end.
-    fn fitting(&self, source: &Source<'_>, offsets: &[i32]) -> usize {
+    fn fitting(&self, column: &Column<'_>, offsets: &[i32]) -> usize {
         let rows = (offsets.len() - 1).min(self.limits.page_rows - self.rows);
         let left = self.limits.page_entries.saturating_sub(self.repetitions.len());
         let first = span(&offsets[..1]).start;
         let by_entries =
             offsets[1..=rows].partition_point(|end| span(&[*end]).start - first <= left);
         let offsets = &offsets[..=by_entries];
-        let fitting = self.values.fitting(source, offsets, self.limits.page_bytes);
+        let fitting = self.values.fitting(
+            &column.source,
+            column.valid.as_ref(),
+            offsets,
+            self.limits.page_bytes,
+        );
         if fitting == 0 && self.rows == 0 { 1 } else { fitting }
     }
 

@@ -30,7 +30,7 @@ pub(in crate::data_file) struct Codec {
 impl Codec {
     pub(in crate::data_file) fn new(compression: Compression) -> Result<Self> {
         let Compression::ZSTD(level) = compression else {
-            return Err(ParquetError::NYI(format!("attributes compressed as {compression}")));
+            return Err(ParquetError::NYI(format!("columns compressed as {compression}")));
         };
         let compressor = zstd::bulk::Compressor::new(level.compression_level())?;
         Ok(Self { compressor, compressed: Vec::new() })

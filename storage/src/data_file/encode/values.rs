@@ -36,11 +36,16 @@ impl Texts<'_> {
         self.codes.map_or(entry, |codes| place(codes[entry]))
     }
 
-    /// At most so many bytes are these entries, plain.
-    fn bytes_max(&self, entries: Range<usize>) -> usize {
+    /// At most so many bytes are these entries, plain. The code of one without a text means
+    /// nothing.
+    fn bytes_max(&self, valid: Option<&NullBuffer>, entries: Range<usize>) -> usize {
+        let has_text = |entry: &usize| valid.is_none_or(|valid| valid.is_valid(*entry));
         let bytes = match self.codes {
             None => span(&self.offsets[entries.start..=entries.end]).len(),
-            Some(_) => entries.clone().map(|entry| self.range(self.number(entry)).len()).sum(),
+            Some(_) => {
+                let texts = entries.clone().filter(has_text);
+                texts.map(|entry| self.range(self.number(entry)).len()).sum()
+            }
         };
         bytes + entries.len() * LENGTH_BYTES
     }
@@ -112,14 +117,20 @@ impl Values {
 
     /// How many of these rows are not too large for a page of at most so many bytes. Of what is
     /// not text that is not asked: pages end by how many entries they have.
-    pub(super) fn fitting(&self, source: &Source<'_>, offsets: &[i32], bytes_max: usize) -> usize {
+    pub(super) fn fitting(
+        &self,
+        source: &Source<'_>,
+        valid: Option<&NullBuffer>,
+        offsets: &[i32],
+        bytes_max: usize,
+    ) -> usize {
         let rows = offsets.len() - 1;
         let Source::Texts(texts) = source else { return rows };
         if self.dictionary.is_some() {
             return rows;
         }
         let left = bytes_max.saturating_sub(self.texts.used);
-        let fits = |rows: usize| texts.bytes_max(span(&offsets[..=rows])) <= left;
+        let fits = |rows: usize| texts.bytes_max(valid, span(&offsets[..=rows])) <= left;
         if fits(rows) {
             return rows;
         }

@@ -103,7 +103,7 @@ impl WordsEncoder {
         while begin < words.len() {
             let end = words.len().min(begin + self.page_rows - self.rows);
             let offsets = &self.offsets[begin..=end];
-            let fitting = self.values.fitting(&source, offsets, self.page_bytes);
+            let fitting = self.values.fitting(&source, valid, offsets, self.page_bytes);
             let taken = if fitting == 0 && self.rows == 0 { 1 } else { fitting };
             if taken == 0 {
                 self.end_page(codec)?;
@@ -183,3 +183,6 @@ impl WordsEncoder {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

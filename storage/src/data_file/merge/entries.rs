@@ -35,6 +35,9 @@ const FIELDS: [&str; 6] = [
     "attributes.key_value.value.bytes",
 ];
 
+/// Rows that nobody wants are read like others, so many at once.
+const PASSED_ROWS: usize = 1024;
+
 /// Reads the attributes of the rows of a file, in their order.
 pub(super) struct EntriesReader {
     file: Arc<File>,
@@ -99,12 +102,12 @@ impl EntriesReader {
             wanted: wanted.iter().rev().cloned().collect(),
             row: 0,
         };
-        for group in footer.metadata().row_groups() {
-            if reader.fields_of(group)?.is_none() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(reader))
+        let mut groups = footer.metadata().row_groups().iter();
+        let fields = reader.columns.iter().enumerate();
+        let is_known = groups.all(|group| {
+            fields.clone().all(|(place, column)| Leaf::is_known(group.column(*column), place == 0))
+        });
+        Ok(is_known.then_some(reader))
     }
 
     /// The attributes of so many more rows.
@@ -129,7 +132,7 @@ impl EntriesReader {
             }
             let before = wanted.start.saturating_sub(self.row).min(self.left);
             if before > 0 {
-                // Few rows are passed over: those that go elsewhere.
+                let before = before.min(PASSED_ROWS);
                 self.take(before, &mut EntriesBuilder::new(before, 0, 0))?;
                 continue;
             }
@@ -149,20 +152,16 @@ impl EntriesReader {
         Ok(concat(&parts)?)
     }
 
-    fn fields_of(&self, group: &RowGroupMetaData) -> Result<Option<Fields>> {
-        let mut leaves = Vec::with_capacity(FIELDS.len());
-        for (place, column) in self.columns.iter().enumerate() {
-            leaves.extend(Leaf::open(&self.file, group, *column, place == 0)?);
-        }
-        let fields = <[Leaf; 6]>::try_from(leaves).ok();
-        Ok(fields.map(|[keys, strings, ints, doubles, bools, bytes]| Fields {
-            keys,
-            strings,
-            ints,
-            doubles,
-            bools,
-            bytes,
-        }))
+    fn fields_of(&self, group: &RowGroupMetaData) -> Result<Fields> {
+        let leaf = |place: usize| Leaf::open(&self.file, group, self.columns[place], place == 0);
+        Ok(Fields {
+            keys: leaf(0)?,
+            strings: leaf(1)?,
+            ints: leaf(2)?,
+            doubles: leaf(3)?,
+            bools: leaf(4)?,
+            bytes: leaf(5)?,
+        })
     }
 
     fn open_group(&mut self) -> Result<()> {
@@ -172,7 +171,7 @@ impl EntriesReader {
         };
         self.group += 1;
         self.left = usize::try_from(group.num_rows()).unwrap_or_default();
-        self.fields = self.fields_of(group)?;
+        self.fields = Some(self.fields_of(group)?);
         self.keys = Keys::default();
         Ok(())
     }

@@ -9,7 +9,9 @@ use parquet::{
     column::page::{Page, PageReader},
     errors::{ParquetError, Result},
     file::{
-        metadata::RowGroupMetaData, reader::ChunkReader, serialized_reader::SerializedPageReader,
+        metadata::{ColumnChunkMetaData, RowGroupMetaData},
+        reader::ChunkReader,
+        serialized_reader::SerializedPageReader,
     },
 };
 
@@ -63,32 +65,32 @@ enum Values {
 }
 
 impl Leaf {
-    /// The column of a row group; `repeats` says whether to tell where rows begin. `None` when it
-    /// is not laid out as our writers do it.
+    /// Whether the column of a row group is laid out as our writers do it; `repeats` as for
+    /// [`Self::open`].
+    pub(super) fn is_known(chunk: &ColumnChunkMetaData, repeats: bool) -> bool {
+        let described = chunk.column_descr();
+        let is_encoding = |encoding| {
+            matches!(encoding, Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY)
+        };
+        described.max_def_level() == i16::from(level(repeats))
+            && described.max_rep_level() == 1
+            && chunk.encodings().all(is_encoding)
+    }
+
+    /// The column of a row group; `repeats` says whether to tell where rows begin, as the keys do.
     pub(super) fn open<R: ChunkReader + 'static>(
         file: &Arc<R>,
         group: &RowGroupMetaData,
         column: usize,
         repeats: bool,
-    ) -> Result<Option<Self>> {
+    ) -> Result<Self> {
         let chunk = group.column(column);
-        let described = chunk.column_descr();
-        let level = if repeats { 1 } else { 3 };
-        if described.max_def_level() != level || described.max_rep_level() != 1 {
-            return Ok(None);
-        }
-        let is_known = |encoding| {
-            matches!(encoding, Encoding::PLAIN | Encoding::RLE | Encoding::RLE_DICTIONARY)
-        };
-        if !chunk.encodings().all(is_known) {
-            return Ok(None);
-        }
         let rows = usize::try_from(group.num_rows()).unwrap_or_default();
         let pages = SerializedPageReader::new(Arc::clone(file), chunk, rows, None)?;
-        Ok(Some(Self {
+        Ok(Self {
             pages: Box::new(pages),
-            kind: described.physical_type(),
-            level: u8::try_from(level).unwrap_or_default(),
+            kind: chunk.column_type(),
+            level: level(repeats),
             dictionary: Bytes::new(),
             texts: Vec::new(),
             repeats: repeats.then(Vec::new),
@@ -98,7 +100,7 @@ impl Leaf {
             count: 0,
             of_entries: Vec::new(),
             values: Values::Plain { bytes: Bytes::new(), at: 0 },
-        }))
+        })
     }
 
     /// Adds the keys of so many rows; how many places that are.
@@ -367,6 +369,11 @@ impl Leaf {
         };
         Ok(())
     }
+}
+
+/// The definition level of a key, or of a value.
+fn level(is_key: bool) -> u8 {
+    if is_key { 1 } else { 3 }
 }
 
 fn cut_off() -> ParquetError {
