@@ -12,18 +12,17 @@ use arrow_array::{
 };
 use arrow_buffer::NullBuffer;
 use parquet::{
-    basic::Type,
     errors::Result,
     file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
     schema::types::ColumnDescPtr,
 };
 
 use super::{
-    chunk::{Chunk, Codec, Parts, Ready},
-    dictionary::Dictionary,
+    chunk::Codec,
     levels::{self, span},
+    pages::Pages,
     unexpected,
-    values::{Full, Source, Texts, Values},
+    values::{Full, Source, Texts},
 };
 
 /// Rows whose levels are found out at once.
@@ -79,7 +78,7 @@ impl AttributesEncoder {
 
     /// About how large what was taken is.
     pub(in crate::data_file) fn bytes(&self) -> usize {
-        self.leaves.iter().map(|leaf| leaf.chunk.bytes() + leaf.values.bytes()).sum()
+        self.leaves.iter().map(|leaf| leaf.pages.bytes()).sum()
     }
 
     /// Takes rows.
@@ -92,7 +91,7 @@ impl AttributesEncoder {
         }
         let columns = columns(map)?;
         let offsets: &[i32] = map.value_offsets();
-        self.leaves.iter_mut().for_each(|leaf| leaf.values.begin_portion());
+        self.leaves.iter_mut().for_each(|leaf| leaf.pages.values.begin_portion());
         let mut begin = 0;
         while begin < map.len() {
             let end = map.len().min(begin + STEP_ROWS);
@@ -116,9 +115,8 @@ impl AttributesEncoder {
         row_group: &mut SerializedRowGroupWriter<'_, W>,
     ) -> Result<()> {
         for leaf in &mut self.leaves {
-            let (parts, closed) = leaf.close(&mut self.room)?.close()?;
-            row_group.append_column(&&parts, closed)?;
-            leaf.room = parts;
+            leaf.end_page(&mut self.room)?;
+            leaf.pages.append_to(row_group, &mut self.room.codec)?;
         }
         self.room.packed_rows = 0..0;
         Ok(())
@@ -144,12 +142,7 @@ struct Leaf {
     repetitions: Vec<u8>,
     definitions: Vec<u8>,
     rows: usize,
-    values: Values,
-    /// One that is used again.
-    dictionary: Option<Dictionary>,
-    chunk: Chunk,
-    /// Of the chunk before, to be used again.
-    room: Parts,
+    pages: Pages,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -168,20 +161,13 @@ impl Leaf {
             page_bytes,
             page_entries: PAGE_ENTRIES.min(page_bytes / CODE_BYTES),
         };
-        let dictionary_bytes = properties.column_dictionary_page_size_limit(path);
-        let has_dictionary =
-            column.physical_type() != Type::BOOLEAN && properties.dictionary_enabled(path);
-        let compression = properties.compression(path);
         Self {
-            chunk: Chunk::new(Arc::clone(&column), compression, Parts::default()),
-            room: Parts::default(),
+            pages: Pages::new(&column, properties),
             column,
             limits,
             repetitions: Vec::new(),
             definitions: Vec::new(),
             rows: 0,
-            values: Values::new(has_dictionary.then(|| Dictionary::new(dictionary_bytes))),
-            dictionary: None,
         }
     }
 
@@ -200,9 +186,10 @@ impl Leaf {
                 continue;
             }
             let taken = &offsets[..=rows];
-            let pushed = self.values.push(&column.source, column.valid.as_ref(), span(taken));
+            let pushed = self.pages.values.push(&column.source, column.valid.as_ref(), span(taken));
             if let Err(Full) = pushed {
-                self.give_up_dictionary(room)?;
+                self.end_page(room)?;
+                self.pages.give_up_dictionary(&mut room.codec)?;
                 continue;
             }
             let before = self.definitions.len();
@@ -224,7 +211,7 @@ impl Leaf {
         let by_entries =
             offsets[1..=rows].partition_point(|end| span(&[*end]).start - first <= left);
         let offsets = &offsets[..=by_entries];
-        let fitting = self.values.fitting(
+        let fitting = self.pages.values.fitting(
             &column.source,
             column.valid.as_ref(),
             offsets,
@@ -238,7 +225,7 @@ impl Leaf {
         if self.rows == 0 {
             return Ok(());
         }
-        let rows = self.chunk.rows()..self.chunk.rows() + self.rows;
+        let rows = self.pages.rows()..self.pages.rows() + self.rows;
         if room.packed_rows != rows {
             room.packed_rows = rows;
             room.packed.clear();
@@ -248,43 +235,11 @@ impl Leaf {
         page.clear();
         page.extend_from_slice(&room.packed);
         levels::encode_page(&self.definitions, levels::width(self.column.max_def_level()), page);
-        let (encoding, text_bytes) = self.values.end_page(page);
-        let has_texts = self.column.physical_type() == Type::BYTE_ARRAY;
-        let ready = Ready {
-            page,
-            rows: self.rows,
-            levels: self.repetitions.len(),
-            encoding,
-            text_bytes: has_texts.then_some(text_bytes as i64),
-        };
-        self.chunk.push(&mut room.codec, ready)?;
+        self.pages.end_page(&mut room.codec, page, self.rows, self.repetitions.len())?;
         self.repetitions.clear();
         self.definitions.clear();
         self.rows = 0;
         Ok(())
-    }
-
-    /// Has values plain from here on.
-    fn give_up_dictionary(&mut self, room: &mut Room) -> Result<()> {
-        self.end_page(room)?;
-        let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
-        if self.chunk.has_pages() {
-            self.chunk.push_dictionary(&mut room.codec, dictionary.page(), dictionary.len())?;
-        }
-        self.dictionary = Some(dictionary);
-        Ok(())
-    }
-
-    /// The pages, and begins others.
-    fn close(&mut self, room: &mut Room) -> Result<Chunk> {
-        self.end_page(room)?;
-        self.give_up_dictionary(room)?;
-        if let Some(mut dictionary) = self.dictionary.take() {
-            dictionary.clear();
-            self.values.set_dictionary(dictionary);
-        }
-        let next = self.chunk.another(std::mem::take(&mut self.room));
-        Ok(std::mem::replace(&mut self.chunk, next))
     }
 }
 

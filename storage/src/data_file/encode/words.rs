@@ -3,7 +3,7 @@
 //! The codes of a portion's dictionary become those of the file's when they come for the first
 //! time; a row costs a look into an array then.
 
-use std::{io::Write, sync::Arc};
+use std::io::Write;
 
 use arrow_array::{Array, DictionaryArray, StringArray, types::Int32Type};
 use parquet::{
@@ -17,10 +17,11 @@ use parquet::{
 };
 
 use super::{
-    chunk::{Chunk, Codec, Parts, Ready},
-    dictionary::Dictionary,
-    levels, unexpected,
-    values::{Full, Source, Texts, Values},
+    chunk::Codec,
+    levels,
+    pages::Pages,
+    unexpected,
+    values::{Full, Source, Texts},
 };
 
 /// Takes a column of words, and has its pages of the row group.
@@ -31,12 +32,7 @@ pub(in crate::data_file) struct WordsEncoder {
     /// Levels of the page, where rows can lack a word.
     definitions: Vec<u8>,
     rows: usize,
-    values: Values,
-    /// One that is used again.
-    dictionary: Option<Dictionary>,
-    chunk: Chunk,
-    /// Of the chunk before, to be used again.
-    parts: Parts,
+    pages: Pages,
     /// A page being put together.
     page: Vec<u8>,
     /// Where the rows of a portion begin and end, each of which has one value.
@@ -56,18 +52,13 @@ impl WordsEncoder {
         if column.physical_type() != Type::BYTE_ARRAY || column.max_rep_level() > 0 || !is_plain {
             return None;
         }
-        let compression = properties.compression(path);
-        let dictionary = Dictionary::new(properties.column_dictionary_page_size_limit(path));
         Some(Self {
             is_nullable: column.max_def_level() > 0,
             page_rows: properties.data_page_row_count_limit(),
             page_bytes: properties.column_data_page_size_limit(path),
             definitions: Vec::new(),
             rows: 0,
-            values: Values::new(Some(dictionary)),
-            dictionary: None,
-            chunk: Chunk::new(Arc::clone(column), compression, Parts::default()),
-            parts: Parts::default(),
+            pages: Pages::new(column, properties),
             page: Vec::new(),
             offsets: Vec::new(),
         })
@@ -75,7 +66,7 @@ impl WordsEncoder {
 
     /// About how large what was taken is.
     pub(in crate::data_file) fn bytes(&self) -> usize {
-        self.chunk.bytes() + self.values.bytes()
+        self.pages.bytes()
     }
 
     /// Takes rows.
@@ -96,21 +87,22 @@ impl WordsEncoder {
             offsets: texts.value_offsets(),
             bytes: texts.value_data(),
         });
-        self.values.begin_portion();
+        self.pages.values.begin_portion();
         let known = i32::try_from(self.offsets.len()).unwrap_or(i32::MAX);
         self.offsets.extend(known..=i32::try_from(words.len()).unwrap_or(i32::MAX));
         let mut begin = 0;
         while begin < words.len() {
             let end = words.len().min(begin + self.page_rows - self.rows);
             let offsets = &self.offsets[begin..=end];
-            let fitting = self.values.fitting(&source, valid, offsets, self.page_bytes);
+            let fitting = self.pages.values.fitting(&source, valid, offsets, self.page_bytes);
             let taken = if fitting == 0 && self.rows == 0 { 1 } else { fitting };
             if taken == 0 {
                 self.end_page(codec)?;
                 continue;
             }
-            if let Err(Full) = self.values.push(&source, valid, begin..begin + taken) {
-                self.give_up_dictionary(codec)?;
+            if let Err(Full) = self.pages.values.push(&source, valid, begin..begin + taken) {
+                self.end_page(codec)?;
+                self.pages.give_up_dictionary(codec)?;
                 continue;
             }
             if self.is_nullable {
@@ -136,16 +128,7 @@ impl WordsEncoder {
         codec: &mut Codec,
     ) -> Result<()> {
         self.end_page(codec)?;
-        self.give_up_dictionary(codec)?;
-        if let Some(mut dictionary) = self.dictionary.take() {
-            dictionary.clear();
-            self.values.set_dictionary(dictionary);
-        }
-        let next = self.chunk.another(std::mem::take(&mut self.parts));
-        let (parts, closed) = std::mem::replace(&mut self.chunk, next).close()?;
-        row_group.append_column(&&parts, closed)?;
-        self.parts = parts;
-        Ok(())
+        self.pages.append_to(row_group, codec)
     }
 
     /// Ends the page, if there is one.
@@ -158,28 +141,9 @@ impl WordsEncoder {
         if self.is_nullable {
             levels::encode_page(&self.definitions, 1, page);
         }
-        let (encoding, text_bytes) = self.values.end_page(page);
-        let ready = Ready {
-            page,
-            rows: self.rows,
-            levels: self.rows,
-            encoding,
-            text_bytes: Some(text_bytes as i64),
-        };
-        self.chunk.push(codec, ready)?;
+        self.pages.end_page(codec, page, self.rows, self.rows)?;
         self.definitions.clear();
         self.rows = 0;
-        Ok(())
-    }
-
-    /// Has values plain from here on.
-    fn give_up_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
-        self.end_page(codec)?;
-        let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
-        if self.chunk.has_pages() {
-            self.chunk.push_dictionary(codec, dictionary.page(), dictionary.len())?;
-        }
-        self.dictionary = Some(dictionary);
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use parquet::{
     arrow::arrow_reader::ArrowReaderMetadata, errors::Result, file::metadata::RowGroupMetaData,
 };
 
-use self::leaf::{Known, Leaf, damaged};
+use self::leaf::{Leaf, damaged};
 use crate::data_file::entries::EntriesBuilder;
 
 /// The fields, in the order of the columns.
@@ -193,7 +193,8 @@ impl EntriesReader {
     }
 }
 
-impl Known for Keys {
+impl Keys {
+    /// The number of a key that has this code in the file, where it has this text.
     fn coded<'a>(
         &mut self,
         code: usize,
@@ -210,6 +211,7 @@ impl Known for Keys {
         Some(new)
     }
 
+    /// The number of a key.
     fn text(&mut self, key: &[u8]) -> i32 {
         if let Some(code) = self.codes.get(key) {
             return *code;
@@ -219,9 +221,7 @@ impl Known for Keys {
         self.texts.push(key.into());
         code
     }
-}
 
-impl Keys {
     fn texts(&self) -> std::result::Result<StringArray, ArrowError> {
         StringArray::try_from_binary(BinaryArray::from_iter_values(&self.texts))
     }

@@ -15,7 +15,7 @@ use parquet::{
     },
 };
 
-use super::hybrid::decode;
+use super::{Keys, hybrid::decode};
 use crate::data_file::entries::{EntriesBuilder, Numbers, Texts, Validity};
 
 /// A page with more places is damaged: what a row group may hold has fewer.
@@ -43,19 +43,6 @@ pub(super) struct Leaf {
     /// Of the entries in some places.
     of_entries: Vec<u8>,
     values: Values,
-}
-
-/// The keys that are known by now.
-pub(super) trait Known {
-    /// The number of a key that has this code in the file, where it has this text.
-    fn coded<'a>(
-        &mut self,
-        code: usize,
-        text: impl FnOnce(usize) -> Option<&'a [u8]>,
-    ) -> Option<i32>;
-
-    /// The number of a key.
-    fn text(&mut self, key: &[u8]) -> i32;
 }
 
 /// The values of a page that were not read yet.
@@ -107,7 +94,7 @@ impl Leaf {
     pub(super) fn rows(
         &mut self,
         rows: usize,
-        known: &mut impl Known,
+        known: &mut Keys,
         built: &mut EntriesBuilder,
     ) -> Result<usize> {
         let (mut begun, mut places) = (0, 0);

@@ -1,0 +1,97 @@
+//! A column of a row group page by page, with the dictionary of its values.
+
+use std::{io::Write, sync::Arc};
+
+use parquet::{
+    basic::Type,
+    errors::Result,
+    file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
+    schema::types::ColumnDescPtr,
+};
+
+use super::{
+    chunk::{Chunk, Codec, Parts, Ready},
+    dictionary::Dictionary,
+    values::Values,
+};
+
+/// The values of a page, and the pages before it.
+pub(super) struct Pages {
+    /// Of the page that has not ended.
+    pub(super) values: Values,
+    has_texts: bool,
+    /// One that is used again.
+    dictionary: Option<Dictionary>,
+    chunk: Chunk,
+    /// Of the chunk before, to be used again.
+    room: Parts,
+}
+
+impl Pages {
+    /// Of this column of a file.
+    pub(super) fn new(column: &ColumnDescPtr, properties: &WriterProperties) -> Self {
+        let path = column.path();
+        let kind = column.physical_type();
+        let has_dictionary = kind != Type::BOOLEAN && properties.dictionary_enabled(path);
+        let bytes_max = properties.column_dictionary_page_size_limit(path);
+        let compression = properties.compression(path);
+        Self {
+            values: Values::new(has_dictionary.then(|| Dictionary::new(bytes_max))),
+            has_texts: kind == Type::BYTE_ARRAY,
+            dictionary: None,
+            chunk: Chunk::new(Arc::clone(column), compression, Parts::default()),
+            room: Parts::default(),
+        }
+    }
+
+    /// About how large what was taken is.
+    pub(super) fn bytes(&self) -> usize {
+        self.chunk.bytes() + self.values.bytes()
+    }
+
+    /// Rows of the pages that have ended.
+    pub(super) fn rows(&self) -> usize {
+        self.chunk.rows()
+    }
+
+    /// Ends a page of so many rows, whose packed levels these are, so many.
+    pub(super) fn end_page(
+        &mut self,
+        codec: &mut Codec,
+        page: &mut Vec<u8>,
+        rows: usize,
+        levels: usize,
+    ) -> Result<()> {
+        let (encoding, text_bytes) = self.values.end_page(page);
+        let text_bytes = self.has_texts.then_some(text_bytes as i64);
+        self.chunk.push(codec, Ready { page, rows, levels, encoding, text_bytes })
+    }
+
+    /// Has values plain from here on; between two pages.
+    pub(super) fn give_up_dictionary(&mut self, codec: &mut Codec) -> Result<()> {
+        let Some(dictionary) = self.values.take_dictionary() else { return Ok(()) };
+        if self.chunk.has_pages() {
+            self.chunk.push_dictionary(codec, dictionary.page(), dictionary.len())?;
+        }
+        self.dictionary = Some(dictionary);
+        Ok(())
+    }
+
+    /// Puts the pages into the row group as its next column, and begins another; between two pages.
+    pub(super) fn append_to<W: Write + Send>(
+        &mut self,
+        row_group: &mut SerializedRowGroupWriter<'_, W>,
+        codec: &mut Codec,
+    ) -> Result<()> {
+        self.give_up_dictionary(codec)?;
+        if let Some(mut dictionary) = self.dictionary.take() {
+            dictionary.clear();
+            self.values.set_dictionary(dictionary);
+        }
+        let next = self.chunk.another(std::mem::take(&mut self.room));
+        let (parts, closed) = std::mem::replace(&mut self.chunk, next).close()?;
+        row_group.append_column(&&parts, closed)?;
+        self.room = parts;
+        Ok(())
+    }
+}
