@@ -74,7 +74,7 @@ pub struct Checked {
 /// Counts, and hands on what is found.
 pub(crate) struct Findings<'a> {
     pub(crate) summary: Checked,
-    report: &'a mut (dyn FnMut(&Finding) + Send),
+    pub(crate) report: &'a mut (dyn FnMut(&Finding) + Send),
 }
 
 impl Findings<'_> {

@@ -92,9 +92,11 @@ pub(crate) fn segment_name(first: u64) -> String {
     format!("{first:0NUMBER_DIGITS$}.wal")
 }
 
-/// The first sequence of a log segment, from its file name.
+/// The first sequence of a log segment, from its file name. Tables keep sequences as signed
+/// numbers, and there must be room for more behind the last: a name beyond a half of that is none
+/// of a segment, because no log gets there.
 pub(crate) fn segment_first(name: &str) -> Option<u64> {
-    numbered(name, ".wal")
+    numbered(name, ".wal").filter(|first| *first <= 1 << 62)
 }
 
 /// The file of a Delta commit.
@@ -131,8 +133,13 @@ mod tests {
 
     #[test]
     fn names_carry_their_number() {
-        for number in [0, 1, 42, u64::MAX] {
+        for number in [0, 1, 42, 1 << 62] {
             assert_eq!(segment_first(&segment_name(number)), Some(number));
+        }
+        for number in [(1 << 62) + 1, 1 << 63, u64::MAX] {
+            assert_eq!(segment_first(&segment_name(number)), None);
+        }
+        for number in [0, 1, 42, u64::MAX] {
             assert_eq!(commit_version(&commit_name(number)), Some(number));
         }
         for name in ["", "1.wal", "00000000000000000001.wal.copy", "+0000000000000000001.wal"] {

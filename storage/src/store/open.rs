@@ -4,6 +4,7 @@
 //! covers. What it has read is flushed on the way, so a log larger than memory is no obstacle.
 
 use std::{
+    io,
     path::PathBuf,
     sync::{
         Arc, Mutex,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     Clock, StorageError, StoreSettings,
-    disk::{Disk, DiskLock, SharedDisk, failed, write_durably},
+    disk::{Disk, DiskLock, SharedDisk, failed, move_durably, parent, read_all, write_durably},
     index::Indexes,
     memory::{self, Chunk},
     paths::Paths,
@@ -77,7 +78,7 @@ pub(super) async fn open(
     });
     let replay = {
         let (disk, paths) = (Arc::clone(&disk), paths.clone());
-        blocking(move || Replay::start(disk, paths, covered_max)).await?
+        blocking(move || Replay::start(disk, paths, covered)).await?
     };
     let mut tables = Tables { spans: spans.table, logs: logs.table, covered: 0, covered_before: 0 };
     let end =
@@ -170,7 +171,7 @@ pub(crate) fn lock_existing(
     format::check(disk, paths)?;
     let path = paths.lock();
     match disk.open(&path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened.map_err(failed("open", &path))?,
     };
     let lock = disk.lock(&path).map_err(failed("lock", &path))?;
@@ -280,12 +281,32 @@ fn set_aside(
     let path = paths.quarantine().join(format!("record-{:020}.bin", record.sequence));
     tracing::error!(sequence = record.sequence, %error, kept = %path.display(),
         "a record of the log cannot be read, it is set aside");
-    match write_durably(disk.as_ref(), &path, &[&record.payload]) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(failed("write", &path)(error))
+    keep(disk.as_ref(), path, &record.payload)
+}
+
+/// Has these bytes in this file, durably. A process that died while it wrote them may have left any
+/// part of them: a file with other bytes gets another name.
+fn keep(disk: &dyn Disk, path: PathBuf, bytes: &[u8]) -> Result<PathBuf, StorageError> {
+    let is_kept = || {
+        let found = read_all(disk, &path)?;
+        disk.sync_file(&path)?;
+        disk.sync_folder(parent(&path)?)?;
+        Ok(found == bytes)
+    };
+    match write_durably(disk, &path, &[bytes]) {
+        Ok(()) => return Ok(path),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(failed("write", &path)(error));
         }
-        _ => Ok(path),
+        Err(_) => {}
     }
+    if is_kept().map_err(failed("read", &path))? {
+        return Ok(path);
+    }
+    let moved = parent(&path).and_then(|folder| move_durably(disk, &path, folder));
+    moved.map_err(failed("rename", &path))?;
+    write_durably(disk, &path, &[bytes]).map_err(failed("write", &path))?;
+    Ok(path)
 }
 
 async fn start_wal(
@@ -306,4 +327,26 @@ async fn start_wal(
         Wal::start(disk, folder, settings, segments, position, move |chunks| shared.publish(chunks))
     })
     .await
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests leave files behind as a killed process does")]
+mod tests {
+    use super::keep;
+    use crate::disk::RealDisk;
+
+    #[test]
+    fn a_torn_copy_of_a_record_is_not_taken_for_it_and_stays() {
+        for torn in ["", "the rec", "another record"] {
+            let root = tempfile::tempdir().unwrap();
+            let path = root.path().join("record.bin");
+            std::fs::write(&path, torn).unwrap();
+            for _ in 0..3 {
+                assert_eq!(keep(&RealDisk, path.clone(), b"the record").unwrap(), path);
+                assert_eq!(std::fs::read(&path).unwrap(), b"the record");
+                assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 2);
+                assert_eq!(std::fs::read(path.with_extension("bin.1")).unwrap(), torn.as_bytes());
+            }
+        }
+    }
 }

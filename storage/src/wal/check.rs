@@ -46,7 +46,30 @@ pub(crate) fn check(
     covered: u64,
     findings: &mut Findings<'_>,
 ) -> Result<(), StorageError> {
+    let segments = segments(disk, folder, findings)?;
     let mut last: Option<u64> = None;
+    for (path, header, limit) in &segments {
+        findings.summary.segments += 1;
+        let missing =
+            last.is_some_and(|last| last < header.prior_end && covered < header.prior_end);
+        if missing {
+            let (from, to) = (last.unwrap_or(0) + 1, header.prior_end);
+            findings
+                .add(Finding::new(path, format!("records {from} to {to} before it are missing")));
+        }
+        last = Some(segment(disk, path, header, *limit, findings)?);
+    }
+    Ok(())
+}
+
+/// The segments whose header can be read, oldest first, each with the sequence above which its
+/// records do not count.
+fn segments(
+    disk: &dyn Disk,
+    folder: &Path,
+    findings: &mut Findings<'_>,
+) -> Result<Vec<(PathBuf, SegmentHeader, u64)>, StorageError> {
+    let mut segments = Vec::new();
     for entry in disk.list(folder).map_err(failed("list", folder))? {
         let path = folder.join(&entry.name);
         let Some(first) = segment_first(&entry.name).filter(|_| entry.is_file) else {
@@ -71,44 +94,43 @@ pub(crate) fn check(
                 continue;
             }
         };
-        findings.summary.segments += 1;
-        let missing =
-            last.is_some_and(|last| last < header.prior_end && covered < header.prior_end);
-        if missing {
-            let (from, to) = (last.unwrap_or(0) + 1, header.prior_end);
-            findings
-                .add(Finding::new(&path, format!("records {from} to {to} before it are missing")));
-        }
-        let read = segment(disk, &path, &header, findings)?;
-        last = Some(read.unwrap_or(header.prior_end).max(header.prior_end));
+        segments.push((path, header, u64::MAX));
     }
-    Ok(())
+    let mut next_limit = u64::MAX;
+    for (_, header, limit) in segments.iter_mut().rev() {
+        *limit = next_limit;
+        next_limit = next_limit.min(header.prior_end);
+    }
+    Ok(segments)
 }
 
-/// The last sequence of a segment.
+/// The last sequence up to a segment's end.
 fn segment(
     disk: &dyn Disk,
     path: &Path,
     header: &SegmentHeader,
+    limit: u64,
     findings: &mut Findings<'_>,
-) -> Result<Option<u64>, StorageError> {
+) -> Result<u64, StorageError> {
     let reader = disk.open(path).and_then(|file| SegmentReader::new(file, header));
     let mut reader = reader.map_err(failed("read", path))?;
-    let mut last = None;
+    let mut last = header.prior_end;
     while let Some(piece) = reader.next().map_err(failed("read", path))? {
         match piece {
+            Piece::Record(record) if record.sequence > limit => {}
             Piece::Record(record) => {
                 findings.summary.records += 1;
                 if let Err(error) = decode(&record) {
                     let what = format!("record {} is no request: {error}", record.sequence);
                     findings.add(Finding::new(path, what));
                 }
-                last = Some(record.sequence);
+                last = last.max(record.sequence);
             }
-            Piece::Damaged { offset, bytes } => {
+            Piece::Damaged { offset, bytes } if last < limit => {
                 findings.add(Finding::at(path, offset, format!("{bytes} bytes are damaged")));
             }
-            Piece::Tail { .. } => {}
+            // What a write that failed left behind.
+            Piece::Damaged { .. } | Piece::Tail { .. } => {}
         }
     }
     Ok(last)
@@ -156,12 +178,12 @@ impl SegmentCheck {
                     self.last = record.sequence;
                     read += record.payload.len() as u64;
                 }
-                Some(Piece::Damaged { offset, bytes }) => {
+                Some(Piece::Damaged { offset, bytes }) if self.last < self.expected => {
                     let what = format!("{bytes} bytes are damaged");
                     return Err(Finding::at(&self.path, offset, what));
                 }
                 // What a write that failed left behind, unless records are missing.
-                Some(Piece::Tail { .. }) => {}
+                Some(Piece::Damaged { .. } | Piece::Tail { .. }) => {}
                 None if self.last < self.expected => {
                     let (from, to) = (self.last + 1, self.expected);
                     let what = format!("records {from} to {to} are damaged");

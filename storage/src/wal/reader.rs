@@ -113,7 +113,10 @@ impl SegmentReader {
     fn find_marker(&mut self, mut from: u64) -> io::Result<Option<u64>> {
         while from + MARKER.len() as u64 <= self.size {
             let rest = usize::try_from(self.size - from).unwrap_or(usize::MAX);
-            let Some(bytes) = self.window(from, rest.min(READ_AHEAD))? else { break };
+            // What is buffered comes first: a payload may be imitations of markers and nothing
+            // else, and each would cost a read ahead.
+            let length = self.buffered(from).max(MARKER.len()).min(rest.min(READ_AHEAD));
+            let Some(bytes) = self.window(from, length)? else { break };
             if let Some(at) = bytes.windows(MARKER.len()).position(|four| four == MARKER) {
                 return Ok(Some(from + at as u64));
             }
@@ -122,13 +125,19 @@ impl SegmentReader {
         Ok(None)
     }
 
+    /// How many bytes from here on need not be read.
+    fn buffered(&self, offset: u64) -> usize {
+        let behind = offset.checked_sub(self.buffer_start);
+        let behind = behind.and_then(|behind| usize::try_from(behind).ok());
+        behind.map_or(0, |behind| self.buffer.len().saturating_sub(behind))
+    }
+
     /// These bytes of the file; `None` when it ends before.
     fn window(&mut self, offset: u64, length: usize) -> io::Result<Option<&[u8]>> {
         if offset.checked_add(length as u64).is_none_or(|end| end > self.size) {
             return Ok(None);
         }
-        let buffered_end = self.buffer_start + self.buffer.len() as u64;
-        if offset < self.buffer_start || offset + length as u64 > buffered_end {
+        if self.buffered(offset) < length {
             self.buffer.clear();
             self.buffer.resize(length.max(READ_AHEAD), 0);
             let read = self.file.read_at(offset, &mut self.buffer)?;

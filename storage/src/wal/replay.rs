@@ -27,6 +27,9 @@ pub(crate) struct Replay {
     reader: Option<SegmentReader>,
     tail: Option<(u64, u64)>,
     damaged: bool,
+    /// Nothing up to here is needed any more.
+    settled: u64,
+    /// What is missing up to here is no loss.
     covered: u64,
     end: ReplayEnd,
 }
@@ -57,11 +60,11 @@ struct Segment {
 }
 
 impl Replay {
-    /// Finds the segments. What is missing up to `covered` is in the tables and no loss.
+    /// Finds the segments. `covered` says up to where each of the tables has the log.
     pub(crate) fn start(
         disk: SharedDisk,
         paths: Paths,
-        covered: u64,
+        covered: [u64; 2],
     ) -> Result<Self, StorageError> {
         let folder = paths.wal();
         let mut segments: Vec<Segment> = Vec::new();
@@ -114,17 +117,24 @@ impl Replay {
             reader: None,
             tail: None,
             damaged: false,
-            covered,
+            settled: covered[0].min(covered[1]),
+            covered: covered[0].max(covered[1]),
             end,
         })
     }
 
-    /// The next valid record, in the order of sequences; `None` at the end.
+    /// The next valid record, in the order of sequences; `None` at the end. Segments of which the
+    /// tables have everything are not read: they may give none of their records.
     ///
     /// # Errors
-    /// The disk could not be read. Damage is not an error.
+    /// The disk could not be read: what was acknowledged is not given up for an error that may
+    /// pass. Damage is not an error.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, StorageError> {
         while let Some(segment) = self.segments.get(self.at) {
+            if segment.limit <= self.settled {
+                self.end_segment()?;
+                continue;
+            }
             if self.reader.is_none() {
                 match &segment.header {
                     Some(header) => {
@@ -151,6 +161,8 @@ impl Replay {
                         return Ok(Some(record));
                     }
                 }
+                // What a write that failed left behind, with a part of it sound.
+                Some(Piece::Damaged { .. }) if self.end.last >= segment.limit => {}
                 Some(Piece::Damaged { offset, bytes }) => {
                     tracing::error!(path = %segment.path.display(), offset, bytes,
                         "damage in the write-ahead log, the records there are lost");

@@ -113,6 +113,11 @@ impl Active {
     }
 }
 
+/// Bytes of the records.
+fn size_of_entries<T>(entries: &[Entry<T>]) -> u64 {
+    entries.iter().map(|entry| (entry.payload.len() + RECORD_HEADER) as u64).sum()
+}
+
 /// The state of the writing thread.
 pub(super) struct Writer<T, P> {
     pub(super) disk: SharedDisk,
@@ -252,8 +257,12 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                 Ok(last)
             }
             Err(refusal) => {
-                // Whether these bytes are on the disk is unknown for ever. Their sequences are not
-                // given out again and the next segment's header says that they do not count.
+                // Whether these bytes are on the disk is unknown for ever. They are counted as if
+                // they were, their sequences are not given out again, and the next segment's header
+                // says that they are no records.
+                let bytes = size_of_entries(entries);
+                active.bytes += bytes;
+                self.segments.grew(bytes);
                 self.position.next = last + 1;
                 self.seal();
                 Err(refusal)
@@ -262,8 +271,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
     }
 
     fn check_room(&self, entries: &[Entry<T>]) -> Result<(), Refusal> {
-        let wanted: u64 =
-            entries.iter().map(|entry| (entry.payload.len() + RECORD_HEADER) as u64).sum();
+        let wanted = size_of_entries(entries);
         let (bytes, limit) = (self.segments.bytes(), self.settings.bytes_max);
         if bytes.saturating_add(wanted) > limit {
             return Err(Refusal::WalFull { bytes, limit });

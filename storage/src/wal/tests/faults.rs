@@ -109,3 +109,22 @@ async fn what_a_killed_process_did_not_sync_is_synced_before_it_is_relied_upon()
     assert_eq!(on(&faulty, root.path(), settings()).payloads(), seen);
     assert_eq!(segment_files(root.path()).len(), 3);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_batches_left_behind_counts_as_log() {
+    let root = tempfile::tempdir().unwrap();
+    let faulty = FaultyDisk::new(root.path());
+    let log = on(&faulty, root.path(), settings());
+    for nth in 1..=3 {
+        faulty.fail(nth, Fault::Once);
+        for n in 1..=3 {
+            let _ = log.append_bytes(n, Bytes::from(vec![7; 60_000])).await;
+        }
+        faulty.heal();
+    }
+    let files = segment_files(root.path());
+    let sizes = files.iter().map(|file| std::fs::metadata(file).unwrap().len());
+    let padding = 4096 * files.len() as u64;
+    let counted = log.wal.segments().bytes();
+    assert!(counted + padding >= sizes.sum::<u64>(), "{counted} bytes counted");
+}
