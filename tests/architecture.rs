@@ -77,6 +77,20 @@ fn files_stay_short() {
     }
 }
 
+/// Names that say nothing of what is in a file.
+#[test]
+fn files_are_named_after_what_is_in_them() {
+    const EMPTY: [&str; 9] =
+        ["common", "data", "helper", "helpers", "manager", "managers", "misc", "util", "utils"];
+    // Named by OpenTelemetry: the messages of `opentelemetry.proto.common`.
+    let theirs = root().join("proto/src/otlp/common.rs");
+    for path in sources().into_iter().filter(|path| *path != theirs) {
+        let name = path.strip_prefix(root()).unwrap().with_extension("");
+        let empty = name.iter().find(|part| EMPTY.iter().any(|name| part == name));
+        assert!(empty.is_none(), "{}: find the noun", path.display());
+    }
+}
+
 #[test]
 fn nothing_is_left_for_later() {
     // Spelt in halves, so that this file passes its own test.

@@ -5,8 +5,8 @@
 //! whether that has matches or not.
 
 mod added_up;
-mod helpers;
 mod progress;
+mod spare_threads;
 
 use std::{
     fmt,
@@ -25,8 +25,8 @@ use tidings_storage::{
 };
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use helpers::Helpers;
 pub(crate) use progress::Progress;
+use spare_threads::SpareThreads;
 
 use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
 
@@ -39,7 +39,7 @@ pub(crate) struct Execution {
     admitted: Arc<Semaphore>,
     /// One permit for each question that is running.
     running: Arc<Semaphore>,
-    helpers: Arc<Helpers>,
+    spare_threads: Arc<SpareThreads>,
     clock: Arc<dyn Clock>,
     limits: QueryLimits,
 }
@@ -49,7 +49,7 @@ pub(crate) struct Reader {
     snapshot: Snapshot,
     withdrawn: Arc<AtomicBool>,
     progress: Arc<Progress>,
-    helpers: Arc<Helpers>,
+    spare_threads: Arc<SpareThreads>,
     clock: Arc<dyn Clock>,
     deadline: Instant,
     /// When the question was asked.
@@ -69,7 +69,7 @@ impl Execution {
         Self {
             admitted: Arc::new(Semaphore::new(admitted)),
             running: Arc::new(Semaphore::new(limits.running_max)),
-            helpers: Arc::new(Helpers::of_machine()),
+            spare_threads: Arc::new(SpareThreads::of_machine()),
             clock,
             limits,
         }
@@ -107,7 +107,7 @@ impl Execution {
         let (store, settings) = (store.clone(), Arc::clone(settings));
         let withdrawn = Arc::clone(&withdraw.0);
         let (clock, limits) = (Arc::clone(&self.clock), self.limits);
-        let helpers = Arc::clone(&self.helpers);
+        let spare_threads = Arc::clone(&self.spare_threads);
         let running = Arc::clone(&self.running);
         let answer = async move {
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
@@ -121,7 +121,7 @@ impl Execution {
                         .watched_by(Arc::clone(&progress.scan)),
                     withdrawn,
                     progress,
-                    helpers,
+                    spare_threads,
                     deadline: started + limits.deadline,
                     now: clock.now(),
                     clock,
@@ -177,7 +177,7 @@ impl Reader {
             snapshot: snapshot.stopped_by(Arc::clone(&withdrawn)),
             withdrawn,
             progress: Arc::default(),
-            helpers: Arc::default(),
+            spare_threads: Arc::default(),
             deadline,
             now: clock.now(),
             clock,
@@ -283,8 +283,8 @@ impl Reader {
         step: DurationNanos,
         tallies: &T,
     ) -> Result<Tallied<T::Tally>, QueryError> {
-        let helpers = self.helpers.all_free();
-        self.tally_by(1 + helpers.count(), filter, step, tallies)
+        let spare = self.spare_threads.all_free();
+        self.tally_by(1 + spare.count(), filter, step, tallies)
     }
 
     /// As [`Self::tally`], by so many threads.

@@ -2,7 +2,7 @@
 //! dashboards expect of traces: calls by service and operation, calls between services.
 //!
 //! ```text
-//! text ─► lexer ─► parser ─► syntax ─► plan (which metrics, at which times) ─► data (one scan)
+//! text ─► lexer ─► parser ─► syntax ─► plan (which metrics, at which times) ─► counted (one scan)
 //!                                                                     └─► evaluate, time by time
 //! ```
 //!
@@ -10,7 +10,7 @@
 //! `increase` and `rate` are exact where Prometheus extrapolates between what it scraped. Owns the
 //! language and the metrics; what a call is, is [`crate::analysis`]'s, and HTTP is not here.
 
-mod data;
+mod counted;
 mod error;
 mod evaluate;
 mod labels;

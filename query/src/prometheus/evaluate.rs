@@ -15,7 +15,7 @@ use std::{cell::Cell, collections::HashSet};
 
 use super::{
     Labels, PromqlError,
-    data::{Data, Series},
+    counted::{Counted, Series},
     plan::{Asked, SAMPLED_EVERY_MS, is_exact, multiples},
     syntax::{Call, Expression, Selector},
 };
@@ -54,15 +54,15 @@ pub(super) struct Stretch {
 #[derive(Debug)]
 pub(super) struct Evaluator<'d> {
     pub(super) reader: &'d Reader,
-    pub(super) data: &'d Data,
+    pub(super) counted: &'d Counted,
     pub(super) asked: Asked,
     samples: Cell<usize>,
 }
 
 impl<'d> Evaluator<'d> {
     /// An evaluator that has looked at nothing yet.
-    pub(super) fn new(reader: &'d Reader, data: &'d Data, asked: Asked) -> Self {
-        Self { reader, data, asked, samples: Cell::new(0) }
+    pub(super) fn new(reader: &'d Reader, counted: &'d Counted, asked: Asked) -> Self {
+        Self { reader, counted, asked, samples: Cell::new(0) }
     }
 
     /// What the expression gives at this time.
@@ -141,12 +141,12 @@ impl<'d> Evaluator<'d> {
     /// The counters as they stand.
     fn select(&self, selector: &Selector, time: i64) -> Result<Vec<Sample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
-        let selected = self.data.selected(selector.id);
+        let selected = self.counted.selected(selector.id);
         self.look(selected.series.len())?;
-        let there = |series: &&Series| self.data.has_calls(series, selected.origin_ms, at);
+        let there = |series: &&Series| self.counted.has_calls(series, selected.origin_ms, at);
         let sample = |series: &Series| Sample {
             labels: series.labels.clone(),
-            value: self.data.between(series, selected.origin_ms, at),
+            value: self.counted.between(series, selected.origin_ms, at),
         };
         Ok(selected.series.iter().filter(there).map(sample).collect())
     }
@@ -160,14 +160,14 @@ impl<'d> Evaluator<'d> {
         time: i64,
     ) -> Result<Vec<Sample>, PromqlError> {
         let at = self.asked.moment(selector.moment, time);
-        let (from, selected) = (at - range_ms, self.data.selected(selector.id));
+        let (from, selected) = (at - range_ms, self.counted.selected(selector.id));
         self.look(selected.series.len().saturating_mul(2))?;
         let alive = from - self.asked.lookback_ms;
         let by = if name == "rate" { super::number::seconds(range_ms) } else { 1.0 };
-        let there = |series: &&Series| self.data.has_calls(series, alive, at);
+        let there = |series: &&Series| self.counted.has_calls(series, alive, at);
         let sample = |series: &Series| Sample {
             labels: series.unnamed.clone(),
-            value: self.data.between(series, from, at) / by,
+            value: self.counted.between(series, from, at) / by,
         };
         distinct(selected.series.iter().filter(there).map(sample).collect())
     }
@@ -182,14 +182,14 @@ impl<'d> Evaluator<'d> {
             Expression::Range { selector, range_ms } => {
                 let at = self.asked.moment(selector.moment, time);
                 let times: Vec<i64> = multiples(at - range_ms, at, SAMPLED_EVERY_MS).collect();
-                let selected = self.data.selected(selector.id);
+                let selected = self.counted.selected(selector.id);
                 self.look(selected.series.len().saturating_mul(times.len().max(1)))?;
                 let stretch = |series: &Series| Stretch {
                     labels: series.labels.clone(),
                     points: times
                         .iter()
-                        .filter(|at| self.data.has_calls(series, selected.origin_ms, **at))
-                        .map(|at| (*at, self.data.between(series, selected.origin_ms, *at)))
+                        .filter(|at| self.counted.has_calls(series, selected.origin_ms, **at))
+                        .map(|at| (*at, self.counted.between(series, selected.origin_ms, *at)))
                         .collect(),
                 };
                 let stretches = selected.series.iter().map(stretch);

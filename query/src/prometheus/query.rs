@@ -2,7 +2,7 @@
 
 use super::{
     Labels, PromqlError,
-    data::Data,
+    counted::Counted,
     evaluate::{Evaluator, Found, Value, distinct},
     plan::plan,
     syntax::{Expression, Kind},
@@ -44,8 +44,8 @@ pub(crate) fn at_once(
     query: &Expression,
     asked: Asked,
 ) -> Result<Answer, PromqlError> {
-    let data = Data::read(reader, &plan(query, &asked)?)?;
-    let evaluator = Evaluator::new(reader, &data, asked);
+    let counted = Counted::read(reader, &plan(query, &asked)?)?;
+    let evaluator = Evaluator::new(reader, &counted, asked);
     let time = asked.start_ms;
     let given = if query.kind() == Kind::Matrix {
         let stretches = evaluator.stretches(query, time)?;
@@ -60,7 +60,7 @@ pub(crate) fn at_once(
             }
         }
     };
-    Ok(Answer { given, warnings: data.warnings })
+    Ok(Answer { given, warnings: counted.warnings })
 }
 
 /// What the query gives over the range.
@@ -69,8 +69,8 @@ pub(crate) fn over_range(
     query: &Expression,
     asked: Asked,
 ) -> Result<Answer, PromqlError> {
-    let data = Data::read(reader, &plan(query, &asked)?)?;
-    let evaluator = Evaluator::new(reader, &data, asked);
+    let counted = Counted::read(reader, &plan(query, &asked)?)?;
+    let evaluator = Evaluator::new(reader, &counted, asked);
     let mut found = Found::default();
     let mut numbers = 0_usize;
     for time in asked.times() {
@@ -84,5 +84,5 @@ pub(crate) fn over_range(
         found.add(time, samples)?;
     }
     let series = found.finish().into_iter().map(|one| (one.labels, one.points));
-    Ok(Answer { given: Given::Matrix(series.collect()), warnings: data.warnings })
+    Ok(Answer { given: Given::Matrix(series.collect()), warnings: counted.warnings })
 }

@@ -6,7 +6,7 @@ use tidings_storage::TimeRange;
 
 use super::{
     Labels, PromqlError, Selector,
-    data::Data,
+    counted::Counted,
     labels::{Matcher, NAME, Test},
     metrics::{LE, METRICS, bound_texts},
     plan::Planned,
@@ -51,14 +51,14 @@ fn read(
         added_up: None,
     };
     let planned: Vec<Planned> = selected.into_iter().map(planned).collect();
-    let data = Data::read(reader, &planned)?;
+    let counted = Counted::read(reader, &planned)?;
     let mut found = BTreeSet::new();
     for id in 0..planned.len() {
-        let series = data.selected(id).series.iter();
-        let there = series.filter(|series| data.has_calls(series, bounds[0], bounds[1]));
+        let series = counted.selected(id).series.iter();
+        let there = series.filter(|series| counted.has_calls(series, bounds[0], bounds[1]));
         found.extend(there.map(|series| series.labels.clone()));
     }
-    Ok((found.into_iter().collect(), data.warnings))
+    Ok((found.into_iter().collect(), counted.warnings))
 }
 
 /// The names of their labels. What every series of a metric has is known without looking.

@@ -35,7 +35,7 @@ const SERIES_MAX: usize = 100_000;
 
 /// What a query's selectors select.
 #[derive(Debug)]
-pub(super) struct Data {
+pub(super) struct Counted {
     sets: Vec<Set>,
     /// By the ids of the selectors.
     selected: Vec<Selected>,
@@ -121,30 +121,30 @@ struct Group {
     sums: Vec<u64>,
 }
 
-impl Data {
+impl Counted {
     /// Reads what these selectors select.
     pub(super) fn read(reader: &Reader, planned: &[Planned]) -> Result<Self, PromqlError> {
-        let mut data = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
+        let mut counted = Self { sets: Vec::new(), selected: Vec::new(), warnings: Vec::new() };
         // First which calls are needed and between which times, then each kind is read once.
         for selector in planned {
             for metric in metrics(&selector.matchers) {
-                let set = data.set(metric.family, selector);
+                let set = counted.set(metric.family, selector);
                 set.bounds_ms.extend(&selector.bounds_ms);
                 set.columns.add(metric);
             }
         }
         let (mut room, mut warnings) = (NUMBERS_MAX, Warnings::default());
-        for set in &mut data.sets {
+        for set in &mut counted.sets {
             set.bounds_ms.sort_unstable();
             set.bounds_ms.dedup();
             load::load(reader, set, &mut room, &mut warnings)?;
         }
-        data.warnings = warnings.0;
+        counted.warnings = warnings.0;
         for selector in planned {
-            let selected = data.select(selector)?;
-            data.selected.push(selected);
+            let selected = counted.select(selector)?;
+            counted.selected.push(selected);
         }
-        Ok(data)
+        Ok(counted)
     }
 
     /// The calls of this kind that a selector needs.

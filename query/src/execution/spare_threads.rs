@@ -14,18 +14,18 @@ const OF_QUESTION_MAX: usize = 7;
 
 /// How many are free.
 #[derive(Debug, Default)]
-pub(super) struct Helpers {
+pub(super) struct SpareThreads {
     free: AtomicUsize,
 }
 
 /// Some that are taken as long as this lives.
 #[derive(Debug)]
 pub(super) struct Taken<'a> {
-    of: &'a Helpers,
+    of: &'a SpareThreads,
     count: usize,
 }
 
-impl Helpers {
+impl SpareThreads {
     pub(super) fn of_machine() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self { free: AtomicUsize::new(processors - 1) }
@@ -54,18 +54,15 @@ impl Drop for Taken<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AtomicUsize, Helpers, OF_QUESTION_MAX};
+    use super::{AtomicUsize, OF_QUESTION_MAX, SpareThreads};
 
     #[test]
-    fn helpers_are_taken_once_and_come_back() {
-        let helpers = Helpers { free: AtomicUsize::new(OF_QUESTION_MAX + 1) };
-        let most = helpers.all_free();
-        let rest = helpers.all_free();
-        assert_eq!(
-            (most.count(), rest.count(), helpers.all_free().count()),
-            (OF_QUESTION_MAX, 1, 0)
-        );
+    fn spare_threads_are_taken_once_and_come_back() {
+        let spare = SpareThreads { free: AtomicUsize::new(OF_QUESTION_MAX + 1) };
+        let most = spare.all_free();
+        let rest = spare.all_free();
+        assert_eq!((most.count(), rest.count(), spare.all_free().count()), (OF_QUESTION_MAX, 1, 0));
         drop(most);
-        assert_eq!(helpers.all_free().count(), OF_QUESTION_MAX);
+        assert_eq!(spare.all_free().count(), OF_QUESTION_MAX);
     }
 }
