@@ -133,6 +133,9 @@ fn config() -> SessionConfig {
     let options = config.options_mut();
     options.sql_parser.map_string_types_to_utf8view = false;
     options.sql_parser.collect_spans = true;
+    // Of what has no other: `now()`, `to_timestamp` and `TIMESTAMP WITH TIME ZONE`, like the times of
+    // the views.
+    options.execution.time_zone = Some("UTC".to_owned());
     options.execution.enable_recursive_ctes = false;
     options.execution.collect_statistics = false;
     options.execution.sort_spill_reservation_bytes = 0;

@@ -265,7 +265,7 @@ fn write_other(
     let mut options = FormatOptions::new().with_display_error(false);
     // Ours are all in UTC; a time that was cast to another zone is written in its own.
     match data_type {
-        DataType::Timestamp(TimeUnit::Nanosecond, Some(zone)) if zone.as_ref() == "UTC" => {
+        DataType::Timestamp(_, Some(zone)) if zone.as_ref() == "UTC" => {
             options = options.with_timestamp_tz_format(Some(TIME_IN_ZONE));
         }
         DataType::Timestamp(_, None) => options = options.with_timestamp_format(Some(TIME)),

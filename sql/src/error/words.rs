@@ -16,10 +16,16 @@ const KINDS: [&str; 9] = [
 ];
 
 /// Types that are no single word.
-const LONG_TYPES: [(&str, &str); 3] = [
+const LONG_TYPES: [(&str, &str); 9] = [
     (r#"Map("entries": non-null Struct("key": non-null Utf8, "value": Utf8), unsorted)"#, "map"),
     (r#"Timestamp(ns, "UTC")"#, "timestamp"),
+    (r#"Timestamp(µs, "UTC")"#, "timestamp"),
+    (r#"Timestamp(ms, "UTC")"#, "timestamp"),
+    (r#"Timestamp(s, "UTC")"#, "timestamp"),
     ("Timestamp(ns)", "timestamp"),
+    ("Timestamp(µs)", "timestamp"),
+    ("Timestamp(ms)", "timestamp"),
+    ("Timestamp(s)", "timestamp"),
 ];
 
 const TYPES: [(&str, &str); 9] = [

@@ -68,14 +68,15 @@ async fn every_example_is_answered() {
     assert!(lines.len() >= 8, "{} examples", lines.len());
     for line in &lines {
         let asked = ask(&router, request(line)).await;
-        assert_eq!(asked.status, 200, "{line}: {}", String::from_utf8_lossy(&asked.body));
+        let body = String::from_utf8_lossy(&asked.body);
+        assert_eq!(asked.status, 200, "{line}: {body}");
+        assert!(!line.contains("EXPLAIN") || body.contains("trace_id = "), "{line}: {body}");
     }
     let (_, shown) = PAGE.split_once("```json\n").unwrap();
     let shown: Json = serde_json::from_str(shown.split_once("```").unwrap().0).unwrap();
     let answer = ask(&router, request(lines[0])).await.json();
     for (key, value) in shown.as_object().unwrap() {
         match key.as_str() {
-            "rows" => assert!(answer["rows"].as_array().unwrap().contains(&value[0]), "{answer}"),
             "elapsedNano" => assert!(answer[key].is_string()),
             _ => assert_eq!(answer[key], *value, "{key}"),
         }

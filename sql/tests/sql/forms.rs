@@ -163,7 +163,65 @@ async fn a_time_that_no_calendar_has_is_refused() {
         assert_eq!(refusal.kind(), ErrorKind::Invalid, "{question}: {refusal:?}");
     }
     let known = harness.value("SELECT to_timestamp_seconds(99999999999)").await;
-    assert_eq!(known, "5138-11-16T09:46:39");
+    assert_eq!(known, "5138-11-16T09:46:39Z");
+}
+
+#[tokio::test]
+async fn moments_are_of_utc_wherever_they_come_from() {
+    let harness = Harness::new().await;
+    for moment in ["now()", "current_timestamp", "CAST(now() AS TIMESTAMP WITH TIME ZONE)"] {
+        let said = harness.value(&format!("SELECT {moment}")).await;
+        assert!(said.as_str().unwrap().ends_with('Z'), "{moment}: {said}");
+        // The same moment in another zone, and not the same figures.
+        let question = format!("SELECT ({moment}) AT TIME ZONE 'Asia/Kolkata' = ({moment})");
+        assert_eq!(harness.value(&question).await, true, "{question}");
+    }
+    for (moment, utc, elsewhere) in [
+        ("to_timestamp(1795161600.5)", "2026-11-20T08:00:00.500Z", "2026-11-20T13:30:00.500+05:30"),
+        (
+            "to_timestamp('2026-11-20 08:00:00')",
+            "2026-11-20T08:00:00Z",
+            "2026-11-20T13:30:00+05:30",
+        ),
+        (
+            "to_timestamp('2026-11-20T09:00:00+01:00')",
+            "2026-11-20T08:00:00Z",
+            "2026-11-20T13:30:00+05:30",
+        ),
+        ("to_timestamp_seconds(1795161600)", "2026-11-20T08:00:00Z", "2026-11-20T13:30:00+05:30"),
+        ("to_timestamp_millis(1795161600000)", "2026-11-20T08:00:00Z", "2026-11-20T13:30:00+05:30"),
+        (
+            "to_timestamp_micros(1795161600000001)",
+            "2026-11-20T08:00:00.000001Z",
+            "2026-11-20T13:30:00.000001+05:30",
+        ),
+        (
+            "to_timestamp_nanos(1795161600000000000)",
+            "2026-11-20T08:00:00Z",
+            "2026-11-20T13:30:00+05:30",
+        ),
+        (
+            "date_trunc('hour', to_timestamp(1795161700))",
+            "2026-11-20T08:00:00Z",
+            "2026-11-20T13:30:00+05:30",
+        ),
+        (
+            "TIMESTAMP WITH TIME ZONE '2026-11-20 08:00:00'",
+            "2026-11-20T08:00:00Z",
+            "2026-11-20T13:30:00+05:30",
+        ),
+        ("from_unixtime(1795161600, 'UTC')", "2026-11-20T08:00:00Z", "2026-11-20T13:30:00+05:30"),
+        // Without a zone, as it is written: figures that `AT TIME ZONE` takes as they are.
+        ("from_unixtime(1795161600)", "2026-11-20T08:00:00", "2026-11-20T08:00:00+05:30"),
+        ("TIMESTAMP '2026-11-20 08:00:00'", "2026-11-20T08:00:00", "2026-11-20T08:00:00+05:30"),
+    ] {
+        let question = format!("SELECT {moment} AS a, ({moment}) AT TIME ZONE 'Asia/Kolkata' AS b");
+        assert_eq!(
+            harness.rows(&question).await,
+            serde_json::json!([[utc, elsewhere]]),
+            "{question}"
+        );
+    }
 }
 
 #[tokio::test]
