@@ -27,6 +27,13 @@ fn pages_of_allowed_origins_read_and_all_others_do_not() {
         assert!(header(&answer, "vary").contains(&"origin"), "{:?}", answer.headers);
         assert!(!answer.headers.contains_key("access-control-allow-credentials"));
     }
+    // What is said beside an answer: whether it has all rows, and its name.
+    let rows = ask(&server, "GET", "/api/v1/sql?query=SELECT%201", &[("origin", ALLOWED)]);
+    assert_eq!(header(&rows, "tidings-complete"), ["true"]);
+    let exposed = header(&rows, "access-control-expose-headers").join(",");
+    for name in ["etag", "retry-after", "tidings-complete", "tidings-incomplete"] {
+        assert!(exposed.split(", ").any(|exposed| exposed == name), "{name}: {exposed}");
+    }
     // A refusal of the API's is an answer that the page may read.
     let wrong = ask(&server, "GET", "/api/v1/traces?limit=x", &[("origin", ALLOWED)]);
     assert_eq!((wrong.status, header(&wrong, "access-control-allow-origin")), (400, vec![ALLOWED]));

@@ -191,6 +191,30 @@ fn pins_that_are_wrong_are_refused_with_the_reason() {
     }
 }
 
+#[test]
+fn pins_and_the_status_are_named_and_compressed_as_the_rest_of_the_api() {
+    let server = Server::start();
+    fill(&server, 1);
+    assert_eq!(put(&server, 1, "{}").0, 201);
+    for path in ["/api/v1/pins", "/api/v1/status"] {
+        let whole = send("GET", &server.http, path, &[], "");
+        assert_eq!(whole.headers["cache-control"], "no-store", "{path}");
+        let tag = whole.headers["etag"].to_str().unwrap();
+        let again = send("GET", &server.http, path, &[("if-none-match", tag)], "");
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+        let packed = send("GET", &server.http, path, &[("accept-encoding", "gzip")], "");
+        assert_eq!(packed.headers["content-encoding"], "gzip", "{path}");
+    }
+    for (method, path) in
+        [("GET", "/api/v1/pins"), ("GET", "/api/v1/status"), ("POST", "/api/v1/demo")]
+    {
+        let answer = send(method, &server.http, &format!("{path}?all=1"), &[], "");
+        let problem = json_of(&answer);
+        assert_eq!((answer.status, problem["parameter"].as_str()), (400, Some("all")), "{path}");
+    }
+    assert_eq!(server.get("/api/v1/status").1["demoRunning"], json!(false));
+}
+
 /// A command of the page with its method, path and body, and what the page shows for it.
 struct Example {
     method: String,

@@ -73,7 +73,7 @@ pub fn router_described_by(
     let routes = endpoints()
         .into_iter()
         .fold(routes, |routes, (path, endpoint)| routes.route(&path, endpoint));
-    routes
+    let routes = routes
         .route("/api/v1", any(problem::no_such_path))
         .route("/api/v1/", any(problem::no_such_path))
         .route("/api/v1/{*path}", any(problem::no_such_path))
@@ -84,7 +84,19 @@ pub fn router_described_by(
         .merge(tempo::routes())
         .with_state(service)
         .layer(middleware::from_fn(etag::tag))
-        .layer(middleware::from_fn_with_state(room, held::hold))
+        .layer(middleware::from_fn_with_state(room, held::hold));
+    compressed(routes)
+}
+
+/// These routes with what all answers of the API have, for those that the process adds: a tag, of
+/// those that are not streamed, compression, and that nobody on the way keeps them.
+pub fn with_api_headers<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    compressed(routes.layer(middleware::from_fn(etag::tag)))
+}
+
+/// These routes with what the answers of every API here have.
+fn compressed<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
+    routes
         .layer(CompressionLayer::new().gzip(true))
         .layer(always(header::CACHE_CONTROL, "no-store"))
         .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))

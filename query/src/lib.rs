@@ -40,7 +40,7 @@ pub use analysis::{
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
 pub use export::TraceExport;
-pub use http::{ETag, document, router, router_described_by, zipkin_router};
+pub use http::{ETag, document, router, router_described_by, with_api_headers, zipkin_router};
 pub use limits::QueryLimits;
 pub use logs::{LogSearch, context::LogContextSearch, severity_name};
 pub use names::NameSearch;

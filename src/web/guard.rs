@@ -24,6 +24,10 @@ pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
     (StatusCode::MISDIRECTED_REQUEST, "asked by a name that is not this server's"),
 ];
 
+/// The headers of answers that a page of an allowed origin may read, besides those that every page
+/// may: what an answer is called, when to ask again, and whether it is all there is.
+const EXPOSED: &str = "etag, retry-after, tidings-complete, tidings-incomplete";
+
 /// Whose requests are answered.
 #[derive(Debug)]
 pub(crate) struct Visitors {
@@ -54,8 +58,7 @@ pub(super) async fn check_origin(
     }
     if let Some(origin) = reader {
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-        let exposed = HeaderValue::from_static("etag, retry-after");
-        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, exposed);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     }
     response
 }

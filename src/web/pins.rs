@@ -11,7 +11,6 @@ use axum::{
     body::Body,
     extract::{Path, State, rejection::PathRejection},
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    middleware,
     response::{IntoResponse, Response},
     routing::{get, put},
 };
@@ -24,8 +23,8 @@ use tidings_storage::{Clock, ErrorKind, PINS_MAX, Pin, StorageError, Store};
 use utoipa::OpenApi;
 
 use super::{
-    problem::{problem, problem_with},
-    status::{never_cached, wrong_method},
+    problem::{NO_PARAMETERS, parameter_of, problem, problem_with},
+    status::wrong_method,
 };
 
 /// A note of the largest size whose every sign JSON escapes, and what is around it.
@@ -51,12 +50,12 @@ pub(super) struct Described;
 
 /// The routes.
 pub(crate) fn routes(store: Store, clock: Arc<dyn Clock>) -> Router {
-    Router::new()
+    let routes = Router::new()
         .route("/api/v1/pins", get(pins))
         .route("/api/v1/traces/{traceId}/pin", put(pin).delete(unpin))
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::map_response(never_cached))
-        .with_state(Pinning { store, clock })
+        .with_state(Pinning { store, clock });
+    tidings_query::with_api_headers(routes)
 }
 
 /// The pinned traces, the last one that was pinned first.
@@ -152,11 +151,9 @@ fn trace(path: Result<Path<String>, PathRejection>, uri: &Uri) -> Result<TraceId
         .map_err(|_| Refusal::parameter("traceId", "it must be a trace id of 32 hex digits"))
 }
 
-/// These routes take no parameters, and one that was meant to do something must not do nothing.
+/// These routes take no parameters.
 fn without_query(uri: &Uri) -> Result<(), Refusal> {
-    let Some(query) = uri.query().filter(|query| !query.is_empty()) else { return Ok(()) };
-    let name: String = query.chars().take_while(|sign| *sign != '=').take(100).collect();
-    Err(Refusal::parameter(&name, "there are no parameters here"))
+    parameter_of(uri).map_or(Ok(()), |name| Err(Refusal::parameter(&name, NO_PARAMETERS)))
 }
 
 /// The note in a body, which may be empty.

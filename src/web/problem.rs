@@ -1,7 +1,7 @@
 //! Errors of this module in the API's form.
 
 use axum::{
-    http::{StatusCode, header},
+    http::{StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use tidings_proto::api::ProblemDetails;
@@ -26,6 +26,16 @@ pub(super) fn problem_with(
     let problem = ProblemDetails { parameter: Some(parameter.to_owned()), ..problem };
     respond(status, serde_json::to_vec(&problem).unwrap_or_default())
 }
+
+/// The first parameter of a request. Where there are none, one that was meant to do something must
+/// not do nothing.
+pub(super) fn parameter_of(uri: &Uri) -> Option<String> {
+    let query = uri.query().filter(|query| !query.is_empty())?;
+    Some(query.chars().take_while(|sign| *sign != '=').take(100).collect())
+}
+
+/// What is said of a parameter where there are none.
+pub(super) const NO_PARAMETERS: &str = "there are no parameters here";
 
 fn respond(status: StatusCode, body: Vec<u8>) -> Response {
     (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response()

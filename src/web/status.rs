@@ -28,7 +28,7 @@ use utoipa::{
 use super::{
     guard::REFUSALS,
     pins,
-    problem::{PROBLEM_JSON, problem},
+    problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
 };
 use crate::demo;
 
@@ -112,14 +112,16 @@ fn problem_response(description: &str) -> utoipa::openapi::Response {
 }
 
 pub(super) fn routes(server: Server) -> Router {
-    Router::new()
+    let probes = Router::new()
         .route("/live", get(live))
         .route("/ready", get(ready))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::map_response(never_cached));
+    let api = Router::new()
         .route("/api/v1/status", get(status))
         .route("/api/v1/demo", post(start_demo))
-        .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::map_response(never_cached))
-        .with_state(server)
+        .method_not_allowed_fallback(wrong_method);
+    probes.merge(tidings_query::with_api_headers(api)).with_state(server)
 }
 
 /// The `Allow` header comes from the router.
@@ -132,7 +134,7 @@ pub(super) async fn wrong_method(method: Method, uri: Uri) -> Response {
     )
 }
 
-pub(super) async fn never_cached(mut response: Response) -> Response {
+async fn never_cached(mut response: Response) -> Response {
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
@@ -197,11 +199,22 @@ async fn ready(State(server): State<Server>) -> Response {
     path = "/api/v1/status",
     tag = "server",
     operation_id = "getStatus",
-    responses((status = 200, body = ServerStatus))
+    responses(
+        (status = 200, body = ServerStatus),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter")
+    )
 )]
-async fn status(State(server): State<Server>) -> Json<ServerStatus> {
+async fn status(State(server): State<Server>, uri: Uri) -> Response {
+    if let Some(name) = parameter_of(&uri) {
+        return no_such_parameter(&name);
+    }
     let running = server.0.demo.lock().await.as_ref().is_some_and(|task| !task.is_finished());
-    Json(server.status(running))
+    Json(server.status(running)).into_response()
+}
+
+fn no_such_parameter(name: &str) -> Response {
+    let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+    problem_with(status, "invalid-parameter", title, NO_PARAMETERS, name)
 }
 
 /// Sends demo traffic to this server's own receivers for a minute.
@@ -212,6 +225,7 @@ async fn status(State(server): State<Server>) -> Json<ServerStatus> {
     operation_id = "startDemo",
     responses(
         (status = 202, description = "It is being sent"),
+        (status = 400, body = ProblemDetails, content_type = "application/problem+json", description = "invalid parameter"),
         (
             status = 409,
             body = ProblemDetails,
@@ -220,7 +234,10 @@ async fn status(State(server): State<Server>) -> Json<ServerStatus> {
         )
     )
 )]
-async fn start_demo(State(server): State<Server>) -> Response {
+async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
+    if let Some(name) = parameter_of(&uri) {
+        return no_such_parameter(&name);
+    }
     let mut demo = server.0.demo.lock().await;
     if demo.as_ref().is_some_and(|task| !task.is_finished()) {
         return problem(

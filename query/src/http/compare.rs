@@ -34,7 +34,8 @@ impl Takes for Compare {
             query(
                 "left",
                 TraceIds,
-                "Trace ids of 32 hex digits, with commas between or repeated, at most 500",
+                "Trace ids of 32 hex digits, at most 500: up to 124 in a list with commas \
+                 between, and the parameter again for another list",
             )
             .repeated()
             .required(),

@@ -20,10 +20,9 @@ use axum::{
     routing::get,
 };
 use serde_json::{Value as Json, json};
-use tower_http::compression::CompressionLayer;
 
 use self::answer::{Answer, ZipkinError};
-use super::{always, held};
+use super::{compressed, held};
 use crate::{QueryError, QueryService, params::given::Given, zipkin};
 
 /// The routes, complete with an answer for every other path.
@@ -41,19 +40,17 @@ pub fn zipkin_router(service: QueryService) -> Router {
             .route("/api/v2/autocompleteKeys", get(keys))
             .route("/api/v2/autocompleteValues", get(values))
             .route("/config.json", get(config))
+            .route("/health", get(health))
+            .route("/actuator/health", get(health))
+            .route("/info", get(info))
+            .route("/actuator/info", get(info))
     };
-    api()
+    let routes = api()
         .nest("/zipkin", api())
-        .route("/health", get(health))
-        .route("/actuator/health", get(health))
-        .route("/info", get(info))
-        .route("/actuator/info", get(info))
         .fallback(no_such_path)
         .with_state(Zipkin { service, services_seen: Arc::default() })
-        .layer(middleware::from_fn_with_state(room, held::hold))
-        .layer(CompressionLayer::new().gzip(true))
-        .layer(always(header::CACHE_CONTROL, "no-store"))
-        .layer(always(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(middleware::from_fn_with_state(room, held::hold));
+    compressed(routes)
 }
 
 /// What the handlers share.

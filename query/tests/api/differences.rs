@@ -179,6 +179,27 @@ async fn two_traces_are_compared_place_by_place() {
 }
 
 #[tokio::test]
+async fn as_many_traces_are_compared_as_the_description_says() {
+    let harness = Harness::new().await;
+    harness.send([span(1, 1, "shop", "work").at(0, 50)]).await;
+    let lists = |each: u64, count: u64| {
+        let list = |first| (first..first + each).map(trace_id).collect::<Vec<_>>().join(",");
+        (0..count).map(|number| format!("&left={}", list(1 + number * each))).collect::<String>()
+    };
+    let right = trace_id(1);
+    for (each, count) in [(124, 1), (124, 4), (100, 5), (15, 32)] {
+        let answer = harness.get(&format!("/compare?right={right}{}", lists(each, count))).await;
+        let missing = answer["left"]["missingTraceIds"].as_array().unwrap().len();
+        assert_eq!(missing as u64, each * count - 1, "{each} in {count}");
+    }
+    for (each, count) in [(125, 1), (124, 5), (1, 33)] {
+        let path = format!("/compare?right={right}{}", lists(each, count));
+        let (status, problem) = harness.problem(&path).await;
+        assert_eq!((status, &problem["parameter"]), (400, &json!("left")), "{each} in {count}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_is_compared_with_the_typical_one_of_its_kind() {
     let harness = Harness::new().await;
     for trace in 1..=20 {

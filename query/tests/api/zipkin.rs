@@ -84,10 +84,13 @@ async fn answers_have_zipkins_shapes() {
     ] {
         insta::assert_json_snapshot!(name, harness.zipkin(&path).await);
     }
-    let (_, headers, body) = harness.zipkin_raw("/health").await;
-    assert_eq!(headers["content-type"], "application/json; charset=utf-8");
-    assert!(body.starts_with(r#"{"status":"UP","zipkin":"#), "{body}");
-    assert!(harness.zipkin("/info").await["zipkin"]["version"].is_string());
+    for below in ["", "/actuator", "/zipkin", "/zipkin/actuator"] {
+        let (_, headers, body) = harness.zipkin_raw(&format!("{below}/health")).await;
+        assert_eq!(headers["content-type"], "application/json; charset=utf-8", "{below}");
+        assert!(body.starts_with(r#"{"status":"UP","zipkin":"#), "{below}: {body}");
+        let info = harness.zipkin(&format!("{below}/info")).await;
+        assert!(info["zipkin"]["version"].is_string(), "{below}: {info}");
+    }
 }
 
 #[tokio::test]
