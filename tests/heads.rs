@@ -4,6 +4,7 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
+    process::Command,
 };
 
 use serde_json::Value as Json;
@@ -114,6 +115,31 @@ fn a_head_over_our_bound_is_refused_in_the_encoding_of_the_request() {
         let answer = http::call(&server.otlp_grpc, method, &[("x-long", &long)], "");
         assert_eq!((answer.http, answer.code), (200, Some(8)), "{}", answer.message);
     }
+}
+
+#[test]
+fn a_refusal_is_a_line_of_the_log_that_says_what_the_sender_was_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", "exec \"$@\" 2>\"$0\"", log.to_str().unwrap()]);
+    let data = folder.path().join("data");
+    let mut server = Server::start_under(shell, &data, &["--log", "warn"]);
+    let headers = [("content-type", "text/plain")];
+    let told = http::send("POST", &server.otlp_http, "/v1/traces", &headers, "x");
+    let told: Json = serde_json::from_slice(&told.body).unwrap();
+    server.terminate();
+    let log = std::fs::read_to_string(&log).unwrap();
+    let line = log.lines().find(|line| line.contains("request refused")).unwrap();
+    // A field that is there twice would be lost to most who read it.
+    assert_eq!(line.matches("\"message\":").count(), 1, "{line}");
+    let fields = &serde_json::from_str::<Json>(line).unwrap()["fields"];
+    assert_eq!(fields["message"], "request refused");
+    assert_eq!(
+        (&fields["receiver"], &fields["reason"]),
+        (&"otlp/http".into(), &"media_type".into())
+    );
+    assert_eq!(fields["said"], told["message"]);
 }
 
 #[test]

@@ -61,8 +61,8 @@ impl ReceiverCounters {
     pub(crate) fn refuse(&self, receiver: &'static str, refusal: &Refusal, now: UnixNanos) {
         let Some(tally) = self.refused.get(refusal.reason.index()) else { return };
         if let Some(times) = tally.add(now) {
-            let (reason, message) = (refusal.reason.label(), &refusal.message);
-            tracing::warn!(receiver, reason, times, message, "request refused");
+            let (reason, said) = (refusal.reason.label(), &refusal.message);
+            tracing::warn!(receiver, reason, times, said, "request refused");
         }
         self.last_refusal
             .lock()

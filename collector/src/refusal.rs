@@ -283,6 +283,29 @@ mod tests {
         }
     }
 
+    /// A row for each, in their order, with what the table here says.
+    #[test]
+    fn the_page_on_receiving_has_every_reason() {
+        const PAGE: &str = include_str!("../../docs/receiving.md");
+        let (_, table) = PAGE.split_once("| Reason | HTTP | gRPC |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with("| `"));
+        let rows: Vec<Vec<&str>> = rows.map(|row| row.split(" | ").collect()).collect();
+        assert_eq!(rows.len(), Reason::ALL.len());
+        for (row, reason) in rows.into_iter().zip(Reason::ALL) {
+            let [label, http, grpc, .., again] = row.as_slice() else { panic!("{row:?}") };
+            assert_eq!(*label, format!("| `{}`", reason.label()));
+            // What only gRPC knows has no status of HTTP: its answers have 200 there.
+            let only_grpc = [Reason::Framing, Reason::Cardinality, Reason::Deadline];
+            let status = reason.http().as_u16().to_string();
+            assert_eq!(*http, if only_grpc.contains(&reason) { "-" } else { &status }, "{row:?}");
+            let code = reason.grpc();
+            let (name, number) = (format!("{code:?}").to_uppercase(), code as i32);
+            let said = grpc.replace('_', "");
+            assert!(said.starts_with(&format!("`{name}` ({number})")), "{row:?} is {code:?}");
+            assert!(again.starts_with("yes") || !reason.is_transient(), "{row:?}");
+        }
+    }
+
     #[test]
     fn only_transient_reasons_have_statuses_that_clients_retry() {
         for reason in Reason::ALL {
