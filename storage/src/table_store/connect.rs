@@ -14,8 +14,9 @@ use crate::{StorageError, settings::ObjectStoreSettings};
 /// How long a request may take, with its body.
 const REQUEST: Duration = Duration::from_secs(60);
 const CONNECT: Duration = Duration::from_secs(5);
-/// How often and for how long a request is tried again when the store is busy or cannot be reached.
-/// Whoever asked tries again later: a flush with longer and longer pauses.
+/// How often a request is tried again when the store is busy or cannot be reached: the pauses come
+/// to about three seconds at most. None begins after [`RETRY`], where each attempt takes long.
+/// Whoever asked tries again later: a flush with longer and longer pauses, a reader when told to.
 const RETRIES: usize = 5;
 const RETRY: Duration = Duration::from_secs(30);
 const BACKOFF: BackoffConfig = BackoffConfig {
