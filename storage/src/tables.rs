@@ -22,7 +22,7 @@ mod listing;
 mod tail;
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt,
     hash::{BuildHasher, Hasher, RandomState},
     path::{Path, PathBuf},
@@ -88,6 +88,8 @@ pub(crate) struct Table {
     /// What the next commit has to declare of the table.
     lacking: Option<Value>,
     unsettled: Option<Unsettled>,
+    /// Files of ours that other programs' commits removed since the table was opened.
+    taken_away: HashSet<PathBuf>,
     damage: Option<Damage>,
 }
 
@@ -242,6 +244,7 @@ impl Table {
             checkpointed: history.checkpoint.unwrap_or(0),
             lacking,
             unsettled: None,
+            taken_away: HashSet::new(),
             damage: history.damage,
             log_store,
         };
@@ -338,6 +341,10 @@ impl Table {
         covered: u64,
         now: UnixNanos,
     ) -> Result<Change, StorageError> {
+        if let Some(file) = change.removed.iter().find(|file| self.is_taken_away(file)) {
+            let reason = "another program has removed it from the table".to_owned();
+            return Err(StorageError::Conflict { path: file.path.clone(), reason });
+        }
         let bytes = self.encoder.encode(self.lacking.as_ref(), &change, covered, now)?;
         for _ in 0..TRIES {
             let version = self.version + 1;
@@ -351,6 +358,7 @@ impl Table {
                     return Ok(change);
                 }
                 Fate::Taken(entry) => {
+                    self.taken_away.extend(self.encoder.removed_by(&entry));
                     self.encoder.give_way(&entry, &change, &self.commit_path(version))?;
                     self.version = version;
                 }
@@ -358,6 +366,13 @@ impl Table {
         }
         let path = self.commit_path(self.version);
         Err(StorageError::Conflict { path, reason: "it does not stop".to_owned() })
+    }
+
+    /// Whether another program's commit removed this file: its rows may be in a file of that
+    /// program, and must not come into the table again. It is shown as before until the table is
+    /// opened again.
+    pub(crate) fn is_taken_away(&self, file: &DataFile) -> bool {
+        self.taken_away.contains(&file.path)
     }
 
     /// What a commit that is there changes of what is remembered.

@@ -128,6 +128,8 @@ impl Inner {
                     done => done?,
                 };
                 report.files += 1;
+                // At once: all of them together may need more room than there is.
+                self.delete_gone_by(&mut keeper, UnixNanos(u64::MAX)).await?;
                 match signal {
                     Signal::Spans => report.spans += rows,
                     Signal::Logs => report.log_records += rows,

@@ -8,7 +8,7 @@ use std::{
 
 use tidings_proto::TraceId;
 
-use super::{Inner, blocking};
+use super::{Inner, blocking, upkeep::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
     data_file::Choice,
@@ -52,7 +52,7 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
 }
 
 /// These traces and those with something noteworthy in this hour or those beside it; `None`: too
-/// many.
+/// many, or a file cannot be read that would say.
 async fn noteworthy(
     inner: &Inner,
     hour: i64,
@@ -64,13 +64,20 @@ async fn noteworthy(
     blocking(move || {
         for what in kept {
             let scan = Scan { detail: Detail::Facts, rows_max: u64::MAX };
-            let stats = snapshot.scan_spans(&what.spans(), scan, &mut |rows| {
+            let scanned = snapshot.scan_spans(&what.spans(), scan, &mut |rows| {
                 traces.extend((0..rows.len()).map(|row| rows.trace_id(row)));
                 match traces.len() > TRACES_MAX {
                     true => ControlFlow::Break(()),
                     false => ControlFlow::Continue(()),
                 }
-            })?;
+            });
+            let stats = match scanned {
+                Err(error) if unreadable(&error).is_some() => {
+                    tracing::error!(hour, %error, "all of the hour is kept");
+                    return Ok(None);
+                }
+                scanned => scanned?,
+            };
             if !stats.complete {
                 tracing::warn!(hour, "too many traces to pick out, all of the hour is kept");
                 return Ok(None);

@@ -106,9 +106,15 @@ impl Inner {
                 continue;
             }
             self.settle(signal).await?;
-            self.write_checkpoint(signal).await?;
+            if let Err(error) = self.write_checkpoint(signal).await {
+                tracing::error!(table = signal.table(), %error, "a checkpoint could not be made");
+            }
             let mut files = self.shared.state.files(signal);
             files.retain(|file| !keeper.damaged.contains(&file.path));
+            let mut turn = self.tables.lock().await;
+            let table = turn.of(signal);
+            files.retain(|file| !table.is_taken_away(file));
+            drop(turn);
             tables.push((signal, files));
         }
         // What a damaged table does not name may be its all the same.
@@ -417,7 +423,7 @@ fn leave(keeper: &mut Keeper, error: StorageError) -> Result<(), StorageError> {
 }
 
 /// The file that is damaged or gone, when that is what is wrong.
-fn unreadable(error: &StorageError) -> Option<&PathBuf> {
+pub(super) fn unreadable(error: &StorageError) -> Option<&PathBuf> {
     match error {
         StorageError::Corrupt { path, .. } => Some(path),
         StorageError::Io { path, source, .. } if source.kind() == io::ErrorKind::NotFound => {

@@ -166,6 +166,14 @@ impl Encoder {
         }
     }
 
+    /// The files that a commit removes from the table.
+    pub(super) fn removed_by(&self, commit: &[u8]) -> Vec<PathBuf> {
+        let path = |action: Option<Value>| {
+            Some(self.folder.join(action?.pointer("/remove/path")?.as_str()?))
+        };
+        actions(commit).filter_map(path).collect()
+    }
+
     fn relative(&self, file: &DataFile) -> Result<String, StorageError> {
         let inside = file.path.strip_prefix(&self.folder).ok().and_then(Path::to_str);
         inside.map(str::to_owned).ok_or_else(|| StorageError::Corrupt {

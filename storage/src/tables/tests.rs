@@ -90,6 +90,28 @@ async fn another_programs_commit_is_given_way_to_unless_it_is_in_the_way() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_removed_is_never_removed_again() {
+    let root = tempfile::tempdir().unwrap();
+    let mut table = commits(root.path(), 1).await;
+    let change = |added, removed| Change { why: Why::Compaction, added, removed };
+    let (first, second) = (file(&table, 1), file(&table, 2));
+    table.replace(change(vec![Arc::clone(&first)], vec![]), SystemClock.now()).await.unwrap();
+    let path = first.path.strip_prefix(&table.folder).unwrap().to_str().unwrap();
+    let text = format!("{{\"commitInfo\":{{}}}}\n{{\"remove\":{{\"path\":\"{path}\"}}}}");
+    let log = root.path().join("tables/spans/_delta_log");
+    std::fs::write(log.join(super::commit_name(table.version + 1)), text).unwrap();
+    assert!(!table.is_taken_away(&first));
+    // This is not in its way, and the table goes on behind it.
+    table.replace(change(vec![Arc::clone(&second)], vec![]), SystemClock.now()).await.unwrap();
+    assert!(table.is_taken_away(&first) && !table.is_taken_away(&second));
+    let third = file(&table, 3);
+    let tried = change(vec![Arc::clone(&third)], vec![first, Arc::clone(&second)]);
+    let refused = table.replace(tried, SystemClock.now()).await.unwrap_err();
+    assert!(matches!(refused, crate::StorageError::Conflict { .. }), "{refused}");
+    table.replace(change(vec![third], vec![second]), SystemClock.now()).await.unwrap();
+}
+
 /// The columns a table declares, with its identity and how often it was declared.
 async fn declared(root: &Path) -> (Vec<String>, String, usize) {
     let log = root.join("tables/spans/_delta_log");

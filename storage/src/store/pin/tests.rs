@@ -15,7 +15,7 @@ use crate::{
     store::{
         retire,
         tests::{logs, open_with, settings},
-        upkeep::tests::{DAY, MovedClock, keep_up, noted, open_at},
+        upkeep::tests::{DAY, MovedClock, files, keep_up, noted, open_at},
     },
     upkeep::{Due, Pace, due},
 };
@@ -298,6 +298,31 @@ async fn erasing_reaches_pinned_traces_and_says_so() {
     // A pin of which nothing has been left for long goes as well.
     let report = store.erase(&Erasure::Trace(id(1))).await.unwrap();
     assert_eq!(report.unpinned, [id(1)]);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_ends_where_a_file_does_not_say_whether_it_has_the_pinned_trace() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let store = open_at(&clock, settings(root.path())).await;
+    for _ in 0..2 {
+        send(&store, &clock, 0).await;
+        store.flush().await.unwrap();
+    }
+    store.pin(id(0), String::new()).await.unwrap();
+    store.close().await.unwrap();
+    let mut spans = files(root.path());
+    let is_of_spans = |path: &Path| path.components().any(|part| part.as_os_str() == "spans");
+    spans.retain(|path| path.extension().unwrap() == "parquet" && is_of_spans(path));
+    spans.sort();
+    std::fs::write(&spans[1], vec![0xaa; 1000]).unwrap();
+    let store = open_at(&clock, settings(root.path())).await;
+    let report = store.erase(&Erasure::Trace(id(0))).await.unwrap();
+    assert_eq!((report.spans, report.log_records), (2, 2));
+    assert_eq!(report.unread_files, [spans[1].clone()]);
+    assert_eq!((&report.pinned[..], &report.unpinned[..]), (&[id(0)][..], &[][..]));
+    assert!(!spans[0].exists());
     store.close().await.unwrap();
 }
 

@@ -240,3 +240,41 @@ async fn nothing_is_erased_from_a_table_with_a_damaged_commit() {
     assert!(!root.path().join("erasures").exists());
     store.close().await.unwrap();
 }
+
+/// Another program puts a file's rows into one of its own.
+fn rewritten_by_another(root: &Path, victim: &Path) {
+    let name = victim.file_name().unwrap().to_str().unwrap();
+    let copy = "part-00000-of-another.parquet";
+    fs::copy(victim, victim.with_file_name(copy)).unwrap();
+    let commits = log_files(root, ".json");
+    let adds = |commit: &PathBuf| {
+        let text = fs::read_to_string(commit).unwrap();
+        text.lines().find(|line| line.contains("\"add\"") && line.contains(name)).map(str::to_owned)
+    };
+    let added = commits.iter().find_map(adds).unwrap();
+    let mut action: serde_json::Value = serde_json::from_str(&added).unwrap();
+    let path = action["add"]["path"].as_str().unwrap().to_owned();
+    action["add"]["path"] = path.replace(name, copy).into();
+    let removed = serde_json::json!({"remove": {"path": path, "dataChange": false}});
+    let next = log_folder(root).join(format!("{:020}.json", commits.len()));
+    fs::write(next, format!("{{\"commitInfo\":{{}}}}\n{action}\n{removed}")).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_program_rewrote_meanwhile_is_not_merged_into_the_table_again() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    flushed(&store, 1..=3).await;
+    rewritten_by_another(root.path(), &data_files(root.path())[0].clone());
+    // A flush gives way to it; the merge of what is left does not take its rows again.
+    flushed(&store, 4..=4).await;
+    for _ in 0..10 {
+        store.owner.0.keep_up(Pace::Offline).await.unwrap();
+    }
+    let all = expected(&[(1, 2), (2, 2), (3, 2), (4, 2)], &[1, 2, 3, 4]);
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+    let (store, _) = open(root.path()).await;
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}

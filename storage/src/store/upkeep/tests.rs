@@ -70,7 +70,7 @@ pub(crate) async fn open_at(clock: &Arc<MovedClock>, settings: StoreSettings) ->
 }
 
 /// The data files and indexes of both tables.
-fn files(root: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(root: &Path) -> Vec<PathBuf> {
     let mut folders = vec![root.join("tables")];
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
@@ -366,6 +366,41 @@ async fn what_no_rule_keeps_goes_at_its_age() {
     clock.pass(27 * DAY);
     keep_up(&store).await;
     assert_eq!(names(&store.snapshot()), expect(&[("s3", 2)]));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_read_keeps_its_neighbours_and_stops_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let retention = Retention { age: days(3), rules, bytes_max: None };
+    let settings = StoreSettings { retention, ..settings(root.path()) };
+    let store = open_at(&clock, settings.clone()).await;
+    // Two hours beside each other, and one apart.
+    for (number, hours) in [(0, 1), (1, 5), (2, 0)] {
+        store.append(noted(number, &clock, number == 0, None)).await.unwrap();
+        store.flush().await.unwrap();
+        clock.pass(Duration::from_secs(hours * 3600));
+    }
+    store.close().await.unwrap();
+    let rows = || {
+        let mut found = files(root.path());
+        found.retain(|path| path.extension().unwrap() == "parquet");
+        found.sort_by_key(|path| path.parent().unwrap().to_owned());
+        found
+    };
+    let [damaged, beside, apart] = rows().try_into().unwrap();
+    std::fs::write(&damaged, vec![0xaa; 1000]).unwrap();
+    let store = open_at(&clock, settings).await;
+    for days in [4, 1] {
+        clock.pass(days * DAY);
+        keep_up(&store).await;
+    }
+    let [first, second] = rows().try_into().unwrap();
+    assert_eq!(first, damaged);
+    assert_eq!(second.parent(), beside.parent());
+    assert!(!apart.exists());
     store.close().await.unwrap();
 }
 
