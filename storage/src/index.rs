@@ -443,28 +443,22 @@ fn found(
 ) -> Option<Candidates> {
     let mut candidates = None;
     if let (Some(hashes), Some(directory)) = (&wanted.traces, &head.traces) {
-        let mut found = Vec::new();
-        for hash in hashes {
-            if head.trace_filter.as_ref().is_none_or(|filter| filter.may_have(*hash)) {
-                directory.find(*hash, &mut fetch, &mut found)?;
-            }
-        }
-        candidates = Some(merged(found));
+        let filter = head.trace_filter.as_ref();
+        let is_possible = |hash: &u64| filter.is_none_or(|filter| filter.may_have(*hash));
+        let possible = hashes.iter().copied().filter(is_possible);
+        candidates = Some(merged(directory.find_any(possible, &mut fetch)?));
     }
     if let Some(directory) = &head.terms {
         for any in &wanted.terms {
             if candidates.as_ref().is_some_and(Vec::is_empty) {
                 break;
             }
-            let mut blocks = Vec::new();
             let terms = match &any.earlier {
                 Earlier::Instead(term) if !head.has_elements => std::slice::from_ref(term),
                 Earlier::Nothing if !head.has_elements => continue,
                 _ => any.terms.as_slice(),
             };
-            for term in terms {
-                directory.find(*term, &mut fetch, &mut blocks)?;
-            }
+            let blocks = directory.find_any(terms.iter().copied(), &mut fetch)?;
             candidates = Some(narrowed(candidates, blocks));
         }
     }

@@ -175,14 +175,25 @@ impl Directory {
         Some(found)
     }
 
-    /// Adds where values of this hash can be. `None` when a page is not there or damaged.
-    pub(super) fn find(
+    /// Where values of these hashes can be. `None` when a page is not there or damaged.
+    pub(super) fn find_any(
         &self,
-        hash: u64,
+        hashes: impl IntoIterator<Item = u64>,
         fetch: &mut Fetch<'_>,
-        found: &mut Vec<Range<u64>>,
-    ) -> Option<()> {
-        let wanted = hash >> (64 - self.bits);
+    ) -> Option<Vec<Range<u64>>> {
+        // An entry is of all hashes that begin like it: ids can be made so that very many do.
+        let kept = hashes.into_iter().map(|hash| hash >> (u64::BITS - self.bits));
+        let mut kept: Vec<u64> = kept.collect();
+        kept.sort_unstable();
+        kept.dedup();
+        let mut found = Vec::new();
+        for wanted in kept {
+            self.find(wanted, fetch, &mut found)?;
+        }
+        Some(found)
+    }
+
+    fn find(&self, wanted: u64, fetch: &mut Fetch<'_>, found: &mut Vec<Range<u64>>) -> Option<()> {
         let from = self.begins.partition_point(|begin| *begin < wanted).saturating_sub(1);
         for page in from..self.begins.len() {
             if self.begins[page] > wanted {
@@ -234,13 +245,12 @@ mod tests {
     use super::{Directory, Run, encode};
 
     fn find(directory: &[u8], pages: &[u8], hash: u64) -> Option<Vec<Range<u64>>> {
-        let mut found = Vec::new();
         let mut fetch = |range: Range<u64>| {
             let range =
                 usize::try_from(range.start - 7).ok()?..usize::try_from(range.end - 7).ok()?;
             pages.get(range).map(<[u8]>::to_vec)
         };
-        Directory::decode(directory)?.find(hash, &mut fetch, &mut found)?;
+        let mut found = Directory::decode(directory)?.find_any([hash], &mut fetch)?;
         found.sort_unstable_by_key(|range| range.start);
         Some(found)
     }
@@ -272,6 +282,22 @@ mod tests {
                 prop_assert_eq!(found, expected);
             }
         }
+    }
+
+    #[test]
+    fn hashes_that_begin_alike_are_found_once() {
+        let run = |n: u32| Run { hash: 1 << 63 | u64::from(n), first: n, count: 1 };
+        let (directory, pages) = encode(200, |give| (0..200).map(run).for_each(give), 8, 0);
+        let mut fetches = 0;
+        let mut fetch = |range: Range<u64>| {
+            fetches += 1;
+            let range = usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?;
+            pages.get(range).map(<[u8]>::to_vec)
+        };
+        let hashes = (0..5000).map(|n| 1 << 63 | n);
+        let found = Directory::decode(&directory).unwrap().find_any(hashes, &mut fetch).unwrap();
+        assert_eq!(found.len(), 200);
+        assert!(fetches < 200, "{fetches}");
     }
 
     #[test]

@@ -118,7 +118,7 @@ impl Adder {
                 self.cells = cells;
             }
         }
-        if self.groups.len() > GROUPS_MAX {
+        if self.groups.len() > GROUPS_MAX || self.groups.are_too_large() {
             self.level = LEVELS.len();
         }
         if self.is_full() {

@@ -49,6 +49,11 @@ impl Groups {
         self.len as usize
     }
 
+    /// Whether they are more than a file may list.
+    pub(super) fn are_too_large(&self) -> bool {
+        self.bytes.len() > PAGE_BYTES_MAX
+    }
+
     /// The number of this one.
     pub(super) fn number(&mut self, (texts, parts): RawKey<'_>) -> GroupNumber {
         let [first, second] = texts;

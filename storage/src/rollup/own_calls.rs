@@ -55,8 +55,11 @@ impl OwnCalls {
         let Some(of) = self.traces.get_mut(&call.1.exemplar.trace_id) else { return false };
         of.sort();
         let first = of.calls.partition_point(|own| place(&own.call) < place(&call));
-        let mut same = of.calls[first..].iter_mut().take_while(|own| own.call == call);
-        same.find(|own| !own.stays).map(|own| own.stays = true).is_some()
+        let same = &mut of.calls[first..];
+        let count = same.partition_point(|own| place(&own.call) == place(&call));
+        // Those that stay come first: there may be very many that are equal.
+        let next = same[..count].partition_point(|own| own.stays);
+        same[..count].get_mut(next).map(|own| own.stays = true).is_some()
     }
 
     /// Of each file what is to be taken away, and what stays.
@@ -84,7 +87,7 @@ impl OfTrace {
     /// Puts equal calls next to each other.
     fn sort(&mut self) {
         if !self.is_sorted {
-            self.calls.sort_unstable_by_key(|own| place(&own.call));
+            self.calls.sort_unstable_by_key(|own| (place(&own.call), !own.stays));
             self.is_sorted = true;
         }
     }
@@ -95,4 +98,32 @@ fn place((group, call): &OwnCall) -> impl Ord + use<> {
     let Call { exemplar, failed, timed } = call;
     let times = (exemplar.start_unix_nano, exemplar.duration_nano);
     (exemplar.span_id, *group, times, *failed, *timed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos, api::Exemplar};
+
+    use super::{Call, OwnCalls};
+
+    #[test]
+    fn very_many_equal_calls_stay_as_often_as_they_came() {
+        let exemplar = Exemplar {
+            trace_id: TraceId::from_wire(&[1; 16]).unwrap(),
+            span_id: SpanId::from_wire(&[1; 8]).unwrap(),
+            start_unix_nano: UnixNanos(1),
+            duration_nano: DurationNanos(1),
+        };
+        let call = Call { exemplar, failed: false, timed: true };
+        let (count, files) = (200_000, 2);
+        let mut own = OwnCalls::of(files);
+        (0..count).for_each(|n| own.push(n % files, (0, call)));
+        assert_eq!((0..count + 5).filter(|_| own.stays((0, call))).count(), count);
+        own.push(0, (0, call));
+        assert!(own.stays((0, call)) && !own.stays((0, call)));
+        for (taken, stay) in own.settled() {
+            assert!(taken.is_empty());
+            assert!(stay.len() >= count / files);
+        }
+    }
 }

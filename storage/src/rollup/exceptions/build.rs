@@ -18,8 +18,10 @@ pub(in crate::rollup) const COLUMNS: [&str; 6] =
 const HAS_EXCEPTION: &str = "has_exception";
 /// A file with more groups,
 const GROUPS_MAX: usize = 65_536;
-/// or whose groups have longer names together, has no list.
+/// or whose groups have longer names together,
 const GROUP_BYTES_MAX: usize = 4 << 20;
+/// or with more exceptions has no list: a span may have half a million of a few bytes each.
+pub(super) const LISTED_MAX: usize = 1 << 20;
 
 /// Takes rows and lists their exceptions. A span that comes again is left out.
 #[derive(Debug, Default)]
@@ -90,7 +92,9 @@ impl ExceptionBuilder {
             }
             let (start, caller) = (rows.start(row), self.caller(&rows, row));
             for said in thrown {
-                let Some(group) = self.group(caller, (&rows, row), said) else {
+                let has_room = self.list.exceptions.len() < LISTED_MAX;
+                let group = has_room.then(|| self.group(caller, (&rows, row), said)).flatten();
+                let Some(group) = group else {
                     self.is_full = true;
                     return Ok(());
                 };

@@ -10,7 +10,9 @@ use tidings_proto::{
     otlp::{Event, KeyValue, Span},
 };
 
-use super::{ExceptionBounds, ExceptionSaid, LastException, tally::ExceptionTallied};
+use super::{
+    ExceptionBounds, ExceptionSaid, LastException, build::LISTED_MAX, tally::ExceptionTallied,
+};
 use crate::{
     Snapshot, SpanRows, TimeRange,
     rollup::tests::{
@@ -276,4 +278,23 @@ fn names_that_are_too_long_together_are_not_told_apart() {
     let tallied = snapshot.tally_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
     assert!(tallied.scan.complete);
     assert_eq!((tallied.groups.len(), tallied.others), (31, 9));
+}
+
+#[test]
+fn a_file_with_very_many_exceptions_has_no_list_and_answers_say_that_they_are_of_a_part() {
+    let mut sent = thrown(1, "shop", "A");
+    let event = sent.span.events[0].clone();
+    sent.span.events = vec![event; LISTED_MAX / 8 + 1];
+    let spans: Vec<Sent> = (0..8)
+        .map(|number| {
+            let mut sent = sent.clone();
+            sent.span.span_id = vec![number + 1; 8];
+            sent
+        })
+        .collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[spans.iter().collect(), vec![]]);
+    let tallied = snapshot.tally_exceptions(&bounds(), &mut || ControlFlow::Continue(())).unwrap();
+    assert!(!tallied.scan.complete);
+    assert!(tallied.groups.values().map(|sums| sums.count).sum::<u64>() <= LISTED_MAX as u64);
 }

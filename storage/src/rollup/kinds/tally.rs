@@ -264,7 +264,10 @@ impl<'a> Question<'a> {
         let mut own: HashMap<TraceId, Entry> = HashMap::new();
         let is_counted = !covered.is_empty();
         self.read(file, rows, |question, rows, row| {
-            let Self { visible, pool, totals, .. } = question;
+            let Self { visible, pool, totals, traces_max, .. } = question;
+            if pool.len() > *traces_max {
+                return;
+            }
             if is_counted {
                 keep_entry(&mut own, rows, row, totals);
             }
