@@ -35,9 +35,6 @@ const FIELDS: [&str; 6] = [
     "attributes.key_value.value.bytes",
 ];
 
-/// Rows that nobody wants are read like others, so many at once.
-const PASSED_ROWS: usize = 1024;
-
 /// Reads the attributes of the rows of a file, in their order.
 pub(super) struct EntriesReader {
     file: Arc<File>,
@@ -66,7 +63,8 @@ struct Fields {
     bytes: Leaf,
 }
 
-/// The distinct keys that were met in the row group.
+/// The distinct keys of a portion, or of what of it is in one row group. Not of more: whoever sends
+/// other keys with every span would have all of them in each portion.
 #[derive(Default)]
 struct Keys {
     /// What the codes of the file's dictionary became.
@@ -114,6 +112,7 @@ impl EntriesReader {
     pub(super) fn next(&mut self, mut rows: usize) -> Result<ArrayRef> {
         let mut parts: Vec<ArrayRef> = Vec::new();
         let mut built = EntriesBuilder::new(rows, 0, 0);
+        self.keys = Keys::default();
         while rows > 0 {
             let Some(wanted) = self.wanted.last().cloned() else {
                 return Err(damaged("there are fewer attributes than rows"));
@@ -132,8 +131,7 @@ impl EntriesReader {
             }
             let before = wanted.start.saturating_sub(self.row).min(self.left);
             if before > 0 {
-                let before = before.min(PASSED_ROWS);
-                self.take(before, &mut EntriesBuilder::new(before, 0, 0))?;
+                self.pass(before)?;
                 continue;
             }
             let now = rows.min(wanted.len()).min(self.left);
@@ -176,11 +174,21 @@ impl EntriesReader {
         Ok(())
     }
 
+    /// Passes so many rows, which are in the row group.
+    fn pass(&mut self, rows: usize) -> Result<()> {
+        let Fields { keys, strings, ints, doubles, bools, bytes } = fields(&mut self.fields)?;
+        let places = keys.pass_rows(rows)?;
+        for field in [strings, ints, doubles, bools, bytes] {
+            field.pass(places)?;
+        }
+        self.row += rows;
+        self.left -= rows;
+        Ok(())
+    }
+
     /// Reads so many rows, which are in the row group.
     fn take(&mut self, rows: usize, built: &mut EntriesBuilder) -> Result<()> {
-        let Some(fields) = &mut self.fields else {
-            return Err(damaged("attributes are laid out in another way"));
-        };
+        let fields = fields(&mut self.fields)?;
         let places = fields.keys.rows(rows, &mut self.keys, built)?;
         fields.strings.texts(places, &mut built.strings, Some(&mut built.are_values))?;
         fields.ints.numbers(places, &mut built.ints, i64::from_le_bytes)?;
@@ -191,6 +199,10 @@ impl EntriesReader {
         self.left -= rows;
         Ok(())
     }
+}
+
+fn fields(fields: &mut Option<Fields>) -> Result<&mut Fields> {
+    fields.as_mut().ok_or_else(|| damaged("attributes are laid out in another way"))
 }
 
 impl Keys {

@@ -18,13 +18,12 @@ use parquet::{
 use super::{Keys, hybrid::decode};
 use crate::data_file::entries::{EntriesBuilder, Numbers, Texts, Validity};
 
-/// A page with more places is damaged: what a row group may hold has fewer.
-const PLACES_MAX: usize = 1 << 26;
-
 /// A field of attributes.
 pub(super) struct Leaf {
     pages: Box<dyn PageReader>,
     kind: Type,
+    /// A page with more places is damaged: the row group has no more.
+    places_max: usize,
     /// The definition level of a value that is there.
     level: u8,
     dictionary: Bytes,
@@ -77,6 +76,7 @@ impl Leaf {
         Ok(Self {
             pages: Box::new(pages),
             kind: chunk.column_type(),
+            places_max: usize::try_from(chunk.num_values()).unwrap_or_default(),
             level: level(repeats),
             dictionary: Bytes::new(),
             texts: Vec::new(),
@@ -139,6 +139,59 @@ impl Leaf {
         }
         built.end_row()?;
         Ok(places)
+    }
+
+    /// Passes the keys of so many rows; how many places that are.
+    pub(super) fn pass_rows(&mut self, rows: usize) -> Result<usize> {
+        let (mut begun, mut places) = (0, 0);
+        while self.at < self.levels.len() || self.turn()? {
+            let first = self.at;
+            let begins = self.repeats.iter().flatten().enumerate().skip(first);
+            let mut begins = begins.filter(|(_, repeats)| **repeats == 0);
+            let end = begins.nth(rows - begun).map(|(place, _)| place);
+            let here = &self.repeats.as_deref().unwrap_or_default()[first..];
+            match end {
+                Some(end) => {
+                    self.pass_values(first..end)?;
+                    return Ok(places + end - first);
+                }
+                None => begun += here.iter().filter(|repeats| **repeats == 0).count(),
+            }
+            self.pass_values(first..self.levels.len())?;
+            places += self.levels.len() - first;
+        }
+        if begun < rows {
+            return Err(damaged("there are fewer attributes than rows"));
+        }
+        Ok(places)
+    }
+
+    /// Passes so many places.
+    pub(super) fn pass(&mut self, mut places: usize) -> Result<()> {
+        while places > 0 {
+            self.turn_if_done()?;
+            let here = self.at..self.levels.len().min(self.at + places);
+            places -= here.len();
+            self.pass_values(here)?;
+        }
+        Ok(())
+    }
+
+    /// Passes places of the page.
+    fn pass_values(&mut self, places: Range<usize>) -> Result<()> {
+        self.at = places.end;
+        let count = self.levels[places].iter().filter(|level| **level == self.level).count();
+        match &mut self.values {
+            Values::Coded { at, .. } => *at += count,
+            Values::Plain { bytes, at } if self.kind == Type::BYTE_ARRAY => {
+                for _ in 0..count {
+                    *at = prefixed(bytes, *at).ok_or_else(cut_off)?.end;
+                }
+            }
+            Values::Plain { at, .. } if self.kind == Type::BOOLEAN => *at += count,
+            Values::Plain { at, .. } => *at += count * size_of::<u64>(),
+        }
+        Ok(())
     }
 
     /// Adds the texts of the entries in the next places.
@@ -253,11 +306,7 @@ impl Leaf {
     /// Passes the next places, as many of these as the page has. Their entries' levels are at these
     /// places, or in `of_entries` where some have no entry.
     fn entries(&mut self, places: &mut usize) -> Result<Option<Range<usize>>> {
-        while self.at >= self.levels.len() {
-            if !self.turn()? {
-                return Err(damaged("a field of attributes ends before the others"));
-            }
-        }
+        self.turn_if_done()?;
         let here = self.at..self.levels.len().min(self.at + *places);
         *places -= here.len();
         self.at = here.end;
@@ -267,6 +316,16 @@ impl Leaf {
         self.of_entries.clear();
         self.of_entries.extend(self.levels[here].iter().filter(|level| **level > 0));
         Ok(None)
+    }
+
+    /// Has a page with a place that was not passed.
+    fn turn_if_done(&mut self) -> Result<()> {
+        while self.at >= self.levels.len() {
+            if !self.turn()? {
+                return Err(damaged("a field of attributes ends before the others"));
+            }
+        }
+        Ok(())
     }
 
     /// Goes to the next page with values; whether there is one.
@@ -318,13 +377,13 @@ impl Leaf {
     }
 
     /// Takes a page's levels, first which rows begin, and its values.
-    fn read(
+    pub(super) fn read(
         &mut self,
         (repeats, defined, values): (&[u8], &[u8], Bytes),
         places: usize,
         encoding: Encoding,
     ) -> Result<()> {
-        if places > PLACES_MAX {
+        if places > self.places_max {
             return Err(damaged("a page of attributes is too large"));
         }
         if let Some(read) = &mut self.repeats {

@@ -1,19 +1,21 @@
 use std::{fs::File, io::Write, ops::Range, os::unix::fs::FileExt, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch, cast::AsArray, types::Int32Type};
 use arrow_schema::{Field, Schema};
+use bytes::Bytes;
 use parquet::{
     arrow::{
         ArrowWriter,
         arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder},
     },
+    basic::Encoding,
     file::properties::{WriterProperties, WriterPropertiesBuilder, WriterVersion},
 };
 use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 use prost::Message;
-use tidings_proto::otlp::ExportTraceServiceRequest;
+use tidings_proto::otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span};
 
-use super::{EntriesReader, hybrid::decode};
+use super::{EntriesReader, hybrid::decode, leaf::Leaf};
 use crate::{columns::span_rows, rows::attributes::Attributes, samples, schema::coded_attributes};
 
 /// The attributes of these spans as a file of them alone.
@@ -172,6 +174,68 @@ proptest! {
         read.clear();
         prop_assert!(decode(&bytes, width, expected.len() + 8, &mut read).is_none());
     }
+}
+
+/// Spans of which each has a key of its own.
+fn keyed(count: usize) -> ExportTraceServiceRequest {
+    let entry = |key: String| KeyValue { key, ..KeyValue::default() };
+    let span = |n: usize| Span {
+        trace_id: vec![1; 16],
+        span_id: (n as u64 + 1).to_be_bytes().to_vec(),
+        attributes: vec![entry("known".to_owned()), entry(format!("{n}"))],
+        ..Span::default()
+    };
+    let scope_spans =
+        vec![ScopeSpans { spans: (0..count).map(span).collect(), ..Default::default() }];
+    let resource_spans = vec![ResourceSpans { scope_spans, ..Default::default() }];
+    ExportTraceServiceRequest { resource_spans }
+}
+
+#[test]
+fn a_portion_has_its_own_keys_and_no_others() {
+    // Few rows are a page, and only the first of them have codes.
+    let layout = WriterProperties::builder()
+        .set_data_page_row_count_limit(30)
+        .set_write_batch_size(30)
+        .set_dictionary_page_size_limit(500);
+    let file = file(&[keyed(400)], layout);
+    let all = all(&file);
+    for ranges in [std::slice::from_ref(&(0..400)), &[90..100, 310..400]] {
+        let mut expected: Vec<_> =
+            ranges.iter().flat_map(|rows| all[rows.clone()].to_vec()).collect();
+        let mut reader = EntriesReader::open(&file, &footer(&file), Some(ranges)).unwrap().unwrap();
+        while !expected.is_empty() {
+            let column = reader.next(10).unwrap();
+            assert_eq!(said(&column), expected.drain(..10).collect::<Vec<_>>());
+            let keys = column.as_map().keys().as_dictionary::<Int32Type>().values().len();
+            assert_eq!(keys, 1 + 10);
+        }
+    }
+}
+
+#[test]
+fn a_page_may_have_all_of_its_row_group_and_no_more() {
+    let file = file(&[keyed(1)], WriterProperties::builder());
+    let footer = footer(&file);
+    let group = footer.metadata().row_group(0);
+    // As many rows with as many attributes as others have put into one page.
+    let places = (1 << 26) + 8;
+    let columns = group
+        .columns()
+        .iter()
+        .map(|column| column.clone().into_builder().set_num_values(places).build().unwrap());
+    let group = group.clone().into_builder().set_column_metadata(columns.collect());
+    let group = group.build().unwrap();
+    let bytes = group.num_columns() - 1;
+    let mut leaf = Leaf::open(&Arc::new(file), &group, bytes, false).unwrap();
+    // One run of nothing, of so many.
+    let mut levels = Vec::new();
+    prost::encoding::encode_varint(1 << 28, &mut levels);
+    levels.push(0);
+    let places = usize::try_from(places).unwrap();
+    let mut read = |places| leaf.read((&[], &levels, Bytes::new()), places, Encoding::PLAIN);
+    assert!(read(places).is_ok());
+    assert!(read(places + 1).is_err());
 }
 
 #[test]
