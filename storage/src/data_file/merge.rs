@@ -3,11 +3,14 @@
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
 //! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
 //! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes.
+//! nothing but ids and starts; `source` decodes, `sections` says how much at a time, and `moved` has
+//! what is read ahead.
 
 mod choose;
 mod entries;
+mod moved;
 mod places;
+mod sections;
 mod source;
 
 use std::{ops::Range, sync::Arc};
@@ -17,8 +20,11 @@ use arrow_schema::SchemaRef;
 use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
-use self::source::{Key, Source};
-use super::{DataFile, derive, gather, order::Traces};
+use self::{
+    sections::Portion,
+    source::{Key, Source},
+};
+use super::{DataFile, derive, gather, order::Traces, sizes};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
 
 /// Derived columns are computed again for traces of up to so many rows; longer ones keep the
@@ -27,13 +33,41 @@ const TRACE_ROWS_MAX: usize = 65_536;
 /// Rows that are decoded at once, of all files together.
 const DECODED_ROWS: usize = 32_768;
 
+/// What a merge has in memory at most, each but for what a portion of every file takes.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// What is decoded at once, of all files together.
+    decoded_bytes: usize,
+    /// What is decoded and passed, for rows that are to be given. It is copied when they are.
+    pending_bytes: usize,
+    /// What is read ahead of its turn.
+    moved_bytes: usize,
+}
+
+const LIMITS: Limits =
+    Limits { decoded_bytes: 128 << 20, pending_bytes: 128 << 20, moved_bytes: 256 << 20 };
+
+impl Limits {
+    /// How much of each of so many files.
+    fn portion(&self, files: usize) -> Portion {
+        let files = files.max(1);
+        let rows = (DECODED_ROWS / files).clamp(1024, PORTION_ROWS);
+        Portion { rows, bytes: (self.decoded_bytes / files).max(1) }
+    }
+}
+
 /// The rows of some files, in order.
 pub(crate) struct Merge {
     signal: Signal,
     schema: SchemaRef,
+    limits: Limits,
     sources: Vec<Source>,
     /// What is decoded; sources and `pending` say which batch by its place here.
     batches: Vec<RecordBatch>,
+    /// How much memory each of them takes.
+    sizes: Vec<usize>,
+    /// And those together of which no source has more rows.
+    passed_bytes: usize,
     /// Rows that come next: batch and row in it.
     pending: Vec<(usize, usize)>,
     /// Stretches of `pending` that are one trace from several places.
@@ -75,25 +109,36 @@ impl Merge {
         files: &[Arc<DataFile>],
         choice: Option<Choice>,
     ) -> Result<Self, StorageError> {
+        Self::open_within(signal, files, choice, LIMITS)
+    }
+
+    fn open_within(
+        signal: Signal,
+        files: &[Arc<DataFile>],
+        choice: Option<Choice>,
+        limits: Limits,
+    ) -> Result<Self, StorageError> {
         let schema = signal.sorted_schema();
-        let portion = (DECODED_ROWS / files.len().max(1)).clamp(1024, PORTION_ROWS);
         let opened = source::open(signal, files)?;
         let (sources, traces) = match signal {
             Signal::Spans => {
-                let plan = places::plan(&opened)?;
+                let plan = places::plan(&opened, limits.portion(1))?;
                 let traces = plan.traces;
-                (source::spans(opened, plan, &schema, portion)?, traces)
+                (source::spans(opened, plan, &schema, limits)?, traces)
             }
             Signal::Logs => {
                 let rows = files.iter().map(|file| file.rows).sum();
-                (source::logs(opened, &schema, portion)?, rows)
+                (source::logs(opened, &schema, limits)?, rows)
             }
         };
         Ok(Self {
             signal,
             schema,
+            limits,
             sources,
             batches: Vec::new(),
+            sizes: Vec::new(),
+            passed_bytes: 0,
             pending: Vec::new(),
             joined: Vec::new(),
             group: Group::default(),
@@ -123,13 +168,14 @@ impl Merge {
                 self.close_group();
                 return self.give();
             };
+            let is_full = self.passed_bytes >= self.limits.pending_bytes;
             if stretch.opens_group {
                 self.close_group();
-                if self.pending.len() >= PORTION_ROWS {
+                if is_full || self.pending.len() >= PORTION_ROWS {
                     return self.give();
                 }
                 self.open_group(stretch.source);
-            } else if self.pending.len() >= longest {
+            } else if is_full || self.pending.len() >= longest {
                 let first = self.group.first;
                 let whole = first > 0 && self.signal == Signal::Spans;
                 // What came before the long group can be given whole.
@@ -150,6 +196,7 @@ impl Merge {
                 && let Some(batch) =
                     source.read(&self.schema, self.choice.as_mut(), self.batches.len())?
             {
+                self.sizes.push(sizes::bytes(&batch, &(0..batch.num_rows())));
                 self.batches.push(batch);
             }
         }
@@ -178,8 +225,12 @@ impl Merge {
 
     fn take(&mut self, stretch: &Stretch) {
         self.group.joined |= self.group.source != stretch.source;
-        if let Some((batch, rows)) = self.sources[stretch.source].take(stretch.rows) {
+        let source = &mut self.sources[stretch.source];
+        if let Some((batch, rows)) = source.take(stretch.rows) {
             self.pending.extend(rows.map(|row| (batch, row)));
+            if source.batch().is_none() {
+                self.passed_bytes += self.sizes[batch];
+            }
         }
     }
 
@@ -235,17 +286,19 @@ impl Merge {
         for batch in of_sources.chain(self.pending.iter().map(|(batch, _)| *batch)) {
             places[batch] = Some(0);
         }
-        let mut kept = Vec::new();
-        for (place, batch) in places.iter_mut().zip(std::mem::take(&mut self.batches)) {
+        let (batches, sizes) = (std::mem::take(&mut self.batches), std::mem::take(&mut self.sizes));
+        for (place, (batch, size)) in places.iter_mut().zip(batches.into_iter().zip(sizes)) {
             if let Some(place) = place {
-                *place = kept.len();
-                kept.push(batch);
+                *place = self.batches.len();
+                self.batches.push(batch);
+                self.sizes.push(size);
             }
         }
-        self.batches = kept;
         let new = |old: usize| places[old].unwrap_or_default();
         self.sources.iter_mut().for_each(|source| source.renumber(new));
         self.pending.iter_mut().for_each(|(batch, _)| *batch = new(*batch));
+        let begun = self.sources.iter().filter_map(Source::batch).map(|batch| self.sizes[batch]);
+        self.passed_bytes = self.sizes.iter().sum::<usize>() - begun.sum::<usize>();
     }
 }
 

@@ -16,7 +16,7 @@ use tidings_proto::UnixNanos;
 
 use super::{
     EncodedFile, FileStats, STATS_MAX, gather, order::Placed, row_groups::RowGroups,
-    shred::Shredder,
+    shred::Shredder, sizes,
 };
 use crate::{
     StorageError,
@@ -47,6 +47,8 @@ impl Layout {
 /// Rows that a flush puts in order at once. Each time, every chunk in memory is looked at for every
 /// column, whether it has one of them or not.
 const TAKEN_ROWS: usize = 32 << 10;
+/// And at most so many bytes of them. It is only looked at each row when all of memory has more.
+const TAKEN_BYTES: usize = 256 << 20;
 /// Rows that the encoder takes at once; it looks at the limits of a page only in between.
 const WRITE_ROWS: usize = 1024;
 /// Rows may be large: a row group is closed at this size too, because it is in memory until then.
@@ -97,6 +99,8 @@ struct Unsorted<'a> {
     places: Vec<(usize, usize)>,
     derived: &'a [ArrayRef],
     schema: SchemaRef,
+    /// What all of them take.
+    bytes: usize,
 }
 
 /// The files of the rows of these batches, which `placed` counts through.
@@ -116,6 +120,7 @@ pub(super) fn files(
         places: batches.iter().enumerate().flat_map(of_batch).collect(),
         derived,
         schema: signal.sorted_schema(),
+        bytes: batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum(),
     };
     placed
         .chunk_by(|left, right| left.hour == right.hour)
@@ -134,6 +139,30 @@ impl Unsorted<'_> {
             columns.push(take(column, &indices, None)?);
         }
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
+    }
+
+    /// Those that are taken at once: so many rows at most, which take so many bytes at most, or one.
+    fn portions<'p>(
+        &self,
+        placed: &'p [Placed],
+        rows_max: usize,
+        bytes_max: usize,
+    ) -> Vec<&'p [Placed]> {
+        if self.bytes <= bytes_max {
+            return placed.chunks(rows_max).collect();
+        }
+        let (mut portions, mut first, mut bytes) = (Vec::new(), 0, 0);
+        for (end, of) in placed.iter().enumerate() {
+            let (batch, row) = self.places[of.row];
+            let more = sizes::bytes(&self.batches[batch], &(row..row + 1));
+            if end > first && (bytes + more > bytes_max || end - first == rows_max) {
+                portions.push(&placed[first..end]);
+                (first, bytes) = (end, 0);
+            }
+            bytes += more;
+        }
+        portions.push(&placed[first..]);
+        portions
     }
 
     /// How many traces these rows have, at most: of spans exactly, because they are in the order
@@ -156,7 +185,7 @@ fn file(
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed)?;
     let mut writer = FileWriter::laid_out(rows.signal, Vec::new(), traces, layout)?;
-    for portion in placed.chunks(TAKEN_ROWS) {
+    for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
         writer.push(&rows.take(portion)?)?;
     }
     let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
@@ -327,4 +356,54 @@ fn bloom(properties: WriterPropertiesBuilder, name: &str, values: u64) -> Writer
         .set_column_bloom_filter_enabled(column.clone(), true)
         .set_column_bloom_filter_fpp(column.clone(), BLOOM_FPP)
         .set_column_bloom_filter_max_ndv(column, values)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
+
+    use super::{Placed, RecordBatch, Signal, Unsorted, sizes};
+    use crate::{columns::span_rows, samples};
+
+    #[test]
+    fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {
+        let mut runner = TestRunner::deterministic();
+        let mut request = || samples::traces().new_tree(&mut runner).unwrap().current();
+        let batches: Vec<RecordBatch> =
+            (0..200).map(|_| span_rows(&request(), samples::NOW).unwrap()).collect();
+        let of_batch = |(number, batch): (usize, &RecordBatch)| {
+            (0..batch.num_rows()).map(move |row| (number, row))
+        };
+        let places: Vec<_> = batches.iter().enumerate().flat_map(of_batch).collect();
+        let placed = |row| Placed { hour: 0, row, time: samples::NOW };
+        let placed: Vec<Placed> = (0..places.len()).rev().map(placed).collect();
+        let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum();
+        let schema = Signal::Spans.sorted_schema();
+        let rows = Unsorted {
+            signal: Signal::Spans,
+            batches: &batches,
+            places,
+            derived: &[],
+            schema,
+            bytes,
+        };
+        let of = |placed: &Placed| {
+            let (batch, row) = rows.places[placed.row];
+            sizes::bytes(&batches[batch], &(row..row + 1))
+        };
+        for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {
+            let portions = rows.portions(&placed, rows_max, bytes_max);
+            assert_eq!(portions.concat(), placed);
+            for portion in &portions {
+                let bytes: usize = portion.iter().map(of).sum();
+                assert!(portion.len() <= rows_max && !portion.is_empty());
+                assert!(bytes <= bytes_max || portion.len() == 1, "{bytes} {bytes_max}");
+            }
+            let is_next = |two: &[&[Placed]]| {
+                let bytes: usize = two[0].iter().chain(&two[1][..1]).map(of).sum();
+                two[0].len() == rows_max || bytes > bytes_max
+            };
+            assert!(portions.windows(2).all(is_next), "{rows_max} {bytes_max}");
+        }
+    }
 }

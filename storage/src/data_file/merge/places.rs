@@ -4,21 +4,15 @@
 //! flush gave a trace is not written down, and a trace can have another slot in another file. So
 //! every run gets the latest slot with which its file is still sorted; then a trace goes where the
 //! earliest of its runs is, and its other runs are read ahead of their turn. Those are few: spans
-//! that came late. Beyond [`MOVED_BYTES_MAX`] runs stay where they are, and their trace is in the
-//! new file more than once.
+//! that came late. Those for which there is no memory (`moved`) stay where they are, and their trace
+//! is in the new file more than once.
 
 use arrow_array::{BinaryArray, Int64Array};
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::source::Opened;
-use crate::{
-    StorageError, data_file::order::SLOT_NANOS, rows::column::Column, schema::Signal,
-    snapshot::PORTION_ROWS,
-};
-
-/// Memory for runs that are read ahead of their turn.
-const MOVED_BYTES_MAX: u64 = 64 << 20;
+use super::{sections::Portion, source::Opened};
+use crate::{StorageError, data_file::order::SLOT_NANOS, rows::column::Column, schema::Signal};
 
 /// One trace's rows in one place of a file.
 #[derive(Debug, Clone, Copy)]
@@ -40,22 +34,21 @@ pub(super) struct Plan {
     pub(super) traces: u64,
 }
 
-pub(super) fn plan(files: &[Opened]) -> Result<Plan, StorageError> {
+pub(super) fn plan(files: &[Opened], portion: Portion) -> Result<Plan, StorageError> {
     let mut plan = Plan { files: Vec::new(), traces: 0 };
     for file in files {
-        let mut runs = runs(file)?;
+        let mut runs = runs(file, portion)?;
         settle_slots(&mut runs);
         plan.files.push(runs);
     }
-    let bytes_per_row: Vec<u64> = files.iter().map(Opened::bytes_per_row).collect();
-    mark_moves(&mut plan, &bytes_per_row);
+    mark_moves(&mut plan);
     Ok(plan)
 }
 
-fn runs(file: &Opened) -> Result<Vec<Run>, StorageError> {
+fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
     let mut runs: Vec<Run> = Vec::new();
     let mut last: Vec<u8> = Vec::new();
-    let mut reader = file.reader(&["trace_id", Signal::Spans.time_column()], None, PORTION_ROWS)?;
+    let mut reader = file.reader(&["trace_id", Signal::Spans.time_column()], None, portion)?;
     while let Some(batch) = file.next(&mut reader)? {
         let ids = Column::<BinaryArray>::of(&batch, "trace_id")?;
         let starts = Column::<Int64Array>::of(&batch, Signal::Spans.time_column())?;
@@ -104,24 +97,20 @@ fn settle_slots(runs: &mut [Run]) {
     }
 }
 
-fn mark_moves(plan: &mut Plan, bytes_per_row: &[u64]) {
+fn mark_moves(plan: &mut Plan) {
     let mut by_trace: Vec<(u64, u32, u32)> = Vec::new();
     for (file, runs) in (0_u32..).zip(&plan.files) {
         by_trace.extend((0_u32..).zip(runs).map(|(run, of)| (of.trace, file, run)));
     }
     by_trace.sort_unstable();
-    let mut left = MOVED_BYTES_MAX;
     for same in by_trace.chunk_by(|one, other| one.0 == other.0) {
         plan.traces += 1;
         let earliest =
             same.iter().map(|(_, file, run)| plan.files[*file as usize][*run as usize].slot);
         let Some(earliest) = earliest.min() else { continue };
         for (_, file, run) in same {
-            let bytes = bytes_per_row[*file as usize];
             let run = &mut plan.files[*file as usize][*run as usize];
-            let bytes = bytes * u64::from(run.rows);
-            if run.slot > earliest && bytes <= left {
-                left -= bytes;
+            if run.slot > earliest {
                 run.moved_to = Some(earliest);
             }
         }

@@ -2,9 +2,8 @@
 
 use std::{fs::File, ops::Range, path::PathBuf, sync::Arc, vec};
 
-use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, UInt64Array, new_null_array};
+use arrow_array::{Array, BinaryArray, Int64Array, RecordBatch, new_null_array};
 use arrow_schema::{Field, Schema, SchemaRef};
-use arrow_select::{concat::concat_batches, take::take_record_batch};
 use parquet::arrow::{
     ProjectionMask,
     arrow_reader::{
@@ -14,9 +13,12 @@ use parquet::arrow::{
 };
 
 use super::{
+    Limits,
     choose::Choice,
     entries::EntriesReader,
+    moved::{InOrder, Moved, ranges},
     places::{Plan, Run},
+    sections::{Portion, Section, sections},
 };
 use crate::{
     StorageError,
@@ -25,6 +27,7 @@ use crate::{
         footer::{footer, guarded},
         order::SLOT_NANOS,
     },
+    ranges::intersection,
     rows::column::{Column, Words, word},
     schema::Signal,
     snapshot::select,
@@ -45,7 +48,17 @@ const ATTRIBUTES: &str = "attributes";
 /// Some columns of some rows, a portion at a time.
 pub(super) struct Rows {
     columns: ParquetRecordBatchReader,
+    /// Those of them that are not in `entries`.
+    mask: ProjectionMask,
+    /// What comes after, the next last.
+    later: Vec<Stretch>,
     entries: Option<EntriesReader>,
+}
+
+/// Rows that are read in portions of one size; none of them are named when they are all.
+struct Stretch {
+    ranges: Option<Vec<Range<usize>>>,
+    portion: usize,
 }
 
 /// An open file.
@@ -66,51 +79,61 @@ pub(super) fn open(signal: Signal, files: &[Arc<DataFile>]) -> Result<Vec<Opened
 }
 
 impl Opened {
-    /// About how much memory a row takes, its repetitive texts not counted.
-    pub(super) fn bytes_per_row(&self) -> u64 {
-        let metadata = self.footer.metadata();
-        let groups = metadata.row_groups().iter();
-        let bytes: i64 = groups.map(|group| group.total_byte_size()).sum();
-        let rows = metadata.file_metadata().num_rows().max(1);
-        u64::try_from(bytes / rows).unwrap_or(0).max(256)
-    }
-
     /// Reads columns of these rows, or of all.
     pub(super) fn reader(
         &self,
         columns: &[&str],
         ranges: Option<&[Range<usize>]>,
-        portion: usize,
+        portion: Portion,
     ) -> Result<Rows, StorageError> {
-        let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
         guarded(&self.path, || {
             let entries = match columns.contains(&ATTRIBUTES) {
                 true => EntriesReader::open(&self.file, &self.footer, ranges)?,
                 false => None,
             };
-            let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
-            let columns = columns.iter().copied().filter(is_read);
-            let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns);
-            let rows = self.footer.metadata().file_metadata().num_rows();
-            let rows = usize::try_from(rows).unwrap_or_default();
-            let builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
-                    .with_projection(mask)
-                    .with_batch_size(portion);
-            let builder = match ranges {
-                Some(ranges) => builder.with_row_selection(RowSelection::from_consecutive_ranges(
-                    ranges.iter().cloned(),
-                    rows,
-                )),
-                None => builder,
+            let mask = |columns: &mut dyn Iterator<Item = &str>| {
+                ProjectionMask::columns(self.footer.parquet_schema(), columns)
             };
-            Ok(Rows { columns: builder.build()?, entries })
+            let all = mask(&mut columns.iter().copied());
+            let mut later = stretches(sections(&self.footer, &all, portion), ranges);
+            let nothing = Stretch { ranges: Some(Vec::new()), portion: portion.rows };
+            let first = later.pop().unwrap_or(nothing);
+            let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
+            let mask = mask(&mut columns.iter().copied().filter(is_read));
+            Ok(Rows { columns: self.columns(&mask, first)?, mask, later, entries })
         })
+    }
+
+    fn columns(
+        &self,
+        mask: &ProjectionMask,
+        stretch: Stretch,
+    ) -> Result<ParquetRecordBatchReader, StorageError> {
+        let file = self.file.try_clone().map_err(crate::disk::failed("open", &self.path))?;
+        let rows = self.footer.metadata().file_metadata().num_rows();
+        let rows = usize::try_from(rows).unwrap_or_default();
+        let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
+            .with_projection(mask.clone())
+            .with_batch_size(stretch.portion);
+        let builder = match stretch.ranges {
+            Some(ranges) => builder.with_row_selection(RowSelection::from_consecutive_ranges(
+                ranges.into_iter(),
+                rows,
+            )),
+            None => builder,
+        };
+        Ok(builder.build()?)
     }
 
     pub(super) fn next(&self, rows: &mut Rows) -> Result<Option<RecordBatch>, StorageError> {
         guarded(&self.path, || {
-            let Some(batch) = rows.columns.next().transpose()? else { return Ok(None) };
+            let batch = loop {
+                if let Some(batch) = rows.columns.next().transpose()? {
+                    break batch;
+                }
+                let Some(stretch) = rows.later.pop() else { return Ok(None) };
+                rows.columns = self.columns(&rows.mask, stretch)?;
+            };
             let Some(entries) = &mut rows.entries else { return Ok(Some(batch)) };
             let attributes = entries.next(batch.num_rows())?;
             let field = Field::new(ATTRIBUTES, attributes.data_type().clone(), false);
@@ -120,17 +143,53 @@ impl Opened {
             Ok(Some(RecordBatch::try_new(schema, columns.collect())?))
         })
     }
+
+    /// The next rows, as rows of this schema.
+    pub(super) fn next_as(
+        &self,
+        schema: &SchemaRef,
+        rows: &mut Rows,
+    ) -> Result<Option<RecordBatch>, StorageError> {
+        let Some(batch) = self.next(rows)? else { return Ok(None) };
+        guarded(&self.path, || conformed(&batch, schema)).map(Some)
+    }
+}
+
+/// The columns of the schema; what a file of an older format lacks is null.
+fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StorageError> {
+    let columns = schema.fields().iter().map(|field| {
+        let found = batch.column_by_name(field.name()).cloned();
+        found.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
+    });
+    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect())?)
+}
+
+/// The sections of a file, or of these rows of it, the last one first.
+fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Stretch> {
+    if let ([Section { portion, .. }], None) = (&sections[..], ranges) {
+        return vec![Stretch { ranges: None, portion: *portion }];
+    }
+    let stretch = |Section { rows, portion }| {
+        let rows = std::slice::from_ref(&rows);
+        let ranges = ranges.map_or_else(|| rows.to_vec(), |ranges| intersection(ranges, rows));
+        Stretch { ranges: Some(ranges), portion }
+    };
+    let stretches = sections.into_iter().rev().map(stretch);
+    stretches
+        .filter(|stretch| stretch.ranges.as_ref().is_none_or(|rows| !rows.is_empty()))
+        .collect()
 }
 
 /// What is read one portion at a time.
 enum Input {
     File(Opened, Box<Rows>),
-    /// Rows in memory, and the slot of each.
-    Moved(vec::IntoIter<(RecordBatch, Vec<i64>)>),
+    Moved(InOrder),
+    /// Nothing more. What was read, and with what, is given back.
+    Ended,
 }
 
 /// Rows, and of spans the slot of each.
-type Decoded = (RecordBatch, Option<Vec<i64>>);
+pub(super) type Decoded = (RecordBatch, Option<Vec<i64>>);
 
 /// One input.
 pub(super) struct Source {
@@ -140,25 +199,24 @@ pub(super) struct Source {
     runs: vec::IntoIter<Run>,
     /// What is left of the run that the last portion ended in.
     rest: Option<(i64, usize)>,
-    portion: Option<Portion>,
-    ended: bool,
+    decoded: Option<Rest>,
 }
 
-/// Decoded rows.
-struct Portion {
+/// Decoded rows that were not taken yet.
+struct Rest {
     batch: usize,
     row: usize,
     rows: usize,
     keys: Keys,
 }
 
-enum Keys {
+pub(super) enum Keys {
     Spans { slots: Vec<i64>, traces: BinaryArray, starts: Int64Array },
     Logs { services: Option<Words>, times: Int64Array },
 }
 
 impl Keys {
-    fn of(batch: &RecordBatch, slots: Option<Vec<i64>>) -> Result<Self, StorageError> {
+    pub(super) fn of(batch: &RecordBatch, slots: Option<Vec<i64>>) -> Result<Self, StorageError> {
         let times = |signal: Signal| Column::<Int64Array>::of(batch, signal.time_column());
         let absent = |name| arrow_schema::ArrowError::SchemaError(format!("no column {name}"));
         Ok(match slots {
@@ -174,7 +232,7 @@ impl Keys {
         })
     }
 
-    fn at(&self, row: usize) -> Key<'_> {
+    pub(super) fn at(&self, row: usize) -> Key<'_> {
         match self {
             Self::Spans { slots, traces, starts } => Key {
                 slot: slots[row],
@@ -198,32 +256,23 @@ pub(super) fn spans(
     files: Vec<Opened>,
     plan: Plan,
     schema: &SchemaRef,
-    portion: usize,
+    limits: Limits,
 ) -> Result<Vec<Source>, StorageError> {
     let columns = names(schema);
-    let mut moved = Vec::new();
+    let portion = limits.portion(files.len());
+    let mut moved = Moved::new(&columns, schema, portion, limits.moved_bytes);
     let mut sources = Vec::new();
-    for (file, runs) in files.into_iter().zip(plan.files) {
-        let (gone, staying): (Vec<_>, Vec<_>) =
-            ranges(&runs).partition(|(_, moved_to)| moved_to.is_some());
-        let ranges = |runs: &[(Range<usize>, Option<i64>)]| {
-            runs.iter().map(|(rows, _)| rows.clone()).collect::<Vec<_>>()
-        };
-        if !gone.is_empty() {
-            let slots = gone.iter().flat_map(|(rows, slot)| rows.clone().filter_map(|_| *slot));
-            moved.push((
-                read_all(&file, &columns, &ranges(&gone), schema, portion)?,
-                slots.collect(),
-            ));
-        }
-        let wanted = (!gone.is_empty()).then(|| ranges(&staying));
+    for (file, mut runs) in files.into_iter().zip(plan.files) {
+        moved.read(&file, &mut runs)?;
+        let stays = |run: &Run| run.moved_to.is_none();
+        let staying = ranges(&runs).filter(|(_, run)| stays(run)).map(|(rows, _)| rows);
+        let wanted = (!runs.iter().all(stays)).then(|| staying.collect::<Vec<_>>());
         let reader = file.reader(&columns, wanted.as_deref(), portion)?;
-        let runs: Vec<Run> = runs.into_iter().filter(|run| run.moved_to.is_none()).collect();
+        runs.retain(stays);
         sources.push(Source::new(Signal::Spans, Input::File(file, Box::new(reader)), runs));
     }
-    if !moved.is_empty() {
-        let portions = sorted(schema, moved, portion)?;
-        sources.push(Source::new(Signal::Spans, Input::Moved(portions.into_iter()), Vec::new()));
+    if let Some(moved) = moved.sorted()? {
+        sources.push(Source::new(Signal::Spans, Input::Moved(moved), Vec::new()));
     }
     Ok(sources)
 }
@@ -231,9 +280,10 @@ pub(super) fn spans(
 pub(super) fn logs(
     files: Vec<Opened>,
     schema: &SchemaRef,
-    portion: usize,
+    limits: Limits,
 ) -> Result<Vec<Source>, StorageError> {
     let columns = names(schema);
+    let portion = limits.portion(files.len());
     let open = |file: Opened| {
         let reader = file.reader(&columns, None, portion)?;
         Ok(Source::new(Signal::Logs, Input::File(file, Box::new(reader)), Vec::new()))
@@ -245,69 +295,14 @@ fn names(schema: &SchemaRef) -> Vec<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
-/// The rows of each run, and where it moves to.
-fn ranges(runs: &[Run]) -> impl Iterator<Item = (Range<usize>, Option<i64>)> {
-    let mut end = 0;
-    runs.iter().map(move |run| {
-        let first = end;
-        end += run.rows as usize;
-        (first..end, run.moved_to)
-    })
-}
-
-fn read_all(
-    file: &Opened,
-    columns: &[&str],
-    ranges: &[Range<usize>],
-    schema: &SchemaRef,
-    portion: usize,
-) -> Result<Vec<RecordBatch>, StorageError> {
-    let mut reader = file.reader(columns, Some(ranges), portion)?;
-    let mut batches = Vec::new();
-    while let Some(batch) = file.next(&mut reader)? {
-        batches.push(conformed(&batch, schema)?);
-    }
-    Ok(batches)
-}
-
-/// The moved rows of all files in the order of a file.
-fn sorted(
-    schema: &SchemaRef,
-    moved: Vec<(Vec<RecordBatch>, Vec<i64>)>,
-    portion: usize,
-) -> Result<Vec<(RecordBatch, Vec<i64>)>, StorageError> {
-    let slots: Vec<i64> = moved.iter().flat_map(|(_, slots)| slots.iter().copied()).collect();
-    let batches: Vec<RecordBatch> = moved.into_iter().flat_map(|(batches, _)| batches).collect();
-    let all = concat_batches(schema, &batches)?;
-    drop(batches);
-    let keys = Keys::of(&all, Some(slots))?;
-    let mut order: Vec<usize> = (0..all.num_rows()).collect();
-    order.sort_by_key(|row| keys.at(*row));
-    let taken = order.chunks(portion).map(|rows| {
-        let indices = UInt64Array::from_iter_values(rows.iter().map(|row| *row as u64));
-        let slots = rows.iter().map(|row| keys.at(*row).slot).collect();
-        Ok((take_record_batch(&all, &indices)?, slots))
-    });
-    taken.collect()
-}
-
-/// The columns of the schema; what a file of an older format lacks is null.
-fn conformed(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch, StorageError> {
-    let columns = schema.fields().iter().map(|field| {
-        let found = batch.column_by_name(field.name()).cloned();
-        found.unwrap_or_else(|| new_null_array(field.data_type(), batch.num_rows()))
-    });
-    Ok(RecordBatch::try_new(Arc::clone(schema), columns.collect())?)
-}
-
 impl Source {
     fn new(signal: Signal, input: Input, runs: Vec<Run>) -> Self {
-        Self { signal, input, runs: runs.into_iter(), rest: None, portion: None, ended: false }
+        Self { signal, input, runs: runs.into_iter(), rest: None, decoded: None }
     }
 
     /// Whether rows have to be read before it can say which comes next.
     pub(super) fn needs_portion(&self) -> bool {
-        !self.ended && self.portion.is_none()
+        self.decoded.is_none() && !matches!(self.input, Input::Ended)
     }
 
     /// Reads the next rows that are kept, which become the batch of this number.
@@ -319,7 +314,7 @@ impl Source {
     ) -> Result<Option<RecordBatch>, StorageError> {
         loop {
             let Some((mut batch, mut slots)) = self.decode(schema)? else {
-                self.ended = true;
+                self.input = Input::Ended;
                 return Ok(None);
             };
             if let Some(choice) = choice.as_deref_mut() {
@@ -331,7 +326,7 @@ impl Source {
                 slots = slots.map(|slots| kept.iter().map(|row| slots[*row]).collect());
             }
             let keys = Keys::of(&batch, slots)?;
-            self.portion = Some(Portion { batch: number, row: 0, rows: batch.num_rows(), keys });
+            self.decoded = Some(Rest { batch: number, row: 0, rows: batch.num_rows(), keys });
             return Ok(Some(batch));
         }
     }
@@ -339,14 +334,13 @@ impl Source {
     /// The next rows, and the slots of spans.
     fn decode(&mut self, schema: &SchemaRef) -> Result<Option<Decoded>, StorageError> {
         let batch = match &mut self.input {
-            Input::File(file, reader) => file.next(reader)?,
-            Input::Moved(portions) => {
-                return Ok(portions.next().map(|(batch, slots)| (batch, Some(slots))));
-            }
+            Input::File(file, reader) => file.next_as(schema, reader)?,
+            Input::Moved(rows) => return rows.next(),
+            Input::Ended => None,
         };
         let Some(batch) = batch else { return Ok(None) };
         let slots = (self.signal == Signal::Spans).then(|| self.slots(batch.num_rows()));
-        Ok(Some((conformed(&batch, schema)?, slots)))
+        Ok(Some((batch, slots)))
     }
 
     /// The slots of the next rows of a file.
@@ -368,13 +362,13 @@ impl Source {
 
     /// Where its next row goes.
     pub(super) fn key(&self) -> Option<Key<'_>> {
-        self.portion.as_ref().map(|portion| portion.keys.at(portion.row))
+        self.decoded.as_ref().map(|rest| rest.keys.at(rest.row))
     }
 
     /// How many of its next rows are of the first one's group and go before those of the others.
     pub(super) fn same_group(&self, first: &Key<'_>, others: Option<Key<'_>>) -> usize {
-        let Some(portion) = &self.portion else { return 0 };
-        let next = (portion.row..portion.rows).map(|row| portion.keys.at(row));
+        let Some(rest) = &self.decoded else { return 0 };
+        let next = (rest.row..rest.rows).map(|row| rest.keys.at(row));
         next.take_while(|key| {
             key.slot == first.slot
                 && key.group == first.group
@@ -385,24 +379,24 @@ impl Source {
 
     /// Takes its next rows: the batch and their places there.
     pub(super) fn take(&mut self, rows: usize) -> Option<(usize, Range<usize>)> {
-        let portion = self.portion.as_mut()?;
-        let first = portion.row;
-        portion.row += rows;
-        let taken = (portion.batch, first..portion.row);
-        if portion.row >= portion.rows {
-            self.portion = None;
+        let rest = self.decoded.as_mut()?;
+        let first = rest.row;
+        rest.row += rows;
+        let taken = (rest.batch, first..rest.row);
+        if rest.row >= rest.rows {
+            self.decoded = None;
         }
         Some(taken)
     }
 
     /// The batch its next row is in.
     pub(super) fn batch(&self) -> Option<usize> {
-        self.portion.as_ref().map(|portion| portion.batch)
+        self.decoded.as_ref().map(|rest| rest.batch)
     }
 
     pub(super) fn renumber(&mut self, new: impl Fn(usize) -> usize) {
-        if let Some(portion) = &mut self.portion {
-            portion.batch = new(portion.batch);
+        if let Some(rest) = &mut self.decoded {
+            rest.batch = new(rest.batch);
         }
     }
 }

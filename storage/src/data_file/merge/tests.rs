@@ -1,3 +1,5 @@
+mod bounds;
+
 use std::{collections::HashSet, io::Write};
 
 use arrow_array::{Array, Int64Array, cast::AsArray, types::Int64Type};

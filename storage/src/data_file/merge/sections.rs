@@ -1,0 +1,219 @@
+//! How many rows of a file are decoded at once.
+//!
+//! Repetitive values take a hundred times as much memory as in the file. The offset index says of
+//! each page how long its values are together; where they are long, fewer rows are decoded at once.
+//! Nowhere else is it asked how much a portion of a file takes.
+
+use std::ops::Range;
+
+use arrow_schema::{DataType, Schema};
+use parquet::{
+    arrow::{ProjectionMask, arrow_reader::ArrowReaderMetadata},
+    basic::{Encoding, Type},
+    file::metadata::{ColumnChunkMetaData, ParquetMetaData},
+};
+
+/// At most so much of a file is decoded at once, but for a row that is larger.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Portion {
+    pub(super) rows: usize,
+    pub(super) bytes: usize,
+}
+
+/// Rows that follow each other, and how many of them are decoded at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Section {
+    pub(super) rows: Range<usize>,
+    pub(super) portion: usize,
+}
+
+/// Rows for which it is found out together how many are decoded at once, unless a row group has
+/// too many of them.
+const BLOCK_ROWS: usize = 1024;
+const BLOCKS_MAX: usize = 4096;
+/// Rows of a page whose writer does not say how long its values are.
+const UNKNOWN_ROWS: usize = 64;
+/// Portions get smaller by this: each section costs the opening of all columns.
+const STEP: usize = 4;
+/// The keys of attributes, which are codes as soon as they are read.
+const KEYS: &str = "attributes.key_value.key";
+
+/// All rows of a file, of which these columns are decoded.
+pub(super) fn sections(
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    portion: Portion,
+) -> Vec<Section> {
+    let metadata = footer.metadata();
+    let mut sections: Vec<Section> = Vec::new();
+    let mut first = 0;
+    for group in 0..metadata.num_row_groups() {
+        let density = Density::of(metadata, footer.schema(), mask, group, portion);
+        for block in density.blocks {
+            let rows = first + block.rows.start..first + block.rows.end;
+            let wanted = block.portion(portion);
+            match sections.last_mut() {
+                Some(last) if last.portion == wanted => last.rows.end = rows.end,
+                _ => sections.push(Section { rows, portion: wanted }),
+            }
+        }
+        first = sections.last().map_or(0, |last| last.rows.end);
+    }
+    sections
+}
+
+/// How much the rows of a row group take.
+struct Density {
+    blocks: Vec<Block>,
+    block_rows: usize,
+}
+
+struct Block {
+    rows: Range<usize>,
+    bytes: u64,
+    rows_max: usize,
+}
+
+impl Block {
+    fn portion(&self, portion: Portion) -> usize {
+        let bytes = (self.bytes / self.rows.len().max(1) as u64).max(1);
+        let fitting = usize::try_from(portion.bytes as u64 / bytes).unwrap_or(usize::MAX);
+        let fitting = fitting.min(self.rows_max).max(1);
+        let mut rows = portion.rows;
+        while rows > fitting {
+            rows = (rows / STEP).max(1);
+        }
+        rows
+    }
+}
+
+impl Density {
+    fn of(
+        metadata: &ParquetMetaData,
+        schema: &Schema,
+        mask: &ProjectionMask,
+        group: usize,
+        portion: Portion,
+    ) -> Self {
+        let rows = metadata.row_group(group).num_rows();
+        let rows = usize::try_from(rows).unwrap_or_default();
+        let block_rows = BLOCK_ROWS.max(rows.div_ceil(BLOCKS_MAX));
+        let block = |start| Block {
+            rows: start..rows.min(start + block_rows),
+            bytes: 0,
+            rows_max: usize::MAX,
+        };
+        let blocks = (0..rows).step_by(block_rows).map(block).collect();
+        let mut density = Self { blocks, block_rows };
+        let columns = metadata.row_group(group).columns().iter().enumerate();
+        let columns = columns.filter(|(leaf, _)| mask.leaf_included(*leaf));
+        let values = columns.clone().map(|(_, chunk)| {
+            u64::try_from(chunk.num_values()).unwrap_or(0).saturating_mul(width(chunk))
+        });
+        density.add(&(0..rows), values.fold(0, u64::saturating_add));
+        for (leaf, chunk) in columns {
+            if !has_texts(chunk, schema) {
+                continue;
+            }
+            for (rows, bytes) in pages(metadata, group, leaf, rows) {
+                let rows_max = match bytes {
+                    None => UNKNOWN_ROWS,
+                    Some(bytes) => rows_of_page(rows.len(), bytes, portion),
+                };
+                density.limit(&rows, rows_max);
+                density.add(&rows, bytes.unwrap_or(0));
+            }
+        }
+        density
+    }
+
+    /// The blocks that have some of these rows.
+    fn among(&mut self, rows: &Range<usize>) -> &mut [Block] {
+        let first = (rows.start / self.block_rows).min(self.blocks.len());
+        let end = rows.end.div_ceil(self.block_rows).clamp(first, self.blocks.len());
+        &mut self.blocks[first..end]
+    }
+
+    /// Adds what these rows take together.
+    fn add(&mut self, rows: &Range<usize>, bytes: u64) {
+        let of_row = bytes.div_ceil(rows.len().max(1) as u64);
+        for block in self.among(rows) {
+            let end = block.rows.end.min(rows.end);
+            let here = end.saturating_sub(block.rows.start.max(rows.start));
+            block.bytes = block.bytes.saturating_add(of_row.saturating_mul(here as u64));
+        }
+    }
+
+    fn limit(&mut self, rows: &Range<usize>, rows_max: usize) {
+        for block in self.among(rows) {
+            block.rows_max = block.rows_max.min(rows_max);
+        }
+    }
+}
+
+/// Of a page that takes more than a portion may, all the fewer rows: what it has need not be spread
+/// over them evenly.
+fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
+    let limit = portion.bytes as u64;
+    if bytes <= limit {
+        return usize::MAX;
+    }
+    let evenly = u128::from(limit) * rows as u128 / u128::from(bytes);
+    usize::try_from(evenly * u128::from(limit) / u128::from(bytes)).unwrap_or(usize::MAX)
+}
+
+/// The rows of each page and how long its texts are together, where that is known.
+fn pages(
+    metadata: &ParquetMetaData,
+    group: usize,
+    leaf: usize,
+    rows: usize,
+) -> Vec<(Range<usize>, Option<u64>)> {
+    let index = metadata.offset_index().and_then(|index| index.get(group)?.get(leaf));
+    let known = index.and_then(|index| {
+        let bytes = index.unencoded_byte_array_data_bytes()?;
+        (bytes.len() == index.page_locations().len()).then_some((index.page_locations(), bytes))
+    });
+    let Some((places, bytes)) = known else {
+        let bytes = metadata.row_group(group).column(leaf).unencoded_byte_array_data_bytes();
+        return vec![(0..rows, bytes.and_then(|bytes| u64::try_from(bytes).ok()))];
+    };
+    let first = |page: usize| {
+        let first = places.get(page).map(|place| usize::try_from(place.first_row_index));
+        first.map_or(rows, |first| first.unwrap_or(rows).min(rows))
+    };
+    let page = |(page, bytes): (usize, &i64)| {
+        let start = first(page);
+        (start..first(page + 1).max(start), u64::try_from(*bytes).ok())
+    };
+    bytes.iter().enumerate().map(page).collect()
+}
+
+/// Whether it has texts that are copied for each row that has them. Words are not, as long as all
+/// of them are in the file's dictionary.
+fn has_texts(chunk: &ColumnChunkMetaData, schema: &Schema) -> bool {
+    if chunk.column_type() != Type::BYTE_ARRAY {
+        return false;
+    }
+    let path = chunk.column_path();
+    let root = path.parts().first().map_or("", String::as_str);
+    let field = schema.field_with_name(root);
+    let is_word = field.is_ok_and(|field| matches!(field.data_type(), DataType::Dictionary(..)));
+    let is_coded = |only: &parquet::basic::EncodingMask| {
+        only.is_only(Encoding::RLE_DICTIONARY) || only.is_only(Encoding::PLAIN_DICTIONARY)
+    };
+    !((is_word || path.string() == KEYS) && chunk.page_encoding_stats_mask().is_some_and(is_coded))
+}
+
+/// What a value takes besides its text, whether it is there or not.
+fn width(chunk: &ColumnChunkMetaData) -> u64 {
+    match chunk.column_type() {
+        Type::BOOLEAN => 1,
+        Type::INT32 | Type::FLOAT | Type::BYTE_ARRAY => 4,
+        Type::INT64 | Type::DOUBLE => 8,
+        Type::INT96 => 12,
+        Type::FIXED_LEN_BYTE_ARRAY => {
+            u64::try_from(chunk.column_descr().type_length()).unwrap_or(0)
+        }
+    }
+}

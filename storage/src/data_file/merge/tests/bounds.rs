@@ -1,0 +1,143 @@
+//! What a merge has in memory.
+
+use std::io::Write;
+
+use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
+
+use super::{
+    super::{LIMITS, Limits, sections::Portion, sizes, source},
+    Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, spans, told,
+};
+use crate::data_file::order::SLOT_NANOS;
+
+const KIB: usize = 1 << 10;
+
+fn attribute(bytes: usize) -> Vec<KeyValue> {
+    let value = AnyValue { value: Some(Value::String("long ".repeat(bytes / 5))) };
+    vec![KeyValue { key: "prompt".to_owned(), value: Some(value) }]
+}
+
+/// A span with a value of so many bytes, the same as others have.
+fn long(trace: u16, number: usize, start: u64, bytes: usize) -> Span {
+    let mut trace_id = trace.to_be_bytes().to_vec();
+    trace_id.resize(16, 1);
+    let start = 500_000 * HOUR + start + number as u64;
+    Span {
+        trace_id,
+        span_id: (number as u64 + 1).to_be_bytes().to_vec(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + 1,
+        attributes: attribute(bytes),
+        ..Span::default()
+    }
+}
+
+/// As a flush writes it.
+fn flushed(folder: &TempDir, all: Vec<Span>) -> Arc<DataFile> {
+    let encoded = encode_spans(&[spans(all)], NOW).unwrap();
+    let kept = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
+    let (mut kept, path) = kept.keep().unwrap();
+    let [file] = &encoded[..] else { panic!("one hour is one file") };
+    kept.write_all(&file.bytes).unwrap();
+    let bytes = file.bytes.len() as u64;
+    Arc::new(DataFile::new(path, file.hour, file.rows, bytes, NOW, NOW))
+}
+
+fn bytes(batch: &RecordBatch) -> usize {
+    sizes::bytes(batch, &(0..batch.num_rows()))
+}
+
+#[test]
+fn fewer_rows_are_decoded_at_once_where_values_are_long() {
+    for in_events in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let long = |number: usize| {
+            let length = if (2500..3000).contains(&number) { 16 * KIB } else { 5 };
+            let mut span = long(1, number, 0, length);
+            if in_events {
+                let attributes = std::mem::take(&mut span.attributes);
+                span.events = vec![Event { attributes, ..Event::default() }];
+            }
+            span
+        };
+        let file = flushed(&folder, (0..6000).map(long).collect());
+        assert!(file.bytes < 1 << 20);
+        let opened = source::open(Signal::Spans, &[file]).unwrap().remove(0);
+        let portion = Portion { rows: 1024, bytes: 1 << 20 };
+        let schema = Signal::Spans.sorted_schema();
+        let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        for ranges in [None, Some(vec![100..2700, 2800..5900])] {
+            let mut reader = opened.reader(&columns, ranges.as_deref(), portion).unwrap();
+            let mut batches = Vec::new();
+            while let Some(batch) = opened.next(&mut reader).unwrap() {
+                batches.push(batch);
+            }
+            let rows: Vec<usize> = batches.iter().map(RecordBatch::num_rows).collect();
+            let wanted =
+                ranges.map_or(6000, |ranges| ranges.iter().map(ExactSizeIterator::len).sum());
+            assert_eq!(rows.iter().sum::<usize>(), wanted);
+            let most = batches.iter().map(bytes).max().unwrap();
+            assert!(most <= 2 << 20, "{most} bytes at once, in events: {in_events}");
+            assert!(rows.contains(&1024), "{rows:?}");
+            assert!(rows.len() < 300, "{} portions", rows.len());
+        }
+    }
+}
+
+#[test]
+fn what_waits_is_bounded_and_short_traces_stay_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    // Every trace is in all of the files, and one is longer than what may wait.
+    let of_file = |file: usize| {
+        let rows = |trace: u16| if trace == 100 { 120 } else { 2 };
+        let numbers = move |trace| (0..rows(trace)).map(move |n| (trace, n * 4 + file));
+        let all = (0..200).flat_map(numbers);
+        flushed(&folder, all.map(|(trace, n)| long(trace, n, 0, 8 * KIB)).collect())
+    };
+    let inputs: Vec<_> = (0..4).map(of_file).collect();
+    let limits = Limits { decoded_bytes: 512 * KIB, pending_bytes: 1 << 20, ..LIMITS };
+    let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+    let mut batches = Vec::new();
+    while let Some(batch) = merge.next().unwrap() {
+        let held: usize = merge.batches.iter().map(bytes).sum();
+        // A portion of each file is there besides, and the one that was passed last.
+        assert!(held <= (3 << 20) + (1 << 19), "{held} bytes are held");
+        assert!(bytes(&batch) <= 3 << 20, "{} bytes are given", bytes(&batch));
+        batches.push(batch);
+    }
+    let found = told(&batches);
+    assert_eq!(found.len(), 199 * 8 + 480);
+    assert!(found.is_sorted_by_key(|row| (row.0.clone(), row.1)));
+    let last_of = |batch: &RecordBatch| told(std::slice::from_ref(batch)).last().unwrap().0.clone();
+    let cut: Vec<_> = batches
+        .windows(2)
+        .filter(|two| last_of(&two[0]) == told(&two[1..])[0].0)
+        .map(|two| last_of(&two[0])[..2].to_vec())
+        .collect();
+    assert!(!cut.is_empty() && cut.iter().all(|trace| *trace == [0, 100]), "{cut:?}");
+}
+
+#[test]
+fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
+    let folder = tempfile::tempdir().unwrap();
+    // One trace over the whole hour, and others after each part of it.
+    let of_file = |file: usize| {
+        let start = file as u64 * 2 * SLOT_NANOS;
+        let all = (0..200).map(|n| long(7, file * 1000 + n, start, 8 * KIB));
+        let others = (0..5).map(|n| long(10 + u16::try_from(file).unwrap(), n, start, 5));
+        flushed(&folder, all.chain(others).collect())
+    };
+    let inputs: Vec<_> = (0..4).map(of_file).collect();
+    let runs = |moved_bytes: usize| {
+        let limits = Limits { moved_bytes, decoded_bytes: 512 * KIB, ..LIMITS };
+        let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+        let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+        assert_eq!(found.len(), 4 * 205);
+        let runs = found.chunk_by(|one, other| one.0 == other.0);
+        runs.filter(|run| run[0].0[1] == 7).count()
+    };
+    assert_eq!(runs(LIMITS.moved_bytes), 1);
+    // There is room for one of three.
+    assert_eq!(runs(2 << 20), 3);
+    assert_eq!(runs(0), 4);
+}
