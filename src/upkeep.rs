@@ -30,6 +30,13 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
             let others = report.damaged_files.len() - 1;
             bail!("{} and {others} other files are damaged and were left alone", path.display());
         }
+        if let Some(path) = report.stuck_files.first() {
+            let others = report.stuck_files.len() - 1;
+            bail!(
+                "{} and {others} other files could not be merged, the log says why",
+                path.display()
+            );
+        }
         Ok(())
     })
 }

@@ -14,11 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use parquet::errors::ParquetError;
 use tidings_proto::UnixNanos;
 
 use super::{Inner, blocking, pin::Places, retire};
 use crate::{
-    Clock, StorageError,
+    Clock, ErrorKind, StorageError,
     data_file::{Choice, DataFile},
     disk::failed,
     paths::index_path,
@@ -50,6 +51,9 @@ pub struct UpkeepReport {
     pub deleted_files: u64,
     /// Files that could not be read. They stay as they are, and the others are kept up.
     pub damaged_files: Vec<PathBuf>,
+    /// Files whose rows could not be put into others though each could be read. They stay as they
+    /// are, and the others are kept up.
+    pub stuck_files: Vec<PathBuf>,
 }
 
 impl fmt::Display for UpkeepReport {
@@ -68,6 +72,9 @@ pub(super) struct Keeper {
     swept: Option<Instant>,
     /// Files that could not be read: they are left alone until the store is opened again.
     damaged: HashSet<PathBuf>,
+    /// Files that could not become others: they are not written again until then, but go when they
+    /// are old.
+    stuck: HashSet<PathBuf>,
     /// Which files have which pinned traces.
     places: Places,
     pub(super) report: UpkeepReport,
@@ -76,8 +83,22 @@ pub(super) struct Keeper {
 impl Keeper {
     pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
         let guard = ClockGuard::new(newest, clock.now(), clock.instant());
-        let (damaged, places) = (HashSet::new(), Places::default());
-        Self { clock: guard, swept: None, damaged, places, report: UpkeepReport::default() }
+        Self {
+            clock: guard,
+            swept: None,
+            damaged: HashSet::new(),
+            stuck: HashSet::new(),
+            places: Places::default(),
+            report: UpkeepReport::default(),
+        }
+    }
+
+    fn damaged(&mut self) -> &mut HashSet<PathBuf> {
+        &mut self.damaged
+    }
+
+    fn stuck(&mut self) -> &mut HashSet<PathBuf> {
+        &mut self.stuck
     }
 
     fn count(&mut self, change: &Change) {
@@ -126,10 +147,14 @@ impl Inner {
         if self.retain(&mut keeper, &tables, believed).await? {
             return Ok(true);
         }
-        for (signal, files) in tables {
+        for (signal, mut files) in tables {
+            files.retain(|file| !keeper.stuck.contains(&file.path));
             if let Some(job) = plan(&files, clock.now(), pace) {
-                let change = self.merged(signal, job).await;
-                self.commit_or_leave(&mut keeper, signal, change).await?;
+                let files = job.files.clone();
+                match self.merged(signal, job).await {
+                    Ok(change) => self.commit(&mut keeper, signal, change).await?,
+                    Err(error) => leave(&mut keeper, &files, error, Keeper::stuck)?,
+                }
                 return Ok(true);
             }
         }
@@ -158,16 +183,16 @@ impl Inner {
                 for (signal, file) in files {
                     match self.traces_of(signal, &file, pins.traces().collect()).await {
                         Ok(traces) => keeper.places.note(&file, traces),
-                        Err(error) => leave(keeper, error)?,
+                        Err(error) => leave(keeper, &[file], error, Keeper::damaged)?,
                     }
                 }
                 return Ok(true);
             }
         };
-        let signal = retired.signal;
+        let (signal, files) = (retired.signal, retired.files.clone());
         match retire::retire(self, retired).await {
             Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
-            Err(error) => leave(keeper, error)?,
+            Err(error) => leave(keeper, &files, error, Keeper::damaged)?,
         }
         Ok(true)
     }
@@ -193,19 +218,6 @@ impl Inner {
         let done = self.commit(keeper, signal, change).await;
         turn.in_doubt |= done.is_err();
         done
-    }
-
-    /// Commits a change, unless a damaged file was in its way.
-    async fn commit_or_leave(
-        &self,
-        keeper: &mut Keeper,
-        signal: Signal,
-        change: Result<Change, StorageError>,
-    ) -> Result<(), StorageError> {
-        match change {
-            Ok(change) => self.commit(keeper, signal, change).await,
-            Err(error) => leave(keeper, error),
-        }
     }
 
     /// All upkeep that is due when nothing more comes, and what was done since the last call.
@@ -409,8 +421,15 @@ impl Inner {
     }
 }
 
-/// Leaves a damaged file alone from now on: it must not stop the others from being kept up.
-fn leave(keeper: &mut Keeper, error: StorageError) -> Result<(), StorageError> {
+/// Leaves a damaged file alone from now on, or all of a job's when it cannot be told which one is in
+/// the way: they are then among the `others`. Nothing but what passes by itself, as a full disk, may
+/// keep other files from being kept up.
+fn leave(
+    keeper: &mut Keeper,
+    files: &[Arc<DataFile>],
+    error: StorageError,
+    others: fn(&mut Keeper) -> &mut HashSet<PathBuf>,
+) -> Result<(), StorageError> {
     match unreadable(&error).filter(|path| !keeper.damaged.contains(*path)).cloned() {
         Some(path) => {
             tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
@@ -418,7 +437,23 @@ fn leave(keeper: &mut Keeper, error: StorageError) -> Result<(), StorageError> {
             keeper.report.damaged_files.push(path);
             Ok(())
         }
-        None => Err(error),
+        None if passes(&error) => Err(error),
+        None => {
+            let paths: Vec<PathBuf> = files.iter().map(|file| file.path.clone()).collect();
+            tracing::error!(%error, ?paths, "data files cannot be written again: they stay as they are");
+            others(keeper).extend(paths.iter().cloned());
+            keeper.report.stuck_files.extend(paths);
+            Ok(())
+        }
+    }
+}
+
+/// Whether the same may work another time.
+fn passes(error: &StorageError) -> bool {
+    match error {
+        // What a new file is written to fails inside of what encodes it.
+        StorageError::Parquet(ParquetError::External(source)) => source.is::<io::Error>(),
+        error => error.kind() != ErrorKind::Corrupt && unreadable(error).is_none(),
     }
 }
 

@@ -13,12 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arrow_schema::ArrowError;
+use parquet::errors::ParquetError;
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 
 use super::Pace;
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
-    SpanFilter, Store, StoreSettings, SystemClock, TelemetryBatch,
+    SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
     disk::{
         RealDisk, SharedDisk,
         faulty::{Dice, Fault, FaultyDisk},
@@ -265,6 +267,38 @@ async fn a_damaged_file_is_left_alone_and_the_others_are_kept_up() {
     let (store, _) = open(root.path()).await;
     assert_eq!(store.compact(false).await.unwrap().merged_files, 2);
     assert_eq!(names(&store.snapshot()).len(), 4);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    flushed(&store, 0..6).await;
+    let inner = &store.owner.0;
+    let of_spans = inner.shared.state.files(crate::schema::Signal::Spans);
+    {
+        let mut keeper = inner.upkeep.lock().await;
+        let mut left =
+            |error| super::leave(&mut keeper, &of_spans[..2], error, super::Keeper::stuck);
+        let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
+        let passing = [
+            StorageError::Closed,
+            StorageError::DiskFull { free: 0, reserve: 1 },
+            StorageError::Io { action: "write", path: PathBuf::from("new"), source: full() },
+            StorageError::Parquet(ParquetError::External(Box::new(full()))),
+        ];
+        for error in passing {
+            assert!(left(error).is_err(), "that passes, and upkeep is done again");
+        }
+        left(StorageError::Arrow(ArrowError::OffsetOverflowError(1 << 31))).unwrap();
+    }
+    let report = store.compact(false).await.unwrap();
+    let stuck: Vec<_> = of_spans[..2].iter().map(|file| file.path.clone()).collect();
+    assert_eq!((report.stuck_files, report.damaged_files), (stuck, vec![]));
+    assert_eq!(report.merged_files, 4 + 6);
+    assert_eq!(names(&store.snapshot()).len(), 6);
+    assert_eq!(store.compact(false).await.unwrap().stuck_files, Vec::<PathBuf>::new());
     store.close().await.unwrap();
 }
 
