@@ -15,6 +15,7 @@ use std::{
 };
 
 use parquet::errors::ParquetError;
+use rustix::io::Errno;
 use tidings_proto::UnixNanos;
 
 use super::{Inner, blocking, pin::Places, retire};
@@ -430,7 +431,8 @@ fn leave(
     error: StorageError,
     others: fn(&mut Keeper) -> &mut HashSet<PathBuf>,
 ) -> Result<(), StorageError> {
-    match unreadable(&error).filter(|path| !keeper.damaged.contains(*path)).cloned() {
+    let unreadable = unreadable(&error).or_else(|| refused(&error, files));
+    match unreadable.filter(|path| !keeper.damaged.contains(*path)).cloned() {
         Some(path) => {
             tracing::error!(%error, "a data file cannot be read: upkeep leaves it alone");
             keeper.damaged.insert(path.clone());
@@ -446,6 +448,14 @@ fn leave(
             Ok(())
         }
     }
+}
+
+/// The one of these files that this machine's disk does not give.
+fn refused<'a>(error: &'a StorageError, files: &[Arc<DataFile>]) -> Option<&'a PathBuf> {
+    let StorageError::Io { path, source, .. } = error else { return None };
+    let errno = source.raw_os_error().map(Errno::from_raw_os_error);
+    let is_refused = matches!(errno, Some(Errno::IO | Errno::ACCESS | Errno::PERM));
+    (is_refused && files.iter().any(|file| file.path == *path)).then_some(path)
 }
 
 /// Whether the same may work another time.

@@ -17,7 +17,7 @@ use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
 
-use super::Pace;
+use super::{Keeper, Pace, leave};
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
     SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
@@ -25,6 +25,7 @@ use crate::{
         RealDisk, SharedDisk,
         faulty::{Dice, Fault, FaultyDisk},
     },
+    schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
 };
 
@@ -252,7 +253,7 @@ async fn a_damaged_file_is_left_alone_and_the_others_are_kept_up() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
     flushed(&store, 0..4).await;
-    let of_spans = store.owner.0.shared.state.files(crate::schema::Signal::Spans);
+    let of_spans = store.owner.0.shared.state.files(Signal::Spans);
     let damaged = of_spans[1].path.clone();
     let bytes = std::fs::read(&damaged).unwrap();
     std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
@@ -276,11 +277,10 @@ async fn files_that_cannot_be_merged_are_told_and_stop_no_others() {
     let (store, _) = open(root.path()).await;
     flushed(&store, 0..6).await;
     let inner = &store.owner.0;
-    let of_spans = inner.shared.state.files(crate::schema::Signal::Spans);
+    let of_spans = inner.shared.state.files(Signal::Spans);
     {
         let mut keeper = inner.upkeep.lock().await;
-        let mut left =
-            |error| super::leave(&mut keeper, &of_spans[..2], error, super::Keeper::stuck);
+        let mut left = |error| leave(&mut keeper, &of_spans[..2], error, Keeper::stuck);
         let full = || std::io::Error::from(std::io::ErrorKind::StorageFull);
         let passing = [
             StorageError::Closed,
@@ -400,6 +400,33 @@ async fn what_no_rule_keeps_goes_at_its_age() {
     clock.pass(27 * DAY);
     keep_up(&store).await;
     assert_eq!(names(&store.snapshot()), expect(&[("s3", 2)]));
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_the_disk_does_not_give_is_left_alone_and_what_passes_is_not() {
+    let root = tempfile::tempdir().unwrap();
+    let (store, _) = open(root.path()).await;
+    flushed(&store, 0..2).await;
+    let files = store.owner.0.shared.state.files(Signal::Spans);
+    let [first, other] = [0, 1].map(|at: usize| files[at].path.clone());
+    let failed = |path: &Path, os| StorageError::Io {
+        action: "open",
+        path: path.to_owned(),
+        source: std::io::Error::from_raw_os_error(os),
+    };
+    let (failed_medium, no_permission, no_descriptor) = (5, 13, 24);
+    let mut keeper = Keeper::new(None, &SystemClock);
+    leave(&mut keeper, &files, failed(&first, failed_medium), Keeper::stuck).unwrap();
+    leave(&mut keeper, &files, failed(&other, no_permission), Keeper::stuck).unwrap();
+    assert_eq!(keeper.report.damaged_files, [first.clone(), other]);
+    let elsewhere = root.path().join("tables");
+    for (path, os) in
+        [(&first, no_descriptor), (&elsewhere, failed_medium), (&elsewhere, no_permission)]
+    {
+        leave(&mut keeper, &files, failed(path, os), Keeper::stuck).unwrap_err();
+    }
+    assert!(keeper.stuck.is_empty());
     store.close().await.unwrap();
 }
 
