@@ -46,6 +46,11 @@ pub struct QueryLimits {
     /// The service graph reads at most so many spans that are not added up; then it is of the newest
     /// part of its window.
     pub graph_spans_max: u64,
+    /// The lines of a metrics query have at most so many points together, those of its terms while
+    /// they are computed included (8 bytes each, and about 50 in the answer).
+    pub metrics_points_max: usize,
+    /// What is counted for them, and their labels, take at most so many bytes.
+    pub metrics_bytes_max: usize,
     /// So many different names are counted for completion.
     pub names_counted_max: usize,
     /// A trace shows at most this many of its newest log records.
@@ -83,6 +88,8 @@ impl Default for QueryLimits {
             counted_max: 1_000_000,
             sampled_traces_max: 500_000,
             graph_spans_max: 1_000_000,
+            metrics_points_max: 1_000_000,
+            metrics_bytes_max: 128 << 20,
             names_counted_max: 10_000,
             logs_shown_max: 1_000,
             problems_shown_max: 1_000,

@@ -19,17 +19,25 @@ pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
 /// The value as JSON.
 pub(super) async fn json<T: Serialize + Send + 'static>(value: T) -> Result<Response, QueryError> {
-    let bytes = Bytes::from(encoded(value).await?);
-    Ok(([(header::CONTENT_TYPE, JSON)], bytes).into_response())
+    Ok(written_json(encoded(value).await?))
+}
+
+/// JSON that is written already.
+pub(super) fn written_json(bytes: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, JSON)], Bytes::from(bytes)).into_response()
+}
+
+/// The bytes of the value's JSON, for whoever is on a blocking thread.
+pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, QueryError> {
+    serde_json::to_vec(value).map_err(|error| QueryError::Defect { reason: error.to_string() })
 }
 
 /// The bytes of the value's JSON.
 pub(super) async fn encoded<T: Serialize + Send + 'static>(
     value: T,
 ) -> Result<Vec<u8>, QueryError> {
-    let encoded = tokio::task::spawn_blocking(move || serde_json::to_vec(&value)).await;
-    let encoded = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?;
-    encoded.map_err(|error| QueryError::Defect { reason: error.to_string() })
+    let encoded = tokio::task::spawn_blocking(move || written(&value)).await;
+    encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?
 }
 
 /// The trace in the encoding that the client prefers: JSON, or protobuf when it says so. The first

@@ -12,6 +12,7 @@ mod compare;
 mod math;
 mod observe;
 mod range;
+mod room;
 
 use std::{collections::HashSet, ops::ControlFlow};
 
@@ -32,12 +33,15 @@ use super::{
 };
 use crate::{QueryError, execution::Reader, search::by_log::around};
 use observe::Observer;
+use room::Room;
 
 /// A metric over so many spans found by a scan is exact; from there on it is partial, because a
 /// span that came twice could not be told.
 const DISTINCT_SPANS_MAX: usize = 8_000_000;
 /// Why a metric is partial: for all its terms together.
 const TOO_MANY_SPANS: &str = "there are more spans than one query may look at; narrow it";
+const TOO_MANY_RECORDS: &str = "there are more log records than one query may look at; narrow it";
+const TOO_MANY_LINES: &str = "there are more series, or points of them, than one answer may have; group by less, or use a larger step";
 
 /// What to compute.
 #[derive(Debug, Clone)]
@@ -90,7 +94,8 @@ pub(super) struct Observed<'a> {
 /// Computes the series.
 pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<MetricsFound, QueryError> {
     let mut found = MetricsFound { stats: ScanStats::NOTHING, ..MetricsFound::default() };
-    let mut series = series(reader, search, &search.metrics, &mut found)?;
+    let room = Room::new(search, &reader.limits);
+    let mut series = series(reader, (search, room), &search.metrics, &mut found)?;
     series.retain(|series| series.values.iter().any(|value| !value.is_nan()));
     series.sort_by_cached_key(math::order);
     found.series = series;
@@ -100,20 +105,22 @@ pub(crate) fn metrics(reader: &Reader, search: &MetricsSearch) -> Result<Metrics
 /// No deeper than the query, whose depth is bounded.
 fn series(
     reader: &Reader,
-    search: &MetricsSearch,
+    (search, room): (&MetricsSearch, Room),
     metrics: &Metrics,
     found: &mut MetricsFound,
 ) -> Result<Vec<Series>, QueryError> {
     Ok(match metrics {
         Metrics::Spans { pipeline, measure, by } => {
-            of_spans(reader, search, (pipeline, measure, by), found)?
+            of_spans(reader, (search, room), (pipeline, measure, by), found)?
         }
         Metrics::Chain(first, steps) => {
-            let mut all = series(reader, search, first, found)?;
+            let mut all = series(reader, (search, room), first, found)?;
             for step in steps {
                 all = match step {
                     Step::Joined(operator, right) => {
-                        math::joined(*operator, all, series(reader, search, right, found)?)
+                        let beside = (search, room.beside(&all));
+                        let right = series(reader, beside, right, found)?;
+                        math::joined(*operator, all, right, search.exemplars)
                     }
                     Step::Number { operator, number, left } => {
                         math::with_number(*operator, *number, *left, all)
@@ -129,7 +136,7 @@ fn series(
 
 fn of_spans(
     reader: &Reader,
-    search: &MetricsSearch,
+    (search, room): (&MetricsSearch, Room),
     (pipeline, measure, by): (&[Stage], &Measure, &[Field]),
     found: &mut MetricsFound,
 ) -> Result<Vec<Series>, QueryError> {
@@ -140,7 +147,7 @@ fn of_spans(
     }
     let mut fields = Fields::default();
     let stages = compile(pipeline, &mut fields);
-    let mut observer = Observer::new(search, measure, by, &mut fields);
+    let mut observer = Observer::new(search, measure, by, &mut fields, room);
     let start = search.range.starts();
     let mut candidates = Candidates::of(&stages, &fields, start);
     let (times, filters) = (around(start), &mut candidates.filters);
@@ -178,12 +185,13 @@ fn of_spans(
         found.partial = Some(TOO_MANY_SPANS);
     }
     if !of_logs.complete {
-        found.partial = Some("there are more log records than one query may look at; narrow it");
+        found.partial = Some(TOO_MANY_RECORDS);
     }
-    if observer.overflowed() {
-        found.partial = Some("there are more series than one answer may have; group by less");
+    let (series, all) = observer.series();
+    if !all {
+        found.partial = Some(TOO_MANY_LINES);
     }
-    Ok(observer.series())
+    Ok(series)
 }
 
 fn of_rows(

@@ -635,6 +635,60 @@ async fn bounds_make_an_answer_partial_and_not_wrong() {
     assert_eq!(answer["status"], "PARTIAL");
 }
 
+/// The lines of an answer and their points, and whether it says that it is a part.
+fn size(answer: &Json) -> (usize, usize, bool) {
+    let series = answer["series"].as_array().unwrap();
+    let points = series.iter().map(|line| line["samples"].as_array().unwrap().len()).sum();
+    (series.len(), points, answer["status"] == "PARTIAL")
+}
+
+#[tokio::test]
+async fn every_metric_keeps_to_the_same_points_and_bytes_whatever_makes_its_lines() {
+    let spans = || {
+        (1..=20).map(|n| {
+            let unique = format!("{n:0>200}");
+            span(1, n, "shop", "call").at(10, 10 + (1 << n)).attribute("unique", unique)
+        })
+    };
+    let points =
+        Harness::with_limits(QueryLimits { metrics_points_max: 40, ..QueryLimits::default() });
+    let bytes =
+        Harness::with_limits(QueryLimits { metrics_bytes_max: 16 << 10, ..QueryLimits::default() });
+    let (points, bytes) = (points.await, bytes.await);
+    points.send(spans()).await;
+    bytes.send(spans()).await;
+    let (start, end) = (BEGIN / SECOND, BEGIN / SECOND + 30);
+    let asked = |query: &str| {
+        format!("/api/metrics/query_range?start={start}&end={end}&step=10s&q={}", encoded(query))
+    };
+    for query in [
+        "{} | rate() by (span:id)",
+        "{} | quantile_over_time(duration, .1, .2, .3, .4, .5, .6, .7, .8, .9, 1, 0)",
+        "{} | histogram_over_time(duration)",
+        "{} | compare({ name = \"call\" }, 1000)",
+        "({} | rate() by (span:id)) + ({} | rate() by (span:id))",
+        "({} | rate()) + ({} | rate() by (span:id))",
+    ] {
+        let (lines, points, is_part) = size(&get(&points, &asked(query)).await);
+        assert!(points <= 40 && is_part, "{query}: {lines} lines, {points} points");
+    }
+    for query in ["{} | rate() by (span.unique)", "{} | compare({ name = \"call\" }, 1000)"] {
+        let (lines, _, is_part) = size(&get(&bytes, &asked(query)).await);
+        assert!(lines < 15 && is_part, "{query}: {lines} lines");
+    }
+    // The most frequent values stay.
+    let few = get(&points, &asked("{} | compare({ name = \"call\" }, 1000)")).await;
+    assert!(few["series"].as_array().unwrap().iter().any(|line| {
+        line["labels"][0]["value"]["stringValue"] == "selection"
+            && line["labels"][1]["value"]["stringValue"] == "call"
+    }));
+    let path = format!("{}&maxSeries=3", asked("{} | histogram_over_time(duration)"));
+    let all = Harness::new().await;
+    all.send(spans()).await;
+    let answer = get(&all, &path).await;
+    assert_eq!((size(&answer).0, size(&answer).2), (3, true));
+}
+
 #[tokio::test]
 async fn the_native_search_takes_queries_and_pages_through_them() {
     let harness = Harness::new().await;

@@ -101,13 +101,19 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
         }
         "MetricsQueryRange" => {
             let (search, range) = metrics_search(message(request).await?, false)?;
-            let found = service.ask(move |reader| traceql::metrics::metrics(reader, &search));
-            RangeResponse::of(&found.await?, &range).encode_to_vec()
+            let encoded = service.ask(move |reader| {
+                let found = traceql::metrics::metrics(reader, &search)?;
+                Ok(RangeResponse::of(&found, &range).encode_to_vec())
+            });
+            encoded.await?
         }
         "MetricsQueryInstant" => {
             let (search, _) = metrics_search(message(request).await?, true)?;
-            let found = service.ask(move |reader| traceql::metrics::metrics(reader, &search));
-            InstantResponse::of(&found.await?).encode_to_vec()
+            let encoded = service.ask(move |reader| {
+                let found = traceql::metrics::metrics(reader, &search)?;
+                Ok(InstantResponse::of(&found).encode_to_vec())
+            });
+            encoded.await?
         }
         _ => return Err(Status::new(Code::Unimplemented, format!("there is no call {method}"))),
     })

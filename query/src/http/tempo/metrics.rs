@@ -1,12 +1,14 @@
 //! `GET /api/metrics/query_range` and `GET /api/metrics/query`.
 
 use axum::{extract::State, response::Response};
-use serde_json::{Value as Json, json};
+use serde::{Serialize, Serializer};
+use serde_json::Value as Json;
+use tidings_proto::{UnixNanos, otlp::AnyValue};
 
 use super::{
     answer::TempoError,
     params::{Params, invalid},
-    search::{attributes_json, metrics_json},
+    search::metrics_json,
 };
 use crate::{
     QueryService,
@@ -15,6 +17,7 @@ use crate::{
         self,
         metrics::{Exemplar, MetricsFound, MetricsSearch, Range, Series},
         syntax::{Metrics, Root, Static},
+        value::Value,
     },
 };
 
@@ -33,9 +36,13 @@ pub(super) async fn query_range(
     let range = Range::steps(start, end, params.step()?)?;
     let series_max = params.bound("maxSeries", SERIES_DEFAULT, SERIES_MAX)?;
     let search = MetricsSearch { metrics, range, exemplars, series_max };
-    let found = service.ask(move |reader| traceql::metrics::metrics(reader, &search)).await?;
-    let series = found.series.iter().map(|series| series_json(series, &range)).collect();
-    Ok(answer::json(found_json(&found, series)).await?)
+    // Answers are large: they are written where they are computed, and counted as that.
+    let written = service.ask(move |reader| {
+        let found = traceql::metrics::metrics(reader, &search)?;
+        let series = Each(|| found.series.iter().map(|series| line(series, &range)));
+        answer::written(&Answer::new(&found, series))
+    });
+    Ok(answer::written_json(written.await?))
 }
 
 /// One value for each series.
@@ -48,13 +55,17 @@ pub(super) async fn query(
     let range = Range::instant(start, end);
     let series_max = params.bound("maxSeries", SERIES_DEFAULT, SERIES_MAX)?;
     let search = MetricsSearch { metrics, range, exemplars: 0, series_max };
-    let found = service.ask(move |reader| traceql::metrics::metrics(reader, &search)).await?;
-    let series = found.series.iter().map(|series| {
-        let value = series.values.first().copied().unwrap_or_default();
-        json!({ "labels": attributes_json(&series.labels), "value": number_json(value) })
+    let written = service.ask(move |reader| {
+        let found = traceql::metrics::metrics(reader, &search)?;
+        let series = Each(|| {
+            found.series.iter().map(|series| Instant {
+                labels: Each(|| labels(&series.labels)),
+                value: Number::of(series.values.first().copied().unwrap_or_default()),
+            })
+        });
+        answer::written(&Answer::new(&found, series))
     });
-    let series = series.collect();
-    Ok(answer::json(found_json(&found, series)).await?)
+    Ok(answer::written_json(written.await?))
 }
 
 /// The query, which can also be named as Prometheus names it, and how many exemplars it wants.
@@ -84,45 +95,115 @@ pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize
     }
 }
 
-fn found_json(found: &MetricsFound, series: Vec<Json>) -> Json {
-    let mut json = json!({ "series": series, "metrics": metrics_json(found.stats) });
-    if let Some(why) = found.partial {
-        json["status"] = "PARTIAL".into();
-        json["message"] = why.into();
-    }
-    json
+/// What was computed, with its series in whichever form. Nothing of it is held twice.
+#[derive(Serialize)]
+struct Answer<S> {
+    series: S,
+    metrics: Json,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
 }
 
-fn series_json(series: &Series, range: &Range) -> Json {
-    let values = series.values.iter().enumerate().filter(|(_, value)| !value.is_nan());
-    let samples = values.map(|(interval, value)| {
-        json!({
-            "timestampMs": (range.time_of(interval).0 / 1_000_000).to_string(),
-            "value": number_json(*value),
-        })
-    });
-    let samples: Vec<Json> = samples.collect();
-    let mut json = json!({ "labels": attributes_json(&series.labels), "samples": samples });
-    if !series.exemplars.is_empty() {
-        json["exemplars"] = series.exemplars.iter().map(exemplar_json).collect();
-    }
-    json
+#[derive(Serialize)]
+struct Line<L, S, E> {
+    labels: L,
+    samples: S,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exemplars: Option<E>,
 }
 
-fn exemplar_json(exemplar: &Exemplar) -> Json {
-    json!({
-        "labels": attributes_json(&exemplar.labels),
-        "value": number_json(exemplar.value),
-        "timestampMs": (exemplar.time.0 / 1_000_000).to_string(),
-    })
+#[derive(Serialize)]
+struct Instant<L> {
+    labels: L,
+    value: Number,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Sample {
+    timestamp_ms: String,
+    value: Number,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ExemplarLine<L> {
+    labels: L,
+    value: Number,
+    timestamp_ms: String,
+}
+
+#[derive(Serialize)]
+struct Label<'a> {
+    key: &'a str,
+    value: AnyValue,
 }
 
 /// A number, or the text that protobuf's JSON has for one that JSON has not.
-fn number_json(value: f64) -> Json {
-    match serde_json::Number::from_f64(value) {
-        Some(number) => number.into(),
-        None if value.is_nan() => "NaN".into(),
-        None if value > 0.0 => "Infinity".into(),
-        None => "-Infinity".into(),
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Number {
+    Finite(f64),
+    Other(&'static str),
+}
+
+/// A list that is made while it is written.
+struct Each<F>(F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
     }
+}
+
+impl<S> Answer<S> {
+    fn new(found: &MetricsFound, series: S) -> Self {
+        let status = found.partial.map(|_| "PARTIAL");
+        Self { series, metrics: metrics_json(found.stats), status, message: found.partial }
+    }
+}
+
+impl Number {
+    fn of(value: f64) -> Self {
+        match value {
+            value if value.is_finite() => Self::Finite(value),
+            value if value.is_nan() => Self::Other("NaN"),
+            value if value > 0.0 => Self::Other("Infinity"),
+            _ => Self::Other("-Infinity"),
+        }
+    }
+}
+
+fn line<'a>(series: &'a Series, range: &'a Range) -> impl Serialize + 'a {
+    let samples = || {
+        let values = series.values.iter().enumerate().filter(|(_, value)| !value.is_nan());
+        values.map(|(interval, value)| Sample {
+            timestamp_ms: millis(range.time_of(interval)),
+            value: Number::of(*value),
+        })
+    };
+    let exemplars = || series.exemplars.iter().map(exemplar);
+    Line {
+        labels: Each(|| labels(&series.labels)),
+        samples: Each(samples),
+        exemplars: (!series.exemplars.is_empty()).then_some(Each(exemplars)),
+    }
+}
+
+fn exemplar(exemplar: &Exemplar) -> impl Serialize {
+    ExemplarLine {
+        labels: Each(|| labels(&exemplar.labels)),
+        value: Number::of(exemplar.value),
+        timestamp_ms: millis(exemplar.time),
+    }
+}
+
+fn labels(labels: &[(String, Value)]) -> impl Iterator<Item = Label<'_>> {
+    labels.iter().map(|(key, value)| Label { key, value: value.to_otlp() })
+}
+
+fn millis(time: UnixNanos) -> String {
+    (time.0 / 1_000_000).to_string()
 }

@@ -1,11 +1,18 @@
 //! `compare()`: how often each value of each attribute is among the selected spans and among the
 //! rest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
 
-use super::{Observed, Range, Series};
+use super::{
+    Observed, Range, Series, math,
+    room::{Room, line_bytes},
+};
 use crate::traceql::{
     compiled::Node,
+    shown::bounded,
     syntax::{Field, Intrinsic, Scope},
     value::Value,
 };
@@ -14,6 +21,10 @@ use crate::traceql::{
 const ATTRIBUTES_MAX: usize = 1_000;
 const VALUES_MAX: usize = 1_000;
 const META: &str = "__meta_type";
+/// A value, or an attribute, and its place in the maps, beside its text.
+const VALUE_BYTES: usize = 512;
+/// A count and its place.
+const COUNT_BYTES: usize = 24;
 
 /// Counts by interval.
 type Counts = BTreeMap<u32, u64>;
@@ -37,43 +48,77 @@ struct Attribute {
     too_many: bool,
 }
 
+/// A line that has no room yet.
+struct Line {
+    /// Of all intervals.
+    count: u64,
+    labels: Vec<(String, Value)>,
+    counts: Counts,
+}
+
 impl Comparison {
     pub(super) fn new(range: Range, selection: Node, top: usize, window: (i64, i64)) -> Self {
         let sides = [HashMap::new(), HashMap::new()];
         Self { range, selection, top, window, sides, overflowed: false }
     }
 
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed
-    }
-
-    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32) {
+    pub(super) fn observe(&mut self, span: &Observed<'_>, interval: u32, room: &mut Room) {
         let start = i64::try_from(span.start.0).unwrap_or(i64::MAX);
         let in_window = self.window == (0, 0) || (self.window.0 < start && start <= self.window.1);
         let selected = in_window && self.selection.holds(span.row);
         let side = &mut self.sides[usize::from(selected)];
         for (name, value) in attributes(span) {
-            if !side.contains_key(&name) && side.len() >= ATTRIBUTES_MAX {
+            if !side.contains_key(&name)
+                && (side.len() >= ATTRIBUTES_MAX || !room.take(VALUE_BYTES + name.len()))
+            {
                 self.overflowed = true;
                 continue;
             }
             let attribute = side.entry(name).or_default();
-            *attribute.total.entry(interval).or_default() += 1;
+            self.overflowed |= !add(&mut attribute.total, interval, room);
             let mut key = String::new();
             value.key(&mut key);
-            if !attribute.values.contains_key(&key) && attribute.values.len() >= VALUES_MAX {
-                attribute.too_many = true;
-                continue;
+            if !attribute.values.contains_key(&key) {
+                if attribute.values.len() >= VALUES_MAX {
+                    attribute.too_many = true;
+                    continue;
+                }
+                if !room.take(VALUE_BYTES + 2 * key.len()) {
+                    attribute.too_many = true;
+                    self.overflowed = true;
+                    continue;
+                }
             }
-            let counts = attribute.values.entry(key).or_insert_with(|| (value, Counts::new()));
-            *counts.1.entry(interval).or_default() += 1;
+            let counts = attribute
+                .values
+                .entry(key)
+                .or_insert_with(|| (bounded(&value, true), Counts::new()));
+            self.overflowed |= !add(&mut counts.1, interval, room);
         }
     }
 
-    pub(super) fn series(self) -> Vec<Series> {
-        let (range, top) = (self.range, self.top);
+    /// The lines for which there is room, those that count most first, and whether those are all
+    /// and of all spans.
+    pub(super) fn series(self, room: &mut Room) -> (Vec<Series>, bool) {
+        let (range, mut overflowed) = (self.range, self.overflowed);
+        let mut lines = self.lines();
+        // The total of an attribute counts no less than its values.
+        lines.sort_by_cached_key(|line| (Reverse(line.count), math::key(&line.labels)));
         let mut all = Vec::new();
-        let mut too_many: BTreeMap<String, ()> = BTreeMap::new();
+        for line in lines {
+            if !room.take_lines(1, line_bytes(&line.labels)) {
+                overflowed = true;
+                break;
+            }
+            all.push(line.series(range));
+        }
+        (all, !overflowed)
+    }
+
+    fn lines(self) -> Vec<Line> {
+        let top = self.top;
+        let mut all = Vec::new();
+        let mut too_many: BTreeSet<String> = BTreeSet::new();
         for (side, [one, total]) in self
             .sides
             .into_iter()
@@ -81,7 +126,7 @@ impl Comparison {
         {
             for (name, attribute) in side {
                 if attribute.too_many || attribute.values.len() > top {
-                    too_many.insert(name.clone(), ());
+                    too_many.insert(name.clone());
                 }
                 let label = |meta: &str, value: Value| {
                     vec![(META.to_owned(), Value::text(meta)), (name.clone(), value)]
@@ -92,29 +137,42 @@ impl Comparison {
                     .map(|(key, (value, counts))| (counts.values().sum(), key, value, counts))
                     .collect();
                 values.sort_by(|a, b| b.0.cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
-                for (_, _, value, counts) in values.into_iter().take(top) {
-                    all.push(line(label(one, value), &counts, range));
+                for (count, _, value, counts) in values.into_iter().take(top) {
+                    all.push(Line { count, labels: label(one, value), counts });
                 }
-                all.push(line(label(total, Value::Nil), &attribute.total, range));
+                let count = attribute.total.values().sum();
+                let labels = label(total, Value::Nil);
+                all.push(Line { count, labels, counts: attribute.total });
             }
         }
-        for (name, ()) in too_many {
+        for name in too_many {
             let meta = ("__meta_error".to_owned(), Value::text("__too_many_values__"));
             let labels = vec![meta, (name, Value::Nil)];
-            all.push(line(labels, &Counts::new(), range));
+            all.push(Line { count: 0, labels, counts: Counts::new() });
         }
         all
     }
 }
 
-fn line(labels: Vec<(String, Value)>, counts: &Counts, range: Range) -> Series {
-    let mut values = vec![0.0; range.count()];
-    for (interval, count) in counts {
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
-        let count = *count as f64;
-        values[*interval as usize] = count;
+/// Counts one more, if there is room for it.
+fn add(counts: &mut Counts, interval: u32, room: &mut Room) -> bool {
+    let has_room = counts.contains_key(&interval) || room.take(COUNT_BYTES);
+    if has_room {
+        *counts.entry(interval).or_default() += 1;
     }
-    Series { labels, values, exemplars: Vec::new() }
+    has_room
+}
+
+impl Line {
+    fn series(self, range: Range) -> Series {
+        let mut values = vec![0.0; range.count()];
+        for (interval, count) in self.counts {
+            #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^53")]
+            let count = count as f64;
+            values[interval as usize] = count;
+        }
+        Series { labels: self.labels, values, exemplars: Vec::new() }
+    }
 }
 
 /// What is counted of a span: its attributes, its resource's, and those intrinsics that have few

@@ -1,6 +1,6 @@
 //! What can be done with series.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use super::Series;
 use crate::traceql::{syntax::Operator, value::Value};
@@ -34,17 +34,34 @@ fn applied(operator: Operator, left: f64, right: f64) -> f64 {
     }
 }
 
-/// Series of the same labels together. One without labels goes with all of the other side.
-pub(super) fn joined(operator: Operator, left: Vec<Series>, right: Vec<Series>) -> Vec<Series> {
-    let by_key = |series: Vec<Series>| -> HashMap<String, Series> {
+/// Series of the same labels together. One without labels goes with all of the other side, but its
+/// exemplars do not: they would be on every line. No more exemplars are kept than so many.
+pub(super) fn joined(
+    operator: Operator,
+    left: Vec<Series>,
+    right: Vec<Series>,
+    exemplars_max: usize,
+) -> Vec<Series> {
+    let by_key = |series: Vec<Series>| -> BTreeMap<String, Series> {
         series.into_iter().map(|series| (key(&series.labels), series)).collect()
     };
-    let (left, right) = (by_key(left), by_key(right));
+    let (mut left, mut right) = (by_key(left), by_key(right));
     let target = if right.contains_key("") { &left } else { &right };
-    let of =
-        |side: &HashMap<String, Series>, key: &str| side.get(key).or_else(|| side.get("")).cloned();
-    let pairs = target.keys().filter_map(|key| Some((of(&left, key)?, of(&right, key)?)));
-    pairs.map(|(left, right)| join(operator, left, right)).collect()
+    let keys: Vec<String> = target.keys().cloned().collect();
+    let bare = |side: &BTreeMap<String, Series>| {
+        side.get("").map(|whole| Series { exemplars: Vec::new(), ..whole.clone() })
+    };
+    let wholes = [bare(&left), bare(&right)];
+    let mut exemplars = exemplars_max;
+    let pairs = keys.iter().filter_map(|key| {
+        let left = left.remove(key).or_else(|| wholes[0].clone())?;
+        let right = right.remove(key).or_else(|| wholes[1].clone())?;
+        let mut both = join(operator, left, right);
+        both.exemplars.truncate(exemplars);
+        exemplars -= both.exemplars.len();
+        Some(both)
+    });
+    pairs.collect()
 }
 
 fn join(operator: Operator, left: Series, right: Series) -> Series {
@@ -129,7 +146,10 @@ pub(super) fn top(limit: usize, largest: bool, mut series: Vec<Series>) -> Vec<S
 
 #[cfg(test)]
 mod tests {
+    use tidings_proto::UnixNanos;
+
     use super::{Operator, Series, Value, compared, joined, top, with_number};
+    use crate::traceql::metrics::Exemplar;
 
     fn series(name: &str, values: &[f64]) -> Series {
         let labels = match name {
@@ -158,13 +178,30 @@ mod tests {
         let whole = series("rate", &[2.0, 0.0]);
         let divided = |left: &[&Series], right: &[&Series]| {
             let own = |side: &[&Series]| side.iter().map(|one| (*one).clone()).collect();
-            shown(joined(Operator::Div, own(left), own(right)))
+            shown(joined(Operator::Div, own(left), own(right), 0))
         };
         assert_eq!(divided(&[&a, &b], &[&whole]), "s=a[2.0, NaN] s=b[3.0, NaN]");
         assert_eq!(divided(&[&whole], &[&a]), "s=a[0.5, 0.0]");
         assert_eq!(divided(&[&a, &b], &[&b]), "s=b[1.0, NaN]");
         assert_eq!(divided(&[&whole], &[&whole]), "__name__=(rate / rate)[1.0, NaN]");
         assert_eq!(divided(&[&a], &[]), "");
+    }
+
+    #[test]
+    fn exemplars_of_joined_series_are_no_more_than_asked_for() {
+        let exemplar = |nanos| Exemplar { labels: Vec::new(), value: 1.0, time: UnixNanos(nanos) };
+        let with = |name: &str, count: u64| Series {
+            exemplars: (0..count).map(exemplar).collect(),
+            ..series(name, &[1.0])
+        };
+        let counts = |left: Vec<Series>, right: Vec<Series>, max: usize| -> Vec<usize> {
+            let joined = joined(Operator::Add, left, right, max);
+            joined.iter().map(|one| one.exemplars.len()).collect()
+        };
+        let both = || vec![with("a", 2), with("b", 2)];
+        assert_eq!(counts(both(), vec![with("rate", 9)], 100), [2, 2], "none of the whole");
+        assert_eq!(counts(both(), both(), 100), [4, 4]);
+        assert_eq!(counts(both(), both(), 5), [4, 1]);
     }
 
     #[test]

@@ -4,7 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Exemplar, MetricsSearch, Observed, Range, Series, compare::Comparison};
+use super::{
+    Exemplar, MetricsSearch, Observed, Range, Series,
+    compare::Comparison,
+    room::{Room, line_bytes},
+};
 use crate::traceql::{
     compiled::{Fields, Node},
     shown::bounded,
@@ -13,8 +17,10 @@ use crate::traceql::{
     value::Value,
 };
 
-/// So many points are given in one answer.
-const POINTS_MAX: usize = 1_000_000;
+/// What is known of an interval of a line, and its place.
+const CELL_BYTES: usize = 96;
+/// A bucket of it.
+const BUCKET_BYTES: usize = 48;
 /// Buckets of a quantile for each power of two: a value is known to about 2 %.
 const FINE: i32 = 16;
 /// Exemplars are spread over the range: at most so many in each part.
@@ -28,7 +34,7 @@ pub(super) struct Observer {
     measured: Option<(usize, f64)>,
     by: Vec<(usize, String)>,
     series: HashMap<String, Observations>,
-    series_max: usize,
+    room: Room,
     overflowed: bool,
     exemplars: Vec<usize>,
     comparison: Option<Comparison>,
@@ -37,7 +43,11 @@ pub(super) struct Observer {
 #[derive(Debug, Default)]
 struct Observations {
     labels: Vec<Value>,
+    /// What each line of it takes.
+    line_bytes: usize,
     cells: BTreeMap<u32, Cell>,
+    /// Of all cells of a histogram: each makes a line.
+    buckets: BTreeSet<i32>,
     exemplars: Vec<Exemplar>,
 }
 
@@ -59,6 +69,7 @@ impl Observer {
         measure: &Measure,
         by: &[Field],
         fields: &mut Fields,
+        room: Room,
     ) -> Self {
         let measured = match measure {
             Measure::Rate | Measure::CountOverTime | Measure::Compare { .. } => None,
@@ -87,7 +98,7 @@ impl Observer {
             measured,
             by: by.iter().map(|field| (fields.number(field), field.to_string())).collect(),
             series: HashMap::new(),
-            series_max: search.series_max.min(POINTS_MAX / search.range.count().max(1)).max(1),
+            room: room.upto(search.series_max),
             overflowed: false,
             exemplars: vec![0; parts],
             comparison,
@@ -99,16 +110,11 @@ impl Observer {
         self.comparison.is_some()
     }
 
-    /// Whether spans were left out because there were too many series.
-    pub(super) fn overflowed(&self) -> bool {
-        self.overflowed || self.comparison.as_ref().is_some_and(Comparison::overflowed)
-    }
-
     /// Counts a span.
     pub(super) fn observe(&mut self, span: &Observed<'_>) {
         let Some(interval) = self.range.interval(span.start) else { return };
         if let Some(comparison) = &mut self.comparison {
-            comparison.observe(span, interval);
+            comparison.observe(span, interval, &mut self.room);
             return;
         }
         let measured = match self.measured {
@@ -122,17 +128,17 @@ impl Observer {
         for (column, _) in &self.by {
             span.row[*column].key(&mut key);
         }
-        if !self.series.contains_key(&key) && self.series.len() >= self.series_max {
+        if !self.series.contains_key(&key) && !self.begin(&key, span) {
             self.overflowed = true;
             return;
         }
-        let exemplar = self.takes_exemplar(interval);
-        let series = self.series.entry(key).or_insert_with(|| Observations {
-            labels: self.by.iter().map(|(column, _)| bounded(&span.row[*column], true)).collect(),
-            ..Observations::default()
-        });
-        let cell = series.cells.entry(interval).or_default();
-        cell.add(measured, &self.measure);
+        let room = &mut self.room;
+        let series = self.series.get_mut(&key).expect("invariant: it is there or was begun");
+        if !series.add((interval, measured), &self.measure, room) {
+            self.overflowed = true;
+            return;
+        }
+        let exemplar = takes_exemplar(&mut self.exemplars, interval, self.range);
         if exemplar {
             let unit = self.measured.map_or(1.0, |(_, unit)| unit);
             let counted = matches!(self.measure, Measure::HistogramOverTime(_));
@@ -143,26 +149,35 @@ impl Observer {
             ];
             let by = self.by.iter().zip(&series.labels).filter(|(_, value)| !value.is_nil());
             labels.extend(by.map(|((_, name), value)| (name.clone(), value.clone())));
-            series.exemplars.push(Exemplar { labels, value, time: span.start });
-        }
-    }
-
-    fn takes_exemplar(&mut self, interval: u32) -> bool {
-        let parts = self.exemplars.len();
-        let part = interval as usize * parts / self.range.count().max(1);
-        match self.exemplars.get_mut(part) {
-            Some(taken) if *taken < EXEMPLARS_IN_PART => {
-                *taken += 1;
-                true
+            if self.room.take(line_bytes(&labels)) {
+                series.exemplars.push(Exemplar { labels, value, time: span.start });
             }
-            _ => false,
         }
     }
 
-    /// The series of all spans.
-    pub(super) fn series(self) -> Vec<Series> {
+    /// Makes the series that a span is the first of, if there is room for it.
+    fn begin(&mut self, key: &str, span: &Observed<'_>) -> bool {
+        let values = self.by.iter().map(|(column, _)| bounded(&span.row[*column], true));
+        let values: Vec<Value> = values.collect();
+        let lines = match &self.measure {
+            Measure::QuantileOverTime(_, quantiles) => quantiles.len(),
+            // A line for each bucket, as they come.
+            Measure::HistogramOverTime(_) => 0,
+            _ => 1,
+        };
+        let line_bytes = line_bytes(&labels(&self.by, &values, &self.measure));
+        if !self.room.take(key.len()) || !self.room.take_lines(lines, line_bytes) {
+            return false;
+        }
+        let series = Observations { labels: values, line_bytes, ..Observations::default() };
+        self.series.insert(key.to_owned(), series);
+        true
+    }
+
+    /// The series, and whether they are all that there are and of all spans.
+    pub(super) fn series(mut self) -> (Vec<Series>, bool) {
         if let Some(comparison) = self.comparison {
-            return comparison.series();
+            return comparison.series(&mut self.room);
         }
         let (range, unit) = (self.range, self.measured.map_or(1.0, |(_, unit)| unit));
         let mut all = Vec::new();
@@ -178,7 +193,50 @@ impl Observer {
         for series in &mut all {
             place_exemplars(series, range);
         }
-        all
+        (all, !self.overflowed)
+    }
+}
+
+impl Observations {
+    /// Adds a span, if there is room for it.
+    fn add(
+        &mut self,
+        (interval, value): (u32, Option<f64>),
+        measure: &Measure,
+        room: &mut Room,
+    ) -> bool {
+        let cell = self.cells.get(&interval);
+        let bucket = value.zip(parts(measure)).map(|(value, parts)| bucket(value, parts));
+        let is_new = |bucket: &i32| cell.is_none_or(|cell| !cell.buckets.contains_key(bucket));
+        let mut bytes = if cell.is_none() { CELL_BYTES } else { 0 };
+        if bucket.as_ref().is_some_and(is_new) {
+            bytes += BUCKET_BYTES;
+        }
+        if bytes > 0 && !room.take(bytes) {
+            return false;
+        }
+        if let (Measure::HistogramOverTime(_), Some(bucket)) = (measure, bucket)
+            && !self.buckets.contains(&bucket)
+        {
+            if !room.take_lines(1, self.line_bytes) {
+                return false;
+            }
+            self.buckets.insert(bucket);
+        }
+        self.cells.entry(interval).or_default().add(value, bucket);
+        true
+    }
+}
+
+/// Whether there may be another exemplar in the part of the range that has this interval.
+fn takes_exemplar(taken: &mut [usize], interval: u32, range: Range) -> bool {
+    let part = interval as usize * taken.len() / range.count().max(1);
+    match taken.get_mut(part) {
+        Some(taken) if *taken < EXEMPLARS_IN_PART => {
+            *taken += 1;
+            true
+        }
+        _ => false,
     }
 }
 
@@ -241,8 +299,7 @@ impl Lines {
 
     fn buckets(mut self) -> Vec<Series> {
         let mut exemplars = std::mem::take(&mut self.observations.exemplars);
-        let buckets = self.observations.cells.values().flat_map(|cell| cell.buckets.keys());
-        let buckets: BTreeSet<i32> = buckets.copied().collect();
+        let buckets = std::mem::take(&mut self.observations.buckets);
         let line = |bucket: i32| {
             let of = |cell: &Cell| cell.buckets.get(&bucket).copied().map_or(0.0, count);
             let labels = self.labels_with("__bucket", bound(bucket, 1) / self.unit);
@@ -292,7 +349,7 @@ fn place_exemplars(series: &mut Series, range: Range) {
 }
 
 impl Cell {
-    fn add(&mut self, value: Option<f64>, measure: &Measure) {
+    fn add(&mut self, value: Option<f64>, bucket: Option<i32>) {
         self.count += 1;
         let Some(value) = value else { return };
         let first = self.count == 1;
@@ -303,12 +360,9 @@ impl Cell {
             if self.sum.abs() >= value.abs() { (self.sum, value) } else { (value, self.sum) };
         self.lost += (large - sum) + small;
         self.sum = sum;
-        let parts = match measure {
-            Measure::QuantileOverTime(..) => FINE,
-            Measure::HistogramOverTime(_) => 1,
-            _ => return,
-        };
-        *self.buckets.entry(bucket(value, parts)).or_default() += 1;
+        if let Some(bucket) = bucket {
+            *self.buckets.entry(bucket).or_default() += 1;
+        }
     }
 
     fn total(&self) -> f64 {
@@ -336,6 +390,15 @@ impl Cell {
     }
 }
 
+/// How many buckets there are for each power of two, if there are any.
+fn parts(measure: &Measure) -> Option<i32> {
+    match measure {
+        Measure::QuantileOverTime(..) => Some(FINE),
+        Measure::HistogramOverTime(_) => Some(1),
+        _ => None,
+    }
+}
+
 /// The bucket of a value: the lowest whose bound is not below it.
 fn bucket(value: f64, parts: i32) -> i32 {
     if value <= 0.0 {
@@ -357,16 +420,14 @@ fn bound(bucket: i32, parts: i32) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Cell, FINE, Measure, bound, bucket};
-    use crate::traceql::syntax::{Field, Intrinsic};
+    use super::{Cell, FINE, bound, bucket};
 
     #[test]
     fn quantiles_are_close_to_the_exact_ones() {
-        let measure = Measure::QuantileOverTime(Field::intrinsic(Intrinsic::Duration), Vec::new());
         let mut cell = Cell::default();
         let values: Vec<f64> = (1..=1_000_u32).map(|n| f64::from(n) * 1e6).collect();
         for value in &values {
-            cell.add(Some(*value), &measure);
+            cell.add(Some(*value), Some(bucket(*value, FINE)));
         }
         for (quantile, exact) in [(0.0, 1e6), (0.5, 500e6), (0.9, 900e6), (0.99, 990e6), (1.0, 1e9)]
         {
