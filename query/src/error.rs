@@ -57,6 +57,14 @@ pub enum QueryError {
         /// What to ask for instead.
         instead: &'static str,
     },
+    /// What spans say would take more memory than the bounds allow.
+    #[error("this needs more than {} MiB of spans in memory; {instead}", bytes_max >> 20)]
+    TooManyBytes {
+        /// How much is allowed.
+        bytes_max: u64,
+        /// What to ask for instead.
+        instead: &'static str,
+    },
     /// More log records of a trace would have to be held in memory than the bounds allow.
     #[error(
         "a query about log records needs those of the trace in memory: at most {limit}, and {} MiB",
@@ -111,7 +119,9 @@ impl QueryError {
         match self {
             Self::Parameter { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } | Self::NothingOf { .. } => ErrorKind::NotFound,
-            Self::TooManySpans { .. } | Self::TooManyRecords { .. } => ErrorKind::TooLarge,
+            Self::TooManySpans { .. } | Self::TooManyBytes { .. } | Self::TooManyRecords { .. } => {
+                ErrorKind::TooLarge
+            }
             Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
             Self::Withdrawn => ErrorKind::Unavailable,
@@ -123,6 +133,11 @@ impl QueryError {
                 Storage::Invalid | Storage::Corrupt => ErrorKind::Failed,
             },
         }
+    }
+
+    /// Whether less would have to be held in memory for an answer.
+    pub(crate) fn is_too_large(&self) -> bool {
+        self.kind() == ErrorKind::TooLarge
     }
 
     pub(crate) fn parameter(name: impl Into<String>, reason: impl Into<String>) -> Self {

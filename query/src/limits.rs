@@ -22,6 +22,9 @@ pub struct QueryLimits {
     /// A trace with more distinct spans than this is not given with all attributes (about 1 KiB
     /// each).
     pub view_spans_max: u64,
+    /// Nor is one that takes more bytes of memory than this: no question holds more of spans and of
+    /// their names at once.
+    pub view_bytes_max: u64,
     /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
     pub skeleton_spans_max: u64,
     /// A trace with more distinct spans than this is not exported (24 bytes each).
@@ -78,6 +81,7 @@ impl Default for QueryLimits {
             told_every: Duration::from_millis(200),
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
+            view_bytes_max: 128 << 20,
             skeleton_spans_max: 1_000_000,
             export_spans_max: 4_000_000,
             export_part_spans: 5_000,

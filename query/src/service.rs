@@ -84,7 +84,8 @@ impl QueryService {
     /// The trace, assembled, with everything its spans said.
     ///
     /// # Errors
-    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`].
+    /// `NotFound`; `TooManySpans` when it has more than [`QueryLimits::view_spans_max`];
+    /// `TooManyBytes` when they take more than [`QueryLimits::view_bytes_max`].
     pub async fn trace(&self, question: impl Into<TraceQuestion>) -> Result<TraceView, QueryError> {
         let question = question.into();
         self.ask(move |reader| trace::view(reader, question)).await

@@ -26,11 +26,11 @@ pub(crate) fn each(
             Ok((trees, gathered)) => {
                 trees.iter().for_each(|tree| visit(tree, &gathered.names));
             }
-            Err(QueryError::TooManySpans { .. }) if portion.len() > 1 => {
+            Err(error) if error.is_too_large() && portion.len() > 1 => {
                 let (first, rest) = portion.split_at(portion.len() / 2);
                 waiting.extend([rest, first]);
             }
-            Err(QueryError::TooManySpans { .. }) => too_large += 1,
+            Err(error) if error.is_too_large() => too_large += 1,
             Err(error) => return Err(error),
         }
     }

@@ -239,7 +239,8 @@ fn place(params: &Params) -> Result<Place, QueryError> {
 
 /// One trace, assembled, with everything its spans said.
 ///
-/// A trace of more than 50,000 spans is refused (422): read its skeleton and its spans one by one.
+/// A trace of more than 50,000 spans, or 128 MiB in memory, is refused (422): read its skeleton and
+/// its spans one by one.
 #[utoipa::path(
     get,
     path = "/api/v1/traces/{traceId}",

@@ -7,7 +7,7 @@
 mod page;
 
 use std::{
-    collections::{BTreeMap, HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     ops::ControlFlow,
     sync::Arc,
 };
@@ -86,6 +86,9 @@ pub(crate) struct Gathered {
     spans: u64,
     /// The rows, when they are kept.
     portions: Vec<SpanRows>,
+    /// How much memory these take, and where it is.
+    bytes: u64,
+    held: HashSet<usize>,
 }
 
 /// How much to gather.
@@ -100,7 +103,8 @@ pub(crate) struct Gather {
 }
 
 impl Gathered {
-    /// Everything that matches.
+    /// Everything that matches, unless its rows and names take more than
+    /// [`QueryLimits::view_bytes_max`](crate::QueryLimits::view_bytes_max).
     pub(crate) fn read(
         reader: &Reader,
         filter: &SpanFilter,
@@ -110,9 +114,13 @@ impl Gathered {
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
             gathered.add(rows, gather.detail != Detail::Facts);
+            let instead = gather.instead;
             if gathered.spans > gather.spans_max {
-                let (limit, instead) = (gather.spans_max, gather.instead);
-                return Err(QueryError::TooManySpans { limit, instead });
+                return Err(QueryError::TooManySpans { limit: gather.spans_max, instead });
+            }
+            let bytes_max = reader.limits.view_bytes_max;
+            if gathered.bytes_held() > bytes_max {
+                return Err(QueryError::TooManyBytes { bytes_max, instead });
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -132,11 +140,17 @@ impl Gathered {
         let mut all = true;
         let stats = reader.spans(filter, scan, |rows| {
             gathered.add(rows, gather.detail != Detail::Facts);
-            all = gathered.spans <= gather.spans_max;
+            all = gathered.spans <= gather.spans_max
+                && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
         gathered.traces.values_mut().for_each(TraceFacts::settle);
         Ok((gathered, all && stats.complete))
+    }
+
+    /// How much memory the rows and the names take.
+    fn bytes_held(&self) -> u64 {
+        self.bytes.saturating_add(self.names.bytes)
     }
 
     /// The row a gathered span came from.
@@ -173,7 +187,9 @@ impl Gathered {
             }
         }
         if !kept.is_empty() {
-            self.portions.push(rows.select(&kept));
+            let kept = rows.select(&kept);
+            self.bytes += kept.bytes_held(&mut self.held);
+            self.portions.push(kept);
         }
     }
 }

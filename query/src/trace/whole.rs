@@ -41,8 +41,18 @@ pub(crate) fn whole(reader: &Reader, ids: &[TraceId]) -> Result<Whole, QueryErro
     if fitting.is_empty() && !found.is_empty() {
         return Err(QueryError::TooManySpans { limit, instead: USE_SKELETON });
     }
-    let left_out = found.len() - fitting.len();
-    Ok(Whole { traces: read(reader, &fitting)?, left_out })
+    loop {
+        match read(reader, &fitting) {
+            // Their sizes in bytes are known when they are read.
+            Err(error) if error.is_too_large() && fitting.len() > 1 => {
+                fitting.truncate(fitting.len() / 2);
+            }
+            read => {
+                let left_out = found.len() - fitting.len();
+                return read.map(|traces| Whole { traces, left_out });
+            }
+        }
+    }
 }
 
 fn of(ids: &[TraceId]) -> SpanFilter {

@@ -319,12 +319,12 @@ pub(super) fn each_trace(
         let gather = Gather { detail, spans_max: BATCH_SPANS_MAX, instead: "ask for fewer traces" };
         let mut gathered = match Gathered::read(reader, &filter, gather) {
             Ok(gathered) => gathered,
-            Err(QueryError::TooManySpans { .. }) if batch.len() > 1 => {
+            Err(error) if error.is_too_large() && batch.len() > 1 => {
                 size = batch.len() / 2;
                 continue;
             }
             // One trace by itself is too large to be evaluated with everything in memory.
-            Err(QueryError::TooManySpans { .. }) => {
+            Err(error) if error.is_too_large() => {
                 complete = false;
                 at += 1;
                 continue;

@@ -166,7 +166,7 @@ impl Search<'_> {
             let found = match whole(self.reader, &left) {
                 Ok(found) => found,
                 // The first one alone is too large to be shown.
-                Err(QueryError::TooManySpans { .. }) => {
+                Err(error) if error.is_too_large() => {
                     self.complete = false;
                     left.remove(0);
                     continue;

@@ -1,5 +1,7 @@
 //! Traces that are large, or look large because their spans came again and again.
 
+use axum::body::Body;
+use http::Request;
 use tidings_proto::otlp::{ExportTraceServiceRequest, SpanKind};
 use tidings_query::QueryLimits;
 use tidings_storage::{Clock, SystemClock};
@@ -63,6 +65,42 @@ async fn spans_that_came_again_do_not_count_against_the_limits() {
     harness.get(&format!("/traces/{id}/otlp")).await;
     harness.send_request(large(300..301)).await;
     assert_eq!(harness.problem(&format!("/traces/{id}")).await.0, 422);
+}
+
+#[tokio::test]
+async fn a_trace_whose_spans_say_too_much_is_refused_or_left_out_and_that_is_said() {
+    let limits = QueryLimits { view_bytes_max: 512 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let long = |trace: u64, id: u64| {
+        let attribute = format!("{id:0>32768}");
+        span(trace, id, "shop", "call").at(id, id + 1).attribute("b", attribute.as_str())
+    };
+    harness.send((1..=20).map(|id| long(1, id))).await;
+    harness.send((1..=2).map(|id| long(2, id))).await;
+    let query = "%7B.b!=%22y%22%7D%7Ccount()%3E1";
+    for flushed in [false, true] {
+        if flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let (status, problem) = harness.problem(&format!("/traces/{}", trace_id(1))).await;
+        assert_eq!(status, 422, "{problem}");
+        assert!(text(&problem["detail"]).contains("skeleton"), "{problem}");
+        harness.get(&format!("/traces/{}", trace_id(2))).await;
+        harness.get(&format!("/traces/{}/skeleton", trace_id(1))).await;
+        let found = harness.get(&format!("/traces?q={query}")).await;
+        assert_eq!(found["searched"]["complete"], false, "{found}");
+        assert_eq!(found["traces"].as_array().unwrap().len(), 1, "{found}");
+        assert_eq!(text(&found["traces"][0]["traceId"]), trace_id(2));
+        for (path, status) in [
+            (format!("/tempo/api/traces/{}", trace_id(1)), 422),
+            (format!("/tempo/api/traces/{}", trace_id(2)), 200),
+            (format!("/tempo/api/v2/traces/{}?q=%7B%7D", trace_id(1)), 422),
+            (format!("/jaeger/api/traces/{}", trace_id(1)), 422),
+        ] {
+            let asked = Request::get(&path).body(Body::empty()).unwrap();
+            assert_eq!(harness.ask(asked).await.0.as_u16(), status, "{path}");
+        }
+    }
 }
 
 /// A page of three traces of which one is enormous.

@@ -1,8 +1,11 @@
 //! Spans in columns.
 
+use std::collections::HashSet;
+
 use arrow_array::{
     Array, BinaryArray, BooleanArray, Int32Array, Int64Array, RecordBatch, UInt64Array,
 };
+use arrow_data::ArrayData;
 use arrow_schema::ArrowError;
 use arrow_select::take::take_record_batch;
 use tidings_proto::{
@@ -107,6 +110,23 @@ impl SpanRows {
         let batch = take_record_batch(&self.batch, &wanted);
         let batch = batch.expect("invariant: the rows are the batch's");
         Self::of(&batch).expect("invariant: the columns were checked when the rows were made")
+    }
+
+    /// How many bytes of memory these rows hold, what they share with those that were measured
+    /// before left out: `known` has the addresses of that. It is right while all of them are held.
+    pub fn bytes_held(&self, known: &mut HashSet<usize>) -> u64 {
+        let mut bytes = 0;
+        let mut open: Vec<ArrayData> = self.batch.columns().iter().map(|of| of.to_data()).collect();
+        while let Some(data) = open.pop() {
+            let valid = data.nulls().map(|nulls| nulls.buffer());
+            for buffer in data.buffers().iter().chain(valid) {
+                if known.insert(buffer.data_ptr().addr().get()) {
+                    bytes += buffer.capacity() as u64;
+                }
+            }
+            open.extend(data.child_data().iter().cloned());
+        }
+        bytes
     }
 
     /// Whether there are none.
