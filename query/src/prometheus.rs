@@ -26,7 +26,7 @@ mod syntax;
 pub(crate) use error::PromqlError;
 pub(crate) use labels::Labels;
 pub(crate) use number::{duration_of, millis, number_text, seconds};
-pub(crate) use parser::parse;
+pub(crate) use parser::{parse, parse_with};
 use syntax::Selector;
 pub(crate) use syntax::{Expression, Kind};
 

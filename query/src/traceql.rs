@@ -10,7 +10,7 @@
 //! Owns the language: what is a query, what it means, and what is said about one that is none.
 //! Nothing here recurses deeper than [`DEPTH_MAX`], because depth is bounded while tokens are read
 //! and while the tree is built, and what stands in a row is a list of at most [`TERMS_MAX`]; texts
-//! are bounded by [`TEXT_BYTES_MAX`]. Where Tempo parses a query
+//! are bounded by [`TEXT_BYTES_MAX`], and patterns by what all of a query need. Where Tempo parses a query
 //! but refuses to run it (`parent.`, aggregate against aggregate), it runs here.
 
 mod candidates;
@@ -38,7 +38,7 @@ mod types;
 pub(crate) mod value;
 
 pub(crate) use error::TraceqlError;
-pub(crate) use parser::parse;
+pub(crate) use parser::{parse, parse_with};
 
 /// The longest query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;

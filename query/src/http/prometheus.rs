@@ -22,12 +22,12 @@ use crate::{
     prometheus::{
         Kind, PromqlError,
         metrics::METRICS,
-        query::{self, Asked, POINTS_MAX},
+        query::{self, Answer, Asked, POINTS_MAX},
         series::{self, SeriesSearch},
     },
 };
 use answer::{Unanswered, list, list_labels, success, success_of};
-use params::{Params, bad};
+use params::{Params, WantedSeries, bad, expression_of};
 
 /// The release of Prometheus whose API this is: Grafana switches features by it.
 const PROMETHEUS_VERSION: &str = "2.55.0";
@@ -61,11 +61,11 @@ async fn query_at(
 ) -> Result<Response, Unanswered> {
     let now = service.now();
     let time = params.time("time")?.unwrap_or_else(|| params::millis_of(now));
-    let query = params.query()?;
+    let query = params.query();
     let asked = Asked { start_ms: time, end_ms: time, step_ms: 1, lookback_ms: params.lookback()? };
-    let work = service
-        .ask_within(params.timeout()?, move |reader| Ok(query::at_once(reader, &query, asked)));
-    let answer = work.await.map_err(PromqlError::Query)??;
+    let work =
+        service.ask_within(params.timeout()?, move |reader| Ok(at_once(reader, &query, asked)));
+    let answer = work.await??;
     success_of(answer, Some(time)).await
 }
 
@@ -85,18 +85,29 @@ async fn query_range(
                       the query resolution (?step=XX)";
         return Err(Unanswered::bad_data(reason));
     }
-    let query = params.query()?;
+    let query = params.query();
     let asked = Asked { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
+    let work =
+        service.ask_within(params.timeout()?, move |reader| Ok(over_range(reader, &query, asked)));
+    let answer = work.await??;
+    success_of(answer, None).await
+}
+
+/// Reads the query where it is answered: making its patterns takes time.
+fn at_once(reader: &Reader, query: &str, asked: Asked) -> Result<Answer, Unanswered> {
+    Ok(query::at_once(reader, &expression_of(query)?, asked)?)
+}
+
+/// As [`at_once`].
+fn over_range(reader: &Reader, query: &str, asked: Asked) -> Result<Answer, Unanswered> {
+    let query = expression_of(query)?;
     if !matches!(query.kind(), Kind::Scalar | Kind::Vector) {
         let kind = query.kind().words();
         let reason = "invalid expression type";
         let wanted = "for range query, must be Scalar or instant Vector";
         return Err(bad("query", &format!("{reason} {kind:?} {wanted}")));
     }
-    let work = service
-        .ask_within(params.timeout()?, move |reader| Ok(query::over_range(reader, &query, asked)));
-    let answer = work.await.map_err(PromqlError::Query)??;
-    success_of(answer, None).await
+    Ok(query::over_range(reader, &query, asked)?)
 }
 
 async fn labels(
@@ -131,11 +142,11 @@ async fn series_list(
 
 async fn ask<T: Send + 'static>(
     service: &QueryService,
-    search: SeriesSearch,
+    wanted: WantedSeries,
     find: impl FnOnce(&Reader, &SeriesSearch) -> Result<T, PromqlError> + Send + 'static,
-) -> Result<T, PromqlError> {
-    let found = service.ask(move |reader| Ok(find(reader, &search))).await;
-    found.map_err(PromqlError::Query)?
+) -> Result<T, Unanswered> {
+    let found = move |reader: &Reader| Ok(find(reader, &wanted.search()?)?);
+    service.ask(move |reader| Ok(found(reader))).await?
 }
 
 /// What the metrics are.

@@ -223,8 +223,8 @@ fn wanted(params: &Params) -> Result<Wanted, QueryError> {
         return Err(QueryError::parameter(filter, reason));
     }
     let spans_shown = params.integer(SPANS_PER_SPANSET.name).unwrap_or_default() as usize;
-    let (stages, start) = (native::stages_of(query)?, params.time_range()?);
-    Ok(Wanted::Query(TraceQuery { stages, start, spans_shown, among: None }))
+    let (query, start) = (query.to_owned(), params.time_range()?);
+    Ok(Wanted::Query(TraceQuery { query, start, spans_shown, among: None }))
 }
 
 fn place(params: &Params) -> Result<Place, QueryError> {

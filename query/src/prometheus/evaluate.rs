@@ -11,7 +11,10 @@ mod functions;
 mod histogram;
 mod over_time;
 
-use std::{cell::Cell, collections::HashSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+};
 
 use super::{
     Labels, PromqlError,
@@ -19,7 +22,7 @@ use super::{
     plan::{Asked, SAMPLED_EVERY_MS, is_exact, multiples},
     syntax::{Call, Expression, Selector},
 };
-use crate::execution::Reader;
+use crate::{execution::Reader, traceql::pattern::Patterns};
 
 /// So many values are looked at for one query, as with Prometheus.
 const SAMPLES_MAX: usize = 50_000_000;
@@ -57,12 +60,19 @@ pub(super) struct Evaluator<'d> {
     pub(super) counted: &'d Counted,
     pub(super) asked: Asked,
     samples: Cell<usize>,
+    /// Of functions, which are asked at every time.
+    patterns: RefCell<Patterns>,
 }
 
 impl<'d> Evaluator<'d> {
     /// An evaluator that has looked at nothing yet.
     pub(super) fn new(reader: &'d Reader, counted: &'d Counted, asked: Asked) -> Self {
-        Self { reader, counted, asked, samples: Cell::new(0) }
+        Self { reader, counted, asked, samples: Cell::new(0), patterns: RefCell::default() }
+    }
+
+    /// The pattern of a text, if it is one and there is room for it.
+    pub(super) fn pattern(&self, text: &str) -> Option<regex::Regex> {
+        self.patterns.borrow_mut().made(text).ok().map(|pattern| pattern.regex)
     }
 
     /// What the expression gives at this time.

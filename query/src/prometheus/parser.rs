@@ -12,20 +12,27 @@ use super::{
         Matching, Operator, TERMS_MAX,
     },
 };
+use crate::traceql::pattern::Patterns;
 
 /// The longest query, in bytes.
 const TEXT_BYTES_MAX: usize = 16 << 10;
 
-/// The query that a text is.
+/// The query that a text is. Making its patterns takes time: for a blocking thread.
 ///
 /// # Errors
 /// Where the text stops being one.
 pub(crate) fn parse(text: &str) -> Result<Expression, PromqlError> {
+    parse_with(text, &mut Patterns::default())
+}
+
+/// As [`parse`], with patterns that were made before, and what room there is for others.
+pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Expression, PromqlError> {
     if text.len() > TEXT_BYTES_MAX {
         let message = format!("the query is longer than {TEXT_BYTES_MAX} bytes");
         return Err(PromqlError::at(text, 0, message));
     }
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, selectors: 0 };
+    let mut parser =
+        Parser { text, tokens: tokens(text)?, at: 0, depth: 0, selectors: 0, patterns };
     if *parser.peek() == What::End {
         return Err(parser.fail("no expression found in input"));
     }
@@ -47,6 +54,7 @@ struct Parser<'t> {
     depth: usize,
     /// How many selectors there are so far.
     selectors: usize,
+    patterns: &'t mut Patterns,
 }
 
 impl Parser<'_> {

@@ -91,9 +91,9 @@ async fn what_is_told_of_a_search_are_the_first_traces_of_its_page() {
 #[tokio::test]
 async fn what_is_told_of_a_query_are_the_first_traces_of_its_page() {
     for query in ["{ .wanted = true }", "{ .wanted = true } | count() > 1", "{} >> {} || {}"] {
-        let stages = native::stages_of(query).unwrap();
         let start = tidings_storage::TimeRange::default();
-        let asked = native::TraceQuery { stages, start, spans_shown: 3, among: None };
+        let asked =
+            native::TraceQuery { query: query.to_owned(), start, spans_shown: 3, among: None };
         let answer = move |reader: &Reader| native::page(reader, asked, 20, None);
         let (told, page) = told(answer, Arc::new(Progress::heard())).await;
         assert!(!told.is_empty(), "nothing of {query}");

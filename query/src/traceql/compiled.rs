@@ -1,4 +1,4 @@
-//! A query made ready: fields are columns of a row of values, patterns are compiled.
+//! A query made ready: fields are columns of a row of values.
 //!
 //! Owns the numbering of fields. An expression is evaluated over one row, in which a value may
 //! still be unknown; what is unknown stays so unless the rest decides without it.
@@ -8,7 +8,6 @@ use std::borrow::Cow;
 use tidings_proto::{SpanId, TraceId};
 
 use super::{
-    pattern::pattern_of,
     syntax::{Expression, Field, Intrinsic, Join, Name, Operator, Scalar, Spansets, Stage, Static},
     value::{Value, apply, fits, negative, severity_word},
 };
@@ -90,9 +89,7 @@ impl Node {
                 Self::Any(any.iter().map(|each| Self::of(each, fields)).collect())
             }
             Expression::Matches(inner, pattern, matches) => {
-                let pattern =
-                    pattern_of(pattern).expect("invariant: patterns are checked when read");
-                Self::Matches(boxed(inner, fields), pattern, *matches)
+                Self::Matches(boxed(inner, fields), pattern.regex.clone(), *matches)
             }
             Expression::Arithmetic(first, rest) => {
                 let first = boxed(first, fields);

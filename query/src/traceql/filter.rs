@@ -11,9 +11,9 @@ use tidings_storage::TimeRange;
 use super::{
     compiled::{Fields, compile},
     evaluate::evaluate,
+    native::stages_of,
     read::{RowReader, table},
     records::{RECORD_BYTES_MAX, RECORDS_MAX, Read, RecordReader},
-    syntax::Stage,
 };
 use crate::{QueryError, execution::Reader, trace};
 
@@ -58,19 +58,21 @@ impl Levels {
     }
 }
 
-/// The spans of the trace in any spanset that the stages make of it, and those around them.
+/// The spans of the trace in any spanset that the query makes of it, and those around them.
 ///
 /// # Errors
-/// `NotFound`; `TooManySpans` when the trace has more than [`crate::QueryLimits::view_spans_max`];
-/// `TooManyRecords` when the stages ask for its log records, and they do not fit.
+/// `Parameter` when it is no query that finds traces; `NotFound`; `TooManySpans` and
+/// `TooManyBytes` when the trace has more than [`crate::QueryLimits::view_spans_max`] and
+/// [`crate::QueryLimits::view_bytes_max`];
+/// `TooManyRecords` when the query asks for its log records, and they do not fit.
 pub(crate) fn filtered(
     reader: &Reader,
     trace_id: TraceId,
-    stages: &[Stage],
+    query: &str,
     around: Around,
 ) -> Result<Filtered, QueryError> {
     let mut fields = Fields::default();
-    let stages = compile(stages, &mut fields);
+    let stages = compile(&stages_of(query)?, &mut fields);
     let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
     let mut records = RecordReader::new(reader, &fields, TimeRange::default());
     let records = match records.read(&[trace_id])? {

@@ -5,7 +5,8 @@
 
 use super::{
     lexer::{Token, TokenKind, readable_tokens},
-    parse,
+    parse_with,
+    pattern::Patterns,
     syntax::{Operator, Query, Root, Spansets, Stage},
 };
 
@@ -15,7 +16,8 @@ const TRUE: &str = "true";
 
 /// The stages of a query that is one selector; of any other text, those of its first selector.
 pub(super) fn lenient(query: &str) -> Vec<Stage> {
-    if let Some(stages) = search(query)
+    let patterns = &mut Patterns::default();
+    if let Some(stages) = search(query, patterns)
         && let [Stage::Spansets(Spansets::Filter(_))] = stages.as_slice()
     {
         return stages;
@@ -26,43 +28,46 @@ pub(super) fn lenient(query: &str) -> Vec<Stage> {
     };
     let is_end = |token: &Token| token.kind == TokenKind::CloseBrace;
     let inner = &inner[..inner.iter().position(is_end).unwrap_or(inner.len())];
-    search(&format!("{{{}}}", mended(query, inner, 0))).unwrap_or_default()
+    let mended = mended(query, inner, 0, patterns);
+    search(&format!("{{{mended}}}"), patterns).unwrap_or_default()
 }
 
-fn search(query: &str) -> Option<Vec<Stage>> {
-    match parse(query) {
+fn search(query: &str, patterns: &mut Patterns) -> Option<Vec<Stage>> {
+    match parse_with(query, patterns) {
         Ok(Query { root: Root::Search(stages), .. }) => Some(stages),
         _ => None,
     }
 }
 
 /// The conditions of these tokens of the text, with `true` for those that are not finished.
-fn mended(text: &str, tokens: &[Token], level: u32) -> String {
+fn mended(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
     let (mut mended, mut depth, mut from) = (String::new(), 0_u32, 0);
     for (at, token) in tokens.iter().enumerate() {
         match token.kind {
             TokenKind::OpenParenthesis => depth += 1,
             TokenKind::CloseParenthesis => depth = depth.saturating_sub(1),
             TokenKind::Operator(Operator::And | Operator::Or) if depth == 0 => {
-                mended.push_str(&condition(text, &tokens[from..at], level));
+                mended.push_str(&condition(text, &tokens[from..at], level, patterns));
                 mended.push_str(text.get(token.start..token.end).unwrap_or_default());
                 from = at + 1;
             }
             _ => {}
         }
     }
-    mended.push_str(&condition(text, &tokens[from..], level));
+    mended.push_str(&condition(text, &tokens[from..], level, patterns));
     mended
 }
 
-fn condition(text: &str, tokens: &[Token], level: u32) -> String {
+fn condition(text: &str, tokens: &[Token], level: u32, patterns: &mut Patterns) -> String {
     let (Some(first), Some(last)) = (tokens.first(), tokens.last()) else { return TRUE.into() };
     let written = text.get(first.start..last.end).unwrap_or_default();
-    if search(&format!("{{{written}}}")).is_some() {
+    if search(&format!("{{{written}}}"), patterns).is_some() {
         return format!(" {written} ");
     }
     match inside(tokens) {
-        Some(inner) if level < LEVELS_MAX => format!("({})", mended(text, inner, level + 1)),
+        Some(inner) if level < LEVELS_MAX => {
+            format!("({})", mended(text, inner, level + 1, patterns))
+        }
         _ => TRUE.into(),
     }
 }
@@ -89,10 +94,14 @@ fn inside(tokens: &[Token]) -> Option<&[Token]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{lenient, search};
+    use super::{Patterns, lenient};
 
     fn check(query: &str, means: &str) {
-        let expected = if means.is_empty() { Vec::new() } else { search(means).unwrap() };
+        let expected = if means.is_empty() {
+            Vec::new()
+        } else {
+            super::search(means, &mut Patterns::default()).unwrap()
+        };
         assert_eq!(format!("{:?}", lenient(query)), format!("{expected:?}"), "{query}");
     }
 

@@ -31,7 +31,7 @@ use crate::{
 /// Which traces, and what of them.
 #[derive(Debug, Clone)]
 pub(crate) struct TraceQuery {
-    pub(crate) stages: Vec<Stage>,
+    pub(crate) query: String,
     pub(crate) start: TimeRange,
     /// How many spans of each spanset are shown.
     pub(crate) spans_shown: usize,
@@ -66,7 +66,7 @@ pub(crate) fn page(
     cursor: Option<TraceCursor>,
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
-        stages: query.stages,
+        stages: stages_of(&query.query)?,
         times: Times::OfResult(query.start),
         limit,
         shown: shown(query.spans_shown),
@@ -101,7 +101,7 @@ pub(crate) fn ranked_page(
     page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
     let wanted = Search {
-        stages: query.stages,
+        stages: stages_of(&query.query)?,
         times: Times::OfResult(query.start),
         limit: RANKED_MAX,
         shown: Shown::NOTHING,

@@ -12,14 +12,20 @@ use super::{
     DEPTH_MAX, TERMS_MAX, TraceqlError,
     lexer::{Token, TokenKind, tokens},
     normal::normal,
+    pattern::Patterns,
     syntax::{Operator, Query, Root, Scalar, Spansets, Stage, Static},
 };
 use crate::suggest::did_you_mean;
 use terms::{Form, Term};
 
-/// The query that the text says.
+/// The query that the text says. Making its patterns takes time: for a blocking thread.
 pub(crate) fn parse(text: &str) -> Result<Query, TraceqlError> {
-    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0 };
+    parse_with(text, &mut Patterns::default())
+}
+
+/// As [`parse`], with patterns that were made before, and what room there is for others.
+pub(crate) fn parse_with(text: &str, patterns: &mut Patterns) -> Result<Query, TraceqlError> {
+    let mut parser = Parser { text, tokens: tokens(text)?, at: 0, depth: 0, patterns };
     if parser.peek() == &TokenKind::End {
         return parser.fail("a query is missing; `{}` finds every span");
     }
@@ -63,6 +69,7 @@ struct Parser<'a> {
     tokens: Vec<Token>,
     at: usize,
     depth: u32,
+    patterns: &'a mut Patterns,
 }
 
 impl Parser<'_> {

@@ -1,10 +1,16 @@
 //! Patterns: matched in linear time, within bounds.
 //!
+//! Making one takes milliseconds, so queries are read where they are answered: on a blocking thread,
+//! as one of the questions that may run. Each pattern of a query is made once, and all of them
+//! together have a bound.
+//!
 //! Owns what of a pattern is read as Go reads it, whose expressions TraceQL and PromQL have, and
 //! which the engine here reads otherwise ([`translate`]).
 
 mod texts;
 mod translate;
+
+use std::{collections::HashMap, fmt};
 
 use thiserror::Error;
 
@@ -16,6 +22,15 @@ pub(crate) enum PatternError {
     /// The engine does not take it.
     #[error("{}", .0.to_string().lines().last().unwrap_or_default().trim())]
     Engine(#[from] regex::Error),
+    /// It is no pattern.
+    #[error("{}", .0.to_string().lines().last().unwrap_or_default().trim())]
+    Syntax(#[from] Box<regex_syntax::Error>),
+    /// Those of one query need too much together.
+    #[error("the patterns of one query need more than {} MiB together", bytes_max >> 20)]
+    Together {
+        /// How much they may need.
+        bytes_max: usize,
+    },
     /// One sign of repetition follows another.
     #[error("`{0}` repeats a repetition")]
     Nested(String),
@@ -26,6 +41,12 @@ pub(crate) enum PatternError {
 
 /// A pattern that needs more than this much memory is refused.
 const PATTERN_BYTES_MAX: usize = 1 << 20;
+/// What a pattern needs is told by trying: first so much, then four times as much, and so on.
+const PATTERN_BYTES_MIN: usize = 16 << 10;
+/// What is remembered while a pattern is matched, in either direction.
+const MATCHING_BYTES: usize = 512 << 10;
+/// The patterns of one query may need so much together.
+const PATTERNS_BYTES_MAX: usize = 64 << 20;
 /// How deep the groups of a pattern nest.
 const PATTERN_DEPTH_MAX: u32 = 50;
 
@@ -33,20 +54,95 @@ const PATTERN_DEPTH_MAX: u32 = 50;
 const BEFORE: &str = "^(?s:";
 const AFTER: &str = ")$";
 
-/// The pattern, which has to match from beginning to end; `.` matches line breaks too.
-pub(crate) fn pattern_of(pattern: &str) -> Result<regex::Regex, PatternError> {
-    let pattern = translate::translated(pattern)?;
-    // Checked alone first: the parentheses around it could complete a half one.
-    regex::RegexBuilder::new(&pattern)
-        .size_limit(PATTERN_BYTES_MAX)
-        .nest_limit(PATTERN_DEPTH_MAX)
-        .build()?;
-    let whole = regex::RegexBuilder::new(&format!("{BEFORE}{pattern}{AFTER}"))
-        .size_limit(PATTERN_BYTES_MAX)
-        .dfa_size_limit(PATTERN_BYTES_MAX)
-        .nest_limit(PATTERN_DEPTH_MAX + 2)
-        .build()?;
-    Ok(whole)
+/// A pattern, which has to match from beginning to end; `.` matches line breaks too.
+#[derive(Debug, Clone)]
+pub(crate) struct Pattern {
+    /// As it was written.
+    text: String,
+    /// As it is matched.
+    pub(crate) regex: regex::Regex,
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Makes the patterns of one query.
+#[derive(Debug)]
+pub(crate) struct Patterns {
+    known: HashMap<String, Pattern>,
+    bytes_max: usize,
+    left: usize,
+}
+
+impl Default for Patterns {
+    fn default() -> Self {
+        Self::within(PATTERNS_BYTES_MAX)
+    }
+}
+
+impl Patterns {
+    /// For patterns that need so much together.
+    pub(crate) fn within(bytes_max: usize) -> Self {
+        Self { known: HashMap::new(), bytes_max, left: bytes_max }
+    }
+
+    /// For a text that has none.
+    pub(crate) fn none() -> Self {
+        Self::within(0)
+    }
+
+    /// The pattern of a text.
+    pub(crate) fn made(&mut self, text: &str) -> Result<Pattern, PatternError> {
+        if let Some(known) = self.known.get(text) {
+            return Ok(known.clone());
+        }
+        let translated = translate::translated(text)?;
+        if self.left == 0 {
+            return Err(self.too_much());
+        }
+        // Checked alone first: the parentheses around it could complete a half one.
+        let mut alone = regex_syntax::ParserBuilder::new();
+        alone.nest_limit(PATTERN_DEPTH_MAX).build().parse(&translated).map_err(Box::new)?;
+        let regex = self.built(&format!("{BEFORE}{translated}{AFTER}"))?;
+        let pattern = Pattern { text: text.to_owned(), regex };
+        self.known.insert(text.to_owned(), pattern.clone());
+        Ok(pattern)
+    }
+
+    /// One that is larger than a pattern may be takes room, too: trying it took as long.
+    fn built(&mut self, whole: &str) -> Result<regex::Regex, PatternError> {
+        let mut bytes = PATTERN_BYTES_MIN;
+        loop {
+            // One for each direction.
+            let needed = 2 * (bytes + MATCHING_BYTES);
+            self.left = self.left.checked_sub(needed).ok_or_else(|| self.too_much())?;
+            let built = regex::RegexBuilder::new(whole)
+                .size_limit(bytes)
+                .dfa_size_limit(MATCHING_BYTES)
+                .nest_limit(PATTERN_DEPTH_MAX + 2)
+                .build();
+            match built {
+                Err(regex::Error::CompiledTooBig(_)) if bytes < PATTERN_BYTES_MAX => {
+                    self.left += needed;
+                    bytes *= 4;
+                }
+                built => return Ok(built?),
+            }
+        }
+    }
+
+    fn too_much(&self) -> PatternError {
+        PatternError::Together { bytes_max: self.bytes_max }
+    }
 }
 
 /// The only texts that match a pattern made here, if it is nothing but texts: `a|b`.
@@ -59,7 +155,11 @@ pub(crate) fn literals(pattern: &str) -> Option<Vec<String>> {
 
 #[cfg(test)]
 mod tests {
-    use super::{literals, pattern_of};
+    use super::{PatternError, Patterns, literals};
+
+    fn pattern_of(text: &str) -> Result<regex::Regex, PatternError> {
+        Patterns::default().made(text).map(|pattern| pattern.regex)
+    }
 
     #[test]
     fn patterns_are_read_as_go_reads_them() {
@@ -119,6 +219,31 @@ mod tests {
                 "{pattern}: {error:?}"
             );
         }
+    }
+
+    #[test]
+    fn patterns_of_one_query_have_a_bound_and_each_takes_room_once() {
+        let mut patterns = Patterns::within(8 << 20);
+        let large = |n: usize| format!("{n}\\w{{20}}");
+        for _ in 0..100 {
+            patterns.made(&large(0)).unwrap();
+        }
+        let made = (1..100).take_while(|n| patterns.made(&large(*n)).is_ok()).count();
+        assert!((1..10).contains(&made), "{made}");
+        let error = patterns.made(&large(99)).unwrap_err().to_string();
+        assert_eq!(error, "the patterns of one query need more than 8 MiB together");
+        patterns.made(&large(0)).unwrap();
+        assert!(Patterns::none().made("a").is_err());
+    }
+
+    #[test]
+    fn a_pattern_that_is_refused_takes_room_as_well() {
+        let mut patterns = Patterns::within(8 << 20);
+        let huge = |n: usize| format!("{n}\\w{{900}}");
+        let errors: Vec<String> =
+            (0..4).map(|n| patterns.made(&huge(n)).unwrap_err().to_string()).collect();
+        assert!(errors[0].contains("size limit"), "{errors:?}");
+        assert!(errors[3].contains("together"), "{errors:?}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
-use super::{lexer::is_of_a_name, types::Type};
+use super::{lexer::is_of_a_name, pattern::Pattern, types::Type};
 
 /// Every sign that stands between or before operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -312,7 +312,7 @@ pub(crate) enum Expression {
     /// `||` of all.
     Any(Vec<Self>),
     /// Whether the value matches the whole pattern; `false`: whether it does not.
-    Matches(Box<Self>, String, bool),
+    Matches(Box<Self>, Pattern, bool),
     /// Computed from the left to the right.
     Arithmetic(Box<Self>, Vec<(Operator, Self)>),
     /// A comparison.

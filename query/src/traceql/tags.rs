@@ -15,7 +15,8 @@ use super::{
     candidates::Candidates,
     compiled::{Fields, compile},
     lenient::lenient,
-    parse,
+    parse_with,
+    pattern::Patterns,
     read::{detail, needs_tree},
     search::each_candidate,
     syntax::{
@@ -125,7 +126,7 @@ pub(crate) fn intrinsics() -> Vec<&'static str> {
 
 /// The field of this name as a query spells it: `.a`, `span.a`, `name`.
 pub(crate) fn field_named(name: &str) -> Option<Field> {
-    let parsed = parse(&format!("{{}} | select({name})"));
+    let parsed = parse_with(&format!("{{}} | select({name})"), &mut Patterns::none());
     if let Ok(Query { root: Root::Search(stages), hints }) = parsed
         && let [_, Stage::Select(fields)] = stages.as_slice()
         && let ([field], []) = (fields.as_slice(), hints.as_slice())
@@ -192,9 +193,13 @@ pub(crate) fn of_tags(
     tags: &[(String, String)],
     min_nanos: Option<i64>,
     max_nanos: Option<i64>,
-) -> Vec<Stage> {
+) -> Result<Vec<Stage>, QueryError> {
+    let mut patterns = Patterns::default();
     let mut stages: Vec<Stage> = Vec::new();
-    let mut filters = tags.iter().map(|(key, value)| Spansets::Filter(of_tag(key, value)));
+    let filters = tags.iter().map(|(key, value)| of_tag(key, value, &mut patterns));
+    let filters: Vec<Spansets> =
+        filters.map(|one| one.map(Spansets::Filter)).collect::<Result<_, _>>()?;
+    let mut filters = filters.into_iter();
     if let Some(first) = filters.next() {
         let rest: Vec<(Join, Spansets)> = filters.map(|next| (Join::And, next)).collect();
         let is_one = rest.is_empty();
@@ -212,10 +217,10 @@ pub(crate) fn of_tags(
     if stages.is_empty() {
         stages.push(Stage::Spansets(Spansets::Filter(Expression::Static(Static::Bool(true)))));
     }
-    stages
+    Ok(stages)
 }
 
-fn of_tag(key: &str, value: &str) -> Expression {
+fn of_tag(key: &str, value: &str, patterns: &mut Patterns) -> Result<Expression, QueryError> {
     let field = |intrinsic| Expression::Field(Field::intrinsic(intrinsic));
     let equals = |of: Expression, value: Static| {
         Expression::Binary(Operator::Equal, Box::new(of), Box::new(Expression::Static(value)))
@@ -227,7 +232,7 @@ fn of_tag(key: &str, value: &str) -> Expression {
         _ => None,
     };
     if let Some(status) = status {
-        return equals(field(Intrinsic::Status), Static::Status(status));
+        return Ok(equals(field(Intrinsic::Status), Static::Status(status)));
     }
     let of = match key {
         "name" => field(Intrinsic::Name),
@@ -235,7 +240,9 @@ fn of_tag(key: &str, value: &str) -> Expression {
         "root.service.name" => field(Intrinsic::RootService),
         _ => Expression::Field(Field::attribute(Scope::Any, key)),
     };
-    let pattern = format!("(?i).*{}.*", regex::escape(value));
+    let pattern = patterns.made(&format!("(?i).*{}.*", regex::escape(value)));
+    let pattern =
+        pattern.map_err(|error| QueryError::parameter("tags", format!("invalid tags: {error}")))?;
     let mut any = vec![Expression::Matches(Box::new(of.clone()), pattern, true)];
     if let Ok(number) = value.parse() {
         any.push(equals(of.clone(), Static::Int(number)));
@@ -246,5 +253,5 @@ fn of_tag(key: &str, value: &str) -> Expression {
     if let Ok(truth) = value.parse() {
         any.push(equals(of, Static::Bool(truth)));
     }
-    Expression::Any(any)
+    Ok(Expression::Any(any))
 }

@@ -28,6 +28,7 @@ mod logs;
 mod model;
 mod names;
 mod pages;
+mod patterns;
 mod prometheus;
 mod red;
 mod resolve;

@@ -1,12 +1,12 @@
 //! What Prometheus has and this has not: rules, alerts, targets, a TSDB. Its clients ask for them,
 //! and find none.
 
-use axum::{Router, response::Response, routing::get};
+use axum::{Router, extract::State, response::Response, routing::get};
 use serde_json::{Value as Json, json};
 
 use super::{
     answer::{Unanswered, success},
-    params::{Params, bad},
+    params::{Params, bad, expression_of},
 };
 use crate::QueryService;
 
@@ -73,13 +73,17 @@ fn tsdb() -> Json {
 }
 
 /// Series have no exemplars; a wrong question is told.
-async fn exemplars(params: Params) -> Result<Response, Unanswered> {
+async fn exemplars(
+    State(service): State<QueryService>,
+    params: Params,
+) -> Result<Response, Unanswered> {
     let (start, end) = (params.time("start")?, params.time("end")?);
     if let (Some(start), Some(end)) = (start, end)
         && end < start
     {
         return Err(bad("end", "end timestamp must not be before start time"));
     }
-    params.query()?;
+    let query = params.query();
+    service.ask(move |_| Ok(expression_of(&query).map(drop))).await??;
     success(json!([]), &[]).await
 }

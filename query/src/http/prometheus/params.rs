@@ -17,7 +17,8 @@ use crate::{
         given::{Given, is_form},
         rfc_3339,
     },
-    prometheus::{Expression, duration_of, millis, parse, series::SeriesSearch},
+    prometheus::{Expression, duration_of, millis, parse, parse_with, series::SeriesSearch},
+    traceql::pattern::Patterns,
 };
 
 /// The largest form.
@@ -60,9 +61,8 @@ impl Params {
     }
 
     /// The query.
-    pub(super) fn query(&self) -> Result<Expression, Unanswered> {
-        let text = self.text("query").unwrap_or_default();
-        parse(text).map_err(|error| bad("query", &error.to_string()))
+    pub(super) fn query(&self) -> String {
+        self.text("query").unwrap_or_default().to_owned()
     }
 
     /// A time in milliseconds: seconds since 1970, with a fraction, or RFC 3339.
@@ -116,15 +116,8 @@ impl Params {
     }
 
     /// The series that `match[]`, `start` and `end` ask for.
-    pub(super) fn series(&self, required: bool) -> Result<SeriesSearch, Unanswered> {
-        let mut selectors = Vec::new();
-        for text in self.0.texts("match[]") {
-            let parsed = parse(text).map_err(|error| bad("match[]", &error.to_string()))?;
-            let Expression::Select(selector) = parsed else {
-                return Err(bad("match[]", "it must be a series selector"));
-            };
-            selectors.push(selector);
-        }
+    pub(super) fn series(&self, required: bool) -> Result<WantedSeries, Unanswered> {
+        let selectors: Vec<String> = self.0.texts("match[]").map(str::to_owned).collect();
         if required && selectors.is_empty() {
             return Err(Unanswered::bad_data("no match[] parameter provided"));
         }
@@ -137,8 +130,36 @@ impl Params {
         }
         // To the end of the last millisecond: one that ends where it begins is not empty.
         let end = end.map(|end| UnixNanos(end.0.saturating_add(1_000_000)));
-        Ok(SeriesSearch { selectors, range: TimeRange { start, end } })
+        Ok(WantedSeries { selectors, range: TimeRange { start, end } })
     }
+}
+
+/// A search for series whose selectors are not read yet.
+#[derive(Debug)]
+pub(super) struct WantedSeries {
+    selectors: Vec<String>,
+    range: TimeRange,
+}
+
+impl WantedSeries {
+    /// Making patterns takes time: for a blocking thread.
+    pub(super) fn search(&self) -> Result<SeriesSearch, Unanswered> {
+        let (mut selectors, mut patterns) = (Vec::new(), Patterns::default());
+        for text in &self.selectors {
+            let parsed = parse_with(text, &mut patterns);
+            let parsed = parsed.map_err(|error| bad("match[]", &error.to_string()))?;
+            let Expression::Select(selector) = parsed else {
+                return Err(bad("match[]", "it must be a series selector"));
+            };
+            selectors.push(selector);
+        }
+        Ok(SeriesSearch { selectors, range: self.range })
+    }
+}
+
+/// The query that a text is. Making its patterns takes time: for a blocking thread.
+pub(super) fn expression_of(text: &str) -> Result<Expression, Unanswered> {
+    parse(text).map_err(|error| bad("query", &error.to_string()))
 }
 
 /// The millisecond that a time is in.

@@ -22,20 +22,19 @@ use super::{
         ValuesRequest, ValuesResponse,
     },
     metrics::{self, metrics_of},
-    search,
+    search::{self, Wanted},
     tags::{self, kind_of, listed, plain_values, scoped, scopes_named, typed_values},
 };
 use crate::{
-    QueryService,
+    QueryError, QueryService,
     grpc::{self, Status},
     traceql::{
         self,
         metrics::{MetricsSearch, Range},
-        native::stages_of,
         overlap::Times,
         search::Search,
         shown::Shown,
-        tags::{TagSearch, of_tags},
+        tags::TagSearch,
     },
 };
 
@@ -73,7 +72,7 @@ async fn message<M: Message + Default>(request: Request) -> Result<M, Status> {
 
 async fn answer(service: &QueryService, method: &str, request: Request) -> Result<Vec<u8>, Status> {
     Ok(match method {
-        "Search" => search(service, message(request).await?).await?.encode_to_vec(),
+        "Search" => search(service, message(request).await?).await?,
         "SearchTags" => {
             let asked: TagsRequest = message(request).await?;
             let tag_names = listed(service, names_search(&asked)?, &asked.scope).await?;
@@ -100,16 +99,18 @@ async fn answer(service: &QueryService, method: &str, request: Request) -> Resul
             TypedValuesResponse { tag_values: typed.collect() }.encode_to_vec()
         }
         "MetricsQueryRange" => {
-            let (search, range) = metrics_search(message(request).await?, false)?;
+            let (range, search) = metrics_search(message(request).await?, false)?;
             let encoded = service.ask(move |reader| {
+                let search = search()?;
                 let found = traceql::metrics::metrics(reader, &search)?;
                 Ok(RangeResponse::of(&found, &range).encode_to_vec())
             });
             encoded.await?
         }
         "MetricsQueryInstant" => {
-            let (search, _) = metrics_search(message(request).await?, true)?;
+            let (_, search) = metrics_search(message(request).await?, true)?;
             let encoded = service.ask(move |reader| {
+                let search = search()?;
                 let found = traceql::metrics::metrics(reader, &search)?;
                 Ok(InstantResponse::of(&found).encode_to_vec())
             });
@@ -138,25 +139,27 @@ fn seconds(start: u32, end: u32) -> Result<TimeRange, Status> {
     }
 }
 
-async fn search(service: &QueryService, asked: SearchRequest) -> Result<SearchResponse, Status> {
-    let stages = if asked.query.is_empty() {
+/// The bytes of the answer.
+async fn search(service: &QueryService, asked: SearchRequest) -> Result<Vec<u8>, Status> {
+    let wanted = if asked.query.is_empty() {
         let tags: Vec<(String, String)> = asked.tags.into_iter().collect();
         let nanos = |millis: u32| (millis > 0).then(|| i64::from(millis) * 1_000_000);
-        of_tags(&tags, nanos(asked.min_duration_ms), nanos(asked.max_duration_ms))
+        let (min_nanos, max_nanos) = (nanos(asked.min_duration_ms), nanos(asked.max_duration_ms));
+        Wanted::Tags { tags, min_nanos, max_nanos }
     } else {
-        stages_of(&asked.query)?
+        Wanted::Query(asked.query)
     };
     let (shown, shown_max) = (search::SPANS_SHOWN_DEFAULT, search::SPANS_SHOWN_MAX);
-    let search = Search {
-        stages,
-        times: Times::OfTrace(seconds(asked.start, asked.end)?),
-        limit: count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX),
-        shown: Shown::spans(count(asked.spans_per_span_set, shown, shown_max)),
-        after: None,
-        among: None,
-    };
-    let found = service.ask(move |reader| traceql::search::found(reader, &search)).await?;
-    Ok(SearchResponse::from(&found))
+    let times = Times::OfTrace(seconds(asked.start, asked.end)?);
+    let limit = count(asked.limit, search::LIMIT_DEFAULT, search::LIMIT_MAX);
+    let shown = Shown::spans(count(asked.spans_per_span_set, shown, shown_max));
+    let encoded = service.ask(move |reader| {
+        let stages = wanted.stages()?;
+        let search = Search { stages, times, limit, shown, after: None, among: None };
+        let found = traceql::search::found(reader, &search)?;
+        Ok(SearchResponse::from(&found).encode_to_vec())
+    });
+    Ok(encoded.await?)
 }
 
 fn names_search(asked: &TagsRequest) -> Result<TagSearch, Status> {
@@ -175,7 +178,11 @@ fn values_search(asked: &ValuesRequest) -> Result<TagSearch, Status> {
     })
 }
 
-fn metrics_search(asked: MetricsRequest, instant: bool) -> Result<(MetricsSearch, Range), Status> {
+/// The times, and what gives the search where it is run.
+fn metrics_search(
+    asked: MetricsRequest,
+    instant: bool,
+) -> Result<(Range, impl FnOnce() -> Result<MetricsSearch, QueryError> + Send + 'static), Status> {
     if asked.end <= asked.start {
         return Err(Status::invalid("start must be before end"));
     }
@@ -184,12 +191,15 @@ fn metrics_search(asked: MetricsRequest, instant: bool) -> Result<(MetricsSearch
     } else {
         count(asked.exemplars, metrics::EXEMPLARS_DEFAULT, metrics::EXEMPLARS_MAX)
     };
-    let (metrics, exemplars) = metrics_of(&asked.query, exemplars)?;
     let range = if instant {
         Range::instant(asked.start, asked.end)
     } else {
         Range::steps(asked.start, asked.end, Some(asked.step).filter(|step| *step > 0))?
     };
     let series_max = count(asked.max_series, metrics::SERIES_DEFAULT, metrics::SERIES_MAX);
-    Ok((MetricsSearch { metrics, range, exemplars, series_max }, range))
+    let search = move || {
+        let (metrics, exemplars) = metrics_of(&asked.query, exemplars)?;
+        Ok(MetricsSearch { metrics, range, exemplars, series_max })
+    };
+    Ok((range, search))
 }

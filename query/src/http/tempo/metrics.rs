@@ -11,7 +11,7 @@ use super::{
     search::metrics_json,
 };
 use crate::{
-    QueryService,
+    QueryError, QueryService,
     http::answer,
     traceql::{
         self,
@@ -31,13 +31,14 @@ pub(super) async fn query_range(
     State(service): State<QueryService>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let (metrics, exemplars) = parsed(&params)?;
+    let (text, exemplars) = asked(&params)?;
     let (start, end) = params.bounds(service.now())?;
     let range = Range::steps(start, end, params.step()?)?;
     let series_max = params.bound("maxSeries", SERIES_DEFAULT, SERIES_MAX)?;
-    let search = MetricsSearch { metrics, range, exemplars, series_max };
     // Answers are large: they are written where they are computed, and counted as that.
     let written = service.ask(move |reader| {
+        let (metrics, exemplars) = metrics_of(&text, exemplars)?;
+        let search = MetricsSearch { metrics, range, exemplars, series_max };
         let found = traceql::metrics::metrics(reader, &search)?;
         let series = Each(|| found.series.iter().map(|series| line(series, &range)));
         answer::written(&Answer::new(&found, series))
@@ -50,12 +51,13 @@ pub(super) async fn query(
     State(service): State<QueryService>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let (metrics, _) = parsed(&params)?;
+    let (text, _) = asked(&params)?;
     let (start, end) = params.bounds(service.now())?;
     let range = Range::instant(start, end);
     let series_max = params.bound("maxSeries", SERIES_DEFAULT, SERIES_MAX)?;
-    let search = MetricsSearch { metrics, range, exemplars: 0, series_max };
     let written = service.ask(move |reader| {
+        let (metrics, _) = metrics_of(&text, 0)?;
+        let search = MetricsSearch { metrics, range, exemplars: 0, series_max };
         let found = traceql::metrics::metrics(reader, &search)?;
         let series = Each(|| {
             found.series.iter().map(|series| Instant {
@@ -68,17 +70,19 @@ pub(super) async fn query(
     Ok(answer::written_json(written.await?))
 }
 
-/// The query, which can also be named as Prometheus names it, and how many exemplars it wants.
-fn parsed(params: &Params) -> Result<(Metrics, usize), TempoError> {
+/// The query, which can also be named as Prometheus names it, and how many exemplars are wanted.
+fn asked(params: &Params) -> Result<(String, usize), TempoError> {
     let Some(text) = params.text("q").or_else(|| params.text("query")) else {
         return Err(invalid("q", "a TraceQL metrics query is missing"));
     };
     let asked = params.bound("exemplars", EXEMPLARS_DEFAULT, EXEMPLARS_MAX)?;
-    metrics_of(text, if params.text("exemplars") == Some("0") { 0 } else { asked })
+    let exemplars = if params.text("exemplars") == Some("0") { 0 } else { asked };
+    Ok((text.to_owned(), exemplars))
 }
 
-/// The metrics of a query, and how many exemplars it wants when so many are asked for.
-pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), TempoError> {
+/// The metrics of a query, and how many exemplars it wants when so many are asked for. Making its
+/// patterns takes time: for a blocking thread.
+pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize), QueryError> {
     let query = traceql::parse(text)?;
     let hint = query.hints.iter().find(|(name, _)| name == "exemplars").map(|(_, value)| value);
     let exemplars = match hint {
@@ -90,7 +94,7 @@ pub(super) fn metrics_of(text: &str, exemplars: usize) -> Result<(Metrics, usize
         Root::Metrics(metrics) => Ok((metrics, exemplars)),
         Root::Search(_) => {
             let reason = "this finds traces; add a metric to it, as in `{} | rate()`";
-            Err(invalid("TraceQL query", reason))
+            Err(invalid("TraceQL query", reason).0)
         }
     }
 }

@@ -10,14 +10,15 @@ use super::{
     params::{Params, invalid},
 };
 use crate::{
-    QueryService,
+    QueryError, QueryService,
     http::answer,
     traceql::{
         self,
+        native::stages_of,
         overlap::Times,
         search::{Found, FoundSpan, FoundSpanset, FoundTrace, Search},
         shown::Shown,
-        syntax::{Field, Name},
+        syntax::{Field, Name, Stage},
         tags::of_tags,
         value::Value,
     },
@@ -39,18 +40,24 @@ pub(super) async fn search(
     params: Params,
 ) -> Result<Response, TempoError> {
     let search = search_of(&params)?;
-    let found = service.ask(move |reader| traceql::search::found(reader, &search)).await?;
-    Ok(answer::json(json_of(&found)).await?)
+    let written = service.ask(move |reader| {
+        let found = traceql::search::found(reader, &search()?)?;
+        answer::written(&json_of(&found))
+    });
+    Ok(answer::written_json(written.await?))
 }
 
-fn search_of(params: &Params) -> Result<Search, TempoError> {
+/// What gives the search where it is run.
+fn search_of(
+    params: &Params,
+) -> Result<impl FnOnce() -> Result<Search, QueryError> + Send + 'static, TempoError> {
     let start = params.seconds()?;
     let (query, tags) = (params.text("q"), params.text("tags"));
     if query.is_some() && tags.is_some() {
         return Err(invalid("request", "can't specify tags and q in the same query"));
     }
-    let stages = match (query, tags) {
-        (Some(query), _) => traceql::native::stages_of(query)?,
+    let wanted = match (query, tags) {
+        (Some(query), _) => Wanted::Query(query.to_owned()),
         (None, tags) => {
             let min = params.duration("minDuration")?;
             let max = params.duration("maxDuration")?;
@@ -68,17 +75,31 @@ fn search_of(params: &Params) -> Result<Search, TempoError> {
                 None => Vec::new(),
             };
             let nanos = |nanos: Option<u64>| nanos.and_then(|nanos| i64::try_from(nanos).ok());
-            of_tags(&tags, nanos(min), nanos(max))
+            Wanted::Tags { tags, min_nanos: nanos(min), max_nanos: nanos(max) }
         }
     };
-    Ok(Search {
-        stages,
-        times: Times::OfTrace(start),
-        limit: params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?,
-        shown: Shown::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?),
-        after: None,
-        among: None,
+    let limit = params.count("limit", LIMIT_DEFAULT, LIMIT_MAX)?;
+    let shown = Shown::spans(params.bound("spss", SPANS_SHOWN_DEFAULT, SPANS_SHOWN_MAX)?);
+    let times = Times::OfTrace(start);
+    Ok(move || {
+        Ok(Search { stages: wanted.stages()?, times, limit, shown, after: None, among: None })
     })
+}
+
+/// What traces are looked for, as it was written.
+pub(super) enum Wanted {
+    Query(String),
+    Tags { tags: Vec<(String, String)>, min_nanos: Option<i64>, max_nanos: Option<i64> },
+}
+
+impl Wanted {
+    /// Making patterns takes time: for a blocking thread.
+    pub(super) fn stages(&self) -> Result<Vec<Stage>, QueryError> {
+        match self {
+            Self::Query(query) => stages_of(query),
+            Self::Tags { tags, min_nanos, max_nanos } => of_tags(tags, *min_nanos, *max_nanos),
+        }
+    }
 }
 
 /// `key=value key="quoted value" key`.

@@ -22,10 +22,7 @@ use super::{
 use crate::{
     QueryError, QueryService, TraceName,
     http::answer,
-    traceql::{
-        filter::{Around, Levels, filtered},
-        native::stages_of,
-    },
+    traceql::filter::{Around, Levels, filtered},
 };
 
 /// `tempopb.PartialStatus`.
@@ -91,10 +88,9 @@ pub(super) async fn trace_v2(
     let (found, is_part) = match query {
         None => (find(&service, &path).await?, false),
         Some(query) => {
-            let stages = stages_of(query)?;
-            let (trace_id, around) = (trace_id(&path)?, around(&params)?);
+            let (trace_id, around, query) = (trace_id(&path)?, around(&params)?, query.to_owned());
             let found =
-                service.ask(move |reader| filtered(reader, trace_id, &stages, around)).await?;
+                service.ask(move |reader| filtered(reader, trace_id, &query, around)).await?;
             (found.request, found.is_part)
         }
     };

@@ -1,14 +1,11 @@
 //! Functions of what there is at one time.
 
 use super::{Evaluator, Sample, Value, distinct, histogram, mapped};
-use crate::{
-    prometheus::{
-        Labels, PromqlError,
-        labels::Test,
-        number::seconds,
-        syntax::{Call, Expression},
-    },
-    traceql::pattern::pattern_of,
+use crate::prometheus::{
+    Labels, PromqlError,
+    labels::Test,
+    number::seconds,
+    syntax::{Call, Expression},
 };
 
 /// What the function gives.
@@ -136,7 +133,7 @@ fn replaced(
     let text = |place: usize| evaluator.text(&given[place], time);
     let (to, replacement, from, pattern) = (text(1)?, text(2)?, text(3)?, text(4)?);
     check_label(&to)?;
-    let pattern = pattern_of(&pattern).map_err(|_| {
+    let pattern = evaluator.pattern(&pattern).ok_or_else(|| {
         PromqlError::Execution(format!("invalid regular expression in label_replace(): {pattern}"))
     })?;
     let mut samples = evaluator.vector(&given[0], time)?;

@@ -9,7 +9,7 @@ use crate::{
         number::{millis, seconds},
         syntax::{At, Expression, Kind, Moment, Selector, Subquery},
     },
-    traceql::pattern::pattern_of,
+    traceql::pattern::PatternError,
 };
 
 impl Parser<'_> {
@@ -60,17 +60,21 @@ impl Parser<'_> {
         let What::Text(value) = self.peek().clone() else {
             return Err(self.unexpected(" in label matching, expected string"));
         };
-        let pattern = || {
-            pattern_of(&value).map_err(|_| self.fail(format!("{value:?} is no regular expression")))
-        };
         let test = match sign {
             "=" => Test::Equal(value),
             "!=" => Test::NotEqual(value),
-            "=~" => Test::Like(pattern()?),
-            _ => Test::NotLike(pattern()?),
+            "=~" => Test::Like(self.pattern(&value)?),
+            _ => Test::NotLike(self.pattern(&value)?),
         };
         self.at += 1;
         Ok(Matcher { name, test })
+    }
+
+    fn pattern(&mut self, text: &str) -> Result<regex::Regex, PromqlError> {
+        self.patterns.made(text).map(|pattern| pattern.regex).map_err(|error| match error {
+            PatternError::Together { .. } => self.fail(error.to_string()),
+            _ => self.fail(format!("{text:?} is no regular expression")),
+        })
     }
 
     /// The expression with what stands behind it.

@@ -6,7 +6,7 @@ use crate::{
     traceql::{
         TraceqlError,
         lexer::TokenKind,
-        pattern::pattern_of,
+        pattern::PatternError,
         syntax::{Expression, Field, INTRINSICS, Intrinsic, Name, Operator, Scope, Static},
         types::Type,
         value::severity_word,
@@ -257,7 +257,7 @@ impl Parser<'_> {
     }
 
     fn binary(
-        &self,
+        &mut self,
         operator: Operator,
         at: usize,
         left: Operand,
@@ -300,7 +300,7 @@ impl Parser<'_> {
     }
 
     fn combined(
-        &self,
+        &mut self,
         operator: Operator,
         at: usize,
         left: Operand,
@@ -322,9 +322,16 @@ impl Parser<'_> {
                 let Expression::Static(Static::Text(pattern)) = second else {
                     return self.fail_at(right.start, "a pattern is text in quotes");
                 };
-                if let Err(error) = pattern_of(&pattern) {
-                    return self.fail_at(right.start, format!("this is not a pattern: {error}"));
-                }
+                let pattern = match self.patterns.made(&pattern) {
+                    Ok(pattern) => pattern,
+                    Err(error @ PatternError::Together { .. }) => {
+                        return self.fail_at(right.start, error.to_string());
+                    }
+                    Err(error) => {
+                        let message = format!("this is not a pattern: {error}");
+                        return self.fail_at(right.start, message);
+                    }
+                };
                 Expression::Matches(Box::new(first), pattern, operator == Operator::Regex)
             }
             (operator, Expression::Arithmetic(first, mut rest), second)
