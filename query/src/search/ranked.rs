@@ -4,7 +4,8 @@
 //! Rows say what a trace's value is at most: spans that came again and rules of assembly only make
 //! it less. So traces are assembled from the highest bound down, until what is left cannot come
 //! before the last of the page. Rows are those that begin at most an hour before or after the times
-//! asked for, as for kinds of transactions; what a trace has further away does not count.
+//! asked for, as for kinds of transactions; what a trace has further away does not count, nor do
+//! rows that the budget did not suffice for.
 
 use std::{
     cmp::Reverse,
@@ -64,8 +65,8 @@ pub(crate) fn ranked(
     page: Ranking,
 ) -> Result<TraceSearchResult, QueryError> {
     let (met, stats) = Met::read(reader, filter, page.rank)?;
-    let matched = met.traces.values().filter(|trace| trace.matches).count() as u64;
-    let (found, more) = best(reader, met, page)?;
+    let matched = met.matching().count() as u64;
+    let (found, more) = best(reader, &met, page)?;
     let (places, traces): (Vec<RankPlace>, _) = found.into_iter().unzip();
     let next = RankCursor::behind(page.rank, &places).filter(|_| more);
     Ok(TraceSearchResult {
@@ -89,14 +90,14 @@ fn value(rank: TraceRank, trace: &TraceSummary) -> u64 {
 /// The first traces after the cursor, and whether there are more.
 fn best(
     reader: &Reader,
-    met: Met,
+    met: &Met,
     Ranking { rank, limit, cursor }: Ranking,
 ) -> Result<(Vec<(RankPlace, TraceSummary)>, bool), QueryError> {
-    let matching = met.traces.into_iter().filter(|(_, trace)| trace.matches);
+    // Of what the budget did not suffice for, nothing is known to order it by.
+    let known = met.matching().filter(|(_, trace)| trace.rows > 0);
     // The best place that each can have, first of all the first.
-    let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> = matching
-        .map(|(id, trace)| Reverse(((Reverse(trace.bound(rank)), id), trace.rows)))
-        .collect();
+    let mut bounds: BinaryHeap<Reverse<(RankPlace, u64)>> =
+        known.map(|(id, trace)| Reverse(((Reverse(trace.bound(rank)), *id), trace.rows))).collect();
     let mut page: Vec<(RankPlace, TraceSummary)> = Vec::new();
     let mut more = false;
     while let Some(Reverse((bound, _))) = bounds.peek()
@@ -112,8 +113,7 @@ fn best(
             bounds.pop();
         }
         let read = summaries(reader, &batch)?;
-        let placed =
-            read.into_iter().map(|trace| ((Reverse(value(rank, &trace)), trace.trace_id), trace));
+        let placed = read.into_iter().map(|trace| (met.place(rank, &trace), trace));
         page.extend(
             placed.filter(|(place, _)| cursor.is_none_or(|cursor| cursor.is_before(place))),
         );
@@ -223,6 +223,18 @@ impl Met {
         Ok((met, stats))
     }
 
+    /// The traces of which a span matches.
+    fn matching(&self) -> impl Iterator<Item = (&TraceId, &Trace)> {
+        self.traces.iter().filter(|(_, trace)| trace.matches)
+    }
+
+    /// The place of a trace, which is never before its bound: its value may be of more spans than
+    /// were looked at, and by these the trace would be on no page, or on two.
+    fn place(&self, rank: TraceRank, trace: &TraceSummary) -> RankPlace {
+        let bound = self.traces.get(&trace.trace_id).map_or(0, |met| met.bound(rank));
+        (Reverse(value(rank, trace).min(bound)), trace.trace_id)
+    }
+
     /// Gives `visit` the rows that match, the newest first as far as files go: those of a trace
     /// together that stand together.
     fn scan(
@@ -232,7 +244,10 @@ impl Met {
         stats: &mut ScanStats,
         mut visit: impl FnMut(&mut Self, TraceId, &SpanRows, Range<usize>),
     ) -> Result<(), QueryError> {
-        let rows_max = reader.settings.search_rows_max.saturating_sub(stats.rows);
+        // A scan after the first has half the budget even when nothing is left: what was found is
+        // worth nothing as long as its rows are unknown.
+        let budget = reader.settings.search_rows_max;
+        let rows_max = budget.saturating_sub(stats.rows).max(budget.div_ceil(2));
         let scan = Scan { detail: Detail::Times, rows_max };
         let read = reader.spans_ahead(filter, scan, |rows| {
             let mut row = 0;

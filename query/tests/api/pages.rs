@@ -243,3 +243,67 @@ async fn pages_of_a_search_that_stops_early_are_those_of_one_that_does_not() {
     let expected: Vec<String> = expected.into_iter().map(|(_, id)| id).collect();
     assert_eq!(visited, expected);
 }
+
+/// Every trace of all pages, in order, and the last answer.
+async fn all_pages(harness: &Harness, query: &str) -> (Vec<String>, serde_json::Value) {
+    let (mut visited, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = harness.get(&format!("/traces?{query}{cursor}")).await;
+        let traces = page["traces"].as_array().unwrap();
+        visited.extend(traces.iter().map(|trace| text(&trace["traceId"])));
+        assert!(visited.len() < 100, "{query} goes on");
+        let Some(next) = page.get("nextCursor") else { return (visited, page) };
+        cursor = format!("&cursor={}", text(next));
+    }
+}
+
+#[tokio::test]
+async fn a_trace_begun_long_before_the_window_has_one_place_whatever_the_pages() {
+    let harness = Harness::new().await;
+    let (hour, second) = (3_600_000, 1_000);
+    let early = [
+        span(99, 1, "shop", "work").at(0, 3 * hour),
+        span(99, 2, "shop", "work").parent(1).at(3 * hour, 3 * hour + 100),
+    ];
+    harness.send(early).await;
+    let begin = |trace| 3 * hour + trace * second;
+    harness
+        .send((1..=30).map(|trace| {
+            span(trace, 1, "shop", "work").at(begin(trace), begin(trace) + 2 * second - trace)
+        }))
+        .await;
+    let expected: Vec<String> = (1..=30).chain([99]).map(trace_id).collect();
+    let window = "start=2026-11-20T10:59:00Z&end=2026-11-20T11:59:00Z&sort=duration";
+    for filter in ["", "&operation=work"] {
+        for limit in [1, 7, 20, 40] {
+            let query = format!("{window}&limit={limit}{filter}");
+            let (visited, page) = all_pages(&harness, &query).await;
+            assert_eq!(visited, expected, "{query}");
+            assert_eq!(page["total"]["value"], 31, "{query}");
+            assert_eq!(page["total"]["relation"], "exact", "{query}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_the_row_budget_leaves_out_of_an_order_are_the_oldest() {
+    let harness = Harness::with(QueryLimits::default(), 14).await;
+    // The older, the shorter; each stored apart. All matches fit, their rows for the order do not.
+    for trace in 1..=12_u64 {
+        let start = trace * 1_000;
+        harness.send([span(trace, 1, "shop", "work").at(start, start + trace)]).await;
+    }
+    let expected: Vec<String> = (6..=12).rev().map(trace_id).collect();
+    for sort in ["duration", "spans"] {
+        for limit in [3, 50] {
+            let query = format!("operation=work&sort={sort}&limit={limit}");
+            let (mut visited, page) = all_pages(&harness, &query).await;
+            if sort == "spans" {
+                visited.sort_by(|one, other| other.cmp(one));
+            }
+            assert_eq!(visited, expected, "{query}");
+            assert_eq!(page["searched"]["complete"], false);
+            assert_eq!(page["total"]["relation"], "atLeast");
+        }
+    }
+}
