@@ -4,7 +4,10 @@
 //! trace; each stage makes spansets of spansets. Spans are numbers of rows in the order of the
 //! call tree, and a spanset has each once, in that order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    cell::Cell,
+    collections::{BTreeSet, HashMap},
+};
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
@@ -12,6 +15,7 @@ use super::{
     syntax::{Fold, Join, Operator},
     value::{Value, apply},
 };
+use crate::QueryError;
 
 /// The spans of a trace as a query sees them.
 #[derive(Debug, Default)]
@@ -51,35 +55,22 @@ impl Spanset {
     }
 }
 
-/// The spansets that the pipeline makes of the trace; none of them is empty.
-pub(crate) fn evaluate(stages: &[CompiledStage], table: &Table) -> Vec<Spanset> {
+/// The spansets that the pipeline makes of the trace; none of them is empty. Asks `check` every now
+/// and then whether to go on.
+///
+/// # Errors
+/// What `check` says.
+pub(crate) fn evaluate(
+    stages: &[CompiledStage],
+    table: &Table,
+    check: Check<'_>,
+) -> Result<Vec<Spanset>, QueryError> {
     let spans = u32::try_from(table.len()).unwrap_or(u32::MAX);
     let all = Spanset { spans: (0..spans).collect(), attributes: Vec::new() };
-    let mut spansets = run(stages, table, vec![all]);
+    let evaluation = Evaluation { table, check, looked_at: Cell::new(0) };
+    let mut spansets = evaluation.run(stages, vec![all])?;
     spansets.retain(|spanset| !spanset.spans.is_empty());
-    spansets
-}
-
-fn run(stages: &[CompiledStage], table: &Table, mut spansets: Vec<Spanset>) -> Vec<Spanset> {
-    for stage in stages {
-        spansets = match stage {
-            CompiledStage::Spansets(of) => {
-                let each = spansets.into_iter().flat_map(|spanset| select(of, table, &spanset));
-                each.filter(|spanset| !spanset.spans.is_empty()).collect()
-            }
-            CompiledStage::Compare(operator, left, right) => {
-                let each = spansets.into_iter();
-                each.filter_map(|spanset| compare(*operator, left, right, table, spanset)).collect()
-            }
-            CompiledStage::By { of, label } => {
-                spansets.into_iter().flat_map(|spanset| group(of, label, table, spanset)).collect()
-            }
-            CompiledStage::Coalesce => {
-                vec![Spanset { spans: merged(&spansets), attributes: Vec::new() }]
-            }
-        };
-    }
-    spansets
+    Ok(spansets)
 }
 
 /// The spans of all, each once, in order.
@@ -96,70 +87,218 @@ pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
     }
 }
 
-fn select(of: &CompiledSpansets, table: &Table, input: &Spanset) -> Vec<Spanset> {
-    let same = |spans: Vec<u32>| vec![Spanset { spans, attributes: input.attributes.clone() }];
-    let side = |of: &CompiledSpansets| merged(&select(of, table, input));
-    match of {
-        CompiledSpansets::Filter(Node::Value(Value::Bool(true))) => vec![input.clone()],
-        CompiledSpansets::Filter(node) => {
-            let spans = input.spans.iter().copied();
-            same(spans.filter(|span| node.holds(table.row(*span))).collect())
-        }
-        CompiledSpansets::Joined(first, rest) => {
-            let from_left = |left, (join, next): &(Join, CompiledSpansets)| {
-                joined(*join, left, side(next), table)
-            };
-            same(rest.iter().fold(side(first), from_left))
-        }
-        CompiledSpansets::Pipeline(stages) => run(stages, table, vec![input.clone()]),
-    }
-}
-
-/// The spans that the join makes of these on its left and these on its right.
-fn joined(join: Join, left: Vec<u32>, right: Vec<u32>, table: &Table) -> Vec<u32> {
-    match join {
-        Join::And if left.is_empty() || right.is_empty() => Vec::new(),
-        Join::And | Join::Or => union(left, right),
-        Join::Related(relation, which) => {
-            let marks = |spans: Vec<u32>| {
-                let mut marks = vec![false; table.len()];
-                for span in spans {
-                    marks[span as usize] = true;
-                }
-                marks
-            };
-            let related = table.shape.related(relation, which, &marks(left), &marks(right));
-            (0..).zip(related).filter_map(|(span, is)| is.then_some(span)).collect()
-        }
-    }
-}
-
 fn union(left: Vec<u32>, right: Vec<u32>) -> Vec<u32> {
     let set = |spans| Spanset { spans, attributes: Vec::new() };
     merged(&[set(left), set(right)])
 }
 
-/// The spanset, when the comparison holds. One of pipelines becomes their spans.
-fn compare(
-    operator: Operator,
-    left: &CompiledScalar,
-    right: &CompiledScalar,
-    table: &Table,
-    mut spanset: Spanset,
-) -> Option<Spanset> {
-    let mut counted = Counted::default();
-    let left = scalar(left, table, &spanset, &mut counted);
-    let right = scalar(right, table, &spanset, &mut counted);
-    if apply(operator, &left, &right) != Value::Bool(true) {
-        return None;
+/// Fails when an evaluation has to end.
+pub(crate) type Check<'a> = &'a dyn Fn() -> Result<(), QueryError>;
+
+/// Spans and spansets that are looked at before `check` is asked again. A span may take some tens
+/// of microseconds, when the query has as many conditions as it may.
+const UNCHECKED_MAX: u32 = 64;
+
+/// The work on one trace.
+struct Evaluation<'a> {
+    table: &'a Table,
+    check: Check<'a>,
+    looked_at: Cell<u32>,
+}
+
+impl Evaluation<'_> {
+    /// Counts a span or a spanset that is looked at.
+    fn tick(&self) -> Result<(), QueryError> {
+        let looked_at = self.looked_at.get() + 1;
+        self.looked_at.set(looked_at % UNCHECKED_MAX);
+        if looked_at < UNCHECKED_MAX { Ok(()) } else { (self.check)() }
     }
-    for (label, value) in &counted.labels {
-        spanset.set(label, value);
+
+    fn run(
+        &self,
+        stages: &[CompiledStage],
+        mut spansets: Vec<Spanset>,
+    ) -> Result<Vec<Spanset>, QueryError> {
+        for stage in stages {
+            if let CompiledStage::Coalesce = stage {
+                let spans = merged(&spansets);
+                spansets = vec![Spanset { spans, attributes: Vec::new() }];
+            }
+            let mut next = Vec::new();
+            for spanset in spansets {
+                self.tick()?;
+                match stage {
+                    CompiledStage::Spansets(of) => {
+                        let selected = self.select(of, &spanset)?.into_iter();
+                        next.extend(selected.filter(|spanset| !spanset.spans.is_empty()));
+                    }
+                    CompiledStage::Compare(operator, left, right) => {
+                        next.extend(self.compare(*operator, left, right, spanset)?);
+                    }
+                    CompiledStage::By { of, label } => {
+                        next.extend(self.group(of, label, spanset)?);
+                    }
+                    CompiledStage::Coalesce => next.push(spanset),
+                }
+            }
+            spansets = next;
+        }
+        Ok(spansets)
     }
-    if counted.of_pipelines {
-        spanset.spans = counted.spans.into_iter().collect();
+
+    fn select(&self, of: &CompiledSpansets, input: &Spanset) -> Result<Vec<Spanset>, QueryError> {
+        self.tick()?;
+        let same = |spans: Vec<u32>| vec![Spanset { spans, attributes: input.attributes.clone() }];
+        let side = |of: &CompiledSpansets| self.select(of, input).map(|found| merged(&found));
+        Ok(match of {
+            CompiledSpansets::Filter(Node::Value(Value::Bool(true))) => vec![input.clone()],
+            CompiledSpansets::Filter(node) => {
+                let mut spans = Vec::new();
+                for span in &input.spans {
+                    self.tick()?;
+                    if node.holds(self.table.row(*span)) {
+                        spans.push(*span);
+                    }
+                }
+                same(spans)
+            }
+            CompiledSpansets::Joined(first, rest) => {
+                let mut left = side(first)?;
+                for (join, next) in rest {
+                    left = self.joined(*join, left, side(next)?)?;
+                }
+                same(left)
+            }
+            CompiledSpansets::Pipeline(stages) => self.run(stages, vec![input.clone()])?,
+        })
     }
-    Some(spanset)
+
+    /// The spans that the join makes of these on its left and these on its right.
+    fn joined(&self, join: Join, left: Vec<u32>, right: Vec<u32>) -> Result<Vec<u32>, QueryError> {
+        // What follows takes milliseconds for a trace as large as there are, and cannot be stopped.
+        if left.len().max(right.len()) > UNCHECKED_MAX as usize {
+            (self.check)()?;
+        }
+        Ok(match join {
+            Join::And if left.is_empty() || right.is_empty() => Vec::new(),
+            Join::And | Join::Or => union(left, right),
+            Join::Related(relation, which) => {
+                self.table.shape.related(relation, which, &left, &right)
+            }
+        })
+    }
+
+    /// The spanset, when the comparison holds. One of pipelines becomes their spans.
+    fn compare(
+        &self,
+        operator: Operator,
+        left: &CompiledScalar,
+        right: &CompiledScalar,
+        mut spanset: Spanset,
+    ) -> Result<Option<Spanset>, QueryError> {
+        let mut counted = Counted::default();
+        let left = self.scalar(left, &spanset, &mut counted)?;
+        let right = self.scalar(right, &spanset, &mut counted)?;
+        if apply(operator, &left, &right) != Value::Bool(true) {
+            return Ok(None);
+        }
+        for (label, value) in &counted.labels {
+            spanset.set(label, value);
+        }
+        if counted.of_pipelines {
+            spanset.spans = counted.spans.into_iter().collect();
+        }
+        Ok(Some(spanset))
+    }
+
+    fn scalar(
+        &self,
+        of: &CompiledScalar,
+        input: &Spanset,
+        counted: &mut Counted,
+    ) -> Result<Value, QueryError> {
+        Ok(match of {
+            CompiledScalar::Value(value) => value.clone(),
+            CompiledScalar::Aggregate { fold, of, label } => {
+                let value = self.aggregate(*fold, of.as_ref(), &input.spans)?;
+                counted.labels.push((label.clone(), value.clone()));
+                value
+            }
+            CompiledScalar::Pipeline(stages, inner) => {
+                let spans = merged(&self.run(stages, vec![input.clone()])?);
+                counted.of_pipelines = true;
+                counted.spans.extend(&spans);
+                // Their aggregates are about different spans; a label would not say about which.
+                let spanset = Spanset { spans, attributes: Vec::new() };
+                self.scalar(inner, &spanset, &mut Counted::default())?
+            }
+            CompiledScalar::Arithmetic(first, rest) => {
+                let mut value = self.scalar(first, input, counted)?;
+                for (operator, next) in rest {
+                    value = apply(*operator, &value, &self.scalar(next, input, counted)?);
+                }
+                value
+            }
+        })
+    }
+
+    /// One number of many; values that are no numbers do not count.
+    fn aggregate(&self, fold: Fold, of: Option<&Node>, spans: &[u32]) -> Result<Value, QueryError> {
+        let Some(of) = of else {
+            return Ok(Value::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX)));
+        };
+        let pick = |operator: Operator, best: Value, next: Value| {
+            if apply(operator, &next, &best) == Value::Bool(true) { next } else { best }
+        };
+        let (mut count, mut folded) = (0_i64, None);
+        for span in spans {
+            self.tick()?;
+            let next = of.value(self.table.row(*span)).into_owned();
+            if next.number().is_none() {
+                continue;
+            }
+            count += 1;
+            folded = Some(match (folded, fold) {
+                (None, _) => next,
+                (Some(best), Fold::Min) => pick(Operator::Less, best, next),
+                (Some(best), Fold::Max) => pick(Operator::Greater, best, next),
+                (Some(sum), Fold::Sum | Fold::Avg | Fold::Count) => {
+                    apply(Operator::Add, &sum, &next)
+                }
+            });
+        }
+        Ok(match (folded, fold) {
+            (None, _) => Value::Nil,
+            (Some(Value::Duration(sum)), Fold::Avg) => Value::Duration(sum / count.max(1)),
+            (Some(sum), Fold::Avg) => {
+                #[expect(clippy::cast_precision_loss, reason = "an average is a float")]
+                let count = count as f64;
+                apply(Operator::Div, &sum, &Value::Float(count))
+            }
+            (Some(value), _) => value,
+        })
+    }
+
+    /// One spanset for each value, in the order of their first spans.
+    fn group(&self, of: &Node, label: &str, spanset: Spanset) -> Result<Vec<Spanset>, QueryError> {
+        let mut groups: Vec<Spanset> = Vec::new();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for span in spanset.spans {
+            self.tick()?;
+            let value = of.value(self.table.row(span));
+            let mut key = String::new();
+            value.key(&mut key);
+            let group = *known.entry(key).or_insert_with(|| {
+                let attributes = spanset.attributes.clone();
+                let mut group = Spanset { spans: Vec::new(), attributes };
+                group.set(label, &value);
+                groups.push(group);
+                groups.len() - 1
+            });
+            groups[group].spans.push(span);
+        }
+        Ok(groups)
+    }
 }
 
 /// What a comparison looked at.
@@ -168,77 +307,4 @@ struct Counted {
     labels: Vec<(String, Value)>,
     of_pipelines: bool,
     spans: BTreeSet<u32>,
-}
-
-fn scalar(of: &CompiledScalar, table: &Table, input: &Spanset, counted: &mut Counted) -> Value {
-    match of {
-        CompiledScalar::Value(value) => value.clone(),
-        CompiledScalar::Aggregate { fold, of, label } => {
-            let value = aggregate(*fold, of.as_ref(), table, &input.spans);
-            counted.labels.push((label.clone(), value.clone()));
-            value
-        }
-        CompiledScalar::Pipeline(stages, inner) => {
-            let spans = merged(&run(stages, table, vec![input.clone()]));
-            counted.of_pipelines = true;
-            counted.spans.extend(&spans);
-            // Their aggregates are about different spans; a label would not say about which.
-            let spanset = Spanset { spans, attributes: Vec::new() };
-            scalar(inner, table, &spanset, &mut Counted::default())
-        }
-        CompiledScalar::Arithmetic(first, rest) => {
-            let first = scalar(first, table, input, counted);
-            rest.iter().fold(first, |value, (operator, next)| {
-                apply(*operator, &value, &scalar(next, table, input, counted))
-            })
-        }
-    }
-}
-
-/// One number of many; values that are no numbers do not count.
-fn aggregate(fold: Fold, of: Option<&Node>, table: &Table, spans: &[u32]) -> Value {
-    let Some(of) = of else {
-        return Value::Int(i64::try_from(spans.len()).unwrap_or(i64::MAX));
-    };
-    let values = spans.iter().map(|span| of.value(table.row(*span)).into_owned());
-    let numbers = values.filter(|value| value.number().is_some());
-    let pick = |operator: Operator, best: Value, next: Value| {
-        if apply(operator, &next, &best) == Value::Bool(true) { next } else { best }
-    };
-    let mut count = 0_i64;
-    let counted = numbers.inspect(|_| count += 1);
-    let folded = counted.reduce(|sum, next| match fold {
-        Fold::Min => pick(Operator::Less, sum, next),
-        Fold::Max => pick(Operator::Greater, sum, next),
-        Fold::Sum | Fold::Avg | Fold::Count => apply(Operator::Add, &sum, &next),
-    });
-    match (folded, fold) {
-        (None, _) => Value::Nil,
-        (Some(Value::Duration(sum)), Fold::Avg) => Value::Duration(sum / count.max(1)),
-        (Some(sum), Fold::Avg) => {
-            #[expect(clippy::cast_precision_loss, reason = "an average is a float")]
-            let count = count as f64;
-            apply(Operator::Div, &sum, &Value::Float(count))
-        }
-        (Some(value), _) => value,
-    }
-}
-
-/// One spanset for each value, in the order of their first spans.
-fn group(of: &Node, label: &str, table: &Table, spanset: Spanset) -> Vec<Spanset> {
-    let mut groups: Vec<Spanset> = Vec::new();
-    let mut known: HashMap<String, usize> = HashMap::new();
-    for span in spanset.spans {
-        let value = of.value(table.row(span));
-        let mut key = String::new();
-        value.key(&mut key);
-        let group = *known.entry(key).or_insert_with(|| {
-            let mut group = Spanset { spans: Vec::new(), attributes: spanset.attributes.clone() };
-            group.set(label, &value);
-            groups.push(group);
-            groups.len() - 1
-        });
-        groups[group].spans.push(span);
-    }
-    groups
 }

@@ -84,7 +84,7 @@ pub(crate) fn filtered(
         Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
     };
     let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
-    let spansets = evaluate(&stages, &table);
+    let spansets = evaluate(&stages, &table, &|| reader.check())?;
     let mut selected: BTreeSet<u32> =
         spansets.into_iter().flat_map(|spanset| spanset.spans).collect();
     let nodes = &tree.assembled.nodes;

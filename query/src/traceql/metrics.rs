@@ -116,6 +116,7 @@ fn series(
         Metrics::Chain(first, steps) => {
             let mut all = series(reader, (search, room), first, found)?;
             for step in steps {
+                reader.check()?;
                 all = match step {
                     Step::Joined(operator, right) => {
                         let beside = (search, room.beside(&all));
@@ -125,7 +126,9 @@ fn series(
                     Step::Number { operator, number, left } => {
                         math::with_number(*operator, *number, *left, all)
                     }
-                    Step::Top { limit, largest } => math::top(*limit, *largest, all),
+                    Step::Top { limit, largest } => {
+                        math::top(*limit, *largest, all, &|| reader.check())?
+                    }
                     Step::Compare(operator, number) => math::compared(*operator, *number, all),
                 };
             }
@@ -160,7 +163,7 @@ fn of_spans(
         let mut records = RecordReader::new(reader, &fields, times);
         let of = (reader, &fields, &mut records);
         stats.complete &= each_trace(of, &places, 64, |_, trace| {
-            let spansets = evaluate(&stages, &trace.table);
+            let spansets = evaluate(&stages, &trace.table, &|| reader.check())?;
             for span in merged(&spansets) {
                 let fact = trace.tree.fact(span as usize);
                 if start.contains(fact.start) {

@@ -356,8 +356,10 @@ impl Whole {
 /// Where the spans of an assembled trace hang.
 pub(crate) fn shape(tree: &Tree) -> Shape {
     let missing = missing_parents(tree);
+    let nodes = &tree.assembled.nodes;
     Shape {
-        parents: tree.assembled.nodes.iter().map(|node| node.parent).collect(),
+        parents: nodes.iter().map(|node| node.parent).collect(),
+        ends: (1..).zip(nodes).map(|(next, node)| node.descendants.saturating_add(next)).collect(),
         families: tree.indexes().map(|node| family(tree, node, &missing)).collect(),
     }
 }

@@ -1,8 +1,8 @@
 //! Which spans of a trace are children, ancestors or siblings of which others, for all at once.
 //!
 //! Owns the structural operators over sets of spans; each takes time in proportion to the size of
-//! the trace, whatever its shape. Spans are numbered depth first, so a parent's number is smaller
-//! than its children's.
+//! the sets (and a logarithm), whatever the trace's shape. Spans are numbered depth first, so those
+//! below one have the numbers that follow its own.
 
 use std::collections::HashMap;
 
@@ -15,6 +15,8 @@ use super::syntax::{Relation, Side};
 pub(crate) struct Shape {
     /// The parent of each span; a smaller number.
     pub(crate) parents: Vec<Option<u32>>,
+    /// The number after the last span below each; its own and one when there is none.
+    pub(crate) ends: Vec<u32>,
     /// Whose child each span is. Spans that name no parent have no family, and no siblings.
     pub(crate) families: Vec<Option<Family>>,
 }
@@ -29,84 +31,118 @@ pub(crate) enum Family {
 }
 
 impl Shape {
-    fn parent(&self, span: usize) -> Option<usize> {
-        self.parents[span].map(|parent| parent as usize)
+    fn parent(&self, span: u32) -> Option<u32> {
+        self.parents[span as usize]
     }
 
-    /// The spans of the relation's result, given both operands as marks.
+    fn family(&self, span: u32) -> Option<Family> {
+        self.families[span as usize]
+    }
+
+    /// The spans of the relation's result, given both operands in order: in order.
     pub(crate) fn related(
         &self,
         relation: Relation,
         side: Side,
-        left: &[bool],
-        right: &[bool],
-    ) -> Vec<bool> {
-        let on_right = self.having(relation, left);
-        let and = |one: &[bool], other: &[bool]| -> Vec<bool> {
-            one.iter().zip(other).map(|(one, other)| *one && *other).collect()
+        left: &[u32],
+        right: &[u32],
+    ) -> Vec<u32> {
+        let picked = |spans: &[u32], having: Vec<bool>| -> Vec<u32> {
+            spans.iter().zip(having).filter_map(|(span, has)| has.then_some(*span)).collect()
         };
+        let mut on_right = self.having(relation, left, right);
         match side {
-            Side::Right => and(right, &on_right),
-            Side::NotRight => right.iter().zip(&on_right).map(|(is, has)| *is && !has).collect(),
+            Side::Right => picked(right, on_right),
+            Side::NotRight => {
+                on_right.iter_mut().for_each(|has| *has = !*has);
+                picked(right, on_right)
+            }
             Side::Both => {
-                let on_left = self.having(opposite(relation), right);
-                let (on_right, on_left) = (and(right, &on_right), and(left, &on_left));
-                on_right.iter().zip(&on_left).map(|(one, other)| *one || *other).collect()
+                let mut both = picked(left, self.having(opposite(relation), right, left));
+                both.extend(picked(right, on_right));
+                both.sort_unstable();
+                both.dedup();
+                both
             }
         }
     }
 
-    /// The spans that are a child (parent, …) of a marked one.
-    fn having(&self, relation: Relation, marked: &[bool]) -> Vec<bool> {
-        let spans = 0..marked.len();
+    /// Which of these spans are a child (parent, …) of a marked one. Both are in order.
+    fn having(&self, relation: Relation, marked: &[u32], of: &[u32]) -> Vec<bool> {
+        let spans = of.iter().copied();
+        let mut ahead = marked.iter().copied().peekable();
         match relation {
             Relation::Child => {
-                spans.map(|span| self.parent(span).is_some_and(|parent| marked[parent])).collect()
+                let marks = self.marks(marked);
+                spans.map(|span| self.parent(span).is_some_and(|of| marks.have(of))).collect()
             }
             Relation::Parent => {
-                let mut having = vec![false; marked.len()];
-                for span in spans.filter(|span| marked[*span]) {
-                    if let Some(parent) = self.parent(span) {
-                        having[parent] = true;
-                    }
-                }
-                having
+                let mut parents: Vec<u32> = ahead.filter_map(|span| self.parent(span)).collect();
+                parents.sort_unstable();
+                parents.dedup();
+                let marks = self.marks(&parents);
+                spans.map(|span| marks.have(span)).collect()
             }
             Relation::Descendant => {
-                let mut having = vec![false; marked.len()];
-                for span in spans {
-                    // The parent was decided before: its number is smaller.
-                    if let Some(parent) = self.parent(span) {
-                        having[span] = marked[parent] || having[parent];
+                // Where the last span ends that is below one of the marked before.
+                let mut end = 0;
+                let is_below = |span| {
+                    while let Some(marked) = ahead.next_if(|marked| *marked < span) {
+                        end = self.ends[marked as usize].max(end);
                     }
-                }
-                having
+                    span < end
+                };
+                spans.map(is_below).collect()
             }
             Relation::Ancestor => {
-                let mut having = vec![false; marked.len()];
-                for span in spans.rev() {
-                    // All below it were decided before: their numbers are greater.
-                    if let Some(parent) = self.parent(span)
-                        && (marked[span] || having[span])
-                    {
-                        having[parent] = true;
-                    }
-                }
-                having
+                let is_above = |span| {
+                    while ahead.next_if(|marked| *marked <= span).is_some() {}
+                    ahead.peek().is_some_and(|next| *next < self.ends[span as usize])
+                };
+                spans.map(is_above).collect()
             }
             Relation::Sibling => {
+                let marks = self.marks(marked);
                 let mut counts: HashMap<Family, u32> = HashMap::new();
-                for span in spans.clone().filter(|span| marked[*span]) {
-                    if let Some(family) = self.families[span] {
-                        *counts.entry(family).or_default() += 1;
-                    }
+                for family in ahead.filter_map(|span| self.family(span)) {
+                    *counts.entry(family).or_default() += 1;
                 }
-                let others = |span: usize| {
-                    let count = self.families[span].and_then(|family| counts.get(&family));
-                    count.copied().unwrap_or_default() > u32::from(marked[span])
+                let has_others = |span| {
+                    let count = self.family(span).and_then(|family| counts.get(&family));
+                    count.copied().unwrap_or_default() > u32::from(marks.have(span))
                 };
-                spans.map(others).collect()
+                spans.map(has_others).collect()
             }
+        }
+    }
+
+    fn marks<'a>(&self, marked: &'a [u32]) -> Marks<'a> {
+        if marked.len() < self.parents.len() / SPARSE {
+            return Marks::Few(marked);
+        }
+        let mut all = vec![false; self.parents.len()];
+        marked.iter().for_each(|span| all[*span as usize] = true);
+        Marks::Many(all)
+    }
+}
+
+/// Spans are looked for among others, not marked in the whole trace, when they are fewer than one
+/// of so many.
+const SPARSE: usize = 32;
+
+/// Some spans of a trace.
+enum Marks<'a> {
+    /// In order.
+    Few(&'a [u32]),
+    /// Whether each of the trace is one.
+    Many(Vec<bool>),
+}
+
+impl Marks<'_> {
+    fn have(&self, span: u32) -> bool {
+        match self {
+            Self::Few(spans) => spans.binary_search(&span).is_ok(),
+            Self::Many(all) => all[span as usize],
         }
     }
 }

@@ -207,7 +207,7 @@ impl Run<'_> {
                 if search.times.is_of_trace() {
                     known.insert(place.1);
                 }
-                let spansets = evaluate(stages, &trace.table);
+                let spansets = evaluate(stages, &trace.table, &|| reader.check())?;
                 if is_in_time(search.times, &trace.tree, &spansets) {
                     let shown = (search.shown, &mut *left);
                     found.traces.push(found_trace(trace, place, self.fields, &spansets, shown));

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::Series;
-use crate::traceql::{syntax::Operator, value::Value};
+use crate::{
+    QueryError,
+    traceql::{evaluate::Check, syntax::Operator, value::Value},
+};
 
 /// The label that says what is counted when there is no other.
 const NAME: &str = "__name__";
@@ -125,11 +128,18 @@ pub(super) fn compared(operator: Operator, number: f64, mut series: Vec<Series>)
     series
 }
 
-/// At each time, the largest or smallest values only; of equal ones those first by label.
-pub(super) fn top(limit: usize, largest: bool, mut series: Vec<Series>) -> Vec<Series> {
+/// At each time, the largest or smallest values only; of equal ones those first by label. Asks
+/// `check` at each whether to go on.
+pub(super) fn top(
+    limit: usize,
+    largest: bool,
+    mut series: Vec<Series>,
+    check: Check<'_>,
+) -> Result<Vec<Series>, QueryError> {
     series.sort_by_cached_key(order);
     let intervals = series.iter().map(|series| series.values.len()).max().unwrap_or(0);
     for interval in 0..intervals {
+        check()?;
         let mut values: Vec<(usize, f64)> = series
             .iter()
             .enumerate()
@@ -141,14 +151,16 @@ pub(super) fn top(limit: usize, largest: bool, mut series: Vec<Series>) -> Vec<S
             series[at].values[interval] = f64::NAN;
         }
     }
-    series
+    Ok(series)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use tidings_proto::UnixNanos;
 
-    use super::{Operator, Series, Value, compared, joined, top, with_number};
+    use super::{Operator, QueryError, Series, Value, compared, joined, top, with_number};
     use crate::traceql::metrics::Exemplar;
 
     fn series(name: &str, values: &[f64]) -> Series {
@@ -209,11 +221,24 @@ mod tests {
         let all = || {
             vec![series("a", &[1.0, 5.0]), series("b", &[3.0, 5.0]), series("c", &[2.0, f64::NAN])]
         };
-        assert_eq!(shown(top(1, true, all())), "s=a[NaN, 5.0] s=b[3.0, NaN] s=c[NaN, NaN]");
-        assert_eq!(shown(top(2, false, all())), "s=a[1.0, 5.0] s=b[NaN, 5.0] s=c[2.0, NaN]");
+        let top = |limit, largest| shown(top(limit, largest, all(), &|| Ok(())).unwrap());
+        assert_eq!(top(1, true), "s=a[NaN, 5.0] s=b[3.0, NaN] s=c[NaN, NaN]");
+        assert_eq!(top(2, false), "s=a[1.0, 5.0] s=b[NaN, 5.0] s=c[2.0, NaN]");
         let above = compared(Operator::Greater, 2.0, all());
         assert_eq!(shown(above), "s=a[NaN, 5.0] s=b[3.0, 5.0] s=c[NaN, NaN]");
         let from = with_number(Operator::Sub, 10.0, true, vec![series("a", &[1.0])]);
         assert_eq!(shown(from), "s=a[9.0]");
+    }
+
+    #[test]
+    fn the_largest_are_looked_for_until_there_is_no_time_left() {
+        let asked = Cell::new(0);
+        let check = || {
+            asked.set(asked.get() + 1);
+            if asked.get() < 3 { Ok(()) } else { Err(QueryError::Withdrawn) }
+        };
+        let found = top(1, true, vec![series("a", &[1.0; 100])], &check);
+        assert!(matches!(found, Err(QueryError::Withdrawn)));
+        assert_eq!(asked.get(), 3);
     }
 }

@@ -1,15 +1,18 @@
 //! What queries mean, over small tables of values.
 
+use std::cell::Cell;
+
 use tidings_proto::otlp::{SpanKind, StatusCode};
 
 use super::super::{
     compiled::{Fields, compile},
-    evaluate::{Table, evaluate},
+    evaluate::{Check, Spanset, Table, evaluate},
     parse,
     relations::{Family, Shape},
     syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
     value::{Value, duration_text},
 };
+use crate::QueryError;
 
 /// A trace: a server that calls twice, and the second call has a child.
 ///
@@ -64,19 +67,25 @@ fn value(field: &Field, span: u32) -> Value {
     }
 }
 
-/// The spansets that a query finds: their spans, and what is known of them together.
-fn found(query: &str) -> String {
+/// What a query makes of a trace of this shape, whose spans say what those of the trace above do.
+fn evaluated(query: &str, shape: Shape, check: Check<'_>) -> Result<Vec<Spanset>, QueryError> {
     let Query { root: Root::Search(stages), .. } = parse(query).unwrap() else { panic!("{query}") };
     let mut fields = Fields::default();
     let stages = compile(&stages, &mut fields);
+    let width = fields.len();
+    let spans = 0..u32::try_from(shape.parents.len()).unwrap();
+    let values = spans.flat_map(|span| fields.iter().map(move |field| value(field, span % 4)));
+    evaluate(&stages, &Table { values: values.collect(), width, shape }, check)
+}
+
+/// The spansets that a query finds: their spans, and what is known of them together.
+fn found(query: &str) -> String {
     let shape = Shape {
+        ends: vec![4, 2, 4, 4],
         parents: vec![None, Some(0), Some(0), Some(2)],
         families: vec![None, Some(Family::Of(0)), Some(Family::Of(0)), Some(Family::Of(2))],
     };
-    let width = fields.len();
-    let values = (0..4).flat_map(|span| fields.iter().map(move |field| value(field, span)));
-    let table = Table { values: values.collect(), width, shape };
-    let spansets = evaluate(&stages, &table);
+    let spansets = evaluated(query, shape, &|| Ok(())).unwrap();
     let shown = spansets.iter().map(|spanset| {
         let spans: Vec<String> = spanset.spans.iter().map(u32::to_string).collect();
         let known =
@@ -286,5 +295,40 @@ fn a_thousand_metrics_in_a_row_fit_in_a_small_stack_and_one_more_is_refused() {
     for query in rows(1_001) {
         let refused = parse(&query).unwrap_err().to_string();
         assert!(refused.ends_with("more than 1000 terms in a row"), "{refused}");
+    }
+}
+
+#[test]
+fn whatever_takes_time_asks_whether_to_go_on() {
+    let length = 10_000_u32;
+    let chain = || Shape {
+        parents: (0..length).map(|span| span.checked_sub(1)).collect(),
+        ends: vec![length; length as usize],
+        families: vec![None; length as usize],
+    };
+    let once = u64::from(length) / 64;
+    for (query, asked_min) in [
+        ("{ name = \"call\" }", once),
+        ("{} | by(span:id)", once),
+        ("{} | max(duration) > 1ms", once),
+        ("({ name = \"call\" } | count()) > 1", once),
+        ("{} | by(span:duration) | { .n = 1 } | by(name)", 2 * once),
+        ("{} >> {} >> {} >> {}", 3),
+    ] {
+        let asked = Cell::new(0);
+        let count = || {
+            asked.set(asked.get() + 1);
+            Ok(())
+        };
+        evaluated(query, chain(), &count).unwrap();
+        assert!(asked.get() >= asked_min, "{query} asked {} times", asked.get());
+        let left = Cell::new(asked_min);
+        let stop = || {
+            left.set(left.get() - 1);
+            if left.get() > 0 { Ok(()) } else { Err(QueryError::Withdrawn) }
+        };
+        let stopped = evaluated(query, chain(), &stop);
+        assert!(matches!(stopped, Err(QueryError::Withdrawn)), "{query} goes on");
+        assert_eq!(left.get(), 0, "{query}");
     }
 }

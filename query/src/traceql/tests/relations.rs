@@ -7,7 +7,7 @@ use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
 
 use super::super::{
     read::shape,
-    relations::Shape,
+    relations::{Family, Shape},
     syntax::{Relation, Side},
 };
 use crate::trace::{gather::TraceFacts, tree::Tree};
@@ -94,6 +94,11 @@ fn obvious(
         .collect()
 }
 
+/// The numbers of those that are marked.
+fn numbers(marks: &[bool]) -> Vec<u32> {
+    (0..).zip(marks).filter_map(|(span, is)| is.then_some(span)).collect()
+}
+
 fn check(spans: &[(u8, Option<u8>, u8, u64)], left: &[bool], right: &[bool]) {
     let tree = tree(spans);
     let marks = |marks: &[bool]| -> Vec<bool> {
@@ -103,8 +108,8 @@ fn check(spans: &[(u8, Option<u8>, u8, u64)], left: &[bool], right: &[bool]) {
     let shape: Shape = shape(&tree);
     for relation in RELATIONS {
         for side in [Side::Right, Side::NotRight, Side::Both] {
-            let found = shape.related(relation, side, &left, &right);
-            let expected = obvious(&tree, relation, side, &left, &right);
+            let found = shape.related(relation, side, &numbers(&left), &numbers(&right));
+            let expected = numbers(&obvious(&tree, relation, side, &left, &right));
             assert_eq!(found, expected, "{relation:?} {side:?} {left:?} {right:?} of {spans:?}");
         }
     }
@@ -137,23 +142,43 @@ fn cycles_orphans_and_several_roots_have_relations() {
     ];
     check(&spans, &marked, &marked);
     let tree = tree(&spans);
-    let siblings = shape(&tree).related(Relation::Sibling, Side::Right, &marked, &marked);
+    let all = numbers(&marked);
+    let siblings = shape(&tree).related(Relation::Sibling, Side::Right, &all, &all);
     let found: Vec<SpanId> =
-        tree.indexes().filter(|node| siblings[*node]).map(|node| tree.fact(node).span_id).collect();
+        siblings.into_iter().map(|node| tree.fact(node as usize).span_id).collect();
     assert_eq!(found, [id(4), id(5)], "only the orphans of one parent are siblings");
+}
+
+const LENGTH: u32 = 100_000;
+
+fn chain() -> Shape {
+    Shape {
+        parents: (0..LENGTH).map(|span| span.checked_sub(1)).collect(),
+        ends: vec![LENGTH; LENGTH as usize],
+        families: (0..LENGTH).map(|span| span.checked_sub(1).map(Family::Of)).collect(),
+    }
 }
 
 #[test]
 fn a_chain_of_a_hundred_thousand_spans_takes_no_longer_than_its_length() {
-    let length = 100_000_u32;
-    let shape = Shape {
-        parents: (0..length).map(|span| span.checked_sub(1)).collect(),
-        families: vec![None; length as usize],
-    };
-    let all = vec![true; length as usize];
+    let all: Vec<u32> = (0..LENGTH).collect();
     for relation in RELATIONS {
-        let related = shape.related(relation, Side::Both, &all, &all);
-        let expected = if relation == Relation::Sibling { 0 } else { length as usize };
-        assert_eq!(related.iter().filter(|is| **is).count(), expected, "{relation:?}");
+        let related = chain().related(relation, Side::Both, &all, &all);
+        let expected = if relation == Relation::Sibling { 0 } else { LENGTH as usize };
+        assert_eq!(related.len(), expected, "{relation:?}");
+    }
+}
+
+#[test]
+fn a_hundred_thousand_pairs_of_spans_take_no_longer_than_one_spanset_of_them() {
+    let shape = chain();
+    for relation in RELATIONS {
+        let pairs = (1..LENGTH).map(|span| ([span - 1, span], span));
+        let related: Vec<u32> = pairs
+            .flat_map(|(pair, span)| shape.related(relation, Side::Right, &pair, &[span]))
+            .collect();
+        let is_one = matches!(relation, Relation::Child | Relation::Descendant);
+        let expected = if is_one { LENGTH as usize - 1 } else { 0 };
+        assert_eq!(related.len(), expected, "{relation:?}");
     }
 }
