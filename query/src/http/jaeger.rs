@@ -21,6 +21,10 @@ use axum::{
 
 use crate::QueryService;
 
+/// Why a search in the words of another system may lack traces.
+pub(super) const BUDGET_SPENT: &str =
+    "the search ended at its row budget: other traces may match; narrow the range or the filters";
+
 /// The largest file that `transform` takes, in bytes.
 const TRANSFORM_BYTES_MAX: usize = 16 << 20;
 

@@ -11,14 +11,19 @@ use crate::{QueryError, execution::Reader};
 
 /// Every service, in order.
 pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
+    known_services(reader).map(|(services, _)| services)
+}
+
+/// Every service, in order, and whether everything was looked at.
+pub(crate) fn known_services(reader: &Reader) -> Result<(Vec<String>, bool), QueryError> {
     let mut services: BTreeSet<String> = BTreeSet::new();
-    reader.call_keys(|key| {
+    let stats = reader.call_keys(|key| {
         let service = if key.service.is_empty() { NO_SERVICE } else { key.service };
         if !services.contains(service) && services.len() < reader.limits.names_counted_max {
             services.insert(service.to_owned());
         }
     })?;
-    Ok(services.into_iter().collect())
+    Ok((services.into_iter().collect(), stats.complete))
 }
 
 /// An operation as Jaeger tells them apart: by name and kind.

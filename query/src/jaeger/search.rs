@@ -35,6 +35,15 @@ pub(crate) struct Search {
     pub limit: usize,
 }
 
+/// What a search found.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FoundIds {
+    /// The newest matching traces, newest first by their latest matching span.
+    pub ids: Vec<TraceId>,
+    /// Whether the row budget was spent before it was certain that these are the newest.
+    pub budget_spent: bool,
+}
+
 /// What a filter cannot say.
 #[derive(Debug, PartialEq, Eq)]
 enum Check {
@@ -51,21 +60,25 @@ enum Check {
     },
 }
 
-/// The newest matching traces, newest first by their latest matching span.
-pub(crate) fn search(reader: &Reader, search: &Search) -> Result<Vec<TraceId>, QueryError> {
-    let Some((filter, checks)) = plan(search) else { return Ok(Vec::new()) };
+/// The traces that match.
+pub(crate) fn search(reader: &Reader, search: &Search) -> Result<FoundIds, QueryError> {
+    let Some((filter, checks)) = plan(search) else {
+        return Ok(FoundIds { ids: Vec::new(), budget_spent: false });
+    };
     let detail = if checks.is_empty() { Detail::Ids } else { Detail::Full };
     let scan = Scan { detail, rows_max: reader.settings.search_rows_max };
     let mut newest = Newest::new(search.limit);
-    reader.newest_spans(&filter, scan, |rows| {
+    let stats = reader.newest_spans_reached(&filter, scan, |rows, reached| {
         for row in 0..rows.len() {
             if checks.iter().all(|check| check.holds(rows, row)) {
                 newest.add(rows.trace_id(row), rows.start(row));
             }
         }
-        Ok(newest.need())
+        Ok(newest.need(reached))
     })?;
-    Ok(newest.into_list().into_iter().map(|(trace_id, _)| trace_id).collect())
+    let budget_spent = !newest.is_certain(scan, stats);
+    let ids = newest.into_list().into_iter().map(|(trace_id, _)| trace_id).collect();
+    Ok(FoundIds { ids, budget_spent })
 }
 
 /// The filter and what else must hold; `None` when nothing can match.

@@ -6,7 +6,7 @@ use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
 
 use super::{
     adjust::adjust,
-    search::{Search, search},
+    search::{FoundIds, Search, search},
 };
 use crate::{
     QueryError,
@@ -23,13 +23,15 @@ pub(crate) struct Found {
     pub missing: Vec<TraceId>,
     /// How many traces there was no room for.
     pub left_out: usize,
+    /// Whether the row budget was spent before all that may match was looked at.
+    pub budget_spent: bool,
 }
 
 /// The traces of a search.
 pub(crate) fn find(reader: &Reader, question: &Search, raw: bool) -> Result<Found, QueryError> {
-    let ids = search(reader, question)?;
+    let FoundIds { ids, budget_spent } = search(reader, question)?;
     let Whole { traces, left_out } = whole(reader, &ids)?;
-    adjusted(reader, Found { left_out, ..Found::default() }, traces, raw)
+    adjusted(reader, Found { left_out, budget_spent, ..Found::default() }, traces, raw)
 }
 
 /// The traces with these ids, each once.

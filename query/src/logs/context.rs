@@ -47,7 +47,15 @@ pub(crate) fn context(
     let (found, mut stats) = find(reader, search)?;
     let Some(found) = found else {
         let at = search.time.map_or_else(String::new, |time| format!(" at {}", time.0));
-        let what = format!("no log record with id {:016x} is stored{at}", search.id);
+        let what = if stats.complete {
+            format!("no log record with id {:016x} is stored{at}", search.id)
+        } else {
+            let (rows, id) = (stats.rows, search.id);
+            format!(
+                "no log record with id {id:016x} is among the {rows} rows{at} that were looked \
+                 at, which are not all; its time narrows the search"
+            )
+        };
         return Err(QueryError::NotFound { what });
     };
     let services = (!found.service.is_empty()).then(|| vec![found.service.clone()]);
@@ -90,7 +98,9 @@ fn find(
         });
         Ok(ControlFlow::Break(()))
     })?;
-    Ok((found, ScanStats { complete: true, ..stats }))
+    let is_found = found.is_some();
+    // A record that was found ended the scan.
+    Ok((found, ScanStats { complete: stats.complete || is_found, ..stats }))
 }
 
 fn add(stats: &mut ScanStats, more: ScanStats) {
@@ -131,7 +141,7 @@ fn before(
     })?;
     add(stats, read);
     // A scan that had enough left older rows out; one that did not may have missed some.
-    stats.complete &= read.complete || keys.len() >= count;
+    stats.complete &= read.complete || (keys.len() >= count && read.rows < rows_max);
     Ok(keys)
 }
 

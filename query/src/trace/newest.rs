@@ -3,19 +3,21 @@
 use std::collections::HashMap;
 
 use tidings_proto::{TraceId, UnixNanos};
-use tidings_storage::Need;
+use tidings_storage::{Need, Scan, ScanStats};
 
 /// The traces with the newest spans so far.
 #[derive(Debug)]
 pub(crate) struct Newest {
     count: usize,
     starts: HashMap<TraceId, UnixNanos>,
+    /// All spans after this time were looked at.
+    reached: UnixNanos,
 }
 
 impl Newest {
     /// For so many traces.
     pub(crate) fn new(count: usize) -> Self {
-        Self { count, starts: HashMap::new() }
+        Self { count, starts: HashMap::new(), reached: UnixNanos(u64::MAX) }
     }
 
     /// Takes a span.
@@ -24,8 +26,9 @@ impl Newest {
         *known = start.max(*known);
     }
 
-    /// What could still change the list.
-    pub(crate) fn need(&mut self) -> Need {
+    /// What could still change the list, now that all spans after this time were looked at.
+    pub(crate) fn need(&mut self, reached: UnixNanos) -> Need {
+        self.reached = reached;
         // Between two portions there are never more than these.
         if self.starts.len() > self.count {
             let mut starts: Vec<UnixNanos> = self.starts.values().copied().collect();
@@ -38,6 +41,14 @@ impl Newest {
             return Need::All;
         }
         self.starts.values().min().map_or(Need::All, |oldest| Need::Since(*oldest))
+    }
+
+    /// Whether the scan ended because nothing older was needed, or at the end, and not before that
+    /// because its row budget was spent.
+    pub(crate) fn is_certain(&self, scan: Scan, stats: ScanStats) -> bool {
+        let is_full = self.starts.len() >= self.count;
+        let has_newest = || self.starts.values().all(|start| *start > self.reached);
+        stats.complete || (is_full && (stats.rows < scan.rows_max || has_newest()))
     }
 
     /// The list, newest first, then by id.

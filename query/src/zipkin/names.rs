@@ -22,17 +22,17 @@ pub(crate) fn services(reader: &Reader) -> Result<Vec<String>, QueryError> {
     Ok(lower.into_iter().collect())
 }
 
-/// Every spelling of a service that is one in lower case.
-pub(crate) fn spellings(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
-    let mut services = crate::jaeger::names::services(reader)?;
+/// Every spelling of a service that is one in lower case, and whether everything was looked at.
+pub(crate) fn spellings(reader: &Reader, service: &str) -> Result<(Vec<String>, bool), QueryError> {
+    let (mut services, complete) = crate::jaeger::names::known_services(reader)?;
     services.retain(|spelling| spelling.to_lowercase() == service);
-    Ok(services)
+    Ok((services, complete))
 }
 
 /// The names of a service's spans.
 pub(crate) fn spans(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
     let mut names = BTreeSet::new();
-    for spelling in spellings(reader, &service.to_lowercase())? {
+    for spelling in spellings(reader, &service.to_lowercase())?.0 {
         let operations = crate::jaeger::names::operations(reader, &spelling, None)?;
         names.extend(operations.into_iter().map(|(name, _)| name.to_lowercase()));
     }
@@ -42,7 +42,7 @@ pub(crate) fn spans(reader: &Reader, service: &str) -> Result<Vec<String>, Query
 
 /// The services on the other side of a service's spans.
 pub(crate) fn remote_services(reader: &Reader, service: &str) -> Result<Vec<String>, QueryError> {
-    let services = spellings(reader, &service.to_lowercase())?;
+    let (services, _) = spellings(reader, &service.to_lowercase())?;
     let mut names = BTreeSet::new();
     if services.is_empty() {
         return Ok(Vec::new());

@@ -41,6 +41,8 @@ pub(crate) struct Found {
     pub traces: Vec<Vec<Span>>,
     /// Whether nothing was left out for its size or number.
     pub complete: bool,
+    /// Whether the row budget was spent before all that may match was looked at.
+    pub budget_spent: bool,
 }
 
 /// The spans of one trace, as they were sent; none when nothing is stored.
@@ -53,14 +55,12 @@ pub(crate) fn get(reader: &Reader, id: TraceId) -> Result<Vec<Span>, QueryError>
 pub(crate) fn get_many(reader: &Reader, ids: &[TraceId]) -> Result<Found, QueryError> {
     let Whole { traces, left_out } = whole(reader, ids)?;
     let traces = traces.iter().map(|(_, trace)| from_otlp(trace)).collect();
-    Ok(Found { traces, complete: left_out == 0 })
+    Ok(Found { traces, complete: left_out == 0, budget_spent: false })
 }
 
 /// The newest matching traces, newest first.
 pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryError> {
-    let Some(mut filter) = candidates(reader, request)? else {
-        return Ok(Found { traces: Vec::new(), complete: true });
-    };
+    let (filter, all_known) = candidates(reader, request)?;
     let mut search = Search {
         reader,
         request,
@@ -68,15 +68,17 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryErr
         matching: Vec::new(),
         spans: 0,
         complete: true,
+        budget_spent: !all_known,
     };
+    let Some(mut filter) = filter else { return Ok(search.into_found()) };
     let window = filter.start;
     filter.start = TimeRange { start: None, end: Some(UnixNanos(1)) };
-    let untimed = newest(reader, &filter, UNTIMED_MAX)?;
+    let untimed = search.newest(&filter, UNTIMED_MAX)?;
     search.look_at(untimed)?;
     filter.start = window;
     let mut size = request.limit.saturating_mul(2).clamp(FIRST_ROUND, LARGEST_ROUND);
     loop {
-        let round = newest(reader, &filter, size)?;
+        let round = search.newest(&filter, size)?;
         let Some((_, oldest)) = round.last().copied() else { break };
         let last = round.len() < size;
         search.look_at(round)?;
@@ -90,8 +92,13 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryErr
     Ok(search.into_found())
 }
 
-/// What a span of every matching trace must be like; `None` when none can match.
-fn candidates(reader: &Reader, request: &Request) -> Result<Option<SpanFilter>, QueryError> {
+/// What a span of every matching trace must be like, `None` when none can match; and whether all
+/// services are known.
+fn candidates(
+    reader: &Reader,
+    request: &Request,
+) -> Result<(Option<SpanFilter>, bool), QueryError> {
+    let mut all_known = true;
     let (from, to) = request.micros();
     let nanos = |micros: u64| micros.saturating_mul(1_000);
     let time = |nanos: u64| UnixNanos(nanos.min(i64::MAX.unsigned_abs()));
@@ -103,9 +110,10 @@ fn candidates(reader: &Reader, request: &Request) -> Result<Option<SpanFilter>, 
         ..SpanFilter::default()
     };
     if let Some(service) = &request.service {
-        let services = spellings(reader, service)?;
+        let services;
+        (services, all_known) = spellings(reader, service)?;
         if services.is_empty() {
-            return Ok(None);
+            return Ok((None, all_known));
         }
         filter.services = Some(services);
     }
@@ -118,7 +126,7 @@ fn candidates(reader: &Reader, request: &Request) -> Result<Option<SpanFilter>, 
         let above = request.duration_max.map(|max| nanos(max.saturating_add(1)));
         filter.duration_max = above.map(|above| DurationNanos(above.saturating_sub(1)));
     }
-    Ok(Some(filter))
+    Ok((Some(filter), all_known))
 }
 
 /// Whether a tag is an attribute of the same text, and not made of something else.
@@ -130,23 +138,6 @@ fn is_attribute(key: &str, value: &str) -> bool {
     !made && !value.is_empty() && !value.starts_with(['[', '{'])
 }
 
-/// So many of the traces with the newest matching spans, and when these start, newest first.
-fn newest(
-    reader: &Reader,
-    filter: &SpanFilter,
-    count: usize,
-) -> Result<Vec<(TraceId, UnixNanos)>, QueryError> {
-    let scan = Scan { detail: Detail::Ids, rows_max: reader.settings.search_rows_max };
-    let mut newest = Newest::new(count);
-    reader.newest_spans(filter, scan, |rows| {
-        for row in 0..rows.len() {
-            newest.add(rows.trace_id(row), rows.start(row));
-        }
-        Ok(newest.need())
-    })?;
-    Ok(newest.into_list())
-}
-
 struct Search<'a> {
     reader: &'a Reader,
     request: &'a Request,
@@ -155,9 +146,28 @@ struct Search<'a> {
     /// How many spans were read whole.
     spans: u64,
     complete: bool,
+    budget_spent: bool,
 }
 
 impl Search<'_> {
+    /// So many of the traces with the newest matching spans, and when these start, newest first.
+    fn newest(
+        &mut self,
+        filter: &SpanFilter,
+        count: usize,
+    ) -> Result<Vec<(TraceId, UnixNanos)>, QueryError> {
+        let scan = Scan { detail: Detail::Ids, rows_max: self.reader.settings.search_rows_max };
+        let mut newest = Newest::new(count);
+        let stats = self.reader.newest_spans_reached(filter, scan, |rows, reached| {
+            for row in 0..rows.len() {
+                newest.add(rows.trace_id(row), rows.start(row));
+            }
+            Ok(newest.need(reached))
+        })?;
+        self.budget_spent |= !newest.is_certain(scan, stats);
+        Ok(newest.into_list())
+    }
+
     /// Reads the candidates and keeps what matches.
     fn look_at(&mut self, candidates: Vec<(TraceId, UnixNanos)>) -> Result<(), QueryError> {
         let ids = candidates.into_iter().map(|(id, _)| id);
@@ -218,6 +228,6 @@ impl Search<'_> {
 
     fn into_found(self) -> Found {
         let traces = self.matching.into_iter().map(|(_, spans)| spans).collect();
-        Found { traces, complete: self.complete }
+        Found { traces, complete: self.complete, budget_spent: self.budget_spent }
     }
 }

@@ -88,6 +88,18 @@ impl Harness {
         Self { store, router: router(service.clone()), service, zipkin, clock, _folder: folder }
     }
 
+    /// A trace of ten seconds, the first, before eight of 10 ms, which alone a search of five rows
+    /// does not get past.
+    pub async fn slow_before_quick(search_rows_max: u64) -> Self {
+        let harness = Self::with(QueryLimits::default(), search_rows_max).await;
+        harness.send([span(1, 1, "shop", "slow").at(0, 10_000)]).await;
+        for trace in 2..=9 {
+            let start = trace * 10;
+            harness.send([span(trace, 1, "shop", "quick").at(start, start + 10)]).await;
+        }
+        harness
+    }
+
     pub async fn send(&self, spans: impl IntoIterator<Item = SpanBuilder>) {
         self.send_request(request(spans)).await;
     }

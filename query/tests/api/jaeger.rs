@@ -988,3 +988,38 @@ async fn jaegers_snapshots_of_v3_hold() {
     let expected: Json = serde_json::from_slice(&expected).unwrap();
     assert_eq!(harness.jaeger("/api/v3/traces/1").await, expected);
 }
+
+#[tokio::test]
+async fn a_search_that_ended_at_its_row_budget_says_so() {
+    let why = "the search ended at its row budget";
+    let window = "query.startTimeMin=2026-11-20T07:00:00Z&query.startTimeMax=2026-11-20T09:00:00Z";
+    let v1 = "/api/traces?service=shop&minDuration=5s";
+    let v3 = format!("?query.serviceName=shop&query.durationMin=5s&{window}");
+    let marks = async |harness: &Harness, path: &str| {
+        let request = Request::get(format!("/jaeger{path}")).body(Body::empty()).unwrap();
+        let (status, headers, _) = harness.ask(request).await;
+        let mark = headers.get("tidings-incomplete");
+        (status.as_u16(), mark.map(|mark| mark.to_str().unwrap().to_owned()).unwrap_or_default())
+    };
+
+    let short = Harness::slow_before_quick(5).await;
+    let answer = short.jaeger(v1).await;
+    assert_eq!(ids(&answer), found(&[]));
+    assert!(text(&answer["errors"][0]["msg"]).starts_with(why), "{answer}");
+    let (status, message) = short.v3_error(&format!("/api/v3/traces{v3}")).await;
+    assert_eq!((status, message.contains(why)), (404, true), "{message}");
+    for (path, status) in [("traces", 404), ("trace-summaries", 200)] {
+        let (answered, mark) = marks(&short, &format!("/api/v3/{path}{v3}")).await;
+        assert_eq!((answered, mark.starts_with(why)), (status, true), "{path}: {mark}");
+    }
+    // What is enough is not incomplete, and neither is a search that found its newest.
+    let newest = short.jaeger("/api/traces?service=shop&limit=2").await;
+    assert_eq!((ids(&newest), &newest["errors"]), (found(&[9, 8]), &Json::Null));
+    let enough = Harness::slow_before_quick(1_000).await;
+    let answer = enough.jaeger(v1).await;
+    assert_eq!((ids(&answer), &answer["errors"]), (found(&[1]), &Json::Null));
+    for path in ["traces", "trace-summaries"] {
+        let answered = marks(&enough, &format!("/api/v3/{path}{v3}")).await;
+        assert_eq!(answered, (200, String::new()), "{path}");
+    }
+}

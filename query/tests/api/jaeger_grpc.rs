@@ -342,3 +342,33 @@ async fn who_watches_the_health_is_told_when_it_ends() {
     assert_eq!(watched(&mut late).await, Some(Ok(unknown)));
     assert_eq!(watched(&mut late).await, Some(Err(0)));
 }
+
+#[tokio::test]
+async fn metadata_says_that_a_search_ended_at_its_row_budget() {
+    let mut slow = query("shop");
+    slow.query.as_mut().unwrap().duration_min = Some(Seconds::from_nanos(5_000_000_000));
+    let stored = rpc::FindStoredTraces {
+        query: Some(rpc::StoredTraceQuery {
+            service_name: "shop".into(),
+            duration_min: Some(Seconds::from_nanos(5_000_000_000)),
+            ..Default::default()
+        }),
+    };
+    for (rows_max, is_short) in [(5, true), (1_000, false)] {
+        let harness = Harness::slow_before_quick(rows_max).await;
+        for (service, method, asked) in [
+            (V2, "FindTraces", slow.encode_to_vec()),
+            (V3, "FindTraces", slow.encode_to_vec()),
+            (STORAGE, "FindTraces", stored.encode_to_vec()),
+            (STORAGE, "FindTraceIDs", stored.encode_to_vec()),
+        ] {
+            let request = Request::post(format!("{service}/{method}"));
+            let request = request.header("content-type", "application/grpc");
+            let request = request.body(Body::from(framed(&asked))).unwrap();
+            let (_, headers, _) = harness.ask(request).await;
+            let mark = headers.get("tidings-incomplete").map(|mark| mark.to_str().unwrap());
+            let is_marked = mark.is_some_and(|mark| mark.contains("row budget"));
+            assert_eq!(is_marked, is_short, "{service}/{method}: {mark:?}");
+        }
+    }
+}

@@ -187,3 +187,18 @@ async fn the_records_around_one_are_those_of_its_sender() {
         assert_eq!(harness.problem(&path).await.0, status, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_record_that_was_not_looked_for_everywhere_is_not_said_to_be_missing() {
+    for (rows_max, is_short) in [(5, true), (1_000, false)] {
+        let harness = Harness::with(QueryLimits::default(), rows_max).await;
+        for n in 0..9 {
+            harness.log([("shop", said(n * 1_000, 9, &format!("shop {n}")))]).await;
+        }
+        let (_, problem) = harness.problem("/logs/000000000000000a/context").await;
+        let detail = text(&problem["detail"]);
+        assert_eq!(problem["status"], 404);
+        assert_eq!(detail.contains("is stored"), !is_short, "{detail}");
+        assert_eq!(detail.contains("among the 5 rows that were looked at"), is_short, "{detail}");
+    }
+}

@@ -362,6 +362,25 @@ async fn answers_are_bounded_and_say_so() {
 }
 
 #[tokio::test]
+async fn a_search_that_ended_at_its_row_budget_says_so() {
+    for (rows_max, expected) in [(5, 0), (1_000, 1)] {
+        let harness = Harness::slow_before_quick(rows_max).await;
+        for service in ["", "&serviceName=shop", "&serviceName=nobody"] {
+            let end = BEGIN_MILLIS + 60_000;
+            let path = format!("/api/v2/traces?endTs={end}&minDuration=5000000{service}");
+            let (status, headers, body) = harness.zipkin_raw(&path).await;
+            assert_eq!(status, 200);
+            let found = serde_json::from_str::<Json>(&body).unwrap().as_array().unwrap().len();
+            let expected = if service.ends_with("nobody") { 0 } else { expected };
+            assert_eq!(found, expected, "{path}");
+            let mark = headers.get("tidings-incomplete").map(|mark| mark.to_str().unwrap());
+            let is_marked = mark.is_some_and(|mark| mark.contains("row budget"));
+            assert_eq!(is_marked, rows_max == 5, "{path}: {mark:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn errors_of_otlp_count_as_errors_of_zipkin() {
     let harness = Harness::new().await;
     let failed = |id: u64, message: &str| span(id, 1, "s", "o").status(StatusCode::Error, message);

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::ser::{PrettyFormatter, Serializer};
 use tidings_proto::{TraceId, jaeger};
 
-use crate::{ErrorKind, QueryError, http::problem::status_of};
+use super::BUDGET_SPENT;
+use crate::{ErrorKind, QueryError, http::problem::status_of, jaeger::traces::Found};
 
 /// Says that an answer is not about everything that was asked for.
 pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
@@ -56,6 +57,11 @@ impl Complaint {
     pub(super) fn left_out(count: usize) -> Self {
         let msg = format!("{count} more traces match than fit into one answer: lower the limit");
         Self { msg, ..Self::default() }
+    }
+
+    /// That not everything was looked at.
+    pub(super) fn budget_spent() -> Self {
+        Self { msg: BUDGET_SPENT.to_owned(), ..Self::default() }
     }
 }
 
@@ -113,6 +119,12 @@ impl V3Error {
     pub(super) fn not_found() -> Self {
         let message = "No traces found".to_owned();
         Self { status: StatusCode::NOT_FOUND, message, retry_after: None }
+    }
+
+    /// Nothing was found in a part of what may match.
+    pub(super) fn none_looked_at() -> Self {
+        let message = format!("No traces found: {BUDGET_SPENT}");
+        Self { message, ..Self::not_found() }
     }
 }
 
@@ -189,9 +201,20 @@ pub(super) async fn json<T: Serialize + Send + 'static>(
     Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
 }
 
+/// Why traces that were found are not all that match.
+pub(super) fn incomplete(found: &Found) -> Option<&'static str> {
+    const NO_ROOM: &str = "more traces match than fit into one answer";
+    if found.budget_spent { Some(BUDGET_SPENT) } else { (found.left_out > 0).then_some(NO_ROOM) }
+}
+
+/// Why a graph of calls is not of the whole range.
+pub(super) fn not_counted(complete: bool) -> Option<&'static str> {
+    (!complete).then_some("only the newest spans of the range were counted")
+}
+
 /// Marks an answer that is not about everything.
-pub(super) fn mark(mut response: Response, complete: bool, what: &'static str) -> Response {
-    if !complete {
+pub(super) fn mark(mut response: Response, incomplete: Option<&'static str>) -> Response {
+    if let Some(what) = incomplete {
         response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(what));
     }
     response

@@ -17,14 +17,18 @@ use tidings_proto::{
 };
 use tidings_storage::TimeRange;
 
-use super::params;
+use super::{
+    BUDGET_SPENT,
+    answer::{incomplete, mark, not_counted},
+    params,
+};
 use crate::{
     QueryService,
     grpc::{self, Status},
     jaeger::{
         dependencies, names,
         search::{Search, kind, search},
-        traces,
+        traces::{self, Found},
     },
 };
 
@@ -33,7 +37,14 @@ const CHUNK_SPANS: usize = 200;
 /// Traces of a search that does not say how many.
 const DEPTH_DEFAULT: i32 = 100;
 
-type Messages = Result<Vec<Vec<u8>>, Status>;
+type Messages = Result<Answered, Status>;
+
+/// The messages of an answer.
+struct Answered {
+    messages: Vec<Vec<u8>>,
+    /// Why they are not about everything: metadata of the answer.
+    incomplete: Option<&'static str>,
+}
 
 /// Which of the services.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +91,14 @@ async fn answer(
     if !grpc::is_grpc(headers) {
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
-    let messages = match grpc::unframe(body) {
+    let answered = match grpc::unframe(body) {
         Ok(message) => call(api, &method, &service, message).await,
         Err(status) => Err(status),
     };
-    grpc::reply(messages)
+    match answered {
+        Ok(Answered { messages, incomplete }) => mark(grpc::reply(Ok(messages)), incomplete),
+        Err(status) => grpc::reply(Err(status)),
+    }
 }
 
 async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) -> Messages {
@@ -113,18 +127,20 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let ids: Vec<TraceId> = ids.collect();
             let found = service.ask(move |reader| traces::get(reader, &ids, true)).await?;
             whole(found.left_out)?;
-            Ok(messages(api, found.traces))
+            Ok(answered(api, found))
         }
         ("FindTraces", _) => {
             let (search, raw) = query(api, &message)?;
             let found = service.ask(move |reader| traces::find(reader, &search, raw)).await?;
-            Ok(messages(api, found.traces))
+            Ok(answered(api, found))
         }
         ("FindTraceIDs", Api::Storage) => {
             let (question, _) = query(api, &message)?;
-            let ids = service.ask(move |reader| search(reader, &question)).await?;
-            let found = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
-            one(&rpc::FoundTraceIds { trace_ids: ids.into_iter().map(found).collect() })
+            let found = service.ask(move |reader| search(reader, &question)).await?;
+            let incomplete = found.budget_spent.then_some(BUDGET_SPENT);
+            let shown = |id: TraceId| rpc::FoundTraceId { trace_id: id.as_bytes().to_vec() };
+            let trace_ids = found.ids.into_iter().map(shown).collect();
+            one(&rpc::FoundTraceIds { trace_ids }).map(|ids| Answered { incomplete, ..ids })
         }
         ("GetDependencies", _) => links(service, &decode(&message)?).await,
         ("ArchiveTrace", Api::V2) => {
@@ -140,7 +156,7 @@ fn decode<T: Message + Default>(message: &[u8]) -> Result<T, Status> {
 }
 
 fn one(message: &impl Message) -> Messages {
-    Ok(vec![message.encode_to_vec()])
+    Ok(Answered { messages: vec![message.encode_to_vec()], incomplete: None })
 }
 
 /// Traces that were asked for by id are all there or none.
@@ -177,7 +193,12 @@ async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> Mess
     if found.traces.is_empty() {
         return Err(Status::new(Code::NotFound, "trace not found"));
     }
-    Ok(messages(api, found.traces))
+    Ok(answered(api, found))
+}
+
+fn answered(api: Api, found: Found) -> Answered {
+    let incomplete = incomplete(&found);
+    Answered { messages: messages(api, found.traces), incomplete }
 }
 
 /// What a search asks for, and whether the traces are wanted as they are stored.
@@ -224,8 +245,9 @@ async fn links(service: &QueryService, asked: &rpc::GetDependencies) -> Messages
     };
     let range = range(Some(from), Some(to));
     let ask = move |reader: &_| dependencies::dependencies(reader, range);
-    let (dependencies, _) = service.ask(ask).await?;
-    one(&rpc::Dependencies { dependencies })
+    let (dependencies, complete) = service.ask(ask).await?;
+    let incomplete = not_counted(complete);
+    one(&rpc::Dependencies { dependencies }).map(|links| Answered { incomplete, ..links })
 }
 
 /// The traces in messages of a bounded number of spans, each of one trace.

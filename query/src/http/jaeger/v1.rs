@@ -16,7 +16,7 @@ use tidings_proto::{
 };
 
 use super::{
-    answer::{Complaint, Envelope, V1Error, json, mark},
+    answer::{Complaint, Envelope, V1Error, json, mark, not_counted},
     params::{self, Asked},
 };
 use crate::{
@@ -107,9 +107,10 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Ans
 }
 
 fn shown(found: Found) -> Envelope<Vec<jaeger::Trace>> {
-    let Found { traces, missing, left_out } = found;
+    let Found { traces, missing, left_out, budget_spent } = found;
     let mut errors: Vec<Complaint> = missing.into_iter().map(Complaint::missing).collect();
     errors.extend((left_out > 0).then(|| Complaint::left_out(left_out)));
+    errors.extend(budget_spent.then(Complaint::budget_spent));
     let traces = traces.iter().map(jaeger::from_otlp).collect();
     Envelope { errors: (!errors.is_empty()).then_some(errors), ..Envelope::of(traces, 0) }
 }
@@ -256,5 +257,5 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
         })
         .await?;
     let response = json(Envelope::of(links, 0), pretty).await?;
-    Ok(mark(response, complete, "only the newest spans of the range were counted"))
+    Ok(mark(response, not_counted(complete)))
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use ::http::Uri;
 use axum::{
     extract::{RawPathParams, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 use tidings_proto::{
@@ -14,7 +14,8 @@ use tidings_proto::{
 };
 
 use super::{
-    answer::{V3Error, json, mark},
+    BUDGET_SPENT,
+    answer::{V3Error, incomplete, json, mark, not_counted},
     params,
 };
 use crate::{
@@ -106,15 +107,17 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Ans
 }
 
 async fn answer(found: Found) -> Answer {
-    let Found { traces, left_out, .. } = found;
-    if traces.is_empty() {
-        return Err(V3Error::not_found());
+    let incomplete = incomplete(&found);
+    if found.traces.is_empty() {
+        let none = found.budget_spent.then(V3Error::none_looked_at);
+        let none = none.unwrap_or_else(V3Error::not_found);
+        return Ok(mark(none.into_response(), incomplete));
     }
-    let resource_spans = traces.into_iter().flat_map(|trace| trace.resource_spans);
+    let resource_spans = found.traces.into_iter().flat_map(|trace| trace.resource_spans);
     let resource_spans = resource_spans.map(complete).collect();
     let response =
         json(Wrapper { result: ExportTraceServiceRequest { resource_spans } }, false).await?;
-    Ok(mark(response, left_out == 0, "more traces match than fit into one answer"))
+    Ok(mark(response, incomplete))
 }
 
 /// With empty messages where Jaeger writes them.
@@ -167,14 +170,20 @@ fn is_zero(count: &u64) -> bool {
 pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
     let (search, _) = params::v3_search(&given).map_err(V3Error::invalid)?;
-    let summaries = service.ask(move |reader| summarize(reader, &search)).await?;
-    Ok(json(Summaries { summaries }, false).await?)
+    let found = service.ask(move |reader| summarize(reader, &search)).await?;
+    let (summaries, incomplete) = found;
+    Ok(mark(json(Summaries { summaries }, false).await?, incomplete))
 }
 
-fn summarize(reader: &Reader, search: &Search) -> Result<Vec<Summary>, QueryError> {
-    let ids = find_ids(reader, search)?;
-    let (trees, gathered) = trees(reader, &ids)?;
-    Ok(trees.iter().map(|tree| summary(tree, &gathered.names)).collect())
+/// The summaries, and why they are not of all that matches.
+fn summarize(
+    reader: &Reader,
+    search: &Search,
+) -> Result<(Vec<Summary>, Option<&'static str>), QueryError> {
+    let found = find_ids(reader, search)?;
+    let (trees, gathered) = trees(reader, &found.ids)?;
+    let summaries = trees.iter().map(|tree| summary(tree, &gathered.names)).collect();
+    Ok((summaries, found.budget_spent.then_some(BUDGET_SPENT)))
 }
 
 fn summary(tree: &Tree, names: &Names) -> Summary {
@@ -233,5 +242,5 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
         call_count: link.call_count.to_string(),
     });
     let response = json(Dependencies { dependencies: dependencies.collect() }, false).await?;
-    Ok(mark(response, complete, "only the newest spans of the range were counted"))
+    Ok(mark(response, not_counted(complete)))
 }

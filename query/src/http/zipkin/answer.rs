@@ -4,7 +4,11 @@ use ::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use crate::{ErrorKind, QueryError, http::problem::status_of, zipkin::search::Found};
+use crate::{
+    ErrorKind, QueryError,
+    http::{jaeger::BUDGET_SPENT, problem::status_of},
+    zipkin::search::Found,
+};
 
 /// What a handler gives.
 pub(super) type Answer = Result<Response, ZipkinError>;
@@ -54,10 +58,14 @@ impl IntoResponse for ZipkinError {
 
 /// The value as JSON, marked when it is not about everything.
 pub(super) async fn json<T: Serialize + Send + 'static>(value: T, complete: bool) -> Answer {
+    marked(value, (!complete).then_some("there is more than fits into one answer")).await
+}
+
+/// The value as JSON, and why it is not about everything.
+async fn marked<T: Serialize + Send + 'static>(value: T, why: Option<&'static str>) -> Answer {
     let mut response = crate::http::answer::json(value).await?;
-    if !complete {
-        let what = HeaderValue::from_static("there is more than fits into one answer");
-        response.headers_mut().insert(INCOMPLETE, what);
+    if let Some(why) = why {
+        response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(why));
     }
     Ok(response)
 }
@@ -74,5 +82,8 @@ pub(super) async fn names(names: Vec<String>, cached: bool) -> Answer {
 
 /// Traces, each a list of spans.
 pub(super) async fn traces(found: Found) -> Answer {
+    if found.budget_spent {
+        return marked(found.traces, Some(BUDGET_SPENT)).await;
+    }
     json(found.traces, found.complete).await
 }
