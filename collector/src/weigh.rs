@@ -6,9 +6,12 @@
 
 use std::mem::size_of;
 
-use tidings_proto::otlp::{
-    AnyValue, Event, InstrumentationScope, KeyValue, Link, LogRecord, Resource, ResourceSpans,
-    ScopeSpans, Span, Status,
+use tidings_proto::{
+    otlp::{
+        AnyValue, Event, InstrumentationScope, KeyValue, Link, LogRecord, Resource, ResourceSpans,
+        ScopeSpans, Span, Status,
+    },
+    zipkin,
 };
 
 /// What a protobuf request consists of, as far as memory goes.
@@ -34,6 +37,8 @@ pub(crate) enum Kind {
     Entity,
     ZipkinSpans,
     ZipkinSpan,
+    ZipkinAnnotation,
+    ZipkinTag,
     /// Strings, bytes and small messages whose inside is not looked at.
     Leaf,
 }
@@ -63,20 +68,28 @@ impl Kind {
             | (Self::LogRecord, 6)
             | (Self::Link, 4) => Self::KeyValue,
             (Self::ZipkinSpans, 1) => Self::ZipkinSpan,
+            (Self::ZipkinSpan, 10) => Self::ZipkinAnnotation,
+            (Self::ZipkinSpan, 11) => Self::ZipkinTag,
             _ => Self::Leaf,
         }
     }
 
-    /// Bytes in memory, without what it points to.
-    fn size(self) -> usize {
+    /// Bytes in memory, without what it points to. What is Zipkin's is there twice: in its own form
+    /// and translated.
+    const fn size(self) -> usize {
         match self {
             Self::ResourceSpans | Self::ResourceLogs => size_of::<ResourceSpans>(),
             Self::Resource => size_of::<Resource>(),
             Self::ScopeSpans | Self::ScopeLogs => size_of::<ScopeSpans>(),
             Self::Scope => size_of::<InstrumentationScope>(),
             Self::Span => size_of::<Span>(),
-            // A Zipkin span takes its own form and then a span and its resource.
+            // With its resource.
             Self::ZipkinSpan => size_of::<Span>() * 3,
+            Self::ZipkinAnnotation => size_of::<zipkin::Annotation>() + size_of::<Event>(),
+            // Its key once more, by which the translation knows it again.
+            Self::ZipkinTag => {
+                size_of::<zipkin::Tag>() + size_of::<KeyValue>() + size_of::<String>()
+            }
             Self::LogRecord => size_of::<LogRecord>(),
             Self::Event => size_of::<Event>(),
             Self::Link => size_of::<Link>(),
@@ -152,9 +165,42 @@ fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
     None
 }
 
-/// The estimate for a JSON text whose objects at depth `record_depth` are spans or log records,
-/// and where what follows a comma takes `comma_bytes` at most when it is no object.
-pub(crate) fn json(bytes: &[u8], record_depth: usize, comma_bytes: usize) -> usize {
+/// What a JSON text consists of, as far as memory goes.
+#[derive(Debug)]
+pub(crate) struct JsonForm {
+    /// Objects at this depth are spans or log records.
+    record_depth: usize,
+    record_bytes: usize,
+    /// An object within a record.
+    part_bytes: usize,
+    /// What follows a comma in a part takes so much at most when it is no object. Elsewhere only
+    /// objects take more than their place in what they are in.
+    comma_bytes: usize,
+}
+
+impl JsonForm {
+    /// Requests nest resource, scope, record.
+    pub(crate) const OTLP: Self = Self {
+        record_depth: 4,
+        record_bytes: Kind::Span.size(),
+        part_bytes: Kind::Link.size(),
+        comma_bytes: 16,
+    };
+
+    /// Spans are the objects of the outermost list, and tags are texts with commas between them.
+    pub(crate) const ZIPKIN: Self = Self {
+        record_depth: 1,
+        record_bytes: Kind::ZipkinSpan.size(),
+        part_bytes: Self::ZIPKIN_TAG_BYTES,
+        comma_bytes: Self::ZIPKIN_TAG_BYTES,
+    };
+
+    /// As in protobuf. An annotation takes less.
+    const ZIPKIN_TAG_BYTES: usize = Kind::ZipkinTag.size() + 2 * Kind::Leaf.size();
+}
+
+/// The estimate for a JSON text of this form.
+pub(crate) fn json(bytes: &[u8], form: &JsonForm) -> usize {
     let (mut weight, mut depth, mut in_string, mut escaped) = (bytes.len(), 0_usize, false, false);
     for &byte in bytes {
         if in_string {
@@ -171,14 +217,14 @@ pub(crate) fn json(bytes: &[u8], record_depth: usize, comma_bytes: usize) -> usi
             b'{' => {
                 depth += 1;
                 let size = match depth {
-                    _ if depth == record_depth => size_of::<Span>(),
-                    _ if depth < record_depth => size_of::<ResourceSpans>(),
-                    _ => size_of::<Link>(),
+                    _ if depth == form.record_depth => form.record_bytes,
+                    _ if depth < form.record_depth => Kind::ResourceSpans.size(),
+                    _ => form.part_bytes,
                 };
                 weight = weight.saturating_add(size);
             }
             b'}' => depth = depth.saturating_sub(1),
-            b',' => weight = weight.saturating_add(comma_bytes),
+            b',' if depth > form.record_depth => weight = weight.saturating_add(form.comma_bytes),
             _ => {}
         }
     }
@@ -188,12 +234,15 @@ pub(crate) fn json(bytes: &[u8], record_depth: usize, comma_bytes: usize) -> usi
 #[cfg(test)]
 mod tests {
     use prost::Message;
-    use tidings_proto::otlp::{
-        AnyValue, ArrayValue, ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span,
-        Value,
+    use tidings_proto::{
+        otlp::{
+            AnyValue, ArrayValue, Event, ExportTraceServiceRequest, KeyValue, ResourceSpans,
+            ScopeSpans, Span, Value,
+        },
+        zipkin,
     };
 
-    use super::{Kind, json, protobuf};
+    use super::{JsonForm, Kind, json, protobuf};
 
     fn request(spans: Vec<Span>) -> ExportTraceServiceRequest {
         let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
@@ -257,8 +306,57 @@ mod tests {
             r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{}{{}}]}}]}}]}}"#,
             "{},".repeat(999)
         );
-        assert!(json(spans.as_bytes(), 4, 16) >= 1000 * size_of::<Span>());
+        assert!(json(spans.as_bytes(), &JsonForm::OTLP) >= 1000 * size_of::<Span>());
         let text = format!(r#"{{"body":"{}\"{}"}}"#, "{".repeat(1000), "{".repeat(1000));
-        assert!(json(text.as_bytes(), 4, 16) < text.len() + 1000);
+        assert!(json(text.as_bytes(), &JsonForm::OTLP) < text.len() + 1000);
+    }
+
+    #[test]
+    fn zipkin_annotations_and_tags_weigh_what_they_take_decoded_and_translated() {
+        const COUNT: usize = 10_000;
+        let annotations = vec![zipkin::Annotation::default(); COUNT];
+        let tags = (0..COUNT).map(|n| zipkin::Tag { key: n.to_string(), value: String::new() });
+        let span = zipkin::Span { annotations, tags: tags.collect(), ..zipkin::Span::default() };
+        let bytes = span.encode_to_vec();
+        let keys: Vec<String> = (0..COUNT).map(|n| format!(r#""{n}":"""#)).collect();
+        let text = format!(
+            r#"[{{"annotations":[{{}}{}],"tags":{{{}}}}}]"#,
+            ",{}".repeat(COUNT - 1),
+            keys.join(",")
+        );
+        let each = size_of::<zipkin::Annotation>()
+            + size_of::<Event>()
+            + size_of::<zipkin::Tag>()
+            + size_of::<KeyValue>();
+        for weight in [protobuf(&bytes, Kind::ZipkinSpan), json(text.as_bytes(), &JsonForm::ZIPKIN)]
+        {
+            assert!(weight >= COUNT * each, "{weight}");
+            assert!(weight < COUNT * each * 4, "{weight}");
+        }
+    }
+
+    #[test]
+    fn ordinary_zipkin_spans_weigh_several_times_their_bytes() {
+        let text = r#"{"traceId":"5982fe77008310cc80f1da5e10147517","parentId":"90394f6bcffb5d13",
+            "id":"67fae42571535f60","kind":"SERVER","name":"/m/n/2.6.1","timestamp":1516781775726000,
+            "duration":26000,"localEndpoint":{"serviceName":"api","ipv4":"10.0.0.1"},
+            "remoteEndpoint":{"serviceName":"apip","ipv4":"10.0.0.2","port":8080},
+            "annotations":[{"timestamp":1516781775726100,"value":"flush"}],
+            "tags":{"http.method":"GET","http.path":"/m/n/2.6.1","http.status_code":"200",
+            "data.http_response_code":"201"}}"#;
+        let list = format!("[{}]", vec![text; 100].join(","));
+        let ratio = json(list.as_bytes(), &JsonForm::ZIPKIN) / list.len();
+        assert!((4..9).contains(&ratio), "{ratio}");
+        let spans = zipkin::decode_json(list.as_bytes()).unwrap();
+        let bytes: Vec<u8> = spans
+            .iter()
+            .flat_map(|span| {
+                let mut bytes = vec![0x0a];
+                bytes.extend(span.encode_length_delimited_to_vec());
+                bytes
+            })
+            .collect();
+        let ratio = protobuf(&bytes, Kind::ZipkinSpans) / bytes.len();
+        assert!((4..9).contains(&ratio), "{ratio}");
     }
 }

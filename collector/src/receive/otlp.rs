@@ -9,7 +9,7 @@ use tidings_proto::otlp::{
 use crate::{
     ingest::{Format, Outcome},
     normalise::{Signal, accept_in_place, prepare_logs, prepare_traces},
-    weigh::{self, Kind},
+    weigh::{self, JsonForm, Kind},
 };
 
 /// OTLP's encodings.
@@ -35,9 +35,6 @@ impl Encoding {
     }
 }
 
-/// Requests nest resource, scope, record: records are the objects at this depth.
-const JSON_RECORD_DEPTH: usize = 4;
-
 /// How export requests of this signal are read.
 pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
     let all_or_nothing = false;
@@ -56,13 +53,13 @@ pub(super) fn format(signal: Signal, encoding: Encoding) -> Format {
         },
         (Signal::Traces, Encoding::Json) => Format {
             in_place: |_| None,
-            weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
+            weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_traces(decode_json(&bytes)?, None)),
             all_or_nothing,
         },
         (Signal::Logs, Encoding::Json) => Format {
             in_place: |_| None,
-            weigh: |bytes| weigh::json(bytes, JSON_RECORD_DEPTH, 16),
+            weigh: |bytes| weigh::json(bytes, &JsonForm::OTLP),
             decode: |bytes| Ok(prepare_logs(decode_json(&bytes)?, None)),
             all_or_nothing,
         },

@@ -15,7 +15,7 @@ use crate::{
     normalise::{Prepared, prepare_traces},
     reads::ReplyBody,
     refusal::{Reason, Refusal},
-    weigh::{self, Kind},
+    weigh::{self, JsonForm, Kind},
 };
 
 /// The receiver.
@@ -24,8 +24,7 @@ pub(super) struct Zipkin;
 
 const JSON: Format = Format {
     in_place: |_| None,
-    // Spans are the objects of the outermost list, and tags are texts with commas between them.
-    weigh: |bytes| weigh::json(bytes, 1, 80),
+    weigh: |bytes| weigh::json(bytes, &JsonForm::ZIPKIN),
     decode: |bytes| {
         prepare(if bytes.is_empty() { Vec::new() } else { zipkin::decode_json(&bytes)? })
     },

@@ -132,6 +132,13 @@ async fn small_bodies_that_decode_to_much_are_refused() {
     assert_eq!(reply.status, 413, "{reply:?}");
     let zipkin = format!("[{}{{}}]", "{},".repeat(3_000_000));
     assert_eq!(running.zipkin(&[JSON], zipkin).await.status, 413);
+    // Three million empty annotations in 6 MB: 275 MiB decoded and translated.
+    let annotation = 0x52_u8;
+    let span = [annotation, 0].repeat(3_000_000);
+    let mut list = vec![0x0a];
+    prost::encoding::encode_varint(span.len() as u64, &mut list);
+    list.extend(span);
+    assert_eq!(running.zipkin(&[PROTOBUF], list).await.status, 413);
 }
 
 /// Bytes by chance, and good requests spoilt by chance.
