@@ -8,6 +8,7 @@ mod client;
 mod demo;
 mod import;
 mod log;
+mod open_files;
 mod reads;
 mod serve;
 mod settings;

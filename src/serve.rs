@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{log, reads::ZipkinReads, settings::Settings, web};
+use crate::{log, open_files, reads::ZipkinReads, settings::Settings, web};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -22,9 +22,10 @@ const DRAIN: Duration = Duration::from_secs(10);
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
 /// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(settings: Settings) -> Result<()> {
+pub(crate) fn run(mut settings: Settings) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
+    settings.connections_max = open_files::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         tokio::select! {

@@ -1,8 +1,9 @@
-//! A disk that is full, and a log that is larger than memory.
+//! A disk that is full, a log that is larger than memory, and more connections than open files.
 
 use std::{
     collections::BTreeMap,
     fs,
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -204,4 +205,41 @@ fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
     let (short, long) = (replay(48 << 20, &flags), replay(128 << 20, &flags));
     // 80 MiB more of log. What one build takes differs by up to 35 MiB from time to time.
     assert!(long < short + (48 << 20), "{short} {long}");
+}
+
+/// A server that may have so many open files, which it may raise to the second number.
+fn with_open_files(soft: u32, hard: u32, folder: &Path) -> Server {
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -Sn {soft} && ulimit -Hn {hard} && exec \"$@\""), "sh"]);
+    Server::start_under(shell, folder, &["--log", "off"])
+}
+
+#[test]
+fn more_connections_than_open_files_keep_nobody_from_storing_and_reading() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = with_open_files(200, 200, folder.path());
+    // Its connection is kept and used again.
+    assert_eq!(post(&server, 1, 1000).status, 200);
+    let begin = Instant::now();
+    let receivers = [&server.otlp_grpc, &server.otlp_http, &server.zipkin];
+    let connections: Vec<_> =
+        receivers.into_iter().flat_map(|to| [to; 70]).map(TcpStream::connect).collect();
+    assert!(connections.iter().all(Result::is_ok), "{connections:?}");
+    assert_eq!(get(&server.http, "/live").status, 200);
+    assert_eq!(post(&server, 2, 1000).status, 200);
+    assert_eq!(get(&server.http, "/ready").status, 200);
+    check(&server, &BTreeMap::from([(1, true), (2, true)]));
+    let open = fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    assert!(open < 120, "{open} open files: the store's part is used, too");
+    // By then the server would have ended connections that ask for nothing.
+    assert!(begin.elapsed() < Duration::from_secs(25), "{:?}", begin.elapsed());
+}
+
+#[test]
+fn as_many_files_may_be_open_as_the_system_allows() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = with_open_files(64, 256, folder.path());
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().nth(3), Some("256"), "{line}");
 }

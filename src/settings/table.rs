@@ -67,7 +67,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("otlp-grpc-message-bytes-max", "4MiB", value::bytes, otlp_grpc_message_bytes_max, "largest OTLP/gRPC message, decompressed"),
     setting!("http-body-bytes-max", "20MiB", value::bytes, http_body_bytes_max, "largest body of an OTLP/HTTP or Zipkin request, decompressed"),
     setting!("in-flight-bytes-max", "256MiB", value::bytes, in_flight_bytes_max, "memory of all requests that are being received, bodies and decoded forms; more are told to try again"),
-    setting!("connections-max", "2000", value::count, connections_max, "connections of each listener"),
+    setting!("connections-max", "2000", value::count, connections_max, "connections of each listener; fewer where the system allows the process too few open files"),
     setting!("memory-flush-bytes", "128MiB", value::bytes, memory_flush_bytes, "the memory table is written to files at this size"),
     setting!("memory-flush-seconds", "60", value::count, memory_flush_seconds, "the memory table is written to files at this age"),
     setting!("memory-bytes-max", "512MiB", value::bytes, memory_bytes_max, "senders are told to try again when the memory table has this size"),

@@ -1,0 +1,58 @@
+//! How many files and connections the process may have open, and how many connections that leaves
+//! to each listener.
+//!
+//! A connection is an open file to the system. Where connections may use all there are, the store
+//! can write no segment and read no data file, and nobody can ask whether the process lives. Does
+//! not own how many connections an operator wants: that is in the settings.
+
+/// Kept for the store and for what it reads, when the limit is as high as limits are.
+const RESERVE_MAX: u64 = 1024;
+
+/// The HTTP address, OTLP's two and Zipkin's.
+const LISTENERS: u64 = 4;
+
+/// Lets the process have as many open files as the system allows it, and gives the connections that
+/// a listener may have, of so many that it should.
+pub(crate) fn connections_max(wanted: u64) -> u64 {
+    let open_files_max = match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(limit) => limit,
+        Err(error) => {
+            tracing::warn!(%error, "cannot learn how many files may be open");
+            return wanted;
+        }
+    };
+    let connections_max = wanted.min(share(open_files_max));
+    if connections_max < wanted {
+        tracing::warn!(
+            open_files_max,
+            connections_max,
+            wanted,
+            "each listener takes fewer connections than connections-max: the process may have too \
+             few open files (`ulimit -Hn`, systemd's LimitNOFILE)"
+        );
+    }
+    connections_max
+}
+
+/// The connections of one listener when so many files may be open.
+fn share(open_files_max: u64) -> u64 {
+    let reserve = RESERVE_MAX.min(open_files_max / 2);
+    ((open_files_max - reserve) / LISTENERS).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LISTENERS, share};
+
+    #[test]
+    fn all_listeners_together_leave_half_of_the_files_or_a_thousand_to_the_store() {
+        for (limit, connections) in
+            [(200, 25), (1024, 128), (4096, 768), (9024, 2000), (1 << 20, 261_888)]
+        {
+            assert_eq!(share(limit), connections, "{limit}");
+            assert!(share(limit) * LISTENERS <= limit - (limit / 2).min(1024), "{limit}");
+        }
+        assert_eq!([share(0), share(3)], [1, 1]);
+        assert!(share(u64::MAX) > 1 << 60);
+    }
+}
