@@ -80,16 +80,20 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
     let sql = sql_service(&settings, address, &store, &clock)?;
     let routes = web::router(
-        tidings_query::router_described_by(
-            web::described(tidings_query::document()),
-            query.clone(),
-        ),
-        [tidings_sql::router(sql), web::pins(store.clone(), Arc::clone(&clock))],
+        [
+            tidings_query::router_described_by(
+                web::described(tidings_query::document()),
+                query.clone(),
+            ),
+            tidings_sql::router(sql),
+            web::pins(store.clone(), Arc::clone(&clock)),
+        ],
         server.clone(),
         web::Visitors {
             guard: Guard::new(address, &settings.allowed_hosts),
             origins: settings.allow_origins.clone(),
         },
+        web::Bodies::new(Arc::clone(&clock)),
     );
     app.send_modify(|app| *app = routes);
     print_addresses(address, &collector)?;

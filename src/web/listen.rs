@@ -1,8 +1,18 @@
-//! Serves the HTTP address: connections up to a cap, heads that must arrive in time, an orderly end.
+//! Serves the HTTP address: connections up to a cap, heads that must arrive in time, no rest without
+//! end, an orderly end.
 
-use std::{convert::Infallible, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
-use axum::{Router, extract::Request, http::StatusCode};
+use axum::{Router, body::Body, extract::Request, http::StatusCode};
+use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -25,6 +35,9 @@ use super::{
 /// How long a request's head may take to arrive, and how long a connection may rest. Short, because
 /// supervisors ask for `/live` on the same listener.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection of HTTP/2 may be without a request, at least; hyper itself ends those of
+/// HTTP/1. Longer than theirs, because one that rests costs a client of gRPC more to make again.
+const REST: Duration = Duration::from_secs(60);
 /// How often HTTP/2 connections are pinged, and how long the answer may take.
 const PING: Duration = Duration::from_secs(15);
 /// Bytes of a request's head.
@@ -52,11 +65,11 @@ pub(crate) async fn run(
         while connections.try_join_next().is_some() {}
         match accepted {
             (slot, Ok((stream, _))) => {
-                let (apps, stop) = (apps.clone(), stop.clone());
+                let (apps, stop, clock) = (apps.clone(), stop.clone(), Arc::clone(&clock));
                 let stream = Patient::new(stream, Arc::clone(&clock));
                 let stream = Explained::new(stream, Arc::new(unreadable), Arc::clone(&clock));
                 connections.spawn(async move {
-                    connection(stream, apps, stop).await;
+                    connection(stream, apps, &*clock, stop).await;
                     drop(slot);
                 });
             }
@@ -89,15 +102,27 @@ fn unreadable(status: StatusCode) -> Explanation {
 async fn connection(
     stream: Explained<Patient>,
     apps: watch::Receiver<Router>,
+    clock: &dyn Clock,
     mut stop: watch::Receiver<bool>,
 ) {
-    let service = service_fn(move |request: Request<Incoming>| {
+    // Counts requests; each that is under way has a reference to it.
+    let begun = Arc::new(AtomicU64::new(0));
+    let service = service_fn(|request: Request<Incoming>| {
         let app = apps.borrow().clone();
+        begun.fetch_add(1, Relaxed);
+        let under_way = Arc::clone(&begun);
         async move {
-            match app.oneshot(request).await {
-                Ok(response) => Ok::<_, Infallible>(response),
+            let response = match app.oneshot(request).await {
+                Ok(response) => response,
                 Err(never) => match never {},
-            }
+            };
+            // It is under way until its body has been sent: what maps errors lives that long.
+            Ok::<_, Infallible>(response.map(|body| {
+                Body::new(body.map_err(move |error| {
+                    let _ = &under_way;
+                    error
+                }))
+            }))
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());
@@ -114,21 +139,45 @@ async fn connection(
         .keep_alive_interval(PING)
         .keep_alive_timeout(PING);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    tokio::select! {
-        _ = connection.as_mut() => return,
-        _ = stop.changed() => connection.as_mut().graceful_shutdown(),
-    }
-    if let Err(error) = connection.await {
-        tracing::debug!(%error, "connection ended");
+    let (mut stopping, mut resting) = (false, false);
+    loop {
+        let before = begun.load(Relaxed);
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            _ = stop.changed(), if !stopping => {
+                stopping = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = clock.sleep(REST) => {
+                if begun.load(Relaxed) > before || Arc::strong_count(&begun) > 1 {
+                    continue;
+                }
+                // A client that has been told and stays all the same is left.
+                if std::mem::replace(&mut resting, true) {
+                    return;
+                }
+                connection.as_mut().graceful_shutdown();
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        pin::Pin,
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use axum::Router;
-    use tidings_storage::SystemClock;
+    use tidings_proto::UnixNanos;
+    use tidings_storage::{Clock, SystemClock};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
@@ -141,6 +190,56 @@ mod tests {
         let mut answer = vec![0; 4096];
         let count = connection.read(&mut answer).await.unwrap();
         String::from_utf8_lossy(&answer[..count]).into_owned()
+    }
+
+    /// A clock by which connections have rested long enough at once.
+    #[derive(Debug)]
+    struct Restless;
+
+    impl Clock for Restless {
+        fn now(&self) -> UnixNanos {
+            SystemClock.now()
+        }
+
+        fn instant(&self) -> Instant {
+            SystemClock.instant()
+        }
+
+        fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+            SystemClock.sleep(if time == super::REST { Duration::from_millis(5) } else { time })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_http_2_without_requests_ends() {
+        const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+        const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (_app, apps) = watch::channel(crate::web::starting());
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(super::run(listener, apps, Arc::new(Restless), 9, stopped));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(&[PREFACE, &EMPTY_SETTINGS].concat()).await.unwrap();
+        let mut said = Vec::new();
+        let ended = connection.read_to_end(&mut said);
+        // Before its next ping would find that nobody answers.
+        tokio::time::timeout(super::PING, ended).await.expect("it stays").unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_request_that_takes_long_is_no_rest() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let slow = axum::routing::get(|| async {
+            SystemClock.sleep(Duration::from_millis(100)).await;
+            "slow"
+        });
+        let (_app, apps) = watch::channel(Router::new().route("/", slow));
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(super::run(listener, apps, Arc::new(Restless), 9, stopped));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut connection, "/").await.ends_with("slow"));
     }
 
     #[tokio::test]

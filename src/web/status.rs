@@ -100,9 +100,13 @@ pub(crate) fn described(mut document: OpenApiDocument) -> OpenApiDocument {
 }
 
 /// What every route answers when it is asked in another way, or while the server starts.
-const EVERYWHERE: [(StatusCode, &str); 2] = [
+const EVERYWHERE: [(StatusCode, &str); 3] = [
     (StatusCode::METHOD_NOT_ALLOWED, "method not allowed"),
-    (StatusCode::SERVICE_UNAVAILABLE, "the server is starting, or its receivers are not running"),
+    (StatusCode::REQUEST_TIMEOUT, "a body took too long"),
+    (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "the server is starting, its receivers are not running, or bodies take too much memory",
+    ),
 ];
 
 fn problem_response(description: &str) -> utoipa::openapi::Response {
