@@ -1,8 +1,10 @@
-//! A disk that is full, a log that is larger than memory, and more connections than open files.
+//! A disk that is full, a log that is larger than memory, more connections than open files, and more
+//! bodies than memory.
 
 use std::{
     collections::BTreeMap,
     fs,
+    io::{Read, Write},
     net::TcpStream,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -242,4 +244,34 @@ fn as_many_files_may_be_open_as_the_system_allows() {
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.pid())).unwrap();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
     assert_eq!(line.split_whitespace().nth(3), Some("256"), "{line}");
+}
+
+#[test]
+fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
+    const BYTES: usize = 15 << 20;
+    let server = Server::start();
+    let head = format!(
+        "POST /jaeger/api/transform HTTP/1.1\r\nhost: localhost\r\ncontent-length: {BYTES}\r\n\r\n"
+    );
+    let unfinished = [head.into_bytes(), vec![b' '; BYTES - 100]].concat();
+    let begin = Instant::now();
+    let mut connections: Vec<_> =
+        (0..6).map(|_| TcpStream::connect(&server.http).unwrap()).collect();
+    for connection in &mut connections {
+        connection.set_write_timeout(Some(PATIENCE)).unwrap();
+        connection.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        // Of one that is refused the rest is not taken.
+        let _ = connection.write_all(&unfinished);
+    }
+    let answer = loop {
+        let mut status = [0; 12];
+        let mut connections = connections.iter_mut();
+        if connections.any(|connection| connection.read_exact(&mut status).is_ok()) {
+            break status;
+        }
+        // By then they would have been too slow.
+        assert!(begin.elapsed() < Duration::from_secs(25), "nothing is refused");
+    };
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
+    assert_eq!(get(&server.http, "/live").status, 200);
 }
