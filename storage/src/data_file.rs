@@ -5,7 +5,8 @@
 //! attributes to columns of their own, `write` says how a file is laid out, `row_groups` encodes it
 //! with the help of `attributes` for most of what it holds. [`Merge`] gives the rows of several files
 //! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
-//! for both, `sizes` says how much memory they take. [`scan`] reads a file: `prune` says which pages
+//! for both, `sizes` says how much memory they take, and `sections` how many of a file are decoded at
+//! once. [`scan`] reads a file: `prune` says which pages
 //! can hold what a filter looks for, `read` decodes its columns for those pages and the rest only
 //! for the rows that match, `columns` reads a few columns for other than scans, `ahead` fetches what
 //! they will read, `footer` keeps decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
@@ -22,6 +23,7 @@ mod order;
 mod prune;
 mod read;
 mod row_groups;
+mod sections;
 mod shred;
 mod sizes;
 mod write;

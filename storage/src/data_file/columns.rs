@@ -14,11 +14,11 @@ use parquet::arrow::{
 use super::{
     DataFile, ahead,
     footer::{footer, guarded},
-    read, shred,
+    read,
+    sections::{PORTION, whole_portion},
+    shred,
 };
-use crate::{
-    StorageError, disk::failed, schema::Signal, snapshot::PORTION_ROWS, table_store::Readable,
-};
+use crate::{StorageError, disk::failed, schema::Signal, table_store::Readable};
 
 /// Gives `visit` these columns of these rows, which are ascending and apart, or of all rows, in
 /// the order of the file, until it breaks.
@@ -39,7 +39,8 @@ pub(crate) fn columns(
         let mask = ProjectionMask::columns(footer.parquet_schema(), names.iter().copied());
         fetch(&opened, &footer, &mask, rows)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
-        let mut builder = builder.with_projection(mask).with_batch_size(PORTION_ROWS);
+        let portion = whole_portion(&footer, &mask, PORTION);
+        let mut builder = builder.with_projection(mask).with_batch_size(portion);
         if let Some(rows) = rows {
             let place = |row: u64| usize::try_from(row.min(file.rows)).unwrap_or(usize::MAX);
             let ranges = rows.iter().map(|range| place(range.start)..place(range.end));

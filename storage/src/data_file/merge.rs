@@ -3,14 +3,12 @@
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
 //! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
 //! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes, `sections` says how much at a time, and `moved` has
-//! what is read ahead.
+//! nothing but ids and starts; `source` decodes, and `moved` has what is read ahead.
 
 mod choose;
 mod entries;
 mod moved;
 mod places;
-mod sections;
 mod source;
 
 use std::{ops::Range, sync::Arc};
@@ -20,11 +18,8 @@ use arrow_schema::SchemaRef;
 use arrow_select::zip::zip;
 
 pub(crate) use self::choose::Choice;
-use self::{
-    sections::Portion,
-    source::{Key, Source},
-};
-use super::{DataFile, derive, gather, order::Traces, sizes};
+use self::source::{Key, Source};
+use super::{DataFile, derive, gather, order::Traces, sections::Portion, sizes};
 use crate::{StorageError, schema::Signal, snapshot::PORTION_ROWS};
 
 /// Derived columns are computed again for traces of up to so many rows; longer ones keep the

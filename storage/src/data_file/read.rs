@@ -28,6 +28,7 @@ use super::{
     DataFile, ahead,
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
+    sections::{PORTION, portion_of, whole_portion},
     shred,
 };
 use crate::{
@@ -37,7 +38,7 @@ use crate::{
     ranges::intersection,
     rows::entries::LINKED_TRACE,
     schema::{ENTRIES, Signal},
-    snapshot::{PORTION_ROWS, Progress, Visit, project, select},
+    snapshot::{Progress, Visit, project, select},
     table_store::Readable,
 };
 
@@ -108,8 +109,9 @@ pub(crate) fn index_of(signal: Signal, file: &DataFile) -> Result<Bytes, Storage
     let mut index = IndexBuilder::new(signal);
     guarded(path, || {
         let mask = ProjectionMask::columns(footer.parquet_schema(), IndexBuilder::columns(signal));
+        let portion = whole_portion(&footer, &mask, PORTION);
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
-        for batch in builder.with_projection(mask).with_batch_size(PORTION_ROWS).build()? {
+        for batch in builder.with_projection(mask).with_batch_size(portion).build()? {
             index.push(&batch?)?;
         }
         Ok(())
@@ -452,13 +454,14 @@ impl Source<'_> {
         guarded(self.path, || {
             let ranges: Vec<_> = ranges.collect();
             ahead::fetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
+            let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             Ok(self
                 .builder()
                 .with_row_groups(vec![plan.group])
                 .with_projection(mask)
                 .with_row_selection(selection)
-                .with_batch_size(PORTION_ROWS)
+                .with_batch_size(portion)
                 .build()?)
         })
     }

@@ -6,7 +6,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tempfile::TempDir;
 use tidings_proto::{
     UnixNanos,
-    otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+    otlp::{ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span},
 };
 
 use super::{DataFile, EncodedFile, encode_small, encode_spans};
@@ -55,19 +55,28 @@ fn kept(folder: &TempDir, bytes: &[u8]) -> DataFile {
 }
 
 fn read(file: DataFile) -> Result<Vec<Span>, StorageError> {
-    let spans = TableView { chunks: vec![], files: vec![Arc::new(file)] };
     let mut found = Vec::new();
     let filter = SpanFilter {
         // A filter that needs a look at every row, so that both passes of a scan are taken.
         start: TimeRange { start: Some(UnixNanos(1)), end: Some(UnixNanos(u64::MAX)) },
         ..SpanFilter::default()
     };
-    let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
-    Snapshot::new(spans, TableView::default()).scan_spans(&filter, scan, &mut |rows| {
-        found.extend((0..rows.len()).map(|row| rows.span(row)));
+    scan(file, &filter, |rows| found.extend((0..rows.len()).map(|row| rows.span(row))))?;
+    Ok(found)
+}
+
+fn scan(
+    file: DataFile,
+    filter: &SpanFilter,
+    mut visit: impl FnMut(&SpanRows),
+) -> Result<(), StorageError> {
+    let spans = TableView { chunks: vec![], files: vec![Arc::new(file)] };
+    let all = Scan { detail: Detail::Full, rows_max: u64::MAX };
+    Snapshot::new(spans, TableView::default()).scan_spans(filter, all, &mut |rows| {
+        visit(rows);
         ControlFlow::Continue(())
     })?;
-    Ok(found)
+    Ok(())
 }
 
 #[test]
@@ -189,6 +198,28 @@ fn a_damaged_file_is_an_error_that_names_it_and_never_a_panic() {
         }
     }
     assert!(errors > 150, "only {errors} noticed");
+}
+
+#[test]
+fn a_scan_gives_few_rows_at_once_where_their_values_are_long() {
+    const COUNT: u16 = 1200;
+    const BYTES: usize = 64 << 10;
+    let long = KeyValue::new("prompt", "long ".repeat(BYTES / 5).as_str());
+    let spans = (0..COUNT).map(|number| Span {
+        span_id: u64::from(number + 1).to_be_bytes().to_vec(),
+        attributes: vec![long.clone()],
+        ..span(1, 1, 0, NOW.0, NOW.0 + SECOND)
+    });
+    let encoded = encode_spans(&[chunk(spans.collect())], NOW).unwrap();
+    assert!(encoded[0].bytes.len() < 1 << 20);
+    let folder = TempDir::new().unwrap();
+    let service = SpanFilter { services: Some(vec![String::new()]), ..SpanFilter::default() };
+    for filter in [SpanFilter::default(), service] {
+        let mut rows = Vec::new();
+        scan(kept(&folder, &encoded[0].bytes), &filter, |found| rows.push(found.len())).unwrap();
+        assert_eq!(rows.iter().sum::<usize>(), usize::from(COUNT));
+        assert!(rows.iter().all(|rows| rows * BYTES <= 64 << 20), "{rows:?}");
+    }
 }
 
 #[test]

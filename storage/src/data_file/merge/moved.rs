@@ -10,12 +10,11 @@ use arrow_schema::SchemaRef;
 
 use super::{
     places::Run,
-    sections::Portion,
     source::{Decoded, Keys, Opened},
 };
 use crate::{
     StorageError,
-    data_file::{gather, sizes},
+    data_file::{gather, sections::Portion, sizes},
 };
 
 /// Rows of all files that are read ahead.

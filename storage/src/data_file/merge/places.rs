@@ -11,8 +11,13 @@ use arrow_array::{BinaryArray, Int64Array};
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{sections::Portion, source::Opened};
-use crate::{StorageError, data_file::order::SLOT_NANOS, rows::column::Column, schema::Signal};
+use super::source::Opened;
+use crate::{
+    StorageError,
+    data_file::{order::SLOT_NANOS, sections::Portion},
+    rows::column::Column,
+    schema::Signal,
+};
 
 /// One trace's rows in one place of a file.
 #[derive(Debug, Clone, Copy)]

@@ -18,7 +18,6 @@ use super::{
     entries::EntriesReader,
     moved::{InOrder, Moved, ranges},
     places::{Plan, Run},
-    sections::{Portion, Section, sections},
 };
 use crate::{
     StorageError,
@@ -26,6 +25,7 @@ use crate::{
         DataFile,
         footer::{footer, guarded},
         order::SLOT_NANOS,
+        sections::{Portion, Section, sections},
     },
     ranges::intersection,
     rows::column::{Column, Words, word},

@@ -5,7 +5,7 @@ use std::io::Write;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
-    super::{LIMITS, Limits, sections::Portion, sizes, source},
+    super::{LIMITS, Limits, Portion, sizes, source},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, spans, told,
 };
 use crate::data_file::order::SLOT_NANOS;

@@ -2,7 +2,8 @@
 //!
 //! Repetitive values take a hundred times as much memory as in the file. The offset index says of
 //! each page how long its values are together; where they are long, fewer rows are decoded at once.
-//! Nowhere else is it asked how much a portion of a file takes.
+//! Nowhere else is it asked how much a portion of a file takes. Merges change what they read at once
+//! from section to section, scans from row group to row group.
 
 use std::ops::Range;
 
@@ -13,12 +14,17 @@ use parquet::{
     file::metadata::{ColumnChunkMetaData, ParquetMetaData},
 };
 
+use crate::snapshot::PORTION_ROWS;
+
 /// At most so much of a file is decoded at once, but for a row that is larger.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Portion {
     pub(super) rows: usize,
     pub(super) bytes: usize,
 }
+
+/// Of a scan, and of whoever reads some columns.
+pub(super) const PORTION: Portion = Portion { rows: PORTION_ROWS, bytes: 64 << 20 };
 
 /// Rows that follow each other, and how many of them are decoded at once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +66,30 @@ pub(super) fn sections(
         first = sections.last().map_or(0, |last| last.rows.end);
     }
     sections
+}
+
+/// How many of these rows of a row group are decoded at once, of which these columns are.
+pub(super) fn portion_of(
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    group: usize,
+    ranges: &[Range<usize>],
+    portion: Portion,
+) -> usize {
+    let mut density = Density::of(footer.metadata(), footer.schema(), mask, group, portion);
+    let of =
+        |rows: &Range<usize>| density.among(rows).iter().map(|block| block.portion(portion)).min();
+    ranges.iter().filter_map(of).min().unwrap_or(portion.rows)
+}
+
+/// As [`portion_of`], of all rows of a file.
+pub(super) fn whole_portion(
+    footer: &ArrowReaderMetadata,
+    mask: &ProjectionMask,
+    portion: Portion,
+) -> usize {
+    let portions = sections(footer, mask, portion).into_iter().map(|section| section.portion);
+    portions.min().unwrap_or(portion.rows)
 }
 
 /// How much the rows of a row group take.
