@@ -25,6 +25,9 @@ pub struct QueryLimits {
     /// Nor is one that takes more bytes of memory than this: no question holds more of spans and of
     /// their names at once.
     pub view_bytes_max: u64,
+    /// A page of log records, or what is shown around one or as they come, ends before they take
+    /// more bytes than this, unless the first does.
+    pub logs_bytes_max: u64,
     /// A trace with more distinct spans than this is not assembled (about 200 bytes each).
     pub skeleton_spans_max: u64,
     /// A trace with more distinct spans than this is not exported (24 bytes each).
@@ -82,6 +85,7 @@ impl Default for QueryLimits {
             unread_bytes_max: 512 << 20,
             view_spans_max: 50_000,
             view_bytes_max: 128 << 20,
+            logs_bytes_max: 32 << 20,
             skeleton_spans_max: 1_000_000,
             export_spans_max: 4_000_000,
             export_part_spans: 5_000,

@@ -8,10 +8,11 @@ pub(crate) mod context;
 pub(crate) mod tail;
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     ops::ControlFlow,
 };
 
+use prost::Message;
 use tidings_proto::{
     UnixNanos,
     api::{LogSearchResult, LogView},
@@ -68,6 +69,8 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
         stats.files = stats.files.saturating_add(part.files);
         stats.complete &= part.complete;
     }
+    let Records { logs, cut } = read(reader, &search.filters, search.order, page.keys.clone())?;
+    page.keys.retain(|key| cut.is_none_or(|cut| is_before(search.order, *key, cut)));
     let seen = search.cursor.map_or(0, |cursor| cursor.seen);
     let matched = page.met.len() as u64;
     let ends_here = page.keys.len() as u64 >= matched && stats.complete && !page.overflowed;
@@ -82,7 +85,7 @@ pub(crate) fn search(reader: &Reader, search: &LogSearch) -> Result<LogSearchRes
         seen: seen.saturating_add(page.keys.len() as u64),
     });
     Ok(LogSearchResult {
-        logs: read(reader, search, page.keys)?,
+        logs,
         next_cursor: next.map(|cursor| cursor.encode()),
         total: total(seen.saturating_add(matched), stats.complete && !page.overflowed),
         searched: searched(reader, stats),
@@ -156,45 +159,78 @@ fn narrowed(filter: &LogFilter, search: &LogSearch) -> LogFilter {
 }
 
 fn is_after(key: Key, cursor: Option<LogCursor>) -> bool {
-    let Some(cursor) = cursor else { return true };
-    let last = (cursor.time, cursor.content_hash);
-    match cursor.order {
-        LogOrder::Newest => key < last,
-        LogOrder::Oldest => key > last,
+    cursor.is_none_or(|last| is_before(last.order, (last.time, last.content_hash), key))
+}
+
+/// Whether the first comes before the other.
+fn is_before(order: LogOrder, key: Key, other: Key) -> bool {
+    match order {
+        LogOrder::Newest => key > other,
+        LogOrder::Oldest => key < other,
     }
 }
 
-/// The records with these keys, in the order of the search.
+/// Records in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) logs: Vec<LogView>,
+    /// The first that there was no room for.
+    cut: Option<Key>,
+}
+
+/// The records with these keys, in this order: as many of the first as there is room for.
 pub(crate) fn read(
     reader: &Reader,
-    search: &LogSearch,
+    filters: &[LogFilter],
+    order: LogOrder,
     mut keys: BTreeSet<Key>,
-) -> Result<Vec<LogView>, QueryError> {
+) -> Result<Records, QueryError> {
     let (Some(first), Some(last)) = (keys.first().copied(), keys.last().copied()) else {
-        return Ok(Vec::new());
+        return Ok(Records::default());
     };
-    let mut found: Vec<(Key, LogView)> = Vec::with_capacity(keys.len());
-    for filter in &search.filters {
+    let mut found: BTreeMap<Key, (LogView, u64)> = BTreeMap::new();
+    let (mut bytes, mut cut) = (0, None);
+    for filter in filters {
         let mut filter = filter.clone();
         filter.time.start = Some(first.0);
         filter.time.end = Some(UnixNanos(last.0.0.saturating_add(1)));
         reader.logs(&filter, Scan { detail: Detail::Full, rows_max: u64::MAX }, |rows| {
             for row in 0..rows.len() {
                 let key = (rows.time(row), rows.content_hash(row));
-                if keys.remove(&key) {
-                    found.push((key, log_view(rows, row)));
+                if !keys.remove(&key) || cut.is_some_and(|cut| !is_before(order, key, cut)) {
+                    continue;
+                }
+                let log = log_view(rows, row);
+                let size = size(&log);
+                bytes += size;
+                found.insert(key, (log, size));
+                while bytes > reader.limits.logs_bytes_max && found.len() > 1 {
+                    let last = match order {
+                        LogOrder::Newest => found.pop_first(),
+                        LogOrder::Oldest => found.pop_last(),
+                    };
+                    let Some((key, (_, size))) = last else { break };
+                    bytes -= size;
+                    cut = Some(key);
                 }
             }
             let done = keys.is_empty();
             Ok(if done { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })?;
     }
-    found.sort_unstable_by_key(|(key, _)| *key);
-    let logs = found.into_iter().map(|(_, log)| log);
-    Ok(match search.order {
+    let logs = found.into_values().map(|(log, _)| log);
+    let logs = match order {
         LogOrder::Newest => logs.rev().collect(),
         LogOrder::Oldest => logs.collect(),
-    })
+    };
+    Ok(Records { logs, cut })
+}
+
+/// About how much memory what a sender said takes.
+fn size(log: &LogView) -> u64 {
+    let attributes = log.attributes.iter().map(Message::encoded_len).sum::<usize>();
+    let body = log.body.as_ref().map_or(0, Message::encoded_len);
+    (log.text.len() + body + attributes + log.resource.encoded_len()) as u64
 }
 
 /// One record as people and programs are shown it.

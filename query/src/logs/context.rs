@@ -11,7 +11,7 @@ use tidings_proto::{
 };
 use tidings_storage::{Detail, LogFilter, LogRows, Need, Scan, ScanStats, TimeRange};
 
-use super::{Key, LogSearch, log_view, read};
+use super::{Key, log_view, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader, search::searched};
 
 const SECOND: u64 = 1_000_000_000;
@@ -62,16 +62,15 @@ pub(crate) fn context(
     let filter = LogFilter { services, ..LogFilter::default() };
     let before = before(reader, &filter, &found, search.before, &mut stats)?;
     let after = after(reader, &filter, &found, search.after, &mut stats)?;
-    let shown = LogSearch {
-        filters: vec![filter],
-        order: LogOrder::Oldest,
-        limit: usize::MAX,
-        cursor: None,
-        rows_max: u64::MAX,
-    };
+    let filters = [filter];
+    // The nearest first: those are shown if there is no room for all.
+    let mut before = read(reader, &filters, LogOrder::Newest, before)?;
+    let after = read(reader, &filters, LogOrder::Oldest, after)?;
+    stats.complete &= before.cut.is_none() && after.cut.is_none();
+    before.logs.reverse();
     Ok(LogContext {
-        before: read(reader, &shown, before)?,
-        after: read(reader, &shown, after)?,
+        before: before.logs,
+        after: after.logs,
         log: found.log,
         searched: searched(reader, stats),
     })

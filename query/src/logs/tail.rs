@@ -3,12 +3,12 @@
 //! A record is new when it was not shown before and is not older than [`LATE_NANOS`] by its own
 //! time: what comes later than that is found by searching. Owns what was shown, within bounds.
 
-use std::{collections::BTreeSet, ops::ControlFlow};
+use std::{collections::BTreeSet, ops::ControlFlow, slice};
 
 use tidings_proto::{UnixNanos, api::LogView};
 use tidings_storage::{Detail, LogFilter, Scan, TimeRange};
 
-use super::{Key, LogSearch, read};
+use super::{Key, read};
 use crate::{QueryError, cursor::LogOrder, execution::Reader};
 
 /// A record may come so long after its own time.
@@ -57,14 +57,11 @@ impl Shown {
     /// What is new since the last look.
     pub(crate) fn news(&mut self, reader: &Reader, filter: &LogFilter) -> Result<News, QueryError> {
         let (keys, dropped) = self.look(reader, filter, GIVEN_MAX)?;
-        let search = LogSearch {
-            filters: vec![filter.clone()],
-            order: LogOrder::Oldest,
-            limit: GIVEN_MAX,
-            cursor: None,
-            rows_max: u64::MAX,
-        };
-        Ok(News { logs: read(reader, &search, keys)?, dropped })
+        let new = keys.len();
+        let filters = slice::from_ref(filter);
+        let mut logs = read(reader, filters, LogOrder::Newest, keys)?.logs;
+        logs.reverse();
+        Ok(News { dropped: dropped + (new - logs.len()) as u64, logs })
     }
 
     /// The newest new keys, and how many more there are.

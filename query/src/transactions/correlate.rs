@@ -21,8 +21,9 @@ use tidings_storage::{Detail, LogFilter, LogRows, Scan, TimeRange};
 
 use crate::{
     QueryError,
+    cursor::LogOrder,
     execution::Reader,
-    logs::{self, Key, LogSearch},
+    logs::{self, Key},
 };
 
 /// Logs are looked for so long before and after the spans.
@@ -72,12 +73,12 @@ pub(super) fn logs(
         Ok(ControlFlow::Continue(()))
     })?;
     let count = found.len() as u64 + dropped;
-    let search = LogSearch::newest(filter, shown_max);
-    let mut views = logs::read(reader, &search, found.keys().copied().collect())?;
-    views.reverse();
-    for (view, correlation) in views.iter_mut().zip(found.into_values()) {
+    let keys = found.keys().copied().collect();
+    let mut views = logs::read(reader, &[filter], LogOrder::Newest, keys)?.logs;
+    for (view, correlation) in views.iter_mut().zip(found.into_values().rev()) {
         view.correlation = Some(correlation);
     }
+    views.reverse();
     Ok((views, count))
 }
 

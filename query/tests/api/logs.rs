@@ -2,6 +2,7 @@
 
 use insta::assert_json_snapshot;
 use tidings_proto::otlp::{KeyValue, KeyValueList, Value};
+use tidings_query::QueryLimits;
 
 use crate::harness::{Harness, record, text, trace_id};
 
@@ -118,4 +119,42 @@ async fn pages_visit_every_record_once_in_both_orders_while_records_come_in() {
         let descending = times.iter().rev().is_sorted();
         assert_eq!((ascending, descending), (order == "asc", order == "desc"));
     }
+}
+
+#[tokio::test]
+async fn a_page_of_long_records_ends_early_and_the_next_goes_on() {
+    let limits = QueryLimits { logs_bytes_max: 3500, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    let long = |number: u8| {
+        let text = format!("{number}{}", "x".repeat(if number == 7 { 9000 } else { 1000 }));
+        ("shop", record(Some(1), 10 + u64::from(number), 9, &text))
+    };
+    // In two places, so that they are not met in order.
+    harness.log([1, 4, 7, 8].map(long)).await;
+    harness.log([2, 3, 5, 6].map(long)).await;
+    for (order, expected) in [("asc", "12345678"), ("desc", "87654321")] {
+        let (mut shown, mut cursor, mut pages) = (String::new(), String::new(), Vec::new());
+        loop {
+            let page = harness.get(&format!("/logs?order={order}&limit=7{cursor}")).await;
+            assert_eq!(page["total"]["value"], 8, "{page}");
+            let logs = page["logs"].as_array().unwrap();
+            shown.extend(logs.iter().map(|log| text(&log["text"]).chars().next().unwrap()));
+            pages.push(logs.len());
+            let Some(next) = page["nextCursor"].as_str() else { break };
+            cursor = format!("&cursor={next}");
+        }
+        assert_eq!(shown, expected);
+        assert!(pages.iter().all(|logs| (1..=3).contains(logs)), "{pages:?}");
+    }
+    // Around one, the nearest.
+    let page = harness.get("/logs?order=asc&limit=3").await;
+    let log = &page["logs"][2];
+    let (id, time) = (text(&log["id"]), text(&log["timeUnixNano"]));
+    let around = harness.get(&format!("/logs/{id}/context?time={time}&before=2&after=5")).await;
+    let numbers = |name: &str| -> String {
+        let logs = around[name].as_array().unwrap().iter();
+        logs.map(|log| text(&log["text"]).chars().next().unwrap()).collect()
+    };
+    assert_eq!((numbers("before").as_str(), numbers("after").as_str()), ("12", "456"));
+    assert_eq!(around["searched"]["complete"], false);
 }
