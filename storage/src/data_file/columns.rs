@@ -15,7 +15,7 @@ use super::{
     DataFile, ahead,
     footer::{footer, guarded},
     read,
-    sections::{PORTION, whole_portion},
+    sections::{PORTION, portion_of},
     shred,
 };
 use crate::{StorageError, disk::failed, schema::Signal, table_store::Readable};
@@ -37,9 +37,8 @@ pub(crate) fn columns(
     let footer = footer(signal, path, &opened)?;
     let read = guarded(path, || {
         let mask = ProjectionMask::columns(footer.parquet_schema(), names.iter().copied());
-        fetch(&opened, &footer, &mask, rows)?;
+        let portion = fetch(&opened, &footer, &mask, rows)?;
         let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(opened, footer.clone());
-        let portion = whole_portion(&footer, &mask, PORTION);
         let mut builder = builder.with_projection(mask).with_batch_size(portion);
         if let Some(rows) = rows {
             let place = |row: u64| usize::try_from(row.min(file.rows)).unwrap_or(usize::MAX);
@@ -58,23 +57,25 @@ pub(crate) fn columns(
     read.inspect_err(|error| file.doubt(error))
 }
 
-/// Brings here what will be read of these rows, or of all, row group by row group.
+/// Brings here what will be read of these rows, or of all, row group by row group; how many of them
+/// are decoded at once.
 fn fetch(
     file: &Readable,
     footer: &ArrowReaderMetadata,
     mask: &ProjectionMask,
     rows: Option<&[Range<u64>]>,
-) -> Result<(), StorageError> {
-    let mut start = 0;
+) -> Result<usize, StorageError> {
+    let (mut start, mut portion) = (0, PORTION.rows);
     for (group, of_it) in footer.metadata().row_groups().iter().enumerate() {
         let all = start..start + u64::try_from(of_it.num_rows()).unwrap_or(0);
         start = all.end;
         let rows = read::in_group(rows.unwrap_or(slice::from_ref(&all)), &all);
         if !rows.is_empty() {
             ahead::fetch(file, footer, mask, group, &rows)?;
+            portion = portion.min(portion_of(footer, mask, group, &rows, PORTION));
         }
     }
-    Ok(())
+    Ok(portion)
 }
 
 /// The keys of attributes for which columns of the file tell everything, each with its column.
