@@ -12,7 +12,7 @@ use tidings_proto::otlp::{ExportLogsServiceRequest, ExportTraceServiceRequest};
 use super::{
     reader::{Piece, SegmentReader, read_header},
     record::{FORMAT, HeaderPage, RECORDS_START, Record, SegmentHeader},
-    segments::Sealed,
+    segments::{Sealed, limits},
 };
 use crate::{
     StorageError,
@@ -47,8 +47,9 @@ pub(crate) fn check(
     findings: &mut Findings<'_>,
 ) -> Result<(), StorageError> {
     let segments = segments(disk, folder, findings)?;
+    let limits = limits(segments.iter().map(|(_, header)| Some(header.prior_end)));
     let mut last: Option<u64> = None;
-    for (path, header, limit) in &segments {
+    for ((path, header), limit) in segments.iter().zip(limits) {
         findings.summary.segments += 1;
         let missing =
             last.is_some_and(|last| last < header.prior_end && covered < header.prior_end);
@@ -57,18 +58,17 @@ pub(crate) fn check(
             findings
                 .add(Finding::new(path, format!("records {from} to {to} before it are missing")));
         }
-        last = Some(segment(disk, path, header, *limit, findings)?);
+        last = Some(segment(disk, path, header, limit, findings)?);
     }
     Ok(())
 }
 
-/// The segments whose header can be read, oldest first, each with the sequence above which its
-/// records do not count.
+/// The segments whose header can be read, oldest first.
 fn segments(
     disk: &dyn Disk,
     folder: &Path,
     findings: &mut Findings<'_>,
-) -> Result<Vec<(PathBuf, SegmentHeader, u64)>, StorageError> {
+) -> Result<Vec<(PathBuf, SegmentHeader)>, StorageError> {
     let mut segments = Vec::new();
     for entry in disk.list(folder).map_err(failed("list", folder))? {
         let path = folder.join(&entry.name);
@@ -94,12 +94,7 @@ fn segments(
                 continue;
             }
         };
-        segments.push((path, header, u64::MAX));
-    }
-    let mut next_limit = u64::MAX;
-    for (_, header, limit) in segments.iter_mut().rev() {
-        *limit = next_limit;
-        next_limit = next_limit.min(header.prior_end);
+        segments.push((path, header));
     }
     Ok(segments)
 }

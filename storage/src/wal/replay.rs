@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use super::{
     reader::{Piece, SegmentReader, read_header},
     record::{HeaderPage, RECORDS_START, Record, SegmentHeader},
-    segments::Sealed,
+    segments::{Sealed, limits},
 };
 use crate::{
     StorageError,
@@ -100,12 +100,9 @@ impl Replay {
             end.used = end.used.max(first.saturating_sub(1));
             segments.push(Segment { path, size, first, header, limit: u64::MAX });
         }
-        let mut limit = u64::MAX;
-        for segment in segments.iter_mut().rev() {
+        let prior_ends = segments.iter().map(|segment| Some(segment.header?.prior_end));
+        for (limit, segment) in limits(prior_ends).into_iter().zip(&mut segments) {
             segment.limit = limit;
-            if let Some(header) = &segment.header {
-                limit = limit.min(header.prior_end);
-            }
         }
         let oldest = segments.first().and_then(|segment| segment.header);
         end.last = oldest.map_or(0, |header| header.prior_end);

@@ -23,6 +23,21 @@ pub(crate) struct Sealed {
     pub(crate) bytes: u64,
 }
 
+/// Up to which sequence the records of each segment count, of what their headers say was the end
+/// before them, oldest first; nothing when a header cannot be read.
+pub(super) fn limits(prior_ends: impl DoubleEndedIterator<Item = Option<u64>>) -> Vec<u64> {
+    let mut limits: Vec<u64> = prior_ends
+        .rev()
+        .scan(u64::MAX, |later, prior_end| {
+            let limit = *later;
+            *later = limit.min(prior_end.unwrap_or(u64::MAX));
+            Some(limit)
+        })
+        .collect();
+    limits.reverse();
+    limits
+}
+
 /// The closed segments, oldest first, and the size of the whole log.
 #[derive(Debug)]
 pub(crate) struct Segments {

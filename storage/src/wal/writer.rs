@@ -88,10 +88,9 @@ struct Active {
 }
 
 impl Active {
-    /// Writes and syncs; how many bytes the records have.
-    fn write<T>(&mut self, first: u64, entries: &[Entry<T>]) -> Result<u64, Refusal> {
+    /// Writes and syncs.
+    fn write<T>(&mut self, first: u64, entries: &[Entry<T>]) -> Result<(), Refusal> {
         let mut append = || {
-            let mut bytes = 0;
             for (sequence, entry) in (first..).zip(entries) {
                 let record = Record {
                     sequence,
@@ -102,14 +101,11 @@ impl Active {
                 let header = record.header(self.salt).ok_or(io::ErrorKind::FileTooLarge)?;
                 self.file.append(&header)?;
                 self.file.append(&record.payload)?;
-                bytes += (RECORD_HEADER + record.payload.len()) as u64;
             }
-            self.file.flush()?;
-            Ok(bytes)
+            self.file.flush()
         };
-        let bytes = append().map_err(|error| Refusal::io("write", &self.path, &error))?;
-        self.file.sync().map_err(|error| Refusal::io("sync", &self.path, &error))?;
-        Ok(bytes)
+        append().map_err(|error| Refusal::io("write", &self.path, &error))?;
+        self.file.sync().map_err(|error| Refusal::io("sync", &self.path, &error))
     }
 }
 
@@ -235,7 +231,8 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             let error = io::ErrorKind::FileTooLarge.into();
             return Err(Refusal::io("write", &self.folder, &error));
         }
-        self.check_room(entries)?;
+        let bytes = size_of_entries(entries);
+        self.check_room(bytes)?;
         let full = self.settings.segment_bytes;
         if self.active.as_ref().is_some_and(|active| active.has_records && active.bytes >= full) {
             self.seal();
@@ -249,20 +246,18 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         };
         let first = self.position.next;
         let last = first + entries.len() as u64 - 1;
-        match active.write(first, entries) {
-            Ok(bytes) => {
-                active.bytes += bytes;
+        let written = active.write(first, entries);
+        active.bytes += bytes;
+        self.segments.grew(bytes);
+        match written {
+            Ok(()) => {
                 active.has_records = true;
-                self.segments.grew(bytes);
                 Ok(last)
             }
             Err(refusal) => {
                 // Whether these bytes are on the disk is unknown for ever. They are counted as if
                 // they were, their sequences are not given out again, and the next segment's header
                 // says that they are no records.
-                let bytes = size_of_entries(entries);
-                active.bytes += bytes;
-                self.segments.grew(bytes);
                 self.position.next = last + 1;
                 self.seal();
                 Err(refusal)
@@ -270,8 +265,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         }
     }
 
-    fn check_room(&self, entries: &[Entry<T>]) -> Result<(), Refusal> {
-        let wanted = size_of_entries(entries);
+    fn check_room(&self, wanted: u64) -> Result<(), Refusal> {
         let (bytes, limit) = (self.segments.bytes(), self.settings.bytes_max);
         if bytes.saturating_add(wanted) > limit {
             return Err(Refusal::WalFull { bytes, limit });
