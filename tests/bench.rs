@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use tidings_bench::{Options, QueryOptions, measure, measure_queries};
+use tidings_bench::{Options, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
 
 #[test]
 fn measuring_goes_from_sending_to_the_table() {
@@ -56,4 +56,33 @@ fn questions_are_measured_and_measured_again_without_sending() {
     // Answers are checked: they cannot be those of other telemetry.
     options.seed = 8;
     assert!(measure_queries(&options).unwrap_err().to_string().contains("other telemetry"));
+}
+
+#[test]
+fn the_server_is_measured_by_what_other_systems_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = PeersOptions {
+        programs: [("server".to_owned(), Path::new(env!("CARGO_BIN_EXE_tidings")).to_owned())]
+            .into(),
+        folder: folder.path().to_owned(),
+        spans: 1_500,
+        rounds: 2,
+        corpus_spans: 1_000,
+        seed: 7,
+        longest: Duration::from_secs(120),
+        rest: false,
+    };
+    let table = measure_peers(&options).unwrap().markdown();
+    for measured in
+        ["all in", "(1.00×)", "trace by id, Jaeger's", "newest 20 of a service, Tempo's"]
+    {
+        assert!(table.contains(measured), "{table}");
+    }
+    let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().collect();
+    assert!(left.is_empty(), "{left:?}");
+    // A program that is something else is told by what it said.
+    let other = || Path::new("/bin/echo").to_owned();
+    options.programs = [("tempo".to_owned(), other())].into();
+    let error = format!("{:#}", measure_peers(&options).unwrap_err());
+    assert!(error.contains("tempo: it is not ready: -config.file="), "{error}");
 }

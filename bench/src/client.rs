@@ -1,4 +1,4 @@
-//! Sends OTLP over gRPC and asks the API.
+//! Sends OTLP and asks the API.
 
 use std::time::Duration;
 
@@ -15,12 +15,29 @@ use serde_json::Value as Json;
 use crate::clock;
 
 const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-/// What gRPC calls "try again".
+/// What gRPC calls "try again",
 const AGAIN: [&str; 2] = ["8", "14"];
+/// and what OTLP over HTTP does.
+const AGAIN_HTTP: [u16; 4] = [429, 502, 503, 504];
 /// Exporters wait for a second or longer.
 const BACKOFF: Duration = Duration::from_millis(100);
 /// A server that is still busy after this many tries is broken.
 const TRIES_MAX: u32 = 600;
+
+/// Where a server takes OTLP.
+#[derive(Debug, Clone)]
+pub(crate) enum Otlp {
+    /// At this address.
+    Grpc(String),
+    /// At this URL.
+    Http(String),
+}
+
+/// What a server says to a request.
+enum Said {
+    Stored,
+    Again,
+}
 
 /// A connection for each protocol.
 #[derive(Debug, Clone)]
@@ -63,29 +80,28 @@ impl Client {
     }
 
     /// Exports a request, again and again while the server is busy.
-    pub(crate) async fn export(&self, address: &str, body: Vec<u8>) -> Result<Acknowledged> {
-        let mut frame = BytesMut::with_capacity(body.len() + 5);
-        frame.put_u8(0);
-        frame.put_u32(u32::try_from(body.len())?);
-        frame.put_slice(&body);
-        let frame = frame.freeze();
-        let mut refusals = 0;
-        loop {
+    pub(crate) async fn export(&self, otlp: &Otlp, body: Vec<u8>) -> Result<Acknowledged> {
+        let message = match otlp {
+            Otlp::Grpc(_) => framed(&body)?,
+            Otlp::Http(_) => body.into(),
+        };
+        for refusals in 0..TRIES_MAX {
             let begin = clock::now();
-            let (status, message) = self.call(address, frame.clone()).await?;
-            if status == "0" {
-                ensure!(message.len() <= 5, "the server left spans out: {message:?}");
-                return Ok(Acknowledged { took: begin.elapsed(), refusals });
+            let said = match otlp {
+                Otlp::Grpc(address) => self.call(address, message.clone()).await?,
+                Otlp::Http(url) => self.post(url, message.clone()).await?,
+            };
+            match said {
+                Said::Stored => {
+                    return Ok(Acknowledged { took: begin.elapsed(), refusals: refusals.into() });
+                }
+                Said::Again => clock::wait(BACKOFF).await,
             }
-            if !AGAIN.contains(&status.as_str()) || refusals >= u64::from(TRIES_MAX) {
-                bail!("{address} answered gRPC status {status}");
-            }
-            refusals += 1;
-            clock::wait(BACKOFF).await;
         }
+        bail!("{otlp:?} was busy {TRIES_MAX} times")
     }
 
-    async fn call(&self, address: &str, frame: Bytes) -> Result<(String, Bytes)> {
+    async fn call(&self, address: &str, frame: Bytes) -> Result<Said> {
         let request = Request::builder()
             .method(Method::POST)
             .uri(format!("http://{address}{EXPORT}"))
@@ -97,7 +113,27 @@ impl Client {
         let trailers = body.trailers().unwrap_or(&head.headers);
         let status = trailers.get("grpc-status").or_else(|| head.headers.get("grpc-status"));
         let status = status.and_then(|status| status.to_str().ok()).unwrap_or("none").to_owned();
-        Ok((status, body.to_bytes()))
+        if AGAIN.contains(&status.as_str()) {
+            return Ok(Said::Again);
+        }
+        ensure!(status == "0", "{address} answered gRPC status {status}");
+        let message = body.to_bytes();
+        ensure!(message.len() <= 5, "the server left spans out: {message:?}");
+        Ok(Said::Stored)
+    }
+
+    async fn post(&self, url: &str, message: Bytes) -> Result<Said> {
+        let request = Request::post(url)
+            .header("content-type", "application/x-protobuf")
+            .body(Full::new(message))?;
+        let (head, body) = self.http1.request(request).await.context("export")?.into_parts();
+        let answer = body.collect().await?.to_bytes();
+        let status = head.status.as_u16();
+        if AGAIN_HTTP.contains(&status) {
+            return Ok(Said::Again);
+        }
+        ensure!(status / 100 == 2, "{url} answered {status}: {}", String::from_utf8_lossy(&answer));
+        Ok(Said::Stored)
     }
 
     /// Asks the API: the answer, `None` when there is no such thing, and how long it took.
@@ -118,4 +154,13 @@ impl Client {
         let body = body.collect().await?.to_bytes();
         Ok(Got { status: head.status.as_u16(), body, took: begin.elapsed() })
     }
+}
+
+/// A message as gRPC has it: not compressed, and how long it is.
+fn framed(message: &[u8]) -> Result<Bytes> {
+    let mut frame = BytesMut::with_capacity(message.len() + 5);
+    frame.put_u8(0);
+    frame.put_u32(u32::try_from(message.len())?);
+    frame.put_slice(message);
+    Ok(frame.freeze())
 }

@@ -2,9 +2,9 @@
 //!
 //! [`Corpus`] makes OTLP requests that are cheap to send: encoded once, with ids, times and values
 //! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`] of
-//! what storing costs; [`measure_queries`] one of how long questions take. Never ships, and knows
-//! of the server only what a client does: its command line, its ports and what Linux tells about
-//! its process. The example `layout` looks into data files instead.
+//! what storing costs; [`measure_queries`] one of how long questions take, and [`measure_peers`] one
+//! of what other systems need for the same. Never ships, and knows of the server only what a client
+//! does: its command line, its ports and what Linux tells about its process. The example `layout` looks into data files instead.
 
 mod call_graph;
 mod client;
@@ -16,7 +16,9 @@ mod fsync;
 mod latency;
 mod load;
 mod machine;
+mod peers;
 mod piece;
+mod process;
 mod query;
 mod random;
 mod report;
@@ -27,6 +29,7 @@ mod tracegen;
 mod world;
 
 pub use corpus::{Corpus, Plan, Send, SentTrace, Shape};
+pub use peers::{PeersOptions, measure_peers};
 pub use query::{QueryOptions, measure_queries};
 pub use report::Report;
 pub use storage::{Options, measure};

@@ -8,7 +8,12 @@ use std::{
 use anyhow::Result;
 use futures::future::join_all;
 
-use crate::{Plan, client::Client, clock, latency::Latencies};
+use crate::{
+    Plan,
+    client::{Client, Otlp},
+    clock,
+    latency::Latencies,
+};
 
 /// How to send.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +56,7 @@ struct Course<'a> {
 }
 
 /// Sends the requests of the plan in order, over several connections.
-pub(crate) async fn send(plan: &Plan<'_>, address: &str, pace: Pace) -> Result<Sent> {
+pub(crate) async fn send(plan: &Plan<'_>, otlp: &Otlp, pace: Pace) -> Result<Sent> {
     let course = Course {
         plan,
         pace,
@@ -59,7 +64,7 @@ pub(crate) async fn send(plan: &Plan<'_>, address: &str, pace: Pace) -> Result<S
         next: AtomicUsize::new(0),
         given: AtomicU64::new(0),
     };
-    let connections = (0..pace.connections.max(1)).map(|_| connection(&course, address));
+    let connections = (0..pace.connections.max(1)).map(|_| connection(&course, otlp));
     let mut total = Sent { complete: true, ..Sent::default() };
     for sent in join_all(connections).await {
         let sent = sent?;
@@ -73,7 +78,7 @@ pub(crate) async fn send(plan: &Plan<'_>, address: &str, pace: Pace) -> Result<S
     Ok(total)
 }
 
-async fn connection(course: &Course<'_>, address: &str) -> Result<Sent> {
+async fn connection(course: &Course<'_>, otlp: &Otlp) -> Result<Sent> {
     let client = Client::new();
     let mut sent = Sent { complete: true, ..Sent::default() };
     while let Some(send) = course.plan.sends.get(course.next.fetch_add(1, Relaxed)) {
@@ -91,7 +96,7 @@ async fn connection(course: &Course<'_>, address: &str) -> Result<Sent> {
             clock::wait(due.saturating_sub(elapsed)).await;
             late = elapsed.saturating_sub(due);
         }
-        let acknowledged = client.export(address, body).await?;
+        let acknowledged = client.export(otlp, body).await?;
         sent.spans += send.spans;
         sent.refusals += acknowledged.refusals;
         sent.acknowledged.add(late + acknowledged.took);

@@ -3,7 +3,7 @@
 use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context, Result, bail};
-use tidings_bench::{Options, QueryOptions, measure, measure_queries};
+use tidings_bench::{Options, PeersOptions, QueryOptions, measure, measure_peers, measure_queries};
 
 /// Spans that requests are encoded for.
 const CORPUS_SPANS: usize = 60_000;
@@ -13,13 +13,16 @@ tidings-bench storage --server PROGRAM --folder FOLDER [--spans N,N…] [--round
                       [--costs-only yes] [--into PAGE]
 tidings-bench query   --server PROGRAM --folder FOLDER [--spans N,N…] [--window HOURS]
                       [--keep yes] [--seconds N] [--only WORDS] [--into PAGE]
+tidings-bench peers   --server PROGRAM --folder FOLDER [--spans N] [--rounds N] [--into PAGE]
+                      [--victoria-traces PROGRAM] [--jaeger PROGRAM] [--tempo PROGRAM]
 
   --server   the program to measure
   --folder   where its data goes, on the disk to measure
   --spans    how many spans, for each column of the table (1000000)
   --into     the page whose table is replaced
-storage:
+storage, peers:
   --rounds   how often what storing costs is measured (3)
+storage:
   --costs-only  measure nothing else
 query:
   --window   within how many hours the spans begin (24)
@@ -44,6 +47,7 @@ fn run(args: &[String]) -> Result<()> {
     let report = match subject.as_str() {
         "storage" => measure(&storage(&flags)?)?,
         "query" => measure_queries(&query(&flags)?)?,
+        "peers" => measure_peers(&peers(&flags)?)?,
         _ => bail!("`{subject}` cannot be measured:\n{USAGE}"),
     };
     writeln!(std::io::stdout(), "{}", report.markdown())?;
@@ -82,6 +86,26 @@ fn query(flags: &Flags) -> Result<QueryOptions> {
         longest: Duration::from_secs(2 * 3600),
         patience: Duration::from_secs(seconds as u64),
         repeats: 100,
+    })
+}
+
+fn peers(flags: &Flags) -> Result<PeersOptions> {
+    let names: Vec<String> = PeersOptions::systems().map(|name| format!("--{name}")).collect();
+    let mut allowed: Vec<&str> = names.iter().map(String::as_str).collect();
+    allowed.push("--rounds");
+    flags.allow(&allowed)?;
+    let program =
+        |name: &'static str| Some((name.to_owned(), flags.text(&format!("--{name}"))?.into()));
+    let [spans] = flags.spans()?[..] else { bail!("one number of spans is compared at a time") };
+    Ok(PeersOptions {
+        programs: PeersOptions::systems().filter_map(program).collect(),
+        folder: flags.text("--folder").unwrap_or_default().into(),
+        spans,
+        rounds: flags.number("--rounds")?.unwrap_or(3),
+        corpus_spans: CORPUS_SPANS,
+        seed: 1,
+        longest: Duration::from_secs(1800),
+        rest: true,
     })
 }
 

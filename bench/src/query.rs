@@ -176,7 +176,7 @@ impl Bench<'_> {
         let server = launch.start()?;
         let longest = self.options.longest;
         let pace = Pace { connections: CONNECTIONS, spans_per_second: None, longest };
-        let sent = self.runtime.block_on(load::send(&plan, &server.otlp_grpc, pace))?;
+        let sent = self.runtime.block_on(load::send(&plan, &server.otlp, pace))?;
         if !sent.complete {
             bail!("not everything was sent within {longest:?}");
         }

@@ -339,7 +339,7 @@ impl Bench<'_> {
             let path = trace.map_or_else(String::new, |trace| format!("/traces/{}", trace.id()));
             let took = self.runtime.block_on(async {
                 for send in &plan.sends {
-                    client.export(&server.otlp_grpc, plan.body(send)).await?;
+                    client.export(&server.otlp, plan.body(send)).await?;
                 }
                 let acknowledged = clock::now();
                 while client.ask(&server.http, &path).await?.0.is_none() {
@@ -362,7 +362,7 @@ impl Bench<'_> {
         longest: Duration,
     ) -> Result<Sent> {
         let pace = Pace { connections: CONNECTIONS, spans_per_second, longest };
-        self.runtime.block_on(load::send(plan, &server.otlp_grpc, pace))
+        self.runtime.block_on(load::send(plan, &server.otlp, pace))
     }
 
     fn folder(&self) -> Result<TempDir> {

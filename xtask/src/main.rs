@@ -18,6 +18,7 @@ cargo xtask test             format, lints, every test, docs; ends with `N passe
 cargo xtask ui               build the UI into ui/dist
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
 cargo xtask bench query      the same of how long questions take
+cargo xtask bench peers      the same of other systems; -- --tempo PROGRAM says with which
 cargo xtask bench layout     print bytes per span by column, flushed and compacted";
 
 fn main() -> ExitCode {

@@ -1,0 +1,121 @@
+//! A process under measurement: its processor time and memory, as Linux tells them, and its end.
+
+use std::{
+    fs,
+    process::{Child, Command},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::{clock, cost::Cpu};
+
+/// Linux counts a process's time in these on every architecture that we run on.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// When a process rests.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rest {
+    /// In so long
+    pub(crate) window: Duration,
+    /// it takes no more processor time than this part of it.
+    pub(crate) part: f64,
+    /// One that does not rest within this has something else to do.
+    pub(crate) patience: Duration,
+}
+
+/// A running process. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Process(Child);
+
+impl Process {
+    /// Starts it.
+    pub(crate) fn start(command: &mut Command) -> Result<Self> {
+        let program = command.get_program().to_string_lossy().into_owned();
+        command.spawn().map(Self).with_context(|| program)
+    }
+
+    pub(crate) fn child(&mut self) -> &mut Child {
+        &mut self.0
+    }
+
+    /// Processor time so far.
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        let stat = self.proc("stat")?;
+        let (_, fields) = stat.rsplit_once(") ").context("an unknown form of stat")?;
+        let seconds = |field: usize| -> Result<f64> {
+            let ticks: f64 = fields.split(' ').nth(field).context("stat is short")?.parse()?;
+            Ok(ticks / TICKS_PER_SECOND)
+        };
+        Ok(Cpu { user: seconds(11)?, system: seconds(12)? })
+    }
+
+    /// Processor time until it rests: what requests left to do after their answer is done by then.
+    pub(crate) fn cpu_at_rest(&self, rest: Rest) -> Result<Cpu> {
+        let deadline = clock::now() + rest.patience;
+        let mut before = self.cpu()?;
+        while clock::now() < deadline {
+            clock::pause(rest.window);
+            let now = self.cpu()?;
+            if (now - before).total() < rest.part * rest.window.as_secs_f64() {
+                return Ok(now);
+            }
+            before = now;
+        }
+        Ok(before)
+    }
+
+    /// The most memory that was resident at a time, in bytes.
+    pub(crate) fn peak_resident_bytes(&self) -> Result<u64> {
+        let status = self.proc("status")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+        Ok(kibibytes.parse::<u64>()? * 1024)
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM: servers write what they have and end. All its processor time.
+    pub(crate) fn stop(self, patience: Duration) -> Result<Cpu> {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status()?;
+        ensure!(asked.success(), "the process is gone");
+        self.end(patience)
+    }
+
+    /// Waits until it has ended well. All its processor time.
+    pub(crate) fn end(mut self, patience: Duration) -> Result<Cpu> {
+        let deadline = clock::now() + patience;
+        // An ended process keeps its times until it is waited for.
+        while !self.has_ended()? {
+            if clock::now() > deadline {
+                bail!("it did not end within {patience:?}");
+            }
+            clock::pause(Duration::from_millis(5));
+        }
+        let cpu = self.cpu()?;
+        let status = self.0.wait()?;
+        ensure!(status.success(), "it ended with {status}");
+        Ok(cpu)
+    }
+
+    pub(crate) fn has_ended(&self) -> Result<bool> {
+        let stat = self.proc("stat")?;
+        Ok(stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('Z')))
+    }
+
+    fn proc(&self, file: &str) -> Result<String> {
+        Ok(fs::read_to_string(format!("/proc/{}/{file}", self.0.id()))?)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
