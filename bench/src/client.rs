@@ -19,6 +19,10 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 const AGAIN: [&str; 2] = ["8", "14"];
 /// and what OTLP over HTTP does.
 const AGAIN_HTTP: [u16; 4] = [429, 502, 503, 504];
+/// Bytes of a message of gRPC before what it says.
+const GRPC_HEAD: usize = 5;
+/// How servers say that they took all spans: nothing, or a partial success without anything in it.
+const ALL: [&[u8]; 2] = [b"", b"\x0a\x00"];
 /// Exporters wait for a second or longer.
 const BACKOFF: Duration = Duration::from_millis(100);
 /// A server that is still busy after this many tries is broken.
@@ -118,7 +122,8 @@ impl Client {
         }
         ensure!(status == "0", "{address} answered gRPC status {status}");
         let message = body.to_bytes();
-        ensure!(message.len() <= 5, "the server left spans out: {message:?}");
+        let took_all = message.get(GRPC_HEAD..).is_none_or(|said| ALL.contains(&said));
+        ensure!(took_all, "the server left spans out: {message:?}");
         Ok(Said::Stored)
     }
 
@@ -158,7 +163,7 @@ impl Client {
 
 /// A message as gRPC has it: not compressed, and how long it is.
 fn framed(message: &[u8]) -> Result<Bytes> {
-    let mut frame = BytesMut::with_capacity(message.len() + 5);
+    let mut frame = BytesMut::with_capacity(message.len() + GRPC_HEAD);
     frame.put_u8(0);
     frame.put_u32(u32::try_from(message.len())?);
     frame.put_slice(message);

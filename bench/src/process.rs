@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::{clock, cost::Cpu};
 
@@ -82,25 +82,45 @@ impl Process {
 
     /// SIGTERM: servers write what they have and end. All its processor time.
     pub(crate) fn stop(self, patience: Duration) -> Result<Cpu> {
+        self.terminate()?;
+        self.end(patience)
+    }
+
+    /// The same for one that may not end by itself: it is killed then.
+    pub(crate) fn stop_or_kill(mut self, patience: Duration) -> Result<Cpu> {
+        self.terminate()?;
+        if !self.ends_within(patience)? {
+            self.0.kill()?;
+        }
+        ensure!(self.ends_within(patience)?, "it cannot be killed");
+        self.cpu()
+    }
+
+    fn terminate(&self) -> Result<()> {
         let asked = Command::new("kill").arg(self.0.id().to_string()).status()?;
         ensure!(asked.success(), "the process is gone");
-        self.end(patience)
+        Ok(())
     }
 
     /// Waits until it has ended well. All its processor time.
     pub(crate) fn end(mut self, patience: Duration) -> Result<Cpu> {
-        let deadline = clock::now() + patience;
-        // An ended process keeps its times until it is waited for.
-        while !self.has_ended()? {
-            if clock::now() > deadline {
-                bail!("it did not end within {patience:?}");
-            }
-            clock::pause(Duration::from_millis(5));
-        }
+        ensure!(self.ends_within(patience)?, "it did not end within {patience:?}");
         let cpu = self.cpu()?;
         let status = self.0.wait()?;
         ensure!(status.success(), "it ended with {status}");
         Ok(cpu)
+    }
+
+    fn ends_within(&self, patience: Duration) -> Result<bool> {
+        let deadline = clock::now() + patience;
+        // An ended process keeps its times until it is waited for.
+        while !self.has_ended()? {
+            if clock::now() > deadline {
+                return Ok(false);
+            }
+            clock::pause(Duration::from_millis(5));
+        }
+        Ok(true)
     }
 
     pub(crate) fn has_ended(&self) -> Result<bool> {

@@ -14,6 +14,7 @@ pub(super) const SYSTEM: System = System {
     acknowledges: "a batch in memory has them",
     start,
     after: None,
+    stored: "data",
     jaeger: Some(""),
     tempo: None,
 };

@@ -33,6 +33,8 @@ pub(super) struct System {
     pub(super) start: fn(&Path, &Path) -> Result<Running>,
     /// What it has still to do for the same state that others reach by resting: its processor time.
     pub(super) after: Option<fn(&Path, &Path) -> Result<Cpu>>,
+    /// Where in its folder what it stores is, without a log that is written over.
+    pub(super) stored: &'static str,
     /// Where it has Jaeger's API.
     pub(super) jaeger: Option<&'static str>,
     /// Where it has Tempo's.

@@ -14,6 +14,7 @@ pub(super) const SYSTEM: System = System {
     acknowledges: "memory has them",
     start,
     after: None,
+    stored: "data",
     jaeger: None,
     tempo: Some(""),
 };

@@ -13,6 +13,7 @@ pub(super) const SYSTEM: System = System {
     acknowledges: "an fsync has them",
     start,
     after: Some(compact),
+    stored: "data/tables",
     jaeger: Some("/jaeger"),
     tempo: Some("/tempo"),
 };

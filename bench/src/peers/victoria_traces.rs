@@ -13,6 +13,7 @@ pub(super) const SYSTEM: System = System {
     acknowledges: "memory has them",
     start,
     after: None,
+    stored: "data",
     jaeger: Some("/select/jaeger"),
     tempo: None,
 };
