@@ -49,6 +49,9 @@ pub struct QueryLimits {
     pub counted_max: usize,
     /// So many traces are remembered to tell their kinds; from there on one in two is forgotten.
     pub sampled_traces_max: usize,
+    /// What is added up to tell kinds of transactions apart takes at most so many bytes; when it
+    /// would take more, only the most frequent are told apart.
+    pub kinds_bytes_max: usize,
     /// The service graph reads at most so many spans that are not added up; then it is of the newest
     /// part of its window.
     pub graph_spans_max: u64,
@@ -95,6 +98,7 @@ impl Default for QueryLimits {
             counted_rows_min: 100_000,
             counted_max: 1_000_000,
             sampled_traces_max: 500_000,
+            kinds_bytes_max: 128 << 20,
             graph_spans_max: 1_000_000,
             metrics_points_max: 1_000_000,
             metrics_bytes_max: 128 << 20,

@@ -123,8 +123,11 @@ fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
 fn kinds(snapshot: &Snapshot, counted: std::ops::Range<u64>, traces_max: usize) -> u64 {
     let bounds = KindBounds {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
+        service: None,
+        operation: None,
         rows_max: u64::MAX,
         traces_max: usize::MAX,
+        bytes_max: usize::MAX,
     };
     let mut choose = |calls: &KindCalls| {
         let wanted = calls.each().map(|(_, key, calls)| WantedTraces {

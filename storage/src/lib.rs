@@ -44,8 +44,9 @@ pub use rollup::{
     Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey,
     ExceptionSaid, ExceptionSums, ExceptionTallied, GraphBounds, GraphCall, GraphChoice, GraphKey,
     GraphPart, GraphSpan, GraphTallied, KindAnswer, KindBounds, KindCalls, KindKey, LATENCY_BOUNDS,
-    LastException, Latency, Peer, Seen, Tallied, Tallies, Tally, TallyBounds, TallyWatch,
-    Transactions, WantedTraces, graph_calls, transaction_place, without_silence,
+    LastException, Latency, ListedKind, OtherKinds, Peer, Seen, Tallied, Tallies, Tally,
+    TallyBounds, TallyWatch, Transactions, WantedTraces, graph_calls, transaction_place,
+    without_silence,
 };
 pub use rows::{LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};

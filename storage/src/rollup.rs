@@ -50,7 +50,8 @@ pub use graph::{
     graph_calls, without_silence,
 };
 pub use kinds::{
-    KindAnswer, KindBounds, KindCalls, KindKey, Transactions, WantedTraces, transaction_place,
+    KindAnswer, KindBounds, KindCalls, KindKey, ListedKind, OtherKinds, Transactions, WantedTraces,
+    transaction_place,
 };
 pub use latency::{LATENCY_BOUNDS, Latency};
 pub use names::CountVisit;

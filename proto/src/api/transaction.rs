@@ -173,8 +173,14 @@ pub struct TransactionKindList {
     pub window: TimeWindow,
     /// The kinds.
     pub kinds: Vec<TransactionKind>,
-    /// How many kinds there are.
+    /// How many kinds there are, of those that are told apart.
     pub kind_count: u64,
+    /// How many transactions are of kinds that are not told apart. All are as long as what is held
+    /// of them takes at most 128 MiB (some 100,000 kinds); beyond that only the most frequent.
+    pub other_count: u64,
+    /// No kind that is not told apart has more transactions than this: the list is of the most
+    /// frequent kinds as far as they have more.
+    pub other_kind_count_max: u64,
     /// Counts are of one transaction in so many, times that number: 1 is exact. When more than
     /// 500,000 traces would have to be put together from spans, they are sampled by their ids.
     pub sampled_one_in: u64,

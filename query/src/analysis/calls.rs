@@ -3,18 +3,13 @@
 use std::collections::BTreeMap;
 
 use tidings_proto::{UnixNanos, api::CallsInStep};
-use tidings_storage::{Call, Calls};
+use tidings_storage::Calls;
 
 /// Calls by step.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Steps(BTreeMap<UnixNanos, Calls>);
 
 impl Steps {
-    /// One more call in this step.
-    pub(crate) fn add(&mut self, step: UnixNanos, call: &Call) {
-        self.0.entry(step).or_default().add(call);
-    }
-
     /// More calls in this step.
     pub(crate) fn merge(&mut self, step: UnixNanos, calls: &Calls) {
         self.0.entry(step).or_default().merge(calls);

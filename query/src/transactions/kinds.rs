@@ -4,7 +4,8 @@
 //! most of them added up beside its files. Where too much would have to be read as rows for that,
 //! the spans around the window are read here; when there are too many traces to remember, every
 //! second one by a hash of its id is forgotten, and counts are doubled. Where the time goes is added
-//! up over whole traces, the first ones by the same hash.
+//! up over whole traces, the first ones by the same hash. Of kinds that are not listed no more is
+//! held than storage does to find the most frequent.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,8 +17,8 @@ use tidings_proto::{
     api::{TimeShare, TransactionKind, TransactionKindList},
 };
 use tidings_storage::{
-    Calls, Detail, KindBounds, KindKey, Scan, ScanStats, SpanFilter, TimeRange, Transactions,
-    WantedTraces, transaction_place,
+    Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Scan, ScanStats,
+    SpanFilter, TimeRange, Transactions, WantedTraces, transaction_place,
 };
 
 use crate::{
@@ -75,13 +76,16 @@ struct Kind {
     steps: Steps,
 }
 
-/// The kinds of a window by service and operation.
-type Kinds = BTreeMap<(String, String), Kind>;
+/// The kinds that are listed, the most frequent first, each with its service and operation.
+type Kinds = Vec<((String, String), Kind)>;
 
 /// The transactions of a window.
 #[derive(Debug)]
 struct Found {
     kinds: Kinds,
+    /// How many kinds there are that are told apart.
+    kind_count: u64,
+    others: OtherKinds,
     /// The traces that were wanted, in the order of what was wanted.
     samples: Vec<Vec<TraceId>>,
     /// One trace in `1 << level` was counted.
@@ -95,17 +99,12 @@ pub(crate) fn kinds(
     search: &KindSearch,
 ) -> Result<TransactionKindList, QueryError> {
     let window = Window::new(reader, search.start, search.step)?;
-    let is_asked = |key: KindKey<'_>| {
-        let is_it = |wanted: &Option<String>, name| wanted.as_ref().is_none_or(|of| of == name);
-        is_it(&search.service, key.service) && is_it(&search.operation, key.operation)
-    };
-    let Found { kinds, samples, level, scan } =
-        found(reader, window, is_asked, |kinds| wanted(kinds, search))?;
+    let asked = (search.service.clone(), search.operation.clone());
+    let Found { kinds, kind_count, others, samples, level, scan } =
+        found(reader, window, asked, search.limit, |kinds| wanted(kinds, search))?;
     let factor = 1_u64 << level;
-    let kind_count = kinds.len() as u64;
     let mut views = Vec::with_capacity(samples.len());
-    for ((name, kind), ids) in listed(&kinds, search.limit).into_iter().zip(samples) {
-        let (service, operation) = name.clone();
+    for (((service, operation), kind), ids) in kinds.into_iter().zip(samples) {
         let (where_time_goes, analysed_count) = shares(reader, &ids)?;
         let count = kind.calls.count.saturating_mul(factor);
         views.push(TransactionKind {
@@ -124,24 +123,17 @@ pub(crate) fn kinds(
         window: window.view(),
         kinds: views,
         kind_count,
+        other_count: others.count,
+        other_kind_count_max: others.count_max,
         sampled_one_in: factor,
         searched: searched(reader, scan),
     })
 }
 
-/// The most frequent kinds.
-fn listed(kinds: &Kinds, limit: usize) -> Vec<(&(String, String), &Kind)> {
-    let mut kinds: Vec<_> = kinds.iter().collect();
-    kinds.sort_by(|(a, one), (b, other)| other.calls.count.cmp(&one.calls.count).then(a.cmp(b)));
-    kinds.truncate(limit);
-    kinds
-}
-
 /// Whose time is added up.
 fn wanted(kinds: &Kinds, search: &KindSearch) -> Vec<WantedTraces> {
-    let listed = listed(kinds, search.limit);
-    let traces_max = (ANALYSED_MAX / listed.len().max(1)).max(ANALYSED_MIN);
-    let wanted = listed.into_iter().map(|((service, operation), kind)| WantedTraces {
+    let traces_max = (ANALYSED_MAX / kinds.len().max(1)).max(ANALYSED_MIN);
+    let wanted = kinds.iter().map(|((service, operation), kind)| WantedTraces {
         service: service.clone(),
         operation: operation.clone(),
         least: match search.above {
@@ -162,57 +154,68 @@ pub(crate) fn of_kind(
     operation: &str,
     traces_max: usize,
 ) -> Result<Vec<TraceId>, QueryError> {
-    let is_asked = |key: KindKey<'_>| (key.service, key.operation) == (service, operation);
-    let wanted = WantedTraces {
-        service: service.to_owned(),
-        operation: operation.to_owned(),
-        least: DurationNanos(0),
-        traces_max,
-    };
-    let found = found(reader, window, is_asked, |_| vec![wanted.clone()])?;
+    let (service, operation) = (service.to_owned(), operation.to_owned());
+    let asked = (Some(service.clone()), Some(operation.clone()));
+    let wanted = WantedTraces { service, operation, least: DurationNanos(0), traces_max };
+    let found = found(reader, window, asked, 1, |_| vec![wanted.clone()])?;
     Ok(found.samples.into_iter().next().unwrap_or_default())
 }
 
-/// The transactions of a window that are of kinds which are asked for, and those of their traces
-/// that `choose` wants.
+/// The most frequent of the kinds that enter this service and at this operation, so many at most,
+/// and those of their traces that `choose` wants.
 fn found(
     reader: &Reader,
     window: Window,
-    is_asked: impl Fn(KindKey<'_>) -> bool,
+    (service, operation): (Option<String>, Option<String>),
+    limit: usize,
     choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
 ) -> Result<Found, QueryError> {
-    let between = window.bounds();
     let bounds = KindBounds {
-        between: between.clone(),
+        between: window.bounds(),
+        service,
+        operation,
         rows_max: reader.settings.search_rows_max,
         traces_max: reader.limits.sampled_traces_max,
+        bytes_max: reader.limits.kinds_bytes_max,
     };
     let mut kinds = Kinds::new();
     let answer = reader.tally_kinds(&bounds, &mut |calls| {
-        kinds.clear();
-        for (stretch, key, calls) in calls.each().filter(|(_, key, _)| is_asked(*key)) {
-            let start = between.get(stretch as usize).copied().unwrap_or_default();
-            let kind = kind_of(&mut kinds, key);
-            kind.calls.merge(calls);
-            kind.steps.merge(window.step_of(start), calls);
-        }
+        kinds = listed(calls, window, &bounds, limit);
         choose(&kinds)
     })?;
-    match answer {
-        Some(answer) => Ok(Found { kinds, samples: answer.samples, level: 0, scan: answer.scan }),
-        None => read(reader, window, is_asked, choose),
-    }
+    let Some(KindAnswer { scan, calls, samples }) = answer else {
+        return read(reader, window, &bounds, limit, choose);
+    };
+    let (kind_count, others) = (calls.kind_count(), calls.others());
+    Ok(Found { kinds, kind_count, others, samples, level: 0, scan })
 }
 
-fn kind_of<'k>(kinds: &'k mut Kinds, key: KindKey<'_>) -> &'k mut Kind {
-    kinds.entry((key.service.to_owned(), key.operation.to_owned())).or_default()
+/// The most frequent kinds of these transactions, so many at most.
+fn listed(calls: &KindCalls, window: Window, bounds: &KindBounds, limit: usize) -> Kinds {
+    let listed = calls.listed(limit);
+    let places: HashMap<KindKey<'_>, usize> =
+        listed.iter().zip(0..).map(|(kind, place)| (kind.key, place)).collect();
+    let mut kinds: Vec<Kind> = vec![Kind::default(); listed.len()];
+    for (stretch, key, calls) in calls.each() {
+        let Some(place) = places.get(&key) else { continue };
+        let start = bounds.between.get(stretch as usize).copied().unwrap_or_default();
+        let kind = &mut kinds[*place];
+        kind.calls.merge(calls);
+        kind.steps.merge(window.step_of(start), calls);
+    }
+    let names = listed.iter().map(|kind| {
+        let KindKey { service, operation } = kind.key;
+        (service.to_owned(), operation.to_owned())
+    });
+    names.zip(kinds).collect()
 }
 
 /// As [`found`], from all spans around the window.
 fn read(
     reader: &Reader,
     window: Window,
-    is_asked: impl Fn(KindKey<'_>) -> bool,
+    bounds: &KindBounds,
+    limit: usize,
     choose: impl Fn(&Kinds) -> Vec<WantedTraces>,
 ) -> Result<Found, QueryError> {
     let [start, end] = window.times();
@@ -220,7 +223,7 @@ fn read(
     let start = TimeRange { start: Some(visible.start), end: Some(visible.end) };
     let filter = SpanFilter { start, ..SpanFilter::default() };
     let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
-    let traces_max = reader.limits.sampled_traces_max.max(1);
+    let (traces_max, bytes_max) = (bounds.traces_max.max(1), bounds.bytes_max);
     let (mut transactions, mut level) = (Transactions::default(), 0);
     let scan = reader.spans(&filter, scan, |rows| {
         for row in 0..rows.len() {
@@ -228,24 +231,28 @@ fn read(
                 continue;
             }
             transactions.add(rows, row);
-            while transactions.trace_count() > traces_max && level < u64::BITS - 1 {
+            let mut is_too_much = transactions.trace_count() > traces_max;
+            if transactions.name_bytes() > bytes_max {
+                // Less than all room must be left: else this would be next of every row.
+                transactions.forget_names();
+                is_too_much |= transactions.name_bytes() > bytes_max / 2;
+            }
+            while is_too_much && level < u64::BITS - 1 {
                 level += 1;
                 transactions.retain(|trace_id| is_sampled(trace_id, level));
+                transactions.forget_names();
+                is_too_much = transactions.trace_count() > traces_max
+                    || transactions.name_bytes() > bytes_max / 2;
             }
         }
         Ok(ControlFlow::Continue(()))
     })?;
     transactions.retain_begun(|time| window.contains(time));
-    let mut kinds = Kinds::new();
-    transactions.each(|key, call| {
-        if is_asked(key) {
-            let kind = kind_of(&mut kinds, key);
-            kind.calls.add(call);
-            kind.steps.add(window.step_of(call.exemplar.start_unix_nano), call);
-        }
-    });
+    let calls = transactions.calls(bounds, limit);
+    let kinds = listed(&calls, window, bounds, limit);
     let samples = transactions.sample(&choose(&kinds));
-    Ok(Found { kinds, samples, level, scan })
+    let (kind_count, others) = (calls.kind_count(), calls.others());
+    Ok(Found { kinds, kind_count, others, samples, level, scan })
 }
 
 /// Whether the trace is among the one in `1 << level`.

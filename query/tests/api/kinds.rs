@@ -101,6 +101,39 @@ async fn more_transactions_than_can_be_remembered_are_sampled() {
     assert_eq!(answer["kinds"][0]["duration"]["p50Nano"], (5 * MILLI).to_string());
 }
 
+#[tokio::test]
+async fn of_more_kinds_than_there_is_room_for_the_most_frequent_are_told_apart() {
+    let spans = || {
+        let name = |trace: u64| match trace % 5 {
+            0 => "work".to_owned(),
+            1 => "rest".to_owned(),
+            _ => format!("/order/{trace}"),
+        };
+        (1..=1_000).map(move |trace| span(trace, 1, "shop", &name(trace)).at(trace, trace + 5))
+    };
+    let limits = QueryLimits { kinds_bytes_max: 128 << 10, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send(spans()).await;
+    let answer = harness.get("/transactions?limit=2").await;
+    let kind = |at: usize| (&answer["kinds"][at]["operation"], &answer["kinds"][at]["count"]);
+    assert_eq!(kind(0), (&json!("rest"), &json!(200)));
+    assert_eq!(kind(1), (&json!("work"), &json!(200)));
+    let number = |name: &str| answer[name].as_u64().unwrap();
+    let told = number("kindCount");
+    assert!((2..300).contains(&told), "{told}");
+    assert_eq!(number("otherCount") + told - 2, 600);
+    assert!((1..10).contains(&number("otherKindCountMax")));
+    assert_eq!(number("sampledOneIn"), 1);
+    // What is counted of a sample is bounded, too.
+    let limits = QueryLimits { sampled_traces_max: 900, kinds_bytes_max: 64 << 10, ..limits };
+    let harness = Harness::with_limits(limits).await;
+    harness.send(spans()).await;
+    let answer = harness.get("/transactions?limit=2").await;
+    assert!(answer["sampledOneIn"].as_u64().unwrap() >= 4, "{answer}");
+    let name = text(&answer["kinds"][0]["operation"]);
+    assert!(["work", "rest"].contains(&name.as_str()), "{name}");
+}
+
 /// Trace, id, parent, service and name, start and duration in milliseconds, failed.
 type Numbers = (u64, u64, Option<u64>, usize, u64, u64, bool);
 

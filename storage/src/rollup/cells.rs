@@ -27,6 +27,10 @@ const BYTES_MIN: usize = 64 << 10;
 const COARSEST_BYTES_OF_ROW: usize = 96;
 /// or when one of its pages is larger.
 const PAGE_BYTES_MAX: usize = 8 << 20;
+/// What a group takes in the tables that know its number, without its texts,
+const GROUP_BYTES: usize = 320;
+/// which are held so often: to be found, encoded, and listed.
+const TEXT_COPIES: usize = 3;
 
 /// What a group is: two texts and two numbers, whatever they mean. Of [`CallKey`]: service and
 /// operation, kind and status.
@@ -47,6 +51,11 @@ pub(super) struct Groups {
 impl Groups {
     pub(super) fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// How much memory they take, once they are listed.
+    pub(super) fn bytes(&self) -> usize {
+        self.len() * GROUP_BYTES + self.bytes.len() * TEXT_COPIES
     }
 
     /// Whether they are more than a file may list.

@@ -15,7 +15,7 @@ use super::{
     cells::Directory,
     taken::Taken,
     tally::{aligned, common, of_hour, tiles},
-    totals::Totals,
+    totals::{OTHERS, Totals, UNASKED},
 };
 use crate::index::RolledUp;
 
@@ -28,7 +28,7 @@ pub(super) enum Added {
     But(Vec<Range<u64>>),
     /// They cannot be read.
     Damaged,
-    /// Nobody waits for them any more.
+    /// Nobody waits for them any more, or they take too much memory.
     Stopped,
 }
 
@@ -42,32 +42,35 @@ pub(super) fn covered(hour: i64, finest: usize, bounds: &[u64]) -> Vec<Range<u64
 }
 
 /// Adds the calls of the covered periods to `totals`, without what is taken away. `groups` are the
-/// groups' numbers in the answer, by their numbers in the file.
+/// groups' numbers in the answer, by their numbers in the file; of those that are not told apart
+/// only how many calls there are is looked at.
 pub(super) fn add(
     (cells, rollup): (&Directory, &RolledUp),
     covered: &[Range<u64>],
     groups: &[GroupNumber],
     taken: &TakenCalls,
     totals: &mut Totals,
-    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
 ) -> Added {
     let mut fetch = |range| rollup.page(range);
     let mut again = Vec::new();
-    let longest = LEVELS[LEVELS.len() - 1];
-    let tiles = |part| tiles(part, longest, |level| cells.has(level)).collect::<Vec<_>>();
-    let mut open: Vec<(usize, u64)> = covered.iter().flat_map(tiles).collect();
+    let mut open = periods(cells, covered);
     let mut of_period: Vec<(GroupNumber, Calls)> = Vec::new();
     while let Some((level, start)) = open.pop() {
-        if go_on().is_break() {
+        if go_on(totals).is_break() {
             return Added::Stopped;
         }
         let period = start..start.saturating_add(LEVELS[level]);
-        let mut is_known = true;
+        let began = |of: &&Taken| period.contains(&of.call.exemplar.start_unix_nano.0);
+        let (mut is_known, mut others) = (true, 0_u64);
         of_period.clear();
         let whole = cells.cells(level, start, &mut fetch, |group, cell| {
             let group = *groups.get(group as usize)?;
+            if group == OTHERS || group == UNASKED {
+                others = others.checked_add(if group == OTHERS { cell.count() } else { 0 })?;
+                return Some(());
+            }
             let mut calls = cell.decoded()?;
-            let began = |of: &&Taken| period.contains(&of.call.exemplar.start_unix_nano.0);
             if let Some(all) = taken.get(&group) {
                 let taken: Vec<Taken> = all.iter().filter(began).copied().collect();
                 is_known &= taken.is_empty() || calls.take_away(&taken);
@@ -80,7 +83,9 @@ pub(super) fn add(
         }
         if is_known {
             let calls = of_period.drain(..).filter(|(_, calls)| calls.count > 0);
-            calls.for_each(|(group, calls)| totals.of(group, start).merge(&calls));
+            calls.for_each(|(group, calls)| totals.merge(group, start, &calls));
+            let taken = taken.get(&OTHERS).map_or(0, |all| all.iter().filter(began).count());
+            totals.add_others(others.saturating_sub(taken as u64));
         } else if let Some(finer) = (0..level).rev().find(|finer| cells.has(*finer)) {
             let parts = (period.start..period.end).step_by(step(LEVELS[finer]));
             open.extend(parts.map(|start| (finer, start)));
@@ -89,6 +94,32 @@ pub(super) fn add(
         }
     }
     Added::But(again)
+}
+
+/// Gives `visit` how many calls of the groups with these numbers in the file there are in the
+/// covered periods, as it has counted them.
+pub(super) fn count(
+    (cells, rollup): (&Directory, &RolledUp),
+    covered: &[Range<u64>],
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+    mut visit: impl FnMut(GroupNumber, u64),
+) -> Added {
+    for (level, start) in periods(cells, covered) {
+        if go_on().is_break() {
+            return Added::Stopped;
+        }
+        if cells.counts(level, start, &mut |range| rollup.page(range), &mut visit).is_none() {
+            return Added::Damaged;
+        }
+    }
+    Added::But(Vec::new())
+}
+
+/// The periods that the covered ones consist of, each as long as possible: level and start.
+fn periods(cells: &Directory, covered: &[Range<u64>]) -> Vec<(usize, u64)> {
+    let longest = LEVELS[LEVELS.len() - 1];
+    let tiles = |part| tiles(part, longest, |level| cells.has(level)).collect::<Vec<_>>();
+    covered.iter().flat_map(tiles).collect()
 }
 
 fn step(length: u64) -> usize {

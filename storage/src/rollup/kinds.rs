@@ -11,20 +11,23 @@
 //!
 //! `entries` says what the transactions of a trace are, for rollups and for rows. `build` adds them
 //! up while a file is written, `section` is their place in the index, `rolled` a file that answers,
-//! `tally` the answer, `sample` picks the traces that are looked at closely, of
+//! `tally` the answer, of the kinds that `told` says, `sample` picks the traces that are looked at closely, of
 //! which `look` reads rows.
 
 mod build;
+mod calls;
 mod entries;
 mod look;
 mod rolled;
 mod sample;
 mod section;
 mod tally;
+mod told;
 
+pub use calls::{KindCalls, ListedKind, OtherKinds};
 pub use entries::{KindKey, Transactions, transaction_place};
 pub use sample::WantedTraces;
-pub use tally::{KindAnswer, KindBounds, KindCalls};
+pub use tally::{KindAnswer, KindBounds};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::KindBuilder;

@@ -1,12 +1,21 @@
 //! What a question adds up: calls by group, over each stretch of time that it asks for.
+//!
+//! Owns how much memory that takes, and what groups are that it does not tell apart.
 
 use std::collections::HashMap;
 
 use super::{
-    Calls,
+    Call, Calls,
     adder::GroupNumber,
     cells::{GroupNames, Groups, RawKey},
 };
+
+/// The number of all groups that are not told apart: their calls are counted, and no more.
+pub(super) const OTHERS: GroupNumber = GroupNumber::MAX;
+/// The number of all groups that are not asked for.
+pub(super) const UNASKED: GroupNumber = GroupNumber::MAX - 1;
+/// What a place for the calls of a group takes: tables are between a half and wholly full.
+const CELL_BYTES: usize = 2 * size_of::<((u32, GroupNumber), Calls)>();
 
 /// Calls by group, over each stretch of a question.
 #[derive(Debug)]
@@ -15,12 +24,15 @@ pub(super) struct Totals {
     bounds: Vec<u64>,
     groups: Groups,
     calls: HashMap<(u32, GroupNumber), Calls>,
+    /// How much memory `calls` takes.
+    bytes: usize,
+    others: u64,
 }
 
 impl Totals {
     /// Over the stretches between these times.
     pub(super) fn between(bounds: Vec<u64>) -> Self {
-        Self { bounds, groups: Groups::default(), calls: HashMap::new() }
+        Self { bounds, groups: Groups::default(), calls: HashMap::new(), bytes: 0, others: 0 }
     }
 
     /// The number of a group.
@@ -28,11 +40,55 @@ impl Totals {
         self.groups.number(key)
     }
 
-    /// The calls of the group with this number in the stretch that this time is in.
-    pub(super) fn of(&mut self, group: GroupNumber, time: u64) -> &mut Calls {
+    /// One call more of the group with this number.
+    pub(super) fn add(&mut self, group: GroupNumber, call: &Call) {
+        match group {
+            OTHERS => self.others += 1,
+            UNASKED => {}
+            _ => self.at(group, call.exemplar.start_unix_nano.0, |calls| calls.add(call)),
+        }
+    }
+
+    /// More calls of the group with this number, all of the stretch that this time is in.
+    pub(super) fn merge(&mut self, group: GroupNumber, time: u64, more: &Calls) {
+        match group {
+            OTHERS => self.add_others(more.count),
+            UNASKED => {}
+            _ => self.at(group, time, |calls| calls.merge(more)),
+        }
+    }
+
+    /// So many calls more of groups that are not told apart.
+    pub(super) fn add_others(&mut self, count: u64) {
+        self.others = self.others.saturating_add(count);
+    }
+
+    fn at(&mut self, group: GroupNumber, time: u64, change: impl FnOnce(&mut Calls)) {
         let stretch = self.bounds.partition_point(|bound| *bound <= time).saturating_sub(1);
         let stretch = u32::try_from(stretch).unwrap_or(u32::MAX);
-        self.calls.entry((stretch, group)).or_default()
+        let bytes = &mut self.bytes;
+        let calls = self.calls.entry((stretch, group)).or_insert_with(|| {
+            *bytes += CELL_BYTES;
+            Calls::default()
+        });
+        *bytes -= calls.latency.bytes();
+        change(calls);
+        *bytes += calls.latency.bytes();
+    }
+
+    /// How much memory it takes, its names once they are listed included.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.groups.bytes()
+    }
+
+    /// How many groups are told apart.
+    pub(super) fn group_count(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// How many calls are of groups that are not told apart.
+    pub(super) fn others(&self) -> u64 {
+        self.others
     }
 
     /// The groups and their calls by stretch.

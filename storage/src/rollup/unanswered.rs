@@ -10,6 +10,8 @@ use crate::StorageError;
 pub(super) enum Unanswered {
     /// Too much would have to be read as rows, or nobody waits for it.
     Never,
+    /// What is added up takes too much memory, with so many groups told apart.
+    TooManyGroups(usize),
     /// The rollups of this file cannot be read.
     Damaged(PathBuf),
     Failed(StorageError),

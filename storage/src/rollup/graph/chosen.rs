@@ -132,7 +132,7 @@ impl Snapshot {
         stats.rows += in_files.map(|rows| rows.end - rows.start).sum::<u64>();
         let mut totals = Totals::between(between);
         pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
-            totals.of(group, call.exemplar.start_unix_nano.0).add(call);
+            totals.add(group, call);
         });
         Ok(GraphTallied::of(stats, totals))
     }

@@ -132,7 +132,8 @@ impl<'a> Rolled<'a> {
         let Some(groups) = names.and_then(|names| numbers(&names, totals)) else {
             return Added::Damaged;
         };
-        covered::add((cells, &self.rollup), &self.covered, &groups, taken, totals, go_on)
+        let cells = (cells, &self.rollup);
+        covered::add(cells, &self.covered, &groups, taken, totals, &mut |_| go_on())
     }
 }
 

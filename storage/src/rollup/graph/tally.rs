@@ -22,7 +22,7 @@ use super::{
     rows,
 };
 use crate::{
-    Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     rollup::{
@@ -117,7 +117,7 @@ impl Snapshot {
             };
             match question.answer(&damaged) {
                 Ok(tallied) => return Ok(Some(tallied)),
-                Err(Unanswered::Never) => return Ok(None),
+                Err(Unanswered::Never | Unanswered::TooManyGroups(_)) => return Ok(None),
                 Err(Unanswered::Failed(error)) => return Err(error),
                 Err(Unanswered::Damaged(path)) => damaged.insert(path),
             };
@@ -149,7 +149,7 @@ impl<'a> Question<'a> {
         let Self { counted, words, totals, .. } = &mut self;
         pool.count(counted, words, totals, |totals, group, call| {
             if !own.stays((group, *call)) {
-                totals.of(group, call.exemplar.start_unix_nano.0).add(call);
+                totals.add(group, call);
             }
         });
         for (rolled, (taken, stay)) in rolled.iter_mut().zip(own.settled()) {
@@ -248,13 +248,11 @@ impl<'a> Question<'a> {
             let rows = rolled.own_rows(&period)?;
             let part = self.read(rolled.file, &rows)?;
             let Self { words, totals, .. } = self;
-            let add = |totals: &mut Totals, group, call: &Call| {
-                totals.of(group, call.exemplar.start_unix_nano.0).add(call);
-            };
-            part.count_as_one(std::slice::from_ref(&period), words, totals, add);
+            let period_only = std::slice::from_ref(&period);
+            part.count_as_one(period_only, words, totals, Totals::add);
             let stay =
                 stay.iter().filter(|(_, call)| period.contains(&call.exemplar.start_unix_nano.0));
-            stay.for_each(|(group, call)| add(totals, *group, call));
+            stay.for_each(|(group, call)| totals.add(*group, call));
         }
         Ok(())
     }

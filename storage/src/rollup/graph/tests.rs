@@ -69,7 +69,7 @@ fn obvious_between(all: &[&Sent], bounds: &[u64], lead: u64) -> Graph {
     let visible = counted.start.saturating_sub(lead)..counted.end;
     pool.add(chunk(all).batch(), &visible, &mut words).unwrap();
     pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
-        totals.of(group, call.exemplar.start_unix_nano.0).add(call);
+        totals.add(group, call);
     });
     said(&GraphTallied::of(ScanStats::default(), totals))
 }

@@ -9,7 +9,7 @@ use std::{cmp::Ordering, collections::HashMap, ops::Range};
 use ahash::RandomState;
 use tidings_proto::{SpanId, TraceId, UnixNanos};
 
-use super::WantedTraces;
+use super::{KindBounds, KindCalls, WantedTraces, calls::most_frequent};
 use crate::{
     Call, SpanRows,
     index::trace_hash,
@@ -17,6 +17,7 @@ use crate::{
         SILENCE,
         adder::GroupNumber,
         cells::{GroupNames, Groups, RawKey},
+        totals::Totals,
     },
 };
 
@@ -155,8 +156,13 @@ impl Pool {
     }
 
     /// The transactions.
-    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.traces.values().flatten().map(|part| &part.entry)
+    }
+
+    /// Those that began in this range.
+    pub(super) fn entries_in(&self, range: &Range<u64>) -> impl Iterator<Item = &Entry> {
+        self.entries().filter(|of| range.contains(&of.call.exemplar.start_unix_nano.0))
     }
 
     /// The last halves of the ids of the traces of which a part began in this range.
@@ -192,6 +198,44 @@ impl Transactions {
     pub fn add(&mut self, rows: &SpanRows, row: usize) {
         let Self { pool, groups } = self;
         pool.add(rows, row, |key| groups.number(key.raw()));
+    }
+
+    /// How much memory the names of their kinds take.
+    #[must_use]
+    pub fn name_bytes(&self) -> usize {
+        self.groups.bytes()
+    }
+
+    /// Forgets the names of kinds that no transaction is of any more.
+    pub fn forget_names(&mut self) {
+        let (names, mut groups) = (self.groups.names(), Groups::default());
+        for part in self.pool.traces.values_mut().flatten() {
+            if let Some(key) = names.raw(part.entry.kind) {
+                part.entry.kind = groups.number(key);
+            }
+        }
+        self.groups = groups;
+    }
+
+    /// The transactions of the most frequent kinds that are asked for, so many at most, over the
+    /// stretches of `bounds`; those that did not begin in one must have been forgotten.
+    #[must_use]
+    pub fn calls(&self, bounds: &KindBounds, limit: usize) -> KindCalls {
+        let names = self.groups.names();
+        let mut counts: HashMap<GroupNumber, u64> = HashMap::new();
+        self.pool.entries().for_each(|of| *counts.entry(of.kind).or_default() += 1);
+        counts.retain(|kind, _| names.raw(*kind).is_some_and(|key| bounds.asks(KindKey::of(key))));
+        let kind_count = counts.len() as u64;
+        let mut totals = Totals::between(bounds.times());
+        let listed = most_frequent(counts, &names, limit).into_iter();
+        let numbers: HashMap<GroupNumber, GroupNumber> =
+            listed.map(|(kind, of)| (kind, totals.number(of.key.raw()))).collect();
+        for of in self.pool.entries() {
+            if let Some(kind) = numbers.get(&of.kind) {
+                totals.add(*kind, &of.call);
+            }
+        }
+        KindCalls::of(totals, 0).among(kind_count)
     }
 
     /// Of how many traces they are.

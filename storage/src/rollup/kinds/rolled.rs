@@ -6,8 +6,9 @@ use std::{
 };
 
 use super::{
-    KindSection,
+    KindKey, KindSection,
     section::{HOUR_MINUTES, Summary},
+    told::Told,
 };
 use crate::{
     data_file::DataFile,
@@ -20,7 +21,6 @@ use crate::{
         covered::{self, Added, TakenCalls},
         splits::Rows,
         tally::{HOUR, common},
-        totals::Totals,
     },
 };
 
@@ -170,21 +170,45 @@ impl<'a> Rolled<'a> {
         self.section().cells.groups(&mut |range| self.rollup.page(range))
     }
 
-    /// Adds what the covered periods count to `totals`, without what is taken away.
+    /// Adds what the covered periods count to `told`, without what is taken away.
     pub(super) fn add(
         &self,
         taken: &TakenCalls,
-        totals: &mut Totals,
+        told: &mut Told<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
-        if self.covered.is_empty() {
-            return Added::But(Vec::new());
-        }
-        let Some(names) = self.kinds() else { return Added::Damaged };
-        let numbers = 0..GroupNumber::try_from(names.len()).unwrap_or(GroupNumber::MAX);
-        let groups = numbers.map_while(|group| names.raw(group)).map(|key| totals.number(key));
-        let groups: Vec<GroupNumber> = groups.collect();
+        let Some(kinds) = self.numbers(told) else { return Added::Damaged };
         let cells = (&self.section().cells, &self.rollup);
-        covered::add(cells, &self.covered, &groups, taken, totals, go_on)
+        let Told { bounds, totals, .. } = told;
+        covered::add(cells, &self.covered, &kinds, taken, totals, &mut |totals| {
+            if totals.bytes() > bounds.bytes_max { ControlFlow::Break(()) } else { go_on() }
+        })
+    }
+
+    /// Gives `visit` how many transactions the covered periods count of kinds with these numbers.
+    pub(super) fn count(
+        &self,
+        told: &mut Told<'_>,
+        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        mut visit: impl FnMut(GroupNumber, u64),
+    ) -> Added {
+        let Some(kinds) = self.numbers(told) else { return Added::Damaged };
+        let cells = (&self.section().cells, &self.rollup);
+        covered::count(cells, &self.covered, go_on, |kind, count| {
+            if let Some(kind) = kinds.get(kind as usize) {
+                visit(*kind, count);
+            }
+        })
+    }
+
+    /// The numbers of its kinds in the answer, by their numbers here; as [`Self::join_cut`].
+    fn numbers(&self, told: &mut Told<'_>) -> Option<Vec<GroupNumber>> {
+        if self.covered.is_empty() {
+            return Some(Vec::new());
+        }
+        let names = self.kinds()?;
+        let numbers = 0..GroupNumber::try_from(names.len()).unwrap_or(GroupNumber::MAX);
+        let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::of);
+        Some(keys.map(|key| told.number(key)).collect())
     }
 }

@@ -16,7 +16,7 @@ use tidings_proto::{DurationNanos, TraceId};
 use super::{KindKey, entries::Samples, rolled::Rolled, transaction_place};
 use crate::{
     index::HashedRun,
-    rollup::{latency::bucket, splits::Rows},
+    rollup::{adder::GroupNumber, latency::bucket, splits::Rows},
 };
 
 /// Which traces of a kind are wanted.
@@ -34,7 +34,11 @@ pub struct WantedTraces {
 
 impl WantedTraces {
     pub(super) fn is_of(&self, key: KindKey<'_>) -> bool {
-        (self.service.as_str(), self.operation.as_str()) == (key.service, key.operation)
+        self.key() == key
+    }
+
+    fn key(&self) -> KindKey<'_> {
+        KindKey { service: &self.service, operation: &self.operation }
     }
 
     /// Whether all of a bucket took long enough, perhaps some, or none.
@@ -103,7 +107,7 @@ struct Sampling<'a, 'f> {
     rolled: &'a [Rolled<'f>],
     wanted: &'a [WantedTraces],
     /// What is wanted, by file and by the number of a kind in it.
-    by_kind: Vec<Vec<Option<usize>>>,
+    by_kind: Vec<HashMap<GroupNumber, usize>>,
     found: HashMap<(usize, u64), Found>,
 }
 
@@ -162,13 +166,17 @@ pub(super) fn sampled<L: Look>(
 
 impl Sampling<'_, '_> {
     /// What is wanted, by the number of a kind in the file.
-    fn kinds_of(&self, rolled: &Rolled<'_>) -> Option<Vec<Option<usize>>> {
+    fn kinds_of(&self, rolled: &Rolled<'_>) -> Option<HashMap<GroupNumber, usize>> {
         if rolled.covered.is_empty() {
-            return Some(Vec::new());
+            return Some(HashMap::new());
         }
         let names = rolled.kinds()?;
-        let keys = (0..).map_while(|kind| names.raw(kind)).map(KindKey::of);
-        Some(keys.map(|key| self.wanted.iter().position(|wanted| wanted.is_of(key))).collect())
+        let mut numbers: HashMap<KindKey<'_>, usize> = HashMap::new();
+        for (number, wanted) in self.wanted.iter().enumerate() {
+            numbers.entry(wanted.key()).or_insert(number);
+        }
+        let keys = (0..).map_while(|kind| Some((kind, names.raw(kind).map(KindKey::of)?)));
+        Some(keys.filter_map(|(kind, key)| Some((kind, *numbers.get(&key)?))).collect())
     }
 
     /// The first traces of each file that may be wanted.
@@ -194,7 +202,7 @@ impl Sampling<'_, '_> {
         limit: &impl Fn(usize) -> usize,
     ) -> Option<()> {
         let by_kind = &self.by_kind[file];
-        if by_kind.iter().flatten().all(|number| !all.contains_key(number)) {
+        if by_kind.values().all(|number| !all.contains_key(number)) {
             return Some(());
         }
         // How many more of each are looked at; `None`: there is nothing to look for.
@@ -205,7 +213,7 @@ impl Sampling<'_, '_> {
             let Some(kind) = summary.kind.filter(|_| rolled.told.has(summary.minute)) else {
                 return Some(());
             };
-            let Some(wanted) = by_kind.get(kind as usize)?.filter(|of| left[*of].is_some()) else {
+            let Some(wanted) = by_kind.get(&kind).copied().filter(|of| left[*of].is_some()) else {
                 return Some(());
             };
             let takes = self.wanted[wanted].takes(summary.bucket);

@@ -13,23 +13,24 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
+use ahash::RandomState;
 use tidings_proto::{TraceId, UnixNanos};
 
 use super::{
-    KindKey, WantedTraces,
+    KindCalls, KindKey, WantedTraces,
     build::COLUMNS,
     entries::{Entry, Pool, Samples, entry},
     look::Looking,
     rolled::Rolled,
     sample,
+    told::{Apart, Frequent, Told},
 };
 use crate::{
-    Calls, Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
+    Detail, ScanStats, Snapshot, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::{DataFile, columns},
     filter::Matcher,
     rollup::{
         adder::GroupNumber,
-        cells::GroupNames,
         covered::{Added, TakenCalls},
         own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
@@ -46,10 +47,17 @@ use crate::{
 pub struct KindBounds {
     /// Transactions are counted between each of these times and the next; ascending.
     pub between: Vec<UnixNanos>,
+    /// Only those that enter this service,
+    pub service: Option<String>,
+    /// and at this operation.
+    pub operation: Option<String>,
     /// No more rows are read,
     pub rows_max: u64,
     /// and no more traces are put together from rows.
     pub traces_max: usize,
+    /// What is added up takes no more memory. When it would, the most frequent kinds are told
+    /// apart, and all others only counted.
+    pub bytes_max: usize,
 }
 
 impl KindBounds {
@@ -60,23 +68,16 @@ impl KindBounds {
         let (start, end) = (range.start.0.saturating_sub(HOUR), range.end.0.saturating_add(HOUR));
         UnixNanos(start)..UnixNanos(end)
     }
-}
 
-/// Transactions, added up.
-#[derive(Debug)]
-pub struct KindCalls {
-    groups: GroupNames,
-    calls: HashMap<(u32, GroupNumber), Calls>,
-}
+    /// Whether this kind is asked for.
+    pub(super) fn asks(&self, key: KindKey<'_>) -> bool {
+        let is_it = |wanted: &Option<String>, name| wanted.as_ref().is_none_or(|of| of == name);
+        is_it(&self.service, key.service) && is_it(&self.operation, key.operation)
+    }
 
-impl KindCalls {
-    /// They by stretch, counted from 0, and by kind; in no order.
-    pub fn each(&self) -> impl Iterator<Item = (u32, KindKey<'_>, &Calls)> {
-        let named = |((stretch, group), calls): (&(u32, GroupNumber), _)| {
-            let key = self.groups.raw(*group).map(KindKey::of);
-            key.map(|key| (*stretch, key, calls))
-        };
-        self.calls.iter().filter(|(_, calls)| calls.count > 0).filter_map(named)
+    /// The times in nanoseconds.
+    pub(super) fn times(&self) -> Vec<u64> {
+        self.between.iter().map(|bound| bound.0).collect()
     }
 }
 
@@ -104,7 +105,7 @@ pub(super) struct Question<'a> {
     traces_max: usize,
     stats: ScanStats,
     pool: Pool,
-    totals: Totals,
+    told: Told<'a>,
     go_on: &'a mut GoOn<'a>,
 }
 
@@ -124,64 +125,124 @@ impl Snapshot {
         let (Some(first), Some(last)) = (bounds.between.first(), bounds.between.last()) else {
             return Ok(None);
         };
-        let visible = KindBounds::visible(*first..*last);
-        let between: Vec<u64> = bounds.between.iter().map(|bound| bound.0).collect();
-        let mut damaged = HashSet::new();
+        let counted = first.0..last.0;
+        let (hashing, mut apart) = (RandomState::new(), Apart::All);
+        let (mut damaged, mut told_apart) = (HashSet::new(), 0);
         loop {
-            let question = Question {
-                snapshot: self,
-                visible: visible.start.0..visible.end.0,
-                counted: first.0..last.0,
-                rows_max: bounds.rows_max,
-                traces_max: bounds.traces_max,
-                stats: ScanStats { complete: !self.lacking[SPANS], ..ScanStats::default() },
-                pool: Pool::default(),
-                totals: Totals::between(between.clone()),
-                bounds: between.clone(),
-                go_on: &mut || go_on(),
+            let told = Told::of(bounds, &hashing, &apart);
+            let go_on: &mut GoOn<'_> = &mut || go_on();
+            let question = Question::of(self, &counted, bounds, told, go_on);
+            let answer = match apart {
+                Apart::None => question.counted(&damaged).map(Answered::Counts),
+                _ => question.answer(&damaged, choose).map(Answered::Kinds),
             };
-            match question.answer(&damaged, choose) {
-                Ok(answer) => return Ok(Some(answer)),
+            match answer {
+                Ok(Answered::Kinds(answer)) => return Ok(Some(answer)),
+                Ok(Answered::Counts(counts)) => apart = Apart::frequent(counts, told_apart),
+                Err(Unanswered::TooManyGroups(count)) => {
+                    let Some(fewer) = apart.fewer(count) else { return Ok(None) };
+                    (apart, told_apart) = (fewer, count);
+                }
                 Err(Unanswered::Never) => return Ok(None),
                 Err(Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::Damaged(path)) => damaged.insert(path),
-            };
+                Err(Unanswered::Damaged(path)) => {
+                    damaged.insert(path);
+                }
+            }
         }
     }
 }
 
+/// What came of going through everything once.
+enum Answered {
+    Kinds(KindAnswer),
+    /// How many transactions there are at most by the hash of their kind.
+    Counts(Vec<u64>),
+}
+
 impl<'a> Question<'a> {
+    fn of(
+        snapshot: &'a Snapshot,
+        counted: &Range<u64>,
+        bounds: &KindBounds,
+        told: Told<'a>,
+        go_on: &'a mut GoOn<'a>,
+    ) -> Self {
+        let visible = KindBounds::visible(UnixNanos(counted.start)..UnixNanos(counted.end));
+        Self {
+            snapshot,
+            visible: visible.start.0..visible.end.0,
+            counted: counted.clone(),
+            bounds: bounds.times(),
+            rows_max: bounds.rows_max,
+            traces_max: bounds.traces_max,
+            stats: ScanStats { complete: !snapshot.lacking[SPANS], ..ScanStats::default() },
+            pool: Pool::default(),
+            told,
+            go_on,
+        }
+    }
+
     fn answer(
         mut self,
         damaged: &HashSet<PathBuf>,
         choose: &mut Choose<'_>,
     ) -> Result<KindAnswer, Unanswered> {
-        let (mut rolled, unrolled) = self.plan(damaged);
-        self.read_unrolled(unrolled)?;
-        for rolled in &rolled {
-            self.read_joined(rolled.file, rolled.left_out(), &[], |_| {})?;
-        }
-        self.join(&mut rolled)?;
+        let rolled = self.begin(damaged)?;
         // What each file has counted of the traces that are joined; what counts after all.
         let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
             let count = |of: &Entry| own.push(number, (of.kind, of.call));
             self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
         }
-        let Self { pool, counted, totals, .. } = &mut self;
-        for of in pool.entries() {
-            let start = of.call.exemplar.start_unix_nano.0;
-            if !counted.contains(&start) {
-                continue;
-            }
+        let Self { pool, counted, told, .. } = &mut self;
+        for of in pool.entries_in(counted) {
             if !own.stays((of.kind, of.call)) {
-                totals.of(of.kind, start).add(&of.call);
+                told.add(of.kind, &of.call);
+            }
+            if let Some(count) = told.too_many() {
+                return Err(Unanswered::TooManyGroups(count));
             }
         }
         for (rolled, (taken, stay)) in rolled.iter().zip(own.settled()) {
             self.add(rolled, &taken, &stay)?;
         }
         self.finish(&rolled, choose)
+    }
+
+    /// How many transactions there are at most, by the numbers of kinds that are only counted:
+    /// traces in two places may count in each of them.
+    fn counted(mut self, damaged: &HashSet<PathBuf>) -> Result<Vec<u64>, Unanswered> {
+        let rolled = self.begin(damaged)?;
+        for rolled in &rolled {
+            self.read_joined(rolled.file, &rolled.joined, &[], |_| {})?;
+        }
+        let mut counts = Frequent::counts();
+        let mut count = |kind: GroupNumber, many: u64| {
+            if let Some(count) = counts.get_mut(kind as usize) {
+                *count = count.saturating_add(many);
+            }
+        };
+        self.pool.entries_in(&self.counted).for_each(|of| count(of.kind, 1));
+        for rolled in &rolled {
+            match rolled.count(&mut self.told, self.go_on, &mut count) {
+                Added::But(_) => {}
+                Added::Stopped => return Err(Unanswered::Never),
+                Added::Damaged => return Err(self.damaged(rolled.file)),
+            }
+        }
+        Ok(counts)
+    }
+
+    /// Reads what no cell knows, and says of each file with cells which rows have to be joined.
+    fn begin(&mut self, damaged: &HashSet<PathBuf>) -> Result<Vec<Rolled<'a>>, Unanswered> {
+        let (mut rolled, unrolled) = self.plan(damaged);
+        self.read_unrolled(unrolled)?;
+        for rolled in &rolled {
+            self.read_joined(rolled.file, rolled.left_out(), &[], |_| {})?;
+        }
+        self.join(&mut rolled)?;
+        Ok(rolled)
     }
 
     /// Which files come from rollups, and which as rows.
@@ -214,17 +275,18 @@ impl<'a> Question<'a> {
         let view = TableView { chunks: self.snapshot.spans.chunks.clone(), files };
         let left = self.rows_max.saturating_sub(self.stats.rows);
         let progress = self.snapshot.progress(left, SPANS);
-        let Self { snapshot, pool, totals, traces_max, go_on, .. } = self;
+        let Self { snapshot, pool, told, traces_max, go_on, .. } = self;
         let stats =
             view.scan(&snapshot.indexes, matcher, Detail::Facts, progress, &mut |batch| {
                 let rows = SpanRows::of(batch)?;
                 for row in 0..rows.len() {
-                    pool.add(&rows, row, |key| totals.number(key.raw()));
+                    pool.add(&rows, row, |key| told.number(key));
                 }
-                Ok(if pool.len() > *traces_max { ControlFlow::Break(()) } else { go_on() })
+                let is_too_much = pool.len() > *traces_max || told.too_many().is_some();
+                Ok(if is_too_much { ControlFlow::Break(()) } else { go_on() })
             })?;
         if !stats.complete {
-            return Err(Unanswered::Never);
+            return Err(self.ended());
         }
         self.stats.files += stats.files;
         self.spend(stats.rows)
@@ -264,15 +326,15 @@ impl<'a> Question<'a> {
         let mut own: HashMap<TraceId, Entry> = HashMap::new();
         let is_counted = !covered.is_empty();
         self.read(file, rows, |question, rows, row| {
-            let Self { visible, pool, totals, traces_max, .. } = question;
+            let Self { visible, pool, told, traces_max, .. } = question;
             if pool.len() > *traces_max {
                 return;
             }
             if is_counted {
-                keep_entry(&mut own, rows, row, totals);
+                keep_entry(&mut own, rows, row, told);
             }
             if visible.contains(&rows.start(row).0) {
-                pool.add(rows, row, |key| totals.number(key.raw()));
+                pool.add(rows, row, |key| told.number(key));
             }
         })?;
         let is_in = |of: &&Entry| {
@@ -291,21 +353,21 @@ impl<'a> Question<'a> {
         taken: &TakenCalls,
         stay: &[OwnCall],
     ) -> Result<(), Unanswered> {
-        let again = match rolled.add(taken, &mut self.totals, self.go_on) {
+        let again = match rolled.add(taken, &mut self.told, self.go_on) {
             Added::But(again) => again,
-            Added::Stopped => return Err(Unanswered::Never),
+            Added::Stopped => return Err(self.ended()),
             Added::Damaged => return Err(self.damaged(rolled.file)),
         };
         for period in again {
             let rows = rolled.own_rows(&period).ok_or_else(|| self.damaged(rolled.file))?;
             let mut own: HashMap<TraceId, Entry> = HashMap::new();
             self.read(rolled.file, &rows, |question, rows, row| {
-                keep_entry(&mut own, rows, row, &mut question.totals);
+                keep_entry(&mut own, rows, row, &mut question.told);
             })?;
             let own = own.values().map(|of| (of.kind, of.call));
             let is_in = |(_, call): &OwnCall| period.contains(&call.exemplar.start_unix_nano.0);
             for (group, call) in own.chain(stay.iter().copied().filter(is_in)) {
-                self.totals.of(group, call.exemplar.start_unix_nano.0).add(&call);
+                self.told.add(group, &call);
             }
         }
         Ok(())
@@ -326,10 +388,14 @@ impl<'a> Question<'a> {
         columns(Signal::Spans, file, &COLUMNS, Some(rows), &mut |batch| {
             let rows = SpanRows::of(batch)?;
             (0..rows.len()).for_each(|row| visit(self, &rows, row));
-            flow = self.goes_on();
+            flow = if self.told.too_many().is_some() {
+                ControlFlow::Break(())
+            } else {
+                self.goes_on()
+            };
             Ok(flow)
         })?;
-        if flow.is_break() { Err(Unanswered::Never) } else { Ok(()) }
+        if flow.is_break() { Err(self.ended()) } else { Ok(()) }
     }
 
     pub(super) fn goes_on(&mut self) -> ControlFlow<()> {
@@ -345,6 +411,11 @@ impl<'a> Question<'a> {
         if self.stats.rows > self.rows_max { Err(Unanswered::Never) } else { Ok(()) }
     }
 
+    /// Why nothing more was added up.
+    fn ended(&self) -> Unanswered {
+        self.told.too_many().map_or(Unanswered::Never, Unanswered::TooManyGroups)
+    }
+
     fn damaged(&self, file: &Arc<DataFile>) -> Unanswered {
         let indexes = &self.snapshot.indexes;
         indexes.damaged(indexes.begin(), file);
@@ -357,15 +428,12 @@ impl<'a> Question<'a> {
         rolled: &[Rolled<'_>],
         choose: &mut Choose<'_>,
     ) -> Result<KindAnswer, Unanswered> {
-        let totals = std::mem::replace(&mut self.totals, Totals::between(Vec::new()));
-        let (groups, calls) = totals.finish();
-        let calls = KindCalls { groups, calls };
+        let totals = std::mem::replace(&mut self.told.totals, Totals::between(Vec::new()));
+        let calls = KindCalls::of(totals, self.told.apart.others_max());
         let wanted = choose(&calls);
         let mut others = Samples::new(&wanted);
-        for of in self.pool.entries() {
-            if self.counted.contains(&of.call.exemplar.start_unix_nano.0) {
-                others.add(&calls.groups, &wanted, of);
-            }
+        for of in self.pool.entries_in(&self.counted) {
+            others.add(&calls.groups, &wanted, of);
         }
         let mut looking = Looking::new(&mut self, rolled);
         let samples = match sample::sampled(rolled, &wanted, others, &mut looking) {
@@ -378,9 +446,9 @@ impl<'a> Question<'a> {
 }
 
 /// Keeps the row's span if it is the entry of its trace among those that came.
-fn keep_entry(own: &mut HashMap<TraceId, Entry>, rows: &SpanRows, row: usize, totals: &mut Totals) {
+fn keep_entry(own: &mut HashMap<TraceId, Entry>, rows: &SpanRows, row: usize, told: &mut Told<'_>) {
     if own.get(&rows.trace_id(row)).is_none_or(|known| known.rank.is_after(rows, row)) {
-        let of = entry(rows, row, |key| totals.number(key.raw()));
+        let of = entry(rows, row, |key| told.number(key));
         own.insert(rows.trace_id(row), of);
     }
 }

@@ -55,11 +55,23 @@ fn wanted(
 /// and how many of each kind.
 type Asked = (Vec<u64>, u64, usize);
 
-fn asked(snapshot: &Snapshot, (bounds, least, count): &Asked, rows_max: u64) -> Option<KindAnswer> {
+fn asked(snapshot: &Snapshot, asked: &Asked, rows_max: u64) -> Option<KindAnswer> {
+    asked_within(snapshot, asked, rows_max, usize::MAX)
+}
+
+fn asked_within(
+    snapshot: &Snapshot,
+    (bounds, least, count): &Asked,
+    rows_max: u64,
+    bytes_max: usize,
+) -> Option<KindAnswer> {
     let bounds = KindBounds {
         between: bounds.iter().copied().map(UnixNanos).collect(),
+        service: None,
+        operation: None,
         rows_max,
         traces_max: usize::MAX,
+        bytes_max,
     };
     let mut choose = |calls: &super::KindCalls| {
         let names = |key: super::KindKey<'_>| (key.service.to_owned(), key.operation.to_owned());
@@ -162,6 +174,131 @@ proptest! {
             let answer = asked(&snapshot, question, u64::MAX).unwrap();
             prop_assert_eq!(said(&answer), obvious(&all, question));
         }
+    }
+}
+
+/// What is said of the kinds that are told apart is right, all others are counted, and none has more
+/// transactions than is said. Gives how many are told apart.
+fn assert_honest(answer: &KindAnswer, asked: &Asked, all: &[&Sent]) -> usize {
+    let ((told, samples), (kinds, all_samples)) = (said(answer), obvious(all, asked));
+    let count = |said: &Said| said.counts.0;
+    let mut others: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let names: BTreeSet<(String, String)> =
+        told.keys().map(|(_, service, operation)| (service.clone(), operation.clone())).collect();
+    for ((stretch, service, operation), said) in &kinds {
+        let name = (service.clone(), operation.clone());
+        if names.contains(&name) {
+            assert_eq!(told.get(&(*stretch, name.0, name.1)), Some(said));
+        } else {
+            *others.entry(name).or_default() += count(said);
+        }
+    }
+    assert!(told.keys().all(|key| kinds.contains_key(key)));
+    assert_eq!(answer.calls.kind_count(), names.len() as u64);
+    let super::OtherKinds { count: others_count, count_max } = answer.calls.others();
+    assert_eq!(others_count, others.values().sum::<u64>());
+    assert!(others.values().all(|count| *count <= count_max));
+    let every = kinds.keys().map(|(_, service, operation)| (service.clone(), operation.clone()));
+    let every: BTreeSet<(String, String)> = every.collect();
+    let of_told = every.iter().zip(all_samples).filter(|(name, _)| names.contains(*name));
+    assert_eq!(samples, of_told.map(|(_, sample)| sample).collect::<Vec<_>>());
+    names.len()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
+
+    #[test]
+    fn kinds_that_are_told_apart_are_right_when_not_all_can_be(
+        pool in vec(sent(), 40..160),
+        sendings in vec(sending(), 0..40),
+        questions in vec((question(), 900..6_000_usize), 4),
+        damage in option::weighted(0.3, any::<prop::sample::Index>()),
+    ) {
+        let parts = dealt(&pool, &sendings);
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        if let Some(which) = damage {
+            damage_index(&snapshot, &which);
+        }
+        for (question, bytes_max) in &questions {
+            // None when not even one kind has room.
+            if let Some(answer) = asked_within(&snapshot, question, u64::MAX, *bytes_max) {
+                assert_honest(&answer, question, &all);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_most_frequent_kinds_are_found_among_ever_new_ones_wherever_they_are() {
+    const NEW: usize = 3_000;
+    const FREQUENT: usize = 20;
+    const MORE: usize = 12;
+    let named = |number: usize, name: String| {
+        let [mut first, mut second] = trace(number as u64, BEGIN + number as u64 * SECOND / 2, 7);
+        (first.span.name, second.span.name) = (name, String::new());
+        [first, second]
+    };
+    // The frequent ones come last, and in every part a few.
+    let new = (0..NEW).map(|number| named(number, format!("/order/{number}")));
+    let frequent = (0..FREQUENT * MORE)
+        .map(|number| named(NEW + number, format!("frequent {}", number % FREQUENT)));
+    let spans: Vec<Sent> = new.chain(frequent).flatten().collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let (half, rest) = all.split_at(all.len() / 2);
+    for parts in
+        [vec![all.clone()], vec![all.clone(), vec![]], vec![half.to_vec(), rest.to_vec(), vec![]]]
+    {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        for end in [BEGIN + HOUR, BEGIN + HOUR - 10 * SECOND] {
+            let question = (whole(BEGIN..end), 0, 1);
+            let answer = asked_within(&snapshot, &question, u64::MAX, 256 << 10).unwrap();
+            let told = assert_honest(&answer, &question, &all);
+            assert!((FREQUENT..NEW / 4).contains(&told), "{told}");
+            let listed = answer.calls.listed(FREQUENT);
+            assert!(listed.iter().all(|kind| kind.count == MORE as u64), "{listed:?}");
+            assert!(listed.iter().all(|kind| kind.key.operation.starts_with("frequent")));
+            assert!(answer.calls.others().count_max < MORE as u64);
+            let whole = asked(&snapshot, &question, u64::MAX).unwrap();
+            assert_eq!(said(&whole), obvious(&all, &question));
+            assert_eq!(whole.calls.others(), super::OtherKinds::default());
+        }
+    }
+}
+
+#[test]
+fn kinds_that_are_not_asked_for_take_no_room() {
+    let spans: Vec<Sent> = (0..2_000)
+        .flat_map(|number| {
+            let [mut first, second] = trace(number, BEGIN + number * SECOND, 7);
+            if number % 100 > 0 {
+                (first.service, first.span.name) = ("bank", number.to_string());
+            }
+            [first, second]
+        })
+        .collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    for parts in [vec![all.clone()], vec![all.clone(), vec![]]] {
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let bounds = KindBounds {
+            between: vec![UnixNanos(BEGIN), UnixNanos(BEGIN + HOUR)],
+            service: Some("shop".to_owned()),
+            operation: Some("rare".to_owned()),
+            rows_max: u64::MAX,
+            traces_max: usize::MAX,
+            bytes_max: 4 << 10,
+        };
+        let answer =
+            snapshot.tally_kinds(&bounds, &mut |_| vec![], &mut || ControlFlow::Continue(()));
+        let answer = answer.unwrap().unwrap();
+        let (kinds, _) = said(&answer);
+        assert_eq!(kinds.len(), 1);
+        assert_eq!(kinds.values().next().unwrap().counts.0, 20);
+        assert_eq!(answer.calls.others(), super::OtherKinds::default());
     }
 }
 
