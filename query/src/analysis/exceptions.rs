@@ -27,6 +27,8 @@ const SPANS_MAX: u64 = 100_000;
 const GROUPS_MAX: usize = 100_000;
 /// and no more that have log records: what these say is held.
 const LOG_GROUPS_MAX: usize = 2_000;
+/// Spans with exceptions that are remembered at a time, about 16 bytes each: each counts once.
+const REMEMBERED_MAX: u64 = 3 << 20;
 const TYPE: &str = "exception.type";
 const MESSAGE: &str = "exception.message";
 
@@ -82,6 +84,7 @@ pub(crate) fn exceptions(
         spans_max: SPANS_MAX,
         rows_max: reader.settings.search_rows_max,
         groups_max: GROUPS_MAX,
+        remembered_max: REMEMBERED_MAX,
     })?;
     let mut stats = of_spans.scan;
     let mut groups = Groups { window, of: HashMap::new(), logged: 0, other: of_spans.others };

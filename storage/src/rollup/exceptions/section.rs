@@ -123,6 +123,11 @@ impl Listing {
         (UnixNanos(self.first), UnixNanos(self.last))
     }
 
+    /// How many exceptions there are at most.
+    pub(super) fn len_max(&self) -> u64 {
+        (self.pages.len() as u64).saturating_sub(1).saturating_mul(PAGE_EXCEPTIONS as u64)
+    }
+
     /// The list; `None` when it cannot be read.
     pub(super) fn list(&self, fetch: &mut Fetch<'_>) -> Option<List> {
         let mut list = List::default();

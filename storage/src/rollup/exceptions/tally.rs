@@ -2,8 +2,8 @@
 //! of what has none.
 //!
 //! A span counts once. Only files of the same hour can have the same span, unless clocks were
-//! broken; so what one hour has is compared, and the largest file of it is not remembered. Lists
-//! are held for an hour at a time.
+//! broken; so what one hour has is compared, and the largest file of it is not remembered. One list
+//! is held at a time, and so many spans of those before it.
 
 use std::{
     cmp::Reverse,
@@ -20,6 +20,7 @@ use tidings_proto::{DurationNanos, UnixNanos};
 use super::{
     ExceptionBuilder, ExceptionKey, List, Listed,
     build::{COLUMNS, rows_with},
+    section::Listing,
 };
 use crate::{
     ScanStats, Snapshot, SpanRows, StorageError, TimeRange,
@@ -62,6 +63,8 @@ pub struct ExceptionBounds {
     pub rows_max: u64,
     /// More groups are not told apart.
     pub groups_max: usize,
+    /// So many spans of lists are remembered at a time, to tell them from those of other lists.
+    pub remembered_max: u64,
 }
 
 /// The exceptions of a group.
@@ -175,11 +178,15 @@ impl<'a> Question<'a> {
         self.add_memory()?;
         let lists = self.lists(damaged);
         self.add_unlisted(lists.unlisted)?;
-        for files in lists.by_hour.values() {
+        let mut by_hour: Vec<Files<'_>> = lists.by_hour.into_values().collect();
+        if lists.strays {
+            by_hour = vec![by_hour.concat()];
+        }
+        for files in by_hour {
             if self.is_stopped() {
                 break;
             }
-            if let Some(damaged) = self.add_hour(files, lists.strays) {
+            if let Some(damaged) = self.add_files(files) {
                 return Ok(Some(damaged));
             }
         }
@@ -213,31 +220,58 @@ impl<'a> Question<'a> {
         lists
     }
 
-    /// Adds up the lists of these files, which are all of an hour; gives the number of one that is
-    /// damaged.
-    fn add_hour(&mut self, files: &Files<'_>, strays: bool) -> Option<usize> {
-        let (mut sources, scan) = (Vec::new(), self.snapshot.indexes.begin());
-        for (number, file) in files {
+    /// Adds up the lists of these files, which may have the same spans; gives the number of one that
+    /// is damaged. One list is held at a time, and no more spans are remembered than may be: when
+    /// there are more, all is gone through again for another part of them, by their hashes.
+    fn add_files(&mut self, files: Files<'_>) -> Option<usize> {
+        let scan = self.snapshot.indexes.begin();
+        let sized = files.into_iter().map(|(number, file)| {
+            let index = self.snapshot.indexes.exceptions(scan, file);
+            let listing = index.as_ref().and_then(RolledUp::exceptions);
+            (listing.map_or(0, Listing::len_max), number, file)
+        });
+        let mut sized: Vec<(u64, usize, &Arc<DataFile>)> = sized.collect();
+        sized.sort_by_key(|(len_max, number, _)| (*len_max, *number));
+        // What the largest has need not be remembered: it comes last.
+        let ((_, largest, _), others) = sized.split_last()?;
+        let remembered: u64 = others.iter().map(|(len_max, ..)| len_max).sum();
+        let parts = remembered.div_ceil(self.bounds.remembered_max.max(1)).max(1);
+        let seen = std::mem::take(&mut self.seen);
+        let hashing = RandomState::new();
+        let damaged = (0..parts).find_map(|part| {
+            let is_in = |hash: u64| parts == 1 || hashing.hash_one(hash) % parts == part;
+            let mut of_part: HashSet<u64, RandomState> = HashSet::default();
+            self.add_lists(&sized, |number, hash| match number == *largest {
+                _ if !is_in(hash) || seen.contains(&hash) => false,
+                true => !of_part.contains(&hash),
+                false => of_part.insert(hash),
+            })
+        });
+        self.seen = seen;
+        damaged
+    }
+
+    /// Adds what is new of the lists of these files, one after the other; gives the number of one
+    /// that is damaged.
+    fn add_lists(
+        &mut self,
+        files: &[(u64, usize, &Arc<DataFile>)],
+        mut is_new: impl FnMut(usize, u64) -> bool,
+    ) -> Option<usize> {
+        let scan = self.snapshot.indexes.begin();
+        for (_, number, file) in files {
+            if self.is_stopped() {
+                break;
+            }
             let index = self.snapshot.indexes.exceptions(scan, file);
             let list = index.and_then(|index| index.exceptions()?.list(&mut |at| index.page(at)));
             let Some(list) = list else {
                 self.snapshot.indexes.damaged(scan, file);
                 return Some(*number);
             };
-            sources.push(self.source(*number, list));
+            let source = self.source(*number, list);
+            self.add(&source, |hash| is_new(*number, hash));
         }
-        let mut seen = std::mem::take(&mut self.seen);
-        let mut of_hour: HashSet<u64, RandomState> = HashSet::default();
-        sources.sort_by_key(|source| source.list.exceptions.len());
-        let count = sources.len();
-        for (source, left) in sources.into_iter().zip((0..count).rev()) {
-            self.add(&source, |hash| match (strays, left) {
-                (true, _) => seen.insert(hash),
-                (false, 0) => !seen.contains(&hash) && !of_hour.contains(&hash),
-                (false, _) => !seen.contains(&hash) && of_hour.insert(hash),
-            });
-        }
-        self.seen = seen;
         None
     }
 

@@ -41,6 +41,7 @@ fn bounds() -> ExceptionBounds {
         spans_max: u64::MAX,
         rows_max: u64::MAX,
         groups_max: usize::MAX,
+        remembered_max: u64::MAX,
     }
 }
 
@@ -154,14 +155,19 @@ fn question() -> impl Strategy<Value = ExceptionBounds> {
     let operation = option::weighted(0.2, Just("get".to_owned()));
     let exception_type = option::weighted(0.2, select(vec!["E".to_owned(), String::new()]));
     let step = select(&[1, 20, 1_000, 86_400][..]);
-    (end(), end(), services, operation, exception_type, step).prop_map(
-        |(start, end, services, operation, exception_type, seconds)| ExceptionBounds {
-            start: TimeRange { start, end },
-            services,
-            operation,
-            exception_type,
-            step: DurationNanos(seconds * SECOND),
-            ..bounds()
+    // Of several lists all spans are remembered, or those of one part after the other.
+    let remembered_max = select(&[u64::MAX, 9_000, 3_000][..]);
+    (end(), end(), services, operation, exception_type, (step, remembered_max)).prop_map(
+        |(start, end, services, operation, exception_type, (seconds, remembered_max))| {
+            ExceptionBounds {
+                start: TimeRange { start, end },
+                services,
+                operation,
+                exception_type,
+                step: DurationNanos(seconds * SECOND),
+                remembered_max,
+                ..bounds()
+            }
         },
     )
 }
@@ -239,6 +245,27 @@ fn groups_without_end_are_read_as_rows_and_beyond_some_not_told_apart() {
     assert_eq!(count(&some), (500, 0, 66_000, false));
     let none = ExceptionBounds { rows_max: 65_999, ..bounds() };
     assert_eq!(count(&none), (0, 0, 0, false));
+}
+
+#[test]
+fn an_answer_can_be_stopped_between_the_lists_of_an_hour() {
+    let spans: Vec<Sent> = (0..8).map(|number| thrown(number, "shop", "A")).collect();
+    let folder = TempDir::new().unwrap();
+    let parts: Vec<Vec<&Sent>> = spans.iter().map(|sent| vec![sent]).chain([vec![]]).collect();
+    let snapshot = snapshot(&folder, &parts);
+    let asked = |calls_max: usize| {
+        let mut calls = 0;
+        let mut go_on = || {
+            calls += 1;
+            if calls < calls_max { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        let tallied = snapshot.tally_exceptions(&bounds(), &mut go_on).unwrap();
+        let count: u64 = tallied.groups.values().map(|sums| sums.count).sum();
+        (calls, count, tallied.scan.complete)
+    };
+    let (calls, count, complete) = asked(usize::MAX);
+    assert_eq!((count, complete), (8, true));
+    assert_eq!(asked(calls), (calls, 7, false));
 }
 
 #[test]
