@@ -11,7 +11,7 @@ use std::{
 
 use super::{
     compiled::{CompiledScalar, CompiledSpansets, CompiledStage, Node},
-    relations::Shape,
+    relations::{Check, Pace, Shape},
     syntax::{Fold, Join, Operator},
     value::{Value, apply},
 };
@@ -67,7 +67,7 @@ pub(crate) fn evaluate(
 ) -> Result<Vec<Spanset>, QueryError> {
     let spans = u32::try_from(table.len()).unwrap_or(u32::MAX);
     let all = Spanset { spans: (0..spans).collect(), attributes: Vec::new() };
-    let evaluation = Evaluation { table, check, looked_at: Cell::new(0) };
+    let evaluation = Evaluation { table, check, looked_at: Cell::new(0), pace: Pace::new(check) };
     let mut spansets = evaluation.run(stages, vec![all])?;
     spansets.retain(|spanset| !spanset.spans.is_empty());
     Ok(spansets)
@@ -87,14 +87,6 @@ pub(crate) fn merged(spansets: &[Spanset]) -> Vec<u32> {
     }
 }
 
-fn union(left: Vec<u32>, right: Vec<u32>) -> Vec<u32> {
-    let set = |spans| Spanset { spans, attributes: Vec::new() };
-    merged(&[set(left), set(right)])
-}
-
-/// Fails when an evaluation has to end.
-pub(crate) type Check<'a> = &'a dyn Fn() -> Result<(), QueryError>;
-
 /// Spans and spansets that are looked at before `check` is asked again. A span may take some tens
 /// of microseconds, when the query has as many conditions as it may.
 const UNCHECKED_MAX: u32 = 64;
@@ -104,6 +96,7 @@ struct Evaluation<'a> {
     table: &'a Table,
     check: Check<'a>,
     looked_at: Cell<u32>,
+    pace: Pace<'a>,
 }
 
 impl Evaluation<'_> {
@@ -165,7 +158,7 @@ impl Evaluation<'_> {
             CompiledSpansets::Joined(first, rest) => {
                 let mut left = side(first)?;
                 for (join, next) in rest {
-                    left = self.joined(*join, left, side(next)?)?;
+                    left = self.joined(*join, &left, &side(next)?)?;
                 }
                 same(left)
             }
@@ -174,18 +167,14 @@ impl Evaluation<'_> {
     }
 
     /// The spans that the join makes of these on its left and these on its right.
-    fn joined(&self, join: Join, left: Vec<u32>, right: Vec<u32>) -> Result<Vec<u32>, QueryError> {
-        // What follows takes milliseconds for a trace as large as there are, and cannot be stopped.
-        if left.len().max(right.len()) > UNCHECKED_MAX as usize {
-            (self.check)()?;
-        }
-        Ok(match join {
-            Join::And if left.is_empty() || right.is_empty() => Vec::new(),
-            Join::And | Join::Or => union(left, right),
-            Join::Related(relation, which) => {
-                self.table.shape.related(relation, which, &left, &right)
+    fn joined(&self, join: Join, left: &[u32], right: &[u32]) -> Result<Vec<u32>, QueryError> {
+        match join {
+            Join::And if left.is_empty() || right.is_empty() => Ok(Vec::new()),
+            Join::And | Join::Or => self.pace.united(left, right),
+            Join::Related(relation, side) => {
+                self.table.shape.related((relation, side), left, right, &self.pace)
             }
-        })
+        }
     }
 
     /// The spanset, when the comparison holds. One of pipelines becomes their spans.

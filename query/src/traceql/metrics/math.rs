@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Series;
 use crate::{
     QueryError,
-    traceql::{evaluate::Check, syntax::Operator, value::Value},
+    traceql::{relations::Check, syntax::Operator, value::Value},
 };
 
 /// The label that says what is counted when there is no other.

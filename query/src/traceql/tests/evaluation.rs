@@ -6,9 +6,9 @@ use tidings_proto::otlp::{SpanKind, StatusCode};
 
 use super::super::{
     compiled::{Fields, compile},
-    evaluate::{Check, Spanset, Table, evaluate},
+    evaluate::{Spanset, Table, evaluate},
     parse,
-    relations::{Family, Shape},
+    relations::{Check, Family, Shape},
     syntax::{Field, Intrinsic, Metrics, Name, Query, Root, Scope},
     value::{Value, duration_text},
 };
@@ -307,13 +307,23 @@ fn whatever_takes_time_asks_whether_to_go_on() {
         families: vec![None; length as usize],
     };
     let once = u64::from(length) / 64;
+    let join = u64::from(length) / 4_096;
     for (query, asked_min) in [
         ("{ name = \"call\" }", once),
         ("{} | by(span:id)", once),
         ("{} | max(duration) > 1ms", once),
         ("({ name = \"call\" } | count()) > 1", once),
         ("{} | by(span:duration) | { .n = 1 } | by(name)", 2 * once),
-        ("{} >> {} >> {} >> {}", 3),
+        ("{} >> {}", 2 * join),
+        ("{} << {}", 2 * join),
+        ("{} > {}", 2 * join),
+        ("{} < {}", 2 * join),
+        ("{} ~ {}", 3 * join),
+        ("{} !>> {}", 2 * join),
+        ("{} &>> {}", 4 * join),
+        ("{} || {}", join),
+        ("{} && {}", join),
+        ("{} >> {} >> {} >> {}", 6 * join),
     ] {
         let asked = Cell::new(0);
         let count = || {

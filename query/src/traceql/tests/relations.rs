@@ -1,16 +1,21 @@
 //! Structural operators against the slow, obvious way to evaluate them, over assembled traces of
 //! random spans: orphans, several roots, cycles and shared ids included.
 
+use std::cell::Cell;
+
 use proptest::{collection::vec, option, prelude::*};
 use tidings_assembly::SpanFacts;
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::SpanKind};
 
 use super::super::{
     read::shape,
-    relations::{Family, Shape},
+    relations::{Family, Pace, Shape},
     syntax::{Relation, Side},
 };
-use crate::trace::{gather::TraceFacts, tree::Tree};
+use crate::{
+    QueryError,
+    trace::{gather::TraceFacts, tree::Tree},
+};
 
 const RELATIONS: [Relation; 5] = [
     Relation::Child,
@@ -94,6 +99,11 @@ fn obvious(
         .collect()
 }
 
+/// The relation's result, however long it takes.
+fn related(shape: &Shape, of: (Relation, Side), left: &[u32], right: &[u32]) -> Vec<u32> {
+    shape.related(of, left, right, &Pace::new(&|| Ok(()))).unwrap()
+}
+
 /// The numbers of those that are marked.
 fn numbers(marks: &[bool]) -> Vec<u32> {
     (0..).zip(marks).filter_map(|(span, is)| is.then_some(span)).collect()
@@ -108,7 +118,7 @@ fn check(spans: &[(u8, Option<u8>, u8, u64)], left: &[bool], right: &[bool]) {
     let shape: Shape = shape(&tree);
     for relation in RELATIONS {
         for side in [Side::Right, Side::NotRight, Side::Both] {
-            let found = shape.related(relation, side, &numbers(&left), &numbers(&right));
+            let found = related(&shape, (relation, side), &numbers(&left), &numbers(&right));
             let expected = numbers(&obvious(&tree, relation, side, &left, &right));
             assert_eq!(found, expected, "{relation:?} {side:?} {left:?} {right:?} of {spans:?}");
         }
@@ -143,7 +153,7 @@ fn cycles_orphans_and_several_roots_have_relations() {
     check(&spans, &marked, &marked);
     let tree = tree(&spans);
     let all = numbers(&marked);
-    let siblings = shape(&tree).related(Relation::Sibling, Side::Right, &all, &all);
+    let siblings = related(&shape(&tree), (Relation::Sibling, Side::Right), &all, &all);
     let found: Vec<SpanId> =
         siblings.into_iter().map(|node| tree.fact(node as usize).span_id).collect();
     assert_eq!(found, [id(4), id(5)], "only the orphans of one parent are siblings");
@@ -163,9 +173,37 @@ fn chain() -> Shape {
 fn a_chain_of_a_hundred_thousand_spans_takes_no_longer_than_its_length() {
     let all: Vec<u32> = (0..LENGTH).collect();
     for relation in RELATIONS {
-        let related = chain().related(relation, Side::Both, &all, &all);
+        let related = related(&chain(), (relation, Side::Both), &all, &all);
         let expected = if relation == Relation::Sibling { 0 } else { LENGTH as usize };
         assert_eq!(related.len(), expected, "{relation:?}");
+    }
+}
+
+#[test]
+fn a_join_ends_where_it_is_stopped() {
+    let all: Vec<u32> = (0..LENGTH).collect();
+    let shape = chain();
+    for relation in RELATIONS {
+        for side in [Side::Right, Side::NotRight, Side::Both] {
+            let asked = Cell::new(0);
+            let count = || {
+                asked.set(asked.get() + 1);
+                Ok(())
+            };
+            shape.related((relation, side), &all, &all, &Pace::new(&count)).unwrap();
+            let in_all = asked.get();
+            assert!(in_all >= LENGTH / 4_096, "{relation:?} asks {in_all} times");
+            for last in (1..=in_all).step_by(7) {
+                let left = Cell::new(last);
+                let stop = || {
+                    left.set(left.get() - 1);
+                    if left.get() > 0 { Ok(()) } else { Err(QueryError::Withdrawn) }
+                };
+                let ended = shape.related((relation, side), &all, &all, &Pace::new(&stop));
+                assert!(matches!(ended, Err(QueryError::Withdrawn)), "{relation:?} goes on");
+                assert_eq!(left.get(), 0, "{relation:?}");
+            }
+        }
     }
 }
 
@@ -175,7 +213,7 @@ fn a_hundred_thousand_pairs_of_spans_take_no_longer_than_one_spanset_of_them() {
     for relation in RELATIONS {
         let pairs = (1..LENGTH).map(|span| ([span - 1, span], span));
         let related: Vec<u32> = pairs
-            .flat_map(|(pair, span)| shape.related(relation, Side::Right, &pair, &[span]))
+            .flat_map(|(pair, span)| related(&shape, (relation, Side::Right), &pair, &[span]))
             .collect();
         let is_one = matches!(relation, Relation::Child | Relation::Descendant);
         let expected = if is_one { LENGTH as usize - 1 } else { 0 };
