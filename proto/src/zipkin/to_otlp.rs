@@ -74,6 +74,10 @@ struct Translated {
     span: OtlpSpan,
 }
 
+/// Room for so many is made at first: each span may have a service and a scope of its own, and a
+/// list that begins with room for four takes that of four spans then.
+const FIRST: usize = 1;
+
 #[derive(Default)]
 struct Grouped {
     resources: Vec<ResourceSpans>,
@@ -90,14 +94,16 @@ impl Grouped {
                 name => vec![KeyValue::new("service.name", name)],
             };
             let resource = Some(Resource { attributes, ..Resource::default() });
-            resources.push(ResourceSpans { resource, ..ResourceSpans::default() });
+            let scope_spans = Vec::with_capacity(FIRST);
+            resources.push(ResourceSpans { resource, scope_spans, ..ResourceSpans::default() });
             resources.len() - 1
         });
         let scopes = &mut resources[resource].scope_spans;
         let key = (resource, scope.name.clone(), scope.version.clone());
         let place = *self.scope_of.entry(key).or_insert_with(|| {
             let named = scope != InstrumentationScope::default();
-            scopes.push(ScopeSpans { scope: named.then_some(scope), ..ScopeSpans::default() });
+            let (scope, spans) = (named.then_some(scope), Vec::with_capacity(FIRST));
+            scopes.push(ScopeSpans { scope, spans, ..ScopeSpans::default() });
             scopes.len() - 1
         });
         scopes[place].spans.push(span);
