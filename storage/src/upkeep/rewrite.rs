@@ -165,12 +165,45 @@ struct Sink {
 
 impl io::Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.append(bytes)?;
+        // Whoever writes tries again for ever what was interrupted, and an append is not to be tried
+        // again: some of it may be in the file.
+        self.file.append(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => io::Error::other(error),
+            _ => error,
+        })?;
         self.summer.push(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write};
+
+    use super::{Sink, Summer};
+    use crate::disk::AppendFile;
+
+    struct Interrupted;
+
+    impl AppendFile for Interrupted {
+        fn append(&mut self, _: &[u8]) -> io::Result<()> {
+            Err(io::ErrorKind::Interrupted.into())
+        }
+
+        fn sync(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_write_that_was_interrupted_is_not_tried_again() {
+        let mut sink = Sink { file: Box::new(Interrupted), summer: Summer::default() };
+        let failed = sink.write(b"rows").unwrap_err();
+        assert_ne!(failed.kind(), io::ErrorKind::Interrupted);
+        sink.write_all(b"rows").unwrap_err();
     }
 }
