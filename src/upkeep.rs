@@ -37,6 +37,9 @@ pub(crate) fn compact(matches: &ArgMatches, settings: &Settings) -> Result<()> {
                 path.display()
             );
         }
+        if let Some(waiting) = report.waiting {
+            bail!("{waiting}");
+        }
         Ok(())
     })
 }

@@ -74,7 +74,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("wal-segment-bytes", "64MiB", value::bytes, wal_segment_bytes, "size at which a segment of the write-ahead log is closed"),
     setting!("wal-bytes-max", "2GiB", value::bytes, wal_bytes_max, "senders are told to try again when the write-ahead log has this size"),
     setting!("index-memory-bytes-max", "256MiB", value::bytes, index_memory_bytes_max, "the indexes of data files take at most this much memory; beyond it they are read from the disk each time"),
-    setting!("disk-reserve-bytes", "256MiB", value::bytes, disk_reserve_bytes, "senders are told to try again when the disk has less than this free"),
+    setting!("disk-reserve-bytes", "256MiB", value::bytes, disk_reserve_bytes, "senders are told to try again when the disk has less than this free; merging leaves twice as much"),
     setting!("retention-age", "30d", value::age, retention.age, "what no rule keeps is deleted at this age, counted from when it happened or came in, whichever is later: days, hours or minutes as 30d, 12h, 45m; or forever"),
     setting!("retention-rules", "", value::rules, retention.rules, "traces and log records that are kept for longer, with commas between them: errors:30d, service=NAME:14d, trace=ID:forever, attribute=KEY=VALUE:90d"),
     setting!("retention-bytes-max", "none", value::limit, retention.bytes_max, "the oldest hours are deleted when the data files are larger than this together; or none"),

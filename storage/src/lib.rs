@@ -55,4 +55,4 @@ pub use snapshot::Snapshot;
 pub use store::{
     Erasure, ErasureReport, Recovery, Store, StoreCounts, TelemetryBatch, UpkeepReport,
 };
-pub use upkeep::{Noteworthy, Retention, RetentionRule};
+pub use upkeep::{Noteworthy, Retention, RetentionRule, WaitingForRoom};

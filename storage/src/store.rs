@@ -20,6 +20,7 @@ mod scrub;
 #[cfg(test)]
 mod simulation;
 mod state;
+mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
@@ -55,6 +56,7 @@ use crate::{
     paths::Paths,
     schema::Signal,
     table_store::SharedTables,
+    upkeep::WaitingForRoom,
     wal::{Entry, Wal},
 };
 
@@ -148,6 +150,8 @@ struct Inner {
     /// Bytes on their way into the log and memory.
     pending_bytes: AtomicU64,
     closed: AtomicBool,
+    /// Upkeep that the disk had no room for when all of it was looked at last.
+    waiting: Mutex<Option<WaitingForRoom>>,
     /// Why the last flush failed, unless one has gone well since.
     trouble: Mutex<Option<String>>,
     /// A flush panicked: what it left behind is not to be built upon.
@@ -332,13 +336,15 @@ impl Store {
         }
     }
 
-    /// What opening found that a person should look at, and which files were found damaged since, a
-    /// sentence each. The store works; what it says of damaged files may lack rows and tells so.
+    /// What opening found that a person should look at, which files were found damaged since, and
+    /// what upkeep the disk has no room for, a sentence each. The store works; what it says of damaged files may lack rows and tells so.
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
         let inner = &self.owner.0;
         let damages = inner.damages.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.alarms.iter().chain(damages.values()).cloned().collect()
+        let waiting = inner.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = waiting.as_ref().map(ToString::to_string);
+        inner.alarms.iter().chain(damages.values()).cloned().chain(waiting).collect()
     }
 
     /// What keeps the rows in memory and in the log from the tables just now. It is being tried

@@ -84,6 +84,16 @@ pub(crate) trait TableStore: fmt::Debug + Send + Sync + 'static {
     /// Removes a file. `NotFound` where that can be told.
     fn remove(&self, path: &Path) -> io::Result<()>;
 
+    /// Whether new files stay on the local disk, or only until they have been sent.
+    fn is_local(&self) -> bool;
+
+    /// How many bytes are free on the disk that new files are written to first, with what could be
+    /// given up for them.
+    fn room(&self) -> io::Result<u64>;
+
+    /// Gives up what can be done without until so many bytes are free on that disk; how many are.
+    fn make_room(&self, bytes: u64) -> io::Result<u64>;
+
     /// Moves a damaged file into a local folder; where to.
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf>;
 

@@ -5,6 +5,10 @@
 //! down in `erasures/`, without the value that was looked for. Rows that come in meanwhile are not
 //! looked at.
 //!
+//! It takes of the disk's reserve what it needs, one file at a time. Where that may not be enough,
+//! what nobody needs is deleted first. When the disk is full all the same it ends with an error, and
+//! a second call goes on.
+//!
 //! A pin keeps nothing from being erased: the report names the pinned traces that lost something. Of
 //! which nothing is left, the pin goes too, and with it its note.
 //!
@@ -113,9 +117,13 @@ impl Inner {
         self.check_whole().await?;
         let mut report = ErasureReport::default();
         let mut pinned = BTreeSet::new();
+        self.make_room(&mut keeper).await?;
         for signal in [Signal::Spans, Signal::Logs] {
             self.settle(signal).await?;
-            for file in self.shared.state.files(signal) {
+            let mut files = self.shared.state.files(signal);
+            // What a small one gives back helps with a large one.
+            files.sort_by_key(|file| (file.bytes, file.path.clone()));
+            for file in files {
                 let path = file.path.clone();
                 let erased = self.erase_from(&mut keeper, signal, file, what, &mut pinned);
                 let rows = match erased.await {
@@ -168,6 +176,20 @@ impl Inner {
                 ),
             }),
         }
+    }
+
+    /// Deletes first what nobody needs, when there might be no room to write the largest file again.
+    async fn make_room(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
+        let files = [Signal::Spans, Signal::Logs].map(|signal| self.shared.state.files(signal));
+        let largest = files.iter().flatten().map(|file| file.bytes).max();
+        if self.room().await?.holds(Why::Erasure, largest.unwrap_or(0)) {
+            return Ok(());
+        }
+        self.delete_gone_by(keeper, UnixNanos(u64::MAX)).await?;
+        for signal in [Signal::Spans, Signal::Logs] {
+            self.sweep(keeper, signal, None).await?;
+        }
+        Ok(())
     }
 
     fn is_pinned(&self, trace: TraceId) -> bool {
@@ -227,8 +249,9 @@ impl Inner {
         if rows > 0 {
             let choice = Choice::drop(what.matcher(signal));
             let (mark, removed) = (thinned_for(&file.path), vec![file]);
-            let added = self.rewritten(signal, &removed, Some(choice), mark).await?;
-            self.commit(keeper, signal, Change { why: Why::Erasure, added, removed }).await?;
+            let why = Why::Erasure;
+            let added = self.rewritten((why, signal), &removed, Some(choice), mark).await?;
+            self.commit(keeper, signal, Change { why, added, removed }).await?;
         }
         Ok(rows)
     }

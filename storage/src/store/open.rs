@@ -107,6 +107,7 @@ pub(super) async fn open(
         alarms,
         damages: Mutex::default(),
         pending_bytes: AtomicU64::new(0),
+        waiting: Mutex::new(None),
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
@@ -114,8 +115,7 @@ pub(super) async fn open(
         tasks: Mutex::new(Vec::new()),
         lock: Mutex::new(Some(lock)),
     });
-    let tasks = background::start(&inner, &stopped);
-    inner.keep_tasks(tasks);
+    inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
 }
 

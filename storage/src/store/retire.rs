@@ -46,7 +46,7 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
         let matchers = of_logs.map(|what| Matcher::logs(&what.logs())).collect();
         Choice::keep(Arc::new(traces), matchers)
     });
-    let added = inner.rewritten(signal, &files, choice, Some(mark)).await?;
+    let added = inner.rewritten((why, signal), &files, choice, Some(mark)).await?;
     tracing::info!(table = signal.table(), hour, files = count, "files thinned");
     Ok(Change { why, added, removed: files })
 }

@@ -7,10 +7,10 @@
 //! time has passed and no snapshot reads them any more.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     fmt, io,
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -27,13 +27,14 @@ use crate::{
     pins::Pins,
     schema::Signal,
     tables::{Change, Why},
-    upkeep::{ClockGuard, Due, Job, Pace, Retired, Rewrite, common_mark, due, plan, strays},
+    upkeep::{
+        ClockGuard, Due, Job, Pace, Retired, Rewrite, Room, WaitingForRoom, common_mark, due,
+        keeps_free, plan,
+    },
 };
 
 /// How long to wait for a flush to make room before looking again.
 const YIELD: Duration = Duration::from_millis(50);
-/// How often the tables' folders are searched for files that no table has.
-const SWEEP: Duration = Duration::from_secs(6 * 3600);
 
 /// What upkeep did.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -55,6 +56,8 @@ pub struct UpkeepReport {
     /// Files whose rows could not be put into others though each could be read. They stay as they
     /// are, and the others are kept up.
     pub stuck_files: Vec<PathBuf>,
+    /// What is left to be done when the disk has more room.
+    pub waiting: Option<WaitingForRoom>,
 }
 
 impl fmt::Display for UpkeepReport {
@@ -70,7 +73,7 @@ impl fmt::Display for UpkeepReport {
 #[derive(Debug)]
 pub(super) struct Keeper {
     clock: ClockGuard,
-    swept: Option<Instant>,
+    pub(super) swept: Option<Instant>,
     /// Files that could not be read: they are left alone until the store is opened again.
     damaged: HashSet<PathBuf>,
     /// Files that could not become others: they are not written again until then, but go when they
@@ -145,22 +148,64 @@ impl Inner {
             // First: other things may be due for hours, and would fill the disk meanwhile.
             self.delete_gone(&mut keeper).await?;
         }
-        if self.retain(&mut keeper, &tables, believed).await? {
+        let mut room = self.room().await?;
+        if self.retain(&mut keeper, &tables, believed, &mut room).await?
+            || self.merge(&mut keeper, tables, pace, &mut room).await?
+        {
             return Ok(true);
         }
+        self.wait_for_room(room.waiting());
+        let deleted = keeper.report.deleted_files;
+        if deletes {
+            self.sweep_all(&mut keeper, pace).await?;
+        }
+        Ok(room.waiting().is_some() && keeper.report.deleted_files > deleted)
+    }
+
+    /// The room on the disk for new files.
+    pub(super) async fn room(&self) -> Result<Room, StorageError> {
+        let (tables, folder) = (Arc::clone(&self.tables_at), self.paths.root().to_owned());
+        let reserve = self.shared.settings.disk_reserve_bytes;
+        blocking(move || {
+            let free = tables.room().map_err(failed("measure", &folder))?;
+            Ok(Room::new(free, reserve, !tables.is_local()))
+        })
+        .await
+    }
+
+    /// Says once that something waits for room, and once that it does no more.
+    fn wait_for_room(&self, waiting: Option<WaitingForRoom>) {
+        let mut known = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&waiting, &*known) {
+            (Some(waiting), None) => tracing::warn!("{waiting}"),
+            (None, Some(_)) => tracing::info!("the disk has room for upkeep again"),
+            _ => {}
+        }
+        *known = waiting;
+    }
+
+    /// Does the merge that helps most of those that there is room for; whether there was one.
+    async fn merge(
+        &self,
+        keeper: &mut Keeper,
+        tables: Vec<(Signal, Vec<Arc<DataFile>>)>,
+        pace: Pace,
+        room: &mut Room,
+    ) -> Result<bool, StorageError> {
         for (signal, mut files) in tables {
             files.retain(|file| !keeper.stuck.contains(&file.path));
-            if let Some(job) = plan(&files, clock.now(), pace) {
+            for job in plan(&files, self.shared.clock.now(), pace) {
+                if !room.holds(Why::Compaction, job.bytes()) {
+                    room.wait(&job.files);
+                    continue;
+                }
                 let files = job.files.clone();
                 match self.merged(signal, job).await {
-                    Ok(change) => self.commit(&mut keeper, signal, change).await?,
-                    Err(error) => leave(&mut keeper, &files, error, Keeper::stuck)?,
+                    Ok(change) => self.commit(keeper, signal, change).await?,
+                    Err(error) => leave(keeper, &files, error, Keeper::stuck)?,
                 }
                 return Ok(true);
             }
-        }
-        if deletes {
-            self.sweep_all(&mut keeper, pace).await?;
         }
         Ok(false)
     }
@@ -172,12 +217,13 @@ impl Inner {
         keeper: &mut Keeper,
         tables: &[(Signal, Vec<Arc<DataFile>>)],
         believed: bool,
+        room: &mut Room,
     ) -> Result<bool, StorageError> {
         let Some(pins) = self.pins.pins() else { return Ok(false) };
         keeper.places.renew(&pins, tables);
         let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
         let pinned = |file: &DataFile| keeper.places.of(file).map(<[_]>::to_vec);
-        let retired: Retired = match due(retention, tables, now, believed, &pinned) {
+        let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
             Due::Nothing => return Ok(false),
             Due::Retire(retired) => retired,
             Due::Look(files) => {
@@ -230,7 +276,9 @@ impl Inner {
             self.upkeep.lock().await.clock.confirm();
         }
         while Box::pin(self.keep_up(Pace::Offline)).await? {}
-        Ok(std::mem::take(&mut self.upkeep.lock().await.report))
+        let waiting = *self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let report = std::mem::take(&mut self.upkeep.lock().await.report);
+        Ok(UpkeepReport { waiting, ..report })
     }
 
     async fn write_checkpoint(&self, signal: Signal) -> Result<(), StorageError> {
@@ -243,22 +291,24 @@ impl Inner {
 
     async fn merged(&self, signal: Signal, job: Job) -> Result<Change, StorageError> {
         let mark = common_mark(&job.files);
-        let added = self.rewritten(signal, &job.files, None, mark).await?;
+        let why = Why::Compaction;
+        let added = self.rewritten((why, signal), &job.files, None, mark).await?;
         let (from, into) = (job.files.len(), added.len());
         tracing::debug!(table = signal.table(), job.hour, from, into, "files merged");
-        Ok(Change { why: Why::Compaction, added, removed: job.files })
+        Ok(Change { why, added, removed: job.files })
     }
 
     /// New files with the chosen rows of these, which are of one hour.
     pub(super) async fn rewritten(
         &self,
-        signal: Signal,
+        (why, signal): (Why, Signal),
         files: &[Arc<DataFile>],
         choice: Option<Choice>,
         mark: Option<u64>,
     ) -> Result<Vec<Arc<DataFile>>, StorageError> {
         let (tables, inputs) = (Arc::clone(&self.tables_at), files.to_vec());
-        let open = move || Rewrite::open(tables, signal, &inputs, choice, mark);
+        let leave = keeps_free(why, self.shared.settings.disk_reserve_bytes);
+        let open = move || Rewrite::open(tables, signal, &inputs, choice, mark, leave);
         let rewrite = blocking(open).await?;
         Ok(self.run(rewrite).await?.files().to_vec())
     }
@@ -333,91 +383,6 @@ impl Inner {
         let change = table.replace(change, now).await?;
         self.shared.state.apply(signal, &change, now);
         keeper.count(&change);
-        Ok(())
-    }
-
-    /// Deletes files that were removed long enough ago, if nobody reads them.
-    async fn delete_gone(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
-        let age = self.shared.settings.removed_file_age;
-        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
-        let by = self.shared.clock.now().0.saturating_sub(age);
-        self.delete_gone_by(keeper, UnixNanos(by)).await
-    }
-
-    /// Deletes files that were removed by then, if nobody reads them.
-    pub(super) async fn delete_gone_by(
-        &self,
-        keeper: &mut Keeper,
-        by: UnixNanos,
-    ) -> Result<(), StorageError> {
-        let gone = self.shared.state.take_gone(by);
-        let waste = gone.into_iter().flat_map(|path| [index_path(&path), path]).collect();
-        self.remove(keeper, waste).await
-    }
-
-    /// Deletes what is old enough of the files that no table has, every now and then.
-    async fn sweep_all(&self, keeper: &mut Keeper, pace: Pace) -> Result<(), StorageError> {
-        let instant = self.shared.clock.instant();
-        let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
-        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
-            let age = self.shared.settings.removed_file_age;
-            for signal in [Signal::Spans, Signal::Logs] {
-                self.sweep(keeper, signal, Some(age)).await?;
-            }
-            keeper.swept = Some(instant);
-        }
-        Ok(())
-    }
-
-    /// Deletes files in a table's folder that the table does not have: those that are old enough,
-    /// or all.
-    pub(super) async fn sweep(
-        &self,
-        keeper: &mut Keeper,
-        signal: Signal,
-        removed_file_age: Option<Duration>,
-    ) -> Result<(), StorageError> {
-        let (strays, tombstones) = {
-            // While this is held, no flush is writing files.
-            let mut tables = self.tables.lock().await;
-            if let Some(settled) = tables.of(signal).settle().await? {
-                self.shared.state.apply(signal, &settled, self.shared.clock.now());
-            }
-            let known = self.shared.state.known_files();
-            let at = Arc::clone(&self.tables_at);
-            let folder = at.folder(signal.table());
-            let found = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
-            (found, tables.of(signal).tombstones())
-        };
-        if strays.is_empty() {
-            return Ok(());
-        }
-        let removed = match removed_file_age {
-            Some(_) => Box::pin(tombstones.read()).await?,
-            None => HashMap::new(),
-        };
-        let now = self.shared.clock.now();
-        let waste = strays
-            .into_iter()
-            .filter(|stray| removed_file_age.is_none_or(|age| stray.is_waste(&removed, age, now)))
-            .map(|stray| stray.path)
-            .collect();
-        self.remove(keeper, waste).await
-    }
-
-    async fn remove(&self, keeper: &mut Keeper, paths: Vec<PathBuf>) -> Result<(), StorageError> {
-        let tables = Arc::clone(&self.tables_at);
-        for path in &paths {
-            self.shared.indexes.forget(path);
-        }
-        let removed = blocking(move || {
-            let remove = |path: &PathBuf| match tables.remove(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-                done => done.map(|()| 1).map_err(failed("remove", path)),
-            };
-            paths.iter().map(remove).sum::<Result<u64, _>>()
-        });
-        keeper.report.deleted_files += removed.await?;
         Ok(())
     }
 }

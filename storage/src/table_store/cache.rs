@@ -258,6 +258,24 @@ impl Cache {
         }
     }
 
+    /// Bytes that are free on the disk, and those that would be without copies.
+    pub(super) fn room(&self) -> io::Result<u64> {
+        let copies = self.lock().bytes;
+        Ok(self.disk.free_bytes(&self.folder)?.saturating_add(copies))
+    }
+
+    /// Removes copies until so many bytes are free on the disk, or none is left; how many are.
+    pub(super) fn make_room(&self, bytes: u64) -> io::Result<u64> {
+        let mut copies = self.lock();
+        loop {
+            let free = self.disk.free_bytes(&self.folder)?;
+            let oldest = copies.oldest().filter(|_| free < bytes);
+            let Some(oldest) = oldest else { return Ok(free) };
+            copies.remove(&oldest);
+            let _ = self.disk.remove(&oldest);
+        }
+    }
+
     /// Removes copies until so much more fits in. Whether the disk has room for it then.
     fn trim(&self, more: u64) -> bool {
         let mut copies = self.lock();

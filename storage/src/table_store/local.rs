@@ -106,6 +106,18 @@ impl TableStore for LocalTables {
         self.disk.remove(path)
     }
 
+    fn is_local(&self) -> bool {
+        true
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        self.disk.free_bytes(&self.root)
+    }
+
+    fn make_room(&self, _: u64) -> io::Result<u64> {
+        self.room()
+    }
+
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf> {
         move_durably(self.disk.as_ref(), path, folder)
     }

@@ -276,6 +276,18 @@ impl TableStore for ObjectTables {
         self.0.request(async move |store| store.delete(&location).await)
     }
 
+    fn is_local(&self) -> bool {
+        false
+    }
+
+    fn room(&self) -> io::Result<u64> {
+        self.0.cache.room()
+    }
+
+    fn make_room(&self, bytes: u64) -> io::Result<u64> {
+        self.0.cache.make_room(bytes)
+    }
+
     fn set_aside(&self, path: &Path, folder: &Path) -> io::Result<PathBuf> {
         let bytes = self.read(path)?;
         let disk = self.0.cache.disk().as_ref();

@@ -8,7 +8,7 @@
 //! came for hours, more of that work is worth it. While an old hour still gets rows, as in an
 //! import, it is merged no more eagerly than the current one.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
@@ -42,6 +42,13 @@ pub(crate) struct Job {
     pub(crate) files: Vec<Arc<DataFile>>,
 }
 
+impl Job {
+    /// How large the files are together.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
+}
+
 /// Whether hours that are not over yet may still get more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pace {
@@ -51,8 +58,8 @@ pub(crate) enum Pace {
     Offline,
 }
 
-/// The merge that helps most; `None` when nothing is worth doing. Looks at no file.
-pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Option<Job> {
+/// The merges that are worth doing, one of an hour, the one that helps most first. Looks at no file.
+pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Vec<Job> {
     let mut hours: BTreeMap<i64, Vec<&Arc<DataFile>>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.bytes < SEALED_BYTES) {
         hours.entry(file.hour).or_default().push(file);
@@ -61,7 +68,9 @@ pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Optio
         files.sort_by_key(|file| (file.bytes, file.path.clone()));
         Some(Job { hour, files: choose(&files, State::of(hour, &files, now, pace))? })
     });
-    jobs.max_by_key(|job| (job.files.len(), job.hour))
+    let mut jobs: Vec<Job> = jobs.collect();
+    jobs.sort_by_key(|job| Reverse((job.files.len(), job.hour)));
+    jobs
 }
 
 /// What can still be expected of an hour.

@@ -6,7 +6,8 @@
 //! the traces that some rule names, and the new file's name says for which rules that was done.
 //! When the files are too large together, the oldest hours go first, as if they were very old.
 //! Pinned traces are kept like those of a rule without an age, by the files that have them: a file
-//! without any is not written again because of somebody's pin.
+//! without any is not written again because of somebody's pin. What there is no room on the disk to
+//! write again waits, and keeps nothing else from going.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -21,8 +22,13 @@ use tidings_proto::{
 };
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::plan::{FILE_BYTES, FILES_MAX};
-use crate::{AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal};
+use super::{
+    plan::{FILE_BYTES, FILES_MAX},
+    room::Room,
+};
+use crate::{
+    AttributeFilter, LogFilter, SpanFilter, data_file::DataFile, schema::Signal, tables::Why,
+};
 
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 
@@ -102,17 +108,22 @@ pub(crate) enum Due {
 /// Which pinned traces a file has; `None`: nobody has looked.
 pub(crate) type PinnedIn<'a> = dyn Fn(&DataFile) -> Option<Vec<TraceId>> + 'a;
 
-/// What is due first. Looks at no file.
+/// What is due first of what there is room for. Looks at no file.
 pub(crate) fn due(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     now: UnixNanos,
     clock_is_believed: bool,
     pinned: &PinnedIn<'_>,
+    room: &mut Room,
 ) -> Due {
-    let believed = tables.iter().filter(|_| clock_is_believed);
-    let mut by_age = believed.map(|(signal, files)| old(retention, *signal, files, now, pinned));
-    by_age.find(|due| *due != Due::Nothing).unwrap_or_else(|| too_large(retention, tables, pinned))
+    for (signal, files) in tables.iter().filter(|_| clock_is_believed) {
+        match old(retention, *signal, files, now, pinned, room) {
+            Due::Nothing => {}
+            due => return due,
+        }
+    }
+    too_large(retention, tables, pinned, room)
 }
 
 fn old(
@@ -121,6 +132,7 @@ fn old(
     files: &[Arc<DataFile>],
     now: UnixNanos,
     pinned: &PinnedIn<'_>,
+    room: &mut Room,
 ) -> Due {
     let Some(limit) = retention.age else { return Due::Nothing };
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
@@ -150,15 +162,19 @@ fn old(
     if !gone.is_empty() {
         return Due::Retire(Retired { signal, files: gone, kept: Vec::new() });
     }
-    let due = thinned.pop_first();
-    due.map_or(Due::Nothing, |(_, due)| Due::Retire(Retired { files: some(due.files), ..due }))
+    let fitting = thinned.into_values().find_map(|due| {
+        let files = some(due.files, room)?;
+        Some(Due::Retire(Retired { files, ..due }))
+    });
+    fitting.unwrap_or(Due::Nothing)
 }
 
-/// The oldest hour that has something to give.
+/// The oldest hour that has something to give, and there is room to take it.
 fn too_large(
     retention: &Retention,
     tables: &[(Signal, Vec<Arc<DataFile>>)],
     pinned: &PinnedIn<'_>,
+    room: &mut Room,
 ) -> Due {
     let all = || tables.iter().flat_map(|(signal, files)| files.iter().map(move |f| (*signal, f)));
     let bytes = all().map(|(_, file)| file.bytes).sum::<u64>();
@@ -171,7 +187,7 @@ fn too_large(
         hours.entry(file.hour).or_default().push((signal, file));
     }
     for files in hours.into_values() {
-        match of_hour(retention, &files, excess, pinned) {
+        match of_hour(retention, &files, excess, pinned, room) {
             Due::Nothing => {}
             due => return due,
         }
@@ -185,6 +201,7 @@ fn of_hour(
     files: &[(Signal, &Arc<DataFile>)],
     excess: u64,
     pinned: &PinnedIn<'_>,
+    room: &mut Room,
 ) -> Due {
     let (mut open, mut unknown) = (Vec::new(), Vec::new());
     for (signal, file) in files {
@@ -200,15 +217,21 @@ fn of_hour(
     if !unknown.is_empty() {
         return Due::Look(unknown);
     }
-    // What can go whole goes first.
-    let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
-    let Some((signal, kept, _)) = whole.or(open.first()).cloned() else { return Due::Nothing };
-    let alike = open.into_iter().filter(|(of, other, _)| *of == signal && *other == kept);
-    let mut files: Vec<_> = alike.map(|(_, _, file)| file).collect();
-    if !kept.is_empty() {
-        return Due::Retire(Retired { signal, files: some(files), kept });
+    loop {
+        // What can go whole goes first.
+        let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
+        let Some((signal, kept, _)) = whole.or(open.first()).cloned() else { return Due::Nothing };
+        let is_alike = |(of, other, _): &mut (_, _, _)| *of == signal && *other == kept;
+        let files: Vec<_> = open.extract_if(.., is_alike).map(|(_, _, file)| file).collect();
+        let chosen = if kept.is_empty() { Some(needed(files, excess)) } else { some(files, room) };
+        if let Some(files) = chosen {
+            return Due::Retire(Retired { signal, files, kept });
+        }
     }
-    // Not more than necessary, and the oldest first.
+}
+
+/// Not more than necessary, and the oldest.
+fn needed(mut files: Vec<Arc<DataFile>>, excess: u64) -> Vec<Arc<DataFile>> {
     files.sort_by_key(|file| (file.start_max, file.path.clone()));
     let mut freed = 0;
     files.retain(|file| {
@@ -216,20 +239,27 @@ fn of_hour(
         freed += file.bytes;
         needed
     });
-    Due::Retire(Retired { signal, files, kept })
+    files
 }
 
-/// As many as one rewrite takes, at least one.
-fn some(mut files: Vec<Arc<DataFile>>) -> Vec<Arc<DataFile>> {
+/// As many as one rewrite takes and there is room for, the smallest; `None`: there is room for none.
+fn some(mut files: Vec<Arc<DataFile>>, room: &mut Room) -> Option<Vec<Arc<DataFile>>> {
     files.sort_by_key(|file| (file.bytes, file.path.clone()));
-    let mut bytes = 0;
-    let fits = files.iter().take(FILES_MAX).take_while(|file| {
+    let (mut bytes, mut count) = (0, 0);
+    for file in files.iter().take(FILES_MAX) {
         bytes += file.bytes;
-        bytes <= FILE_BYTES
-    });
-    let count = fits.count().max(1);
+        let is_enough = count > 0 && bytes > FILE_BYTES;
+        if is_enough || !room.holds(Why::Retention, bytes) {
+            break;
+        }
+        count += 1;
+    }
+    if count == 0 {
+        room.wait(&files);
+        return None;
+    }
     files.truncate(count);
-    files
+    Some(files)
 }
 
 /// From when on the age of a file counts.

@@ -31,6 +31,8 @@ pub(crate) struct Rewrite {
     folder: PathBuf,
     hour: i64,
     prefix: String,
+    /// So many bytes stay free on the disk.
+    leave: u64,
     merge: Merge,
     output: Option<Output>,
     written: Vec<Arc<DataFile>>,
@@ -43,7 +45,8 @@ struct Output {
 
 impl Rewrite {
     /// Begins to make files of a table with the chosen rows of these, which are of one
-    /// hour. What they were thinned for is said by `mark`.
+    /// hour. What they were thinned for is said by `mark`. So many bytes as `leave` stay free on the
+    /// disk.
     ///
     /// # Errors
     /// When an input is missing or damaged.
@@ -53,6 +56,7 @@ impl Rewrite {
         inputs: &[Arc<DataFile>],
         choice: Option<Choice>,
         mark: Option<u64>,
+        leave: u64,
     ) -> Result<Self, StorageError> {
         Ok(Self {
             signal,
@@ -60,6 +64,7 @@ impl Rewrite {
             tables,
             hour: inputs.first().map_or(0, |file| file.hour),
             prefix: mark.map_or("merged".to_owned(), thinned_prefix),
+            leave,
             merge: Merge::open(signal, inputs, choice)?,
             output: None,
             written: Vec::new(),
@@ -69,13 +74,24 @@ impl Rewrite {
     /// Does some of the work; whether all is done, and durable.
     ///
     /// # Errors
-    /// When an input is damaged or the disk takes nothing more; what was written is removed.
+    /// When an input is damaged or the disk has no room for more; what was written is removed.
     pub(crate) fn advance(&mut self) -> Result<bool, StorageError> {
-        let done = self.copy();
+        let done = self.check_room().and_then(|()| self.copy());
         if done.is_err() {
             self.discard();
         }
         done
+    }
+
+    /// Others write meanwhile, and how large indexes become is only a guess.
+    fn check_room(&self) -> Result<(), StorageError> {
+        // Writing says it, too, when the disk cannot be asked.
+        match self.tables.make_room(self.leave) {
+            Ok(free) if free < self.leave => {
+                Err(StorageError::DiskFull { free, reserve: self.leave })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn copy(&mut self) -> Result<bool, StorageError> {

@@ -156,9 +156,9 @@ async fn a_pin_that_comes_while_its_trace_is_being_removed_wins() {
     let tables = [(Signal::Spans, files)];
     let retention = &inner.shared.settings.retention;
     let now = inner.shared.clock.now();
-    let Due::Retire(retired) = due(retention, &tables, now, true, &|_| Some(Vec::new())) else {
-        panic!()
-    };
+    let mut room = inner.room().await.unwrap();
+    let due = due(retention, &tables, now, true, &|_| Some(Vec::new()), &mut room);
+    let Due::Retire(retired) = due else { panic!() };
     let known = inner.pinned().unwrap();
     let change = retire::retire(inner, retired).await.unwrap();
     // Prepared, and not committed.

@@ -21,12 +21,14 @@ use super::{Keeper, Pace, leave};
 use crate::{
     AttributeFilter, Clock, Detail, Erasure, Noteworthy, Retention, RetentionRule, Scan, Snapshot,
     SpanFilter, StorageError, Store, StoreSettings, SystemClock, TelemetryBatch,
+    data_file::DataFile,
     disk::{
         RealDisk, SharedDisk,
         faulty::{Dice, Fault, FaultyDisk},
     },
     schema::Signal,
     store::tests::{contents, logs, open, open_with, settings, traces},
+    tables::Why,
 };
 
 /// A clock that can be moved, evenly or by a jump.
@@ -229,6 +231,105 @@ async fn merged_files_go_when_they_are_old_and_nobody_reads_them() {
     // One in the hour they came in, and one in the next.
     assert_eq!(files(root.path()).len(), 8);
     assert_eq!(names(&store.snapshot()).len(), 6);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upkeep_leaves_the_reserve_says_what_waits_and_does_it_when_there_is_room() {
+    const RESERVE: u64 = 100_000;
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let clock = MovedClock::new();
+    let settings = StoreSettings {
+        disk_reserve_bytes: RESERVE,
+        retention: Retention { bytes_max: Some(u64::MAX), ..Retention::default() },
+        ..settings(root.path())
+    };
+    let of_it = Arc::clone(&clock) as Arc<dyn Clock>;
+    let opened = Store::open_on(Arc::new(disk.clone()), settings, of_it).await;
+    let store = opened.unwrap().0;
+    flushed(&store, 0..4).await;
+    let all = contents(&store);
+    let of = |signal| store.owner.0.shared.state.files(signal);
+    let bytes = |signal| of(signal).iter().map(|file| file.bytes).sum::<u64>();
+    let (spans, logs) = (bytes(Signal::Spans), bytes(Signal::Logs));
+    assert!(logs < spans);
+    // Enough for the smaller merge only, which then leaves less than before.
+    disk.set_free(Some(2 * RESERVE + logs + logs / 2));
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, of(Signal::Spans).len(), of(Signal::Logs).len()), (4, 4, 1));
+    let waiting = report.waiting.unwrap();
+    assert_eq!((waiting.files, waiting.bytes), (4, spans));
+    assert_eq!(store.alarms(), [waiting.to_string()]);
+    store.ready().unwrap();
+    // Nothing that was begun is left, and what gives room back goes on.
+    disk.set_free(Some(0));
+    clock.pass(Duration::from_secs(3601));
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.deleted_files), (0, 8));
+    assert_eq!(files(root.path()).len(), 10);
+    assert_eq!(contents(&store), all);
+
+    disk.set_free(None);
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.waiting), (4, None));
+    assert_eq!(store.alarms(), Vec::<String>::new());
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
+    const RESERVE: u64 = 100_000;
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let shared: SharedDisk = Arc::new(disk.clone());
+    let reserved = StoreSettings { disk_reserve_bytes: RESERVE, ..settings(root.path()) };
+    let (store, _) = open_with(shared, reserved).await.unwrap();
+    flushed(&store, 0..4).await;
+    let (all, count) = (contents(&store), files(root.path()).len());
+    let inner = &store.owner.0;
+    disk.set_free(Some(2 * RESERVE - 1));
+    let merged = of_spans(&store);
+    let failed = inner.rewritten((Why::Compaction, Signal::Spans), &merged, None, None).await;
+    assert!(
+        matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == 2 * RESERVE)
+    );
+    assert_eq!(files(root.path()).len(), count);
+    // Retention may go further, and erasing as far as the disk does.
+    inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await.unwrap();
+    disk.set_free(Some(0));
+    let failed = inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await;
+    assert!(matches!(failed, Err(StorageError::DiskFull { reserve: RESERVE, .. })));
+    inner.rewritten((Why::Erasure, Signal::Spans), &merged, None, None).await.unwrap();
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}
+
+fn of_spans(store: &Store) -> Vec<Arc<DataFile>> {
+    store.owner.0.shared.state.files(Signal::Spans)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_on_a_full_disk_deletes_first_what_nobody_needs() {
+    let root = tempfile::tempdir().unwrap();
+    let disk = FaultyDisk::new(root.path());
+    let shared: SharedDisk = Arc::new(disk.clone());
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..settings(root.path()) };
+    let (store, _) = open_with(Arc::clone(&shared), settings.clone()).await.unwrap();
+    flushed(&store, 0..12).await;
+    // What was merged stays for an hour, and is unknown to the next process.
+    keep_up(&store).await;
+    store.close().await.unwrap();
+    let (store, _) = open_with(shared, settings).await.unwrap();
+    let used: u64 = disk.files().iter().map(|path| path.metadata().unwrap().len()).sum();
+    let largest = of_spans(&store)[0].bytes;
+    disk.set_capacity(Some(used + largest / 2));
+    let trace = TraceId::from_wire(&3_u128.to_be_bytes()).unwrap();
+    let report = store.erase(&Erasure::Trace(trace)).await.unwrap();
+    assert_eq!((report.files, report.left_files), (1, 0));
+    assert!(!names(&store.snapshot()).contains_key("s2"));
+    assert_eq!(files(root.path()).len(), 4);
     store.close().await.unwrap();
 }
 

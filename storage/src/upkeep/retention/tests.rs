@@ -3,8 +3,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use tidings_proto::UnixNanos;
 
 use super::{
-    DataFile, Due, HOUR_NANOS, Noteworthy, Retention, RetentionRule, Retired, TraceId, common_mark,
-    due, mark, thinned_prefix,
+    DataFile, Due, HOUR_NANOS, Noteworthy, Retention, RetentionRule, Retired, Room, TraceId,
+    common_mark, due, mark, thinned_prefix,
 };
 use crate::schema::Signal;
 
@@ -27,6 +27,10 @@ fn sorted<'a>(files: impl IntoIterator<Item = &'a Arc<DataFile>>) -> Vec<String>
     let mut names: Vec<String> = files.into_iter().map(name).collect();
     names.sort_unstable();
     names
+}
+
+fn plenty() -> Room {
+    Room::new(u64::MAX, 0, false)
 }
 
 fn none(_: &DataFile) -> Option<Vec<TraceId>> {
@@ -53,7 +57,7 @@ fn check_pinned(
     pinned: &super::PinnedIn<'_>,
 ) -> Due {
     let tables = [(Signal::Spans, files.to_vec()), (Signal::Logs, Vec::new())];
-    due(retention, &tables, NOW, true, pinned)
+    due(retention, &tables, NOW, true, pinned, &mut plenty())
 }
 
 #[test]
@@ -64,7 +68,7 @@ fn a_file_goes_when_both_its_hour_and_its_arrival_are_old() {
     check(&retention, &files[..2], None);
     check(&Retention::default(), &[file("old", 900, 900, 1)], None);
     let tables = [(Signal::Spans, files.to_vec())];
-    assert_eq!(due(&retention, &tables, NOW, false, &none), Due::Nothing);
+    assert_eq!(due(&retention, &tables, NOW, false, &none, &mut plenty()), Due::Nothing);
 }
 
 #[test]
@@ -163,4 +167,47 @@ fn a_trace_that_a_rule_names_and_somebody_pinned_is_kept_once() {
     let thin = format!("{}-x", thinned_prefix(mark(&[Noteworthy::Trace(trace)])));
     let files = [file(&thin, 5, 5, 1)];
     assert_eq!(check_pinned(&retention, &files, &|_| Some(vec![trace])), Due::Nothing);
+}
+
+#[test]
+fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
+    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: Some(9 * DAY) }];
+    let retention = Retention { age: Some(3 * DAY), rules, bytes_max: None };
+    let tables = |files: Vec<_>| [(Signal::Spans, files)];
+    let files = vec![file("large", 5, 5, 900), file("small", 4, 4, 50), file("smaller", 4, 4, 40)];
+    let due_with = |free, files| {
+        let mut room = Room::new(free, 10, false);
+        let due = due(&retention, &tables(files), NOW, true, &none, &mut room);
+        let Due::Retire(Retired { files, kept, .. }) = due else { return (vec![], 0, room) };
+        (sorted(&files), kept.len(), room)
+    };
+    // The oldest hour first, then as much of another as there is room for.
+    for (free, expected, waiting) in [
+        (1360, vec!["large"], None),
+        (1359, vec!["small", "smaller"], Some((1, 900))),
+        (144, vec!["smaller"], Some((1, 900))),
+        (69, vec![], Some((3, 990))),
+    ] {
+        let (found, _, room) = due_with(free, files.clone());
+        assert_eq!(found, expected, "{free}");
+        let waits = room.waiting().map(|waiting| (waiting.files, waiting.bytes));
+        assert_eq!(waits, waiting, "{free}");
+    }
+    // What nothing is kept of needs none.
+    let old = [files.clone(), vec![file("old", 20, 20, 1000)]].concat();
+    let (found, kept, _) = due_with(0, old.clone());
+    assert_eq!((found, kept), (vec!["old".to_owned()], 0));
+
+    // The same when the tables are too large.
+    let small = Retention { age: None, bytes_max: Some(1000), ..retention };
+    let pinned = |file: &DataFile| {
+        let is_pinned = file.path.ends_with("old.parquet");
+        Some(if is_pinned { vec![TraceId::from_wire(&[1; 16]).unwrap()] } else { vec![] })
+    };
+    for (free, expected) in [(10_000, "old"), (0, "large")] {
+        let mut room = Room::new(free, 10, false);
+        let due = due(&small, &tables(old.clone()), NOW, true, &pinned, &mut room);
+        let Due::Retire(retired) = due else { panic!("{due:?}") };
+        assert_eq!(sorted(&retired.files), [expected]);
+    }
 }

@@ -1,0 +1,112 @@
+//! Deletes files that no table has: what commits removed, and what nobody ever committed.
+
+use std::{collections::HashMap, io, path::PathBuf, sync::Arc, time::Duration};
+
+use tidings_proto::UnixNanos;
+
+use super::{Inner, blocking, upkeep::Keeper};
+use crate::{
+    StorageError,
+    disk::failed,
+    paths::index_path,
+    schema::Signal,
+    upkeep::{Pace, strays},
+};
+
+/// How often the tables' folders are searched for files that no table has.
+const SWEEP: Duration = Duration::from_secs(6 * 3600);
+
+impl Inner {
+    /// Deletes files that were removed long enough ago, if nobody reads them.
+    pub(super) async fn delete_gone(&self, keeper: &mut Keeper) -> Result<(), StorageError> {
+        let age = self.shared.settings.removed_file_age;
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        let by = self.shared.clock.now().0.saturating_sub(age);
+        self.delete_gone_by(keeper, UnixNanos(by)).await
+    }
+
+    /// Deletes files that were removed by then, if nobody reads them.
+    pub(super) async fn delete_gone_by(
+        &self,
+        keeper: &mut Keeper,
+        by: UnixNanos,
+    ) -> Result<(), StorageError> {
+        let gone = self.shared.state.take_gone(by);
+        let waste = gone.into_iter().flat_map(|path| [index_path(&path), path]).collect();
+        self.remove(keeper, waste).await
+    }
+
+    /// Deletes what is old enough of the files that no table has, every now and then.
+    pub(super) async fn sweep_all(
+        &self,
+        keeper: &mut Keeper,
+        pace: Pace,
+    ) -> Result<(), StorageError> {
+        let instant = self.shared.clock.instant();
+        let rested = |swept| instant.saturating_duration_since(swept) >= SWEEP;
+        if pace == Pace::Offline || keeper.swept.is_none_or(rested) {
+            let age = self.shared.settings.removed_file_age;
+            for signal in [Signal::Spans, Signal::Logs] {
+                self.sweep(keeper, signal, Some(age)).await?;
+            }
+            keeper.swept = Some(instant);
+        }
+        Ok(())
+    }
+
+    /// Deletes files in a table's folder that the table does not have: those that are old enough,
+    /// or all.
+    pub(super) async fn sweep(
+        &self,
+        keeper: &mut Keeper,
+        signal: Signal,
+        removed_file_age: Option<Duration>,
+    ) -> Result<(), StorageError> {
+        let (strays, tombstones) = {
+            // While this is held, no flush is writing files.
+            let mut tables = self.tables.lock().await;
+            if let Some(settled) = tables.of(signal).settle().await? {
+                self.shared.state.apply(signal, &settled, self.shared.clock.now());
+            }
+            let known = self.shared.state.known_files();
+            let at = Arc::clone(&self.tables_at);
+            let folder = at.folder(signal.table());
+            let found = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
+            (found, tables.of(signal).tombstones())
+        };
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let removed = match removed_file_age {
+            Some(_) => Box::pin(tombstones.read()).await?,
+            None => HashMap::new(),
+        };
+        let now = self.shared.clock.now();
+        let waste = strays
+            .into_iter()
+            .filter(|stray| removed_file_age.is_none_or(|age| stray.is_waste(&removed, age, now)))
+            .map(|stray| stray.path)
+            .collect();
+        self.remove(keeper, waste).await
+    }
+
+    pub(super) async fn remove(
+        &self,
+        keeper: &mut Keeper,
+        paths: Vec<PathBuf>,
+    ) -> Result<(), StorageError> {
+        let tables = Arc::clone(&self.tables_at);
+        for path in &paths {
+            self.shared.indexes.forget(path);
+        }
+        let removed = blocking(move || {
+            let remove = |path: &PathBuf| match tables.remove(path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+                done => done.map(|()| 1).map_err(failed("remove", path)),
+            };
+            paths.iter().map(remove).sum::<Result<u64, _>>()
+        });
+        keeper.report.deleted_files += removed.await?;
+        Ok(())
+    }
+}

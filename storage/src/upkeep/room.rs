@@ -1,0 +1,104 @@
+//! Whether the disk has room for what upkeep writes.
+//!
+//! A rewrite writes about as much as it reads, and what it replaces stays for a while. So it begins
+//! only when the disk is not too full after it, and ends without a result when the disk gets that
+//! full all the same ([`keeps_free`]). What does not fit waits, and whatever fits goes on meanwhile.
+//! What only removes files is never asked. Does not own measuring the disk: see `table_store`.
+
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+
+use super::plan::FILE_BYTES;
+use crate::{data_file::DataFile, tables::Why};
+
+/// How much of the disk a rewrite leaves free, given the reserve.
+///
+/// Merging can wait: it must not be what makes the log refuse senders, which it does at the reserve.
+/// Retention gives room back, so it may go further, but leaves what a flush needs. Erasing has to
+/// end, and deletes what it replaces at once, a file at a time: it may have all there is.
+pub(crate) fn keeps_free(why: Why, reserve: u64) -> u64 {
+    match why {
+        Why::Compaction => reserve.saturating_mul(2),
+        Why::Retention => reserve,
+        Why::Flush | Why::Erasure => 0,
+    }
+}
+
+/// Rewrites that wait until the disk has more room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingForRoom {
+    /// Data files that are to be merged, or written again without what is no longer kept.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were free on the disk.
+    pub free: u64,
+}
+
+impl fmt::Display for WaitingForRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { files, bytes, free } = self;
+        write!(
+            f,
+            "{files} data files ({bytes} bytes) are not merged or thinned until the disk has more room: {free} bytes are free"
+        )
+    }
+}
+
+/// The room there is, and what waits for more.
+#[derive(Debug)]
+pub(crate) struct Room {
+    free: u64,
+    reserve: u64,
+    /// The most that a rewrite has on the local disk at once.
+    bytes_max: u64,
+    /// Files that wait, with their bytes: each once, whatever it waits for.
+    waiting: HashMap<PathBuf, u64>,
+}
+
+impl Room {
+    /// `are_sent` says that new files are on the local disk only until they are somewhere else.
+    pub(crate) fn new(free: u64, reserve: u64, are_sent: bool) -> Self {
+        let bytes_max = if are_sent { FILE_BYTES } else { u64::MAX };
+        Self { free, reserve, bytes_max, waiting: HashMap::new() }
+    }
+
+    /// Whether files with so many bytes can be written again.
+    pub(crate) fn holds(&self, why: Why, bytes: u64) -> bool {
+        let bytes = bytes.min(self.bytes_max);
+        // Half as much for indexes: those of ten million realistic spans are a quarter.
+        let needed = bytes.saturating_add(bytes / 2);
+        needed.saturating_add(keeps_free(why, self.reserve)) <= self.free
+    }
+
+    /// Notes that these files are not written again for now.
+    pub(crate) fn wait(&mut self, files: &[Arc<DataFile>]) {
+        self.waiting.extend(files.iter().map(|file| (file.path.clone(), file.bytes)));
+    }
+
+    /// What waits, when something does.
+    pub(crate) fn waiting(&self) -> Option<WaitingForRoom> {
+        let (files, bytes) = (self.waiting.len() as u64, self.waiting.values().sum());
+        (files > 0).then_some(WaitingForRoom { files, bytes, free: self.free })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FILE_BYTES, Room, Why};
+
+    #[test]
+    fn merging_leaves_twice_the_reserve_retention_the_reserve_and_erasure_nothing() {
+        let room = Room::new(1000, 100, false);
+        for (why, most) in [(Why::Compaction, 533), (Why::Retention, 600), (Why::Erasure, 666)] {
+            assert!(room.holds(why, most) && !room.holds(why, most + 2), "{why:?}");
+        }
+        assert!(!Room::new(u64::MAX - 1, 1, false).holds(Why::Erasure, u64::MAX));
+    }
+
+    #[test]
+    fn files_that_are_sent_need_room_for_one_of_them() {
+        let free = FILE_BYTES * 3 / 2 + 20;
+        assert!(Room::new(free, 10, true).holds(Why::Compaction, 100 * FILE_BYTES));
+        assert!(!Room::new(free - 1, 10, true).holds(Why::Compaction, 100 * FILE_BYTES));
+    }
+}
