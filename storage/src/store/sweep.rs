@@ -62,21 +62,24 @@ impl Inner {
         signal: Signal,
         removed_file_age: Option<Duration>,
     ) -> Result<(), StorageError> {
-        let (strays, tombstones) = {
-            // While this is held, no flush is writing files.
+        let (at, known) = (Arc::clone(&self.tables_at), self.shared.state.known_files());
+        let folder = at.folder(signal.table());
+        // Nobody but upkeep takes files out of the tables: those that are known now stay so.
+        let mut strays = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let tombstones = {
+            // While this is held, no flush is writing files: what one had written by the time that
+            // its folder was listed is known now, or no commit will ever name it.
             let mut tables = self.tables.lock().await;
             if let Some(settled) = tables.of(signal).settle().await? {
                 self.shared.state.apply(signal, &settled, self.shared.clock.now());
             }
             let known = self.shared.state.known_files();
-            let at = Arc::clone(&self.tables_at);
-            let folder = at.folder(signal.table());
-            let found = blocking(move || strays(at.as_ref(), &folder, &known)).await?;
-            (found, tables.of(signal).tombstones())
+            strays.retain(|stray| !stray.is_of(&known));
+            tables.of(signal).tombstones()
         };
-        if strays.is_empty() {
-            return Ok(());
-        }
         let removed = match removed_file_age {
             Some(_) => Box::pin(tombstones.read()).await?,
             None => HashMap::new(),

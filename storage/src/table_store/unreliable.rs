@@ -15,6 +15,7 @@ use object_store::{
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
     memory::InMemory, path::Path,
 };
+use tokio::sync::Notify;
 
 /// How a request fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,7 @@ pub(crate) enum Flaw {
 pub(crate) struct UnreliableStore {
     objects: Arc<InMemory>,
     plan: Arc<Mutex<Plan>>,
+    let_go: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -57,11 +59,16 @@ struct Plan {
     troubles: u64,
     flaw: Option<Flaw>,
     late: Vec<(Path, PutPayload, PutOptions)>,
+    /// Requests with this in their words wait.
+    hold: Option<&'static str>,
+    /// How many do.
+    held: u64,
 }
 
 impl UnreliableStore {
     pub(crate) fn new() -> Self {
-        Self { objects: Arc::new(InMemory::new()), plan: Arc::default() }
+        let (plan, let_go) = (Arc::default(), Arc::default());
+        Self { objects: Arc::new(InMemory::new()), plan, let_go }
     }
 
     pub(crate) fn with(flaw: Flaw) -> Self {
@@ -81,6 +88,30 @@ impl UnreliableStore {
         let mut plan = self.plan();
         plan.fail_at = None;
         std::mem::take(&mut plan.troubles)
+    }
+
+    /// From now on lists and puts wait whose words (`list` or `put`, and the path) have this in
+    /// them; none do any more when it is `None`.
+    pub(crate) fn hold(&self, words: Option<&'static str>) {
+        self.plan().hold = words;
+        self.let_go.notify_waiters();
+    }
+
+    /// How many requests wait.
+    pub(crate) fn held(&self) -> u64 {
+        self.plan().held
+    }
+
+    async fn pass(&self, words: String) {
+        loop {
+            let let_go = self.let_go.notified();
+            if !self.plan().hold.is_some_and(|part| words.contains(part)) {
+                return;
+            }
+            self.plan().held += 1;
+            let_go.await;
+            self.plan().held -= 1;
+        }
     }
 
     /// Requests so far.
@@ -135,6 +166,7 @@ impl ObjectStore for UnreliableStore {
         payload: PutPayload,
         mut options: PutOptions,
     ) -> Result<PutResult> {
+        self.pass(format!("put {location}")).await;
         let (trouble, late) = (self.trouble(), std::mem::take(&mut self.plan().late));
         for (location, payload, options) in late {
             let _ = self.objects.put_opts(&location, payload, options).await;
@@ -202,6 +234,7 @@ impl ObjectStore for UnreliableStore {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.pass(format!("list {}", prefix.map_or("", Path::as_ref))).await;
         self.read()?;
         self.objects.list_with_delimiter(prefix).await
     }

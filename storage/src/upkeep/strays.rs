@@ -2,6 +2,11 @@
 //!
 //! They are what a commit took out of the table, what was written for a commit that never came to
 //! be, and what another program is writing just now. Only the first can go soon, and only ours.
+//!
+//! Looking takes its time where folders are in an object store, and flushes go on meanwhile: what is
+//! found may be a file that a commit adds just then. Who looks asks again afterwards, while no flush
+//! is under way, which of them the table has ([`Stray::is_of`]); the others it will never have, for
+//! no name is given out twice.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -107,6 +112,12 @@ fn is_digits(text: &str) -> bool {
 }
 
 impl Stray {
+    /// Whether it is one of these data files, or the index of one.
+    pub(crate) fn is_of(&self, known: &HashSet<PathBuf>) -> bool {
+        known.contains(&self.data_file)
+            && (self.path == self.data_file || self.path == index_path(&self.data_file))
+    }
+
     /// Whether it can go: some time after a commit removed it, or long after it was written for a
     /// commit that is not there.
     pub(crate) fn is_waste(

@@ -17,13 +17,15 @@ use tidings_proto::{
     TraceId, UnixNanos,
     otlp::{AnyValue, KeyValue, Value},
 };
+use tokio::task::JoinHandle;
 
 use super::{logs, settings as local_settings, traces};
 use crate::{
     Clock, Detail, ErrorKind, ObjectStoreSettings, Scan, SpanFilter, SpanRows, StorageError, Store,
     StoreSettings, SystemClock, TablesAt, TelemetryBatch,
     disk::RealDisk,
-    store::simulation::{Ledger, read},
+    schema::Signal,
+    store::simulation::{Ledger, StillClock, read},
     table_store::{
         tests::remote,
         unreliable::{Flaw, Trouble, UnreliableStore},
@@ -369,5 +371,86 @@ async fn a_damaged_copy_is_fetched_again() {
         found = found.or_else(|_| read(&store));
     }
     ledger.check(&found.unwrap()).unwrap();
+    store.close().await.unwrap();
+}
+
+/// As `open`; nothing happens by itself.
+async fn open_still(root: &Path, objects: &UnreliableStore) -> Store {
+    let given: Arc<dyn ObjectStore> = Arc::new(objects.clone());
+    let clock = Arc::new(StillClock::default());
+    let opened = Store::open_at(Arc::new(RealDisk), Some(given), settings(root), clock);
+    Box::pin(opened).await.unwrap().0
+}
+
+/// Waits until a request is held.
+async fn held(objects: &UnreliableStore) {
+    let deadline = SystemClock.instant() + PATIENCE;
+    while objects.held() == 0 {
+        assert!(SystemClock.instant() < deadline, "no request is held");
+        SystemClock.sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// Deletes all files of spans that the table does not have.
+fn sweep(store: &Store) -> JoinHandle<Result<(), StorageError>> {
+    let store = store.clone();
+    tokio::spawn(async move {
+        let inner = &store.owner.0;
+        let mut keeper = inner.upkeep.lock().await;
+        inner.sweep(&mut keeper, Signal::Spans, None).await
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_lists_slowly_stops_no_flush() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let store = open_still(root.path(), &objects).await;
+    let mut ledger = Ledger::default();
+    send(&store, &mut ledger, 1).await;
+    store.flush().await.unwrap();
+    objects.hold(Some("list"));
+    let swept = sweep(&store);
+    held(&objects).await;
+    for number in 2..4 {
+        send(&store, &mut ledger, number).await;
+        tokio::time::timeout(PATIENCE, store.flush()).await.expect("it waits").unwrap();
+    }
+    objects.hold(None);
+    swept.await.unwrap().unwrap();
+    ledger.check(&read(&store).unwrap()).unwrap();
+    store.abandon().await;
+    fs::remove_dir_all(root.path().join("cache")).unwrap();
+    let store = open_still(root.path(), &objects).await;
+    ledger.settle(read(&store).unwrap()).unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_commit_under_way_adds_is_not_swept() {
+    let (root, objects) = (tempfile::tempdir().unwrap(), UnreliableStore::new());
+    let store = open_still(root.path(), &objects).await;
+    let mut ledger = Ledger::default();
+    send(&store, &mut ledger, 1).await;
+    // Its files are there, and no commit names them yet.
+    objects.hold(Some("put some/where/spans/_delta_log/"));
+    let flushing = store.clone();
+    let flushed = tokio::spawn(async move { flushing.flush().await });
+    held(&objects).await;
+    let before = objects.requests();
+    let swept = sweep(&store);
+    let deadline = SystemClock.instant() + PATIENCE;
+    // The table, its hour, its indexes, theirs of the hour; when the two files were written.
+    while objects.requests() < before + 6 {
+        assert!(SystemClock.instant() < deadline && !swept.is_finished(), "it does not look");
+        SystemClock.sleep(Duration::from_millis(5)).await;
+    }
+    assert!(!swept.is_finished());
+    objects.hold(None);
+    flushed.await.unwrap().unwrap();
+    swept.await.unwrap().unwrap();
+    store.close().await.unwrap();
+    fs::remove_dir_all(root.path().join("cache")).unwrap();
+    let store = open_still(root.path(), &objects).await;
+    ledger.check(&read(&store).unwrap()).unwrap();
     store.close().await.unwrap();
 }
