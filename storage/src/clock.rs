@@ -17,6 +17,12 @@ pub trait Clock: fmt::Debug + Send + Sync {
     /// A clock that only goes forward, for measuring.
     fn instant(&self) -> Instant;
 
+    /// How long the machine has slept since some moment: [`Self::instant`] leaves that out. Nothing
+    /// where it cannot be told.
+    fn slept(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Resolves after this long.
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>>;
 }
@@ -37,8 +43,43 @@ impl Clock for SystemClock {
         Instant::now()
     }
 
+    #[cfg(target_os = "linux")]
+    fn slept(&self) -> Duration {
+        static FIRST: std::sync::OnceLock<(Duration, Instant)> = std::sync::OnceLock::new();
+        let Some(up) = uptime() else { return Duration::ZERO };
+        let now = self.instant();
+        let (up_first, first) = FIRST.get_or_init(|| (up, now));
+        let awake = now.saturating_duration_since(*first);
+        up.saturating_sub(*up_first).saturating_sub(awake)
+    }
+
     #[expect(clippy::disallowed_methods, reason = "this is the clock")]
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(tokio::time::sleep(duration))
+    }
+}
+
+/// How long the machine has been up, asleep or not, by Linux's boot-time clock: to a hundredth of a
+/// second.
+#[cfg(target_os = "linux")]
+fn uptime() -> Option<Duration> {
+    let said = std::fs::read_to_string("/proc/uptime").ok()?;
+    Duration::try_from_secs_f64(said.split_whitespace().next()?.parse().ok()?).ok()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Clock, SystemClock, uptime};
+
+    #[test]
+    fn a_machine_that_is_awake_has_not_slept() {
+        let before = uptime().unwrap();
+        assert!(before > Duration::ZERO);
+        for _ in 0..3 {
+            assert!(SystemClock.slept() < Duration::from_secs(1));
+        }
+        assert!(uptime().unwrap() >= before);
     }
 }

@@ -86,7 +86,7 @@ pub(super) struct Keeper {
 
 impl Keeper {
     pub(super) fn new(newest: Option<UnixNanos>, clock: &dyn Clock) -> Self {
-        let guard = ClockGuard::new(newest, clock.now(), clock.instant());
+        let guard = ClockGuard::new(newest, clock.now(), ClockGuard::passing(clock));
         Self {
             clock: guard,
             swept: None,
@@ -124,7 +124,7 @@ impl Inner {
     pub(super) async fn keep_up(&self, pace: Pace) -> Result<bool, StorageError> {
         let mut keeper = self.upkeep.lock().await;
         let clock = &self.shared.clock;
-        let believed = keeper.clock.is_believed(clock.now(), clock.instant());
+        let believed = keeper.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()));
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
             if self.shared.damaged.has(signal) {

@@ -4,10 +4,14 @@
 //! in doubt: after a jump of over an hour against the time that really passed, and after a start
 //! that is earlier than what the tables have seen, or [`DOWNTIME_MAX`] later. The doubt ends when
 //! the clock comes back, when it has run evenly for a day, or when somebody says that it is right.
+//!
+//! Time passes while a machine sleeps: one that does every night does not jump every morning.
 
 use std::time::{Duration, Instant};
 
 use tidings_proto::UnixNanos;
+
+use crate::Clock;
 
 /// A clock may differ from the time that passed by so much.
 const TOLERANCE: Duration = Duration::from_secs(3600);
@@ -41,6 +45,12 @@ impl ClockGuard {
         });
         let doubt = Doubt { believed: (newest.unwrap_or(now), instant), steady_since: instant };
         Self { last: (now, instant), doubt: (!plausible).then_some(doubt) }
+    }
+
+    /// How time passes, by a clock that only goes forward and does not stop while the machine sleeps.
+    pub(crate) fn passing(clock: &dyn Clock) -> Instant {
+        let instant = clock.instant();
+        instant.checked_add(clock.slept()).unwrap_or(instant)
     }
 
     /// Whether something may be deleted because of what the clock says now.

@@ -36,15 +36,22 @@ use crate::{
 pub(crate) struct MovedClock {
     passed: AtomicU64,
     jumped: AtomicI64,
+    slept: AtomicU64,
 }
 
 impl MovedClock {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { passed: AtomicU64::new(0), jumped: AtomicI64::new(0) })
+        let (passed, slept) = (AtomicU64::new(0), AtomicU64::new(0));
+        Arc::new(Self { passed, jumped: AtomicI64::new(0), slept })
     }
 
     pub(crate) fn pass(&self, time: Duration) {
         self.passed.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
+    }
+
+    /// The machine sleeps.
+    fn lie_down(&self, time: Duration) {
+        self.slept.fetch_add(u64::try_from(time.as_nanos()).unwrap(), Ordering::Relaxed);
     }
 
     fn jump(&self, time: Duration) {
@@ -55,11 +62,16 @@ impl MovedClock {
 impl Clock for MovedClock {
     fn now(&self) -> UnixNanos {
         let passed = SystemClock.now().0 + self.passed.load(Ordering::Relaxed);
+        let passed = passed + self.slept.load(Ordering::Relaxed);
         UnixNanos(passed.checked_add_signed(self.jumped.load(Ordering::Relaxed)).unwrap())
     }
 
     fn instant(&self) -> Instant {
         SystemClock.instant() + Duration::from_nanos(self.passed.load(Ordering::Relaxed))
+    }
+
+    fn slept(&self) -> Duration {
+        Duration::from_nanos(self.slept.load(Ordering::Relaxed))
     }
 
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
@@ -586,6 +598,25 @@ async fn a_clock_that_jumps_deletes_nothing() {
     // Somebody says that it is right.
     store.compact(true).await.unwrap();
     assert_eq!(names(&store.snapshot()).len(), 0);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_that_sleeps_every_night_still_deletes_by_age() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let retention = Retention { age: days(3), ..Retention::default() };
+    let store = open_at(&clock, StoreSettings { retention, ..settings(root.path()) }).await;
+    store.append(noted(0, &clock, false, None)).await.unwrap();
+    store.flush().await.unwrap();
+    keep_up(&store).await;
+    for day in 0..5 {
+        assert_eq!(names(&store.snapshot()).len(), usize::from(day < 4), "{day}");
+        clock.pass(DAY / 2);
+        keep_up(&store).await;
+        clock.lie_down(DAY / 2);
+        keep_up(&store).await;
+    }
     store.close().await.unwrap();
 }
 
