@@ -220,11 +220,16 @@ impl State {
         drop(flushed);
     }
 
-    /// Files that were removed by then and that no snapshot reads any more. They are forgotten.
-    pub(crate) fn take_gone(&self, by: UnixNanos) -> Vec<PathBuf> {
-        let is_waste = |gone: &mut Gone| gone.since <= by && Arc::strong_count(&gone.file) == 1;
-        let taken: Vec<Gone> = self.lock().gone.extract_if(.., is_waste).collect();
-        taken.into_iter().map(|gone| gone.file.path.clone()).collect()
+    /// Files that were removed by then and that no snapshot reads any more, nor ever will.
+    pub(crate) fn gone(&self, by: UnixNanos) -> HashSet<PathBuf> {
+        let is_waste = |gone: &&Gone| gone.since <= by && Arc::strong_count(&gone.file) == 1;
+        let visible = self.lock();
+        visible.gone.iter().filter(is_waste).map(|gone| gone.file.path.clone()).collect()
+    }
+
+    /// These are no longer on the disk.
+    pub(crate) fn forget_gone(&self, deleted: &HashSet<PathBuf>) {
+        self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 
     /// How many removed files are still on the disk.
@@ -238,7 +243,7 @@ impl State {
         (visible.spans.chunks().cloned().collect(), visible.spans.files.clone())
     }
 
-    /// The data files that are in use: visible, or removed and not forgotten.
+    /// The data files that are in use: visible, or removed and not deleted.
     pub(crate) fn known_files(&self) -> HashSet<PathBuf> {
         let visible = self.lock();
         let files = visible.spans.files.iter().chain(&visible.logs.files);

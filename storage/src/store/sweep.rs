@@ -25,15 +25,18 @@ impl Inner {
         self.delete_gone_by(keeper, UnixNanos(by)).await
     }
 
-    /// Deletes files that were removed by then, if nobody reads them.
+    /// Deletes files that were removed by then, if nobody reads them. Those that cannot be deleted
+    /// are tried again the next time.
     pub(super) async fn delete_gone_by(
         &self,
         keeper: &mut Keeper,
         by: UnixNanos,
     ) -> Result<(), StorageError> {
-        let gone = self.shared.state.take_gone(by);
-        let waste = gone.into_iter().flat_map(|path| [index_path(&path), path]).collect();
-        self.remove(keeper, waste).await
+        let gone = self.shared.state.gone(by);
+        let waste = gone.iter().flat_map(|path| [index_path(path), path.clone()]).collect();
+        self.remove(keeper, waste).await?;
+        self.shared.state.forget_gone(&gone);
+        Ok(())
     }
 
     /// Deletes what is old enough of the files that no table has, every now and then.
@@ -93,6 +96,8 @@ impl Inner {
         self.remove(keeper, waste).await
     }
 
+    /// Deletes files, if they are there. One that this machine's disk does not let go keeps no
+    /// others; an object store that fails is not asked about each.
     pub(super) async fn remove(
         &self,
         keeper: &mut Keeper,
@@ -102,14 +107,22 @@ impl Inner {
         for path in &paths {
             self.shared.indexes.forget(path);
         }
-        let removed = blocking(move || {
-            let remove = |path: &PathBuf| match tables.remove(path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
-                done => done.map(|()| 1).map_err(failed("remove", path)),
-            };
-            paths.iter().map(remove).sum::<Result<u64, _>>()
-        });
-        keeper.report.deleted_files += removed.await?;
-        Ok(())
+        let (deleted, done) = blocking(move || {
+            let (mut deleted, mut done) = (0, Ok(()));
+            for path in &paths {
+                match tables.remove(path) {
+                    Ok(()) => deleted += 1,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => done = done.and(Err(failed("remove", path)(error))),
+                }
+                if done.is_err() && !tables.is_local() {
+                    break;
+                }
+            }
+            Ok((deleted, done))
+        })
+        .await?;
+        keeper.report.deleted_files += deleted;
+        done
     }
 }

@@ -144,10 +144,12 @@ impl Inner {
         }
         // What a damaged table does not name may be its all the same.
         let deletes = believed && !self.shared.damaged.any();
-        if deletes {
-            // First: other things may be due for hours, and would fill the disk meanwhile.
-            self.delete_gone(&mut keeper).await?;
-        }
+        // First: other things may be due for hours, and would fill the disk meanwhile. What cannot be
+        // deleted keeps nothing else from being done.
+        let deleted = match deletes {
+            true => self.delete_gone(&mut keeper).await,
+            false => Ok(()),
+        };
         let mut room = self.room().await?;
         if self.retain(&mut keeper, &tables, believed, &mut room).await?
             || self.merge(&mut keeper, tables, pace, &mut room).await?
@@ -155,11 +157,12 @@ impl Inner {
             return Ok(true);
         }
         self.wait_for_room(room.waiting());
-        let deleted = keeper.report.deleted_files;
+        let before = keeper.report.deleted_files;
         if deletes {
             self.sweep_all(&mut keeper, pace).await?;
         }
-        Ok(room.waiting().is_some() && keeper.report.deleted_files > deleted)
+        let has_made_room = keeper.report.deleted_files > before;
+        deleted.map(|()| room.waiting().is_some() && has_made_room)
     }
 
     /// The room on the disk for new files.

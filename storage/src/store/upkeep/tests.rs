@@ -362,6 +362,35 @@ async fn merged_files_go_while_others_are_still_to_be_merged() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_cannot_be_deleted_is_tried_again_and_keeps_no_others() {
+    let root = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let store = open_at(&clock, settings(root.path())).await;
+    flushed(&store, 0..4).await;
+    let merged = of_spans(&store);
+    keep_up(&store).await;
+    clock.pass(Duration::from_secs(3601));
+    // A folder is not removed as a file is.
+    let path = merged.iter().map(|file| file.path.clone()).min().unwrap();
+    drop(merged);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    flushed(&store, 4..6).await;
+    let mut kept_up = Ok(true);
+    while matches!(kept_up, Ok(true)) {
+        kept_up = store.owner.0.keep_up(Pace::Offline).await;
+    }
+    assert!(kept_up.unwrap_err().to_string().contains("remove"));
+    // What was merged an hour ago is gone, and what came since is merged and stays for an hour.
+    assert_eq!((store.counts().data_files, files(root.path()).len()), (4, 2 * 4 + 8));
+    std::fs::remove_dir(&path).unwrap();
+    std::fs::write(&path, "again").unwrap();
+    keep_up(&store).await;
+    assert!(!path.exists());
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_left_alone_and_the_others_are_kept_up() {
     let root = tempfile::tempdir().unwrap();
     let (store, _) = open(root.path()).await;
