@@ -54,7 +54,8 @@ pub(super) fn sections(
     let mut sections: Vec<Section> = Vec::new();
     let mut first = 0;
     for group in 0..metadata.num_row_groups() {
-        let density = Density::of(metadata, footer.schema(), mask, group, portion);
+        let density =
+            Density::of(metadata, footer.schema(), mask, group, &(0..usize::MAX), portion);
         for block in density.blocks {
             let rows = first + block.rows.start..first + block.rows.end;
             let wanted = block.portion(portion);
@@ -76,7 +77,10 @@ pub(super) fn portion_of(
     ranges: &[Range<usize>],
     portion: Portion,
 ) -> usize {
-    let mut density = Density::of(footer.metadata(), footer.schema(), mask, group, portion);
+    let start = ranges.iter().map(|rows| rows.start).min().unwrap_or_default();
+    let end = ranges.iter().map(|rows| rows.end).max().unwrap_or_default();
+    let (metadata, schema) = (footer.metadata(), footer.schema());
+    let mut density = Density::of(metadata, schema, mask, group, &(start..end), portion);
     let of =
         |rows: &Range<usize>| density.among(rows).iter().map(|block| block.portion(portion)).min();
     ranges.iter().filter_map(of).min().unwrap_or(portion.rows)
@@ -92,9 +96,12 @@ pub(super) fn whole_portion(
     portions.min().unwrap_or(portion.rows)
 }
 
-/// How much the rows of a row group take.
+/// How much some of the rows of a row group take.
 struct Density {
+    /// Blocks that follow each other.
     blocks: Vec<Block>,
+    /// How many there are before them.
+    before: usize,
     block_rows: usize,
 }
 
@@ -123,6 +130,7 @@ impl Density {
         schema: &Schema,
         mask: &ProjectionMask,
         group: usize,
+        wanted: &Range<usize>,
         portion: Portion,
     ) -> Self {
         let rows = metadata.row_group(group).num_rows();
@@ -133,8 +141,11 @@ impl Density {
             bytes: 0,
             rows_max: usize::MAX,
         };
-        let blocks = (0..rows).step_by(block_rows).map(block).collect();
-        let mut density = Self { blocks, block_rows };
+        let before = wanted.start.min(rows) / block_rows;
+        let wanted = before * block_rows..wanted.end.min(rows);
+        let blocks = wanted.clone().step_by(block_rows).map(block).collect();
+        let mut density = Self { blocks, before, block_rows };
+        let wanted = wanted.start..density.blocks.last().map_or(0, |block| block.rows.end);
         let columns = metadata.row_group(group).columns().iter().enumerate();
         let columns = columns.filter(|(leaf, _)| mask.leaf_included(*leaf));
         let values = columns.clone().map(|(_, chunk)| {
@@ -145,7 +156,7 @@ impl Density {
             if !has_texts(chunk, schema) {
                 continue;
             }
-            for (rows, bytes) in pages(metadata, group, leaf, rows) {
+            for (rows, bytes) in pages(metadata, group, leaf, rows, &wanted) {
                 let rows_max = match bytes {
                     None => UNKNOWN_ROWS,
                     Some(bytes) => rows_of_page(rows.len(), bytes, portion),
@@ -159,8 +170,9 @@ impl Density {
 
     /// The blocks that have some of these rows.
     fn among(&mut self, rows: &Range<usize>) -> &mut [Block] {
-        let first = (rows.start / self.block_rows).min(self.blocks.len());
-        let end = rows.end.div_ceil(self.block_rows).clamp(first, self.blocks.len());
+        let place = |block: usize| block.saturating_sub(self.before).min(self.blocks.len());
+        let first = place(rows.start / self.block_rows);
+        let end = place(rows.end.div_ceil(self.block_rows)).max(first);
         &mut self.blocks[first..end]
     }
 
@@ -192,12 +204,14 @@ fn rows_of_page(rows: usize, bytes: u64, portion: Portion) -> usize {
     usize::try_from(evenly * u128::from(limit) / u128::from(bytes)).unwrap_or(usize::MAX)
 }
 
-/// The rows of each page and how long its texts are together, where that is known.
+/// The rows of each page that has some of those that are wanted, and how long its texts are
+/// together, where that is known.
 fn pages(
     metadata: &ParquetMetaData,
     group: usize,
     leaf: usize,
     rows: usize,
+    wanted: &Range<usize>,
 ) -> Vec<(Range<usize>, Option<u64>)> {
     let index = metadata.offset_index().and_then(|index| index.get(group)?.get(leaf));
     let known = index.and_then(|index| {
@@ -216,7 +230,9 @@ fn pages(
         let start = first(page);
         (start..first(page + 1).max(start), u64::try_from(*bytes).ok())
     };
-    bytes.iter().enumerate().map(page).collect()
+    let is_wanted =
+        |(rows, _): &(Range<usize>, _)| rows.start < wanted.end && rows.end > wanted.start;
+    bytes.iter().enumerate().map(page).filter(is_wanted).collect()
 }
 
 /// Whether it has texts that are copied for each row that has them. Words are not, as long as all
@@ -247,3 +263,6 @@ fn width(chunk: &ColumnChunkMetaData) -> u64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
