@@ -11,7 +11,7 @@ use std::{
 use http::Version;
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 use tidings_storage::Clock;
@@ -20,7 +20,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{CollectorLimits, explained::Explained, phase::Phase, server::Server};
+use crate::{
+    CollectorLimits, explained::Explained, phase::Phase, server::Server, unread::StreamTasks,
+};
 
 /// Streams a client may open and reset before they were looked at: above it, it is an attack.
 const RESET_STREAMS_MAX: usize = 20;
@@ -60,7 +62,7 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
             Ok::<_, Infallible>(response)
         }
     });
-    let builder = builder(limits);
+    let builder = builder(limits, &clock);
     let mut connection = pin!(builder.serve_connection(io, service));
     let mut phases = server.phases.clone();
     let mut closed_phases = server.phases.clone();
@@ -93,10 +95,10 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
     }
 }
 
-fn builder(limits: &CollectorLimits) -> Builder<TokioExecutor> {
+fn builder(limits: &CollectorLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {
     let head_bytes = limits.header_bytes_max.saturating_mul(HYPER_HEAD_FACTOR);
     let buffer_bytes = usize::try_from(head_bytes).unwrap_or(usize::MAX);
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(StreamTasks::new(Arc::clone(clock)));
     builder
         .http1()
         .timer(TokioTimer::new())

@@ -29,6 +29,7 @@ mod refusal;
 mod server;
 mod settings;
 mod sink;
+mod unread;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
@@ -40,3 +41,4 @@ pub use normalise::{
 pub use reads::{ReadApi, ReplyBody};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use sink::Sink;
+pub use unread::{STALL, StreamTasks, Unread};

@@ -5,6 +5,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
 use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
@@ -17,6 +18,7 @@ use crate::{
     reads::{ReadApi, ReplyBody},
     receive::{Exchange, Receiver},
     refusal::{Reason, Refusal},
+    unread::Unread,
 };
 
 /// What the connections of one listener share.
@@ -67,7 +69,9 @@ impl Server {
         self.check_size(head)?;
         self.guard.check(head).map_err(|foreign| Refusal::foreign(&foreign))?;
         if let Some(reads) = self.question(head) {
-            return Ok(reads.answer(head.clone()).await);
+            // Answers of receivers are small, those of questions need not be.
+            let answer = reads.answer(head.clone()).await;
+            return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
         }
         let admission = self.ingest.gate.open()?;
         let (reader, ingest) = (self.reader(), &*self.ingest);

@@ -27,5 +27,7 @@ mod samples;
 mod stopping;
 #[path = "collector/transports.rs"]
 mod transports;
+#[path = "collector/unread.rs"]
+mod unread;
 #[path = "collector/zipkin.rs"]
 mod zipkin;

@@ -15,10 +15,10 @@ use axum::{Router, body::Body, extract::Request, http::StatusCode};
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use tidings_collector::{Explained, Explanation};
+use tidings_collector::{Explained, Explanation, StreamTasks, Unread};
 use tidings_storage::Clock;
 use tokio::{
     net::TcpListener,
@@ -69,7 +69,7 @@ pub(crate) async fn run(
                 let stream = Patient::new(stream, Arc::clone(&clock));
                 let stream = Explained::new(stream, Arc::new(unreadable), Arc::clone(&clock));
                 connections.spawn(async move {
-                    connection(stream, apps, &*clock, stop).await;
+                    connection(stream, apps, clock, stop).await;
                     drop(slot);
                 });
             }
@@ -102,7 +102,7 @@ fn unreadable(status: StatusCode) -> Explanation {
 async fn connection(
     stream: Explained<Patient>,
     apps: watch::Receiver<Router>,
-    clock: &dyn Clock,
+    clock: Arc<dyn Clock>,
     mut stop: watch::Receiver<bool>,
 ) {
     // Counts requests; each that is under way has a reference to it.
@@ -118,14 +118,14 @@ async fn connection(
             };
             // It is under way until its body has been sent: what maps errors lives that long.
             Ok::<_, Infallible>(response.map(|body| {
-                Body::new(body.map_err(move |error| {
+                Body::new(Unread::new(body.map_err(move |error| {
                     let _ = &under_way;
                     error
-                }))
+                })))
             }))
         }
     });
-    let mut builder = Builder::new(TokioExecutor::new());
+    let mut builder = Builder::new(StreamTasks::new(Arc::clone(&clock)));
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -175,13 +175,19 @@ mod tests {
         time::{Duration, Instant},
     };
 
-    use axum::Router;
+    use axum::{
+        Router,
+        body::{Body, Bytes},
+        extract::Request,
+    };
+    use http_body_util::{BodyExt, Full};
+    use tidings_collector::STALL;
     use tidings_proto::UnixNanos;
     use tidings_storage::{Clock, SystemClock};
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::{TcpListener, TcpStream},
-        sync::watch,
+        sync::{Semaphore, watch},
     };
 
     async fn ask(connection: &mut TcpStream, path: &str) -> String {
@@ -192,11 +198,11 @@ mod tests {
         String::from_utf8_lossy(&answer[..count]).into_owned()
     }
 
-    /// A clock by which connections have rested long enough at once.
+    /// A clock by which this time is soon over.
     #[derive(Debug)]
-    struct Restless;
+    struct Hurried(Duration);
 
-    impl Clock for Restless {
+    impl Clock for Hurried {
         fn now(&self) -> UnixNanos {
             SystemClock.now()
         }
@@ -206,7 +212,7 @@ mod tests {
         }
 
         fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
-            SystemClock.sleep(if time == super::REST { Duration::from_millis(5) } else { time })
+            SystemClock.sleep(if time == self.0 { Duration::from_millis(5) } else { time })
         }
     }
 
@@ -218,7 +224,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (_app, apps) = watch::channel(crate::web::starting());
         let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(super::run(listener, apps, Arc::new(Restless), 9, stopped));
+        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(super::REST)), 9, stopped));
         let mut connection = TcpStream::connect(address).await.unwrap();
         connection.write_all(&[PREFACE, &EMPTY_SETTINGS].concat()).await.unwrap();
         let mut said = Vec::new();
@@ -237,9 +243,37 @@ mod tests {
         });
         let (_app, apps) = watch::channel(Router::new().route("/", slow));
         let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(super::run(listener, apps, Arc::new(Restless), 9, stopped));
+        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(super::REST)), 9, stopped));
         let mut connection = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut connection, "/").await.ends_with("slow"));
+    }
+
+    #[tokio::test]
+    async fn an_answer_over_http_2_that_is_not_taken_gives_its_place_back() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places);
+        let answer = axum::routing::get(|| async move {
+            let place = place.try_acquire_owned().unwrap();
+            Body::new(Full::new(Bytes::from(vec![b'x'; 1 << 20])).map_frame(move |frame| {
+                let _kept = &place;
+                frame
+            }))
+        });
+        let (_app, apps) = watch::channel(Router::new().route("/", answer));
+        let (_stop, stopped) = watch::channel(false);
+        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(STALL)), 9, stopped));
+        let mut client = h2::client::Builder::new();
+        let client = client.initial_window_size(0).handshake::<_, Bytes>(stream);
+        let (mut requests, connection) = client.await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::get("http://localhost/").body(()).unwrap();
+        let (answer, _) = requests.send_request(request, true).unwrap();
+        let mut body = answer.await.unwrap().into_body();
+        let ended = body.data().await.expect("the answer ends early").unwrap_err();
+        assert_eq!(ended.reason(), Some(h2::Reason::CANCEL));
+        assert_eq!(places.available_permits(), 1);
     }
 
     #[tokio::test]

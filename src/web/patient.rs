@@ -10,14 +10,13 @@ use std::{
     time::Duration,
 };
 
+use tidings_collector::STALL;
 use tidings_storage::Clock;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 
-/// How long a client may take nothing of what is written.
-const STALL: Duration = Duration::from_secs(30);
 /// How long a client may take to say which version of HTTP it speaks.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Bytes that tell the versions apart: until these are here, nothing else watches the time.

@@ -19,7 +19,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message;
 use tidings_collector::{Collector, CollectorLimits, CollectorSettings, ReadApi, Sink};
 use tidings_proto::otlp::{BadRequest, RetryInfo, RpcStatus, decode_json};
-use tidings_storage::{StorageError, SystemClock, TelemetryBatch};
+use tidings_storage::{Clock, StorageError, SystemClock, TelemetryBatch};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
@@ -105,15 +105,24 @@ pub(crate) async fn start() -> Running {
 }
 
 pub(crate) async fn start_with(limits: CollectorLimits) -> Running {
-    start_all(limits, None).await
+    start_all(limits, None, Arc::new(SystemClock)).await
 }
 
 /// With somebody who answers questions on the Zipkin address.
 pub(crate) async fn start_beside(reads: Arc<dyn ReadApi>) -> Running {
-    start_all(CollectorLimits::default(), Some(reads)).await
+    start_beside_at(reads, Arc::new(SystemClock)).await
 }
 
-async fn start_all(limits: CollectorLimits, reads: Option<Arc<dyn ReadApi>>) -> Running {
+/// As [`start_beside`], by this clock.
+pub(crate) async fn start_beside_at(reads: Arc<dyn ReadApi>, clock: Arc<dyn Clock>) -> Running {
+    start_all(CollectorLimits::default(), Some(reads), clock).await
+}
+
+async fn start_all(
+    limits: CollectorLimits,
+    reads: Option<Arc<dyn ReadApi>>,
+    clock: Arc<dyn Clock>,
+) -> Running {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let settings = CollectorSettings { limits, ..CollectorSettings::new(any, any, any) };
     let sink = Arc::new(RecordingSink {
@@ -123,7 +132,6 @@ async fn start_all(limits: CollectorLimits, reads: Option<Arc<dyn ReadApi>>) -> 
         waiting: watch::Sender::new(0),
         appends: AtomicUsize::new(0),
     });
-    let clock = Arc::new(SystemClock);
     let same_sink = Arc::clone(&sink) as Arc<dyn Sink>;
     let collector = Collector::start_beside(settings, same_sink, reads, clock).await.unwrap();
     let address = |name: &str| {

@@ -52,7 +52,7 @@ pub(super) async fn hold(State(room): State<Room>, mut request: Request, next: N
     let said = response.extensions().get::<Holds>().map_or(0, |Holds(bytes)| *bytes);
     let bytes = response.body().size_hint().lower().max(said);
     match room.take(bytes) {
-        Ok(place) => response.map(|body| Body::new(Held { body, _place: place })),
+        Ok(place) => response.map(|body| Body::new(Held { body, place: Arc::new(place) })),
         Err(error) => error.into_response(),
     }
 }
@@ -60,7 +60,19 @@ pub(super) async fn hold(State(room): State<Room>, mut request: Request, next: N
 /// An answer's body with the room it takes.
 struct Held {
     body: Body,
-    _place: OwnedSemaphorePermit,
+    place: Arc<OwnedSemaphorePermit>,
+}
+
+/// Bytes of the body, which the connection may have long after the body's end.
+struct HeldBytes {
+    bytes: Bytes,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl AsRef<[u8]> for HeldBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
 }
 
 impl HttpBody for Held {
@@ -71,7 +83,9 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let polled = Pin::new(&mut self.body).poll_frame(context);
+        let held = |bytes| HeldBytes { bytes, _place: Arc::clone(&self.place) };
+        polled.map_ok(|frame| frame.map_data(|bytes| Bytes::from_owner(held(bytes))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -102,7 +116,9 @@ mod tests {
         let refused = ask().await.unwrap();
         assert_eq!(refused.status(), 503);
         assert!(refused.headers().contains_key("retry-after"));
-        assert_eq!(first.into_body().collect().await.unwrap().to_bytes().len(), 600 << 10);
+        let read = first.into_body().collect().await.unwrap();
+        assert_eq!(ask().await.unwrap().status(), 503, "the connection has it still");
+        assert_eq!(read.to_bytes().len(), 600 << 10);
         let dropped = ask().await.unwrap();
         assert_eq!(dropped.status(), 200);
         drop(dropped);

@@ -1,0 +1,273 @@
+//! Answers of HTTP/2 that their clients do not take.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use h2::{Ping, PingPong, Reason, RecvStream, client::SendRequest};
+use http::{HeaderMap, Request, Response, request::Parts};
+use http_body::{Body, Frame};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
+use hyper::{server::conn::http2, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, Unread};
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, SystemClock};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::watch,
+};
+
+use crate::harness::start_beside_at;
+
+/// No step may take longer, on a slow machine either.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Enough for every answer here.
+const WIDE: u32 = 16 << 20;
+
+/// A clock by which answers have been waiting for long when a test says so.
+#[derive(Debug, Default)]
+struct Told(watch::Sender<u64>);
+
+impl Told {
+    fn tell(&self) {
+        self.0.send_modify(|times| *times += 1);
+    }
+}
+
+impl Clock for Told {
+    fn now(&self) -> UnixNanos {
+        SystemClock.now()
+    }
+
+    fn instant(&self) -> Instant {
+        SystemClock.instant()
+    }
+
+    fn sleep(&self, time: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        if time != STALL {
+            return SystemClock.sleep(time);
+        }
+        let mut told = self.0.subscribe();
+        Box::pin(async move {
+            let _ = told.changed().await;
+        })
+    }
+}
+
+/// An answer of so many frames of so many bytes, each of which keeps what an answer holds.
+struct Answer {
+    frames: usize,
+    frame_bytes: usize,
+    has_trailers: bool,
+    held: Arc<()>,
+}
+
+/// Bytes that keep what their answer holds.
+struct Held(Vec<u8>, #[expect(dead_code, reason = "it is only kept")] Arc<()>);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match self.frames {
+            0 if !self.has_trailers => return Poll::Ready(None),
+            0 => {
+                self.has_trailers = false;
+                Frame::trailers(HeaderMap::from_iter([(
+                    http::HeaderName::from_static("grpc-status"),
+                    http::HeaderValue::from_static("0"),
+                )]))
+            }
+            _ => {
+                self.frames -= 1;
+                let held = Held(vec![b'x'; self.frame_bytes], Arc::clone(&self.held));
+                Frame::data(Bytes::from_owner(held))
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.frames == 0 && !self.has_trailers
+    }
+}
+
+struct Client {
+    requests: SendRequest<Bytes>,
+    pings: PingPong,
+}
+
+impl Client {
+    /// A client that lets each answer have so many bytes unasked.
+    async fn new<S>(stream: S, window_bytes: u32) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(window_bytes).initial_connection_window_size(WIDE);
+        let (requests, mut connection) = builder.handshake(stream).await.unwrap();
+        let pings = connection.ping_pong().unwrap();
+        tokio::spawn(connection);
+        Self { requests, pings }
+    }
+
+    async fn ask(&mut self, uri: &str) -> RecvStream {
+        let requests = self.requests.clone();
+        self.requests = requests.ready().await.unwrap();
+        let request = Request::get(uri).body(()).unwrap();
+        let (answer, _) = self.requests.send_request(request, true).unwrap();
+        answer.await.unwrap().into_body()
+    }
+
+    async fn ping(&mut self) {
+        self.pings.ping(Ping::opaque()).await.unwrap();
+    }
+
+    /// Keeps the connection alive and takes nothing, for as long as it may: why the answer ended.
+    async fn wait(&mut self, answer: &mut RecvStream, clock: &Told) -> Option<Reason> {
+        loop {
+            let part = futures::future::poll_fn(|context| {
+                Poll::Ready(match answer.poll_data(context) {
+                    Poll::Ready(part) => part,
+                    Poll::Pending => Some(Ok(Bytes::new())),
+                })
+            });
+            if let Err(error) = part.await? {
+                return error.reason();
+            }
+            clock.tell();
+            self.ping().await;
+        }
+    }
+}
+
+/// Serves these answers, in the order of their paths.
+async fn serve(
+    answers: &[(usize, usize, bool)],
+    window_bytes: u32,
+) -> (Client, Arc<Told>, Arc<()>) {
+    let (clock, held) = (Arc::new(Told::default()), Arc::new(()));
+    let (ours, theirs) = tokio::io::duplex(16 << 10);
+    let (answers, kept) = (answers.to_vec(), Arc::clone(&held));
+    let service = service_fn(move |request: Request<hyper::body::Incoming>| {
+        let number: usize = request.uri().path()[1..].parse().unwrap();
+        let (frames, frame_bytes, has_trailers) = answers[number];
+        let held = Arc::clone(&kept);
+        let answer = Answer { frames, frame_bytes, has_trailers, held };
+        async move { Ok::<_, Infallible>(Response::new(Unread::new(answer))) }
+    });
+    let tasks = StreamTasks::new(Arc::<Told>::clone(&clock));
+    tokio::spawn(http2::Builder::new(tasks).serve_connection(TokioIo::new(ours), service));
+    (Client::new(theirs, window_bytes).await, clock, held)
+}
+
+/// What holds for an answer of such a form and such a window: it ends, and the others do not.
+async fn check_let_go(answer: (usize, usize, bool), window_bytes: u32) {
+    let (mut client, clock, held) = serve(&[answer, (0, 0, false)], window_bytes).await;
+    // The service has it, and each answer.
+    let idle = Arc::strong_count(&held);
+    let mut body = client.ask("http://localhost/0").await;
+    client.ping().await;
+    assert!(Arc::strong_count(&held) > idle, "{answer:?} {window_bytes}: nothing waits");
+    let reason = client.wait(&mut body, &clock).await;
+    assert_eq!(reason, Some(Reason::CANCEL), "{answer:?} {window_bytes}");
+    assert_eq!(Arc::strong_count(&held), idle, "{answer:?} {window_bytes}: it is held");
+    let mut next = client.ask("http://localhost/1").await;
+    assert!(next.data().await.is_none(), "{answer:?} {window_bytes}: the connection goes on");
+}
+
+#[tokio::test]
+async fn an_answer_that_gets_no_window_is_let_go_whatever_its_form() {
+    let answers = [
+        (1, 5, false),
+        (1, 5, true),
+        (1, 3 << 20, false),
+        (1, 3 << 20, true),
+        (40, 8 << 10, false),
+        (40, 8 << 10, true),
+    ];
+    for answer in answers {
+        // Nothing; a part of the first piece; some pieces and a part of one.
+        for window_bytes in [0, 1, 200_000] {
+            let (frames, frame_bytes, _) = answer;
+            if frames * frame_bytes > window_bytes as usize {
+                let checked = check_let_go(answer, window_bytes);
+                tokio::time::timeout(PATIENCE, checked).await.expect("it is kept");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_taken_slowly_arrives_whole() {
+    const WINDOW: usize = 64 << 10;
+    for has_trailers in [false, true] {
+        let answer = (3, 500_000, has_trailers);
+        let (mut client, clock, held) = serve(&[answer], WINDOW as u32).await;
+        let idle = Arc::strong_count(&held);
+        let mut body = client.ask("http://localhost/0").await;
+        let (mut got, mut untaken) = (0, 0);
+        while let Some(part) = body.data().await {
+            let part = part.unwrap().len();
+            (got, untaken) = (got + part, untaken + part);
+            // A piece of the server's, or what is left of a frame.
+            if untaken == WINDOW || got % 500_000 == 0 {
+                clock.tell();
+                client.ping().await;
+                body.flow_control().release_capacity(untaken).unwrap();
+                untaken = 0;
+            }
+        }
+        assert_eq!(got, 1_500_000);
+        assert_eq!(body.trailers().await.unwrap().is_some(), has_trailers);
+        client.ping().await;
+        assert_eq!(Arc::strong_count(&held), idle);
+    }
+}
+
+/// Answers everything with a mebibyte.
+#[derive(Debug, Default)]
+struct Much(Arc<()>);
+
+impl ReadApi for Much {
+    fn answer(&self, _: Parts) -> BoxFuture<'static, Response<ReplyBody>> {
+        let held = Arc::clone(&self.0);
+        let answer = Answer { frames: 1, frame_bytes: 1 << 20, has_trailers: false, held };
+        let body: UnsyncBoxBody<Bytes, io::Error> =
+            answer.map_err(|never| match never {}).boxed_unsync();
+        Box::pin(async { Response::new(body) })
+    }
+}
+
+#[tokio::test]
+async fn a_question_on_the_receivers_address_whose_answer_is_not_taken_is_let_go() {
+    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
+    let held = Arc::clone(&much.0);
+    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+    let idle = Arc::strong_count(&held);
+    let stream = TcpStream::connect(running.zipkin).await.unwrap();
+    let mut client = Client::new(stream, 0).await;
+    let mut body = client.ask(&format!("http://{}/api/v2/traces", running.zipkin)).await;
+    let ended = tokio::time::timeout(PATIENCE, client.wait(&mut body, &clock)).await;
+    assert_eq!(ended.expect("it is kept"), Some(Reason::CANCEL));
+    assert_eq!(Arc::strong_count(&held), idle);
+}
