@@ -91,6 +91,12 @@ pub enum QueryError {
         /// How many bytes may wait.
         bytes_max: u64,
     },
+    /// The answer would be longer than the bounds allow.
+    #[error("the answer has more than {} MiB; ask for less", bytes_max >> 20)]
+    LongAnswer {
+        /// How many bytes are allowed.
+        bytes_max: u64,
+    },
     /// The deadline passed.
     #[error("no answer within {} s; narrow the time range or the filters", limit.as_secs())]
     Deadline {
@@ -119,9 +125,10 @@ impl QueryError {
         match self {
             Self::Parameter { .. } => ErrorKind::Invalid,
             Self::NotFound { .. } | Self::NothingOf { .. } => ErrorKind::NotFound,
-            Self::TooManySpans { .. } | Self::TooManyBytes { .. } | Self::TooManyRecords { .. } => {
-                ErrorKind::TooLarge
-            }
+            Self::TooManySpans { .. }
+            | Self::TooManyBytes { .. }
+            | Self::TooManyRecords { .. }
+            | Self::LongAnswer { .. } => ErrorKind::TooLarge,
             Self::Overloaded { .. } | Self::Unread { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
             Self::Withdrawn => ErrorKind::Unavailable,

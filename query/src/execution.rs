@@ -7,6 +7,7 @@
 mod added_up;
 mod progress;
 mod spare_threads;
+mod turn;
 
 use std::{
     fmt,
@@ -27,6 +28,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 pub(crate) use progress::Progress;
 use spare_threads::SpareThreads;
+pub(crate) use turn::{Kept, Turn};
 
 use crate::{QueryError, QueryLimits, QuerySettings, analysis::Bounded};
 
@@ -91,6 +93,7 @@ impl Execution {
     }
 
     /// Runs `work` when its turn comes and gives its answer; `progress` says meanwhile how far it is.
+    /// The turn ends then, unless it is to be kept.
     ///
     /// # Errors
     /// `Overloaded` at once when the queue is full, `Deadline` when time is up.
@@ -99,8 +102,13 @@ impl Execution {
         store: &Store,
         settings: &Arc<QuerySettings>,
         progress: Arc<Progress>,
+        kept: Option<Kept>,
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
+        if let Some(kept) = &kept {
+            // It would wait for itself otherwise.
+            kept.end();
+        }
         let admitted = self.admit()?;
         let started = self.clock.instant();
         let withdraw = Withdraw(Arc::new(AtomicBool::new(false)));
@@ -113,7 +121,7 @@ impl Execution {
             let turn = running.acquire_owned().await.map_err(|closed| defect(&closed))?;
             let task = tokio::task::spawn_blocking(move || {
                 // Both permits live as long as the computation does, not as long as its asker.
-                let _permits = (admitted, turn);
+                let places = (admitted, turn);
                 let reader = Reader {
                     snapshot: store
                         .snapshot()
@@ -128,7 +136,13 @@ impl Execution {
                     settings,
                     limits,
                 };
-                work(&reader)
+                let answer = work(&reader);
+                drop(reader);
+                match kept {
+                    Some(kept) if answer.is_ok() => kept.keep(places),
+                    _ => drop(places),
+                }
+                answer
             });
             task.await.map_err(|lost| defect(&lost))?
         };

@@ -116,13 +116,12 @@ fn malformed(reason: &str) -> Status {
     Status::new(Code::Internal, format!("not one gRPC message: {reason}"))
 }
 
-/// The answer: these messages at once, or what is wrong.
+/// The answer: these messages, or what is wrong.
 pub fn reply(result: Result<Vec<Vec<u8>>, Status>) -> Response {
     match result {
         Ok(messages) => {
-            let data = framed(&messages);
-            let size = data.len();
-            respond(iter::once(Ok(data)), size)
+            let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
+            respond(messages.into_iter().map(|message| Ok(framed(&[message]))), size)
         }
         Err(status) => respond(iter::once(Err(status)), 0),
     }

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// No answer that is written at once is longer: all that are not read yet have no more room.
+pub(crate) const ANSWER_BYTES_MAX: u64 = 512 << 20;
+
 /// The bounds of the query service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct QueryLimits {
@@ -85,7 +88,7 @@ impl Default for QueryLimits {
             tails_max: 64,
             deadline: Duration::from_secs(30),
             told_every: Duration::from_millis(200),
-            unread_bytes_max: 512 << 20,
+            unread_bytes_max: ANSWER_BYTES_MAX,
             view_spans_max: 50_000,
             view_bytes_max: 128 << 20,
             logs_bytes_max: 32 << 20,

@@ -26,7 +26,7 @@ pub use waiting::Wanted;
 use crate::{
     LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport,
     TraceName, TraceQuestion, TraceSearch,
-    execution::{Execution, Progress, Reader},
+    execution::{Execution, Kept, Progress, Reader, Turn},
     logs, names, resolve, search, trace, transactions,
 };
 
@@ -46,6 +46,8 @@ pub struct QueryService {
     ended: Arc<watch::Sender<bool>>,
     /// Where the questions of this handle say how far they are.
     progress: Arc<Progress>,
+    /// Where they leave their turn, when it is to go on.
+    kept: Option<Kept>,
 }
 
 impl QueryService {
@@ -68,12 +70,18 @@ impl QueryService {
         let ended = Arc::new(watch::Sender::new(false));
         let execution = Arc::new(Execution::new(clock, limits));
         let (settings, progress) = (Arc::new(settings), Arc::default());
-        Self { store, settings, execution, awaiting, tails, ended, progress }
+        Self { store, settings, execution, awaiting, tails, ended, progress, kept: None }
     }
 
     /// A handle whose questions say here how far they are.
     pub(crate) fn watched_by(&self, progress: Arc<Progress>) -> Self {
         Self { progress, ..self.clone() }
+    }
+
+    /// A handle whose questions' turn goes on, until the next of them or until the turn is dropped.
+    pub(crate) fn keeping_turn(&self) -> (Self, Turn) {
+        let turn = Turn::default();
+        (Self { kept: Some(turn.kept()), ..self.clone() }, turn)
     }
 
     /// What questions may cost.
@@ -250,6 +258,7 @@ impl QueryService {
         work: impl FnOnce(&Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, QueryError> {
         let progress = Arc::clone(&self.progress);
-        self.execution.run(&self.store, &self.settings, progress, work).await
+        let kept = self.kept.clone();
+        self.execution.run(&self.store, &self.settings, progress, kept, work).await
     }
 }

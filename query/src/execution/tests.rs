@@ -8,7 +8,7 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 
-use super::Execution;
+use super::{Execution, Turn};
 use crate::{QueryError, QueryLimits, QuerySettings};
 
 /// Sleeps for ever, so that only the computation decides.
@@ -43,7 +43,7 @@ async fn a_question_that_nobody_waits_for_stops() {
     let execution = Execution::new(Arc::new(StillClock), QueryLimits::default());
     let (started, has_started) = tokio::sync::oneshot::channel();
     let (stopped, has_stopped) = mpsc::sync_channel(1);
-    let question = execution.run(&store, &settings, Arc::default(), move |reader| {
+    let question = execution.run(&store, &settings, Arc::default(), None, move |reader| {
         started.send(()).unwrap();
         let error = loop {
             if let Err(error) = reader.check() {
@@ -72,7 +72,7 @@ async fn a_question_that_waits_beyond_the_queue_is_refused_and_one_within_it_is_
     let ask = |work: Box<dyn FnOnce() -> u8 + Send>| {
         let (execution, store, settings) =
             (Arc::clone(&execution), store.clone(), Arc::clone(&settings));
-        async move { execution.run(&store, &settings, Arc::default(), move |_| Ok(work())).await }
+        async move { execution.run(&store, &settings, Arc::default(), None, move |_| Ok(work())).await }
     };
     let first = tokio::spawn(ask(Box::new(move || {
         started.send(()).unwrap();
@@ -97,7 +97,33 @@ async fn a_question_that_panics_is_an_error_and_frees_its_place() {
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
     let execution = Execution::new(Arc::new(StillClock), limits);
     let broken =
-        execution.run::<()>(&store, &settings, Arc::default(), |_| panic!("a defect")).await;
+        execution.run::<()>(&store, &settings, Arc::default(), None, |_| panic!("a defect")).await;
     assert!(matches!(broken, Err(QueryError::Defect { .. })), "{broken:?}");
-    assert_eq!(execution.run(&store, &settings, Arc::default(), |_| Ok(7)).await.unwrap(), 7);
+    assert_eq!(execution.run(&store, &settings, Arc::default(), None, |_| Ok(7)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn a_turn_that_is_kept_goes_on_until_the_next_question_or_its_end() {
+    let (_folder, store, settings) = store().await;
+    let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
+    let execution = Execution::new(Arc::new(StillClock), limits);
+    let ask = async |kept| {
+        execution.run(&store, &settings, Arc::default(), kept, |_| Ok(7)).await.is_ok()
+    };
+    let turn = Turn::default();
+    for _ in 0..2 {
+        assert!(ask(Some(turn.kept())).await, "it does not wait for itself");
+        assert!(!ask(None).await, "the turn goes on");
+    }
+    turn.kept().end();
+    assert!(ask(None).await);
+    assert!(ask(Some(turn.kept())).await);
+    drop(turn);
+    assert!(ask(None).await);
+    let turn = Turn::default();
+    let failed = execution.run(&store, &settings, Arc::default(), Some(turn.kept()), |_| {
+        Err::<(), _>(QueryError::Withdrawn)
+    });
+    assert!(failed.await.is_err());
+    assert!(ask(None).await, "an error needs no turn to be written");
 }

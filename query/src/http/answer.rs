@@ -1,4 +1,7 @@
-//! Writes answers. Encoding large ones takes milliseconds, so it happens on a blocking thread.
+//! Writes answers. Encoding large ones takes milliseconds and memory, so it happens on a blocking
+//! thread and in the question's turn.
+
+use std::io;
 
 use ::http::{HeaderMap, header};
 use axum::{
@@ -6,20 +9,23 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{
     export_body::{ExportBody, Form},
     held::Holds,
 };
-use crate::{QueryError, TraceExport};
+use crate::{QueryError, TraceExport, execution::Turn, limits::ANSWER_BYTES_MAX};
 
 pub(super) const JSON: &str = "application/json";
 pub(super) const PROTOBUF: &str = "application/x-protobuf";
 
-/// The value as JSON.
-pub(super) async fn json<T: Serialize + Send + 'static>(value: T) -> Result<Response, QueryError> {
-    Ok(written_json(encoded(value).await?))
+/// The value, for which a question had this turn, as JSON.
+pub(super) async fn json<T: Serialize + Send + 'static>(
+    turn: Turn,
+    value: T,
+) -> Result<Response, QueryError> {
+    Ok(written_json(encoded(turn, value).await?))
 }
 
 /// JSON that is written already.
@@ -29,15 +35,82 @@ pub(super) fn written_json(bytes: Vec<u8>) -> Response {
 
 /// The bytes of the value's JSON, for whoever is on a blocking thread.
 pub(super) fn written<T: Serialize>(value: &T) -> Result<Vec<u8>, QueryError> {
-    serde_json::to_vec(value).map_err(|error| QueryError::Defect { reason: error.to_string() })
+    text(ANSWER_BYTES_MAX, |text| serde_json::to_writer(text, value))
+}
+
+/// The bytes that `write` gives, if they are no more than these.
+pub(super) fn text(
+    bytes_max: u64,
+    write: impl FnOnce(&mut Text) -> serde_json::Result<()>,
+) -> Result<Vec<u8>, QueryError> {
+    let room = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let mut text = Text { bytes: Vec::new(), room, is_full: false };
+    match write(&mut text) {
+        Ok(()) => Ok(text.bytes),
+        Err(_) if text.is_full => Err(QueryError::LongAnswer { bytes_max }),
+        Err(error) => Err(QueryError::Defect { reason: error.to_string() }),
+    }
+}
+
+/// A text with a bound: what is short in memory can be long when it is written, as names that many
+/// lines share.
+#[derive(Debug)]
+pub(super) struct Text {
+    bytes: Vec<u8>,
+    /// So many bytes may still come.
+    room: usize,
+    is_full: bool,
+}
+
+impl io::Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_all(bytes).map(|()| bytes.len())
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(room) = self.room.checked_sub(bytes.len()) else {
+            self.is_full = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        };
+        self.room = room;
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The bytes of the value's JSON.
 pub(super) async fn encoded<T: Serialize + Send + 'static>(
+    turn: Turn,
     value: T,
 ) -> Result<Vec<u8>, QueryError> {
-    let encoded = tokio::task::spawn_blocking(move || written(&value)).await;
-    encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?
+    blocking(turn, move || written(&value)).await
+}
+
+/// What `write` gives, on a blocking thread; the turn ends after it.
+pub(super) async fn blocking<T: Send + 'static>(
+    turn: Turn,
+    write: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
+) -> Result<T, QueryError> {
+    let work = move || {
+        let result = write();
+        drop(turn);
+        result
+    };
+    let ended = tokio::task::spawn_blocking(work).await;
+    ended.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?
+}
+
+/// A list that is made while it is written.
+pub(super) struct Each<F>(pub(super) F);
+
+impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq((self.0)())
+    }
 }
 
 /// The trace in the encoding that the client prefers: JSON, or protobuf when it says so. The first
@@ -67,4 +140,20 @@ pub(super) fn preferred<'a>(headers: &HeaderMap, known: &[&'a str]) -> Option<&'
     let ranges = accepted.filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(','));
     let mut types = ranges.map(|range| range.split(';').next().unwrap_or_default().trim());
     types.find_map(|given| known.iter().copied().find(|known| given.eq_ignore_ascii_case(known)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::text;
+    use crate::{ErrorKind, QueryError};
+
+    #[test]
+    fn an_answer_that_is_too_long_is_an_error_and_one_that_just_fits_is_not() {
+        let written =
+            |bytes_max| text(bytes_max, |text| serde_json::to_writer(text, &vec!["ab"; 100]));
+        assert_eq!(written(501).unwrap().len(), 501);
+        let error = written(500).unwrap_err();
+        assert!(matches!(error, QueryError::LongAnswer { bytes_max: 500 }), "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::TooLarge);
+    }
 }

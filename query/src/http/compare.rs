@@ -76,7 +76,8 @@ pub(super) async fn compare(
         _ => ComparedWith::Traces(trace_ids(&params, "right")?),
     };
     let search = CompareSearch { left: trace_ids(&params, "left")?, right };
-    answer::json(service.compare(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.compare(search).await?).await
 }
 
 /// The calls that a trace makes again and again.
@@ -97,7 +98,8 @@ pub(super) async fn repeats(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
-    answer::json(service.repeats(trace_in_path(&path?)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.repeats(trace_in_path(&path?)?).await?).await
 }
 
 /// The ids of one side, each once.

@@ -60,5 +60,6 @@ pub(super) async fn exceptions(
         exception_type: params.owned("type"),
         limit: params.limit(),
     };
-    answer::json(service.exceptions(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.exceptions(search).await?).await
 }

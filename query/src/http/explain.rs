@@ -53,5 +53,6 @@ pub(super) async fn explain(
     }
     let filter = span_filter(&params)?;
     let limit = params.limit();
-    answer::json(service.explain(ExplainSearch { filter, selected, limit }).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.explain(ExplainSearch { filter, selected, limit }).await?).await
 }

@@ -56,5 +56,6 @@ pub(super) async fn graph(
         let reason = "`traceId` stands alone: the graph is of the whole trace";
         return Err(QueryError::parameter("traceId", reason));
     }
-    answer::json(service.graph(GraphSearch { filter, trace_id }).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.graph(GraphSearch { filter, trace_id }).await?).await
 }

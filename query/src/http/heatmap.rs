@@ -43,5 +43,6 @@ pub(super) async fn heatmap(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Map>(&uri)?;
     let search = HeatmapSearch { filter: span_filter(&params)?, step: params.step()? };
-    answer::json(service.heatmap(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.heatmap(search).await?).await
 }

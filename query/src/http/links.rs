@@ -30,5 +30,6 @@ pub(super) async fn links(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     Params::read::<OneTrace>(&uri)?;
-    answer::json(service.links(trace_in_path(&path?)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.links(trace_in_path(&path?)?).await?).await
 }

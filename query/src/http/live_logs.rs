@@ -149,5 +149,6 @@ pub(super) async fn context(
     let (before, after) =
         (around("before").unwrap_or_default(), around("after").unwrap_or_default());
     let search = LogContextSearch { id, time: params.moment("time")?, before, after };
-    answer::json(service.log_context(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.log_context(search).await?).await
 }

@@ -54,7 +54,8 @@ pub(super) async fn histogram(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Histogram>(&uri)?;
     let search = LogHistogramSearch { filter: log_filter(&params)?, step: params.step()? };
-    answer::json(service.log_histogram(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.log_histogram(search).await?).await
 }
 
 /// Log messages that are alike.
@@ -76,5 +77,6 @@ pub(super) async fn patterns(
     let params = Params::read::<Patterns>(&uri)?;
     let search =
         PatternSearch { filter: log_filter(&params)?, step: params.step()?, limit: params.limit() };
-    answer::json(service.log_patterns(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.log_patterns(search).await?).await
 }

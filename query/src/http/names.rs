@@ -62,7 +62,8 @@ pub(super) async fn services(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Services>(&uri)?;
-    answer::json(service.services(name_search(&params)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.services(name_search(&params)?).await?).await
 }
 
 /// The operations of a service or of all, most spans first.
@@ -79,7 +80,8 @@ pub(super) async fn operations(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Names>(&uri)?;
-    answer::json(service.operations(name_search(&params)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.operations(name_search(&params)?).await?).await
 }
 
 /// The attribute keys of spans and their resources, most spans first.
@@ -96,7 +98,8 @@ pub(super) async fn attribute_keys(
     uri: Uri,
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Names>(&uri)?;
-    answer::json(service.attribute_keys(name_search(&params)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.attribute_keys(name_search(&params)?).await?).await
 }
 
 /// The values of an attribute on spans and their resources, most spans first.
@@ -114,7 +117,8 @@ pub(super) async fn attribute_values(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Values>(&uri)?;
     let key = params.required("key")?.to_owned();
-    answer::json(service.attribute_values(key, name_search(&params)?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.attribute_values(key, name_search(&params)?).await?).await
 }
 
 fn name_search(params: &Params) -> Result<NameSearch, QueryError> {

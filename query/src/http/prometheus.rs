@@ -19,6 +19,7 @@ use serde_json::{Value as Json, json};
 use crate::{
     QueryService,
     execution::Reader,
+    http::answer::written_json,
     prometheus::{
         Kind, PromqlError,
         metrics::METRICS,
@@ -26,7 +27,7 @@ use crate::{
         series::{self, SeriesSearch},
     },
 };
-use answer::{Unanswered, list, list_labels, success, success_of};
+use answer::{Unanswered, known, list, list_labels, success_of};
 use params::{Params, WantedSeries, bad, expression_of};
 
 /// The release of Prometheus whose API this is: Grafana switches features by it.
@@ -63,10 +64,11 @@ async fn query_at(
     let time = params.time("time")?.unwrap_or_else(|| params::millis_of(now));
     let query = params.query();
     let asked = Asked { start_ms: time, end_ms: time, step_ms: 1, lookback_ms: params.lookback()? };
-    let work =
-        service.ask_within(params.timeout()?, move |reader| Ok(at_once(reader, &query, asked)));
-    let answer = work.await??;
-    success_of(answer, Some(time)).await
+    let written = service.ask_within(params.timeout()?, move |reader| {
+        let answer = at_once(reader, &query, asked);
+        Ok(answer.and_then(|answer| Ok(success_of(&answer, Some(time))?)))
+    });
+    Ok(written_json(written.await??))
 }
 
 /// What a query gives over a range of times.
@@ -87,10 +89,11 @@ async fn query_range(
     }
     let query = params.query();
     let asked = Asked { start_ms, end_ms, step_ms, lookback_ms: params.lookback()? };
-    let work =
-        service.ask_within(params.timeout()?, move |reader| Ok(over_range(reader, &query, asked)));
-    let answer = work.await??;
-    success_of(answer, None).await
+    let written = service.ask_within(params.timeout()?, move |reader| {
+        let answer = over_range(reader, &query, asked);
+        Ok(answer.and_then(|answer| Ok(success_of(&answer, None)?)))
+    });
+    Ok(written_json(written.await??))
 }
 
 /// Reads the query where it is answered: making its patterns takes time.
@@ -115,8 +118,10 @@ async fn labels(
     params: Params,
 ) -> Result<Response, Unanswered> {
     let (search, limit) = (params.series(false)?, params.limit()?);
-    let found = ask(&service, search, series::label_names).await?;
-    list(found, limit).await
+    ask(&service, search, move |reader, search| {
+        Ok(list(series::label_names(reader, search)?, limit)?)
+    })
+    .await
 }
 
 async fn label_values(
@@ -126,9 +131,10 @@ async fn label_values(
 ) -> Result<Response, Unanswered> {
     let Path(name) = name.map_err(|rejected| Unanswered::bad_data(rejected.body_text()))?;
     let (search, limit) = (params.series(false)?, params.limit()?);
-    let found =
-        ask(&service, search, move |reader, search| series::label_values(reader, &name, search));
-    list(found.await?, limit).await
+    ask(&service, search, move |reader, search| {
+        Ok(list(series::label_values(reader, &name, search)?, limit)?)
+    })
+    .await
 }
 
 async fn series_list(
@@ -136,17 +142,20 @@ async fn series_list(
     params: Params,
 ) -> Result<Response, Unanswered> {
     let (search, limit) = (params.series(true)?, params.limit()?);
-    let found = ask(&service, search, series::series).await?;
-    list_labels(found, limit).await
+    ask(&service, search, move |reader, search| {
+        Ok(list_labels(series::series(reader, search)?, limit)?)
+    })
+    .await
 }
 
-async fn ask<T: Send + 'static>(
+/// The answer whose bytes are given for the series that are wanted.
+async fn ask(
     service: &QueryService,
     wanted: WantedSeries,
-    find: impl FnOnce(&Reader, &SeriesSearch) -> Result<T, PromqlError> + Send + 'static,
-) -> Result<T, Unanswered> {
-    let found = move |reader: &Reader| Ok(find(reader, &wanted.search()?)?);
-    service.ask(move |reader| Ok(found(reader))).await?
+    write: impl FnOnce(&Reader, &SeriesSearch) -> Result<Vec<u8>, PromqlError> + Send + 'static,
+) -> Result<Response, Unanswered> {
+    let written = move |reader: &Reader| Ok::<_, Unanswered>(write(reader, &wanted.search()?)?);
+    Ok(written_json(service.ask(move |reader| Ok(written(reader))).await??))
 }
 
 /// What the metrics are.
@@ -162,7 +171,7 @@ async fn metadata(params: Params) -> Result<Response, Unanswered> {
     }
     let limit = params.limit()?;
     let metrics: serde_json::Map<String, Json> = metrics.into_iter().take(limit).collect();
-    success(Json::Object(metrics), &[]).await
+    known(&metrics)
 }
 
 async fn buildinfo() -> Result<Response, Unanswered> {
@@ -174,5 +183,5 @@ async fn buildinfo() -> Result<Response, Unanswered> {
         "buildDate": "",
         "goVersion": "",
     });
-    success(info, &[]).await
+    known(&info)
 }

@@ -64,5 +64,6 @@ pub(super) async fn red(
         histogram: params.flag("histogram"),
         limit: params.limit(),
     };
-    answer::json(service.red(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.red(search).await?).await
 }

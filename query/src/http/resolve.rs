@@ -36,5 +36,6 @@ pub(super) async fn resolve(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Pasted>(&uri)?;
     let text = params.required("text")?.to_owned();
-    answer::json(service.resolve(text).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.resolve(text).await?).await
 }

@@ -24,12 +24,17 @@ use super::{
     held::Room,
     problem,
 };
-use crate::{QueryError, QueryService, execution::Progress};
+use crate::{
+    QueryError, QueryService,
+    execution::{Progress, Turn},
+};
 
 /// So often there is news. An error that is known before the first has a status of its own.
 const NEWS_EVERY: Duration = Duration::from_millis(100);
 
-type Asked<T> = Pin<Box<dyn Future<Output = Result<T, QueryError>> + Send>>;
+/// An event, and the room that it takes until it has gone to the connection.
+type Told = (String, OwnedSemaphorePermit);
+type Asked = Pin<Box<dyn Future<Output = Result<Told, QueryError>> + Send>>;
 
 /// What `ask` finds, in the form that the client accepts.
 pub(super) async fn answer<T, F>(
@@ -42,12 +47,17 @@ where
     T: Serialize + Send + 'static,
     F: Future<Output = Result<T, QueryError>> + Send + 'static,
 {
+    let (asking, turn) = service.keeping_turn();
     if !accepts_events(headers) {
-        return answer::json(ask(service).await?).await;
+        return answer::json(turn, ask(asking).await?).await;
     }
     let progress = Arc::new(Progress::heard());
     let begun = service.instant();
-    let mut asked: Asked<T> = Box::pin(ask(service.watched_by(Arc::clone(&progress))));
+    let found = ask(asking.watched_by(Arc::clone(&progress)));
+    let mut asked: Asked = {
+        let room = room.clone();
+        Box::pin(async move { told(turn, found.await?, "result", &room).await })
+    };
     let state = tokio::select! {
         biased;
         found = &mut asked => State::Found(found?),
@@ -57,23 +67,23 @@ where
 }
 
 /// A search and what was told of it.
-struct Search<T> {
+struct Search {
     service: QueryService,
     room: Room,
     progress: Arc<Progress>,
     begun: Instant,
-    state: State<T>,
+    state: State,
     /// The room that what was told last takes until it has gone to the connection.
     place: Option<OwnedSemaphorePermit>,
 }
 
-enum State<T> {
-    Asked(Asked<T>),
-    Found(T),
+enum State {
+    Asked(Asked),
+    Found(Told),
     Told,
 }
 
-fn next<T: Serialize + Send + 'static>(mut search: Search<T>) -> Step<Search<T>> {
+fn next(mut search: Search) -> Step<Search> {
     Box::pin(async move {
         let found = match std::mem::replace(&mut search.state, State::Told) {
             State::Told => return (None, Bytes::new()),
@@ -94,7 +104,7 @@ fn next<T: Serialize + Send + 'static>(mut search: Search<T>) -> Step<Search<T>>
                 }
             },
         };
-        match told(found, "result", &search.room).await {
+        match found {
             Ok((result, place)) => {
                 search.place = Some(place);
                 (Some(search), result.into())
@@ -113,7 +123,8 @@ async fn news(
     let (mut events, mut place) = (String::new(), None);
     let traces = progress.take_traces();
     if !traces.is_empty() {
-        let (found, taken) = told(Ok(FoundTraces { traces }), "traces", room).await?;
+        // While the search itself has its turn.
+        let (found, taken) = told(Turn::default(), FoundTraces { traces }, "traces", room).await?;
         (events, place) = (found, Some(taken));
     }
     let elapsed_nano = DurationNanos(u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX));
@@ -130,13 +141,14 @@ async fn news(
     Ok((events.into(), place))
 }
 
-/// What was found as an event, with the room that it takes.
+/// What was found in this turn as an event.
 async fn told<T: Serialize + Send + 'static>(
-    found: Result<T, QueryError>,
+    turn: Turn,
+    found: T,
     name: &str,
     room: &Room,
-) -> Result<(String, OwnedSemaphorePermit), QueryError> {
-    let result = answer::encoded(found?).await?;
+) -> Result<Told, QueryError> {
+    let result = answer::encoded(turn, found).await?;
     let result = String::from_utf8(result)
         .map_err(|broken| QueryError::Defect { reason: broken.to_string() })?;
     let place = room.take(result.len() as u64)?;

@@ -1,8 +1,14 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use serde::{Serialize, Serializer};
+use tidings_storage::{Store, StoreSettings, SystemClock};
 use utoipa::openapi::{RefOr, path::Operation};
 
-use super::{document, endpoints};
+use super::{answer, document, endpoints};
+use crate::{QueryLimits, QueryService, QuerySettings};
 
 fn operations() -> BTreeMap<String, Operation> {
     let paths = document().paths.paths.into_iter();
@@ -45,4 +51,30 @@ fn every_schema_that_is_referred_to_is_in_the_document() {
         met += 1;
     }
     assert!(met > 40, "only {met} references");
+}
+
+/// Is written as whether another question can run meanwhile.
+struct Meanwhile(QueryService);
+
+impl Serialize for Meanwhile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let runtime = tokio::runtime::Handle::current();
+        let asked = runtime.block_on(self.0.ask(|_| Ok(())));
+        serializer.serialize_bool(asked.is_ok())
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_written_in_its_questions_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
+    let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
+    let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
+    let service = QueryService::with_limits(store, settings, limits, Arc::new(SystemClock));
+    let (asking, turn) = service.keeping_turn();
+    let others = service.clone();
+    let value = asking.ask(move |_| Ok(Meanwhile(others))).await.unwrap();
+    assert_eq!(answer::encoded(turn, value).await.unwrap(), b"false");
+    assert!(service.ask(|_| Ok(())).await.is_ok(), "the turn ended then");
 }

@@ -256,7 +256,8 @@ pub(super) async fn trace(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Assembled>(&uri)?;
     let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
-    answer::json(service.next_trace(question, params.wanted()?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.next_trace(question, params.wanted()?).await?).await
 }
 
 /// One trace as columns: what a waterfall of any size is drawn from.
@@ -277,7 +278,8 @@ pub(super) async fn skeleton(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Assembled>(&uri)?;
     let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
-    answer::json(service.next_skeleton(question, params.wanted()?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.next_skeleton(question, params.wanted()?).await?).await
 }
 
 /// One span in its place in its trace.
@@ -298,7 +300,8 @@ pub(super) async fn span(
     let Path((trace, span)) = path?;
     let question = TraceQuestion { name: trace_in_path(&trace)?, clocks: params.clocks() };
     let (span_id, index) = (span_in_path(&span)?, params.integer("index"));
-    answer::json(service.span(question, span_id, index).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.span(question, span_id, index).await?).await
 }
 
 /// One trace as it was sent, in OTLP.

@@ -80,7 +80,8 @@ pub(super) async fn kinds(
         above: params.above()?,
         limit: params.limit(),
     };
-    answer::json(service.transaction_kinds(search).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.transaction_kinds(search).await?).await
 }
 
 /// Everything that belongs to a transaction id, hop by hop.
@@ -102,5 +103,6 @@ pub(super) async fn transaction(
 ) -> Result<Response, QueryError> {
     let params = Params::read::<Transaction>(&uri)?;
     let tid = in_path("tid", path?.0, Text)?;
-    answer::json(service.next_transaction(tid, params.wanted()?).await?).await
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.next_transaction(tid, params.wanted()?).await?).await
 }

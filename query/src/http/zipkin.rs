@@ -23,7 +23,7 @@ use serde_json::{Value as Json, json};
 
 use self::answer::{Answer, ZipkinError};
 use super::{compressed, held};
-use crate::{QueryError, QueryService, params::given::Given, zipkin};
+use crate::{QueryError, QueryService, execution::Turn, params::given::Given, zipkin};
 
 /// The routes, complete with an answer for every other path.
 pub fn zipkin_router(service: QueryService) -> Router {
@@ -71,10 +71,11 @@ impl FromRef<Zipkin> for QueryService {
 const CACHED_FROM: usize = 4;
 
 async fn services(State(zipkin): State<Zipkin>) -> Answer {
-    let names = zipkin.service.ask(zipkin::names::services).await?;
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(zipkin::names::services).await?;
     zipkin.services_seen.store(names.len(), Ordering::Relaxed);
     let cached = names.len() >= CACHED_FROM;
-    answer::names(names, cached).await
+    answer::names(turn, names, cached).await
 }
 
 impl Zipkin {
@@ -84,32 +85,36 @@ impl Zipkin {
 }
 
 async fn spans(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
-    let service = params::required(&Given::read(&uri)?, "serviceName")?;
-    let names = zipkin.service.ask(move |reader| zipkin::names::spans(reader, &service)).await?;
-    answer::names(names, zipkin.names_are_cached()).await
+    let of = params::required(&Given::read(&uri)?, "serviceName")?;
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(move |reader| zipkin::names::spans(reader, &of)).await?;
+    answer::names(turn, names, zipkin.names_are_cached()).await
 }
 
 async fn remote_services(State(zipkin): State<Zipkin>, uri: Uri) -> Answer {
-    let service = params::required(&Given::read(&uri)?, "serviceName")?;
-    let ask = move |reader: &_| zipkin::names::remote_services(reader, &service);
-    let names = zipkin.service.ask(ask).await?;
-    answer::names(names, zipkin.names_are_cached()).await
+    let of = params::required(&Given::read(&uri)?, "serviceName")?;
+    let (service, turn) = zipkin.service.keeping_turn();
+    let names = service.ask(move |reader| zipkin::names::remote_services(reader, &of)).await?;
+    answer::names(turn, names, zipkin.names_are_cached()).await
 }
 
 async fn keys(State(service): State<QueryService>) -> Answer {
-    answer::names(service.ask(zipkin::names::keys).await?, true).await
+    let (service, turn) = service.keeping_turn();
+    answer::names(turn, service.ask(zipkin::names::keys).await?, true).await
 }
 
 async fn values(State(service): State<QueryService>, uri: Uri) -> Answer {
     let key = params::required(&Given::read(&uri)?, "key")?;
+    let (service, turn) = service.keeping_turn();
     let values = service.ask(move |reader| zipkin::names::values(reader, &key)).await?;
     let cached = values.len() >= CACHED_FROM;
-    answer::names(values, cached).await
+    answer::names(turn, values, cached).await
 }
 
 /// Traces as the parts that were sent: joining them is the client's.
 async fn traces(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
+    let (service, turn) = service.keeping_turn();
     let found = service
         .ask(move |reader| {
             // Inside, because the default end is when the question is asked.
@@ -118,7 +123,7 @@ async fn traces(State(service): State<QueryService>, uri: Uri) -> Answer {
             zipkin::search::find(reader, &request)
         })
         .await?;
-    answer::traces(found).await
+    answer::traces(turn, found).await
 }
 
 /// One trace, with the parts of each span joined; `?raw` gives them as they were sent.
@@ -126,25 +131,31 @@ async fn trace(State(service): State<QueryService>, path: RawPathParams, uri: Ur
     let raw = Given::read(&uri)?.texts("raw").next().is_some_and(|raw| raw != "false");
     let id = path.iter().find(|(name, _)| *name == "id").map_or("", |(_, id)| id);
     let id = params::trace_id(id.trim()).map_err(ZipkinError::invalid)?;
-    let spans = service.ask(move |reader| zipkin::search::get(reader, id)).await?;
+    let (service, turn) = service.keeping_turn();
+    let spans = service.ask(move |reader| {
+        let spans = zipkin::search::get(reader, id)?;
+        Ok(if raw { spans } else { zipkin::merge(spans) })
+    });
+    let spans = spans.await?;
     if spans.is_empty() {
         let text = tidings_proto::jaeger::trace_id(id.as_bytes());
         return Err(ZipkinError::new(StatusCode::NOT_FOUND, format!("{text} not found")));
     }
-    let spans = if raw { spans } else { zipkin::merge(spans) };
-    answer::json(spans, true).await
+    answer::json(turn, spans, true).await
 }
 
 async fn trace_many(State(service): State<QueryService>, uri: Uri) -> Answer {
     let ids = params::trace_ids(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| zipkin::search::get_many(reader, &ids)).await?;
-    answer::traces(found).await
+    answer::traces(turn, found).await
 }
 
 async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
     let range = params::dependencies(&Given::read(&uri)?).map_err(ZipkinError::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let counted = service.ask(move |reader| zipkin::links::links(reader, range)).await?;
-    answer::json(counted.0, counted.1).await
+    answer::json(turn, counted.0, counted.1).await
 }
 
 /// What Zipkin's UI wants to know of its server.
@@ -161,7 +172,7 @@ async fn config() -> Answer {
         "dependency": {"enabled": true, "lowErrorRate": 0.5, "highErrorRate": 0.75},
         "basepath": "/zipkin",
     });
-    answer::json(config, true).await
+    answer::json(Turn::default(), config, true).await
 }
 
 /// Whether spans can be read.
@@ -182,7 +193,8 @@ async fn health(State(service): State<QueryService>) -> Response {
 
 async fn info() -> Answer {
     let version = env!("CARGO_PKG_VERSION");
-    answer::json(json!({"zipkin": {"version": version, "commit": ""}}), true).await
+    let info = json!({"zipkin": {"version": version, "commit": ""}});
+    answer::json(Turn::default(), info, true).await
 }
 
 async fn no_such_path(uri: Uri) -> ZipkinError {

@@ -60,7 +60,7 @@ async fn told(
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
     let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
     let execution = Execution::new(clock, limits);
-    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), ask).await;
+    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), None, ask).await;
     (progress.take_traces(), answer.unwrap())
 }
 

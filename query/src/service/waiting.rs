@@ -3,7 +3,10 @@
 //! A wait holds no place in the queue of questions: the question is asked again when the store has
 //! grown, and now and then because states change with time alone. Owns the number of waits.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tidings_proto::api::{TraceSkeleton, TraceView, TransactionView};
 
@@ -102,7 +105,7 @@ impl QueryService {
             Err(_) => true,
         };
         let mut seen = self.stored();
-        let mut answer = ask(self.clone()).await;
+        let answer = ask(self.clone()).await;
         if is_wanted(&answer) || wanted.wait.is_zero() {
             return answer;
         }
@@ -110,20 +113,37 @@ impl QueryService {
         let _place = Arc::clone(&self.awaiting)
             .try_acquire_owned()
             .map_err(|_| QueryError::Overloaded { waiting })?;
+        // Nothing is held meanwhile: neither an answer that is known, nor its turn.
+        drop(answer);
         let clock = self.execution.clock();
         let until = clock.instant() + wanted.wait;
+        loop {
+            if let Some(kept) = &self.kept {
+                kept.end();
+            }
+            let is_last = self.grown(&mut seen, until).await;
+            let answer = ask(self.clone()).await;
+            if is_last || is_wanted(&answer) {
+                return answer;
+            }
+        }
+    }
+
+    /// Returns when there is reason to ask again; whether it is the last time.
+    async fn grown(&self, seen: &mut (u64, u64), until: Instant) -> bool {
+        let clock = self.execution.clock();
         let mut looks = 0;
-        while !is_wanted(&answer) && clock.instant() < until && !*self.ended.borrow() {
+        loop {
             let left = until.saturating_duration_since(clock.instant());
             clock.sleep(LOOK_EVERY.min(left)).await;
             looks += 1;
             let now = self.stored();
-            if now != seen || looks >= LOOKS_MAX || clock.instant() >= until {
-                (seen, looks) = (now, 0);
-                answer = ask(self.clone()).await;
+            let is_last = clock.instant() >= until || *self.ended.borrow();
+            if is_last || now != *seen || looks >= LOOKS_MAX {
+                *seen = now;
+                return is_last;
             }
         }
-        answer
     }
 
     /// How much is stored: other numbers, other data.

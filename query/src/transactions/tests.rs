@@ -71,7 +71,7 @@ async fn ask<T: Send + 'static>(
     let settings = QuerySettings { transaction_keys: keys(), search_rows_max };
     let execution = Execution::new(clock, QueryLimits::default());
     let progress = Arc::new(Progress::heard());
-    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), ask).await;
+    let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), None, ask).await;
     (answer.unwrap(), progress.scan.rows())
 }
 

@@ -1,8 +1,11 @@
 //! How a trace was put together: rules, gaps, queues, clocks, versions.
 
+use axum::body::Body;
+use http::Request;
 use insta::assert_json_snapshot;
 use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{KeyValue, Link, SpanKind};
+use tidings_query::QueryLimits;
 
 use crate::harness::{BEGIN, Harness, MILLI, checkout, record, span, text, trace_id};
 
@@ -224,6 +227,28 @@ async fn a_client_can_wait_for_the_next_version() {
     let soon = std::time::Duration::from_secs(10);
     let (answer, ()) = tokio::join!(tokio::time::timeout(soon, harness.get(&last)), stop);
     assert_eq!(answer.unwrap()["version"], version);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_version_keeps_nobody_from_asking() {
+    let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness.send(checkout(1)).await;
+    let path = format!("/transactions/{}", trace_id(1));
+    let version = text(&harness.get(&path).await["version"]);
+    let ask = async |path: String| {
+        harness.ask(Request::get(path).body(Body::empty()).unwrap()).await.0.as_u16()
+    };
+    let waits = ask(format!("/api/v1{path}?after={version}&wait=30s"));
+    let others = async {
+        for _ in 0..3 {
+            while ask("/api/v1/services".to_owned()).await != 200 {}
+        }
+        harness.service.end_waits();
+    };
+    let soon = std::time::Duration::from_secs(10);
+    let both = tokio::time::timeout(soon, async { tokio::join!(waits, others) });
+    both.await.expect("the others can ask");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 use tidings_proto::otlp::{SpanKind, StatusCode as SpanStatus};
 use tidings_query::QueryLimits;
 
-use crate::harness::{BEGIN, Harness, SpanBuilder, span, text};
+use crate::harness::{BEGIN, Harness, SpanBuilder, in_order, span, text};
 
 /// The begin of the stories in seconds.
 const BEGIN_S: u64 = BEGIN / 1_000_000_000;
@@ -25,7 +25,7 @@ fn encoded(text: &str) -> String {
 async fn ask(harness: &Harness, path: &str) -> (StatusCode, Json) {
     let request = Request::get(format!("/prometheus/api/v1{path}")).body(Body::empty()).unwrap();
     let (status, _, body) = harness.ask(request).await;
-    (status, serde_json::from_slice(&body).unwrap())
+    (status, in_order(&body))
 }
 
 async fn data(harness: &Harness, path: &str) -> Json {

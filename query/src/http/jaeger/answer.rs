@@ -8,7 +8,13 @@ use serde_json::ser::{PrettyFormatter, Serializer};
 use tidings_proto::{TraceId, jaeger};
 
 use super::BUDGET_SPENT;
-use crate::{ErrorKind, QueryError, http::problem::status_of, jaeger::traces::Found};
+use crate::{
+    ErrorKind, QueryError,
+    execution::Turn,
+    http::{answer, problem::status_of},
+    jaeger::traces::Found,
+    limits::ANSWER_BYTES_MAX,
+};
 
 /// Says that an answer is not about everything that was asked for.
 pub(super) const INCOMPLETE: HeaderName = HeaderName::from_static("tidings-incomplete");
@@ -181,24 +187,22 @@ pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Response {
     (status, [(header::CONTENT_TYPE, PLAIN)], body.into()).into_response()
 }
 
-/// JSON, indented by four when it is for people. Encoding takes milliseconds for large answers, so
-/// it happens on a blocking thread.
+/// The value, for which a question had this turn, as JSON, indented by four when it is for people.
 pub(super) async fn json<T: Serialize + Send + 'static>(
+    turn: Turn,
     value: T,
     pretty: bool,
 ) -> Result<Response, QueryError> {
     if !pretty {
-        return crate::http::answer::json(value).await;
+        return answer::json(turn, value).await;
     }
     let encode = move || {
-        let mut bytes = Vec::new();
         let format = PrettyFormatter::with_indent(b"    ");
-        let written = value.serialize(&mut Serializer::with_formatter(&mut bytes, format));
-        written.map(|()| bytes).map_err(|error| QueryError::Defect { reason: error.to_string() })
+        answer::text(ANSWER_BYTES_MAX, |text| {
+            value.serialize(&mut Serializer::with_formatter(text, format))
+        })
     };
-    let encoded = tokio::task::spawn_blocking(encode).await;
-    let bytes = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })??;
-    Ok(([(header::CONTENT_TYPE, "application/json")], bytes).into_response())
+    Ok(answer::written_json(answer::blocking(turn, encode).await?))
 }
 
 /// Why traces that were found are not all that match.

@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use serde_json::{Value as Json, json};
+use serde::{Serialize, Serializer};
 
 use super::{
     answer::{Envelope, V1Error, json as written},
@@ -13,6 +13,8 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
+    execution::Turn,
+    http::answer::Each,
     jaeger::metrics::{self, MetricsSearch, Numbers, Which},
     params::given::Given,
 };
@@ -29,62 +31,116 @@ pub(super) async fn metrics(
     let given = Given::read(&uri)?;
     let pretty = params::pretty(&given);
     if which == "minstep" {
-        return Ok(written(Envelope::of(STEP_MIN_MS, 0), pretty).await?);
+        return Ok(written(Turn::default(), Envelope::of(STEP_MIN_MS, 0), pretty).await?);
     }
     if !matches!(which.as_str(), "latencies" | "calls" | "errors") {
         return Ok(super::no_such_page().await);
     }
     let asked = params::metrics(&given, &which, service.now());
     let search = asked.map_err(V1Error::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let (search, numbers) = service
         .ask(move |reader| {
             let numbers = metrics::metrics(reader, &search)?;
             Ok::<_, QueryError>((search, numbers))
         })
         .await?;
-    Ok(written(family(&search, &numbers), pretty).await?)
+    Ok(written(turn, Family::of(&search, numbers), pretty).await?)
 }
 
-fn family(search: &MetricsSearch, numbers: &[Numbers]) -> Json {
-    let (name, what) = match search.which {
-        Which::Latencies(part) => ("latencies", format!("{part}th quantile latency")),
-        Which::Calls => ("call_rate", "calls/sec".to_owned()),
-        Which::Errors => {
-            let what = "error rate, computed as a fraction of errors/sec over calls/sec";
-            ("error_rate", what.to_owned())
-        }
-    };
-    let (of, by) = if search.by_operation {
-        ("service_operation", "service & operation")
-    } else {
-        ("service", "service")
-    };
-    let metrics: Vec<Json> = numbers.iter().map(metric).collect();
-    json!({
-        "name": format!("{of}_{name}"),
-        "type": "GAUGE",
-        "help": format!("{what}, grouped by {by}"),
-        "metrics": metrics,
-    })
+/// The keys of objects are in their order, as everywhere in this answer.
+#[derive(Serialize)]
+struct Family {
+    help: String,
+    metrics: Vec<Metric>,
+    name: String,
+    r#type: &'static str,
 }
 
-fn metric(of: &Numbers) -> Json {
-    let operation = of.operation.iter().map(|name| json!({ "name": "operation", "value": name }));
-    let service = json!({ "name": "service_name", "value": of.service });
-    let labels: Vec<Json> = operation.chain([service]).collect();
-    let points = of.points.iter().map(|(time, value)| {
-        json!({ "gaugeValue": { "doubleValue": double(*value) }, "timestamp": rfc_3339(*time) })
-    });
-    json!({ "labels": labels, "metricPoints": points.collect::<Vec<Json>>() })
+/// A line of numbers, written from them.
+struct Metric(Numbers);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Written<L, P> {
+    labels: L,
+    metric_points: P,
+}
+
+#[derive(Serialize)]
+struct Label<'a> {
+    name: &'static str,
+    value: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Point {
+    gauge_value: Gauge,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Gauge {
+    double_value: Double,
 }
 
 /// A number as protobuf's JSON has it: one that is none or infinite is a text.
-fn double(value: f64) -> Json {
-    match value {
-        f64::INFINITY => "Infinity".into(),
-        f64::NEG_INFINITY => "-Infinity".into(),
-        value if value.is_nan() => "NaN".into(),
-        value => value.into(),
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Double {
+    Finite(f64),
+    Other(&'static str),
+}
+
+impl Family {
+    fn of(search: &MetricsSearch, numbers: Vec<Numbers>) -> Self {
+        let (name, what) = match search.which {
+            Which::Latencies(part) => ("latencies", format!("{part}th quantile latency")),
+            Which::Calls => ("call_rate", "calls/sec".to_owned()),
+            Which::Errors => {
+                let what = "error rate, computed as a fraction of errors/sec over calls/sec";
+                ("error_rate", what.to_owned())
+            }
+        };
+        let (of, by) = if search.by_operation {
+            ("service_operation", "service & operation")
+        } else {
+            ("service", "service")
+        };
+        Self {
+            help: format!("{what}, grouped by {by}"),
+            metrics: numbers.into_iter().map(Metric).collect(),
+            name: format!("{of}_{name}"),
+            r#type: "GAUGE",
+        }
+    }
+}
+
+impl Serialize for Metric {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Numbers { service, operation, points } = &self.0;
+        let operation = operation.iter().map(|value| Label { name: "operation", value });
+        let labels: Vec<Label<'_>> =
+            operation.chain([Label { name: "service_name", value: service }]).collect();
+        let point = |(time, value): &(i64, f64)| Point {
+            gauge_value: Gauge { double_value: Double::of(*value) },
+            timestamp: rfc_3339(*time),
+        };
+        let metric_points = Each(|| points.iter().map(point));
+        Written { labels, metric_points }.serialize(serializer)
+    }
+}
+
+impl Double {
+    fn of(value: f64) -> Self {
+        match value {
+            f64::INFINITY => Self::Other("Infinity"),
+            f64::NEG_INFINITY => Self::Other("-Infinity"),
+            value if value.is_nan() => Self::Other("NaN"),
+            value => Self::Finite(value),
+        }
     }
 }
 
@@ -110,13 +166,14 @@ fn rfc_3339(millis: i64) -> String {
 mod tests {
     use serde_json::json;
 
-    use super::{Numbers, metric, rfc_3339};
+    use super::{Metric, Numbers, rfc_3339};
 
     #[test]
     fn numbers_that_json_has_not_are_texts() {
         let values = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, 0.5];
         let points = values.into_iter().map(|value| (0, value)).collect();
-        let written = metric(&Numbers { service: "shop".to_owned(), operation: None, points });
+        let metric = Metric(Numbers { service: "shop".to_owned(), operation: None, points });
+        let written = serde_json::to_value(&metric).unwrap();
         let points = written["metricPoints"].as_array().unwrap().iter();
         let values: Vec<_> = points.map(|point| &point["gaugeValue"]["doubleValue"]).collect();
         let expected = [json!("NaN"), json!("Infinity"), json!("-Infinity"), json!(0.5)];

@@ -125,14 +125,16 @@ async fn call(api: Api, method: &str, service: &QueryService, message: Bytes) ->
             let rpc::GetTraces { query } = decode(&message)?;
             let ids = query.iter().filter_map(|query| TraceId::from_wire(&query.trace_id));
             let ids: Vec<TraceId> = ids.collect();
-            let found = service.ask(move |reader| traces::get(reader, &ids, true)).await?;
-            whole(found.left_out)?;
-            Ok(answered(api, found))
+            let ask = move |reader: &_| {
+                let found = traces::get(reader, &ids, true)?;
+                Ok(whole(found.left_out).map(|()| answered(api, found)))
+            };
+            service.ask(ask).await?
         }
         ("FindTraces", _) => {
             let (search, raw) = query(api, &message)?;
-            let found = service.ask(move |reader| traces::find(reader, &search, raw)).await?;
-            Ok(answered(api, found))
+            let ask = move |reader: &_| Ok(answered(api, traces::find(reader, &search, raw)?));
+            Ok(service.ask(ask).await?)
         }
         ("FindTraceIDs", Api::Storage) => {
             let (question, _) = query(api, &message)?;
@@ -189,13 +191,16 @@ async fn operations(api: Api, service: &QueryService, asked: &rpc::GetOperations
 }
 
 async fn trace(api: Api, service: &QueryService, id: TraceId, raw: bool) -> Messages {
-    let found = service.ask(move |reader| traces::get(reader, &[id], raw)).await?;
-    if found.traces.is_empty() {
-        return Err(Status::new(Code::NotFound, "trace not found"));
-    }
-    Ok(answered(api, found))
+    let ask = move |reader: &_| {
+        let found = traces::get(reader, &[id], raw)?;
+        let is_there = !found.traces.is_empty();
+        Ok(is_there.then(|| answered(api, found)))
+    };
+    let answered = service.ask(ask).await?;
+    answered.ok_or_else(|| Status::new(Code::NotFound, "trace not found"))
 }
 
+/// For a blocking thread, in the question's turn.
 fn answered(api: Api, found: Found) -> Answered {
     let incomplete = incomplete(&found);
     Answered { messages: messages(api, found.traces), incomplete }

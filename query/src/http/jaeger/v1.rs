@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
+    execution::Turn,
     jaeger::{
         dependencies, names,
         search::kind,
@@ -34,9 +35,10 @@ type Answer = Result<Response, V1Error>;
 /// Every service.
 pub(super) async fn services(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
+    let (service, turn) = service.keeping_turn();
     let names = service.ask(names::services).await?;
     let total = names.len();
-    Ok(json(Envelope::of(names, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::of(names, total), params::pretty(&given)).await?)
 }
 
 /// `/services/{service}/operations`. A service may have slashes in its name, encoded or not.
@@ -47,11 +49,12 @@ pub(super) async fn operations_of_service(State(service): State<QueryService>, u
     let Some(name) = name.map(decoded) else {
         return Ok(super::no_such_page().await);
     };
+    let (service, turn) = service.keeping_turn();
     let operations = service.ask(move |reader| names::operations(reader, &name, None)).await?;
     let mut names: Vec<String> = operations.into_iter().map(|(name, _)| name).collect();
     names.dedup();
     let total = names.len();
-    Ok(json(Envelope::of(names, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::of(names, total), params::pretty(&given)).await?)
 }
 
 /// A text of a path, where a plus sign is a blank, as in a query.
@@ -76,20 +79,24 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     let of_kind = wanted.as_deref().map(kind);
     if wanted.is_some() && of_kind == Some(SpanKind::Unspecified) {
         // No span has a kind of that name.
-        return Ok(json(Envelope::of(Vec::<OperationJson>::new(), 0), false).await?);
+        return Ok(
+            json(Turn::default(), Envelope::of(Vec::<OperationJson>::new(), 0), false).await?
+        );
     }
+    let (service, turn) = service.keeping_turn();
     let operations = service.ask(move |reader| names::operations(reader, &name, of_kind)).await?;
     let operations: Vec<OperationJson> = operations
         .into_iter()
         .map(|(name, kind)| OperationJson { name, span_kind: jaeger::kind(kind) })
         .collect();
     let total = operations.len();
-    Ok(json(Envelope::of(operations, total), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::of(operations, total), params::pretty(&given)).await?)
 }
 
 /// Finds traces, or gets those of the given ids.
 pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
+    let (service, turn) = service.keeping_turn();
     let (envelope, pretty) = service
         .ask(move |reader| {
             // Inside, because the default times count from when the question is asked.
@@ -103,7 +110,7 @@ pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Ans
             Ok((shown(found), params::pretty(&given)))
         })
         .await?;
-    Ok(json(envelope, pretty).await?)
+    Ok(json(turn, envelope, pretty).await?)
 }
 
 fn shown(found: Found) -> Envelope<Vec<jaeger::Trace>> {
@@ -132,11 +139,12 @@ pub(super) async fn trace(
     params::check_hints(&given).map_err(V1Error::invalid)?;
     let raw = params::truth(&given, "raw").map_err(V1Error::invalid)?;
     let id = id.ok_or_else(V1Error::not_found)?;
+    let (service, turn) = service.keeping_turn();
     let envelope = service.ask(move |reader| traces::get(reader, &[id], raw).map(shown)).await?;
     if envelope.data.is_empty() {
         return Err(V1Error::not_found());
     }
-    Ok(json(envelope, params::pretty(&given)).await?)
+    Ok(json(turn, envelope, params::pretty(&given)).await?)
 }
 
 /// There is no archive: everything stays where it is until retention removes it.
@@ -154,6 +162,7 @@ pub(super) async fn transform(
 ) -> Answer {
     let given = Given::read(&uri)?;
     let body = body.map_err(|error| V1Error::new(error.status(), error.body_text()))?;
+    let (service, turn) = service.keeping_turn();
     let traces =
         service.ask(move |_| Ok(transformed(&body))).await?.map_err(|wrong| match wrong {
             Untranslatable::Malformed(reason) => V1Error::invalid(reason),
@@ -161,7 +170,7 @@ pub(super) async fn transform(
                 V1Error::new(StatusCode::PAYLOAD_TOO_LARGE, "the file has too many spans or traces")
             }
         })?;
-    Ok(json(Envelope::of(traces, 0), params::pretty(&given)).await?)
+    Ok(json(turn, Envelope::of(traces, 0), params::pretty(&given)).await?)
 }
 
 /// Why a file is not translated.
@@ -239,6 +248,7 @@ struct LinkJson {
 /// Which service calls which.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
+    let (service, turn) = service.keeping_turn();
     let (links, complete, pretty) = service
         .ask(move |reader| {
             let range = params::dependencies(&given, reader.now);
@@ -256,6 +266,6 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
             Ok((links.collect::<Vec<_>>(), complete, params::pretty(&given)))
         })
         .await?;
-    let response = json(Envelope::of(links, 0), pretty).await?;
+    let response = json(turn, Envelope::of(links, 0), pretty).await?;
     Ok(mark(response, not_counted(complete)))
 }

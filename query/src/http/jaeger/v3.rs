@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    execution::Reader,
+    execution::{Reader, Turn},
     jaeger::{
         dependencies, names,
         search::{Search, kind, search as find_ids},
@@ -40,8 +40,9 @@ struct Services {
 
 /// Every service.
 pub(super) async fn services(State(service): State<QueryService>) -> Answer {
+    let (service, turn) = service.keeping_turn();
     let services = service.ask(names::services).await?;
-    Ok(json(Services { services }, false).await?)
+    Ok(json(turn, Services { services }, false).await?)
 }
 
 #[derive(Debug, Serialize)]
@@ -61,8 +62,9 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
     let given = Given::read(&uri)?;
     let wanted = given.either(&["spanKind", "span_kind"]).map(|(_, text)| kind(text));
     let Some(name) = given.text("service").map(str::to_owned) else {
-        return Ok(json(Operations { operations: Vec::new() }, false).await?);
+        return Ok(json(Turn::default(), Operations { operations: Vec::new() }, false).await?);
     };
+    let (service, turn) = service.keeping_turn();
     let found = match wanted {
         // No span has a kind of that name.
         Some(SpanKind::Unspecified) => Vec::new(),
@@ -73,7 +75,7 @@ pub(super) async fn operations(State(service): State<QueryService>, uri: Uri) ->
         Operation { name, span_kind: jaeger::kind(kind) }
     };
     let operations = found.into_iter().map(shown).collect();
-    Ok(json(Operations { operations }, false).await?)
+    Ok(json(turn, Operations { operations }, false).await?)
 }
 
 #[derive(Debug, Serialize)]
@@ -94,19 +96,21 @@ pub(super) async fn trace(
         id.map_err(|wrong| V3Error::invalid(format!("malformed parameter trace_id: {wrong}")))?;
     let raw = params::v3_trace(&given).map_err(V3Error::invalid)?;
     let id = id.ok_or_else(V3Error::not_found)?;
+    let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| traces::get(reader, &[id], raw)).await?;
-    answer(found).await
+    answer(turn, found).await
 }
 
 /// Every span of the traces found, in one answer.
 pub(super) async fn search(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
     let (search, raw) = params::v3_search(&given).map_err(V3Error::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| traces::find(reader, &search, raw)).await?;
-    answer(found).await
+    answer(turn, found).await
 }
 
-async fn answer(found: Found) -> Answer {
+async fn answer(turn: Turn, found: Found) -> Answer {
     let incomplete = incomplete(&found);
     if found.traces.is_empty() {
         let none = found.budget_spent.then(V3Error::none_looked_at);
@@ -116,7 +120,7 @@ async fn answer(found: Found) -> Answer {
     let resource_spans = found.traces.into_iter().flat_map(|trace| trace.resource_spans);
     let resource_spans = resource_spans.map(complete).collect();
     let response =
-        json(Wrapper { result: ExportTraceServiceRequest { resource_spans } }, false).await?;
+        json(turn, Wrapper { result: ExportTraceServiceRequest { resource_spans } }, false).await?;
     Ok(mark(response, incomplete))
 }
 
@@ -170,9 +174,10 @@ fn is_zero(count: &u64) -> bool {
 pub(super) async fn summaries(State(service): State<QueryService>, uri: Uri) -> Answer {
     let given = Given::read(&uri)?;
     let (search, _) = params::v3_search(&given).map_err(V3Error::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let found = service.ask(move |reader| summarize(reader, &search)).await?;
     let (summaries, incomplete) = found;
-    Ok(mark(json(Summaries { summaries }, false).await?, incomplete))
+    Ok(mark(json(turn, Summaries { summaries }, false).await?, incomplete))
 }
 
 /// The summaries, and why they are not of all that matches.
@@ -234,6 +239,7 @@ struct Dependency {
 /// Which service calls which.
 pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) -> Answer {
     let range = params::v3_dependencies(&Given::read(&uri)?).map_err(V3Error::invalid)?;
+    let (service, turn) = service.keeping_turn();
     let counted = service.ask(move |reader| dependencies::dependencies(reader, range)).await?;
     let (links, complete) = counted;
     let dependencies = links.into_iter().map(|link| Dependency {
@@ -241,6 +247,6 @@ pub(super) async fn dependencies(State(service): State<QueryService>, uri: Uri) 
         child: link.child,
         call_count: link.call_count.to_string(),
     });
-    let response = json(Dependencies { dependencies: dependencies.collect() }, false).await?;
+    let response = json(turn, Dependencies { dependencies: dependencies.collect() }, false).await?;
     Ok(mark(response, not_counted(complete)))
 }

@@ -2,11 +2,15 @@
 
 use ::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value as Json, json};
+use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use crate::{
     ErrorKind, QueryError,
-    http::{answer, problem::status_of},
+    http::{
+        answer::{self, Each},
+        problem::status_of,
+    },
     prometheus::{
         Labels, PromqlError, number_text,
         query::{Answer, Given},
@@ -85,54 +89,107 @@ pub(super) async fn no_such_path(uri: Uri) -> Response {
     Unanswered { status, kind, reason, retry_after: None }.into_response()
 }
 
-/// The data, and what people should know of it.
-pub(super) async fn success(data: Json, warnings: &[&str]) -> Result<Response, Unanswered> {
-    let mut body = json!({ "status": "success", "data": data });
-    if !warnings.is_empty() {
-        body["warnings"] = warnings.into();
-    }
-    Ok(answer::json(body).await?)
+/// The keys of objects are in their order, as everywhere in this API.
+#[derive(Serialize)]
+struct Success<'a, T> {
+    data: T,
+    status: &'static str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    warnings: &'a [&'static str],
 }
 
-/// What a query gives, at this time if it is one.
-pub(super) async fn success_of(answer: Answer, time: Option<i64>) -> Result<Response, Unanswered> {
-    let point = |time: i64, value: f64| json!([seconds(time), number_text(value)]);
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Data<R> {
+    result: R,
+    result_type: &'static str,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    metric: LabelMap<'a>,
+    value: Point,
+}
+
+#[derive(Serialize)]
+struct Line<'a, V> {
+    metric: LabelMap<'a>,
+    values: V,
+}
+
+/// Seconds and the number as a text.
+type Point = (f64, String);
+
+struct LabelMap<'a>(&'a Labels);
+
+impl Serialize for LabelMap<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter())
+    }
+}
+
+fn point(time: i64, value: f64) -> Point {
+    (seconds(time), number_text(value))
+}
+
+/// What is known without a question.
+pub(super) fn known(data: &impl Serialize) -> Result<Response, Unanswered> {
+    Ok(answer::written_json(success(data, &[])?))
+}
+
+/// The bytes of the answer: the data, and what people should know of it.
+fn success(data: &impl Serialize, warnings: &[&'static str]) -> Result<Vec<u8>, QueryError> {
+    answer::written(&Success { data, status: "success", warnings })
+}
+
+/// The bytes of what a query gives, at this time if it is one.
+pub(super) fn success_of(answer: &Answer, time: Option<i64>) -> Result<Vec<u8>, QueryError> {
     let at = time.unwrap_or_default();
-    let (kind, result) = match answer.given {
-        Given::Scalar(number) => ("scalar", point(at, number)),
-        Given::Text(text) => ("string", json!([seconds(at), text])),
+    let warnings = &answer.warnings;
+    match &answer.given {
+        Given::Scalar(number) => {
+            success(&Data { result: point(at, *number), result_type: "scalar" }, warnings)
+        }
+        Given::Text(text) => {
+            success(&Data { result: (seconds(at), text), result_type: "string" }, warnings)
+        }
         Given::Vector(samples) => {
-            let sample = |(labels, value): (Labels, f64)| json!({ "metric": labels_json(&labels), "value": point(at, value) });
-            ("vector", samples.into_iter().map(sample).collect())
+            let result = Each(|| {
+                samples.iter().map(|(labels, value)| Sample {
+                    metric: LabelMap(labels),
+                    value: point(at, *value),
+                })
+            });
+            success(&Data { result, result_type: "vector" }, warnings)
         }
         Given::Matrix(series) => {
-            let series = series.into_iter().map(|(labels, points)| {
-                let values: Vec<Json> =
-                    points.into_iter().map(|(time, value)| point(time, value)).collect();
-                json!({ "metric": labels_json(&labels), "values": values })
-            });
-            ("matrix", series.collect())
+            let result = Each(|| series.iter().map(line));
+            success(&Data { result, result_type: "matrix" }, warnings)
         }
-    };
-    success(json!({ "resultType": kind, "result": result }), &answer.warnings).await
+    }
 }
 
-/// Names.
-pub(super) async fn list(
+fn line((labels, points): &(Labels, Vec<(i64, f64)>)) -> impl Serialize {
+    let values = Each(|| points.iter().map(|(time, value)| point(*time, *value)));
+    Line { metric: LabelMap(labels), values }
+}
+
+/// The bytes of names.
+pub(super) fn list(
     (mut names, mut warnings): Listed<String>,
     limit: usize,
-) -> Result<Response, Unanswered> {
+) -> Result<Vec<u8>, QueryError> {
     cut(&mut names, &mut warnings, limit);
-    success(names.into(), &warnings).await
+    success(&names, &warnings)
 }
 
-/// Series.
-pub(super) async fn list_labels(
+/// The bytes of series.
+pub(super) fn list_labels(
     (mut series, mut warnings): Listed<Labels>,
     limit: usize,
-) -> Result<Response, Unanswered> {
+) -> Result<Vec<u8>, QueryError> {
     cut(&mut series, &mut warnings, limit);
-    success(series.iter().map(labels_json).collect(), &warnings).await
+    success(&Each(|| series.iter().map(LabelMap)), &warnings)
 }
 
 fn cut<T>(list: &mut Vec<T>, warnings: &mut Vec<&'static str>, limit: usize) {
@@ -140,9 +197,4 @@ fn cut<T>(list: &mut Vec<T>, warnings: &mut Vec<&'static str>, limit: usize) {
         list.truncate(limit);
         warnings.push("results truncated due to limit");
     }
-}
-
-fn labels_json(labels: &Labels) -> Json {
-    let pairs = labels.iter().map(|(name, value)| (name.to_owned(), value.into()));
-    Json::Object(pairs.collect::<Map<String, Json>>())
 }

@@ -7,7 +7,7 @@ use axum::{
 };
 use prost::Message;
 
-use crate::{QueryError, traceql::TraceqlError};
+use crate::{QueryError, execution::Turn, http::answer::blocking, traceql::TraceqlError};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROTOBUF: &str = "application/protobuf";
@@ -67,9 +67,11 @@ pub(super) fn wants_protobuf(headers: &HeaderMap) -> bool {
     accepted.any(|value| value.contains(PROTOBUF) || value.contains("application/x-protobuf"))
 }
 
-/// The message in protobuf.
-pub(super) async fn protobuf<M: Message + 'static>(message: M) -> Result<Response, TempoError> {
-    let encoded = tokio::task::spawn_blocking(move || message.encode_to_vec()).await;
-    let bytes = encoded.map_err(|lost| QueryError::Defect { reason: lost.to_string() })?;
+/// The message, for which a question had this turn, in protobuf.
+pub(super) async fn protobuf<M: Message + 'static>(
+    turn: Turn,
+    message: M,
+) -> Result<Response, TempoError> {
+    let bytes = blocking(turn, move || Ok(message.encode_to_vec())).await?;
     Ok(([(header::CONTENT_TYPE, PROTOBUF)], bytes).into_response())
 }

@@ -1,7 +1,7 @@
 //! `GET /api/metrics/query_range` and `GET /api/metrics/query`.
 
 use axum::{extract::State, response::Response};
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::Value as Json;
 use tidings_proto::{UnixNanos, otlp::AnyValue};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    http::answer,
+    http::answer::{self, Each},
     traceql::{
         self,
         metrics::{Exemplar, MetricsFound, MetricsSearch, Range, Series},
@@ -153,15 +153,6 @@ enum Number {
     Other(&'static str),
 }
 
-/// A list that is made while it is written.
-struct Each<F>(F);
-
-impl<F: Fn() -> I, I: Iterator<Item: Serialize>> Serialize for Each<F> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq((self.0)())
-    }
-}
-
 impl<S> Answer<S> {
     fn new(found: &MetricsFound, series: S) -> Self {
         let status = found.partial.map(|_| "PARTIAL");
@@ -204,7 +195,8 @@ fn exemplar(exemplar: &Exemplar) -> impl Serialize {
     }
 }
 
-fn labels(labels: &[(String, Value)]) -> impl Iterator<Item = Label<'_>> {
+/// Names and values as OTLP has them.
+pub(super) fn labels(labels: &[(String, Value)]) -> impl Iterator<Item = impl Serialize> {
     labels.iter().map(|(key, value)| Label { key, value: value.to_otlp() })
 }
 

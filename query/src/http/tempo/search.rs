@@ -1,17 +1,21 @@
 //! `GET /api/search`.
 
+use std::collections::BTreeMap;
+
 use axum::{extract::State, response::Response};
-use serde_json::{Map, Value as Json, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value as Json, json};
 use tidings_proto::TraceId;
 use tidings_storage::ScanStats;
 
 use super::{
     answer::TempoError,
+    metrics::labels,
     params::{Params, invalid},
 };
 use crate::{
     QueryError, QueryService,
-    http::answer,
+    http::answer::{self, Each},
     traceql::{
         self,
         native::stages_of,
@@ -42,7 +46,7 @@ pub(super) async fn search(
     let search = search_of(&params)?;
     let written = service.ask(move |reader| {
         let found = traceql::search::found(reader, &search()?)?;
-        answer::written(&json_of(&found))
+        written(&found)
     });
     Ok(answer::written_json(written.await?))
 }
@@ -142,11 +146,79 @@ fn logfmt(text: &str) -> Result<Vec<(String, String)>, TempoError> {
     Ok(tags)
 }
 
-fn json_of(found: &Found) -> Json {
-    let traces: Vec<Json> = found.traces.iter().map(trace_json).collect();
+/// An answer. The keys of objects are in their order, as everywhere in this API.
+#[derive(Serialize)]
+struct Answer<T> {
+    metrics: Json,
+    traces: T,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TraceEntry<'a, S, L> {
+    duration_ms: u64,
+    root_service_name: &'a str,
+    root_trace_name: &'a str,
+    service_stats: ServiceStats<'a>,
+    span_set: Option<S>,
+    span_sets: L,
+    start_time_unix_nano: String,
+    #[serde(rename = "traceID")]
+    trace_id: String,
+}
+
+/// Spans and errors by service.
+struct ServiceStats<'a>(&'a BTreeMap<String, (u64, u64)>);
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ServiceEntry {
+    error_count: u64,
+    span_count: u64,
+}
+
+#[derive(Serialize)]
+struct SpansetEntry<A, S> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<A>,
+    matched: usize,
+    spans: S,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SpanEntry<'a> {
+    attributes: Attributes,
+    duration_nanos: String,
+    name: &'a str,
+    #[serde(rename = "spanID")]
+    span_id: String,
+    start_time_unix_nano: String,
+}
+
+/// Attributes in OTLP's JSON.
+struct Attributes(Vec<(String, Value)>);
+
+impl Serialize for ServiceStats<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(service, (span_count, error_count))| {
+            (service, ServiceEntry { error_count: *error_count, span_count: *span_count })
+        }))
+    }
+}
+
+impl Serialize for Attributes {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(labels(&self.0))
+    }
+}
+
+/// The bytes of the answer, made without a second form of what was found.
+fn written(found: &Found) -> Result<Vec<u8>, QueryError> {
     let mut metrics = metrics_json(found.stats);
     metrics["inspectedTraces"] = found.inspected.into();
-    json!({ "traces": traces, "metrics": metrics })
+    let traces = Each(|| found.traces.iter().map(trace_entry));
+    answer::written(&Answer { metrics, traces })
 }
 
 /// What was read. A client sees by the jobs whether that was everything.
@@ -160,26 +232,21 @@ pub(super) fn metrics_json(stats: ScanStats) -> Json {
     })
 }
 
-fn trace_json(trace: &FoundTrace) -> Json {
+fn trace_entry(trace: &FoundTrace) -> impl Serialize {
     let (service, name) = match &trace.root {
         Some((service, name)) => (service.as_str(), name.as_str()),
         None => (NO_ROOT, ""),
     };
-    let spansets: Vec<Json> = trace.spansets.iter().map(spanset_json).collect();
-    let services = trace.services.iter().map(|(service, (spans, errors))| {
-        let stats = json!({ "spanCount": spans, "errorCount": errors });
-        (service.clone(), stats)
-    });
-    json!({
-        "traceID": short_id(trace.trace_id),
-        "rootServiceName": service,
-        "rootTraceName": name,
-        "startTimeUnixNano": trace.start.0.to_string(),
-        "durationMs": trace.duration.0 / 1_000_000,
-        "spanSet": spansets.first(),
-        "spanSets": spansets,
-        "serviceStats": services.collect::<Map<String, Json>>(),
-    })
+    TraceEntry {
+        duration_ms: trace.duration.0 / 1_000_000,
+        root_service_name: service,
+        root_trace_name: name,
+        service_stats: ServiceStats(&trace.services),
+        span_set: trace.spansets.first().map(spanset_entry),
+        span_sets: Each(|| trace.spansets.iter().map(spanset_entry)),
+        start_time_unix_nano: trace.start.0.to_string(),
+        trace_id: short_id(trace.trace_id),
+    }
 }
 
 /// Tempo leaves out the zeros that an id begins with.
@@ -187,23 +254,23 @@ pub(super) fn short_id(trace_id: TraceId) -> String {
     trace_id.to_string().trim_start_matches('0').to_owned()
 }
 
-fn spanset_json(spanset: &FoundSpanset) -> Json {
-    let spans: Vec<Json> = spanset.spans.iter().map(span_json).collect();
-    let mut json = json!({ "spans": spans, "matched": spanset.matched });
-    if !spanset.attributes.is_empty() {
-        json["attributes"] = attributes_json(&spanset.attributes);
+fn spanset_entry(spanset: &FoundSpanset) -> impl Serialize {
+    let attributes = &spanset.attributes;
+    SpansetEntry {
+        attributes: (!attributes.is_empty()).then_some(Each(|| labels(attributes))),
+        matched: spanset.matched,
+        spans: Each(|| spanset.spans.iter().map(span_entry)),
     }
-    json
 }
 
-fn span_json(span: &FoundSpan) -> Json {
-    json!({
-        "spanID": span.span_id.to_string(),
-        "name": span.name,
-        "startTimeUnixNano": span.start.0.to_string(),
-        "durationNanos": span.duration.0.to_string(),
-        "attributes": attributes_json(&named(&span.attributes)),
-    })
+fn span_entry(span: &FoundSpan) -> SpanEntry<'_> {
+    SpanEntry {
+        attributes: Attributes(named(&span.attributes)),
+        duration_nanos: span.duration.0.to_string(),
+        name: &span.name,
+        span_id: span.span_id.to_string(),
+        start_time_unix_nano: span.start.0.to_string(),
+    }
 }
 
 /// The values of a span under the names that Tempo gives them: attributes without their scope.
@@ -217,17 +284,6 @@ pub(super) fn named(values: &[(Field, Value)]) -> Vec<(String, Value)> {
     all.sort_by(|a, b| a.0.cmp(&b.0));
     all.dedup_by(|a, b| a.0 == b.0);
     all
-}
-
-/// Attributes in OTLP's JSON.
-pub(super) fn attributes_json<'a>(
-    attributes: impl IntoIterator<Item = &'a (String, Value)>,
-) -> Json {
-    let each = attributes.into_iter().map(|(key, value)| {
-        let value = serde_json::to_value(value.to_otlp()).unwrap_or_default();
-        json!({ "key": key, "value": value })
-    });
-    each.collect()
 }
 
 #[cfg(test)]

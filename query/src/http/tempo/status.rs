@@ -30,7 +30,7 @@ pub(super) async fn buildinfo() -> Result<Response, TempoError> {
         "buildDate": "",
         "goVersion": "",
     });
-    Ok(answer::json(info).await?)
+    Ok(answer::written_json(answer::written(&info)?))
 }
 
 pub(super) async fn all() -> Response {

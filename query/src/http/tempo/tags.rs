@@ -5,7 +5,7 @@ use axum::{
     extract::{Path, State, rejection::PathRejection},
     response::Response,
 };
-use serde_json::{Value as Json, json};
+use serde::Serialize;
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
@@ -24,14 +24,51 @@ use crate::{
 
 pub(super) const LIMIT_MAX: usize = 10_000;
 
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TagNames {
+    metrics: Nothing,
+    tag_names: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct TagScopes {
+    metrics: Nothing,
+    scopes: Vec<TagScope>,
+}
+
+#[derive(Serialize)]
+struct TagScope {
+    name: &'static str,
+    tags: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct TagValues<V> {
+    metrics: Nothing,
+    tag_values: Vec<V>,
+}
+
+#[derive(Serialize)]
+struct TypedValue {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    value: String,
+}
+
 /// The names of all scopes in one list.
 pub(super) async fn names(
     State(service): State<QueryService>,
     params: Params,
 ) -> Result<Response, TempoError> {
     let scope = params.text("scope").unwrap_or_default();
-    let found = listed(&service, tag_search(&params)?, scope).await?;
-    Ok(answer::json(json!({ "tagNames": found, "metrics": {} })).await?)
+    let (service, turn) = service.keeping_turn();
+    let tag_names = listed(&service, tag_search(&params)?, scope).await?;
+    Ok(answer::json(turn, TagNames { metrics: Nothing {}, tag_names }).await?)
 }
 
 /// The names of a scope, or of all, each once. Intrinsics are among them only when they are asked
@@ -58,10 +95,10 @@ pub(super) async fn names_v2(
     params: Params,
 ) -> Result<Response, TempoError> {
     let scopes = scopes_of(&params)?;
+    let (service, turn) = service.keeping_turn();
     let found = scoped(&service, tag_search(&params)?, scopes).await?;
-    let scopes: Vec<Json> =
-        found.into_iter().map(|(name, tags)| json!({ "name": name, "tags": tags })).collect();
-    Ok(answer::json(json!({ "scopes": scopes, "metrics": {} })).await?)
+    let scopes = found.into_iter().map(|(name, tags)| TagScope { name, tags }).collect();
+    Ok(answer::json(turn, TagScopes { metrics: Nothing {}, scopes }).await?)
 }
 
 /// Which scopes are asked for, and whether intrinsics are.
@@ -115,8 +152,9 @@ pub(super) async fn values(
     path: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, TempoError> {
-    let values = plain_values(&service, &path?, tag_search(&params)?).await?;
-    Ok(answer::json(json!({ "tagValues": values, "metrics": {} })).await?)
+    let (service, turn) = service.keeping_turn();
+    let tag_values = plain_values(&service, &path?, tag_search(&params)?).await?;
+    Ok(answer::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
 /// The values of a tag, which can be the bare name of an attribute, as text, each once. What
@@ -150,11 +188,11 @@ pub(super) async fn values_v2(
     path: Result<Path<String>, PathRejection>,
     params: Params,
 ) -> Result<Response, TempoError> {
+    let (service, turn) = service.keeping_turn();
     let values = typed_values(&service, &path?, tag_search(&params)?).await?;
-    let values =
-        values.iter().map(|value| json!({ "type": kind_of(value), "value": value.shown() }));
-    let values: Vec<Json> = values.collect();
-    Ok(answer::json(json!({ "tagValues": values, "metrics": {} })).await?)
+    let typed = |value: &Value| TypedValue { kind: kind_of(value), value: value.shown() };
+    let tag_values: Vec<TypedValue> = values.iter().map(typed).collect();
+    Ok(answer::json(turn, TagValues { metrics: Nothing {}, tag_values }).await?)
 }
 
 /// What Tempo calls the type of a value.

@@ -9,10 +9,13 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use prost::Message;
-use serde_json::{Value as Json, json};
+use serde::{Serialize, Serializer, ser::Error};
+use serde_json::Value as Json;
 use tidings_proto::{
     TraceId,
-    otlp::{ExportTraceServiceRequest, ResourceSpans},
+    otlp::{
+        ExportTraceServiceRequest, InstrumentationScope, Resource, ResourceSpans, ScopeSpans, Span,
+    },
 };
 
 use super::{
@@ -21,7 +24,8 @@ use super::{
 };
 use crate::{
     QueryError, QueryService, TraceName,
-    http::answer,
+    execution::Turn,
+    http::answer::{self, Each},
     traceql::filter::{Around, Levels, filtered},
 };
 
@@ -65,11 +69,13 @@ pub(super) async fn trace(
     params: Params,
 ) -> Result<Response, TempoError> {
     check_hints(&params)?;
+    let (service, turn) = service.keeping_turn();
     let found = find(&service, &path?).await?;
     if wants_protobuf(&headers) {
-        return protobuf(Trace { resource_spans: found.resource_spans }).await;
+        return protobuf(turn, Trace { resource_spans: found.resource_spans }).await;
     }
-    json_of(found, |spans| json!({ "batches": spans })).await
+    json_of(turn, move || answer::written(&Batches { batches: groups(&found.resource_spans) }))
+        .await
 }
 
 /// `GET /api/v2/traces/{traceId}`. `q` leaves only the spans that it selects, `keep_hierarchy` also
@@ -83,6 +89,7 @@ pub(super) async fn trace_v2(
     let path = path?;
     check_hints(&params)?;
     check_pruning(&params)?;
+    let (service, turn) = service.keeping_turn();
     // A blank query is none.
     let query = params.text("q").map(str::trim).filter(|query| !query.is_empty());
     let (found, is_part) = match query {
@@ -98,15 +105,15 @@ pub(super) async fn trace_v2(
     if wants_protobuf(&headers) {
         let trace = Some(Trace { resource_spans: found.resource_spans });
         let (metrics, message) = (Some(TraceMetrics::default()), message.to_owned());
-        return protobuf(TraceResponse { trace, metrics, status, message }).await;
+        return protobuf(turn, TraceResponse { trace, metrics, status, message }).await;
     }
-    json_of(found, move |spans| {
-        let mut answer = json!({ "trace": { "resourceSpans": spans }, "metrics": {} });
-        if is_part {
-            answer["status"] = "PARTIAL".into();
-            answer["message"] = message.into();
-        }
-        answer
+    json_of(turn, move || {
+        answer::written(&Filtered {
+            message: is_part.then_some(FILTERED),
+            metrics: Nothing {},
+            status: is_part.then_some("PARTIAL"),
+            trace: Groups { resource_spans: groups(&found.resource_spans) },
+        })
     })
     .await
 }
@@ -162,24 +169,99 @@ fn trace_id(id: &str) -> Result<TraceId, TempoError> {
 }
 
 async fn json_of(
-    found: ExportTraceServiceRequest,
-    shape: impl FnOnce(Json) -> Json + Send + 'static,
+    turn: Turn,
+    write: impl FnOnce() -> Result<Vec<u8>, QueryError> + Send + 'static,
 ) -> Result<Response, TempoError> {
-    let defect = |reason: String| QueryError::Defect { reason };
-    let converted = tokio::task::spawn_blocking(move || {
-        let mut spans = serde_json::to_value(found.resource_spans)?;
-        each_span(&mut spans, &mut in_tempos_way);
-        Ok::<_, serde_json::Error>(shape(spans))
-    });
-    let converted = converted.await.map_err(|lost| defect(lost.to_string()))?;
-    Ok(answer::json(converted.map_err(|error| defect(error.to_string()))?).await?)
+    Ok(answer::written_json(answer::blocking(turn, write).await?))
 }
 
-fn each_span(resource_spans: &mut Json, visit: &mut impl FnMut(&mut Json)) {
-    let lists = resource_spans.as_array_mut().into_iter().flatten();
-    let scopes = lists.filter_map(|list| list.get_mut("scopeSpans")?.as_array_mut()).flatten();
-    for spans in scopes.filter_map(|scope| scope.get_mut("spans")?.as_array_mut()) {
-        spans.iter_mut().for_each(&mut *visit);
+/// The answer of the first version. The keys of objects are in their order, as everywhere in this
+/// API.
+#[derive(Serialize)]
+struct Batches<G> {
+    batches: G,
+}
+
+/// The answer of the second version.
+#[derive(Serialize)]
+struct Filtered<G> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+    metrics: Nothing,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'static str>,
+    trace: Groups<G>,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Groups<G> {
+    resource_spans: G,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Group<'a, S> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource: Option<Sorted<'a, Resource>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope_spans: Option<S>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Scope<'a, S> {
+    #[serde(skip_serializing_if = "str::is_empty")]
+    schema_url: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Sorted<'a, InstrumentationScope>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spans: Option<S>,
+}
+
+/// A message with its keys in their order. It is small: one tree at a time is made of it.
+struct Sorted<'a, T>(&'a T);
+
+/// A span in Tempo's JSON, likewise.
+struct InTemposWay<'a>(&'a Span);
+
+impl<T: Serialize> Serialize for Sorted<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serde_json::to_value(self.0).map_err(S::Error::custom)?.serialize(serializer)
+    }
+}
+
+impl Serialize for InTemposWay<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut span = serde_json::to_value(self.0).map_err(S::Error::custom)?;
+        in_tempos_way(&mut span);
+        span.serialize(serializer)
+    }
+}
+
+fn groups(resource_spans: &[ResourceSpans]) -> impl Serialize {
+    Each(|| resource_spans.iter().map(group))
+}
+
+fn group(of: &ResourceSpans) -> impl Serialize {
+    Group {
+        resource: of.resource.as_ref().map(Sorted),
+        schema_url: &of.schema_url,
+        scope_spans: (!of.scope_spans.is_empty())
+            .then_some(Each(|| of.scope_spans.iter().map(scope))),
+    }
+}
+
+fn scope(of: &ScopeSpans) -> impl Serialize {
+    Scope {
+        schema_url: &of.schema_url,
+        scope: of.scope.as_ref().map(Sorted),
+        spans: (!of.spans.is_empty()).then_some(Each(|| of.spans.iter().map(InTemposWay))),
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     ErrorKind, QueryError,
+    execution::Turn,
     http::{jaeger::BUDGET_SPENT, problem::status_of},
     zipkin::search::Found,
 };
@@ -56,14 +57,22 @@ impl IntoResponse for ZipkinError {
     }
 }
 
-/// The value as JSON, marked when it is not about everything.
-pub(super) async fn json<T: Serialize + Send + 'static>(value: T, complete: bool) -> Answer {
-    marked(value, (!complete).then_some("there is more than fits into one answer")).await
+/// The value, for which a question had this turn, as JSON, marked when it is not about everything.
+pub(super) async fn json<T: Serialize + Send + 'static>(
+    turn: Turn,
+    value: T,
+    complete: bool,
+) -> Answer {
+    marked(turn, value, (!complete).then_some("there is more than fits into one answer")).await
 }
 
 /// The value as JSON, and why it is not about everything.
-async fn marked<T: Serialize + Send + 'static>(value: T, why: Option<&'static str>) -> Answer {
-    let mut response = crate::http::answer::json(value).await?;
+async fn marked<T: Serialize + Send + 'static>(
+    turn: Turn,
+    value: T,
+    why: Option<&'static str>,
+) -> Answer {
+    let mut response = crate::http::answer::json(turn, value).await?;
     if let Some(why) = why {
         response.headers_mut().insert(INCOMPLETE, HeaderValue::from_static(why));
     }
@@ -71,8 +80,8 @@ async fn marked<T: Serialize + Send + 'static>(value: T, why: Option<&'static st
 }
 
 /// Names, which clients may keep for a while when there are several.
-pub(super) async fn names(names: Vec<String>, cached: bool) -> Answer {
-    let mut response = json(names, true).await?;
+pub(super) async fn names(turn: Turn, names: Vec<String>, cached: bool) -> Answer {
+    let mut response = json(turn, names, true).await?;
     if cached {
         let seconds = HeaderValue::from_static("max-age=300, must-revalidate");
         response.headers_mut().insert(header::CACHE_CONTROL, seconds);
@@ -81,9 +90,9 @@ pub(super) async fn names(names: Vec<String>, cached: bool) -> Answer {
 }
 
 /// Traces, each a list of spans.
-pub(super) async fn traces(found: Found) -> Answer {
+pub(super) async fn traces(turn: Turn, found: Found) -> Answer {
     if found.budget_spent {
-        return marked(found.traces, Some(BUDGET_SPENT)).await;
+        return marked(turn, found.traces, Some(BUDGET_SPENT)).await;
     }
-    json(found.traces, found.complete).await
+    json(turn, found.traces, found.complete).await
 }

@@ -154,7 +154,7 @@ async fn both(store: &Store, query: &str) -> [Vec<String>; 2] {
         all.dedup();
         Ok([found, all])
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
 }
 
 proptest! {
@@ -228,7 +228,7 @@ async fn pages(store: &Store, query: &str, limit: usize) -> Vec<String> {
             all.extend(found.iter().map(|trace| trace.trace_id.to_string()));
         }
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
 }
 
 proptest! {

@@ -195,7 +195,7 @@ async fn answer(store: &Store, query: &str) -> Found {
         let shown = Shown::spans(9);
         found(reader, &Search { stages, times, limit, shown, after: None, among: None })
     };
-    execution.run(store, &Arc::new(settings), Arc::default(), work).await.unwrap()
+    execution.run(store, &Arc::new(settings), Arc::default(), None, work).await.unwrap()
 }
 
 /// Whether a span of a chain is found, by what the two conditions say of each.
