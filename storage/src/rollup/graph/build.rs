@@ -1,6 +1,6 @@
 //! Adds up the calls between services of a data file while it is written.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::HashMap, ops::Range, sync::Arc};
 
 use ahash::RandomState;
 use arrow_array::RecordBatch;
@@ -12,10 +12,11 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphCall, GraphKey, GraphPart, GraphSpan, Peer,
+    GraphCall, GraphKey, GraphPart, GraphSpan,
     calls::each_graph_call,
     key::{NumberedPeer, counted},
     names::Names,
+    peers::{KEYS, ToldPeer},
     section,
 };
 use crate::{
@@ -153,7 +154,8 @@ impl GraphBuilder {
     ) -> Option<NumberedPeer> {
         let kind = span.facts.kind;
         let at = portions.partition_point(|portion| portion.first.1 <= place).checked_sub(1);
-        let peer = at.map(|at| &portions[at]).and_then(|Portion { first, attributes }| {
+        let portion = at.map(|at| &portions[at]);
+        let peer = portion.and_then(|Portion { first, attributes }| {
             attributes.as_ref()?.peer(first.0 + place - first.1, kind)
         });
         match peer {
@@ -195,32 +197,42 @@ pub(super) fn span(rows: &SpanRows, row: usize, service: u32) -> GraphSpan {
 #[derive(Debug)]
 pub(super) struct PeerEntries {
     entries: Entries,
-    /// Of the distinct keys.
-    is_asked: Vec<bool>,
+    /// Of the distinct keys: its place among those that are looked at.
+    asked: Vec<Option<usize>>,
 }
 
 impl PeerEntries {
     /// Those of rows, if they were read.
     pub(super) fn of(batch: &RecordBatch) -> Result<Option<Self>, ArrowError> {
         let Some(entries) = Entries::of(batch, "attributes")? else { return Ok(None) };
-        let is_asked = entries.keys.iter().map(|key| Peer::keys().any(|asked| asked == key));
-        Ok(Some(Self { is_asked: is_asked.collect(), entries }))
+        let place = |key| KEYS.iter().position(|asked| *asked == key);
+        Ok(Some(Self { asked: entries.keys.iter().map(place).collect(), entries }))
     }
 
     /// What is at the other end of the row's span, which is of this kind.
-    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<Peer> {
+    pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<ToldPeer<'_>> {
         let Entries { keys, strings, ints, doubles, bools, .. } = &self.entries;
-        let asked = |entry: &usize| self.is_asked[keys.code(*entry)];
-        let said: Vec<usize> = self.entries.of_row(row).filter(asked).collect();
-        if said.is_empty() {
+        // The first entry with each of the keys.
+        let mut said = [None; KEYS.len()];
+        let mut says_any = false;
+        for entry in self.entries.of_row(row) {
+            if let Some(place) = self.asked[keys.code(entry)] {
+                said[place].get_or_insert(entry);
+                says_any = true;
+            }
+        }
+        if !says_any {
             return None;
         }
-        Peer::of(kind, |key| {
-            let entry = said.iter().copied().find(|entry| keys.value(*entry) == key)?;
-            let text = strings.text(entry).map(str::to_owned);
-            let text = text.or_else(|| ints.valid(entry).map(|of| of.value(entry).to_string()));
+        ToldPeer::of(kind, |key| {
+            let entry = said[key]?;
+            if let Some(text) = strings.text(entry) {
+                return Some(Cow::Borrowed(text));
+            }
+            let text = ints.valid(entry).map(|of| of.value(entry).to_string());
             let text = text.or_else(|| doubles.valid(entry).map(|of| of.value(entry).to_string()));
-            text.or_else(|| bools.valid(entry).map(|of| of.value(entry).to_string()))
+            let text = text.or_else(|| bools.valid(entry).map(|of| of.value(entry).to_string()));
+            text.map(Cow::Owned)
         })
     }
 }

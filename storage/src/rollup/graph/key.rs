@@ -7,7 +7,7 @@ use tidings_proto::{
 
 use tidings_assembly::SpanFacts;
 
-use super::{GraphCall, GraphPart, GraphSpan, Peer, names::Names};
+use super::{GraphCall, GraphPart, GraphSpan, names::Names, peers::ToldPeer};
 use crate::{
     Call,
     rollup::{
@@ -79,7 +79,7 @@ impl NumberedPeer {
         Self { name: names.number(""), kind: NodeKind::Unknown, system: None }
     }
 
-    pub(super) fn of(peer: &Peer, names: &mut Names) -> Self {
+    pub(super) fn of(peer: &ToldPeer<'_>, names: &mut Names) -> Self {
         let system = peer.system.as_deref().map(|system| names.number(system));
         Self { name: names.number(&peer.name), kind: peer.kind, system }
     }

@@ -5,6 +5,8 @@
 //! [messaging](https://opentelemetry.io/docs/specs/semconv/messaging/) and
 //! [servers](https://opentelemetry.io/docs/specs/semconv/general/attributes/).
 
+use std::{borrow::Cow, ops::Range};
+
 use tidings_proto::{api::NodeKind, otlp::SpanKind};
 
 /// Something that was called and sends no spans.
@@ -18,12 +20,24 @@ pub struct Peer {
     pub system: Option<String>,
 }
 
-const DATABASE_NAMES: [&str; 2] = ["db.namespace", "db.name"];
-const DATABASE_SYSTEMS: [&str; 2] = ["db.system.name", "db.system"];
-const QUEUE_NAMES: [&str; 3] =
-    ["messaging.destination.name", "messaging.destination", "message_bus.destination"];
-const QUEUE_SYSTEMS: [&str; 1] = ["messaging.system"];
-const SERVERS: [&str; 8] = [
+/// A peer, as attributes say it.
+#[derive(Debug)]
+pub(super) struct ToldPeer<'a> {
+    pub(super) name: Cow<'a, str>,
+    pub(super) kind: NodeKind,
+    pub(super) system: Option<Cow<'a, str>>,
+}
+
+/// The keys that are looked at.
+pub(super) const KEYS: [&str; 19] = [
+    "db.namespace",
+    "db.name",
+    "db.system.name",
+    "db.system",
+    "messaging.destination.name",
+    "messaging.destination",
+    "message_bus.destination",
+    "messaging.system",
     "server.address",
     "net.peer.name",
     "http.host",
@@ -32,46 +46,66 @@ const SERVERS: [&str; 8] = [
     "net.peer.ip",
     "net.sock.peer.addr",
     "peer.address",
+    "url.full",
+    "http.url",
+    "peer.service",
 ];
-const URLS: [&str; 2] = ["url.full", "http.url"];
-const SERVICE: &str = "peer.service";
+/// What of [`KEYS`] is the name of what, earlier ones first.
+const DATABASE_NAMES: Range<usize> = 0..2;
+const DATABASE_SYSTEMS: Range<usize> = 2..4;
+const QUEUE_NAMES: Range<usize> = 4..7;
+const QUEUE_SYSTEMS: Range<usize> = 7..8;
+const SERVERS: Range<usize> = 8..16;
+const URLS: Range<usize> = 16..18;
+const SERVICE: Range<usize> = 18..19;
 
 impl Peer {
-    /// The keys that are looked at.
-    pub(super) fn keys() -> impl Iterator<Item = &'static str> {
-        let of_databases = DATABASE_NAMES.into_iter().chain(DATABASE_SYSTEMS);
-        let of_queues = QUEUE_NAMES.into_iter().chain(QUEUE_SYSTEMS);
-        let of_servers = SERVERS.into_iter().chain(URLS);
-        of_databases.chain(of_queues).chain(of_servers).chain([SERVICE])
-    }
-
     /// The peer of a span of this kind, of whose attributes `text` gives the first with a key as
     /// text. `None` when they do not name it.
     pub fn of(kind: SpanKind, text: impl Fn(&str) -> Option<String>) -> Option<Self> {
+        ToldPeer::of(kind, |key| text(KEYS[key]).map(Cow::Owned)).map(ToldPeer::into_owned)
+    }
+
+    /// As attributes say it.
+    pub(super) fn told(&self) -> ToldPeer<'_> {
+        let system = self.system.as_deref().map(Cow::Borrowed);
+        ToldPeer { name: Cow::Borrowed(&self.name), kind: self.kind, system }
+    }
+}
+
+impl<'a> ToldPeer<'a> {
+    /// As [`Peer::of`], where keys are their places among [`KEYS`].
+    pub(super) fn of(kind: SpanKind, text: impl Fn(usize) -> Option<Cow<'a, str>>) -> Option<Self> {
         let said =
-            |keys: &[&str]| keys.iter().find_map(|key| text(key).filter(|text| !text.is_empty()));
-        let service = said(&[SERVICE]);
-        let database = said(&DATABASE_SYSTEMS);
+            |mut keys: Range<usize>| keys.find_map(|key| text(key).filter(|text| !text.is_empty()));
+        let service = said(SERVICE);
+        let database = said(DATABASE_SYSTEMS);
         let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
-        if database.is_some() || said(&DATABASE_NAMES).is_some() {
-            let name = service.or_else(|| said(&DATABASE_NAMES)).or_else(|| database.clone())?;
+        if database.is_some() || said(DATABASE_NAMES).is_some() {
+            let name = service.or_else(|| said(DATABASE_NAMES)).or_else(|| database.clone())?;
             return Some(Self { name, kind: NodeKind::Database, system: database });
         }
-        let queue = said(&QUEUE_SYSTEMS);
-        if queue.is_some() || is_message && said(&QUEUE_NAMES).is_some() {
-            let name = said(&QUEUE_NAMES).or(service).or_else(|| queue.clone())?;
+        let queue = said(QUEUE_SYSTEMS);
+        if queue.is_some() || is_message && said(QUEUE_NAMES).is_some() {
+            let name = said(QUEUE_NAMES).or(service).or_else(|| queue.clone())?;
             return Some(Self { name, kind: NodeKind::Messaging, system: queue });
         }
         if kind == SpanKind::Consumer {
             return None;
         }
-        let name = service.or_else(|| said(&SERVERS)).or_else(|| host_of(&said(&URLS)?))?;
+        let host = || said(URLS).and_then(|url| host_of(&url).map(str::to_owned));
+        let name = service.or_else(|| said(SERVERS)).or_else(|| host().map(Cow::Owned))?;
         Some(Self { name, kind: NodeKind::External, system: None })
+    }
+
+    pub(super) fn into_owned(self) -> Peer {
+        let Self { name, kind, system } = self;
+        Peer { name: name.into_owned(), kind, system: system.map(Cow::into_owned) }
     }
 }
 
 /// The host of an address, without user, port and path.
-fn host_of(url: &str) -> Option<String> {
+fn host_of(url: &str) -> Option<&str> {
     let (_, rest) = url.split_once("://")?;
     let authority = rest.split(['/', '?', '#']).next()?;
     let host = authority.rsplit('@').next()?;
@@ -79,7 +113,7 @@ fn host_of(url: &str) -> Option<String> {
         Some(v6) => v6.split(']').next()?,
         None => host.split(':').next()?,
     };
-    (!host.is_empty()).then(|| host.to_owned())
+    (!host.is_empty()).then_some(host)
 }
 
 #[cfg(test)]

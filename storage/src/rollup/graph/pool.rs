@@ -48,7 +48,7 @@ impl Vocabulary {
             return *number;
         }
         let number = u32::try_from(self.peers.len()).expect("invariant: rows are bounded");
-        self.peers.push(NumberedPeer::of(&peer, &mut self.names));
+        self.peers.push(NumberedPeer::of(&peer.told(), &mut self.names));
         self.peer_numbers.insert(peer, number);
         number
     }
@@ -68,7 +68,7 @@ impl Vocabulary {
             let kind = span.facts.kind;
             let peer = attributes.as_ref().filter(|_| may_be_open(kind));
             let peer = peer.and_then(|attributes| attributes.peer(row, kind));
-            span.mark = peer.map_or(NOBODY, |peer| self.peer(peer));
+            span.mark = peer.map_or(NOBODY, |peer| self.peer(peer.into_owned()));
             visit(rows.trace_id(row), span);
         }
         Ok(())

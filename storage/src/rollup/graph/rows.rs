@@ -21,6 +21,7 @@ use tidings_proto::{TraceId, otlp::SpanKind};
 use super::{
     GraphSpan, Peer,
     build::{COLUMNS, PeerEntries, span},
+    peers::KEYS,
     pool::{NOBODY, Vocabulary},
 };
 use crate::{
@@ -87,7 +88,7 @@ impl Keys {
         let whole = whole_columns(Signal::Spans, file)?;
         let scan = indexes.begin();
         let mut keys = Self::default();
-        for key in Peer::keys() {
+        for key in KEYS {
             let column = whole.iter().find(|(of, _)| *of == key).map(|(_, column)| *column);
             let told = match column.and_then(|column| keys.place(column)) {
                 Some(place) => Told::Column(place),
@@ -221,7 +222,7 @@ fn tell(
         for (row, place) in (0..batch.num_rows()).zip(&mut places) {
             let (_, span) = &mut spans[place];
             let peer = attributes.peer(row, span.facts.kind);
-            span.mark = peer.map_or(NOBODY, |peer| words.peer(peer));
+            span.mark = peer.map_or(NOBODY, |peer| words.peer(peer.into_owned()));
         }
         flow = go_on();
         Ok(flow)
