@@ -1,4 +1,5 @@
-//! Columns of data files that have encoders of their own (decision 0034): attributes, and words.
+//! Columns of data files that have encoders of their own (decision 0034): attributes, words, and
+//! numbers that have a dictionary.
 //!
 //! Arrow's writer finds out for each value what it is called in the dictionary, and for each column
 //! what its levels are. Memory has words and the keys of attributes as dictionaries already, and
@@ -12,14 +13,14 @@
 mod attributes;
 mod chunk;
 mod dictionary;
+mod flat;
 mod levels;
 mod pages;
 mod values;
-mod words;
 
 use parquet::errors::ParquetError;
 
-pub(super) use self::{attributes::AttributesEncoder, chunk::Codec, words::WordsEncoder};
+pub(super) use self::{attributes::AttributesEncoder, chunk::Codec, flat::FlatEncoder};
 
 fn unexpected(what: &str) -> ParquetError {
     ParquetError::General(format!("rows that are to be written have {what}"))

@@ -1,5 +1,5 @@
-//! Row groups of a file: the columns of rows, attributes and words without statistics by encoders of
-//! ours, all others by Arrow's.
+//! Row groups of a file: the columns of rows, attributes and what has a dictionary and no statistics
+//! by encoders of ours, all others by Arrow's.
 //!
 //! `write` says when a row group ends, besides at its most rows, and what the properties of the
 //! file are.
@@ -18,7 +18,7 @@ use parquet::{
     schema::types::{ColumnDescPtr, ColumnPath},
 };
 
-use super::encode::{AttributesEncoder, Codec, WordsEncoder};
+use super::encode::{AttributesEncoder, Codec, FlatEncoder};
 
 /// The column that has an encoder of its own.
 const ATTRIBUTES: &str = "attributes";
@@ -27,7 +27,7 @@ const NO_COLUMN: &str = "there is no column of attributes";
 /// Who writes a column.
 enum Encoder {
     Attributes,
-    Words(Box<WordsEncoder>),
+    Flat(Box<FlatEncoder>),
     Arrow,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct RowGroups<W: Write + Send> {
     factory: ArrowRowGroupWriterFactory,
     schema: SchemaRef,
     attributes: AttributesEncoder,
-    /// Of words.
+    /// Of flat columns.
     codec: Codec,
     /// Of each column, with how many columns of Parquet it is.
     encoders: Vec<(Encoder, usize)>,
@@ -67,8 +67,10 @@ impl<W: Write + Send> RowGroups<W> {
                     attributes = Some(AttributesEncoder::new(own, &properties)?);
                     Encoder::Attributes
                 }
-                (DataType::Dictionary(..), [word]) => WordsEncoder::new(word, &properties)
-                    .map_or(Encoder::Arrow, |words| Encoder::Words(Box::new(words))),
+                (DataType::Dictionary(..) | DataType::Int32 | DataType::Int64, [leaf]) => {
+                    FlatEncoder::new(leaf, &properties)
+                        .map_or(Encoder::Arrow, |flat| Encoder::Flat(Box::new(flat)))
+                }
                 _ => Encoder::Arrow,
             };
             encoders.push((encoder, own.len()));
@@ -120,7 +122,7 @@ impl<W: Write + Send> RowGroups<W> {
                     let map = column.as_any().downcast_ref::<MapArray>();
                     self.attributes.push(map.ok_or_else(|| no_map(column))?)?;
                 }
-                Encoder::Words(words) => words.push(column, &mut self.codec)?,
+                Encoder::Flat(flat) => flat.push(column, &mut self.codec)?,
                 Encoder::Arrow => {
                     for (leaf, column) in compute_leaves(field, column)?.iter().zip(columns) {
                         column.write(leaf)?;
@@ -136,11 +138,11 @@ impl<W: Write + Send> RowGroups<W> {
     pub(super) fn unfinished_bytes(&self) -> usize {
         let columns =
             self.columns.iter().flatten().map(ArrowColumnWriter::get_estimated_total_bytes);
-        let words = self.encoders.iter().map(|(encoder, _)| match encoder {
-            Encoder::Words(words) => words.bytes(),
+        let flat = self.encoders.iter().map(|(encoder, _)| match encoder {
+            Encoder::Flat(flat) => flat.bytes(),
             Encoder::Attributes | Encoder::Arrow => 0,
         });
-        columns.sum::<usize>() + words.sum::<usize>() + self.attributes.bytes()
+        columns.sum::<usize>() + flat.sum::<usize>() + self.attributes.bytes()
     }
 
     /// What was written.
@@ -162,7 +164,7 @@ impl<W: Write + Send> RowGroups<W> {
         for ((encoder, _), columns) in self.encoders.iter_mut().zip(columns) {
             match encoder {
                 Encoder::Attributes => self.attributes.append_to(&mut row_group)?,
-                Encoder::Words(words) => words.append_to(&mut row_group, &mut self.codec)?,
+                Encoder::Flat(flat) => flat.append_to(&mut row_group, &mut self.codec)?,
                 Encoder::Arrow => {
                     for column in columns {
                         column.close()?.append_to_row_group(&mut row_group)?;

@@ -36,9 +36,13 @@ impl Codec {
         Ok(Self { compressor, compressed: Vec::new() })
     }
 
-    fn compress(&mut self, page: &[u8]) -> Result<Bytes> {
+    fn compress(&mut self, page: &[u8], compression: Compression) -> Result<Bytes> {
         let mut compressed = std::mem::take(&mut self.compressed);
         compressed.clear();
+        if compression == Compression::UNCOMPRESSED {
+            compressed.extend_from_slice(page);
+            return Ok(Bytes::from(compressed));
+        }
         compressed.reserve(zstd::zstd_safe::compress_bound(page.len()));
         self.compressor.compress_to_buffer(page, &mut compressed)?;
         Ok(Bytes::from(compressed))
@@ -120,7 +124,7 @@ impl Chunk {
     }
 
     pub(super) fn push(&mut self, codec: &mut Codec, ready: Ready<'_>) -> Result<()> {
-        let buf = codec.compress(ready.page)?;
+        let buf = codec.compress(ready.page, self.compression)?;
         let page = Page::DataPage {
             buf: buf.clone(),
             num_values: counted(ready.levels)?,
@@ -160,7 +164,7 @@ impl Chunk {
         page: &[u8],
         values: usize,
     ) -> Result<()> {
-        let buf = codec.compress(page)?;
+        let buf = codec.compress(page, self.compression)?;
         let dictionary = Page::DictionaryPage {
             buf: buf.clone(),
             num_values: counted(values)?,

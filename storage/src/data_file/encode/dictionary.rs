@@ -4,7 +4,6 @@ use ahash::RandomState;
 
 /// Bytes of the length before a text.
 pub(super) const LENGTH_BYTES: usize = 4;
-const WORD_BYTES: usize = 8;
 const SLOTS_MIN: usize = 1024;
 /// By this the slots grow when half of them are taken.
 const GROWTH: usize = 4;
@@ -14,7 +13,8 @@ const GROWTH: usize = 4;
 pub(super) struct Dictionary {
     page: Vec<u8>,
     bytes_max: usize,
-    /// Where each text ends in the page; nothing of words, which are as long as each other.
+    /// Where each text ends in the page; nothing of words, which are as long as each other: a
+    /// dictionary has texts, or words of one length.
     ends: Vec<u32>,
     words: usize,
     /// The value's code plus one with the upper half of its hash above, or 0: as many as a power
@@ -74,18 +74,19 @@ impl Dictionary {
     }
 
     /// The code of a word, unless there is no room for it.
-    pub(super) fn word(&mut self, word: u64) -> Option<u32> {
-        let hash = self.hasher.hash_one(word);
-        let bytes = word.to_le_bytes();
-        let is = |code| self.page[code * WORD_BYTES..][..WORD_BYTES] == bytes;
+    pub(super) fn word<const N: usize>(&mut self, word: [u8; N]) -> Option<u32> {
+        let mut number = [0; 8];
+        number[..N].copy_from_slice(&word);
+        let hash = self.hasher.hash_one(u64::from_le_bytes(number));
+        let is = |code| self.page[code * N..].first_chunk() == Some(&word);
         let slot = match self.find(hash, is) {
             Ok(code) => return Some(code),
             Err(slot) => slot,
         };
-        if self.page.len() + WORD_BYTES > self.bytes_max {
+        if self.page.len() + N > self.bytes_max {
             return None;
         }
-        self.page.extend_from_slice(&bytes);
+        self.page.extend_from_slice(&word);
         self.words += 1;
         self.fill(slot, hash)
     }

@@ -15,6 +15,7 @@ use super::{
 pub(super) enum Source<'a> {
     Texts(Texts<'a>),
     Longs(&'a [i64]),
+    Ints(&'a [i32]),
     Doubles(&'a [f64]),
     Bools(&'a BooleanBuffer),
 }
@@ -176,8 +177,11 @@ impl Values {
         let (codes, text_bytes) = (self.codes.len(), self.text_bytes);
         let all = match source {
             Source::Texts(texts) => self.push_texts(texts, entries),
-            Source::Longs(longs) => self.push_words(entries.map(|at| longs[at].cast_unsigned())),
-            Source::Doubles(doubles) => self.push_words(entries.map(|at| doubles[at].to_bits())),
+            Source::Longs(longs) => self.push_words(entries.map(|at| longs[at].to_le_bytes())),
+            Source::Ints(ints) => self.push_words(entries.map(|at| ints[at].to_le_bytes())),
+            Source::Doubles(doubles) => {
+                self.push_words(entries.map(|at| doubles[at].to_le_bytes()))
+            }
             Source::Bools(bools) => {
                 entries.for_each(|at| self.push_bool(bools.value(at)));
                 Some(())
@@ -226,14 +230,21 @@ impl Values {
         Some(())
     }
 
-    fn push_words(&mut self, words: impl Iterator<Item = u64>) -> Option<()> {
+    fn push_words<const N: usize>(&mut self, words: impl Iterator<Item = [u8; N]>) -> Option<()> {
         match &mut self.dictionary {
             Some(dictionary) => {
+                // Most columns have long stretches of one number.
+                let mut last: Option<([u8; N], u32)> = None;
                 for word in words {
-                    self.codes.push(dictionary.word(word)?);
+                    let code = match last {
+                        Some((before, code)) if before == word => code,
+                        _ => dictionary.word(word)?,
+                    };
+                    last = Some((word, code));
+                    self.codes.push(code);
                 }
             }
-            None => words.for_each(|word| self.words.extend_from_slice(&word.to_le_bytes())),
+            None => words.for_each(|word| self.words.extend_from_slice(&word)),
         }
         Some(())
     }

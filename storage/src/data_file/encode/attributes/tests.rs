@@ -367,7 +367,8 @@ fn a_row_group_in_the_making_is_as_large_as_what_was_taken() {
         })
         .collect();
     let rows = batch(&rows, false);
-    let cut = Cut { dictionary_bytes: 100, page_bytes: 2000, ..AS_FILES };
+    // Numbers of a page are many bytes until it ends.
+    let cut = Cut { dictionary_bytes: 100, page_bytes: 2000, page_rows: 500, ..AS_FILES };
     let mut writer = RowGroups::new(Vec::new(), file_schema(), cut.properties(), 5000).unwrap();
     let mut before = 0;
     for _ in 0..4 {

@@ -1,11 +1,16 @@
-//! Texts that repeat, a dictionary in memory.
+//! Columns with one value a row that have a dictionary in files: words, and numbers that repeat.
 //!
-//! The codes of a portion's dictionary become those of the file's when they come for the first
-//! time; a row costs a look into an array then.
+//! Words are a dictionary in memory. The codes of a portion's dictionary become those of the file's
+//! when they come for the first time; a row costs a look into an array then.
 
 use std::io::Write;
 
-use arrow_array::{Array, DictionaryArray, StringArray, types::Int32Type};
+use arrow_array::{
+    Array, StringArray,
+    cast::AsArray,
+    types::{Int32Type, Int64Type},
+};
+use arrow_buffer::NullBuffer;
 use parquet::{
     basic::Type,
     errors::Result,
@@ -24,12 +29,12 @@ use super::{
     values::{Full, Source, Texts},
 };
 
-/// Takes a column of words, and has its pages of the row group.
-pub(in crate::data_file) struct WordsEncoder {
+/// Takes a column, and has its pages of the row group.
+pub(in crate::data_file) struct FlatEncoder {
     is_nullable: bool,
     page_rows: usize,
     page_bytes: usize,
-    /// Levels of the page, where rows can lack a word.
+    /// Levels of the page, where rows can lack a value.
     definitions: Vec<u8>,
     rows: usize,
     pages: Pages,
@@ -39,7 +44,7 @@ pub(in crate::data_file) struct WordsEncoder {
     offsets: Vec<i32>,
 }
 
-impl WordsEncoder {
+impl FlatEncoder {
     /// For this column of a file, unless Arrow's writer is to write it: statistics are its own.
     pub(in crate::data_file) fn new(
         column: &ColumnDescPtr,
@@ -49,7 +54,9 @@ impl WordsEncoder {
         let is_plain = properties.statistics_enabled(path) == EnabledStatistics::None
             && properties.bloom_filter_properties(path).is_none()
             && properties.dictionary_enabled(path);
-        if column.physical_type() != Type::BYTE_ARRAY || column.max_rep_level() > 0 || !is_plain {
+        let is_known =
+            matches!(column.physical_type(), Type::BYTE_ARRAY | Type::INT32 | Type::INT64);
+        if !is_known || column.max_rep_level() > 0 || !is_plain {
             return None;
         }
         Some(Self {
@@ -72,27 +79,19 @@ impl WordsEncoder {
     /// Takes rows.
     ///
     /// # Errors
-    /// When they are no words, or pages cannot be written.
+    /// When they are neither words nor whole numbers, or pages cannot be written.
     pub(in crate::data_file) fn push(&mut self, rows: &dyn Array, codec: &mut Codec) -> Result<()> {
-        let words = rows.as_any().downcast_ref::<DictionaryArray<Int32Type>>();
-        let words = words.ok_or_else(|| unexpected("no words"))?;
-        let texts = words.values().as_any().downcast_ref::<StringArray>();
-        let texts = texts.ok_or_else(|| unexpected("words that are no texts"))?;
-        let valid = words.keys().nulls().filter(|valid| valid.null_count() > 0);
+        let (source, valid) = values(rows)?;
+        let valid = valid.filter(|valid| valid.null_count() > 0);
         if valid.is_some() && !self.is_nullable {
-            return Err(unexpected("no word where each has one"));
+            return Err(unexpected("no value where each has one"));
         }
-        let source = Source::Texts(Texts {
-            codes: Some(words.keys().values()),
-            offsets: texts.value_offsets(),
-            bytes: texts.value_data(),
-        });
         self.pages.values.begin_portion();
         let known = i32::try_from(self.offsets.len()).unwrap_or(i32::MAX);
-        self.offsets.extend(known..=i32::try_from(words.len()).unwrap_or(i32::MAX));
+        self.offsets.extend(known..=i32::try_from(rows.len()).unwrap_or(i32::MAX));
         let mut begin = 0;
-        while begin < words.len() {
-            let end = words.len().min(begin + self.page_rows - self.rows);
+        while begin < rows.len() {
+            let end = rows.len().min(begin + self.page_rows - self.rows);
             let offsets = &self.offsets[begin..=end];
             let fitting = self.pages.values.fitting(&source, valid, offsets, self.page_bytes);
             let taken = if fitting == 0 && self.rows == 0 { 1 } else { fitting };
@@ -146,6 +145,26 @@ impl WordsEncoder {
         self.rows = 0;
         Ok(())
     }
+}
+
+/// What rows have, and which of them.
+fn values(rows: &dyn Array) -> Result<(Source<'_>, Option<&NullBuffer>)> {
+    if let Some(longs) = rows.as_primitive_opt::<Int64Type>() {
+        return Ok((Source::Longs(longs.values()), longs.nulls()));
+    }
+    if let Some(ints) = rows.as_primitive_opt::<Int32Type>() {
+        return Ok((Source::Ints(ints.values()), ints.nulls()));
+    }
+    let words = rows.as_dictionary_opt::<Int32Type>();
+    let words = words.ok_or_else(|| unexpected("neither words nor whole numbers"))?;
+    let texts: Option<&StringArray> = words.values().as_string_opt();
+    let texts = texts.ok_or_else(|| unexpected("words that are no texts"))?;
+    let source = Source::Texts(Texts {
+        codes: Some(words.keys().values()),
+        offsets: texts.value_offsets(),
+        bytes: texts.value_data(),
+    });
+    Ok((source, words.keys().nulls()))
 }
 
 #[cfg(test)]
