@@ -120,6 +120,11 @@ impl Validity {
         }
     }
 
+    /// Adds so many values that are all there, or none of them.
+    pub(super) fn fill(&mut self, count: usize, are_there: bool) {
+        self.0.append_n(count, are_there);
+    }
+
     /// Adds what `is_there` says of each of these levels.
     pub(super) fn extend(&mut self, levels: &[u8], is_there: impl Fn(u8) -> bool) {
         let bits = BooleanBuffer::collect_bool(levels.len(), |at| is_there(levels[at]));
@@ -143,18 +148,14 @@ impl<N: ArrowNativeType> Numbers<N> {
         Self { values: Vec::with_capacity(entries), are: Validity::new(entries) }
     }
 
-    pub(super) fn push(
-        &mut self,
-        values: &[N],
-        nulls: Option<&NullBuffer>,
-        entries: &Range<usize>,
-    ) {
-        if nulls.is_some_and(|nulls| nulls.null_count() == nulls.len()) {
-            self.values.resize(self.values.len() + entries.len(), N::default());
-        } else {
-            self.values.extend_from_slice(&values[entries.clone()]);
-        }
-        self.are.push(nulls, entries);
+    /// Adds those of some entries elsewhere; not which of them are there.
+    pub(super) fn push(&mut self, values: &[N], entries: &Range<usize>) {
+        self.values.extend_from_slice(&values[entries.clone()]);
+    }
+
+    /// Adds entries that have none.
+    pub(super) fn push_none(&mut self, entries: usize) {
+        self.values.resize(self.values.len() + entries, N::default());
     }
 }
 
@@ -172,11 +173,11 @@ impl Texts {
         Self { offsets, bytes: Vec::with_capacity(bytes), are: Validity::new(texts) }
     }
 
+    /// Adds those of some entries elsewhere; not which of them are there.
     pub(super) fn push(
         &mut self,
         offsets: &[i32],
         bytes: &[u8],
-        nulls: Option<&NullBuffer>,
         entries: &Range<usize>,
     ) -> Result<(), ArrowError> {
         let (start, end) = (offsets[entries.start], offsets[entries.end]);
@@ -185,8 +186,13 @@ impl Texts {
         offset(self.bytes.len())?;
         self.offsets
             .extend(offsets[entries.start + 1..=entries.end].iter().map(|end| end + before));
-        self.are.push(nulls, entries);
         Ok(())
+    }
+
+    /// Adds entries that have none.
+    pub(super) fn push_none(&mut self, entries: usize) {
+        let end = self.offsets.last().copied().unwrap_or_default();
+        self.offsets.resize(self.offsets.len() + entries, end);
     }
 
     /// Adds a text, or the empty one where there is none; not whether there is one.

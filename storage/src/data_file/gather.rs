@@ -1,15 +1,21 @@
 //! Rows of several batches as one batch.
+//!
+//! A flush gathers portion after portion of the same batches: what has to be found out of a batch
+//! is found out once, not once per portion. `words` and `attributes` put dictionaries together by
+//! the numbers that `codes` gives their texts, `ids` copies short bytes, and Arrow the rest.
 
 mod attributes;
+mod codes;
+mod ids;
+mod words;
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc};
 
-use ahash::RandomState;
-use arrow_array::{
-    Array, ArrayRef, DictionaryArray, Int32Array, RecordBatch, StringArray, types::Int32Type,
-};
+use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
+
+use self::{attributes::Attributes, ids::Ids, words::Words};
 
 /// These rows, each named by its batch and its place there.
 pub(super) fn rows(
@@ -17,22 +23,57 @@ pub(super) fn rows(
     batches: &[RecordBatch],
     rows: &[(usize, usize)],
 ) -> Result<RecordBatch, ArrowError> {
-    if let Some(slice) = slice(batches, rows) {
-        return Ok(slice);
+    match slice(batches, rows) {
+        Some(slice) => Ok(slice),
+        None => Gather::of(schema, batches)?.rows(rows),
     }
-    let stretches = stretches(rows);
-    let columns = schema.fields().iter().enumerate().map(|(number, field)| {
-        let arrays: Vec<&ArrayRef> = batches.iter().map(|batch| batch.column(number)).collect();
-        match field.data_type() {
-            DataType::Dictionary(..) => words(&arrays, rows),
-            DataType::Map(..) => attributes::attributes(&arrays, &stretches),
-            _ => {
-                let arrays: Vec<&dyn Array> = arrays.into_iter().map(AsRef::as_ref).collect();
-                interleave(&arrays, rows)
-            }
+}
+
+/// Some batches of which rows are put together.
+pub(super) struct Gather<'a> {
+    schema: SchemaRef,
+    batches: &'a [RecordBatch],
+    columns: Vec<Column<'a>>,
+}
+
+/// A column of all of them.
+enum Column<'a> {
+    Attributes(Attributes<'a>),
+    Words(Words<'a>),
+    Ids(Ids<'a>),
+    Other(Vec<&'a dyn Array>),
+}
+
+impl<'a> Gather<'a> {
+    /// Of these batches, which have this schema.
+    pub(super) fn of(schema: &SchemaRef, batches: &'a [RecordBatch]) -> Result<Self, ArrowError> {
+        let columns = schema.fields().iter().enumerate().map(|(number, field)| {
+            let arrays = batches.iter().map(|batch| batch.column(number).as_ref());
+            Ok(match field.data_type() {
+                DataType::Dictionary(..) => Column::Words(Words::of(arrays)?),
+                DataType::Map(..) => Column::Attributes(Attributes::of(arrays)?),
+                DataType::Binary => Column::Ids(Ids::of(arrays)?),
+                _ => Column::Other(arrays.collect()),
+            })
+        });
+        let columns = columns.collect::<Result<_, ArrowError>>()?;
+        Ok(Self { schema: Arc::clone(schema), batches, columns })
+    }
+
+    /// These rows, each named by its batch and its place there.
+    pub(super) fn rows(&mut self, rows: &[(usize, usize)]) -> Result<RecordBatch, ArrowError> {
+        if let Some(slice) = slice(self.batches, rows) {
+            return Ok(slice);
         }
-    });
-    RecordBatch::try_new(Arc::clone(schema), columns.collect::<Result<_, _>>()?)
+        let stretches = stretches(rows);
+        let columns = self.columns.iter_mut().map(|column| match column {
+            Column::Attributes(attributes) => attributes.rows(&stretches),
+            Column::Words(words) => words.rows(rows),
+            Column::Ids(ids) => ids.rows(rows),
+            Column::Other(arrays) => interleave(arrays, rows),
+        });
+        RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+    }
 }
 
 /// Without copying, when all are neighbours in one batch.
@@ -54,39 +95,6 @@ fn stretches(rows: &[(usize, usize)]) -> Vec<Stretch> {
         }
     }
     stretches
-}
-
-/// Arrow's own interleaving looks at every row once per batch and column.
-fn words(arrays: &[&ArrayRef], rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
-    let wrong = || ArrowError::SchemaError("a column of words is no dictionary".to_owned());
-    let mut dictionaries = Vec::with_capacity(arrays.len());
-    for array in arrays {
-        let words =
-            array.as_any().downcast_ref::<DictionaryArray<Int32Type>>().ok_or_else(wrong)?;
-        let values = words.values().as_any().downcast_ref::<StringArray>().ok_or_else(wrong)?;
-        dictionaries.push((words.keys(), values, vec![None; values.len()]));
-    }
-    let mut numbers: HashMap<&str, i32, RandomState> = HashMap::default();
-    let mut texts: Vec<&str> = Vec::new();
-    let mut keys = Vec::with_capacity(rows.len());
-    for (batch, row) in rows {
-        let (of_rows, values, known) = &mut dictionaries[*batch];
-        let key = of_rows.is_valid(*row).then(|| usize::try_from(of_rows.value(*row)).ok());
-        let Some(key) = key.flatten() else {
-            keys.push(None);
-            continue;
-        };
-        let number = *known[key].get_or_insert_with(|| {
-            let text = values.value(key);
-            *numbers.entry(text).or_insert_with(|| {
-                texts.push(text);
-                i32::try_from(texts.len() - 1).unwrap_or(i32::MAX)
-            })
-        });
-        keys.push(Some(number));
-    }
-    let values = Arc::new(StringArray::from(texts));
-    Ok(Arc::new(DictionaryArray::try_new(Int32Array::from(keys), values)?))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use parquet::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    EncodedFile, FileStats, STATS_MAX, gather, order::Placed, row_groups::RowGroups,
+    EncodedFile, FileStats, STATS_MAX, gather::Gather, order::Placed, row_groups::RowGroups,
     shred::Shredder, sizes,
 };
 use crate::{
@@ -130,9 +130,9 @@ pub(super) fn files(
 
 impl Unsorted<'_> {
     /// These rows, in this order.
-    fn take(&self, placed: &[Placed]) -> Result<RecordBatch, ArrowError> {
+    fn take(&self, gather: &mut Gather<'_>, placed: &[Placed]) -> Result<RecordBatch, ArrowError> {
         let named: Vec<_> = placed.iter().map(|placed| self.places[placed.row]).collect();
-        let rows = gather::rows(&self.signal.memory_schema(), self.batches, &named)?;
+        let rows = gather.rows(&named)?;
         let indices = UInt64Array::from_iter_values(placed.iter().map(|placed| placed.row as u64));
         let mut columns = rows.columns().to_vec();
         for column in self.derived {
@@ -185,8 +185,9 @@ fn file(
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed)?;
     let mut writer = FileWriter::laid_out(rows.signal, Vec::new(), traces, layout)?;
+    let mut gather = Gather::of(&rows.signal.memory_schema(), rows.batches)?;
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
-        writer.push(&rows.take(portion)?)?;
+        writer.push(&rows.take(&mut gather, portion)?)?;
     }
     let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {

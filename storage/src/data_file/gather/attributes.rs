@@ -1,30 +1,43 @@
 //! Attributes of rows of several batches as one column.
 //!
-//! All entries of neighbouring rows are copied at once, field by field, into buffers that have
-//! room for all of them; Arrow's own interleaving looks at each entry in each of the columns it
-//! consists of. A field that nobody has, as most have no bytes, is not copied but filled up.
+//! All entries of neighbouring rows are copied at once, into buffers that have room for all of
+//! them; Arrow's own interleaving looks at each entry in each of the columns it consists of. One
+//! field after the other is copied: the rows are all over memory, and a processor waits for many of
+//! them at once where little is done between them. A field that nobody has, as most have no bytes,
+//! is not copied but filled up, and so is what says which entries have one that all have.
 
-use std::{collections::HashMap, ops::Range};
+use std::ops::Range;
 
-use ahash::RandomState;
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray, StructArray,
     cast::AsArray,
     types::{Float64Type, Int32Type, Int64Type},
 };
-use arrow_buffer::ArrowNativeType;
+use arrow_buffer::{ArrowNativeType, NullBuffer};
 use arrow_schema::ArrowError;
 
-use super::Stretch;
-use crate::data_file::entries::EntriesBuilder;
+use super::{Stretch, codes::Codes};
+use crate::data_file::entries::{EntriesBuilder, Validity};
 
-/// The column of a batch.
+/// A column of attributes of some batches.
+pub(super) struct Attributes<'a> {
+    parts: Vec<Part<'a>>,
+    keys: Codes<'a>,
+    are_values: Presence,
+    are_strings: Presence,
+    are_ints: Presence,
+    are_doubles: Presence,
+    are_bools: Presence,
+    are_bytes: Presence,
+}
+
+/// That of one batch.
 struct Part<'a> {
     offsets: &'a [i32],
     codes: &'a [i32],
     keys: &'a StringArray,
-    /// The new codes of the keys that were met.
-    known: Vec<Option<i32>>,
+    /// The place of the first of its keys among all batches'.
+    first_key: usize,
     values: &'a StructArray,
     strings: &'a StringArray,
     ints: &'a Int64Array,
@@ -33,19 +46,157 @@ struct Part<'a> {
     bytes: &'a BinaryArray,
 }
 
+/// Which entries of all batches have a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Presence {
+    All,
+    None,
+    Some,
+}
+
+/// Entries of one batch.
+type Entries<'p, 'a> = (&'p Part<'a>, Range<usize>);
+
+impl<'a> Attributes<'a> {
+    pub(super) fn of(arrays: impl Iterator<Item = &'a dyn Array>) -> Result<Self, ArrowError> {
+        let (mut parts, mut first_key) = (Vec::new(), 0);
+        for array in arrays {
+            let part = Part::of(array, first_key)?;
+            first_key += part.keys.len();
+            parts.push(part);
+        }
+        Ok(Self {
+            keys: Codes::new(first_key),
+            are_values: Presence::of(&parts, |part| part.values),
+            are_strings: Presence::of(&parts, |part| part.strings),
+            are_ints: Presence::of(&parts, |part| part.ints),
+            are_doubles: Presence::of(&parts, |part| part.doubles),
+            are_bools: Presence::of(&parts, |part| part.bools),
+            are_bytes: Presence::of(&parts, |part| part.bytes),
+            parts,
+        })
+    }
+
+    /// The attributes of these rows.
+    pub(super) fn rows(&mut self, stretches: &[Stretch]) -> Result<ArrayRef, ArrowError> {
+        let (mut rows, mut count, mut text_bytes) = (0, 0, 0);
+        let mut entries: Vec<Entries<'_, 'a>> = Vec::with_capacity(stretches.len());
+        for (part, of) in stretches {
+            let part = &self.parts[*part];
+            let within = part.offsets[of.start].as_usize()..part.offsets[of.end].as_usize();
+            let ends = part.strings.value_offsets();
+            rows += of.len();
+            count += within.len();
+            text_bytes += ends[within.end].as_usize() - ends[within.start].as_usize();
+            entries.push((part, within));
+        }
+        let mut to = EntriesBuilder::new(rows, count, text_bytes);
+        for ((part, within), (_, of)) in entries.iter().zip(stretches) {
+            to.end_rows(part.offsets[of.start], &part.offsets[of.start + 1..=of.end])?;
+            let key = |code: &i32| {
+                let key = code.as_usize();
+                self.keys.code(part.first_key + key, || part.keys.value(key))
+            };
+            to.codes.extend(part.codes[within.clone()].iter().map(key));
+        }
+        self.copy_texts(&entries, count, &mut to)?;
+        self.copy_others(&entries, count, &mut to);
+        to.finish(self.keys.finish())
+    }
+
+    fn copy_texts(
+        &self,
+        entries: &[Entries<'_, 'a>],
+        count: usize,
+        to: &mut EntriesBuilder,
+    ) -> Result<(), ArrowError> {
+        for (part, within) in entries {
+            to.strings.push(part.strings.value_offsets(), part.strings.value_data(), within)?;
+        }
+        self.are_strings.copy(entries, count, |part| part.strings.nulls(), &mut to.strings.are);
+        if self.are_bytes == Presence::None {
+            to.bytes.push_none(count);
+        } else {
+            for (part, within) in entries {
+                to.bytes.push(part.bytes.value_offsets(), part.bytes.value_data(), within)?;
+            }
+        }
+        self.are_bytes.copy(entries, count, |part| part.bytes.nulls(), &mut to.bytes.are);
+        Ok(())
+    }
+
+    fn copy_others(&self, entries: &[Entries<'_, 'a>], count: usize, to: &mut EntriesBuilder) {
+        self.are_values.copy(entries, count, |part| part.values.nulls(), &mut to.are_values);
+        if self.are_ints == Presence::None {
+            to.ints.push_none(count);
+        } else {
+            entries.iter().for_each(|(part, within)| to.ints.push(part.ints.values(), within));
+        }
+        self.are_ints.copy(entries, count, |part| part.ints.nulls(), &mut to.ints.are);
+        if self.are_doubles == Presence::None {
+            to.doubles.push_none(count);
+        } else {
+            let doubles = &mut to.doubles;
+            entries.iter().for_each(|(part, within)| doubles.push(part.doubles.values(), within));
+        }
+        self.are_doubles.copy(entries, count, |part| part.doubles.nulls(), &mut to.doubles.are);
+        if self.are_bools == Presence::None {
+            to.bools.append_n(count, false);
+        } else {
+            for (part, within) in entries {
+                let bools = part.bools.values();
+                let bits = bools.offset() + within.start..bools.offset() + within.end;
+                to.bools.append_packed_range(bits, bools.values());
+            }
+        }
+        self.are_bools.copy(entries, count, |part| part.bools.nulls(), &mut to.are_bools);
+    }
+}
+
+impl Presence {
+    fn of<'a, 'p>(parts: &'p [Part<'a>], field: impl Fn(&'p Part<'a>) -> &'a dyn Array) -> Self {
+        let (mut all, mut none) = (true, true);
+        for array in parts.iter().map(field) {
+            all &= array.null_count() == 0;
+            none &= array.null_count() == array.len();
+        }
+        match (all, none) {
+            (true, _) => Self::All,
+            (_, true) => Self::None,
+            _ => Self::Some,
+        }
+    }
+
+    /// Adds which of these entries, so many, have the field of which these are the nulls.
+    fn copy<'p, 'a>(
+        self,
+        entries: &'p [Entries<'p, 'a>],
+        count: usize,
+        nulls: impl Fn(&'p Part<'a>) -> Option<&'a NullBuffer>,
+        to: &mut Validity,
+    ) {
+        match self {
+            Self::All => to.fill(count, true),
+            Self::None => to.fill(count, false),
+            Self::Some => {
+                entries.iter().for_each(|(part, within)| to.push(nulls(part), within));
+            }
+        }
+    }
+}
+
 impl<'a> Part<'a> {
-    fn of(array: &'a ArrayRef) -> Result<Self, ArrowError> {
+    fn of(array: &'a dyn Array, first_key: usize) -> Result<Self, ArrowError> {
         let wrong = || ArrowError::SchemaError("a column has no attributes as memory's".to_owned());
         let map = array.as_map_opt().ok_or_else(wrong)?;
         let coded = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
-        let keys = coded.values().as_string_opt().ok_or_else(wrong)?;
         let values = map.values().as_struct_opt().ok_or_else(wrong)?;
         let field = |name: &str| values.column_by_name(name).ok_or_else(wrong);
         Ok(Self {
             offsets: map.value_offsets(),
             codes: coded.keys().values(),
-            known: vec![None; keys.len()],
-            keys,
+            keys: coded.values().as_string_opt().ok_or_else(wrong)?,
+            first_key,
             strings: field("string")?.as_string_opt().ok_or_else(wrong)?,
             ints: field("int")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?,
             doubles: field("double")?.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?,
@@ -54,77 +205,4 @@ impl<'a> Part<'a> {
             values,
         })
     }
-
-    fn copy(
-        &mut self,
-        rows: &Range<usize>,
-        met: &mut Keys<'a>,
-        to: &mut EntriesBuilder,
-    ) -> Result<(), ArrowError> {
-        let entries = self.entries(rows);
-        to.end_rows(self.offsets[rows.start], &self.offsets[rows.start + 1..=rows.end])?;
-        let Self { keys, known, codes, .. } = self;
-        for code in &codes[entries.clone()] {
-            let known = &mut known[code.as_usize()];
-            to.codes.push(*known.get_or_insert_with(|| {
-                let key = keys.value(code.as_usize());
-                *met.codes.entry(key).or_insert_with(|| {
-                    met.texts.push(key);
-                    i32::try_from(met.texts.len() - 1).unwrap_or(i32::MAX)
-                })
-            }));
-        }
-        to.are_values.push(self.values.nulls(), &entries);
-        let Self { strings, ints, doubles, bools, bytes, .. } = self;
-        to.strings.push(
-            strings.value_offsets(),
-            strings.value_data(),
-            strings.nulls(),
-            &entries,
-        )?;
-        to.ints.push(ints.values(), ints.nulls(), &entries);
-        to.doubles.push(doubles.values(), doubles.nulls(), &entries);
-        match bools.nulls() {
-            Some(nulls) if nulls.null_count() == nulls.len() => {
-                to.bools.append_n(entries.len(), false);
-            }
-            _ => to.bools.append_buffer(&bools.values().slice(entries.start, entries.len())),
-        }
-        to.are_bools.push(bools.nulls(), &entries);
-        to.bytes.push(bytes.value_offsets(), bytes.value_data(), bytes.nulls(), &entries)
-    }
-
-    /// The entries of some rows.
-    fn entries(&self, rows: &Range<usize>) -> Range<usize> {
-        self.offsets[rows.start].as_usize()..self.offsets[rows.end].as_usize()
-    }
-}
-
-/// The attributes of these rows.
-pub(super) fn attributes(
-    arrays: &[&ArrayRef],
-    stretches: &[Stretch],
-) -> Result<ArrayRef, ArrowError> {
-    let mut parts = arrays.iter().map(|array| Part::of(array)).collect::<Result<Vec<_>, _>>()?;
-    let (mut rows, mut entries, mut text_bytes) = (0, 0, 0);
-    for (part, of) in stretches {
-        let within = parts[*part].entries(of);
-        let offsets = parts[*part].strings.value_offsets();
-        rows += of.len();
-        entries += within.len();
-        text_bytes += offsets[within.end].as_usize() - offsets[within.start].as_usize();
-    }
-    let mut copied = EntriesBuilder::new(rows, entries, text_bytes);
-    let mut keys = Keys::default();
-    for (part, of) in stretches {
-        parts[*part].copy(of, &mut keys, &mut copied)?;
-    }
-    copied.finish(StringArray::from(keys.texts))
-}
-
-/// The distinct keys that were met.
-#[derive(Default)]
-struct Keys<'a> {
-    codes: HashMap<&'a str, i32, RandomState>,
-    texts: Vec<&'a str>,
 }

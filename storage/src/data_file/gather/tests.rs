@@ -1,7 +1,8 @@
+use arrow_array::{ArrayRef, cast::AsArray};
 use proptest::prelude::*;
 use prost::Message;
 
-use super::rows;
+use super::{Gather, rows};
 use crate::{
     LogRows, SpanRows,
     columns::{log_rows, span_rows},
@@ -73,6 +74,31 @@ proptest! {
                 (rows.log_record(row).encode_to_vec(), resource)
             };
             prop_assert_eq!(said(&gathered, row), said(&sources[*batch], *from));
+        }
+    }
+
+    #[test]
+    fn a_portion_is_what_it_is_without_those_before_it(
+        requests in prop::collection::vec(samples::traces(), 1..4),
+        portions in prop::collection::vec(picks(), 1..5),
+    ) {
+        let batches: Vec<_> =
+            requests.iter().map(|request| span_rows(request, samples::NOW).unwrap()).collect();
+        let sizes: Vec<usize> = batches.iter().map(|batch| batch.num_rows()).collect();
+        let schema = Signal::Spans.memory_schema();
+        let mut gather = Gather::of(&schema, &batches).unwrap();
+        for picks in portions {
+            let picked = picked(&sizes, &picks);
+            let alone = rows(&schema, &batches, &picked).unwrap();
+            let gathered = gather.rows(&picked).unwrap();
+            prop_assert_eq!(&gathered, &alone);
+            // What a portion does not have is not in its dictionaries either.
+            for (column, alone) in gathered.columns().iter().zip(alone.columns()) {
+                let texts = |column: &ArrayRef| {
+                    column.as_any_dictionary_opt().map(|words| words.values().len())
+                };
+                prop_assert_eq!(texts(column), texts(alone));
+            }
         }
     }
 }
