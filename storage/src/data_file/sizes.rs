@@ -1,6 +1,7 @@
 //! How much memory rows take.
 //!
-//! Offsets say it: no value is looked at. It is asked about portions, not about each of their rows.
+//! Offsets say it: no value is looked at. Where each of many rows is asked about, what has to be
+//! found out of a column is found out once.
 
 use std::ops::Range;
 
@@ -10,45 +11,84 @@ use arrow_schema::DataType;
 
 /// About how much these rows take when they are copied.
 pub(super) fn bytes(batch: &RecordBatch, rows: &Range<usize>) -> usize {
-    batch.columns().iter().map(|column| of(column, rows)).sum()
+    let mut size = [0];
+    add_all(batch, std::slice::from_ref(rows), &mut size);
+    size[0]
 }
 
-/// Of a column, whose types are ours: no sender says how deep they are.
-fn of(column: &dyn Array, rows: &Range<usize>) -> usize {
-    let offsets_and = |within: usize| within + rows.len() * size_of::<i32>();
+/// The same of each row for itself.
+pub(super) fn of_rows(batch: &RecordBatch) -> Vec<usize> {
+    let mut sizes = vec![0; batch.num_rows()];
+    let rows: Vec<Range<usize>> = (0..batch.num_rows()).map(|row| row..row + 1).collect();
+    add_all(batch, &rows, &mut sizes);
+    sizes
+}
+
+fn add_all(batch: &RecordBatch, rows: &[Range<usize>], sizes: &mut [usize]) {
+    batch.columns().iter().for_each(|column| add(column, rows, sizes));
+}
+
+/// Adds what stretches of a column take to as many sizes. Its types are ours: no sender says how
+/// deep they are.
+fn add(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
+    let offsets_and = |within: usize, rows: &Range<usize>| within + rows.len() * size_of::<i32>();
     match column.data_type() {
-        DataType::Utf8 => offsets_and(between(column.as_string::<i32>().offsets(), rows).len()),
-        DataType::Binary => offsets_and(between(column.as_binary::<i32>().offsets(), rows).len()),
+        DataType::Utf8 => {
+            let offsets = column.as_string::<i32>().offsets();
+            each(rows, sizes, |rows| offsets_and(between(offsets, rows).len(), rows));
+        }
+        DataType::Binary => {
+            let offsets = column.as_binary::<i32>().offsets();
+            each(rows, sizes, |rows| offsets_and(between(offsets, rows).len(), rows));
+        }
         DataType::Map(..) => {
+            each(rows, sizes, |rows| offsets_and(0, rows));
             let map = column.as_map();
-            offsets_and(of(map.entries(), &between(map.offsets(), rows)))
+            add(map.entries(), &all_between(map.offsets(), rows), sizes);
         }
         DataType::List(_) => {
+            each(rows, sizes, |rows| offsets_and(0, rows));
             let list = column.as_list::<i32>();
-            offsets_and(of(list.values(), &between(list.offsets(), rows)))
+            add(list.values(), &all_between(list.offsets(), rows), sizes);
         }
         DataType::Struct(_) => {
-            column.as_struct().columns().iter().map(|column| of(column, rows)).sum()
+            column.as_struct().columns().iter().for_each(|column| add(column, rows, sizes));
         }
-        DataType::Dictionary(..) => words(column, rows),
-        DataType::Boolean => rows.len().div_ceil(8),
-        kind => rows.len() * kind.primitive_width().unwrap_or(size_of::<u64>()),
+        DataType::Dictionary(..) => add_words(column, rows, sizes),
+        DataType::Boolean => each(rows, sizes, |rows| rows.len().div_ceil(8)),
+        kind => {
+            let width = kind.primitive_width().unwrap_or(size_of::<u64>());
+            each(rows, sizes, |rows| rows.len() * width);
+        }
     }
 }
 
 /// Of a dictionary no more than what these rows have of it: many portions share one.
-fn words(column: &dyn Array, rows: &Range<usize>) -> usize {
-    let Some(words) = column.as_dictionary_opt::<Int32Type>() else { return 0 };
+fn add_words(column: &dyn Array, rows: &[Range<usize>], sizes: &mut [usize]) {
+    let Some(words) = column.as_dictionary_opt::<Int32Type>() else { return };
     let (Some(texts), codes) = (words.values().as_string_opt::<i32>(), words.keys()) else {
-        return 0;
+        return;
     };
-    let codes_bytes = rows.len() * size_of::<i32>();
-    if texts.len() <= rows.len() {
-        return codes_bytes + of(texts, &(0..texts.len()));
-    }
-    let there = rows.clone().filter(|row| codes.is_valid(*row));
-    let lengths = there.map(|row| texts.value_length(codes.value(row).as_usize()).as_usize());
-    codes_bytes + lengths.sum::<usize>()
+    let all = 0..texts.len();
+    let all_texts = between(texts.offsets(), &all).len() + all.len() * size_of::<i32>();
+    each(rows, sizes, |rows| {
+        let codes_bytes = rows.len() * size_of::<i32>();
+        if texts.len() <= rows.len() {
+            return codes_bytes + all_texts;
+        }
+        let there = rows.clone().filter(|row| codes.is_valid(*row));
+        let lengths = there.map(|row| texts.value_length(codes.value(row).as_usize()).as_usize());
+        codes_bytes + lengths.sum::<usize>()
+    });
+}
+
+/// Adds the size of each stretch of rows.
+fn each(rows: &[Range<usize>], sizes: &mut [usize], size: impl Fn(&Range<usize>) -> usize) {
+    sizes.iter_mut().zip(rows).for_each(|(sum, rows)| *sum += size(rows));
+}
+
+fn all_between(offsets: &OffsetBuffer<i32>, rows: &[Range<usize>]) -> Vec<Range<usize>> {
+    rows.iter().map(|rows| between(offsets, rows)).collect()
 }
 
 fn between(offsets: &OffsetBuffer<i32>, rows: &Range<usize>) -> Range<usize> {
@@ -63,7 +103,7 @@ mod tests {
         ExportTraceServiceRequest, KeyValue, ResourceSpans, ScopeSpans, Span, Status, Value,
     };
 
-    use super::bytes;
+    use super::{bytes, of_rows};
     use crate::{columns::span_rows, samples};
 
     fn sum(batch: &RecordBatch) -> usize {
@@ -81,6 +121,13 @@ mod tests {
             let cut = cut.min(batch.num_rows());
             let slices = [batch.slice(0, cut), batch.slice(cut, batch.num_rows() - cut)];
             prop_assert_eq!(slices.iter().map(sum).sum::<usize>(), sum(&batch));
+        }
+
+        #[test]
+        fn each_of_many_rows_is_as_large_as_it_is_alone(request in samples::traces()) {
+            let batch = span_rows(&request, samples::NOW).unwrap();
+            let alone = (0..batch.num_rows()).map(|row| bytes(&batch, &(row..row + 1)));
+            prop_assert_eq!(of_rows(&batch), alone.collect::<Vec<_>>());
         }
 
         #[test]

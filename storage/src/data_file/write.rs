@@ -151,10 +151,11 @@ impl Unsorted<'_> {
         if self.bytes <= bytes_max {
             return placed.chunks(rows_max).collect();
         }
+        let sizes: Vec<Vec<usize>> = self.batches.iter().map(sizes::of_rows).collect();
         let (mut portions, mut first, mut bytes) = (Vec::new(), 0, 0);
         for (end, of) in placed.iter().enumerate() {
             let (batch, row) = self.places[of.row];
-            let more = sizes::bytes(&self.batches[batch], &(row..row + 1));
+            let more = sizes[batch][row];
             if end > first && (bytes + more > bytes_max || end - first == rows_max) {
                 portions.push(&placed[first..end]);
                 (first, bytes) = (end, 0);
