@@ -138,6 +138,7 @@ impl Client {
             return Ok(Said::Again);
         }
         ensure!(status / 100 == 2, "{url} answered {status}: {}", String::from_utf8_lossy(&answer));
+        ensure!(ALL.contains(&&answer[..]), "{url} left spans out: {answer:?}");
         Ok(Said::Stored)
     }
 

@@ -4,7 +4,8 @@
 //! filled in anew each time. [`measure`] starts the server, sends, asks, and makes a [`Report`] of
 //! what storing costs; [`measure_queries`] one of how long questions take, and [`measure_peers`] one
 //! of what other systems need for the same. Never ships, and knows of the server only what a client
-//! does: its command line, its ports and what Linux tells about its process. The example `layout` looks into data files instead.
+//! does: its command line, its ports and what Linux tells about its process. The example `layout`
+//! looks into data files instead.
 
 mod call_graph;
 mod client;

@@ -40,7 +40,7 @@ use crate::{
     server::folder_bytes,
 };
 
-/// All that can be measured; the first is ours.
+/// All that can be measured, ours among them.
 const SYSTEMS: &[System] =
     &[tidings::SYSTEM, victoria_traces::SYSTEM, jaeger::SYSTEM, tempo::SYSTEM];
 
@@ -94,6 +94,8 @@ struct Measured {
     seconds: Vec<f64>,
     per_second: Vec<f64>,
     refusals: u64,
+    /// How often it did not end by itself.
+    kills: u32,
     resident_bytes: u64,
     bytes_per_span: f64,
     whole_after: Latencies,
@@ -125,7 +127,8 @@ pub fn measure_peers(options: &PeersOptions) -> Result<Report> {
         }
     }
     let mut report = Report::default();
-    let ours = measured.first().map(Measured::of_ratios);
+    let is_ours = |(system, _): &(&System, &Path)| system.name == tidings::SYSTEM.name;
+    let ours = there.iter().position(is_ours).map(|at| measured[at].of_ratios());
     for ((system, _), measured) in there.iter().zip(&measured) {
         report.column(format!("{}, {}", system.title, count(options.spans)));
         measured.tell(system, &mut report, ours.as_ref());
@@ -169,7 +172,9 @@ impl Bench<'_> {
         let asking = running.process.cpu()? - at_rest;
         measured.resident_bytes =
             measured.resident_bytes.max(running.process.peak_resident_bytes()?);
-        let cpu = running.process.stop_or_kill(END_MAX)? - asking;
+        let (cpu, was_killed) = running.process.stop_or_kill(END_MAX)?;
+        measured.kills += u32::from(was_killed);
+        let cpu = cpu - asking;
         let after = system.after.map_or(Ok(Cpu::default()), |after| after(program, folder.path()));
         let cpu = cpu + after?;
         measured.costs.add(cpu, sent.spans);
@@ -200,7 +205,7 @@ impl Bench<'_> {
                     if begin.elapsed() > VISIBLE_MAX {
                         bail!("trace {} has {found} of {} spans", trace.id(), trace.spans);
                     }
-                    clock::wait(Duration::from_millis(100)).await;
+                    clock::wait(Duration::from_secs(1)).await;
                 }
             }
             Ok(begin.elapsed())
@@ -332,6 +337,13 @@ impl Measured {
         report.cell("resident memory, most", "", cell);
         let cell = format!("{:.1}{}", own.bytes_per_span, ratio(|of| of.bytes_per_span));
         report.cell("bytes per span on disk", "", cell);
+        if self.kills > 0 {
+            report.cell(
+                "killed, because it did not end within a minute",
+                "",
+                self.kills.to_string(),
+            );
+        }
         let cell = millis(self.whole_after.at(1.0));
         report.cell("sampled traces whole after the last acknowledgement, longest", "", cell);
         for (name, took) in &self.answers {

@@ -86,14 +86,15 @@ impl Process {
         self.end(patience)
     }
 
-    /// The same for one that may not end by itself: it is killed then.
-    pub(crate) fn stop_or_kill(mut self, patience: Duration) -> Result<Cpu> {
+    /// The same for one that may not end by itself: whether it had to be killed.
+    pub(crate) fn stop_or_kill(mut self, patience: Duration) -> Result<(Cpu, bool)> {
         self.terminate()?;
-        if !self.ends_within(patience)? {
+        let was_killed = !self.ends_within(patience)?;
+        if was_killed {
             self.0.kill()?;
+            ensure!(self.ends_within(patience)?, "it cannot be killed");
         }
-        ensure!(self.ends_within(patience)?, "it cannot be killed");
-        self.cpu()
+        Ok((self.cpu()?, was_killed))
     }
 
     fn terminate(&self) -> Result<()> {

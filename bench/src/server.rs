@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -21,6 +22,8 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(900);
 /// and to merge what was sent: that takes longer the more there is.
 const MERGE_PATIENCE: Duration = Duration::from_secs(2 * 3600);
+/// Linux counts what files take on the disk in these.
+const BLOCK_BYTES: u64 = 512;
 /// A server that rests takes no more than a tick in 300 ms.
 const REST: Rest =
     Rest { window: Duration::from_millis(300), part: 0.05, patience: Duration::from_secs(30) };
@@ -118,7 +121,7 @@ impl Server {
     }
 }
 
-/// Bytes of all files below a folder.
+/// Bytes of all files below a folder, without holes.
 pub(crate) fn folder_bytes(folder: &Path) -> Result<u64> {
     let mut bytes = 0;
     let mut folders = vec![folder.to_path_buf()];
@@ -129,7 +132,7 @@ pub(crate) fn folder_bytes(folder: &Path) -> Result<u64> {
             if metadata.is_dir() {
                 folders.push(entry.path());
             } else {
-                bytes += metadata.len();
+                bytes += metadata.len().min(metadata.blocks() * BLOCK_BYTES);
             }
         }
     }

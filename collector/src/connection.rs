@@ -1,4 +1,5 @@
-//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs.
+//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs or takes
+//! no answer.
 
 use std::{
     convert::Infallible,
@@ -9,6 +10,7 @@ use std::{
 };
 
 use http::Version;
+use http_body_util::BodyExt;
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -21,7 +23,8 @@ use tokio::{
 };
 
 use crate::{
-    CollectorLimits, explained::Explained, phase::Phase, server::Server, unread::StreamTasks,
+    CollectorLimits, explained::Explained, phase::Phase, server::Server, stall::Stall,
+    unread::StreamTasks,
 };
 
 /// Streams a client may open and reset before they were looked at: above it, it is an attack.
@@ -47,7 +50,8 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
     let limits = &server.ingest.limits;
     let clock = Arc::clone(&server.ingest.clock);
     let activity = Activity::new(Arc::clone(&clock));
-    let watched = Watched { stream, activity: Arc::clone(&activity) };
+    let stall = Stall::new(Arc::clone(&clock));
+    let watched = Watched { stream, activity: Arc::clone(&activity), stall };
     let explain = {
         let server = Arc::clone(&server);
         Arc::new(move |status| server.explain(status))
@@ -58,8 +62,13 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
         let busy = activity.begin(request.version());
         async move {
             let response = server.serve(request).await;
-            drop(busy);
-            Ok::<_, Infallible>(response)
+            // It is busy until its answer has been sent: what maps errors lives that long.
+            Ok::<_, Infallible>(response.map(|body| {
+                body.map_err(move |error| {
+                    let _ = &busy;
+                    error
+                })
+            }))
         }
     });
     let builder = builder(limits, &clock);
@@ -226,6 +235,7 @@ impl Drop for Busy {
 struct Watched {
     stream: TcpStream,
     activity: Arc<Activity>,
+    stall: Stall,
 }
 
 impl AsyncRead for Watched {
@@ -249,7 +259,8 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.stall.watch(outcome, context)
     }
 
     fn poll_write_vectored(
@@ -257,7 +268,8 @@ impl AsyncWrite for Watched {
         context: &mut Context<'_>,
         slices: &[std::io::IoSlice<'_>],
     ) -> Poll<std::io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, slices)
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.stall.watch(outcome, context)
     }
 
     fn is_write_vectored(&self) -> bool {

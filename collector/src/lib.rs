@@ -29,6 +29,7 @@ mod refusal;
 mod server;
 mod settings;
 mod sink;
+mod stall;
 mod unread;
 mod weigh;
 
@@ -41,4 +42,5 @@ pub use normalise::{
 pub use reads::{ReadApi, ReplyBody};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use sink::Sink;
-pub use unread::{STALL, StreamTasks, Unread};
+pub use stall::{STALL, Stall};
+pub use unread::{StreamTasks, Unread};

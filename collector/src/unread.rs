@@ -1,6 +1,6 @@
 //! Ends answers of HTTP/2 that their clients do not take: a stream is reset, and what its answer
-//! held is let go, when nothing of it has left for a while. The connection and its other streams
-//! stay.
+//! held is let go, when nothing of it has left for [`STALL`], or up to twice as long. The connection
+//! and its other streams stay.
 //!
 //! A client of HTTP/2 says how much of each answer it takes. One that takes nothing stalls no write
 //! to the socket, and can keep the connection alive by pings or by other requests. So each stream is
@@ -8,14 +8,14 @@
 //! to the connection in pieces that say when they have left, and ends after its last piece has:
 //! before its end a stream can be reset, after it nothing takes back what is queued.
 //!
-//! HTTP/1 needs none of this: there an answer that is not taken stalls the socket.
+//! HTTP/1 needs none of this: there an answer that is not taken stalls the socket, which
+//! [`Stall`](crate::Stall) watches.
 
 use std::{
     fmt,
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,11 +25,11 @@ use hyper::rt::Executor;
 use tidings_storage::Clock;
 use tokio::sync::Notify;
 
-/// How long a client may take nothing of what is there for it, at least; at most twice as long.
-pub const STALL: Duration = Duration::from_secs(30);
+use crate::stall::STALL;
 
-/// What a connection is given at a time. Small enough that a slow client takes one in [`STALL`].
-const PIECE_BYTES: usize = 64 << 10;
+/// What a connection is given at a time: a frame of HTTP/2. Small enough that a slow client takes one
+/// in [`STALL`], of each of many answers.
+const PIECE_BYTES: usize = 16 << 10;
 
 tokio::task_local! {
     /// The stream whose task this is.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use tidings_collector::STALL;
+use tidings_collector::Stall;
 use tidings_storage::Clock;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -22,12 +22,10 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Bytes that tell the versions apart: until these are here, nothing else watches the time.
 const VERSION_BYTES: usize = 24;
 
-/// The socket, with the time its client has left to go on reading.
+/// The socket, with the time its client has left to go on reading or to begin.
 pub(super) struct Patient {
     stream: TcpStream,
-    clock: Arc<dyn Clock>,
-    /// Runs while a write waits.
-    stalled: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stall: Stall,
     /// Runs until the version is known.
     silent: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     heard_bytes: usize,
@@ -38,25 +36,7 @@ impl Patient {
         // Answers are written whole; waiting to fill a packet only delays them.
         let _ = stream.set_nodelay(true);
         let silent = Some(clock.sleep(SILENCE));
-        Self { stream, clock, stalled: None, silent, heard_bytes: 0 }
-    }
-
-    /// A write's outcome, or its failure when it has waited too long.
-    fn watch<T>(
-        &mut self,
-        outcome: Poll<io::Result<T>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<T>> {
-        if outcome.is_ready() {
-            self.stalled = None;
-            return outcome;
-        }
-        let clock = &self.clock;
-        let stalled = self.stalled.get_or_insert_with(|| clock.sleep(STALL));
-        match stalled.as_mut().poll(context) {
-            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            Poll::Pending => Poll::Pending,
-        }
+        Self { stream, stall: Stall::new(clock), silent, heard_bytes: 0 }
     }
 }
 
@@ -95,7 +75,7 @@ impl AsyncWrite for Patient {
         // A request may be shorter than what tells versions apart.
         self.silent = None;
         let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.watch(outcome, context)
+        self.stall.watch(outcome, context)
     }
 
     fn poll_write_vectored(
@@ -105,7 +85,7 @@ impl AsyncWrite for Patient {
     ) -> Poll<io::Result<usize>> {
         self.silent = None;
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.watch(outcome, context)
+        self.stall.watch(outcome, context)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -337,7 +337,8 @@ impl Store {
     }
 
     /// What opening found that a person should look at, which files were found damaged since, and
-    /// what upkeep the disk has no room for, a sentence each. The store works; what it says of damaged files may lack rows and tells so.
+    /// what upkeep the disk has no room for, a sentence each. The store works; what it says of
+    /// damaged files may lack rows and tells so.
     #[must_use]
     pub fn alarms(&self) -> Vec<String> {
         let inner = &self.owner.0;

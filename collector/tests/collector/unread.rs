@@ -21,7 +21,7 @@ use tidings_collector::{ReadApi, ReplyBody, STALL, StreamTasks, Unread};
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
     sync::watch,
 };
@@ -244,14 +244,14 @@ async fn an_answer_that_is_taken_slowly_arrives_whole() {
     }
 }
 
-/// Answers everything with a mebibyte.
+/// Answers everything with 64 MiB, more than sockets hold.
 #[derive(Debug, Default)]
 struct Much(Arc<()>);
 
 impl ReadApi for Much {
     fn answer(&self, _: Parts) -> BoxFuture<'static, Response<ReplyBody>> {
         let held = Arc::clone(&self.0);
-        let answer = Answer { frames: 1, frame_bytes: 1 << 20, has_trailers: false, held };
+        let answer = Answer { frames: 64, frame_bytes: 1 << 20, has_trailers: false, held };
         let body: UnsyncBoxBody<Bytes, io::Error> =
             answer.map_err(|never| match never {}).boxed_unsync();
         Box::pin(async { Response::new(body) })
@@ -270,4 +270,29 @@ async fn a_question_on_the_receivers_address_whose_answer_is_not_taken_is_let_go
     let ended = tokio::time::timeout(PATIENCE, client.wait(&mut body, &clock)).await;
     assert_eq!(ended.expect("it is kept"), Some(Reason::CANCEL));
     assert_eq!(Arc::strong_count(&held), idle);
+}
+
+#[tokio::test]
+async fn an_answer_of_http1_that_is_not_read_is_let_go_on_the_receivers_address() {
+    let (much, clock) = (Arc::new(Much::default()), Arc::new(Told::default()));
+    let held = Arc::clone(&much.0);
+    let running = start_beside_at(much, Arc::<Told>::clone(&clock)).await;
+    let idle = Arc::strong_count(&held);
+    let mut stream = TcpStream::connect(running.zipkin).await.unwrap();
+    let request = format!("GET /api/v2/traces HTTP/1.1\r\nhost: {}\r\n\r\n", running.zipkin);
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let count = || Arc::strong_count(&held);
+    let until = async |is_so: &dyn Fn() -> bool| {
+        while !is_so() {
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let waits = tokio::time::timeout(PATIENCE, until(&|| count() > idle)).await;
+    waits.expect("nothing is answered");
+    let is_let_go = || {
+        clock.tell();
+        count() == idle
+    };
+    tokio::time::timeout(PATIENCE, until(&is_let_go)).await.expect("it is kept");
+    drop(stream);
 }

@@ -1,10 +1,11 @@
 //! Searches that may take a while: answered with JSON when they are done, or, for those who accept
 //! [server-sent events](super::events), with news of how far they are and then the same answer.
 //!
-//! The question lives in the answer's body, so it is withdrawn when the client goes.
+//! The question is a task that the answer's body has, so it is withdrawn when the client goes, and
+//! goes on to the end of its turn when the client only pauses.
 
 use std::{
-    pin::Pin,
+    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,7 @@ use tidings_proto::{
     DurationNanos,
     api::{FoundTraces, SearchProgress},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, task::JoinSet};
 
 use super::{
     answer,
@@ -34,7 +35,30 @@ const NEWS_EVERY: Duration = Duration::from_millis(100);
 
 /// An event, and the room that it takes until it has gone to the connection.
 type Told = (String, OwnedSemaphorePermit);
-type Asked = Pin<Box<dyn Future<Output = Result<Told, QueryError>> + Send>>;
+
+/// A question that goes on by itself: nobody polls a body while its client takes nothing, and a
+/// turn must not wait for that.
+struct Asked(JoinSet<Result<Told, QueryError>>);
+
+impl Asked {
+    fn begin(question: impl Future<Output = Result<Told, QueryError>> + Send + 'static) -> Self {
+        let mut task = JoinSet::new();
+        task.spawn(question);
+        Self(task)
+    }
+
+    async fn answer(&mut self) -> Result<Told, QueryError> {
+        match self.0.join_next().await {
+            Some(Ok(told)) => told,
+            Some(Err(lost)) => Err(defect(&lost)),
+            None => Err(defect(&"its answer was taken before")),
+        }
+    }
+}
+
+fn defect(reason: &dyn fmt::Display) -> QueryError {
+    QueryError::Defect { reason: reason.to_string() }
+}
 
 /// What `ask` finds, in the form that the client accepts.
 pub(super) async fn answer<T, F>(
@@ -54,13 +78,13 @@ where
     let progress = Arc::new(Progress::heard());
     let begun = service.instant();
     let found = ask(asking.watched_by(Arc::clone(&progress)));
-    let mut asked: Asked = {
+    let mut asked = {
         let room = room.clone();
-        Box::pin(async move { told(turn, found.await?, "result", &room).await })
+        Asked::begin(async move { told(turn, found.await?, "result", &room).await })
     };
     let state = tokio::select! {
         biased;
-        found = &mut asked => State::Found(found?),
+        found = asked.answer() => State::Found(found?),
         () = service.pause(NEWS_EVERY) => State::Asked(asked),
     };
     Ok(events(Search { service, room, progress, begun, state, place: None }, next, 0))
@@ -90,7 +114,7 @@ fn next(mut search: Search) -> Step<Search> {
             State::Found(found) => Ok(found),
             State::Asked(mut asked) => tokio::select! {
                 biased;
-                found = &mut asked => found,
+                found = asked.answer() => found,
                 () = search.service.pause(NEWS_EVERY) => {
                     let elapsed = search.service.instant() - search.begun;
                     match news(&search.progress, elapsed, &search.room).await {

@@ -1,13 +1,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::Path,
     sync::Arc,
+    time::Duration,
 };
 
+use ::http::{HeaderMap, HeaderValue, header::ACCEPT};
+use http_body_util::BodyExt;
 use serde::{Serialize, Serializer};
-use tidings_storage::{Store, StoreSettings, SystemClock};
+use tidings_storage::{Clock, Store, StoreSettings, SystemClock};
 use utoipa::openapi::{RefOr, path::Operation};
 
-use super::{answer, document, endpoints};
+use super::{answer, document, endpoints, held::Room, searching};
 use crate::{QueryLimits, QueryService, QuerySettings};
 
 fn operations() -> BTreeMap<String, Operation> {
@@ -64,17 +68,48 @@ impl Serialize for Meanwhile {
     }
 }
 
-#[tokio::test]
-async fn an_answer_is_written_in_its_questions_turn() {
-    let folder = tempfile::tempdir().unwrap();
-    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+/// A service that answers one question at a time.
+async fn of_one_turn(folder: &Path) -> QueryService {
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder) };
     let (store, _) = Store::open(settings, Arc::new(SystemClock)).await.unwrap();
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000 };
     let limits = QueryLimits { running_max: 1, waiting_max: 0, ..QueryLimits::default() };
-    let service = QueryService::with_limits(store, settings, limits, Arc::new(SystemClock));
+    QueryService::with_limits(store, settings, limits, Arc::new(SystemClock))
+}
+
+#[tokio::test]
+async fn an_answer_is_written_in_its_questions_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = of_one_turn(folder.path()).await;
     let (asking, turn) = service.keeping_turn();
     let others = service.clone();
     let value = asking.ask(move |_| Ok(Meanwhile(others))).await.unwrap();
     assert_eq!(answer::encoded(turn, value).await.unwrap(), b"false");
     assert!(service.ask(|_| Ok(())).await.is_ok(), "the turn ended then");
+}
+
+#[tokio::test]
+async fn a_search_ends_its_turn_whether_its_news_are_taken_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = of_one_turn(folder.path()).await;
+    let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let ask = |asking: QueryService| async move {
+        asking.ask(move |_| Ok(ended.blocking_recv().unwrap_or(0))).await
+    };
+    let room = Room::new(1 << 20);
+    let answer = searching::answer(service.clone(), room, &headers, ask).await.unwrap();
+    let mut news = answer.into_body();
+    let first = news.frame().await.unwrap().unwrap().into_data().unwrap();
+    assert!(first.starts_with(b"event: progress"), "{first:?}");
+    assert!(service.ask(|_| Ok(())).await.is_err(), "the search has the turn");
+    end.send(7).unwrap();
+    let others = async {
+        while service.ask(|_| Ok(())).await.is_err() {
+            SystemClock.sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), others).await.expect("the turn is kept");
+    let rest = news.collect().await.unwrap().to_bytes().to_vec();
+    assert!(String::from_utf8(rest).unwrap().contains("event: result\ndata: 7"));
 }

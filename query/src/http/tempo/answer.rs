@@ -6,11 +6,16 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use prost::Message;
+use serde::Serialize;
 
 use crate::{QueryError, execution::Turn, http::answer::blocking, traceql::TraceqlError};
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const PROTOBUF: &str = "application/protobuf";
+
+/// An object with nothing in it.
+#[derive(Serialize)]
+pub(super) struct Nothing {}
 
 /// A problem, told in plain text with the status that every API of ours gives it.
 #[derive(Debug)]

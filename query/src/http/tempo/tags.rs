@@ -9,7 +9,7 @@ use serde::Serialize;
 use tidings_proto::otlp::{Severity, SpanKind, StatusCode};
 
 use super::{
-    answer::TempoError,
+    answer::{Nothing, TempoError},
     params::{Params, decode, invalid},
 };
 use crate::{
@@ -23,9 +23,6 @@ use crate::{
 };
 
 pub(super) const LIMIT_MAX: usize = 10_000;
-
-#[derive(Serialize)]
-struct Nothing {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

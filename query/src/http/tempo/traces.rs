@@ -19,7 +19,7 @@ use tidings_proto::{
 };
 
 use super::{
-    answer::{TempoError, protobuf, wants_protobuf},
+    answer::{Nothing, TempoError, protobuf, wants_protobuf},
     params::{Params, invalid},
 };
 use crate::{
@@ -192,9 +192,6 @@ struct Filtered<G> {
     status: Option<&'static str>,
     trace: Groups<G>,
 }
-
-#[derive(Serialize)]
-struct Nothing {}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
