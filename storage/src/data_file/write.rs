@@ -94,13 +94,15 @@ const RANDOM: [&str; 2] = ["span_id", "content_hash"];
 /// Rows that wait for their places.
 struct Unsorted<'a> {
     signal: Signal,
-    batches: &'a [RecordBatch],
     /// Of every row its batch and its place there.
     places: Vec<(usize, usize)>,
     derived: &'a [ArrayRef],
     schema: SchemaRef,
-    /// What all of them take.
-    bytes: usize,
+    /// Of every batch the ids of its traces.
+    ids: Vec<Column<BinaryArray>>,
+    /// Of every batch what each of its rows takes, when all together take more than may be taken at
+    /// once.
+    sizes: Option<Vec<Vec<usize>>>,
 }
 
 /// The files of the rows of these batches, which `placed` counts through.
@@ -111,24 +113,39 @@ pub(super) fn files(
     placed: &[Placed],
     layout: Layout,
 ) -> Result<Vec<EncodedFile>, StorageError> {
-    let of_batch = |(number, batch): (usize, &RecordBatch)| {
-        (0..batch.num_rows()).map(move |row| (number, row))
-    };
-    let rows = Unsorted {
-        signal,
-        batches,
-        places: batches.iter().enumerate().flat_map(of_batch).collect(),
-        derived,
-        schema: signal.sorted_schema(),
-        bytes: batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum(),
-    };
+    let rows = Unsorted::of(signal, batches, derived, TAKEN_BYTES)?;
+    let mut gather = Gather::of(&signal.memory_schema(), batches)?;
     placed
         .chunk_by(|left, right| left.hour == right.hour)
-        .map(|placed| file(&rows, placed, layout))
+        .map(|placed| file(&rows, &mut gather, placed, layout))
         .collect()
 }
 
-impl Unsorted<'_> {
+impl<'a> Unsorted<'a> {
+    /// The rows of these batches, of which so many bytes may be taken at once. Whatever is found out
+    /// of a batch is found out here: there may be a file for each of hundreds of hours.
+    fn of(
+        signal: Signal,
+        batches: &'a [RecordBatch],
+        derived: &'a [ArrayRef],
+        bytes_max: usize,
+    ) -> Result<Self, ArrowError> {
+        let of_batch = |(number, batch): (usize, &RecordBatch)| {
+            (0..batch.num_rows()).map(move |row| (number, row))
+        };
+        let ids = batches.iter().map(|batch| Column::of(batch, "trace_id"));
+        let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows())));
+        let is_much = bytes.sum::<usize>() > bytes_max;
+        Ok(Self {
+            signal,
+            places: batches.iter().enumerate().flat_map(of_batch).collect(),
+            derived,
+            schema: signal.sorted_schema(),
+            ids: ids.collect::<Result<_, _>>()?,
+            sizes: is_much.then(|| batches.iter().map(sizes::of_rows).collect()),
+        })
+    }
+
     /// These rows, in this order.
     fn take(&self, gather: &mut Gather<'_>, placed: &[Placed]) -> Result<RecordBatch, ArrowError> {
         let named: Vec<_> = placed.iter().map(|placed| self.places[placed.row]).collect();
@@ -148,10 +165,7 @@ impl Unsorted<'_> {
         rows_max: usize,
         bytes_max: usize,
     ) -> Vec<&'p [Placed]> {
-        if self.bytes <= bytes_max {
-            return placed.chunks(rows_max).collect();
-        }
-        let sizes: Vec<Vec<usize>> = self.batches.iter().map(sizes::of_rows).collect();
+        let Some(sizes) = &self.sizes else { return placed.chunks(rows_max).collect() };
         let (mut portions, mut first, mut bytes) = (Vec::new(), 0, 0);
         for (end, of) in placed.iter().enumerate() {
             let (batch, row) = self.places[of.row];
@@ -168,27 +182,25 @@ impl Unsorted<'_> {
 
     /// How many traces these rows have, at most: of spans exactly, because they are in the order
     /// of their traces.
-    fn traces(&self, placed: &[Placed]) -> Result<u64, ArrowError> {
-        let ids = self.batches.iter().map(|batch| Column::<BinaryArray>::of(batch, "trace_id"));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    fn traces(&self, placed: &[Placed]) -> u64 {
         let of = |placed: &Placed| {
             let (batch, row) = self.places[placed.row];
-            ids[batch].bytes(row)
+            self.ids[batch].bytes(row)
         };
-        Ok(placed.chunk_by(|left, right| of(left) == of(right)).count() as u64)
+        placed.chunk_by(|left, right| of(left) == of(right)).count() as u64
     }
 }
 
 fn file(
     rows: &Unsorted<'_>,
+    gather: &mut Gather<'_>,
     placed: &[Placed],
     layout: Layout,
 ) -> Result<EncodedFile, StorageError> {
-    let traces = rows.traces(placed)?;
+    let traces = rows.traces(placed);
     let mut writer = FileWriter::laid_out(rows.signal, Vec::new(), traces, layout)?;
-    let mut gather = Gather::of(&rows.signal.memory_schema(), rows.batches)?;
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
-        writer.push(&rows.take(&mut gather, portion)?)?;
+        writer.push(&rows.take(gather, portion)?)?;
     }
     let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {
@@ -373,27 +385,16 @@ mod tests {
         let mut request = || samples::traces().new_tree(&mut runner).unwrap().current();
         let batches: Vec<RecordBatch> =
             (0..200).map(|_| span_rows(&request(), samples::NOW).unwrap()).collect();
-        let of_batch = |(number, batch): (usize, &RecordBatch)| {
-            (0..batch.num_rows()).map(move |row| (number, row))
-        };
-        let places: Vec<_> = batches.iter().enumerate().flat_map(of_batch).collect();
         let placed = |row| Placed { hour: 0, row, time: samples::NOW };
-        let placed: Vec<Placed> = (0..places.len()).rev().map(placed).collect();
-        let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum();
-        let schema = Signal::Spans.sorted_schema();
-        let rows = Unsorted {
-            signal: Signal::Spans,
-            batches: &batches,
-            places,
-            derived: &[],
-            schema,
-            bytes,
-        };
-        let of = |placed: &Placed| {
-            let (batch, row) = rows.places[placed.row];
-            sizes::bytes(&batches[batch], &(row..row + 1))
-        };
+        let count = batches.iter().map(RecordBatch::num_rows).sum();
+        let placed: Vec<Placed> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {
+            let rows = Unsorted::of(Signal::Spans, &batches, &[], bytes_max).unwrap();
+            assert_eq!(rows.sizes.is_some(), bytes_max < usize::MAX, "asked where it matters");
+            let of = |placed: &Placed| {
+                let (batch, row) = rows.places[placed.row];
+                sizes::bytes(&batches[batch], &(row..row + 1))
+            };
             let portions = rows.portions(&placed, rows_max, bytes_max);
             assert_eq!(portions.concat(), placed);
             for portion in &portions {
