@@ -207,6 +207,10 @@ impl<'a> Question<'a> {
         for (rolled, (taken, stay)) in rolled.iter().zip(own.settled()) {
             self.add(rolled, &taken, &stay)?;
         }
+        // A file asks before each of its periods, and so not after its last one.
+        if let Some(count) = self.told.too_many() {
+            return Err(Unanswered::TooManyGroups(count));
+        }
         self.finish(&rolled, choose)
     }
 

@@ -13,8 +13,11 @@ use tidings_proto::{
 use super::{KindAnswer, KindBounds, Transactions, WantedTraces};
 use crate::{
     Calls, Snapshot, SpanRows,
-    rollup::tests::{
-        BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+    rollup::{
+        tests::{
+            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+        },
+        totals::Totals,
     },
 };
 
@@ -267,6 +270,29 @@ fn the_most_frequent_kinds_are_found_among_ever_new_ones_wherever_they_are() {
             assert_eq!(whole.calls.others(), super::OtherKinds::default());
         }
     }
+}
+
+#[test]
+fn what_the_only_period_of_a_file_adds_takes_no_more_memory_either() {
+    let spans: Vec<Sent> = (0..100)
+        .flat_map(|number| {
+            let [mut first, second] = trace(number, BEGIN + number * SECOND, 7);
+            first.span.name = format!("{number:0100}");
+            [first, second]
+        })
+        .collect();
+    let all: Vec<&Sent> = spans.iter().collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[all.clone(), vec![]]);
+    let question = (whole(BEGIN..BEGIN + HOUR), 0, 1);
+    let complete = asked(&snapshot, &question, u64::MAX).unwrap();
+    // There is room for the names of all, and not for what is counted of them.
+    let mut names = Totals::between(vec![]);
+    complete.calls.each().for_each(|(_, key, _)| _ = names.number(key.raw()));
+    let bytes_max = names.bytes() + 100;
+    let answer = asked_within(&snapshot, &question, u64::MAX, bytes_max).unwrap();
+    assert!(answer.calls.others().count > 0);
+    assert_honest(&answer, &question, &all);
 }
 
 #[test]
