@@ -92,6 +92,11 @@ impl FaultyDisk {
         self.lock().capacity = bytes;
     }
 
+    /// Asking for the free space fails from now on.
+    pub(crate) fn refuse_measuring(&self) {
+        self.lock().is_unmeasured = true;
+    }
+
     /// Syncs of files and folders so far.
     pub(crate) fn syncs(&self) -> u64 {
         self.lock().syncs
@@ -273,7 +278,8 @@ impl Disk for FaultyDisk {
         if self.gate.is_some() {
             return Ok(self.lock().free());
         }
-        Ok(self.operation("measure", folder)?.free())
+        let medium = self.operation("measure", folder)?;
+        if medium.is_unmeasured { Err(Trouble::Io.error()) } else { Ok(medium.free()) }
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {

@@ -22,7 +22,6 @@ use super::{Inner, blocking, pin::Places, retire};
 use crate::{
     Clock, ErrorKind, StorageError,
     data_file::{Choice, DataFile},
-    disk::failed,
     paths::index_path,
     pins::Pins,
     schema::Signal,
@@ -165,12 +164,13 @@ impl Inner {
         deleted.map(|()| room.waiting().is_some() && has_made_room)
     }
 
-    /// The room on the disk for new files.
+    /// The room on the disk for new files. A disk that cannot be measured is no reason to give up
+    /// anything: writing says it when it is full.
     pub(super) async fn room(&self) -> Result<Room, StorageError> {
-        let (tables, folder) = (Arc::clone(&self.tables_at), self.paths.root().to_owned());
+        let tables = Arc::clone(&self.tables_at);
         let reserve = self.shared.settings.disk_reserve_bytes;
         blocking(move || {
-            let free = tables.room().map_err(failed("measure", &folder))?;
+            let free = tables.room().unwrap_or(u64::MAX);
             Ok(Room::new(free, reserve, !tables.is_local()))
         })
         .await
@@ -205,6 +205,10 @@ impl Inner {
                 let files = job.files.clone();
                 match self.merged(signal, job).await {
                     Ok(change) => self.commit(keeper, signal, change).await?,
+                    Err(error) if is_full(&error) => {
+                        room.run_out(&files);
+                        continue;
+                    }
                     Err(error) => leave(keeper, &files, error, Keeper::stuck)?,
                 }
                 return Ok(true);
@@ -213,8 +217,8 @@ impl Inner {
         Ok(false)
     }
 
-    /// Does one thing that retention has to do; whether there was one. While it is not known what
-    /// is pinned, there is none.
+    /// Does one thing that retention has to do and there is room for; whether there was one. While
+    /// it is not known what is pinned, there is none.
     async fn retain(
         &self,
         keeper: &mut Keeper,
@@ -226,25 +230,32 @@ impl Inner {
         keeper.places.renew(&pins, tables);
         let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
         let pinned = |file: &DataFile| keeper.places.of(file).map(<[_]>::to_vec);
-        let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
-            Due::Nothing => return Ok(false),
-            Due::Retire(retired) => retired,
-            Due::Look(files) => {
-                for (signal, file) in files {
-                    match self.traces_of(signal, &file, pins.traces().collect()).await {
-                        Ok(traces) => keeper.places.note(&file, traces),
-                        Err(error) => leave(keeper, &[file], error, Keeper::damaged)?,
+        loop {
+            let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
+                Due::Nothing => return Ok(false),
+                Due::Retire(retired) => retired,
+                Due::Look(files) => {
+                    for (signal, file) in files {
+                        match self.traces_of(signal, &file, pins.traces().collect()).await {
+                            Ok(traces) => keeper.places.note(&file, traces),
+                            Err(error) => leave(keeper, &[file], error, Keeper::damaged)?,
+                        }
                     }
+                    return Ok(true);
                 }
-                return Ok(true);
+            };
+            let (signal, files) = (retired.signal, retired.files.clone());
+            match retire::retire(self, retired).await {
+                Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
+                // What is smaller may fit, and what goes whole needs nothing.
+                Err(error) if is_full(&error) => {
+                    room.run_out(&files);
+                    continue;
+                }
+                Err(error) => leave(keeper, &files, error, Keeper::damaged)?,
             }
-        };
-        let (signal, files) = (retired.signal, retired.files.clone());
-        match retire::retire(self, retired).await {
-            Ok(change) => self.commit_retention(keeper, signal, change, &pins).await?,
-            Err(error) => leave(keeper, &files, error, Keeper::damaged)?,
+            return Ok(true);
         }
-        Ok(true)
     }
 
     /// Commits a change of retention, unless something was pinned meanwhile that it would remove.
@@ -433,6 +444,17 @@ fn passes(error: &StorageError) -> bool {
         StorageError::Parquet(ParquetError::External(source)) => source.is::<io::Error>(),
         error => error.kind() != ErrorKind::Corrupt && unreadable(error).is_none(),
     }
+}
+
+/// Whether the disk was full, by our reserve or by its own account.
+fn is_full(error: &StorageError) -> bool {
+    let source = match error {
+        StorageError::DiskFull { .. } => return true,
+        StorageError::Io { source, .. } => Some(source),
+        StorageError::Parquet(ParquetError::External(source)) => source.downcast_ref(),
+        _ => None,
+    };
+    source.is_some_and(|source: &io::Error| source.kind() == io::ErrorKind::StorageFull)
 }
 
 /// The file that is damaged or gone, when that is what is wrong.

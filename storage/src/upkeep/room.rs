@@ -13,12 +13,13 @@ use crate::{data_file::DataFile, tables::Why};
 /// How much of the disk a rewrite leaves free, given the reserve.
 ///
 /// Merging can wait: it must not be what makes the log refuse senders, which it does at the reserve.
-/// Retention gives room back, so it may go further, but leaves what a flush needs. Erasing has to
-/// end, and deletes what it replaces at once, a file at a time: it may have all there is.
+/// Retention gives room back, and a disk that senders filled is at the reserve: it may have half of
+/// that, and leaves the other half to flushes. Erasing has to end, and deletes what it replaces at
+/// once, a file at a time: it may have all there is.
 pub(crate) fn keeps_free(why: Why, reserve: u64) -> u64 {
     match why {
         Why::Compaction => reserve.saturating_mul(2),
-        Why::Retention => reserve,
+        Why::Retention => reserve / 2,
         Why::Flush | Why::Erasure => 0,
     }
 }
@@ -51,6 +52,8 @@ pub(crate) struct Room {
     reserve: u64,
     /// The most that a rewrite has on the local disk at once.
     bytes_max: u64,
+    /// Files with more bytes are not written again now: the disk was full before as many were.
+    begun_max: u64,
     /// Files that wait, with their bytes: each once, whatever it waits for.
     waiting: HashMap<PathBuf, u64>,
 }
@@ -59,11 +62,14 @@ impl Room {
     /// `are_sent` says that new files are on the local disk only until they are somewhere else.
     pub(crate) fn new(free: u64, reserve: u64, are_sent: bool) -> Self {
         let bytes_max = if are_sent { FILE_BYTES } else { u64::MAX };
-        Self { free, reserve, bytes_max, waiting: HashMap::new() }
+        Self { free, reserve, bytes_max, begun_max: u64::MAX, waiting: HashMap::new() }
     }
 
     /// Whether files with so many bytes can be written again.
     pub(crate) fn holds(&self, why: Why, bytes: u64) -> bool {
+        if bytes > self.begun_max {
+            return false;
+        }
         let bytes = bytes.min(self.bytes_max);
         // Half as much for indexes: those of ten million realistic spans are a quarter.
         let needed = bytes.saturating_add(bytes / 2);
@@ -75,6 +81,13 @@ impl Room {
         self.waiting.extend(files.iter().map(|file| (file.path.clone(), file.bytes)));
     }
 
+    /// Notes that the disk was full before these files were written again: they wait, and what is
+    /// begun from now on has half of their bytes at most, so that there is an end of trying.
+    pub(crate) fn run_out(&mut self, files: &[Arc<DataFile>]) {
+        self.begun_max = files.iter().map(|file| file.bytes).sum::<u64>() / 2;
+        self.wait(files);
+    }
+
     /// What waits, when something does.
     pub(crate) fn waiting(&self) -> Option<WaitingForRoom> {
         let (files, bytes) = (self.waiting.len() as u64, self.waiting.values().sum());
@@ -84,15 +97,28 @@ impl Room {
 
 #[cfg(test)]
 mod tests {
-    use super::{FILE_BYTES, Room, Why};
+    use std::{path::PathBuf, sync::Arc};
+
+    use tidings_proto::UnixNanos;
+
+    use super::{DataFile, FILE_BYTES, Room, Why};
 
     #[test]
-    fn merging_leaves_twice_the_reserve_retention_the_reserve_and_erasure_nothing() {
+    fn merging_leaves_twice_the_reserve_retention_half_of_it_and_erasure_nothing() {
         let room = Room::new(1000, 100, false);
-        for (why, most) in [(Why::Compaction, 533), (Why::Retention, 600), (Why::Erasure, 666)] {
+        for (why, most) in [(Why::Compaction, 533), (Why::Retention, 633), (Why::Erasure, 666)] {
             assert!(room.holds(why, most) && !room.holds(why, most + 2), "{why:?}");
         }
         assert!(!Room::new(u64::MAX - 1, 1, false).holds(Why::Erasure, u64::MAX));
+    }
+
+    #[test]
+    fn what_is_more_than_half_of_what_found_the_disk_full_is_not_begun() {
+        let (path, start) = (PathBuf::from("/t/hour=1/a.parquet"), UnixNanos(0));
+        let mut room = Room::new(u64::MAX, 0, false);
+        room.run_out(&[Arc::new(DataFile::new(path, 1, 1, 100, start, start))]);
+        assert!(room.holds(Why::Retention, 50) && !room.holds(Why::Retention, 51));
+        assert_eq!(room.waiting().map(|waiting| waiting.bytes), Some(100));
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub(super) struct Medium {
     pub(super) faults: u64,
     /// What is said to be free, whatever there is room for.
     pub(super) free: Option<u64>,
+    /// Nobody can say what is free.
+    pub(super) is_unmeasured: bool,
     pub(super) capacity: Option<u64>,
     pub(super) bug: Option<PlantedBug>,
     /// The power is off: nothing has an effect any more.

@@ -16,6 +16,7 @@ use std::{
 use arrow_schema::ArrowError;
 use parquet::errors::ParquetError;
 use tidings_proto::{TraceId, UnixNanos, otlp::Span};
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Keeper, Pace, leave};
 use crate::{
@@ -308,13 +309,110 @@ async fn a_merge_ends_without_a_result_when_others_take_its_room_meanwhile() {
         matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == 2 * RESERVE)
     );
     assert_eq!(files(root.path()).len(), count);
-    // Retention may go further, and erasing as far as the disk does.
+    // Retention may go further, also where the log refuses senders, and erasing as far as the disk
+    // does.
+    disk.set_free(Some(RESERVE - 1));
     inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await.unwrap();
     disk.set_free(Some(0));
     let failed = inner.rewritten((Why::Retention, Signal::Spans), &merged, None, None).await;
-    assert!(matches!(failed, Err(StorageError::DiskFull { reserve: RESERVE, .. })));
+    assert!(
+        matches!(failed, Err(StorageError::DiskFull { reserve, .. }) if reserve == RESERVE / 2)
+    );
     inner.rewritten((Why::Erasure, Signal::Spans), &merged, None, None).await.unwrap();
     assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}
+
+/// A batch of a trace with an error, of which a file takes more than a hundred kilobytes.
+fn bulky(number: u64) -> TelemetryBatch {
+    let TelemetryBatch::Traces { mut request, .. } = traces(number, 2000) else { unreachable!() };
+    let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
+    for (at, span) in spans.iter_mut().enumerate() {
+        let word = |part: u64| xxh3_64(format!("{number} {at} {part}").as_bytes());
+        span.name = (0..8).map(|part| format!("{:016x}", word(part))).collect();
+    }
+    spans[0].status = Some(tidings_proto::otlp::Status { code: 2, ..Default::default() });
+    TelemetryBatch::Traces { request, bytes: None }
+}
+
+/// A store with four such files of spans and four small ones of logs, on a disk that is full before
+/// one of the former is written again, though it says that there is room.
+async fn nearly_full(root: &Path, retention: Retention) -> (FaultyDisk, Arc<MovedClock>, Store) {
+    let (disk, clock) = (FaultyDisk::new(root), MovedClock::new());
+    let settings = StoreSettings { disk_reserve_bytes: 0, retention, ..settings(root) };
+    let of_it = Arc::clone(&clock) as Arc<dyn Clock>;
+    let opened = Store::open_on(Arc::new(disk.clone()), settings, of_it).await;
+    let store = opened.unwrap().0;
+    for number in 0..4 {
+        store.append(bulky(number)).await.unwrap();
+        store.append(logs(number)).await.unwrap();
+        store.flush().await.unwrap();
+    }
+    let used: u64 = disk.files().iter().map(|path| path.metadata().unwrap().len()).sum();
+    disk.set_free(Some(u64::MAX));
+    disk.set_capacity(Some(used + 100_000));
+    (disk, clock, store)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_merge_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_being_done() {
+    let root = tempfile::tempdir().unwrap();
+    let (disk, clock, store) = nearly_full(root.path(), Retention::default()).await;
+    let all = contents(&store);
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.written_files), (4, 1));
+    assert_eq!(report.waiting.unwrap().files, 4);
+    assert_eq!(store.alarms(), [report.waiting.unwrap().to_string()]);
+    assert_eq!((report.damaged_files, report.stuck_files), (vec![], vec![]));
+    // What was begun is gone, and what was merged goes.
+    assert_eq!(files(root.path()).len(), 2 * (4 + 4 + 1));
+    clock.pass(Duration::from_secs(3601));
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.deleted_files), (0, 8));
+    assert_eq!(contents(&store), all);
+    disk.set_capacity(None);
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.waiting), (4, None));
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn thinning_that_finds_the_disk_full_waits_and_keeps_nothing_else_from_being_done() {
+    let root = tempfile::tempdir().unwrap();
+    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let retention = Retention { age: days(3), rules, bytes_max: None };
+    let (disk, clock, store) = nearly_full(root.path(), retention).await;
+    let all = names(&store.snapshot());
+    clock.pass(4 * DAY);
+    // Of the logs nothing is kept.
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.retired_files, report.waiting.unwrap().files), (4, 4));
+    assert_eq!((report.damaged_files, report.stuck_files), (vec![], vec![]));
+    assert_eq!(contents(&store), all);
+    disk.set_capacity(None);
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.retired_files, report.waiting), (4, None));
+    assert_eq!(contents(&store), all);
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_cannot_be_measured_stops_no_upkeep() {
+    let root = tempfile::tempdir().unwrap();
+    let (disk, clock) = (FaultyDisk::new(root.path()), MovedClock::new());
+    let retention = Retention { age: days(3), ..Retention::default() };
+    let settings = StoreSettings { retention, ..settings(root.path()) };
+    let of_it = Arc::clone(&clock) as Arc<dyn Clock>;
+    let opened = Store::open_on(Arc::new(disk.clone()), settings, of_it).await;
+    let store = opened.unwrap().0;
+    flushed(&store, 0..4).await;
+    disk.refuse_measuring();
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.merged_files, report.waiting), (8, None));
+    clock.pass(4 * DAY);
+    let report = store.compact(false).await.unwrap();
+    assert_eq!((report.retired_files, store.counts().data_files), (2, 0));
     store.close().await.unwrap();
 }
 

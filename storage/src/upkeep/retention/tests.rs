@@ -183,10 +183,10 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
     };
     // The oldest hour first, then as much of another as there is room for.
     for (free, expected, waiting) in [
-        (1360, vec!["large"], None),
-        (1359, vec!["small", "smaller"], Some((1, 900))),
-        (144, vec!["smaller"], Some((1, 900))),
-        (69, vec![], Some((3, 990))),
+        (1355, vec!["large"], None),
+        (1354, vec!["small", "smaller"], Some((1, 900))),
+        (139, vec!["smaller"], Some((1, 900))),
+        (64, vec![], Some((3, 990))),
     ] {
         let (found, _, room) = due_with(free, files.clone());
         assert_eq!(found, expected, "{free}");
@@ -209,5 +209,21 @@ fn what_there_is_no_room_to_write_again_keeps_nothing_else_from_going() {
         let due = due(&small, &tables(old.clone()), NOW, true, &pinned, &mut room);
         let Due::Retire(retired) = due else { panic!("{due:?}") };
         assert_eq!(sorted(&retired.files), [expected]);
+    }
+}
+
+#[test]
+fn what_senders_left_of_a_disk_is_room_to_thin_the_smallest_file() {
+    const RESERVE: u64 = 1000;
+    let rules = vec![RetentionRule { what: Noteworthy::Errors, age: None }];
+    let by_age = Retention { age: Some(3 * DAY), rules: rules.clone(), bytes_max: None };
+    let by_size = Retention { age: None, rules, bytes_max: Some(1) };
+    let files = [file("large", 5, 5, 900), file("small", 5, 5, 300), file("larger", 4, 4, 2000)];
+    for retention in [by_age, by_size] {
+        let mut room = Room::new(RESERVE - 1, RESERVE, false);
+        let tables = [(Signal::Logs, Vec::new()), (Signal::Spans, files.to_vec())];
+        let due = due(&retention, &tables, NOW, true, &none, &mut room);
+        let Due::Retire(retired) = due else { panic!("{due:?}") };
+        assert_eq!((sorted(&retired.files), retired.kept.len()), (vec!["small".to_owned()], 1));
     }
 }
