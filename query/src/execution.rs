@@ -166,7 +166,8 @@ impl Execution {
     }
 }
 
-fn defect(reason: &dyn fmt::Display) -> QueryError {
+/// An error that is ours.
+pub(crate) fn defect(reason: &dyn fmt::Display) -> QueryError {
     QueryError::Defect { reason: reason.to_string() }
 }
 

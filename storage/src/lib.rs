@@ -17,6 +17,7 @@ mod error;
 mod filter;
 mod index;
 mod memory;
+mod packed;
 mod paths;
 mod pins;
 mod ranges;
@@ -48,7 +49,7 @@ pub use rollup::{
     TallyBounds, TallyWatch, Transactions, WantedTraces, graph_calls, transaction_place,
     without_silence,
 };
-pub use rows::{LogRows, Scalar, SpanRows};
+pub use rows::{AttributeTexts, LogRows, Scalar, SpanRows};
 pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;

@@ -9,7 +9,9 @@ pub(crate) mod entries;
 mod logs;
 mod sender;
 mod spans;
+mod texts;
 
 pub use attributes::Scalar;
 pub use logs::LogRows;
 pub use spans::SpanRows;
+pub use texts::AttributeTexts;

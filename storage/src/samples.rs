@@ -1,5 +1,15 @@
 //! Random telemetry and filters for tests, and the slow, obvious way to evaluate a filter.
 
+use std::sync::Arc;
+
+use arrow_array::{
+    Array, ArrayRef, MapArray, StructArray,
+    builder::{
+        ArrayBuilder, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, StringBuilder,
+    },
+    cast::AsArray,
+};
+use arrow_buffer::NullBuffer;
 use proptest::{collection::vec, option, prelude::*, sample::select};
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
@@ -11,7 +21,10 @@ use tidings_proto::{
     },
 };
 
-use crate::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+use crate::{
+    AttributeFilter, LogFilter, SpanFilter, TimeRange, packed::EntryValue, rows::entries::Entries,
+    schema,
+};
 
 pub(crate) const NOW: UnixNanos = UnixNanos(1_790_000_000_000_000_000);
 const MINUTE: u64 = 60_000_000_000;
@@ -428,4 +441,55 @@ pub(crate) fn log_matches(
             .is_none_or(|part| text.to_ascii_lowercase().contains(&part.to_ascii_lowercase()))
         && filter.attributes.iter().all(is_had)
         && (filter.any_attribute.is_empty() || filter.any_attribute.iter().any(is_had))
+}
+
+/// Attributes of memory as they are when they are read of a file.
+pub(crate) fn typed(packed: &ArrayRef) -> MapArray {
+    let (map, column) = (packed.as_map(), Entries::new(packed, "attributes").unwrap());
+    let mut values = TypedValues::default();
+    (0..map.values().len()).for_each(|entry| values.push(&column.value(entry)));
+    let (offsets, keys) = (map.offsets().clone(), Arc::clone(map.keys()));
+    schema::map(schema::coded_attributes(), offsets, keys, values.finish()).unwrap()
+}
+
+#[derive(Default)]
+struct TypedValues {
+    strings: StringBuilder,
+    ints: Int64Builder,
+    doubles: Float64Builder,
+    bools: BooleanBuilder,
+    bytes: BinaryBuilder,
+    are_there: Vec<bool>,
+}
+
+impl TypedValues {
+    fn push(&mut self, value: &EntryValue<'_>) {
+        self.are_there.push(*value != EntryValue::None);
+        match value {
+            EntryValue::None | EntryValue::Empty => {}
+            EntryValue::Text(text) => self.strings.append_value(text),
+            EntryValue::Int(number) => self.ints.append_value(*number),
+            EntryValue::Double(number) => self.doubles.append_value(*number),
+            EntryValue::Bool(truth) => self.bools.append_value(*truth),
+            EntryValue::Nested(nested) => self.bytes.append_value(nested.encoded()),
+        }
+        let count = self.are_there.len();
+        self.strings.append_nulls(count - self.strings.len());
+        self.ints.append_nulls(count - self.ints.len());
+        self.doubles.append_nulls(count - self.doubles.len());
+        self.bools.append_nulls(count - self.bools.len());
+        self.bytes.append_nulls(count - self.bytes.len());
+    }
+
+    fn finish(mut self) -> StructArray {
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.strings.finish()),
+            Arc::new(self.ints.finish()),
+            Arc::new(self.doubles.finish()),
+            Arc::new(self.bools.finish()),
+            Arc::new(self.bytes.finish()),
+        ];
+        let are_there = Some(NullBuffer::from(self.are_there));
+        StructArray::new(schema::value_fields(), columns, are_there)
+    }
 }

@@ -3,12 +3,14 @@
 //! Every column is listed once, in [`SPAN_COLUMNS`] or [`LOG_COLUMNS`]. Three Arrow schemas follow
 //! from the lists: the table's (what Delta declares: all columns), memory's (without the columns
 //! that a flush derives or that copy attributes; repetitive texts and the keys of attributes are
-//! dictionaries), and the data files' (without the partition column) as they are written, with
-//! memory's dictionaries. `docs/formats/tables.md` says what each column means.
+//! dictionaries, values of attributes are packed), and the data files' (without the partition column)
+//! as they are read, with a column for each type of value. `docs/formats/tables.md`
+//! says what each column means.
 
 use std::sync::{Arc, LazyLock};
 
-use arrow_array::{ArrayRef, RecordBatch};
+use arrow_array::{ArrayRef, MapArray, RecordBatch, StructArray};
+use arrow_buffer::OffsetBuffer;
 use arrow_schema::{ArrowError, DataType, Field, FieldRef, Fields, Schema, SchemaRef};
 
 use crate::Detail;
@@ -33,7 +35,7 @@ enum Kind {
     Bool,
     /// Text that differs from row to row.
     Text,
-    /// Text that repeats: a dictionary in memory.
+    /// Text that repeats: a dictionary once it is not in a file.
     Word,
     Binary,
     Attributes,
@@ -263,18 +265,27 @@ impl Signal {
             .map(|column| column.name)
     }
 
-    /// What rows have that are about to be written: the file's columns before [`Self::shreds`],
-    /// as memory has them.
+    /// What rows of memory have when they are about to be written: the file's columns before
+    /// [`Self::shreds`].
     pub(crate) fn sorted_schema(self) -> SchemaRef {
-        let is_there = |column: &&Column| matches!(column.stage, Stage::Row | Stage::Flush);
-        let columns = self.columns().iter().filter(is_there);
-        Arc::new(Schema::new(columns.map(Column::memory_field).collect::<Fields>()))
+        self.sorted(Place::Memory)
     }
 
-    /// The data files' columns as the writer takes them: as memory has them.
+    /// The same of rows that were read.
+    pub(crate) fn merged_schema(self) -> SchemaRef {
+        self.sorted(Place::Read)
+    }
+
+    fn sorted(self, place: Place) -> SchemaRef {
+        let is_there = |column: &&Column| matches!(column.stage, Stage::Row | Stage::Flush);
+        let columns = self.columns().iter().filter(is_there);
+        Arc::new(Schema::new(columns.map(|column| column.field(place)).collect::<Fields>()))
+    }
+
+    /// The data files' columns as they are read.
     pub(crate) fn written_schema(self) -> SchemaRef {
         let columns = self.columns().iter().filter(|column| column.stage != Stage::Partition);
-        Arc::new(Schema::new(columns.map(Column::memory_field).collect::<Fields>()))
+        Arc::new(Schema::new(columns.map(Column::read_field).collect::<Fields>()))
     }
 
     /// The columns that attributes fill when a file is written: its last ones.
@@ -295,7 +306,7 @@ impl Signal {
     /// The column as it is read, where that is not as the file has it.
     pub(crate) fn read_field(self, name: &str) -> Option<Field> {
         let column = self.columns().iter().find(|column| column.name == name)?;
-        matches!(column.kind, Kind::Word | Kind::Attributes).then(|| column.memory_field())
+        matches!(column.kind, Kind::Word | Kind::Attributes).then(|| column.read_field())
     }
 
     /// The batch of these columns, which must be memory's, in order.
@@ -322,13 +333,15 @@ fn memory(signal: Signal) -> SchemaRef {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     File,
+    /// What is read of a file.
+    Read,
     Memory,
 }
 
 impl Column {
-    /// As memory has it.
-    pub(crate) fn memory_field(&self) -> Field {
-        self.field(Place::Memory)
+    /// As it is when it was read.
+    pub(crate) fn read_field(&self) -> Field {
+        self.field(Place::Read)
     }
 
     fn field(&self, place: Place) -> Field {
@@ -337,11 +350,14 @@ impl Column {
             Kind::Int => DataType::Int32,
             Kind::Bool => DataType::Boolean,
             Kind::Text => DataType::Utf8,
-            Kind::Word if place == Place::Memory => word(),
-            Kind::Word => DataType::Utf8,
+            Kind::Word if place == Place::File => DataType::Utf8,
+            Kind::Word => word(),
             Kind::Binary => DataType::Binary,
-            Kind::Attributes if place == Place::Memory => coded_attributes(),
-            Kind::Attributes => attributes(),
+            Kind::Attributes => match place {
+                Place::File => attributes(),
+                Place::Read => coded_attributes(),
+                Place::Memory => packed_attributes(),
+            },
             Kind::Events => DataType::List(event()),
             Kind::Links => DataType::List(link()),
         };
@@ -349,7 +365,7 @@ impl Column {
     }
 }
 
-/// Repetitive text in memory.
+/// Repetitive text.
 pub(crate) fn word() -> DataType {
     DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
 }
@@ -368,7 +384,7 @@ pub(crate) fn attributes() -> DataType {
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-/// The same in memory: the keys are a dictionary.
+/// The same as they are read: the keys are a dictionary.
 pub(crate) fn coded_attributes() -> DataType {
     static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
         Arc::new(Field::new(ENTRIES, DataType::Struct(coded_entry_fields()), false))
@@ -376,12 +392,53 @@ pub(crate) fn coded_attributes() -> DataType {
     DataType::Map(Arc::clone(&ENTRY), false)
 }
 
-pub(crate) fn entry_fields() -> Fields {
+/// The same in memory: of a value what it is and how it is written, as `crate::packed` says. It is
+/// there for a minute or so, in all of its columns, and most are texts: a column for each type would
+/// take more than the values.
+pub(crate) fn packed_attributes() -> DataType {
+    static ENTRY: LazyLock<FieldRef> = LazyLock::new(|| {
+        let fields = Fields::from(vec![
+            Field::new("key", word(), false),
+            Field::new("value", DataType::Struct(packed_fields()), false),
+        ]);
+        Arc::new(Field::new(ENTRIES, DataType::Struct(fields), false))
+    });
+    DataType::Map(Arc::clone(&ENTRY), false)
+}
+
+/// A column of attributes of this type.
+pub(crate) fn map(
+    data_type: DataType,
+    offsets: OffsetBuffer<i32>,
+    keys: ArrayRef,
+    values: StructArray,
+) -> Result<MapArray, ArrowError> {
+    let DataType::Map(field, ordered) = data_type else {
+        unreachable!("invariant: attributes are a map");
+    };
+    let DataType::Struct(fields) = field.data_type() else {
+        unreachable!("invariant: entries are structs");
+    };
+    let entries = StructArray::try_new(fields.clone(), vec![keys, Arc::new(values)], None)?;
+    MapArray::try_new(field, offsets, entries, None, ordered)
+}
+
+pub(crate) fn packed_fields() -> Fields {
+    static FIELDS: LazyLock<Fields> = LazyLock::new(|| {
+        Fields::from(vec![
+            Field::new("kind", DataType::UInt8, false),
+            Field::new("text", DataType::Utf8, false),
+        ])
+    });
+    FIELDS.clone()
+}
+
+fn entry_fields() -> Fields {
     static FIELDS: LazyLock<Fields> = LazyLock::new(|| entry(DataType::Utf8));
     FIELDS.clone()
 }
 
-pub(crate) fn coded_entry_fields() -> Fields {
+fn coded_entry_fields() -> Fields {
     static FIELDS: LazyLock<Fields> = LazyLock::new(|| entry(word()));
     FIELDS.clone()
 }

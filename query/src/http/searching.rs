@@ -5,7 +5,6 @@
 //! goes on to the end of its turn when the client only pauses.
 
 use std::{
-    fmt,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -27,7 +26,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    execution::{Progress, Turn},
+    execution::{Progress, Turn, defect},
 };
 
 /// So often there is news. An error that is known before the first has a status of its own.
@@ -54,10 +53,6 @@ impl Asked {
             None => Err(defect(&"its answer was taken before")),
         }
     }
-}
-
-fn defect(reason: &dyn fmt::Display) -> QueryError {
-    QueryError::Defect { reason: reason.to_string() }
 }
 
 /// What `ask` finds, in the form that the client accepts.

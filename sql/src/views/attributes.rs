@@ -1,22 +1,15 @@
 //! Attributes as a map of text to text.
 //!
-//! Numbers and truth values are written as the API's filters match them; lists, maps and bytes as
-//! JSON.
+//! What stored values are as text is storage's to say: see [`AttributeTexts`].
 
-use std::{collections::HashMap, fmt::Write, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
-use arrow_array::{
-    Array, ArrayRef, MapArray, StringArray, StructArray,
-    builder::StringBuilder,
-    cast::AsArray,
-    types::{Float64Type, Int64Type},
-};
+use arrow_array::{ArrayRef, MapArray, StringArray, StructArray, builder::StringBuilder};
 use arrow_buffer::OffsetBuffer;
 use arrow_cast::cast;
 use arrow_schema::{ArrowError, DataType, Field, Fields};
-use prost::Message;
-use tidings_proto::otlp::{AnyValue, KeyValue, Value};
-use tidings_storage::json_text;
+use tidings_proto::otlp::{KeyValue, Value};
+use tidings_storage::{AttributeTexts, json_text};
 
 use super::columns::Rows;
 
@@ -50,48 +43,8 @@ fn map(
 
 /// The stored attributes, their values as text.
 pub(super) fn texts(stored: &ArrayRef) -> Result<ArrayRef, ArrowError> {
-    let wrong = || ArrowError::SchemaError("stored attributes are no map".to_owned());
-    let stored = stored.as_map_opt().ok_or_else(wrong)?;
-    let fields = stored.values().as_struct_opt().ok_or_else(wrong)?;
-    let field = |name: &str| fields.column_by_name(name).ok_or_else(wrong);
-    let strings = field("string")?.as_string_opt::<i32>().ok_or_else(wrong)?;
-    let ints = field("int")?.as_primitive_opt::<Int64Type>().ok_or_else(wrong)?;
-    let doubles = field("double")?.as_primitive_opt::<Float64Type>().ok_or_else(wrong)?;
-    let bools = field("bool")?.as_boolean_opt().ok_or_else(wrong)?;
-    let bytes = field("bytes")?.as_binary_opt::<i32>().ok_or_else(wrong)?;
-    // Only the entries of these rows: the others may be many more.
-    let offsets = stored.value_offsets();
-    let first = offsets.first().copied().unwrap_or_default();
-    let end = offsets.last().copied().unwrap_or_default();
-    let place = |offset: i32| usize::try_from(offset).unwrap_or_default();
-    let entries = place(first)..place(end);
-    let mut texts = StringBuilder::with_capacity(entries.len(), entries.len() * 16);
-    for entry in entries.clone() {
-        if strings.is_valid(entry) {
-            texts.append_value(strings.value(entry));
-        } else if ints.is_valid(entry) {
-            append(&mut texts, ints.value(entry));
-        } else if doubles.is_valid(entry) {
-            append(&mut texts, doubles.value(entry));
-        } else if bools.is_valid(entry) {
-            append(&mut texts, bools.value(entry));
-        } else if bytes.is_valid(entry) {
-            let nested = AnyValue::decode(bytes.value(entry)).unwrap_or_default();
-            texts.append_value(json_text(&nested));
-        } else {
-            texts.append_null();
-        }
-    }
-    let moved: Vec<i32> = offsets.iter().map(|offset| offset - first).collect();
-    let keys = stored.keys().slice(entries.start, entries.len());
-    let keys = cast(&keys, &DataType::Utf8)?;
-    map(OffsetBuffer::new(moved.into()), keys, Arc::new(texts.finish()))
-}
-
-fn append(texts: &mut StringBuilder, value: impl std::fmt::Display) {
-    // Writing into the builder cannot fail; the empty value ends what was written.
-    let _ = write!(texts, "{value}");
-    texts.append_value("");
+    let AttributeTexts { ends, keys, values } = AttributeTexts::of(stored)?;
+    map(ends, cast(&keys, &DataType::Utf8)?, Arc::new(values))
 }
 
 /// The attributes of who sent the rows.

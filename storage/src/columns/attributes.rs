@@ -1,10 +1,10 @@
-//! Builds columns of attributes: maps that keep types, order, duplicates and missing values.
+//! Builds columns of attributes, which keep types, order, duplicates and missing values.
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, MapArray, StructArray};
+use arrow_array::{BooleanArray, Float64Array, Int64Array, MapArray, StructArray, UInt8Array};
 use arrow_buffer::{BooleanBuffer, OffsetBuffer, ScalarBuffer};
-use arrow_schema::{ArrowError, DataType, Fields};
+use arrow_schema::ArrowError;
 use prost::Message;
 use tidings_proto::otlp::{
     AnyValue,
@@ -15,43 +15,18 @@ use super::{
     buffers::{Texts, Words, nulls},
     hash::ContentHash,
 };
-use crate::schema;
+use crate::{
+    packed::{self, Kind},
+    schema,
+};
 
-/// Which of an entry's fields has its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    None,
-    Empty,
-    String,
-    Int,
-    Double,
-    Bool,
-    Bytes,
-}
-
-/// The keys of a column of attributes.
-#[derive(Debug)]
-enum Keys<'a> {
-    /// As memory has those of rows.
-    Coded(Words<'a>),
-    /// As memory has those of events and links.
-    Plain(Texts),
-}
-
-/// Builds one column of attributes.
-///
-/// Most entries are texts. The other types are kept aside, few as they are, and spread out at the
-/// end.
+/// Builds the attributes of rows, packed as memory has them.
 #[derive(Debug)]
 pub(super) struct AttributesBuilder<'a> {
     offsets: Vec<i32>,
-    keys: Keys<'a>,
-    kinds: Vec<Kind>,
-    strings: Texts,
-    ints: Vec<(usize, i64)>,
-    doubles: Vec<(usize, f64)>,
-    truths: Vec<usize>,
-    nested: Vec<(usize, Vec<u8>)>,
+    keys: Words<'a>,
+    kinds: Vec<u8>,
+    texts: Texts,
 }
 
 impl<'a> AttributesBuilder<'a> {
@@ -59,24 +34,11 @@ impl<'a> AttributesBuilder<'a> {
     pub(super) fn new(rows: usize, bytes: usize) -> Self {
         // On the wire an attribute takes some 40 bytes, half of them its key.
         let entries = bytes / 40;
-        Self::with(Keys::Coded(Words::new(entries)), rows, entries, bytes)
-    }
-
-    /// For events or links.
-    pub(super) fn of_elements() -> Self {
-        Self::with(Keys::Plain(Texts::new(0, 0)), 0, 0, 0)
-    }
-
-    fn with(keys: Keys<'a>, rows: usize, entries: usize, bytes: usize) -> Self {
         Self {
             offsets: super::first_offset(rows),
-            keys,
+            keys: Words::new(entries),
             kinds: Vec::with_capacity(entries),
-            strings: Texts::new(entries, bytes / 2),
-            ints: Vec::new(),
-            doubles: Vec::new(),
-            truths: Vec::new(),
-            nested: Vec::new(),
+            texts: Texts::new(entries, bytes / 2),
         }
     }
 
@@ -89,55 +51,135 @@ impl<'a> AttributesBuilder<'a> {
         hash.number(attributes.len() as u64);
         for attribute in attributes.iter() {
             let attribute = attribute?;
-            match &mut self.keys {
-                Keys::Coded(keys) => keys.follow(attribute.key),
-                Keys::Plain(keys) => keys.push(attribute.key),
-            }
+            self.keys.follow(attribute.key);
             hash.bytes(attribute.key);
-            let kind = self.value(attribute.value, hash)?;
-            if kind != Kind::String {
-                self.strings.push(b"");
-            }
-            self.kinds.push(kind);
+            self.push(attribute.value, hash)?;
         }
         self.offsets.push(super::offset(self.kinds.len()));
         Ok(())
     }
 
-    fn value(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<Kind, Odd> {
-        let entry = self.kinds.len();
-        if let Some(AnyView::Nested(encoded)) = value {
-            let encoded = canonical(encoded)?;
-            hash.value(Some(AnyView::Nested(&encoded)));
-            self.nested.push((entry, encoded));
-            return Ok(Kind::Bytes);
+    fn push(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<(), Odd> {
+        self.kinds.push(kind(value).code());
+        if let Some(nested) = nested(value)? {
+            hash.value(Some(AnyView::Nested(&nested)));
+            self.texts.write(|out| packed::push_bytes(&nested, out));
+            return Ok(());
         }
         hash.value(value);
-        Ok(match value {
-            None => Kind::None,
-            Some(AnyView::Empty | AnyView::Nested(_)) => Kind::Empty,
-            Some(AnyView::String(text)) => {
-                self.strings.push(text);
-                Kind::String
-            }
-            Some(AnyView::Int(number)) => {
-                self.ints.push((entry, number));
-                Kind::Int
-            }
+        match value {
+            None | Some(AnyView::Empty | AnyView::Nested(_)) => self.texts.push(b""),
+            Some(AnyView::String(text)) => self.texts.push(text),
+            Some(AnyView::Int(number)) => self.texts.write(|out| packed::push_int(number, out)),
             Some(AnyView::Double(number)) => {
-                self.doubles.push((entry, number));
-                Kind::Double
+                self.texts.write(|out| packed::push_double(number, out));
             }
-            Some(AnyView::Bool(truth)) => {
-                if truth {
-                    self.truths.push(entry);
-                }
-                Kind::Bool
-            }
-        })
+            Some(AnyView::Bool(truth)) => self.texts.write(|out| packed::push_truth(truth, out)),
+        }
+        Ok(())
     }
 
     pub(super) fn finish(self) -> Result<MapArray, ArrowError> {
+        let mut kinds = self.kinds;
+        kinds.shrink_to_fit();
+        let values = StructArray::try_new(
+            schema::packed_fields(),
+            vec![Arc::new(UInt8Array::from(kinds)), Arc::new(self.texts.finish(None)?)],
+            None,
+        )?;
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        schema::map(schema::packed_attributes(), offsets, self.keys.finish()?, values)
+    }
+}
+
+/// Builds the attributes of events or links.
+#[derive(Debug)]
+pub(super) struct ElementAttributesBuilder {
+    offsets: Vec<i32>,
+    keys: Texts,
+    values: Values,
+}
+
+impl ElementAttributesBuilder {
+    pub(super) fn new() -> Self {
+        let offsets = super::first_offset(0);
+        Self { offsets, keys: Texts::new(0, 0), values: Values::default() }
+    }
+
+    /// Appends those of one element, and them to the hash.
+    pub(super) fn append(
+        &mut self,
+        attributes: Repeated<'_, KeyValueView<'_>>,
+        hash: &mut ContentHash,
+    ) -> Result<(), Odd> {
+        hash.number(attributes.len() as u64);
+        for attribute in attributes.iter() {
+            let attribute = attribute?;
+            self.keys.push(attribute.key);
+            hash.bytes(attribute.key);
+            self.values.push(attribute.value, hash)?;
+        }
+        self.offsets.push(super::offset(self.values.kinds.len()));
+        Ok(())
+    }
+
+    pub(super) fn finish(self) -> Result<MapArray, ArrowError> {
+        let keys = Arc::new(self.keys.finish(None)?);
+        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
+        schema::map(schema::attributes(), offsets, keys, self.values.finish()?)
+    }
+}
+
+/// The values of entries.
+///
+/// Most are texts. The other types are kept aside, few as they are, and spread out at the end.
+#[derive(Debug)]
+struct Values {
+    kinds: Vec<Kind>,
+    strings: Texts,
+    ints: Vec<(usize, i64)>,
+    doubles: Vec<(usize, f64)>,
+    truths: Vec<usize>,
+    nested: Vec<(usize, Vec<u8>)>,
+}
+
+impl Default for Values {
+    fn default() -> Self {
+        Self {
+            kinds: Vec::new(),
+            strings: Texts::new(0, 0),
+            ints: Vec::new(),
+            doubles: Vec::new(),
+            truths: Vec::new(),
+            nested: Vec::new(),
+        }
+    }
+}
+
+impl Values {
+    /// Adds the value of an entry, and it to the hash.
+    fn push(&mut self, value: Option<AnyView<'_>>, hash: &mut ContentHash) -> Result<(), Odd> {
+        let entry = self.kinds.len();
+        let nested = nested(value)?;
+        hash.value(nested.as_deref().map(AnyView::Nested).or(value));
+        match value {
+            None | Some(AnyView::Empty) => {}
+            Some(AnyView::String(text)) => self.strings.push(text),
+            Some(AnyView::Int(number)) => self.ints.push((entry, number)),
+            Some(AnyView::Double(number)) => self.doubles.push((entry, number)),
+            Some(AnyView::Bool(true)) => self.truths.push(entry),
+            Some(AnyView::Bool(false)) => {}
+            Some(AnyView::Nested(_)) => self.nested.extend(nested.map(|nested| (entry, nested))),
+        }
+        let kind = kind(value);
+        if kind != Kind::Text {
+            self.strings.push(b"");
+        }
+        self.kinds.push(kind);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<StructArray, ArrowError> {
         let count = self.kinds.len();
         let are = |kind: Kind| nulls(count, |entry| self.kinds[entry] == kind);
         let mut ints = vec![0; count];
@@ -158,31 +200,37 @@ impl<'a> AttributesBuilder<'a> {
             let of_entry = nested.next_if(|(at, _)| *at == entry);
             bytes.push(of_entry.map_or(&[], |(_, bytes)| bytes));
         }
-        let values = StructArray::try_new(
+        StructArray::try_new(
             schema::value_fields(),
             vec![
-                Arc::new(self.strings.finish(are(Kind::String))?),
+                Arc::new(self.strings.finish(are(Kind::Text))?),
                 Arc::new(Int64Array::try_new(ints.into(), are(Kind::Int))?),
                 Arc::new(Float64Array::try_new(doubles.into(), are(Kind::Double))?),
                 Arc::new(BooleanArray::new(BooleanBuffer::from(truths), are(Kind::Bool))),
-                Arc::new(bytes.finish_binary(are(Kind::Bytes))?),
+                Arc::new(bytes.finish_binary(are(Kind::Nested))?),
             ],
             nulls(count, |entry| self.kinds[entry] != Kind::None),
-        )?;
-        let (keys, fields, map): (ArrayRef, Fields, DataType) = match self.keys {
-            Keys::Coded(keys) => {
-                (keys.finish()?, schema::coded_entry_fields(), schema::coded_attributes())
-            }
-            Keys::Plain(keys) => {
-                (Arc::new(keys.finish(None)?), schema::entry_fields(), schema::attributes())
-            }
-        };
-        let entries = StructArray::try_new(fields, vec![keys, Arc::new(values)], None)?;
-        let DataType::Map(field, ordered) = map else {
-            unreachable!("invariant: attributes are a map");
-        };
-        let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        MapArray::try_new(field, offsets, entries, None, ordered)
+        )
+    }
+}
+
+fn kind(value: Option<AnyView<'_>>) -> Kind {
+    match value {
+        None => Kind::None,
+        Some(AnyView::Empty) => Kind::Empty,
+        Some(AnyView::String(_)) => Kind::Text,
+        Some(AnyView::Int(_)) => Kind::Int,
+        Some(AnyView::Double(_)) => Kind::Double,
+        Some(AnyView::Bool(_)) => Kind::Bool,
+        Some(AnyView::Nested(_)) => Kind::Nested,
+    }
+}
+
+/// The one encoding of a value that is nested.
+fn nested(value: Option<AnyView<'_>>) -> Result<Option<Vec<u8>>, Odd> {
+    match value {
+        Some(AnyView::Nested(encoded)) => canonical(encoded).map(Some),
+        _ => Ok(None),
     }
 }
 

@@ -28,7 +28,12 @@ impl Texts {
     }
 
     pub(super) fn push(&mut self, text: &[u8]) {
-        self.bytes.extend_from_slice(text);
+        self.write(|bytes| bytes.extend_from_slice(text));
+    }
+
+    /// Adds the text that this appends.
+    pub(super) fn write(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.bytes);
         self.offsets.push(offset(self.bytes.len()));
     }
 
@@ -50,7 +55,10 @@ impl Texts {
         BinaryArray::try_new(offsets, bytes, nulls)
     }
 
-    fn buffers(self) -> (OffsetBuffer<i32>, Buffer) {
+    fn buffers(mut self) -> (OffsetBuffer<i32>, Buffer) {
+        // How much room they got was a guess, and they stay for a while.
+        self.offsets.shrink_to_fit();
+        self.bytes.shrink_to_fit();
         (OffsetBuffer::new(ScalarBuffer::from(self.offsets)), Buffer::from_vec(self.bytes))
     }
 }
@@ -164,7 +172,8 @@ impl<'a> Words<'a> {
     ///
     /// # Errors
     /// When a text is not UTF-8.
-    pub(crate) fn finish(self) -> Result<ArrayRef, ArrowError> {
+    pub(crate) fn finish(mut self) -> Result<ArrayRef, ArrowError> {
+        self.keys.shrink_to_fit();
         let mut texts =
             Texts::new(self.values.len(), self.values.iter().map(|text| text.len()).sum());
         for text in &self.values {

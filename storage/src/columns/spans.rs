@@ -14,7 +14,7 @@ use tidings_proto::{
 };
 
 use super::{
-    attributes::AttributesBuilder,
+    attributes::{AttributesBuilder, ElementAttributesBuilder},
     buffers::{Texts, Words},
     first_offset,
     hash::ContentHash,
@@ -54,11 +54,11 @@ struct SpanBuilder<'a> {
     flags: Int64Builder,
     attributes: AttributesBuilder<'a>,
     dropped_attributes_count: Int64Builder,
-    events: EventsBuilder<'a>,
+    events: EventsBuilder,
     event_count: Int32Builder,
     has_exception: BooleanBuilder,
     dropped_events_count: Int64Builder,
-    links: LinksBuilder<'a>,
+    links: LinksBuilder,
     link_count: Int32Builder,
     dropped_links_count: Int64Builder,
     received: Int64Builder,
@@ -196,21 +196,21 @@ fn hash(span: &SpanView<'_>, seed: u64) -> ContentHash {
 }
 
 #[derive(Debug)]
-struct EventsBuilder<'a> {
+struct EventsBuilder {
     offsets: Vec<i32>,
     time: Int64Builder,
     name: Texts,
-    attributes: AttributesBuilder<'a>,
+    attributes: ElementAttributesBuilder,
     dropped: Int64Builder,
 }
 
-impl<'a> EventsBuilder<'a> {
+impl EventsBuilder {
     fn new(rows: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             time: Int64Builder::with_capacity(0),
             name: Texts::new(0, 0),
-            attributes: AttributesBuilder::of_elements(),
+            attributes: ElementAttributesBuilder::new(),
             dropped: Int64Builder::with_capacity(0),
         }
     }
@@ -218,7 +218,7 @@ impl<'a> EventsBuilder<'a> {
     /// Whether one of them is an exception.
     fn append(
         &mut self,
-        events: Repeated<'a, EventView<'a>>,
+        events: Repeated<'_, EventView<'_>>,
         hash: &mut ContentHash,
     ) -> Result<bool, Odd> {
         let mut has_exception = false;
@@ -253,24 +253,24 @@ impl<'a> EventsBuilder<'a> {
 }
 
 #[derive(Debug)]
-struct LinksBuilder<'a> {
+struct LinksBuilder {
     offsets: Vec<i32>,
     trace_id: BinaryBuilder,
     span_id: BinaryBuilder,
     trace_state: Texts,
-    attributes: AttributesBuilder<'a>,
+    attributes: ElementAttributesBuilder,
     dropped: Int64Builder,
     flags: Int64Builder,
 }
 
-impl<'a> LinksBuilder<'a> {
+impl LinksBuilder {
     fn new(rows: usize) -> Self {
         Self {
             offsets: first_offset(rows),
             trace_id: BinaryBuilder::with_capacity(0, 0),
             span_id: BinaryBuilder::with_capacity(0, 0),
             trace_state: Texts::new(0, 0),
-            attributes: AttributesBuilder::of_elements(),
+            attributes: ElementAttributesBuilder::new(),
             dropped: Int64Builder::with_capacity(0),
             flags: Int64Builder::with_capacity(0),
         }
@@ -278,7 +278,7 @@ impl<'a> LinksBuilder<'a> {
 
     fn append(
         &mut self,
-        links: Repeated<'a, LinkView<'a>>,
+        links: Repeated<'_, LinkView<'_>>,
         hash: &mut ContentHash,
     ) -> Result<(), Odd> {
         hash.number(links.len() as u64);

@@ -3,7 +3,7 @@
 //!
 //! Arrow's writer finds out for each value what it is called in the dictionary, and for each column
 //! what its levels are. Memory has words and the keys of attributes as dictionaries already, and
-//! the levels of attributes follow from offsets and validity. `levels` makes and packs levels,
+//! the levels of attributes follow from offsets and from validity or what memory says values are. `levels` makes and packs levels,
 //! `values` gathers what there is, plain or as codes of a `dictionary`, `chunk` puts pages together, and `pages` is all
 //! of that for one column.
 //! What is written is what any reader of Parquet reads: data pages of version 1. Sizes of pages and

@@ -1,16 +1,16 @@
-//! A column of attributes under construction, as memory has it, field by field.
+//! A column of attributes under construction, as it is read, field by field.
 
 use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
     ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int32Array, Int64Array,
-    MapArray, StringArray, StructArray, types::Int32Type,
+    StringArray, StructArray, types::Int32Type,
 };
 use arrow_buffer::{
     ArrowNativeType, BooleanBuffer, BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer,
     ScalarBuffer,
 };
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::ArrowError;
 
 use crate::schema;
 
@@ -89,13 +89,9 @@ impl EntriesBuilder {
             ],
             self.are_values.finish(),
         )?;
-        let fields = schema::coded_entry_fields();
-        let entries = StructArray::try_new(fields, vec![Arc::new(keys), Arc::new(values)], None)?;
-        let DataType::Map(field, ordered) = schema::coded_attributes() else {
-            unreachable!("invariant: attributes are a map");
-        };
         let offsets = OffsetBuffer::new(ScalarBuffer::from(self.offsets));
-        Ok(Arc::new(MapArray::try_new(field, offsets, entries, None, ordered)?))
+        let map = schema::map(schema::coded_attributes(), offsets, Arc::new(keys), values)?;
+        Ok(Arc::new(map))
     }
 }
 

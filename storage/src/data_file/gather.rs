@@ -1,12 +1,14 @@
 //! Rows of several batches as one batch.
 //!
 //! A flush gathers portion after portion of the same batches: what has to be found out of a batch
-//! is found out once, not once per portion. `words` and `attributes` put dictionaries together by
-//! the numbers that `codes` gives their texts, `ids` copies short bytes, and Arrow the rest.
+//! is found out once, not once per portion. `words` puts dictionaries together by the numbers that
+//! `codes` gives their texts, and so do `packed` and `attributes` with attributes as memory and as
+//! files have them; `ids` copies short bytes, and Arrow the rest.
 
 mod attributes;
 mod codes;
 mod ids;
+mod packed;
 mod words;
 
 use std::{ops::Range, sync::Arc};
@@ -15,7 +17,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 
-use self::{attributes::Attributes, ids::Ids, words::Words};
+use self::{attributes::Attributes, ids::Ids, packed::Packed, words::Words};
 
 /// These rows, each named by its batch and its place there.
 pub(super) fn rows(
@@ -39,6 +41,7 @@ pub(super) struct Gather<'a> {
 /// A column of all of them.
 enum Column<'a> {
     Attributes(Attributes<'a>),
+    Packed(Packed<'a>),
     Words(Words<'a>),
     Ids(Ids<'a>),
     Other(Vec<&'a dyn Array>),
@@ -51,6 +54,7 @@ impl<'a> Gather<'a> {
             let arrays = batches.iter().map(|batch| batch.column(number).as_ref());
             Ok(match field.data_type() {
                 DataType::Dictionary(..) => Column::Words(Words::of(arrays)?),
+                of if packed::is_packed(of) => Column::Packed(Packed::of(arrays)?),
                 DataType::Map(..) => Column::Attributes(Attributes::of(arrays)?),
                 DataType::Binary => Column::Ids(Ids::of(arrays)?),
                 _ => Column::Other(arrays.collect()),
@@ -68,6 +72,7 @@ impl<'a> Gather<'a> {
         let stretches = stretches(rows);
         let columns = self.columns.iter_mut().map(|column| match column {
             Column::Attributes(attributes) => attributes.rows(&stretches),
+            Column::Packed(packed) => packed.rows(&stretches),
             Column::Words(words) => words.rows(rows),
             Column::Ids(ids) => ids.rows(rows),
             Column::Other(arrays) => interleave(arrays, rows),

@@ -113,7 +113,7 @@ impl Merge {
         choice: Option<Choice>,
         limits: Limits,
     ) -> Result<Self, StorageError> {
-        let schema = signal.sorted_schema();
+        let schema = signal.merged_schema();
         let opened = source::open(signal, files)?;
         let (sources, traces) = match signal {
             Signal::Spans => {

@@ -74,7 +74,7 @@ impl Shredder {
                 keys.push(Key { key, column, entries: 0, copied: 0, elsewhere: false });
             }
         }
-        let columns = signal.shreds().map(|column| Arc::new(column.memory_field())).collect();
+        let columns = signal.shreds().map(|column| Arc::new(column.read_field())).collect();
         Self { columns, keys, cells, senders: HashSet::new() }
     }
 
@@ -144,8 +144,8 @@ impl Shredder {
         let known = &mut self.keys[place];
         known.entries += 1;
         let is_of_type = match self.columns[known.column].data_type() {
-            DataType::Int64 => entries.ints.valid(entry).is_some(),
-            _ => entries.strings.valid(entry).is_some(),
+            DataType::Int64 => entries.int(entry).is_some(),
+            _ => entries.text(entry).is_some(),
         };
         let found = &mut found[known.column];
         if is_of_type && found.is_none_or(|(best, _)| place < best) {
@@ -229,10 +229,10 @@ impl<'a> Builder<'a> {
         self.rows += 1;
         match &mut self.values {
             ColumnValues::Words(words) => {
-                words.push(entries.strings.text(entry).map(str::as_bytes), 1);
+                words.push(entries.text(entry).map(str::as_bytes), 1);
             }
             ColumnValues::Longs(longs) => {
-                longs.append_option(entries.ints.valid(entry).map(|ints| ints.value(entry)));
+                longs.append_option(entries.int(entry));
             }
         }
     }

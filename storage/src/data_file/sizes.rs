@@ -145,7 +145,7 @@ mod tests {
             };
             let texts: usize = lists.iter().flatten().map(text).sum();
             let entries = lists.iter().flatten().count();
-            prop_assert!(bytes(&batch, &(0..batch.num_rows())) >= texts + entries * 28);
+            prop_assert!(bytes(&batch, &(0..batch.num_rows())) >= texts + entries * 9);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     AttributeFilter,
     columns::load,
     index::{self, Earlier},
+    packed::EntryValue,
     rows::entries::Entries,
 };
 
@@ -176,18 +177,15 @@ fn remember(answers: &mut HashMap<String, bool>, text: &str, answer: bool) -> bo
 }
 
 fn is_value(value: &Spellings, column: &Entries, entry: usize) -> bool {
-    if let Some(text) = column.strings.text(entry) {
-        text == value.text
-    } else if let Some(ints) = column.ints.valid(entry) {
-        value.int == Some(ints.value(entry))
-    } else if let Some(doubles) = column.doubles.valid(entry) {
-        value.is_double(doubles.value(entry))
-    } else if let Some(bools) = column.bools.valid(entry) {
-        value.truth == Some(bools.value(entry))
-    } else if let Some(bytes) = column.bytes.bytes(entry).filter(|_| value.elements || value.nested)
-    {
-        AnyValue::decode(bytes).is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
-    } else {
-        false
+    match column.value(entry) {
+        EntryValue::Text(text) => text == value.text,
+        EntryValue::Int(number) => value.int == Some(number),
+        EntryValue::Double(number) => value.is_double(number),
+        EntryValue::Bool(truth) => value.truth == Some(truth),
+        EntryValue::Nested(nested) if value.elements || value.nested => {
+            AnyValue::decode(&*nested.encoded())
+                .is_ok_and(|decoded| value.matches(decoded.value.as_ref()))
+        }
+        EntryValue::Nested(_) | EntryValue::None | EntryValue::Empty => false,
     }
 }

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     columns::load,
+    packed::EntryValue,
     rows::{
         column::{Column, Words},
         entries::{ElementEntries, Entries, Linked},
@@ -259,18 +260,19 @@ impl TermCollector {
         for entry in entries {
             let key = key(entry);
             self.add(key);
-            if let Some(text) = column.strings.text(entry) {
-                self.add(text_term(key, text));
-            } else if let Some(ints) = column.ints.valid(entry) {
-                self.add(int_term(key, ints.value(entry)));
-            } else if let Some(doubles) = column.doubles.valid(entry) {
-                self.add(double_term(key, doubles.value(entry)));
-            } else if let Some(bools) = column.bools.valid(entry) {
-                self.add(truth_term(key, bools.value(entry)));
-            } else if let Some(bytes) = column.bytes.bytes(entry) {
-                // What cannot be read matches nothing.
-                let value = AnyValue::decode(bytes).ok().and_then(|value| value.value);
-                value.iter().flat_map(|value| value_terms(key, value)).for_each(|it| self.add(it));
+            match column.value(entry) {
+                EntryValue::Text(text) => self.add(text_term(key, text)),
+                EntryValue::Int(number) => self.add(int_term(key, number)),
+                EntryValue::Double(number) => self.add(double_term(key, number)),
+                EntryValue::Bool(truth) => self.add(truth_term(key, truth)),
+                EntryValue::Nested(nested) => {
+                    // What cannot be read matches nothing.
+                    let value =
+                        AnyValue::decode(&*nested.encoded()).ok().and_then(|value| value.value);
+                    let terms = value.iter().flat_map(|value| value_terms(key, value));
+                    terms.for_each(|term| self.add(term));
+                }
+                EntryValue::None | EntryValue::Empty => {}
             }
         }
     }

@@ -3,8 +3,7 @@
 use std::{borrow::Cow, ops::Range};
 
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, Float64Array, Int64Array, ListArray, MapArray, RecordBatch,
-    StringArray, StructArray,
+    Array, ArrayRef, BinaryArray, Int64Array, ListArray, RecordBatch, StringArray, StructArray,
 };
 use arrow_schema::ArrowError;
 use prost::Message;
@@ -12,8 +11,9 @@ use tidings_proto::otlp::{AnyValue, Event, KeyValue, Link, Value};
 
 use super::{
     column::{Column, downcast},
-    entries::Keys,
+    entries::Entries,
 };
+use crate::packed::EntryValue;
 
 /// A value that has no parts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -43,39 +43,11 @@ impl<'a> Scalar<'a> {
 
 /// A column of attributes.
 #[derive(Debug, Clone)]
-pub(crate) struct Attributes {
-    map: MapArray,
-    keys: Keys,
-    values: StructArray,
-    strings: StringArray,
-    ints: Int64Array,
-    doubles: Float64Array,
-    bools: BooleanArray,
-    bytes: BinaryArray,
-}
+pub(crate) struct Attributes(Entries);
 
 impl Attributes {
     pub(crate) fn of(batch: &RecordBatch, name: &str) -> Result<Option<Self>, ArrowError> {
-        batch.column_by_name(name).map(|array| Self::new(&downcast(array, name)?)).transpose()
-    }
-
-    fn new(map: &MapArray) -> Result<Self, ArrowError> {
-        let values: StructArray = downcast(map.values(), "attributes")?;
-        Ok(Self {
-            map: map.clone(),
-            keys: Keys::of(map.keys(), "attributes.key")?,
-            strings: field(&values, "string")?,
-            ints: field(&values, "int")?,
-            doubles: field(&values, "double")?,
-            bools: field(&values, "bool")?,
-            bytes: field(&values, "bytes")?,
-            values,
-        })
-    }
-
-    /// The entries of a row.
-    fn entries(&self, row: usize) -> Range<usize> {
-        range(self.map.value_offsets(), row)
+        Ok(Entries::of(batch, name)?.map(Self))
     }
 
     /// Gives `visit` the attributes of a row whose values are a text, a number or a truth value.
@@ -84,56 +56,48 @@ impl Attributes {
         row: usize,
         mut visit: impl FnMut(&'a str, Scalar<'a>),
     ) {
-        for entry in self.entries(row) {
-            let value = if self.strings.is_valid(entry) {
-                Scalar::Text(self.strings.value(entry))
-            } else if self.ints.is_valid(entry) {
-                Scalar::Int(self.ints.value(entry))
-            } else if self.doubles.is_valid(entry) {
-                Scalar::Double(self.doubles.value(entry))
-            } else if self.bools.is_valid(entry) {
-                Scalar::Bool(self.bools.value(entry))
-            } else {
-                continue;
+        for entry in self.0.of_row(row) {
+            let value = match self.0.value(entry) {
+                EntryValue::Text(text) => Scalar::Text(text),
+                EntryValue::Int(number) => Scalar::Int(number),
+                EntryValue::Double(number) => Scalar::Double(number),
+                EntryValue::Bool(truth) => Scalar::Bool(truth),
+                EntryValue::None | EntryValue::Empty | EntryValue::Nested(_) => continue,
             };
-            visit(self.keys.value(entry), value);
+            visit(self.0.keys.value(entry), value);
         }
     }
 
     /// The attributes of a row.
     pub(crate) fn get(&self, row: usize) -> Vec<KeyValue> {
-        self.entries(row)
-            .map(|entry| KeyValue {
-                key: self.keys.value(entry).to_owned(),
-                value: self.values.is_valid(entry).then(|| self.value(entry)),
-            })
-            .collect()
-    }
-
-    fn value(&self, entry: usize) -> AnyValue {
-        let value = if self.strings.is_valid(entry) {
-            Value::String(self.strings.value(entry).to_owned())
-        } else if self.ints.is_valid(entry) {
-            Value::Int(self.ints.value(entry))
-        } else if self.doubles.is_valid(entry) {
-            Value::Double(self.doubles.value(entry))
-        } else if self.bools.is_valid(entry) {
-            Value::Bool(self.bools.value(entry))
-        } else if self.bytes.is_valid(entry) {
-            return AnyValue::decode(self.bytes.value(entry)).unwrap_or_default();
-        } else {
-            return AnyValue { value: None };
+        let of_entry = |entry| KeyValue {
+            key: self.0.keys.value(entry).to_owned(),
+            value: any_value(self.0.value(entry)),
         };
-        value.into()
+        self.0.of_row(row).map(of_entry).collect()
     }
+}
+
+fn any_value(value: EntryValue<'_>) -> Option<AnyValue> {
+    Some(match value {
+        EntryValue::None => return None,
+        EntryValue::Empty => AnyValue { value: None },
+        EntryValue::Text(text) => Value::String(text.to_owned()).into(),
+        EntryValue::Int(number) => Value::Int(number).into(),
+        EntryValue::Double(number) => Value::Double(number).into(),
+        EntryValue::Bool(truth) => Value::Bool(truth).into(),
+        EntryValue::Nested(nested) => AnyValue::decode(&*nested.encoded()).unwrap_or_default(),
+    })
 }
 
 /// The field of a struct.
 fn field<A: Array + Clone + 'static>(array: &StructArray, name: &str) -> Result<A, ArrowError> {
-    let column = array
-        .column_by_name(name)
-        .ok_or_else(|| ArrowError::SchemaError(format!("there is no field {name}")))?;
-    downcast(column, name)
+    downcast(column(array, name)?, name)
+}
+
+fn column<'a>(array: &'a StructArray, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+    let column = array.column_by_name(name);
+    column.ok_or_else(|| ArrowError::SchemaError(format!("there is no field {name}")))
 }
 
 pub(super) fn range(offsets: &[i32], row: usize) -> Range<usize> {
@@ -159,7 +123,7 @@ impl Events {
         Ok(Some(Self {
             time: Column(Some(field(&elements, "time_unix_nanos")?)),
             name: field(&elements, "name")?,
-            attributes: Attributes::new(&field(&elements, "attributes")?)?,
+            attributes: Attributes(Entries::new(column(&elements, "attributes")?, "attributes")?),
             dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
             list,
         }))
@@ -203,7 +167,7 @@ impl Links {
             trace_id: field(&elements, "trace_id")?,
             span_id: field(&elements, "span_id")?,
             trace_state: field(&elements, "trace_state")?,
-            attributes: Attributes::new(&field(&elements, "attributes")?)?,
+            attributes: Attributes(Entries::new(column(&elements, "attributes")?, "attributes")?),
             dropped: Column(Some(field(&elements, "dropped_attributes_count")?)),
             flags: Column(Some(field(&elements, "flags")?)),
             list,

@@ -4,12 +4,14 @@ use std::ops::Range;
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int32Array,
-    Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray, types::Int32Type,
+    Int64Array, ListArray, MapArray, RecordBatch, StringArray, StructArray, UInt8Array,
+    types::Int32Type,
 };
 use arrow_schema::ArrowError;
 use tidings_proto::TraceId;
 
 use super::column::{Column, downcast};
+use crate::packed::{self, EntryValue, Kind, Nested};
 
 /// The field of a link that says to which trace it leads.
 pub(crate) const LINKED_TRACE: &str = "trace_id";
@@ -45,17 +47,66 @@ impl Keys {
     }
 }
 
-/// The entries of a column of attributes. Values of a type that was not read are not there.
+/// The entries of a column of attributes, from memory or from a file. Values of a type that was not
+/// read are not there.
 #[derive(Debug, Clone)]
 pub(crate) struct Entries {
     map: MapArray,
     pub(crate) keys: Keys,
-    pub(crate) strings: Column<StringArray>,
-    pub(crate) ints: Column<Int64Array>,
-    pub(crate) doubles: Column<Float64Array>,
-    pub(crate) bools: Column<BooleanArray>,
+    values: Values,
+}
+
+#[derive(Debug, Clone)]
+enum Values {
+    /// Those of rows in memory.
+    Packed(Box<Packed>),
+    /// Those of files, and of events and links.
+    Typed(Box<Typed>),
+}
+
+/// What values are, and how they are written: see [`packed`].
+#[derive(Debug, Clone)]
+struct Packed {
+    kinds: UInt8Array,
+    texts: StringArray,
+}
+
+impl Packed {
+    fn is(&self, entry: usize, kind: Kind) -> bool {
+        self.kinds.value(entry) == kind.code()
+    }
+}
+
+/// Values with a column for each type.
+#[derive(Debug, Clone)]
+struct Typed {
+    all: StructArray,
+    strings: Column<StringArray>,
+    ints: Column<Int64Array>,
+    doubles: Column<Float64Array>,
+    bools: Column<BooleanArray>,
     /// What is none of these, encoded.
-    pub(crate) bytes: Column<BinaryArray>,
+    bytes: Column<BinaryArray>,
+}
+
+impl Typed {
+    fn value(&self, entry: usize) -> EntryValue<'_> {
+        if let Some(text) = self.strings.text(entry) {
+            EntryValue::Text(text)
+        } else if let Some(ints) = self.ints.valid(entry) {
+            EntryValue::Int(ints.value(entry))
+        } else if let Some(doubles) = self.doubles.valid(entry) {
+            EntryValue::Double(doubles.value(entry))
+        } else if let Some(bools) = self.bools.valid(entry) {
+            EntryValue::Bool(bools.value(entry))
+        } else if let Some(bytes) = self.bytes.bytes(entry) {
+            EntryValue::Nested(Nested::Plain(bytes))
+        } else if self.all.is_valid(entry) {
+            EntryValue::Empty
+        } else {
+            EntryValue::None
+        }
+    }
 }
 
 impl Entries {
@@ -63,18 +114,53 @@ impl Entries {
         batch.column_by_name(name).map(|array| Self::new(array, name)).transpose()
     }
 
-    fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
+    pub(crate) fn new(array: &ArrayRef, name: &str) -> Result<Self, ArrowError> {
         let map: MapArray = downcast(array, name)?;
-        let values: StructArray = downcast(map.values(), name)?;
-        Ok(Self {
-            keys: Keys::of(map.keys(), name)?,
-            strings: field(&values, "string")?,
-            ints: field(&values, "int")?,
-            doubles: field(&values, "double")?,
-            bools: field(&values, "bool")?,
-            bytes: field(&values, "bytes")?,
-            map,
-        })
+        let all: StructArray = downcast(map.values(), name)?;
+        let values = match packed::parts(&all) {
+            Some((kinds, texts)) => {
+                let (kinds, texts) = (kinds.clone(), texts.clone());
+                Values::Packed(Box::new(Packed { kinds, texts }))
+            }
+            None => Values::Typed(Box::new(Typed {
+                strings: field(&all, "string")?,
+                ints: field(&all, "int")?,
+                doubles: field(&all, "double")?,
+                bools: field(&all, "bool")?,
+                bytes: field(&all, "bytes")?,
+                all,
+            })),
+        };
+        Ok(Self { keys: Keys::of(map.keys(), name)?, values, map })
+    }
+
+    /// The value of an entry.
+    #[inline]
+    pub(crate) fn value(&self, entry: usize) -> EntryValue<'_> {
+        match &self.values {
+            Values::Packed(of) => packed::value(of.kinds.value(entry), of.texts.value(entry)),
+            Values::Typed(typed) => typed.value(entry),
+        }
+    }
+
+    /// The text of an entry that is one.
+    #[inline]
+    pub(crate) fn text(&self, entry: usize) -> Option<&str> {
+        match &self.values {
+            Values::Packed(of) => of.is(entry, Kind::Text).then(|| of.texts.value(entry)),
+            Values::Typed(typed) => typed.strings.text(entry),
+        }
+    }
+
+    /// The number of an entry that is a whole one.
+    #[inline]
+    pub(crate) fn int(&self, entry: usize) -> Option<i64> {
+        match &self.values {
+            Values::Packed(of) => {
+                of.is(entry, Kind::Int).then(|| packed::int(of.texts.value(entry).as_bytes()))
+            }
+            Values::Typed(typed) => typed.ints.valid(entry).map(|ints| ints.value(entry)),
+        }
     }
 
     /// The entries of a row.

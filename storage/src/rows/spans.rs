@@ -93,7 +93,8 @@ impl SpanRows {
     }
 
     /// The columns that the scan's detail has, as `docs/formats/tables.md` describes them;
-    /// repetitive texts are dictionaries.
+    /// repetitive texts are dictionaries, and attributes of rows in memory have a form of their own:
+    /// [`crate::AttributeTexts`] reads both.
     #[must_use]
     pub fn columns(&self) -> &RecordBatch {
         &self.batch

@@ -2,15 +2,16 @@
 //!
 //! A map of attributes is six columns of a file, which have the same repetition levels and nearly
 //! the same definition levels. Arrow's writer finds both out value by value and column by column;
-//! here they come from the offsets and the validity of a portion of rows.
+//! here they come from the offsets and the validity of a portion of rows, or from what memory says
+//! that values are.
 
-use std::{io::Write, ops::Range, sync::Arc};
+use std::{borrow::Cow, io::Write, ops::Range, sync::Arc};
 
 use arrow_array::{
-    Array, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array, MapArray,
-    StringArray, StructArray, types::Int32Type,
+    Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array,
+    MapArray, StringArray, StructArray, types::Int32Type,
 };
-use arrow_buffer::NullBuffer;
+use arrow_buffer::{BooleanBuffer, NullBuffer};
 use parquet::{
     errors::Result,
     file::{properties::WriterProperties, writer::SerializedRowGroupWriter},
@@ -24,6 +25,7 @@ use super::{
     unexpected,
     values::{Full, Source, Texts},
 };
+use crate::packed::{self, Kind};
 
 /// Rows whose levels are found out at once.
 const STEP_ROWS: usize = 1024;
@@ -89,8 +91,13 @@ impl AttributesEncoder {
         if map.null_count() > 0 {
             return Err(unexpected("rows without a map"));
         }
-        let columns = columns(map)?;
-        let offsets: &[i32] = map.value_offsets();
+        let (offsets, entries) = own_entries(map);
+        let [keys, values] = entries.columns() else { return Err(unexpected("other entries")) };
+        let (keys, values) = (self::keys(keys)?, of::<StructArray>(values)?);
+        let columns = match packed::parts(values) {
+            Some((kinds, texts)) => packed_columns(keys, kinds.values(), texts),
+            None => columns(keys, values)?,
+        };
         self.leaves.iter_mut().for_each(|leaf| leaf.pages.values.begin_portion());
         let mut begin = 0;
         while begin < map.len() {
@@ -243,11 +250,50 @@ impl Leaf {
     }
 }
 
-/// What the columns have of these rows.
-fn columns(map: &MapArray) -> Result<Vec<Column<'_>>> {
-    let values = of::<StructArray>(map.values())?;
+/// The ends of rows and their entries, without those of other rows: many slices of a batch may be
+/// written, each to a file of its own.
+fn own_entries(map: &MapArray) -> (Cow<'_, [i32]>, StructArray) {
+    let ends: &[i32] = map.value_offsets();
+    let own = span(ends);
+    if own == (0..map.entries().len()) {
+        return (Cow::Borrowed(ends), map.entries().clone());
+    }
+    let moved = ends.iter().map(|end| end - ends[0]);
+    (Cow::Owned(moved.collect()), map.entries().slice(own.start, own.len()))
+}
+
+/// What the columns have of values of these kinds as memory has them, after those of keys.
+fn packed_columns<'a>(
+    keys: Source<'a>,
+    kinds: &'a [u8],
+    texts: &'a StringArray,
+) -> Vec<Column<'a>> {
+    let texts = Texts { codes: None, offsets: texts.value_offsets(), bytes: texts.value_data() };
+    let whole = which(kinds, |of| of != Kind::None.code());
+    let column = |source, kind: Kind| {
+        let valid = which(kinds, |of| of == kind.code());
+        Column { source, levels: vec![whole.clone(), valid.clone()], valid }
+    };
+    vec![
+        Column { source: keys, valid: None, levels: vec![] },
+        column(Source::Texts(texts), Kind::Text),
+        column(Source::PackedLongs(texts), Kind::Int),
+        column(Source::PackedDoubles(texts), Kind::Double),
+        column(Source::PackedBools(texts), Kind::Bool),
+        column(Source::PackedBytes(texts), Kind::Nested),
+    ]
+}
+
+/// Which entries have such a kind.
+fn which(kinds: &[u8], is_it: impl Fn(u8) -> bool) -> Option<NullBuffer> {
+    let are_it = BooleanBuffer::collect_bool(kinds.len(), |entry| is_it(kinds[entry]));
+    Some(NullBuffer::new(are_it))
+}
+
+/// What the columns have of these values, after those of keys.
+fn columns<'a>(keys: Source<'a>, values: &'a StructArray) -> Result<Vec<Column<'a>>> {
     let whole = values.nulls();
-    let mut columns = vec![Column { source: keys(map)?, valid: None, levels: vec![] }];
+    let mut columns = vec![Column { source: keys, valid: None, levels: vec![] }];
     for column in values.columns() {
         let valid = NullBuffer::union(whole, column.nulls());
         let levels = vec![whole.cloned(), valid.clone()];
@@ -256,9 +302,9 @@ fn columns(map: &MapArray) -> Result<Vec<Column<'_>>> {
     Ok(columns)
 }
 
-fn keys(map: &MapArray) -> Result<Source<'_>> {
-    let Some(coded) = map.keys().as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
-        return source(map.keys());
+fn keys(keys: &ArrayRef) -> Result<Source<'_>> {
+    let Some(coded) = keys.as_any().downcast_ref::<DictionaryArray<Int32Type>>() else {
+        return source(keys);
     };
     let texts = of::<StringArray>(coded.values())?;
     Ok(Source::Texts(Texts {

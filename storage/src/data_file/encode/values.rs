@@ -9,6 +9,7 @@ use super::{
     dictionary::{Dictionary, LENGTH_BYTES},
     levels::{self, code_width, place, span},
 };
+use crate::packed;
 
 /// Values of a portion of rows.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +19,11 @@ pub(super) enum Source<'a> {
     Ints(&'a [i32]),
     Doubles(&'a [f64]),
     Bools(&'a BooleanBuffer),
+    /// As memory has them: see `crate::packed`.
+    PackedLongs(Texts<'a>),
+    PackedDoubles(Texts<'a>),
+    PackedBools(Texts<'a>),
+    PackedBytes(Texts<'a>),
 }
 
 /// Texts one after the other, or codes of them.
@@ -31,6 +37,11 @@ pub(super) struct Texts<'a> {
 impl Texts<'_> {
     fn range(&self, text: usize) -> Range<usize> {
         span(&self.offsets[text..=text + 1])
+    }
+
+    /// The text of an entry without a code.
+    fn of(&self, entry: usize) -> &[u8] {
+        &self.bytes[self.range(entry)]
     }
 
     fn number(&self, entry: usize) -> usize {
@@ -126,7 +137,8 @@ impl Values {
         bytes_max: usize,
     ) -> usize {
         let rows = offsets.len() - 1;
-        let Source::Texts(texts) = source else { return rows };
+        // What is packed is a little larger than it becomes.
+        let (Source::Texts(texts) | Source::PackedBytes(texts)) = source else { return rows };
         if self.dictionary.is_some() {
             return rows;
         }
@@ -186,6 +198,17 @@ impl Values {
                 entries.for_each(|at| self.push_bool(bools.value(at)));
                 Some(())
             }
+            Source::PackedLongs(texts) => {
+                self.push_words(entries.map(|at| packed::int(texts.of(at)).to_le_bytes()))
+            }
+            Source::PackedDoubles(texts) => {
+                self.push_words(entries.map(|at| packed::double(texts.of(at)).to_le_bytes()))
+            }
+            Source::PackedBools(texts) => {
+                entries.for_each(|at| self.push_bool(packed::truth(texts.of(at))));
+                Some(())
+            }
+            Source::PackedBytes(texts) => self.push_packed(texts, entries),
         };
         all.ok_or_else(|| {
             self.codes.truncate(codes);
@@ -226,6 +249,22 @@ impl Values {
             }
             self.codes.push(known.0);
             self.text_bytes += known.1 as usize;
+        }
+        Some(())
+    }
+
+    fn push_packed(
+        &mut self,
+        texts: &Texts<'_>,
+        entries: impl Iterator<Item = usize>,
+    ) -> Option<()> {
+        for entry in entries {
+            let bytes = packed::bytes(texts.of(entry));
+            match &mut self.dictionary {
+                Some(dictionary) => self.codes.push(dictionary.text(&bytes)?),
+                None => self.texts.push(&bytes, 0..bytes.len()),
+            }
+            self.text_bytes += bytes.len();
         }
         Some(())
     }

@@ -187,7 +187,8 @@ impl Presence {
 
 impl<'a> Part<'a> {
     fn of(array: &'a dyn Array, first_key: usize) -> Result<Self, ArrowError> {
-        let wrong = || ArrowError::SchemaError("a column has no attributes as memory's".to_owned());
+        let wrong =
+            || ArrowError::SchemaError("a column has no attributes as they are read".to_owned());
         let map = array.as_map_opt().ok_or_else(wrong)?;
         let coded = map.keys().as_dictionary_opt::<Int32Type>().ok_or_else(wrong)?;
         let values = map.values().as_struct_opt().ok_or_else(wrong)?;

@@ -126,7 +126,7 @@ fn a_column_has_the_first_value_of_its_type_of_the_newest_key() {
 /// The file as an older program wrote it.
 fn without_shreds(file: &EncodedFile) -> bytes::Bytes {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file.bytes.clone()).unwrap();
-    let schema = Signal::Spans.sorted_schema();
+    let schema = Signal::Spans.merged_schema();
     let names = schema.fields().iter().map(|field| field.name().as_str());
     let mask = ProjectionMask::columns(reader.parquet_schema(), names);
     let mut reader = reader.with_projection(mask).build().unwrap();

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     SpanRows,
+    packed::EntryValue,
     rollup::{
         adder::{Adder, GroupNumber},
         cells::Keep,
@@ -211,7 +212,7 @@ impl PeerEntries {
 
     /// What is at the other end of the row's span, which is of this kind.
     pub(super) fn peer(&self, row: usize, kind: SpanKind) -> Option<ToldPeer<'_>> {
-        let Entries { keys, strings, ints, doubles, bools, .. } = &self.entries;
+        let keys = &self.entries.keys;
         // The first entry with each of the keys.
         let mut said = [None; KEYS.len()];
         let mut says_any = false;
@@ -226,13 +227,13 @@ impl PeerEntries {
         }
         ToldPeer::of(kind, |key| {
             let entry = said[key]?;
-            if let Some(text) = strings.text(entry) {
-                return Some(Cow::Borrowed(text));
-            }
-            let text = ints.valid(entry).map(|of| of.value(entry).to_string());
-            let text = text.or_else(|| doubles.valid(entry).map(|of| of.value(entry).to_string()));
-            let text = text.or_else(|| bools.valid(entry).map(|of| of.value(entry).to_string()));
-            text.map(Cow::Owned)
+            Some(match self.entries.value(entry) {
+                EntryValue::Text(text) => Cow::Borrowed(text),
+                EntryValue::Int(number) => number.to_string().into(),
+                EntryValue::Double(number) => number.to_string().into(),
+                EntryValue::Bool(truth) => truth.to_string().into(),
+                EntryValue::None | EntryValue::Empty | EntryValue::Nested(_) => return None,
+            })
         })
     }
 }

@@ -2,7 +2,8 @@ use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, DictionaryArray, Float64Array, Int64Array,
-    MapArray, RecordBatch, RecordBatchReader, StringArray, StructArray, types::Int32Type,
+    MapArray, RecordBatch, RecordBatchReader, StringArray, StructArray, UInt8Array, cast::AsArray,
+    types::Int32Type,
 };
 use arrow_buffer::{NullBuffer, OffsetBuffer};
 use arrow_schema::{Field, Schema, SchemaRef};
@@ -22,7 +23,11 @@ use parquet::{
 };
 use proptest::prelude::*;
 
-use crate::{data_file::row_groups::RowGroups, schema};
+use crate::{
+    data_file::row_groups::RowGroups,
+    packed::{Kind, push_bytes, push_double, push_int, push_truth},
+    schema,
+};
 
 /// A value of an attribute: `None` is one that the entry does not have at all.
 #[derive(Debug, Clone)]
@@ -128,6 +133,52 @@ fn batch(rows: &[Row], has_codes: bool) -> RecordBatch {
     RecordBatch::try_from_iter(columns).unwrap()
 }
 
+/// The same rows as memory has them.
+fn packed(coded: &RecordBatch, rows: &[Row]) -> RecordBatch {
+    let (mut kinds, mut texts) = (Vec::new(), Vec::new());
+    for (_, value) in rows.iter().flatten() {
+        let mut text = Vec::new();
+        kinds.push(match value {
+            Value::None => Kind::None,
+            Value::Empty => Kind::Empty,
+            Value::Text(of) => {
+                text.extend_from_slice(of.as_bytes());
+                Kind::Text
+            }
+            Value::Long(long) => {
+                push_int(*long, &mut text);
+                Kind::Int
+            }
+            Value::Double(double) => {
+                push_double(*double, &mut text);
+                Kind::Double
+            }
+            Value::Bool(bool) => {
+                push_truth(*bool, &mut text);
+                Kind::Bool
+            }
+            Value::Bytes(bytes) => {
+                push_bytes(bytes, &mut text);
+                Kind::Nested
+            }
+        });
+        texts.push(String::from_utf8(text).unwrap());
+    }
+    let kinds = UInt8Array::from_iter_values(kinds.into_iter().map(Kind::code));
+    let texts = StringArray::from_iter_values(texts);
+    let values =
+        StructArray::new(schema::packed_fields(), vec![Arc::new(kinds), Arc::new(texts)], None);
+    let map = coded["attributes"].as_map();
+    let (offsets, keys) = (map.offsets().clone(), Arc::clone(map.keys()));
+    let map = schema::map(schema::packed_attributes(), offsets, keys, values).unwrap();
+    let columns: [(&str, ArrayRef); 3] = [
+        ("number", Arc::clone(&coded["number"])),
+        ("attributes", Arc::new(map)),
+        ("behind", Arc::clone(&coded["behind"])),
+    ];
+    RecordBatch::try_from_iter(columns).unwrap()
+}
+
 /// These rows in a file, in portions of these sizes over and over again.
 fn written(rows: &RecordBatch, portions: &[usize], cut: Cut) -> Bytes {
     let mut writer =
@@ -183,7 +234,8 @@ const LEAVES: Range<usize> = 1..7;
 fn check(rows: &[Row], portions: &[usize], cut: Cut, ranges: &[Range<usize>]) {
     let (plain, coded) = (batch(rows, false), batch(rows, true));
     let expected = written_by_arrow(&plain, cut);
-    for rows in [plain, coded] {
+    let packed = packed(&coded, rows);
+    for rows in [plain, coded, packed] {
         let file = written(&rows, portions, cut);
         let all = 0..rows.num_rows();
         let whole = read(&file, std::slice::from_ref(&all), &ALL);

@@ -26,7 +26,7 @@ fn file(requests: &[ExportTraceServiceRequest], layout: WriterPropertiesBuilder)
     let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), layout).unwrap();
     for request in requests {
         let rows = span_rows(request, samples::NOW).unwrap();
-        let attributes = Arc::clone(rows.column_by_name("attributes").unwrap());
+        let attributes: ArrayRef = Arc::new(samples::typed(&rows["attributes"]));
         writer
             .write(&RecordBatch::try_new(Arc::clone(&schema), vec![attributes]).unwrap())
             .unwrap();

@@ -64,7 +64,7 @@ fn fewer_rows_are_decoded_at_once_where_values_are_long() {
         assert!(file.bytes < 1 << 20);
         let opened = source::open(Signal::Spans, &[file]).unwrap().remove(0);
         let portion = Portion { rows: 1024, bytes: 1 << 20 };
-        let schema = Signal::Spans.sorted_schema();
+        let schema = Signal::Spans.merged_schema();
         let columns: Vec<_> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         for ranges in [None, Some(vec![100..2700, 2800..5900])] {
             let mut reader = opened.reader(&columns, ranges.as_deref(), portion).unwrap();

@@ -1,0 +1,224 @@
+//! Values of attributes of rows as memory has them: what each is, and a text. (Those of events and
+//! links are in memory as they are in files.)
+//!
+//! A text is itself. Everything else is written in characters of seven bits, so that all values of a
+//! column are one text that is checked to be UTF-8 at once, and take no more than they say.
+
+use std::borrow::Cow;
+
+use arrow_array::{StringArray, StructArray, UInt8Array, cast::AsArray};
+
+/// What the value of an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Kind {
+    /// There is none.
+    None,
+    /// OTLP's empty value.
+    Empty,
+    Text,
+    Int,
+    Double,
+    Bool,
+    /// An array, a map or bytes: `AnyValue` in protobuf.
+    Nested,
+}
+
+/// The value of an entry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum EntryValue<'a> {
+    None,
+    Empty,
+    Text(&'a str),
+    Int(i64),
+    Double(f64),
+    Bool(bool),
+    Nested(Nested<'a>),
+}
+
+/// An array, a map or bytes. Most who meet one do not look into it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Nested<'a> {
+    /// A file's.
+    Plain(&'a [u8]),
+    /// Memory's.
+    Packed(&'a str),
+}
+
+impl<'a> Nested<'a> {
+    /// As `AnyValue` in protobuf.
+    pub(crate) fn encoded(self) -> Cow<'a, [u8]> {
+        match self {
+            Self::Plain(encoded) => Cow::Borrowed(encoded),
+            Self::Packed(text) => Cow::Owned(bytes(text.as_bytes())),
+        }
+    }
+}
+
+/// The values of a column of attributes, if they are packed.
+pub(crate) fn parts(values: &StructArray) -> Option<(&UInt8Array, &StringArray)> {
+    let [kinds, texts] = values.columns() else { return None };
+    Some((kinds.as_primitive_opt()?, texts.as_string_opt()?))
+}
+
+/// Bits of a character.
+const BITS: u32 = 7;
+
+impl Kind {
+    /// By code.
+    const ALL: [Self; 7] =
+        [Self::None, Self::Empty, Self::Text, Self::Int, Self::Double, Self::Bool, Self::Nested];
+
+    /// As a column has it.
+    #[inline]
+    pub(crate) fn code(self) -> u8 {
+        self as u8
+    }
+}
+
+/// Reads a value of this kind and text.
+#[inline]
+pub(crate) fn value(kind: u8, text: &str) -> EntryValue<'_> {
+    match Kind::ALL.get(usize::from(kind)).copied().unwrap_or(Kind::None) {
+        Kind::None => EntryValue::None,
+        Kind::Empty => EntryValue::Empty,
+        Kind::Text => EntryValue::Text(text),
+        Kind::Int => EntryValue::Int(int(text.as_bytes())),
+        Kind::Double => EntryValue::Double(double(text.as_bytes())),
+        Kind::Bool => EntryValue::Bool(truth(text.as_bytes())),
+        Kind::Nested => EntryValue::Nested(Nested::Packed(text)),
+    }
+}
+
+/// Small numbers are short, whatever their sign.
+pub(crate) fn push_int(number: i64, out: &mut Vec<u8>) {
+    push(number.cast_unsigned() << 1 ^ (number >> 63).cast_unsigned(), out);
+}
+
+pub(crate) fn int(text: &[u8]) -> i64 {
+    let folded = number(text);
+    (folded >> 1).cast_signed() ^ -(folded & 1).cast_signed()
+}
+
+/// Most numbers have few digits, so that the last bits are zero.
+pub(crate) fn push_double(number: f64, out: &mut Vec<u8>) {
+    push(number.to_bits().reverse_bits(), out);
+}
+
+pub(crate) fn double(text: &[u8]) -> f64 {
+    f64::from_bits(number(text).reverse_bits())
+}
+
+pub(crate) fn push_truth(truth: bool, out: &mut Vec<u8>) {
+    push(truth.into(), out);
+}
+
+pub(crate) fn truth(text: &[u8]) -> bool {
+    number(text) != 0
+}
+
+fn push(mut number: u64, out: &mut Vec<u8>) {
+    while number > 0 {
+        out.push((number & 0x7f).to_le_bytes()[0]);
+        number >>= BITS;
+    }
+}
+
+fn number(text: &[u8]) -> u64 {
+    text.iter().rev().fold(0, |number, byte| number << BITS | u64::from(*byte))
+}
+
+pub(crate) fn push_bytes(bytes: &[u8], out: &mut Vec<u8>) {
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in bytes {
+        bits |= u32::from(*byte) << count;
+        count += 8;
+        while count >= BITS {
+            out.push((bits & 0x7f).to_le_bytes()[0]);
+            bits >>= BITS;
+            count -= BITS;
+        }
+    }
+    if count > 0 {
+        out.push(bits.to_le_bytes()[0]);
+    }
+}
+
+pub(crate) fn bytes(text: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len() * BITS as usize / 8);
+    let (mut bits, mut count) = (0_u32, 0);
+    for byte in text {
+        bits |= u32::from(*byte) << count;
+        count += BITS;
+        if count >= 8 {
+            bytes.push(bits.to_le_bytes()[0]);
+            bits >>= 8;
+            count -= 8;
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{EntryValue, Kind, push_bytes, push_double, push_int, push_truth, value};
+
+    fn packed(push: impl FnOnce(&mut Vec<u8>)) -> String {
+        let mut out = Vec::new();
+        push(&mut out);
+        assert!(out.is_ascii());
+        String::from_utf8(out).unwrap()
+    }
+
+    fn number() -> impl Strategy<Value = i64> {
+        let edges = [0, 1, -1, 63, 64, -64, -65, i64::MAX, i64::MIN];
+        prop_oneof![any::<i64>(), prop::sample::select(edges.to_vec())]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_packed_is_read_as_it_was(
+            number in number(),
+            double in prop::num::f64::ANY,
+            truth in any::<bool>(),
+            bytes in prop::collection::vec(any::<u8>(), 0..40),
+        ) {
+            let text = packed(|out| push_int(number, out));
+            prop_assert_eq!(value(Kind::Int.code(), &text), EntryValue::Int(number));
+            let text = packed(|out| push_double(double, out));
+            let EntryValue::Double(read) = value(Kind::Double.code(), &text) else {
+                panic!("no double")
+            };
+            prop_assert_eq!(read.to_bits(), double.to_bits());
+            let text = packed(|out| push_truth(truth, out));
+            prop_assert_eq!(value(Kind::Bool.code(), &text), EntryValue::Bool(truth));
+            let text = packed(|out| push_bytes(&bytes, out));
+            let EntryValue::Nested(nested) = value(Kind::Nested.code(), &text) else {
+                panic!("nothing nested")
+            };
+            prop_assert_eq!(nested.encoded(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_kind_is_found_by_its_code() {
+        for (place, kind) in (0..).zip(Kind::ALL) {
+            assert_eq!(kind.code(), place);
+        }
+        assert_eq!(value(Kind::None.code(), ""), EntryValue::None);
+        assert_eq!(value(Kind::Empty.code(), ""), EntryValue::Empty);
+        assert_eq!(value(Kind::Text.code(), "é"), EntryValue::Text("é"));
+    }
+
+    #[test]
+    fn numbers_of_few_digits_are_short() {
+        for (number, length) in [(0, 0), (1, 1), (-1, 1), (63, 1), (200, 2), (50_000, 3)] {
+            assert_eq!(packed(|out| push_int(number, out)).len(), length, "{number}");
+        }
+        for (number, length) in [(0.0, 0), (0.5, 2), (1024.0, 2), (0.1, 9)] {
+            assert_eq!(packed(|out| push_double(number, out)).len(), length, "{number}");
+        }
+    }
+}
