@@ -58,6 +58,8 @@ pub struct QueryLimits {
     /// The service graph reads at most so many spans that are not added up; then it is of the newest
     /// part of its window.
     pub graph_spans_max: u64,
+    /// And takes at most so many bytes for what is added up; then, too.
+    pub graph_bytes_max: usize,
     /// The lines of a metrics query have at most so many points together, those of its terms while
     /// they are computed included (8 bytes each, and about 50 in the answer).
     pub metrics_points_max: usize,
@@ -103,6 +105,7 @@ impl Default for QueryLimits {
             sampled_traces_max: 500_000,
             kinds_bytes_max: 128 << 20,
             graph_spans_max: 1_000_000,
+            graph_bytes_max: 128 << 20,
             metrics_points_max: 1_000_000,
             metrics_bytes_max: 128 << 20,
             names_counted_max: 10_000,

@@ -115,6 +115,7 @@ fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         lead: DurationNanos(MINUTE),
         rows_max: u64::MAX,
+        bytes_max: usize::MAX,
     };
     let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
     tallied.unwrap().scan.rows

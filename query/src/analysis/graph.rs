@@ -215,8 +215,8 @@ fn choice(reader: &Reader, search: &GraphSearch, window: Window) -> GraphChoice 
 }
 
 fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
-    let rows_max = reader.limits.graph_spans_max;
-    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max }
+    let (rows_max, bytes_max) = (reader.limits.graph_spans_max, reader.limits.graph_bytes_max);
+    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max, bytes_max }
 }
 
 /// What storage has added up of the window, or of the newest quarter of it, of that, and so on,

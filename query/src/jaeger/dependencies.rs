@@ -52,8 +52,12 @@ pub(crate) fn dependencies(
 
 fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>, QueryError> {
     let Some((start, end)) = range.start.zip(range.end) else { return Ok(None) };
-    let bounds =
-        GraphBounds { between: vec![start, end], lead: DurationNanos(0), rows_max: SPANS_MAX };
+    let bounds = GraphBounds {
+        between: vec![start, end],
+        lead: DurationNanos(0),
+        rows_max: SPANS_MAX,
+        bytes_max: reader.limits.graph_bytes_max,
+    };
     let Some(tallied) = reader.tally_graph(&bounds)? else { return Ok(None) };
     let mut counts = Counts::new();
     for (_, key, calls) in tallied.calls() {

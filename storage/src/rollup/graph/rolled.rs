@@ -125,7 +125,7 @@ impl<'a> Rolled<'a> {
         &self,
         taken: &TakenCalls,
         totals: &mut Totals,
-        go_on: &mut dyn FnMut() -> ControlFlow<()>,
+        go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
     ) -> Added {
         let cells = self.cells();
         let names = cells.groups(&mut |range| self.rollup.page(range));
@@ -133,7 +133,7 @@ impl<'a> Rolled<'a> {
             return Added::Damaged;
         };
         let cells = (cells, &self.rollup);
-        covered::add(cells, &self.covered, &groups, taken, totals, &mut |_| go_on())
+        covered::add(cells, &self.covered, &groups, taken, totals, go_on)
     }
 }
 

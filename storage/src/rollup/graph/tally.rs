@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    ops::Range,
+    ops::{ControlFlow, Range},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
 };
@@ -46,6 +46,8 @@ pub struct GraphBounds {
     pub lead: DurationNanos,
     /// No more rows are read.
     pub rows_max: u64,
+    /// What is added up takes no more memory; not asked of chosen traces.
+    pub bytes_max: usize,
 }
 
 /// Calls between services.
@@ -79,6 +81,7 @@ struct Question<'a> {
     counted: Range<u64>,
     bounds: Vec<u64>,
     rows_max: u64,
+    bytes_max: usize,
     stats: ScanStats,
     words: Vocabulary,
     totals: Totals,
@@ -87,7 +90,7 @@ struct Question<'a> {
 
 impl Snapshot {
     /// The calls between services, as all of the visible spans say; `None` when too much would
-    /// have to be read as rows, or when no rollups are of use. Asks `go_on` every now and then
+    /// have to be read as rows or held in memory, or when no rollups are of use. Asks `go_on` every now and then
     /// whether to go on, and gives `None` if not.
     ///
     /// # Errors
@@ -109,6 +112,7 @@ impl Snapshot {
                 visible: counted.start.saturating_sub(bounds.lead.0)..counted.end,
                 counted: counted.clone(),
                 rows_max: bounds.rows_max,
+                bytes_max: bounds.bytes_max,
                 stats: ScanStats { complete: !self.lacking[0], ..ScanStats::default() },
                 words: Vocabulary::default(),
                 totals: Totals::between(between.clone()),
@@ -154,6 +158,10 @@ impl<'a> Question<'a> {
         });
         for (rolled, (taken, stay)) in rolled.iter_mut().zip(own.settled()) {
             self.add(rolled, &taken, &stay)?;
+        }
+        // A file asks before each of its periods, and so not after its last one.
+        if self.totals.bytes() > self.bytes_max {
+            return Err(Unanswered::Never);
         }
         Ok(GraphTallied::of(self.stats, self.totals))
     }
@@ -235,7 +243,12 @@ impl<'a> Question<'a> {
         taken: &TakenCalls,
         stay: &[OwnCall],
     ) -> Result<(), Unanswered> {
-        let again = match rolled.add(taken, &mut self.totals, self.go_on) {
+        let Self { totals, bytes_max, go_on, .. } = self;
+        let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
+            true => ControlFlow::Break(()),
+            false => go_on(),
+        };
+        let again = match rolled.add(taken, totals, &mut go_on) {
             Added::But(again) => again,
             Added::Stopped => return Err(Unanswered::Never),
             Added::Damaged => {

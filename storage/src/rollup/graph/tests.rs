@@ -53,6 +53,7 @@ fn asked_between(
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(lead),
         rows_max,
+        bytes_max: usize::MAX,
     };
     snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap()
 }
@@ -179,6 +180,7 @@ fn asked_of(
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(MINUTE),
         rows_max,
+        bytes_max: 0,
     };
     snapshot.tally_graph_of(&bounds, &choice, &mut || ControlFlow::Continue(())).unwrap()
 }
@@ -285,6 +287,23 @@ fn whole_minutes_are_not_read_as_rows() {
     let partly = BEGIN + 30 * SECOND..BEGIN + HOUR;
     assert!(asked(&snapshot, &partly, MINUTE, 59).is_none(), "it would have to read more");
     assert!(asked(&snapshot, &(BEGIN..BEGIN + SECOND), MINUTE, 9_999).is_none(), "no whole minute");
+}
+
+#[test]
+fn what_takes_too_much_memory_is_not_added_up() {
+    let spans: Vec<Sent> =
+        (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &[spans.iter().collect(), vec![]]);
+    let minutes = |count: u64| (0..=count).map(|minute| UnixNanos(BEGIN + minute * MINUTE));
+    for (count, bytes_max, is_answered) in
+        [(1, 0, false), (1, 64 << 10, true), (30, 1 << 20, true), (30, 4 << 10, false)]
+    {
+        let (lead, rows_max) = (DurationNanos(MINUTE), u64::MAX);
+        let bounds = GraphBounds { between: minutes(count).collect(), lead, rows_max, bytes_max };
+        let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
+        assert_eq!(tallied.is_some(), is_answered, "{count} minutes in {bytes_max} bytes");
+    }
 }
 
 #[test]
