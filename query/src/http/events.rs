@@ -20,6 +20,8 @@ use http_body::{Body as HttpBody, Frame};
 
 use super::held::Holds;
 
+/// The description of the API has any value for it: OpenAPI 3.1 means the whole text, tools that
+/// follow the description look at each event.
 pub(super) const EVENT_STREAM: &str = "text/event-stream";
 
 /// What there is next: its bytes, and where to go on unless it was the last.

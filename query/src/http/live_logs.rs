@@ -73,7 +73,10 @@ impl Takes for Around {
     tag = "logs",
     operation_id = "tailLogs",
     params(Of<Tailing>),
-    responses((status = 200, body = String, content_type = "text/event-stream"), Problems)
+    responses(
+        (status = 200, body = serde_json::Value, content_type = "text/event-stream"),
+        Problems
+    )
 )]
 pub(super) async fn tail(
     State(service): State<QueryService>,

@@ -57,7 +57,7 @@ impl Takes for Search {
     responses(
         (status = 200, content(
             (LogSearchResult = "application/json"),
-            (String = "text/event-stream"),
+            (serde_json::Value = "text/event-stream"),
         )),
         Problems
     )

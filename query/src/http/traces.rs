@@ -139,7 +139,7 @@ impl Takes for OneTrace {
     responses(
         (status = 200, content(
             (TraceSearchResult = "application/json"),
-            (String = "text/event-stream"),
+            (serde_json::Value = "text/event-stream"),
         )),
         Problems
     )
