@@ -36,7 +36,7 @@ use crate::{
 const REPLAY_RUN: usize = 64;
 /// Replay writes files whenever it has read so much: a flush takes several times the memory of the
 /// rows, and the next stretch is read beside it.
-const STRETCH_BYTES: u64 = 24 << 20;
+const STRETCH_BYTES: u64 = 16 << 20;
 /// How often, and at what interval, a taken lock is tried.
 const LOCK_TRIES: u32 = 20;
 const LOCK_PAUSE: Duration = Duration::from_millis(100);
