@@ -3,7 +3,7 @@
 //! A sorted merge in bounded memory: a portion of rows is decoded of each file at a time. A trace
 //! whose spans are in several files becomes one run, and what `derive` computes of whole traces is
 //! computed again for it. `places` finds out beforehand where the runs of a trace are, reading
-//! nothing but ids and starts; `source` decodes, and `moved` has what is read ahead.
+//! nothing but ids and starts; `source` decodes, and `moved` what is read ahead.
 
 mod choose;
 mod entries;
@@ -35,7 +35,7 @@ struct Limits {
     decoded_bytes: usize,
     /// What is decoded and passed, for rows that are to be given. It is copied when they are.
     pending_bytes: usize,
-    /// What is read ahead of its turn.
+    /// What is read ahead of its turn at once.
     moved_bytes: usize,
 }
 
@@ -72,10 +72,10 @@ pub(crate) struct Merge {
     choice: Option<Choice>,
 }
 
-/// The trace, or the service's time slot, that the last pending row belongs to.
+/// The trace, or the service in a time slot, that the last pending row belongs to.
 #[derive(Debug, Default)]
 struct Group {
-    slot: i64,
+    begin: i64,
     name: Vec<u8>,
     /// Where it begins in `pending`.
     first: usize,
@@ -234,7 +234,7 @@ impl Merge {
         let group = &mut self.group;
         group.name.clear();
         group.name.extend_from_slice(key.group);
-        (group.slot, group.first, group.source) = (key.slot, self.pending.len(), source);
+        (group.begin, group.first, group.source) = (key.begin, self.pending.len(), source);
         (group.joined, group.cut) = (false, false);
     }
 
@@ -299,7 +299,7 @@ impl Merge {
 
 impl Group {
     fn is(&self, key: &Key<'_>) -> bool {
-        self.slot == key.slot && self.name == key.group
+        self.begin == key.begin && self.name == key.group
     }
 }
 

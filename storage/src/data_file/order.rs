@@ -1,8 +1,9 @@
 //! Where rows go: into which file and in which order.
 //!
-//! Files hold one hour each. In a file, spans are ordered by the time slot of their trace's
-//! earliest start, then trace, then start: a trace is one run of rows, and row groups follow time.
-//! Log records are ordered by time slot, service and time. `merge` keeps both orders.
+//! Files hold one hour each. In a file, spans are ordered by their trace's earliest start, then
+//! trace, then start: a trace is one run of rows, and rows follow time. They come in about that
+//! order too, so what a flush copies side by side lies side by side in memory. Log records are
+//! ordered by time slot, service and time. `merge` keeps both orders.
 
 use std::ops::Range;
 
@@ -15,6 +16,7 @@ use crate::{
     schema::Signal,
 };
 
+/// Log records of so much time are ordered by service.
 pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// Rows older than this, or newer, go to the hour they came in: senders with wrong clocks must
@@ -85,9 +87,9 @@ pub(super) fn place_spans(
     for (trace, run) in traces.runs.iter().enumerate() {
         let rows = &traces.rows[run.clone()];
         let starts = rows.iter().map(|row| hours.times.unsigned(*row));
-        let slot = starts.filter(|start| *start != 0).min().unwrap_or(0) / SLOT_NANOS;
+        let begin = starts.filter(|start| *start != 0).min().unwrap_or(0);
         for (position, row) in rows.iter().enumerate() {
-            placed.push(((hours.of(*row), slot, trace, position), *row));
+            placed.push(((hours.of(*row), begin, trace, position), *row));
         }
     }
     placed.sort_unstable();

@@ -1,28 +1,22 @@
 //! Where the runs of each trace are, and which of them have to move.
 //!
-//! A file is a sequence of runs, one trace each, ordered by time slot and trace id. Which slot a
-//! flush gave a trace is not written down, and a trace can have another slot in another file. So
-//! every run gets the latest slot with which its file is still sorted; then a trace goes where the
-//! earliest of its runs is, and its other runs are read ahead of their turn. Those are few: spans
-//! that came late. Those for which there is no memory (`moved`) stay where they are, and their trace
-//! is in the new file more than once.
+//! A file is a sequence of runs, one trace each, ordered by when the traces began and by trace id.
+//! When that was is not written down: the flush may have seen earlier spans that are in another
+//! hour's files, and in another file a trace can have begun earlier. So every run is taken to have
+//! begun at the latest time with which its file is still sorted; then a trace goes where the
+//! earliest of its runs is, and its other runs are read ahead of their turn (`moved`).
 
 use arrow_array::{BinaryArray, Int64Array};
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::source::Opened;
-use crate::{
-    StorageError,
-    data_file::{order::SLOT_NANOS, sections::Portion},
-    rows::column::Column,
-    schema::Signal,
-};
+use crate::{StorageError, data_file::sections::Portion, rows::column::Column, schema::Signal};
 
 /// One trace's rows in one place of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    pub(super) slot: i64,
+    pub(super) begin: i64,
     pub(super) rows: u32,
     /// Where it goes instead.
     pub(super) moved_to: Option<i64>,
@@ -43,7 +37,7 @@ pub(super) fn plan(files: &[Opened], portion: Portion) -> Result<Plan, StorageEr
     let mut plan = Plan { files: Vec::new(), traces: 0 };
     for file in files {
         let mut runs = runs(file, portion)?;
-        settle_slots(&mut runs);
+        settle_begins(&mut runs);
         plan.files.push(runs);
     }
     mark_moves(&mut plan);
@@ -59,18 +53,18 @@ fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
         let starts = Column::<Int64Array>::of(&batch, Signal::Spans.time_column())?;
         for row in 0..batch.num_rows() {
             let id = ids.bytes(row).unwrap_or_default();
-            let slot = slot(starts.time(row));
+            let begin = begin(starts.time(row));
             match runs.last_mut() {
                 Some(run) if last == id => {
                     run.rows += 1;
-                    run.slot = run.slot.min(slot);
+                    run.begin = run.begin.min(begin);
                 }
                 before => {
                     if let Some(run) = before {
                         run.ascends = last.as_slice() < id;
                     }
                     let trace = xxh3_64(id);
-                    runs.push(Run { slot, rows: 1, moved_to: None, trace, ascends: true });
+                    runs.push(Run { begin, rows: 1, moved_to: None, trace, ascends: true });
                     last.clear();
                     last.extend_from_slice(id);
                 }
@@ -80,25 +74,25 @@ fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
     Ok(runs)
 }
 
-/// An unknown start says nothing about the slot.
-fn slot(start: UnixNanos) -> i64 {
+/// An unknown start says nothing about when its trace began.
+fn begin(start: UnixNanos) -> i64 {
     match start.0 {
         0 => i64::MAX,
-        start => (start / SLOT_NANOS).cast_signed(),
+        start => i64::try_from(start).unwrap_or(i64::MAX),
     }
 }
 
-/// Gives every run the latest slot, not later than its own, with which the file is sorted.
-fn settle_slots(runs: &mut [Run]) {
+/// Makes every run begin as late as the file is sorted with, and not later than it does.
+fn settle_begins(runs: &mut [Run]) {
     let mut next: Option<i64> = None;
     for run in runs.iter_mut().rev() {
-        if run.slot == i64::MAX {
-            run.slot = next.unwrap_or(0);
+        if run.begin == i64::MAX {
+            run.begin = next.unwrap_or(0);
         }
         if let Some(next) = next {
-            run.slot = run.slot.min(if run.ascends { next } else { next - 1 });
+            run.begin = run.begin.min(if run.ascends { next } else { next.saturating_sub(1) });
         }
-        next = Some(run.slot);
+        next = Some(run.begin);
     }
 }
 
@@ -111,11 +105,11 @@ fn mark_moves(plan: &mut Plan) {
     for same in by_trace.chunk_by(|one, other| one.0 == other.0) {
         plan.traces += 1;
         let earliest =
-            same.iter().map(|(_, file, run)| plan.files[*file as usize][*run as usize].slot);
+            same.iter().map(|(_, file, run)| plan.files[*file as usize][*run as usize].begin);
         let Some(earliest) = earliest.min() else { continue };
         for (_, file, run) in same {
             let run = &mut plan.files[*file as usize][*run as usize];
-            if run.slot > earliest {
+            if run.begin > earliest {
                 run.moved_to = Some(earliest);
             }
         }
@@ -124,11 +118,11 @@ fn mark_moves(plan: &mut Plan) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Run, settle_slots};
+    use super::{Run, settle_begins};
 
     #[test]
-    fn every_run_gets_the_latest_slot_that_keeps_the_file_sorted() {
-        let run = |(slot, ascends)| Run { slot, rows: 1, moved_to: None, trace: 0, ascends };
+    fn every_run_begins_as_late_as_the_file_is_sorted_with() {
+        let run = |(begin, ascends)| Run { begin, rows: 1, moved_to: None, trace: 0, ascends };
         for (given, expected) in [
             (vec![(1, true), (1, true), (2, true)], vec![1, 1, 2]),
             // The flush knew of an earlier span in another hour.
@@ -140,8 +134,8 @@ mod tests {
             (vec![], vec![]),
         ] {
             let mut runs: Vec<Run> = given.into_iter().map(run).collect();
-            settle_slots(&mut runs);
-            assert_eq!(runs.iter().map(|run| run.slot).collect::<Vec<_>>(), expected);
+            settle_begins(&mut runs);
+            assert_eq!(runs.iter().map(|run| run.begin).collect::<Vec<_>>(), expected);
         }
     }
 }

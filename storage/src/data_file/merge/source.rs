@@ -16,7 +16,7 @@ use super::{
     Limits,
     choose::Choice,
     entries::EntriesReader,
-    moved::{InOrder, Moved, ranges},
+    moved::{Moved, ranges},
     places::{Plan, Run},
 };
 use crate::{
@@ -36,7 +36,8 @@ use crate::{
 /// Where a row goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key<'a> {
-    pub(super) slot: i64,
+    /// Of a span when its trace began, of a log record the number of its time slot.
+    pub(super) begin: i64,
     /// The trace of a span, the service of a log record.
     pub(super) group: &'a [u8],
     time: u64,
@@ -101,6 +102,19 @@ impl Opened {
             let is_read = |name: &&str| entries.is_none() || *name != ATTRIBUTES;
             let mask = mask(&mut columns.iter().copied().filter(is_read));
             Ok(Rows { columns: self.columns(&mask, first)?, mask, later, entries })
+        })
+    }
+
+    /// How many rows may be decoded at once, everywhere in the file.
+    pub(super) fn sections(
+        &self,
+        columns: &[&str],
+        portion: Portion,
+    ) -> Result<Vec<Section>, StorageError> {
+        guarded(&self.path, || {
+            let columns = columns.iter().copied();
+            let mask = ProjectionMask::columns(self.footer.parquet_schema(), columns);
+            Ok(sections(&self.footer, &mask, portion))
         })
     }
 
@@ -182,13 +196,13 @@ fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Str
 
 /// What is read one portion at a time.
 enum Input {
-    File(Opened, Box<Rows>),
-    Moved(InOrder),
+    File(Arc<Opened>, Box<Rows>),
+    Moved(Moved),
     /// Nothing more. What was read, and with what, is given back.
     Ended,
 }
 
-/// Rows, and of spans the slot of each.
+/// Rows, and of spans when their traces began.
 pub(super) type Decoded = (RecordBatch, Option<Vec<i64>>);
 
 /// One input.
@@ -211,17 +225,17 @@ struct Rest {
 }
 
 pub(super) enum Keys {
-    Spans { slots: Vec<i64>, traces: BinaryArray, starts: Int64Array },
+    Spans { begins: Vec<i64>, traces: BinaryArray, starts: Int64Array },
     Logs { services: Option<Words>, times: Int64Array },
 }
 
 impl Keys {
-    pub(super) fn of(batch: &RecordBatch, slots: Option<Vec<i64>>) -> Result<Self, StorageError> {
+    pub(super) fn of(batch: &RecordBatch, begins: Option<Vec<i64>>) -> Result<Self, StorageError> {
         let times = |signal: Signal| Column::<Int64Array>::of(batch, signal.time_column());
         let absent = |name| arrow_schema::ArrowError::SchemaError(format!("no column {name}"));
-        Ok(match slots {
-            Some(slots) => Self::Spans {
-                slots,
+        Ok(match begins {
+            Some(begins) => Self::Spans {
+                begins,
                 traces: Column::of(batch, "trace_id")?.0.ok_or_else(|| absent("trace_id"))?,
                 starts: times(Signal::Spans)?.0.ok_or_else(|| absent("start_unix_nanos"))?,
             },
@@ -234,15 +248,15 @@ impl Keys {
 
     pub(super) fn at(&self, row: usize) -> Key<'_> {
         match self {
-            Self::Spans { slots, traces, starts } => Key {
-                slot: slots[row],
+            Self::Spans { begins, traces, starts } => Key {
+                begin: begins[row],
                 group: if traces.is_valid(row) { traces.value(row) } else { &[] },
                 time: starts.value(row).cast_unsigned(),
             },
             Self::Logs { services, times } => {
                 let time = times.value(row).cast_unsigned();
                 Key {
-                    slot: (time / SLOT_NANOS).cast_signed(),
+                    begin: (time / SLOT_NANOS).cast_signed(),
                     group: word(services.as_ref(), row).as_bytes(),
                     time,
                 }
@@ -260,10 +274,11 @@ pub(super) fn spans(
 ) -> Result<Vec<Source>, StorageError> {
     let columns = names(schema);
     let portion = limits.portion(files.len());
-    let mut moved = Moved::new(&columns, schema, portion, limits.moved_bytes);
+    let files: Vec<Arc<Opened>> = files.into_iter().map(Arc::new).collect();
+    let mut of_files = plan.files;
+    let moved = Moved::of(&files, &mut of_files, schema, portion, limits.moved_bytes)?;
     let mut sources = Vec::new();
-    for (file, mut runs) in files.into_iter().zip(plan.files) {
-        moved.read(&file, &mut runs)?;
+    for (file, mut runs) in files.into_iter().zip(of_files) {
         let stays = |run: &Run| run.moved_to.is_none();
         let staying = ranges(&runs).filter(|(_, run)| stays(run)).map(|(rows, _)| rows);
         let wanted = (!runs.iter().all(stays)).then(|| staying.collect::<Vec<_>>());
@@ -271,7 +286,7 @@ pub(super) fn spans(
         runs.retain(stays);
         sources.push(Source::new(Signal::Spans, Input::File(file, Box::new(reader)), runs));
     }
-    if let Some(moved) = moved.sorted()? {
+    if let Some(moved) = moved {
         sources.push(Source::new(Signal::Spans, Input::Moved(moved), Vec::new()));
     }
     Ok(sources)
@@ -286,12 +301,13 @@ pub(super) fn logs(
     let portion = limits.portion(files.len());
     let open = |file: Opened| {
         let reader = file.reader(&columns, None, portion)?;
-        Ok(Source::new(Signal::Logs, Input::File(file, Box::new(reader)), Vec::new()))
+        let input = Input::File(Arc::new(file), Box::new(reader));
+        Ok(Source::new(Signal::Logs, input, Vec::new()))
     };
     files.into_iter().map(open).collect()
 }
 
-fn names(schema: &SchemaRef) -> Vec<&str> {
+pub(super) fn names(schema: &SchemaRef) -> Vec<&str> {
     schema.fields().iter().map(|field| field.name().as_str()).collect()
 }
 
@@ -313,7 +329,7 @@ impl Source {
         number: usize,
     ) -> Result<Option<RecordBatch>, StorageError> {
         loop {
-            let Some((mut batch, mut slots)) = self.decode(schema)? else {
+            let Some((mut batch, mut begins)) = self.decode(schema)? else {
                 self.input = Input::Ended;
                 return Ok(None);
             };
@@ -323,41 +339,41 @@ impl Source {
                     continue;
                 }
                 batch = select(&batch, &kept)?;
-                slots = slots.map(|slots| kept.iter().map(|row| slots[*row]).collect());
+                begins = begins.map(|begins| kept.iter().map(|row| begins[*row]).collect());
             }
-            let keys = Keys::of(&batch, slots)?;
+            let keys = Keys::of(&batch, begins)?;
             self.decoded = Some(Rest { batch: number, row: 0, rows: batch.num_rows(), keys });
             return Ok(Some(batch));
         }
     }
 
-    /// The next rows, and the slots of spans.
+    /// The next rows, and of spans when their traces began.
     fn decode(&mut self, schema: &SchemaRef) -> Result<Option<Decoded>, StorageError> {
         let batch = match &mut self.input {
             Input::File(file, reader) => file.next_as(schema, reader)?,
-            Input::Moved(rows) => return rows.next(),
+            Input::Moved(moved) => return moved.next(),
             Input::Ended => None,
         };
         let Some(batch) = batch else { return Ok(None) };
-        let slots = (self.signal == Signal::Spans).then(|| self.slots(batch.num_rows()));
-        Ok(Some((batch, slots)))
+        let begins = (self.signal == Signal::Spans).then(|| self.begins(batch.num_rows()));
+        Ok(Some((batch, begins)))
     }
 
-    /// The slots of the next rows of a file.
-    fn slots(&mut self, rows: usize) -> Vec<i64> {
-        let mut slots = Vec::with_capacity(rows);
-        while slots.len() < rows {
-            let next = self.runs.by_ref().map(|run| (run.slot, run.rows as usize));
+    /// When the traces of the next rows of a file began.
+    fn begins(&mut self, rows: usize) -> Vec<i64> {
+        let mut begins = Vec::with_capacity(rows);
+        while begins.len() < rows {
+            let next = self.runs.by_ref().map(|run| (run.begin, run.rows as usize));
             let mut next = self.rest.take().into_iter().chain(next);
-            let Some((slot, of_run)) = next.next() else {
-                slots.resize(rows, i64::MAX);
+            let Some((begin, of_run)) = next.next() else {
+                begins.resize(rows, i64::MAX);
                 break;
             };
-            let now = of_run.min(rows - slots.len());
-            slots.resize(slots.len() + now, slot);
-            self.rest = (of_run > now).then_some((slot, of_run - now));
+            let now = of_run.min(rows - begins.len());
+            begins.resize(begins.len() + now, begin);
+            self.rest = (of_run > now).then_some((begin, of_run - now));
         }
-        slots
+        begins
     }
 
     /// Where its next row goes.
@@ -370,7 +386,7 @@ impl Source {
         let Some(rest) = &self.decoded else { return 0 };
         let next = (rest.row..rest.rows).map(|row| rest.keys.at(row));
         next.take_while(|key| {
-            key.slot == first.slot
+            key.begin == first.begin
                 && key.group == first.group
                 && others.is_none_or(|others| *key <= others)
         })

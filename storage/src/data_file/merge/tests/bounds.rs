@@ -8,7 +8,6 @@ use super::{
     super::{LIMITS, Limits, Portion, sizes, source},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, spans, told,
 };
-use crate::data_file::order::SLOT_NANOS;
 
 const KIB: usize = 1 << 10;
 
@@ -122,7 +121,7 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
     let folder = tempfile::tempdir().unwrap();
     // One trace over the whole hour, and others after each part of it.
     let of_file = |file: usize| {
-        let start = file as u64 * 2 * SLOT_NANOS;
+        let start = file as u64 * HOUR / 6;
         let all = (0..200).map(|n| long(7, file * 1000 + n, start, 8 * KIB));
         let others = (0..5).map(|n| long(10 + u16::try_from(file).unwrap(), n, start, 5));
         flushed(&folder, all.chain(others).collect())
@@ -137,7 +136,28 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
         runs.filter(|run| run[0].0[1] == 7).count()
     };
     assert_eq!(runs(LIMITS.moved_bytes), 1);
-    // There is room for one of three.
-    assert_eq!(runs(2 << 20), 3);
+    // There is room for one of three, which are due at one time.
+    assert_eq!(runs(8 << 20), 3);
     assert_eq!(runs(0), 4);
+}
+
+#[test]
+fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let traces = 0..300;
+    // Each trace begins at a time of its own and goes on in other files, in another order.
+    let of_file = |file: usize| {
+        let number = |trace: u16| usize::from(trace) * [1, 7, 11][file] % 300 + file * 1000;
+        let all = traces.clone().map(|trace| long(trace, number(trace), 0, 4 * KIB));
+        flushed(&folder, all.collect())
+    };
+    let inputs: Vec<_> = (0..3).map(of_file).collect();
+    // A quarter of the memory that the runs of one file take.
+    let limits = Limits { moved_bytes: 300 * KIB, ..LIMITS };
+    let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+    let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+    assert_eq!(found.len(), 900);
+    let runs = || found.chunk_by(|one, other| one.0 == other.0);
+    assert_eq!(runs().count(), 300);
+    assert!(runs().all(|run| run.len() == 3 && run.is_sorted_by_key(|row| row.1)));
 }
