@@ -1,4 +1,4 @@
-//! From a body to an acknowledgement: decompress, weigh, decode, normalise, store.
+//! From a body to an acknowledgement: decompress, weigh, decode, normalise, convert, store.
 //!
 //! Receivers bring the bytes and their decoder and write the answer; everything between is here
 //! and the same for all of them. Owns the sink and the counts of records. The sender's bytes are
@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Bodies up to this size are decoded at once; larger and compressed ones on another thread.
-const INLINE_BYTES_MAX: usize = 64 << 10;
+const INLINE_BYTES_MAX: usize = 16 << 10;
 
 /// What the receivers share.
 #[derive(Debug)]
@@ -96,11 +96,7 @@ impl Ingest {
     ) -> Result<Outcome, Refusal> {
         admission.work()?;
         self.sink.has_room()?;
-        let all_or_nothing = payload.format.all_or_nothing;
         let (admission, prepared) = self.prepare(admission, payload).await?;
-        if all_or_nothing && prepared.rejected > 0 {
-            return Err(Refusal::new(Reason::Malformed, prepared.message));
-        }
         let Prepared { signal, batch, accepted, rejected, message } = prepared;
         if let Some(batch) = batch {
             // A task of its own: a client that goes away must not stop an append half way, and
@@ -127,11 +123,12 @@ impl Ingest {
     ) -> Result<(Admission, Prepared), Refusal> {
         let memory_max = self.limits.request_memory_bytes_max;
         if payload.compression == Compression::None && payload.bytes.len() <= INLINE_BYTES_MAX {
-            return decode(admission, payload, memory_max);
+            return prepare(admission, payload, memory_max, &*self.sink);
         }
+        let sink = Arc::clone(&self.sink);
         // An error means the semaphore is closed, which nothing does.
         let _place = self.decoders.acquire().await;
-        tokio::task::spawn_blocking(move || decode(admission, payload, memory_max))
+        tokio::task::spawn_blocking(move || prepare(admission, payload, memory_max, &*sink))
             .await
             .map_err(|_| panicked())?
     }
@@ -150,10 +147,13 @@ pub(crate) fn panicked() -> Refusal {
     Refusal::new(Reason::Panic, "the request could not be handled")
 }
 
-fn decode(
+/// Everything that keeps the processor busy, on one thread: a request is read by its rules and then
+/// again for its rows, and meanwhile its bytes stay in the caches.
+fn prepare(
     mut admission: Admission,
     payload: Payload,
     memory_max: usize,
+    sink: &dyn Sink,
 ) -> Result<(Admission, Prepared), Refusal> {
     let Payload { bytes, compression, limit, broken, format } = payload;
     let mut hold = |count| admission.hold(count);
@@ -165,7 +165,7 @@ fn decode(
         }
         admission.hold(weight)
     };
-    let prepared = match (format.in_place)(&bytes) {
+    let mut prepared = match (format.in_place)(&bytes) {
         Some(InPlace { prepared, weight }) => {
             hold(weight)?;
             prepared
@@ -175,5 +175,9 @@ fn decode(
             (format.decode)(bytes)?
         }
     };
+    if format.all_or_nothing && prepared.rejected > 0 {
+        return Err(Refusal::new(Reason::Malformed, prepared.message));
+    }
+    prepared.batch = prepared.batch.map(|batch| sink.convert(batch)).transpose()?;
     Ok((admission, prepared))
 }

@@ -13,6 +13,15 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// What the sender is told is decided by [`StorageError::kind`].
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>>;
 
+    /// Does what [`Self::append`] begins with, as far as it keeps the processor busy: on the thread
+    /// that has read the batch, which has its bytes in its caches.
+    ///
+    /// # Errors
+    /// That of [`Self::append`].
+    fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
+        Ok(batch)
+    }
+
     /// Whether a batch would be kept now, for all that is known without looking at it: what would
     /// be refused need not be decoded first.
     ///
@@ -26,6 +35,10 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
 impl Sink for Store {
     fn append(&self, batch: TelemetryBatch) -> BoxFuture<'_, Result<(), StorageError>> {
         Box::pin(Store::append(self, batch))
+    }
+
+    fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
+        Store::convert(self, batch)
     }
 
     fn has_room(&self) -> Result<(), StorageError> {

@@ -44,6 +44,7 @@ use tokio::{
 };
 
 pub use self::{
+    convert::ConvertedBatch,
     erase::{Erasure, ErasureReport},
     upkeep::UpkeepReport,
 };
@@ -83,6 +84,8 @@ pub enum TelemetryBatch {
         /// The request's protobuf encoding, when the sender's bytes were accepted unchanged.
         bytes: Option<Bytes>,
     },
+    /// Either, with its rows: what [`Store::convert`] made of one of the others.
+    Converted(ConvertedBatch),
 }
 
 /// What opening a data directory found.
@@ -233,18 +236,15 @@ impl Store {
         self.has_room()?;
         let inner = &self.owner.0;
         let received = inner.shared.clock.now();
-        let Some(converted) = convert::convert(batch, received).await? else { return Ok(()) };
-        let bytes = converted.chunk.bytes() + converted.payload.len() as u64;
+        let converted = convert::convert(batch, received).await?;
+        let ConvertedBatch { signal, received, payload, chunk: Some(chunk) } = converted else {
+            return Ok(());
+        };
+        let bytes = chunk.bytes() + payload.len() as u64;
         inner.check_memory(bytes)?;
         let _pending = Pending::new(&inner.pending_bytes, bytes);
         let (reply, answer) = oneshot::channel();
-        let entry = Entry {
-            signal: converted.signal,
-            received,
-            payload: converted.payload,
-            cargo: converted.chunk,
-            reply,
-        };
+        let entry = Entry { signal, received, payload, cargo: chunk, reply };
         inner.wal.append(entry).await?;
         answer.await.map_err(|_| StorageError::WriterStopped)?
     }

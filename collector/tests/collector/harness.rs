@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Panic,
     /// Memory is full, which is known beforehand.
     NoRoom,
+    /// Memory is full, which is found when there are rows.
+    NoRoomForRows,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,7 @@ pub(crate) struct RecordingSink {
     pub(crate) permits: Semaphore,
     pub(crate) waiting: watch::Sender<usize>,
     pub(crate) appends: AtomicUsize,
+    pub(crate) conversions: AtomicUsize,
 }
 
 impl Sink for RecordingSink {
@@ -79,9 +82,17 @@ impl Sink for RecordingSink {
                     Err(StorageError::Corrupt { path: "wal/1".into(), reason: "bits".to_owned() })
                 }
                 Some(Fault::Panic) => panic!("the sink panics, as this test wants"),
-                Some(Fault::NoRoom) => Err(StorageError::MemoryFull { bytes: 2, limit: 1 }),
+                Some(Fault::NoRoom | Fault::NoRoomForRows) => unreachable!("refused before"),
             }
         })
+    }
+
+    fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
+        if *self.fault.lock().unwrap() == Some(Fault::NoRoomForRows) {
+            return Err(StorageError::MemoryFull { bytes: 2, limit: 1 });
+        }
+        self.conversions.fetch_add(1, SeqCst);
+        Ok(batch)
     }
 
     fn has_room(&self) -> Result<(), StorageError> {
@@ -131,6 +142,7 @@ async fn start_all(
         permits: Semaphore::new(1 << 20),
         waiting: watch::Sender::new(0),
         appends: AtomicUsize::new(0),
+        conversions: AtomicUsize::new(0),
     });
     let same_sink = Arc::clone(&sink) as Arc<dyn Sink>;
     let collector = Collector::start_beside(settings, same_sink, reads, clock).await.unwrap();

@@ -1,5 +1,7 @@
 //! The same requests over OTLP's three transports, under parallel names.
 
+use std::sync::atomic::Ordering::SeqCst;
+
 use bytes::Bytes;
 use prost::Message;
 use tidings_proto::otlp::{
@@ -248,8 +250,8 @@ async fn check_too_large(transport: Transport) {
 
 async fn check_faults(transport: Transport) {
     let running = start().await;
-    use Fault::{Closed, Corrupt, DiskFull, Io, Panic, WalFull};
-    for fault in [WalFull, DiskFull, Io, Closed, Corrupt, Panic] {
+    use Fault::{Closed, Corrupt, DiskFull, Io, NoRoomForRows, Panic, WalFull};
+    for fault in [WalFull, DiskFull, Io, Closed, Corrupt, Panic, NoRoomForRows] {
         running.fail(fault);
         let answer = transport.send(&running, "traces", &mixed_traces()).await;
         assert_eq!(answer.code, 14, "UNAVAILABLE for {fault:?}: {answer:?}");
@@ -263,6 +265,9 @@ async fn check_faults(transport: Transport) {
     let answer = transport.send(&running, "traces", &good_traces()).await;
     assert_eq!(answer.code, 0, "sent again after recovery: {answer:?}");
     assert_eq!(stored_spans(&running), 3);
+    let [appends, conversions] =
+        [&running.sink.appends, &running.sink.conversions].map(|count| count.load(SeqCst));
+    assert_eq!(appends, conversions, "what is stored is converted beforehand");
 }
 
 async fn check_unknown_compression(transport: Transport) {

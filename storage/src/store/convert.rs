@@ -6,7 +6,7 @@ use bytes::Bytes;
 use prost::Message;
 use tidings_proto::UnixNanos;
 
-use super::{TelemetryBatch, blocking};
+use super::{Store, TelemetryBatch, blocking};
 use crate::{
     StorageError, columns,
     memory::Chunk,
@@ -18,21 +18,53 @@ use crate::{
 const INLINE_BYTES: usize = 16 << 10;
 
 /// A batch, ready for the log.
-pub(super) struct Converted {
+///
+/// Rows come before the log and not beside it: a batch that has no rows to show must not be in the
+/// log, where it could not be replayed either.
+#[derive(Debug, Clone)]
+pub struct ConvertedBatch {
     pub(super) signal: Signal,
+    pub(super) received: UnixNanos,
     pub(super) payload: Bytes,
-    pub(super) chunk: Arc<Chunk>,
+    /// `None` when it has no rows.
+    pub(super) chunk: Option<Arc<Chunk>>,
 }
 
-/// Converts a batch. `None` when it has no rows.
-///
-/// This comes before the log and not beside it: a batch that has no rows to show must not be in
-/// the log, where it could not be replayed either.
+impl PartialEq for ConvertedBatch {
+    /// The rows are made of the rest.
+    fn eq(&self, other: &Self) -> bool {
+        let Self { signal, received, payload, chunk: _ } = self;
+        (signal, received, payload) == (&other.signal, &other.received, &other.payload)
+    }
+}
+
+impl Store {
+    /// Makes the rows of a batch, which is most of the processor time of [`Self::append`], on this
+    /// thread: for callers that have just read the batch on a thread that may be kept.
+    ///
+    /// # Errors
+    /// Those of [`Self::append`] that are the batch's fault.
+    pub fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
+        check_size(&batch)?;
+        convert_now(batch, self.owner.0.shared.clock.now()).map(TelemetryBatch::Converted)
+    }
+}
+
+/// Converts a batch, unless it is.
 pub(super) async fn convert(
     batch: TelemetryBatch,
     received: UnixNanos,
-) -> Result<Option<Converted>, StorageError> {
-    let size = match &batch {
+) -> Result<ConvertedBatch, StorageError> {
+    if check_size(&batch)? <= INLINE_BYTES {
+        return convert_now(batch, received);
+    }
+    blocking(move || convert_now(batch, received)).await
+}
+
+/// How many bytes are still to be converted.
+fn check_size(batch: &TelemetryBatch) -> Result<usize, StorageError> {
+    let size = match batch {
+        TelemetryBatch::Converted(_) => 0,
         TelemetryBatch::EncodedTraces(bytes) | TelemetryBatch::EncodedLogs(bytes) => bytes.len(),
         TelemetryBatch::Traces { request, bytes } => {
             bytes.as_ref().map_or_else(|| request.encoded_len(), Bytes::len)
@@ -42,19 +74,14 @@ pub(super) async fn convert(
         }
     };
     if u32::try_from(size).is_ok_and(|size| size <= PAYLOAD_MAX) {
-        if size <= INLINE_BYTES {
-            return convert_now(batch, received);
-        }
-        return blocking(move || convert_now(batch, received)).await;
+        return Ok(size);
     }
     Err(StorageError::Unstorable { reason: format!("{size} bytes, at most {PAYLOAD_MAX}") })
 }
 
-fn convert_now(
-    batch: TelemetryBatch,
-    received: UnixNanos,
-) -> Result<Option<Converted>, StorageError> {
+fn convert_now(batch: TelemetryBatch, received: UnixNanos) -> Result<ConvertedBatch, StorageError> {
     let (signal, payload) = match batch {
+        TelemetryBatch::Converted(converted) => return Ok(converted),
         TelemetryBatch::EncodedTraces(bytes) => (Signal::Spans, bytes),
         TelemetryBatch::EncodedLogs(bytes) => (Signal::Logs, bytes),
         TelemetryBatch::Traces { request, bytes } => {
@@ -65,10 +92,8 @@ fn convert_now(
         }
     };
     let rows = columns::rows(signal, &payload, received)?;
-    if rows.num_rows() == 0 {
-        return Ok(None);
-    }
-    Ok(Some(Converted { signal, payload, chunk: Arc::new(Chunk::new(rows)?) }))
+    let chunk = (rows.num_rows() > 0).then(|| Chunk::new(rows)).transpose()?.map(Arc::new);
+    Ok(ConvertedBatch { signal, received, payload, chunk })
 }
 
 /// The rows of a log record; `None` when it has none.

@@ -120,7 +120,8 @@ async fn appended_batches_are_visible_at_once_and_survive_a_kill() {
     let (store, recovery) = open(root.path()).await;
     assert_eq!(recovery, super::Recovery::default());
     store.append(traces(1, 3)).await.unwrap();
-    store.append(logs(2)).await.unwrap();
+    let converted = store.convert(logs(2)).unwrap();
+    store.append(store.convert(converted).unwrap()).await.unwrap();
     let both = expected(&[(1, 3)], &[2]);
     assert_eq!(contents(&store), both);
     store.abandon().await;
@@ -160,6 +161,7 @@ async fn an_empty_batch_costs_nothing() {
     let (store, _) = open(root.path()).await;
     let before = store.counts();
     store.append(traces(1, 0)).await.unwrap();
+    store.append(store.convert(traces(1, 0)).unwrap()).await.unwrap();
     let request = ExportLogsServiceRequest::default();
     store.append(TelemetryBatch::Logs { request, bytes: None }).await.unwrap();
     assert_eq!(store.counts(), before);
