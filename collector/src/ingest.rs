@@ -38,7 +38,7 @@ pub(crate) struct Ingest {
     pub(crate) logs: SignalCounters,
     sink: Arc<dyn Sink>,
     /// Decoding uses the processors; more at a time would only take memory.
-    decoders: Semaphore,
+    decoders: Arc<Semaphore>,
     refusals: AtomicU64,
 }
 
@@ -83,7 +83,7 @@ impl Ingest {
             spans: SignalCounters::default(),
             logs: SignalCounters::default(),
             sink,
-            decoders: Semaphore::new(available_parallelism().map_or(2, usize::from)),
+            decoders: Arc::new(Semaphore::new(available_parallelism().map_or(2, usize::from))),
             refusals: AtomicU64::new(0),
         }
     }
@@ -127,10 +127,13 @@ impl Ingest {
         }
         let sink = Arc::clone(&self.sink);
         // An error means the semaphore is closed, which nothing does.
-        let _place = self.decoders.acquire().await;
-        tokio::task::spawn_blocking(move || prepare(admission, payload, memory_max, &*sink))
-            .await
-            .map_err(|_| panicked())?
+        let place = Arc::clone(&self.decoders).acquire_owned().await;
+        let work = move || {
+            // Kept to the end, also when the client has gone.
+            let _place = place;
+            prepare(admission, payload, memory_max, &*sink)
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
 
     /// When to try again, in seconds: spread, so that refused clients do not return all at once.

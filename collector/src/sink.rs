@@ -17,7 +17,7 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
     /// that has read the batch, which has its bytes in its caches.
     ///
     /// # Errors
-    /// That of [`Self::append`].
+    /// Those of [`Self::append`] that the batch is the reason of.
     fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
         Ok(batch)
     }

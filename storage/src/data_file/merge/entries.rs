@@ -126,7 +126,7 @@ impl EntriesReader {
                     let part = std::mem::replace(&mut built, EntriesBuilder::new(rows, 0, 0));
                     parts.push(part.finish(self.keys.texts()?)?);
                 }
-                self.open_group()?;
+                self.open_group(wanted.start)?;
                 continue;
             }
             let before = wanted.start.saturating_sub(self.row).min(self.left);
@@ -162,13 +162,20 @@ impl EntriesReader {
         })
     }
 
-    fn open_group(&mut self) -> Result<()> {
+    /// Opens the next row group that has this row or later ones.
+    fn open_group(&mut self, wanted: usize) -> Result<()> {
         let footer = Arc::clone(self.footer.metadata());
-        let Some(group) = footer.row_groups().get(self.group) else {
-            return Err(damaged("there are fewer attributes than rows"));
+        let group = loop {
+            let Some(group) = footer.row_groups().get(self.group) else {
+                return Err(damaged("there are fewer attributes than rows"));
+            };
+            self.group += 1;
+            self.left = usize::try_from(group.num_rows()).unwrap_or_default();
+            if self.row + self.left > wanted {
+                break group;
+            }
+            self.row += self.left;
         };
-        self.group += 1;
-        self.left = usize::try_from(group.num_rows()).unwrap_or_default();
         self.fields = Some(self.fields_of(group)?);
         self.keys = Keys::default();
         Ok(())

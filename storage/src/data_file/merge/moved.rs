@@ -2,9 +2,10 @@
 //!
 //! A trace goes where the earliest of its runs is; its other runs are further behind in their
 //! files, as a rule not far. They are read in rounds, in the order in which they are due: each
-//! round takes as much as may be in memory, whatever their number, and is read when the one before
-//! it has been given. What is due at one time comes in one round; what there is no room for in it
-//! stays where it is, and its trace is in the new file more than once.
+//! round takes about as much as may be in memory, and is read when the one before it has been
+//! given. How much a run takes is an estimate until it is read: a round that takes more than it may
+//! is read in halves. A run that fills the memory alone stays where it is, and so does what is
+//! beyond [`ROUNDS_MAX`] rounds; their traces are in the new file more than once.
 
 use std::{iter::Peekable, ops::Range, sync::Arc, vec};
 
@@ -24,20 +25,34 @@ use crate::{
     },
 };
 
+/// Each reads its files anew, as far as they have runs of it.
+const ROUNDS_MAX: usize = 32;
+/// Rows that are decoded at once: those that move may be the long ones among many that do not.
+const DECODED_ROWS: usize = 256;
+/// No more rows than this fill the memory, however short they are.
+const ROWS_MAX: usize = 1 << 20;
+/// All of the memory, of which each run takes a share.
+const WHOLE: u64 = 1 << 40;
+
 /// Runs of all files that are read ahead.
 pub(super) struct Moved {
     files: Vec<Arc<Opened>>,
     schema: SchemaRef,
     portion: Portion,
-    rounds: vec::IntoIter<Vec<MovedRun>>,
+    bytes_max: usize,
+    /// In the order in which they are due.
+    due: Vec<Due>,
+    /// Which of them are read together, the next ones last.
+    rounds: Vec<Range<usize>>,
     now: Option<InOrder>,
 }
 
 /// A run, and when its trace began.
-struct MovedRun {
+struct Due {
     begin: i64,
-    file: usize,
-    rows: Range<usize>,
+    file: u32,
+    first: u32,
+    rows: u32,
 }
 
 /// The rows of a round, in the order of a file.
@@ -52,8 +67,8 @@ struct InOrder {
 }
 
 impl Moved {
-    /// The runs of these files that move, of which so many bytes may be in memory at once. Those
-    /// that have no room do not move then. `None` when there are none.
+    /// The runs of these files that move, of which about so many bytes may be in memory at once.
+    /// Those for which there is no room do not move then. `None` when there are none.
     pub(super) fn of(
         files: &[Arc<Opened>],
         runs: &mut [Vec<Run>],
@@ -61,14 +76,44 @@ impl Moved {
         portion: Portion,
         bytes_max: usize,
     ) -> Result<Option<Self>, StorageError> {
-        let rounds = rounds(files, runs, &names(schema), bytes_max)?;
-        Ok((!rounds.is_empty()).then(|| Self {
-            files: files.to_vec(),
-            schema: Arc::clone(schema),
-            portion,
-            rounds: rounds.into_iter(),
-            now: None,
-        }))
+        let mut order: Vec<(u32, u32)> = Vec::new();
+        for (file, runs) in (0_u32..).zip(&*runs) {
+            let moving = (0_u32..).zip(runs).filter(|(_, run)| run.moves());
+            order.extend(moving.map(|(place, _)| (file, place)));
+        }
+        let run = |(file, place): (u32, u32)| runs[file as usize][place as usize];
+        order.sort_unstable_by_key(|at| (run(*at).goes_to, run(*at).trace, *at));
+        let columns = names(schema);
+        let mut shares = Shares::of(files, &columns, bytes_max);
+        let (mut due, mut rounds, mut staying) = (Vec::new(), Vec::new(), Vec::new());
+        let mut taken = WHOLE;
+        for (file, place) in order {
+            let Run { goes_to, first, rows, .. } = run((file, place));
+            let one = Due { begin: goes_to, file, first, rows };
+            let share = shares.share(&one)?;
+            let has_room = share <= WHOLE - taken;
+            if share > WHOLE || !has_room && rounds.len() == ROUNDS_MAX {
+                staying.push((file, place));
+                continue;
+            }
+            if !has_room {
+                rounds.push(due.len()..due.len());
+                taken = 0;
+            }
+            due.push(one);
+            taken += share;
+            if let Some(round) = rounds.last_mut() {
+                round.end = due.len();
+            }
+        }
+        rounds.reverse();
+        for (file, place) in staying {
+            let run = &mut runs[file as usize][place as usize];
+            run.goes_to = run.begin;
+        }
+        let (files, schema) = (files.to_vec(), Arc::clone(schema));
+        let moved = Self { files, schema, portion, bytes_max, due, rounds, now: None };
+        Ok((!moved.due.is_empty()).then_some(moved))
     }
 
     /// The next rows, and when their traces began.
@@ -80,27 +125,45 @@ impl Moved {
                 return Ok(Some(next));
             }
             self.now = None;
-            let Some(round) = self.rounds.next() else { return Ok(None) };
-            self.now = Some(self.read(round)?);
+            let Some(round) = self.rounds.pop() else { return Ok(None) };
+            self.now = self.read(&round)?;
+            if self.now.is_none() {
+                let middle = round.start + round.len() / 2;
+                self.rounds.extend([middle..round.end, round.start..middle]);
+            }
         }
     }
 
-    fn read(&self, mut round: Vec<MovedRun>) -> Result<InOrder, StorageError> {
-        round.sort_unstable_by_key(|run| (run.file, run.rows.start));
+    /// The rows of these runs; `None` when they take too much and can be fewer.
+    fn read(&self, round: &Range<usize>) -> Result<Option<InOrder>, StorageError> {
+        let mut runs: Vec<&Due> = self.due[round.clone()].iter().collect();
+        runs.sort_unstable_by_key(|run| (run.file, run.first));
         let columns = names(&self.schema);
-        let (mut batches, mut begins) = (Vec::new(), Vec::new());
-        for runs in round.chunk_by(|one, other| one.file == other.file) {
-            let file = &self.files[runs[0].file];
-            let ranges: Vec<Range<usize>> = runs.iter().map(|run| run.rows.clone()).collect();
+        let (mut batches, mut begins, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for runs in runs.chunk_by(|one, other| one.file == other.file) {
+            let file = &self.files[runs[0].file as usize];
+            let ranges: Vec<Range<usize>> = runs.iter().map(|run| run.range()).collect();
             let mut of_rows =
-                runs.iter().flat_map(|run| std::iter::repeat_n(run.begin, run.rows.len()));
-            let mut reader = file.reader(&columns, Some(&ranges), self.portion)?;
+                runs.iter().flat_map(|run| std::iter::repeat_n(run.begin, run.rows as usize));
+            let rows = self.portion.rows.min(DECODED_ROWS);
+            let portion = Portion { rows, ..self.portion };
+            let mut reader = file.reader(&columns, Some(&ranges), portion)?;
             while let Some(batch) = file.next_as(&self.schema, &mut reader)? {
+                bytes += sizes::bytes(&batch, &(0..batch.num_rows()));
+                if bytes > self.bytes_max && round.len() > 1 {
+                    return Ok(None);
+                }
                 begins.push(of_rows.by_ref().take(batch.num_rows()).collect());
                 batches.push(batch);
             }
         }
-        InOrder::of(batches, begins)
+        InOrder::of(batches, begins).map(Some)
+    }
+}
+
+impl Due {
+    fn range(&self) -> Range<usize> {
+        self.first as usize..self.first as usize + self.rows as usize
     }
 }
 
@@ -139,80 +202,48 @@ impl InOrder {
     }
 }
 
-/// What is read together, in the order in which it is due.
-fn rounds(
-    files: &[Arc<Opened>],
-    runs: &mut [Vec<Run>],
-    columns: &[&str],
-    bytes_max: usize,
-) -> Result<Vec<Vec<MovedRun>>, StorageError> {
-    let mut due: Vec<(i64, usize, usize, MovedRun, u64)> = Vec::new();
-    for (number, (file, runs)) in files.iter().zip(&*runs).enumerate() {
-        if !runs.iter().any(|run| run.moved_to.is_some()) {
-            continue;
-        }
-        // How many of these rows fill the memory says what share of it each of them takes.
-        let fitting = file.sections(columns, Portion { rows: MEMORY_ROWS, bytes: bytes_max })?;
-        for ((rows, run), place) in ranges(runs).zip(0..) {
-            if let Some(begin) = run.moved_to {
-                let share = share(&fitting, &rows);
-                due.push((begin, number, place, MovedRun { begin, file: number, rows }, share));
-            }
-        }
-    }
-    due.sort_unstable_by_key(|(begin, file, place, ..)| (*begin, *file, *place));
-    let mut rounds: Vec<Vec<MovedRun>> = Vec::new();
-    let mut taken = MEMORY;
-    let mut due = due.into_iter().peekable();
-    while let Some((begin, ..)) = due.peek() {
-        let (begin, mut together, mut of_them) = (*begin, Vec::new(), 0);
-        while let Some((_, file, place, run, share)) = due.next_if(|(of, ..)| *of == begin) {
-            if of_them + share > MEMORY {
-                runs[file][place].moved_to = None;
-            } else {
-                of_them += share;
-                together.push(run);
-            }
-        }
-        match rounds.last_mut() {
-            Some(round) if taken + of_them <= MEMORY => {
-                taken += of_them;
-                round.extend(together);
-            }
-            _ if together.is_empty() => {}
-            _ => {
-                taken = of_them;
-                rounds.push(together);
-            }
-        }
-    }
-    Ok(rounds)
+/// What share of the memory runs take, about.
+struct Shares<'a> {
+    files: &'a [Arc<Opened>],
+    columns: &'a [&'a str],
+    memory: Portion,
+    /// How many rows of each file fill the memory, once it is known.
+    fitting: Vec<Option<Vec<Section>>>,
 }
 
-/// No more rows than this fill the memory, however short they are.
-const MEMORY_ROWS: usize = 1 << 20;
-/// All of the memory, of which each run takes a share.
-const MEMORY: u64 = 1 << 40;
+impl<'a> Shares<'a> {
+    fn of(files: &'a [Arc<Opened>], columns: &'a [&'a str], bytes_max: usize) -> Self {
+        let memory = Portion { rows: ROWS_MAX, bytes: bytes_max };
+        Self { files, columns, memory, fitting: files.iter().map(|_| None).collect() }
+    }
 
-/// The share of the memory that these rows take, a little more rather than less.
-fn share(fitting: &[Section], rows: &Range<usize>) -> u64 {
-    let first = fitting.partition_point(|section| section.rows.end <= rows.start);
-    let sections = fitting[first..].iter().take_while(|section| section.rows.start < rows.end);
-    sections
-        .map(|section| {
+    fn share(&mut self, run: &Due) -> Result<u64, StorageError> {
+        let file = run.file as usize;
+        let fitting = match &mut self.fitting[file] {
+            Some(fitting) => &*fitting,
+            unknown => unknown.insert(self.files[file].sections(self.columns, self.memory)?),
+        };
+        let rows = run.range();
+        let first = fitting.partition_point(|section| section.rows.end <= rows.start);
+        let sections = fitting[first..].iter().take_while(|section| section.rows.start < rows.end);
+        let share = |section: &Section| {
             let start = rows.start.max(section.rows.start);
             let here = rows.end.min(section.rows.end) - start;
-            (here as u64).saturating_mul(MEMORY / section.portion.max(1) as u64)
-        })
-        .fold(0, u64::saturating_add)
+            (here as u64).saturating_mul(WHOLE / section.portion.max(1) as u64)
+        };
+        Ok(sections.map(share).fold(0, u64::saturating_add))
+    }
 }
 
-/// The rows of each run.
-pub(super) fn ranges(runs: &[Run]) -> impl Iterator<Item = (Range<usize>, &Run)> {
-    let mut end = 0;
-    runs.iter().map(move |run| {
-        let first = end;
-        end += run.rows as usize;
-        (first..end, run)
-    })
+#[cfg(test)]
+impl Moved {
+    /// How many rounds are still to be read.
+    pub(super) fn rounds(&self) -> usize {
+        self.rounds.len()
+    }
+
+    /// What the rows of the round that was read take.
+    pub(super) fn bytes(&self) -> usize {
+        self.now.iter().flat_map(|now| &now.sizes).flatten().sum()
+    }
 }

@@ -6,9 +6,10 @@
 //! begun at the latest time with which its file is still sorted; then a trace goes where the
 //! earliest of its runs is, and its other runs are read ahead of their turn (`moved`).
 
+use std::ops::Range;
+
 use arrow_array::{BinaryArray, Int64Array};
 use tidings_proto::UnixNanos;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::source::Opened;
 use crate::{StorageError, data_file::sections::Portion, rows::column::Column, schema::Signal};
@@ -16,13 +17,25 @@ use crate::{StorageError, data_file::sections::Portion, rows::column::Column, sc
 /// One trace's rows in one place of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
+    /// The trace's id, in the order of ids.
+    pub(super) trace: [u64; 2],
+    /// When the trace began, by what its file says.
     pub(super) begin: i64,
+    /// And by what all files say: where the run goes.
+    pub(super) goes_to: i64,
+    /// Its first row in the file.
+    pub(super) first: u32,
     pub(super) rows: u32,
-    /// Where it goes instead.
-    pub(super) moved_to: Option<i64>,
-    trace: u64,
-    /// Whether the next run's trace id is larger.
-    ascends: bool,
+}
+
+impl Run {
+    pub(super) fn moves(&self) -> bool {
+        self.goes_to != self.begin
+    }
+
+    pub(super) fn range(&self) -> Range<usize> {
+        self.first as usize..self.first as usize + self.rows as usize
+    }
 }
 
 /// The runs of every file, in the order of the files.
@@ -46,96 +59,115 @@ pub(super) fn plan(files: &[Opened], portion: Portion) -> Result<Plan, StorageEr
 
 fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
     let mut runs: Vec<Run> = Vec::new();
-    let mut last: Vec<u8> = Vec::new();
     let mut reader = file.reader(&["trace_id", Signal::Spans.time_column()], None, portion)?;
+    let mut first = 0;
     while let Some(batch) = file.next(&mut reader)? {
         let ids = Column::<BinaryArray>::of(&batch, "trace_id")?;
         let starts = Column::<Int64Array>::of(&batch, Signal::Spans.time_column())?;
         for row in 0..batch.num_rows() {
-            let id = ids.bytes(row).unwrap_or_default();
+            let trace = ordered(ids.bytes(row).unwrap_or_default());
             let begin = begin(starts.time(row));
             match runs.last_mut() {
-                Some(run) if last == id => {
+                Some(run) if run.trace == trace => {
                     run.rows += 1;
                     run.begin = run.begin.min(begin);
                 }
-                before => {
-                    if let Some(run) = before {
-                        run.ascends = last.as_slice() < id;
-                    }
-                    let trace = xxh3_64(id);
-                    runs.push(Run { begin, rows: 1, moved_to: None, trace, ascends: true });
-                    last.clear();
-                    last.extend_from_slice(id);
-                }
+                _ => runs.push(Run { trace, begin, goes_to: begin, first, rows: 1 }),
             }
+            first += 1;
         }
     }
     Ok(runs)
 }
 
-/// An unknown start says nothing about when its trace began.
+/// A trace id as numbers of the same order.
+fn ordered(id: &[u8]) -> [u64; 2] {
+    let mut bytes = [[0; 8]; 2];
+    for (place, byte) in bytes.iter_mut().flatten().zip(id) {
+        *place = *byte;
+    }
+    bytes.map(u64::from_be_bytes)
+}
+
+/// Nobody knows when the run began.
+const UNKNOWN: i64 = i64::MAX;
+
 fn begin(start: UnixNanos) -> i64 {
     match start.0 {
-        0 => i64::MAX,
-        start => i64::try_from(start).unwrap_or(i64::MAX),
+        0 => UNKNOWN,
+        start => i64::try_from(start).unwrap_or(UNKNOWN).min(UNKNOWN - 1),
     }
 }
 
 /// Makes every run begin as late as the file is sorted with, and not later than it does.
 fn settle_begins(runs: &mut [Run]) {
-    let mut next: Option<i64> = None;
+    let known = runs.iter().map(|run| run.begin).filter(|begin| *begin != UNKNOWN);
+    let latest = known.max().unwrap_or(0);
+    let mut next: Option<([u64; 2], i64)> = None;
     for run in runs.iter_mut().rev() {
-        if run.begin == i64::MAX {
-            run.begin = next.unwrap_or(0);
+        if run.begin == UNKNOWN {
+            run.begin = next.map_or(latest, |(_, begin)| begin);
         }
-        if let Some(next) = next {
-            run.begin = run.begin.min(if run.ascends { next } else { next.saturating_sub(1) });
+        if let Some((trace, next)) = next {
+            let ascends = run.trace < trace;
+            run.begin = run.begin.min(if ascends { next } else { next.saturating_sub(1) });
         }
-        next = Some(run.begin);
+        run.goes_to = run.begin;
+        next = Some((run.trace, run.begin));
     }
 }
 
 fn mark_moves(plan: &mut Plan) {
-    let mut by_trace: Vec<(u64, u32, u32)> = Vec::new();
+    let mut by_trace: Vec<([u64; 2], u32, u32)> = Vec::new();
     for (file, runs) in (0_u32..).zip(&plan.files) {
         by_trace.extend((0_u32..).zip(runs).map(|(run, of)| (of.trace, file, run)));
     }
     by_trace.sort_unstable();
     for same in by_trace.chunk_by(|one, other| one.0 == other.0) {
         plan.traces += 1;
-        let earliest =
-            same.iter().map(|(_, file, run)| plan.files[*file as usize][*run as usize].begin);
-        let Some(earliest) = earliest.min() else { continue };
-        for (_, file, run) in same {
-            let run = &mut plan.files[*file as usize][*run as usize];
-            if run.begin > earliest {
-                run.moved_to = Some(earliest);
-            }
+        let runs = same.iter().map(|(_, file, run)| (*file as usize, *run as usize));
+        let begins = runs.clone().map(|(file, run)| plan.files[file][run].begin);
+        let Some(earliest) = begins.min() else { continue };
+        for (file, run) in runs {
+            plan.files[file][run].goes_to = earliest;
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Run, settle_begins};
+    use super::{Run, UNKNOWN, begin, settle_begins};
+    use tidings_proto::UnixNanos;
 
     #[test]
     fn every_run_begins_as_late_as_the_file_is_sorted_with() {
-        let run = |(begin, ascends)| Run { begin, rows: 1, moved_to: None, trace: 0, ascends };
         for (given, expected) in [
-            (vec![(1, true), (1, true), (2, true)], vec![1, 1, 2]),
+            (vec![(1, 1), (1, 2), (2, 3)], vec![1, 1, 2]),
             // The flush knew of an earlier span in another hour.
-            (vec![(5, false), (5, true), (5, true)], vec![4, 5, 5]),
-            (vec![(9, true), (3, true)], vec![3, 3]),
-            (vec![(7, false), (7, false), (7, true)], vec![5, 6, 7]),
+            (vec![(5, 9), (5, 1), (5, 2)], vec![4, 5, 5]),
+            (vec![(9, 1), (3, 2)], vec![3, 3]),
+            (vec![(7, 3), (7, 2), (7, 1)], vec![5, 6, 7]),
             // Starts that nobody knows.
-            (vec![(i64::MAX, true), (4, true), (i64::MAX, true)], vec![0, 0, 0]),
+            (vec![(UNKNOWN, 1), (4, 2), (UNKNOWN, 3)], vec![4, 4, 4]),
+            (vec![(4, 2), (2, 1), (UNKNOWN, 3)], vec![1, 2, 4]),
+            (vec![(UNKNOWN, 2), (UNKNOWN, 1)], vec![-1, 0]),
             (vec![], vec![]),
         ] {
+            let run =
+                |(begin, trace)| Run { trace: [0, trace], begin, goes_to: 0, first: 0, rows: 1 };
             let mut runs: Vec<Run> = given.into_iter().map(run).collect();
             settle_begins(&mut runs);
             assert_eq!(runs.iter().map(|run| run.begin).collect::<Vec<_>>(), expected);
+            assert!(runs.iter().all(|run| !run.moves()));
         }
+    }
+
+    #[test]
+    fn the_latest_start_is_not_taken_for_none() {
+        let latest = i64::MAX.cast_unsigned();
+        assert_eq!(
+            [0, 1, latest, u64::MAX].map(|start| begin(UnixNanos(start))),
+            [UNKNOWN, 1, UNKNOWN - 1, UNKNOWN - 1]
+        );
     }
 }

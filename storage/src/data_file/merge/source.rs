@@ -16,7 +16,7 @@ use super::{
     Limits,
     choose::Choice,
     entries::EntriesReader,
-    moved::{Moved, ranges},
+    moved::Moved,
     places::{Plan, Run},
 };
 use crate::{
@@ -197,7 +197,7 @@ fn stretches(sections: Vec<Section>, ranges: Option<&[Range<usize>]>) -> Vec<Str
 /// What is read one portion at a time.
 enum Input {
     File(Arc<Opened>, Box<Rows>),
-    Moved(Moved),
+    Moved(Box<Moved>),
     /// Nothing more. What was read, and with what, is given back.
     Ended,
 }
@@ -279,15 +279,15 @@ pub(super) fn spans(
     let moved = Moved::of(&files, &mut of_files, schema, portion, limits.moved_bytes)?;
     let mut sources = Vec::new();
     for (file, mut runs) in files.into_iter().zip(of_files) {
-        let stays = |run: &Run| run.moved_to.is_none();
-        let staying = ranges(&runs).filter(|(_, run)| stays(run)).map(|(rows, _)| rows);
-        let wanted = (!runs.iter().all(stays)).then(|| staying.collect::<Vec<_>>());
+        let all = runs.len();
+        runs.retain(|run| !run.moves());
+        let staying = || runs.iter().map(Run::range).collect::<Vec<_>>();
+        let wanted = (runs.len() < all).then(staying);
         let reader = file.reader(&columns, wanted.as_deref(), portion)?;
-        runs.retain(stays);
         sources.push(Source::new(Signal::Spans, Input::File(file, Box::new(reader)), runs));
     }
     if let Some(moved) = moved {
-        sources.push(Source::new(Signal::Spans, Input::Moved(moved), Vec::new()));
+        sources.push(Source::new(Signal::Spans, Input::Moved(Box::new(moved)), Vec::new()));
     }
     Ok(sources)
 }

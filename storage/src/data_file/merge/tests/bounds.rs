@@ -5,7 +5,7 @@ use std::io::Write;
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
-    super::{LIMITS, Limits, Portion, sizes, source},
+    super::{LIMITS, Limits, Portion, moved::Moved, places, sizes, source},
     Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, spans, told,
 };
 
@@ -136,28 +136,92 @@ fn runs_move_as_far_as_there_is_memory_for_what_they_take() {
         runs.filter(|run| run[0].0[1] == 7).count()
     };
     assert_eq!(runs(LIMITS.moved_bytes), 1);
-    // There is room for one of three, which are due at one time.
-    assert_eq!(runs(8 << 20), 3);
+    // There is room for one of three at a time, or for none.
+    assert_eq!(runs(8 << 20), 1);
+    assert_eq!(runs(2 << 20), 4);
     assert_eq!(runs(0), 4);
+}
+
+/// Each trace begins at a time of its own, or many at one, and goes on in other files.
+fn going_on(folder: &TempDir, traces: u16, begins: usize, bytes: usize) -> Vec<Arc<DataFile>> {
+    let of_file = |file: usize| {
+        let start = |trace: u16| usize::from(trace) * [1, 7, 11][file] % begins + file * 1000;
+        let all = (0..traces).map(|trace| long(trace, start(trace), 0, bytes));
+        flushed(folder, all.collect())
+    };
+    (0..3).map(of_file).collect()
+}
+
+/// What moves of these files, with how many rounds there are and the most bytes at once.
+fn moved(inputs: &[Arc<DataFile>], bytes_max: usize) -> (Vec<RecordBatch>, usize, usize) {
+    let schema = Signal::Spans.merged_schema();
+    let portion = Portion { rows: 64, bytes: 128 * KIB };
+    let opened = source::open(Signal::Spans, inputs).unwrap();
+    let mut plan = places::plan(&opened, portion).unwrap();
+    let opened: Vec<_> = opened.into_iter().map(Arc::new).collect();
+    let moved = Moved::of(&opened, &mut plan.files, &schema, portion, bytes_max).unwrap();
+    let Some(mut moved) = moved else { return (Vec::new(), 0, 0) };
+    let (mut batches, mut most, mut last) = (Vec::new(), 0, (i64::MIN, Vec::new()));
+    let rounds = moved.rounds();
+    while let Some((batch, begins)) = moved.next().unwrap() {
+        most = most.max(moved.bytes());
+        let traces = told(std::slice::from_ref(&batch)).into_iter().map(|row| row.0);
+        for key in begins.unwrap().into_iter().zip(traces) {
+            assert!(last <= key, "{last:?}, then {key:?}");
+            last = key;
+        }
+        batches.push(batch);
+    }
+    (batches, rounds, most)
 }
 
 #[test]
 fn as_many_runs_move_as_there_are_a_part_of_them_at_a_time() {
+    for begins in [1, 20, 300] {
+        let folder = tempfile::tempdir().unwrap();
+        let inputs = going_on(&folder, 300, begins, 4 * KIB);
+        // What moves takes 2.4 MiB.
+        let (batches, rounds, most) = moved(&inputs, 600 * KIB);
+        assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 600);
+        assert!((4..=24).contains(&rounds), "{rounds} rounds");
+        assert!((100 * KIB..=600 * KIB).contains(&most), "{most} bytes at once");
+        let limits = Limits { moved_bytes: 600 * KIB, ..LIMITS };
+        let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
+        let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
+        assert_eq!(found.len(), 900);
+        let runs = || found.chunk_by(|one, other| one.0 == other.0);
+        assert_eq!(runs().count(), 300, "{begins} times at which traces begin");
+        assert!(runs().all(|run| run.len() == 3 && run.is_sorted_by_key(|row| row.1)));
+    }
+}
+
+#[test]
+fn long_rows_among_short_ones_do_not_fill_more_than_the_memory() {
     let folder = tempfile::tempdir().unwrap();
-    let traces = 0..300;
-    // Each trace begins at a time of its own and goes on in other files, in another order.
-    let of_file = |file: usize| {
-        let number = |trace: u16| usize::from(trace) * [1, 7, 11][file] % 300 + file * 1000;
-        let all = traces.clone().map(|trace| long(trace, number(trace), 0, 4 * KIB));
-        flushed(&folder, all.collect())
-    };
-    let inputs: Vec<_> = (0..3).map(of_file).collect();
-    // A quarter of the memory that the runs of one file take.
-    let limits = Limits { moved_bytes: 300 * KIB, ..LIMITS };
+    let early = (0..40).map(|trace| long(trace, usize::from(trace), 0, 5)).collect();
+    // Only every hundredth row moves, and is long.
+    let late = (0..4000).map(|n: u16| {
+        let (trace, bytes) = if n.is_multiple_of(100) { (n / 100, 64 * KIB) } else { (n + 100, 5) };
+        long(trace, usize::from(n) + 1000, 0, bytes)
+    });
+    let inputs = [flushed(&folder, early), flushed(&folder, late.collect())];
+    let (batches, rounds, most) = moved(&inputs, 512 * KIB);
+    assert_eq!(batches.iter().map(RecordBatch::num_rows).sum::<usize>(), 40);
+    assert!(rounds < 3, "{rounds} rounds: they were taken for short");
+    assert!((256 * KIB..=512 * KIB).contains(&most), "{most} bytes at once");
+}
+
+#[test]
+fn what_has_no_round_stays_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = going_on(&folder, 300, 300, 4 * KIB);
+    let (batches, rounds, _) = moved(&inputs, 40 * KIB);
+    let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
+    assert!(rounds == 32 && (32..600).contains(&rows), "{rows} rows in {rounds} rounds");
+    let limits = Limits { moved_bytes: 40 * KIB, ..LIMITS };
     let mut merge = Merge::open_within(Signal::Spans, &inputs, None, limits).unwrap();
     let found = told(&std::iter::from_fn(|| merge.next().unwrap()).collect::<Vec<_>>());
     assert_eq!(found.len(), 900);
-    let runs = || found.chunk_by(|one, other| one.0 == other.0);
-    assert_eq!(runs().count(), 300);
-    assert!(runs().all(|run| run.len() == 3 && run.is_sorted_by_key(|row| row.1)));
+    let runs = found.chunk_by(|one, other| one.0 == other.0).count();
+    assert!((301..=900).contains(&runs), "{runs} runs");
 }
