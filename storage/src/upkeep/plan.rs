@@ -1,8 +1,9 @@
 //! Which files to merge.
 //!
-//! A file of at least [`SEALED_BYTES`] is never merged again. The others of an hour are merged when
-//! together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one size; each row
-//! is then written about twice: by the flush and into a sealed file, or into one that waits for the
+//! A file of at least [`SEALED_BYTES`] is never merged again: a flush writes that at once where so
+//! much comes that processor time counts. The others of an hour are merged when together they make
+//! a file of [`MERGED_BYTES`], or when there are [`FILES_ENOUGH`] of about one size; each row is
+//! then written about twice: by the flush and into a sealed file, or into one that waits for the
 //! end of its hour. When an hour is over and nothing comes any more, what is left becomes one file,
 //! unless most of the work would be to copy a large file for the sake of small ones; once nothing
 //! came for hours, more of that work is worth it. While an old hour still gets rows, as in an
@@ -14,9 +15,12 @@ use tidings_proto::UnixNanos;
 
 use crate::data_file::DataFile;
 
-/// How large the files are that a merge makes; those of half that are left alone.
+/// How large the files are that a merge makes.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
-const SEALED_BYTES: u64 = FILE_BYTES / 2;
+/// While more comes, a merge makes files of half of that at least.
+const MERGED_BYTES: u64 = FILE_BYTES / 2;
+/// Files that are left alone: hardly less than what memory's limit for a flush makes of spans.
+const SEALED_BYTES: u64 = 48 << 20;
 /// The most that is merged at a time: it is done again when the process ends before.
 const JOB_BYTES: u64 = 4 * FILE_BYTES;
 /// So many files of about one size become one.
@@ -109,7 +113,7 @@ fn choose(files: &[&Arc<DataFile>], state: State) -> Option<Vec<Arc<DataFile>>> 
     let mut jobs = (0..files.len()).map(|start| together(alike(&files[start..], ratio)));
     let is_worth_it = |job: &Vec<Arc<DataFile>>| {
         let bytes: u64 = job.iter().map(|file| file.bytes).sum();
-        let enough = bytes >= SEALED_BYTES || job.len() >= FILES_ENOUGH;
+        let enough = bytes >= MERGED_BYTES || job.len() >= FILES_ENOUGH;
         job.len() >= 2 && (enough || state != State::Running)
     };
     jobs.find(is_worth_it)

@@ -69,6 +69,7 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
         (MIB, 60),
         (5 * MIB, 60),
         (8 * MIB, 60),
+        (40 * MIB, 60),
         (100 * MIB, 60),
         (12 * MIB, 7),
         (12 * MIB, 1),
@@ -147,7 +148,7 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
     let settled = 3600 + 6 * 3600;
     assert_eq!(first(&table.files, now(settled - 1), Pace::Running), None);
     assert_eq!(first(&table.files, now(settled), Pace::Running).unwrap().files.len(), 2);
-    // A large file for a little every half an hour: at a few times its size.
+    // Beside a file that is left alone, a little every half an hour is merged for itself.
     let mut table = Simulation::default();
     table.flush(500_000, 100 * MIB, now(0));
     for late in 0..48 {
@@ -162,7 +163,7 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
 fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
     let mut table = Simulation::default();
     let tiny = [KIB, KIB].into_iter();
-    for (bytes, flush) in tiny.chain([100 * MIB; 4]).zip(0..) {
+    for (bytes, flush) in tiny.chain([40 * MIB; 4]).zip(0..) {
         table.flush(500_000, bytes, now(flush));
     }
     assert_eq!(first(&table.files, now(60), Pace::Running).unwrap().files.len(), 4);
@@ -173,7 +174,7 @@ fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
     let mut table = Simulation::default();
     // The later, the smaller.
     for flush in 0..40 {
-        table.flush(500_000, (60 - flush) * MIB, now(flush));
+        table.flush(500_000, (47 - flush) * MIB, now(flush));
     }
     let merged = first(&table.files, now(60), Pace::Offline).unwrap().files;
     let expected: Vec<UnixNanos> = (0..merged.len() as u64).map(now).collect();
@@ -195,4 +196,15 @@ fn many_files_that_wait_are_written_less_than_three_times() {
         let factor = table.amplification();
         assert!(factor < 3.0, "{flushes} of {bytes}: {factor}");
     }
+}
+
+#[test]
+fn what_a_flush_at_full_load_writes_is_not_written_again() {
+    let mut table = Simulation::default();
+    for flush in 0..50 {
+        table.flush(500_000, 60 * MIB, now(flush * 3));
+        table.keep_up(now(flush * 3), Pace::Running);
+    }
+    table.keep_up(now(48 * 3600), Pace::Offline);
+    assert_eq!((table.files.len(), table.merged_bytes), (50, 0));
 }
