@@ -4,7 +4,7 @@
 //! files, as a rule not far. They are read in rounds, in the order in which they are due: each
 //! round takes about as much as may be in memory, and is read when the one before it has been
 //! given. How much a run takes is an estimate until it is read: a round that takes more than it may
-//! is read in halves. A run that fills the memory alone stays where it is, and so does what is
+//! is read in halves, but for the runs of one trace. A run that fills the memory alone stays where it is, and so does what is
 //! beyond [`ROUNDS_MAX`] rounds; their traces are in the new file more than once.
 
 use std::{iter::Peekable, ops::Range, sync::Arc, vec};
@@ -25,10 +25,10 @@ use crate::{
     },
 };
 
-/// Each reads its files anew, as far as they have runs of it.
+/// Each reads its files anew, as far as they have runs of it, and more than once when it is halved.
 const ROUNDS_MAX: usize = 32;
 /// Rows that are decoded at once: those that move may be the long ones among many that do not.
-const DECODED_ROWS: usize = 256;
+const DECODED_ROWS: usize = 1024;
 /// No more rows than this fill the memory, however short they are.
 const ROWS_MAX: usize = 1 << 20;
 /// All of the memory, of which each run takes a share.
@@ -53,6 +53,8 @@ struct Due {
     file: u32,
     first: u32,
     rows: u32,
+    /// Whether the one before it is of another trace.
+    opens_trace: bool,
 }
 
 /// The rows of a round, in the order of a file.
@@ -85,26 +87,33 @@ impl Moved {
         order.sort_unstable_by_key(|at| (run(*at).goes_to, run(*at).trace, *at));
         let columns = names(schema);
         let mut shares = Shares::of(files, &columns, bytes_max);
-        let (mut due, mut rounds, mut staying) = (Vec::new(), Vec::new(), Vec::new());
-        let mut taken = WHOLE;
-        for (file, place) in order {
-            let Run { goes_to, first, rows, .. } = run((file, place));
-            let one = Due { begin: goes_to, file, first, rows };
-            let share = shares.share(&one)?;
-            let has_room = share <= WHOLE - taken;
-            if share > WHOLE || !has_room && rounds.len() == ROUNDS_MAX {
-                staying.push((file, place));
-                continue;
+        let mut rounds: Vec<Range<usize>> = Vec::new();
+        let (mut due, mut staying, mut taken) = (Vec::new(), Vec::new(), 0);
+        for of_trace in order.chunk_by(|one, other| run(*one).trace == run(*other).trace) {
+            let (mut together, mut of_them) = (Vec::new(), 0);
+            for at in of_trace {
+                let Run { goes_to, first, rows, .. } = run(*at);
+                let opens_trace = together.is_empty();
+                let one = Due { begin: goes_to, file: at.0, first, rows, opens_trace };
+                match shares.share(&one)? {
+                    share if share <= WHOLE - of_them => {
+                        of_them += share;
+                        together.push((one, *at));
+                    }
+                    _ => staying.push(*at),
+                }
             }
-            if !has_room {
+            if rounds.is_empty() || of_them > WHOLE - taken {
+                if rounds.len() == ROUNDS_MAX {
+                    staying.extend(together.into_iter().map(|(_, at)| at));
+                    continue;
+                }
                 rounds.push(due.len()..due.len());
                 taken = 0;
             }
-            due.push(one);
-            taken += share;
-            if let Some(round) = rounds.last_mut() {
-                round.end = due.len();
-            }
+            taken += of_them;
+            due.extend(together.into_iter().map(|(one, _)| one));
+            rounds.last_mut().into_iter().for_each(|round| round.end = due.len());
         }
         rounds.reverse();
         for (file, place) in staying {
@@ -126,16 +135,23 @@ impl Moved {
             }
             self.now = None;
             let Some(round) = self.rounds.pop() else { return Ok(None) };
-            self.now = self.read(&round)?;
-            if self.now.is_none() {
-                let middle = round.start + round.len() / 2;
+            let middle = self.middle(&round);
+            self.now = self.read(&round, middle.is_none())?;
+            if let (None, Some(middle)) = (&self.now, middle) {
                 self.rounds.extend([middle..round.end, round.start..middle]);
             }
         }
     }
 
-    /// The rows of these runs; `None` when they take too much and can be fewer.
-    fn read(&self, round: &Range<usize>) -> Result<Option<InOrder>, StorageError> {
+    /// About half of a round, between two traces: the rows of one are put in order together.
+    fn middle(&self, round: &Range<usize>) -> Option<usize> {
+        let middle = round.start + round.len() / 2;
+        let opens_trace = |run: &usize| *run > round.start && self.due[*run].opens_trace;
+        (middle..round.end).find(opens_trace).or((round.start..middle).rev().find(opens_trace))
+    }
+
+    /// The rows of these runs; `None` when they take too much, unless they may.
+    fn read(&self, round: &Range<usize>, whole: bool) -> Result<Option<InOrder>, StorageError> {
         let mut runs: Vec<&Due> = self.due[round.clone()].iter().collect();
         runs.sort_unstable_by_key(|run| (run.file, run.first));
         let columns = names(&self.schema);
@@ -150,7 +166,7 @@ impl Moved {
             let mut reader = file.reader(&columns, Some(&ranges), portion)?;
             while let Some(batch) = file.next_as(&self.schema, &mut reader)? {
                 bytes += sizes::bytes(&batch, &(0..batch.num_rows()));
-                if bytes > self.bytes_max && round.len() > 1 {
+                if bytes > self.bytes_max && !whole {
                     return Ok(None);
                 }
                 begins.push(of_rows.by_ref().take(batch.num_rows()).collect());

@@ -25,15 +25,15 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn file(&mut self, hour: i64, bytes: u64, received: UnixNanos) {
+    fn file(&mut self, hour: i64, prefix: &str, bytes: u64, received: UnixNanos) {
         self.made += 1;
-        let path = PathBuf::from(format!("{:08}", self.made));
+        let path = PathBuf::from(format!("{prefix}-{:08}", self.made));
         let file = DataFile::new(path, hour, bytes / 50, bytes, UnixNanos(0), UnixNanos(0));
         self.files.push(Arc::new(DataFile { received_max: received, ..file }));
     }
 
     fn flush(&mut self, hour: i64, bytes: u64, now: UnixNanos) {
-        self.file(hour, bytes, now);
+        self.file(hour, "flushed", bytes, now);
         self.flushed_bytes += bytes;
     }
 
@@ -44,7 +44,7 @@ impl Simulation {
             let bytes = job.files.iter().map(|file| file.bytes).sum();
             let received = job.files.iter().map(|file| file.received_max).max().unwrap();
             for begin in (0..bytes).step_by(usize::try_from(FILE_BYTES).unwrap()) {
-                self.file(job.hour, FILE_BYTES.min(bytes - begin), received);
+                self.file(job.hour, "merged", FILE_BYTES.min(bytes - begin), received);
             }
             self.merged_bytes += bytes;
         }
@@ -90,7 +90,9 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
             let factor = table.amplification();
             said += &format!("{flush_bytes} every {every} s, late {late}: {factor:.2}\n");
             assert!(factor < 3.0, "{said}");
-            let whole = usize::try_from(table.flushed_bytes / super::SEALED_BYTES).unwrap();
+            let is_sealed = flush_bytes >= super::FLUSHED_BYTES;
+            let sealed_bytes = if is_sealed { flush_bytes } else { super::SEALED_BYTES };
+            let whole = usize::try_from(table.flushed_bytes / sealed_bytes).unwrap();
             assert!(table.files.len() <= whole + 40, "{} files\n{said}", table.files.len());
             assert!(table.most_files <= whole + 100, "{} files\n{said}", table.most_files);
         }
@@ -148,9 +150,10 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
     let settled = 3600 + 6 * 3600;
     assert_eq!(first(&table.files, now(settled - 1), Pace::Running), None);
     assert_eq!(first(&table.files, now(settled), Pace::Running).unwrap().files.len(), 2);
-    // Beside a file that is left alone, a little every half an hour is merged for itself.
+    // A large file for a little every half an hour: at a few times its size.
     let mut table = Simulation::default();
-    table.flush(500_000, 100 * MIB, now(0));
+    table.file(500_000, "merged", 100 * MIB, now(0));
+    table.flushed_bytes += 100 * MIB;
     for late in 0..48 {
         table.flush(500_000, MIB / 2, now(7200 + late * 1800));
         table.keep_up(now(7200 + late * 1800 + 700), Pace::Running);
@@ -195,6 +198,19 @@ fn many_files_that_wait_are_written_less_than_three_times() {
         table.keep_up(now(flushes), Pace::Offline);
         let factor = table.amplification();
         assert!(factor < 3.0, "{flushes} of {bytes}: {factor}");
+    }
+}
+
+#[test]
+fn an_hour_with_little_becomes_one_file() {
+    for (bytes, every) in [(10 * KIB, 60), (MIB, 60), (2 * MIB, 60), (20 * MIB, 1200)] {
+        let mut table = Simulation::default();
+        for flush in 0..3600 / every {
+            table.flush(500_000, bytes, now(flush * every));
+            table.keep_up(now(flush * every), Pace::Running);
+        }
+        table.keep_up(now(12 * 3600), Pace::Running);
+        assert_eq!(table.files.len(), 1, "{bytes} every {every} s");
     }
 }
 
