@@ -69,11 +69,16 @@ pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
 
 /// The trace id as a number of the same order.
 fn trace_key(id: &[u8]) -> u128 {
+    u128::from_be_bytes(whole_id(id))
+}
+
+/// The trace id of a row in its full length, which ours have.
+pub(super) fn whole_id(id: &[u8]) -> [u8; TraceId::LEN] {
     let mut bytes = [0; TraceId::LEN];
     for (place, byte) in bytes.iter_mut().zip(id) {
         *place = *byte;
     }
-    u128::from_be_bytes(bytes)
+    bytes
 }
 
 /// Orders spans.

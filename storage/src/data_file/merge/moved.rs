@@ -28,7 +28,7 @@ use crate::{
 /// Each reads its files anew, as far as they have runs of it, and more than once when it is halved.
 const ROUNDS_MAX: usize = 32;
 /// Rows that are decoded at once: those that move may be the long ones among many that do not.
-const DECODED_ROWS: usize = 1024;
+const DECODED_ROWS_MAX: usize = 1024;
 /// No more rows than this fill the memory, however short they are.
 const ROWS_MAX: usize = 1 << 20;
 /// All of the memory, of which each run takes a share.
@@ -161,7 +161,7 @@ impl Moved {
             let ranges: Vec<Range<usize>> = runs.iter().map(|run| run.range()).collect();
             let mut of_rows =
                 runs.iter().flat_map(|run| std::iter::repeat_n(run.begin, run.rows as usize));
-            let rows = self.portion.rows.min(DECODED_ROWS);
+            let rows = self.portion.rows.min(DECODED_ROWS_MAX);
             let portion = Portion { rows, ..self.portion };
             let mut reader = file.reader(&columns, Some(&ranges), portion)?;
             while let Some(batch) = file.next_as(&self.schema, &mut reader)? {

@@ -9,16 +9,20 @@
 use std::ops::Range;
 
 use arrow_array::{BinaryArray, Int64Array};
-use tidings_proto::UnixNanos;
+use tidings_proto::{TraceId, UnixNanos};
 
 use super::source::Opened;
-use crate::{StorageError, data_file::sections::Portion, rows::column::Column, schema::Signal};
+use crate::{
+    StorageError,
+    data_file::{order::whole_id, sections::Portion},
+    rows::column::Column,
+    schema::Signal,
+};
 
 /// One trace's rows in one place of a file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
-    /// The trace's id, in the order of ids.
-    pub(super) trace: [u64; 2],
+    pub(super) trace: [u8; TraceId::LEN],
     /// When the trace began, by what its file says.
     pub(super) begin: i64,
     /// And by what all files say: where the run goes.
@@ -65,7 +69,7 @@ fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
         let ids = Column::<BinaryArray>::of(&batch, "trace_id")?;
         let starts = Column::<Int64Array>::of(&batch, Signal::Spans.time_column())?;
         for row in 0..batch.num_rows() {
-            let trace = ordered(ids.bytes(row).unwrap_or_default());
+            let trace = whole_id(ids.bytes(row).unwrap_or_default());
             let begin = begin(starts.time(row));
             match runs.last_mut() {
                 Some(run) if run.trace == trace => {
@@ -78,15 +82,6 @@ fn runs(file: &Opened, portion: Portion) -> Result<Vec<Run>, StorageError> {
         }
     }
     Ok(runs)
-}
-
-/// A trace id as numbers of the same order.
-fn ordered(id: &[u8]) -> [u64; 2] {
-    let mut bytes = [[0; 8]; 2];
-    for (place, byte) in bytes.iter_mut().flatten().zip(id) {
-        *place = *byte;
-    }
-    bytes.map(u64::from_be_bytes)
 }
 
 /// Nobody knows when the run began.
@@ -103,7 +98,7 @@ fn begin(start: UnixNanos) -> i64 {
 fn settle_begins(runs: &mut [Run]) {
     let known = runs.iter().map(|run| run.begin).filter(|begin| *begin != UNKNOWN);
     let latest = known.max().unwrap_or(0);
-    let mut next: Option<([u64; 2], i64)> = None;
+    let mut next: Option<([u8; TraceId::LEN], i64)> = None;
     for run in runs.iter_mut().rev() {
         if run.begin == UNKNOWN {
             run.begin = next.map_or(latest, |(_, begin)| begin);
@@ -118,7 +113,7 @@ fn settle_begins(runs: &mut [Run]) {
 }
 
 fn mark_moves(plan: &mut Plan) {
-    let mut by_trace: Vec<([u64; 2], u32, u32)> = Vec::new();
+    let mut by_trace: Vec<([u8; TraceId::LEN], u32, u32)> = Vec::new();
     for (file, runs) in (0_u32..).zip(&plan.files) {
         by_trace.extend((0_u32..).zip(runs).map(|(run, of)| (of.trace, file, run)));
     }
@@ -154,7 +149,7 @@ mod tests {
             (vec![], vec![]),
         ] {
             let run =
-                |(begin, trace)| Run { trace: [0, trace], begin, goes_to: 0, first: 0, rows: 1 };
+                |(begin, trace)| Run { trace: [trace; 16], begin, goes_to: 0, first: 0, rows: 1 };
             let mut runs: Vec<Run> = given.into_iter().map(run).collect();
             settle_begins(&mut runs);
             assert_eq!(runs.iter().map(|run| run.begin).collect::<Vec<_>>(), expected);

@@ -218,14 +218,7 @@ fn a_trace_longer_than_memory_is_one_run_with_the_values_it_had() {
     let half = super::TRACE_ROWS_MAX as u64 / 2 + 100;
     let chunks = [of(0, half, 5), of(half, half, 5), of(0, 10, 4), of(0, 10, 6)];
     let encoded = chunks.iter().flat_map(|chunk| encode_spans(&[Arc::clone(chunk)], NOW).unwrap());
-    let inputs: Vec<_> = encoded
-        .map(|file| {
-            let mut kept = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
-            kept.write_all(&file.bytes).unwrap();
-            let path = kept.keep().unwrap().1;
-            Arc::new(DataFile::new(path, file.hour, file.rows, 1, UnixNanos(0), UnixNanos(0)))
-        })
-        .collect();
+    let inputs = keep(&folder, encoded.collect());
     let batches = merged(Signal::Spans, &inputs);
     let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
     assert_eq!(rows as u64, 2 * half + 20);

@@ -1,12 +1,11 @@
 //! What a merge has in memory.
 
-use std::io::Write;
-
 use tidings_proto::otlp::{AnyValue, Event, KeyValue, Value};
 
 use super::{
     super::{LIMITS, Limits, Portion, moved::Moved, places, sizes, source},
-    Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, spans, told,
+    Arc, DataFile, HOUR, Merge, NOW, RecordBatch, Signal, Span, TempDir, encode_spans, keep, spans,
+    told,
 };
 
 const KIB: usize = 1 << 10;
@@ -33,13 +32,9 @@ fn long(trace: u16, number: usize, start: u64, bytes: usize) -> Span {
 
 /// As a flush writes it.
 fn flushed(folder: &TempDir, all: Vec<Span>) -> Arc<DataFile> {
-    let encoded = encode_spans(&[spans(all)], NOW).unwrap();
-    let kept = tempfile::NamedTempFile::new_in(folder.path()).unwrap();
-    let (mut kept, path) = kept.keep().unwrap();
-    let [file] = &encoded[..] else { panic!("one hour is one file") };
-    kept.write_all(&file.bytes).unwrap();
-    let bytes = file.bytes.len() as u64;
-    Arc::new(DataFile::new(path, file.hour, file.rows, bytes, NOW, NOW))
+    let mut files = keep(folder, encode_spans(&[spans(all)], NOW).unwrap());
+    assert_eq!(files.len(), 1, "one hour is one file");
+    files.remove(0)
 }
 
 fn bytes(batch: &RecordBatch) -> usize {
