@@ -6,9 +6,9 @@
 //! views have no more fields than they and no behaviour. Texts are bytes here: whoever takes them
 //! decides when to check that they are UTF-8.
 //!
-//! What protobuf allows and no sender writes is [`Odd`]: a message field in two parts, two values
-//! of a oneof, groups. Such bytes are decoded and encoded again by [`prost`]; the encoding of a
-//! struct is never odd.
+//! What protobuf allows and no sender writes is [`Odd`]: a message field in two parts, a text that
+//! is set twice, two values of a oneof, groups. Such bytes are decoded and encoded again by
+//! [`prost`]; the encoding of a struct is never odd.
 
 mod field;
 
@@ -183,6 +183,17 @@ pub enum AnyView<'a> {
     Nested(&'a [u8]),
 }
 
+/// Sets a text, which must not be set yet: the decoder checks both to be UTF-8, and a view shows
+/// only the last. An empty one is UTF-8, so it does no harm that it counts as none.
+#[inline]
+fn set_text<'a>(place: &mut &'a [u8], text: &'a [u8]) -> Result<(), Odd> {
+    if !place.is_empty() {
+        return Err(Odd);
+    }
+    *place = text;
+    Ok(())
+}
+
 /// Sets a message field, which must not be set yet: protobuf would merge the two.
 #[inline]
 fn set<T>(place: &mut Option<T>, value: T) -> Result<(), Odd> {
@@ -213,7 +224,7 @@ impl<'a, R> View<'a> for ResourceView<'a, R> {
             match number {
                 1 => set(&mut of.resource, field.bytes()?)?,
                 2 => of.scopes.add(&fields, field)?,
-                3 => of.schema_url = field.bytes()?,
+                3 => set_text(&mut of.schema_url, field.bytes()?)?,
                 _ => {}
             }
         }
@@ -229,7 +240,7 @@ impl<'a, R> View<'a> for ScopeView<'a, R> {
             match number {
                 1 => set(&mut of.scope, field.bytes()?)?,
                 2 => of.records.add(&fields, field)?,
-                3 => of.schema_url = field.bytes()?,
+                3 => set_text(&mut of.schema_url, field.bytes()?)?,
                 _ => {}
             }
         }
@@ -262,9 +273,9 @@ impl<'a> View<'a> for SpanView<'a> {
             match number {
                 1 => span.trace_id = field.bytes()?,
                 2 => span.span_id = field.bytes()?,
-                3 => span.trace_state = field.bytes()?,
+                3 => set_text(&mut span.trace_state, field.bytes()?)?,
                 4 => span.parent_span_id = field.bytes()?,
-                5 => span.name = field.bytes()?,
+                5 => set_text(&mut span.name, field.bytes()?)?,
                 6 => span.kind = field.int32()?,
                 7 => span.start_time_unix_nano = field.fixed64()?,
                 8 => span.end_time_unix_nano = field.fixed64()?,
@@ -295,7 +306,7 @@ impl<'a> View<'a> for EventView<'a> {
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => event.time_unix_nano = field.fixed64()?,
-                2 => event.name = field.bytes()?,
+                2 => set_text(&mut event.name, field.bytes()?)?,
                 3 => event.attributes.add(&fields, field)?,
                 4 => event.dropped_attributes_count = field.uint32()?,
                 _ => {}
@@ -320,7 +331,7 @@ impl<'a> View<'a> for LinkView<'a> {
             match number {
                 1 => link.trace_id = field.bytes()?,
                 2 => link.span_id = field.bytes()?,
-                3 => link.trace_state = field.bytes()?,
+                3 => set_text(&mut link.trace_state, field.bytes()?)?,
                 4 => link.attributes.add(&fields, field)?,
                 5 => link.dropped_attributes_count = field.uint32()?,
                 6 => link.flags = field.fixed32()?,
@@ -337,7 +348,7 @@ impl<'a> View<'a> for StatusView<'a> {
         let mut fields = Fields::of(message);
         while let Some((number, field)) = fields.next()? {
             match number {
-                2 => status.message = field.bytes()?,
+                2 => set_text(&mut status.message, field.bytes()?)?,
                 3 => status.code = field.int32()?,
                 _ => {}
             }
@@ -366,7 +377,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
             match number {
                 1 => record.time_unix_nano = field.fixed64()?,
                 2 => record.severity_number = field.int32()?,
-                3 => record.severity_text = field.bytes()?,
+                3 => set_text(&mut record.severity_text, field.bytes()?)?,
                 5 => set(&mut record.body, AnyView::read(field.bytes()?)?)?,
                 6 => record.attributes.add(&fields, field)?,
                 7 => record.dropped_attributes_count = field.uint32()?,
@@ -374,7 +385,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
                 9 => record.trace_id = field.bytes()?,
                 10 => record.span_id = field.bytes()?,
                 11 => record.observed_time_unix_nano = field.fixed64()?,
-                12 => record.event_name = field.bytes()?,
+                12 => set_text(&mut record.event_name, field.bytes()?)?,
                 _ => {}
             }
         }
@@ -389,7 +400,7 @@ impl<'a> View<'a> for KeyValueView<'a> {
         let mut fields = Fields::of(message);
         while let Some((number, field)) = fields.next()? {
             match number {
-                1 => attribute.key = field.bytes()?,
+                1 => set_text(&mut attribute.key, field.bytes()?)?,
                 2 => set(&mut attribute.value, AnyView::read(field.bytes()?)?)?,
                 _ => {}
             }

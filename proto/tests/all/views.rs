@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use prost::{
     Message,
     bytes::BufMut,
-    encoding::{encode_key, encode_varint},
+    encoding::{WireType, encode_key, encode_varint},
 };
 use tidings_proto::otlp::{
     AnyValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, Link,
@@ -186,16 +186,23 @@ proptest! {
     }
 }
 
+/// A field of bytes.
+fn field(number: u32, bytes: &[u8]) -> Vec<u8> {
+    let mut field = Vec::new();
+    encode_key(number, WireType::LengthDelimited, &mut field);
+    encode_varint(bytes.len() as u64, &mut field);
+    field.put_slice(bytes);
+    field
+}
+
+/// The request in which this message is the only one where these fields lead.
+fn request_with(message: Vec<u8>, path: &[u32]) -> Vec<u8> {
+    path.iter().rev().fold(message, |inner, number| field(*number, &inner))
+}
+
 /// A span as the only one of a request.
 fn request_of(span: &[u8]) -> Vec<u8> {
-    let mut bytes = span.to_vec();
-    for number in [2_u32, 2, 1] {
-        let mut outer = vec![u8::try_from(number << 3 | 2).unwrap()];
-        encode_varint(bytes.len() as u64, &mut outer);
-        outer.put_slice(&bytes);
-        bytes = outer;
-    }
-    bytes
+    request_with(span.to_vec(), &[1, 2, 2])
 }
 
 #[test]
@@ -205,9 +212,7 @@ fn fields_in_any_order_and_unknown_ones_are_seen_through() {
     for (number, bytes) in
         [(9, attribute("a")), (99, vec![1, 2]), (9, attribute("b")), (1, vec![7; 16])]
     {
-        encode_key(number, prost::encoding::WireType::LengthDelimited, &mut span);
-        encode_varint(bytes.len() as u64, &mut span);
-        span.extend(bytes);
+        span.extend(field(number, &bytes));
     }
     let bytes = request_of(&span);
     let seen = traces_of(&bytes).unwrap();
@@ -232,5 +237,49 @@ fn what_the_decoder_would_merge_or_refuse_is_odd() {
     ];
     for (what, span) in table {
         assert_eq!(traces_of(&request_of(span)).err(), Some(Odd), "{what}");
+    }
+}
+
+/// The decoder looks at each of them, and a view shows only the last.
+#[test]
+fn a_text_that_is_set_twice_is_odd() {
+    let of_both: &[(&str, &[u32], u32)] =
+        &[("the resource's schema URL", &[1], 3), ("the scope's schema URL", &[1, 2], 3)];
+    let of_spans: &[(&str, &[u32], u32)] = &[
+        ("a span's trace state", &[1, 2, 2], 3),
+        ("a span's name", &[1, 2, 2], 5),
+        ("a status's message", &[1, 2, 2, 15], 2),
+        ("an event's name", &[1, 2, 2, 11], 2),
+        ("a link's trace state", &[1, 2, 2, 13], 3),
+        ("a span's attribute's key", &[1, 2, 2, 9], 1),
+        ("a span's attribute's text", &[1, 2, 2, 9, 2], 1),
+        ("an event's attribute's key", &[1, 2, 2, 11, 3], 1),
+        ("a link's attribute's key", &[1, 2, 2, 13, 4], 1),
+    ];
+    let of_logs: &[(&str, &[u32], u32)] = &[
+        ("a severity's text", &[1, 2, 2], 3),
+        ("an event's name", &[1, 2, 2], 12),
+        ("a body's text", &[1, 2, 2, 5], 1),
+        ("a record's attribute's key", &[1, 2, 2, 6], 1),
+        ("a record's attribute's text", &[1, 2, 2, 6, 2], 1),
+    ];
+    let twice = |path: &[u32], number: u32, first: &[u8]| {
+        request_with([field(number, first), field(number, b"b")].concat(), path)
+    };
+    for (what, path, number) in of_both.iter().chain(of_spans) {
+        for first in [b"a", b"\xff"] {
+            let bytes = twice(path, *number, first);
+            assert_eq!(traces_of(&bytes).err(), Some(Odd), "{what} {first:?}");
+            let decoded = ExportTraceServiceRequest::decode(bytes.as_slice());
+            assert_eq!(decoded.is_ok(), first.is_ascii(), "{what} {first:?}");
+        }
+    }
+    for (what, path, number) in of_both.iter().chain(of_logs) {
+        for first in [b"a", b"\xff"] {
+            let bytes = twice(path, *number, first);
+            assert_eq!(logs_of(&bytes).err(), Some(Odd), "{what} {first:?}");
+            let decoded = ExportLogsServiceRequest::decode(bytes.as_slice());
+            assert_eq!(decoded.is_ok(), first.is_ascii(), "{what} {first:?}");
+        }
     }
 }
