@@ -5,8 +5,9 @@
 //! order too, so what a flush copies side by side lies side by side in memory. Log records are
 //! ordered by time slot, service and time. `merge` keeps both orders.
 
-use std::ops::Range;
+use std::{collections::HashMap, ops::Range};
 
+use ahash::RandomState;
 use arrow_array::{BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
 use tidings_proto::{TraceId, UnixNanos};
@@ -49,22 +50,40 @@ pub(super) struct Placed {
 pub(super) fn traces(batch: &RecordBatch) -> Result<Traces, ArrowError> {
     let ids = Column::<BinaryArray>::of(batch, "trace_id")?;
     let starts = Column::<Int64Array>::of(batch, Signal::Spans.time_column())?;
-    // Comparing what lies side by side is several times faster than looking it up each time.
-    let mut keys: Vec<(u128, UnixNanos, usize)> = (0..batch.num_rows())
-        .map(|row| (trace_key(ids.bytes(row).unwrap_or_default()), starts.time(row), row))
-        .collect();
-    keys.sort_unstable();
-    let mut end = 0;
-    let runs = keys
-        .chunk_by(|left, right| left.0 == right.0)
-        .map(|run| {
-            let start = end;
-            end += run.len();
-            start..end
+    // Rows are dealt out to their traces: to compare all of them takes several times as long.
+    let mut numbers: HashMap<u128, usize, RandomState> = HashMap::default();
+    let mut found: Vec<(u128, usize)> = Vec::new();
+    let mut counts: Vec<usize> = Vec::new();
+    let numbered: Vec<usize> = (0..batch.num_rows())
+        .map(|row| {
+            let key = trace_key(ids.bytes(row).unwrap_or_default());
+            let number = *numbers.entry(key).or_insert_with(|| {
+                found.push((key, counts.len()));
+                counts.push(0);
+                counts.len() - 1
+            });
+            counts[number] += 1;
+            number
         })
         .collect();
-    let rows = keys.into_iter().map(|(_, _, row)| row).collect();
-    Ok(Traces { rows, runs })
+    found.sort_unstable();
+    let mut ends = counts.clone();
+    let mut end = 0;
+    let runs: Vec<Range<usize>> = found
+        .into_iter()
+        .map(|(_, number)| {
+            ends[number] = end;
+            end += counts[number];
+            end - counts[number]..end
+        })
+        .collect();
+    let mut rows = vec![(UnixNanos(0), 0); numbered.len()];
+    for (row, number) in numbered.into_iter().enumerate() {
+        rows[ends[number]] = (starts.time(row), row);
+        ends[number] += 1;
+    }
+    runs.iter().for_each(|run| rows[run.clone()].sort_unstable());
+    Ok(Traces { rows: rows.into_iter().map(|(_, row)| row).collect(), runs })
 }
 
 /// The trace id as a number of the same order.
@@ -88,20 +107,25 @@ pub(super) fn place_spans(
     now: UnixNanos,
 ) -> Result<Vec<Placed>, ArrowError> {
     let hours = Hours::new(batch, Signal::Spans, now)?;
-    let mut placed = Vec::with_capacity(traces.rows.len());
-    for (trace, run) in traces.runs.iter().enumerate() {
-        let rows = &traces.rows[run.clone()];
-        let starts = rows.iter().map(|row| hours.times.unsigned(*row));
+    // What of a trace goes to one file stays together: there are fewer traces than spans to sort.
+    let mut stretches: Vec<(i64, u64, Range<usize>)> = Vec::with_capacity(traces.runs.len());
+    for run in &traces.runs {
+        let starts = traces.rows[run.clone()].iter().map(|row| hours.times.unsigned(*row));
         let begin = starts.filter(|start| *start != 0).min().unwrap_or(0);
-        for (position, row) in rows.iter().enumerate() {
-            placed.push(((hours.of(*row), begin, trace, position), *row));
+        for place in run.clone() {
+            let hour = hours.of(traces.rows[place]);
+            match stretches.last_mut() {
+                Some((of, _, last)) if *of == hour && place > run.start => last.end += 1,
+                _ => stretches.push((hour, begin, place..place + 1)),
+            }
         }
     }
-    placed.sort_unstable();
-    Ok(placed
-        .into_iter()
-        .map(|((hour, ..), row)| Placed { hour, row, time: hours.times.time(row) })
-        .collect())
+    stretches.sort_unstable_by_key(|(hour, begin, places)| (*hour, *begin, places.start));
+    let place = |(hour, row): (i64, usize)| Placed { hour, row, time: hours.times.time(row) };
+    let rows = |(hour, _, places): (i64, u64, Range<usize>)| {
+        traces.rows[places].iter().map(move |row| (hour, *row))
+    };
+    Ok(stretches.into_iter().flat_map(rows).map(place).collect())
 }
 
 /// Orders log records.
@@ -140,5 +164,42 @@ impl Hours {
         let plausible = (earliest..=latest).contains(&time);
         let time = if plausible { time } else { self.received.unsigned(row) };
         (time / HOUR_NANOS).cast_signed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{columns::span_rows, samples};
+
+    proptest! {
+        #[test]
+        fn spans_are_ordered_by_hour_then_by_when_their_trace_began_then_by_trace_and_start(
+            request in samples::traces(),
+        ) {
+            let batch = span_rows(&request, samples::NOW).unwrap();
+            let ids = Column::<BinaryArray>::of(&batch, "trace_id").unwrap();
+            let starts = Column::<Int64Array>::of(&batch, "start_unix_nanos").unwrap();
+            let within = |row: usize| (ids.bytes(row).map(<[u8]>::to_vec), starts.time(row), row);
+            let mut rows: Vec<usize> = (0..batch.num_rows()).collect();
+            rows.sort_by_key(|row| within(*row));
+            let traces = traces(&batch).unwrap();
+            prop_assert_eq!(&traces.rows, &rows);
+            let runs = rows.chunk_by(|left, right| ids.bytes(*left) == ids.bytes(*right));
+            prop_assert_eq!(traces.runs.iter().map(Range::len).collect::<Vec<_>>(),
+                runs.map(<[usize]>::len).collect::<Vec<_>>());
+
+            let begin = |row: usize| {
+                let same = |other: &usize| ids.bytes(*other) == ids.bytes(row);
+                let starts = (0..batch.num_rows()).filter(same).map(|row| starts.unsigned(row));
+                starts.filter(|start| *start != 0).min().unwrap_or(0)
+            };
+            let hours = Hours::new(&batch, Signal::Spans, samples::NOW).unwrap();
+            rows.sort_by_key(|row| (hours.of(*row), begin(*row), within(*row)));
+            let placed = place_spans(&batch, &traces, samples::NOW).unwrap();
+            prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
+        }
     }
 }
