@@ -49,6 +49,9 @@ impl Layout {
 const TAKEN_ROWS: usize = 32 << 10;
 /// And at most so many bytes of them. It is only looked at each row when all of memory has more.
 const TAKEN_BYTES: usize = 256 << 20;
+/// Rows take so many times less in a file than in memory, or less still. What of its room a file does
+/// not fill is never touched; one that outgrows it is copied.
+const MEMORY_OF_FILE: usize = 5;
 /// Rows that the encoder takes at once; it looks at the limits of a page only in between.
 const WRITE_ROWS: usize = 1024;
 /// Rows may be large: a row group is closed at this size too, because it is in memory until then.
@@ -100,6 +103,8 @@ struct Unsorted<'a> {
     schema: SchemaRef,
     /// Of every batch the ids of its traces.
     ids: Vec<Column<BinaryArray>>,
+    /// What all of them take.
+    bytes: usize,
     /// Of every batch what each of its rows takes, when all together take more than may be taken at
     /// once.
     sizes: Option<Vec<Vec<usize>>>,
@@ -134,14 +139,15 @@ impl<'a> Unsorted<'a> {
             (0..batch.num_rows()).map(move |row| (number, row))
         };
         let ids = batches.iter().map(|batch| Column::of(batch, "trace_id"));
-        let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows())));
-        let is_much = bytes.sum::<usize>() > bytes_max;
+        let bytes = batches.iter().map(|batch| sizes::bytes(batch, &(0..batch.num_rows()))).sum();
+        let is_much = bytes > bytes_max;
         Ok(Self {
             signal,
             places: batches.iter().enumerate().flat_map(of_batch).collect(),
             derived,
             schema: signal.sorted_schema(),
             ids: ids.collect::<Result<_, _>>()?,
+            bytes,
             sizes: is_much.then(|| batches.iter().map(sizes::of_rows).collect()),
         })
     }
@@ -180,6 +186,11 @@ impl<'a> Unsorted<'a> {
         portions
     }
 
+    /// How large a file of so many of the rows becomes at most, about.
+    fn file_bytes(&self, rows: usize) -> usize {
+        self.bytes / self.places.len().max(1) * rows / MEMORY_OF_FILE
+    }
+
     /// How many traces these rows have, at most: of spans exactly, because they are in the order
     /// of their traces.
     fn traces(&self, placed: &[Placed]) -> u64 {
@@ -198,7 +209,8 @@ fn file(
     layout: Layout,
 ) -> Result<EncodedFile, StorageError> {
     let traces = rows.traces(placed);
-    let mut writer = FileWriter::laid_out(rows.signal, Vec::new(), traces, layout)?;
+    let sink = Vec::with_capacity(rows.file_bytes(placed.len()));
+    let mut writer = FileWriter::laid_out(rows.signal, sink, traces, layout)?;
     for portion in rows.portions(placed, TAKEN_ROWS, TAKEN_BYTES) {
         writer.push(&rows.take(gather, portion)?)?;
     }
