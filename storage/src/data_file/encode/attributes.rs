@@ -269,9 +269,10 @@ fn packed_columns<'a>(
     texts: &'a StringArray,
 ) -> Vec<Column<'a>> {
     let texts = Texts { codes: None, offsets: texts.value_offsets(), bytes: texts.value_data() };
-    let whole = which(kinds, |of| of != Kind::None.code());
+    let are_none = which(kinds, Kind::None);
+    let whole = Some(NullBuffer::new(!&are_none));
     let column = |source, kind: Kind| {
-        let valid = which(kinds, |of| of == kind.code());
+        let valid = Some(NullBuffer::new(which(kinds, kind)));
         Column { source, levels: vec![whole.clone(), valid.clone()], valid }
     };
     vec![
@@ -284,10 +285,25 @@ fn packed_columns<'a>(
     ]
 }
 
-/// Which entries have such a kind.
-fn which(kinds: &[u8], is_it: impl Fn(u8) -> bool) -> Option<NullBuffer> {
-    let are_it = BooleanBuffer::collect_bool(kinds.len(), |entry| is_it(kinds[entry]));
-    Some(NullBuffer::new(are_it))
+/// Which entries have this kind, eight at a time.
+fn which(kinds: &[u8], kind: Kind) -> BooleanBuffer {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let wanted = u64::from_le_bytes([kind.code(); 8]);
+    let are_it = |group: [u8; 8]| {
+        // Bytes that differ get their highest bit; nothing is carried from one to the next.
+        let others = u64::from_le_bytes(group) ^ wanted;
+        let others = ((others & LOW) + LOW) | others;
+        let same = !(others | LOW) >> 7;
+        // The product has the lowest bits of all bytes in its highest byte.
+        same.wrapping_mul(0x0102_0408_1020_4080).to_le_bytes()[7]
+    };
+    let (groups, rest) = kinds.as_chunks::<8>();
+    let mut bits: Vec<u8> = Vec::with_capacity(groups.len() + 1);
+    bits.extend(groups.iter().map(|group| are_it(*group)));
+    let mut last = [u8::MAX; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    bits.push(are_it(last));
+    BooleanBuffer::new(bits.into(), 0, kinds.len())
 }
 
 /// What the columns have of these values, after those of keys.

@@ -452,3 +452,15 @@ fn rows_without_a_map_are_refused() {
         RowGroups::new(Vec::new(), file_schema(), AS_FILES.properties(), 5000).unwrap();
     assert!(writer.push(&rows).is_err());
 }
+
+proptest! {
+    #[test]
+    fn entries_of_a_kind_are_those_with_its_code(kinds in prop::collection::vec(any::<u8>(), 0..40)) {
+        let few: Vec<u8> = kinds.iter().map(|kind| kind % 7).collect();
+        for (kinds, kind) in [(&kinds, Kind::None), (&few, Kind::Text), (&few, Kind::None)] {
+            let are_it: Vec<bool> = super::which(kinds, kind).iter().collect();
+            let expected: Vec<bool> = kinds.iter().map(|of| *of == kind.code()).collect();
+            prop_assert_eq!(are_it, expected);
+        }
+    }
+}
