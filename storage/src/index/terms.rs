@@ -227,12 +227,20 @@ impl TermCollector {
             self.block = block;
         }
         if let Some(attributes) = &columns.attributes {
+            let entries = attributes.of_rows(&rows);
+            // Keys are few and entries are many: each key is added once.
+            let mut are_met = vec![false; columns.keys.len()];
+            entries.clone().for_each(|entry| are_met[attributes.keys.code(entry)] = true);
+            let met = columns.keys.iter().zip(are_met).filter(|(_, is_met)| *is_met);
+            met.for_each(|(key, _)| self.add(*key));
             let key = |entry| columns.keys[attributes.keys.code(entry)];
-            self.push_entries(attributes, attributes.of_rows(&rows), key);
+            self.push_values(attributes, entries, key);
         }
         for elements in [&columns.events, &columns.links].into_iter().flatten() {
             let key = |entry| key_term(elements.entries.keys.value(entry));
-            self.push_entries(&elements.entries, elements.of_rows(&rows), key);
+            let entries = elements.of_rows(&rows);
+            entries.clone().for_each(|entry| self.add(key(entry)));
+            self.push_values(&elements.entries, entries, key);
         }
         for trace in columns.linked.iter().flat_map(|linked| linked.of_rows(&rows)) {
             self.add(link_term(trace));
@@ -250,16 +258,15 @@ impl TermCollector {
         self.overflowed |= self.places.len() > PLACES_MAX;
     }
 
-    /// Adds entries, of whose keys `key` gives the terms.
-    fn push_entries(
-        &mut self,
-        column: &Entries,
-        entries: Range<usize>,
-        key: impl Fn(usize) -> u64,
-    ) {
+    /// Adds values of entries, of whose keys `key` gives the terms.
+    fn push_values(&mut self, column: &Entries, entries: Range<usize>, key: impl Fn(usize) -> u64) {
         for entry in entries {
             let key = key(entry);
-            self.add(key);
+            // Most are texts, which are read without looking at what else they could be.
+            if let Some(text) = column.text(entry) {
+                self.add(text_term(key, text));
+                continue;
+            }
             match column.value(entry) {
                 EntryValue::Text(text) => self.add(text_term(key, text)),
                 EntryValue::Int(number) => self.add(int_term(key, number)),

@@ -37,6 +37,7 @@ impl Keys {
     }
 
     /// The place of the entry's key among those.
+    #[inline]
     pub(crate) fn code(&self, entry: usize) -> usize {
         let coded = self.codes.as_ref();
         coded.map_or(entry, |codes| usize::try_from(codes.value(entry)).unwrap_or_default())
@@ -72,6 +73,7 @@ struct Packed {
 }
 
 impl Packed {
+    #[inline]
     fn is(&self, entry: usize, kind: Kind) -> bool {
         self.kinds.value(entry) == kind.code()
     }
