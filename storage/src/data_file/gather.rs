@@ -3,21 +3,23 @@
 //! A flush gathers portion after portion of the same batches: what has to be found out of a batch
 //! is found out once, not once per portion. `words` puts dictionaries together by the numbers that
 //! `codes` gives their texts, and so do `packed` and `attributes` with attributes as memory and as
-//! files have them; `ids` copies short bytes, and Arrow the rest.
+//! files have them; `ids` copies short bytes, `same` has what is the same everywhere, and Arrow
+//! copies the rest.
 
 mod attributes;
 mod codes;
 mod ids;
 mod packed;
+mod same;
 mod words;
 
 use std::{ops::Range, sync::Arc};
 
-use arrow_array::{Array, RecordBatch};
+use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{ArrowError, DataType, SchemaRef};
 use arrow_select::interleave::interleave;
 
-use self::{attributes::Attributes, ids::Ids, packed::Packed, words::Words};
+use self::{attributes::Attributes, ids::Ids, packed::Packed, same::Same, words::Words};
 
 /// These rows, each named by its batch and its place there.
 pub(super) fn rows(
@@ -44,6 +46,7 @@ enum Column<'a> {
     Packed(Packed<'a>),
     Words(Words<'a>),
     Ids(Ids<'a>),
+    Same(Same),
     Other(Vec<&'a dyn Array>),
 }
 
@@ -53,11 +56,17 @@ impl<'a> Gather<'a> {
         let columns = schema.fields().iter().enumerate().map(|(number, field)| {
             let arrays = batches.iter().map(|batch| batch.column(number).as_ref());
             Ok(match field.data_type() {
-                DataType::Dictionary(..) => Column::Words(Words::of(arrays)?),
+                DataType::Dictionary(..) => {
+                    let words = Words::of(arrays)?;
+                    words.same().map_or(Column::Words(words), |row| Column::Same(Same::like(row)))
+                }
                 of if packed::is_packed(of) => Column::Packed(Packed::of(arrays)?),
                 DataType::Map(..) => Column::Attributes(Attributes::of(arrays)?),
                 DataType::Binary => Column::Ids(Ids::of(arrays)?),
-                _ => Column::Other(arrays.collect()),
+                _ => {
+                    let arrays: Vec<&dyn Array> = arrays.collect();
+                    Same::of(&arrays).map_or(Column::Other(arrays), Column::Same)
+                }
             })
         });
         let columns = columns.collect::<Result<_, ArrowError>>()?;
@@ -69,15 +78,49 @@ impl<'a> Gather<'a> {
         if let Some(slice) = slice(self.batches, rows) {
             return Ok(slice);
         }
+        if rows.is_empty() {
+            return Ok(RecordBatch::new_empty(Arc::clone(&self.schema)));
+        }
         let stretches = stretches(rows);
+        let near = Near::of(rows, self.batches.len());
         let columns = self.columns.iter_mut().map(|column| match column {
             Column::Attributes(attributes) => attributes.rows(&stretches),
             Column::Packed(packed) => packed.rows(&stretches),
             Column::Words(words) => words.rows(rows),
             Column::Ids(ids) => ids.rows(rows),
-            Column::Other(arrays) => interleave(arrays, rows),
+            Column::Same(same) => same.rows(rows.len()),
+            Column::Other(arrays) => near.interleave(arrays),
         });
         RecordBatch::try_new(Arc::clone(&self.schema), columns.collect::<Result<_, _>>()?)
+    }
+}
+
+/// The batches of which there are rows: Arrow looks at all that it gets, for each column that a
+/// column consists of.
+struct Near {
+    batches: Vec<usize>,
+    /// Of each row the place of its batch among these, and its place there.
+    rows: Vec<(usize, usize)>,
+}
+
+impl Near {
+    /// Those of these rows of so many batches.
+    fn of(rows: &[(usize, usize)], batches: usize) -> Self {
+        let mut near = Self { batches: Vec::new(), rows: Vec::with_capacity(rows.len()) };
+        let mut places = vec![None; batches];
+        for (batch, row) in rows {
+            let place = *places[*batch].get_or_insert_with(|| {
+                near.batches.push(*batch);
+                near.batches.len() - 1
+            });
+            near.rows.push((place, *row));
+        }
+        near
+    }
+
+    fn interleave(&self, arrays: &[&dyn Array]) -> Result<ArrayRef, ArrowError> {
+        let arrays: Vec<_> = self.batches.iter().map(|batch| arrays[*batch]).collect();
+        interleave(&arrays, &self.rows)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Words of rows of several batches as one column.
 //!
-//! Most columns have one word in a whole batch, or none at all: then nothing is read per row.
+//! Most columns have one word in a whole batch, or none at all: then nothing is read per row. One
+//! that has the same in all batches is for `same`.
 
 use std::sync::Arc;
 
@@ -19,8 +20,6 @@ const NONE: i32 = -1;
 pub(super) struct Words<'a> {
     parts: Vec<Part<'a>>,
     codes: Codes<'a>,
-    /// What all rows of all batches have.
-    only: Option<Only<'a>>,
 }
 
 /// That of one batch.
@@ -52,21 +51,21 @@ impl<'a> Words<'a> {
             parts.push(Part { words: PartWords::of(coded.keys(), texts), texts, first });
             first += texts.len();
         }
-        let only = only(&parts);
-        Ok(Self { parts, codes: Codes::new(first), only })
+        Ok(Self { parts, codes: Codes::new(first) })
+    }
+
+    /// A row with what all rows of all batches have, if that is the same.
+    pub(super) fn same(&self) -> Option<ArrayRef> {
+        let (codes, texts) = match only(&self.parts)? {
+            Some(text) => (Int32Array::from(vec![0]), vec![text]),
+            None => (Int32Array::new_null(1), vec![]),
+        };
+        Some(Arc::new(DictionaryArray::new(codes, Arc::new(StringArray::from(texts)))))
     }
 
     /// The words of these rows.
     pub(super) fn rows(&mut self, rows: &[(usize, usize)]) -> Result<ArrayRef, ArrowError> {
-        if let Some(only) = self.only {
-            let (codes, texts) = match only {
-                Some(text) => (Int32Array::from(vec![0; rows.len()]), vec![text]),
-                None => (Int32Array::new_null(rows.len()), vec![]),
-            };
-            let texts = Arc::new(StringArray::from_iter_values(texts));
-            return Ok(Arc::new(DictionaryArray::try_new(codes, texts)?));
-        }
-        let Self { parts, codes, .. } = self;
+        let Self { parts, codes } = self;
         let code = |(batch, row): &(usize, usize)| {
             let Part { words, texts, first } = &parts[*batch];
             let word = match words {
