@@ -5,7 +5,7 @@
 //! first line and the lines of causes are cut after the type. Knows no language by name; what it
 //! knows holds for the stacks of the JVM, .NET, Python, JavaScript, Go, Ruby, PHP and Rust.
 
-use xxhash_rust::xxh3::Xxh3;
+use xxhash_rust::xxh3::xxh3_128;
 
 /// Which rule this is: indexes keep hashes of what it gives, which those of another are not.
 pub(super) const RULE: u32 = 1;
@@ -18,20 +18,7 @@ const CAUSE: &str = "Caused by:";
 
 /// The stack without what differs; of a message alone, the message without its numbers and ids.
 pub(super) fn normalised(stack: &str, exception_type: &str, message: &str) -> String {
-    let mut normalised = String::new();
-    each_part(stack, exception_type, message, &mut |part| normalised.push_str(part));
-    normalised
-}
-
-/// The hash of [`normalised`].
-pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
-    let mut hash = Xxh3::new();
-    each_part(stack, exception_type, message, &mut |part| hash.update(part.as_bytes()));
-    hash.digest128()
-}
-
-/// Gives the parts of [`normalised`], which follow each other.
-fn each_part(stack: &str, exception_type: &str, message: &str, give: &mut impl FnMut(&str)) {
+    let mut normalised = String::with_capacity(stack.len());
     let mut frames = stack
         .lines()
         .map(str::trim)
@@ -39,21 +26,27 @@ fn each_part(stack: &str, exception_type: &str, message: &str, give: &mut impl F
         .take(FRAMES_MAX)
         .peekable();
     if frames.peek().is_none() {
-        blur(message, give);
+        blur(message, &mut normalised);
     }
     while let Some(frame) = frames.next() {
         match frame.strip_prefix(CAUSE) {
             Some(cause) => {
-                give(CAUSE);
-                give(" ");
-                give(cause.trim().split(':').next().unwrap_or_default());
+                normalised.push_str(CAUSE);
+                normalised.push(' ');
+                normalised.push_str(cause.trim().split(':').next().unwrap_or_default());
             }
-            None => blur(frame, give),
+            None => blur(frame, &mut normalised),
         }
         if frames.peek().is_some() {
-            give("\n");
+            normalised.push('\n');
         }
     }
+    normalised
+}
+
+/// The hash of [`normalised`].
+pub(super) fn hashed(stack: &str, exception_type: &str, message: &str) -> u128 {
+    xxh3_128(normalised(stack, exception_type, message).as_bytes())
 }
 
 /// Whether a line says where; others say what.
@@ -75,14 +68,14 @@ fn is_frame(line: &str, exception_type: &str) -> bool {
     says_where && !says_what
 }
 
-/// Gives the parts of the text without hexadecimal addresses and decimal numbers.
-fn blur(text: &str, give: &mut impl FnMut(&str)) {
+/// Appends the text without hexadecimal addresses and decimal numbers.
+fn blur(text: &str, to: &mut String) {
     let text = match text.len() > FRAME_CHARS_MAX {
         true => text.char_indices().nth(FRAME_CHARS_MAX).map_or(text, |(end, _)| &text[..end]),
         false => text,
     };
     let (bytes, mut given, mut at) = (text.as_bytes(), 0, 0);
-    while let Some(next) = bytes[at..].iter().position(u8::is_ascii_digit) {
+    while let Some(next) = first_digit(&bytes[at..]) {
         let digit = at + next;
         let before = text[..digit].chars().next_back().unwrap_or(' ');
         // A word that begins with a digit may be an address or an id: all of it differs.
@@ -90,23 +83,50 @@ fn blur(text: &str, give: &mut impl FnMut(&str)) {
         let belongs =
             |byte: &&u8| byte.is_ascii_digit() || begins_word && byte.is_ascii_alphanumeric();
         at = digit + bytes[digit..].iter().take_while(belongs).count();
-        give(&text[given..digit]);
-        give("#");
+        to.push_str(&text[given..digit]);
+        to.push('#');
         given = at;
     }
-    give(&text[given..]);
+    to.push_str(&text[given..]);
+}
+
+/// Where the first digit is, looked for in eight bytes at a time.
+fn first_digit(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let (groups, rest) = text.as_chunks::<8>();
+    for (place, group) in groups.iter().enumerate() {
+        // Digits become less than ten, so that taking ten away borrows from their highest bit. A
+        // byte can only seem to be one behind one that is.
+        let numbers = u64::from_le_bytes(*group) ^ (ONES * u64::from(b'0'));
+        let digits = numbers.wrapping_sub(ONES * 10) & !numbers & (ONES << 7);
+        if digits != 0 {
+            return Some(8 * place + digits.trailing_zeros() as usize / 8);
+        }
+    }
+    let found = rest.iter().position(u8::is_ascii_digit);
+    found.map(|at| 8 * groups.len() + at)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use xxhash_rust::xxh3::xxh3_128;
 
-    use super::{blur, hashed, normalised};
+    use super::{blur, first_digit, hashed, normalised};
 
     fn blurred(text: &str) -> String {
         let mut blurred = String::new();
-        blur(text, &mut |part| blurred.push_str(part));
+        blur(text, &mut blurred);
         blurred
+    }
+
+    proptest! {
+        #[test]
+        fn the_first_digit_is_found_among_any_bytes(
+            text in prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => b'.'..b'<'], 0..40),
+        ) {
+            prop_assert_eq!(first_digit(&text), text.iter().position(u8::is_ascii_digit));
+        }
     }
 
     #[test]
