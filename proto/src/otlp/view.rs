@@ -209,7 +209,7 @@ impl<'a, R> View<'a> for RequestView<'a, R> {
         let mut fields = Fields::of(message);
         while let Some((number, field)) = fields.next()? {
             if number == 1 {
-                request.resources.add(&fields, field)?;
+                request.resources.add(&mut fields, field)?;
             }
         }
         Ok(request)
@@ -223,7 +223,7 @@ impl<'a, R> View<'a> for ResourceView<'a, R> {
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.resource, field.bytes()?)?,
-                2 => of.scopes.add(&fields, field)?,
+                2 => of.scopes.add(&mut fields, field)?,
                 3 => set_text(&mut of.schema_url, field.bytes()?)?,
                 _ => {}
             }
@@ -239,7 +239,7 @@ impl<'a, R> View<'a> for ScopeView<'a, R> {
         while let Some((number, field)) = fields.next()? {
             match number {
                 1 => set(&mut of.scope, field.bytes()?)?,
-                2 => of.records.add(&fields, field)?,
+                2 => of.records.add(&mut fields, field)?,
                 3 => set_text(&mut of.schema_url, field.bytes()?)?,
                 _ => {}
             }
@@ -279,11 +279,11 @@ impl<'a> View<'a> for SpanView<'a> {
                 6 => span.kind = field.int32()?,
                 7 => span.start_time_unix_nano = field.fixed64()?,
                 8 => span.end_time_unix_nano = field.fixed64()?,
-                9 => span.attributes.add(&fields, field)?,
+                9 => span.attributes.add(&mut fields, field)?,
                 10 => span.dropped_attributes_count = field.uint32()?,
-                11 => span.events.add(&fields, field)?,
+                11 => span.events.add(&mut fields, field)?,
                 12 => span.dropped_events_count = field.uint32()?,
-                13 => span.links.add(&fields, field)?,
+                13 => span.links.add(&mut fields, field)?,
                 14 => span.dropped_links_count = field.uint32()?,
                 15 => set(&mut span.status, StatusView::read(field.bytes()?)?)?,
                 16 => span.flags = field.fixed32()?,
@@ -307,7 +307,7 @@ impl<'a> View<'a> for EventView<'a> {
             match number {
                 1 => event.time_unix_nano = field.fixed64()?,
                 2 => set_text(&mut event.name, field.bytes()?)?,
-                3 => event.attributes.add(&fields, field)?,
+                3 => event.attributes.add(&mut fields, field)?,
                 4 => event.dropped_attributes_count = field.uint32()?,
                 _ => {}
             }
@@ -332,7 +332,7 @@ impl<'a> View<'a> for LinkView<'a> {
                 1 => link.trace_id = field.bytes()?,
                 2 => link.span_id = field.bytes()?,
                 3 => set_text(&mut link.trace_state, field.bytes()?)?,
-                4 => link.attributes.add(&fields, field)?,
+                4 => link.attributes.add(&mut fields, field)?,
                 5 => link.dropped_attributes_count = field.uint32()?,
                 6 => link.flags = field.fixed32()?,
                 _ => {}
@@ -379,7 +379,7 @@ impl<'a> View<'a> for LogRecordView<'a> {
                 2 => record.severity_number = field.int32()?,
                 3 => set_text(&mut record.severity_text, field.bytes()?)?,
                 5 => set(&mut record.body, AnyView::read(field.bytes()?)?)?,
-                6 => record.attributes.add(&fields, field)?,
+                6 => record.attributes.add(&mut fields, field)?,
                 7 => record.dropped_attributes_count = field.uint32()?,
                 8 => record.flags = field.fixed32()?,
                 9 => record.trace_id = field.bytes()?,
@@ -393,27 +393,31 @@ impl<'a> View<'a> for LogRecordView<'a> {
     }
 }
 
+// These two are inlined wherever attributes are read: a view that goes through memory is written in
+// parts and read at once, for which the processor waits.
+
 impl<'a> View<'a> for KeyValueView<'a> {
-    #[inline]
+    #[inline(always)]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut attribute = Self { key: &[], value: None };
         let mut fields = Fields::of(message);
+        let mut key = fields.bytes_of(1).unwrap_or_default();
+        let mut value = fields.bytes_of(2);
         while let Some((number, field)) = fields.next()? {
             match number {
-                1 => set_text(&mut attribute.key, field.bytes()?)?,
-                2 => set(&mut attribute.value, AnyView::read(field.bytes()?)?)?,
+                1 => set_text(&mut key, field.bytes()?)?,
+                2 => set(&mut value, field.bytes()?)?,
                 _ => {}
             }
         }
-        Ok(attribute)
+        Ok(Self { key, value: value.map(AnyView::read).transpose()? })
     }
 }
 
 impl<'a> View<'a> for AnyView<'a> {
-    #[inline]
+    #[inline(always)]
     fn read(message: &'a [u8]) -> Result<Self, Odd> {
-        let mut value = None;
         let mut fields = Fields::of(message);
+        let mut value = fields.bytes_of(1).map(Self::String);
         while let Some((number, field)) = fields.next()? {
             let one = match number {
                 1 => Self::String(field.bytes()?),

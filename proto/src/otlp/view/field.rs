@@ -97,6 +97,19 @@ impl<'a> Fields<'a> {
         if tag >> 3 == 0 { Err(Odd) } else { Ok(Some((tag >> 3, field))) }
     }
 
+    /// The next field's bytes, when it is the one with this number (up to 15) and they are fewer
+    /// than 128. Most fields are known before they come, and this is less work than to find out.
+    #[inline(always)]
+    pub(super) fn bytes_of(&mut self, number: u8) -> Option<&'a [u8]> {
+        let [tag, length, rest @ ..] = self.rest else { return None };
+        if *tag != number << 3 | 2 || *length >= 0x80 {
+            return None;
+        }
+        let (value, rest) = rest.split_at_checked(usize::from(*length))?;
+        self.rest = rest;
+        Some(value)
+    }
+
     #[inline(always)]
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Odd> {
         let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(Odd)?;
@@ -138,7 +151,8 @@ impl<'a> Fields<'a> {
 #[derive(Debug)]
 pub struct Repeated<'a, V> {
     message: &'a [u8],
-    number: u32,
+    /// Up to 15.
+    number: u8,
     count: usize,
     /// From the first to the last, with other fields between where the sender mixes them.
     from: usize,
@@ -155,19 +169,22 @@ impl<V> Clone for Repeated<'_, V> {
 impl<V> Copy for Repeated<'_, V> {}
 
 impl<'a, V> Repeated<'a, V> {
-    pub(super) fn none(message: &'a [u8], number: u32) -> Self {
+    pub(super) fn none(message: &'a [u8], number: u8) -> Self {
         Self { message, number, count: 0, from: 0, to: 0, views: PhantomData }
     }
 
-    /// Adds the field that was just taken from `fields`.
+    /// Adds the field that was just taken from `fields`, and those that follow in a row.
     #[inline]
-    pub(super) fn add(&mut self, fields: &Fields<'a>, field: Field<'a>) -> Result<(), Odd> {
+    pub(super) fn add(&mut self, fields: &mut Fields<'a>, field: Field<'a>) -> Result<(), Odd> {
         field.bytes()?;
         if self.count == 0 {
             self.from = fields.from;
         }
-        self.to = fields.position();
         self.count += 1;
+        while fields.bytes_of(self.number).is_some() {
+            self.count += 1;
+        }
+        self.to = fields.position();
         Ok(())
     }
 
@@ -191,8 +208,11 @@ impl<'a, V: View<'a>> Repeated<'a, V> {
         let wanted = self.number;
         std::iter::from_fn(move || {
             loop {
+                if let Some(message) = fields.bytes_of(wanted) {
+                    return Some(V::read(message));
+                }
                 match fields.next() {
-                    Ok(Some((number, Field::Bytes(message)))) if number == wanted => {
+                    Ok(Some((number, Field::Bytes(message)))) if number == u32::from(wanted) => {
                         return Some(V::read(message));
                     }
                     Ok(Some(_)) => {}
