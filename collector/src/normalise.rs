@@ -12,6 +12,7 @@
 //! Most requests in protobuf need no change, which [`accept_in_place`] finds out without decoding.
 
 mod in_place;
+mod known;
 mod tally;
 
 use bytes::Bytes;

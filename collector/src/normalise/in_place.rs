@@ -18,6 +18,7 @@ use tidings_storage::TelemetryBatch;
 
 use super::{
     ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_resource, check_scope, check_time,
+    known,
 };
 use crate::weigh::{self, Kind};
 
@@ -70,6 +71,24 @@ fn is_text(bytes: &[u8]) -> Result<(), Odd> {
     demand(bytes.is_ascii() || std::str::from_utf8(bytes).is_ok())
 }
 
+/// What a resource weighs that can be stored as it is.
+fn resource(encoded: &[u8]) -> Result<usize, Odd> {
+    let mut resource = Resource::decode(encoded).map_err(|_| Odd)?;
+    let mut tally = Tally::new(Signal::Traces);
+    demand(check_resource(Some(&mut resource), &mut tally).is_none())?;
+    demand(!tally.changed())?;
+    Ok(weigh::protobuf(encoded, Kind::Resource))
+}
+
+/// What a scope weighs that can be stored as it is.
+fn scope(encoded: &[u8]) -> Result<usize, Odd> {
+    let mut scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
+    let mut tally = Tally::new(Signal::Traces);
+    demand(check_scope(Some(&mut scope), &mut tally).is_none())?;
+    demand(!tally.changed())?;
+    Ok(weigh::protobuf(encoded, Kind::Scope))
+}
+
 impl Walk {
     fn request<'a, R: View<'a>>(
         &mut self,
@@ -80,21 +99,15 @@ impl Walk {
             let of = of?;
             is_text(of.schema_url)?;
             if let Some(encoded) = of.resource {
-                let mut resource = Resource::decode(encoded).map_err(|_| Odd)?;
-                let mut tally = Tally::new(Signal::Traces);
-                demand(check_resource(Some(&mut resource), &mut tally).is_none())?;
-                demand(!tally.changed())?;
-                self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::Resource));
+                let weight = known::RESOURCES.weight(encoded, resource)?;
+                self.weight = self.weight.saturating_add(weight);
             }
             for scoped in of.scopes.iter() {
                 let scoped = scoped?;
                 is_text(scoped.schema_url)?;
                 if let Some(encoded) = scoped.scope {
-                    let mut scope = InstrumentationScope::decode(encoded).map_err(|_| Odd)?;
-                    let mut tally = Tally::new(Signal::Traces);
-                    demand(check_scope(Some(&mut scope), &mut tally).is_none())?;
-                    demand(!tally.changed())?;
-                    self.weight = self.weight.saturating_add(weigh::protobuf(encoded, Kind::Scope));
+                    let weight = known::SCOPES.weight(encoded, scope)?;
+                    self.weight = self.weight.saturating_add(weight);
                 }
                 for record in scoped.records.iter() {
                     self.records += 1;

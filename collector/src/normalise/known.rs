@@ -1,0 +1,79 @@
+//! Resources and scopes that were found right before: the same few come with every request, and
+//! decoding them is a fifth of checking it.
+//!
+//! Owns only what they weigh. What is right, and what something weighs, is its caller's to say, who
+//! has to say the same of the same bytes each time.
+
+use std::{
+    collections::HashMap,
+    sync::{LazyLock, Mutex, PoisonError},
+};
+
+use tidings_proto::otlp::view::Odd;
+
+/// How many are remembered of each.
+const REMEMBERED_MAX: usize = 4096;
+/// Larger ones are checked each time.
+const REMEMBERED_BYTES_MAX: usize = 4 << 10;
+
+/// Messages by their bytes, with their weights.
+#[derive(Debug)]
+pub(super) struct Known(LazyLock<Mutex<HashMap<Box<[u8]>, usize>>>);
+
+pub(super) static RESOURCES: Known = Known::new();
+pub(super) static SCOPES: Known = Known::new();
+
+impl Known {
+    const fn new() -> Self {
+        Self(LazyLock::new(Mutex::default))
+    }
+
+    /// The weight of an encoded message: what `check` says of it, which is asked when it is not
+    /// known. Of those that it does not accept nothing is remembered.
+    pub(super) fn weight(
+        &self,
+        encoded: &[u8],
+        check: impl FnOnce(&[u8]) -> Result<usize, Odd>,
+    ) -> Result<usize, Odd> {
+        let lock = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(weight) = lock().get(encoded) {
+            return Ok(*weight);
+        }
+        let weight = check(encoded)?;
+        if encoded.len() <= REMEMBERED_BYTES_MAX {
+            let mut known = lock();
+            if known.len() >= REMEMBERED_MAX {
+                // Senders that come still are soon known again.
+                known.clear();
+            }
+            known.insert(encoded.into(), weight);
+        }
+        Ok(weight)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Known, Odd, REMEMBERED_BYTES_MAX, REMEMBERED_MAX};
+
+    #[test]
+    fn what_was_accepted_is_not_checked_again() {
+        let known = Known::new();
+        assert_eq!(known.weight(b"a", |_| Ok(7)), Ok(7));
+        assert_eq!(known.weight(b"a", |_| Err(Odd)), Ok(7));
+        assert_eq!(known.weight(b"b", |_| Err(Odd)), Err(Odd));
+        assert_eq!(known.weight(b"b", |_| Ok(8)), Ok(8));
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let known = Known::new();
+        let large = vec![0; REMEMBERED_BYTES_MAX + 1];
+        assert_eq!(known.weight(&large, |_| Ok(1)), Ok(1));
+        assert_eq!(known.weight(&large, |_| Ok(2)), Ok(2));
+        for number in 0..=REMEMBERED_MAX {
+            known.weight(number.to_string().as_bytes(), |_| Ok(number)).unwrap();
+            assert!(known.0.lock().unwrap().len() <= REMEMBERED_MAX);
+        }
+    }
+}
