@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, ListArray, RecordBatch, StructArray,
+    ArrayRef, Int32Array, Int64Array, ListArray, RecordBatch, StructArray,
     builder::{BinaryBuilder, BooleanBuilder, Int32Builder, Int64Builder},
 };
 use arrow_buffer::{OffsetBuffer, ScalarBuffer};
@@ -39,59 +39,59 @@ pub(super) fn rows(request: &[u8], received: UnixNanos) -> Result<RecordBatch, S
 }
 
 struct SpanBuilder<'a> {
-    start: Int64Builder,
-    end: Int64Builder,
-    duration: Int64Builder,
-    trace_id: BinaryBuilder,
-    trace_id_low64: Int64Builder,
-    span_id: BinaryBuilder,
+    start: Vec<i64>,
+    end: Vec<i64>,
+    duration: Vec<i64>,
+    trace_id: Texts,
+    trace_id_low64: Vec<i64>,
+    span_id: Texts,
     parent_span_id: BinaryBuilder,
     name: Words<'a>,
-    kind: Int32Builder,
+    kind: Vec<i32>,
     status_code: Int32Builder,
     status_message: Words<'a>,
     trace_state: Words<'a>,
-    flags: Int64Builder,
+    flags: Vec<i64>,
     attributes: AttributesBuilder<'a>,
-    dropped_attributes_count: Int64Builder,
+    dropped_attributes_count: Vec<i64>,
     events: EventsBuilder,
-    event_count: Int32Builder,
+    event_count: Vec<i32>,
     has_exception: BooleanBuilder,
-    dropped_events_count: Int64Builder,
+    dropped_events_count: Vec<i64>,
     links: LinksBuilder,
-    link_count: Int32Builder,
-    dropped_links_count: Int64Builder,
-    received: Int64Builder,
-    content_hash: Int64Builder,
+    link_count: Vec<i32>,
+    dropped_links_count: Vec<i64>,
+    received: Vec<i64>,
+    content_hash: Vec<i64>,
 }
 
 impl<'a> SpanBuilder<'a> {
     fn new(rows: usize, bytes: usize) -> Self {
         Self {
-            start: Int64Builder::with_capacity(rows),
-            end: Int64Builder::with_capacity(rows),
-            duration: Int64Builder::with_capacity(rows),
-            trace_id: BinaryBuilder::with_capacity(rows, rows * TraceId::LEN),
-            trace_id_low64: Int64Builder::with_capacity(rows),
-            span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
+            start: Vec::with_capacity(rows),
+            end: Vec::with_capacity(rows),
+            duration: Vec::with_capacity(rows),
+            trace_id: Texts::new(rows, rows * TraceId::LEN),
+            trace_id_low64: Vec::with_capacity(rows),
+            span_id: Texts::new(rows, rows * SpanId::LEN),
             parent_span_id: BinaryBuilder::with_capacity(rows, rows * SpanId::LEN),
             name: Words::new(rows),
-            kind: Int32Builder::with_capacity(rows),
+            kind: Vec::with_capacity(rows),
             status_code: Int32Builder::with_capacity(rows),
             status_message: Words::new(rows),
             trace_state: Words::new(rows),
-            flags: Int64Builder::with_capacity(rows),
+            flags: Vec::with_capacity(rows),
             attributes: AttributesBuilder::new(rows, bytes),
-            dropped_attributes_count: Int64Builder::with_capacity(rows),
+            dropped_attributes_count: Vec::with_capacity(rows),
             events: EventsBuilder::new(rows),
-            event_count: Int32Builder::with_capacity(rows),
+            event_count: Vec::with_capacity(rows),
             has_exception: BooleanBuilder::with_capacity(rows),
-            dropped_events_count: Int64Builder::with_capacity(rows),
+            dropped_events_count: Vec::with_capacity(rows),
             links: LinksBuilder::new(rows),
-            link_count: Int32Builder::with_capacity(rows),
-            dropped_links_count: Int64Builder::with_capacity(rows),
-            received: Int64Builder::with_capacity(rows),
-            content_hash: Int64Builder::with_capacity(rows),
+            link_count: Vec::with_capacity(rows),
+            dropped_links_count: Vec::with_capacity(rows),
+            received: Vec::with_capacity(rows),
+            content_hash: Vec::with_capacity(rows),
         }
     }
 
@@ -107,66 +107,66 @@ impl<'a> SpanBuilder<'a> {
         let (start, end) = (span.start_time_unix_nano, span.end_time_unix_nano);
         let duration = end.saturating_sub(start);
         let mut hash = hash(span, seed);
-        self.start.append_value(start.cast_signed());
-        self.end.append_value(end.cast_signed());
-        self.duration.append_value(i64::try_from(duration).unwrap_or(i64::MAX));
-        self.trace_id.append_value(trace_id.as_bytes());
-        self.trace_id_low64.append_value(trace_id.low64().cast_signed());
-        self.span_id.append_value(span_id.as_bytes());
+        self.start.push(start.cast_signed());
+        self.end.push(end.cast_signed());
+        self.duration.push(i64::try_from(duration).unwrap_or(i64::MAX));
+        self.trace_id.push(trace_id.as_bytes());
+        self.trace_id_low64.push(trace_id.low64().cast_signed());
+        self.span_id.push(span_id.as_bytes());
         append_bytes(&mut self.parent_span_id, span.parent_span_id);
         self.name.push(Some(span.name), 1);
-        self.kind.append_value(span.kind);
+        self.kind.push(span.kind);
         self.status_code.append_option(span.status.map(|status| status.code));
         self.status_message.push(Some(span.status.map_or(&[], |status| status.message)), 1);
         self.trace_state.push(Some(span.trace_state), 1);
-        self.flags.append_value(span.flags.into());
+        self.flags.push(span.flags.into());
         self.attributes.append(span.attributes, &mut hash)?;
-        self.dropped_attributes_count.append_value(span.dropped_attributes_count.into());
+        self.dropped_attributes_count.push(span.dropped_attributes_count.into());
         let has_exception = self.events.append(span.events, &mut hash)?;
-        self.event_count.append_value(offset(span.events.len()));
+        self.event_count.push(offset(span.events.len()));
         self.has_exception.append_value(has_exception);
-        self.dropped_events_count.append_value(span.dropped_events_count.into());
+        self.dropped_events_count.push(span.dropped_events_count.into());
         self.links.append(span.links, &mut hash)?;
-        self.link_count.append_value(offset(span.links.len()));
-        self.dropped_links_count.append_value(span.dropped_links_count.into());
-        self.received.append_value(received.0.cast_signed());
-        self.content_hash.append_value(hash.finish());
+        self.link_count.push(offset(span.links.len()));
+        self.dropped_links_count.push(span.dropped_links_count.into());
+        self.received.push(received.0.cast_signed());
+        self.content_hash.push(hash.finish());
         Ok(())
     }
 
     fn finish(mut self, sender: sender::SenderColumns) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<(&str, ArrayRef)> = vec![
-            ("start_unix_nanos", Arc::new(self.start.finish())),
-            ("end_unix_nanos", Arc::new(self.end.finish())),
-            ("duration_nanos", Arc::new(self.duration.finish())),
-            ("trace_id", Arc::new(self.trace_id.finish())),
-            ("trace_id_low64", Arc::new(self.trace_id_low64.finish())),
-            ("span_id", Arc::new(self.span_id.finish())),
+            ("start_unix_nanos", Arc::new(Int64Array::from(self.start))),
+            ("end_unix_nanos", Arc::new(Int64Array::from(self.end))),
+            ("duration_nanos", Arc::new(Int64Array::from(self.duration))),
+            ("trace_id", Arc::new(self.trace_id.finish_binary(None)?)),
+            ("trace_id_low64", Arc::new(Int64Array::from(self.trace_id_low64))),
+            ("span_id", Arc::new(self.span_id.finish_binary(None)?)),
             ("parent_span_id", Arc::new(self.parent_span_id.finish())),
             ("service", sender.service),
             ("name", self.name.finish()?),
-            ("kind", Arc::new(self.kind.finish())),
+            ("kind", Arc::new(Int32Array::from(self.kind))),
             ("status_code", Arc::new(self.status_code.finish())),
             ("status_message", self.status_message.finish()?),
             ("trace_state", self.trace_state.finish()?),
-            ("flags", Arc::new(self.flags.finish())),
+            ("flags", Arc::new(Int64Array::from(self.flags))),
             ("attributes", Arc::new(self.attributes.finish()?)),
-            ("dropped_attributes_count", Arc::new(self.dropped_attributes_count.finish())),
+            ("dropped_attributes_count", Arc::new(Int64Array::from(self.dropped_attributes_count))),
             ("events", Arc::new(self.events.finish()?)),
-            ("event_count", Arc::new(self.event_count.finish())),
+            ("event_count", Arc::new(Int32Array::from(self.event_count))),
             ("has_exception", Arc::new(self.has_exception.finish())),
-            ("dropped_events_count", Arc::new(self.dropped_events_count.finish())),
+            ("dropped_events_count", Arc::new(Int64Array::from(self.dropped_events_count))),
             ("links", Arc::new(self.links.finish()?)),
-            ("link_count", Arc::new(self.link_count.finish())),
-            ("dropped_links_count", Arc::new(self.dropped_links_count.finish())),
+            ("link_count", Arc::new(Int32Array::from(self.link_count))),
+            ("dropped_links_count", Arc::new(Int64Array::from(self.dropped_links_count))),
             ("resource", sender.resource),
             ("resource_schema_url", sender.resource_schema_url),
             ("scope", sender.scope),
             ("scope_schema_url", sender.scope_schema_url),
         ];
         columns.extend(schema::PROMOTED.map(|(name, _)| name).into_iter().zip(sender.promoted));
-        columns.push(("received_unix_nanos", Arc::new(self.received.finish())));
-        columns.push(("content_hash", Arc::new(self.content_hash.finish())));
+        columns.push(("received_unix_nanos", Arc::new(Int64Array::from(self.received))));
+        columns.push(("content_hash", Arc::new(Int64Array::from(self.content_hash))));
         Signal::Spans.batch(columns)
     }
 }
