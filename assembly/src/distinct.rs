@@ -11,6 +11,10 @@ use tidings_proto::SpanId;
 
 use crate::{SpanFacts, plausible};
 
+/// When a span began, its id and its content. These are sorted, and not spans, which are several
+/// times as large.
+type Siblings = (u64, SpanId, u64);
+
 /// One distinct span: the fact that was kept and what it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Span {
@@ -24,12 +28,9 @@ impl Span {
         if self.facts.start.0 == 0 { u64::MAX } else { self.facts.start.0 }
     }
 
-    /// Siblings and roots: by start, then id, then content.
-    fn sibling_order(&self, other: &Self) -> Ordering {
-        let key = |span: &Self| {
-            (span.facts.start.0 == 0, span.facts.start, span.facts.span_id, span.facts.content_hash)
-        };
-        key(self).cmp(&key(other))
+    /// Siblings and roots are in the order of this.
+    fn siblings(&self) -> Siblings {
+        (self.start_or_last(), self.facts.span_id, self.facts.content_hash)
     }
 
     /// By id and content, duplicates next to each other. Two facts that are told apart by nothing
@@ -81,29 +82,33 @@ pub(crate) struct Distinct {
 
 /// Drops duplicates and what was superseded, and orders the rest.
 pub(crate) fn distinct(facts: &[SpanFacts]) -> Distinct {
-    let mut by_id: Vec<(SpanId, u32)> = facts.iter().map(|facts| facts.span_id).zip(0..).collect();
-    by_id.sort_unstable();
+    let by_id = by_id(facts);
     if by_id.windows(2).all(|pair| pair[0].0 != pair[1].0) {
         all_of(facts, &by_id)
     } else {
-        without_repeats(facts)
+        without_repeats(facts, &by_id)
     }
 }
 
-/// All facts: no two of them have one id. `by_id` are their ids and places, sorted.
+/// The ids of facts and their places, sorted.
+pub(crate) fn by_id(facts: &[SpanFacts]) -> Vec<(SpanId, u32)> {
+    let mut by_id: Vec<(SpanId, u32)> = facts.iter().map(|facts| facts.span_id).zip(0..).collect();
+    by_id.sort_unstable();
+    by_id
+}
+
+/// All facts: no two of them have one id. `by_id` is [`by_id`] of them.
 fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
-    // The keys are sorted, not the spans: those are several times as large.
     let span = |fact: u32| Span { fact, facts: plausible::one(facts[fact as usize]) };
-    let key = |span: Span| (span.start_or_last(), span.facts.span_id, span.fact);
-    let mut order: Vec<(u64, SpanId, u32)> =
-        (0..).zip(facts).map(|(fact, _)| key(span(fact))).collect();
+    let mut order: Vec<(Siblings, u32)> =
+        (0..).zip(facts).map(|(fact, _)| (span(fact).siblings(), fact)).collect();
     order.sort_unstable();
     let mut number_of = vec![0; facts.len()];
-    for (number, (.., fact)) in (0..).zip(&order) {
+    for (number, (_, fact)) in (0..).zip(&order) {
         number_of[*fact as usize] = number;
     }
     Distinct {
-        spans: order.iter().map(|(.., fact)| span(*fact)).collect(),
+        spans: order.iter().map(|(_, fact)| span(*fact)).collect(),
         by_id: by_id.iter().map(|(_, fact)| number_of[*fact as usize]).collect(),
         ids: by_id.iter().map(|(id, _)| *id).collect(),
         dropped: Vec::new(),
@@ -111,11 +116,16 @@ fn all_of(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
     }
 }
 
-/// Those of any facts.
-pub(crate) fn without_repeats(facts: &[SpanFacts]) -> Distinct {
-    let mut all: Vec<Span> =
-        (0..).zip(facts).map(|(fact, facts)| Span { fact, facts: *facts }).collect();
-    all.sort_unstable_by(Span::identity_order);
+/// Those of any facts. `by_id` is [`by_id`] of them.
+pub(crate) fn without_repeats(facts: &[SpanFacts], by_id: &[(SpanId, u32)]) -> Distinct {
+    let span = |(_, fact): &(SpanId, u32)| Span { fact: *fact, facts: facts[*fact as usize] };
+    let mut all: Vec<Span> = by_id.iter().map(span).collect();
+    // Few spans share their id.
+    for group in all.chunk_by_mut(|one, other| one.facts.span_id == other.facts.span_id) {
+        if group.len() > 1 {
+            group.sort_unstable_by(Span::identity_order);
+        }
+    }
 
     let mut kept: Vec<Span> = Vec::with_capacity(all.len());
     let mut dropped = Vec::new();
@@ -146,19 +156,20 @@ pub(crate) fn without_repeats(facts: &[SpanFacts]) -> Distinct {
     let superseded: Vec<_> = superseded.into_iter().map(of_shown).collect();
     let kept = kept.into_iter().zip(&finished).filter(|(_, finished)| finished.is_none());
 
-    let plausible = kept.map(|(span, _)| Span { facts: plausible::one(span.facts), ..span });
-    let mut ordered: Vec<(u32, Span)> = (0..).zip(plausible).collect();
-    ordered.sort_unstable_by(|(_, one), (_, other)| one.sibling_order(other));
-    let mut by_id = vec![0; ordered.len()];
-    for (number, (place_by_id, _)) in (0..).zip(&ordered) {
+    let kept: Vec<Span> =
+        kept.map(|(span, _)| Span { facts: plausible::one(span.facts), ..span }).collect();
+    let mut order: Vec<(Siblings, u32)> = kept.iter().map(Span::siblings).zip(0..).collect();
+    order.sort_unstable();
+    let mut by_id = vec![0; kept.len()];
+    for (number, (_, place_by_id)) in (0..).zip(&order) {
         by_id[*place_by_id as usize] = number;
     }
     let numbered = |list: Vec<(u32, usize)>| {
         list.into_iter().map(|(fact, place)| (fact, by_id[place])).collect()
     };
     let (dropped, superseded) = (numbered(repeated), numbered(superseded));
-    let spans: Vec<Span> = ordered.into_iter().map(|(_, span)| span).collect();
-    let ids = by_id.iter().map(|number| spans[*number as usize].facts.span_id).collect();
+    let spans = order.into_iter().map(|(_, place_by_id)| kept[place_by_id as usize]).collect();
+    let ids = kept.iter().map(|span| span.facts.span_id).collect();
     Distinct { spans, by_id, ids, dropped, superseded }
 }
 
