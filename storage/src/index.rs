@@ -6,7 +6,7 @@
 //! filter, so a missing, damaged or foreign index makes scans slower and changes no answer.
 //!
 //! [`IndexBuilder`] makes the bytes while a data file is written, `terms` says what rows are found
-//! by, `places` collects where, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
+//! by, `find` finds them, `places` collects where, `file` is the format, `runs`, `fuse` and `grams` are its structures, and `sums` the
 //! checksums of the data file that it keeps as well. [`Indexes`] keeps the heads of the files in
 //! memory within a budget. Does not write files: whoever writes or removes a data file does so
 //! with its index
@@ -15,6 +15,7 @@
 mod build;
 mod bytes;
 mod file;
+mod find;
 mod fuse;
 mod grams;
 mod places;
@@ -36,7 +37,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 pub(crate) use build::IndexBuilder;
 pub(crate) use bytes::{Reader as Bytes, push_varint};
-pub(crate) use file::{Verified, is_of_earlier, verify};
+pub(crate) use file::{Verified, is_of_earlier, verify, with_joint, without_joint};
 pub(crate) use grams::text_bits;
 pub(crate) use runs::{Fetch, HashedRun, RUNS_PAGE};
 pub(crate) use sums::{PIECE_BYTES, Summer, Sums};
@@ -46,14 +47,14 @@ pub(crate) use terms::{
 };
 
 use file::Head;
+use find::{Unusable, find};
 
 use crate::{
     data_file::DataFile,
     paths::index_path,
-    ranges::{intersection, merged},
     rollup::{
-        Directory, ExceptionListing, ExceptionSection, GraphSection, KindSection, PeerKeys,
-        Repeats, Splits,
+        Directory, ExceptionListing, ExceptionSection, GraphSection, JointSection, KindSection,
+        PeerKeys, Repeats, Splits,
     },
     schema::Signal,
 };
@@ -180,6 +181,11 @@ impl RolledUp {
         }
     }
 
+    /// What the file and others of its hour say together.
+    pub(crate) fn joint(&self) -> Option<&JointSection> {
+        self.head.joint.as_ref()
+    }
+
     /// The traces on this page of their runs, which have the numbers from `page` times [`RUNS_PAGE`]
     /// on. `None` when it is not there or damaged.
     pub(crate) fn trace_runs(&self, page: u64) -> Option<Vec<HashedRun>> {
@@ -292,6 +298,11 @@ impl Indexes {
         self.rolled_up(scan, file, is_made)
     }
 
+    /// Whether the index of a data file says what it and others say together.
+    pub(crate) fn is_joint(&self, file: &Arc<DataFile>) -> bool {
+        self.rolled_up(self.begin(), file, |_| true).is_some_and(|of| of.joint().is_some())
+    }
+
     fn rolled_up(
         &self,
         scan: u64,
@@ -299,12 +310,18 @@ impl Indexes {
         has: impl Fn(&Head) -> bool,
     ) -> Option<RolledUp> {
         let path = index_path(&file.path);
-        let head = self.head(&path, scan, file, Signal::Spans)?;
+        let mut head = self.head(&path, scan, file, Signal::Spans)?;
+        let index = file.open_index().ok()?;
+        if !head.is_of(&index) {
+            // Another has taken its place.
+            head = Arc::new(Head::read(&index, file)?);
+            self.keep(path.clone(), scan, Some(Arc::clone(&head)));
+        }
         if !has(&head) {
             self.miss(Signal::Spans, file, &path);
             return None;
         }
-        Some(RolledUp { head, index: file.open_index().ok()? })
+        Some(RolledUp { head, index })
     }
 
     /// The rollups of this file cannot be read.
@@ -338,11 +355,16 @@ impl Indexes {
         self.missed.notified().await;
     }
 
-    /// Forgets what is known of a data file's index: it has changed.
+    /// Forgets what is known of a data file and its index: they are gone, or other ones.
     pub(crate) fn forget(&self, data_file: &Path) {
         self.repeats.forget(data_file);
         self.splits.forget(data_file);
         self.peer_keys.forget(data_file);
+        self.forget_head(data_file);
+    }
+
+    /// Forgets what is known of a data file's index: it says more now.
+    pub(crate) fn forget_head(&self, data_file: &Path) {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
             heads.bytes -= forgotten.bytes;
@@ -410,75 +432,6 @@ impl Indexes {
             heads.bytes += bytes;
             heads.by_path.insert(path, Kept { head, bytes, last_use: scan });
         }
-    }
-}
-
-/// Why an index says nothing.
-enum Unusable {
-    /// It is not what was written.
-    Damaged,
-    /// It cannot be read just now.
-    OutOfReach,
-}
-
-fn find(file: &DataFile, head: &Head, wanted: &Wanted) -> Result<Candidates, Unusable> {
-    let (mut opened, mut out_of_reach) = (None, false);
-    let mut fetch = |range| {
-        if opened.is_none() {
-            let tried = file.open_index();
-            out_of_reach = tried.as_ref().is_err_and(|it| it.kind() != io::ErrorKind::NotFound);
-            opened = tried.ok();
-        }
-        head.page(opened.as_ref()?, range)
-    };
-    let found = found(head, wanted, &mut fetch);
-    found.ok_or(if out_of_reach { Unusable::OutOfReach } else { Unusable::Damaged })
-}
-
-/// What an index says; `None` when it is damaged.
-fn found(
-    head: &Head,
-    wanted: &Wanted,
-    mut fetch: &mut dyn FnMut(Range<u64>) -> Option<Vec<u8>>,
-) -> Option<Candidates> {
-    let mut candidates = None;
-    if let (Some(hashes), Some(directory)) = (&wanted.traces, &head.traces) {
-        let filter = head.trace_filter.as_ref();
-        let is_possible = |hash: &u64| filter.is_none_or(|filter| filter.may_have(*hash));
-        let possible = hashes.iter().copied().filter(is_possible);
-        candidates = Some(merged(directory.find_any(possible, &mut fetch)?));
-    }
-    if let Some(directory) = &head.terms {
-        for any in &wanted.terms {
-            if candidates.as_ref().is_some_and(Vec::is_empty) {
-                break;
-            }
-            let terms = match &any.earlier {
-                Earlier::Instead(term) if !head.has_elements => std::slice::from_ref(term),
-                Earlier::Nothing if !head.has_elements => continue,
-                _ => any.terms.as_slice(),
-            };
-            let blocks = directory.find_any(terms.iter().copied(), &mut fetch)?;
-            candidates = Some(narrowed(candidates, blocks));
-        }
-    }
-    if let Some(grams) = head.grams.as_ref().filter(|_| !wanted.text.is_empty())
-        && candidates.as_ref().is_none_or(|candidates| !candidates.is_empty())
-    {
-        let blocks = grams.find(&wanted.text, &mut fetch)?;
-        candidates = Some(narrowed(candidates, blocks));
-    }
-    Some(candidates)
-}
-
-/// Those of the candidates that are in these blocks.
-fn narrowed(candidates: Candidates, blocks: Vec<Range<u64>>) -> Vec<Range<u64>> {
-    let size = u64::from(terms::BLOCK_ROWS);
-    let rows = blocks.into_iter().map(|blocks| blocks.start * size..blocks.end * size);
-    let rows = merged(rows.collect());
-    match candidates {
-        Some(candidates) => intersection(&candidates, &rows),
-        None => rows,
     }
 }
 

@@ -11,7 +11,8 @@
 //! What both count is known only of whole traces: `splits` finds those that two files have, `taken`
 //! takes calls away again and `own_calls` says which, `covered` adds up what is left of a file's cells, over the stretches of
 //! `totals`. `left_out` is the list of rows of which no cell knows. `builders` makes all of it in one
-//! pass, and the list of exceptions in `exceptions`. `names` lists what was called, and counts it, without the rest.
+//! pass, and the list of exceptions in `exceptions`. `joint` says beforehand, for files that are not merged any
+//! more, what their traces say together. `names` lists what was called, and counts it, without the rest.
 //!
 //! An answer from rollups is the answer from rows: what the rollups cannot tell (parts of a
 //! minute, memory, files whose rollups are missing or damaged) is read as rows, and a span that is
@@ -26,6 +27,7 @@ mod cells;
 mod covered;
 mod exceptions;
 mod graph;
+mod joint;
 mod kinds;
 mod latency;
 mod left_out;
@@ -62,6 +64,7 @@ pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
 pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection};
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
+pub(crate) use joint::{JointBytes, JointSection, joined};
 pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use repeats::Repeats;
 pub(crate) use splits::Splits;

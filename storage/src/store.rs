@@ -12,6 +12,7 @@ mod convert;
 mod erase;
 mod flush;
 mod format;
+mod join;
 mod open;
 mod pin;
 mod reindex;

@@ -14,7 +14,7 @@ mod room;
 mod strays;
 
 pub(crate) use clock::ClockGuard;
-pub(crate) use plan::{Job, Pace, plan};
+pub(crate) use plan::{Job, Pace, is_sealed, plan};
 pub(crate) use retention::{Due, Retired, common_mark, due, mark, thinned_for};
 pub use retention::{Noteworthy, Retention, RetentionRule};
 pub(crate) use rewrite::Rewrite;

@@ -98,10 +98,10 @@ pub struct GraphEdge {
     /// How long they took as the caller saw it, for calls with a CLIENT or PRODUCER span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub caller_duration: Option<LatencyStats>,
-    /// The slowest of them.
+    /// The slowest of them, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slowest: Option<Exemplar>,
-    /// The last of them that failed.
+    /// The last of them that failed, as far as that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Exemplar>,
 }

@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     data_file::DataFile,
-    rollup::{self, ExceptionSection, GraphSection, KindSection, RollupBuilders},
+    rollup::{self, ExceptionSection, GraphSection, JointSection, KindSection, RollupBuilders},
 };
 
 const MAGIC: &[u8; 8] = b"tidindex";
@@ -42,6 +42,7 @@ const ROLLUP: u32 = 12;
 const GRAPH: u32 = 13;
 const KINDS: u32 = 14;
 const EXCEPTIONS: u32 = 15;
+const JOINT: u32 = 16;
 /// What earlier programs made instead: cells that did not count durations up to bounds, terms of
 /// elements without those of texts. Not read.
 const RETIRED: [u32; 4] = [5, 8, 9, 10];
@@ -108,32 +109,95 @@ pub(super) fn encode(parts: Parts, data: &Sums, data_rows: u64) -> Bytes {
         pages.extend(more);
     }
     sections.push((DATA_SUMS, data.encode()));
-    sections.push((PAGES_SUM, crc32c::crc32c(&pages).to_le_bytes().to_vec()));
-    let mut head = Vec::new();
-    head.extend(MAGIC);
-    head.extend(VERSION.to_le_bytes());
-    head.extend([0; 4]);
-    head.extend(data.bytes().to_le_bytes());
-    head.extend(data_rows.to_le_bytes());
-    for (kind, bytes) in sections {
+    let mut fixed = MAGIC.to_vec();
+    fixed.extend(VERSION.to_le_bytes());
+    fixed.extend([0; 4]);
+    fixed.extend(data.bytes().to_le_bytes());
+    fixed.extend(data_rows.to_le_bytes());
+    let sections = sections.iter().map(|(kind, bytes)| (*kind, &bytes[..]));
+    assembled(fixed, sections, &[&pages])
+}
+
+/// An index of what comes before its sections, of these and of its pages.
+fn assembled<'a>(
+    mut head: Vec<u8>,
+    sections: impl Iterator<Item = (u32, &'a [u8])>,
+    pages: &[&[u8]],
+) -> Bytes {
+    let sum = |sum, pages: &&[u8]| crc32c::crc32c_append(sum, pages);
+    let sum = pages.iter().fold(0, sum).to_le_bytes();
+    let mut push = |kind: u32, bytes: &[u8]| {
         // A section that is too long for the format is left out: the index then knows less.
-        let Ok(length) = u32::try_from(bytes.len()) else { continue };
+        let Ok(length) = u32::try_from(bytes.len()) else { return };
         head.extend(kind.to_le_bytes());
         head.extend(length.to_le_bytes());
         head.extend(bytes);
-    }
+    };
+    sections.for_each(|(kind, bytes)| push(kind, bytes));
+    push(PAGES_SUM, &sum);
     let length = u32::try_from(head.len() + CRC_BYTES).unwrap_or(u32::MAX);
     head[12..16].copy_from_slice(&length.to_le_bytes());
     let crc = crc32c::crc32c(&head);
     head.extend(crc.to_le_bytes());
-    head.extend(pages);
+    pages.iter().for_each(|pages| head.extend(*pages));
     Bytes::from(head)
+}
+
+/// The index of a data file with a section more, which says what it and others say together.
+/// `make` gives it, and its pages, which start where it is told.
+///
+/// Gives `None` where it does, and when these bytes are no index or have such a section.
+///
+/// # Errors
+/// Those of `make`.
+pub(crate) fn with_joint<E>(
+    index: &[u8],
+    make: impl FnOnce(u64) -> Result<Option<rollup::JointBytes>, E>,
+) -> Result<Option<Bytes>, E> {
+    let Some((sections, pages)) = parts(index) else { return Ok(None) };
+    if sections.iter().any(|(kind, _)| *kind == JOINT) {
+        return Ok(None);
+    }
+    let made = make(pages.len() as u64)?;
+    Ok(made.map(|(section, more)| {
+        let sections = sections.into_iter().filter(|(kind, _)| *kind != PAGES_SUM);
+        let sections = sections.chain([(JOINT, &section[..])]);
+        assembled(index[..FIXED_BYTES].to_vec(), sections, &[pages, &more])
+    }))
+}
+
+/// An index as it was before it had a section that says what its file and others say together.
+pub(crate) fn without_joint(index: Bytes) -> Bytes {
+    let Some((mut sections, pages)) = parts(&index) else { return index };
+    let Some(at) = sections.iter().position(|(kind, _)| *kind == JOINT) else { return index };
+    let (_, section) = sections.remove(at);
+    let pages = JointSection::decode(section).and_then(|of| pages.get(..of.offset()?));
+    let Some(pages) = pages else { return index.clone() };
+    sections.retain(|(kind, _)| *kind != PAGES_SUM);
+    assembled(index[..FIXED_BYTES].to_vec(), sections.into_iter(), &[pages])
+}
+
+/// The kinds of sections and their bytes.
+type Sections<'a> = Vec<(u32, &'a [u8])>;
+
+/// The sections of an index, and its pages; `None` when these bytes are none.
+fn parts(index: &[u8]) -> Option<(Sections<'_>, &[u8])> {
+    let head = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
+    let bytes = index.get(FIXED_BYTES..head.checked_sub(CRC_BYTES)?)?;
+    let (mut reader, mut sections) = (Reader::new(bytes), Vec::new());
+    while !reader.is_empty() {
+        let (kind, length) = (reader.u32()?, reader.u32()?);
+        sections.push((kind, reader.take(usize::try_from(length).ok()?)?));
+    }
+    Some((sections, index.get(head..)?))
 }
 
 /// What of an index file stays in memory.
 #[derive(Debug)]
 pub(super) struct Head {
     length: u64,
+    /// Its checksum, the last of its bytes.
+    crc: u32,
     pub(super) trace_filter: Option<Fuse>,
     pub(super) traces: Option<Directory>,
     pub(super) terms: Option<Directory>,
@@ -144,6 +208,7 @@ pub(super) struct Head {
     pub(super) graph: Option<GraphSection>,
     pub(super) kinds: Option<KindSection>,
     pub(super) exceptions: Option<ExceptionSection>,
+    pub(super) joint: Option<JointSection>,
 }
 
 impl Head {
@@ -159,8 +224,10 @@ impl Head {
         }
         let mut sections = Reader::new(covered.get(FIXED_BYTES..)?);
         let length = head.len() as u64;
+        let crc = Reader::new(crc).u32()?;
         let mut decoded = Self {
             length,
+            crc,
             trace_filter: None,
             traces: None,
             terms: None,
@@ -170,6 +237,7 @@ impl Head {
             graph: None,
             kinds: None,
             exceptions: None,
+            joint: None,
         };
         while !sections.is_empty() {
             let (kind, length) = (sections.u32()?, sections.u32()?);
@@ -184,10 +252,18 @@ impl Head {
                 GRAPH => decoded.graph = Some(GraphSection::decode(bytes)?),
                 KINDS => decoded.kinds = Some(KindSection::decode(bytes)?),
                 EXCEPTIONS => decoded.exceptions = Some(ExceptionSection::decode(bytes)?),
+                JOINT => decoded.joint = Some(JointSection::decode(bytes)?),
                 _ => {}
             }
         }
         Some(decoded)
+    }
+
+    /// Whether it is of this file, and not of one that was there before.
+    pub(super) fn is_of(&self, index: &File) -> bool {
+        let mut crc = [0; CRC_BYTES];
+        let offset = self.length - CRC_BYTES as u64;
+        index.read_exact_at(&mut crc, offset).is_ok() && u32::from_le_bytes(crc) == self.crc
     }
 
     /// How much memory it takes.
@@ -198,12 +274,14 @@ impl Head {
         let graph = self.graph.as_ref().map_or(0, GraphSection::bytes);
         let kinds = self.kinds.as_ref().map_or(0, KindSection::bytes);
         let exceptions = self.exceptions.as_ref().map_or(0, ExceptionSection::bytes);
+        let joint = self.joint.as_ref().map_or(0, JointSection::bytes);
         size_of::<Self>()
             + filter
             + rollup
             + graph
             + kinds
             + exceptions
+            + joint
             + directories.map(Directory::bytes).sum::<usize>()
     }
 
@@ -272,15 +350,8 @@ pub(crate) fn is_of_earlier(index: &[u8], made: &[u8]) -> bool {
 
 /// The kinds of its sections.
 fn kinds(index: &[u8]) -> Option<BTreeSet<u32>> {
-    let head = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
-    let sections = index.get(FIXED_BYTES..head.checked_sub(CRC_BYTES)?)?;
-    let (mut sections, mut kinds) = (Reader::new(sections), BTreeSet::new());
-    while !sections.is_empty() {
-        kinds.insert(sections.u32()?);
-        let length = sections.u32()?;
-        sections.take(usize::try_from(length).ok()?)?;
-    }
-    Some(kinds)
+    let (sections, _) = parts(index)?;
+    Some(sections.into_iter().map(|(kind, _)| kind).collect())
 }
 
 fn verified(index: &File, data: &DataFile) -> Option<Option<Sums>> {

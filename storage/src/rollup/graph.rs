@@ -9,12 +9,13 @@
 //! `calls` says what the calls of a trace are, for rollups and for rows; `key` by what they are
 //! counted, `peers` what was called that sends no spans. `build` adds them up while a file is
 //! written, `section` is their place in the index, `rows` reads spans, `pool` puts traces together,
-//! `tally` answers. A question of which too much would have to be read as rows is not answered
+//! `tally` answers, `joint` finds out what two files say together. A question of which too much would have to be read as rows is not answered
 //! there. `chosen` answers for some traces, all from rows.
 
 mod build;
 mod calls;
 mod chosen;
+mod joint;
 mod key;
 mod names;
 mod peers;
@@ -32,6 +33,7 @@ pub use tally::{GraphBounds, GraphTallied};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::GraphBuilder;
+pub(super) use joint::change;
 pub(super) use names::Names;
 pub(crate) use rows::PeerKeys;
 pub(crate) use section::GraphSection;

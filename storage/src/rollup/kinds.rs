@@ -12,11 +12,12 @@
 //! `entries` says what the transactions of a trace are, for rollups and for rows. `build` adds them
 //! up while a file is written, `section` is their place in the index, `rolled` a file that answers,
 //! `tally` the answer, of the kinds that `told` says, `sample` picks the traces that are looked at closely, of
-//! which `look` reads rows.
+//! which `look` reads rows. `joint` finds out what two files say together.
 
 mod build;
 mod calls;
 mod entries;
+mod joint;
 mod look;
 mod rolled;
 mod sample;
@@ -31,6 +32,7 @@ pub use tally::{KindAnswer, KindBounds};
 
 pub(super) use build::COLUMNS;
 pub(crate) use build::KindBuilder;
+pub(super) use joint::entries;
 pub(crate) use section::KindSection;
 
 #[cfg(test)]

@@ -167,10 +167,41 @@ impl Latency {
         }
     }
 
+    /// Takes away all of these, as [`Self::remove`] does; whether all were there.
+    pub(super) fn remove_all(&mut self, other: &Self) -> bool {
+        let Some(more) = &other.divided else {
+            let left = self.count.checked_sub(other.count);
+            other.exact.iter().for_each(|one| self.remove(DurationNanos(*one)));
+            return left == Some(self.count);
+        };
+        let divided = self.divided.as_mut();
+        let left = self.count.checked_sub(other.count).zip(self.sum.checked_sub(other.sum));
+        let (Some((count, sum)), true) = (left, divided.is_some_and(|of| of.remove_all(more)))
+        else {
+            return false;
+        };
+        (self.count, self.sum) = (count, sum);
+        if self.count == 0 {
+            self.divided = None;
+        }
+        true
+    }
+
     /// Says again which is the least and which the longest, where they are kept as they are.
     pub(super) fn settle_bounds(&mut self) {
         if let (Some(min), Some(max)) = (self.exact.iter().min(), self.exact.iter().max()) {
             (self.min, self.max) = (*min, *max);
+        }
+    }
+
+    /// Says which is the least and which the longest, where they are in buckets, as exactly as these
+    /// do.
+    pub(super) fn narrow_bounds(&mut self) {
+        let Some(divided) = &self.divided else { return };
+        let (first, last) = (divided.buckets().next(), divided.buckets().last());
+        if let (Some((first, _)), Some((last, _))) = (first, last) {
+            let lower = first.checked_sub(1).map_or(0, |before| upper_bound(before) + 1);
+            (self.min, self.max) = (self.min.max(lower), self.max.min(upper_bound(last)));
         }
     }
 

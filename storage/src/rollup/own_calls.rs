@@ -35,6 +35,8 @@ struct Own {
     file: usize,
     /// It was found to count.
     stays: bool,
+    /// A pair has taken it away: it counted elsewhere.
+    is_away: bool,
 }
 
 impl OwnCalls {
@@ -46,7 +48,15 @@ impl OwnCalls {
     /// A file has counted this call.
     pub(super) fn push(&mut self, file: usize, call: OwnCall) {
         let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
-        of.calls.push(Own { call, file, stays: false });
+        of.calls.push(Own { call, file, stays: false, is_away: false });
+        of.is_sorted = false;
+    }
+
+    /// A file has counted this call, and a pair has taken it away since: it stands there for others
+    /// only if it counts elsewhere.
+    pub(super) fn push_away(&mut self, file: usize, call: OwnCall) {
+        let of = self.traces.entry(call.1.exemplar.trace_id).or_default();
+        of.calls.push(Own { call, file, stays: false, is_away: true });
         of.is_sorted = false;
     }
 
@@ -59,7 +69,8 @@ impl OwnCalls {
         let count = same.partition_point(|own| place(&own.call) == place(&call));
         // Those that stay come first: there may be very many that are equal.
         let next = same[..count].partition_point(|own| own.stays);
-        same[..count].get_mut(next).map(|own| own.stays = true).is_some()
+        let next = same[..count].get_mut(next).filter(|own| !own.is_away);
+        next.map(|own| own.stays = true).is_some()
     }
 
     /// Of each file what is to be taken away, and what stays.
@@ -69,12 +80,13 @@ impl OwnCalls {
             of.sort();
             for same in of.calls.chunk_by(|left, right| left.call == right.call) {
                 let counts = same.iter().any(|own| own.stays);
-                for Own { call: (group, call), file, stays } in same {
+                for Own { call: (group, call), file, stays, is_away } in same {
                     let (taken, stay) = &mut settled[*file];
                     if *stays {
                         stay.push((*group, *call));
-                    } else {
-                        taken.entry(*group).or_default().push(Taken { call: *call, counts });
+                    } else if !(*is_away && counts) {
+                        let of = Taken { call: *call, counts, is_away: *is_away };
+                        taken.entry(*group).or_default().push(of);
                     }
                 }
             }
@@ -87,7 +99,9 @@ impl OfTrace {
     /// Puts equal calls next to each other.
     fn sort(&mut self) {
         if !self.is_sorted {
-            self.calls.sort_unstable_by_key(|own| (place(&own.call), !own.stays));
+            // Which file's call stays must not depend on chance: pairs are settled beforehand.
+            self.calls
+                .sort_unstable_by_key(|own| (place(&own.call), !own.stays, own.is_away, own.file));
             self.is_sorted = true;
         }
     }

@@ -11,7 +11,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::repeats::low64s;
+use super::{joint::Pairs, repeats::low64s};
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -60,8 +60,8 @@ impl Splits {
     }
 
     /// Of each of these files, the rows of traces that another of them has too, and perhaps some
-    /// of others; as far as one of the two files is `asked` for. `None` when it is not wanted any
-    /// more.
+    /// of others; as far as one of the two files is `asked` for and they are none of the `pairs`.
+    /// `None` when it is not wanted any more.
     ///
     /// # Errors
     /// When a file is missing or damaged.
@@ -69,6 +69,7 @@ impl Splits {
         &self,
         indexes: &Indexes,
         files: &[&Arc<DataFile>],
+        pairs: &Pairs,
         asked: impl Fn(&DataFile) -> bool,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Option<Vec<Rows>>, StorageError> {
@@ -78,7 +79,8 @@ impl Splits {
             let mut traces = None;
             for (other_at, other) in files.iter().enumerate() {
                 let is_near = one.hour.abs_diff(other.hour) <= 1;
-                if !is_near || !is_larger(other) || !asked(one) && !asked(other) {
+                let is_open = is_larger(other) && !pairs.knows(at, other_at);
+                if !is_near || !is_open || !asked(one) && !asked(other) {
                     continue;
                 }
                 if go_on().is_break() {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fmt::Debug,
     fs,
     ops::{ControlFlow, Range},
     sync::Arc,
@@ -27,8 +28,8 @@ use super::{Call, CallKey, Calls, Cell, Durations, Latency, Tallied, Tallies, Ta
 use crate::{
     Snapshot, SpanFilter, SpanRows, TimeRange,
     columns::span_rows,
-    data_file::encode_spans,
-    index::{Indexes, tests::stored},
+    data_file::{DataFile, encode_spans},
+    index::{Indexes, tests::stored, with_joint, without_joint},
     memory::Chunk,
     paths::index_path,
     snapshot::TableView,
@@ -121,6 +122,15 @@ impl Said {
             histogram: calls.latency.histogram(),
             exemplars: (calls.slowest(), calls.failed()),
         }
+    }
+}
+
+impl Said {
+    /// But for which calls stand for the others. A slowest one must not be slower than all.
+    pub(super) fn without_exemplars(&self) -> impl PartialEq + Debug + use<> {
+        let (slowest, _) = &self.exemplars;
+        assert!(slowest.is_none_or(|of| of.duration_nano <= self.stats.max_nano));
+        (self.counts, self.stats, self.histogram.clone())
     }
 }
 
@@ -301,6 +311,35 @@ pub(super) fn snapshot(folder: &TempDir, parts: &[Vec<&Sent>]) -> Snapshot {
     }
     Snapshot::new(TableView { chunks, files }, TableView::default())
         .indexed_by(Arc::new(Indexes::new(1 << 20)))
+}
+
+/// As [`snapshot`], with files of which some know what they and those before say together. The
+/// bits of `joined` say which.
+pub(super) fn snapshot_joined(folder: &TempDir, parts: &[Vec<&Sent>], joined: u32) -> Snapshot {
+    let snapshot = snapshot(folder, parts);
+    let mut before: Vec<Arc<DataFile>> = Vec::new();
+    for (at, file) in snapshot.spans.files.iter().enumerate() {
+        let others: Vec<_> = before.iter().filter(|of| of.hour == file.hour).cloned().collect();
+        if joined >> at & 1 > 0 && join(&snapshot, file, &others) {
+            before.push(Arc::clone(file));
+        }
+    }
+    snapshot
+}
+
+/// Has a file say what it and others say together; whether it does.
+pub(super) fn join(snapshot: &Snapshot, file: &Arc<DataFile>, others: &[Arc<DataFile>]) -> bool {
+    let path = index_path(&file.path);
+    let index = fs::read(&path).unwrap();
+    let made = with_joint(&index, |offset| {
+        let go_on = &mut || ControlFlow::Continue(());
+        super::joined(&snapshot.indexes, file, others, offset, go_on)
+    });
+    let Some(made) = made.unwrap() else { return false };
+    assert_eq!(without_joint(made.clone()), index);
+    fs::write(&path, made).unwrap();
+    snapshot.indexes.forget(&file.path);
+    true
 }
 
 proptest! {

@@ -18,7 +18,12 @@ use parquet::errors::ParquetError;
 use rustix::io::Errno;
 use tidings_proto::UnixNanos;
 
-use super::{Inner, blocking, pin::Places, retire};
+use super::{
+    Inner, blocking,
+    join::{self, Joins},
+    pin::Places,
+    retire,
+};
 use crate::{
     Clock, ErrorKind, StorageError,
     data_file::{Choice, DataFile},
@@ -80,6 +85,8 @@ pub(super) struct Keeper {
     stuck: HashSet<PathBuf>,
     /// Which files have which pinned traces.
     places: Places,
+    /// Which files say what they say together.
+    joins: Joins,
     pub(super) report: UpkeepReport,
 }
 
@@ -92,6 +99,7 @@ impl Keeper {
             damaged: HashSet::new(),
             stuck: HashSet::new(),
             places: Places::default(),
+            joins: Joins::default(),
             report: UpkeepReport::default(),
         }
     }
@@ -150,8 +158,13 @@ impl Inner {
             false => Ok(()),
         };
         let mut room = self.room().await?;
+        let spans = tables.iter().find(|(signal, _)| *signal == Signal::Spans);
+        let stays = |file: &&Arc<DataFile>| join::stays(file, pace, clock.now());
+        let stay = spans.iter().flat_map(|(_, files)| files).filter(stays);
+        let stay: Vec<_> = stay.cloned().collect();
         if self.retain(&mut keeper, &tables, believed, &mut room).await?
             || self.merge(&mut keeper, tables, pace, &mut room).await?
+            || self.join(&mut keeper.joins, &stay, pace, &mut room).await?
         {
             return Ok(true);
         }

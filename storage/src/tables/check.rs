@@ -68,7 +68,8 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
         return wrong(what);
     }
     let path = index_path(&file.path);
-    match (tables.read(&path), data_file::index_of(signal, file)) {
+    let found = tables.read(&path).map(|found| index::without_joint(found.into()));
+    match (found, data_file::index_of(signal, file)) {
         // Those of earlier programs say less.
         (Ok(found), Ok(made))
             if found == made || !is_current || index::is_of_earlier(&found, &made) =>

@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     ops::Range,
+    slice::from_ref,
 };
 
 use ahash::RandomState;
@@ -24,6 +25,8 @@ use crate::{
     rows::column::OfWords,
 };
 
+/// Whenever something began.
+pub(super) const ALWAYS: Range<u64> = 0..u64::MAX;
 /// The mark of a span that names nothing at its other end.
 pub(super) const NOBODY: u32 = u32::MAX;
 
@@ -169,6 +172,38 @@ impl Pool {
         }
     }
 
+    /// As [`Self::count_as_one`], of what all of these have of a trace.
+    pub(super) fn count_together(
+        parts: &[Self],
+        words: &mut Vocabulary,
+        totals: &mut Totals,
+        mut count: impl FnMut(&mut Totals, GroupNumber, &Call),
+    ) {
+        let mut spans = Vec::new();
+        for (number, part) in parts.iter().enumerate() {
+            let is_first = |trace| !parts[..number].iter().any(|of| of.traces.contains_key(trace));
+            for trace in part.traces.keys().filter(|trace| is_first(trace)) {
+                spans.clear();
+                let of_trace = parts[number..].iter().filter_map(|part| part.traces.get(trace));
+                of_trace.for_each(|more| spans.extend(more));
+                words.count(*trace, &spans, from_ref(&ALWAYS), totals, &mut count);
+            }
+        }
+    }
+
+    /// Takes out the traces whose ids end with one of these, which are ascending.
+    pub(super) fn take(&mut self, low64s: &[u64]) -> Self {
+        let is_one = |trace: &TraceId| low64s.binary_search(&trace.low64()).is_ok();
+        let mut taken = Self::default();
+        if low64s.is_empty() {
+            return taken;
+        }
+        taken.traces.extend(self.traces.extract_if(|trace, _| is_one(trace)));
+        taken.rows = taken.traces.values().map(|spans| spans.len() as u64).sum();
+        self.rows -= taken.rows;
+        taken
+    }
+
     /// As [`Self::count_as_one`], but for traces that were silent for long.
     pub(super) fn count(
         self,
@@ -179,7 +214,7 @@ impl Pool {
     ) {
         for (trace, mut spans) in self.traces {
             for part in without_silence(&mut spans) {
-                words.count(trace, part, std::slice::from_ref(range), totals, &mut count);
+                words.count(trace, part, from_ref(range), totals, &mut count);
             }
         }
     }

@@ -17,8 +17,10 @@ use crate::{
     rollup::{
         adder::GroupNumber,
         cells::{Directory, GroupNames},
-        covered::{self, Added, TakenCalls},
+        covered::{self, Added, Less, TakenCalls},
+        joint::Joining,
         splits::Rows,
+        taken::Left,
         tally::{common, of_hour},
         totals::Totals,
     },
@@ -36,6 +38,31 @@ pub(super) struct Rolled<'a> {
     /// Rows of traces that are put together with what is elsewhere.
     pub(super) joined: Rows,
     traces: Option<Vec<TraceRows>>,
+}
+
+impl Joining for Rolled<'_> {
+    fn file(&self) -> &Arc<DataFile> {
+        self.file
+    }
+
+    fn rollup(&self) -> &RolledUp {
+        &self.rollup
+    }
+
+    /// Of others a question cuts traces in two.
+    fn is_whole(&self) -> bool {
+        let (min, max) = self.file.times();
+        is_inside(&merged(self.covered.clone()), min.0, max.0)
+    }
+
+    fn joined(&self) -> &Rows {
+        &self.joined
+    }
+
+    fn join(&mut self, rows: Rows) {
+        let all = self.joined.drain(..).chain(rows).collect();
+        self.joined = without(&merged(all), self.left_out());
+    }
 }
 
 /// The rows of one trace.
@@ -74,27 +101,18 @@ impl<'a> Rolled<'a> {
         &self.rollup.graph().left_out
     }
 
-    /// Joins these rows too, apart from those that are left out.
-    pub(super) fn join(&mut self, rows: Rows) {
-        let all = self.joined.drain(..).chain(rows).collect();
-        self.joined = without(&merged(all), self.left_out());
-    }
-
     /// Joins the traces that the question cuts: some of it in a covered period, some not.
     ///
     /// # Errors
     /// When the file is missing or damaged.
     pub(super) fn join_cut(&mut self, counted: &Range<u64>) -> Result<(), StorageError> {
-        let (min, max) = self.file.times();
-        let covered = merged(self.covered.clone());
-        let is_inside =
-            |first, last| covered.iter().any(|range| range.start <= first && last < range.end);
-        if is_inside(min.0, max.0) {
+        if self.is_whole() {
             return Ok(());
         }
+        let covered = merged(self.covered.clone());
         let is_cut = |of: &&TraceRows| {
             let is_counted = of.first < counted.end && counted.start <= of.last;
-            is_counted && !is_inside(of.first, of.last)
+            is_counted && !is_inside(&covered, of.first, of.last)
         };
         let cut = self.traces()?.iter().filter(is_cut).map(|of| of.rows.clone()).collect();
         self.join(cut);
@@ -123,7 +141,7 @@ impl<'a> Rolled<'a> {
     /// Adds the calls of the covered periods to `totals`, without what is taken away.
     pub(super) fn add(
         &self,
-        taken: &TakenCalls,
+        taken: (&[Less<'_>], &TakenCalls, Left),
         totals: &mut Totals,
         go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
     ) -> Added {
@@ -135,6 +153,11 @@ impl<'a> Rolled<'a> {
         let cells = (cells, &self.rollup);
         covered::add(cells, &self.covered, &groups, taken, totals, go_on)
     }
+}
+
+/// Whether one of these ranges has both times and all between.
+fn is_inside(ranges: &[Range<u64>], first: u64, last: u64) -> bool {
+    ranges.iter().any(|range| range.start <= first && last < range.end)
 }
 
 /// The groups' numbers in the answer, by their numbers in the file.

@@ -13,9 +13,9 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct GraphSection {
     /// The rows that are left out; ascending, apart.
-    pub(super) left_out: Vec<Range<u64>>,
+    pub(in crate::rollup) left_out: Vec<Range<u64>>,
     /// Where the cells are.
-    pub(super) cells: Directory,
+    pub(in crate::rollup) cells: Directory,
 }
 
 /// The section of a file without such rollups.

@@ -17,22 +17,25 @@ use tidings_proto::{DurationNanos, UnixNanos};
 
 use super::{
     GraphKey,
+    joint::changed,
     pool::{Pool, Vocabulary},
     rolled::Rolled,
     rows,
 };
 use crate::{
-    Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
+    Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     rollup::{
         adder::GroupNumber,
         cells::GroupNames,
-        covered::{Added, TakenCalls},
+        covered::{self, Added, TakenCalls},
+        joint::{Joining, PairGroups, Pairs, Role},
         own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
-        totals::Totals,
-        unanswered::{GoOn, Unanswered},
+        taken::Left,
+        totals::{Totals, UNASKED},
+        unanswered::{GoOn, Unanswered, Unusable},
     },
     snapshot::{Progress, TableView},
 };
@@ -75,6 +78,20 @@ impl GraphTallied {
     }
 }
 
+/// A period of a file whose calls have to be added up again from these rows. Of the traces that
+/// are put together with what is elsewhere, these calls count.
+struct Again<'a> {
+    file: &'a Arc<DataFile>,
+    period: Range<u64>,
+    rows: Rows,
+    stay: Vec<OwnCall>,
+}
+
+/// How many rows these are.
+fn count(rows: &Rows) -> u64 {
+    rows.iter().map(|rows| rows.end - rows.start).sum()
+}
+
 struct Question<'a> {
     snapshot: &'a Snapshot,
     visible: Range<u64>,
@@ -85,6 +102,10 @@ struct Question<'a> {
     stats: ScanStats,
     words: Vocabulary,
     totals: Totals,
+    /// What has to be known of calls that are left where others were taken away.
+    wanted: Left,
+    /// Files of which what pairs say is not that.
+    alone: Vec<PathBuf>,
     go_on: &'a mut GoOn<'a>,
 }
 
@@ -105,7 +126,7 @@ impl Snapshot {
             return Ok(None);
         };
         let counted = *first..*last;
-        let mut damaged = HashSet::new();
+        let (mut unusable, mut wanted) = (Unusable::default(), Left::Exact);
         loop {
             let question = Question {
                 snapshot: self,
@@ -117,33 +138,64 @@ impl Snapshot {
                 words: Vocabulary::default(),
                 totals: Totals::between(between.clone()),
                 bounds: between.clone(),
+                wanted,
+                alone: Vec::new(),
                 go_on: &mut || go_on(),
             };
-            match question.answer(&damaged) {
+            match question.answer(&unusable) {
                 Ok(tallied) => return Ok(Some(tallied)),
-                Err(Unanswered::Never | Unanswered::TooManyGroups(_)) => return Ok(None),
+                // Sums of everything without what stands for some of them tell more than those of a
+                // part.
+                Err(Unanswered::TooMuch) if wanted == Left::Exact => wanted = Left::Near,
+                Err(Unanswered::Never | Unanswered::TooMuch | Unanswered::TooManyGroups(_)) => {
+                    return Ok(None);
+                }
                 Err(Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::Damaged(path)) => damaged.insert(path),
-            };
+                Err(Unanswered::Damaged(path)) => _ = unusable.damaged.insert(path),
+                Err(Unanswered::Alone(paths)) => {
+                    let of_these = |file: &&Arc<DataFile>| paths.contains(&file.path);
+                    let rows = self.spans.files.iter().filter(of_these).map(|file| file.rows).sum();
+                    if wanted == Left::Exact && bounds.rows_max < rows {
+                        wanted = Left::Near;
+                    } else {
+                        unusable.alone.extend(paths);
+                    }
+                }
+            }
         }
     }
 }
 
 impl<'a> Question<'a> {
-    fn answer(mut self, damaged: &HashSet<PathBuf>) -> Result<GraphTallied, Unanswered> {
-        let (mut rolled, unrolled) = self.plan(damaged);
+    fn answer(mut self, unusable: &Unusable) -> Result<GraphTallied, Unanswered> {
+        let (mut rolled, unrolled) = self.plan(&unusable.damaged);
         if rolled.is_empty() {
             return Err(Unanswered::Never);
         }
         let mut pool = self.rows(unrolled, &rolled)?;
-        self.join(&mut rolled, &pool)?;
+        let mut pairs = Pairs::of(&rolled, &unusable.alone);
+        self.join(&mut rolled, &pool, &mut pairs)?;
         // Whoever asks for less then should not have waited for what is not wanted.
-        let joined = rolled.iter().flat_map(|rolled| &rolled.joined);
-        self.affords(joined.map(|rows| rows.end - rows.start).sum())?;
+        self.affords(rolled.iter().map(|rolled| count(&rolled.joined)).sum())?;
         // What each file has counted of the traces that are joined; what counts after all.
-        let mut own = OwnCalls::of(rolled.len());
-        for (number, rolled) in rolled.iter().enumerate() {
-            let part = self.read(rolled.file, &rolled.joined)?;
+        let mut own = OwnCalls::of(rolled.len() + pairs.used.len());
+        let parts = rolled.iter().map(|rolled| self.read(rolled.file, &rolled.joined));
+        let mut parts: Vec<Pool> = parts.collect::<Result<_, _>>()?;
+        for (number, used) in pairs.used.iter().enumerate() {
+            let both = used.files.map(|file| parts[file].take(&used.again));
+            let change = changed(&both, &mut self.words, &mut self.totals);
+            for (file, stay) in used.files.into_iter().zip(change.stay) {
+                stay.into_iter().for_each(|call| own.push(file, call));
+            }
+            for (file, taken) in used.files.into_iter().zip(change.taken) {
+                let all = taken.iter().flat_map(|(group, all)| all.iter().map(|of| (*group, of)));
+                let doubled = all.filter(|(_, of)| of.counts);
+                doubled.for_each(|(group, of)| own.push_away(file, (group, of.call)));
+            }
+            change.added.into_iter().for_each(|call| own.push(rolled.len() + number, call));
+            both.into_iter().for_each(|part| pool.merge(part, &self.visible));
+        }
+        for (number, (rolled, part)) in rolled.iter().zip(parts).enumerate() {
             let Self { words, totals, .. } = &mut self;
             part.count_as_one(&rolled.covered, words, totals, |_, group, call| {
                 own.push(number, (group, *call));
@@ -156,9 +208,31 @@ impl<'a> Question<'a> {
                 totals.add(group, call);
             }
         });
-        for (rolled, (taken, stay)) in rolled.iter_mut().zip(own.settled()) {
-            self.add(rolled, &taken, &stay)?;
+        let Self { snapshot, totals, .. } = &mut self;
+        let groups = pairs.groups(
+            &snapshot.indexes,
+            &rolled,
+            |pair| &pair.graph,
+            |key| GraphKey::of(key).map(|_| totals.number(key)),
+        )?;
+        let (mut settled, mut again) = (own.settled(), Vec::new());
+        for (number, (taken, stay)) in settled.by_ref().take(rolled.len()).enumerate() {
+            for period in self.add(&rolled, number, (&pairs, &groups), &taken)? {
+                let rows = rolled[number].own_rows(&period)?;
+                let is_in = |call: &Call| period.contains(&call.exemplar.start_unix_nano.0);
+                let stay = stay.iter().filter(|(_, call)| is_in(call)).copied().collect();
+                again.push(Again { file: rolled[number].file, period, rows, stay });
+            }
         }
+        for (number, (taken, _)) in settled.enumerate() {
+            self.add_pair(&rolled, (&pairs, number), &groups[number], &taken)?;
+        }
+        if !self.alone.is_empty() {
+            tracing::debug!(files = ?self.alone, "what pairs of files say is not exact");
+            return Err(Unanswered::Alone(self.alone));
+        }
+        self.affords(again.iter().map(|again| count(&again.rows)).sum())?;
+        again.into_iter().try_for_each(|again| self.add_again(again))?;
         // A file asks before each of its periods, and so not after its last one.
         if self.totals.bytes() > self.bytes_max {
             return Err(Unanswered::Never);
@@ -222,57 +296,98 @@ impl<'a> Question<'a> {
     }
 
     /// Finds which traces of each file have to be joined.
-    fn join(&mut self, rolled: &mut [Rolled<'_>], pool: &Pool) -> Result<(), Unanswered> {
+    fn join(
+        &mut self,
+        rolled: &mut [Rolled<'_>],
+        pool: &Pool,
+        pairs: &mut Pairs,
+    ) -> Result<(), Unanswered> {
         let indexes = &self.snapshot.indexes;
         let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
-        let split =
-            indexes.splits.of(indexes, &files, |_| true, self.go_on)?.ok_or(Unanswered::Never)?;
-        for (rolled, split) in rolled.iter_mut().zip(split) {
+        let split = indexes.splits.of(indexes, &files, pairs, |_| true, self.go_on)?;
+        for (rolled, split) in rolled.iter_mut().zip(split.ok_or(Unanswered::Never)?) {
             rolled.join(split);
             rolled.join(splits::rows_of(indexes, rolled.file, &pool.near(rolled.file.hour)));
             rolled.join_cut(&self.counted)?;
         }
-        Ok(())
+        pairs.join(indexes, rolled)
     }
 
-    /// Adds what a file has counted, without what is taken away. Of the traces that are joined,
-    /// these calls stay.
-    fn add(
+    /// Adds what a pair adds to what its files have counted, without what is taken away.
+    fn add_pair(
         &mut self,
-        rolled: &mut Rolled<'_>,
+        rolled: &[Rolled<'_>],
+        (pairs, number): (&Pairs, usize),
+        groups: &PairGroups,
         taken: &TakenCalls,
-        stay: &[OwnCall],
     ) -> Result<(), Unanswered> {
-        let Self { totals, bytes_max, go_on, .. } = self;
+        let used = &pairs.used[number];
+        let is_added = |role: Role| role == Role::Added;
+        let groups =
+            groups.iter().map(|(role, group)| if is_added(*role) { *group } else { UNASKED });
+        let groups: Vec<GroupNumber> = groups.collect();
+        let (cells, covered) = (&used.section(rolled).graph, &rolled[used.files[1]].covered);
+        let cells = (cells, used.rollup(rolled));
+        let Self { totals, bytes_max, wanted, go_on, .. } = self;
         let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
             true => ControlFlow::Break(()),
             false => go_on(),
         };
-        let again = match rolled.add(taken, totals, &mut go_on) {
+        match covered::add(cells, covered, &groups, (&[], taken, *wanted), totals, &mut go_on) {
+            Added::But(again) if again.is_empty() => Ok(()),
+            Added::But(_) => {
+                self.alone.push(rolled[used.files[1]].file.path.clone());
+                Ok(())
+            }
+            Added::Stopped => Err(Unanswered::Never),
+            Added::Damaged => Err(used.damaged(&self.snapshot.indexes, rolled)),
+        }
+    }
+
+    /// Adds what a file has counted, without what is taken away; which periods have to be added up
+    /// again.
+    fn add(
+        &mut self,
+        files: &[Rolled<'_>],
+        number: usize,
+        (pairs, groups): (&Pairs, &[PairGroups]),
+        taken: &TakenCalls,
+    ) -> Result<Vec<Range<u64>>, Unanswered> {
+        let Self { totals, bytes_max, wanted, go_on, .. } = self;
+        let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
+            true => ControlFlow::Break(()),
+            false => go_on(),
+        };
+        let less = pairs.less(number, files, groups, |pair| &pair.graph);
+        let again = match files[number].add((&less, taken, *wanted), totals, &mut go_on) {
+            // Which of its own calls a pair has taken away is not known one by one.
+            Added::But(again) if !again.is_empty() && !less.is_empty() => {
+                self.alone.push(files[number].file.path.clone());
+                return Ok(Vec::new());
+            }
             Added::But(again) => again,
             Added::Stopped => return Err(Unanswered::Never),
             Added::Damaged => {
                 let indexes = &self.snapshot.indexes;
-                indexes.damaged(indexes.begin(), rolled.file);
-                return Err(Unanswered::Damaged(rolled.file.path.clone()));
+                indexes.damaged(indexes.begin(), files[number].file);
+                return Err(Unanswered::Damaged(files[number].file.path.clone()));
             }
         };
-        for period in again {
-            let rows = rolled.own_rows(&period)?;
-            let part = self.read(rolled.file, &rows)?;
-            let Self { words, totals, .. } = self;
-            let period_only = std::slice::from_ref(&period);
-            part.count_as_one(period_only, words, totals, Totals::add);
-            let stay =
-                stay.iter().filter(|(_, call)| period.contains(&call.exemplar.start_unix_nano.0));
-            stay.for_each(|(group, call)| totals.add(*group, call));
-        }
+        Ok(again)
+    }
+
+    /// Adds up a period of a file again, from its rows.
+    fn add_again(&mut self, of: Again<'_>) -> Result<(), Unanswered> {
+        let part = self.read(of.file, &of.rows)?;
+        let Self { words, totals, .. } = self;
+        part.count_as_one(std::slice::from_ref(&of.period), words, totals, Totals::add);
+        of.stay.iter().for_each(|(group, call)| totals.add(*group, call));
         Ok(())
     }
 
     /// These rows of a file.
     fn read(&mut self, file: &Arc<DataFile>, rows: &Rows) -> Result<Pool, Unanswered> {
-        self.spend(rows.iter().map(|rows| rows.end - rows.start).sum())?;
+        self.spend(count(rows))?;
         let mut pool = Pool::default();
         let Self { snapshot, words, go_on, .. } = self;
         let flow = rows::read(&snapshot.indexes, (file, rows), words, go_on, |trace, span| {
@@ -314,6 +429,6 @@ impl<'a> Question<'a> {
     /// Whether so many rows may still be read.
     fn affords(&self, rows: u64) -> Result<(), Unanswered> {
         let left = self.rows_max.saturating_sub(self.stats.rows);
-        if rows > left { Err(Unanswered::Never) } else { Ok(()) }
+        if rows > left { Err(Unanswered::TooMuch) } else { Ok(()) }
     }
 }

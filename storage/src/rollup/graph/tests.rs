@@ -1,6 +1,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::{ControlFlow, Range},
+    sync::Arc,
 };
 
 use proptest::{collection::vec, option, prelude::*, sample::select};
@@ -18,7 +19,8 @@ use crate::{
     ScanStats, Snapshot, SpanFilter, TimeRange,
     rollup::{
         tests::{
-            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+            BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, join, sending,
+            snapshot, snapshot_joined,
         },
         totals::Totals,
     },
@@ -138,15 +140,25 @@ proptest! {
         sendings in vec(sending(), 0..25),
         questions in vec((bounds(), select(&[0, 60 * SECOND][..])), 8),
         damage in option::weighted(0.3, any::<prop::sample::Index>()),
+        joined in any::<u32>(),
     ) {
         let parts = dealt(&pool, &sendings);
         let folder = TempDir::new().unwrap();
-        let snapshot = snapshot(&folder, &parts);
+        let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         // What it remembers of the first time is right too.
         for (bounds, lead) in questions.iter().chain(&questions) {
             if let Some(tallied) = asked_between(&snapshot, bounds, *lead, u64::MAX) {
                 prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *lead));
+            }
+        }
+        for (bounds, lead) in &questions {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, 40) {
+                let numbers = |graph: Graph| -> BTreeMap<_, _> {
+                    graph.into_iter().map(|(key, said)| (key, said.without_exemplars())).collect()
+                };
+                let obvious = numbers(obvious_between(&all, bounds, *lead));
+                prop_assert_eq!(numbers(said(&tallied)), obvious);
             }
         }
         let Some(which) = damage else { return Ok(()) };
@@ -290,6 +302,66 @@ fn whole_minutes_are_not_read_as_rows() {
 }
 
 #[test]
+fn traces_that_two_files_have_settled_are_not_read_as_rows() {
+    // Enough for buckets, and for few durations in each cell.
+    for (count, step) in [(1_500, 1_000), (1_500, SECOND)] {
+        let spans: Vec<Sent> = (0..count)
+            .flat_map(|number| call(number, BEGIN + number * step, 1_000 + 7 * number))
+            .collect();
+        let all: Vec<&Sent> = spans.iter().collect();
+        let (clients, servers): (Vec<&Sent>, Vec<&Sent>) =
+            spans.iter().partition(|sent| sent.service == "shop");
+        let third = &spans[4..7];
+        for (parts, joined, rows) in [
+            (vec![clients.clone(), servers.clone(), vec![]], 0b00, 2 * count),
+            (vec![clients.clone(), servers.clone(), vec![]], 0b01, 2 * count),
+            (vec![clients.clone(), servers.clone(), vec![]], 0b11, 0),
+            // Both have the call of the third trace; the others' are in one or the other.
+            (vec![all[..5].to_vec(), all[4..].to_vec(), vec![]], 0b11, 0),
+            // Two traces go on in memory, or in a third file, which may say so too.
+            (vec![clients.clone(), servers.clone(), third.iter().collect()], 0b11, 7),
+            (vec![clients.clone(), servers.clone(), third.iter().collect(), vec![]], 0b11, 7),
+            (vec![clients.clone(), servers.clone(), third.iter().collect(), vec![]], 0b111, 7),
+        ] {
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot_joined(&folder, &parts, joined);
+            for counted in [BEGIN..BEGIN + HOUR, BEGIN - MINUTE..BEGIN + 30 * MINUTE] {
+                let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+                assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
+                assert_eq!(tallied.scan.rows, rows, "{count} {joined:b}");
+            }
+            // A part of the traces is not visible, or not counted.
+            for counted in [BEGIN..BEGIN + 5 * MINUTE, BEGIN + 7 * MINUTE..BEGIN + HOUR] {
+                let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX);
+                let Some(tallied) = tallied else { continue };
+                assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{count} {joined:b}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_two_pairs_have_settled_is_read_as_rows() {
+    let spans: Vec<Sent> = (0..60).flat_map(|number| call(number, BEGIN + number, 7)).collect();
+    let (clients, servers): (Vec<&Sent>, Vec<&Sent>) =
+        spans.iter().partition(|sent| sent.service == "shop");
+    // Of the last traces nobody has more than the call.
+    let parts = [clients.clone(), servers[..40].to_vec(), servers[5..15].to_vec(), vec![]];
+    let folder = TempDir::new().unwrap();
+    let snapshot = snapshot(&folder, &parts);
+    let [first, second, third] = &snapshot.spans.files[..] else { panic!("there are three files") };
+    // As if the third had gone before the second was looked at, and somebody held a snapshot.
+    for (file, others) in [(first, &[][..]), (third, &[first]), (second, &[first])] {
+        let others: Vec<_> = others.iter().map(|other| Arc::clone(other)).collect();
+        assert!(join(&snapshot, file, &others));
+    }
+    let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+    let counted = BEGIN..BEGIN + HOUR;
+    let tallied = asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap();
+    assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE));
+}
+
+#[test]
 fn what_takes_too_much_memory_is_not_added_up() {
     let spans: Vec<Sent> =
         (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
@@ -320,11 +392,13 @@ fn a_call_of_which_both_sides_are_in_different_places_counts_once() {
         vec![all.clone(), servers.clone(), clients.clone()],
         vec![all[..30].to_vec(), all[15..].to_vec(), vec![]],
     ] {
-        let folder = TempDir::new().unwrap();
-        let snapshot = snapshot(&folder, &parts);
-        let graph = said(&asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap());
-        assert_eq!(graph, obvious(&all, &counted, MINUTE));
-        assert_eq!((calls_of(&graph, "Called"), calls_of(&graph, "Open")), (40, 0));
+        for joined in [0, u32::MAX] {
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot_joined(&folder, &parts, joined);
+            let graph = said(&asked(&snapshot, &counted, MINUTE, u64::MAX).unwrap());
+            assert_eq!(graph, obvious(&all, &counted, MINUTE));
+            assert_eq!((calls_of(&graph, "Called"), calls_of(&graph, "Open")), (40, 0));
+        }
     }
 }
 

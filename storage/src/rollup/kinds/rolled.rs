@@ -1,6 +1,7 @@
 //! A data file of which a part of the transactions comes from rollups.
 
 use std::{
+    collections::HashSet,
     ops::{ControlFlow, Range, RangeInclusive},
     sync::Arc,
 };
@@ -12,15 +13,18 @@ use super::{
 };
 use crate::{
     data_file::DataFile,
-    index::{HashedRun, RUNS_PAGE, RolledUp},
+    index::{HashedRun, Indexes, RUNS_PAGE, RolledUp},
     ranges::{merged, without},
     rollup::{
         LEVELS,
         adder::GroupNumber,
         cells::GroupNames,
-        covered::{self, Added, TakenCalls},
+        covered::{self, Added, Less, TakenCalls},
+        joint::{Joining, Pairs},
         splits::Rows,
+        taken::Left,
         tally::{HOUR, common},
+        unanswered::Unanswered,
     },
 };
 
@@ -55,6 +59,31 @@ pub(super) struct Rolled<'a> {
     cut: Minutes,
     /// Rows of traces that are put together with what is elsewhere.
     pub(super) joined: Rows,
+    /// The last halves of the ids of traces of which a pair says that their entry is elsewhere.
+    pub(super) elsewhere: HashSet<u64>,
+}
+
+impl Joining for Rolled<'_> {
+    fn file(&self) -> &Arc<DataFile> {
+        self.file
+    }
+
+    fn rollup(&self) -> &RolledUp {
+        &self.rollup
+    }
+
+    fn is_whole(&self) -> bool {
+        true
+    }
+
+    fn joined(&self) -> &Rows {
+        &self.joined
+    }
+
+    fn join(&mut self, rows: Rows) {
+        let all = self.joined.drain(..).chain(rows).collect();
+        self.joined = without(&merged(all), self.left_out());
+    }
 }
 
 impl<'a> Rolled<'a> {
@@ -80,7 +109,8 @@ impl<'a> Rolled<'a> {
             !common(&at, &asked).is_empty()
         });
         let cut = Minutes(cut.0 & !told.0);
-        Some(Self { file, rollup, covered, told, cut, joined: Rows::new() })
+        let (joined, elsewhere) = (Rows::new(), HashSet::new());
+        Some(Self { file, rollup, covered, told, cut, joined, elsewhere })
     }
 
     fn section(&self) -> &KindSection {
@@ -95,12 +125,6 @@ impl<'a> Rolled<'a> {
     /// The rows of which no cell knows.
     pub(super) fn left_out(&self) -> &Rows {
         &self.section().left_out
-    }
-
-    /// Joins these rows too, apart from those that are left out.
-    pub(super) fn join(&mut self, rows: Rows) {
-        let all = self.joined.drain(..).chain(rows).collect();
-        self.joined = without(&merged(all), self.left_out());
     }
 
     /// Joins the traces that began in a minute of which only a part is asked for. `None` when the
@@ -173,16 +197,23 @@ impl<'a> Rolled<'a> {
     /// Adds what the covered periods count to `told`, without what is taken away.
     pub(super) fn add(
         &self,
-        taken: &TakenCalls,
+        (less, taken): (&[Less<'_>], &TakenCalls),
         told: &mut Told<'_>,
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
         let Some(kinds) = self.numbers(told) else { return Added::Damaged };
         let cells = (&self.section().cells, &self.rollup);
         let Told { bounds, totals, .. } = told;
-        covered::add(cells, &self.covered, &kinds, taken, totals, &mut |totals| {
-            if totals.bytes() > bounds.bytes_max { ControlFlow::Break(()) } else { go_on() }
-        })
+        covered::add(
+            cells,
+            &self.covered,
+            &kinds,
+            (less, taken, Left::Exact),
+            totals,
+            &mut |totals| {
+                if totals.bytes() > bounds.bytes_max { ControlFlow::Break(()) } else { go_on() }
+            },
+        )
     }
 
     /// Gives `visit` how many transactions the covered periods count of kinds with these numbers.
@@ -211,4 +242,19 @@ impl<'a> Rolled<'a> {
         let keys = numbers.map_while(|kind| names.raw(kind)).map(KindKey::of);
         Some(keys.map(|key| told.number(key)).collect())
     }
+}
+
+/// Finds out of which traces of these files pairs say that their entry is elsewhere.
+pub(super) fn find_elsewhere(
+    indexes: &Indexes,
+    files: &mut [Rolled<'_>],
+    pairs: &Pairs,
+) -> Result<(), Unanswered> {
+    for used in &pairs.used {
+        let settled = used.settled(files).ok_or_else(|| used.damaged(indexes, files))?;
+        for (place, file) in used.files.into_iter().enumerate() {
+            files[file].elsewhere.extend(settled.without_entry(place));
+        }
+    }
+    Ok(())
 }

@@ -299,13 +299,15 @@ impl Sampling<'_, '_> {
             candidates.iter().partition(|(_, of)| of.takes == Takes::All);
         let rows: Rows = sure.iter().map(|(_, of)| of.rows.start..of.rows.start + 1).collect();
         let ids = look.ids(file, &rows).map_err(Failed::Because)?;
+        let elsewhere = &self.rolled[file].elsewhere;
+        let is_here = |id: TraceId| !elsewhere.contains(&id.low64());
         for ((_, of), id) in sure.iter().zip(ids) {
-            self.found.insert((file, of.number), Some(id));
+            self.found.insert((file, of.number), Some(id).filter(|id| is_here(*id)));
         }
         let rows: Rows = unsure.iter().map(|(_, of)| of.rows.clone()).collect();
         let durations = look.durations(file, &rows).map_err(Failed::Because)?;
         for ((wanted, of), (id, duration)) in unsure.iter().zip(durations) {
-            let is_wanted = self.wanted[*wanted].least <= duration;
+            let is_wanted = self.wanted[*wanted].least <= duration && is_here(id);
             self.found.insert((file, of.number), is_wanted.then_some(id));
         }
         Ok(())

@@ -49,12 +49,12 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(crate) struct KindSection {
     /// The hour, counted from 1970, in which all began that is not left out.
-    pub(super) hour: u64,
+    pub(in crate::rollup) hour: u64,
     /// The rows that are left out; ascending, apart.
-    pub(super) left_out: Vec<Range<u64>>,
+    pub(in crate::rollup) left_out: Vec<Range<u64>>,
     place: Place,
     /// Where the cells are.
-    pub(super) cells: Directory,
+    pub(in crate::rollup) cells: Directory,
 }
 
 /// The pages of some summaries.

@@ -21,7 +21,7 @@ use super::{
     build::COLUMNS,
     entries::{Entry, Pool, Samples, entry},
     look::Looking,
-    rolled::Rolled,
+    rolled::{Rolled, find_elsewhere},
     sample,
     told::{Apart, Frequent, Told},
 };
@@ -32,11 +32,12 @@ use crate::{
     rollup::{
         adder::GroupNumber,
         covered::{Added, TakenCalls},
+        joint::{Joining, PairGroups, Pairs},
         own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
         tally::HOUR,
         totals::Totals,
-        unanswered::{GoOn, Unanswered},
+        unanswered::{GoOn, Unanswered, Unusable},
     },
     schema::Signal,
     snapshot::{SPANS, TableView},
@@ -127,14 +128,14 @@ impl Snapshot {
         };
         let counted = first.0..last.0;
         let (hashing, mut apart) = (RandomState::new(), Apart::All);
-        let (mut damaged, mut told_apart) = (HashSet::new(), 0);
+        let (mut unusable, mut told_apart) = (Unusable::default(), 0);
         loop {
             let told = Told::of(bounds, &hashing, &apart);
             let go_on: &mut GoOn<'_> = &mut || go_on();
             let question = Question::of(self, &counted, bounds, told, go_on);
             let answer = match apart {
-                Apart::None => question.counted(&damaged).map(Answered::Counts),
-                _ => question.answer(&damaged, choose).map(Answered::Kinds),
+                Apart::None => question.counted(&unusable).map(Answered::Counts),
+                _ => question.answer(&unusable, choose).map(Answered::Kinds),
             };
             match answer {
                 Ok(Answered::Kinds(answer)) => return Ok(Some(answer)),
@@ -143,11 +144,10 @@ impl Snapshot {
                     let Some(fewer) = apart.fewer(count) else { return Ok(None) };
                     (apart, told_apart) = (fewer, count);
                 }
-                Err(Unanswered::Never) => return Ok(None),
+                Err(Unanswered::Never | Unanswered::TooMuch) => return Ok(None),
                 Err(Unanswered::Failed(error)) => return Err(error),
-                Err(Unanswered::Damaged(path)) => {
-                    damaged.insert(path);
-                }
+                Err(Unanswered::Damaged(path)) => _ = unusable.damaged.insert(path),
+                Err(Unanswered::Alone(paths)) => unusable.alone.extend(paths),
             }
         }
     }
@@ -185,14 +185,18 @@ impl<'a> Question<'a> {
 
     fn answer(
         mut self,
-        damaged: &HashSet<PathBuf>,
+        unusable: &Unusable,
         choose: &mut Choose<'_>,
     ) -> Result<KindAnswer, Unanswered> {
-        let rolled = self.begin(damaged)?;
+        let (rolled, pairs) = self.begin(unusable)?;
         // What each file has counted of the traces that are joined; what counts after all.
         let mut own = OwnCalls::of(rolled.len());
         for (number, rolled) in rolled.iter().enumerate() {
-            let count = |of: &Entry| own.push(number, (of.kind, of.call));
+            let count =
+                |of: &Entry| match rolled.elsewhere.contains(&of.call.exemplar.trace_id.low64()) {
+                    true => own.push_away(number, (of.kind, of.call)),
+                    false => own.push(number, (of.kind, of.call)),
+                };
             self.read_joined(rolled.file, &rolled.joined, &rolled.covered, count)?;
         }
         let Self { pool, counted, told, .. } = &mut self;
@@ -204,8 +208,15 @@ impl<'a> Question<'a> {
                 return Err(Unanswered::TooManyGroups(count));
             }
         }
-        for (rolled, (taken, stay)) in rolled.iter().zip(own.settled()) {
-            self.add(rolled, &taken, &stay)?;
+        let Self { snapshot, told, .. } = &mut self;
+        let groups = pairs.groups(
+            &snapshot.indexes,
+            &rolled,
+            |pair| &pair.kinds,
+            |key| Some(told.number(KindKey::of(key))),
+        )?;
+        for (number, (taken, stay)) in own.settled().enumerate() {
+            self.add(&rolled, number, (&pairs, &groups), &taken, &stay)?;
         }
         // A file asks before each of its periods, and so not after its last one.
         if let Some(count) = self.told.too_many() {
@@ -216,8 +227,8 @@ impl<'a> Question<'a> {
 
     /// How many transactions there are at most, by the numbers of kinds that are only counted:
     /// traces in two places may count in each of them.
-    fn counted(mut self, damaged: &HashSet<PathBuf>) -> Result<Vec<u64>, Unanswered> {
-        let rolled = self.begin(damaged)?;
+    fn counted(mut self, unusable: &Unusable) -> Result<Vec<u64>, Unanswered> {
+        let (rolled, _) = self.begin(unusable)?;
         for rolled in &rolled {
             self.read_joined(rolled.file, &rolled.joined, &[], |_| {})?;
         }
@@ -239,14 +250,16 @@ impl<'a> Question<'a> {
     }
 
     /// Reads what no cell knows, and says of each file with cells which rows have to be joined.
-    fn begin(&mut self, damaged: &HashSet<PathBuf>) -> Result<Vec<Rolled<'a>>, Unanswered> {
-        let (mut rolled, unrolled) = self.plan(damaged);
+    fn begin(&mut self, unusable: &Unusable) -> Result<(Vec<Rolled<'a>>, Pairs), Unanswered> {
+        let (mut rolled, unrolled) = self.plan(&unusable.damaged);
         self.read_unrolled(unrolled)?;
         for rolled in &rolled {
             self.read_joined(rolled.file, rolled.left_out(), &[], |_| {})?;
         }
-        self.join(&mut rolled)?;
-        Ok(rolled)
+        let mut pairs = Pairs::of(&rolled, &unusable.alone);
+        self.join(&mut rolled, &mut pairs)?;
+        find_elsewhere(&self.snapshot.indexes, &mut rolled, &pairs)?;
+        Ok((rolled, pairs))
     }
 
     /// Which files come from rollups, and which as rows.
@@ -297,7 +310,7 @@ impl<'a> Question<'a> {
     }
 
     /// Finds which traces of each file have to be joined.
-    fn join(&mut self, rolled: &mut [Rolled<'_>]) -> Result<(), Unanswered> {
+    fn join(&mut self, rolled: &mut [Rolled<'_>], pairs: &mut Pairs) -> Result<(), Unanswered> {
         let indexes = &self.snapshot.indexes;
         let files: Vec<_> = rolled.iter().map(|rolled| rolled.file).collect();
         let hours: HashSet<i64> = rolled
@@ -306,7 +319,7 @@ impl<'a> Question<'a> {
             .map(|rolled| rolled.file.hour)
             .collect();
         let asked = |file: &DataFile| hours.contains(&file.hour);
-        let split = indexes.splits.of(indexes, &files, asked, self.go_on)?;
+        let split = indexes.splits.of(indexes, &files, pairs, asked, self.go_on)?;
         for (rolled, split) in rolled.iter_mut().zip(split.ok_or(Unanswered::Never)?) {
             rolled.join(split);
             let near = self.pool.low64s_in(&around(rolled.file.hour));
@@ -315,7 +328,7 @@ impl<'a> Question<'a> {
                 return Err(self.damaged(rolled.file));
             }
         }
-        Ok(())
+        pairs.join(indexes, rolled)
     }
 
     /// Adds these rows of a file to those of the traces that are put together, and gives `count`
@@ -353,11 +366,15 @@ impl<'a> Question<'a> {
     /// these calls stay.
     fn add(
         &mut self,
-        rolled: &Rolled<'_>,
+        files: &[Rolled<'_>],
+        number: usize,
+        (pairs, groups): (&Pairs, &[PairGroups]),
         taken: &TakenCalls,
         stay: &[OwnCall],
     ) -> Result<(), Unanswered> {
-        let again = match rolled.add(taken, &mut self.told, self.go_on) {
+        let less = pairs.less(number, files, groups, |pair| &pair.kinds);
+        let rolled = &files[number];
+        let again = match rolled.add((&less, taken), &mut self.told, self.go_on) {
             Added::But(again) => again,
             Added::Stopped => return Err(self.ended()),
             Added::Damaged => return Err(self.damaged(rolled.file)),
@@ -368,7 +385,9 @@ impl<'a> Question<'a> {
             self.read(rolled.file, &rows, |question, rows, row| {
                 keep_entry(&mut own, rows, row, &mut question.told);
             })?;
-            let own = own.values().map(|of| (of.kind, of.call));
+            let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
+            let own = own.iter().filter(|(trace, _)| is_here(trace));
+            let own = own.map(|(_, of)| (of.kind, of.call));
             let is_in = |(_, call): &OwnCall| period.contains(&call.exemplar.start_unix_nano.0);
             for (group, call) in own.chain(stay.iter().copied().filter(is_in)) {
                 self.told.add(group, &call);
@@ -412,7 +431,7 @@ impl<'a> Question<'a> {
 
     pub(super) fn spend(&mut self, rows: u64) -> Result<(), Unanswered> {
         self.stats.rows = self.stats.rows.saturating_add(rows);
-        if self.stats.rows > self.rows_max { Err(Unanswered::Never) } else { Ok(()) }
+        if self.stats.rows > self.rows_max { Err(Unanswered::TooMuch) } else { Ok(()) }
     }
 
     /// Why nothing more was added up.

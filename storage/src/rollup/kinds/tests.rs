@@ -16,6 +16,7 @@ use crate::{
     rollup::{
         tests::{
             BEGIN, HOUR, MINUTE, SECOND, Said, Sent, chunk, damage_index, dealt, sending, snapshot,
+            snapshot_joined,
         },
         totals::Totals,
     },
@@ -161,10 +162,11 @@ proptest! {
         sendings in vec(sending(), 0..40),
         questions in vec(question(), 8),
         damage in option::weighted(0.3, any::<prop::sample::Index>()),
+        joined in any::<u32>(),
     ) {
         let parts = dealt(&pool, &sendings);
         let folder = TempDir::new().unwrap();
-        let snapshot = snapshot(&folder, &parts);
+        let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         // What it remembers of the first time is right too.
         for question in questions.iter().chain(&questions) {
@@ -217,10 +219,11 @@ proptest! {
         sendings in vec(sending(), 0..40),
         questions in vec((question(), 900..6_000_usize), 4),
         damage in option::weighted(0.3, any::<prop::sample::Index>()),
+        joined in any::<u32>(),
     ) {
         let parts = dealt(&pool, &sendings);
         let folder = TempDir::new().unwrap();
-        let snapshot = snapshot(&folder, &parts);
+        let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         if let Some(which) = damage {
             damage_index(&snapshot, &which);
@@ -425,7 +428,7 @@ fn a_transaction_counts_where_its_entry_began_whatever_came_where() {
 fn what_stood_for_transactions_that_are_taken_away_stands_no_longer() {
     // One trace that the second file has a beginning of, which stood out in the first.
     for others in [1, 3, 512, 513] {
-        for length in [0, 90_000, 5] {
+        for (length, joined) in [(0, 0), (90_000, 0), (5, 0), (0, 3), (90_000, 3), (5, 3)] {
             let [first, second] = trace(9_999, BEGIN, length);
             let spans: Vec<Sent> = (0..others)
                 .flat_map(|number| trace(number, BEGIN + 10 + number, 3 + number))
@@ -435,7 +438,7 @@ fn what_stood_for_transactions_that_are_taken_away_stands_no_longer() {
             let parts = [one, vec![&first], vec![]];
             let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
             let folder = TempDir::new().unwrap();
-            let snapshot = snapshot(&folder, &parts);
+            let snapshot = snapshot_joined(&folder, &parts, joined);
             for counted in [BEGIN..BEGIN + HOUR, BEGIN..BEGIN + MINUTE] {
                 let question = (whole(counted), 0, 4);
                 let answer = asked(&snapshot, &question, u64::MAX).unwrap();

@@ -76,6 +76,20 @@ impl Divided {
         is_there
     }
 
+    /// All of these less; whether they were there. Some may be less if not.
+    pub(super) fn remove_all(&mut self, other: &Self) -> bool {
+        for (bucket, less) in other.buckets() {
+            let count = self.count_mut(bucket);
+            let Some(left) = count.checked_sub(less) else { return false };
+            *count = left;
+        }
+        for (within, less) in self.within.iter_mut().zip(other.within) {
+            let Some(left) = within.checked_sub(less) else { return false };
+            *within = left;
+        }
+        true
+    }
+
     /// All of these too.
     pub(super) fn merge(&mut self, other: &Self) {
         for octave in 0..OCTAVES {

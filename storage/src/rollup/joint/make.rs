@@ -1,0 +1,253 @@
+//! Finds out what a file and the others of its hour say together.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+};
+
+use arrow_array::Int64Array;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{
+    Role,
+    section::{self, JointBytes, Made, TRACES_MAX},
+};
+use crate::{
+    Call, StorageError,
+    data_file::{DataFile, columns},
+    index::{Indexes, RolledUp},
+    ranges::{intersection, merged},
+    rollup::{
+        adder::{Adder, GroupNumber},
+        cells::GroupNames,
+        covered::TakenCalls,
+        graph, kinds,
+        own_calls::OwnCall,
+        repeats::low64s,
+        splits::{Rows, rows_of},
+        tally::of_hour,
+        unanswered::GoOn,
+    },
+    rows::column::Column,
+    schema::Signal,
+};
+
+/// About so many rows of traces are held at a time.
+const PORTION_ROWS: usize = 1 << 16;
+
+/// By how much sums change when the parts of some traces in two files are put together.
+#[derive(Debug, Default)]
+pub(in crate::rollup) struct Change {
+    /// What is taken away of each file,
+    pub(in crate::rollup) taken: [TakenCalls; 2],
+    /// what stays of what they have counted,
+    pub(in crate::rollup) stay: [Vec<OwnCall>; 2],
+    /// and what neither has counted.
+    pub(in crate::rollup) added: Vec<OwnCall>,
+}
+
+/// What a file is called by others of its hour.
+pub(super) fn name(path: &Path) -> u64 {
+    xxh3_64(path.file_name().unwrap_or_default().as_encoded_bytes())
+}
+
+/// The section of a file that says what it and these say together, and its pages, which will
+/// start at this offset; `None` when it has no sums of its own, or when it is not wanted any more.
+/// The others are of its hour and have such a section already.
+///
+/// # Errors
+/// When a file is missing or damaged.
+pub(crate) fn joined(
+    indexes: &Indexes,
+    file: &Arc<DataFile>,
+    others: &[Arc<DataFile>],
+    offset: u64,
+    go_on: &mut GoOn<'_>,
+) -> Result<Option<JointBytes>, StorageError> {
+    let Some(own) = Summed::of(indexes, file) else { return Ok(None) };
+    let own_low64s = low64s(file, None)?;
+    let (mut compared, mut common) = (Vec::new(), Vec::new());
+    for other in others {
+        if go_on().is_break() {
+            return Ok(None);
+        }
+        let Some(summed) = Summed::of(indexes, other).filter(|other| other.fits(&own)) else {
+            continue;
+        };
+        compared.push(name(&other.path));
+        let there = rows_of(indexes, other, &own_low64s);
+        if there.is_empty() {
+            continue;
+        }
+        let mut both = low64s(other, Some(&there))?;
+        both.retain(|low64| own_low64s.binary_search(low64).is_ok());
+        if !both.is_empty() {
+            common.push((other, summed, both));
+        }
+    }
+    let mut counts: HashMap<u64, u32> = HashMap::new();
+    let all = common.iter().flat_map(|(_, _, both)| both);
+    all.for_each(|low64| *counts.entry(*low64).or_default() += 1);
+    let mut pairs = Vec::new();
+    for (other, summed, both) in common {
+        let pair = Both { indexes, files: [other, file], summed: [&summed, &own] };
+        let Some(made) = pair.made(&both, &counts, go_on)? else { return Ok(None) };
+        pairs.push((name(&other.path), made));
+    }
+    pairs.sort_unstable_by_key(|(name, _)| *name);
+    let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
+    Ok(Some(section::encoded(compared, pairs, rows, offset)))
+}
+
+/// A file with sums of all that is looked at, as far as its rows are not left out.
+struct Summed {
+    graph: RolledUp,
+    kinds: RolledUp,
+    finest: [usize; 2],
+}
+
+impl Summed {
+    fn of(indexes: &Indexes, file: &Arc<DataFile>) -> Option<Self> {
+        let scan = indexes.begin();
+        let (graph, kinds) = (indexes.graph(scan, file)?, indexes.kinds(scan, file)?);
+        let finest = [graph.graph().cells.finest()?, kinds.kinds().cells.finest()?];
+        let hour = of_hour(file.hour);
+        let mut periods = graph.graph().cells.periods(finest[0]);
+        let is_of_hour = periods.all(|period| hour.contains(&period.start));
+        drop(periods);
+        let is_of_hour = is_of_hour && u64::try_from(file.hour).ok()? == kinds.kinds().hour;
+        is_of_hour.then_some(Self { graph, kinds, finest })
+    }
+
+    fn fits(&self, other: &Self) -> bool {
+        self.finest == other.finest
+    }
+
+    fn left_out(&self) -> Rows {
+        let graph = self.graph.graph().left_out.iter();
+        merged(graph.chain(&self.kinds.kinds().left_out).cloned().collect())
+    }
+}
+
+/// Two files with some traces that both have.
+struct Both<'a> {
+    indexes: &'a Indexes,
+    files: [&'a Arc<DataFile>; 2],
+    summed: [&'a Summed; 2],
+}
+
+impl Both<'_> {
+    /// What they say together of these traces, those that only they have; `counts` says how many of
+    /// the others have each.
+    fn made(
+        &self,
+        both: &[u64],
+        counts: &HashMap<u64, u32>,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Option<Made>, StorageError> {
+        let is_in_two = |low64: &u64| counts.get(low64) == Some(&1);
+        let mut wanted: HashSet<u64> = both.iter().copied().filter(is_in_two).collect();
+        if wanted.is_empty() || wanted.len() > TRACES_MAX {
+            return Ok(Some(nothing_settled(both)));
+        }
+        let low64s_of_wanted: Vec<u64> = wanted.iter().copied().collect();
+        let rows = self.files.map(|file| rows_of(self.indexes, file, &low64s_of_wanted));
+        for (file, (summed, rows)) in self.files.iter().zip(self.summed.iter().zip(&rows)) {
+            let left_out = intersection(rows, &summed.left_out());
+            if !left_out.is_empty() {
+                low64s(file, Some(&left_out))?.iter().for_each(|low64| _ = wanted.remove(low64));
+            }
+        }
+        let (mut made, mut entries) = (Made::default(), HashMap::new());
+        for portion in portions(self.files[0], &rows[0], &wanted)? {
+            let Some(settled) = self.add(&mut made, &portion, go_on)? else { return Ok(None) };
+            entries.extend(settled);
+        }
+        if made.graph.is_full() || made.kinds.is_full() {
+            return Ok(Some(nothing_settled(both)));
+        }
+        let is_settled = |low64: &&u64| entries.contains_key(*low64);
+        (made.settled.low64s, made.apart) = both.iter().partition(is_settled);
+        made.settled.entries = made.settled.low64s.iter().map(|low64| entries[low64]).collect();
+        Ok(Some(made))
+    }
+
+    /// Adds what they say together of some traces; which of the files has the entry of each that is
+    /// settled.
+    fn add(
+        &self,
+        made: &mut Made,
+        low64s: &HashSet<u64>,
+        go_on: &mut GoOn<'_>,
+    ) -> Result<Option<HashMap<u64, u8>>, StorageError> {
+        let listed: Vec<u64> = low64s.iter().copied().collect();
+        let rows = self.files.map(|file| rows_of(self.indexes, file, &listed));
+        let is_wanted = |low64| low64s.contains(&low64);
+        let Some(entries) = kinds::entries(self.files, &rows, is_wanted, go_on)? else {
+            return Ok(None);
+        };
+        let is_settled = |low64| entries.places.contains_key(&low64);
+        let graph = graph::change(self.indexes, (self.files, &rows), is_settled, go_on)?;
+        let Some((graph, names)) = graph else { return Ok(None) };
+        let rows: u64 = rows.iter().flatten().map(|rows| rows.end - rows.start).sum();
+        made.rows += usize::try_from(rows).unwrap_or(usize::MAX);
+        add_up(&mut made.graph, &graph, &names, made.rows);
+        add_up(&mut made.kinds, &entries.change, &entries.names, made.rows);
+        Ok(Some(entries.places))
+    }
+}
+
+/// A pair in which all of these traces are read as rows.
+fn nothing_settled(both: &[u64]) -> Made {
+    Made { apart: both.to_vec(), ..Made::default() }
+}
+
+/// The traces that are wanted of these rows of a file, in the order of the rows, in portions of
+/// which the rows can be held.
+fn portions(
+    file: &DataFile,
+    rows: &Rows,
+    wanted: &HashSet<u64>,
+) -> Result<Vec<HashSet<u64>>, StorageError> {
+    let (mut portions, mut held) = (vec![HashSet::new()], 0);
+    let mut seen = HashSet::new();
+    columns(Signal::Spans, file, &["trace_id_low64"], Some(rows), &mut |batch| {
+        let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
+        for row in 0..batch.num_rows() {
+            let low64 = column.unsigned(row);
+            held += 1;
+            if wanted.contains(&low64) && seen.insert(low64) {
+                if held > PORTION_ROWS {
+                    portions.push(HashSet::new());
+                    held = 1;
+                }
+                portions.last_mut().map(|portion| portion.insert(low64));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(portions)
+}
+
+/// Adds a change to the cells of one.
+fn add_up(adder: &mut Adder, change: &Change, names: &GroupNames, rows: usize) {
+    let mut known: HashMap<(Role, GroupNumber), GroupNumber> = HashMap::new();
+    let mut add = |role: Role, group: GroupNumber, call: &Call| {
+        let Some(key) = names.raw(group) else { return };
+        let number = || adder.groups.number(role.key(key));
+        let number = *known.entry((role, group)).or_insert_with(number);
+        adder.add(number, call);
+    };
+    for (place, taken) in change.taken.iter().enumerate() {
+        for (group, all) in taken {
+            for taken in all {
+                let role = if taken.counts { Role::Doubled(place) } else { Role::Gone(place) };
+                add(role, *group, &taken.call);
+            }
+        }
+    }
+    change.added.iter().for_each(|(group, call)| add(Role::Added, *group, call));
+    adder.shrink(rows);
+}

@@ -1,0 +1,256 @@
+//! Which pairs of files a question can use, and which of their traces it puts together itself.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use super::{
+    Role, make,
+    section::{Pair, Settled},
+};
+use crate::{
+    data_file::DataFile,
+    index::{Indexes, RolledUp},
+    rollup::{
+        adder::GroupNumber,
+        cells::{Directory, RawKey},
+        covered::Less,
+        repeats::low64s,
+        splits::{Rows, rows_of},
+        unanswered::Unanswered,
+    },
+};
+
+/// A file of a question, of which a part comes from rollups.
+pub(in crate::rollup) trait Joining {
+    /// The file.
+    fn file(&self) -> &Arc<DataFile>;
+    /// Its rollups.
+    fn rollup(&self) -> &RolledUp;
+    /// Whether what a pair says of all of the file can be used.
+    fn is_whole(&self) -> bool;
+    /// The rows of traces that are put together with what is elsewhere.
+    fn joined(&self) -> &Rows;
+    /// Joins these rows too.
+    fn join(&mut self, rows: Rows);
+}
+
+/// The pairs of a question's files.
+#[derive(Debug, Default)]
+pub(in crate::rollup) struct Pairs {
+    pub(in crate::rollup) used: Vec<Used>,
+    /// Pairs that need not be compared, the lesser number first.
+    compared: HashSet<(usize, usize)>,
+}
+
+/// A pair that is used.
+#[derive(Debug)]
+pub(in crate::rollup) struct Used {
+    /// The numbers of its files; the second has the section.
+    pub(in crate::rollup) files: [usize; 2],
+    /// Which of the section's pairs it is.
+    at: usize,
+    /// The traces it has settled that are put together all the same, with what is elsewhere; by
+    /// the last halves of their ids, ascending.
+    pub(in crate::rollup) again: Vec<u64>,
+}
+
+/// The groups of a pair, by their numbers there: what becomes of their calls, and their numbers in
+/// the answer.
+pub(in crate::rollup) type PairGroups = Vec<(Role, GroupNumber)>;
+
+impl Pairs {
+    /// Those of these files, but for the pairs of those that are `alone`.
+    pub(in crate::rollup) fn of<R: Joining>(files: &[R], alone: &HashSet<PathBuf>) -> Self {
+        let can = |file: &&R| file.is_whole() && !alone.contains(&file.file().path);
+        let mut by_name = HashMap::new();
+        for (number, of) in files.iter().enumerate().filter(|(_, file)| can(file)) {
+            if let Some(section) = of.rollup().joint() {
+                let file = of.file();
+                by_name.insert((file.hour, make::name(&file.path)), (number, section));
+            }
+        }
+        // Which has compared itself with which. Both with each other did so when the index of one
+        // had been lost: they may then have settled what others have settled, too.
+        let mut compared: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
+        for ((hour, _), (number, section)) in &by_name {
+            for name in &section.compared {
+                let Some((other, _)) = by_name.get(&(*hour, *name)) else { continue };
+                let pair = ((*number).min(*other), (*number).max(*other));
+                let known = compared.entry(pair).or_insert(Some(*number));
+                *known = known.filter(|known| known == number);
+            }
+        }
+        let mut pairs = Self::default();
+        for ((one, other), number) in compared {
+            let Some(number) = number else { continue };
+            pairs.compared.insert((one, other));
+            let other = if number == one { other } else { one };
+            let section = files[number].rollup().joint();
+            let name = make::name(&files[other].file().path);
+            let at =
+                section.and_then(|of| of.pairs.binary_search_by_key(&name, |of| of.other).ok());
+            if let Some(at) = at {
+                pairs.used.push(Used { files: [other, number], at, again: Vec::new() });
+            }
+        }
+        pairs
+    }
+
+    /// Whether nobody has to find out which traces both of these files have.
+    pub(in crate::rollup) fn knows(&self, one: usize, other: usize) -> bool {
+        self.compared.contains(&(one.min(other), one.max(other)))
+    }
+
+    /// Joins the traces that are not settled, and those that are settled of which another file or
+    /// memory has more, or the question only a part.
+    pub(in crate::rollup) fn join<R: Joining>(
+        &mut self,
+        indexes: &Indexes,
+        files: &mut [R],
+    ) -> Result<(), Unanswered> {
+        for used in &self.used {
+            let apart = used.section(files).apart(&mut |range| used.rollup(files).page(range));
+            let apart = apart.ok_or_else(|| used.damaged(indexes, files))?;
+            used.join(indexes, files, &apart);
+        }
+        // By file: how many rows were joined when it was looked at, and of which traces they are.
+        let mut known: HashMap<usize, (u64, HashSet<u64>)> = HashMap::new();
+        let mut settled: HashMap<usize, Settled> = HashMap::new();
+        loop {
+            let mut found = false;
+            for (number, used) in self.used.iter_mut().enumerate() {
+                if used.files.iter().all(|file| files[*file].joined().is_empty()) {
+                    continue;
+                }
+                for file in used.files {
+                    let joined = files[file].joined();
+                    let rows = joined.iter().map(|rows| rows.end - rows.start).sum();
+                    if known.get(&file).is_none_or(|(before, _)| *before != rows) {
+                        let traces = match rows {
+                            0 => Vec::new(),
+                            _ => low64s(files[file].file(), Some(joined))?,
+                        };
+                        known.insert(file, (rows, traces.into_iter().collect()));
+                    }
+                }
+                let of_pair = match settled.entry(number) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => {
+                        let of_pair = used.settled(files);
+                        place.insert(of_pair.ok_or_else(|| used.damaged(indexes, files))?)
+                    }
+                };
+                let is_joined = |low64: &u64| {
+                    let of_file = used.files.iter().filter_map(|file| known.get(file));
+                    let mut of_file = of_file.map(|(_, traces)| traces);
+                    of_file.any(|traces| traces.contains(low64))
+                };
+                let all = of_pair.low64s.iter().copied();
+                let again: Vec<u64> = all.filter(is_joined).collect();
+                if again.len() > used.again.len() {
+                    used.join(indexes, files, &again);
+                    used.again = again;
+                    found = true;
+                }
+            }
+            if !found {
+                return self.each_once(files);
+            }
+        }
+    }
+
+    /// Fails when two pairs have settled a trace. It can be so in a snapshot from before one of
+    /// three files was replaced: the others have then settled what it had as well.
+    fn each_once<R: Joining>(&self, files: &[R]) -> Result<(), Unanswered> {
+        let mut seen = HashSet::new();
+        for used in &self.used {
+            if !used.again.iter().all(|low64| seen.insert(*low64)) {
+                let of_pair = used.files.map(|file| files[file].file().path.clone());
+                return Err(Unanswered::Alone(of_pair.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The groups of each pair, of which `number` says the numbers in the answer. `cells` says
+    /// where they are.
+    pub(in crate::rollup) fn groups<'a, R: Joining>(
+        &self,
+        indexes: &Indexes,
+        files: &'a [R],
+        cells: impl Fn(&'a Pair) -> &'a Directory,
+        mut number: impl FnMut(RawKey<'_>) -> Option<GroupNumber>,
+    ) -> Result<Vec<PairGroups>, Unanswered> {
+        let of_pair = self.used.iter().map(|used| {
+            let names =
+                cells(used.section(files)).groups(&mut |range| used.rollup(files).page(range));
+            let groups = names.and_then(|names| {
+                let numbers = 0..GroupNumber::try_from(names.len()).ok()?;
+                let known = numbers.map(|group| {
+                    let (role, key) = Role::of(names.raw(group)?)?;
+                    Some((role, number(key)?))
+                });
+                known.collect()
+            });
+            groups.ok_or_else(|| used.damaged(indexes, files))
+        });
+        of_pair.collect()
+    }
+
+    /// What the pairs of this file take away of what it has counted. `groups` are those of all
+    /// pairs, `cells` says where those of a pair are.
+    pub(in crate::rollup) fn less<'a, R: Joining>(
+        &self,
+        number: usize,
+        files: &'a [R],
+        groups: &'a [PairGroups],
+        cells: impl Fn(&'a Pair) -> &'a Directory,
+    ) -> Vec<Less<'a>> {
+        let of_file = self.used.iter().zip(groups).filter_map(|(used, groups)| {
+            let place = used.files.iter().position(|file| *file == number)?;
+            let (cells, rollup) = (cells(used.section(files)), used.rollup(files));
+            Some(Less { cells, rollup, groups, place })
+        });
+        of_file.collect()
+    }
+}
+
+impl Used {
+    /// What the pair says.
+    pub(in crate::rollup) fn section<'a, R: Joining>(&self, files: &'a [R]) -> &'a Pair {
+        let section = self.rollup(files).joint().expect("invariant: the pair is of it");
+        &section.pairs[self.at]
+    }
+
+    /// Where it says it.
+    pub(in crate::rollup) fn rollup<'a, R: Joining>(&self, files: &'a [R]) -> &'a RolledUp {
+        files[self.files[1]].rollup()
+    }
+
+    /// The traces that it has settled; `None` when the section is damaged.
+    pub(in crate::rollup) fn settled<R: Joining>(&self, files: &[R]) -> Option<Settled> {
+        self.section(files).settled(&mut |range| self.rollup(files).page(range))
+    }
+
+    /// Joins these traces of both files.
+    fn join<R: Joining>(&self, indexes: &Indexes, files: &mut [R], low64s: &[u64]) {
+        for file in self.files {
+            let rows = rows_of(indexes, files[file].file(), low64s);
+            files[file].join(rows);
+        }
+    }
+
+    /// That the section is damaged.
+    pub(in crate::rollup) fn damaged<R: Joining>(
+        &self,
+        indexes: &Indexes,
+        files: &[R],
+    ) -> Unanswered {
+        let file = files[self.files[1]].file();
+        indexes.damaged(indexes.begin(), file);
+        Unanswered::Damaged(file.path.clone())
+    }
+}

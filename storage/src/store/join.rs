@@ -1,0 +1,140 @@
+//! Has files that are not merged any more say beforehand what they and others of their hour say
+//! together.
+//!
+//! One file at a time, each with those that have said so already. Files of hours in which nothing
+//! has changed since the store was opened are looked at only when all upkeep is done: that takes
+//! their indexes.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    io,
+    ops::ControlFlow,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use tidings_proto::UnixNanos;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::{Inner, blocking};
+use crate::{
+    StorageError,
+    data_file::DataFile,
+    disk::failed,
+    index::{Indexes, with_joint},
+    paths::index_path,
+    rollup,
+    table_store::TableStore,
+    tables::Why,
+    upkeep::{Pace, Room, is_sealed},
+};
+
+/// Hours that are looked at when the store has been opened: the last ones.
+const HOURS_AT_FIRST: usize = 2;
+
+/// A file that is not sealed is taken to stay as it is so long after the last of it came: merges that
+/// are worth it have been done by then.
+const SETTLED: u64 = 2 * 3600 * 1_000_000_000;
+
+/// Whether a file stays as it is, as far as that can be told. When merges are done and nothing more
+/// comes, all do.
+pub(super) fn stays(file: &DataFile, pace: Pace, now: UnixNanos) -> bool {
+    let is_old = file.received_max.0.saturating_add(SETTLED) <= now.0;
+    pace == Pace::Offline || is_sealed(file) || is_old
+}
+
+/// What is known of which files have said it.
+#[derive(Debug, Default)]
+pub(super) struct Joins {
+    /// By hour, a hash of the names of its files when all of them had.
+    done: Option<HashMap<i64, u64>>,
+    /// Files that have nothing to say, or could not be read.
+    silent: HashSet<PathBuf>,
+}
+
+impl Inner {
+    /// Has one of these files of spans, which stay as they are, say what it and others say; whether
+    /// there was one.
+    pub(super) async fn join(
+        &self,
+        joins: &mut Joins,
+        files: &[Arc<DataFile>],
+        pace: Pace,
+        room: &mut Room,
+    ) -> Result<bool, StorageError> {
+        let mut hours: BTreeMap<i64, (u64, Vec<Arc<DataFile>>)> = BTreeMap::new();
+        for file in files {
+            let (hash, of_hour) = hours.entry(file.hour).or_default();
+            *hash ^= xxh3_64(file.path.as_os_str().as_encoded_bytes());
+            of_hour.push(Arc::clone(file));
+        }
+        let done = joins.done.get_or_insert_with(|| {
+            let at_first = if pace == Pace::Offline { usize::MAX } else { HOURS_AT_FIRST };
+            let before = hours.iter().rev().skip(at_first);
+            before.map(|(hour, (hash, _))| (*hour, *hash)).collect()
+        });
+        for (hour, (hash, mut of_hour)) in hours.into_iter().rev() {
+            if of_hour.len() < 2 || done.get(&hour) == Some(&hash) {
+                continue;
+            }
+            of_hour.sort_by_key(|file| (file.received_max, file.path.clone()));
+            let indexes = Arc::clone(&self.shared.indexes);
+            let (have, mut lack): (Vec<_>, Vec<_>) =
+                blocking(move || Ok(of_hour.into_iter().partition(|file| indexes.is_joint(file))))
+                    .await?;
+            lack.retain(|file| !joins.silent.contains(&file.path));
+            let Some(file) = lack.first() else {
+                done.insert(hour, hash);
+                continue;
+            };
+            if self.is_pressed() || !room.holds(Why::Compaction, file.bytes) {
+                return Ok(false);
+            }
+            let (tables, indexes) = (Arc::clone(&self.tables_at), Arc::clone(&self.shared.indexes));
+            let (stop, of) = (self.stop.clone(), Arc::clone(file));
+            let said = blocking(move || {
+                let mut go_on = || match *stop.borrow() {
+                    true => ControlFlow::Break(()),
+                    false => ControlFlow::Continue(()),
+                };
+                say(tables.as_ref(), &indexes, &of, &have, &mut go_on)
+            });
+            match said.await {
+                Ok(true) => {}
+                Ok(false) => _ = joins.silent.insert(file.path.clone()),
+                Err(error) => {
+                    tracing::warn!(%error, "what files say together is found out for each question");
+                    joins.silent.insert(file.path.clone());
+                }
+            }
+            return Ok(true);
+        }
+        Ok(false)
+    }
+}
+
+/// Has a file say what it and these say together; whether it did.
+fn say(
+    tables: &dyn TableStore,
+    indexes: &Indexes,
+    file: &Arc<DataFile>,
+    others: &[Arc<DataFile>],
+    go_on: &mut dyn FnMut() -> ControlFlow<()>,
+) -> Result<bool, StorageError> {
+    let path = index_path(&file.path);
+    let index = tables.read(&path).map_err(failed("read", &path))?;
+    let made = with_joint(&index, |offset| rollup::joined(indexes, file, others, offset, go_on))?;
+    let Some(made) = made else { return Ok(false) };
+    tables.replace(&path, &made).map_err(failed("write", &path))?;
+    indexes.forget_head(&file.path);
+    match tables.written(&file.path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            tables.remove(&path).map_err(failed("remove", &path))?;
+        }
+        _ => {}
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests;
