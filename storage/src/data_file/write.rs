@@ -37,10 +37,10 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Files that a flush writes; most are merged soon.
+    /// Files that a flush writes; unless they are large, they are merged soon.
     pub(super) const FLUSHED: Self =
         Self { row_group_rows: 131_072, page_rows: 2048, zstd_level_sent: ZSTD_LEVEL };
-    /// Files that stay.
+    /// Files that a merge writes.
     const MERGED: Self = Self { zstd_level_sent: ZSTD_LEVEL_MERGED, ..Self::FLUSHED };
 }
 

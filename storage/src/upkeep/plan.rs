@@ -1,9 +1,10 @@
 //! Which files to merge.
 //!
-//! A file of at least [`SEALED_BYTES`] is never merged again. The others of an hour are merged when
-//! together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one size; each row
-//! is then written about twice: by the flush and into a sealed file, or into one that waits for the
-//! end of its hour. When an hour is over and nothing comes any more, what is left becomes one file,
+//! A file of at least [`SEALED_BYTES`] is never merged again, nor is one of [`FLUSHED_BYTES`] that a
+//! flush wrote: that is where so much comes that processor time counts. The others of an hour are
+//! merged when together they make a sealed file, or when there are [`FILES_ENOUGH`] of about one
+//! size; each row is then written about twice: by the flush and into a sealed file, or into one that
+//! waits for the end of its hour. When an hour is over and nothing comes any more, what is left becomes one file,
 //! unless most of the work would be to copy a large file for the sake of small ones; once nothing
 //! came for hours, more of that work is worth it. While an old hour still gets rows, as in an
 //! import, it is merged no more eagerly than the current one.
@@ -12,11 +13,14 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use tidings_proto::UnixNanos;
 
+use super::rewrite::is_rewritten;
 use crate::data_file::DataFile;
 
 /// How large the files are that a merge makes; those of half that are left alone.
 pub(crate) const FILE_BYTES: u64 = 256 << 20;
 const SEALED_BYTES: u64 = FILE_BYTES / 2;
+/// So are those that a flush wrote from here on: hardly less than a full memory of realistic spans.
+const FLUSHED_BYTES: u64 = 48 << 20;
 /// The most that is merged at a time: it is done again when the process ends before.
 const JOB_BYTES: u64 = 4 * FILE_BYTES;
 /// So many files of about one size become one.
@@ -34,6 +38,12 @@ const LATENESS: Duration = Duration::from_secs(10 * 60);
 /// written again at most a few times a day for the sake of what comes late.
 const SETTLING: Duration = Duration::from_secs(6 * 3600);
 const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
+
+/// Whether a file is never merged again.
+pub(crate) fn is_sealed(file: &DataFile) -> bool {
+    let bytes = if is_rewritten(&file.path) { SEALED_BYTES } else { FLUSHED_BYTES };
+    file.bytes >= bytes
+}
 
 /// Files that should be one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,7 +71,7 @@ pub(crate) enum Pace {
 /// The merges that are worth doing, one of an hour, the one that helps most first. Looks at no file.
 pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Vec<Job> {
     let mut hours: BTreeMap<i64, Vec<&Arc<DataFile>>> = BTreeMap::new();
-    for file in files.iter().filter(|file| file.bytes < SEALED_BYTES) {
+    for file in files.iter().filter(|file| !is_sealed(file)) {
         hours.entry(file.hour).or_default().push(file);
     }
     let jobs = hours.into_iter().filter_map(|(hour, mut files)| {

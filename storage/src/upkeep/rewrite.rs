@@ -9,7 +9,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{plan::FILE_BYTES, retention::thinned_prefix};
+use super::{
+    plan::FILE_BYTES,
+    retention::{thinned_for, thinned_prefix},
+};
 use crate::{
     StorageError,
     data_file::{Choice, DataFile, FileWriter, Merge, Written},
@@ -20,6 +23,15 @@ use crate::{
     table_store::{self, Home, SharedTables},
     tables::file_path,
 };
+
+/// The beginning of the name of a file of which nothing was left out.
+const MERGED: &str = "merged";
+
+/// Whether it was made of other files, from its name.
+pub(super) fn is_rewritten(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(MERGED)) || thinned_for(path).is_some()
+}
 
 /// Portions that are copied before somebody else may go first: some tens of milliseconds.
 const PORTIONS: usize = 4;
@@ -63,7 +75,7 @@ impl Rewrite {
             folder: tables.folder(signal.table()),
             tables,
             hour: inputs.first().map_or(0, |file| file.hour),
-            prefix: mark.map_or("merged".to_owned(), thinned_prefix),
+            prefix: mark.map_or(MERGED.to_owned(), thinned_prefix),
             leave,
             merge: Merge::open(signal, inputs, choice)?,
             output: None,

@@ -25,15 +25,15 @@ struct Simulation {
 }
 
 impl Simulation {
-    fn file(&mut self, hour: i64, bytes: u64, received: UnixNanos) {
+    fn file(&mut self, hour: i64, prefix: &str, bytes: u64, received: UnixNanos) {
         self.made += 1;
-        let path = PathBuf::from(format!("{:08}", self.made));
+        let path = PathBuf::from(format!("{prefix}-{:08}", self.made));
         let file = DataFile::new(path, hour, bytes / 50, bytes, UnixNanos(0), UnixNanos(0));
         self.files.push(Arc::new(DataFile { received_max: received, ..file }));
     }
 
     fn flush(&mut self, hour: i64, bytes: u64, now: UnixNanos) {
-        self.file(hour, bytes, now);
+        self.file(hour, "flushed", bytes, now);
         self.flushed_bytes += bytes;
     }
 
@@ -44,7 +44,7 @@ impl Simulation {
             let bytes = job.files.iter().map(|file| file.bytes).sum();
             let received = job.files.iter().map(|file| file.received_max).max().unwrap();
             for begin in (0..bytes).step_by(usize::try_from(FILE_BYTES).unwrap()) {
-                self.file(job.hour, FILE_BYTES.min(bytes - begin), received);
+                self.file(job.hour, "merged", FILE_BYTES.min(bytes - begin), received);
             }
             self.merged_bytes += bytes;
         }
@@ -69,6 +69,7 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
         (MIB, 60),
         (5 * MIB, 60),
         (8 * MIB, 60),
+        (40 * MIB, 60),
         (100 * MIB, 60),
         (12 * MIB, 7),
         (12 * MIB, 1),
@@ -89,7 +90,9 @@ fn every_byte_is_written_less_than_three_times_at_any_rate() {
             let factor = table.amplification();
             said += &format!("{flush_bytes} every {every} s, late {late}: {factor:.2}\n");
             assert!(factor < 3.0, "{said}");
-            let whole = usize::try_from(table.flushed_bytes / super::SEALED_BYTES).unwrap();
+            let is_sealed = flush_bytes >= super::FLUSHED_BYTES;
+            let sealed_bytes = if is_sealed { flush_bytes } else { super::SEALED_BYTES };
+            let whole = usize::try_from(table.flushed_bytes / sealed_bytes).unwrap();
             assert!(table.files.len() <= whole + 40, "{} files\n{said}", table.files.len());
             assert!(table.most_files <= whole + 100, "{} files\n{said}", table.most_files);
         }
@@ -149,7 +152,8 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
     assert_eq!(first(&table.files, now(settled), Pace::Running).unwrap().files.len(), 2);
     // A large file for a little every half an hour: at a few times its size.
     let mut table = Simulation::default();
-    table.flush(500_000, 100 * MIB, now(0));
+    table.file(500_000, "merged", 100 * MIB, now(0));
+    table.flushed_bytes += 100 * MIB;
     for late in 0..48 {
         table.flush(500_000, MIB / 2, now(7200 + late * 1800));
         table.keep_up(now(7200 + late * 1800 + 700), Pace::Running);
@@ -162,7 +166,7 @@ fn what_came_late_joins_the_file_of_its_hour_when_that_is_settled() {
 fn two_tiny_files_do_not_keep_those_that_are_enough_apart() {
     let mut table = Simulation::default();
     let tiny = [KIB, KIB].into_iter();
-    for (bytes, flush) in tiny.chain([100 * MIB; 4]).zip(0..) {
+    for (bytes, flush) in tiny.chain([40 * MIB; 4]).zip(0..) {
         table.flush(500_000, bytes, now(flush));
     }
     assert_eq!(first(&table.files, now(60), Pace::Running).unwrap().files.len(), 4);
@@ -173,7 +177,7 @@ fn an_hour_with_much_is_merged_in_the_order_in_which_it_came() {
     let mut table = Simulation::default();
     // The later, the smaller.
     for flush in 0..40 {
-        table.flush(500_000, (60 - flush) * MIB, now(flush));
+        table.flush(500_000, (47 - flush) * MIB, now(flush));
     }
     let merged = first(&table.files, now(60), Pace::Offline).unwrap().files;
     let expected: Vec<UnixNanos> = (0..merged.len() as u64).map(now).collect();
@@ -195,4 +199,28 @@ fn many_files_that_wait_are_written_less_than_three_times() {
         let factor = table.amplification();
         assert!(factor < 3.0, "{flushes} of {bytes}: {factor}");
     }
+}
+
+#[test]
+fn an_hour_with_little_becomes_one_file() {
+    for (bytes, every) in [(10 * KIB, 60), (MIB, 60), (2 * MIB, 60), (20 * MIB, 1200)] {
+        let mut table = Simulation::default();
+        for flush in 0..3600 / every {
+            table.flush(500_000, bytes, now(flush * every));
+            table.keep_up(now(flush * every), Pace::Running);
+        }
+        table.keep_up(now(12 * 3600), Pace::Running);
+        assert_eq!(table.files.len(), 1, "{bytes} every {every} s");
+    }
+}
+
+#[test]
+fn what_a_flush_at_full_load_writes_is_not_written_again() {
+    let mut table = Simulation::default();
+    for flush in 0..50 {
+        table.flush(500_000, 60 * MIB, now(flush * 3));
+        table.keep_up(now(flush * 3), Pace::Running);
+    }
+    table.keep_up(now(48 * 3600), Pace::Offline);
+    assert_eq!((table.files.len(), table.merged_bytes), (50, 0));
 }
