@@ -258,14 +258,18 @@ impl Indexes {
         if wanted.outgrows(&head) {
             self.miss(wanted.signal, file, &path);
         }
-        match find(file, &head, wanted) {
+        let mut found = find(file, &head, wanted);
+        if matches!(found, Err(Unusable::Replaced)) {
+            found = find(file, &*self.load(&path, scan, file, wanted.signal)?, wanted);
+        }
+        match found {
             Ok(candidates) => candidates,
             Err(Unusable::Damaged) => {
                 self.miss(wanted.signal, file, &path);
                 self.keep(path, scan, None);
                 None
             }
-            Err(Unusable::OutOfReach) => None,
+            Err(Unusable::OutOfReach | Unusable::Replaced) => None,
         }
     }
 
@@ -299,8 +303,8 @@ impl Indexes {
     }
 
     /// Whether the index of a data file says what it and others say together.
-    pub(crate) fn is_joint(&self, file: &Arc<DataFile>) -> bool {
-        self.rolled_up(self.begin(), file, |_| true).is_some_and(|of| of.joint().is_some())
+    pub(crate) fn is_joint(&self, scan: u64, file: &Arc<DataFile>) -> bool {
+        self.rolled_up(scan, file, |_| true).is_some_and(|of| of.joint().is_some())
     }
 
     fn rolled_up(
@@ -313,9 +317,11 @@ impl Indexes {
         let mut head = self.head(&path, scan, file, Signal::Spans)?;
         let index = file.open_index().ok()?;
         if !head.is_of(&index) {
-            // Another has taken its place.
-            head = Arc::new(Head::read(&index, file)?);
-            self.keep(path.clone(), scan, Some(Arc::clone(&head)));
+            // Another has taken its place, maybe between opening it and this.
+            head = self.load(&path, scan, file, Signal::Spans)?;
+            if !head.is_of(&index) {
+                return None;
+            }
         }
         if !has(&head) {
             self.miss(Signal::Spans, file, &path);

@@ -146,7 +146,7 @@ fn assembled<'a>(
 /// The index of a data file with a section more, which says what it and others say together.
 /// `make` gives it, and its pages, which start where it is told.
 ///
-/// Gives `None` where it does, and when these bytes are no index or have such a section.
+/// Gives `None` where it does, and when these bytes are no whole index or have such a section.
 ///
 /// # Errors
 /// Those of `make`.
@@ -155,7 +155,9 @@ pub(crate) fn with_joint<E>(
     make: impl FnOnce(u64) -> Result<Option<rollup::JointBytes>, E>,
 ) -> Result<Option<Bytes>, E> {
     let Some((sections, pages)) = parts(index) else { return Ok(None) };
-    if sections.iter().any(|(kind, _)| *kind == JOINT) {
+    let sum = sections.iter().find(|(kind, _)| *kind == PAGES_SUM).map(|(_, sum)| *sum);
+    let is_whole = sum == Some(&crc32c::crc32c(pages).to_le_bytes()[..]);
+    if !is_whole || sections.iter().any(|(kind, _)| *kind == JOINT) {
         return Ok(None);
     }
     let made = make(pages.len() as u64)?;
@@ -180,16 +182,22 @@ pub(crate) fn without_joint(index: Bytes) -> Bytes {
 /// The kinds of sections and their bytes.
 type Sections<'a> = Vec<(u32, &'a [u8])>;
 
-/// The sections of an index, and its pages; `None` when these bytes are none.
+/// The sections of an index, and its pages; `None` when these bytes are none, or the head is
+/// damaged.
 fn parts(index: &[u8]) -> Option<(Sections<'_>, &[u8])> {
-    let head = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
-    let bytes = index.get(FIXED_BYTES..head.checked_sub(CRC_BYTES)?)?;
+    let length = usize::try_from(Reader::new(index.get(12..16)?).u32()?).ok()?;
+    let (head, pages) = index.split_at_checked(length)?;
+    let (covered, crc) = head.split_at_checked(length.checked_sub(CRC_BYTES)?)?;
+    if Reader::new(crc).u32()? != crc32c::crc32c(covered) {
+        return None;
+    }
+    let bytes = covered.get(FIXED_BYTES..)?;
     let (mut reader, mut sections) = (Reader::new(bytes), Vec::new());
     while !reader.is_empty() {
         let (kind, length) = (reader.u32()?, reader.u32()?);
         sections.push((kind, reader.take(usize::try_from(length).ok()?)?));
     }
-    Some((sections, index.get(head..)?))
+    Some((sections, pages))
 }
 
 /// What of an index file stays in memory.

@@ -14,22 +14,25 @@ pub(super) enum Unusable {
     Damaged,
     /// It cannot be read just now.
     OutOfReach,
+    /// Another has taken its place.
+    Replaced,
 }
 
 pub(super) fn find(file: &DataFile, head: &Head, wanted: &Wanted) -> Result<Candidates, Unusable> {
-    let (mut opened, mut out_of_reach) = (None, false);
+    let (mut opened, mut why) = (None, Unusable::Damaged);
     let mut fetch = |range| {
         if opened.is_none() {
-            let tried = file.open_index();
-            out_of_reach = tried.as_ref().is_err_and(|it| it.kind() != io::ErrorKind::NotFound);
-            // Another may have taken its place.
-            out_of_reach |= tried.as_ref().is_ok_and(|index| !head.is_of(index));
-            opened = tried.ok().filter(|_| !out_of_reach);
+            match file.open_index() {
+                Ok(index) if head.is_of(&index) => opened = Some(index),
+                Ok(_) => why = Unusable::Replaced,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(_) => why = Unusable::OutOfReach,
+            }
         }
         head.page(opened.as_ref()?, range)
     };
     let found = found(head, wanted, &mut fetch);
-    found.ok_or(if out_of_reach { Unusable::OutOfReach } else { Unusable::Damaged })
+    found.ok_or(why)
 }
 
 /// What an index says; `None` when it is damaged.

@@ -18,6 +18,6 @@ mod section;
 
 pub(super) use make::Change;
 pub(crate) use make::joined;
-pub(super) use pairs::{Joining, PairGroups, Pairs};
+pub(super) use pairs::{Joining, PairGroups, Pairs, Used};
 pub(super) use role::Role;
 pub(crate) use section::{JointBytes, JointSection};

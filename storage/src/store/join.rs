@@ -16,7 +16,7 @@ use std::{
 use tidings_proto::UnixNanos;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{Inner, blocking};
+use super::{Inner, Shared, blocking};
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -33,8 +33,8 @@ use crate::{
 const HOURS_AT_FIRST: usize = 2;
 
 /// A file that is not sealed is taken to stay as it is so long after the last of it came: merges that
-/// are worth it have been done by then.
-const SETTLED: u64 = 2 * 3600 * 1_000_000_000;
+/// are worth it have been done an hour before.
+const SETTLED: u64 = 7 * 3600 * 1_000_000_000;
 
 /// Whether a file stays as it is, as far as that can be told. When merges are done and nothing more
 /// comes, all do.
@@ -79,9 +79,11 @@ impl Inner {
             }
             of_hour.sort_by_key(|file| (file.received_max, file.path.clone()));
             let indexes = Arc::clone(&self.shared.indexes);
-            let (have, mut lack): (Vec<_>, Vec<_>) =
-                blocking(move || Ok(of_hour.into_iter().partition(|file| indexes.is_joint(file))))
-                    .await?;
+            let (have, mut lack): (Vec<_>, Vec<_>) = blocking(move || {
+                let scan = indexes.begin();
+                Ok(of_hour.into_iter().partition(|file| indexes.is_joint(scan, file)))
+            })
+            .await?;
             lack.retain(|file| !joins.silent.contains(&file.path));
             let Some(file) = lack.first() else {
                 done.insert(hour, hash);
@@ -91,17 +93,22 @@ impl Inner {
                 return Ok(false);
             }
             let (tables, indexes) = (Arc::clone(&self.tables_at), Arc::clone(&self.shared.indexes));
-            let (stop, of) = (self.stop.clone(), Arc::clone(file));
+            let (stop, shared, of) =
+                (self.stop.clone(), Arc::clone(&self.shared), Arc::clone(file));
             let said = blocking(move || {
-                let mut go_on = || match *stop.borrow() {
-                    true => ControlFlow::Break(()),
-                    false => ControlFlow::Continue(()),
+                let mut gave_up = false;
+                let mut go_on = || {
+                    gave_up |= *stop.borrow() || shared.is_pressed();
+                    if gave_up { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
                 };
-                say(tables.as_ref(), &indexes, &of, &have, &mut go_on)
+                let said = say(tables.as_ref(), &indexes, &of, &have, &mut go_on)?;
+                Ok((said, gave_up))
             });
             match said.await {
-                Ok(true) => {}
-                Ok(false) => _ = joins.silent.insert(file.path.clone()),
+                Ok((true, _)) => {}
+                // Another time.
+                Ok((false, true)) => return Ok(false),
+                Ok((false, false)) => _ = joins.silent.insert(file.path.clone()),
                 Err(error) => {
                     tracing::warn!(%error, "what files say together is found out for each question");
                     joins.silent.insert(file.path.clone());
@@ -110,6 +117,14 @@ impl Inner {
             return Ok(true);
         }
         Ok(false)
+    }
+}
+
+impl Shared {
+    /// Whether a flush is near or under way, which needs the processors more.
+    pub(super) fn is_pressed(&self) -> bool {
+        let limit = self.settings.memory_flush_bytes;
+        self.state.memory_bytes() >= limit - limit / 4
     }
 }
 

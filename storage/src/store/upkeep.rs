@@ -376,8 +376,7 @@ impl Inner {
 
     /// Whether a flush is near or under way, which needs the processors more.
     pub(super) fn is_pressed(&self) -> bool {
-        let limit = self.shared.settings.memory_flush_bytes;
-        self.shared.state.memory_bytes() >= limit - limit / 4
+        self.shared.is_pressed()
     }
 
     fn is_stopping(&self) -> bool {

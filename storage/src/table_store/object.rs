@@ -266,8 +266,12 @@ impl TableStore for ObjectTables {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        // Before, so that it is not taken for the new one, and after, because somebody may have
+        // fetched the old one meanwhile.
         self.0.cache.forget(path);
-        self.0.put(path, Bytes::copy_from_slice(bytes))
+        let put = self.0.put(path, Bytes::copy_from_slice(bytes));
+        self.0.cache.forget(path);
+        put
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {

@@ -56,10 +56,12 @@ pub(crate) async fn check(
 /// What is wrong with a data file and its index.
 fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Finding> {
     let wrong = |what: String| vec![Finding::new(&file.path, what)];
-    let (compared, is_current) = match Pieces::open(file) {
+    let (compared, is_current, is_whole) = match Pieces::open(file) {
         Start::Wrong(finding) => return vec![finding],
-        Start::Pieces(pieces) => (pieces.finish(file), true),
-        Start::NoSums(found) => (Ok(()), found != Verified::Sound(None)),
+        Start::Pieces(pieces) => (pieces.finish(file), true, true),
+        Start::NoSums(found) => {
+            (Ok(()), found != Verified::Sound(None), found != Verified::Damaged)
+        }
     };
     if let Err(finding) = compared {
         return vec![finding];
@@ -72,7 +74,7 @@ fn data_file(tables: &SharedTables, signal: Signal, file: &DataFile) -> Vec<Find
     match (found, data_file::index_of(signal, file)) {
         // Those of earlier programs say less.
         (Ok(found), Ok(made))
-            if found == made || !is_current || index::is_of_earlier(&found, &made) =>
+            if found == made && is_whole || !is_current || index::is_of_earlier(&found, &made) =>
         {
             Vec::new()
         }

@@ -146,7 +146,10 @@ impl Snapshot {
                 Ok(tallied) => return Ok(Some(tallied)),
                 // Sums of everything without what stands for some of them tell more than those of a
                 // part.
-                Err(Unanswered::TooMuch) if wanted == Left::Exact => wanted = Left::Near,
+                Err(Unanswered::TooMuch) if wanted == Left::Exact => {
+                    wanted = Left::Near;
+                    unusable.alone.clear();
+                }
                 Err(Unanswered::Never | Unanswered::TooMuch | Unanswered::TooManyGroups(_)) => {
                     return Ok(None);
                 }
@@ -157,6 +160,7 @@ impl Snapshot {
                     let rows = self.spans.files.iter().filter(of_these).map(|file| file.rows).sum();
                     if wanted == Left::Exact && bounds.rows_max < rows {
                         wanted = Left::Near;
+                        unusable.alone.clear();
                     } else {
                         unusable.alone.extend(paths);
                     }
@@ -310,7 +314,7 @@ impl<'a> Question<'a> {
             rolled.join(splits::rows_of(indexes, rolled.file, &pool.near(rolled.file.hour)));
             rolled.join_cut(&self.counted)?;
         }
-        pairs.join(indexes, rolled)
+        pairs.join(indexes, rolled, self.go_on)
     }
 
     /// Adds what a pair adds to what its files have counted, without what is taken away.

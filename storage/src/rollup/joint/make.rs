@@ -76,15 +76,16 @@ pub(crate) fn joined(
         let Some(summed) = Summed::of(indexes, other).filter(|other| other.fits(&own)) else {
             continue;
         };
-        compared.push(name(&other.path));
         let there = rows_of(indexes, other, &own_low64s);
         if there.is_empty() {
+            compared.push(name(&other.path));
             continue;
         }
         let mut both = low64s(other, Some(&there))?;
         both.retain(|low64| own_low64s.binary_search(low64).is_ok());
-        if !both.is_empty() {
-            common.push((other, summed, both));
+        match both.is_empty() {
+            true => compared.push(name(&other.path)),
+            false => common.push((other, summed, both)),
         }
     }
     let mut counts: HashMap<u64, u32> = HashMap::new();
@@ -94,11 +95,14 @@ pub(crate) fn joined(
     for (other, summed, both) in common {
         let pair = Both { indexes, files: [other, file], summed: [&summed, &own] };
         let Some(made) = pair.made(&both, &counts, go_on)? else { return Ok(None) };
-        pairs.push((name(&other.path), made));
+        // A pair that settles nothing is no better than comparing, which is remembered.
+        if !made.settled.low64s.is_empty() {
+            compared.push(name(&other.path));
+            pairs.push((name(&other.path), made));
+        }
     }
     pairs.sort_unstable_by_key(|(name, _)| *name);
-    let rows = usize::try_from(file.rows).unwrap_or(usize::MAX);
-    Ok(Some(section::encoded(compared, pairs, rows, offset)))
+    Ok(Some(section::encoded(compared, pairs, offset)))
 }
 
 /// A file with sums of all that is looked at, as far as its rows are not left out.
@@ -139,8 +143,7 @@ struct Both<'a> {
 }
 
 impl Both<'_> {
-    /// What they say together of these traces, those that only they have; `counts` says how many of
-    /// the others have each.
+    /// What they say together of these traces; `counts` says how many of the others have each.
     fn made(
         &self,
         both: &[u64],
@@ -149,8 +152,8 @@ impl Both<'_> {
     ) -> Result<Option<Made>, StorageError> {
         let is_in_two = |low64: &u64| counts.get(low64) == Some(&1);
         let mut wanted: HashSet<u64> = both.iter().copied().filter(is_in_two).collect();
-        if wanted.is_empty() || wanted.len() > TRACES_MAX {
-            return Ok(Some(nothing_settled(both)));
+        if wanted.is_empty() || both.len() > TRACES_MAX {
+            return Ok(Some(Made::default()));
         }
         let low64s_of_wanted: Vec<u64> = wanted.iter().copied().collect();
         let rows = self.files.map(|file| rows_of(self.indexes, file, &low64s_of_wanted));
@@ -161,12 +164,12 @@ impl Both<'_> {
             }
         }
         let (mut made, mut entries) = (Made::default(), HashMap::new());
-        for portion in portions(self.files[0], &rows[0], &wanted)? {
+        for portion in portions(self.files, &rows, &wanted)? {
             let Some(settled) = self.add(&mut made, &portion, go_on)? else { return Ok(None) };
             entries.extend(settled);
         }
         if made.graph.is_full() || made.kinds.is_full() {
-            return Ok(Some(nothing_settled(both)));
+            return Ok(Some(Made::default()));
         }
         let is_settled = |low64: &&u64| entries.contains_key(*low64);
         (made.settled.low64s, made.apart) = both.iter().partition(is_settled);
@@ -199,35 +202,37 @@ impl Both<'_> {
     }
 }
 
-/// A pair in which all of these traces are read as rows.
-fn nothing_settled(both: &[u64]) -> Made {
-    Made { apart: both.to_vec(), ..Made::default() }
-}
-
-/// The traces that are wanted of these rows of a file, in the order of the rows, in portions of
-/// which the rows can be held.
+/// The traces that are wanted of these rows of two files, in the order of the first one's, in
+/// portions of which the rows can be held.
 fn portions(
-    file: &DataFile,
-    rows: &Rows,
+    files: [&Arc<DataFile>; 2],
+    rows: &[Rows; 2],
     wanted: &HashSet<u64>,
 ) -> Result<Vec<HashSet<u64>>, StorageError> {
-    let (mut portions, mut held) = (vec![HashSet::new()], 0);
-    let mut seen = HashSet::new();
-    columns(Signal::Spans, file, &["trace_id_low64"], Some(rows), &mut |batch| {
-        let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
-        for row in 0..batch.num_rows() {
-            let low64 = column.unsigned(row);
-            held += 1;
-            if wanted.contains(&low64) && seen.insert(low64) {
-                if held > PORTION_ROWS {
-                    portions.push(HashSet::new());
-                    held = 1;
-                }
-                portions.last_mut().map(|portion| portion.insert(low64));
+    let (mut counts, mut order) = (HashMap::<u64, usize>::new(), Vec::new());
+    for (file, rows) in files.into_iter().zip(rows) {
+        columns(Signal::Spans, file, &["trace_id_low64"], Some(rows), &mut |batch| {
+            let column = Column::<Int64Array>::of(batch, "trace_id_low64")?;
+            let low64s = (0..batch.num_rows()).map(|row| column.unsigned(row));
+            for low64 in low64s.filter(|low64| wanted.contains(low64)) {
+                let count = counts.entry(low64).or_insert_with(|| {
+                    order.push(low64);
+                    0
+                });
+                *count += 1;
             }
+            Ok(ControlFlow::Continue(()))
+        })?;
+    }
+    let (mut portions, mut held) = (vec![HashSet::new()], 0);
+    for low64 in order {
+        held += counts[&low64];
+        if held > PORTION_ROWS {
+            portions.push(HashSet::new());
+            held = counts[&low64];
         }
-        Ok(ControlFlow::Continue(()))
-    })?;
+        portions.last_mut().map(|portion| portion.insert(low64));
+    }
     Ok(portions)
 }
 

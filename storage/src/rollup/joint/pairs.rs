@@ -19,7 +19,7 @@ use crate::{
         covered::Less,
         repeats::low64s,
         splits::{Rows, rows_of},
-        unanswered::Unanswered,
+        unanswered::{GoOn, Unanswered},
     },
 };
 
@@ -110,11 +110,17 @@ impl Pairs {
         &mut self,
         indexes: &Indexes,
         files: &mut [R],
+        go_on: &mut GoOn<'_>,
     ) -> Result<(), Unanswered> {
         for used in &self.used {
+            if go_on().is_break() {
+                return Err(Unanswered::Never);
+            }
             let apart = used.section(files).apart(&mut |range| used.rollup(files).page(range));
             let apart = apart.ok_or_else(|| used.damaged(indexes, files))?;
-            used.join(indexes, files, &apart);
+            if !apart.is_empty() {
+                used.join(indexes, files, &apart);
+            }
         }
         // By file: how many rows were joined when it was looked at, and of which traces they are.
         let mut known: HashMap<usize, (u64, HashSet<u64>)> = HashMap::new();
@@ -124,6 +130,9 @@ impl Pairs {
             for (number, used) in self.used.iter_mut().enumerate() {
                 if used.files.iter().all(|file| files[*file].joined().is_empty()) {
                     continue;
+                }
+                if go_on().is_break() {
+                    return Err(Unanswered::Never);
                 }
                 for file in used.files {
                     let joined = files[file].joined();

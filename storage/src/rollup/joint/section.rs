@@ -11,9 +11,11 @@ use crate::{
     },
 };
 
-/// Longer lists of traces are not kept.
+/// Of more traces that two files have, none is settled: a page of them would be too large.
 pub(super) const TRACES_MAX: usize = 1 << 20;
 const LOW64_BYTES: usize = 8;
+/// Cells may take as much as those of a file with so many rows.
+const CELLS_OF_ROWS: usize = 1 << 17;
 
 /// A section and its pages.
 pub(crate) type JointBytes = (Vec<u8>, Vec<u8>);
@@ -63,20 +65,15 @@ pub(super) struct Made {
     pub(super) rows: usize,
 }
 
-/// The section of a file of so many rows, and its pages, which will start at this offset.
-pub(super) fn encoded(
-    mut compared: Vec<u64>,
-    pairs: Vec<(u64, Made)>,
-    rows: usize,
-    offset: u64,
-) -> JointBytes {
+/// The section of a file, and its pages, which will start at this offset.
+pub(super) fn encoded(mut compared: Vec<u64>, pairs: Vec<(u64, Made)>, offset: u64) -> JointBytes {
     let (mut section, mut pages) = (Vec::new(), Vec::new());
     push_varint(&mut section, offset);
     compared.sort_unstable();
     push_varint(&mut section, compared.len() as u64);
     section.extend(compared.iter().flat_map(|name| name.to_le_bytes()));
     push_varint(&mut section, pairs.len() as u64);
-    for (other, Made { settled, apart, graph, kinds, .. }) in pairs {
+    for (other, Made { settled, apart, graph, kinds, rows }) in pairs {
         section.extend(other.to_le_bytes());
         let mut push_page = |bytes: &mut dyn Iterator<Item = u8>| {
             let start = pages.len();
@@ -88,6 +85,7 @@ pub(super) fn encoded(
         let low64s = settled.low64s.iter().flat_map(|low64| low64.to_le_bytes());
         push_page(&mut low64s.chain(settled.entries));
         push_page(&mut apart.iter().flat_map(|low64| low64.to_le_bytes()));
+        let rows = rows.max(CELLS_OF_ROWS);
         for adder in [graph, kinds] {
             let (directory, cells) = adder.finish(rows, Keep::ALL, offset + pages.len() as u64);
             pages.extend(cells);

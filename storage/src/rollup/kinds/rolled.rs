@@ -20,7 +20,7 @@ use crate::{
         adder::GroupNumber,
         cells::GroupNames,
         covered::{self, Added, Less, TakenCalls},
-        joint::{Joining, Pairs},
+        joint::{Joining, Pairs, Used},
         splits::Rows,
         taken::Left,
         tally::{HOUR, common},
@@ -250,7 +250,9 @@ pub(super) fn find_elsewhere(
     files: &mut [Rolled<'_>],
     pairs: &Pairs,
 ) -> Result<(), Unanswered> {
-    for used in &pairs.used {
+    let is_asked = |used: &&Used| used.files.iter().any(|file| files[*file].is_asked());
+    let asked: Vec<&Used> = pairs.used.iter().filter(is_asked).collect();
+    for used in asked {
         let settled = used.settled(files).ok_or_else(|| used.damaged(indexes, files))?;
         for (place, file) in used.files.into_iter().enumerate() {
             files[file].elsewhere.extend(settled.without_entry(place));

@@ -328,7 +328,7 @@ impl<'a> Question<'a> {
                 return Err(self.damaged(rolled.file));
             }
         }
-        pairs.join(indexes, rolled)
+        pairs.join(indexes, rolled, self.go_on)
     }
 
     /// Adds these rows of a file to those of the traces that are put together, and gives `count`
