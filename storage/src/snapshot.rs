@@ -245,7 +245,8 @@ impl TableView {
             .chain(files)
             .filter(|source| {
                 let (min, max) = source.times();
-                matcher.may_match(min, max)
+                // One without rows says that it begins after its end.
+                min <= max && matcher.may_match(min, max)
             })
             .collect();
         sources.sort_by_key(|source| Reverse(source.times().1));

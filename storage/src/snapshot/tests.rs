@@ -250,6 +250,22 @@ fn one_trace_is_found_by_looking_at_few_rows() {
 }
 
 #[test]
+fn a_chunk_of_no_rows_hides_none_that_have_no_time() {
+    let mut timeless = traces_of(1, 1);
+    timeless.resource_spans[0].scope_spans[0].spans[0].start_time_unix_nano = 0;
+    let chunks = [&traces_of(1, 1), &ExportTraceServiceRequest::default(), &timeless];
+    let view = TableView { chunks: chunks.map(span_chunk).to_vec(), files: vec![] };
+    let snapshot = Snapshot::new(view, TableView::default());
+    let mut starts = Vec::new();
+    let stats = snapshot.scan_newest_spans(&SpanFilter::default(), ALL, 0, &mut |rows, _| {
+        starts.extend((0..rows.len()).map(|row| rows.start(row)));
+        starts.first().map_or(Need::All, |newest| Need::Since(*newest))
+    });
+    assert_eq!(starts, [samples::NOW]);
+    assert!(!stats.unwrap().complete, "the row without a time was left out");
+}
+
+#[test]
 fn the_newest_of_many_files_are_found_in_one() {
     use tidings_proto::otlp::Span;
     let folder = TempDir::new().unwrap();
