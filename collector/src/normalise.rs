@@ -133,9 +133,7 @@ fn check_span(span: &mut Span, tally: &mut Tally) -> Result<(), Fault> {
         check_attributes(&mut event.attributes, &mut event.dropped_attributes_count, tally)?;
     }
     for link in &mut span.links {
-        if [&link.trace_id, &link.span_id].into_iter().any(|id| id == NOT_HEX) {
-            return Err(Fault::LinkId);
-        }
+        check_link(&link.trace_id, &link.span_id)?;
         check_attributes(&mut link.attributes, &mut link.dropped_attributes_count, tally)?;
     }
     Ok(())
@@ -163,6 +161,11 @@ fn check_id(id: &[u8], length: usize) -> Result<(), IdFault> {
         return Err(IdFault::Zeros);
     }
     Ok(())
+}
+
+/// Links may lead anywhere, but not to what is no id.
+fn check_link(trace_id: &[u8], span_id: &[u8]) -> Result<(), Fault> {
+    if [trace_id, span_id].contains(&NOT_HEX) { Err(Fault::LinkId) } else { Ok(()) }
 }
 
 /// Empty and all-zero both mean "none"; the second is made the first.

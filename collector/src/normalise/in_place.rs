@@ -17,8 +17,8 @@ use tidings_proto::{
 use tidings_storage::TelemetryBatch;
 
 use super::{
-    ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_resource, check_scope, check_time,
-    known,
+    ATTRIBUTES_MAX, Prepared, Signal, Tally, check_id, check_link, check_resource, check_scope,
+    check_time, known,
 };
 use crate::weigh::{self, Kind};
 
@@ -140,6 +140,7 @@ impl Walk {
         for link in span.links.iter() {
             let link = link?;
             self.entry();
+            demand(check_link(link.trace_id, link.span_id).is_ok())?;
             is_text(link.trace_state)?;
             self.attributes(link.attributes)?;
         }

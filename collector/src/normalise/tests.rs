@@ -2,8 +2,8 @@ use bytes::Bytes;
 use prost::Message;
 use tidings_proto::otlp::{
     AnyValue, ArrayValue, Event, ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue,
-    KeyValueList, LogRecord, Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span,
-    VALUE_DEPTH_MAX, Value,
+    KeyValueList, Link, LogRecord, NOT_HEX, Resource, ResourceLogs, ResourceSpans, ScopeLogs,
+    ScopeSpans, Span, VALUE_DEPTH_MAX, Value,
 };
 use tidings_storage::TelemetryBatch;
 
@@ -273,6 +273,15 @@ fn what_is_no_text_or_encoded_oddly_is_left_to_the_decoder() {
     let with_group = [bytes, vec![0x0b, 0x0c]].concat();
     for odd in [no_text, cut_off, with_group] {
         assert_eq!(accept_in_place(Signal::Traces, &odd.into()), None);
+    }
+}
+
+#[test]
+fn links_to_what_marks_no_hex_are_refused_both_ways() {
+    for (trace_id, span_id) in [(NOT_HEX.to_vec(), vec![]), (vec![7; 16], NOT_HEX.to_vec())] {
+        let links = vec![Link { trace_id, span_id, ..Link::default() }];
+        let prepared = prepare(traces(vec![span(), Span { links, ..span() }]));
+        assert_eq!(prepared.rejected, 1, "{:?}", prepared.message);
     }
 }
 
