@@ -34,6 +34,8 @@ const CHOSEN_MAX: usize = 20_000;
 const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Edges that are given.
 const EDGES_MAX: usize = 10_000;
+/// So many stretches at most are added up at a time: more would seldom fit the memory for one graph.
+const STRETCHES_MAX: usize = 128;
 /// The parents of the window's first spans began at most so long before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
@@ -237,15 +239,30 @@ fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTall
     }
 }
 
-/// The calls of which the called began between each of these times and the next, added up, by the
-/// number of the first; `None` when that is not known without reading spans.
+/// Gives `visit` the calls of which the called began between each of these times and the next, added
+/// up, by the number of the first, in parts of so many stretches that one can be held: the number of
+/// the part's first time, and its calls. The number of the time from which on that is not known
+/// without reading spans.
 pub(crate) fn sums(
     reader: &Reader,
     between: &[UnixNanos],
-) -> Result<Option<Vec<EdgeSums>>, QueryError> {
-    let tallied =
-        reader.tally_graph(&bounds(reader, between))?.filter(|tallied| tallied.scan.complete);
-    Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
+    mut visit: impl FnMut(usize, Vec<EdgeSums>),
+) -> Result<usize, QueryError> {
+    let (mut first, last) = (0, between.len().saturating_sub(1));
+    let mut length = STRETCHES_MAX;
+    while first < last {
+        let end = last.min(first + length);
+        let tallied = reader.tally_graph(&bounds(reader, &between[first..=end]))?;
+        match tallied.filter(|tallied| tallied.scan.complete) {
+            Some(tallied) => {
+                visit(first, Graph::of(&tallied).into_calls());
+                first = end;
+            }
+            None if end - first > 1 => length = (end - first) / 2,
+            None => break,
+        }
+    }
+    Ok(first)
 }
 
 /// Every call of which the called began in this range, and whether all of it was looked at.

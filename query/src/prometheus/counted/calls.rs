@@ -35,12 +35,12 @@ pub(super) fn read(
 ) -> Result<(Vec<Group>, usize), PromqlError> {
     let mut groups = Groups { set, numbers: BTreeMap::new(), left_out: false };
     let columns = numbers.columns;
-    if let Some(edges) = graph::sums(reader, numbers.bounds())? {
-        let bounds = numbers.bounds();
+    let bounds = numbers.bounds();
+    let known = graph::sums(reader, bounds, |first, edges| {
         for edge in edges {
             let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };
             for (stretch, Edge { calls, caller }) in edge.calls {
-                let start = bounds.get(stretch as usize).copied().unwrap_or_default();
+                let start = bounds.get(first + stretch as usize).copied().unwrap_or_default();
                 let Some(numbers) = numbers.of(group, start) else { continue };
                 columns.count(numbers, COUNT, calls.count);
                 columns.count(numbers, FAILED, calls.errors);
@@ -51,8 +51,10 @@ pub(super) fn read(
                 }
             }
         }
-    } else {
-        let (edges, complete) = graph::calls(reader, range)?;
+    })?;
+    if known + 1 < bounds.len() {
+        let rest = TimeRange { start: Some(bounds[known]), ..range };
+        let (edges, complete) = graph::calls(reader, rest)?;
         warnings.add_if(!complete, INCOMPLETE);
         for edge in edges {
             let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };

@@ -138,9 +138,10 @@ impl<'a> Rolled<'a> {
         Ok(self.traces.as_deref().unwrap_or_default())
     }
 
-    /// Adds the calls of the covered periods to `totals`, without what is taken away.
+    /// Adds the calls of these covered periods to `totals`, without what is taken away.
     pub(super) fn add(
         &self,
+        periods: &[Range<u64>],
         taken: (&[Less<'_>], &TakenCalls, Left),
         totals: &mut Totals,
         go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
@@ -151,7 +152,7 @@ impl<'a> Rolled<'a> {
             return Added::Damaged;
         };
         let cells = (cells, &self.rollup);
-        covered::add(cells, &self.covered, &groups, taken, totals, go_on)
+        covered::add(cells, periods, &groups, taken, totals, go_on)
     }
 }
 

@@ -7,7 +7,7 @@
 //! ones.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::{ControlFlow, Range},
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
@@ -87,6 +87,15 @@ struct Again<'a> {
     stay: Vec<OwnCall>,
 }
 
+/// Periods of a file, or with a number behind those of files of a pair, of which less is left
+/// without what is taken away than is wanted.
+struct Unsettled {
+    number: usize,
+    taken: TakenCalls,
+    stay: Vec<OwnCall>,
+    periods: Vec<Range<u64>>,
+}
+
 /// How many rows these are.
 fn count(rows: &Rows) -> u64 {
     rows.iter().map(|rows| rows.end - rows.start).sum()
@@ -102,17 +111,16 @@ struct Question<'a> {
     stats: ScanStats,
     words: Vocabulary,
     totals: Totals,
-    /// What has to be known of calls that are left where others were taken away.
-    wanted: Left,
-    /// Files of which what pairs say is not that.
-    alone: Vec<PathBuf>,
+    /// Whether files are read without what pairs of them say where that leaves unknown what stands
+    /// for calls.
+    exact: bool,
     go_on: &'a mut GoOn<'a>,
 }
 
 impl Snapshot {
     /// The calls between services, as all of the visible spans say; `None` when too much would
-    /// have to be read as rows or held in memory, or when no rollups are of use. Asks `go_on` every now and then
-    /// whether to go on, and gives `None` if not.
+    /// have to be read as rows or held in memory, or when no rollups are of use. Asks `go_on` every
+    /// now and then whether to go on, and gives `None` if not.
     ///
     /// # Errors
     /// When a data file is missing or damaged.
@@ -126,7 +134,7 @@ impl Snapshot {
             return Ok(None);
         };
         let counted = *first..*last;
-        let (mut unusable, mut wanted) = (Unusable::default(), Left::Exact);
+        let (mut unusable, mut exact) = (Unusable::default(), true);
         loop {
             let question = Question {
                 snapshot: self,
@@ -138,16 +146,15 @@ impl Snapshot {
                 words: Vocabulary::default(),
                 totals: Totals::between(between.clone()),
                 bounds: between.clone(),
-                wanted,
-                alone: Vec::new(),
+                exact,
                 go_on: &mut || go_on(),
             };
             match question.answer(&unusable) {
                 Ok(tallied) => return Ok(Some(tallied)),
                 // Sums of everything without what stands for some of them tell more than those of a
                 // part.
-                Err(Unanswered::TooMuch) if wanted == Left::Exact => {
-                    wanted = Left::Near;
+                Err(Unanswered::TooMuch) if exact && !unusable.alone.is_empty() => {
+                    exact = false;
                     unusable.alone.clear();
                 }
                 Err(Unanswered::Never | Unanswered::TooMuch | Unanswered::TooManyGroups(_)) => {
@@ -156,14 +163,8 @@ impl Snapshot {
                 Err(Unanswered::Failed(error)) => return Err(error),
                 Err(Unanswered::Damaged(path)) => _ = unusable.damaged.insert(path),
                 Err(Unanswered::Alone(paths)) => {
-                    let of_these = |file: &&Arc<DataFile>| paths.contains(&file.path);
-                    let rows = self.spans.files.iter().filter(of_these).map(|file| file.rows).sum();
-                    if wanted == Left::Exact && bounds.rows_max < rows {
-                        wanted = Left::Near;
-                        unusable.alone.clear();
-                    } else {
-                        unusable.alone.extend(paths);
-                    }
+                    tracing::debug!(files = ?paths, "what pairs of files say is not exact");
+                    unusable.alone.extend(paths);
                 }
             }
         }
@@ -219,24 +220,16 @@ impl<'a> Question<'a> {
             |pair| &pair.graph,
             |key| GraphKey::of(key).map(|_| totals.number(key)),
         )?;
-        let (mut settled, mut again) = (own.settled(), Vec::new());
-        for (number, (taken, stay)) in settled.by_ref().take(rolled.len()).enumerate() {
-            for period in self.add(&rolled, number, (&pairs, &groups), &taken)? {
-                let rows = rolled[number].own_rows(&period)?;
-                let is_in = |call: &Call| period.contains(&call.exemplar.start_unix_nano.0);
-                let stay = stay.iter().filter(|(_, call)| is_in(call)).copied().collect();
-                again.push(Again { file: rolled[number].file, period, rows, stay });
+        let mut unsettled = Vec::new();
+        for (number, (taken, stay)) in own.settled().enumerate() {
+            let covered = &rolled[pairs.file(number, rolled.len())].covered;
+            let periods = (covered.as_slice(), Left::Exact);
+            let periods = self.add(&rolled, (&pairs, &groups), (number, &taken), periods)?;
+            if !periods.is_empty() {
+                unsettled.push(Unsettled { number, taken, stay, periods });
             }
         }
-        for (number, (taken, _)) in settled.enumerate() {
-            self.add_pair(&rolled, (&pairs, number), &groups[number], &taken)?;
-        }
-        if !self.alone.is_empty() {
-            tracing::debug!(files = ?self.alone, "what pairs of files say is not exact");
-            return Err(Unanswered::Alone(self.alone));
-        }
-        self.affords(again.iter().map(|again| count(&again.rows)).sum())?;
-        again.into_iter().try_for_each(|again| self.add_again(again))?;
+        self.settle(&mut rolled, (&pairs, &groups), unsettled)?;
         // A file asks before each of its periods, and so not after its last one.
         if self.totals.bytes() > self.bytes_max {
             return Err(Unanswered::Never);
@@ -317,66 +310,114 @@ impl<'a> Question<'a> {
         pairs.join(indexes, rolled, self.go_on)
     }
 
-    /// Adds what a pair adds to what its files have counted, without what is taken away.
-    fn add_pair(
-        &mut self,
-        rolled: &[Rolled<'_>],
-        (pairs, number): (&Pairs, usize),
-        groups: &PairGroups,
-        taken: &TakenCalls,
-    ) -> Result<(), Unanswered> {
-        let used = &pairs.used[number];
-        let is_added = |role: Role| role == Role::Added;
-        let groups =
-            groups.iter().map(|(role, group)| if is_added(*role) { *group } else { UNASKED });
-        let groups: Vec<GroupNumber> = groups.collect();
-        let (cells, covered) = (&used.section(rolled).graph, &rolled[used.files[1]].covered);
-        let cells = (cells, used.rollup(rolled));
-        let Self { totals, bytes_max, wanted, go_on, .. } = self;
-        let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
-            true => ControlFlow::Break(()),
-            false => go_on(),
-        };
-        match covered::add(cells, covered, &groups, (&[], taken, *wanted), totals, &mut go_on) {
-            Added::But(again) if again.is_empty() => Ok(()),
-            Added::But(_) => {
-                self.alone.push(rolled[used.files[1]].file.path.clone());
-                Ok(())
-            }
-            Added::Stopped => Err(Unanswered::Never),
-            Added::Damaged => Err(used.damaged(&self.snapshot.indexes, rolled)),
-        }
-    }
-
-    /// Adds what a file has counted, without what is taken away; which periods have to be added up
-    /// again.
+    /// Adds of these periods what a file has counted, or, with a number behind those of files, what
+    /// a pair adds to that, without what is taken away; of which less is left than is wanted.
     fn add(
         &mut self,
         files: &[Rolled<'_>],
-        number: usize,
         (pairs, groups): (&Pairs, &[PairGroups]),
-        taken: &TakenCalls,
+        (number, taken): (usize, &TakenCalls),
+        (periods, wanted): (&[Range<u64>], Left),
     ) -> Result<Vec<Range<u64>>, Unanswered> {
-        let Self { totals, bytes_max, wanted, go_on, .. } = self;
+        let Self { totals, bytes_max, go_on, .. } = self;
+        let indexes = &self.snapshot.indexes;
         let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
             true => ControlFlow::Break(()),
             false => go_on(),
         };
-        let less = pairs.less(number, files, groups, |pair| &pair.graph);
-        let again = match files[number].add((&less, taken, *wanted), totals, &mut go_on) {
-            // Which of its own calls a pair has taken away is not known one by one.
-            Added::But(again) if !again.is_empty() && !less.is_empty() => {
-                self.alone.push(files[number].file.path.clone());
-                return Ok(Vec::new());
+        let added = match number.checked_sub(files.len()) {
+            None => {
+                let less = pairs.less(number, files, groups, |pair| &pair.graph);
+                files[number].add(periods, (&less, taken, wanted), totals, &mut go_on)
             }
-            Added::But(again) => again,
-            Added::Stopped => return Err(Unanswered::Never),
-            Added::Damaged => {
-                let indexes = &self.snapshot.indexes;
-                indexes.damaged(indexes.begin(), files[number].file);
-                return Err(Unanswered::Damaged(files[number].file.path.clone()));
+            Some(number) => {
+                let used = &pairs.used[number];
+                let added = groups[number].iter().map(|(role, group)| match role {
+                    Role::Added => *group,
+                    _ => UNASKED,
+                });
+                let added: Vec<GroupNumber> = added.collect();
+                let cells = (&used.section(files).graph, used.rollup(files));
+                covered::add(cells, periods, &added, (&[], taken, wanted), totals, &mut go_on)
             }
         };
+        match (added, number.checked_sub(files.len())) {
+            (Added::But(periods), _) => Ok(periods),
+            (Added::Stopped, _) => Err(Unanswered::Never),
+            (Added::Damaged, Some(number)) => Err(pairs.used[number].damaged(indexes, files)),
+            (Added::Damaged, None) => {
+                indexes.damaged(indexes.begin(), files[number].file);
+                Err(Unanswered::Damaged(files[number].file.path.clone()))
+            }
+        }
+    }
+
+    /// Adds the periods of which less is left than is wanted: from rows, while so many may be read,
+    /// and else what is left of them.
+    fn settle(
+        &mut self,
+        rolled: &mut [Rolled<'a>],
+        (pairs, groups): (&Pairs, &[PairGroups]),
+        unsettled: Vec<Unsettled>,
+    ) -> Result<(), Unanswered> {
+        // Which of a file's own calls a pair has taken away is not known one by one: its rows are of
+        // use only to a question that leaves its pairs out.
+        let is_paired = |of: &Unsettled| pairs.are_of(of.number, rolled.len());
+        let (mut paired, mut single): (Vec<_>, Vec<_>) = unsettled.into_iter().partition(is_paired);
+        let file = |of: &Unsettled| pairs.file(of.number, rolled.len());
+        let alone: BTreeSet<usize> = paired.iter().map(file).collect();
+        let rows = alone.iter().map(|number| rolled[*number].file.rows).sum();
+        if !self.exact || self.affords(rows).is_err() {
+            self.settle_for_less(rolled, (pairs, groups), &mut paired)?;
+        }
+        if !paired.is_empty() {
+            let alone: BTreeSet<usize> = paired.iter().map(file).collect();
+            let paths = alone.iter().map(|number| rolled[*number].file.path.clone());
+            return Err(Unanswered::Alone(paths.collect()));
+        }
+        let mut again = self.again(rolled, &single)?;
+        if self.affords(again.iter().map(|again| count(&again.rows)).sum()).is_err() {
+            self.settle_for_less(rolled, (pairs, groups), &mut single)?;
+            again = self.again(rolled, &single)?;
+        }
+        again.into_iter().try_for_each(|again| self.add_again(again))
+    }
+
+    /// Adds what is left of these periods, if that is known at all.
+    fn settle_for_less(
+        &mut self,
+        rolled: &[Rolled<'_>],
+        pairs: (&Pairs, &[PairGroups]),
+        unsettled: &mut Vec<Unsettled>,
+    ) -> Result<(), Unanswered> {
+        for of in &mut *unsettled {
+            let (number, periods) = (of.number, std::mem::take(&mut of.periods));
+            of.periods = self.add(rolled, pairs, (number, &of.taken), (&periods, Left::Near))?;
+        }
+        unsettled.retain(|of| !of.periods.is_empty());
+        Ok(())
+    }
+
+    /// The rows of these periods of files.
+    fn again(
+        &self,
+        rolled: &mut [Rolled<'a>],
+        of: &[Unsettled],
+    ) -> Result<Vec<Again<'a>>, Unanswered> {
+        let mut again = Vec::new();
+        for Unsettled { number, stay, periods, .. } in of {
+            for period in periods {
+                let rows = rolled[*number].own_rows(period)?;
+                let is_in = |call: &Call| period.contains(&call.exemplar.start_unix_nano.0);
+                let stay = stay.iter().filter(|(_, call)| is_in(call)).copied().collect();
+                again.push(Again {
+                    file: rolled[*number].file,
+                    period: period.clone(),
+                    rows,
+                    stay,
+                });
+            }
+        }
         Ok(again)
     }
 

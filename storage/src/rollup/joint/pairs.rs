@@ -104,6 +104,16 @@ impl Pairs {
         self.compared.contains(&(one.min(other), one.max(other)))
     }
 
+    /// The file that has what this number stands for: one of so many files, or behind these a pair.
+    pub(in crate::rollup) fn file(&self, number: usize, files: usize) -> usize {
+        number.checked_sub(files).map_or(number, |pair| self.used[pair].files[1])
+    }
+
+    /// Whether this number stands for a pair, or for a file that has one.
+    pub(in crate::rollup) fn are_of(&self, number: usize, files: usize) -> bool {
+        files <= number || self.used.iter().any(|used| used.files.contains(&number))
+    }
+
     /// Joins the traces that are not settled, and those that are settled of which another file or
     /// memory has more, or the question only a part.
     pub(in crate::rollup) fn join<R: Joining>(
