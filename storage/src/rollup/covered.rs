@@ -5,8 +5,9 @@
 //! and in the end whoever asks has to add a period up from rows.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ops::{ControlFlow, Range},
+    rc::Rc,
 };
 
 use super::{
@@ -20,7 +21,8 @@ use super::{
 };
 use crate::index::RolledUp;
 
-/// What is taken away from a file's calls, by group of the answer.
+/// What is taken away from a file's calls, by group of the answer; of each in the order in which they
+/// began.
 pub(super) type TakenCalls = HashMap<GroupNumber, Vec<Taken>>;
 
 /// What a pair of files takes away of the cells of one of them.
@@ -32,10 +34,36 @@ pub(super) struct Less<'a> {
     pub(super) place: usize,
 }
 
+/// A period whose cells are not added yet.
+#[derive(Debug, Clone)]
+pub(super) struct Open {
+    level: usize,
+    start: u64,
+    /// Only those of these groups of the answer; `None`: of all.
+    groups: Option<Rc<HashSet<GroupNumber>>>,
+}
+
+impl Open {
+    /// When its calls began.
+    pub(super) fn range(&self) -> Range<u64> {
+        self.start..self.start.saturating_add(LEVELS[self.level])
+    }
+
+    /// Whether the calls of a group are not added yet.
+    pub(super) fn is_of(&self, group: GroupNumber) -> bool {
+        self.groups.as_ref().is_none_or(|groups| groups.contains(&group))
+    }
+
+    /// Whether a call of this group that began at this time is not added yet.
+    pub(super) fn has(&self, group: GroupNumber, start: u64) -> bool {
+        self.range().contains(&start) && self.is_of(group)
+    }
+}
+
 /// What came of a file's cells.
 pub(super) enum Added {
-    /// They are added, apart from periods that have to be added up again from rows.
-    But(Vec<Range<u64>>),
+    /// They are added, apart from what has to be added up again from rows.
+    But(Vec<Open>),
     /// They cannot be read.
     Damaged,
     /// Nobody waits for them any more, or they take too much memory.
@@ -51,13 +79,13 @@ pub(super) fn covered(hour: i64, finest: usize, bounds: &[u64]) -> Vec<Range<u64
     parts.map(|part| aligned(part, LEVELS[finest])).filter(|part| !part.is_empty()).collect()
 }
 
-/// Adds the calls of the covered periods to `totals`, without what is taken away, by pairs and
-/// besides. `groups` are the groups' numbers in the answer, by their numbers in the file; of those
-/// that are not told apart only how many calls there are is looked at. Periods of which less is known
-/// than is `wanted` have to be added up again.
+/// Adds the calls of these periods to `totals`, without what is taken away, by pairs and besides.
+/// `groups` are the groups' numbers in the answer, by their numbers in the file; of those that are
+/// not told apart only how many calls there are is looked at. Groups of which less is known than is
+/// `wanted` are looked at in shorter periods, and in the end have to be added up again.
 pub(super) fn add(
     (cells, rollup): (&Directory, &RolledUp),
-    covered: &[Range<u64>],
+    mut open: Vec<Open>,
     groups: &[GroupNumber],
     (pairs, taken, wanted): (&[Less<'_>], &TakenCalls, Left),
     totals: &mut Totals,
@@ -65,59 +93,77 @@ pub(super) fn add(
 ) -> Added {
     let mut fetch = |range| rollup.page(range);
     let mut again = Vec::new();
-    let mut open = periods(cells, covered);
     let mut of_period: Vec<(GroupNumber, Calls)> = Vec::new();
-    while let Some((level, start)) = open.pop() {
+    while let Some(of) = open.pop() {
         if go_on(totals).is_break() {
             return Added::Stopped;
         }
-        let period = start..start.saturating_add(LEVELS[level]);
-        let began = |of: &&Taken| period.contains(&of.call.exemplar.start_unix_nano.0);
-        let (mut left, mut others) = (Left::Exact, 0_u64);
+        let (level, start, period) = (of.level, of.start, of.range());
+        let finer = (0..level).rev().find(|finer| cells.has(*finer));
+        let (mut unsettled, mut others) = (HashSet::new(), 0_u64);
         of_period.clear();
         let Some(mut less) = OfPeriod::of(pairs, level, start) else { return Added::Damaged };
-        if less.is_unknown {
-            left = Left::Unknown;
-        }
+        less.calls.retain(|group, _| of.is_of(*group));
         let whole = cells.cells(level, start, &mut fetch, |group, cell| {
             let group = *groups.get(group as usize)?;
             if group == OTHERS || group == UNASKED {
                 others = others.checked_add(if group == OTHERS { cell.count() } else { 0 })?;
                 return Some(());
             }
+            if !of.is_of(group) {
+                return Some(());
+            }
             let mut calls = cell.decoded()?;
             let of_pairs = less.calls.remove(&group);
-            let taken = taken.get(&group).into_iter().flatten();
-            let taken: Vec<Taken> = taken.filter(began).copied().collect();
-            if of_pairs.is_some() || !taken.is_empty() {
-                left = left.max(calls.take_away(&of_pairs.unwrap_or_default(), &taken));
+            let taken = began_in(taken.get(&group).map_or(&[], Vec::as_slice), &period);
+            let left = match of_pairs.is_some() || !taken.is_empty() {
+                true => calls.take_away(&of_pairs.unwrap_or_default(), taken),
+                false => Left::Exact,
+            };
+            // Of shorter periods more may be known.
+            match left == Left::Exact || left <= wanted && finer.is_none() {
+                true => of_period.push((group, calls)),
+                false => _ = unsettled.insert(group),
             }
-            of_period.push((group, calls));
             Some(())
         });
         if whole.is_none() {
             return Added::Damaged;
         }
         // What is to be taken away must be there.
-        if !less.calls.is_empty() {
-            left = Left::Unknown;
-        }
-        let finer = (0..level).rev().find(|finer| cells.has(*finer));
-        // Of shorter periods more may be known.
-        if left == Left::Exact || left <= wanted && finer.is_none() {
-            let calls = of_period.drain(..).filter(|(_, calls)| calls.count > 0);
-            calls.for_each(|(group, calls)| totals.merge(group, start, &calls));
-            let is_there = |of: &&Taken| began(of) && !of.is_away;
-            let taken = taken.get(&OTHERS).map_or(0, |all| all.iter().filter(is_there).count());
-            totals.add_others(others.saturating_sub(taken as u64).saturating_sub(less.others));
-        } else if let Some(finer) = finer {
-            let parts = (period.start..period.end).step_by(step(LEVELS[finer]));
-            open.extend(parts.map(|start| (finer, start)));
+        unsettled.extend(less.calls.into_keys());
+        let rest = if less.is_unknown {
+            Some(of.groups)
         } else {
-            again.push(period);
+            let calls = of_period
+                .drain(..)
+                .filter(|(group, calls)| calls.count > 0 && !unsettled.contains(group));
+            calls.for_each(|(group, calls)| totals.merge(group, start, &calls));
+            if of.groups.is_none() {
+                let taken = began_in(taken.get(&OTHERS).map_or(&[], Vec::as_slice), &period);
+                let taken = taken.iter().filter(|of| !of.is_away).count();
+                totals.add_others(others.saturating_sub(taken as u64).saturating_sub(less.others));
+            }
+            (!unsettled.is_empty()).then(|| Some(Rc::new(unsettled)))
+        };
+        match (rest, finer) {
+            (None, _) => {}
+            (Some(groups), None) => again.push(Open { level, start, groups }),
+            (Some(groups), Some(level)) => {
+                let parts = (period.start..period.end).step_by(step(LEVELS[level]));
+                open.extend(parts.map(|start| Open { level, start, groups: groups.clone() }));
+            }
         }
     }
     Added::But(again)
+}
+
+/// Those of these, which are in the order in which they began, that began in this period.
+fn began_in<'a>(taken: &'a [Taken], period: &Range<u64>) -> &'a [Taken] {
+    let start = |of: &Taken| of.call.exemplar.start_unix_nano.0;
+    let first = taken.partition_point(|of| start(of) < period.start);
+    let count = taken[first..].partition_point(|of| start(of) < period.end);
+    &taken[first..][..count]
 }
 
 /// What pairs take away of a period.
@@ -166,7 +212,7 @@ pub(super) fn count(
     go_on: &mut dyn FnMut() -> ControlFlow<()>,
     mut visit: impl FnMut(GroupNumber, u64),
 ) -> Added {
-    for (level, start) in periods(cells, covered) {
+    for Open { level, start, .. } in all(cells, covered) {
         if go_on().is_break() {
             return Added::Stopped;
         }
@@ -177,11 +223,12 @@ pub(super) fn count(
     Added::But(Vec::new())
 }
 
-/// The periods that the covered ones consist of, each as long as possible: level and start.
-fn periods(cells: &Directory, covered: &[Range<u64>]) -> Vec<(usize, u64)> {
+/// The periods that the covered ones consist of, each as long as possible.
+pub(super) fn all(cells: &Directory, covered: &[Range<u64>]) -> Vec<Open> {
     let longest = LEVELS[LEVELS.len() - 1];
     let tiles = |part| tiles(part, longest, |level| cells.has(level)).collect::<Vec<_>>();
-    covered.iter().flat_map(tiles).collect()
+    let periods = covered.iter().flat_map(tiles);
+    periods.map(|(level, start)| Open { level, start, groups: None }).collect()
 }
 
 fn step(length: u64) -> usize {

@@ -91,6 +91,9 @@ impl OwnCalls {
                 }
             }
         }
+        for group in settled.iter_mut().flat_map(|(taken, _)| taken.values_mut()) {
+            group.sort_by_key(|taken| taken.call.exemplar.start_unix_nano);
+        }
         settled.into_iter()
     }
 }

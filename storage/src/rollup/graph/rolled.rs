@@ -17,7 +17,7 @@ use crate::{
     rollup::{
         adder::GroupNumber,
         cells::{Directory, GroupNames},
-        covered::{self, Added, Less, TakenCalls},
+        covered::{self, Added, Less, Open, TakenCalls},
         joint::Joining,
         splits::Rows,
         taken::Left,
@@ -119,13 +119,16 @@ impl<'a> Rolled<'a> {
         Ok(())
     }
 
-    /// The rows of the traces that have a span in this period, without those that are joined or
-    /// left out.
+    /// The rows of the traces that have a span in one of these periods, without those that are
+    /// joined or left out.
     ///
     /// # Errors
     /// As [`Self::join_cut`].
-    pub(super) fn own_rows(&mut self, period: &Range<u64>) -> Result<Rows, StorageError> {
-        let touches = |of: &&TraceRows| of.first < period.end && period.start <= of.last;
+    pub(super) fn own_rows(&mut self, periods: &[Open]) -> Result<Rows, StorageError> {
+        let touches = |of: &&TraceRows| {
+            let touched = |period: Range<u64>| of.first < period.end && period.start <= of.last;
+            periods.iter().any(|period| touched(period.range()))
+        };
         let rows = self.traces()?.iter().filter(touches).map(|of| of.rows.clone()).collect();
         Ok(without(&without(&merged(rows), &self.joined), self.left_out()))
     }
@@ -138,10 +141,11 @@ impl<'a> Rolled<'a> {
         Ok(self.traces.as_deref().unwrap_or_default())
     }
 
-    /// Adds the calls of these covered periods to `totals`, without what is taken away.
+    /// Adds the calls of these periods, or of all covered ones, to `totals`, without what is taken
+    /// away.
     pub(super) fn add(
         &self,
-        periods: &[Range<u64>],
+        periods: Option<Vec<Open>>,
         taken: (&[Less<'_>], &TakenCalls, Left),
         totals: &mut Totals,
         go_on: &mut dyn FnMut(&Totals) -> ControlFlow<()>,
@@ -151,8 +155,8 @@ impl<'a> Rolled<'a> {
         let Some(groups) = names.and_then(|names| numbers(&names, totals)) else {
             return Added::Damaged;
         };
-        let cells = (cells, &self.rollup);
-        covered::add(cells, periods, &groups, taken, totals, go_on)
+        let periods = periods.unwrap_or_else(|| covered::all(cells, &self.covered));
+        covered::add((cells, &self.rollup), periods, &groups, taken, totals, go_on)
     }
 }
 

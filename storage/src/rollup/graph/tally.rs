@@ -26,10 +26,11 @@ use crate::{
     Call, Calls, Detail, ScanStats, Snapshot, SpanFilter, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
+    ranges::merged,
     rollup::{
         adder::GroupNumber,
         cells::GroupNames,
-        covered::{self, Added, TakenCalls},
+        covered::{self, Added, Open, TakenCalls},
         joint::{Joining, PairGroups, Pairs, Role},
         own_calls::{OwnCall, OwnCalls},
         splits::{self, Rows},
@@ -78,11 +79,11 @@ impl GraphTallied {
     }
 }
 
-/// A period of a file whose calls have to be added up again from these rows. Of the traces that
-/// are put together with what is elsewhere, these calls count.
+/// Periods of a file whose calls have to be added up again from these rows. Of the traces that are
+/// put together with what is elsewhere, these calls count.
 struct Again<'a> {
     file: &'a Arc<DataFile>,
-    period: Range<u64>,
+    periods: Vec<Open>,
     rows: Rows,
     stay: Vec<OwnCall>,
 }
@@ -93,7 +94,7 @@ struct Unsettled {
     number: usize,
     taken: TakenCalls,
     stay: Vec<OwnCall>,
-    periods: Vec<Range<u64>>,
+    periods: Vec<Open>,
 }
 
 /// How many rows these are.
@@ -222,8 +223,7 @@ impl<'a> Question<'a> {
         )?;
         let mut unsettled = Vec::new();
         for (number, (taken, stay)) in own.settled().enumerate() {
-            let covered = &rolled[pairs.file(number, rolled.len())].covered;
-            let periods = (covered.as_slice(), Left::Exact);
+            let periods = (None, Left::Exact);
             let periods = self.add(&rolled, (&pairs, &groups), (number, &taken), periods)?;
             if !periods.is_empty() {
                 unsettled.push(Unsettled { number, taken, stay, periods });
@@ -310,15 +310,15 @@ impl<'a> Question<'a> {
         pairs.join(indexes, rolled, self.go_on)
     }
 
-    /// Adds of these periods what a file has counted, or, with a number behind those of files, what
+    /// Adds of these periods, or of all covered ones, what a file has counted, or, with a number behind those of files, what
     /// a pair adds to that, without what is taken away; of which less is left than is wanted.
     fn add(
         &mut self,
         files: &[Rolled<'_>],
         (pairs, groups): (&Pairs, &[PairGroups]),
         (number, taken): (usize, &TakenCalls),
-        (periods, wanted): (&[Range<u64>], Left),
-    ) -> Result<Vec<Range<u64>>, Unanswered> {
+        (periods, wanted): (Option<Vec<Open>>, Left),
+    ) -> Result<Vec<Open>, Unanswered> {
         let Self { totals, bytes_max, go_on, .. } = self;
         let indexes = &self.snapshot.indexes;
         let mut go_on = |totals: &Totals| match totals.bytes() > *bytes_max {
@@ -337,8 +337,10 @@ impl<'a> Question<'a> {
                     _ => UNASKED,
                 });
                 let added: Vec<GroupNumber> = added.collect();
-                let cells = (&used.section(files).graph, used.rollup(files));
-                covered::add(cells, periods, &added, (&[], taken, wanted), totals, &mut go_on)
+                let (cells, rollup) = (&used.section(files).graph, used.rollup(files));
+                let all = || covered::all(cells, &files[used.files[1]].covered);
+                let (periods, taken) = (periods.unwrap_or_else(all), (&[][..], taken, wanted));
+                covered::add((cells, rollup), periods, &added, taken, totals, &mut go_on)
             }
         };
         match (added, number.checked_sub(files.len())) {
@@ -392,7 +394,8 @@ impl<'a> Question<'a> {
     ) -> Result<(), Unanswered> {
         for of in &mut *unsettled {
             let (number, periods) = (of.number, std::mem::take(&mut of.periods));
-            of.periods = self.add(rolled, pairs, (number, &of.taken), (&periods, Left::Near))?;
+            of.periods =
+                self.add(rolled, pairs, (number, &of.taken), (Some(periods), Left::Near))?;
         }
         unsettled.retain(|of| !of.periods.is_empty());
         Ok(())
@@ -404,29 +407,30 @@ impl<'a> Question<'a> {
         rolled: &mut [Rolled<'a>],
         of: &[Unsettled],
     ) -> Result<Vec<Again<'a>>, Unanswered> {
-        let mut again = Vec::new();
-        for Unsettled { number, stay, periods, .. } in of {
-            for period in periods {
-                let rows = rolled[*number].own_rows(period)?;
-                let is_in = |call: &Call| period.contains(&call.exemplar.start_unix_nano.0);
-                let stay = stay.iter().filter(|(_, call)| is_in(call)).copied().collect();
-                again.push(Again {
-                    file: rolled[*number].file,
-                    period: period.clone(),
-                    rows,
-                    stay,
-                });
-            }
-        }
-        Ok(again)
+        let again = of.iter().map(|Unsettled { number, stay, periods, .. }| {
+            let rows = rolled[*number].own_rows(periods)?;
+            let (file, periods) = (rolled[*number].file, periods.clone());
+            Ok(Again { file, periods, rows, stay: stay.clone() })
+        });
+        again.collect()
     }
 
-    /// Adds up a period of a file again, from its rows.
+    /// Adds up periods of a file again, from its rows.
     fn add_again(&mut self, of: Again<'_>) -> Result<(), Unanswered> {
         let part = self.read(of.file, &of.rows)?;
         let Self { words, totals, .. } = self;
-        part.count_as_one(std::slice::from_ref(&of.period), words, totals, Totals::add);
-        of.stay.iter().for_each(|(group, call)| totals.add(*group, call));
+        let ranges = merged(of.periods.iter().map(Open::range).collect());
+        let is_open = |group, call: &Call| {
+            let start = call.exemplar.start_unix_nano.0;
+            of.periods.iter().any(|period| period.has(group, start))
+        };
+        let stay = of.stay.iter().filter(|(group, call)| is_open(*group, call));
+        stay.for_each(|(group, call)| totals.add(*group, call));
+        part.count_as_one(&ranges, words, totals, |totals, group, call| {
+            if is_open(group, call) {
+                totals.add(group, call);
+            }
+        });
         Ok(())
     }
 

@@ -19,7 +19,7 @@ use crate::{
         LEVELS,
         adder::GroupNumber,
         cells::GroupNames,
-        covered::{self, Added, Less, TakenCalls},
+        covered::{self, Added, Less, Open, TakenCalls},
         joint::{Joining, Pairs, Used},
         splits::Rows,
         taken::Left,
@@ -131,25 +131,35 @@ impl<'a> Rolled<'a> {
     /// file's index is damaged.
     pub(super) fn join_cut(&mut self) -> Option<()> {
         if !self.cut.is_empty() {
-            let rows = self.rows_of(self.cut)?;
+            let is_cut = |of: Summary| Some(of.kind.is_some() && self.cut.has(of.minute));
+            let rows = self.rows_of(is_cut)?;
             self.join(rows);
         }
         Some(())
     }
 
-    /// The rows of the traces that began in this period and are not joined; as
-    /// [`Self::join_cut`].
-    pub(super) fn own_rows(&self, period: &Range<u64>) -> Option<Rows> {
-        let start = self.section().hour.saturating_mul(HOUR);
-        let is_in = |minute| period.contains(&(start.saturating_add(minute * LEVELS[0])));
-        Some(without(&self.rows_of(Minutes::of(is_in))?, &self.joined))
+    /// The rows of the traces that began in one of these periods, are of kinds of which these are
+    /// open, and are not joined; as [`Self::join_cut`].
+    pub(super) fn own_rows(&self, open: &[Open], told: &mut Told<'_>) -> Option<Rows> {
+        let (kinds, start) = (self.numbers(told)?, self.section().hour.saturating_mul(HOUR));
+        let minutes = (0..HOUR_MINUTES).map(|minute| {
+            let at = start.saturating_add(minute * LEVELS[0]);
+            open.iter().filter(|open| open.range().contains(&at)).collect()
+        });
+        let minutes: Vec<Vec<&Open>> = minutes.collect();
+        let rows = self.rows_of(|summary| {
+            let Some(kind) = summary.kind else { return Some(false) };
+            let kind = *kinds.get(kind as usize)?;
+            Some(minutes.get(usize::from(summary.minute))?.iter().any(|open| open.is_of(kind)))
+        })?;
+        Some(without(&rows, &self.joined))
     }
 
-    /// The rows of the traces that began in these minutes.
-    fn rows_of(&self, minutes: Minutes) -> Option<Rows> {
+    /// The rows of the traces that are wanted.
+    fn rows_of(&self, is_wanted: impl Fn(Summary) -> Option<bool>) -> Option<Rows> {
         let mut numbers = Vec::new();
         self.each(|number, summary| {
-            if summary.kind.is_some() && minutes.has(summary.minute) {
+            if is_wanted(summary)? {
                 numbers.push(number);
             }
             Some(())
@@ -202,11 +212,11 @@ impl<'a> Rolled<'a> {
         go_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Added {
         let Some(kinds) = self.numbers(told) else { return Added::Damaged };
-        let cells = (&self.section().cells, &self.rollup);
+        let cells = &self.section().cells;
         let Told { bounds, totals, .. } = told;
         covered::add(
-            cells,
-            &self.covered,
+            (cells, &self.rollup),
+            covered::all(cells, &self.covered),
             &kinds,
             (less, taken, Left::Exact),
             totals,

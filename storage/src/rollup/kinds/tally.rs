@@ -379,19 +379,24 @@ impl<'a> Question<'a> {
             Added::Stopped => return Err(self.ended()),
             Added::Damaged => return Err(self.damaged(rolled.file)),
         };
-        for period in again {
-            let rows = rolled.own_rows(&period).ok_or_else(|| self.damaged(rolled.file))?;
-            let mut own: HashMap<TraceId, Entry> = HashMap::new();
-            self.read(rolled.file, &rows, |question, rows, row| {
-                keep_entry(&mut own, rows, row, &mut question.told);
-            })?;
-            let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
-            let own = own.iter().filter(|(trace, _)| is_here(trace));
-            let own = own.map(|(_, of)| (of.kind, of.call));
-            let is_in = |(_, call): &OwnCall| period.contains(&call.exemplar.start_unix_nano.0);
-            for (group, call) in own.chain(stay.iter().copied().filter(is_in)) {
-                self.told.add(group, &call);
-            }
+        if again.is_empty() {
+            return Ok(());
+        }
+        let rows = rolled.own_rows(&again, &mut self.told);
+        let rows = rows.ok_or_else(|| self.damaged(rolled.file))?;
+        let mut own: HashMap<TraceId, Entry> = HashMap::new();
+        self.read(rolled.file, &rows, |question, rows, row| {
+            keep_entry(&mut own, rows, row, &mut question.told);
+        })?;
+        let is_here = |trace: &TraceId| !rolled.elsewhere.contains(&trace.low64());
+        let own = own.iter().filter(|(trace, _)| is_here(trace));
+        let own = own.map(|(_, of)| (of.kind, of.call));
+        let is_open = |(kind, call): &OwnCall| {
+            let start = call.exemplar.start_unix_nano.0;
+            again.iter().any(|open| open.has(*kind, start))
+        };
+        for (kind, call) in own.chain(stay.iter().copied()).filter(is_open) {
+            self.told.add(kind, &call);
         }
         Ok(())
     }
