@@ -217,6 +217,34 @@ async fn series_over_a_range_of_times_are_drawn_point_by_point() {
     assert_eq!(found["result"][0]["values"], points(&[(0, "2"), (5, "2")]));
 }
 
+#[tokio::test]
+async fn calls_between_services_over_very_many_stretches_are_those_of_each() {
+    const MINUTES: u64 = 300;
+    let harness = Harness::new().await;
+    for minute in 0..MINUTES {
+        // So many that none is like the one of another part.
+        let calls = (0..1 + minute % 7).flat_map(|n| {
+            call(minute * 7 + n + 1, minute * 60_000 + 5_000 + n * 1_000, 100, minute % 3 == 0)
+        });
+        harness.send(calls).await;
+    }
+    harness.store.flush().await.unwrap();
+    for (metric, every) in [("total", 1), ("failed_total", 3)] {
+        let query =
+            format!("sum(increase(traces_service_graph_request_{metric}{{client=\"shop\"}}[1m]))");
+        let (start, end) = (BEGIN_S + 60, BEGIN_S + MINUTES * 60);
+        let path =
+            format!("/query_range?query={}&start={start}&end={end}&step=60", encoded(&query));
+        let found = data(&harness, &path).await;
+        let points = found["result"][0]["values"].as_array().unwrap();
+        assert_eq!(points.len() as u64, MINUTES);
+        for (minute, point) in (0..).zip(points) {
+            let expected = if minute % every == 0 { 1 + minute % 7 } else { 0 };
+            assert_eq!(number(&point[1]), expected as f64, "{metric} in minute {minute}");
+        }
+    }
+}
+
 /// A series with a label `a`.
 fn a(value: &str) -> String {
     format!("label_replace(vector({value}), \"a\", \"x\", \"\", \"\")")
