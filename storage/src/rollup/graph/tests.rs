@@ -12,7 +12,7 @@ use tidings_proto::{
 };
 
 use super::{
-    GraphBounds, GraphChoice, GraphTallied,
+    GraphBounds, GraphChoice, GraphKey, GraphTallied,
     pool::{Pool, Vocabulary},
 };
 use crate::{
@@ -422,6 +422,34 @@ fn what_stood_for_calls_that_are_taken_away_stands_no_longer() {
                 assert_eq!(graph, obvious(&all, &counted, MINUTE), "{others} {length} {at}");
                 assert_eq!(calls_of(&graph, "Open"), others);
             }
+        }
+    }
+}
+
+#[test]
+fn what_stands_for_calls_is_not_looked_for_where_that_takes_too_much() {
+    // The longest of the calls that nobody served was served by somebody in another file.
+    for others in [1, 3, 500] {
+        let late = call(9_999, BEGIN + 1, 90_000);
+        let spans: Vec<Sent> =
+            (0..others).flat_map(|number| call(number, BEGIN + 10 + number, 3 + number)).collect();
+        let clients = spans.iter().filter(|sent| sent.service == "shop");
+        let parts = [clients.chain(&late[..1]).collect(), vec![&late[1]], vec![]];
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        let counted = BEGIN..BEGIN + HOUR;
+        let numbers = |graph: Graph| -> Vec<_> {
+            graph.into_iter().map(|(key, said)| (key, said.without_exemplars())).collect()
+        };
+        for (joined, rows) in [(0b00, 2), (0b11, 0)] {
+            let folder = TempDir::new().unwrap();
+            let snapshot = snapshot_joined(&folder, &parts, joined);
+            let tallied = asked(&snapshot, &counted, MINUTE, rows).unwrap();
+            assert_eq!(tallied.scan.rows, rows, "{others} {joined:b}");
+            let open = tallied.calls().find(|(_, key, _)| matches!(key, GraphKey::Open { .. }));
+            assert_eq!(open.unwrap().2.slowest, None, "{others} {joined:b}");
+            assert_eq!(numbers(said(&tallied)), numbers(obvious(&all, &counted, MINUTE)));
+            let tallied = asked(&snapshot, &counted, MINUTE, others + 3).unwrap();
+            assert_eq!(said(&tallied), obvious(&all, &counted, MINUTE), "{others} {joined:b}");
         }
     }
 }
