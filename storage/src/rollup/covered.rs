@@ -113,13 +113,13 @@ pub(super) fn add(
             if !of.is_of(group) {
                 return Some(());
             }
-            let mut calls = cell.decoded()?;
             let of_pairs = less.calls.remove(&group);
             let taken = began_in(taken.get(&group).map_or(&[], Vec::as_slice), &period);
-            let left = match of_pairs.is_some() || !taken.is_empty() {
-                true => calls.take_away(&of_pairs.unwrap_or_default(), taken),
-                false => Left::Exact,
-            };
+            if of_pairs.is_none() && taken.is_empty() && !less.is_unknown {
+                return totals.merge_cell(group, &cell);
+            }
+            let mut calls = cell.decoded()?;
+            let left = calls.take_away(&of_pairs.unwrap_or_default(), taken);
             // Of shorter periods more may be known.
             match left == Left::Exact || left <= wanted && finer.is_none() {
                 true => of_period.push((group, calls)),

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use super::{
-    Call, Calls,
+    Call, Calls, Cell,
     adder::GroupNumber,
     cells::{GroupNames, Groups, RawKey},
 };
@@ -56,6 +56,13 @@ impl Totals {
             UNASKED => {}
             _ => self.at(group, time, |calls| calls.merge(more)),
         }
+    }
+
+    /// As [`Self::merge`], of what a cell has. `None` when it is damaged: some may be there then.
+    pub(super) fn merge_cell(&mut self, group: GroupNumber, cell: &Cell<'_>) -> Option<()> {
+        let mut added = Some(());
+        self.at(group, cell.start().0, |calls| added = cell.add_to(calls));
+        added
     }
 
     /// So many calls more of groups that are not told apart.
