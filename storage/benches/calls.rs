@@ -1,5 +1,5 @@
-//! What the calls between services and the kinds of transactions cost: to be added up at a flush, and
-//! to be asked for.
+//! What calls, those between services, and the kinds of transactions cost: to be added up at a flush,
+//! and to be asked for.
 //!
 //! Traces of ten spans cross four services, a queue and a database. Flushes are measured in
 //! processor time of the whole process, which the system counts in hundredths of a second, and
@@ -13,9 +13,16 @@
     reason = "a benchmark says what it expects by panicking"
 )]
 
-use std::{fs, ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    ops::{ControlFlow, Range},
+    sync::Arc,
+    time::Duration,
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
+use tempfile::TempDir;
 use tidings_proto::{
     DurationNanos, UnixNanos,
     otlp::{
@@ -23,17 +30,22 @@ use tidings_proto::{
     },
 };
 use tidings_storage::{
-    GraphBounds, KindBounds, KindCalls, Snapshot, Store, StoreSettings, SystemClock,
-    TelemetryBatch, WantedTraces,
+    Call, CallKey, Calls, Cell, GraphBounds, KindBounds, KindCalls, Snapshot, SpanFilter, Store,
+    StoreSettings, SystemClock, Tallies, Tally, TallyBounds, TelemetryBatch, WantedTraces,
 };
 use tokio::runtime::Runtime;
 
 const BEGIN: u64 = 1_795_161_600_000_000_000;
 const MINUTE: u64 = 60_000_000_000;
+const HOUR: u64 = 60 * MINUTE;
 const TRACES_PER_FLUSH: u64 = 5_000;
 const FLUSHES: u64 = 20;
 /// A flush holds so much time.
 const FLUSH_NANOS: u64 = 30_000_000_000;
+/// The hour of many operations has so many flushes,
+const OPERATION_FLUSHES: u64 = 12;
+/// each of so many spans.
+const OPERATION_SPANS: u64 = 50_000;
 
 /// Service, kind, parent, start after the trace's in microseconds, length in microseconds.
 const SHAPE: [(usize, SpanKind, u64, u64, u64); 10] = [
@@ -87,7 +99,7 @@ fn span(trace: u64, number: u64) -> Span {
     }
 }
 
-fn request(traces: std::ops::Range<u64>) -> ExportTraceServiceRequest {
+fn request(traces: Range<u64>) -> ExportTraceServiceRequest {
     let resource_spans = (0..4).map(|service| {
         let of_service = |number: &u64| SHAPE[*number as usize].0 == service;
         let numbers = (0..SHAPE.len() as u64).filter(of_service);
@@ -110,7 +122,7 @@ fn process_time() -> Duration {
     Duration::from_millis((ticks(11) + ticks(12)) * 10)
 }
 
-fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
+fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
     let bounds = GraphBounds {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         lead: DurationNanos(MINUTE),
@@ -121,7 +133,7 @@ fn asked(snapshot: &Snapshot, counted: std::ops::Range<u64>) -> u64 {
     tallied.unwrap().scan.rows
 }
 
-fn kinds(snapshot: &Snapshot, counted: std::ops::Range<u64>, traces_max: usize) -> u64 {
+fn kinds(snapshot: &Snapshot, counted: Range<u64>, traces_max: usize) -> u64 {
     let bounds = KindBounds {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         service: None,
@@ -145,12 +157,112 @@ fn kinds(snapshot: &Snapshot, counted: std::ops::Range<u64>, traces_max: usize) 
     answer.scan.rows
 }
 
+/// Calls by group and step of this length.
+#[derive(Debug)]
+struct Steps {
+    step: u64,
+    numbers: HashMap<(String, String), u32>,
+    calls: HashMap<(u32, u64), Calls>,
+}
+
+/// Makes those with steps of this length.
+struct AllSteps(u64);
+
+impl Tallies for AllSteps {
+    type Tally = Steps;
+
+    fn unordered(&self) -> Steps {
+        Steps { step: self.0, numbers: HashMap::new(), calls: HashMap::new() }
+    }
+
+    fn of(&self, _: Range<UnixNanos>, _: &Arc<Steps>) -> Steps {
+        self.unordered()
+    }
+}
+
+impl Tally for Steps {
+    fn group(&mut self, key: CallKey<'_>) -> u32 {
+        let next = u32::try_from(self.numbers.len()).unwrap();
+        *self.numbers.entry((key.service.to_owned(), key.operation.to_owned())).or_insert(next)
+    }
+
+    fn call(&mut self, group: u32, call: &Call) {
+        let step = call.exemplar.start_unix_nano.0 / self.step;
+        self.calls.entry((group, step)).or_default().add(call);
+    }
+
+    fn cell(&mut self, group: u32, cell: &Cell<'_>) -> Option<()> {
+        cell.add_to(self.calls.entry((group, cell.start().0 / self.step)).or_default())
+    }
+}
+
+fn red(snapshot: &Snapshot, step: u64) -> usize {
+    let bounds = TallyBounds { rows_max: 0, remembered_max: 0, threads_max: 1 };
+    let watch = || ControlFlow::Continue(());
+    let (filter, step) = (SpanFilter::default(), DurationNanos(step));
+    let tallied = snapshot.tally_spans(&filter, step, bounds, &AllSteps(step.0), &watch).unwrap();
+    let groups = tallied.shares.iter().map(|share| share.calls.len()).sum();
+    assert!(groups > 0 && tallied.scan.rows == 0);
+    groups
+}
+
+fn opened(runtime: &Runtime, folder: &TempDir) -> Store {
+    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
+    runtime.block_on(Store::open(settings, Arc::new(SystemClock))).unwrap().0
+}
+
+/// A server span of one of many operations, of which some are rare.
+fn span_of_many(number: u64) -> Span {
+    let random = mixed(number + 1);
+    let operation = random % 1_000 * (random >> 20) % 1_000;
+    let start = BEGIN + number * (HOUR / (OPERATION_FLUSHES * OPERATION_SPANS));
+    // Most are short, some take a thousand times as long.
+    let length = ((random >> 10) % 1_000_000) << ((random >> 32) % 8 * (random >> 40) % 8);
+    Span {
+        trace_id: (u128::from(random) | 1 << 64).to_be_bytes().to_vec(),
+        span_id: random.to_be_bytes().to_vec(),
+        name: format!("operation {operation}"),
+        kind: SpanKind::Server.into(),
+        start_time_unix_nano: start,
+        end_time_unix_nano: start + length,
+        ..Span::default()
+    }
+}
+
+fn of_operations(criterion: &mut Criterion) {
+    let runtime = Runtime::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let store = opened(&runtime, &folder);
+    for flush in 0..OPERATION_FLUSHES {
+        runtime.block_on(async {
+            let numbers = flush * OPERATION_SPANS..(flush + 1) * OPERATION_SPANS;
+            for part in numbers.step_by(5_000) {
+                let spans = (part..part + 5_000).map(span_of_many).collect();
+                let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+                let resource_spans =
+                    vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }];
+                let request = ExportTraceServiceRequest { resource_spans };
+                store.append(TelemetryBatch::Traces { request, bytes: None }).await.unwrap();
+            }
+            store.flush().await.unwrap();
+        });
+    }
+    let snapshot = store.snapshot();
+    let mut group = criterion.benchmark_group("1,000 operations in an hour of 12 files");
+    for (what, step) in [("half hours", 30 * MINUTE), ("five minutes", 5 * MINUTE)] {
+        red(&snapshot, step);
+        red(&snapshot, step);
+        group.bench_function(what, |bencher| bencher.iter(|| red(&snapshot, step)));
+    }
+    group.finish();
+    drop(snapshot);
+    runtime.block_on(store.close()).unwrap();
+}
+
 fn calls(criterion: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
-    let open = Store::open(settings, Arc::new(SystemClock));
-    let store = runtime.block_on(open).unwrap().0;
+    let store = opened(&runtime, &folder);
     let mut group = criterion.benchmark_group("calls");
     group.sample_size(10);
     let mut next = 0;
@@ -200,5 +312,5 @@ fn calls(criterion: &mut Criterion) {
     runtime.block_on(store.close()).unwrap();
 }
 
-criterion_group!(benches, calls);
+criterion_group!(benches, calls, of_operations);
 criterion_main!(benches);

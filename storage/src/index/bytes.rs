@@ -3,6 +3,9 @@
 /// No number takes more.
 const VARINT_BYTES_MAX: usize = 10;
 
+/// In eight bytes, the bits that the last one of a number does not have.
+const LAST_BITS: u64 = 0x8080_8080_8080_8080;
+
 /// Takes numbers off the front of bytes; `None` when they end too early.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'a> {
@@ -43,6 +46,31 @@ impl<'a> Reader<'a> {
     /// A number that [`push_varint`] wrote.
     #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        if let [byte, left @ ..] = self.left
+            && *byte < 0x80
+        {
+            self.left = left;
+            return Some(u64::from(*byte));
+        }
+        self.long_varint()
+    }
+
+    /// As [`Self::varint`], of numbers of which most have several bytes. How many is not foreseen,
+    /// and so looking at one byte after the other costs more than taking eight at once.
+    #[inline]
+    pub(crate) fn long_varint(&mut self) -> Option<u64> {
+        let Some(eight) = self.left.first_chunk() else { return self.varint_by_bytes() };
+        let eight = u64::from_le_bytes(*eight);
+        let last = !eight & LAST_BITS;
+        if last == 0 {
+            return self.varint_by_bytes();
+        }
+        let upto_last = eight & (last ^ last.wrapping_sub(1));
+        self.left = &self.left[last.trailing_zeros() as usize / 8 + 1..];
+        Some(joined_groups(upto_last & !LAST_BITS))
+    }
+
+    fn varint_by_bytes(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for (place, byte) in self.left.iter().take(VARINT_BYTES_MAX).enumerate() {
             let (group, shift) = (u64::from(byte & 0x7f), 7 * place);
@@ -60,6 +88,13 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Eight groups of seven bits without the bits between them: pairs first, then pairs of those.
+fn joined_groups(groups: u64) -> u64 {
+    let pairs = groups & 0x007f_007f_007f_007f | (groups & 0x7f00_7f00_7f00_7f00) >> 1;
+    let fours = pairs & 0x0000_3fff_0000_3fff | (pairs & 0x3fff_0000_3fff_0000) >> 2;
+    fours & 0x0fff_ffff | (fours & 0x0fff_ffff_0000_0000) >> 4
+}
+
 pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value.to_le_bytes()[0] | 0x80);
@@ -70,6 +105,8 @@ pub(crate) fn push_varint(bytes: &mut Vec<u8>, mut value: u64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+
     use super::{Reader, push_varint};
 
     #[test]
@@ -85,5 +122,32 @@ mod tests {
         assert_eq!(Reader::new(&[0xff; 9]).varint(), None);
         assert_eq!(Reader::new(&[0xff; 11]).varint(), None);
         assert_eq!(Reader::new(&[1, 2, 3]).u32(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_of_any_length_come_back_one_after_the_other(
+            values in prop::collection::vec((any::<u64>(), 0..64_u32), 0..20)
+        ) {
+            let values: Vec<u64> = values.iter().map(|(value, less)| value >> less).collect();
+            let mut bytes = Vec::new();
+            values.iter().for_each(|value| push_varint(&mut bytes, *value));
+            let (mut one, mut other) = (Reader::new(&bytes), Reader::new(&bytes));
+            for value in values {
+                prop_assert_eq!((one.varint(), other.long_varint()), (Some(value), Some(value)));
+            }
+            prop_assert_eq!((one.is_empty(), other.is_empty()), (true, true));
+        }
+
+        #[test]
+        fn any_bytes_are_the_same_numbers_however_they_are_read(
+            bytes in prop::collection::vec(prop::sample::select(&[0, 1, 0x7f, 0x80, 0xff][..]), 0..14)
+        ) {
+            let mut readers = [Reader::new(&bytes); 3];
+            let [short, long, by_bytes] = &mut readers;
+            let numbers = [short.varint(), long.long_varint(), by_bytes.varint_by_bytes()];
+            prop_assert_eq!(numbers, [numbers[2]; 3]);
+            prop_assert_eq!(readers.map(Reader::rest), [readers[2].rest(); 3]);
+        }
     }
 }

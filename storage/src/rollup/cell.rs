@@ -112,7 +112,7 @@ impl<'a> Cell<'a> {
         calls.errors = calls.errors.checked_add(self.errors)?;
         if flags & BUCKETS == 0 {
             let held = rest.varint()?;
-            calls.latency.merge_ascending(held, || rest.varint())?;
+            calls.latency.merge_ascending(held, || rest.long_varint())?;
         } else {
             merge_buckets(&mut calls.latency, &mut rest)?;
         }
@@ -147,7 +147,7 @@ impl<'a> Cell<'a> {
             Form::Encoded { flags, mut rest } if flags & BUCKETS == 0 => {
                 let mut duration = 0_u64;
                 for _ in 0..rest.varint()? {
-                    duration = duration.checked_add(rest.varint()?)?;
+                    duration = duration.checked_add(rest.long_varint()?)?;
                     visit(DurationNanos(duration), 1);
                 }
             }
@@ -176,7 +176,7 @@ impl<'a> Cell<'a> {
         let (mut of, mut duration, mut bound) = (Durations::default(), 0_u64, 0);
         of.count = rest.varint()?;
         for before in 0..of.count {
-            duration = duration.checked_add(rest.varint()?)?;
+            duration = duration.checked_add(rest.long_varint()?)?;
             of.sum += u128::from(duration);
             // They ascend, and so do the bounds.
             while LATENCY_BOUNDS.get(bound).is_some_and(|bound| duration > bound.0) {
@@ -199,10 +199,10 @@ impl<'a> Cell<'a> {
 }
 
 fn merge_buckets(latency: &mut Latency, rest: &mut Bytes<'_>) -> Option<()> {
-    let (divided, mut of_all) = (latency.divide(), 0_u64);
+    let (mut filling, mut of_all) = (latency.divide().filling(), 0_u64);
     each_bucket(rest, |bucket, count, within| {
         of_all = of_all.checked_add(count)?;
-        divided.add_bucket(bucket, count, within)
+        filling.add_bucket(bucket, count, within)
     })?;
     let sum = u128::from(rest.varint()?) | u128::from(rest.varint()?) << 64;
     let bounds = (rest.varint()?, rest.varint()?);

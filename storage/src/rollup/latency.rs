@@ -74,7 +74,7 @@ impl Latency {
         self.sum += u128::from(duration);
         self.count += 1;
         match &mut self.divided {
-            Some(divided) => divided.add(duration),
+            Some(divided) => divided.filling().add(duration),
             None => {
                 self.exact.push(duration);
                 self.settle();
@@ -96,7 +96,10 @@ impl Latency {
                 self.exact.extend(&other.exact);
                 self.settle();
             }
-            (Some(divided), None) => other.exact.iter().for_each(|one| divided.add(*one)),
+            (Some(divided), None) => {
+                let mut filling = divided.filling();
+                other.exact.iter().for_each(|one| filling.add(*one));
+            }
             (_, Some(more)) => self.divide().merge(more),
         }
     }
@@ -109,28 +112,30 @@ impl Latency {
         mut next: impl FnMut() -> Option<u64>,
     ) -> Option<()> {
         let held = usize::try_from(count).ok().filter(|held| *held <= EXACT_MAX)?;
-        let (mut first, mut last, mut sum) = (None, 0_u64, 0_u128);
+        if held == 0 {
+            return Some(());
+        }
+        let first = next()?;
+        let (mut last, mut sum) = (first, u128::from(first));
         let mut following = || {
             last = last.checked_add(next()?)?;
-            first.get_or_insert(last);
             sum += u128::from(last);
             Some(last)
         };
         if self.divided.is_none() && self.exact.len() + held <= EXACT_MAX {
             self.exact.reserve(held);
-            for _ in 0..held {
+            self.exact.push(first);
+            for _ in 1..held {
                 self.exact.push(following()?);
             }
         } else {
-            let divided = self.divide();
-            for _ in 0..held {
-                divided.add(following()?);
+            let mut filling = self.divide().filling();
+            filling.add(first);
+            for _ in 1..held {
+                filling.add(following()?);
             }
         }
-        match first {
-            Some(first) => self.merge_numbers((count, sum), (first, last)),
-            None => Some(()),
-        }
+        self.merge_numbers((count, sum), (first, last))
     }
 
     /// Counts so many more that were put into buckets already, which have this sum and these bounds.
@@ -216,7 +221,8 @@ impl Latency {
     pub(super) fn divide(&mut self) -> &mut Divided {
         let exact = std::mem::take(&mut self.exact);
         let divided = self.divided.get_or_insert_default();
-        exact.into_iter().for_each(|duration| divided.add(duration));
+        let mut filling = divided.filling();
+        exact.into_iter().for_each(|duration| filling.add(duration));
         divided
     }
 

@@ -37,31 +37,9 @@ impl PartialEq for Divided {
 impl Eq for Divided {}
 
 impl Divided {
-    /// One more.
-    pub(super) fn add(&mut self, duration: u64) {
-        let of = bucket(duration);
-        *self.count_mut(of) += 1;
-        if let Some(bound) = bound_in(of).filter(|bound| duration <= LATENCY_BOUNDS[*bound].0) {
-            self.within[bound] += 1;
-        }
-    }
-
-    /// So many more in a bucket. Of one that holds a bound, so many are no longer than that.
-    pub(in crate::rollup) fn add_bucket(
-        &mut self,
-        bucket: u16,
-        count: u64,
-        within: u64,
-    ) -> Option<()> {
-        if bucket > BUCKET_MAX || within > count {
-            return None;
-        }
-        let known = self.count_mut(bucket);
-        *known = known.checked_add(count)?;
-        if let Some(bound) = bound_in(bucket) {
-            self.within[bound] += within;
-        }
-        Some(())
+    /// To add more.
+    pub(in crate::rollup) fn filling(&mut self) -> Filling<'_> {
+        Filling { divided: self, octave: OCTAVES, run: 0 }
     }
 
     /// One less; whether there was one.
@@ -157,18 +135,69 @@ impl Divided {
     }
 
     fn run_mut(&mut self, octave: usize) -> &mut [u64] {
+        let start = self.run_start(octave);
+        &mut self.counts[start..][..PARTS]
+    }
+
+    /// Where the run of an octave begins, which is made if it is not there.
+    fn run_start(&mut self, octave: usize) -> usize {
         if self.runs[octave] == 0 {
             self.counts.resize(self.counts.len() + PARTS, 0);
             let runs = self.counts.len() / PARTS;
             self.runs[octave] = u8::try_from(runs).expect("invariant: there are 59 octaves");
         }
-        let run = usize::from(self.runs[octave]) - 1;
-        &mut self.counts[run * PARTS..][..PARTS]
+        (usize::from(self.runs[octave]) - 1) * PARTS
     }
 
     fn count_mut(&mut self, bucket: u16) -> &mut u64 {
         let bucket = usize::from(bucket);
         &mut self.run_mut(bucket / PARTS)[bucket % PARTS]
+    }
+}
+
+/// Adds to a distribution. Durations come ascending most often: the next is in the same octave.
+#[derive(Debug)]
+pub(in crate::rollup) struct Filling<'a> {
+    divided: &'a mut Divided,
+    /// The octave of the last one, and where its run begins.
+    octave: usize,
+    run: usize,
+}
+
+impl Filling<'_> {
+    /// One more.
+    pub(super) fn add(&mut self, duration: u64) {
+        let of = bucket(duration);
+        *self.count_mut(of) += 1;
+        if let Some(bound) = bound_in(of).filter(|bound| duration <= LATENCY_BOUNDS[*bound].0) {
+            self.divided.within[bound] += 1;
+        }
+    }
+
+    /// So many more in a bucket. Of one that holds a bound, so many are no longer than that.
+    pub(in crate::rollup) fn add_bucket(
+        &mut self,
+        bucket: u16,
+        count: u64,
+        within: u64,
+    ) -> Option<()> {
+        if bucket > BUCKET_MAX || within > count {
+            return None;
+        }
+        let known = self.count_mut(bucket);
+        *known = known.checked_add(count)?;
+        if let Some(bound) = bound_in(bucket) {
+            self.divided.within[bound] += within;
+        }
+        Some(())
+    }
+
+    fn count_mut(&mut self, bucket: u16) -> &mut u64 {
+        let bucket = usize::from(bucket);
+        if bucket / PARTS != self.octave {
+            (self.octave, self.run) = (bucket / PARTS, self.divided.run_start(bucket / PARTS));
+        }
+        &mut self.divided.counts[self.run + bucket % PARTS]
     }
 }
 
