@@ -53,8 +53,8 @@ use crate::{
     data_file::DataFile,
     paths::index_path,
     rollup::{
-        Directory, ExceptionListing, ExceptionSection, GraphSection, JointSection, KindSection,
-        PeerKeys, Repeats, Splits,
+        Directory, ExceptionListing, ExceptionSection, GraphSection, Hours, JointSection,
+        KindSection, PeerKeys, Repeats, Splits,
     },
     schema::Signal,
 };
@@ -148,6 +148,8 @@ pub(crate) struct Indexes {
     pub(crate) splits: Splits,
     /// What is known of where files say what calls went to.
     pub(crate) peer_keys: PeerKeys,
+    /// What is known of what the files of an hour come to together.
+    pub(crate) hours: Hours,
 }
 
 /// The rollups in the index of a data file, open for reading.
@@ -233,6 +235,7 @@ impl Indexes {
             repeats: Repeats::default(),
             splits: Splits::default(),
             peer_keys: PeerKeys::default(),
+            hours: Hours::default(),
         }
     }
 
@@ -366,6 +369,7 @@ impl Indexes {
         self.repeats.forget(data_file);
         self.splits.forget(data_file);
         self.peer_keys.forget(data_file);
+        self.hours.forget(data_file);
         self.forget_head(data_file);
     }
 

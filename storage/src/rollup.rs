@@ -4,7 +4,7 @@
 //! many of the file's spans began in each minute, five minutes and half hour, how many failed, how
 //! long they took and which stand for them. `build` adds them up while the file is written, with
 //! `adder` and the numbers it met last in `recent`, `cells` is their bytes and `cell` those of one of them, `tally` answers from them, `repeats` finds the spans that two files
-//! have, so that each counts once. `latency` owns the rule of the buckets, `calls` what is kept of
+//! have, so that each counts once, and `hours` keeps what the files of an hour come to together. `latency` owns the rule of the buckets, `calls` what is kept of
 //! calls.
 //!
 //! `graph` does the same for the calls of services by others, and `kinds` for the entries of traces.
@@ -27,6 +27,7 @@ mod cells;
 mod covered;
 mod exceptions;
 mod graph;
+mod hours;
 mod joint;
 mod kinds;
 mod latency;
@@ -64,6 +65,7 @@ pub(crate) use builders::RollupBuilders;
 pub(crate) use cells::Directory;
 pub(crate) use exceptions::{ExceptionBuilder, ExceptionListing, ExceptionSection};
 pub(crate) use graph::{GraphBuilder, GraphSection, PeerKeys};
+pub(crate) use hours::Hours;
 pub(crate) use joint::{JointBytes, JointSection, joined};
 pub(crate) use kinds::{KindBuilder, KindSection};
 pub(crate) use repeats::Repeats;

@@ -131,6 +131,19 @@ impl<'a> Cell<'a> {
         Some(())
     }
 
+    /// Adds its bytes to these.
+    pub(super) fn push_to(&self, bytes: &mut Vec<u8>) {
+        match self.calls {
+            Form::Encoded { flags, rest } => {
+                bytes.push(flags);
+                push_varint(bytes, self.count);
+                push_varint(bytes, self.errors);
+                bytes.extend(rest.rest());
+            }
+            Form::Decoded(calls) => bytes.extend(encoded(calls, self.start)),
+        }
+    }
+
     /// Its calls; `None` when it is damaged.
     pub(super) fn decoded(&self) -> Option<Calls> {
         let mut calls = Calls::default();

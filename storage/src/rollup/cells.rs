@@ -147,9 +147,7 @@ impl Encoded {
             let start = pages.len();
             for ((_, group), calls) in page {
                 let cell = cell::encoded(calls, UnixNanos(period.saturating_mul(LEVELS[level])));
-                push_varint(&mut pages, u64::from(*group));
-                push_varint(&mut pages, cell.len() as u64);
-                pages.extend(cell);
+                push_cell(&mut pages, *group, &cell);
             }
             seal(&mut pages, start);
             let large = pages.len() - start > PAGE_BYTES_MAX;
@@ -173,6 +171,29 @@ impl Encoded {
 
 fn length(length: usize) -> [u8; 4] {
     u32::try_from(length).expect("invariant: pages are small").to_le_bytes()
+}
+
+/// Adds a cell to those of a page.
+pub(super) fn push_cell(page: &mut Vec<u8>, group: GroupNumber, cell: &[u8]) {
+    push_varint(page, u64::from(group));
+    push_varint(page, cell.len() as u64);
+    page.extend(cell);
+}
+
+/// Gives `visit` the cells of a page, which [`push_cell`] put there, of the period that begins at
+/// this time. `None` when they are damaged.
+pub(super) fn each_cell(
+    page: &[u8],
+    start: UnixNanos,
+    mut visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
+) -> Option<()> {
+    let mut page = Bytes::new(page);
+    while !page.is_empty() {
+        let group = GroupNumber::try_from(page.varint()?).ok()?;
+        let length = usize::try_from(page.varint()?).ok()?;
+        visit(group, Cell::of(page.take(length)?, start)?)?;
+    }
+    Some(())
 }
 
 /// Ends the page that began here.
@@ -271,11 +292,14 @@ impl Directory {
         level: usize,
         start: u64,
         fetch: &mut Fetch<'_>,
-        mut visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
+        visit: impl FnMut(GroupNumber, Cell<'_>) -> Option<()>,
     ) -> Option<()> {
-        self.each_cell(level, start, fetch, |group, cell| {
-            visit(group, Cell::of(cell, UnixNanos(start))?)
-        })
+        let of_level = self.levels[level].as_ref()?;
+        let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
+            return Some(());
+        };
+        let page = fetch(of_level.offsets[at]..of_level.offsets[at + 1])?;
+        each_cell(unsealed(&page)?, UnixNanos(start), visit)
     }
 
     /// As [`Self::cells`], only how many calls there are in each.
@@ -286,31 +310,10 @@ impl Directory {
         fetch: &mut Fetch<'_>,
         mut visit: impl FnMut(GroupNumber, u64),
     ) -> Option<()> {
-        self.each_cell(level, start, fetch, |group, cell| {
-            visit(group, Cell::of(cell, UnixNanos(start))?.count());
+        self.cells(level, start, fetch, |group, cell| {
+            visit(group, cell.count());
             Some(())
         })
-    }
-
-    fn each_cell(
-        &self,
-        level: usize,
-        start: u64,
-        fetch: &mut Fetch<'_>,
-        mut visit: impl FnMut(GroupNumber, &[u8]) -> Option<()>,
-    ) -> Option<()> {
-        let of_level = self.levels[level].as_ref()?;
-        let Ok(at) = of_level.periods.binary_search(&(start / LEVELS[level])) else {
-            return Some(());
-        };
-        let page = fetch(of_level.offsets[at]..of_level.offsets[at + 1])?;
-        let mut page = Bytes::new(unsealed(&page)?);
-        while !page.is_empty() {
-            let group = GroupNumber::try_from(page.varint()?).ok()?;
-            let length = usize::try_from(page.varint()?).ok()?;
-            visit(group, page.take(length)?)?;
-        }
-        Some(())
     }
 }
 
@@ -358,6 +361,11 @@ impl GroupNames {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.groups.len()
+    }
+
+    /// How much memory they take.
+    pub(super) fn bytes(&self) -> usize {
+        self.texts.capacity() + self.groups.capacity() * size_of::<GroupName>()
     }
 
     /// The group with this number.

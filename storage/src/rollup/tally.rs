@@ -7,10 +7,11 @@
 //!
 //! Hours come newest first, each whole, so that whoever adds up can be done with one before the
 //! next. `plan` says what comes from where and shares the hours out to threads, `share` reads those
-//! of one thread.
+//! of one thread, `together` adds up what files of an hour come to for [`super::hours`].
 
 mod plan;
 mod share;
+mod together;
 
 use std::{
     collections::HashSet,
@@ -30,6 +31,7 @@ use crate::{ScanStats, Snapshot, SpanFilter, StorageError, data_file::DataFile};
 
 use plan::{Hour, Plan};
 use share::{Budget, Ended, Share};
+use together::COARSEST;
 
 pub(super) const HOUR: u64 = 3_600_000_000_000;
 
@@ -104,6 +106,8 @@ struct Question<'a, T> {
     bounds: TallyBounds,
     tallies: &'a T,
     watch: &'a TallyWatch<'a>,
+    /// Its number among those that sums of whole hours can be of use to.
+    number: Option<u64>,
 }
 
 /// Rollups that cannot be read.
@@ -127,7 +131,9 @@ impl Snapshot {
         let range = filter.start.start.map_or(0, |start| start.0)
             ..filter.start.end.map_or(u64::MAX, |end| end.0);
         let (snapshot, step) = (self, step.0);
-        let question = Question { snapshot, filter, range, step, bounds, tallies, watch };
+        let is_coarse = step.is_multiple_of(LEVELS[COARSEST]);
+        let number = is_coarse.then(|| self.indexes.hours.begin());
+        let question = Question { snapshot, filter, range, step, bounds, tallies, watch, number };
         let mut damaged = HashSet::new();
         loop {
             match question.answer(&damaged)? {

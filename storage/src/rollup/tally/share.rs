@@ -12,19 +12,21 @@ use std::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    Question, Tallies, Tally,
+    HOUR, Question, Tallies, Tally,
     plan::{Hour, Plan, Rolled, overlaps},
     tiles,
+    together::{COARSEST, Made, Once, made},
 };
 use crate::{
     Detail, ScanStats, SpanFilter, SpanRows, StorageError, TimeRange,
     data_file::DataFile,
     filter::Matcher,
     rollup::{
-        Call, CallKey, Cell, LEVELS, Seen,
+        Call, CallKey, Seen,
         adder::GroupNumber,
-        cells::GroupNames,
-        repeats::{self, Repeat},
+        cells::{GroupNames, each_cell},
+        hours::{Known, Sums},
+        repeats,
     },
     snapshot::{SPANS, TableView},
 };
@@ -108,11 +110,7 @@ impl<'a, T: Tallies> Share<'a, T> {
             for (range, view) in hour.parts() {
                 self.read_rows(&range, &view, &counted)?;
             }
-            for rolled in &hour.rolled {
-                if matches!(self.ended, Ended::WithAll) {
-                    self.add_cells(rolled, hour, stop)?;
-                }
-            }
+            self.add_rolled(hour, stop)?;
             if !matches!(self.ended, Ended::WithAll) {
                 return Ok(());
             }
@@ -207,43 +205,106 @@ impl<'a, T: Tallies> Share<'a, T> {
         Ok(())
     }
 
+    /// Adds what the rollups of an hour's files count: from memory, where it is known what they come
+    /// to together, and else file by file.
+    fn add_rolled(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<(), StorageError> {
+        if !matches!(self.ended, Ended::WithAll) {
+            return Ok(());
+        }
+        if let Some(sums) = self.sums(hour, stop)? {
+            self.add_sums(&sums, stop);
+            return Ok(());
+        }
+        for rolled in &hour.rolled {
+            if matches!(self.ended, Ended::WithAll) {
+                self.add_cells(rolled, hour, stop)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the files of an hour come to together, if that is known or wanted, and of use: when all
+    /// of the hour is asked for, in steps of the longest periods. Of a single file they would be
+    /// what its pages are.
+    fn sums(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
+        let Question { snapshot, filter, number: Some(number), .. } = self.question else {
+            return Ok(None);
+        };
+        let is_whole = hour.covered.end - hour.covered.start == HOUR;
+        let is_coarse = |rolled: &Rolled| rolled.rollup.directory().has(COARSEST);
+        if hour.rolled.len() < 2 || !is_whole || !hour.rolled.iter().all(is_coarse) {
+            return Ok(None);
+        }
+        let indexes = &snapshot.indexes;
+        let files: Vec<_> = hour.rolled.iter().map(|rolled| &rolled.file).collect();
+        let start = filter.start;
+        let all = **filter == SpanFilter { start, ..SpanFilter::default() };
+        match indexes.hours.get(*number, &files, all) {
+            Known::Sums(sums) => return Ok(Some(sums)),
+            Known::Nothing => return Ok(None),
+            Known::Wanted => {}
+        }
+        match made(indexes, hour, || !self.is_over(stop))? {
+            Made::Sums(sums) => {
+                let sums = Arc::new(sums);
+                indexes.hours.keep(*number, &files, &sums);
+                return Ok(Some(sums));
+            }
+            Made::Stopped => self.ended = Ended::Early,
+            Made::Damaged(file) => self.ended = Ended::Damaged(file),
+        }
+        Ok(None)
+    }
+
+    /// Whether nobody waits for more.
+    fn is_over(&self, stop: &AtomicBool) -> bool {
+        let is_stopped = stop.load(Ordering::Relaxed) || self.question.is_stopped();
+        is_stopped || !self.tally.wants_more()
+    }
+
+    fn add_sums(&mut self, sums: &Sums, stop: &AtomicBool) {
+        let groups = self.numbers(&sums.names).expect("invariant: they are groups of calls");
+        for (start, page) in &sums.pages {
+            if self.is_over(stop) {
+                self.ended = Ended::Early;
+                return;
+            }
+            let tally = &mut self.tally;
+            let whole = each_cell(page, UnixNanos(*start), |number, cell| {
+                match *groups.get(number as usize)? {
+                    Some(group) => tally.cell(group, &cell),
+                    None => Some(()),
+                }
+            });
+            whole.expect("invariant: they were read when they were made");
+        }
+    }
+
     fn add_cells(
         &mut self,
         rolled: &Rolled,
         hour: &Hour,
         stop: &AtomicBool,
     ) -> Result<(), StorageError> {
-        let (rollup, directory) = (&rolled.rollup, rolled.rollup.directory());
-        let mut fetch = |range| rollup.page(range);
-        let Some((names, groups)) = directory.groups(&mut fetch).and_then(|names| {
-            let groups = self.numbers(&names)?;
-            Some((names, groups))
-        }) else {
+        let indexes = &self.question.snapshot.indexes;
+        let read = Once::of(indexes, rolled, hour)?;
+        let read = read.and_then(|once| Some((self.numbers(&once.names)?, once)));
+        let Some((groups, once)) = read else {
             self.ended = Ended::Damaged(Arc::clone(&rolled.file));
             return Ok(());
         };
-        let repeats = self.repeats(rolled, hour, &names)?;
-        let has = |level| directory.has(level);
+        let has = |level| rolled.rollup.directory().has(level);
         for (level, start) in tiles(&hour.covered, self.question.step, has) {
-            let is_stopped = stop.load(Ordering::Relaxed) || self.question.is_stopped();
-            if is_stopped || !self.tally.wants_more() {
+            if self.is_over(stop) {
                 self.ended = Ended::Early;
                 return Ok(());
             }
-            let period = start..start.saturating_add(LEVELS[level]);
             let tally = &mut self.tally;
-            let whole = directory.cells(level, start, &mut fetch, |number, cell| {
-                let Some(group) = *groups.get(number as usize)? else { return Some(()) };
-                let taken = repeats.get(number as usize).filter(|taken| !taken.is_empty());
-                let Some(taken) = taken else { return tally.cell(group, &cell) };
-                let mut calls = cell.decoded()?;
-                let began = |call: &&Call| period.contains(&call.exemplar.start_unix_nano.0);
-                taken.iter().filter(began).for_each(|call| calls.remove(call));
-                if calls.count == 0 {
-                    return Some(());
-                }
-                tally.cell(group, &Cell::of_calls(&calls, cell.start()))
-            });
+            let whole =
+                once.cells(level, start, |number, cell| match *groups.get(number as usize)? {
+                    Some(group) => tally.cell(group, cell),
+                    None => Some(()),
+                });
             if whole.is_none() {
                 self.ended = Ended::Damaged(Arc::clone(&rolled.file));
                 return Ok(());
@@ -268,31 +329,5 @@ impl<'a, T: Tallies> Share<'a, T> {
             Some(if matches(key) { Some(self.tally.group(key)) } else { None })
         };
         keys.map(number).collect()
-    }
-
-    /// The calls of a file that others of its hour take part in counting, by group: of the files
-    /// that have one, all but the greatest take it away.
-    fn repeats(
-        &self,
-        rolled: &Rolled,
-        hour: &Hour,
-        names: &GroupNames,
-    ) -> Result<Vec<Vec<Call>>, StorageError> {
-        let size = |file: &DataFile| (file.rows, file.path.clone());
-        let file = &rolled.file;
-        let others = hour.rolled.iter().map(|other| &other.file);
-        let others: Vec<_> = others.filter(|other| size(other) > size(file)).collect();
-        let indexes = &self.question.snapshot.indexes;
-        let repeats = indexes.repeats.of(indexes, (file, names), &others)?;
-        if repeats.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut by_group = vec![Vec::new(); names.len()];
-        for Repeat { group, call, .. } in repeats {
-            if let Some(of_group) = by_group.get_mut(group as usize) {
-                of_group.push(call);
-            }
-        }
-        Ok(by_group)
     }
 }

@@ -1,0 +1,229 @@
+#![expect(clippy::disallowed_methods, reason = "tests remove files behind the store's back")]
+
+use std::{
+    ops::ControlFlow,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+use proptest::{collection::vec, option, prelude::*, sample::Index, sample::select};
+use tempfile::TempDir;
+use tidings_proto::{DurationNanos, UnixNanos};
+
+use super::*;
+use crate::{
+    Snapshot, SpanFilter, TimeRange,
+    index::Indexes,
+    rollup::tests::{
+        Adding, BEGIN, HOUR, MINUTE, NO_BOUNDS, Sent, damage_index, dealt, filter, numbered,
+        obvious, sending, sent, snapshot, tallied_by,
+    },
+};
+
+const STEP: u64 = HOUR / 2;
+/// The hour that begins at [`BEGIN`].
+const FIRST: i64 = 500_000;
+
+/// The hours whose sums are kept, and where these are.
+fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
+    let kept = snapshot.indexes.hours.lock();
+    assert_eq!(kept.bytes, kept.of.values().map(|known| known.bytes).sum::<usize>());
+    assert!(kept.bytes <= snapshot.indexes.hours.bytes_max, "{} bytes", kept.bytes);
+    let sums = |(hour, known): (&i64, &Kept)| match &known.what {
+        What::Sums(sums) => Some((*hour, Arc::as_ptr(sums))),
+        What::Asked { .. } => None,
+    };
+    let mut hours: Vec<_> = kept.of.iter().filter_map(sums).collect();
+    hours.sort_unstable();
+    hours
+}
+
+fn of_hours(first: u64, end: u64) -> SpanFilter {
+    let time = |hour: u64| Some(UnixNanos(BEGIN + hour * HOUR));
+    SpanFilter { start: TimeRange { start: time(first), end: time(end) }, ..SpanFilter::default() }
+}
+
+/// A snapshot of spans in so many hours, of which each has three files, and which keeps sums of so
+/// many bytes.
+fn of_many_hours(folder: &TempDir, spans: &[Sent], bytes_max: usize) -> Snapshot {
+    let part = |part: usize| spans.iter().skip(part).step_by(3).collect::<Vec<_>>();
+    let mut indexes = Indexes::new(1 << 20);
+    indexes.hours = Hours::new(bytes_max);
+    snapshot(folder, &[part(0), part(1), part(2), vec![]]).indexed_by(Arc::new(indexes))
+}
+
+fn spans_in(hours: u64) -> Vec<Sent> {
+    (0..hours * 60).map(|number| numbered(number, BEGIN + number * MINUTE)).collect()
+}
+
+/// Asks, and holds the answer against the obvious one.
+fn check(snapshot: &Snapshot, spans: &[Sent], filter: &SpanFilter) {
+    let all: Vec<&Sent> = spans.iter().collect();
+    let (added, _) = tallied_by(1, snapshot, filter, STEP);
+    assert_eq!(added.said(), obvious(&all, filter, STEP).said());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sums_of_hours_say_what_the_spans_say(
+        pool in vec(sent(), 1..60),
+        sendings in vec(sending(), 0..120),
+        ends in (option::of(Just(UnixNanos(BEGIN - HOUR))), option::of(select(&[UnixNanos(BEGIN), UnixNanos(BEGIN + HOUR)][..]))),
+        filters in vec(filter(), 4),
+        step in select(&[1, 2, 3, 48][..]).prop_map(|half_hours| half_hours * STEP),
+        damage in option::weighted(0.3, (0..5_usize, any::<Index>())),
+    ) {
+        let parts = dealt(&pool, &sendings);
+        let folder = TempDir::new().unwrap();
+        let snapshot = snapshot(&folder, &parts);
+        let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
+        let range = TimeRange { start: ends.0, end: ends.1 };
+        let everything = SpanFilter { start: range, ..SpanFilter::default() };
+        // The first leaves a mark, the second makes sums, the others find them.
+        for (time, threads) in [1, 1, 1, 2, 5].into_iter().enumerate() {
+            if let Some((_, which)) = damage.as_ref().filter(|(when, _)| *when == time) {
+                damage_index(&snapshot, which);
+            }
+            let (added, _) = tallied_by(threads, &snapshot, &everything, step);
+            assert_eq!(added.said(), obvious(&all, &everything, step).said());
+        }
+        for filter in filters {
+            for start in [range, filter.start] {
+                let filter = SpanFilter { start, ..filter.clone() };
+                let (added, _) = tallied_by(1, &snapshot, &filter, step);
+                assert_eq!(added.said(), obvious(&all, &filter, step).said());
+            }
+        }
+        kept(&snapshot);
+    }
+}
+
+#[test]
+fn sums_are_made_by_the_second_question_about_all_of_an_hour() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(2));
+    let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
+    let filtered = SpanFilter { services: Some(vec!["shop".to_owned()]), ..of_hours(0, 2) };
+    for filter in [&filtered, &filtered, &of_hours(0, 2), &filtered] {
+        check(&snapshot, &spans, filter);
+        assert_eq!(kept(&snapshot), []);
+    }
+    let cut = SpanFilter {
+        start: TimeRange { start: Some(UnixNanos(BEGIN + MINUTE)), end: None },
+        ..SpanFilter::default()
+    };
+    check(&snapshot, &spans, &cut);
+    assert_eq!(kept(&snapshot).len(), 1, "the whole hour");
+    check(&snapshot, &spans, &of_hours(0, 2));
+    let both = kept(&snapshot);
+    assert_eq!(both.len(), 2);
+    // Whatever cannot be answered without the files is answered from them.
+    for file in &snapshot.spans.files {
+        std::fs::remove_file(crate::paths::index_path(&file.path)).unwrap();
+    }
+    for filter in [of_hours(0, 2), filtered] {
+        check(&snapshot, &spans, &filter);
+        assert_eq!(kept(&snapshot), both);
+    }
+}
+
+#[test]
+fn what_is_known_of_a_removed_file_is_forgotten() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(2));
+    let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
+    (0..2).for_each(|_| check(&snapshot, &spans, &of_hours(0, 2)));
+    let both = kept(&snapshot);
+    assert_eq!(both.len(), 2);
+    let of_second = |file: &&Arc<DataFile>| file.hour == both[1].0;
+    let file = snapshot.spans.files.iter().find(of_second).unwrap();
+    snapshot.indexes.forget(&file.path);
+    assert_eq!(kept(&snapshot), both[..1]);
+    (0..2).for_each(|_| check(&snapshot, &spans, &of_hours(0, 2)));
+    assert_eq!(kept(&snapshot).len(), 2);
+    snapshot.spans.files.iter().for_each(|file| snapshot.indexes.forget(&file.path));
+    assert_eq!(snapshot.indexes.hours.lock().bytes, 0);
+}
+
+#[test]
+fn other_files_of_the_hour_are_other_sums() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(1));
+    let whole = of_many_hours(&folder, &spans, BYTES_MAX);
+    (0..2).for_each(|_| check(&whole, &spans, &of_hours(0, 1)));
+    let before = kept(&whole);
+    let mut part = whole.clone();
+    part.spans.files.pop();
+    let left: Vec<Sent> =
+        (0..).zip(&spans).filter(|(at, _)| at % 3 < 2).map(|(_, sent)| sent.clone()).collect();
+    (0..3).for_each(|_| check(&part, &left, &of_hours(0, 1)));
+    assert!(before.len() == 1 && kept(&whole).len() == 1 && kept(&whole) != before);
+}
+
+#[test]
+fn hours_that_do_not_all_fit_stay_as_long_as_they_are_asked_for() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(6));
+    let all = of_many_hours(&folder, &spans, BYTES_MAX);
+    (0..2).for_each(|_| check(&all, &spans, &of_hours(0, 6)));
+    let bytes = all.indexes.hours.lock().bytes;
+    let mut indexes = Indexes::new(1 << 20);
+    indexes.hours = Hours::new(bytes / 2);
+    let some = all.indexed_by(Arc::new(indexes));
+    (0..2).for_each(|_| check(&some, &spans, &of_hours(0, 6)));
+    let before = kept(&some);
+    assert!((1..4).contains(&before.len()), "{before:?}");
+    for _ in 0..20 {
+        check(&some, &spans, &of_hours(0, 6));
+        assert_eq!(kept(&some), before);
+    }
+    // What has no room is not made again in vain. The first hours have none, because the last ones are read first.
+    assert!(before.iter().all(|(hour, _)| *hour != FIRST));
+    let of_first: Vec<_> = some.spans.files.iter().filter(|file| file.hour == FIRST).collect();
+    let next = some.indexes.hours.lock().questions + 1;
+    assert!(matches!(some.indexes.hours.get(next, &of_first, true), Known::Nothing));
+    for time in 0..=QUESTIONS_RECENT {
+        check(&some, &spans, &of_hours(0, 1));
+        let is_there = kept(&some).iter().any(|(hour, _)| *hour == FIRST);
+        assert_eq!(is_there, time >= QUESTIONS_RECENT, "{time}");
+    }
+}
+
+#[test]
+fn nothing_is_kept_where_nothing_fits() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(2));
+    for bytes_max in [0, 100, 600] {
+        let snapshot = of_many_hours(&folder, &spans, bytes_max);
+        (0..4).for_each(|_| check(&snapshot, &spans, &of_hours(0, 2)));
+        assert_eq!(kept(&snapshot), [], "{bytes_max}");
+    }
+}
+
+#[test]
+fn a_file_alone_is_its_own_sum() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(1));
+    let snapshot = snapshot(&folder, &[spans.iter().collect(), vec![]]);
+    (0..3).for_each(|_| check(&snapshot, &spans, &of_hours(0, 1)));
+    assert_eq!(kept(&snapshot), []);
+}
+
+#[test]
+fn sums_that_were_not_finished_are_not_kept() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(2));
+    let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
+    check(&snapshot, &spans, &of_hours(0, 2));
+    let mut had = Vec::new();
+    for looks in 0.. {
+        let asked = AtomicUsize::new(0);
+        let watch = || match asked.fetch_add(1, Ordering::Relaxed) {
+            before if before < looks => ControlFlow::Continue(()),
+            _ => ControlFlow::Break(()),
+        };
+        let (filter, step) = (of_hours(0, 2), DurationNanos(STEP));
+        let tallied = snapshot.tally_spans(&filter, step, NO_BOUNDS, &Adding(STEP), &watch);
+        had.push(kept(&snapshot).len());
+        if tallied.unwrap().scan.complete {
+            break;
+        }
+        check(&snapshot, &spans, &of_hours(1, 1));
+    }
+    assert!(had.starts_with(&[0, 0, 0]) && had.is_sorted() && had.ends_with(&[2]), "{had:?}");
+    check(&snapshot, &spans, &of_hours(0, 2));
+}
