@@ -415,6 +415,11 @@ impl Reader {
         }
     }
 
+    /// Whether spans may be missing, so that no answer is complete.
+    pub(crate) fn lacks_spans(&self) -> bool {
+        self.snapshot.lacks_spans()
+    }
+
     /// Whether to go on.
     pub(crate) fn check(&self) -> Result<(), QueryError> {
         if self.withdrawn.load(Ordering::Relaxed) {

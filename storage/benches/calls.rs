@@ -126,6 +126,7 @@ fn asked(snapshot: &Snapshot, counted: Range<u64>) -> u64 {
     let bounds = GraphBounds {
         between: vec![UnixNanos(counted.start), UnixNanos(counted.end)],
         lead: DurationNanos(MINUTE),
+        trail: DurationNanos(0),
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };

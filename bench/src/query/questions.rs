@@ -28,6 +28,9 @@ pub(super) struct Question<'a> {
 
 type Check<'a> = Box<dyn Fn(usize, &Json) -> Result<()> + 'a>;
 
+/// Of numbers over all spans, from what is added up and from rows.
+const FROM_SUMS: &str = "50 ms; 10 ms";
+const FROM_ROWS: &str = "2.5 s; 0.8 s";
 const PAGE: &str = "300 ms, for a page";
 const EXPLAIN: &str = "1 s; 300 ms, for a page";
 /// Spans that are explained, and as many that they are compared with.
@@ -322,8 +325,14 @@ impl<'a> Asked<'a> {
                 all,
             ),
             counting(
+                "p95 by service and operation over everything",
+                FROM_SUMS,
+                red(&format!("by=service,operation&step=24h&{round}")),
+                all,
+            ),
+            counting(
                 "p95 of spans with an attribute, from rows",
-                "",
+                FROM_ROWS,
                 red(&format!("by=service&attribute=db.system.name%3Dredis&{window}")),
                 move |answer| {
                     let found = sum(&answer["groups"], "count")?;

@@ -56,18 +56,17 @@ pub struct Bounded {
 /// # Errors
 /// `Deadline` and `Withdrawn`; when a data file is missing or damaged.
 pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchEdges, QueryError> {
-    let Some(last) = between.last() else {
+    let (Some(first), Some(last)) = (between.first(), between.last()) else {
         return Ok(StretchEdges { edges: Vec::new(), complete: true });
     };
     let reader = Reader::over(bounded, QueryLimits::default());
-    let mut edges = Vec::new();
-    let known = graph::sums(&reader, between, |first, sums| {
-        let first = u32::try_from(first).unwrap_or(u32::MAX);
+    if let Some(sums) = graph::sums(&reader, between)? {
+        let mut edges = Vec::new();
         for of in sums {
             for (stretch, edge) in of.calls {
                 let (from, to) = (of.from.clone(), of.to.clone());
                 edges.push(StretchEdge {
-                    stretch: first.saturating_add(stretch),
+                    stretch,
                     from,
                     to,
                     kind: of.kind,
@@ -76,13 +75,11 @@ pub fn edges_between(bounded: Bounded, between: &[UnixNanos]) -> Result<StretchE
                 });
             }
         }
-    })?;
-    if between[known] == *last {
         return Ok(StretchEdges { edges, complete: true });
     }
-    let range = TimeRange { start: Some(between[known]), end: Some(*last) };
+    let range = TimeRange { start: Some(*first), end: Some(*last) };
     let (calls, complete) = graph::calls(&reader, range)?;
-    edges.extend(calls.into_iter().flat_map(|of| by_stretch(of, between)));
+    let edges = calls.into_iter().flat_map(|of| by_stretch(of, between)).collect();
     Ok(StretchEdges { edges, complete })
 }
 

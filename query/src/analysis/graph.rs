@@ -34,8 +34,8 @@ const CHOSEN_MAX: usize = 20_000;
 const CHOSEN_SPANS_MAX: u64 = 200_000;
 /// Edges that are given.
 const EDGES_MAX: usize = 10_000;
-/// So many stretches at most are added up at a time: more would seldom fit the memory for one graph.
-const STRETCHES_MAX: usize = 128;
+/// With so many stretches, the next part of a question is as long as the one before.
+const FEW_STRETCHES: usize = 16;
 /// The parents of the window's first spans began at most so long before it.
 const LEAD: DurationNanos = DurationNanos(60_000_000_000);
 
@@ -218,7 +218,13 @@ fn choice(reader: &Reader, search: &GraphSearch, window: Window) -> GraphChoice 
 
 fn bounds(reader: &Reader, between: &[UnixNanos]) -> GraphBounds {
     let (rows_max, bytes_max) = (reader.limits.graph_spans_max, reader.limits.graph_bytes_max);
-    GraphBounds { between: between.to_vec(), lead: LEAD, rows_max, bytes_max }
+    GraphBounds {
+        between: between.to_vec(),
+        lead: LEAD,
+        trail: DurationNanos(0),
+        rows_max,
+        bytes_max,
+    }
 }
 
 /// What storage has added up of the window, or of the newest quarter of it, of that, and so on,
@@ -239,27 +245,41 @@ fn added_up(reader: &Reader, window: Window) -> Result<Option<(Window, GraphTall
     }
 }
 
-/// Gives `visit` the calls of which the called began between each of these times and the next, added
-/// up, by the number of the first, in parts of so many stretches that one can be held: the number of
-/// the part's first time, and its calls. The number of the time from which on that is not known
-/// without reading spans.
+/// The calls of which the called began between each of these times and the next, added up, by the
+/// number of the first; `None` when that is not known without reading spans.
 pub(crate) fn sums(
+    reader: &Reader,
+    between: &[UnixNanos],
+) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+    sums_of(reader, bounds(reader, between))
+}
+
+fn sums_of(reader: &Reader, bounds: GraphBounds) -> Result<Option<Vec<EdgeSums>>, QueryError> {
+    let tallied = reader.tally_graph(&bounds)?.filter(|tallied| tallied.scan.complete);
+    Ok(tallied.map(|tallied| Graph::of(&tallied).into_calls()))
+}
+
+/// As [`sums`], given to `visit` in parts when all of them cannot be held at a time: the number of
+/// the part's first time, and its calls. The number of the time from which on they are not known.
+/// A call over the border of two parts is seen whole when the called began within [`LEAD`].
+pub(crate) fn sums_in_parts(
     reader: &Reader,
     between: &[UnixNanos],
     mut visit: impl FnMut(usize, Vec<EdgeSums>),
 ) -> Result<usize, QueryError> {
     let (mut first, last) = (0, between.len().saturating_sub(1));
-    let mut length = STRETCHES_MAX;
-    while first < last {
+    let mut length = if reader.lacks_spans() { 0 } else { last };
+    while first < last && length > 0 {
         let end = last.min(first + length);
-        let tallied = reader.tally_graph(&bounds(reader, &between[first..=end]))?;
-        match tallied.filter(|tallied| tallied.scan.complete) {
-            Some(tallied) => {
-                visit(first, Graph::of(&tallied).into_calls());
+        let trail = if end < last { LEAD } else { DurationNanos(0) };
+        match sums_of(reader, GraphBounds { trail, ..bounds(reader, &between[first..=end]) })? {
+            Some(sums) => {
+                visit(first, sums);
                 first = end;
+                // Where there was too much for many, there may be less now.
+                length = if length < FEW_STRETCHES { 2 * length } else { length };
             }
-            None if end - first > 1 => length = (end - first) / 2,
-            None => break,
+            None => length = (end - first) / 2,
         }
     }
     Ok(first)

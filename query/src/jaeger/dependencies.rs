@@ -55,6 +55,7 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>,
     let bounds = GraphBounds {
         between: vec![start, end],
         lead: DurationNanos(0),
+        trail: DurationNanos(0),
         rows_max: SPANS_MAX,
         bytes_max: reader.limits.graph_bytes_max,
     };

@@ -220,28 +220,46 @@ async fn series_over_a_range_of_times_are_drawn_point_by_point() {
 #[tokio::test]
 async fn calls_between_services_over_very_many_stretches_are_those_of_each() {
     const MINUTES: u64 = 300;
-    let harness = Harness::new().await;
-    for minute in 0..MINUTES {
-        // So many that none is like the one of another part.
-        let calls = (0..1 + minute % 7).flat_map(|n| {
-            call(minute * 7 + n + 1, minute * 60_000 + 5_000 + n * 1_000, 100, minute % 3 == 0)
-        });
-        harness.send(calls).await;
-    }
-    harness.store.flush().await.unwrap();
-    for (metric, every) in [("total", 1), ("failed_total", 3)] {
-        let query =
-            format!("sum(increase(traces_service_graph_request_{metric}{{client=\"shop\"}}[1m]))");
-        let (start, end) = (BEGIN_S + 60, BEGIN_S + MINUTES * 60);
-        let path =
-            format!("/query_range?query={}&start={start}&end={end}&step=60", encoded(&query));
-        let found = data(&harness, &path).await;
-        let points = found["result"][0]["values"].as_array().unwrap();
-        assert_eq!(points.len() as u64, MINUTES);
-        for (minute, point) in (0..).zip(points) {
-            let expected = if minute % every == 0 { 1 + minute % 7 } else { 0 };
-            assert_eq!(number(&point[1]), expected as f64, "{metric} in minute {minute}");
+    // Nobody calls for an hour and more.
+    let calls = |minute: u64| if (100..180).contains(&minute) { 0 } else { 1 + minute % 7 };
+    for graph_bytes_max in [QueryLimits::default().graph_bytes_max, 256 << 10] {
+        let limits = QueryLimits { graph_bytes_max, ..QueryLimits::default() };
+        let harness = Harness::with_limits(limits).await;
+        for minute in 0..MINUTES {
+            let at = minute * 60_000;
+            for n in 0..calls(minute) {
+                let fails = minute % 3 == 0;
+                harness.send(call(minute * 8 + n + 1, at + 5_000 + n * 1_000, 100, fails)).await;
+            }
+            // It is asked for in one minute and answers in the next.
+            let client = span(minute * 8 + 8, 1, "cart", "GET /price").kind(SpanKind::Client);
+            let client = client.at(at + 59_990, at + 60_030);
+            let server = span(minute * 8 + 8, 2, "price", "GET /price").kind(SpanKind::Server);
+            let client = client.attribute("server.address", "price.example");
+            harness.send(vec![client, server.parent(1).at(at + 60_010, at + 60_020)]).await;
         }
+        harness.store.flush().await.unwrap();
+        let asked = async |query: &str| {
+            let (start, end) = (BEGIN_S + 60, BEGIN_S + MINUTES * 60);
+            let query = encoded(query);
+            let path = format!("/query_range?query={query}&start={start}&end={end}&step=60");
+            let found = data(&harness, &path).await;
+            let points = found["result"][0]["values"].as_array().unwrap();
+            points.iter().map(|point| number(&point[1])).collect::<Vec<_>>()
+        };
+        for (metric, every) in [("total", 1), ("failed_total", 3)] {
+            let shop = format!(
+                "sum(increase(traces_service_graph_request_{metric}{{client=\"shop\"}}[1m]))"
+            );
+            let expected = |minute| if minute % every == 0 { calls(minute) as f64 } else { 0.0 };
+            // What was not called for 15 minutes has no points.
+            let expected = (0..MINUTES).filter(|minute| !(115..180).contains(minute)).map(expected);
+            assert_eq!(asked(&shop).await, expected.collect::<Vec<_>>(), "{graph_bytes_max}");
+        }
+        let price = "sum(increase(traces_service_graph_request_total{client=\"cart\"}[1m]))";
+        // The last one's answer is behind the end of the question.
+        let expected = [vec![1.0; 298], vec![2.0]].concat();
+        assert_eq!(asked(price).await, expected, "{graph_bytes_max}");
     }
 }
 

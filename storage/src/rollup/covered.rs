@@ -99,7 +99,10 @@ pub(super) fn add(
             return Added::Stopped;
         }
         let (level, start, period) = (of.level, of.start, of.range());
-        let finer = (0..level).rev().find(|finer| cells.has(*finer));
+        // Where a pair has no shorter periods nothing more is known in them.
+        let is_there = |of: &Less<'_>, level| of.cells.has(level) || !of.cells.has_groups();
+        let has = |level| cells.has(level) && pairs.iter().all(|of| is_there(of, level));
+        let finer = (0..level).rev().find(|finer| has(*finer));
         let (mut unsettled, mut others) = (HashSet::new(), 0_u64);
         of_period.clear();
         let Some(mut less) = OfPeriod::of(pairs, level, start) else { return Added::Damaged };

@@ -1,4 +1,4 @@
-//! What the files of an hour come to together, in memory.
+//! What the files of an hour, or of a few hours, come to together, in memory.
 //!
 //! Files never change, so neither do their sums: a question over whole hours would add up the same
 //! cells of the same files as the one before. Owns which sums are kept, for how long, and how much
@@ -22,11 +22,12 @@ const BYTES_MAX: usize = 64 << 20;
 /// the next before the next question comes.
 const QUESTIONS_RECENT: u64 = 8;
 
-/// The sums of an hour's files, without what is counted twice.
+/// The sums of files, without what is counted twice.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
     pub(super) names: GroupNames,
-    /// When the longest periods begin, and their cells, laid out as in a file's page.
+    /// When the periods begin, and their cells, laid out as in a file's page: the longest that files
+    /// have of one hour, and one of several hours.
     pub(super) pages: Vec<(u64, Box<[u8]>)>,
 }
 
@@ -36,6 +37,15 @@ impl Sums {
         let pages = self.pages.iter().map(|(_, page)| page.len()).sum::<usize>();
         size_of::<Self>() + size_of_val(self.pages.as_slice()) + pages + self.names.bytes()
     }
+}
+
+/// The first and the last of some hours.
+type Stretch = (i64, i64);
+
+/// The hours of these files.
+fn stretch(files: &[&Arc<DataFile>]) -> Option<Stretch> {
+    let hours = || files.iter().map(|file| file.hour);
+    Some((hours().min()?, hours().max()?))
 }
 
 /// What is known of an hour.
@@ -58,8 +68,8 @@ pub(crate) struct Hours {
 
 #[derive(Debug, Default)]
 struct Keeping {
-    /// By hour, counted from 1970.
-    of: HashMap<i64, Kept>,
+    /// By the first and the last hour, counted from 1970.
+    of: HashMap<Stretch, Kept>,
     bytes: usize,
     /// How many questions there have been.
     questions: u64,
@@ -102,15 +112,15 @@ impl Hours {
         kept.questions
     }
 
-    /// What these files of an hour come to. Once a question has asked for `all` of it, sums are
+    /// What these files, which are all that is asked for of their hours, come to. Once a question has asked for `all` of it, sums are
     /// wanted by the next one: not by the first, or those of the hour that is being written to
     /// would be made again for every question.
     pub(super) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> Known {
-        let Some(hour) = files.first().map(|file| file.hour) else { return Known::Nothing };
+        let Some(hours) = stretch(files) else { return Known::Nothing };
         let mut kept = self.lock();
-        let Some(known) = kept.of.get_mut(&hour).filter(|known| known.are_of(files)) else {
+        let Some(known) = kept.of.get_mut(&hours).filter(|known| known.are_of(files)) else {
             if all {
-                kept.put(self.bytes_max, hour, Kept::asked(question, files, 0));
+                kept.put(self.bytes_max, hours, Kept::asked(question, files, 0));
             }
             return Known::Nothing;
         };
@@ -120,20 +130,24 @@ impl Hours {
             What::Asked { bytes } => {
                 let more = (*bytes).max(known.bytes);
                 let is_wanted = all && before < question;
-                let has_room = is_wanted && kept.room(self.bytes_max, hour, more, question);
+                let has_room = is_wanted && kept.room(self.bytes_max, hours, more, question);
                 if has_room { Known::Wanted } else { Known::Nothing }
             }
         }
     }
 
-    /// Keeps what these files of an hour come to, if there is room.
+    /// Keeps what these files come to, which was wanted, if there is room and none of them was
+    /// forgotten meanwhile.
     pub(super) fn keep(&self, question: u64, files: &[&Arc<DataFile>], sums: &Arc<Sums>) {
-        let Some(hour) = files.first().map(|file| file.hour) else { return };
+        let Some(hours) = stretch(files) else { return };
         let with_sums = Kept::new(question, files, What::Sums(Arc::clone(sums)));
         let bytes = with_sums.bytes;
         let mut kept = self.lock();
-        if !kept.put(self.bytes_max, hour, with_sums) {
-            kept.put(self.bytes_max, hour, Kept::asked(question, files, bytes));
+        if !kept.of.get(&hours).is_some_and(|known| known.are_of(files)) {
+            return;
+        }
+        if !kept.put(self.bytes_max, hours, with_sums) {
+            kept.put(self.bytes_max, hours, Kept::asked(question, files, bytes));
         }
     }
 
@@ -150,39 +164,39 @@ impl Hours {
 }
 
 impl Keeping {
-    /// Puts it in the place of what was known of the hour, if there is room; whether there is.
-    fn put(&mut self, bytes_max: usize, hour: i64, new: Kept) -> bool {
-        if !self.room(bytes_max, hour, new.bytes, new.last_use) {
+    /// Puts it in the place of what was known of the hours, if there is room; whether there is.
+    fn put(&mut self, bytes_max: usize, hours: Stretch, new: Kept) -> bool {
+        if !self.room(bytes_max, hours, new.bytes, new.last_use) {
             return false;
         }
-        self.remove(hour);
-        let mut oldest: Vec<(u64, i64)> = Vec::new();
+        self.remove(hours);
+        let mut oldest: Vec<(u64, Stretch)> = Vec::new();
         if self.bytes + new.bytes > bytes_max {
-            oldest.extend(self.of.iter().map(|(hour, known)| (known.last_use, *hour)));
+            oldest.extend(self.of.iter().map(|(hours, known)| (known.last_use, *hours)));
             oldest.sort_unstable();
         }
         let mut oldest = oldest.into_iter();
         while self.bytes + new.bytes > bytes_max
-            && let Some((_, hour)) = oldest.next()
+            && let Some((_, hours)) = oldest.next()
         {
-            self.remove(hour);
+            self.remove(hours);
         }
         self.bytes += new.bytes;
-        self.of.insert(hour, new);
+        self.of.insert(hours, new);
         true
     }
 
-    /// Whether there would be room for so many bytes of an hour without what recent questions used.
-    fn room(&self, bytes_max: usize, hour: i64, bytes: usize, question: u64) -> bool {
-        let stays = |(of, known): &(&i64, &Kept)| {
-            **of != hour && known.last_use + QUESTIONS_RECENT >= question
+    /// Whether there would be room for so many bytes of these hours without what recent questions used.
+    fn room(&self, bytes_max: usize, hours: Stretch, bytes: usize, question: u64) -> bool {
+        let stays = |(of, known): &(&Stretch, &Kept)| {
+            **of != hours && known.last_use + QUESTIONS_RECENT >= question
         };
         let staying = self.of.iter().filter(stays).map(|(_, known)| known.bytes).sum::<usize>();
         staying + bytes <= bytes_max
     }
 
-    fn remove(&mut self, hour: i64) {
-        if let Some(removed) = self.of.remove(&hour) {
+    fn remove(&mut self, hours: Stretch) {
+        if let Some(removed) = self.of.remove(&hours) {
             self.bytes -= removed.bytes;
         }
     }
@@ -197,7 +211,7 @@ impl Kept {
         let files: Box<[PathBuf]> = files.iter().map(|file| file.path.clone()).collect();
         let paths = files.iter().map(|path| size_of::<PathBuf>() + path.as_os_str().len());
         let of_sums = if let What::Sums(sums) = &what { sums.bytes() } else { 0 };
-        let bytes = size_of::<(i64, Self)>() + paths.sum::<usize>() + of_sums;
+        let bytes = size_of::<(Stretch, Self)>() + paths.sum::<usize>() + of_sums;
         Self { files, what, bytes, last_use }
     }
 

@@ -196,7 +196,10 @@ impl Groups {
         for (group, calls) in step.calls {
             let group = &mut self.of[group as usize];
             group.steps.push(in_step(start, &calls, 1));
-            group.total.merge(&calls);
+            match group.total.count {
+                0 => group.total = calls,
+                _ => group.total.merge(&calls),
+            }
         }
     }
 

@@ -36,7 +36,7 @@ pub(super) fn read(
     let mut groups = Groups { set, numbers: BTreeMap::new(), left_out: false };
     let columns = numbers.columns;
     let bounds = numbers.bounds();
-    let known = graph::sums(reader, bounds, |first, edges| {
+    let known = graph::sums_in_parts(reader, bounds, |first, edges| {
         for edge in edges {
             let Some(group) = groups.number(edge.from, edge.to, edge.kind) else { continue };
             for (stretch, Edge { calls, caller }) in edge.calls {

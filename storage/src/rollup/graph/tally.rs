@@ -1,8 +1,8 @@
 //! Answers from the calls between services that are added up beside data files, and from rows
 //! where these do not know.
 //!
-//! Visible are the spans of a range and of some time before it; counted are those that began in
-//! the range itself. What is read as rows: memory, files without rollups, rows that they left out,
+//! Visible are the spans of a range and of some time before and after it; counted are those that
+//! began in the range itself. What is read as rows: memory, files without rollups, rows that they left out,
 //! and the traces that are in two places or that begin or end in another period than the covered
 //! ones.
 
@@ -46,8 +46,10 @@ use crate::{
 pub struct GraphBounds {
     /// Calls are counted between each of these times and the next; ascending.
     pub between: Vec<UnixNanos>,
-    /// Their callers are looked for among the spans that began as long before the first.
+    /// Their callers are looked for among the spans that began as long before the first,
     pub lead: DurationNanos,
+    /// and the called of calls that nobody served among those that began as long after the last.
+    pub trail: DurationNanos,
     /// No more rows are read.
     pub rows_max: u64,
     /// What is added up takes no more memory; not asked of chosen traces.
@@ -139,7 +141,8 @@ impl Snapshot {
         loop {
             let question = Question {
                 snapshot: self,
-                visible: counted.start.saturating_sub(bounds.lead.0)..counted.end,
+                visible: counted.start.saturating_sub(bounds.lead.0)
+                    ..counted.end.saturating_add(bounds.trail.0),
                 counted: counted.clone(),
                 rows_max: bounds.rows_max,
                 bytes_max: bounds.bytes_max,
@@ -176,7 +179,10 @@ impl<'a> Question<'a> {
     fn answer(mut self, unusable: &Unusable) -> Result<GraphTallied, Unanswered> {
         let (mut rolled, unrolled) = self.plan(&unusable.damaged);
         if rolled.is_empty() {
-            return Err(Unanswered::Never);
+            return match self.is_of_nothing(&unrolled) {
+                true => Ok(GraphTallied::of(self.stats, self.totals)),
+                false => Err(Unanswered::Never),
+            };
         }
         let mut pool = self.rows(unrolled, &rolled)?;
         let mut pairs = Pairs::of(&rolled, &unusable.alone);
@@ -259,6 +265,13 @@ impl<'a> Question<'a> {
         (rolled, unrolled)
     }
 
+    /// Whether nothing that is counted is in memory or in these files, which have no rollups.
+    fn is_of_nothing(&self, unrolled: &[Arc<DataFile>]) -> bool {
+        let chunks = self.snapshot.spans.chunks.iter().map(|chunk| chunk.times());
+        let mut times = chunks.chain(unrolled.iter().map(|file| file.times()));
+        !times.any(|(min, max)| min.0 < self.counted.end && self.counted.start <= max.0)
+    }
+
     /// What is in no rollup.
     fn rows(
         &mut self,
@@ -310,8 +323,9 @@ impl<'a> Question<'a> {
         pairs.join(indexes, rolled, self.go_on)
     }
 
-    /// Adds of these periods, or of all covered ones, what a file has counted, or, with a number behind those of files, what
-    /// a pair adds to that, without what is taken away; of which less is left than is wanted.
+    /// Adds what a file has counted, without what is taken away, of these periods or of all that are
+    /// covered; with a number behind those of files, what a pair adds to that. Gives what is left
+    /// open, because less is known of it than is wanted.
     fn add(
         &mut self,
         files: &[Rolled<'_>],
@@ -403,11 +417,14 @@ impl<'a> Question<'a> {
 
     /// The rows of these periods of files.
     fn again(
-        &self,
+        &mut self,
         rolled: &mut [Rolled<'a>],
         of: &[Unsettled],
     ) -> Result<Vec<Again<'a>>, Unanswered> {
         let again = of.iter().map(|Unsettled { number, stay, periods, .. }| {
+            if (self.go_on)().is_break() {
+                return Err(Unanswered::Never);
+            }
             let rows = rolled[*number].own_rows(periods)?;
             let (file, periods) = (rolled[*number].file, periods.clone());
             Ok(Again { file, periods, rows, stay: stay.clone() })

@@ -42,18 +42,19 @@ fn asked(
     lead: u64,
     rows_max: u64,
 ) -> Option<GraphTallied> {
-    asked_between(snapshot, &[counted.start, counted.end], lead, rows_max)
+    asked_between(snapshot, &[counted.start, counted.end], (lead, 0), rows_max)
 }
 
 fn asked_between(
     snapshot: &Snapshot,
     bounds: &[u64],
-    lead: u64,
+    (lead, trail): (u64, u64),
     rows_max: u64,
 ) -> Option<GraphTallied> {
     let bounds = GraphBounds {
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(lead),
+        trail: DurationNanos(trail),
         rows_max,
         bytes_max: usize::MAX,
     };
@@ -62,14 +63,14 @@ fn asked_between(
 
 /// The obvious way: every visible span, trace by trace.
 fn obvious(all: &[&Sent], counted: &Range<u64>, lead: u64) -> Graph {
-    obvious_between(all, &[counted.start, counted.end], lead)
+    obvious_between(all, &[counted.start, counted.end], (lead, 0))
 }
 
-fn obvious_between(all: &[&Sent], bounds: &[u64], lead: u64) -> Graph {
+fn obvious_between(all: &[&Sent], bounds: &[u64], (lead, trail): (u64, u64)) -> Graph {
     let (mut words, mut pool) = (Vocabulary::default(), Pool::default());
     let mut totals = Totals::between(bounds.to_vec());
     let counted = bounds[0]..bounds[bounds.len() - 1];
-    let visible = counted.start.saturating_sub(lead)..counted.end;
+    let visible = counted.start.saturating_sub(lead)..counted.end.saturating_add(trail);
     pool.add(chunk(all).batch(), &visible, &mut words).unwrap();
     pool.count(&counted, &mut words, &mut totals, |totals, group, call| {
         totals.add(group, call);
@@ -122,6 +123,12 @@ fn sent() -> impl Strategy<Value = Sent> {
     )
 }
 
+/// How long before and after the counted time spans are visible.
+fn around() -> impl Strategy<Value = (u64, u64)> {
+    let long = || select(&[0, 60 * SECOND][..]);
+    (long(), long())
+}
+
 fn bounds() -> impl Strategy<Value = Vec<u64>> {
     let whole = (0..300_u64).prop_map(|minute| BEGIN - 200 * MINUTE + minute * MINUTE);
     let end = prop_oneof![3 => time(), 2 => whole, 1 => Just(BEGIN - 3 * HOUR), 1 => Just(BEGIN + 2 * HOUR)];
@@ -138,7 +145,7 @@ proptest! {
     fn rollups_say_of_calls_what_the_spans_say(
         pool in vec(sent(), 1..90),
         sendings in vec(sending(), 0..25),
-        questions in vec((bounds(), select(&[0, 60 * SECOND][..])), 8),
+        questions in vec((bounds(), around()), 8),
         damage in option::weighted(0.3, any::<prop::sample::Index>()),
         joined in any::<u32>(),
     ) {
@@ -147,25 +154,25 @@ proptest! {
         let snapshot = snapshot_joined(&folder, &parts, joined);
         let all: Vec<&Sent> = parts.iter().flatten().copied().collect();
         // What it remembers of the first time is right too.
-        for (bounds, lead) in questions.iter().chain(&questions) {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, u64::MAX) {
-                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *lead));
+        for (bounds, around) in questions.iter().chain(&questions) {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *around, u64::MAX) {
+                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *around));
             }
         }
-        for (bounds, lead) in &questions {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, 40) {
+        for (bounds, around) in &questions {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *around, 40) {
                 let numbers = |graph: Graph| -> BTreeMap<_, _> {
                     graph.into_iter().map(|(key, said)| (key, said.without_exemplars())).collect()
                 };
-                let obvious = numbers(obvious_between(&all, bounds, *lead));
+                let obvious = numbers(obvious_between(&all, bounds, *around));
                 prop_assert_eq!(numbers(said(&tallied)), obvious);
             }
         }
         let Some(which) = damage else { return Ok(()) };
         damage_index(&snapshot, &which);
-        for (bounds, lead) in &questions {
-            if let Some(tallied) = asked_between(&snapshot, bounds, *lead, u64::MAX) {
-                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *lead));
+        for (bounds, around) in &questions {
+            if let Some(tallied) = asked_between(&snapshot, bounds, *around, u64::MAX) {
+                prop_assert_eq!(said(&tallied), obvious_between(&all, bounds, *around));
             }
         }
     }
@@ -191,6 +198,7 @@ fn asked_of(
     let bounds = GraphBounds {
         between: bounds.iter().copied().map(UnixNanos).collect(),
         lead: DurationNanos(MINUTE),
+        trail: DurationNanos(0),
         rows_max,
         bytes_max: 0,
     };
@@ -227,7 +235,7 @@ proptest! {
             prop_assert!(tallied.scan.complete);
             let expected = match of_chosen.is_empty() {
                 true => Graph::new(),
-                false => obvious_between(&of_chosen, &bounds, MINUTE),
+                false => obvious_between(&of_chosen, &bounds, (MINUTE, 0)),
             };
             prop_assert_eq!(said(&tallied), expected);
         }
@@ -248,7 +256,10 @@ fn of_more_traces_than_are_allowed_the_newest_are_chosen() {
     {
         let tallied = asked_of(&snapshot, "bank", &bounds, (rows_max, traces_max));
         assert_eq!(tallied.scan.complete, traces == 3_000);
-        assert_eq!(said(&tallied), obvious_between(&all[6_000 - 2 * traces..], &bounds, MINUTE));
+        assert_eq!(
+            said(&tallied),
+            obvious_between(&all[6_000 - 2 * traces..], &bounds, (MINUTE, 0))
+        );
     }
     let none = asked_of(&snapshot, "bank", &bounds, (1, 3_000));
     assert_eq!((none.scan.complete, said(&none)), (false, Graph::new()));
@@ -362,6 +373,26 @@ fn what_two_pairs_have_settled_is_read_as_rows() {
 }
 
 #[test]
+fn of_a_time_without_spans_it_is_known_that_there_are_none() {
+    let spans: Vec<Sent> = (0..9).flat_map(|number| call(number, BEGIN + number, 7)).collect();
+    let folder = TempDir::new().unwrap();
+    let of_files = snapshot(&folder, &[spans.iter().collect(), vec![]]);
+    let in_memory = snapshot(&folder, &[spans.iter().collect()]);
+    for (counted, is_there) in [
+        (BEGIN + HOUR..BEGIN + 2 * HOUR, false),
+        // What led up to it is none of it.
+        (BEGIN + 30 * SECOND..BEGIN + HOUR, false),
+        (BEGIN..BEGIN + HOUR, true),
+    ] {
+        for (snapshot, is_told) in [(&of_files, true), (&in_memory, !is_there)] {
+            let tallied = asked(snapshot, &counted, MINUTE, u64::MAX);
+            let calls = tallied.map(|tallied| (tallied.scan.complete, tallied.calls().count() > 0));
+            assert_eq!(calls, is_told.then_some((true, is_there)), "{counted:?}");
+        }
+    }
+}
+
+#[test]
 fn what_takes_too_much_memory_is_not_added_up() {
     let spans: Vec<Sent> =
         (0..1_800).flat_map(|number| call(number, BEGIN + number * SECOND, 7)).collect();
@@ -372,7 +403,9 @@ fn what_takes_too_much_memory_is_not_added_up() {
         [(1, 0, false), (1, 64 << 10, true), (30, 1 << 20, true), (30, 4 << 10, false)]
     {
         let (lead, rows_max) = (DurationNanos(MINUTE), u64::MAX);
-        let bounds = GraphBounds { between: minutes(count).collect(), lead, rows_max, bytes_max };
+        let trail = DurationNanos(0);
+        let bounds =
+            GraphBounds { between: minutes(count).collect(), lead, trail, rows_max, bytes_max };
         let tallied = snapshot.tally_graph(&bounds, &mut || ControlFlow::Continue(())).unwrap();
         assert_eq!(tallied.is_some(), is_answered, "{count} minutes in {bytes_max} bytes");
     }

@@ -28,7 +28,7 @@ fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
     let kept = snapshot.indexes.hours.lock();
     assert_eq!(kept.bytes, kept.of.values().map(|known| known.bytes).sum::<usize>());
     assert!(kept.bytes <= snapshot.indexes.hours.bytes_max, "{} bytes", kept.bytes);
-    let sums = |(hour, known): (&i64, &Kept)| match &known.what {
+    let sums = |((hour, _), known): (&Stretch, &Kept)| match &known.what {
         What::Sums(sums) => Some((*hour, Arc::as_ptr(sums))),
         What::Asked { .. } => None,
     };
@@ -71,7 +71,7 @@ proptest! {
         sendings in vec(sending(), 0..120),
         ends in (option::of(Just(UnixNanos(BEGIN - HOUR))), option::of(select(&[UnixNanos(BEGIN), UnixNanos(BEGIN + HOUR)][..]))),
         filters in vec(filter(), 4),
-        step in select(&[1, 2, 3, 48][..]).prop_map(|half_hours| half_hours * STEP),
+        step in select(&[1, 2, 3, 8, 16, 48][..]).prop_map(|half_hours| half_hours * STEP),
         damage in option::weighted(0.3, (0..5_usize, any::<Index>())),
     ) {
         let parts = dealt(&pool, &sendings);
@@ -124,6 +124,45 @@ fn sums_are_made_by_the_second_question_about_all_of_an_hour() {
     for filter in [of_hours(0, 2), filtered] {
         check(&snapshot, &spans, &filter);
         assert_eq!(kept(&snapshot), both);
+    }
+}
+
+#[test]
+fn hours_of_one_step_are_kept_as_one() {
+    let (folder, spans) = (TempDir::new().unwrap(), spans_in(10));
+    let snapshot = of_many_hours(&folder, &spans, BYTES_MAX);
+    let all: Vec<&Sent> = spans.iter().collect();
+    let check = |filter: &SpanFilter, step| {
+        let (added, _) = tallied_by(1, &snapshot, filter, step);
+        assert_eq!(added.said(), obvious(&all, filter, step).said());
+    };
+    let stretches = || -> Vec<Stretch> {
+        let kept = snapshot.indexes.hours.lock();
+        let with_sums = kept.of.iter().filter(|(_, known)| matches!(known.what, What::Sums(_)));
+        let mut stretches: Vec<_> = with_sums.map(|(stretch, _)| *stretch).collect();
+        stretches.sort_unstable();
+        stretches
+    };
+    (0..2).for_each(|_| check(&of_hours(4, 10), 8 * HOUR));
+    assert_eq!(stretches(), [(FIRST + 4, FIRST + 7), (FIRST + 8, FIRST + 9)]);
+    (0..3).for_each(|_| check(&of_hours(4, 10), 24 * HOUR));
+    assert!(stretches().contains(&(FIRST + 4, FIRST + 9)), "twelve hours");
+    // An hour that is not asked for as a whole is for itself, and so are all in shorter steps.
+    let cut = SpanFilter {
+        start: TimeRange { start: Some(UnixNanos(BEGIN + 4 * HOUR + MINUTE)), end: None },
+        ..SpanFilter::default()
+    };
+    (0..3).for_each(|_| check(&cut, 8 * HOUR));
+    assert!(stretches().contains(&(FIRST + 5, FIRST + 7)));
+    (0..3).for_each(|_| check(&of_hours(4, 10), 2 * HOUR));
+    assert!((FIRST + 4..FIRST + 10).all(|hour| stretches().contains(&(hour, hour))));
+    for file in &snapshot.spans.files {
+        std::fs::remove_file(crate::paths::index_path(&file.path)).unwrap();
+    }
+    let filtered = SpanFilter { services: Some(vec!["shop".to_owned()]), ..of_hours(4, 10) };
+    for filter in [of_hours(4, 10), filtered] {
+        check(&filter, 8 * HOUR);
+        check(&filter, 24 * HOUR);
     }
 }
 

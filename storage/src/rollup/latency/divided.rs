@@ -102,14 +102,17 @@ impl Divided {
 
     /// The buckets in which these ranks are, which ascend and count from 1.
     pub(super) fn reached<const N: usize>(&self, ranks: [u64; N]) -> [Option<u16>; N] {
-        let (mut buckets, mut seen, mut last) = (self.buckets(), 0, None);
-        ranks.map(|rank| {
-            while seen < rank {
-                let (bucket, count) = buckets.next()?;
-                (seen, last) = (seen + count, Some(bucket));
+        let (mut reached, mut next, mut seen) = ([None; N], 0, 0);
+        for octave in 0..OCTAVES {
+            for (part, count) in self.run(octave).into_iter().flatten().enumerate() {
+                seen += count;
+                while *count > 0 && next < N && ranks[next] <= seen {
+                    reached[next] = u16::try_from(octave * PARTS + part).ok();
+                    next += 1;
+                }
             }
-            last
-        })
+        }
+        reached
     }
 
     /// How much memory it takes.

@@ -9,7 +9,7 @@ use std::{
 
 use tidings_proto::UnixNanos;
 
-use super::{HOUR, Question, aligned, common, of_hour};
+use super::{COARSEST, HOUR, Question, aligned, common, of_hour};
 use crate::{
     SpanFilter, data_file::DataFile, index::RolledUp, memory::Chunk, rollup::LEVELS,
     snapshot::TableView,
@@ -135,6 +135,13 @@ impl Hour {
         let is_there =
             |(_, view): &(_, TableView)| !view.chunks.is_empty() || !view.files.is_empty();
         std::iter::once(whole).chain(of_ends.filter(|_| !self.rolled.is_empty())).filter(is_there)
+    }
+
+    /// Whether all of it is asked for, and comes from files that have the longest periods.
+    pub(super) fn has_coarsest(&self) -> bool {
+        let has = |rolled: &Rolled| rolled.rollup.directory().has(COARSEST);
+        let is_whole = self.covered.end - self.covered.start == HOUR;
+        is_whole && !self.rolled.is_empty() && self.rolled.iter().all(has)
     }
 
     /// So many rows are read at most.

@@ -3,6 +3,7 @@
 use std::{
     collections::HashSet,
     ops::{ControlFlow, Range},
+    slice::from_ref,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -12,10 +13,10 @@ use std::{
 use tidings_proto::UnixNanos;
 
 use super::{
-    HOUR, Question, Tallies, Tally,
+    Question, Tallies, Tally,
     plan::{Hour, Plan, Rolled, overlaps},
     tiles,
-    together::{COARSEST, Made, Once, made},
+    together::{Made, Once, joined, made, stretch},
 };
 use crate::{
     Detail, ScanStats, SpanFilter, SpanRows, StorageError, TimeRange,
@@ -102,19 +103,26 @@ impl<'a, T: Tallies> Share<'a, T> {
         hours: &[Hour],
         stop: &AtomicBool,
     ) -> Result<(), StorageError> {
-        for hour in hours {
-            // A span came again only if it began in the same hour.
-            self.seen.begin();
-            let mut counted = HashSet::new();
-            self.add_counted(hour, &hour.rows, &mut counted)?;
-            for (range, view) in hour.parts() {
-                self.read_rows(&range, &view, &counted)?;
+        let question = self.question;
+        for hours in hours.chunk_by(|one, next| question.are_joined(one, next)) {
+            for hour in hours {
+                // A span came again only if it began in the same hour.
+                self.seen.begin();
+                let mut counted = HashSet::new();
+                self.add_counted(hour, &hour.rows, &mut counted)?;
+                for (range, view) in hour.parts() {
+                    self.read_rows(&range, &view, &counted)?;
+                }
             }
-            self.add_rolled(hour, stop)?;
+            match self.joined(hours, stop)? {
+                Some(sums) => self.add_sums(&sums, stop),
+                None => hours.iter().try_for_each(|hour| self.add_rolled(hour, stop))?,
+            }
             if !matches!(self.ended, Ended::WithAll) {
                 return Ok(());
             }
-            self.tally.settle(UnixNanos(hour.range.start));
+            let start = hours.last().map_or(0, |hour| hour.range.start);
+            self.tally.settle(UnixNanos(start));
         }
         Ok(())
     }
@@ -227,29 +235,61 @@ impl<'a, T: Tallies> Share<'a, T> {
     /// of the hour is asked for, in steps of the longest periods. Of a single file they would be
     /// what its pages are.
     fn sums(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
-        let Question { snapshot, filter, number: Some(number), .. } = self.question else {
-            return Ok(None);
-        };
-        let is_whole = hour.covered.end - hour.covered.start == HOUR;
-        let is_coarse = |rolled: &Rolled| rolled.rollup.directory().has(COARSEST);
-        if hour.rolled.len() < 2 || !is_whole || !hour.rolled.iter().all(is_coarse) {
+        let Some(number) = self.question.number else { return Ok(None) };
+        if hour.rolled.len() < 2 || !hour.has_coarsest() {
             return Ok(None);
         }
-        let indexes = &snapshot.indexes;
-        let files: Vec<_> = hour.rolled.iter().map(|rolled| &rolled.file).collect();
-        let start = filter.start;
-        let all = **filter == SpanFilter { start, ..SpanFilter::default() };
-        match indexes.hours.get(*number, &files, all) {
+        let hours = &self.question.snapshot.indexes.hours;
+        let files = files(from_ref(hour));
+        match hours.get(number, &files, self.question.is_of_all()) {
             Known::Sums(sums) => return Ok(Some(sums)),
             Known::Nothing => return Ok(None),
             Known::Wanted => {}
         }
-        match made(indexes, hour, || !self.is_over(stop))? {
-            Made::Sums(sums) => {
-                let sums = Arc::new(sums);
-                indexes.hours.keep(*number, &files, &sums);
-                return Ok(Some(sums));
-            }
+        let sums = self.made(hour, stop)?;
+        if let Some(sums) = &sums {
+            hours.keep(number, &files, sums);
+        }
+        Ok(sums)
+    }
+
+    /// As [`Self::sums`], of hours that are in one step.
+    fn joined(
+        &mut self,
+        of: &[Hour],
+        stop: &AtomicBool,
+    ) -> Result<Option<Arc<Sums>>, StorageError> {
+        let (Some(number), [_, _, ..]) = (self.question.number, of) else { return Ok(None) };
+        if !matches!(self.ended, Ended::WithAll) {
+            return Ok(None);
+        }
+        let hours = &self.question.snapshot.indexes.hours;
+        let all_files = files(of);
+        match hours.get(number, &all_files, self.question.is_of_all()) {
+            Known::Sums(sums) => return Ok(Some(sums)),
+            Known::Nothing => return Ok(None),
+            Known::Wanted => {}
+        }
+        let mut parts = Vec::new();
+        for hour in of {
+            let part = match hours.get(number, &files(from_ref(hour)), false) {
+                Known::Sums(sums) => Some(sums),
+                Known::Wanted | Known::Nothing => self.made(hour, stop)?,
+            };
+            let Some(part) = part else { return Ok(None) };
+            parts.push(part);
+        }
+        let sums = joined(&parts).map(Arc::new);
+        if let Some(sums) = &sums {
+            hours.keep(number, &all_files, sums);
+        }
+        Ok(sums)
+    }
+
+    /// What the files of an hour come to together; `None` when this has ended meanwhile.
+    fn made(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
+        match made(&self.question.snapshot.indexes, hour, || !self.is_over(stop))? {
+            Made::Sums(sums) => return Ok(Some(Arc::new(sums))),
             Made::Stopped => self.ended = Ended::Early,
             Made::Damaged(file) => self.ended = Ended::Damaged(file),
         }
@@ -330,4 +370,24 @@ impl<'a, T: Tallies> Share<'a, T> {
         };
         keys.map(number).collect()
     }
+}
+
+impl<T> Question<'_, T> {
+    /// Whether hours are added up together: they are in one step, and both are known whole.
+    fn are_joined(&self, one: &Hour, next: &Hour) -> bool {
+        let Some(stretch) = stretch(self.step) else { return false };
+        one.range.start / stretch == next.range.start / stretch
+            && one.has_coarsest()
+            && next.has_coarsest()
+    }
+
+    /// Whether it is about all calls.
+    fn is_of_all(&self) -> bool {
+        *self.filter == SpanFilter { start: self.filter.start, ..SpanFilter::default() }
+    }
+}
+
+/// The files of some hours of which sums are known.
+fn files(hours: &[Hour]) -> Vec<&Arc<DataFile>> {
+    hours.iter().flat_map(|hour| &hour.rolled).map(|rolled| &rolled.file).collect()
 }

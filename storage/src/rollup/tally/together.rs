@@ -1,4 +1,4 @@
-//! Adds up what the files of an hour come to together, for [`crate::rollup::hours`] to keep.
+//! Adds up what the files of an hour, or of some hours, come to together, for [`crate::rollup::hours`] to keep.
 //!
 //! What one file counts is read by [`Once`], here and where answers are made file by file: the same
 //! calls are left out in both.
@@ -8,6 +8,7 @@ use std::{ops::Range, sync::Arc};
 use tidings_proto::UnixNanos;
 
 use super::{
+    HOUR,
     plan::{Hour, Rolled},
     tiles,
 };
@@ -19,7 +20,7 @@ use crate::{
         Call, Calls, Cell, LEVELS,
         adder::GroupNumber,
         cell,
-        cells::{GroupNames, Groups, push_cell},
+        cells::{GroupNames, Groups, each_cell, push_cell},
         hours::Sums,
         repeats::Repeat,
     },
@@ -27,6 +28,13 @@ use crate::{
 
 /// The level with the longest periods.
 pub(super) const COARSEST: usize = LEVELS.len() - 1;
+/// So many hours are added up together, for steps of as many: one of these, the longest that fits.
+const STRETCHES: [u64; 2] = [12 * HOUR, 4 * HOUR];
+
+/// How long a time is added up together in steps as long as this.
+pub(super) fn stretch(step: u64) -> Option<u64> {
+    STRETCHES.into_iter().find(|stretch| step.is_multiple_of(*stretch))
+}
 
 /// How adding up ended.
 #[derive(Debug)]
@@ -111,6 +119,26 @@ fn repeats(
     Ok(by_group)
 }
 
+/// What hours come to together, as one period that begins with the first of them. `None` when one
+/// of these sums cannot be read.
+pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
+    let (mut groups, mut all) = (Groups::default(), Period::default());
+    for (place, sums) in hours.iter().enumerate() {
+        let keys = (0..).map_while(|group| sums.names.raw(group));
+        let numbers: Vec<GroupNumber> = keys.map(|key| groups.number(key)).collect();
+        for (start, page) in &sums.pages {
+            each_cell(page, UnixNanos(*start), |group, cell| {
+                all.push(*numbers.get(group as usize)?, place, &cell);
+                Some(())
+            })?;
+        }
+    }
+    let starts = hours.iter().flat_map(|sums| &sums.pages).map(|(start, _)| *start);
+    let start = starts.min()?;
+    let page = all.page(UnixNanos(start)).ok()?;
+    Some(Sums { names: groups.names(), pages: vec![(start, page)] })
+}
+
 /// The sums of an hour whose files all have the longest periods, as long as they are wanted.
 pub(super) fn made(
     indexes: &Indexes,
@@ -164,8 +192,10 @@ struct Period {
 #[derive(Debug)]
 struct OfFile {
     group: GroupNumber,
-    /// The file's place in the hour.
+    /// The file's place in the hour, or the hour's among others.
     place: usize,
+    /// When its period begins.
+    start: UnixNanos,
     /// Where its bytes are.
     bytes: Range<usize>,
 }
@@ -177,17 +207,18 @@ impl Period {
     fn push(&mut self, group: GroupNumber, place: usize, cell: &Cell<'_>) {
         let start = self.bytes.len();
         cell.push_to(&mut self.bytes);
-        self.cells.push(OfFile { group, place, bytes: start..self.bytes.len() });
+        let bytes = start..self.bytes.len();
+        self.cells.push(OfFile { group, place, start: cell.start(), bytes });
     }
 
-    /// The sums by group, laid out as in a file's page.
+    /// The sums by group, as of a period that begins at this time, laid out as in a file's page.
     fn page(mut self, start: UnixNanos) -> Result<Box<[u8]>, DamagedPlace> {
         let mut page = Vec::new();
         self.cells.sort_unstable_by_key(|cell| (cell.group, cell.place));
         for of_group in self.cells.chunk_by(|one, next| one.group == next.group) {
             let mut calls = Calls::default();
-            for OfFile { place, bytes, .. } in of_group {
-                let cell = Cell::of(&self.bytes[bytes.clone()], start);
+            for OfFile { place, start, bytes, .. } in of_group {
+                let cell = Cell::of(&self.bytes[bytes.clone()], *start);
                 let added = cell.and_then(|cell| cell.add_to(&mut calls));
                 added.ok_or(DamagedPlace(*place))?;
             }

@@ -60,6 +60,7 @@ fn graph(store: &Store, hour: u64) -> (u64, u64) {
     let bounds = GraphBounds {
         between: vec![UnixNanos(hour), UnixNanos(hour + HOUR)],
         lead: DurationNanos(0),
+        trail: DurationNanos(0),
         rows_max: u64::MAX,
         bytes_max: usize::MAX,
     };
