@@ -15,8 +15,8 @@ use std::{
 use super::cells::GroupNames;
 use crate::data_file::DataFile;
 
-/// So much memory they may take, of all hours: a day or two of a few thousand groups.
-const BYTES_MAX: usize = 64 << 20;
+/// So much memory they may take, of all hours: a day or more of a few thousand groups.
+const BYTES_MAX: usize = 96 << 20;
 /// What this many questions have not used may go. A page of the UI asks a handful at once, over the
 /// same hours: of more hours than there is room for, some stay, instead of each making room for
 /// the next before the next question comes.
