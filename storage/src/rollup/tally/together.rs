@@ -1,4 +1,5 @@
-//! Adds up what the files of an hour, or of some hours, come to together, for [`crate::rollup::hours`] to keep.
+//! Adds up what the files of an hour, or of some hours, come to together, for
+//! [`crate::rollup::hours`] to keep.
 //!
 //! What one file counts is read by [`Once`], here and where answers are made file by file: the same
 //! calls are left out in both.
