@@ -221,15 +221,17 @@ impl Asker<'_> {
         Ok(serde_json::from_slice(&got.body)?)
     }
 
-    /// How long the question takes: the first time, and again and again.
+    /// How long the question takes: the first time, and again and again once each of its wordings was
+    /// asked.
     fn measure(&self, question: &Question<'_>) -> Result<String> {
         let options = self.bench.options;
         let begin = clock::now();
         let mut latencies = Latencies::default();
         let (mut first, mut rows, mut whole) = (None, None, true);
+        let wordings = question.paths.len();
         for (number, path) in question.paths.iter().cycle().enumerate() {
-            let enough = number > options.repeats.max(question.paths.len());
-            if number > 1 && (enough || begin.elapsed() > options.patience) {
+            let enough = number >= wordings + options.repeats.max(wordings);
+            if latencies.len() > 0 && (enough || begin.elapsed() > options.patience) {
                 break;
             }
             let got = self.get(path)?;
@@ -242,12 +244,12 @@ impl Asker<'_> {
             if question.counts && !answers::is_of_everything(&answer) {
                 whole = false;
             } else {
-                let place = number % question.paths.len();
-                (question.check)(place, &answer).with_context(|| path.clone())?;
+                (question.check)(number % wordings, &answer).with_context(|| path.clone())?;
             }
             rows = rows.max(answers::rows_read(&answer));
             match first {
                 None => first = Some(got.took),
+                Some(_) if number < wordings => {}
                 Some(_) => latencies.add(got.took),
             }
         }
