@@ -112,9 +112,9 @@ impl Hours {
         kept.questions
     }
 
-    /// What these files, which are all that is asked for of their hours, come to. Once a question has asked for `all` of it, sums are
-    /// wanted by the next one: not by the first, or those of the hour that is being written to
-    /// would be made again for every question.
+    /// What these files, which are all that is asked for of their hours, come to. Once a question has
+    /// asked for `all` of it, sums are wanted by the next one: not by the first, or those of the hour
+    /// that is being written to would be made again for every question.
     pub(super) fn get(&self, question: u64, files: &[&Arc<DataFile>], all: bool) -> Known {
         let Some(hours) = stretch(files) else { return Known::Nothing };
         let mut kept = self.lock();
@@ -186,7 +186,8 @@ impl Keeping {
         true
     }
 
-    /// Whether there would be room for so many bytes of these hours without what recent questions used.
+    /// Whether there would be room for so many bytes of these hours without what recent questions
+    /// used.
     fn room(&self, bytes_max: usize, hours: Stretch, bytes: usize, question: u64) -> bool {
         let stays = |(of, known): &(&Stretch, &Kept)| {
             **of != hours && known.last_use + QUESTIONS_RECENT >= question

@@ -114,10 +114,7 @@ impl<'a, T: Tallies> Share<'a, T> {
                     self.read_rows(&range, &view, &counted)?;
                 }
             }
-            match self.joined(hours, stop)? {
-                Some(sums) => self.add_sums(&sums, stop),
-                None => hours.iter().try_for_each(|hour| self.add_rolled(hour, stop))?,
-            }
+            self.add_rolled(hours, stop)?;
             if !matches!(self.ended, Ended::WithAll) {
                 return Ok(());
             }
@@ -213,16 +210,19 @@ impl<'a, T: Tallies> Share<'a, T> {
         Ok(())
     }
 
-    /// Adds what the rollups of an hour's files count: from memory, where it is known what they come
-    /// to together, and else file by file.
-    fn add_rolled(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<(), StorageError> {
+    /// Adds what the rollups of the files of some hours, which are one or in one step, count: from
+    /// memory, where it is known what they come to together, and else hour by hour and file by file.
+    fn add_rolled(&mut self, hours: &[Hour], stop: &AtomicBool) -> Result<(), StorageError> {
         if !matches!(self.ended, Ended::WithAll) {
             return Ok(());
         }
-        if let Some(sums) = self.sums(hour, stop)? {
+        if let Some(sums) = self.sums(hours, stop)? {
             self.add_sums(&sums, stop);
             return Ok(());
         }
+        let [hour] = hours else {
+            return hours.iter().try_for_each(|hour| self.add_rolled(from_ref(hour), stop));
+        };
         for rolled in &hour.rolled {
             if matches!(self.ended, Ended::WithAll) {
                 self.add_cells(rolled, hour, stop)?;
@@ -231,64 +231,49 @@ impl<'a, T: Tallies> Share<'a, T> {
         Ok(())
     }
 
-    /// What the files of an hour come to together, if that is known or wanted, and of use: when all
-    /// of the hour is asked for, in steps of the longest periods. Of a single file they would be
+    /// What the files of these hours come to together, if that is known or wanted, and of use: when
+    /// all of the hours is asked for, in steps of the longest periods. Of a single file they would be
     /// what its pages are.
-    fn sums(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
+    fn sums(&mut self, of: &[Hour], stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
         let Some(number) = self.question.number else { return Ok(None) };
-        if hour.rolled.len() < 2 || !hour.has_coarsest() {
+        let files = files(of);
+        if files.len() < 2 || !of.iter().all(Hour::has_coarsest) {
             return Ok(None);
         }
         let hours = &self.question.snapshot.indexes.hours;
-        let files = files(from_ref(hour));
         match hours.get(number, &files, self.question.is_of_all()) {
             Known::Sums(sums) => return Ok(Some(sums)),
             Known::Nothing => return Ok(None),
             Known::Wanted => {}
         }
-        let sums = self.made(hour, stop)?;
+        let sums = self.made(number, of, stop)?;
         if let Some(sums) = &sums {
             hours.keep(number, &files, sums);
         }
         Ok(sums)
     }
 
-    /// As [`Self::sums`], of hours that are in one step.
-    fn joined(
+    /// What the files of these hours come to together; `None` when this has ended meanwhile.
+    fn made(
         &mut self,
+        number: u64,
         of: &[Hour],
         stop: &AtomicBool,
     ) -> Result<Option<Arc<Sums>>, StorageError> {
-        let (Some(number), [_, _, ..]) = (self.question.number, of) else { return Ok(None) };
-        if !matches!(self.ended, Ended::WithAll) {
-            return Ok(None);
-        }
-        let hours = &self.question.snapshot.indexes.hours;
-        let all_files = files(of);
-        match hours.get(number, &all_files, self.question.is_of_all()) {
-            Known::Sums(sums) => return Ok(Some(sums)),
-            Known::Nothing => return Ok(None),
-            Known::Wanted => {}
-        }
-        let mut parts = Vec::new();
-        for hour in of {
-            let part = match hours.get(number, &files(from_ref(hour)), false) {
-                Known::Sums(sums) => Some(sums),
-                Known::Wanted | Known::Nothing => self.made(hour, stop)?,
-            };
-            let Some(part) = part else { return Ok(None) };
-            parts.push(part);
-        }
-        let sums = joined(&parts).map(Arc::new);
-        if let Some(sums) = &sums {
-            hours.keep(number, &all_files, sums);
-        }
-        Ok(sums)
-    }
-
-    /// What the files of an hour come to together; `None` when this has ended meanwhile.
-    fn made(&mut self, hour: &Hour, stop: &AtomicBool) -> Result<Option<Arc<Sums>>, StorageError> {
-        match made(&self.question.snapshot.indexes, hour, || !self.is_over(stop))? {
+        let indexes = &self.question.snapshot.indexes;
+        let [hour] = of else {
+            let mut parts = Vec::new();
+            for hour in of.chunks(1) {
+                let part = match indexes.hours.get(number, &files(hour), false) {
+                    Known::Sums(sums) => Some(sums),
+                    Known::Wanted | Known::Nothing => self.made(number, hour, stop)?,
+                };
+                let Some(part) = part else { return Ok(None) };
+                parts.push(part);
+            }
+            return Ok(joined(&parts).map(Arc::new));
+        };
+        match made(indexes, hour, || !self.is_over(stop))? {
             Made::Sums(sums) => return Ok(Some(Arc::new(sums))),
             Made::Stopped => self.ended = Ended::Early,
             Made::Damaged(file) => self.ended = Ended::Damaged(file),

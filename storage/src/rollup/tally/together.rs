@@ -125,8 +125,7 @@ fn repeats(
 pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
     let (mut groups, mut all) = (Groups::default(), Period::default());
     for (place, sums) in hours.iter().enumerate() {
-        let keys = (0..).map_while(|group| sums.names.raw(group));
-        let numbers: Vec<GroupNumber> = keys.map(|key| groups.number(key)).collect();
+        let numbers = numbers(&sums.names, &mut groups);
         for (start, page) in &sums.pages {
             each_cell(page, UnixNanos(*start), |group, cell| {
                 all.push(*numbers.get(group as usize)?, place, &cell);
@@ -138,6 +137,11 @@ pub(super) fn joined(hours: &[Arc<Sums>]) -> Option<Sums> {
     let start = starts.min()?;
     let page = all.page(UnixNanos(start)).ok()?;
     Some(Sums { names: groups.names(), pages: vec![(start, page)] })
+}
+
+/// The numbers that groups have among all, by their own.
+fn numbers(names: &GroupNames, groups: &mut Groups) -> Vec<GroupNumber> {
+    (0..).map_while(|group| names.raw(group)).map(|key| groups.number(key)).collect()
 }
 
 /// The sums of an hour whose files all have the longest periods, as long as they are wanted.
@@ -154,8 +158,7 @@ pub(super) fn made(
         }
         let once = Once::of(indexes, rolled, hour)?.filter(|once| once.names.are_calls());
         let Some(once) = once else { return damaged(rolled) };
-        let keys = (0..).map_while(|group| once.names.raw(group));
-        let numbers: Vec<GroupNumber> = keys.map(|key| groups.number(key)).collect();
+        let numbers = numbers(&once.names, &mut groups);
         files.push((once, numbers));
     }
     let mut pages = Vec::new();
