@@ -148,7 +148,7 @@ fn find(
         if news.is_due() {
             places.tell(reached, news)?;
         }
-        if places.overflowed { Ok(Need::Nothing) } else { places.need() }
+        if places.overflowed { Ok(Need::Nothing) } else { places.need(rows.is_empty()) }
     })?;
     stats.complete &= !places.overflowed;
     if !stats.complete {

@@ -23,6 +23,7 @@ pub(crate) mod words;
 
 use std::ops::ControlFlow;
 
+use tidings_assembly::Clocks;
 use tidings_proto::{
     OffsetNanos, SpanId, TraceId,
     api::{RepeatList, SpanDetails, TraceLinks, TraceSkeleton, TraceView},
@@ -40,8 +41,6 @@ use crate::{
 };
 use export::SpanKey;
 use gather::{Gather, Gathered, TraceFacts};
-use hosts::Hosts;
-use notes::Compared;
 use summary::Moment;
 use tree::Tree;
 
@@ -87,14 +86,14 @@ const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by s
 pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView, QueryError> {
     let trace_id = locate(reader, question.name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts: true, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
-    let (tree, compared) = with_clocks(reader, Tree::new(trace_id, facts), question.clocks)?;
+    let (tree, clocks) = with_clocks(reader, Tree::new(trace_id, facts), question.clocks);
     let logs = logs::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
-    let names = &gathered.names;
-    let assembly = notes::notes(&tree, names, &compared, logs.total.value, moment, shown_max);
+    let (clocks, log_count) = (clocks.as_ref(), logs.total.value);
+    let assembly = notes::notes(&tree, &gathered, clocks, log_count, moment, shown_max);
     let view = present::trace_view(&tree, &gathered, logs, moment, shown_max);
     Ok(TraceView { assembly, ..view })
 }
@@ -105,14 +104,14 @@ pub(crate) fn skeleton(
     question: TraceQuestion,
 ) -> Result<TraceSkeleton, QueryError> {
     let trace_id = locate(reader, question.name)?;
-    let (tree, gathered) = facts_tree(reader, trace_id)?;
-    let (tree, compared) = with_clocks(reader, tree, question.clocks)?;
+    let (tree, gathered) = facts_tree(reader, trace_id, true)?;
+    let (tree, clocks) = with_clocks(reader, tree, question.clocks);
     let log_count = logs::search(reader, &logs_of(trace_id, 0))?.total.value;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
-    let names = &gathered.names;
-    let assembly = notes::notes(&tree, names, &compared, log_count, moment, shown_max);
-    let skeleton = skeleton::skeleton(&tree, names, log_count, moment, shown_max);
+    let clocks = clocks.as_ref();
+    let assembly = notes::notes(&tree, &gathered, clocks, log_count, moment, shown_max);
+    let skeleton = skeleton::skeleton(&tree, &gathered.names, log_count, moment, shown_max);
     Ok(TraceSkeleton { assembly, ..skeleton })
 }
 
@@ -133,7 +132,7 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
 
 /// The calls that the trace makes again and again.
 pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
-    let (tree, gathered) = facts_tree(reader, locate(reader, name)?)?;
+    let (tree, gathered) = facts_tree(reader, locate(reader, name)?, false)?;
     Ok(repeats::repeats(&tree, &gathered.names))
 }
 
@@ -145,9 +144,10 @@ pub(crate) fn span(
     index: Option<u32>,
 ) -> Result<SpanDetails, QueryError> {
     let trace_id = locate(reader, question.name)?;
-    let (mut tree, gathered) = facts_tree(reader, trace_id)?;
-    if question.clocks == ClockView::Adjusted {
-        (tree, _) = with_clocks(reader, tree, question.clocks)?;
+    let adjust = question.clocks == ClockView::Adjusted;
+    let (mut tree, gathered) = facts_tree(reader, trace_id, adjust)?;
+    if adjust {
+        (tree, _) = with_clocks(reader, tree, question.clocks);
     }
     let row = find_row(&tree, span_id, index)?;
     let node = u32::try_from(row).expect("invariant: spans are bounded");
@@ -181,7 +181,7 @@ pub(crate) fn otlp(
 ) -> Result<ExportTraceServiceRequest, QueryError> {
     let trace_id = locate(reader, name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok(export::export(&facts, &gathered))
 }
@@ -192,7 +192,7 @@ pub(crate) fn whole_tree(
     trace_id: TraceId,
 ) -> Result<(Tree, Gathered), QueryError> {
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok((Tree::new(trace_id, facts), gathered))
 }
@@ -253,27 +253,27 @@ fn read(
 }
 
 /// The tree with the times asked for, and the clocks of its hosts: always when they are to be
-/// adjusted, otherwise where reading them costs little.
-fn with_clocks(
-    reader: &Reader,
-    tree: Tree,
-    clocks: ClockView,
-) -> Result<(Tree, Compared), QueryError> {
+/// adjusted, otherwise where comparing them costs little. Its hosts were told apart.
+fn with_clocks(reader: &Reader, tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
     let adjust = clocks == ClockView::Adjusted;
     let small = tree.assembled.nodes.len() as u64 <= reader.limits.view_spans_max;
     let cheap = small && tree.has_calls_between_services();
     if !adjust && !cheap {
-        return Ok((tree, None));
+        return (tree, None);
     }
-    let hosts = Hosts::read(reader, tree.trace_id)?;
-    let clocks = tree.clocks(&hosts);
+    let clocks = tree.clocks();
     let tree = if adjust { tree.moved(&clocks.offsets) } else { tree };
-    Ok((tree, Some((hosts, clocks))))
+    (tree, Some(clocks))
 }
 
-fn facts_tree(reader: &Reader, trace_id: TraceId) -> Result<(Tree, Gathered), QueryError> {
+fn facts_tree(
+    reader: &Reader,
+    trace_id: TraceId,
+    hosts: bool,
+) -> Result<(Tree, Gathered), QueryError> {
     let spans_max = reader.limits.skeleton_spans_max;
-    let gather = Gather { detail: Detail::Facts, spans_max, instead: NO_OTHER_WAY };
+    let detail = if hosts { Detail::Resources } else { Detail::Facts };
+    let gather = Gather { detail, hosts, spans_max, instead: NO_OTHER_WAY };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     reader.check()?;
     let tree = Tree::new(trace_id, facts);

@@ -6,7 +6,7 @@
 //! with the help of `attributes` for most of what it holds. [`Merge`] gives the rows of several files
 //! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
 //! for both, `sizes` says how much memory they take, and `sections` how many of a file are decoded at
-//! once. [`scan`] reads a file: `prune` says which pages
+//! once. [`Groups`] reads a file: `prune` says which pages
 //! can hold what a filter looks for, `read` decodes its columns for those pages and the rest only
 //! for the rows that match, `columns` reads a few columns for other than scans, `ahead` fetches what
 //! they will read, `footer` keeps decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
@@ -46,7 +46,7 @@ use crate::{
 
 pub(crate) use columns::{columns, whole_columns};
 pub(crate) use merge::{Choice, Merge};
-pub(crate) use read::{index_of, scan};
+pub(crate) use read::{Groups, index_of};
 use write::Layout;
 pub(crate) use write::{FileWriter, Written};
 

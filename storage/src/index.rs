@@ -25,6 +25,7 @@ mod terms;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     fs::File,
     io,
     ops::{Range, RangeInclusive},
@@ -208,7 +209,8 @@ impl RolledUp {
 
 #[derive(Debug, Default)]
 struct Heads {
-    by_path: HashMap<PathBuf, Kept>,
+    /// By the data file's path, as it is written: comparing paths takes them apart.
+    by_path: HashMap<OsString, Kept>,
     bytes: usize,
     /// How many scans there have been.
     scans: u64,
@@ -256,20 +258,19 @@ impl Indexes {
         if wanted.is_nothing() {
             return None;
         }
-        let path = index_path(&file.path);
-        let head = self.head(&path, scan, file, wanted.signal)?;
+        let head = self.head(scan, file, wanted.signal)?;
         if wanted.outgrows(&head) {
-            self.miss(wanted.signal, file, &path);
+            self.renew(wanted.signal, file);
         }
         let mut found = find(file, &head, wanted);
         if matches!(found, Err(Unusable::Replaced)) {
-            found = find(file, &*self.load(&path, scan, file, wanted.signal)?, wanted);
+            found = find(file, &*self.load(scan, file, wanted.signal)?, wanted);
         }
         match found {
             Ok(candidates) => candidates,
             Err(Unusable::Damaged) => {
-                self.miss(wanted.signal, file, &path);
-                self.keep(path, scan, None);
+                self.renew(wanted.signal, file);
+                self.keep(file, scan, None);
                 None
             }
             Err(Unusable::OutOfReach | Unusable::Replaced) => None,
@@ -316,18 +317,17 @@ impl Indexes {
         file: &Arc<DataFile>,
         has: impl Fn(&Head) -> bool,
     ) -> Option<RolledUp> {
-        let path = index_path(&file.path);
-        let mut head = self.head(&path, scan, file, Signal::Spans)?;
+        let mut head = self.head(scan, file, Signal::Spans)?;
         let index = file.open_index().ok()?;
         if !head.is_of(&index) {
             // Another has taken its place, maybe between opening it and this.
-            head = self.load(&path, scan, file, Signal::Spans)?;
+            head = self.load(scan, file, Signal::Spans)?;
             if !head.is_of(&index) {
                 return None;
             }
         }
         if !has(&head) {
-            self.miss(Signal::Spans, file, &path);
+            self.renew(Signal::Spans, file);
             return None;
         }
         Some(RolledUp { head, index })
@@ -335,21 +335,14 @@ impl Indexes {
 
     /// The rollups of this file cannot be read.
     pub(crate) fn damaged(&self, scan: u64, file: &Arc<DataFile>) {
-        let path = index_path(&file.path);
-        self.miss(Signal::Spans, file, &path);
-        self.keep(path, scan, None);
+        self.renew(Signal::Spans, file);
+        self.keep(file, scan, None);
     }
 
-    fn head(
-        &self,
-        path: &Path,
-        scan: u64,
-        file: &Arc<DataFile>,
-        signal: Signal,
-    ) -> Option<Arc<Head>> {
-        match self.kept(path, scan) {
+    fn head(&self, scan: u64, file: &Arc<DataFile>, signal: Signal) -> Option<Arc<Head>> {
+        match self.kept(file, scan) {
             Some(head) => head,
-            None => self.load(path, scan, file, signal),
+            None => self.load(scan, file, signal),
         }
     }
 
@@ -376,39 +369,30 @@ impl Indexes {
     /// Forgets what is known of a data file's index: it says more now.
     pub(crate) fn forget_head(&self, data_file: &Path) {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(forgotten) = heads.by_path.remove(&index_path(data_file)) {
+        if let Some(forgotten) = heads.by_path.remove(data_file.as_os_str()) {
             heads.bytes -= forgotten.bytes;
         }
     }
 
     /// Has a data file's index made again, which is missing, damaged or of an earlier program.
     pub(crate) fn renew(&self, signal: Signal, file: &Arc<DataFile>) {
-        self.miss(signal, file, &index_path(&file.path));
-    }
-
-    fn miss(&self, signal: Signal, file: &Arc<DataFile>, path: &Path) {
+        let path = index_path(&file.path);
         let mut missing = self.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if missing.len() < MISSING_MAX {
             tracing::warn!(path = %path.display(), "an index cannot be read, it will be made again");
-            missing.insert(path.to_owned(), (signal, Arc::clone(file)));
+            missing.insert(path, (signal, Arc::clone(file)));
             self.missed.notify_one();
         }
     }
 
-    fn kept(&self, path: &Path, scan: u64) -> Option<Option<Arc<Head>>> {
+    fn kept(&self, file: &DataFile, scan: u64) -> Option<Option<Arc<Head>>> {
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = heads.by_path.get_mut(path)?;
+        let kept = heads.by_path.get_mut(file.path.as_os_str())?;
         kept.last_use = scan;
         Some(kept.head.clone())
     }
 
-    fn load(
-        &self,
-        path: &Path,
-        scan: u64,
-        file: &Arc<DataFile>,
-        signal: Signal,
-    ) -> Option<Arc<Head>> {
+    fn load(&self, scan: u64, file: &Arc<DataFile>, signal: Signal) -> Option<Arc<Head>> {
         let opened = match file.open_index() {
             Ok(opened) => Some(opened),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -417,20 +401,21 @@ impl Indexes {
         };
         let head = opened.and_then(|index| Head::read(&index, file)).map(Arc::new);
         if head.is_none() {
-            self.miss(signal, file, path);
+            self.renew(signal, file);
         }
-        self.keep(path.to_owned(), scan, head.clone());
+        self.keep(file, scan, head.clone());
         head
     }
 
     /// Keeps a head if there is room. What the scan before this one has used stays: when all of
     /// them do not fit, pushing out what the next scan needs first would help none.
-    fn keep(&self, path: PathBuf, scan: u64, head: Option<Arc<Head>>) {
-        let own = size_of::<Kept>() + 2 * path.as_os_str().len();
+    fn keep(&self, file: &DataFile, scan: u64, head: Option<Arc<Head>>) {
+        let path = file.path.as_os_str();
+        let own = size_of::<Kept>() + 2 * path.len();
         let bytes = own + head.as_ref().map_or(0, |head| head.bytes());
         let mut heads = self.heads.lock().unwrap_or_else(PoisonError::into_inner);
         let heads = &mut *heads;
-        if let Some(replaced) = heads.by_path.remove(&path) {
+        if let Some(replaced) = heads.by_path.remove(path) {
             heads.bytes -= replaced.bytes;
         }
         if heads.bytes + bytes > self.bytes_max && heads.swept < scan {
@@ -440,7 +425,7 @@ impl Indexes {
         }
         if heads.bytes + bytes <= self.bytes_max {
             heads.bytes += bytes;
-            heads.by_path.insert(path, Kept { head, bytes, last_use: scan });
+            heads.by_path.insert(path.to_owned(), Kept { head, bytes, last_use: scan });
         }
     }
 }

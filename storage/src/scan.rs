@@ -22,6 +22,8 @@ pub enum Detail {
     Facts,
     /// Facts, and the events of a span.
     Events,
+    /// Facts and the resource.
+    Resources,
     /// Facts and attributes of the row and its resource.
     Attributes,
     /// Everything.

@@ -81,6 +81,7 @@ impl Column {
 
 const IDS: Option<Detail> = Some(Detail::Ids);
 const FACTS: Option<Detail> = Some(Detail::Facts);
+const RESOURCES: Option<Detail> = Some(Detail::Resources);
 const ATTRIBUTES: Option<Detail> = Some(Detail::Attributes);
 const FULL: Option<Detail> = Some(Detail::Full);
 
@@ -138,7 +139,7 @@ pub(crate) const SPAN_COLUMNS: &[Column] = &[
     column("links", Kind::Links, FULL),
     column("link_count", Kind::Int, FACTS),
     column("dropped_links_count", Kind::Long, FULL),
-    column("resource", Kind::Word, ATTRIBUTES).nullable(),
+    column("resource", Kind::Word, RESOURCES).nullable(),
     column("resource_schema_url", Kind::Word, FULL),
     column("scope", Kind::Word, FULL).nullable(),
     column("scope_schema_url", Kind::Word, FULL),
@@ -202,7 +203,7 @@ pub(crate) const LOG_COLUMNS: &[Column] = &[
     column("flags", Kind::Long, FULL),
     column("attributes", Kind::Attributes, ATTRIBUTES),
     column("dropped_attributes_count", Kind::Long, FULL),
-    column("resource", Kind::Word, ATTRIBUTES).nullable(),
+    column("resource", Kind::Word, RESOURCES).nullable(),
     column("resource_schema_url", Kind::Word, FULL),
     column("scope", Kind::Word, FULL).nullable(),
     column("scope_schema_url", Kind::Word, FULL),

@@ -2,9 +2,9 @@
 
 mod ahead;
 mod progress;
+mod sources;
 
 use std::{
-    cmp::Reverse,
     ops::ControlFlow,
     sync::{Arc, atomic::AtomicBool},
 };
@@ -17,7 +17,7 @@ use tidings_proto::UnixNanos;
 use crate::{
     Detail, LogFilter, LogRows, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
     StorageError,
-    data_file::{self, DataFile},
+    data_file::{DataFile, Groups},
     filter::{Bound, Matcher},
     index::Indexes,
     memory::Chunk,
@@ -25,6 +25,7 @@ use crate::{
 
 use progress::Floor;
 pub(crate) use progress::Progress;
+use sources::{Due, Source, Sources};
 
 /// The most rows that are looked at or given at once.
 pub(crate) const PORTION_ROWS: usize = 8192;
@@ -211,24 +212,6 @@ impl Snapshot {
 /// Takes a portion of matching rows.
 pub(crate) type Visit<'a> = dyn FnMut(&RecordBatch) -> Result<ControlFlow<()>, ArrowError> + 'a;
 
-enum Source<'a> {
-    Chunk(&'a Chunk),
-    File(&'a Arc<DataFile>),
-}
-
-impl Source<'_> {
-    fn times(&self) -> (UnixNanos, UnixNanos) {
-        match self {
-            Self::Chunk(chunk) => chunk.times(),
-            Self::File(file) => file.times(),
-        }
-    }
-
-    fn is_file(&self) -> bool {
-        matches!(self, Self::File(_))
-    }
-}
-
 impl TableView {
     /// Gives `visit` the rows that match.
     pub(crate) fn scan(
@@ -239,45 +222,44 @@ impl TableView {
         mut progress: Progress<'_>,
         visit: &mut Visit<'_>,
     ) -> Result<ScanStats, StorageError> {
-        let chunks = self.chunks.iter().map(|chunk| Source::Chunk(chunk));
-        let files = self.files.iter().map(Source::File);
-        let mut sources: Vec<_> = chunks
-            .chain(files)
-            .filter(|source| {
-                let (min, max) = source.times();
-                // One without rows says that it begins after its end.
-                min <= max && matcher.may_match(min, max)
-            })
-            .collect();
-        sources.sort_by_key(|source| Reverse(source.times().1));
-        let mut files = sources.iter().filter(|source| source.is_file()).count() as u64;
+        let mut sources = Sources::new(&self.chunks, &self.files, matcher.time);
+        let mut files = sources.files();
         progress.watch.find_files(files);
-        let (number, wanted) = (indexes.begin(), matcher.wanted());
-        let ahead = sources.iter().skip(1).map(|source| source.times().1).chain([UnixNanos(0)]);
-        let ahead: Vec<UnixNanos> = ahead.collect();
-        for (source, ahead) in sources.into_iter().zip(ahead) {
-            progress.begin(ahead);
-            if progress.tell(source.times().1, visit)?.is_break() {
+        let (scan, wanted) = (indexes.begin(), matcher.wanted());
+        while let Some(Due { latest, times, number, source }) = sources.next() {
+            if progress.tell(latest, visit)?.is_break() {
                 progress.stats.complete = false;
                 break;
             }
-            if !progress.narrow(&mut matcher, source.times()) {
+            if !progress.narrow(&mut matcher, times) {
                 break; // What follows is older still.
             }
-            let flow = match source {
+            let (flow, is_done) = match source {
                 Source::Chunk(chunk) => {
-                    scan_chunk(chunk, &mut matcher, detail, &mut progress, visit)?
+                    (scan_chunk(chunk, &mut matcher, detail, &mut progress, visit)?, false)
                 }
                 Source::File(file) => {
-                    let rows = indexes.candidates(number, file, &wanted);
-                    let flow =
-                        data_file::scan(file, &rows, &mut matcher, detail, &mut progress, visit)
+                    let rows = indexes.candidates(scan, file, &wanted);
+                    let is_ruled_out = rows.as_ref().is_some_and(Vec::is_empty);
+                    let is_left = !is_ruled_out && {
+                        progress.stats.files += 1;
+                        let groups = Groups::open(file, rows, &matcher, detail)
                             .inspect_err(|error| file.doubt(error))?;
-                    progress.watch.add_files(1);
-                    files -= 1;
-                    flow
+                        sources.put_back(file, Box::new(groups), (latest, number))
+                    };
+                    (ControlFlow::Continue(()), !is_left)
+                }
+                Source::Groups(file, mut groups) => {
+                    let flow = groups
+                        .scan_next(&mut matcher, &mut progress, visit)
+                        .inspect_err(|error| file.doubt(error))?;
+                    (flow, !sources.put_back(file, groups, (latest, number)))
                 }
             };
+            if is_done {
+                progress.watch.add_files(1);
+                files -= 1;
+            }
             if flow.is_break() {
                 progress.stats.complete = false;
                 break;

@@ -128,7 +128,7 @@ impl Home {
     pub(crate) fn open_parts(&self, path: &Path, bytes: u64) -> io::Result<Readable> {
         match &self.0 {
             Some(tables) => tables.open_parts(path, bytes),
-            None => File::open(path).map(Readable::whole),
+            None => File::open(path).and_then(Readable::whole),
         }
     }
 

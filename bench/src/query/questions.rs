@@ -37,6 +37,8 @@ const EXPLAIN: &str = "1 s; 300 ms, for a page";
 const EXPLAINED: u64 = 200_000;
 const COMPARED: usize = 100;
 const TRACES: usize = 100;
+/// So many moments lists end at.
+const MOMENTS: u64 = 24;
 
 /// What was sent, in the words of questions.
 pub(super) struct Asked<'a> {
@@ -124,6 +126,20 @@ impl<'a> Asked<'a> {
             .map(|needle| format!("/api/v1/traces?attribute={}", encoded(needle)))
             .collect();
         let search = |more: &str| vec![format!("/api/v1/traces?{more}&{window}&limit=20")];
+        let services: Vec<_> =
+            some.iter().map(|name| format!("service={}", encoded(name))).collect();
+        let failed = ["status=error".to_owned()];
+        // The newest page of all has whichever trace is last: one of 10,000 spans, maybe.
+        let up_to = |filters: &[String]| {
+            let ends = self.moments().zip(filters.iter().cycle());
+            ends.map(|(end, filter)| {
+                format!(
+                    "/api/v1/traces?{filter}&start={}&end={end}&limit=20",
+                    self.begin_unix_nanos
+                )
+            })
+            .collect()
+        };
         vec![
             self.listing("newest 20 of a service", PAGE, of_service, move |place| Listed {
                 least: 1,
@@ -134,6 +150,10 @@ impl<'a> Asked<'a> {
                 least: 1,
                 failed: true,
                 ..Listed::default()
+            }),
+            self.listing("newest 20 of a service up to a moment", PAGE, up_to(&services), one),
+            self.listing("newest 20 that failed up to a moment", PAGE, up_to(&failed), |_| {
+                Listed { least: 1, failed: true, ..Listed::default() }
             }),
             self.listing("the one with an attribute", PAGE, needles, one),
             self.listing(
@@ -149,6 +169,12 @@ impl<'a> Asked<'a> {
                 |_| Listed { longer_than_nanos: 200_000_000, ..Listed::default() },
             ),
         ]
+    }
+
+    /// Moments all over the window, at no round times.
+    fn moments(&self) -> impl Iterator<Item = u64> {
+        let (begin, length) = (self.begin_unix_nanos, self.end_unix_nanos - self.begin_unix_nanos);
+        (1..=MOMENTS).map(move |number| begin + length / (40 * MOMENTS) * (40 * number - 1))
     }
 
     /// Lists in another order than by time.

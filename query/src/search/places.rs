@@ -33,6 +33,8 @@ pub(super) struct Places<'a> {
     pub(super) overflowed: bool,
     /// Spans met since places were looked up.
     unsettled: usize,
+    /// Traces met since then that may be on the page.
+    newer: usize,
     /// The last place of the page, or a later one, once there is a page.
     since: Option<UnixNanos>,
 }
@@ -48,7 +50,7 @@ struct Place {
 impl<'a> Places<'a> {
     pub(super) fn new(reader: &'a Reader, search: &'a TraceSearch, filter: &'a SpanFilter) -> Self {
         let met = HashMap::new();
-        Self { reader, search, filter, met, overflowed: false, unsettled: 0, since: None }
+        Self { reader, search, filter, met, overflowed: false, unsettled: 0, newer: 0, since: None }
     }
 
     /// Takes spans that match.
@@ -65,6 +67,7 @@ impl<'a> Places<'a> {
                 Entry::Vacant(_) if is_full => self.overflowed = true,
                 Entry::Vacant(new) => {
                     new.insert(Place { start, known: false });
+                    self.newer += usize::from(self.since.is_none_or(|since| start > since));
                 }
             }
         }
@@ -75,13 +78,12 @@ impl<'a> Places<'a> {
         self.met.len()
     }
 
-    /// What the scan still has to look at.
-    pub(super) fn need(&mut self) -> Result<Need, QueryError> {
-        let is_due = match self.since {
-            None => self.met.len() >= self.search.limit,
-            Some(_) => self.unsettled >= SETTLE_SPANS,
-        };
-        if is_due {
+    /// What the scan still has to look at. It is `between` two sources of spans: those it comes to
+    /// next may be left out.
+    pub(super) fn need(&mut self, between: bool) -> Result<Need, QueryError> {
+        let is_full = self.newer >= self.search.limit;
+        let is_due = self.since.is_none() || between || self.unsettled >= SETTLE_SPANS;
+        if is_full && is_due {
             self.settle()?;
         }
         Ok(self.since.map_or(Need::All, Need::Since))
@@ -89,7 +91,7 @@ impl<'a> Places<'a> {
 
     /// Looks places up until those of a page are known.
     pub(super) fn settle(&mut self) -> Result<(), QueryError> {
-        self.unsettled = 0;
+        (self.unsettled, self.newer) = (0, 0);
         let mut lookup = self.search.limit.clamp(1, LOOKUP_TRACES_MAX);
         loop {
             let last = self.last_of_page();

@@ -49,16 +49,26 @@ async fn told(
     ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
     progress: Arc<Progress>,
 ) -> (Vec<TraceSummary>, TraceSearchResult) {
+    let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
+    told_of((0..HOURS).map(of_hour), limits, ask, progress).await
+}
+
+/// The same of these requests.
+async fn told_of(
+    requests: impl Iterator<Item = ExportTraceServiceRequest>,
+    limits: QueryLimits,
+    ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
+    progress: Arc<Progress>,
+) -> (Vec<TraceSummary>, TraceSearchResult) {
     let folder = tempfile::tempdir().unwrap();
     let settings = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
-    for hour in 0..HOURS {
-        let batch = tidings_storage::TelemetryBatch::Traces { request: of_hour(hour), bytes: None };
+    for request in requests {
+        let batch = tidings_storage::TelemetryBatch::Traces { request, bytes: None };
         store.append(batch).await.unwrap();
     }
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
-    let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
     let execution = Execution::new(clock, limits);
     let answer = execution.run(&store, &Arc::new(settings), Arc::clone(&progress), None, ask).await;
     (progress.take_traces(), answer.unwrap())
@@ -109,4 +119,38 @@ async fn nothing_is_told_where_nobody_listens_and_the_answer_is_the_same() {
     let (heard, told_answer) = told(ask, Arc::new(Progress::heard())).await;
     assert_eq!(ids(&answer.traces), ids(&told_answer.traces));
     assert_eq!((answer.total, heard.is_empty()), (told_answer.total, false));
+}
+
+#[tokio::test]
+async fn old_traces_that_came_with_the_newest_do_not_have_everything_in_between_read() {
+    let trace = |number: u64| Span {
+        trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        start_time_unix_nano: BEGIN + number * 1_000_000,
+        ..Span::default()
+    };
+    let request = |numbers: &mut dyn Iterator<Item = u64>| {
+        let scope_spans =
+            vec![ScopeSpans { spans: numbers.map(trace).collect(), ..ScopeSpans::default() }];
+        ExportTraceServiceRequest {
+            resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+        }
+    };
+    let late = request(&mut (0..10).chain([10_000]));
+    let between = (0..100).map(|of| request(&mut (20 + 10 * of..30 + 10 * of)));
+    let limits = QueryLimits { counted_rows_min: 0, ..QueryLimits::default() };
+    let newest = TraceSearch { filter: SpanFilter::default(), limit: 5, cursor: None };
+    let (_, page) = told_of(
+        between.chain([late]),
+        limits,
+        move |reader| search(reader, &newest),
+        Arc::default(),
+    )
+    .await;
+    let expected = [10_000, 1_019, 1_018, 1_017, 1_016].map(|number: u64| number + 1);
+    assert_eq!(
+        ids(&page.traces),
+        expected.map(|id| TraceId::from_wire(&u128::from(id).to_be_bytes()).unwrap())
+    );
+    assert!(page.searched.rows <= 40, "{:?}", page.searched);
 }

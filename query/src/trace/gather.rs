@@ -16,6 +16,7 @@ use tidings_assembly::SpanFacts;
 use tidings_proto::{SpanId, TraceId, UnixNanos, api::SpanFlags, otlp::StatusCode};
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
+use super::hosts::Hosts;
 use crate::{QueryError, execution::Reader};
 
 /// Names by number.
@@ -65,6 +66,8 @@ pub(crate) struct TraceFacts {
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
     pub places: Vec<Place>,
+    /// The host of each, when hosts are told apart.
+    pub hosts: Vec<Option<u32>>,
     /// When the last of them was received, or came again.
     pub received: UnixNanos,
     /// Whether there are more spans than these.
@@ -80,6 +83,8 @@ pub(crate) struct TraceFacts {
 pub(crate) struct Gathered {
     /// Services and operations.
     pub names: Names,
+    /// The hosts they ran on, when these are told apart.
+    pub hosts: Hosts,
     /// By trace.
     pub traces: HashMap<TraceId, TraceFacts>,
     /// How many distinct spans there are.
@@ -94,8 +99,10 @@ pub(crate) struct Gathered {
 /// How much to gather.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gather {
-    /// How much of each row to read; rows are kept unless it is [`Detail::Facts`].
+    /// How much of each row to read; rows are kept when it is more than [`Detail::Resources`].
     pub detail: Detail,
+    /// Whether to tell hosts apart, for which resources have to be read.
+    pub hosts: bool,
     /// More distinct spans than this are an error.
     pub spans_max: u64,
     /// What to ask for instead when there are more.
@@ -113,7 +120,7 @@ impl Gathered {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail != Detail::Facts);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts);
             let instead = gather.instead;
             if gathered.spans > gather.spans_max {
                 return Err(QueryError::TooManySpans { limit: gather.spans_max, instead });
@@ -124,7 +131,7 @@ impl Gathered {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        gathered.traces.values_mut().for_each(TraceFacts::settle);
+        gathered.settle();
         Ok(gathered)
     }
 
@@ -139,18 +146,18 @@ impl Gathered {
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
         let stats = reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail != Detail::Facts);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts);
             all = gathered.spans <= gather.spans_max
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        gathered.traces.values_mut().for_each(TraceFacts::settle);
+        gathered.settle();
         Ok((gathered, all && stats.complete))
     }
 
-    /// How much memory the rows and the names take.
+    /// How much memory the rows, the names and those of hosts take.
     fn bytes_held(&self) -> u64 {
-        self.bytes.saturating_add(self.names.bytes)
+        self.bytes.saturating_add(self.names.bytes).saturating_add(self.hosts.bytes)
     }
 
     /// The row a gathered span came from.
@@ -158,7 +165,17 @@ impl Gathered {
         (&self.portions[place.portion as usize], place.row as usize)
     }
 
-    fn add(&mut self, rows: &SpanRows, keep: bool) {
+    /// Nothing more is gathered.
+    fn settle(&mut self) {
+        let numbers = self.hosts.settle();
+        for facts in self.traces.values_mut() {
+            facts.settle();
+            facts.hosts.iter_mut().flatten().for_each(|host| *host = numbers[*host as usize]);
+        }
+    }
+
+    fn add(&mut self, rows: &SpanRows, keep: bool, hosts: bool) {
+        let hosts = if hosts { self.hosts.of(rows) } else { Vec::new() };
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
         let mut kept = Vec::new();
         for row in 0..rows.len() {
@@ -180,6 +197,7 @@ impl Gathered {
                 content_hash: rows.content_hash(row),
             });
             trace.marks.push(marks(rows, row));
+            trace.hosts.extend(hosts.get(row));
             if keep {
                 let place = u32::try_from(kept.len()).expect("invariant: spans are bounded");
                 trace.places.push(Place { portion, row: place });

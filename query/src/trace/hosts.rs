@@ -3,62 +3,53 @@
 //! Owns what names a host: `host.id`, else the first of `host.ip`, else `host.name` of the
 //! resource. Spans whose resource says none of these have no host, so their clocks are not compared.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    ops::ControlFlow,
-};
+use std::collections::{BTreeMap, HashMap};
 
-use tidings_proto::{
-    TraceId,
-    otlp::{KeyValue, Resource, Value},
-};
-use tidings_storage::{Detail, Scan};
+use tidings_proto::otlp::{KeyValue, Resource, Value};
+use tidings_storage::SpanRows;
 
-use super::of_trace;
-use crate::{QueryError, execution::Reader};
-
-/// The hosts of one trace, numbered by name.
+/// The hosts of some spans, by number.
 #[derive(Debug, Default)]
 pub(crate) struct Hosts {
+    numbers: BTreeMap<String, u32>,
     names: Vec<String>,
-    /// By the spans' content hashes.
-    of_spans: HashMap<u64, u32>,
+    /// How long their names are together.
+    pub(super) bytes: u64,
 }
 
 impl Hosts {
-    /// Reads them.
-    pub(crate) fn read(reader: &Reader, trace_id: TraceId) -> Result<Self, QueryError> {
-        let mut by_resource: HashMap<String, Option<String>> = HashMap::new();
-        let mut found: BTreeMap<String, Vec<u64>> = BTreeMap::new();
-        let scan = Scan { detail: Detail::Attributes, rows_max: u64::MAX };
-        reader.spans(&of_trace(trace_id), scan, |rows| {
-            for row in 0..rows.len() {
-                let key = rows.resource_key(row);
-                if !by_resource.contains_key(key) {
-                    let host = rows.resource(row).as_ref().and_then(host_of);
-                    by_resource.insert(key.to_owned(), host);
-                }
-                if let Some(Some(host)) = by_resource.get(key) {
-                    let hash = rows.content_hash(row);
-                    match found.get_mut(host) {
-                        Some(spans) => spans.push(hash),
-                        None => drop(found.insert(host.clone(), vec![hash])),
-                    }
-                }
-            }
-            Ok(ControlFlow::Continue(()))
-        })?;
-        let mut hosts = Self::default();
-        for (number, (name, spans)) in (0_u32..).zip(found) {
-            hosts.names.push(name);
-            hosts.of_spans.extend(spans.into_iter().map(|hash| (hash, number)));
-        }
-        Ok(hosts)
+    /// The hosts of these rows, which have their resources.
+    pub(super) fn of(&mut self, rows: &SpanRows) -> Vec<Option<u32>> {
+        // Not kept from portion to portion: how long resources are has no bound here.
+        let mut of_resources = HashMap::new();
+        let host = |row| {
+            let resource = rows.resource_number(row)?;
+            *of_resources.entry(resource).or_insert_with(|| {
+                let name = rows.resource(row).as_ref().and_then(host_of)?;
+                Some(self.number(name))
+            })
+        };
+        (0..rows.len()).map(host).collect()
     }
 
-    /// The host of the span with this content.
-    pub(crate) fn of(&self, content_hash: u64) -> Option<u32> {
-        self.of_spans.get(&content_hash).copied()
+    fn number(&mut self, name: String) -> u32 {
+        let next = u32::try_from(self.numbers.len()).expect("invariant: spans are bounded");
+        let bytes = name.len() as u64;
+        *self.numbers.entry(name).or_insert_with(|| {
+            self.bytes = self.bytes.saturating_add(bytes);
+            next
+        })
+    }
+
+    /// No more are met: numbers them in the order of their names, whichever way rows came, and
+    /// gives the new numbers by those before.
+    pub(super) fn settle(&mut self) -> Vec<u32> {
+        let mut numbers = vec![0; self.numbers.len()];
+        for (new, (name, old)) in (0_u32..).zip(std::mem::take(&mut self.numbers)) {
+            numbers[old as usize] = new;
+            self.names.push(name);
+        }
+        numbers
     }
 
     /// The host's name.

@@ -6,7 +6,7 @@ use tidings_proto::api::{
 };
 
 use super::{
-    gather::Names,
+    gather::Gathered,
     hosts::Hosts,
     summary::{Moment, state},
     tree::Tree,
@@ -14,14 +14,11 @@ use super::{
 };
 use crate::version::Version;
 
-/// The trace's clocks, where they were compared.
-pub(crate) type Compared = Option<(Hosts, Clocks)>;
-
 /// The notes of a trace: lists have at most `shown_max` entries.
 pub(crate) fn notes(
     tree: &Tree,
-    names: &Names,
-    compared: &Compared,
+    gathered: &Gathered,
+    clocks: Option<&Clocks>,
     log_count: u64,
     moment: Moment,
     shown_max: usize,
@@ -29,7 +26,7 @@ pub(crate) fn notes(
     let nodes = (0_u32..).zip(&tree.assembled.nodes);
     let plain = |rule| matches!(rule, PlaceRule::NamesNoParent | PlaceRule::NamedParent);
     let placed = nodes.filter(|(_, node)| !plain(node.rule));
-    let placements = placed.map(|(at, _)| words::placement(tree, names, at));
+    let placements = placed.map(|(at, _)| words::placement(tree, &gathered.names, at));
     let gaps = tree.assembled.gaps.iter().map(|gap| Gap {
         span_id: gap.span_id,
         children: gap.children.clone(),
@@ -48,14 +45,13 @@ pub(crate) fn notes(
         placements: placements.take(shown_max).collect(),
         gaps: gaps.take(shown_max).collect(),
         queues: queues.take(shown_max).collect(),
-        clocks: host_clocks(compared),
+        clocks: clocks.map(|clocks| host_clocks(&gathered.hosts, clocks)).unwrap_or_default(),
         clock_adjusted: !tree.offsets().is_empty(),
         clock_offset_nano: tree.offsets().to_vec(),
     }
 }
 
-fn host_clocks(compared: &Compared) -> Vec<HostClock> {
-    let Some((hosts, clocks)) = compared else { return Vec::new() };
+fn host_clocks(hosts: &Hosts, clocks: &Clocks) -> Vec<HostClock> {
     let entries = clocks.hosts.iter().map(|clock| HostClock {
         host: hosts.name(clock.host).to_owned(),
         compared_with: hosts.name(clock.compared_with).to_owned(),

@@ -11,10 +11,7 @@ use tidings_proto::{
     api::{ProblemKind, SpanFlags},
 };
 
-use super::{
-    gather::{Place, TraceFacts},
-    hosts::Hosts,
-};
+use super::gather::{Place, TraceFacts};
 
 /// One trace, assembled.
 #[derive(Debug)]
@@ -111,11 +108,9 @@ impl Tree {
         completion(&self.assembled, &self.facts.facts)
     }
 
-    /// The offset of its host's clock for each node, by the hosts of the facts.
-    pub(crate) fn clocks(&self, hosts: &Hosts) -> Clocks {
-        let of_facts: Vec<Option<u32>> =
-            self.facts.facts.iter().map(|fact| hosts.of(fact.content_hash)).collect();
-        clocks(&self.assembled, &self.facts.facts, &of_facts)
+    /// The offset of its host's clock for each node, where hosts were told apart.
+    pub(crate) fn clocks(&self) -> Clocks {
+        clocks(&self.assembled, &self.facts.facts, &self.facts.hosts)
     }
 
     /// The trace as it would be if these offsets were added to its nodes' times.

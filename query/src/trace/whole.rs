@@ -61,7 +61,7 @@ fn of(ids: &[TraceId]) -> SpanFilter {
 
 fn counts(reader: &Reader, ids: &[TraceId]) -> Result<HashMap<TraceId, u64>, QueryError> {
     let mut counts = HashMap::with_capacity(ids.len());
-    reader.spans(&of(ids), Scan { detail: Detail::Facts, rows_max: u64::MAX }, |rows| {
+    reader.spans(&of(ids), Scan { detail: Detail::Ids, rows_max: u64::MAX }, |rows| {
         for row in 0..rows.len() {
             *counts.entry(rows.trace_id(row)).or_default() += 1;
         }
@@ -78,7 +78,7 @@ fn read(
         return Ok(Vec::new());
     }
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
     let gathered = Gathered::read(reader, &of(ids), gather)?;
     let mut traces = Vec::with_capacity(ids.len());
     for id in ids {

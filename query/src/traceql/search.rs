@@ -316,7 +316,12 @@ pub(super) fn each_trace(
             Read::Exhausted => return Ok(false),
         };
         let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
-        let gather = Gather { detail, spans_max: BATCH_SPANS_MAX, instead: "ask for fewer traces" };
+        let gather = Gather {
+            detail,
+            hosts: false,
+            spans_max: BATCH_SPANS_MAX,
+            instead: "ask for fewer traces",
+        };
         let mut gathered = match Gathered::read(reader, &filter, gather) {
             Ok(gathered) => gathered,
             Err(error) if error.is_too_large() && batch.len() > 1 => {

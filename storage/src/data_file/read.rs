@@ -1,14 +1,16 @@
 //! Reads the rows of a data file that match a filter.
 //!
-//! Row groups newest first. The filter's columns are decoded in stages, the cheap ones first, each
+//! Row groups newest first, of several files in turn. The filter's columns are decoded in stages, the cheap ones first, each
 //! only for the rows that the stage before left; then the columns that rows carry, for the rows
 //! that match. A few rows that an index names are read in one go: there the setting up costs more
 //! than the decoding.
 
 use std::{
     cmp::Reverse,
+    iter::Peekable,
     ops::{ControlFlow, Range},
     path::Path,
+    vec::IntoIter,
 };
 
 use arrow_array::RecordBatch;
@@ -29,7 +31,7 @@ use super::{
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
-    shred,
+    shred::{self, Whole},
 };
 use crate::{
     Detail, StorageError,
@@ -50,47 +52,93 @@ const GAP_ROWS: usize = 8;
 /// and each has four times as many as the one before: each costs the decoding of dictionaries.
 const STRETCH_ROWS: usize = 2048;
 
-/// Looks at the candidates among a file's rows. Breaks when `visit` did or the budget ended before
-/// the rows.
-///
-/// # Errors
-/// When the file is missing or damaged.
-pub(crate) fn scan(
-    file: &DataFile,
-    candidates: &Candidates,
-    matcher: &mut Matcher,
-    detail: Detail,
-    progress: &mut Progress<'_>,
-    visit: &mut Visit<'_>,
-) -> Result<ControlFlow<()>, StorageError> {
-    if candidates.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(ControlFlow::Continue(()));
+/// The row groups of a file, of which those that come later in time are looked at first.
+pub(crate) struct Groups<'a> {
+    source: Source<'a>,
+    /// The keys for which its columns tell everything.
+    whole: Whole,
+    /// Those still to be looked at, with the times of their rows.
+    left: Peekable<IntoIter<(usize, (UnixNanos, UnixNanos))>>,
+}
+
+impl<'a> Groups<'a> {
+    /// Opens a file to look at the candidates among its rows.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub(crate) fn open(
+        file: &'a DataFile,
+        candidates: Candidates,
+        matcher: &Matcher,
+        detail: Detail,
+    ) -> Result<Self, StorageError> {
+        let opened = open(file)?;
+        let footer = footer(matcher.signal, &file.path, &opened)?;
+        let whole = if matcher.needs_columns() {
+            shred::whole(matcher.signal, &footer)
+        } else {
+            Whole::default()
+        };
+        let source = Source { of: file, file: Some(opened), footer, detail, candidates };
+        let left = source.newest_first(matcher).into_iter().peekable();
+        Ok(Self { source, whole, left })
     }
-    progress.stats.files += 1;
-    let path = &file.path;
-    let opened = file.open_parts().map_err(|source| io("open", path, source))?;
-    let footer = footer(matcher.signal, path, &opened)?;
-    matcher.set_columns(|signal| shred::whole(signal, &footer));
-    let source = Source { path, file: opened, footer, detail, candidates };
-    for (group, times) in source.newest_first(matcher) {
-        if progress.tell(times.1, visit).map_err(|error| source.corrupt(&error))?.is_break() {
-            return Ok(ControlFlow::Break(()));
+
+    /// Between which times the rows of the next one are; `None` when there are no more.
+    pub(crate) fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
+        self.left.peek().map(|(_, times)| *times)
+    }
+
+    /// Holds no file open until the next one is looked at.
+    pub(crate) fn rest(&mut self) {
+        self.source.file = None;
+    }
+
+    /// Looks at the next one. Breaks when `visit` did or the budget ended before the rows.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub(crate) fn scan_next(
+        &mut self,
+        matcher: &mut Matcher,
+        progress: &mut Progress<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let Some((group, times)) = self.left.next() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let source = &mut self.source;
+        if source.file.is_none() {
+            source.file = Some(open(source.of)?);
         }
-        if !progress.narrow(matcher, times) {
-            break; // What follows is older still.
-        }
-        let Some(plan) = source.plan(matcher, group, times)? else { continue };
+        matcher.set_columns(&self.whole);
+        let Some(plan) = source.plan(matcher, group, times)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
         for stretch in plan.stretches(progress.may_narrow()) {
             if !progress.narrow(matcher, times) {
                 break;
+            }
+            let stretch = if progress.may_narrow() {
+                // The filter may be narrower than when this was planned.
+                intersection(&stretch, &Pruner::new(&source.footer, matcher).pages(group))
+            } else {
+                stretch
+            };
+            if stretch.is_empty() {
+                continue;
             }
             let flow = source.read(matcher, &plan, &stretch, progress, visit)?;
             if flow.is_break() {
                 return Ok(flow);
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
-    Ok(ControlFlow::Continue(()))
+}
+
+fn open(file: &DataFile) -> Result<Readable, StorageError> {
+    file.open_parts().map_err(|source| io("open", &file.path, source))
 }
 
 /// The index of a file, made from its rows.
@@ -154,11 +202,12 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
 }
 
 struct Source<'a> {
-    path: &'a Path,
-    file: Readable,
+    of: &'a DataFile,
+    /// `None` while it rests.
+    file: Option<Readable>,
     footer: ArrowReaderMetadata,
     detail: Detail,
-    candidates: &'a Candidates,
+    candidates: Candidates,
 }
 
 /// What to read of a row group.
@@ -171,14 +220,15 @@ struct Plan {
 }
 
 impl Plan {
-    /// The ranges, cut into pieces to be read one after the other.
+    /// The ranges, cut into pieces to be read one after the other: the last rows first, which are
+    /// the newest for the most part.
     fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
         if !growing {
             return vec![self.ranges.clone()];
         }
         let mut stretches = vec![Vec::new()];
         let (mut size, mut room) = (STRETCH_ROWS, STRETCH_ROWS);
-        for range in &self.ranges {
+        for range in self.ranges.iter().rev() {
             let mut rest = range.clone();
             while !rest.is_empty() {
                 if room == 0 {
@@ -186,12 +236,13 @@ impl Plan {
                     size = size.saturating_mul(4);
                     room = size;
                 }
-                let part = rest.start..rest.end.min(rest.start.saturating_add(room));
+                let part = rest.start.max(rest.end.saturating_sub(room))..rest.end;
                 room -= part.len();
-                rest.start = part.end;
+                rest.end = part.start;
                 stretches.last_mut().expect("invariant: there is one").push(part);
             }
         }
+        stretches.iter_mut().for_each(|ranges| ranges.reverse());
         stretches
     }
 }
@@ -221,13 +272,13 @@ impl Source<'_> {
         group: usize,
         times: (UnixNanos, UnixNanos),
     ) -> Result<Option<Plan>, StorageError> {
-        guarded(self.path, || {
+        guarded(&self.of.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
             if !pruner.may_hold(group) {
                 return Ok(None);
             }
             let rows = pruner.rows(group);
-            let ranges = match self.candidates {
+            let ranges = match &self.candidates {
                 Some(candidates) => {
                     intersection(&in_group(candidates, &rows), &pruner.pages(group))
                 }
@@ -306,7 +357,7 @@ impl Source<'_> {
         while let Some(batch) = self.next(&mut batches)? {
             let granted = progress.spend(batch.num_rows());
             let mut rows: Vec<usize> = (0..granted).collect();
-            let found = guarded(self.path, || {
+            let found = guarded(&self.of.path, || {
                 Bound::new(matcher, &batch)?.retain(&mut rows);
                 Ok(select(&project(&batch, detail.iter().copied())?, &rows)?)
             })?;
@@ -344,7 +395,7 @@ impl Source<'_> {
                     spent |= progress.is_stopped();
                     positions(&places, &before)
                 };
-                guarded(self.path, || {
+                guarded(&self.of.path, || {
                     Bound::new(matcher, &batch)?.retain(&mut rows);
                     Ok(())
                 })?;
@@ -395,11 +446,15 @@ impl Source<'_> {
     }
 
     fn corrupt(&self, error: &ArrowError) -> StorageError {
-        StorageError::Corrupt { path: self.path.to_owned(), reason: error.to_string() }
+        StorageError::Corrupt { path: self.of.path.clone(), reason: error.to_string() }
+    }
+
+    fn opened(&self) -> &Readable {
+        self.file.as_ref().expect("invariant: nothing is read of a file that rests")
     }
 
     fn builder(&self) -> ParquetRecordBatchReaderBuilder<Readable> {
-        let file = self.file.clone();
+        let file = self.opened().clone();
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
     }
 
@@ -451,9 +506,9 @@ impl Source<'_> {
         mask: ProjectionMask,
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
-        guarded(self.path, || {
+        guarded(&self.of.path, || {
             let ranges: Vec<_> = ranges.collect();
-            ahead::fetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
+            ahead::fetch(self.opened(), &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             Ok(self
@@ -470,6 +525,6 @@ impl Source<'_> {
         &self,
         batches: &mut ParquetRecordBatchReader,
     ) -> Result<Option<RecordBatch>, StorageError> {
-        guarded(self.path, || Ok(batches.next().transpose()?))
+        guarded(&self.of.path, || Ok(batches.next().transpose()?))
     }
 }

@@ -185,11 +185,11 @@ impl Shredder {
     }
 }
 
-/// The keys for which a file's columns tell everything, each with its column.
-pub(super) fn whole(
-    signal: Signal,
-    footer: &ArrowReaderMetadata,
-) -> Vec<(&'static str, &'static str)> {
+/// Keys for which a file's columns tell everything, each with its column.
+pub(super) type Whole = Vec<(&'static str, &'static str)>;
+
+/// What a file says of its columns.
+pub(super) fn whole(signal: Signal, footer: &ArrowReaderMetadata) -> Whole {
     let said = footer.metadata().file_metadata().key_value_metadata().into_iter().flatten();
     let said = said.filter(|said| said.key == WHOLE).find_map(|said| said.value.as_deref());
     let listed: HashSet<&str> = said.unwrap_or_default().split(',').collect();

@@ -107,15 +107,16 @@ impl Matcher {
         self.attributes.iter().chain(&self.any_attribute).flat_map(Wanted::fields).collect()
     }
 
-    /// Takes what the file that is read next says of its columns, if it matters: keys for which
-    /// they tell everything, each with its column.
-    pub(crate) fn set_columns(
-        &mut self,
-        of: impl FnOnce(Signal) -> Vec<(&'static str, &'static str)>,
-    ) {
-        if !self.attributes.is_empty() || !self.any_attribute.is_empty() {
-            self.columns = of(self.signal);
-        }
+    /// Whether it matters what a file says of its columns.
+    pub(crate) fn needs_columns(&self) -> bool {
+        !self.attributes.is_empty() || !self.any_attribute.is_empty()
+    }
+
+    /// Takes what the file that is read next says of its columns: keys for which they tell
+    /// everything, each with its column.
+    pub(crate) fn set_columns(&mut self, whole: &[(&'static str, &'static str)]) {
+        self.columns.clear();
+        self.columns.extend_from_slice(whole);
     }
 
     /// The column that tells everything of a key, when there is one.

@@ -33,7 +33,7 @@ const CRC_BYTES: usize = 4;
 /// A head that claims to be longer is damaged.
 const HEAD_BYTES_MAX: u32 = 1 << 30;
 
-const TRACE_FILTER: u32 = 1;
+const TRACE_FILTER_BEFORE: u32 = 1;
 const TRACE_RUNS: u32 = 2;
 const TERM_RUNS: u32 = 3;
 const GRAMS: u32 = 4;
@@ -43,9 +43,10 @@ const GRAPH: u32 = 13;
 const KINDS: u32 = 14;
 const EXCEPTIONS: u32 = 15;
 const JOINT: u32 = 16;
-/// What earlier programs made instead: cells that did not count durations up to bounds, terms of
-/// elements without those of texts. Not read.
-const RETIRED: [u32; 4] = [5, 8, 9, 10];
+const TRACE_FILTER: u32 = 17;
+/// What earlier programs made instead: filters that are wrong more often, which are still read,
+/// cells that did not count durations up to bounds, terms of elements without those of texts.
+const RETIRED: [u32; 5] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10];
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.
 const TRACE_SPARE_BITS: u32 = 18;
@@ -252,6 +253,9 @@ impl Head {
             let bytes = sections.take(usize::try_from(length).ok()?)?;
             match kind {
                 TRACE_FILTER => decoded.trace_filter = Some(Fuse::decode(bytes)?),
+                TRACE_FILTER_BEFORE => {
+                    decoded.trace_filter = Some(Fuse::decode_earlier(bytes)?);
+                }
                 TRACE_RUNS => decoded.traces = Some(Directory::decode(bytes)?),
                 TERM_RUNS => decoded.terms = Some(Directory::decode(bytes)?),
                 ELEMENTS => decoded.has_elements = true,

@@ -1,8 +1,11 @@
-//! A set of 64-bit hashes in nine bits each: says of a hash that it is not in the set, or that it
-//! may be (wrongly once in 256).
+//! A set of 64-bit hashes in 18 bits each: says of a hash that it is not in the set, or that it
+//! may be (wrongly once in 65,536).
 //!
 //! A 3-wise binary fuse filter (Graf and Lemire, 2022). Owns its bytes, see
-//! `docs/formats/index.md`: `seed u64 · segment length u32 · segments u32 · fingerprints`.
+//! `docs/formats/index.md`: `seed u64 · segment length u32 · segments u32 · fingerprints`. Those of
+//! earlier programs have fingerprints of 8 bits and are wrong once in 256.
+
+use std::ops::BitXor;
 
 use super::bytes::Reader;
 
@@ -56,8 +59,9 @@ impl Shape {
     }
 }
 
-fn fingerprint(mixed: u64) -> u8 {
-    (mixed ^ mixed >> 32).to_le_bytes()[0]
+fn fingerprint(mixed: u64) -> u16 {
+    let [low, high, ..] = (mixed ^ mixed >> 32).to_le_bytes();
+    u16::from_le_bytes([low, high])
 }
 
 /// The bytes of a filter over these keys, which are distinct; `None` when there is no seed for
@@ -68,18 +72,18 @@ pub(super) fn encode(keys: &[u64]) -> Option<Vec<u8>> {
         let shape = Shape { seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), ..shape };
         peel(shape, keys).map(|order| (shape, order))
     })?;
-    let mut cells = vec![0_u8; shape.cells()];
+    let mut cells = vec![0_u16; shape.cells()];
     for (mixed, at) in order.into_iter().rev() {
         let places = shape.places(mixed);
         let others = places.iter().filter(|place| **place != places[usize::from(at)]);
         let value = others.fold(fingerprint(mixed), |value, place| value ^ cells[*place]);
         cells[places[usize::from(at)]] = value;
     }
-    let mut bytes = Vec::with_capacity(16 + cells.len());
+    let mut bytes = Vec::with_capacity(16 + 2 * cells.len());
     bytes.extend(shape.seed.to_le_bytes());
     bytes.extend(shape.segment_length.to_le_bytes());
     bytes.extend(shape.segments.to_le_bytes());
-    bytes.extend(cells);
+    bytes.extend(cells.into_iter().flat_map(u16::to_le_bytes));
     Some(bytes)
 }
 
@@ -124,36 +128,67 @@ fn peel(shape: Shape, keys: &[u64]) -> Option<Vec<(u64, u8)>> {
 #[derive(Debug)]
 pub(super) struct Fuse {
     shape: Shape,
-    cells: Box<[u8]>,
+    cells: Cells,
+}
+
+#[derive(Debug)]
+enum Cells {
+    Bytes(Box<[u8]>),
+    Pairs(Box<[u16]>),
 }
 
 impl Fuse {
     /// `None` when the bytes are not a filter's.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        Self::with(bytes, |cells| {
+            let (pairs, rest) = cells.as_chunks();
+            let cells = pairs.iter().map(|pair| u16::from_le_bytes(*pair));
+            rest.is_empty().then(|| (Cells::Pairs(cells.collect()), pairs.len()))
+        })
+    }
+
+    /// The same of one that an earlier program made.
+    pub(super) fn decode_earlier(bytes: &[u8]) -> Option<Self> {
+        Self::with(bytes, |cells| Some((Cells::Bytes(cells.into()), cells.len())))
+    }
+
+    /// `cells` gives them and how many they are.
+    fn with(bytes: &[u8], cells: impl Fn(&[u8]) -> Option<(Cells, usize)>) -> Option<Self> {
         let mut bytes = Reader::new(bytes);
         let (seed, segment_length, segments) = (bytes.u64()?, bytes.u32()?, bytes.u32()?);
         let shape = Shape { seed, segment_length, segments };
-        let cells = bytes.rest();
+        let (cells, count) = cells(bytes.rest())?;
         let is_whole = segment_length.is_power_of_two()
             && segment_length <= 1 << SEGMENT_MAX_LOG2
             && segments > 0
-            && cells.len() as u64 == (u64::from(segments) + 2) * u64::from(segment_length);
-        is_whole.then(|| Self { shape, cells: cells.into() })
+            && count as u64 == (u64::from(segments) + 2) * u64::from(segment_length);
+        is_whole.then_some(Self { shape, cells })
     }
 
     /// Whether the key may be in the set.
     pub(super) fn may_have(&self, key: u64) -> bool {
         let mixed = self.shape.mix(key);
-        let value =
-            self.shape.places(mixed).iter().fold(0, |value, place| {
-                value ^ self.cells.get(*place).copied().unwrap_or_default()
-            });
-        value == fingerprint(mixed)
+        let places = self.shape.places(mixed);
+        let all = fingerprint(mixed);
+        match &self.cells {
+            Cells::Bytes(cells) => all.to_le_bytes()[0] == together(cells, places),
+            Cells::Pairs(cells) => all == together(cells, places),
+        }
     }
 
+    /// How much memory it takes.
     pub(super) fn bytes(&self) -> usize {
-        self.cells.len()
+        match &self.cells {
+            Cells::Bytes(cells) => cells.len(),
+            Cells::Pairs(cells) => size_of_val(&**cells),
+        }
     }
+}
+
+/// The exclusive or of the cells at these places.
+fn together<T: Copy + Default + BitXor<Output = T>>(cells: &[T], places: [usize; 3]) -> T {
+    let cell = |place: usize| cells.get(place).copied().unwrap_or_default();
+    places.into_iter().fold(T::default(), |value, place| value ^ cell(place))
 }
 
 #[cfg(test)]
@@ -172,18 +207,33 @@ mod tests {
             let filter = Fuse::decode(&bytes).unwrap();
             assert!(keys.iter().all(|key| filter.may_have(*key)), "of {count}");
             let wrong = (count..count + 20_000).filter(|n| filter.may_have(key(*n))).count();
-            assert!(wrong < 160, "{wrong} of 20,000 with {count} keys");
+            assert!(wrong < 5, "{wrong} of 20,000 with {count} keys");
             if count >= 30_000 {
-                assert!((bytes.len() as u64) < count * 13 / 10, "{} bytes", bytes.len());
+                assert!((bytes.len() as u64) < count * 26 / 10, "{} bytes", bytes.len());
             }
+            let filter = Fuse::decode_earlier(&of_earlier(&bytes)).unwrap();
+            assert!(keys.iter().all(|key| filter.may_have(*key)), "earlier, of {count}");
+            let wrong = (count..count + 20_000).filter(|n| filter.may_have(key(*n))).count();
+            assert!(wrong < 160, "earlier, {wrong} of 20,000 with {count} keys");
         }
+    }
+
+    /// What the program before wrote for the same keys: the low bytes of the cells.
+    fn of_earlier(bytes: &[u8]) -> Vec<u8> {
+        let (fixed, cells) = bytes.split_at(16);
+        fixed.iter().chain(cells.iter().step_by(2)).copied().collect()
     }
 
     #[test]
     fn other_bytes_are_no_filter() {
         let bytes = encode(&[1, 2, 3]).unwrap();
-        assert!(Fuse::decode(&bytes[..bytes.len() - 1]).is_none());
-        assert!(Fuse::decode(&[]).is_none());
-        assert!(Fuse::decode(&[0xff; 16]).is_none());
+        assert!(Fuse::decode(&of_earlier(&bytes)).is_none());
+        assert!(Fuse::decode_earlier(&bytes).is_none());
+        for decode in [Fuse::decode, Fuse::decode_earlier] {
+            assert!(decode(&bytes[..bytes.len() - 1]).is_none());
+            assert!(decode(&bytes[..bytes.len() - 2]).is_none());
+            assert!(decode(&[]).is_none());
+            assert!(decode(&[0xff; 16]).is_none());
+        }
     }
 }

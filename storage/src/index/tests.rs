@@ -42,23 +42,39 @@ pub(crate) fn stored(table: &Path, encoded: Vec<EncodedFile>) -> Vec<Arc<DataFil
         .collect()
 }
 
-/// The index of a program that knew no terms of the texts of arrays, as far as a reader can tell.
+/// The index of a program that knew no terms of the texts of arrays and whose filters had 8 bits a
+/// trace, as far as a reader can tell.
 pub(crate) fn of_earlier(index: &[u8]) -> bytes::Bytes {
     const ELEMENTS_BEFORE: u32 = 10;
     const ELEMENTS: u32 = 11;
+    const FILTER_BEFORE: u32 = 1;
+    const FILTER: u32 = 17;
     let number = |at: usize| u32::from_le_bytes(index[at..at + 4].try_into().unwrap());
-    let head = usize::try_from(number(12)).unwrap();
-    let (mut at, mut changed) = (32, index.to_vec());
-    while at < head - 4 {
-        if number(at) == ELEMENTS {
-            changed[at..at + 4].copy_from_slice(&ELEMENTS_BEFORE.to_le_bytes());
-        }
-        at += 8 + usize::try_from(number(at + 4)).unwrap();
+    let end = usize::try_from(number(12)).unwrap();
+    let (mut at, mut head) = (32, index[..32].to_vec());
+    while at < end - 4 {
+        let start = at + 8;
+        at = start + usize::try_from(number(start - 4)).unwrap();
+        let (kind, section) = match (number(start - 8), &index[start..at]) {
+            (ELEMENTS, section) => (ELEMENTS_BEFORE, section.to_vec()),
+            (FILTER, section) => {
+                let (fixed, cells) = section.split_at(16);
+                let low = cells.iter().step_by(2);
+                (FILTER_BEFORE, fixed.iter().chain(low).copied().collect())
+            }
+            (kind, section) => (kind, section.to_vec()),
+        };
+        head.extend(kind.to_le_bytes());
+        head.extend(u32::try_from(section.len()).unwrap().to_le_bytes());
+        head.extend(section);
     }
-    let crc = crc32c::crc32c(&changed[..head - 4]);
-    changed[head - 4..head].copy_from_slice(&crc.to_le_bytes());
-    assert!(changed != index, "there are elements in it");
-    changed.into()
+    let length = u32::try_from(head.len() + 4).unwrap();
+    head[12..16].copy_from_slice(&length.to_le_bytes());
+    let crc = crc32c::crc32c(&head);
+    head.extend(crc.to_le_bytes());
+    assert!(head != index[..end], "there is something in it that changed");
+    head.extend(&index[end..]);
+    head.into()
 }
 
 fn span(trace: u64, number: u8) -> Span {
@@ -150,7 +166,7 @@ fn a_head_makes_room_only_for_scans_that_no_longer_need_it() {
     let three = indexes.heads.lock().unwrap().bytes;
     let indexes = Arc::new(Indexes::new(three));
     let kept = |indexes: &Indexes, at: usize| {
-        indexes.heads.lock().unwrap().by_path.contains_key(&index_path(&files[at].path))
+        indexes.heads.lock().unwrap().by_path.contains_key(files[at].path.as_os_str())
     };
     for _ in 0..3 {
         find(&files, &indexes, &filter);

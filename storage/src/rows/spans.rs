@@ -305,19 +305,19 @@ impl SpanRows {
     }
 
     /// The number of its resource among these rows: equal numbers, equal resources. Needs
-    /// `Detail::Attributes`.
+    /// `Detail::Resources`.
     #[must_use]
     pub fn resource_number(&self, row: usize) -> Option<usize> {
         self.sender.resource_number(row)
     }
 
-    /// The resource as stored text: equal texts, equal resources. Needs `Detail::Attributes`.
+    /// The resource as stored text: equal texts, equal resources. Needs `Detail::Resources`.
     #[must_use]
     pub fn resource_key(&self, row: usize) -> &str {
         self.sender.resource_key(row)
     }
 
-    /// Who sent it. Needs `Detail::Attributes`.
+    /// Who sent it. Needs `Detail::Resources`.
     #[must_use]
     pub fn resource(&self, row: usize) -> Option<Resource> {
         self.sender.resource(row)

@@ -62,14 +62,12 @@ pub(crate) struct Progress<'a> {
     stop: Arc<AtomicBool>,
     pub(super) watch: Arc<ScanWatch>,
     floor: Option<&'a Floor>,
-    /// No row of the sources that follow is later.
-    ahead: UnixNanos,
 }
 
 impl<'a> Progress<'a> {
     pub(crate) fn new(rows_max: u64, stop: Arc<AtomicBool>) -> Self {
         let stats = ScanStats::NOTHING;
-        Self { stats, rows_max, stop, watch: Arc::default(), floor: None, ahead: UnixNanos(0) }
+        Self { stats, rows_max, stop, watch: Arc::default(), floor: None }
     }
 
     /// Seen by this watch.
@@ -92,20 +90,15 @@ impl<'a> Progress<'a> {
         self.floor.is_some()
     }
 
-    /// Begins a source of rows; no row of those that follow it is later than this.
-    pub(super) fn begin(&mut self, ahead: UnixNanos) {
-        self.ahead = ahead;
-    }
-
-    /// Tells a visitor that may need less, before the rows of a source up to this time are looked
-    /// at, how far the scan has come: with a portion of no rows.
-    pub(crate) fn tell(
+    /// Tells a visitor that may need less how far the scan has come, with a portion of no rows: all
+    /// rows that match and are later than this were looked at.
+    pub(super) fn tell(
         &self,
         latest: UnixNanos,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, ArrowError> {
         let Some(floor) = self.floor else { return Ok(ControlFlow::Continue(())) };
-        floor.reached.set(floor.reached.get().min(latest.max(self.ahead)));
+        floor.reached.set(floor.reached.get().min(latest));
         visit(&RecordBatch::new_empty(Arc::new(Schema::empty())))
     }
 

@@ -6,7 +6,7 @@ use tidings_proto::{TraceId, UnixNanos, otlp::ExportTraceServiceRequest};
 
 use super::{Snapshot, TableView};
 use crate::{
-    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows,
+    Detail, LogFilter, Need, Scan, ScanStats, ScanWatch, SpanFilter, SpanRows, TimeRange,
     columns::{log_rows, span_rows},
     data_file,
     index::{
@@ -298,6 +298,44 @@ fn the_newest_of_many_files_are_found_in_one() {
 }
 
 #[test]
+fn old_rows_of_a_file_that_has_new_ones_too_wait_for_what_is_in_between() {
+    const HOUR: u64 = 3_600_000_000_000;
+    let begin = samples::NOW.0 / HOUR * HOUR;
+    let folder = TempDir::new().unwrap();
+    let start = |tenth: u64| begin + tenth * 100_000_000;
+    let file = |tenths: &mut dyn Iterator<Item = u64>| {
+        let mut request = traces_of(320, 1);
+        let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+        for (span, tenth) in spans.iter_mut().zip(tenths) {
+            span.start_time_unix_nano = start(tenth);
+        }
+        let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
+        stored(folder.path(), encoded.unwrap())
+    };
+    let mut files = file(&mut (0..160).chain(9_840..10_000));
+    for from in [200, 3_400, 6_600] {
+        files.extend(file(&mut (from..from + 3_200).step_by(10)));
+    }
+    assert_eq!(files.len(), 4);
+    let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
+    for (end, newest, step) in [(5_000, 4_990, 10), (9_900, 9_899, 1), (155, 154, 1)] {
+        let time = TimeRange { start: None, end: Some(UnixNanos(start(end))) };
+        let filter = SpanFilter { start: time, ..SpanFilter::default() };
+        let mut starts = Vec::new();
+        let stats = snapshot
+            .scan_newest_spans(&filter, ALL, 0, &mut |rows, _| {
+                starts.extend((0..rows.len()).map(|row| rows.start(row).0));
+                starts.sort_unstable_by(|a, b| b.cmp(a));
+                starts.get(19).map_or(Need::All, |last| Need::Since(UnixNanos(*last)))
+            })
+            .unwrap();
+        let expected: Vec<u64> = (0..20).map(|place| start(newest - place * step)).collect();
+        assert_eq!(starts[..20], expected);
+        assert!(!stats.complete && stats.rows <= 48, "up to {end}: {stats:?}");
+    }
+}
+
+#[test]
 fn the_newest_source_comes_first() {
     let old = Arc::new(Chunk::new(span_rows(&traces_of(1, 1), UnixNanos(1)).unwrap()).unwrap());
     let mut request = traces_of(1, 1);
@@ -325,13 +363,17 @@ fn details_that_were_not_asked_for_are_empty_in_memory_and_in_files() {
     span.attributes = vec![KeyValue::new("a", 1)];
     span.trace_state = "x=1".to_owned();
     for view in views(Signal::Spans, folder.path(), vec![span_chunk(&request)]) {
-        for (detail, attributes, states) in
-            [(Detail::Facts, 0, ""), (Detail::Attributes, 1, ""), (Detail::Full, 1, "x=1")]
-        {
+        for (detail, has_resource, attributes, states) in [
+            (Detail::Facts, false, 0, ""),
+            (Detail::Events, false, 0, ""),
+            (Detail::Resources, true, 0, ""),
+            (Detail::Attributes, true, 1, ""),
+            (Detail::Full, true, 1, "x=1"),
+        ] {
             Snapshot::new(view.clone(), TableView::default())
                 .scan_spans(&SpanFilter::default(), Scan { detail, ..ALL }, &mut |rows| {
                     assert_eq!(rows.attributes(0).len(), attributes);
-                    assert_eq!(rows.resource(0).is_some(), attributes == 1);
+                    assert_eq!(rows.resource(0).is_some(), has_resource);
                     assert_eq!(rows.span(0).trace_state, states);
                     ControlFlow::Continue(())
                 })

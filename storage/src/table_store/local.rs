@@ -71,7 +71,7 @@ impl TableStore for LocalTables {
     }
 
     fn open_parts(&self, path: &Path, _: u64) -> io::Result<Readable> {
-        File::open(path).map(Readable::whole)
+        File::open(path).and_then(Readable::whole)
     }
 
     fn written(&self, path: &Path) -> io::Result<UnixNanos> {

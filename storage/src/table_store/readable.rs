@@ -20,19 +20,22 @@ use super::object::Blocks;
 /// See the module's description. Clones are one open file.
 #[derive(Debug, Clone)]
 pub(crate) enum Readable {
-    Whole(Arc<File>),
+    /// With how long it was when it was opened.
+    Whole(Arc<File>, u64),
     Blocks(Arc<Blocks>),
 }
 
 impl Readable {
-    pub(crate) fn whole(file: File) -> Self {
-        Self::Whole(Arc::new(file))
+    pub(crate) fn whole(file: File) -> io::Result<Self> {
+        // Asked once: a reader of columns asks for each of them.
+        let bytes = file.metadata()?.len();
+        Ok(Self::Whole(Arc::new(file), bytes))
     }
 
     /// Brings here at once what will be read of these bytes.
     pub(crate) fn fetch(&self, wanted: &[Range<u64>]) -> io::Result<()> {
         match self {
-            Self::Whole(_) => Ok(()),
+            Self::Whole(..) => Ok(()),
             Self::Blocks(blocks) => blocks.fetch(wanted),
         }
     }
@@ -45,7 +48,7 @@ impl Readable {
     /// Reads from an offset until the buffer is full or the file ends.
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Whole(file) => fill(file, offset, buffer),
+            Self::Whole(file, _) => fill(file, offset, buffer),
             Self::Blocks(blocks) => blocks.read_at(offset, buffer),
         }
     }
@@ -68,7 +71,7 @@ pub(super) fn fill(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<us
 impl Length for Readable {
     fn len(&self) -> u64 {
         match self {
-            Self::Whole(file) => file.metadata().map_or(0, |metadata| metadata.len()),
+            Self::Whole(_, bytes) => *bytes,
             Self::Blocks(blocks) => blocks.bytes(),
         }
     }

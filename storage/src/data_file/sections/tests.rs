@@ -48,7 +48,7 @@ fn asking_of_a_few_rows_says_what_asking_of_all_says_of_them() {
     let folder = tempfile::tempdir().unwrap();
     let mut file = tempfile::Builder::new().tempfile_in(folder.path()).unwrap();
     file.write_all(&encoded[0].bytes).unwrap();
-    let readable = Readable::whole(File::open(file.path()).unwrap());
+    let readable = Readable::whole(File::open(file.path()).unwrap()).unwrap();
     let footer = footer(Signal::Spans, file.path(), &readable).unwrap();
     assert_eq!(footer.metadata().num_row_groups(), 1);
     let (mask, portion) = (ProjectionMask::all(), Portion { rows: 4096, bytes: 200_000 });

@@ -46,11 +46,11 @@ impl Blocks {
     /// Opens a file of so many bytes.
     pub(super) fn open(objects: &Arc<Objects>, path: &Path, bytes: u64) -> io::Result<Readable> {
         if let Some(whole) = objects.cache.opened(path)? {
-            return Ok(Readable::whole(whole));
+            return Readable::whole(whole);
         }
         if bytes <= WHOLE_BLOCKS * BLOCK {
             let whole = objects.cache.open(path, |entering| objects.fetch(path, entering))?;
-            return Ok(Readable::whole(whole));
+            return Readable::whole(whole);
         }
         Ok(Readable::Blocks(Arc::new(Self {
             objects: Arc::clone(objects),
