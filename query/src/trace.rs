@@ -86,9 +86,10 @@ const NO_OTHER_WAY: &str = "a trace of this size can only be read in parts, by s
 pub(crate) fn view(reader: &Reader, question: TraceQuestion) -> Result<TraceView, QueryError> {
     let trace_id = locate(reader, question.name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts: true, spans_max, instead: USE_SKELETON };
+    let gather =
+        Gather { detail: Detail::Full, hosts_max: spans_max, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
-    let (tree, clocks) = with_clocks(reader, Tree::new(trace_id, facts), question.clocks);
+    let (tree, clocks) = with_clocks(Tree::new(trace_id, facts), question.clocks);
     let logs = logs::search(reader, &logs_of(trace_id, reader.limits.logs_shown_max))?;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
@@ -104,8 +105,8 @@ pub(crate) fn skeleton(
     question: TraceQuestion,
 ) -> Result<TraceSkeleton, QueryError> {
     let trace_id = locate(reader, question.name)?;
-    let (tree, gathered) = facts_tree(reader, trace_id, true)?;
-    let (tree, clocks) = with_clocks(reader, tree, question.clocks);
+    let (tree, gathered) = facts_tree(reader, trace_id, hosts_max(reader, question.clocks))?;
+    let (tree, clocks) = with_clocks(tree, question.clocks);
     let log_count = logs::search(reader, &logs_of(trace_id, 0))?.total.value;
     let shown_max = reader.limits.problems_shown_max;
     let moment = moment(reader);
@@ -132,7 +133,7 @@ pub(crate) fn links(reader: &Reader, name: TraceName) -> Result<TraceLinks, Quer
 
 /// The calls that the trace makes again and again.
 pub(crate) fn repeats(reader: &Reader, name: TraceName) -> Result<RepeatList, QueryError> {
-    let (tree, gathered) = facts_tree(reader, locate(reader, name)?, false)?;
+    let (tree, gathered) = facts_tree(reader, locate(reader, name)?, 0)?;
     Ok(repeats::repeats(&tree, &gathered.names))
 }
 
@@ -145,9 +146,10 @@ pub(crate) fn span(
 ) -> Result<SpanDetails, QueryError> {
     let trace_id = locate(reader, question.name)?;
     let adjust = question.clocks == ClockView::Adjusted;
-    let (mut tree, gathered) = facts_tree(reader, trace_id, adjust)?;
+    let hosts_max = if adjust { u64::MAX } else { 0 };
+    let (mut tree, gathered) = facts_tree(reader, trace_id, hosts_max)?;
     if adjust {
-        (tree, _) = with_clocks(reader, tree, question.clocks);
+        (tree, _) = with_clocks(tree, question.clocks);
     }
     let row = find_row(&tree, span_id, index)?;
     let node = u32::try_from(row).expect("invariant: spans are bounded");
@@ -181,7 +183,7 @@ pub(crate) fn otlp(
 ) -> Result<ExportTraceServiceRequest, QueryError> {
     let trace_id = locate(reader, name)?;
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok(export::export(&facts, &gathered))
 }
@@ -192,7 +194,7 @@ pub(crate) fn whole_tree(
     trace_id: TraceId,
 ) -> Result<(Tree, Gathered), QueryError> {
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     Ok((Tree::new(trace_id, facts), gathered))
 }
@@ -252,16 +254,22 @@ fn read(
     }
 }
 
-/// The tree with the times asked for, and the clocks of its hosts: always when they are to be
-/// adjusted, otherwise where comparing them costs little. Its hosts were told apart.
-fn with_clocks(reader: &Reader, tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
+/// Of how many spans the hosts are told apart: always of all when clocks are to be adjusted,
+/// otherwise where that costs little.
+fn hosts_max(reader: &Reader, clocks: ClockView) -> u64 {
+    match clocks {
+        ClockView::Adjusted => u64::MAX,
+        ClockView::AsSent => reader.limits.view_spans_max,
+    }
+}
+
+/// The tree with the times asked for, and the clocks of its hosts where these were told apart.
+fn with_clocks(tree: Tree, clocks: ClockView) -> (Tree, Option<Clocks>) {
     let adjust = clocks == ClockView::Adjusted;
-    let small = tree.assembled.nodes.len() as u64 <= reader.limits.view_spans_max;
-    let cheap = small && tree.has_calls_between_services();
-    if !adjust && !cheap {
+    if !adjust && !tree.has_calls_between_services() {
         return (tree, None);
     }
-    let clocks = tree.clocks();
+    let Some(clocks) = tree.clocks() else { return (tree, None) };
     let tree = if adjust { tree.moved(&clocks.offsets) } else { tree };
     (tree, Some(clocks))
 }
@@ -269,11 +277,11 @@ fn with_clocks(reader: &Reader, tree: Tree, clocks: ClockView) -> (Tree, Option<
 fn facts_tree(
     reader: &Reader,
     trace_id: TraceId,
-    hosts: bool,
+    hosts_max: u64,
 ) -> Result<(Tree, Gathered), QueryError> {
     let spans_max = reader.limits.skeleton_spans_max;
-    let detail = if hosts { Detail::Resources } else { Detail::Facts };
-    let gather = Gather { detail, hosts, spans_max, instead: NO_OTHER_WAY };
+    let detail = if hosts_max > 0 { Detail::Resources } else { Detail::Facts };
+    let gather = Gather { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
     let (facts, gathered) = read(reader, trace_id, gather)?;
     reader.check()?;
     let tree = Tree::new(trace_id, facts);

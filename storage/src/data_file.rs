@@ -6,7 +6,7 @@
 //! with the help of `attributes` for most of what it holds. [`Merge`] gives the rows of several files
 //! in order, for a [`FileWriter`] to make one of. `gather` puts rows of several batches together
 //! for both, `sizes` says how much memory they take, and `sections` how many of a file are decoded at
-//! once. [`Groups`] reads a file: `prune` says which pages
+//! once. [`Groups`] reads a file, row group by row group: `prune` says which pages
 //! can hold what a filter looks for, `read` decodes its columns for those pages and the rest only
 //! for the rows that match, `columns` reads a few columns for other than scans, `ahead` fetches what
 //! they will read, `footer` keeps decoded metadata. `docs/formats/tables.md` describes the format. Writes and deletes no file itself.
@@ -18,6 +18,7 @@ mod encode;
 mod entries;
 mod footer;
 mod gather;
+mod groups;
 mod merge;
 mod order;
 mod prune;
@@ -45,8 +46,9 @@ use crate::{
 };
 
 pub(crate) use columns::{columns, whole_columns};
+pub(crate) use groups::Groups;
 pub(crate) use merge::{Choice, Merge};
-pub(crate) use read::{Groups, index_of};
+pub(crate) use read::index_of;
 use write::Layout;
 pub(crate) use write::{FileWriter, Written};
 

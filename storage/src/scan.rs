@@ -1,4 +1,4 @@
-//! Reads rows that match a filter from a snapshot, newest source first.
+//! Reads rows that match a filter from a snapshot, the newest first as far as row groups go.
 
 use std::{
     ops::AddAssign,

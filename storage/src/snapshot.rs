@@ -113,8 +113,9 @@ impl Snapshot {
         progress.watched_by(Arc::clone(&self.watch))
     }
 
-    /// Gives `visit` the spans that match, in portions, newest source first (rows within a portion
-    /// are in no particular order), until it breaks or the row budget is spent.
+    /// Gives `visit` the spans that match, in portions, the newest first as far as chunks and
+    /// row groups of files go (rows within a portion are in no particular order), until it breaks or
+    /// the row budget is spent.
     ///
     /// # Errors
     /// When a data file is missing or damaged.

@@ -73,7 +73,7 @@ fn added_up(reader: &Reader, range: TimeRange) -> Result<Option<(Counts, bool)>,
 
 fn read(reader: &Reader, start: TimeRange) -> Result<(Counts, bool), QueryError> {
     let filter = SpanFilter { start, ..SpanFilter::default() };
-    let gather = Gather { detail: Detail::Facts, hosts: false, spans_max: SPANS_MAX, instead: "" };
+    let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max: SPANS_MAX, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, &filter, gather)?;
     let mut calls: BTreeMap<(u32, u32), u64> = BTreeMap::new();
     for (trace_id, facts) in &gathered.traces {

@@ -33,8 +33,10 @@ pub(super) struct Places<'a> {
     pub(super) overflowed: bool,
     /// Spans met since places were looked up.
     unsettled: usize,
-    /// Traces met since then that may be on the page.
+    /// Traces met since then that are newer than the last of the page, or all while there is none.
     newer: usize,
+    /// How many traces the page lacked then.
+    lacking: usize,
     /// The last place of the page, or a later one, once there is a page.
     since: Option<UnixNanos>,
 }
@@ -49,8 +51,18 @@ struct Place {
 
 impl<'a> Places<'a> {
     pub(super) fn new(reader: &'a Reader, search: &'a TraceSearch, filter: &'a SpanFilter) -> Self {
-        let met = HashMap::new();
-        Self { reader, search, filter, met, overflowed: false, unsettled: 0, newer: 0, since: None }
+        let (met, lacking) = (HashMap::new(), search.limit);
+        Self {
+            lacking,
+            reader,
+            search,
+            filter,
+            met,
+            overflowed: false,
+            unsettled: 0,
+            newer: 0,
+            since: None,
+        }
     }
 
     /// Takes spans that match.
@@ -81,9 +93,12 @@ impl<'a> Places<'a> {
     /// What the scan still has to look at. It is `between` two sources of spans: those it comes to
     /// next may be left out.
     pub(super) fn need(&mut self, between: bool) -> Result<Need, QueryError> {
-        let is_full = self.newer >= self.search.limit;
-        let is_due = self.since.is_none() || between || self.unsettled >= SETTLE_SPANS;
-        if is_full && is_due {
+        let is_due = match self.since {
+            None => self.newer >= self.lacking,
+            Some(_) if between => self.newer >= self.search.limit,
+            Some(_) => self.newer > 0 && self.unsettled >= SETTLE_SPANS,
+        };
+        if is_due {
             self.settle()?;
         }
         Ok(self.since.map_or(Need::All, Need::Since))
@@ -104,6 +119,7 @@ impl<'a> Places<'a> {
                 .collect();
             if open.is_empty() {
                 self.since = last.map(|(_, start)| start);
+                self.lacking = self.search.limit.saturating_sub(self.known().len()).max(1);
                 return Ok(());
             }
             if open.len() > lookup {
@@ -156,14 +172,15 @@ impl<'a> Places<'a> {
     /// The last known place of the page, if that is full.
     fn last_of_page(&self) -> Option<(TraceId, UnixNanos)> {
         let last = self.search.limit.checked_sub(1)?;
-        let mut known: Vec<(TraceId, UnixNanos)> = self
-            .met
-            .iter()
-            .filter(|(_, place)| place.known)
-            .map(|(id, place)| (*id, place.start))
-            .filter(|entry| is_after(self.search, entry))
-            .collect();
+        let mut known = self.known();
         (last < known.len()).then(|| *known.select_nth_unstable_by(last, newest_first).1)
+    }
+
+    /// The known places after the cursor.
+    fn known(&self) -> Vec<(TraceId, UnixNanos)> {
+        let known = self.met.iter().filter(|(_, place)| place.known);
+        let places = known.map(|(id, place)| (*id, place.start));
+        places.filter(|entry| is_after(self.search, entry)).collect()
     }
 
     fn look_up(&mut self, ids: Vec<TraceId>) -> Result<(), QueryError> {

@@ -235,7 +235,7 @@ impl Met {
         (Reverse(value(rank, trace).min(bound)), trace.trace_id)
     }
 
-    /// Gives `visit` the rows that match, the newest first as far as files go: those of a trace
+    /// Gives `visit` the rows that match, the newest first as far as row groups go: those of a trace
     /// together that stand together.
     fn scan(
         &mut self,

@@ -10,6 +10,7 @@ use tidings_storage::{AttributeFilter, Clock, SpanFilter, Store, StoreSettings, 
 use super::{TraceSearch, search};
 use crate::{
     QueryError, QueryLimits, QuerySettings,
+    cursor::TraceCursor,
     execution::{Execution, Progress, Reader},
     traceql::native,
 };
@@ -50,12 +51,13 @@ async fn told(
     progress: Arc<Progress>,
 ) -> (Vec<TraceSummary>, TraceSearchResult) {
     let limits = QueryLimits { told_every: Duration::ZERO, ..QueryLimits::default() };
-    told_of((0..HOURS).map(of_hour), limits, ask, progress).await
+    told_of((0..HOURS).map(of_hour), false, limits, ask, progress).await
 }
 
-/// The same of these requests.
+/// The same of these requests, each in a file of its own or in memory.
 async fn told_of(
     requests: impl Iterator<Item = ExportTraceServiceRequest>,
+    in_files: bool,
     limits: QueryLimits,
     ask: impl FnOnce(&Reader) -> Result<TraceSearchResult, QueryError> + Send + 'static,
     progress: Arc<Progress>,
@@ -67,6 +69,9 @@ async fn told_of(
     for request in requests {
         let batch = tidings_storage::TelemetryBatch::Traces { request, bytes: None };
         store.append(batch).await.unwrap();
+        if in_files {
+            store.flush().await.unwrap();
+        }
     }
     let settings = QuerySettings { transaction_keys: Vec::new(), search_rows_max: 1_000_000 };
     let execution = Execution::new(clock, limits);
@@ -121,36 +126,77 @@ async fn nothing_is_told_where_nobody_listens_and_the_answer_is_the_same() {
     assert_eq!((answer.total, heard.is_empty()), (told_answer.total, false));
 }
 
+/// A trace of one span that begins so many milliseconds after [`BEGIN`].
+fn trace_at(millis: u64) -> Span {
+    Span {
+        trace_id: u128::from(millis + 1).to_be_bytes().to_vec(),
+        span_id: 1_u64.to_be_bytes().to_vec(),
+        start_time_unix_nano: BEGIN + millis * 1_000_000,
+        ..Span::default()
+    }
+}
+
+fn request_of(spans: impl Iterator<Item = Span>) -> ExportTraceServiceRequest {
+    let scope_spans = vec![ScopeSpans { spans: spans.collect(), ..ScopeSpans::default() }];
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
+    }
+}
+
+/// The ids of [`trace_at`].
+fn ids_at(millis: impl Iterator<Item = u64>) -> Vec<TraceId> {
+    let id = |millis: u64| TraceId::from_wire(&u128::from(millis + 1).to_be_bytes()).unwrap();
+    millis.map(id).collect()
+}
+
 #[tokio::test]
 async fn old_traces_that_came_with_the_newest_do_not_have_everything_in_between_read() {
-    let trace = |number: u64| Span {
-        trace_id: u128::from(number + 1).to_be_bytes().to_vec(),
-        span_id: 1_u64.to_be_bytes().to_vec(),
-        start_time_unix_nano: BEGIN + number * 1_000_000,
-        ..Span::default()
-    };
-    let request = |numbers: &mut dyn Iterator<Item = u64>| {
-        let scope_spans =
-            vec![ScopeSpans { spans: numbers.map(trace).collect(), ..ScopeSpans::default() }];
-        ExportTraceServiceRequest {
-            resource_spans: vec![ResourceSpans { scope_spans, ..ResourceSpans::default() }],
-        }
-    };
+    let request = |millis: &mut dyn Iterator<Item = u64>| request_of(millis.map(trace_at));
     let late = request(&mut (0..10).chain([10_000]));
     let between = (0..100).map(|of| request(&mut (20 + 10 * of..30 + 10 * of)));
     let limits = QueryLimits { counted_rows_min: 0, ..QueryLimits::default() };
     let newest = TraceSearch { filter: SpanFilter::default(), limit: 5, cursor: None };
-    let (_, page) = told_of(
-        between.chain([late]),
-        limits,
-        move |reader| search(reader, &newest),
-        Arc::default(),
-    )
-    .await;
-    let expected = [10_000, 1_019, 1_018, 1_017, 1_016].map(|number: u64| number + 1);
-    assert_eq!(
-        ids(&page.traces),
-        expected.map(|id| TraceId::from_wire(&u128::from(id).to_be_bytes()).unwrap())
-    );
+    let ask = move |reader: &Reader| search(reader, &newest);
+    let (_, page) = told_of(between.chain([late]), false, limits, ask, Arc::default()).await;
+    assert_eq!(ids(&page.traces), ids_at([10_000, 1_019, 1_018, 1_017, 1_016].into_iter()));
     assert!(page.searched.rows <= 40, "{:?}", page.searched);
+}
+
+#[tokio::test]
+async fn spans_of_a_clock_that_is_ahead_do_not_hide_the_newest_traces() {
+    let requests = (0..30).map(|of| {
+        let mut ahead = trace_at(10_000 * of + 31);
+        ahead.start_time_unix_nano += 2 * 365 * 24 * HOUR;
+        request_of((0..30).map(|place| trace_at(10_000 * of + place)).chain([ahead]))
+    });
+    let limits = QueryLimits { counted_rows_min: 0, counted_max: 200, ..QueryLimits::default() };
+    let start = tidings_storage::TimeRange { start: None, end: Some(UnixNanos(BEGIN + HOUR)) };
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let newest = TraceSearch { filter, limit: 5, cursor: None };
+    for in_files in [false, true] {
+        let newest = newest.clone();
+        let ask = move |reader: &Reader| search(reader, &newest);
+        let (_, page) = told_of(requests.clone(), in_files, limits, ask, Arc::default()).await;
+        assert_eq!(ids(&page.traces), ids_at((290_025..290_030).rev()), "in files: {in_files}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_page_is_read_no_further_than_the_first() {
+    let ask = |reader: &Reader| {
+        let page = |cursor| {
+            search(reader, &TraceSearch { filter: SpanFilter::default(), limit: 20, cursor })
+        };
+        let first = page(None)?;
+        page(Some(TraceCursor::decode(&first.next_cursor.clone().unwrap()).unwrap()))
+    };
+    for count in [60, 45] {
+        let hour = HOUR / 1_000_000;
+        let requests = (0..count).map(|of| request_of([trace_at(of * hour)].into_iter()));
+        let limits = QueryLimits { counted_rows_min: 0, ..QueryLimits::default() };
+        let (_, page) = told_of(requests, true, limits, ask, Arc::default()).await;
+        let expected = (count - 40..count - 20).rev().map(|of| of * hour);
+        assert_eq!(ids(&page.traces), ids_at(expected));
+        assert!(page.searched.rows <= 22, "of {count}: {:?}", page.searched);
+    }
 }

@@ -66,7 +66,7 @@ pub(crate) struct TraceFacts {
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
     pub places: Vec<Place>,
-    /// The host of each, when hosts are told apart.
+    /// The host of each, when hosts are told apart: of no more than the first otherwise.
     pub hosts: Vec<Option<u32>>,
     /// When the last of them was received, or came again.
     pub received: UnixNanos,
@@ -101,8 +101,8 @@ pub(crate) struct Gathered {
 pub(crate) struct Gather {
     /// How much of each row to read; rows are kept when it is more than [`Detail::Resources`].
     pub detail: Detail,
-    /// Whether to tell hosts apart, for which resources have to be read.
-    pub hosts: bool,
+    /// Of so many spans at most hosts are told apart, for which resources have to be read.
+    pub hosts_max: u64,
     /// More distinct spans than this are an error.
     pub spans_max: u64,
     /// What to ask for instead when there are more.
@@ -120,7 +120,7 @@ impl Gathered {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
             let instead = gather.instead;
             if gathered.spans > gather.spans_max {
                 return Err(QueryError::TooManySpans { limit: gather.spans_max, instead });
@@ -135,8 +135,8 @@ impl Gathered {
         Ok(gathered)
     }
 
-    /// As much of what matches as may be held in memory, newest source first, and whether that is
-    /// everything.
+    /// As much of what matches as may be held in memory, the newest first as far as row groups go,
+    /// and whether that is everything.
     pub(crate) fn read_newest(
         reader: &Reader,
         filter: &SpanFilter,
@@ -146,7 +146,7 @@ impl Gathered {
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
         let stats = reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
             all = gathered.spans <= gather.spans_max
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
@@ -174,8 +174,8 @@ impl Gathered {
         }
     }
 
-    fn add(&mut self, rows: &SpanRows, keep: bool, hosts: bool) {
-        let hosts = if hosts { self.hosts.of(rows) } else { Vec::new() };
+    fn add(&mut self, rows: &SpanRows, keep: bool, hosts_max: u64) {
+        let hosts = if self.spans < hosts_max { self.hosts.of(rows) } else { Vec::new() };
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
         let mut kept = Vec::new();
         for row in 0..rows.len() {

@@ -108,9 +108,11 @@ impl Tree {
         completion(&self.assembled, &self.facts.facts)
     }
 
-    /// The offset of its host's clock for each node, where hosts were told apart.
-    pub(crate) fn clocks(&self) -> Clocks {
-        clocks(&self.assembled, &self.facts.facts, &self.facts.hosts)
+    /// The offset of its host's clock for each node; `None` unless the hosts of all spans were told
+    /// apart.
+    pub(crate) fn clocks(&self) -> Option<Clocks> {
+        let TraceFacts { facts, hosts, .. } = &self.facts;
+        (hosts.len() == facts.len()).then(|| clocks(&self.assembled, facts, hosts))
     }
 
     /// The trace as it would be if these offsets were added to its nodes' times.

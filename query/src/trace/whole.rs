@@ -78,7 +78,7 @@ fn read(
         return Ok(Vec::new());
     }
     let spans_max = reader.limits.view_spans_max;
-    let gather = Gather { detail: Detail::Full, hosts: false, spans_max, instead: USE_SKELETON };
+    let gather = Gather { detail: Detail::Full, hosts_max: 0, spans_max, instead: USE_SKELETON };
     let gathered = Gathered::read(reader, &of(ids), gather)?;
     let mut traces = Vec::with_capacity(ids.len());
     for id in ids {

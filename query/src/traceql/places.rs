@@ -132,7 +132,8 @@ impl<'a> Walk<'a> {
                     return Ok(Need::Nothing);
                 }
             }
-            let due = since.is_none() || unsettled >= SETTLE_SPANS;
+            // Between two sources, too: the next one may be left out.
+            let due = since.is_none() || rows.is_empty() || unsettled >= SETTLE_SPANS;
             if due && met.len() >= wanted {
                 unsettled = 0;
                 since = since.max(Some(nth_newest(met, wanted)));

@@ -318,7 +318,7 @@ pub(super) fn each_trace(
         let filter = SpanFilter { trace_ids: Some(batch.clone()), ..SpanFilter::default() };
         let gather = Gather {
             detail,
-            hosts: false,
+            hosts_max: 0,
             spans_max: BATCH_SPANS_MAX,
             instead: "ask for fewer traces",
         };

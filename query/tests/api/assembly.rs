@@ -98,6 +98,23 @@ async fn what_outlives_the_answer_has_a_path_to_completion() {
 }
 
 #[tokio::test]
+async fn the_clocks_of_a_large_trace_are_compared_only_to_be_adjusted() {
+    let limits = QueryLimits { view_spans_max: 0, ..QueryLimits::default() };
+    let harness = Harness::with_limits(limits).await;
+    harness
+        .send([
+            span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
+            span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
+        ])
+        .await;
+    for (query, compared) in [("", 0), ("?adjust=clock", 1)] {
+        let path = format!("/traces/{}/skeleton{query}", trace_id(1));
+        let clocks = harness.get(&path).await["assembly"]["clocks"].clone();
+        assert_eq!(clocks.as_array().map_or(0, Vec::len), compared, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn clocks_are_compared_always_and_adjusted_on_request() {
     let harness = Harness::new().await;
     harness

@@ -1,16 +1,15 @@
 //! Reads the rows of a data file that match a filter.
 //!
-//! Row groups newest first, of several files in turn. The filter's columns are decoded in stages, the cheap ones first, each
+//! Row groups newest first. The filter's columns are decoded in stages, the cheap ones first, each
 //! only for the rows that the stage before left; then the columns that rows carry, for the rows
 //! that match. A few rows that an index names are read in one go: there the setting up costs more
 //! than the decoding.
 
 use std::{
     cmp::Reverse,
-    iter::Peekable,
     ops::{ControlFlow, Range},
     path::Path,
-    vec::IntoIter,
+    sync::Arc,
 };
 
 use arrow_array::RecordBatch;
@@ -31,7 +30,6 @@ use super::{
     footer::{footer, guarded},
     prune::{Pruner, blooms_may_hold},
     sections::{PORTION, portion_of, whole_portion},
-    shred::{self, Whole},
 };
 use crate::{
     Detail, StorageError,
@@ -51,95 +49,6 @@ const GAP_ROWS: usize = 8;
 /// A scan that may be told to narrow reads a row group in stretches that begin with so many rows,
 /// and each has four times as many as the one before: each costs the decoding of dictionaries.
 const STRETCH_ROWS: usize = 2048;
-
-/// The row groups of a file, of which those that come later in time are looked at first.
-pub(crate) struct Groups<'a> {
-    source: Source<'a>,
-    /// The keys for which its columns tell everything.
-    whole: Whole,
-    /// Those still to be looked at, with the times of their rows.
-    left: Peekable<IntoIter<(usize, (UnixNanos, UnixNanos))>>,
-}
-
-impl<'a> Groups<'a> {
-    /// Opens a file to look at the candidates among its rows.
-    ///
-    /// # Errors
-    /// When the file is missing or damaged.
-    pub(crate) fn open(
-        file: &'a DataFile,
-        candidates: Candidates,
-        matcher: &Matcher,
-        detail: Detail,
-    ) -> Result<Self, StorageError> {
-        let opened = open(file)?;
-        let footer = footer(matcher.signal, &file.path, &opened)?;
-        let whole = if matcher.needs_columns() {
-            shred::whole(matcher.signal, &footer)
-        } else {
-            Whole::default()
-        };
-        let source = Source { of: file, file: Some(opened), footer, detail, candidates };
-        let left = source.newest_first(matcher).into_iter().peekable();
-        Ok(Self { source, whole, left })
-    }
-
-    /// Between which times the rows of the next one are; `None` when there are no more.
-    pub(crate) fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
-        self.left.peek().map(|(_, times)| *times)
-    }
-
-    /// Holds no file open until the next one is looked at.
-    pub(crate) fn rest(&mut self) {
-        self.source.file = None;
-    }
-
-    /// Looks at the next one. Breaks when `visit` did or the budget ended before the rows.
-    ///
-    /// # Errors
-    /// When the file is missing or damaged.
-    pub(crate) fn scan_next(
-        &mut self,
-        matcher: &mut Matcher,
-        progress: &mut Progress<'_>,
-        visit: &mut Visit<'_>,
-    ) -> Result<ControlFlow<()>, StorageError> {
-        let Some((group, times)) = self.left.next() else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        let source = &mut self.source;
-        if source.file.is_none() {
-            source.file = Some(open(source.of)?);
-        }
-        matcher.set_columns(&self.whole);
-        let Some(plan) = source.plan(matcher, group, times)? else {
-            return Ok(ControlFlow::Continue(()));
-        };
-        for stretch in plan.stretches(progress.may_narrow()) {
-            if !progress.narrow(matcher, times) {
-                break;
-            }
-            let stretch = if progress.may_narrow() {
-                // The filter may be narrower than when this was planned.
-                intersection(&stretch, &Pruner::new(&source.footer, matcher).pages(group))
-            } else {
-                stretch
-            };
-            if stretch.is_empty() {
-                continue;
-            }
-            let flow = source.read(matcher, &plan, &stretch, progress, visit)?;
-            if flow.is_break() {
-                return Ok(flow);
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-}
-
-fn open(file: &DataFile) -> Result<Readable, StorageError> {
-    file.open_parts().map_err(|source| io("open", &file.path, source))
-}
 
 /// The index of a file, made from its rows.
 ///
@@ -201,17 +110,17 @@ fn positions(places: &[usize], rows: &[usize]) -> Vec<usize> {
     rows.iter().filter_map(|row| places.binary_search(row).ok()).collect()
 }
 
-struct Source<'a> {
-    of: &'a DataFile,
-    /// `None` while it rests.
-    file: Option<Readable>,
-    footer: ArrowReaderMetadata,
+/// A file that is open, and what is asked of it.
+pub(super) struct Source<'a> {
+    path: &'a Path,
+    file: Readable,
+    pub(super) footer: ArrowReaderMetadata,
     detail: Detail,
-    candidates: Candidates,
+    candidates: Arc<Candidates>,
 }
 
 /// What to read of a row group.
-struct Plan {
+pub(super) struct Plan {
     group: usize,
     rows: usize,
     /// The rows that can match; ascending.
@@ -222,7 +131,7 @@ struct Plan {
 impl Plan {
     /// The ranges, cut into pieces to be read one after the other: the last rows first, which are
     /// the newest for the most part.
-    fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
+    pub(super) fn stretches(&self, growing: bool) -> Vec<Vec<Range<usize>>> {
         if !growing {
             return vec![self.ranges.clone()];
         }
@@ -254,11 +163,28 @@ struct Matching {
     spent: bool,
 }
 
-impl Source<'_> {
-    /// The row groups with the times of their rows.
-    fn newest_first(&self, matcher: &Matcher) -> Vec<(usize, (UnixNanos, UnixNanos))> {
+impl<'a> Source<'a> {
+    pub(super) fn open(
+        file: &'a DataFile,
+        candidates: Arc<Candidates>,
+        signal: Signal,
+        detail: Detail,
+    ) -> Result<Self, StorageError> {
+        let path = &file.path;
+        let opened = file.open_parts().map_err(|source| io("open", path, source))?;
+        let footer = footer(signal, path, &opened)?;
+        Ok(Self { path, file: opened, footer, detail, candidates })
+    }
+
+    /// The row groups that can have matches, with the times of their rows.
+    pub(super) fn newest_first(&self, matcher: &Matcher) -> Vec<(usize, (UnixNanos, UnixNanos))> {
         let pruner = Pruner::new(&self.footer, matcher);
+        let has_candidates = |group: usize| {
+            let candidates = self.candidates.as_ref().as_ref();
+            candidates.is_none_or(|rows| !in_group(rows, &pruner.rows(group)).is_empty())
+        };
         let mut groups: Vec<_> = (0..self.footer.metadata().num_row_groups())
+            .filter(|group| pruner.may_hold(*group) && has_candidates(*group))
             .map(|group| (group, pruner.times(group)))
             .collect();
         groups.sort_by_key(|(group, (_, max))| Reverse((*max, *group)));
@@ -266,19 +192,19 @@ impl Source<'_> {
     }
 
     /// `None` when nothing of the row group can match.
-    fn plan(
+    pub(super) fn plan(
         &self,
         matcher: &Matcher,
         group: usize,
         times: (UnixNanos, UnixNanos),
     ) -> Result<Option<Plan>, StorageError> {
-        guarded(&self.of.path, || {
+        guarded(self.path, || {
             let pruner = Pruner::new(&self.footer, matcher);
             if !pruner.may_hold(group) {
                 return Ok(None);
             }
             let rows = pruner.rows(group);
-            let ranges = match &self.candidates {
+            let ranges = match self.candidates.as_ref() {
                 Some(candidates) => {
                     intersection(&in_group(candidates, &rows), &pruner.pages(group))
                 }
@@ -297,7 +223,7 @@ impl Source<'_> {
     }
 
     /// Gives the rows of these ranges of the plan that match.
-    fn read(
+    pub(super) fn read(
         &self,
         matcher: &mut Matcher,
         plan: &Plan,
@@ -357,7 +283,7 @@ impl Source<'_> {
         while let Some(batch) = self.next(&mut batches)? {
             let granted = progress.spend(batch.num_rows());
             let mut rows: Vec<usize> = (0..granted).collect();
-            let found = guarded(&self.of.path, || {
+            let found = guarded(self.path, || {
                 Bound::new(matcher, &batch)?.retain(&mut rows);
                 Ok(select(&project(&batch, detail.iter().copied())?, &rows)?)
             })?;
@@ -395,7 +321,7 @@ impl Source<'_> {
                     spent |= progress.is_stopped();
                     positions(&places, &before)
                 };
-                guarded(&self.of.path, || {
+                guarded(self.path, || {
                     Bound::new(matcher, &batch)?.retain(&mut rows);
                     Ok(())
                 })?;
@@ -446,15 +372,11 @@ impl Source<'_> {
     }
 
     fn corrupt(&self, error: &ArrowError) -> StorageError {
-        StorageError::Corrupt { path: self.of.path.clone(), reason: error.to_string() }
-    }
-
-    fn opened(&self) -> &Readable {
-        self.file.as_ref().expect("invariant: nothing is read of a file that rests")
+        StorageError::Corrupt { path: self.path.to_owned(), reason: error.to_string() }
     }
 
     fn builder(&self) -> ParquetRecordBatchReaderBuilder<Readable> {
-        let file = self.opened().clone();
+        let file = self.file.clone();
         ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.footer.clone())
     }
 
@@ -506,9 +428,9 @@ impl Source<'_> {
         mask: ProjectionMask,
         ranges: impl Iterator<Item = Range<usize>>,
     ) -> Result<ParquetRecordBatchReader, StorageError> {
-        guarded(&self.of.path, || {
+        guarded(self.path, || {
             let ranges: Vec<_> = ranges.collect();
-            ahead::fetch(self.opened(), &self.footer, &mask, plan.group, &ranges)?;
+            ahead::fetch(&self.file, &self.footer, &mask, plan.group, &ranges)?;
             let portion = portion_of(&self.footer, &mask, plan.group, &ranges, PORTION);
             let selection = RowSelection::from_consecutive_ranges(ranges.into_iter(), plan.rows);
             Ok(self
@@ -525,6 +447,6 @@ impl Source<'_> {
         &self,
         batches: &mut ParquetRecordBatchReader,
     ) -> Result<Option<RecordBatch>, StorageError> {
-        guarded(&self.of.path, || Ok(batches.next().transpose()?))
+        guarded(self.path, || Ok(batches.next().transpose()?))
     }
 }

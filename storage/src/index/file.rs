@@ -45,7 +45,8 @@ const EXCEPTIONS: u32 = 15;
 const JOINT: u32 = 16;
 const TRACE_FILTER: u32 = 17;
 /// What earlier programs made instead: filters that are wrong more often, which are still read,
-/// cells that did not count durations up to bounds, terms of elements without those of texts.
+/// cells that did not count durations up to bounds, terms of elements without those of texts. A
+/// check of such an index compares it with its checksums, and not with what its data file makes.
 const RETIRED: [u32; 5] = [TRACE_FILTER_BEFORE, 5, 8, 9, 10];
 
 /// Wrong rows for one trace id in 250,000: each costs the reading of a data file.

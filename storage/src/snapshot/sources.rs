@@ -39,9 +39,10 @@ pub(super) struct Due<'a> {
 }
 
 impl Due<'_> {
-    /// Of what may match equally late, what has fewer rows that are too late.
-    fn rank(&self) -> (UnixNanos, Reverse<UnixNanos>, Reverse<usize>) {
-        (self.latest, Reverse(self.times.1), Reverse(self.number))
+    /// Of what may match equally late, what begins last: where it ends tells little, when clocks
+    /// of senders are ahead.
+    fn rank(&self) -> (UnixNanos, UnixNanos, Reverse<usize>) {
+        (self.latest, self.times.0, Reverse(self.number))
     }
 }
 
@@ -115,15 +116,102 @@ impl<'a> Sources<'a> {
         let Some(times) = groups.next_times() else { return false };
         // Statistics that say nothing must not put it before what was looked at.
         let latest = self.latest(times).min(before.0);
-        if self.due.peek().is_some_and(|next| next.latest > latest) {
+        let source = Source::Groups(file, groups);
+        let mut due = Due { latest, times, number: before.1, source };
+        if self.due.peek().is_some_and(|next| *next > due)
+            && let Source::Groups(_, groups) = &mut due.source
+        {
             groups.rest();
         }
-        self.due.push(Due {
-            latest,
-            times,
-            number: before.1,
-            source: Source::Groups(file, groups),
-        });
+        self.due.push(due);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+
+    use tempfile::TempDir;
+    use tidings_proto::{
+        UnixNanos,
+        otlp::{ExportTraceServiceRequest, ResourceSpans, ScopeSpans, Span},
+    };
+
+    use super::{Due, Source, Sources};
+    use crate::{
+        Detail, SpanFilter,
+        columns::span_rows,
+        data_file::{self, Groups},
+        filter::{Matcher, TimeRange},
+        index::tests::stored,
+        memory::Chunk,
+        samples,
+        schema::Signal,
+        snapshot::Progress,
+    };
+
+    /// Files of one time and of several row groups each.
+    fn overlapping(count: u64) -> Vec<data_file::EncodedFile> {
+        let file = |number: u64| {
+            let span = |place: u64| Span {
+                trace_id: u128::from(place * count + number + 1).to_be_bytes().to_vec(),
+                span_id: vec![1; 8],
+                start_time_unix_nano: samples::NOW.0 - place * 1_000_000_000 - number,
+                ..Span::default()
+            };
+            let spans = (0..200).map(span).collect();
+            let scope_spans = vec![ScopeSpans { spans, ..ScopeSpans::default() }];
+            let of_spans = ResourceSpans { scope_spans, ..ResourceSpans::default() };
+            let request = ExportTraceServiceRequest { resource_spans: vec![of_spans] };
+            let rows = span_rows(&request, samples::NOW).unwrap();
+            let chunks = [std::sync::Arc::new(Chunk::new(rows).unwrap())];
+            data_file::encode_small(Signal::Spans, &chunks, samples::NOW).unwrap()
+        };
+        (0..count).flat_map(file).collect()
+    }
+
+    #[test]
+    fn of_any_number_of_files_that_overlap_one_is_held_open() {
+        let folder = TempDir::new().unwrap();
+        let files = stored(folder.path(), overlapping(12));
+        let groups_max = files.len() * 4;
+        for end in [None, Some(UnixNanos(samples::NOW.0 - 20_000_000_000))] {
+            let asked = TimeRange { start: None, end };
+            let filter = SpanFilter { start: asked, ..SpanFilter::default() };
+            let mut matcher = Matcher::spans(&filter);
+            let mut progress = Progress::new(u64::MAX, std::sync::Arc::default());
+            let mut sources = Sources::new(&[], &files, asked);
+            let (mut looked_at, mut resting_most, mut latest_before) = (0, 0, None);
+            while let Some(Due { latest, number, source, .. }) = sources.next() {
+                assert!(latest_before.is_none_or(|before| latest <= before));
+                latest_before = Some(latest);
+                let (file, groups) = match source {
+                    Source::Chunk(_) => unreachable!("there are none"),
+                    Source::File(file) => {
+                        let groups = Groups::open(file, None, &matcher, Detail::Ids).unwrap();
+                        (file, Box::new(groups))
+                    }
+                    Source::Groups(file, mut groups) => {
+                        looked_at += 1;
+                        let visit = &mut |_: &_| Ok(ControlFlow::Continue(()));
+                        let flow = groups.scan_next(&mut matcher, &mut progress, visit);
+                        assert!(flow.unwrap().is_continue());
+                        (file, groups)
+                    }
+                };
+                sources.put_back(file, groups, (latest, number));
+                let waiting = sources.due.iter().filter_map(|due| match &due.source {
+                    Source::Groups(_, groups) => Some(groups.rests()),
+                    _ => None,
+                });
+                let (resting, awake): (Vec<_>, Vec<_>) = waiting.partition(|rests| *rests);
+                assert!(awake.len() <= 1, "{} are open", awake.len());
+                resting_most = resting_most.max(resting.len());
+            }
+            assert!(looked_at > files.len() && looked_at <= groups_max, "{looked_at}");
+            assert!(resting_most >= files.len() - 1, "{resting_most} were waiting");
+            assert!(progress.stats.rows > 12 * 150, "{:?}", progress.stats);
+        }
     }
 }

@@ -336,6 +336,39 @@ fn old_rows_of_a_file_that_has_new_ones_too_wait_for_what_is_in_between() {
 }
 
 #[test]
+fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same() {
+    const YEAR: u64 = 31_536_000_000_000_000;
+    let begin = samples::NOW.0 / 3_600_000_000_000 * 3_600_000_000_000;
+    let start = |second: u64| UnixNanos(begin + second * 1_000_000_000);
+    let folder = TempDir::new().unwrap();
+    let mut files = Vec::new();
+    for number in 0..50 {
+        let mut request = traces_of(41, 1);
+        let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+        for (place, span) in (0..).zip(spans.iter_mut()) {
+            span.start_time_unix_nano = start(number * 40 + place).0;
+        }
+        spans[40].start_time_unix_nano += YEAR;
+        let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
+        files.extend(stored(folder.path(), encoded.unwrap()));
+    }
+    assert_eq!(files.len(), 50, "what is far ahead is in the file of the hour it came in");
+    let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
+    let time = TimeRange { start: None, end: Some(start(1_990)) };
+    let filter = SpanFilter { start: time, ..SpanFilter::default() };
+    let mut starts = Vec::new();
+    let stats = snapshot
+        .scan_newest_spans(&filter, Scan { rows_max: 200, ..ALL }, 0, &mut |rows, _| {
+            starts.extend((0..rows.len()).map(|row| rows.start(row)));
+            starts.sort_unstable_by(|a, b| b.cmp(a));
+            starts.get(19).map_or(Need::All, |last| Need::Since(*last))
+        })
+        .unwrap();
+    let expected: Vec<_> = (0..20).map(|place| start(1_989 - place)).collect();
+    assert_eq!(starts[..20], expected, "{stats:?}");
+}
+
+#[test]
 fn the_newest_source_comes_first() {
     let old = Arc::new(Chunk::new(span_rows(&traces_of(1, 1), UnixNanos(1)).unwrap()).unwrap());
     let mut request = traces_of(1, 1);

@@ -33,7 +33,7 @@ pub(super) fn gather<K: Kept>(
     window: Option<Window>,
 ) -> Result<(Graph<K>, Option<Bounds>, ScanStats), QueryError> {
     let spans_max = reader.limits.graph_spans_max;
-    let gather = Gather { detail: Detail::Facts, hosts: false, spans_max, instead: "" };
+    let gather = Gather { detail: Detail::Facts, hosts_max: 0, spans_max, instead: "" };
     let (gathered, complete) = Gathered::read_newest(reader, filter, gather)?;
     let mut graph = Graph::new();
     let mut open: HashMap<u64, Open> = HashMap::new();

@@ -68,7 +68,7 @@ impl Gathered {
         let spans_before = self.spans;
         let (mut rows_met, mut is_all) = (0_u64, true);
         reader.spans(&filter, scan, |rows| {
-            self.add(rows, false, false);
+            self.add(rows, false, 0);
             rows_met = rows_met.saturating_add(rows.len() as u64);
             let held = self.spans - spans_before + self.names.bytes / NAME_BYTES_PER_SPAN;
             is_all = held <= budget.spans && rows_met <= budget.rows;

@@ -1,0 +1,120 @@
+//! The row groups of a file, one after the other, for a scan that looks at those of several files
+//! in turn.
+
+use std::{iter::Peekable, ops::ControlFlow, sync::Arc, vec::IntoIter};
+
+use tidings_proto::UnixNanos;
+
+use super::{
+    DataFile,
+    prune::Pruner,
+    read::Source,
+    shred::{self, Whole},
+};
+use crate::{
+    Detail, StorageError,
+    filter::Matcher,
+    index::Candidates,
+    ranges::intersection,
+    schema::Signal,
+    snapshot::{Progress, Visit},
+};
+
+/// Those that can have matches, of which those that come later in time are looked at first.
+pub(crate) struct Groups<'a> {
+    file: &'a DataFile,
+    candidates: Arc<Candidates>,
+    signal: Signal,
+    detail: Detail,
+    /// `None` while it rests.
+    source: Option<Source<'a>>,
+    /// The keys for which its columns tell everything.
+    whole: Whole,
+    /// Those still to be looked at, with the times of their rows.
+    left: Peekable<IntoIter<(usize, (UnixNanos, UnixNanos))>>,
+}
+
+impl<'a> Groups<'a> {
+    /// Opens a file to look at the candidates among its rows.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub(crate) fn open(
+        file: &'a DataFile,
+        candidates: Candidates,
+        matcher: &Matcher,
+        detail: Detail,
+    ) -> Result<Self, StorageError> {
+        let (candidates, signal) = (Arc::new(candidates), matcher.signal);
+        let source = Source::open(file, Arc::clone(&candidates), signal, detail)?;
+        let whole = if matcher.needs_columns() {
+            shred::whole(signal, &source.footer)
+        } else {
+            Whole::default()
+        };
+        let left = source.newest_first(matcher).into_iter().peekable();
+        Ok(Self { file, candidates, signal, detail, source: Some(source), whole, left })
+    }
+
+    /// Between which times the rows of the next one are; `None` when there are no more.
+    pub(crate) fn next_times(&mut self) -> Option<(UnixNanos, UnixNanos)> {
+        self.left.peek().map(|(_, times)| *times)
+    }
+
+    /// Lets go of the open file and of its metadata until the next one is looked at: a scan has
+    /// any number of files that wait for their turn.
+    pub(crate) fn rest(&mut self) {
+        self.source = None;
+    }
+
+    /// Whether it rests.
+    #[cfg(test)]
+    pub(crate) fn rests(&self) -> bool {
+        self.source.is_none()
+    }
+
+    /// Looks at the next one. Breaks when `visit` did or the budget ended before the rows.
+    ///
+    /// # Errors
+    /// When the file is missing or damaged.
+    pub(crate) fn scan_next(
+        &mut self,
+        matcher: &mut Matcher,
+        progress: &mut Progress<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, StorageError> {
+        let Some((group, times)) = self.left.next() else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        let source = match self.source.take() {
+            Some(source) => source,
+            None => {
+                let candidates = Arc::clone(&self.candidates);
+                Source::open(self.file, candidates, self.signal, self.detail)?
+            }
+        };
+        let source = self.source.insert(source);
+        matcher.set_columns(&self.whole);
+        let planned = matcher.time.start;
+        let Some(plan) = source.plan(matcher, group, times)? else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        for mut stretch in plan.stretches(progress.may_narrow()) {
+            if !progress.narrow(matcher, times) {
+                break;
+            }
+            if matcher.time.start != planned {
+                let pages = Pruner::new(&source.footer, matcher).pages(group);
+                stretch = intersection(&stretch, &pages);
+            }
+            if stretch.is_empty() {
+                continue;
+            }
+            let flow = source.read(matcher, &plan, &stretch, progress, visit)?;
+            if flow.is_break() {
+                return Ok(flow);
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}
