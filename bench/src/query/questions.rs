@@ -126,8 +126,8 @@ impl<'a> Asked<'a> {
             .map(|needle| format!("/api/v1/traces?attribute={}", encoded(needle)))
             .collect();
         let search = |more: &str| vec![format!("/api/v1/traces?{more}&{window}&limit=20")];
-        let services: Vec<_> =
-            some.iter().map(|name| format!("service={}", encoded(name))).collect();
+        let frequent = names.iter().take(8);
+        let services: Vec<_> = frequent.map(|name| format!("service={}", encoded(name))).collect();
         let failed = ["status=error".to_owned()];
         // The newest page of all has whichever trace is last: one of 10,000 spans, maybe.
         let up_to = |filters: &[String]| {
@@ -171,10 +171,12 @@ impl<'a> Asked<'a> {
         ]
     }
 
-    /// Moments all over the window, at no round times.
+    /// Moments all over the second half of the window, at no round times: before them there is
+    /// something of everything.
     fn moments(&self) -> impl Iterator<Item = u64> {
-        let (begin, length) = (self.begin_unix_nanos, self.end_unix_nanos - self.begin_unix_nanos);
-        (1..=MOMENTS).map(move |number| begin + length / (40 * MOMENTS) * (40 * number - 1))
+        let half = (self.end_unix_nanos - self.begin_unix_nanos) / 2;
+        let middle = self.begin_unix_nanos + half;
+        (1..=MOMENTS).map(move |number| middle + half / (40 * MOMENTS) * (40 * number - 1))
     }
 
     /// Lists in another order than by time.
