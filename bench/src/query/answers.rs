@@ -25,6 +25,12 @@ pub(super) fn is_of_everything(answer: &Json) -> bool {
         && answer.get("warnings").is_none()
 }
 
+/// Whether there are more groups than are listed: their numbers are less than everything then.
+pub(super) fn is_cut(answer: &Json) -> bool {
+    let listed = answer["groups"].as_array().map(|groups| groups.len() as u64);
+    listed.is_some_and(|listed| answer["groupCount"].as_u64() > Some(listed))
+}
+
 /// A number, or a text of one: numbers of 64 bits are texts in some APIs.
 fn number(json: &Json) -> Option<u64> {
     json.as_u64().or_else(|| json.as_str()?.parse().ok())

@@ -11,7 +11,7 @@ use std::{collections::HashMap, fmt::Write};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value as Json;
 
-use super::answers::{Listed, field, kinds, of_services, services, sum, within};
+use super::answers::{Listed, field, is_cut, kinds, of_services, services, sum, within};
 use crate::{Plan, SentTrace, facts::Facts};
 
 /// One question, in one or more wordings that are asked in turn.
@@ -463,12 +463,6 @@ fn counting<'a>(
 ) -> Question<'a> {
     let check: Check<'a> = Box::new(move |_, answer| check(answer));
     Question { name, target, paths: vec![path], counts: true, check }
-}
-
-/// Whether there are more groups than are listed: their numbers are less than everything then.
-fn is_cut(answer: &Json) -> bool {
-    let listed = answer["groups"].as_array().map(|groups| groups.len() as u64);
-    listed.is_some_and(|listed| answer["groupCount"].as_u64() > Some(listed))
 }
 
 /// A trace at least.

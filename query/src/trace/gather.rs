@@ -66,7 +66,7 @@ pub(crate) struct TraceFacts {
     pub marks: Vec<u32>,
     /// Where each is in [`Gathered::portions`], when rows are kept.
     pub places: Vec<Place>,
-    /// The host of each, when hosts are told apart: of no more than the first otherwise.
+    /// The host of each, when hosts are told apart.
     pub hosts: Vec<Option<u32>>,
     /// When the last of them was received, or came again.
     pub received: UnixNanos,
@@ -101,7 +101,8 @@ pub(crate) struct Gathered {
 pub(crate) struct Gather {
     /// How much of each row to read; rows are kept when it is more than [`Detail::Resources`].
     pub detail: Detail,
-    /// Of so many spans at most hosts are told apart, for which resources have to be read.
+    /// In traces of so many spans at most hosts are told apart, for which resources have to be
+    /// read.
     pub hosts_max: u64,
     /// More distinct spans than this are an error.
     pub spans_max: u64,
@@ -131,7 +132,7 @@ impl Gathered {
             }
             Ok(ControlFlow::Continue(()))
         })?;
-        gathered.settle();
+        gathered.settle(gather.hosts_max);
         Ok(gathered)
     }
 
@@ -151,7 +152,7 @@ impl Gathered {
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
         })?;
-        gathered.settle();
+        gathered.settle(gather.hosts_max);
         Ok((gathered, all && stats.complete))
     }
 
@@ -165,17 +166,22 @@ impl Gathered {
         (&self.portions[place.portion as usize], place.row as usize)
     }
 
-    /// Nothing more is gathered.
-    fn settle(&mut self) {
+    /// Nothing more is gathered. Whether the hosts of a trace are told apart must not depend on
+    /// the portions it came in.
+    fn settle(&mut self, hosts_max: u64) {
         let numbers = self.hosts.settle();
         for facts in self.traces.values_mut() {
             facts.settle();
+            if facts.facts.len() as u64 > hosts_max {
+                facts.hosts = Vec::new();
+            }
             facts.hosts.iter_mut().flatten().for_each(|host| *host = numbers[*host as usize]);
         }
     }
 
     fn add(&mut self, rows: &SpanRows, keep: bool, hosts_max: u64) {
-        let hosts = if self.spans < hosts_max { self.hosts.of(rows) } else { Vec::new() };
+        let told_apart = hosts_max > 0 && self.spans <= hosts_max;
+        let hosts = if told_apart { self.hosts.of(rows) } else { Vec::new() };
         let portion = u32::try_from(self.portions.len()).expect("invariant: spans are bounded");
         let mut kept = Vec::new();
         for row in 0..rows.len() {

@@ -133,7 +133,8 @@ impl<'a> Walk<'a> {
                 }
             }
             // Between two sources, too: the next one may be left out.
-            let due = since.is_none() || rows.is_empty() || unsettled >= SETTLE_SPANS;
+            let is_between = rows.is_empty() && unsettled >= wanted;
+            let due = since.is_none() || is_between || unsettled >= SETTLE_SPANS;
             if due && met.len() >= wanted {
                 unsettled = 0;
                 since = since.max(Some(nth_newest(met, wanted)));

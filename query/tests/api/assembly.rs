@@ -99,18 +99,21 @@ async fn what_outlives_the_answer_has_a_path_to_completion() {
 
 #[tokio::test]
 async fn the_clocks_of_a_large_trace_are_compared_only_to_be_adjusted() {
-    let limits = QueryLimits { view_spans_max: 0, ..QueryLimits::default() };
-    let harness = Harness::with_limits(limits).await;
-    harness
-        .send([
-            span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
-            span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
-        ])
-        .await;
-    for (query, compared) in [("", 0), ("?adjust=clock", 1)] {
+    for (view_spans_max, query, compared) in
+        [(2, "", 1), (1, "", 0), (0, "", 0), (0, "?adjust=clock", 1), (1, "?adjust=clock", 1)]
+    {
+        let limits = QueryLimits { view_spans_max, ..QueryLimits::default() };
+        let harness = Harness::with_limits(limits).await;
+        harness
+            .send([
+                span(1, 1, "shop", "call").at(1_000, 1_100).kind(SpanKind::Client),
+                span(1, 2, "payment", "serve").parent(1).at(10, 90).kind(SpanKind::Server),
+            ])
+            .await;
         let path = format!("/traces/{}/skeleton{query}", trace_id(1));
         let clocks = harness.get(&path).await["assembly"]["clocks"].clone();
-        assert_eq!(clocks.as_array().map_or(0, Vec::len), compared, "{path}");
+        let found = clocks.as_array().map_or(0, Vec::len);
+        assert_eq!(found, compared, "{path}, of {view_spans_max}");
     }
 }
 

@@ -8,7 +8,7 @@ use tidings_proto::UnixNanos;
 use super::{
     DataFile,
     prune::Pruner,
-    read::Source,
+    read::{GroupTimes, Source},
     shred::{self, Whole},
 };
 use crate::{
@@ -30,8 +30,8 @@ pub(crate) struct Groups<'a> {
     source: Option<Source<'a>>,
     /// The keys for which its columns tell everything.
     whole: Whole,
-    /// Those still to be looked at, with the times of their rows.
-    left: Peekable<IntoIter<(usize, (UnixNanos, UnixNanos))>>,
+    /// Those still to be looked at.
+    left: Peekable<IntoIter<GroupTimes>>,
 }
 
 impl<'a> Groups<'a> {
@@ -52,7 +52,7 @@ impl<'a> Groups<'a> {
         } else {
             Whole::default()
         };
-        let left = source.newest_first(matcher).into_iter().peekable();
+        let left = source.newest_first(matcher)?.into_iter().peekable();
         Ok(Self { file, candidates, signal, detail, source: Some(source), whole, left })
     }
 

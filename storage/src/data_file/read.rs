@@ -119,6 +119,9 @@ pub(super) struct Source<'a> {
     candidates: Arc<Candidates>,
 }
 
+/// The number of a row group, and between which times its rows are.
+pub(super) type GroupTimes = (usize, (UnixNanos, UnixNanos));
+
 /// What to read of a row group.
 pub(super) struct Plan {
     group: usize,
@@ -176,19 +179,23 @@ impl<'a> Source<'a> {
         Ok(Self { path, file: opened, footer, detail, candidates })
     }
 
-    /// The row groups that can have matches, with the times of their rows.
-    pub(super) fn newest_first(&self, matcher: &Matcher) -> Vec<(usize, (UnixNanos, UnixNanos))> {
-        let pruner = Pruner::new(&self.footer, matcher);
-        let has_candidates = |group: usize| {
-            let candidates = self.candidates.as_ref().as_ref();
-            candidates.is_none_or(|rows| !in_group(rows, &pruner.rows(group)).is_empty())
-        };
-        let mut groups: Vec<_> = (0..self.footer.metadata().num_row_groups())
-            .filter(|group| pruner.may_hold(*group) && has_candidates(*group))
-            .map(|group| (group, pruner.times(group)))
-            .collect();
-        groups.sort_by_key(|(group, (_, max))| Reverse((*max, *group)));
-        groups
+    /// The row groups that can have matches, with the times of their rows: first those of which
+    /// later rows may match, then those that begin later.
+    pub(super) fn newest_first(&self, matcher: &Matcher) -> Result<Vec<GroupTimes>, StorageError> {
+        guarded(self.path, || {
+            let pruner = Pruner::new(&self.footer, matcher);
+            let has_candidates = |group: usize| {
+                let candidates = self.candidates.as_ref().as_ref();
+                candidates.is_none_or(|rows| !in_group(rows, &pruner.rows(group)).is_empty())
+            };
+            let mut groups: Vec<_> = (0..self.footer.metadata().num_row_groups())
+                .filter(|group| pruner.may_hold(*group) && has_candidates(*group))
+                .map(|group| (group, pruner.times(group)))
+                .collect();
+            let end = matcher.time.end.unwrap_or(UnixNanos(u64::MAX));
+            groups.sort_by_key(|(group, (min, max))| Reverse((*max.min(&end), *min, *group)));
+            Ok(groups)
+        })
     }
 
     /// `None` when nothing of the row group can match.

@@ -369,6 +369,34 @@ fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same(
 }
 
 #[test]
+fn an_old_trace_with_a_row_far_ahead_does_not_have_its_row_group_looked_at_first() {
+    let folder = TempDir::new().unwrap();
+    let mut request = traces_of(200, 1);
+    let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+    let mut ahead = spans[199].clone();
+    ahead.span_id = vec![2; 8];
+    ahead.start_time_unix_nano += 31_536_000_000_000_000;
+    spans.push(ahead);
+    let start = |trace: u64| UnixNanos(samples::NOW.0 - trace * 1_000_000);
+    let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
+    let files = stored(folder.path(), encoded.unwrap());
+    assert_eq!(files.len(), 1);
+    let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
+    let time = TimeRange { start: None, end: Some(start(20)) };
+    let filter = SpanFilter { start: time, ..SpanFilter::default() };
+    let mut starts = Vec::new();
+    let stats = snapshot
+        .scan_newest_spans(&filter, Scan { rows_max: 60, ..ALL }, 0, &mut |rows, _| {
+            starts.extend((0..rows.len()).map(|row| rows.start(row)));
+            Need::All
+        })
+        .unwrap();
+    starts.sort_unstable_by(|a, b| b.cmp(a));
+    let expected: Vec<_> = (21..41).map(start).collect();
+    assert_eq!(starts[..20], expected, "{stats:?}");
+}
+
+#[test]
 fn the_newest_source_comes_first() {
     let old = Arc::new(Chunk::new(span_rows(&traces_of(1, 1), UnixNanos(1)).unwrap()).unwrap());
     let mut request = traces_of(1, 1);

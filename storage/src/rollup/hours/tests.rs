@@ -37,6 +37,16 @@ fn kept(snapshot: &Snapshot) -> Vec<(i64, *const Sums)> {
     hours
 }
 
+/// The sums that are kept: while they are held others are elsewhere.
+fn held(snapshot: &Snapshot) -> Vec<Arc<Sums>> {
+    let kept = snapshot.indexes.hours.lock();
+    let sums = kept.of.values().filter_map(|known| match &known.what {
+        What::Sums(sums) => Some(Arc::clone(sums)),
+        What::Asked { .. } => None,
+    });
+    sums.collect()
+}
+
 fn of_hours(first: u64, end: u64) -> SpanFilter {
     let time = |hour: u64| Some(UnixNanos(BEGIN + hour * HOUR));
     SpanFilter { start: TimeRange { start: time(first), end: time(end) }, ..SpanFilter::default() }
@@ -188,13 +198,14 @@ fn other_files_of_the_hour_are_other_sums() {
     let (folder, spans) = (TempDir::new().unwrap(), spans_in(1));
     let whole = of_many_hours(&folder, &spans, BYTES_MAX);
     (0..2).for_each(|_| check(&whole, &spans, &of_hours(0, 1)));
-    let before = kept(&whole);
+    let (before, held) = (kept(&whole), held(&whole));
     let mut part = whole.clone();
     part.spans.files.pop();
     let left: Vec<Sent> =
         (0..).zip(&spans).filter(|(at, _)| at % 3 < 2).map(|(_, sent)| sent.clone()).collect();
     (0..3).for_each(|_| check(&part, &left, &of_hours(0, 1)));
     assert!(before.len() == 1 && kept(&whole).len() == 1 && kept(&whole) != before);
+    drop(held);
 }
 
 #[test]
