@@ -31,5 +31,6 @@ mod pins;
 mod readers;
 mod searching;
 mod sql;
+mod sql_processes;
 mod syscalls;
 mod transports;
