@@ -38,7 +38,7 @@ use crate::{
     message::{Facts, Head},
 };
 
-pub(crate) use value::{check_columns, check_rows};
+pub(crate) use value::{check_columns, check_rows, type_name};
 
 /// Rows that are written at once.
 const ROWS_WRITTEN: usize = 512;
@@ -222,7 +222,7 @@ impl Rows {
         let fields = self.schema.fields().iter();
         let column = |field: &Arc<arrow_schema::Field>| SqlColumn {
             name: field.name().clone(),
-            r#type: value::type_name(field.data_type()).to_owned(),
+            r#type: type_name(field.data_type()).to_owned(),
         };
         fields.map(column).collect()
     }

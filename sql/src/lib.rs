@@ -33,6 +33,7 @@ mod service;
 mod source;
 mod statement;
 mod views;
+mod vocabulary;
 mod wanted;
 mod worker;
 
@@ -44,4 +45,5 @@ pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;
 pub use pool::WorkerProgram;
 pub use service::{Query, SqlService};
+pub use vocabulary::{ColumnName, Vocabulary, vocabulary};
 pub use worker::{WorkerLimits, run_worker};
