@@ -10,7 +10,7 @@ use tidings_storage::StorageError;
 use crate::{
     ask, check, demo, import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
-    show, upkeep,
+    show, sql_worker, upkeep,
 };
 
 /// The whole command line.
@@ -29,6 +29,7 @@ pub(crate) fn command() -> Command {
         .subcommand(import_command())
         .subcommand(trace_command())
         .subcommand(sql_command())
+        .subcommand(sql_worker::command())
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
@@ -207,6 +208,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
         Some(("sql", matches)) => ask::run(matches, &sources(matches)?.text("http")),
         Some(("check", matches)) => check::run(matches),
+        Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
 }

@@ -13,6 +13,7 @@ mod reads;
 mod serve;
 mod settings;
 mod show;
+mod sql_worker;
 mod upkeep;
 mod web;
 

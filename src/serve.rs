@@ -5,7 +5,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
 use tidings_query::{QueryService, QuerySettings};
-use tidings_sql::{SqlLimits, SqlService};
+use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{Clock, ObjectStoreSettings, Store, StoreSettings, SystemClock, TablesAt};
 use tokio::{
     net::TcpListener,
@@ -13,7 +13,7 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{log, open_files, reads::ZipkinReads, settings::Settings, web};
+use crate::{log, open_files, reads::ZipkinReads, settings::Settings, sql_worker, web};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -216,6 +216,7 @@ fn sql_service(
         running_max: count(settings.sql_running_max),
         ..SqlLimits::default()
     };
-    let service = SqlService::new(store.clone(), limits, Arc::clone(clock));
+    let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
+    let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
 }
