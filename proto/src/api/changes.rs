@@ -189,13 +189,17 @@ pub enum ChangeKind {
     Missing,
     /// Calls of the window that the baseline does not have.
     New,
+    /// Spans that call others than before: calls they used to make are lost, or new ones came.
+    Callees,
+    /// Calls of the same operation by one span: more than ever before (N+1, retries).
+    Repeats,
 }
 
 /// One change of one thing.
 ///
 /// The unit of `before` and `now` follows from `kind`: nanoseconds for `latency` (that of
-/// `quantile`), a share from 0 to 1 for `errors`, calls in a second for `throughput`, `missing` and
-/// `new`, and a number of occurrences for the others.
+/// `quantile`), a share from 0 to 1 for `errors` and `callees`, calls in a second for `throughput`,
+/// `missing` and `new`, calls by one span for `repeats`, and a number of occurrences for the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Change {
