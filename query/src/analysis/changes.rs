@@ -46,7 +46,7 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use endpoints::Party;
-use groups::{Group, GroupCalls, Stretches, judge};
+use groups::{Group, GroupCalls, RECENT, Stretches, judge};
 use reading::Sample;
 use reasons::Cases;
 use report::Findings;
@@ -73,6 +73,8 @@ const REASONED_EXPLAINED_MAX: usize = 4;
 const REASONS_MAX: usize = 8;
 /// Traces whose versions are looked at.
 const VERSIONED_MAX: usize = 120;
+/// A changed part of less than one in so many of the window is too short to look at by itself.
+const CHANGED_PART_MIN: u64 = 12;
 /// A baseline with fewer transactions than this is short.
 const BASELINE_CALLS_MIN: u64 = 20;
 
@@ -168,9 +170,10 @@ impl Asked<'_> {
         let baseline = self.baseline(&roots, calls.before.span_count(), stretches);
         let (names, wanted) = transaction_names(&roots);
         let transaction_count = names.len() as u64;
-        let mut transactions = judge(transaction_groups(&names, &roots), stretches);
+        let recent = self.recent();
+        let mut transactions = judge(transaction_groups(&names, &roots, &recent), stretches);
         let mut service_groups = services::services(calls.as_ref());
-        service_groups.extend(self.endpoints()?);
+        service_groups.extend(self.endpoints(calls.as_ref())?);
         let service_count = service_groups.len() as u64;
         let mut services = judge(service_groups, stretches);
         let ids = wanted.as_ref().map(|wanted| some_traces(wanted));
@@ -178,8 +181,9 @@ impl Asked<'_> {
         let mut headline = None;
         if baseline.state != BaselineState::Empty {
             let mut numbered = Names::default();
+            let changed = self.changed_part(&transactions, &services, traces_max, &names)?;
             let sample = Sides {
-                now: self.sample(&wanted.now, &mut numbered)?,
+                now: self.sample(changed.as_ref().unwrap_or(&wanted.now), &mut numbered)?,
                 before: self.sample(&wanted.before, &mut numbered)?,
             };
             let traces = sample.as_ref().map(|sample| sample.traces.as_slice());
@@ -235,6 +239,45 @@ impl Asked<'_> {
         self.partial.push(PartialReason { part, reason: reason.to_owned() });
     }
 
+    /// The begins of the window's last parts.
+    fn recent(&self) -> Vec<UnixNanos> {
+        let [start, end] = self.windows.now.times();
+        let length = end.since(start).0;
+        RECENT.iter().map(|part| UnixNanos(end.0.saturating_sub(length / part))).collect()
+    }
+
+    /// Traces of the part of the window that is changed, when that is not all of it: culprits are
+    /// found in what came after the change.
+    fn changed_part(
+        &self,
+        transactions: &[ChangedGroup],
+        services: &[ChangedGroup],
+        traces_max: usize,
+        names: &[TransactionName],
+    ) -> Result<Option<Vec<(u32, Vec<TraceId>)>>, QueryError> {
+        let [start, end] = self.windows.now.times();
+        let first = transactions.iter().chain(services).max_by(|a, b| a.score.total_cmp(&b.score));
+        let since = first
+            .and_then(|group| group.changes.first())
+            .filter(|change| change.is_worse)
+            .and_then(|change| change.since_unix_nano);
+        // What is left must be enough to find something in.
+        let latest = UnixNanos(end.0.saturating_sub(end.since(start).0 / CHANGED_PART_MIN));
+        let Some(since) = since.filter(|since| *since > start && *since <= latest) else {
+            return Ok(None);
+        };
+        let range = TimeRange { start: Some(since), end: Some(end) };
+        let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
+        let roots = kinds::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
+        let number = |root: &kinds::RootOperation| {
+            let name = names.iter().position(|name| {
+                name.service == root.service && name.operation == root.operation
+            })?;
+            Some((u32::try_from(name).ok()?, root.traces.clone()))
+        };
+        Ok(Some(roots.listed.iter().filter_map(number).collect()))
+    }
+
     fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
         let read =
             |window| kinds::root_operations(self.reader, window, TRANSACTIONS_MAX, traces_max);
@@ -258,21 +301,25 @@ impl Asked<'_> {
     }
 
     fn services(&mut self) -> Result<Sides<ServiceCalls>, QueryError> {
-        let read = |window| ServiceCalls::read(self.reader, window);
-        let calls = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
+        let recent = self.recent();
+        let now = ServiceCalls::read(self.reader, self.windows.now, &recent)?;
+        let before = ServiceCalls::read(self.reader, self.windows.before, &[])?;
+        let calls = Sides { now, before };
         for (part, of) in [(ReportPart::Window, &calls.now), (ReportPart::Baseline, &calls.before)]
         {
-            self.stats += ScanStats { rows: of.rows, files: of.files, complete: of.complete };
-            if !of.complete {
+            self.stats += of.stats;
+            if !of.stats.complete {
                 self.lacks(part, "not every span of the services was counted");
             }
         }
         Ok(calls)
     }
 
-    fn endpoints(&mut self) -> Result<Vec<Group>, QueryError> {
-        let now = services::endpoints(self.reader, self.windows.now)?;
-        let before = services::endpoints(self.reader, self.windows.before)?;
+    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<Group>, QueryError> {
+        let counts = calls.map(ServiceCalls::span_count);
+        let Sides { now, before } = self.windows;
+        let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
+        let before = services::endpoints(self.reader, before, &[], counts.before)?;
         let Some((now, before)) = now.zip(before) else {
             let reason = "calls to endpoints without spans are not added up yet";
             self.lacks(ReportPart::Groups, reason);
@@ -395,28 +442,31 @@ fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, Wa
     (names, wanted)
 }
 
-fn transaction_groups(names: &[TransactionName], roots: &Sides<RootOperations>) -> Vec<Group> {
+fn transaction_groups(
+    names: &[TransactionName],
+    roots: &Sides<RootOperations>,
+    recent: &[UnixNanos],
+) -> Vec<Group> {
     let sides = roots.as_ref().map(|roots| {
         let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
         of.collect::<HashMap<_, _>>()
     });
     let calls = |of: &HashMap<(&String, &String), &kinds::RootOperation>,
+                 recent: &[UnixNanos],
                  name: &TransactionName| {
-        let Some(root) = of.get(&(&name.service, &name.operation)) else {
-            return GroupCalls::default();
-        };
-        GroupCalls {
-            count: root.calls.count,
-            errors: root.calls.errors,
-            durations: GroupCalls::durations(&root.calls.latency.histogram()),
-            steps: root.steps.clone(),
-        }
+        let root = of.get(&(&name.service, &name.operation));
+        root.map_or_else(GroupCalls::default, |root| {
+            GroupCalls::new(&root.calls, &root.steps, recent)
+        })
     };
     let group = |name: &TransactionName| Group {
         service: name.service.clone(),
         operation: Some(name.operation.clone()),
         uninstrumented: false,
-        sides: Sides { now: calls(&sides.now, name), before: calls(&sides.before, name) },
+        sides: Sides {
+            now: calls(&sides.now, recent, name),
+            before: calls(&sides.before, &[], name),
+        },
     };
     names.iter().map(group).collect()
 }
@@ -471,3 +521,6 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
 fn is_changed(group: &ChangedGroup) -> bool {
     !group.changes.is_empty()
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,7 +14,7 @@ use std::{
 
 use tidings_proto::{
     DurationNanos, TraceId,
-    api::{CallsInStep, TimeShare, TransactionKind, TransactionKindList},
+    api::{TimeShare, TransactionKind, TransactionKindList},
 };
 use tidings_storage::{
     Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Scan, ScanStats,
@@ -171,7 +171,7 @@ pub(crate) struct RootOperation {
     /// Its transactions.
     pub calls: Calls,
     /// They by step.
-    pub steps: Vec<CallsInStep>,
+    pub steps: Steps,
     /// Some of its traces: no matter which, but the same ones every time.
     pub traces: Vec<TraceId>,
 }
@@ -181,8 +181,6 @@ pub(crate) struct RootOperation {
 pub(crate) struct RootOperations {
     /// The most frequent.
     pub listed: Vec<RootOperation>,
-    /// Number of types that are told apart.
-    pub count: u64,
     /// Transactions of others.
     pub other_count: u64,
     /// One trace in so many was counted; counts are not multiplied by it.
@@ -216,12 +214,11 @@ pub(crate) fn root_operations(
         service,
         operation,
         calls: kind.calls,
-        steps: kind.steps.view(1),
+        steps: kind.steps,
         traces,
     });
     Ok(RootOperations {
         listed: listed.collect(),
-        count: found.kind_count,
         other_count: found.others.count,
         sampled_one_in: 1 << found.level,
         scan: found.scan,

@@ -17,9 +17,9 @@ use super::{
 };
 
 /// Least confidence: what is not certain comes last, but comes.
-const CONFIDENCE_MIN: f64 = 0.02;
+const CONFIDENCE_MIN: f64 = 0.001;
 /// So unlikely to be chance that more makes no difference, as a power of ten.
-const CERTAIN_POWER: f64 = 4.0;
+const CERTAIN_POWER: f64 = 6.0;
 /// Weight of changed callees against failures.
 const CALLEES_WEIGHT: f64 = 0.8;
 /// Weight of failures that the transactions survive.
@@ -55,7 +55,6 @@ pub(super) struct Attribution {
     pub parts: Vec<Part>,
     pub calls: ByUnit,
     pub shapes: ShapeChanges,
-    pub roles: Roles,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -79,8 +78,9 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
         .iter()
         .map(|key| effect(&calls[key], roots.get(&key.0).copied().unwrap_or_default().traces))
         .collect();
-    let slower_p = corrected(&effects.iter().map(|effect| effect.slower_p).collect::<Vec<_>>());
-    let failing_p = corrected(&effects.iter().map(|effect| effect.failing_p).collect::<Vec<_>>());
+    let slower_p: Vec<f64> = effects.iter().map(|effect| effect.slower_p).collect();
+    let failing_p: Vec<f64> = effects.iter().map(|effect| effect.failing_p).collect();
+    let (corrected_slower, corrected_failing) = (corrected(&slower_p), corrected(&failing_p));
     let owners = edge_owners(&calls, &effects, &slower_p);
     let none = ShapeChange::none();
     for ((key, effect), p) in keys.iter().zip(&effects).zip(&slower_p) {
@@ -96,6 +96,11 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
         let shape = shapes.get(&(*root_number, *unit)).unwrap_or(&none);
         let weighed = weigh(&root, &effects[place], (slower_p[place], failing_p[place]), shape);
         let Some((score, explained, aspect, p_value)) = weighed else { continue };
+        let p_value = match aspect {
+            Aspect::Slower => corrected_slower[place],
+            Aspect::Failing => corrected_failing[place],
+            Aspect::Callees | Aspect::Repeats => p_value,
+        };
         let party = owners.get(unit).copied().unwrap_or_else(|| unit.party());
         let traffic = (float(root.traces.now) / float(traces_now)).powf(0.25);
         let score = score * traffic;
@@ -112,7 +117,7 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
     parts.sort_by(|a, b| {
         b.score.total_cmp(&a.score).then_with(|| (a.root, a.unit).cmp(&(b.root, b.unit)))
     });
-    Attribution { parts, calls, shapes, roles }
+    Attribution { parts, calls, shapes }
 }
 
 /// The score of a unit in a transaction type, the part it explains, in which aspect, and how likely
@@ -152,7 +157,7 @@ fn weigh(
 /// Confidence in an effect that chance makes with this probability.
 fn confidence(p_value: f64) -> f64 {
     let power = -p_value.max(1e-300).log10();
-    (power / CERTAIN_POWER).clamp(CONFIDENCE_MIN, 1.0)
+    (power / CERTAIN_POWER).powi(2).clamp(CONFIDENCE_MIN, 1.0)
 }
 
 fn share(part: u64, whole: u64) -> f64 {

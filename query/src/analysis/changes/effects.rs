@@ -49,8 +49,6 @@ pub(super) struct Effect {
     pub failing: f64,
     /// Probability that chance does.
     pub failing_p: f64,
-    /// Mean own time of a call; nanoseconds.
-    pub mean: Sides<f64>,
 }
 
 /// The calls of both sides.
@@ -97,7 +95,6 @@ pub(super) fn effect(calls: &Sides<Calls>, traces: Sides<u64>) -> Effect {
         slower_p,
         failing: failing_more.max(0.0),
         failing_p: share_test((failing.now, traces.now), (failing.before, traces.before)),
-        mean: calls.as_ref().map(|calls| mean(&calls.all, |call| call.own)),
     }
 }
 
@@ -107,11 +104,6 @@ impl Calls {
         let failed = self.all.iter().filter(|call| call.failed);
         let new = failed.filter(|call| last.replace(call.trace) != Some(call.trace));
         new.fold(0, |count, _| count + 1)
-    }
-
-    /// Own times with their numbers.
-    pub(super) fn own_times(&self) -> Vec<(u64, u64)> {
-        counted(self.all.iter().map(|call| call.own).collect())
     }
 }
 
@@ -140,21 +132,38 @@ fn slower(calls: &Sides<Calls>, traces: Sides<u64>) -> (f64, f64) {
             share_test((new, traces.now), (0, traces.before)),
         );
     }
-    if now.all.len() < CALLS_MIN || before.all.len() < CALLS_MIN {
+    let values = calls.as_ref().map(|calls| by_trace(&calls.all));
+    if values.now.len() < CALLS_MIN || values.before.len() < CALLS_MIN {
         return (0.0, 1.0);
     }
     let more = (cost_now - mean(&before.all, |call| call.cost)).max(0.0);
-    let times = calls.as_ref().map(Calls::own_times);
-    let rank = rank_test(&times.now, &times.before);
-    let bound = quantile(&times.before, 95);
-    let above =
-        |times: &[(u64, u64)], calls: &Calls| (count_above(times, bound), calls.all.len() as u64);
-    let (above_now, above_before) = (above(&times.now, now), above(&times.before, before));
-    let tail = share_test(above_now, above_before);
-    let is_more = above_now.0 * above_before.1 > above_before.0 * above_now.1;
+    // The part of its own time that is new: what is a little slower explains little.
+    let own = calls.as_ref().map(|calls| mean(&calls.all, |call| call.own));
+    let new_part = (1.0 - own.before / own.now.max(1.0)).clamp(0.0, 1.0);
+    let means = values.as_ref().map(|of| counted(of.iter().map(|(mean, _)| *mean).collect()));
+    let most = values.as_ref().map(|of| counted(of.iter().map(|(_, most)| *most).collect()));
+    let rank = rank_test(&means.now, &means.before);
+    let bound = quantile(&most.before, 95);
+    let above = most.as_ref().map(|most| (count_above(most, bound), total(most)));
+    let tail_p = share_test(above.now, above.before);
+    let is_more = above.now.0 * above.before.1 > above.before.0 * above.now.1;
     let rank_p = if rank.superiority > 0.5 { rank.p_value } else { 1.0 };
-    let tail_p = if is_more { tail } else { 1.0 };
-    (calls_per_trace * more, (2.0 * rank_p.min(tail_p)).min(1.0))
+    let tail_p = if is_more { tail_p } else { 1.0 };
+    (calls_per_trace * more * new_part, (2.0 * rank_p.min(tail_p)).min(1.0))
+}
+
+/// Mean and maximum of own times in each trace: calls of one trace are not independent.
+fn by_trace(calls: &[Observation]) -> Vec<(u64, u64)> {
+    let of_trace = calls.chunk_by(|a, b| a.trace == b.trace);
+    let value = |calls: &[Observation]| {
+        let sum: u64 = calls.iter().fold(0, |sum, call| sum.saturating_add(call.own));
+        (sum / (calls.len() as u64), calls.iter().map(|call| call.own).max().unwrap_or(0))
+    };
+    of_trace.map(value).collect()
+}
+
+fn total(values: &[(u64, u64)]) -> u64 {
+    values.iter().map(|(_, count)| count).sum()
 }
 
 fn distinct_traces(calls: &[Observation]) -> u64 {

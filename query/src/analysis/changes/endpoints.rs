@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::roles::Unit;
 
-/// More than the median of a service's edges by this factor is not explained by the service.
+/// Edges of a service are alike when they differ from their median by at most this factor.
 const ALIKE_FACTOR: f64 = 3.0;
-/// Part of a service's edges that must be slower.
+/// Part of a service's calls that must be over edges that are alike.
 const SLOWER_MIN: f64 = 0.75;
 
 /// Waiting over an edge, more than before.
@@ -101,23 +101,37 @@ fn around(service: u32, waiting: &[Waiting], left: &BTreeSet<usize>) -> Option<(
         .filter(|edge| waiting[**edge].unit.from() == service)
         .map(|edge| waiting[*edge].unit.party())
         .collect();
-    let slower = all.iter().filter(|edge| waiting[**edge].more > 0.0 && waiting[**edge].is_certain);
-    let slower: Vec<usize> = slower.copied().collect();
-    let share =
-        slower.iter().fold(0.0, |sum, _| sum + 1.0) / all.iter().fold(0.0, |sum, _| sum + 1.0);
-    let is_around = all.len() >= 2 && !out.is_empty() && (out.len() >= 2 || all.len() > out.len());
-    if !is_around || share < SLOWER_MIN {
+    let calls = |edges: &[usize]| edges.iter().map(|edge| waiting[*edge].calls).sum::<f64>();
+    let is_around = !out.is_empty() && (out.len() >= 2 || all.len() > out.len());
+    let usual = weighted_median(all.iter().map(|edge| (waiting[*edge].more, waiting[*edge].calls)));
+    let is_alike = |edge: &usize| {
+        let more = waiting[*edge].more;
+        (usual / ALIKE_FACTOR..=usual * ALIKE_FACTOR).contains(&more)
+    };
+    let alike: Vec<usize> = all.iter().copied().filter(is_alike).collect();
+    let is_certain = alike.iter().any(|edge| waiting[*edge].is_certain);
+    let enough = calls(&alike) >= SLOWER_MIN * calls(&all) && alike.len() >= 2;
+    if !is_around || usual <= 0.0 || !is_certain || !enough {
         return None;
     }
-    let mut more: Vec<f64> = slower.iter().map(|edge| waiting[*edge].more).collect();
-    more.sort_by(f64::total_cmp);
-    // The lower one of two: with few edges, the one that stands out must not say what is usual.
-    let bound = more[(more.len() - 1) / 2] * ALIKE_FACTOR;
-    let edges =
-        slower.into_iter().filter(|edge| left.contains(edge) && waiting[*edge].more <= bound);
-    let edges: Vec<usize> = edges.collect();
+    let edges: Vec<usize> = alike.into_iter().filter(|edge| left.contains(edge)).collect();
     let explained = edges.iter().map(|edge| time(&waiting[*edge])).sum();
     (!edges.is_empty()).then_some((explained, edges))
+}
+
+/// The value that half of the weight does not exceed.
+fn weighted_median(values: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let mut values: Vec<(f64, f64)> = values.collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = values.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut passed = 0.0;
+    for (value, weight) in values {
+        passed += weight;
+        if passed >= half {
+            return value;
+        }
+    }
+    0.0
 }
 
 fn time(edge: &Waiting) -> f64 {

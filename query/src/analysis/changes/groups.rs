@@ -1,11 +1,11 @@
 //! Changes of transaction types and services: tests of their distributions, shares and rates, with
 //! a least effect, the moment they began at, and a weight to rank by.
 
-use tidings_proto::DurationNanos;
 use tidings_proto::{
-    UnixNanos,
+    DurationNanos, UnixNanos,
     api::{CallsInStep, Change, ChangeKind, ChangeStep, ChangedGroup, GroupStats, HistogramBucket},
 };
+use tidings_storage::Calls;
 
 use super::{
     onset,
@@ -14,7 +14,7 @@ use super::{
         corrected, count_above, dispersion, float, quantile, rank_test, rate_test, share_test,
     },
 };
-use crate::analysis::window::Window;
+use crate::analysis::{calls::Steps, window::Window};
 
 /// Chance must be less likely than this, after correction.
 pub(super) const P_VALUE_MAX: f64 = 0.01;
@@ -46,12 +46,26 @@ pub(super) struct Group {
 /// The calls of a group in one stretch of time.
 #[derive(Debug, Default)]
 pub(super) struct GroupCalls {
+    pub all: Part,
+    /// The calls of its [`RECENT`] last parts, the longest first; none of the baseline.
+    pub recent: Vec<Part>,
+    pub steps: Vec<CallsInStep>,
+}
+
+/// The calls of a part of a stretch.
+#[derive(Debug, Default)]
+pub(super) struct Part {
     pub count: u64,
     pub errors: u64,
     /// Durations in nanoseconds with their numbers, ascending.
     pub durations: Vec<(u64, u64)>,
-    pub steps: Vec<CallsInStep>,
 }
+
+/// The window's last parts that are compared by themselves, as divisors of its length: a change
+/// that began late is little of the whole window.
+pub(super) const RECENT: [u64; 3] = [2, 4, 8];
+/// A later part is preferred when its change weighs more by this factor.
+const RECENT_FACTOR: f64 = 1.1;
 
 /// The times that are compared.
 #[derive(Debug, Clone, Copy)]
@@ -66,19 +80,34 @@ pub(super) struct Stretches {
 }
 
 impl GroupCalls {
-    /// Durations of a histogram.
-    pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
-        histogram.iter().map(|bucket| (bucket.up_to_nano.0, bucket.count)).collect()
+    /// Calls with their steps, and those from each of these moments on.
+    pub(super) fn new(all: &Calls, steps: &Steps, recent: &[UnixNanos]) -> Self {
+        Self {
+            all: Part::new(all),
+            recent: recent.iter().map(|start| Part::new(&steps.since(*start))).collect(),
+            steps: steps.view(1),
+        }
     }
 
     fn stats(&self, seconds: f64) -> GroupStats {
+        let Part { count, errors, durations } = &self.all;
         GroupStats {
-            count: self.count,
-            rate_per_second: if seconds > 0.0 { float(self.count) / seconds } else { 0.0 },
-            error_count: self.errors,
-            error_share: self.error_share(),
-            p50_nano: DurationNanos(quantile(&self.durations, 50)),
-            p95_nano: DurationNanos(quantile(&self.durations, 95)),
+            count: *count,
+            rate_per_second: if seconds > 0.0 { float(*count) / seconds } else { 0.0 },
+            error_count: *errors,
+            error_share: self.all.error_share(),
+            p50_nano: DurationNanos(quantile(durations, 50)),
+            p95_nano: DurationNanos(quantile(durations, 95)),
+        }
+    }
+}
+
+impl Part {
+    fn new(calls: &Calls) -> Self {
+        Self {
+            count: calls.count,
+            errors: calls.errors,
+            durations: durations(&calls.latency.histogram()),
         }
     }
 
@@ -87,13 +116,18 @@ impl GroupCalls {
     }
 }
 
+/// Durations of a histogram.
+pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
+    histogram.iter().map(|bucket| (bucket.up_to_nano.0, bucket.count)).collect()
+}
+
 /// The groups with their changes, the most changed first, then those with most calls.
 pub(super) fn judge(groups: Vec<Group>, stretches: Stretches) -> Vec<ChangedGroup> {
     let candidates: Vec<Vec<Candidate>> =
         groups.iter().map(|group| candidates(group, stretches)).collect();
     let p_values: Vec<f64> = candidates.iter().flatten().map(|of| of.change.p_value).collect();
     let mut corrected = corrected(&p_values).into_iter();
-    let calls_max = groups.iter().map(|of| of.sides.now.count.max(of.sides.before.count)).max();
+    let calls_max = groups.iter().map(|of| of.calls()).max();
     let calls_max = float(calls_max.unwrap_or(1).max(1));
     let mut judged: Vec<ChangedGroup> = Vec::with_capacity(groups.len());
     for (group, candidates) in groups.into_iter().zip(candidates) {
@@ -106,7 +140,7 @@ pub(super) fn judge(groups: Vec<Group>, stretches: Stretches) -> Vec<ChangedGrou
             .filter(|candidate| candidate.is_large && candidate.change.p_value < P_VALUE_MAX)
             .collect();
         changes.sort_by(|a, b| b.weight.total_cmp(&a.weight));
-        let calls = group.sides.now.count.max(group.sides.before.count);
+        let calls = group.calls();
         let traffic = 0.5 + 0.5 * (float(calls) / calls_max).powf(0.25);
         let left: f64 = changes.iter().map(|candidate| 1.0 - candidate.weight).product();
         judged.push(ChangedGroup {
@@ -157,12 +191,44 @@ struct Candidate {
     is_large: bool,
 }
 
-/// The changes of a group that are tested.
+impl Group {
+    fn calls(&self) -> u64 {
+        self.sides.now.all.count.max(self.sides.before.all.count)
+    }
+}
+
+/// The changes of a group that are tested: of each aspect that of the part of the window in which
+/// it weighs most, the whole window unless a later part shows clearly more.
 fn candidates(group: &Group, stretches: Stretches) -> Vec<Candidate> {
-    [latency(group, stretches), errors(group, stretches), rate(group, stretches)]
-        .into_iter()
-        .flatten()
-        .collect()
+    let parts = || {
+        let lengths = std::iter::once(1).chain(RECENT);
+        std::iter::once(&group.sides.now.all).chain(&group.sides.now.recent).zip(lengths)
+    };
+    let tests = float(parts().count() as u64);
+    let best = |test: &dyn Fn(&Part, u64) -> Option<Candidate>| {
+        let mut best: Option<Candidate> = None;
+        for mut candidate in parts().filter_map(|(part, divisor)| test(part, divisor)) {
+            candidate.change.p_value = (candidate.change.p_value * tests).min(1.0);
+            let known = best.as_ref().map_or(0.0, Candidate::worth);
+            if best.is_none() || candidate.worth() > known * RECENT_FACTOR {
+                best = Some(candidate);
+            }
+        }
+        best
+    };
+    let mut candidates = Vec::new();
+    candidates.extend(best(&|part, _| latency(group, part, stretches)));
+    candidates.extend(best(&|part, _| errors(group, part, stretches)));
+    candidates.extend(best(&|part, divisor| rate(group, part, divisor, stretches)));
+    candidates
+}
+
+impl Candidate {
+    /// The weight of what is large and hardly chance.
+    fn worth(&self) -> f64 {
+        let counts = self.is_large && self.change.p_value < P_VALUE_MAX;
+        if counts { self.weight } else { 0.0 }
+    }
 }
 
 /// A change of a value.
@@ -182,8 +248,8 @@ pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) ->
     }
 }
 
-fn latency(group: &Group, stretches: Stretches) -> Option<Candidate> {
-    let Sides { now, before } = &group.sides;
+fn latency(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate> {
+    let before = &group.sides.before.all;
     if now.durations.is_empty() || before.durations.is_empty() {
         return None;
     }
@@ -210,12 +276,8 @@ fn latency(group: &Group, stretches: Stretches) -> Option<Candidate> {
         let weight = weight * steepness / (steepness + 0.7) * better(&change);
         Candidate { change, weight, is_large }
     };
-    let worth = |of: &Candidate| {
-        let counts = of.is_large && of.change.p_value < P_VALUE_MAX;
-        if counts { of.weight } else { 0.0 }
-    };
     let mut best = QUANTILES.map(of_quantile).into_iter().max_by(|a, b| {
-        worth(a).total_cmp(&worth(b)).then_with(|| b.change.quantile.cmp(&a.change.quantile))
+        a.worth().total_cmp(&b.worth()).then_with(|| b.change.quantile.cmp(&a.change.quantile))
     })?;
     let percent = best.change.quantile;
     best.change.since_unix_nano = since(group, stretches, best.is_large, |step| {
@@ -226,8 +288,8 @@ fn latency(group: &Group, stretches: Stretches) -> Option<Candidate> {
     Some(best)
 }
 
-fn errors(group: &Group, stretches: Stretches) -> Option<Candidate> {
-    let Sides { now, before } = &group.sides;
+fn errors(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate> {
+    let before = &group.sides.before.all;
     if now.count == 0 || before.count == 0 || now.errors + before.errors == 0 {
         return None;
     }
@@ -243,9 +305,10 @@ fn errors(group: &Group, stretches: Stretches) -> Option<Candidate> {
     Some(Candidate { change, weight, is_large })
 }
 
-fn rate(group: &Group, stretches: Stretches) -> Option<Candidate> {
-    let Sides { now, before } = &group.sides;
-    let seconds = stretches.seconds;
+fn rate(group: &Group, now: &Part, divisor: u64, stretches: Stretches) -> Option<Candidate> {
+    let before = &group.sides.before.all;
+    let Sides { now: whole, before: length } = stretches.seconds;
+    let seconds = Sides { now: whole / float(divisor), before: length };
     if !stretches.is_full || seconds.now <= 0.0 || seconds.before <= 0.0 {
         return None;
     }
@@ -261,7 +324,8 @@ fn rate(group: &Group, stretches: Stretches) -> Option<Candidate> {
     };
     let mut change = change(kind, was, is, is_worse);
     let counts = |of: &GroupCalls| of.steps.iter().map(|step| step.count).collect::<Vec<_>>();
-    let spread = dispersion(&counts(before)).max(dispersion(&counts(now)).min(5.0));
+    let Sides { now: steps, before: steps_before } = &group.sides;
+    let spread = dispersion(&counts(steps_before)).max(dispersion(&counts(steps)).min(5.0));
     change.p_value = rate_test((now.count, seconds.now), (before.count, seconds.before), spread);
     let factor = is.max(was) / is.min(was).max(f64::MIN_POSITIVE);
     let weight = match kind {

@@ -10,6 +10,10 @@ use super::{endpoints::Party, is_changed, report::Findings};
 
 /// Causes in a sentence.
 const CAUSES_MAX: usize = 3;
+/// A culprit makes the headline although no group changed as a whole from this score on,
+const SURE_SCORE: f64 = 0.05;
+/// and when chance is less likely than this.
+const SURE_P_VALUE: f64 = 1e-4;
 /// A party of less than this part of the best one's score is not named as the cause.
 const SHARE_MIN: f64 = 0.25;
 
@@ -63,8 +67,11 @@ pub(super) fn headline(
     services: &[ChangedGroup],
 ) -> Option<ChangeSentence> {
     let mut groups = transactions.iter().chain(services).filter(|group| is_changed(group));
-    let first = groups.next()?;
-    let culprit = culprits.services.first().filter(|culprit| culprit.change.is_worse);
+    let first = groups.next();
+    let culprit = culprits.services.first().filter(|culprit| {
+        let is_sure = culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE;
+        culprit.change.is_worse && (first.is_some() || is_sure)
+    });
     match culprit {
         Some(culprit) => Some(ChangeSentence {
             subject: culprit.subject.clone(),
@@ -72,7 +79,7 @@ pub(super) fn headline(
             with: causes(culprits, &culprit.subject),
             explained_share: Some(culprit.explained_share),
         }),
-        None => first.sentence.clone(),
+        None => first.and_then(|group| group.sentence.clone()),
     }
 }
 

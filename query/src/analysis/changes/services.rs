@@ -4,16 +4,16 @@
 //! which it takes messages, else those of its most frequent kind. Endpoints are counted by the
 //! calls that storage added up for the graph.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidings_proto::{
     UnixNanos,
-    api::{NodeKind, RedGroup, SpanKindName},
+    api::{NodeKind, RedGroup, Searched, SpanKindName},
 };
-use tidings_storage::SpanFilter;
+use tidings_storage::{Calls, ScanStats, SpanFilter, TimeRange};
 
 use super::{
-    groups::{Group, GroupCalls},
+    groups::{Group, GroupCalls, Part, durations},
     sampled::Sides,
 };
 use crate::{
@@ -29,34 +29,51 @@ use crate::{
 
 /// Groups of service and kind that are read.
 const GROUPS_MAX: usize = 10_000;
+/// Where calls are not added up, those of so many spans are found by assembling them.
+const ASSEMBLED_MAX: u64 = 150_000;
+
+/// Groups of one service by kind.
+type ByService = BTreeMap<String, Vec<RedGroup>>;
 
 /// The services of one stretch of time.
 #[derive(Debug, Default)]
 pub(super) struct ServiceCalls {
-    /// By service, then kind.
-    groups: BTreeMap<String, Vec<RedGroup>>,
-    pub rows: u64,
-    pub files: u64,
-    pub complete: bool,
+    groups: ByService,
+    /// Those of its last parts.
+    recent: Vec<ByService>,
+    pub stats: ScanStats,
 }
 
 impl ServiceCalls {
-    pub(super) fn read(reader: &Reader, window: Window) -> Result<Self, QueryError> {
-        let search = RedSearch {
-            filter: SpanFilter { start: window.range(), ..SpanFilter::default() },
-            step: Some(window.step()),
-            by: vec![RedKey::Service, RedKey::Kind],
-            histogram: true,
-            limit: GROUPS_MAX,
+    /// The services of a window, and those of its parts from each of these moments on.
+    pub(super) fn read(
+        reader: &Reader,
+        window: Window,
+        recent: &[UnixNanos],
+    ) -> Result<Self, QueryError> {
+        let mut stats = ScanStats::NOTHING;
+        let mut read = |start: TimeRange| {
+            let search = RedSearch {
+                filter: SpanFilter { start, ..SpanFilter::default() },
+                step: Some(window.step()),
+                by: vec![RedKey::Service, RedKey::Kind],
+                histogram: true,
+                limit: GROUPS_MAX,
+            };
+            let found = red::red(reader, &search)?;
+            let Searched { rows, files, complete, .. } = found.searched;
+            stats += ScanStats { rows, files, complete: complete && found.other_count == 0 };
+            let mut groups = ByService::new();
+            for group in found.groups {
+                groups.entry(group.service.clone().unwrap_or_default()).or_default().push(group);
+            }
+            Ok::<ByService, QueryError>(groups)
         };
-        let found = red::red(reader, &search)?;
-        let mut groups: BTreeMap<String, Vec<RedGroup>> = BTreeMap::new();
-        for group in found.groups {
-            groups.entry(group.service.clone().unwrap_or_default()).or_default().push(group);
-        }
-        let searched = found.searched;
-        let complete = searched.complete && found.other_count == 0;
-        Ok(Self { groups, rows: searched.rows, files: searched.files, complete })
+        let groups = read(window.range())?;
+        let end = window.range().end;
+        let parts = recent.iter().map(|start| read(TimeRange { start: Some(*start), end }));
+        let recent = parts.collect::<Result<Vec<ByService>, QueryError>>()?;
+        Ok(Self { groups, recent, stats })
     }
 
     /// Number of spans.
@@ -80,21 +97,33 @@ impl ServiceCalls {
 /// The services of both stretches.
 pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<Group> {
     let names = calls.now.groups.keys().chain(calls.before.groups.keys());
-    let names: std::collections::BTreeSet<&String> = names.collect();
+    let names: BTreeSet<&String> = names.collect();
     let group = |name: &String| {
-        let of = calls.map(|calls| calls.groups.get(name).map_or(&[][..], Vec::as_slice));
+        let of = calls.map(|calls| groups_of(&calls.groups, name));
         let kind = kind(of);
+        let of_kind = |groups: &ByService| {
+            let group = groups_of(groups, name).iter().find(|group| group.kind == kind);
+            group.map_or_else(Part::default, part)
+        };
         Group {
             service: name.clone(),
             operation: None,
             uninstrumented: false,
-            sides: of.map(|groups| {
-                let group = groups.iter().find(|group| group.kind == kind);
-                group.map_or_else(GroupCalls::default, of_group)
+            sides: calls.map(|calls| {
+                let steps = groups_of(&calls.groups, name).iter().find(|group| group.kind == kind);
+                GroupCalls {
+                    all: of_kind(&calls.groups),
+                    recent: calls.recent.iter().map(of_kind).collect(),
+                    steps: steps.map_or_else(Vec::new, |group| group.steps.clone()),
+                }
             }),
         }
     };
     names.into_iter().map(group).collect()
+}
+
+fn groups_of<'a>(groups: &'a ByService, service: &str) -> &'a [RedGroup] {
+    groups.get(service).map_or(&[], Vec::as_slice)
 }
 
 /// The kind of span that a service is counted by.
@@ -106,50 +135,55 @@ fn kind(of: Sides<&[RedGroup]>) -> Option<SpanKindName> {
     served.or_else(|| all().max_by_key(|group| group.count).and_then(|group| group.kind))
 }
 
-fn of_group(group: &RedGroup) -> GroupCalls {
-    GroupCalls {
-        count: group.count,
-        errors: group.error_count,
-        durations: GroupCalls::durations(&group.histogram),
-        steps: group.steps.clone(),
-    }
+fn part(group: &RedGroup) -> Part {
+    Part { count: group.count, errors: group.error_count, durations: durations(&group.histogram) }
 }
 
-/// The endpoints without spans of one stretch of time, by name; `None` where storage has not added
-/// them up.
+/// The endpoints without spans of one stretch of time, by name; `None` where there are too many
+/// calls that storage has not added up.
 pub(super) fn endpoints(
     reader: &Reader,
     window: Window,
+    recent: &[UnixNanos],
+    span_count: u64,
 ) -> Result<Option<BTreeMap<String, GroupCalls>>, QueryError> {
     let bounds = window.bounds();
-    let Some(sums) = graph::sums(reader, &bounds)? else { return Ok(None) };
-    let mut calls: BTreeMap<String, (tidings_storage::Calls, Steps)> = BTreeMap::new();
-    for of in sums {
-        let (kind, name) = of.to;
-        if kind == NodeKind::Service || kind == NodeKind::Messaging || name.is_empty() {
-            continue;
+    let mut calls: BTreeMap<String, (Calls, Steps)> = BTreeMap::new();
+    let mut add = |(kind, name): (NodeKind, String), start: UnixNanos, of: &Calls| {
+        let is_endpoint = kind != NodeKind::Service && kind != NodeKind::Messaging;
+        if is_endpoint && !name.is_empty() {
+            let (all, steps) = calls.entry(name).or_default();
+            all.merge(of);
+            steps.merge(window.step_of(start), of);
         }
-        let (all, steps) = calls.entry(name).or_default();
-        for (stretch, edge) in of.calls {
-            let start = bounds.get(stretch as usize).copied().unwrap_or_default();
-            all.merge(&edge.calls);
-            steps.merge(window.step_of(start), &edge.calls);
-        }
-    }
-    let group = |(all, steps): (tidings_storage::Calls, Steps)| GroupCalls {
-        count: all.count,
-        errors: all.errors,
-        durations: GroupCalls::durations(&all.latency.histogram()),
-        steps: steps.view(1),
     };
+    if let Some(sums) = graph::sums(reader, &bounds)? {
+        for of in sums {
+            for (stretch, edge) in of.calls {
+                let start = bounds.get(stretch as usize).copied().unwrap_or_default();
+                add(of.to.clone(), start, &edge.calls);
+            }
+        }
+    } else if span_count <= ASSEMBLED_MAX {
+        for of in graph::calls(reader, window.range())?.0 {
+            for call in of.calls {
+                let mut single = Calls::default();
+                (single.count, single.errors) = (1, u64::from(call.failed));
+                call.called.into_iter().for_each(|duration| single.latency.add(duration));
+                add(of.to.clone(), call.start, &single);
+            }
+        }
+    } else {
+        return Ok(None);
+    }
+    let group = |(all, steps): (Calls, Steps)| GroupCalls::new(&all, &steps, recent);
     Ok(Some(calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
 }
 
 /// The endpoints of both stretches.
 pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<Group> {
     let Sides { mut now, mut before } = sides;
-    let names: std::collections::BTreeSet<String> =
-        now.keys().chain(before.keys()).cloned().collect();
+    let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();
     let group = |name: String| {
         let sides = Sides {
             now: now.remove(&name).unwrap_or_default(),

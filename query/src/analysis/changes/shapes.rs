@@ -5,7 +5,7 @@
 //! had count together, against the rate at which the baseline itself shows new ones (Good-Turing).
 //! A changed span is charged only when nothing below it changed or failed.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use ahash::RandomState;
 
@@ -19,8 +19,12 @@ use super::{
 const P_VALUE_MAX: f64 = 0.01;
 /// Operations with fewer spans than this in the baseline have no usual shape.
 const BASELINE_MIN: u64 = 5;
-/// Weight of a span that calls more than it used to and all that it used to.
+/// Weight of a span that calls at least as many others as spans of the operation used to.
 const MORE_CALLS_WEIGHT: f64 = 0.4;
+/// A shape of at least one in so many spans of the baseline is usual: more of it may be another mix
+/// of requests, and counts less.
+const FREQUENT: u64 = 10;
+const FREQUENT_WEIGHT: f64 = 0.5;
 
 /// Changed shape of a unit's calls in a transaction type.
 #[derive(Debug, Clone, Default)]
@@ -207,22 +211,28 @@ impl Table<'_> {
         self.hasher.hash_one(shape)
     }
 
+    /// Counts the shapes of a trace, each once: spans of one trace are not independent.
     fn add(&mut self, trace: &SampledTrace, is_now: bool) {
         let children = trace.children();
+        let mut operations: HashSet<Key, RandomState> = HashSet::default();
+        let mut known_shapes: HashSet<(Key, u64), RandomState> = HashSet::default();
         for ((place, span), children) in (0_u32..).zip(&trace.spans).zip(&children) {
             if self.roles.is_call(span) && self.roles.callee(span).is_none() {
                 continue;
             }
             let shape = self.shape(trace, place, children);
             let hash = self.hash(&shape);
-            let of = self.of.entry((trace.root, span.service, span.operation)).or_default();
+            let key = (trace.root, span.service, span.operation);
+            let of = self.of.entry(key).or_default();
             let known = of.shapes.entry(hash).or_default();
+            let is_first = u64::from(operations.insert(key));
+            let is_new = u64::from(known_shapes.insert((key, hash)));
             if is_now {
-                known.now += 1;
-                of.now += 1;
+                known.now += is_new;
+                of.now += is_first;
             } else {
-                known.before += 1;
-                of.before += 1;
+                known.before += is_new;
+                of.before += is_first;
                 let mut calls: HashMap<Child, u64, RandomState> = HashMap::default();
                 for child in children.iter().map(|child| trace.span(*child)) {
                     *calls.entry((child.service, child.operation)).or_default() += 1;
@@ -242,8 +252,11 @@ impl Shapes {
     fn changed(&self) -> impl Iterator<Item = (u64, Changed)> {
         let is_known = self.before >= BASELINE_MIN && self.now > 0;
         let tests = float(self.shapes.len() as u64);
-        let novel: u64 = self.novel().map(|(_, shape)| shape.now).sum();
+        let novel: u64 = self.novel().map(|(_, shape)| shape.now).sum::<u64>().min(self.now);
         let once = self.shapes.values().filter(|shape| shape.before == 1).count() as u64;
+        let once = once.min(self.before);
+        let children_before =
+            self.shapes.values().map(|of| of.before * of.children.len() as u64).sum::<u64>();
         let novel_p = share_test((novel, self.now), (once, self.before));
         let novel_weight = self.excess(novel, once);
         self.shapes.iter().filter(move |_| is_known).filter_map(move |(hash, shape)| {
@@ -253,8 +266,10 @@ impl Shapes {
                 0 if novel_p < p => (novel_weight, novel_p),
                 _ => (weight, p),
             };
-            let is_lost = self.lost(shape);
+            let is_lost = (shape.children.len() as u64) * self.before < children_before;
             let weight = weight * if is_lost { 1.0 } else { MORE_CALLS_WEIGHT };
+            let is_frequent = shape.before * FREQUENT >= self.before;
+            let weight = weight * if is_frequent { FREQUENT_WEIGHT } else { 1.0 };
             let is_changed = shape.now > 0 && weight > 0.0 && p_value < P_VALUE_MAX;
             is_changed.then_some((*hash, Changed { weight, p_value, is_lost }))
         })
@@ -271,11 +286,5 @@ impl Shapes {
         }
         let share = float(now) / float(self.now);
         (1.0 - float(before) / float(self.before) / share).max(0.0)
-    }
-
-    /// No frequent shape of the baseline is a part of it: calls are missing.
-    fn lost(&self, shape: &Shape) -> bool {
-        let frequent = |of: &&Shape| of.before * 20 >= self.before;
-        !self.shapes.values().filter(frequent).any(|of| of.children.is_subset(&shape.children))
     }
 }
