@@ -15,6 +15,13 @@ impl Steps {
         self.0.entry(step).or_default().merge(calls);
     }
 
+    /// Those of steps that begin at this time or later.
+    pub(crate) fn since(&self, start: UnixNanos) -> Calls {
+        let mut calls = Calls::default();
+        self.0.range(start..).for_each(|(_, of)| calls.merge(of));
+        calls
+    }
+
     /// What the API says of them; counts are times `factor`.
     pub(crate) fn view(&self, factor: u64) -> Vec<CallsInStep> {
         let step = |(start, calls): (&UnixNanos, &Calls)| in_step(*start, calls, factor);
