@@ -327,6 +327,26 @@ impl Settings {
     fn check_listeners(&self) -> Result<(), SettingsError> {
         let listeners = self.listeners();
         for (at, (second, address)) in listeners.into_iter().enumerate() {
+    /// The warning that `insecure` deserves.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        if !self.insecure {
+            return None;
+        }
+        let exposed =
+            self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());
+        let exposed: Vec<_> = exposed.map(|(name, _)| name).collect();
+        Some(match exposed.as_slice() {
+            [] => {
+                "insecure is set, and every listener is on the loopback: none needs it".to_owned()
+            }
+            names => format!(
+                "insecure is set: other machines can reach {}, and nothing checks who sends and \
+                 who reads",
+                names.join(", ")
+            ),
+        })
+    }
+
             let clashes = |other: &SocketAddr| {
                 let everywhere = other.ip().is_unspecified() || address.ip().is_unspecified();
                 let same_port = other.port() == address.port() && address.port() != 0;

@@ -111,6 +111,18 @@ fn unknown_names_are_errors_with_a_suggestion() {
 }
 
 #[test]
+fn insecure_is_warned_of_with_the_listeners_that_others_reach() {
+    let exposure = |flags: &[(&'static str, &str)]| {
+        read(None, &[], flags).unwrap().settings().unwrap().exposure()
+    };
+    assert_eq!(exposure(&[]), None);
+    let insecure = ("insecure", "true");
+    let open = exposure(&[insecure, ("zipkin", "0.0.0.0:9411"), ("http", "[::]:8434")]).unwrap();
+    assert!(open.contains("http, zipkin"), "{open}");
+    assert!(exposure(&[insecure]).unwrap().contains("none needs it"));
+}
+
+#[test]
 fn wrong_values_name_the_setting_and_the_source() {
     for (name, value, reason) in [
         ("http", "8434", "an address and a port"),
