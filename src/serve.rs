@@ -23,13 +23,13 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long threads that were not asked to end are waited for.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(mut settings: Settings) -> Result<()> {
+/// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
+pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
     settings.connections_max = open_files::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    if let Some(warning) = settings.exposure() {
+    for warning in warnings.iter().cloned().chain(settings.exposure()) {
         tracing::warn!(%warning, "of the settings");
     }
     let ended = runtime.block_on(async {
