@@ -205,8 +205,8 @@ fn help(help: &str, default: &str, variable: &str) -> String {
 /// Does what the command line says.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        None => serve::run(sources(matches)?.settings()?),
-        Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
+        None => serve(matches),
+        Some(("serve", matches)) => serve(matches),
         Some(("compact", matches)) => upkeep::compact(matches, &sources(matches)?.settings()?),
         Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
@@ -223,6 +223,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
 
 /// An error with its causes, each said once: many errors end with the text of their cause.
 pub(crate) fn said_once(error: &anyhow::Error) -> String {
+/// Serves; its warnings go to its log.
+fn serve(matches: &ArgMatches) -> Result<()> {
+    let sources = read_sources(matches)?;
+    serve::run(sources.settings()?, sources.warnings())
+}
+
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if said.is_empty() {
@@ -265,12 +271,21 @@ fn is_setup(kind: std::io::ErrorKind) -> bool {
     matches!(kind, PermissionDenied | NotADirectory | ReadOnlyFilesystem)
 }
 
-/// What was set for a command; it need not take every setting as a flag.
+/// Reads the settings for a command that ends soon and writes their warnings to standard error.
 fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     let given = SETTINGS.iter().filter_map(|setting| {
         let value = matches.try_get_one::<String>(setting.name).ok()??;
         Some((setting.name, value.clone()))
     });
+    let sources = read_sources(matches)?;
+    for warning in sources.warnings() {
+        eprintln!("tidings: warning: {}", warning.escape_debug());
+    }
+    Ok(sources)
+}
+
+/// Reads the settings for a command, which need not take every one as a flag.
+fn read_sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)
 }
 

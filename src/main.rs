@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod client;
 mod demo;
+mod host_names;
 mod import;
 mod log;
 mod open_files;

@@ -13,7 +13,9 @@ use tokio::{
     sync::watch,
 };
 
-use crate::{log, open_files, reads::ZipkinReads, settings::Settings, web};
+use crate::{
+    host_names::host_names, log, open_files, reads::ZipkinReads, settings::Settings, web,
+};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -21,12 +23,15 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// How long threads that were not asked to end are waited for.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(mut settings: Settings) -> Result<()> {
+/// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
+pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
     settings.connections_max = open_files::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    for warning in warnings.iter().cloned().chain(settings.exposure()) {
+        tracing::warn!(%warning, "of the settings");
+    }
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = serve(settings, clock) => ended,
@@ -77,7 +82,8 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         .await
         .context("a receiver could not be started")?;
     let collector = Arc::new(collector);
-    let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
+    let (started, insecure) = (clock.now(), settings.insecure);
+    let server = web::Server::new(store.clone(), Arc::clone(&collector), started, insecure);
     let sql = sql_service(&settings, address, &store, &clock)?;
     let routes = web::router(
         [
@@ -90,7 +96,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         ],
         server.clone(),
         web::Visitors {
-            guard: Guard::new(address, &settings.allowed_hosts),
+            guard: Guard::new(address, &host_names(&settings.allowed_hosts)),
             origins: settings.allow_origins.clone(),
         },
         web::Bodies::new(Arc::clone(&clock)),
@@ -180,7 +186,7 @@ fn tables_at(settings: &Settings) -> TablesAt {
 fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
-        host_names: settings.allowed_hosts.clone(),
+        host_names: host_names(&settings.allowed_hosts),
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
             http_body_bytes_max: count(settings.http_body_bytes_max),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use axum::{Router, middleware};
 
+use guard::Entrance;
 pub(crate) use bodies::Bodies;
 pub(crate) use guard::Visitors;
 pub(crate) use listen::run as listen;
@@ -28,10 +29,13 @@ pub(crate) fn router(
     visitors: Visitors,
     bodies: Bodies,
 ) -> Router {
-    let own = status::routes(server).merge(assets::routes());
-    api.into_iter()
-        .fold(own, Router::merge)
+    let visitors = Arc::new(visitors);
+    let checked = |routes: Router, entrance| {
+        routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))
+    };
+    let api = api.into_iter().fold(status::routes(server), Router::merge);
+    checked(api, Entrance::to_api(Arc::clone(&visitors)))
+        .merge(checked(assets::routes(), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
-        .layer(middleware::from_fn_with_state(Arc::new(visitors), guard::check_origin))
         .layer(middleware::map_response(guard::secure))
 }

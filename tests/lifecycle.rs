@@ -1,5 +1,7 @@
 //! Starting, stopping, and what the command line says.
 
+use std::process::Command;
+
 use prost::Message;
 use tidings_proto::DurationNanos;
 
@@ -80,6 +82,25 @@ fn wrong_settings_end_with_78_and_say_what_to_do() {
     let (code, _, error) = Server::command(&["serve", "--no-such-flag", "1"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("--no-such-flag"), "{error}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_end_no_command() {
+    let mut config = Command::new(Server::binary());
+    config.arg("config").env("TIDINGS_PORT", "tcp://10.43.0.7:8434");
+    let service = [("TIDINGS_SERVICE_HOST", "10.43.0.7"), ("TIDINGS_OTLP_GRCP", "127.0.0.1:1")];
+    let output = config.envs(service).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean otlp-grpc?"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("http = \"127.0.0.1:8434\"  # default"), "{printed}");
+    let folder = tempfile::tempdir().unwrap();
+    let port = [("TIDINGS_PORT", "tcp://10.43.0.7:8434"), service[0]];
+    let server = Server::start_as(folder.path(), &[], &port);
+    assert_eq!(http::get(&server.http, "/ready").status, 200);
 }
 
 #[test]

@@ -35,7 +35,9 @@ mod weigh;
 
 pub use collector::{Collector, RefusalCount};
 pub use explained::{Explain, Explained, Explanation, HEAD_STATUSES};
-pub use guard::{ForeignRequest, Guard};
+pub use guard::{
+    ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
+};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
 };

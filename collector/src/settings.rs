@@ -11,7 +11,8 @@ pub struct CollectorSettings {
     pub otlp_http: SocketAddr,
     /// Zipkin v2.
     pub zipkin: SocketAddr,
-    /// Names a request may give as `Host`, beside those of the loopback and the bound address.
+    /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
+    /// those that an operator adds.
     pub host_names: Vec<String>,
     /// The bounds.
     pub limits: CollectorLimits,

@@ -41,14 +41,21 @@ struct Inner {
     store: Store,
     collector: Arc<Collector>,
     started: UnixNanos,
+    insecure: bool,
     draining: AtomicBool,
     demo: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    pub(crate) fn new(store: Store, collector: Arc<Collector>, started: UnixNanos) -> Self {
+    /// `insecure` is the setting.
+    pub(crate) fn new(
+        store: Store,
+        collector: Arc<Collector>,
+        started: UnixNanos,
+        insecure: bool,
+    ) -> Self {
         let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
-        Self(Arc::new(Inner { store, collector, started, draining, demo }))
+        Self(Arc::new(Inner { store, collector, started, insecure, draining, demo }))
     }
 
     /// Says "not ready" from now on and ends demo traffic.
@@ -70,6 +77,7 @@ impl Server {
             logs: SignalCounts { stored: counts.log_records, ..logs },
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
+            insecure: self.0.insecure,
         }
     }
 }

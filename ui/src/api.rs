@@ -143,6 +143,10 @@ impl<T: DeserializeOwned> Request<T> {
         if self.body.is_some() {
             let _fixed = headers.set("content-type", "application/json");
         }
+        if self.method != "GET" {
+            // Without it the server takes the change for one of another site's form.
+            let _fixed = headers.set("tidings-request", "ui");
+        }
         let failed = |error: JsValue| failure(&error);
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();

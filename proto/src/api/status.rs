@@ -24,6 +24,9 @@ pub struct ServerStatus {
     pub has_data: bool,
     /// Whether demo traffic is being sent.
     pub demo_running: bool,
+    /// Set where other machines may send and read although nothing checks who they are
+    /// (`insecure`).
+    pub insecure: bool,
 }
 
 /// One listener.
