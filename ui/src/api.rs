@@ -4,6 +4,7 @@
 //! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
 //! parameter. Knows nothing of pages.
 
+pub mod analysis;
 mod events;
 mod following;
 
