@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
 use tidings_storage::StorageError;
 
@@ -55,6 +55,16 @@ fn demo_command() -> Command {
                 .value_name("N")
                 .value_parser(value_parser!(u64))
                 .help("Makes the same transactions again (by default, new ones each time)"),
+        )
+        .arg(
+            Arg::new("incident")
+                .long("incident")
+                .value_name("NAME")
+                .value_parser(PossibleValuesParser::new(demo::INCIDENTS.map(|(name, _)| name)))
+                .help(
+                    "Sends an hour of the past first (3,000 transactions unless --backfill says \
+                     otherwise); this goes wrong from ten minutes ago on",
+                ),
         )
         .arg(server("otlp-grpc", "The OTLP/gRPC receiver"))
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))

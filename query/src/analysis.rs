@@ -6,6 +6,7 @@
 //! rule about single traces: those are assembly's.
 
 pub(crate) mod calls;
+pub(crate) mod changes;
 pub(crate) mod compare;
 pub(crate) mod edges;
 pub(crate) mod exceptions;
@@ -19,6 +20,7 @@ pub(crate) mod repeats;
 pub(crate) mod trees;
 pub(crate) mod window;
 
+pub use changes::{BaselineChoice, ChangeSearch};
 pub use compare::{CompareSearch, ComparedWith};
 pub use edges::{Bounded, StretchEdge, StretchEdges, edges_between};
 pub use exceptions::ExceptionSearch;

@@ -33,9 +33,9 @@ mod version;
 mod zipkin;
 
 pub use analysis::{
-    Bounded, CompareSearch, ComparedWith, ExceptionSearch, ExplainSearch, GraphSearch,
-    HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection, StretchEdge,
-    StretchEdges, edges_between,
+    BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, ExceptionSearch,
+    ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey,
+    RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};

@@ -14,7 +14,7 @@ use std::{
 
 use tidings_proto::{
     DurationNanos, TraceId,
-    api::{TimeShare, TransactionKind, TransactionKindList},
+    api::{CallsInStep, TimeShare, TransactionKind, TransactionKindList},
 };
 use tidings_storage::{
     Calls, Detail, KindAnswer, KindBounds, KindCalls, KindKey, OtherKinds, Scan, ScanStats,
@@ -159,6 +159,73 @@ pub(crate) fn of_kind(
     let wanted = WantedTraces { service, operation, least: DurationNanos(0), traces_max };
     let found = found(reader, window, asked, 1, |_| vec![wanted.clone()])?;
     Ok(found.samples.into_iter().next().unwrap_or_default())
+}
+
+/// A transaction type in a window.
+#[derive(Debug)]
+pub(crate) struct RootOperation {
+    /// The service that it enters.
+    pub service: String,
+    /// The operation at which it does.
+    pub operation: String,
+    /// Its transactions.
+    pub calls: Calls,
+    /// They by step.
+    pub steps: Vec<CallsInStep>,
+    /// Some of its traces: no matter which, but the same ones every time.
+    pub traces: Vec<TraceId>,
+}
+
+/// The transaction types of a window.
+#[derive(Debug)]
+pub(crate) struct RootOperations {
+    /// The most frequent.
+    pub listed: Vec<RootOperation>,
+    /// Number of types that are told apart.
+    pub count: u64,
+    /// Transactions of others.
+    pub other_count: u64,
+    /// One trace in so many was counted; counts are not multiplied by it.
+    pub sampled_one_in: u64,
+    /// Rows and files that were read.
+    pub scan: ScanStats,
+}
+
+/// The most frequent transaction types of a window, so many at most, each with a part of
+/// `traces_max` traces.
+pub(crate) fn root_operations(
+    reader: &Reader,
+    window: Window,
+    limit: usize,
+    traces_max: usize,
+) -> Result<RootOperations, QueryError> {
+    let of_each = |kinds: &Kinds| (traces_max / kinds.len().max(1)).max(ANALYSED_MIN);
+    let choose = |kinds: &Kinds| {
+        let traces_max = of_each(kinds);
+        let wanted = kinds.iter().map(|((service, operation), _)| WantedTraces {
+            service: service.clone(),
+            operation: operation.clone(),
+            least: DurationNanos(0),
+            traces_max,
+        });
+        wanted.collect()
+    };
+    let found = found(reader, window, (None, None), limit, choose)?;
+    let kinds = found.kinds.into_iter().zip(found.samples);
+    let listed = kinds.map(|(((service, operation), kind), traces)| RootOperation {
+        service,
+        operation,
+        calls: kind.calls,
+        steps: kind.steps.view(1),
+        traces,
+    });
+    Ok(RootOperations {
+        listed: listed.collect(),
+        count: found.kind_count,
+        other_count: found.others.count,
+        sampled_one_in: 1 << found.level,
+        scan: found.scan,
+    })
 }
 
 /// The most frequent of the kinds that enter this service and at this operation, so many at most,
