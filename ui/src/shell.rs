@@ -14,10 +14,12 @@ use crate::{
 };
 
 pub mod omni;
+pub mod rail;
 pub mod range_picker;
 pub mod sheet;
 
 use omni::Omni;
+use rail::{PAGES, Rail};
 use range_picker::{LiveToggle, RangePicker};
 use sheet::KeySheet;
 
@@ -61,10 +63,10 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
     let sheet_open = RwSignal::new(false);
     bind_keys(keys, sheet_open);
     let path = use_location().pathname;
-    let ranged = move || path.with(|path| matches!(path.as_str(), "/explore" | "/logs"));
+    let ranged = move || path.with(|path| rail::is_ranged(path));
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
-        <Nav sheet_open />
+        <Rail sheet_open />
         <header class="header">
             <Breadcrumb crumbs />
             <Omni />
@@ -92,9 +94,9 @@ fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>) {
         move || go(address, Step::New)
     };
     keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
-    keys.bind("g e", "Go to Explore", group, to("/explore"));
-    keys.bind("g l", "Go to Logs", group, to("/logs"));
-    keys.bind("g c", "Go to Connect", group, to("/connect"));
+    for page in PAGES {
+        keys.bind(page.keys, page.key_label, group, to(page.path));
+    }
     keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));
 }
 
@@ -111,55 +113,6 @@ fn Breadcrumb(crumbs: RwSignal<Vec<Crumb>>) -> impl IntoView {
     view! {
         <nav class="crumbs" aria-label="Where you are">
             {move || crumbs.get().into_iter().enumerate().map(step).collect_view()}
-        </nav>
-    }
-}
-
-#[component]
-fn Nav(sheet_open: RwSignal<bool>) -> impl IntoView {
-    let path = use_location().pathname;
-    let item = move |href: &'static str, words: &'static str, icon: IconName| {
-        // A trace is found through Explore, so that is where its page belongs.
-        let here = move || {
-            path.with(|path| path == href || href == "/explore" && path.starts_with("/trace/"))
-        };
-        view! {
-            <a
-                class="nav-item"
-                href=href
-                title=words
-                aria-label=words
-                aria-current=move || here().then_some("page")
-            >
-                <Icon name=icon />
-            </a>
-        }
-    };
-    view! {
-        <nav class="nav" aria-label="Pages">
-            <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
-                <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-                    <rect class="logo-ground" width="32" height="32" rx="8" />
-                    <path
-                        class="logo-wave"
-                        d="M6 20c3.200 0 3.200-4 6.600-4s3.400 4 6.700 4S22.700 16 26 16"
-                    />
-                    <path class="logo-crest" d="M6 13c3.200 0 3.200-3 6.600-3h6" />
-                </svg>
-            </a>
-            {item("/explore", "Explore", IconName::Search)}
-            {item("/logs", "Logs", IconName::Logs)}
-            <span class="nav-space"></span>
-            {item("/connect", "Connect a sender", IconName::Plug)}
-            <button
-                class="nav-item"
-                type="button"
-                title="Keys"
-                aria-label="Show what keys do"
-                on:click=move |_| sheet_open.set(true)
-            >
-                <Icon name=IconName::Keyboard />
-            </button>
         </nav>
     }
 }

@@ -36,10 +36,10 @@ fn watch_status() -> Remote<ServerStatus> {
     status
 }
 
-/// `/`: Welcome until something was received, Explore from then on.
+/// Welcome until something was received, Explore from then on.
 #[component]
 #[must_use]
-pub fn HomePage() -> impl IntoView {
+pub fn WelcomeUntilData() -> impl IntoView {
     set_crumbs(crumb("Welcome"));
     let status = watch_status();
     let (go, toasts) = (use_go(), use_toasts());
