@@ -7,6 +7,7 @@
 
 mod analysis;
 mod assembly;
+mod changes;
 mod compare;
 mod exceptions;
 mod explain;
@@ -26,6 +27,11 @@ mod transaction;
 
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
+pub use changes::{
+    Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
+    ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,
+    PartialReason, Reason, ReportPart, Subject, SubjectKind, TransactionName,
+};
 pub use compare::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
 };

@@ -5,9 +5,12 @@
 //! parameter. Knows nothing of pages.
 
 pub mod analysis;
+pub mod changes;
 mod events;
 mod following;
 pub(crate) mod pulse;
+pub mod sql;
+pub mod status;
 
 use std::{fmt, marker::PhantomData};
 
@@ -59,6 +62,12 @@ impl<T> Request<T> {
     fn get(path: &str, query: &Query) -> Self {
         let address = query.on(&format!("/api/v1{path}"));
         Self { method: "GET", address, body: None, answer: PhantomData }
+    }
+
+    /// A request with a JSON body. The server refuses it from pages of other origins.
+    fn post(path: &str, body: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_string(body).ok();
+        Self { method: "POST", address: format!("/api/v1{path}"), body, answer: PhantomData }
     }
 
     /// The path and query string that are asked.

@@ -7,11 +7,14 @@
 
 pub mod api;
 pub mod app;
+pub mod asked;
 mod browser;
 pub mod colour;
 pub mod components;
+pub mod drawings;
 pub mod format;
 pub mod keys;
+pub mod links;
 pub mod paged;
 pub mod pages;
 pub mod remote;

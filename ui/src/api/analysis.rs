@@ -42,6 +42,11 @@ impl Analysis {
         self
     }
 
+    /// The parameters.
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
     /// Adds a parameter when there is a value.
     #[must_use]
     pub fn with_some(mut self, key: &str, value: Option<impl std::fmt::Display>) -> Self {
