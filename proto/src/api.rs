@@ -47,7 +47,7 @@ pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{
     AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
-    Searched, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
+    Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts};

@@ -48,5 +48,5 @@ pub use params::well_encoded;
 pub use search::TraceSearch;
 pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
-pub use trace::{ClockView, TraceName, TraceQuestion};
+pub use trace::{ClockView, TraceName, TraceQuestion, find::SpanSearch};
 pub use transactions::kinds::{Above, KindSearch};

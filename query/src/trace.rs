@@ -9,6 +9,7 @@
 //! protocol the spans came by.
 
 pub(crate) mod export;
+pub(crate) mod find;
 pub(crate) mod gather;
 mod hosts;
 mod links;

@@ -190,7 +190,7 @@ pub(super) async fn secure(mut response: Response) -> Response {
         (
             "content-security-policy",
             "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-             connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
+             connect-src 'self'; font-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
              form-action 'self'",
         ),
         ("x-content-type-options", "nosniff"),

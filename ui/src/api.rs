@@ -8,6 +8,7 @@ pub mod analysis;
 pub mod changes;
 mod events;
 mod following;
+pub(crate) mod pulse;
 pub mod sql;
 pub mod status;
 
@@ -19,8 +20,8 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
         AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, PinList, PinRequest,
-        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, TraceSearchResult,
-        TraceSkeleton,
+        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, SpanMatches,
+        TraceSearchResult, TraceSkeleton,
     },
 };
 use wasm_bindgen::{JsCast, JsValue};
@@ -158,8 +159,10 @@ impl<T: DeserializeOwned> Request<T> {
             let _fixed = headers.set("tidings-request", "ui");
         }
         let failed = |error: JsValue| failure(&error);
+        let _waiting = pulse::Waiting::begin();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
+        pulse::hear();
         let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
         read(response.status(), &text.as_string().unwrap_or_default())
     }
@@ -169,7 +172,10 @@ fn failure(error: &JsValue) -> ApiError {
     let name = js_sys::Reflect::get(error, &JsValue::from_str("name")).ok();
     match name.and_then(|name| name.as_string()).as_deref() {
         Some("AbortError") => ApiError::Aborted,
-        _ => ApiError::Unreachable,
+        _ => {
+            pulse::lose();
+            ApiError::Unreachable
+        }
     }
 }
 
@@ -259,17 +265,39 @@ pub fn traces(
     Request::get("/traces", &query)
 }
 
-/// One trace as columns.
+/// One trace as columns, with the clocks of its hosts brought together or as they were.
 #[must_use]
-pub fn skeleton(id: TraceId) -> Request<TraceSkeleton> {
-    Request::get(&format!("/traces/{id}/skeleton"), &Query::default())
+pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
+    let mut query = Query::default();
+    push_clocks(&mut query, adjusted);
+    Request::get(&format!("/traces/{id}/skeleton"), &query)
+}
+
+/// The rows of a trace's spans that say every word of `text`, or that it selects when it is a query
+/// in TraceQL, as `{ status = error }`.
+#[must_use]
+pub fn find_spans(trace: TraceId, text: &str, adjusted: bool) -> Request<SpanMatches> {
+    let mut query = Query::default();
+    query.push(if text.trim_start().starts_with('{') { "q" } else { "text" }, text);
+    push_clocks(&mut query, adjusted);
+    Request::get(&format!("/traces/{trace}/find"), &query)
+}
+
+fn push_clocks(query: &mut Query, adjusted: bool) {
+    query.push_some("adjust", adjusted.then_some("clock"));
 }
 
 /// One span in full; `row` tells spans that share an id apart.
 #[must_use]
-pub fn span(trace: TraceId, span: SpanId, row: Option<u32>) -> Request<SpanDetails> {
+pub fn span(
+    trace: TraceId,
+    span: SpanId,
+    row: Option<u32>,
+    adjusted: bool,
+) -> Request<SpanDetails> {
     let mut query = Query::default();
     query.push_some("index", row);
+    push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{trace}/spans/{span}"), &query)
 }
 

@@ -52,6 +52,36 @@ pub(crate) fn store(key: &str, value: Option<&str>) {
     }
 }
 
+/// Returns what this tab remembers under `key`, until it is closed.
+pub(crate) fn kept_in_tab(key: &str) -> Option<String> {
+    window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Remembers `value` until this tab is closed.
+pub(crate) fn keep_in_tab(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().session_storage() {
+        let _refused = storage.set_item(key, value);
+    }
+}
+
+/// Resolves when a frame has been drawn.
+pub(crate) async fn next_frame() {
+    let wait = |resolve: js_sys::Function, _| {
+        // The frame is drawn after its callbacks ran: a timer comes after it.
+        let drawn = move || {
+            let _refused =
+                window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
+        };
+        leptos::prelude::request_animation_frame(drawn);
+    };
+    let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
+}
+
+/// The path of the page, without its query.
+pub(crate) fn path() -> String {
+    window().location().pathname().unwrap_or_default()
+}
+
 /// Puts `text` on the clipboard; false when the browser does not let it.
 pub(crate) async fn copy(text: &str) -> bool {
     let navigator = window().navigator();

@@ -34,7 +34,7 @@ pub use service::{ServiceDot, ServiceName};
 pub use sort::{SortHead, SortOrder, use_sort};
 pub use spark::{SparkBars, SparkTone, Sparkline};
 pub use state::{EmptyState, ErrorState, LoadingRows, PartialNote};
-pub use suggest::{Suggest, Suggestion};
+pub use suggest::{FirstMark, Suggest, Suggestion};
 pub use toast::{Toasts, use_toasts};
 pub use was::NumberCell;
 

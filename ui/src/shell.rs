@@ -37,8 +37,10 @@ pub struct Crumb {
 #[derive(Debug, Clone, Copy)]
 struct Crumbs(RwSignal<Vec<Crumb>>);
 
-/// Says where the reader is; the last step is also the window's title.
+/// Says where the reader is; the last step is also the window's title. Every page does so first,
+/// so that the picture of its services begins here.
 pub fn set_crumbs(steps: Vec<Crumb>) {
+    crate::colour::begin_picture(&crate::browser::path());
     let title =
         steps.last().map_or("Tidings".to_owned(), |last| format!("{} · Tidings", last.text));
     document().set_title(&title);
@@ -50,6 +52,22 @@ pub fn set_crumbs(steps: Vec<Crumb>) {
 /// A breadcrumb of one step.
 pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
     vec![Crumb { text: text.to_owned(), href: None }]
+}
+
+/// Where this tab keeps the address of the list that was looked at last.
+const LIST_KEY: &str = "tidings.list";
+
+/// Remembers a list with its filters: what is opened from it leads back there.
+pub(crate) fn remember_list(address: &str) {
+    crate::browser::keep_in_tab(LIST_KEY, address);
+}
+
+/// Returns the step back to the list that was looked at last, else to Explore.
+pub(crate) fn crumb_to_list() -> Crumb {
+    let address = crate::browser::kept_in_tab(LIST_KEY).filter(|address| address.starts_with('/'));
+    let address = address.unwrap_or_else(|| "/explore".to_owned());
+    let text = if address.starts_with("/logs") { "Logs" } else { "Explore" };
+    Crumb { text: text.to_owned(), href: Some(address) }
 }
 
 /// The frame.

@@ -37,6 +37,7 @@ pub(crate) fn build() -> Result<()> {
     for name in ["tidings-ui.js", "tidings-ui_bg.wasm"] {
         files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
     }
+    files.extend(fonts()?);
     let mut total = 0;
     for (name, content) in &files {
         total += write_compressed(&dist.join(name), content)?;
@@ -114,6 +115,19 @@ fn stylesheet() -> Result<Vec<u8>> {
         css.push(b'\n');
     }
     Ok(css)
+}
+
+/// The fonts and their licences.
+fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = root().join("ui/fonts");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        files.push((format!("assets/{name}"), fs::read(entry.path())?));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Writes `path.br` and `path.gz`, unless they are there for the same content, and gives the

@@ -6,7 +6,7 @@ use tidings_proto::api::{AttributeKeyList, NameList};
 use super::field::{Field, SetFilter, set, set_filters};
 use crate::{
     api,
-    components::{Chip, Icon, IconName, Suggest, Suggestion},
+    components::{Chip, FirstMark, Icon, IconName, Suggest, Suggestion},
     keys::use_keys,
     remote::Remote,
     url::TraceFilters,
@@ -142,6 +142,13 @@ fn AddFilter(
         Adding::No | Adding::Field => "Field or attribute".to_owned(),
         Adding::Value(field) => format!("Value of {}", field.name()),
     };
+    // A value need not be among those that are suggested; a name mostly is.
+    let first = move || match adding.get() {
+        Adding::Value(Field::Attribute(_) | Field::DurationMin | Field::DurationMax) => {
+            FirstMark::Text
+        }
+        _ => FirstMark::Suggestion,
+    };
     let field = move || match adding.get() {
         Adding::Value(field) => Some(view! { <span class="mute">{field.name()}</span> }),
         Adding::No | Adding::Field => None,
@@ -154,6 +161,7 @@ fn AddFilter(
             placeholder=Signal::derive(placeholder)
             text
             suggestions
+            first=Signal::derive(first)
             on_choose=choose
             on_leave=leave
         />

@@ -65,7 +65,7 @@ fn ProblemBadge(page: Page) -> impl IntoView {
                 class="badge badge-warning trace-problem-badge"
                 type="button"
                 aria-expanded=move || open.get().to_string()
-                aria-controls="trace-problems"
+                aria-controls=move || open.get().then_some("trace-problems")
                 on:click=move |_| open.update(|open| *open = !*open)
             >
                 {words}
@@ -102,11 +102,16 @@ fn Facts(page: Page, summary: Memo<TraceSummary>) -> impl IntoView {
         summary.with(|summary| {
             let spans = summary.span_count;
             let services = summary.services.len() as u64;
-            let duration = match summary.state {
-                TransactionState::Running => "so far",
-                _ => "",
+            let root = page.model.with(|model| model.root_nano());
+            let duration = match (summary.state, root) {
+                (TransactionState::Running, _) => "so far",
+                (_, Some(_)) => "until its last span ended",
+                (_, None) => "",
             };
+            let root =
+                root.map(|nanos| fact(format::duration(DurationNanos(nanos)), "until it answered"));
             view! {
+                {root}
                 {fact(format::duration(summary.duration_nano), duration)}
                 {fact(format::count(spans), noun(spans, "span", "spans"))}
                 {fact(format::count(services), noun(services, "service", "services"))}

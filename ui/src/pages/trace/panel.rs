@@ -38,7 +38,8 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
     let details = Remote::new(move || {
         let (span, row) = asked.get()?;
         let index = (span.occurrence > 0).then_some(row);
-        Some(api::span(page.id, span.id, index))
+        let is_adjusted = page.model.with_untracked(|model| model.assembly.clock_adjusted);
+        Some(api::span(page.id, span.id, index, is_adjusted))
     });
     // The answer to an earlier question is not drawn under the present span's name.
     let current = move || {

@@ -41,6 +41,8 @@ pub(crate) struct TraceState {
     pub(crate) group_repeats: bool,
     /// Whether the selected span's details are open.
     pub(crate) panel: bool,
+    /// Whether the clocks of the trace's hosts are brought together.
+    pub(crate) adjust_clocks: bool,
     pub(crate) find: String,
     pub(crate) folds: Folds,
 }
@@ -62,6 +64,7 @@ impl Default for TraceState {
             inline_logs: false,
             group_repeats: true,
             panel: true,
+            adjust_clocks: false,
             find: String::new(),
             folds: Folds::default(),
         }
@@ -70,8 +73,10 @@ impl Default for TraceState {
 
 impl TraceState {
     /// The names of the parameters [`Self::parameters`] writes.
-    pub(crate) const PARAMETERS: [&str; 9] =
-        ["tab", "span", "zoom", "path", "logs", "group", "panel", "find", "fold"];
+    pub(crate) const PARAMETERS: [&str; 10] =
+        ["tab", "span", "zoom", "path", "logs", "group", "panel", Self::CLOCKS, "find", "fold"];
+    /// Whether clocks are adjusted; the request for the trace follows it.
+    pub(crate) const CLOCKS: &str = "clocks";
 
     /// Reads the query; what cannot be read is as if it were not there.
     pub(crate) fn read(parameter: impl Fn(&str) -> Option<String>) -> Self {
@@ -87,6 +92,7 @@ impl TraceState {
             inline_logs: parameter("logs").as_deref() == Some("1"),
             group_repeats: parameter("group").as_deref() != Some("0"),
             panel: parameter("panel").as_deref() != Some("0"),
+            adjust_clocks: parameter(Self::CLOCKS).as_deref() == Some("1"),
             find: parameter("find")
                 .map(|text| text.chars().take(FIND_CHARS_MAX).collect())
                 .unwrap_or_default(),
@@ -109,6 +115,7 @@ impl TraceState {
             self.inline_logs.then(|| "1".to_owned()),
             (!self.group_repeats).then(|| "0".to_owned()),
             (!self.panel).then(|| "0".to_owned()),
+            self.adjust_clocks.then(|| "1".to_owned()),
             (!self.find.is_empty()).then(|| self.find.clone()),
             self.folds.write(),
         ];
