@@ -7,6 +7,7 @@
 pub mod analysis;
 mod events;
 mod following;
+pub mod samples;
 
 use std::{fmt, marker::PhantomData};
 
