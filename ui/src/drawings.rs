@@ -6,4 +6,6 @@
 
 pub mod axis;
 pub mod icicle;
+pub mod layers;
 pub mod lines;
+pub mod network;

@@ -2,7 +2,7 @@
 
 use tidings_proto::{
     TraceId,
-    api::{Comparison, RepeatList, TraceSearchResult},
+    api::{Comparison, LogSearchResult, RepeatList, TraceSearchResult},
 };
 
 use super::{Request, analysis::Analysis};
@@ -16,6 +16,12 @@ const IDS_IN_LIST: usize = 100;
 #[must_use]
 pub fn trace_sample(analysis: &Analysis) -> Request<TraceSearchResult> {
     Request::get("/traces", analysis.query())
+}
+
+/// Returns the request for log records that match an analysis's filters, newest first.
+#[must_use]
+pub fn log_sample(analysis: &Analysis) -> Request<LogSearchResult> {
+    Request::get("/logs", analysis.query())
 }
 
 /// Returns the request for the comparison of two sets of traces, at most 400 ids a side.

@@ -25,7 +25,7 @@ const ROW_PX: u32 = 32;
 pub struct Frame {
     /// The frame it hangs under; always one before it.
     pub parent: Option<u32>,
-    /// What it is as wide as: its own and all below it, in any unit.
+    /// Its width: its own and all below it, in any unit.
     pub value: f64,
     /// The service whose colour it has.
     pub service: String,
@@ -38,9 +38,9 @@ pub struct Frame {
     /// How much more (or less) than on the other side it is, in shares; `None` draws it in its
     /// service's colour.
     pub difference: Option<f64>,
-    /// Whether something in it failed.
+    /// Set when something in it failed.
     pub has_failed: bool,
-    /// Whether it is on the critical path.
+    /// Set when it is on the critical path.
     pub is_critical: bool,
 }
 

@@ -88,7 +88,7 @@ pub struct Marker {
     pub time: UnixNanos,
     /// Its words, as `payment 2.14.0`.
     pub label: String,
-    /// Whether something changed with it.
+    /// Set when something changed with it.
     pub is_suspect: bool,
 }
 

@@ -37,7 +37,7 @@ const SAMPLE: u32 = 300;
 /// the slowest twentieth.
 const COUNT_FOR_PERCENTILE: u64 = 500;
 
-/// What is compared with what.
+/// Pairs of samples that can be compared.
 pub(crate) const BASES: &[(&str, &str)] =
     &[("slow", "Slowest"), ("failed", "Failed"), ("before", "Now with before")];
 
@@ -53,7 +53,7 @@ impl TypeName {
         analysis.with("service", &self.service).with("operation", &self.operation)
     }
 
-    /// Whether a trace is of this type: it enters here.
+    /// Tells whether a trace is of this type: it enters here.
     pub(crate) fn is_of(&self, trace: &tidings_proto::api::TraceSummary) -> bool {
         trace.root_service == self.service && trace.root_operation == self.operation
     }
