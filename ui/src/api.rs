@@ -11,6 +11,7 @@ mod following;
 pub(crate) mod pulse;
 pub mod sql;
 pub mod status;
+pub mod samples;
 
 use std::{fmt, marker::PhantomData};
 

@@ -33,7 +33,7 @@ pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
     clippy::cast_sign_loss,
     reason = "a float-to-int cast saturates, and the clock's milliseconds are far from both ends"
 )]
-fn whole(number: f64) -> u64 {
+pub(crate) fn whole(number: f64) -> u64 {
     number as u64
 }
 
@@ -94,6 +94,12 @@ pub(crate) async fn copy(text: &str) -> bool {
 /// Whether the page is on screen: nothing is polled while it is not.
 pub(crate) fn visible() -> bool {
     !document().hidden()
+}
+
+/// Tells whether the reader is at the content: the pointer on a row or a drawing, or the focus in it.
+pub(crate) fn reading() -> bool {
+    const READ: &str = "#content :is(tr, svg, .chart-plot):hover, #content :focus";
+    document().query_selector(READ).is_ok_and(|element| element.is_some())
 }
 
 /// Whether what has the focus takes typed text, so that letters are not shortcuts.

@@ -5,6 +5,7 @@
 //! that fetches. Computes nothing about traces: what it draws, the query service computed.
 //! Telemetry is hostile text, so it only ever becomes text nodes.
 
+pub mod addresses;
 pub mod api;
 pub mod app;
 pub mod asked;
@@ -12,6 +13,7 @@ mod browser;
 pub mod colour;
 pub mod components;
 pub mod drawings;
+pub mod figures;
 pub mod format;
 pub mod keys;
 pub mod links;
@@ -22,5 +24,6 @@ pub mod shell;
 mod stream;
 pub mod theme;
 pub mod url;
+pub mod window;
 
 pub use app::start;

@@ -79,7 +79,7 @@ pub fn LineChart(
         .then(|| view! { <ul class="legends">{names.collect_view()}</ul> });
     view! {
         {legend}
-        <div class="heat chart">
+        <div class="heat heat-lines">
             <div class="heat-durations mono" aria-hidden="true">{heights.collect_view()}</div>
             <div class="heat-plot" role="img" aria-label=label>
                 <svg viewBox="0 0 1000 100" preserveAspectRatio="none" aria-hidden="true">

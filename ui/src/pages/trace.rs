@@ -29,12 +29,15 @@ mod bar;
 mod bins;
 mod brush;
 mod find;
+mod flame_tab;
+mod graph_tab;
 mod header;
 mod keys;
 mod lines;
 mod logs_index;
 mod logs_tab;
-mod measure;
+pub(crate) mod measure;
+mod merged;
 mod minimap;
 mod model;
 mod page;
@@ -45,7 +48,10 @@ mod rows;
 mod scale;
 mod services_tab;
 mod state;
+mod table_tab;
 mod toolbar;
+mod tree_tab;
+mod usual;
 mod waterfall;
 mod words;
 
@@ -278,6 +284,10 @@ fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
             </div>
         }
         .into_any(),
+        Tab::Flame => flame_tab::flame_tab(page).into_any(),
+        Tab::Tree => tree_tab::tree_tab(page).into_any(),
+        Tab::Table => table_tab::table_tab(page).into_any(),
+        Tab::Graph => graph_tab::graph_tab(page).into_any(),
         Tab::Services => services_tab::services_tab(page).into_any(),
         Tab::Logs => logs_tab::logs_tab(page).into_any(),
     };

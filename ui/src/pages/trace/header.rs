@@ -33,6 +33,13 @@ pub(crate) fn header(page: Page) -> impl IntoView {
             </Show>
             <ProblemBadge page=page />
             <span class="spacer"></span>
+            <a
+                class="button"
+                href=crate::addresses::compare(page.id, None)
+                title="What is different from other transactions of its type"
+            >
+                "Compare with typical"
+            </a>
             {pin_button(page.id)}
             <CopyLink />
             <a

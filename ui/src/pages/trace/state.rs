@@ -19,6 +19,10 @@ const MARK_DIGITS: usize = 6;
 pub(crate) enum Tab {
     #[default]
     Waterfall,
+    Flame,
+    Tree,
+    Table,
+    Graph,
     Services,
     Logs,
 }
@@ -82,6 +86,10 @@ impl TraceState {
     pub(crate) fn read(parameter: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             tab: match parameter("tab").as_deref() {
+                Some("flame") => Tab::Flame,
+                Some("tree") => Tab::Tree,
+                Some("table") => Tab::Table,
+                Some("graph") => Tab::Graph,
                 Some("services") => Tab::Services,
                 Some("logs") => Tab::Logs,
                 _ => Tab::Waterfall,
@@ -104,6 +112,10 @@ impl TraceState {
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let tab = match self.tab {
             Tab::Waterfall => None,
+            Tab::Flame => Some("flame".to_owned()),
+            Tab::Tree => Some("tree".to_owned()),
+            Tab::Table => Some("table".to_owned()),
+            Tab::Graph => Some("graph".to_owned()),
             Tab::Services => Some("services".to_owned()),
             Tab::Logs => Some("logs".to_owned()),
         };

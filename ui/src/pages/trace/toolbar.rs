@@ -15,6 +15,10 @@ pub(crate) fn toolbar(page: Page) -> impl IntoView {
         <div class="trace-bar">
             <div class="tabs" role="tablist" aria-label="Views of the trace">
                 <TabButton page=page tab=Tab::Waterfall words=|| "Waterfall".to_owned() />
+                <TabButton page=page tab=Tab::Flame words=|| "Flame graph".to_owned() />
+                <TabButton page=page tab=Tab::Tree words=|| "Call tree".to_owned() />
+                <TabButton page=page tab=Tab::Table words=|| "Table".to_owned() />
+                <TabButton page=page tab=Tab::Graph words=|| "Graph".to_owned() />
                 <TabButton
                     page=page
                     tab=Tab::Services
