@@ -55,13 +55,6 @@ impl Analysis {
     }
 }
 
-impl Analysis {
-    /// The parameters so far.
-    pub(super) const fn query(&self) -> &Query {
-        &self.query
-    }
-}
-
 /// Returns the request for rate, errors and duration by group.
 #[must_use]
 pub fn red(analysis: &Analysis) -> Request<RedResult> {
