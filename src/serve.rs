@@ -3,7 +3,9 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
+use tidings_collector::{
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, listen,
+};
 use tidings_query::{QueryService, QuerySettings};
 use tidings_sql::{SqlLimits, SqlService};
 use tidings_storage::{Clock, ObjectStoreSettings, Store, StoreSettings, SystemClock, TablesAt};
@@ -49,13 +51,14 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
     // learn that the process lives and is not ready.
     let (app, apps) = watch::channel(web::starting());
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Phase::Running);
     let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
+    let phases = Phases::new(stopped);
+    let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
     let bound = TcpListener::bind(settings.http).await;
     let http = bound.and_then(|listener| {
         let address = listener.local_addr()?;
-        let serving = web::listen(listener, apps, Arc::clone(&clock), connections_max, stopped);
-        Ok((address, tokio::spawn(serving)))
+        Ok((address, tokio::spawn(listen(listener, listening))))
     });
 
     let opened = Store::open(store_settings(&settings), Arc::clone(&clock));
@@ -108,9 +111,10 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     server.drain().await;
     collector.stop().await;
     query.end_waits();
-    stop.send_replace(true);
+    stop.send_replace(Phase::Draining);
     if tokio::time::timeout(DRAIN, web).await.is_err() {
         tracing::warn!("requests to the API were cut off");
+        stop.send_replace(Phase::Closed);
     }
     store.close().await.context("the last flush failed; the log has everything")?;
     tracing::info!("stopped");

@@ -6,7 +6,6 @@ mod assets;
 mod bodies;
 mod guard;
 mod listen;
-mod patient;
 mod pins;
 mod problem;
 mod status;
@@ -18,7 +17,7 @@ use axum::{Router, middleware};
 use guard::Entrance;
 pub(crate) use bodies::Bodies;
 pub(crate) use guard::Visitors;
-pub(crate) use listen::run as listen;
+pub(crate) use listen::connections;
 pub(crate) use pins::routes as pins;
 pub(crate) use status::{Server, described, starting};
 

@@ -77,7 +77,7 @@ pub(crate) struct Outcome {
 impl Ingest {
     pub(crate) fn new(limits: CollectorLimits, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            gate: Gate::new(&limits),
+            gate: Gate::new(&limits, Arc::clone(&clock)),
             limits,
             clock,
             spans: SignalCounters::default(),

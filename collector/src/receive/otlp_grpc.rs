@@ -20,6 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OtlpGrpc;
 
+/// The health check's path.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
 /// What can be called.
 enum Call {
     Export(Signal),
@@ -35,7 +38,7 @@ fn call(path: &str) -> Result<Call, Refusal> {
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => {
             Ok(Call::Export(Signal::Logs))
         }
-        "/grpc.health.v1.Health/Check" => Ok(Call::Health),
+        HEALTH => Ok(Call::Health),
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Err(Refusal::new(
             Reason::NotStored,
             format!("metrics are not stored; {STORED}: switch the metrics exporter off"),
@@ -86,6 +89,10 @@ impl Receiver for OtlpGrpc {
         if grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
             return grpc::refuse(refusal);
         }
+    fn is_health(&self, head: &Parts) -> bool {
+        head.uri.path() == HEALTH
+    }
+
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
         *response.status_mut() = refusal.reason.http();
         let plain = HeaderValue::from_static(PLAIN_TEXT);
