@@ -271,3 +271,15 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
         assert_eq!(Server::command(wrong).0, Some(1));
     }
 }
+
+#[test]
+fn the_status_lists_the_tasks_of_the_process() {
+    let server = Server::start();
+    let status = server.get("/api/v1/status").1;
+    let tasks = status["tasks"].as_array().unwrap();
+    let names: Vec<_> = tasks.iter().map(|task| task["name"].as_str().unwrap()).collect();
+    for name in ["log writer", "flush", "upkeep", "scrubbing", "otlp/grpc", "zipkin", "http"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(tasks.iter().all(|task| task["state"] == "running" && task["restarts"] == 0));
+}

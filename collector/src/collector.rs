@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidings_proto::api::{ReceiverStatus, SignalCounts};
-use tidings_storage::{Clock, Store};
+use tidings_storage::{Clock, Store, Supervision};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -40,6 +40,7 @@ pub struct Collector {
     ingest: Arc<Ingest>,
     listeners: Vec<Listener>,
     phase: watch::Sender<Phase>,
+    supervision: Supervision,
 }
 
 #[derive(Debug)]
@@ -101,6 +102,7 @@ impl Collector {
         let requests = Shares::new(BudgetKind::Requests, requests, Arc::clone(&clock));
         let ingest = Arc::new(Ingest::new(settings.limits, sink, Arc::clone(&clock)));
         let (phase, phases) = watch::channel(Phase::Running);
+        let supervision = Supervision::default();
         let start = |(address, listener, receiver)| {
             let server = Arc::new(Server {
                 receiver,
@@ -114,11 +116,17 @@ impl Collector {
             let listening =
                 Arc::new(Listening::new(server, limits, requests, Arc::clone(&clock), phases));
             let serving = listener::listen(listener, Arc::clone(&listening));
-            let task = tokio::spawn(serving);
+            let task = supervision.spawn_essential(listening.endpoint.receiver.name(), serving);
             Listener { address, listening, task: Mutex::new(Some(task)) }
         };
         let listeners = bound.into_iter().map(start).collect();
-        Ok(Self { ingest, listeners, phase })
+        Ok(Self { ingest, listeners, phase, supervision })
+    }
+
+    /// The receivers' tasks, and how they are. When one has failed nothing listens there any more.
+    #[must_use]
+    pub fn supervision(&self) -> &Supervision {
+        &self.supervision
     }
 
     /// The addresses in use and what happened on each.
@@ -177,7 +185,7 @@ impl Collector {
     /// half of [`crate::CollectorLimits::drain_timeout`], are refused with "try again". After all
     /// of it the connections that are left are dropped. Appends under way are always waited for.
     pub async fn stop(&self) {
-        let Self { ingest, listeners, phase } = self;
+        let Self { ingest, listeners, phase, .. } = self;
         let take = |listener: &Listener| {
             listener.task.lock().unwrap_or_else(PoisonError::into_inner).take()
         };

@@ -136,6 +136,11 @@ impl Ingest {
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
     }
 
+    /// Returns whether a request would be stored now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sink.ready().is_ok()
+    }
+
     /// When to try again, in seconds: spread, so that refused clients do not return all at once.
     pub(crate) fn retry_seconds(&self) -> u32 {
         let mut mixed = self.clock.now().0 ^ self.refusals.fetch_add(1, Relaxed).rotate_left(32);

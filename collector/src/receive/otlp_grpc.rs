@@ -54,12 +54,16 @@ fn call(path: &str) -> Result<Call, Refusal> {
     }
 }
 
-/// `grpc.health.v1.HealthCheckResponse` with status SERVING.
+/// `grpc.health.v1.HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
 struct HealthCheckResponse {
     #[prost(int32, tag = "1")]
     status: i32,
 }
+
+/// Statuses of the health check: whether an export would be stored now.
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
 
 impl Receiver for OtlpGrpc {
     fn name(&self) -> &'static str {
@@ -85,14 +89,14 @@ impl Receiver for OtlpGrpc {
         })
     }
 
-    fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
-        if grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
-            return grpc::refuse(refusal);
-        }
     fn is_health(&self, head: &Parts) -> bool {
         head.uri.path() == HEALTH
     }
 
+    fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
+        if grpc::is_grpc(&head.headers) && refusal.reason != Reason::MediaType {
+            return grpc::refuse(refusal);
+        }
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
         *response.status_mut() = refusal.reason.http();
         let plain = HeaderValue::from_static(PLAIN_TEXT);
@@ -114,7 +118,10 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     })?;
     let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
     match call {
-        Call::Health => Ok(grpc::reply(&HealthCheckResponse { status: 1 }.encode_to_vec())),
+        Call::Health => {
+            let status = if ingest.is_ready() { SERVING } else { NOT_SERVING };
+            Ok(grpc::reply(&HealthCheckResponse { status }.encode_to_vec()))
+        }
         Call::Export(signal) => {
             let format = otlp::format(signal, Encoding::Protobuf);
             let broken = Reason::Framing;
