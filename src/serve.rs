@@ -103,7 +103,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let (started, insecure) = (parts.clock.now(), settings.insecure);
     let (store, collector) = (parts.store.clone(), Arc::clone(&parts.collector));
     let server = web::Server::new(store, collector, parts.health.clone(), started, insecure);
-    let routes = routes(&settings, address, &parts, server.clone())?;
+    let routes = routes(&settings, address, &parts, server.clone(), listening)?;
     app.send_modify(|app| *app = routes);
     print_addresses(address, &parts.collector)?;
 
@@ -151,9 +151,19 @@ fn routes(
     address: SocketAddr,
     parts: &Parts,
     server: web::Server,
+    listening: Arc<web::WebListening>,
 ) -> Result<Router> {
-    let Parts { store, query, clock, .. } = parts;
+    let Parts { store, query, collector, health, clock } = parts;
     let sql = sql_service(settings, address, store, clock)?;
+    let measured = web::Measured {
+        store: store.clone(),
+        collector: Arc::clone(collector),
+        web: listening,
+        health: health.clone(),
+        queries: web::QueryTimes::new(Arc::clone(clock)),
+        sql: sql.clone(),
+        started_seconds: Duration::from_nanos(clock.now().0).as_secs_f64(),
+    };
     let document = web::described(tidings_query::document());
     Ok(web::router(
         [
@@ -167,6 +177,7 @@ fn routes(
             origins: settings.allow_origins.clone(),
         },
         web::Bodies::new(Arc::clone(clock)),
+        measured,
     ))
 }
 
