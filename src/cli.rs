@@ -8,7 +8,9 @@ use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, v
 use tidings_storage::StorageError;
 
 use crate::{
-    ask, check, demo, import, serve,
+    ask, check, demo,
+    health::TaskFailure,
+    import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
     show, upkeep,
 };
@@ -221,14 +223,14 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     }
 }
 
-/// An error with its causes, each said once: many errors end with the text of their cause.
-pub(crate) fn said_once(error: &anyhow::Error) -> String {
 /// Serves; its warnings go to its log.
 fn serve(matches: &ArgMatches) -> Result<()> {
     let sources = read_sources(matches)?;
     serve::run(sources.settings()?, sources.warnings())
 }
 
+/// An error with its causes, each said once: many errors end with the text of their cause.
+pub(crate) fn said_once(error: &anyhow::Error) -> String {
     let mut said = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if said.is_empty() {
@@ -242,12 +244,14 @@ fn serve(matches: &ArgMatches) -> Result<()> {
 }
 
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
-/// (`EX_CANTCREAT`) when it is taken, 2 when `check` could not read it, 1 otherwise.
+/// (`EX_CANTCREAT`) when it is taken, 70 (`EX_SOFTWARE`) when an essential task failed and a restart
+/// goes on, 2 when `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
         _ if error.is::<SettingsError>() => 78,
         _ if error.is::<check::Unreadable>() => 2,
+        _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
@@ -273,10 +277,6 @@ fn is_setup(kind: std::io::ErrorKind) -> bool {
 
 /// Reads the settings for a command that ends soon and writes their warnings to standard error.
 fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
-    let given = SETTINGS.iter().filter_map(|setting| {
-        let value = matches.try_get_one::<String>(setting.name).ok()??;
-        Some((setting.name, value.clone()))
-    });
     let sources = read_sources(matches)?;
     for warning in sources.warnings() {
         eprintln!("tidings: warning: {}", warning.escape_debug());
@@ -286,6 +286,10 @@ fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
 
 /// Reads the settings for a command, which need not take every one as a flag.
 fn read_sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
+    let given = SETTINGS.iter().filter_map(|setting| {
+        let value = matches.try_get_one::<String>(setting.name).ok()??;
+        Some((setting.name, value.clone()))
+    });
     Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)
 }
 
@@ -296,4 +300,16 @@ fn print_config(sources: &Sources) -> Result<()> {
         .map(|(setting, value, origin)| format!("{} = {value:?}  # {origin}\n", setting.key()))
         .collect();
     print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TaskFailure, exit_code};
+
+    #[test]
+    fn a_failed_task_has_an_exit_code_of_its_own() {
+        let error = anyhow::Error::new(TaskFailure("flush failed: no".to_owned()));
+        assert_eq!(exit_code(&error), 70);
+        assert_eq!(exit_code(&anyhow::anyhow!("anything else")), 1);
+    }
 }

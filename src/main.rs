@@ -6,6 +6,7 @@ mod check;
 mod cli;
 mod client;
 mod demo;
+mod health;
 mod host_names;
 mod import;
 mod log;

@@ -50,7 +50,7 @@ pub use search::{
     Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
-pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
+pub use status::{ReceiverStatus, ServerStatus, SignalCounts, TaskCondition, TaskStatus};
 pub use trace::{
     CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
     SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,

@@ -91,6 +91,10 @@ impl Receiver for Zipkin {
         matches!(head.method, Method::GET | Method::HEAD)
     }
 
+    fn is_health(&self, head: &Parts) -> bool {
+        head.uri.path() == "/health"
+    }
+
     fn refuse(&self, _head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
         let mut response = Response::new(full(format!("{}\n", refusal.message)));
         *response.status_mut() = refusal.reason.http();

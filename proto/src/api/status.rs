@@ -27,6 +27,34 @@ pub struct ServerStatus {
     /// Set where other machines may send and read although nothing checks who they are
     /// (`insecure`).
     pub insecure: bool,
+    /// The long-lived tasks of the process.
+    pub tasks: Vec<TaskStatus>,
+}
+
+/// One long-lived task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// Its name, as `flush`.
+    pub name: String,
+    /// How it is.
+    pub state: TaskCondition,
+    /// How often it was restarted after a panic.
+    pub restarts: u64,
+    /// The words of its last panic; empty when there was none.
+    pub last_panic: String,
+}
+
+/// The condition of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskCondition {
+    /// It runs.
+    Running,
+    /// It panicked and is about to run again.
+    Restarting,
+    /// It panicked, and the process is about to end.
+    Failed,
 }
 
 /// One listener.

@@ -25,11 +25,13 @@ use crate::{
     disk::{Disk, DiskLock, SharedDisk, failed, move_durably, parent, read_all, write_durably},
     index::Indexes,
     memory::{self, Chunk},
+    metrics::StoreMetrics,
     paths::Paths,
     schema::Signal,
+    supervision::Supervision,
     table_store,
     tables::Table,
-    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalSettings},
+    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings},
 };
 
 /// So many small chunks become one while replaying.
@@ -93,7 +95,13 @@ pub(super) async fn open(
         durable: end.last.max(covered_max),
         next: end.used.max(end.last).max(covered_max) + 1,
     };
-    let wal = start_wal(&disk, &paths, &shared, segments, position).await?;
+    let (supervision, metrics) = (Supervision::default(), Arc::<StoreMetrics>::default());
+    let monitor = WalMonitor {
+        supervision: supervision.clone(),
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&shared.clock),
+    };
+    let wal = start_wal(&disk, &paths, &shared, segments, position, monitor).await?;
     let (stop, stopped) = watch::channel(false);
     let inner = Arc::new(Inner {
         shared,
@@ -111,6 +119,8 @@ pub(super) async fn open(
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
+        supervision,
+        metrics,
         stop,
         tasks: Mutex::new(Vec::new()),
         lock: Mutex::new(Some(lock)),
@@ -315,6 +325,7 @@ async fn start_wal(
     shared: &Arc<Shared>,
     segments: Arc<Segments>,
     position: Position,
+    monitor: WalMonitor,
 ) -> Result<Wal<Arc<Chunk>>, StorageError> {
     let (disk, folder, shared) = (Arc::clone(disk), paths.wal(), Arc::clone(shared));
     let settings = WalSettings {
@@ -324,7 +335,8 @@ async fn start_wal(
         salt: super::random,
     };
     blocking(move || {
-        Wal::start(disk, folder, settings, segments, position, move |chunks| shared.publish(chunks))
+        let publish = move |chunks| shared.publish(chunks);
+        Wal::start(disk, folder, settings, segments, position, monitor, publish)
     })
     .await
 }
