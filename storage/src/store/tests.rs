@@ -5,6 +5,7 @@ mod faults;
 mod golden;
 mod objects;
 mod panics;
+mod spanning;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
