@@ -18,7 +18,7 @@ use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
 };
-use tidings_storage::Store;
+use tidings_storage::{Clock, Store, SystemClock};
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::{
     OpenApi, ToSchema,
@@ -29,6 +29,7 @@ use super::{
     guard::REFUSALS,
     pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
+    storage::storage_status,
 };
 use crate::demo;
 
@@ -70,6 +71,7 @@ impl Server {
             logs: SignalCounts { stored: counts.log_records, ..logs },
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
+            storage: storage_status(self.0.store.usage(), SystemClock.now()),
         }
     }
 }

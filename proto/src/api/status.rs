@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::StorageStatus;
 use crate::UnixNanos;
 
 /// The state of the server, cheap to ask for every second.
@@ -24,6 +25,9 @@ pub struct ServerStatus {
     pub has_data: bool,
     /// Whether demo traffic is being sent.
     pub demo_running: bool,
+    /// Sizes of what is stored.
+    #[serde(default)]
+    pub storage: StorageStatus,
 }
 
 /// One listener.
