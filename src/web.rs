@@ -10,6 +10,7 @@ mod metrics;
 mod pins;
 mod problem;
 mod status;
+mod storage;
 
 use std::sync::Arc;
 

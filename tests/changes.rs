@@ -28,7 +28,7 @@ const INCIDENTS: [Incident; 10] = [
         reason: Some(("service.version", "2.14.0")),
     },
     Incident { name: "queue-backlog", culprits: &["mailer"], reason: None },
-    Incident { name: "clock-skew", culprits: &["fraud"], reason: None },
+    Incident { name: "clock-skew", culprits: &[], reason: None },
     Incident { name: "lost-spans", culprits: &["cart"], reason: None },
     Incident { name: "noisy-neighbour", culprits: &[], reason: Some(("host.name", "node-3")) },
     Incident { name: "cache-stampede", culprits: &["catalog", "catalog-db"], reason: None },
@@ -107,6 +107,19 @@ fn incidents_of_the_demo_are_traced_to_their_culprit() {
     }
     let first = named.iter().filter(|first| **first).count();
     assert!(first >= 8, "first in {first} of {}", named.len());
+}
+
+#[test]
+fn a_clock_that_is_ahead_is_said_to_be_and_not_taken_for_slowness() {
+    let server = struck_by("clock-skew");
+    let report = report(&server, "");
+    let clock = &report.clocks[0];
+    assert_eq!((clock.service.as_str(), clock.compared_with.as_str()), ("fraud", "payment"));
+    let ahead = clock.offset_nano.0;
+    assert!((1_400_000_000..1_600_000_000).contains(&ahead), "{ahead}");
+    let headline = report.headline.as_ref().unwrap();
+    assert_eq!(headline.change.kind, ChangeKind::ClockSkew, "{headline:?}");
+    assert_eq!(headline.subject.service, "fraud");
 }
 
 #[test]

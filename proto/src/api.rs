@@ -22,6 +22,7 @@ mod red;
 mod search;
 mod sql;
 mod status;
+mod storage_status;
 mod trace;
 mod transaction;
 
@@ -30,7 +31,7 @@ pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSeg
 pub use changes::{
     Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
     ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,
-    PartialReason, Reason, ReportPart, Subject, SubjectKind, TransactionName,
+    PartialReason, Reason, ReportPart, ServiceClock, Subject, SubjectKind, TransactionName,
 };
 pub use compare::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
@@ -51,6 +52,7 @@ pub use search::{
 };
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
 pub use status::{ReceiverStatus, ServerStatus, SignalCounts, TaskCondition, TaskStatus};
+pub use storage_status::{StorageStatus, TableStatus};
 pub use trace::{
     CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
     SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,

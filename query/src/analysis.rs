@@ -29,4 +29,4 @@ pub use graph::GraphSearch;
 pub use heatmap::HeatmapSearch;
 pub use log_histogram::LogHistogramSearch;
 pub use patterns::PatternSearch;
-pub use red::{RedKey, RedSearch};
+pub use red::{RedKey, RedKeys, RedSearch};

@@ -34,7 +34,7 @@ mod zipkin;
 
 pub use analysis::{
     BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, ExceptionSearch,
-    ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey,
+    ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedKeys,
     RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};

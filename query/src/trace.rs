@@ -283,7 +283,12 @@ fn facts_tree(
     let spans_max = reader.limits.skeleton_spans_max;
     let detail = if hosts_max > 0 { Detail::Resources } else { Detail::Facts };
     let gather = Gather { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
-    let (facts, gathered) = read(reader, trace_id, gather)?;
+    let (mut facts, mut gathered) = read(reader, trace_id, gather)?;
+    if facts.hosts.iter().any(Option::is_none) {
+        // A resource that names no host: the spans themselves may.
+        let gather = Gather { detail: Detail::Attributes, ..gather };
+        (facts, gathered) = read(reader, trace_id, gather)?;
+    }
     reader.check()?;
     let tree = Tree::new(trace_id, facts);
     reader.check()?;

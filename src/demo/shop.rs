@@ -212,7 +212,7 @@ fn add_to_cart(rng: &mut Rng) -> Call {
 
 /// Some customers buy often.
 fn customer(rng: &mut Rng) -> String {
-    let number = if rng.u32(0..100) < 8 { 1_042 } else { rng.u32(1_000..1_400) };
+    let number = if rng.u32(0..100) < 12 { 1_042 } else { rng.u32(1_000..1_400) };
     format!("c-{number}")
 }
 

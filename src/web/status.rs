@@ -18,7 +18,7 @@ use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
 };
-use tidings_storage::Store;
+use tidings_storage::{Clock, Store, SystemClock};
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::{
     OpenApi, ToSchema,
@@ -29,6 +29,7 @@ use super::{
     guard::REFUSALS,
     pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
+    storage::storage_status,
 };
 use crate::{demo, health::Health};
 
@@ -81,6 +82,7 @@ impl Server {
             demo_running,
             insecure: self.0.insecure,
             tasks: self.0.health.tasks(),
+            storage: storage_status(self.0.store.usage(), SystemClock.now()),
         }
     }
 }

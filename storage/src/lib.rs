@@ -57,8 +57,8 @@ pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
-    ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, TelemetryBatch,
-    UpkeepReport,
+    ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage,
+    TelemetryBatch, UpkeepReport,
 };
 pub use supervision::{Supervision, TaskHealth, TaskState};
 pub use upkeep::{Noteworthy, Retention, RetentionRule, WaitingForRoom};

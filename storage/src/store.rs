@@ -25,6 +25,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
+mod usage;
 
 use std::{
     fmt,
@@ -48,6 +49,7 @@ pub use self::{
     convert::ConvertedBatch,
     erase::{Erasure, ErasureReport},
     upkeep::UpkeepReport,
+    usage::{StoreUsage, TableUsage},
 };
 use self::{flush::Tables, pin::PinBoard, scrub::Damages, state::State, upkeep::Keeper};
 use crate::{

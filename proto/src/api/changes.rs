@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::{AttributeName, Searched, TimeWindow};
-use crate::{DurationNanos, TraceId, UnixNanos};
+use crate::{DurationNanos, OffsetNanos, TraceId, UnixNanos};
 
 /// Transactions and services ranked by how much they changed, and the culprits behind it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -31,6 +31,8 @@ pub struct ChangeReport {
     pub culprits: CulpritRanking,
     /// Versions that were first seen in the window, newest first.
     pub deployments: Vec<Deployment>,
+    /// Services whose clock differs from that of their callers since the baseline, the worst first.
+    pub clocks: Vec<ServiceClock>,
     /// Parts of the answer that are incomplete, and why; empty when nothing is missing.
     pub partial: Vec<PartialReason>,
     /// Rows and files that were read.
@@ -185,12 +187,15 @@ pub enum ChangeKind {
     NewException,
     /// A pattern of log records of severity *warn* or above that the baseline does not have.
     NewLogPattern,
-    /// Calls of the baseline that the window does not have.
+    /// Calls of the baseline that the window does not have. Of a culprit: the share of calls to it
+    /// that have no span of it, which used to have one.
     Missing,
     /// Calls of the window that the baseline does not have.
     New,
     /// Spans that call others than before: calls they used to make are lost, or new ones came.
     Callees,
+    /// The clock of a service against that of its callers.
+    ClockSkew,
     /// Calls of the same operation by one span: more than ever before (N+1, retries).
     Repeats,
 }
@@ -198,7 +203,7 @@ pub enum ChangeKind {
 /// One change of one thing.
 ///
 /// The unit of `before` and `now` follows from `kind`: nanoseconds for `latency` (that of
-/// `quantile`), a share from 0 to 1 for `errors` and `callees`, calls in a second for `throughput`,
+/// `quantile`) and `clockSkew` (ahead of its callers), a share from 0 to 1 for `errors` and `callees`, calls in a second for `throughput`,
 /// `missing` and `new`, calls by one span for `repeats`, and a number of occurrences for the others.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -428,6 +433,27 @@ pub struct Reason {
     /// Traces with changed calls that have the value, at most 5.
     #[schema(value_type = Vec<String>)]
     pub trace_ids: Vec<TraceId>,
+}
+
+/// A service whose clock differs from that of a caller, by calls whose spans do not lie within the
+/// call that they answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceClock {
+    /// The service.
+    pub service: String,
+    /// The service that calls it.
+    pub compared_with: String,
+    /// Nanoseconds by which its clock is ahead (below 0: behind): the median of the calls.
+    #[schema(value_type = String)]
+    pub offset_nano: OffsetNanos,
+    /// The same in the baseline; 0 where it did not differ.
+    #[schema(value_type = String)]
+    pub before_nano: OffsetNanos,
+    /// Number of calls looked at.
+    pub call_count: u64,
+    /// Number of those that do not lie within their call.
+    pub outside_count: u64,
 }
 
 /// A version of a service that was first seen in the window.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::StorageStatus;
 use crate::UnixNanos;
 
 /// The state of the server, cheap to ask for every second.
@@ -29,6 +30,9 @@ pub struct ServerStatus {
     pub insecure: bool,
     /// The long-lived tasks of the process.
     pub tasks: Vec<TaskStatus>,
+    /// Sizes of what is stored.
+    #[serde(default)]
+    pub storage: StorageStatus,
 }
 
 /// One long-lived task.

@@ -8,6 +8,7 @@
 //! reading is pure. Owns the order of these steps and what is left out when time is short.
 
 mod attribution;
+mod clocks;
 mod deployments;
 mod effects;
 mod endpoints;
@@ -176,12 +177,20 @@ impl Asked<'_> {
         service_groups.extend(self.endpoints(calls.as_ref())?);
         let service_count = service_groups.len() as u64;
         let mut services = judge(service_groups, stretches);
+        if baseline.state != BaselineState::Empty && !self.reader.is_late(7) {
+            symptoms::add_exceptions(self, &mut services, stretches)?;
+            if self.search.explain {
+                symptoms::add_log_patterns(self, &mut services)?;
+            }
+        }
         let ids = wanted.as_ref().map(|wanted| some_traces(wanted));
         let mut culprits = CulpritRanking::default();
-        let mut headline = None;
+        let (mut headline, mut clocks) = (None, Vec::new());
         if baseline.state != BaselineState::Empty {
             let mut numbered = Names::default();
-            let changed = self.changed_part(&transactions, &services, traces_max, &names)?;
+            let begin = self.changed_from(&transactions, &services);
+            let changed = begin.map(|begin| self.changed_part(begin, traces_max, &names));
+            let changed = changed.transpose()?;
             let sample = Sides {
                 now: self.sample(changed.as_ref().unwrap_or(&wanted.now), &mut numbered)?,
                 before: self.sample(&wanted.before, &mut numbered)?,
@@ -193,19 +202,15 @@ impl Asked<'_> {
                 traces,
                 names: &numbered,
                 roots: &names,
-                stretches,
+                begin: begin.or_else(|| stretches.contiguous.then(|| self.windows.now.times()[0])),
                 peers: BTreeMap::new(),
             };
             let reasons = self.reasons(&mut findings)?;
             culprits = ranking(&findings, reasons);
             sentences::give(&findings, &culprits, &mut transactions, &mut services);
-            headline = sentences::headline(&culprits, &transactions, &services);
-        }
-        if baseline.state != BaselineState::Empty && !self.reader.is_late(7) {
-            symptoms::add_exceptions(self, &mut services, stretches)?;
-            if self.search.explain {
-                symptoms::add_log_patterns(self, &mut services)?;
-            }
+            clocks = clocks::clocks(traces, &numbered);
+            headline = sentences::headline(&culprits, &transactions, &services)
+                .or_else(|| sentences::of_clock(clocks.first()?, begin));
         }
         let ranges = self.windows.map(Window::range);
         let deployments = if self.reader.is_late(7) {
@@ -230,6 +235,7 @@ impl Asked<'_> {
             service_count,
             culprits,
             deployments,
+            clocks,
             partial: std::mem::take(&mut self.partial),
             searched: searched(self.reader, self.stats),
         })
@@ -239,34 +245,37 @@ impl Asked<'_> {
         self.partial.push(PartialReason { part, reason: reason.to_owned() });
     }
 
-    /// The begins of the window's last parts.
+    /// The begins of the window's last parts, each that of a step.
     fn recent(&self) -> Vec<UnixNanos> {
-        let [start, end] = self.windows.now.times();
+        let window = self.windows.now;
+        let [start, end] = window.times();
         let length = end.since(start).0;
-        RECENT.iter().map(|part| UnixNanos(end.0.saturating_sub(length / part))).collect()
+        let begin = |part: &u64| UnixNanos(end.0.saturating_sub(length / part));
+        RECENT.iter().map(|part| window.step_of(begin(part)).max(start)).collect()
     }
 
-    /// Traces of the part of the window that is changed, when that is not all of it: culprits are
-    /// found in what came after the change.
-    fn changed_part(
+    /// The moment in the window from which on the most changed group is worse; `None` where that is
+    /// not known, or too late for much to be found after it.
+    fn changed_from(
         &self,
         transactions: &[ChangedGroup],
         services: &[ChangedGroup],
-        traces_max: usize,
-        names: &[TransactionName],
-    ) -> Result<Option<Vec<(u32, Vec<TraceId>)>>, QueryError> {
+    ) -> Option<UnixNanos> {
         let [start, end] = self.windows.now.times();
         let first = transactions.iter().chain(services).max_by(|a, b| a.score.total_cmp(&b.score));
-        let since = first
-            .and_then(|group| group.changes.first())
-            .filter(|change| change.is_worse)
-            .and_then(|change| change.since_unix_nano);
-        // What is left must be enough to find something in.
+        let change = first?.changes.first().filter(|change| change.is_worse)?;
         let latest = UnixNanos(end.0.saturating_sub(end.since(start).0 / CHANGED_PART_MIN));
-        let Some(since) = since.filter(|since| *since > start && *since <= latest) else {
-            return Ok(None);
-        };
-        let range = TimeRange { start: Some(since), end: Some(end) };
+        change.since_unix_nano.filter(|since| *since > start && *since <= latest)
+    }
+
+    /// Traces from this moment on: culprits are found in what came after the change.
+    fn changed_part(
+        &self,
+        begin: UnixNanos,
+        traces_max: usize,
+        names: &[TransactionName],
+    ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
+        let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
         let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
         let roots = kinds::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
         let number = |root: &kinds::RootOperation| {
@@ -275,7 +284,7 @@ impl Asked<'_> {
             })?;
             Some((u32::try_from(name).ok()?, root.traces.clone()))
         };
-        Ok(Some(roots.listed.iter().filter_map(number).collect()))
+        Ok(roots.listed.iter().filter_map(number).collect())
     }
 
     fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {

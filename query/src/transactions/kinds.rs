@@ -197,9 +197,9 @@ pub(crate) fn root_operations(
     limit: usize,
     traces_max: usize,
 ) -> Result<RootOperations, QueryError> {
-    let of_each = |kinds: &Kinds| (traces_max / kinds.len().max(1)).max(ANALYSED_MIN);
     let choose = |kinds: &Kinds| {
-        let traces_max = of_each(kinds);
+        let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
+        let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
         let wanted = kinds.iter().map(|((service, operation), _)| WantedTraces {
             service: service.clone(),
             operation: operation.clone(),
@@ -223,6 +223,22 @@ pub(crate) fn root_operations(
         sampled_one_in: 1 << found.level,
         scan: found.scan,
     })
+}
+
+/// The most that each may have so that all together have no more than `whole`: those that have less
+/// leave the rest to the others.
+fn fair_share(counts: &[u64], whole: usize) -> usize {
+    let mut counts = counts.to_vec();
+    counts.sort_unstable();
+    let mut left = whole;
+    for (place, count) in counts.iter().enumerate() {
+        let share = left / (counts.len() - place);
+        match usize::try_from(*count) {
+            Ok(count) if count <= share => left -= count,
+            _ => return share,
+        }
+    }
+    whole
 }
 
 /// The most frequent of the kinds that enter this service and at this operation, so many at most,

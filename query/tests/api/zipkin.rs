@@ -494,3 +494,30 @@ async fn grafanas_calls_are_answered() {
     let trace = harness.zipkin(&format!("/api/v2/trace/{}", trace_id(1))).await;
     assert_eq!(trace.as_array().unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn durations_of_spans_without_a_time_are_searched() {
+    let harness = Harness::new().await;
+    let local = json!({ "serviceName": "web" });
+    let untimed = |id: u64, duration: u64| {
+        json!({
+            "traceId": format!("{id:032x}"), "id": format!("{id:016x}"), "name": "get",
+            "duration": duration, "localEndpoint": local,
+        })
+    };
+    let timed = json!({
+        "traceId": format!("{:032x}", 9), "id": format!("{:016x}", 9), "name": "get",
+        "timestamp": BEGIN_MILLIS * 1_000, "duration": 5_000, "localEndpoint": local,
+    });
+    harness.report(&[untimed(1, 5_000), untimed(2, 500), timed]).await;
+    let id = |id: u64| format!("{id:032x}");
+    for (query, expected) in [
+        ("minDuration=1000", vec![id(1), id(9)]),
+        ("minDuration=1000&maxDuration=6000", vec![id(1), id(9)]),
+        ("minDuration=6000", vec![]),
+    ] {
+        let mut found = harness.zipkin_found(query).await;
+        found.sort();
+        assert_eq!(found, expected, "{query}");
+    }
+}

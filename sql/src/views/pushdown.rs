@@ -13,7 +13,7 @@ use datafusion::{
 };
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 
@@ -339,7 +339,7 @@ pub(super) fn logs(filters: &[Expr]) -> LogFilter {
             | Most(Subject::Column("time"), _) => narrow(&mut of.time, &condition),
             Least(Subject::Column("severity_number"), value) => {
                 let least = number(value).and_then(|number| i32::try_from(number).ok());
-                of.severity_min = of.severity_min.or(least.and_then(Severity::from_number));
+                of.severity_min = of.severity_min.or(least.and_then(SeverityNumber::new));
             }
             Contains(Subject::Column("text"), part) => {
                 of.text = of.text.or_else(|| Some((*part).to_owned()));

@@ -81,7 +81,7 @@ impl Noteworthy {
     pub(crate) fn logs(&self) -> LogFilter {
         let all = LogFilter::default();
         match self.clone() {
-            Self::Errors => LogFilter { severity_min: Some(Severity::Error), ..all },
+            Self::Errors => LogFilter { severity_min: Some(Severity::Error.into()), ..all },
             Self::Service(name) => LogFilter { services: Some(vec![name]), ..all },
             Self::Trace(id) => LogFilter { trace_ids: Some(vec![id]), ..all },
             Self::Attribute(attribute) => LogFilter { attributes: vec![attribute], ..all },

@@ -13,7 +13,7 @@ use super::{
     roles::{Roles, Unit},
     sampled::{SampledTrace, Sides},
     shapes::{ShapeChange, ShapeChanges, changed_shapes},
-    statistics::{corrected, float},
+    statistics::{corrected, float, share_test},
 };
 
 /// Least confidence: what is not certain comes last, but comes.
@@ -135,11 +135,13 @@ fn weigh(
     let more_fail =
         share(root.failed.now, root.traces.now) - share(root.failed.before, root.traces.before);
     let survived = if more_fail > 0.0 { 1.0 } else { SURVIVED_WEIGHT };
+    let repeating = distinct(&shape.repeating).min(root.traces.now);
+    let repeats_p = share_test((repeating, root.traces.now), (0, root.traces.before));
     let failing = effect.failing.sqrt() * survived * confidence(failing_p);
     let callees = CALLEES_WEIGHT * shape.share.clamp(0.0, 1.0).sqrt() * confidence(shape.p_value);
     let aspects = [
         (badness * slower, slower, Aspect::Slower, slower_p),
-        (badness * repeated, repeated, Aspect::Repeats, 0.001),
+        (badness * repeated * confidence(repeats_p), repeated, Aspect::Repeats, repeats_p),
         (
             failing,
             (effect.failing / more_fail.max(effect.failing)).min(1.0),
@@ -158,6 +160,11 @@ fn weigh(
 fn confidence(p_value: f64) -> f64 {
     let power = -p_value.max(1e-300).log10();
     (power / CERTAIN_POWER).powi(2).clamp(CONFIDENCE_MIN, 1.0)
+}
+
+/// Number of traces among these places of traces and spans.
+fn distinct(places: &[(u32, u32)]) -> u64 {
+    places.chunk_by(|a, b| a.0 == b.0).fold(0, |count, _| count + 1)
 }
 
 fn share(part: u64, whole: u64) -> f64 {

@@ -4,10 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use ahash::RandomState;
+use tidings_proto::otlp::SpanKind;
 
 use super::{
     roles::{Roles, Unit},
-    sampled::{SampledTrace, Sides},
+    sampled::{SampledSpan, SampledTrace, Sides},
     statistics::{count_above, counted, float, quantile, rank_test, share_test},
 };
 
@@ -70,18 +71,29 @@ pub(super) fn observe(traces: Sides<&[SampledTrace]>, roles: &Roles) -> ByUnit {
 
 fn observation(trace: &SampledTrace, (number, place): (u32, u32), children: &[u32]) -> Observation {
     let span = trace.span(place);
-    let queued: u64 = children.iter().map(|child| trace.span(*child).queue_time).max().unwrap_or(0);
-    let own = span.self_time.saturating_add(queued);
+    let own = waited(trace, place, children).unwrap_or(span.self_time);
     // Nobody waits for what is asynchronous, but it is late for whoever takes its result.
-    let late = if span.asynchronous { span.self_time / 2 } else { 0 };
+    let late = if span.asynchronous { own / 2 } else { 0 };
     Observation {
         trace: number,
         span: place,
         start: span.start,
-        own,
-        cost: span.critical_time.max(late).saturating_add(queued / 2),
+        own: own.saturating_add(span.queue_time),
+        cost: span.critical_time.min(own).max(late).saturating_add(span.queue_time / 2),
         failed: span.failed && !children.iter().any(|child| trace.span(*child).failed),
     }
+}
+
+/// The time a call waits beyond the span that it enters, where the two clocks differ so much that
+/// the one span does not lie within the other: then only their lengths say it.
+fn waited(trace: &SampledTrace, place: u32, children: &[u32]) -> Option<u64> {
+    let span = trace.span(place);
+    let [child] = children else { return None };
+    let entered = trace.span(*child);
+    let is_call = span.kind == SpanKind::Client && entered.kind == SpanKind::Server;
+    let end = |of: &SampledSpan| of.start.saturating_add(of.duration);
+    let is_within = span.start <= entered.start && end(entered) <= end(span);
+    (is_call && !is_within).then(|| span.duration.saturating_sub(entered.duration))
 }
 
 /// The effect of a unit, of so many traces on each side.

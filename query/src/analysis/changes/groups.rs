@@ -53,7 +53,7 @@ pub(super) struct GroupCalls {
 }
 
 /// The calls of a part of a stretch.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Part {
     pub count: u64,
     pub errors: u64,

@@ -3,6 +3,10 @@
 //! Two estimates: of single values in order of time by ranks (Pettitt), of steps by the split that
 //! leaves least variance.
 
+/// Least explained variance, over what is left for each degree of freedom: above what the best of
+/// many splits explains by chance.
+const F_MIN: f64 = 12.0;
+
 /// The place of the first value after the change, of values in order of time: the split at which
 /// ranks on both sides differ most. `None` of fewer than four values.
 pub(super) fn of_values(values: &[f64]) -> Option<usize> {
@@ -33,7 +37,7 @@ pub(super) fn of_values(values: &[f64]) -> Option<usize> {
 }
 
 /// The place of the first step after the change, of a value and a weight for each step: the split
-/// that leaves least variance. `None` where no split explains half of the variance.
+/// that leaves least variance. `None` where the split explains little of it (F-test).
 pub(super) fn of_steps(steps: &[(f64, f64)]) -> Option<usize> {
     let sums = |steps: &[(f64, f64)]| {
         steps.iter().fold((0.0, 0.0), |(sum, weight), (value, of)| (sum + value * of, weight + of))
@@ -59,7 +63,9 @@ pub(super) fn of_steps(steps: &[(f64, f64)]) -> Option<usize> {
             (best, at) = (explained, Some(place + 1));
         }
     }
-    at.filter(|_| best >= variance / 2.0 && best > 0.0)
+    let freedom = steps.iter().filter(|(_, of)| *of > 0.0).fold(-2.0, |sum, _| sum + 1.0);
+    let rest = (variance - best).max(0.0);
+    at.filter(|_| best > 0.0 && best * f64::max(freedom, 1.0) >= F_MIN * rest)
 }
 
 #[cfg(test)]

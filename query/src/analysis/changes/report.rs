@@ -12,7 +12,7 @@ use super::{
     attribution::{Aspect, Attribution, Part},
     effects::Observation,
     endpoints::Party,
-    groups::{Stretches, change},
+    groups::change,
     onset,
     reasons::{Case, Class},
     roles::{Unit, is_remote},
@@ -35,7 +35,8 @@ pub(super) struct Findings<'a> {
     pub traces: Sides<&'a [SampledTrace]>,
     pub names: &'a Names,
     pub roots: &'a [TransactionName],
-    pub stretches: Stretches,
+    /// The begin of what was sampled of the window, where the change is known to begin there.
+    pub begin: Option<UnixNanos>,
     /// Names of endpoints without spans, by the service and the operation that call them.
     pub peers: BTreeMap<(u32, u32), String>,
 }
@@ -111,10 +112,10 @@ impl Findings<'_> {
         entered.into_iter().max_by_key(|(_, count)| *count).map(|(operation, _)| operation)
     }
 
-    fn pooled(&self, unit: Unit, root: Option<u32>) -> Pooled<'_> {
+    fn pooled(&self, unit: Unit, roots: Option<&BTreeSet<u32>>) -> Pooled<'_> {
         let mut pooled: Pooled<'_> = Sides { now: Vec::new(), before: Vec::new() };
         for ((of_root, of), sides) in &self.attribution.calls {
-            if *of == unit && root.is_none_or(|root| root == *of_root) {
+            if *of == unit && roots.is_none_or(|roots| roots.contains(of_root)) {
                 pooled.now.extend(&sides.now.all);
                 pooled.before.extend(&sides.before.all);
             }
@@ -134,10 +135,8 @@ impl Findings<'_> {
 
     /// The culprit that a part shows, named as `subject`.
     pub(super) fn culprit(&self, subject: Subject, part: &Part, score: f64) -> Culprit {
-        let pooled = self.pooled(part.unit, None);
-        let parts = self.attribution.parts.iter();
-        let roots = parts.filter(|of| of.party == part.party && of.score >= part.score / 4.0);
-        let roots: BTreeSet<u32> = roots.map(|of| of.root).collect();
+        let roots = self.roots_of(part);
+        let pooled = self.pooled(part.unit, Some(&roots));
         let transactions = roots.into_iter().filter_map(|root| self.roots.get(root as usize));
         let bad = self.bad(part, &pooled);
         Culprit {
@@ -154,9 +153,17 @@ impl Findings<'_> {
 
     /// The change that a part shows in one transaction type or in all.
     pub(super) fn change_of(&self, part: &Part, root: Option<u32>) -> Change {
-        let pooled = self.pooled(part.unit, root);
+        let roots = root.map_or_else(|| self.roots_of(part), |root| BTreeSet::from([root]));
+        let pooled = self.pooled(part.unit, Some(&roots));
         let bad = self.bad(part, &pooled);
         self.change(part, &pooled, &bad)
+    }
+
+    /// The transaction types in which the party of a part explains about as much as in the part's.
+    fn roots_of(&self, part: &Part) -> BTreeSet<u32> {
+        let parts = self.attribution.parts.iter();
+        let alike = parts.filter(|of| of.party == part.party && of.score >= part.score / 4.0);
+        alike.map(|of| of.root).collect()
     }
 
     fn change(&self, part: &Part, pooled: &Pooled<'_>, bad: &[bool]) -> Change {
@@ -171,7 +178,11 @@ impl Findings<'_> {
             Aspect::Callees => {
                 let share = float(bad.iter().filter(|bad| **bad).count() as u64);
                 let share = share / float(now.len() as u64).max(1.0);
-                change(ChangeKind::Callees, 0.0, share, true)
+                let kind = match part.unit {
+                    Unit::Own { .. } => ChangeKind::Callees,
+                    Unit::Edge { .. } | Unit::Peer { .. } => ChangeKind::Missing,
+                };
+                change(kind, 0.0, share, true)
             }
             Aspect::Repeats => {
                 let shapes = self.attribution.shapes.iter();
@@ -201,13 +212,12 @@ impl Findings<'_> {
         });
         let values: Vec<f64> = before.chain(now).collect();
         let place = onset::of_values(&values)?;
-        let [start, _] = self.stretches.windows.now.times();
         // Within a hundredth of the border it is the border.
         let slack = values.len() / 100;
         match place.checked_sub(known) {
-            Some(after) if after <= slack => self.stretches.contiguous.then_some(start),
+            Some(after) if after <= slack => self.begin,
             Some(after) => pooled.now.get(after).map(|call| UnixNanos(call.start)),
-            None if known - place <= slack => self.stretches.contiguous.then_some(start),
+            None if known - place <= slack => self.begin,
             None => None,
         }
     }
@@ -252,7 +262,7 @@ impl Findings<'_> {
 
     /// The calls of a part whose attributes are compared, evenly chosen from each class.
     pub(super) fn cases(&self, part: &Part) -> Vec<Case> {
-        let pooled = self.pooled(part.unit, None);
+        let pooled = self.pooled(part.unit, Some(&self.roots_of(part)));
         let bad = self.bad(part, &pooled);
         let of_class = |class: Class| {
             let calls: Vec<&Observation> = match class {
@@ -311,7 +321,7 @@ fn slower(pooled: &Pooled<'_>) -> Change {
     let (half, most) = (of(50), of(95));
     let factor = |of: &Change| of.factor.unwrap_or(1.0);
     // The usual call says it, unless it is the rare ones that changed.
-    if factor(&half) >= 1.2 || factor(&half) >= factor(&most) { half } else { most }
+    if factor(&half).ln() * 2.0 >= factor(&most).ln() { half } else { most }
 }
 
 fn own_stats(calls: &[&Observation]) -> OwnStats {

@@ -2,11 +2,15 @@
 
 use std::collections::HashMap;
 
-use tidings_proto::api::{
-    Cause, ChangeSentence, ChangedGroup, CulpritRanking, Subject, SubjectKind, TransactionName,
+use tidings_proto::{
+    OffsetNanos, UnixNanos,
+    api::{
+        Cause, ChangeKind, ChangeSentence, ChangedGroup, CulpritRanking, ServiceClock, Subject,
+        SubjectKind, TransactionName,
+    },
 };
 
-use super::{endpoints::Party, is_changed, report::Findings};
+use super::{endpoints::Party, groups::change, is_changed, report::Findings, statistics::float};
 
 /// Causes in a sentence.
 const CAUSES_MAX: usize = 3;
@@ -81,6 +85,25 @@ pub(super) fn headline(
         }),
         None => first.and_then(|group| group.sentence.clone()),
     }
+}
+
+/// The sentence of a clock, where nothing else changed.
+pub(super) fn of_clock(clock: &ServiceClock, since: Option<UnixNanos>) -> Option<ChangeSentence> {
+    let nanos = |offset: OffsetNanos| -> f64 {
+        let size = float(offset.0.unsigned_abs());
+        if offset.0 < 0 { -size } else { size }
+    };
+    let (before, now) = (nanos(clock.before_nano), nanos(clock.offset_nano));
+    let mut change = change(ChangeKind::ClockSkew, before, now, true);
+    (change.factor, change.since_unix_nano) = (None, since);
+    change.p_value = 0.0;
+    let subject = Subject {
+        kind: SubjectKind::Service,
+        service: clock.service.clone(),
+        operation: None,
+        peer: None,
+    };
+    Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None })
 }
 
 fn of_transaction(

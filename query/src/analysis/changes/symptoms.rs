@@ -87,7 +87,7 @@ pub(super) fn add_log_patterns(
     let search = PatternSearch {
         filter: LogFilter {
             time: windows.now.range(),
-            severity_min: Some(Severity::Warn),
+            severity_min: Some(Severity::Warn.into()),
             ..LogFilter::default()
         },
         step: Some(windows.now.step()),
@@ -142,5 +142,7 @@ fn add(services: &mut [ChangedGroup], service: &str, found: Change, weight: f64)
     if listed < LISTED_MAX {
         group.changes.push(found);
     }
-    group.score = 1.0 - (1.0 - group.score) * (1.0 - weight);
+    if listed == 0 {
+        group.score = 1.0 - (1.0 - group.score) * (1.0 - weight);
+    }
 }
