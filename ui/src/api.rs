@@ -140,6 +140,20 @@ impl ApiError {
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `signal` gives the question up.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
+        let response = self.fetch("application/json", signal).await?;
+        let failed = |error: JsValue| failure(&error);
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+        read(response.status(), &text.as_string().unwrap_or_default())
+    }
+}
+
+impl<T> Request<T> {
+    /// Asks for an answer of this media type.
+    async fn fetch(
+        &self,
+        accept: &str,
+        signal: Option<&AbortSignal>,
+    ) -> Result<Response, ApiError> {
         let options = RequestInit::new();
         options.set_method(self.method);
         options.set_signal(signal);
@@ -149,15 +163,16 @@ impl<T: DeserializeOwned> Request<T> {
         let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
             .map_err(|_| ApiError::Unreachable)?;
         let headers = request.headers();
-        let _fixed = headers.set("accept", "application/json");
+        let _fixed = headers.set("accept", accept);
         if self.body.is_some() {
             let _fixed = headers.set("content-type", "application/json");
         }
-        let failed = |error: JsValue| failure(&error);
+        if self.method != "GET" {
+            // Without it the server takes the change for one of another site's form.
+            let _fixed = headers.set("tidings-request", "ui");
+        }
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        let response: Response = response.map_err(failed)?.unchecked_into();
-        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
-        read(response.status(), &text.as_string().unwrap_or_default())
+        Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }
 }
 
