@@ -8,7 +8,6 @@ pub mod analysis;
 pub mod changes;
 mod events;
 mod following;
-pub(crate) mod pulse;
 pub mod sql;
 pub mod status;
 pub mod samples;
@@ -142,6 +141,20 @@ impl ApiError {
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `signal` gives the question up.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
+        let response = self.fetch("application/json", signal).await?;
+        let failed = |error: JsValue| failure(&error);
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+        read(response.status(), &text.as_string().unwrap_or_default())
+    }
+}
+
+impl<T> Request<T> {
+    /// Asks for an answer of this media type.
+    async fn fetch(
+        &self,
+        accept: &str,
+        signal: Option<&AbortSignal>,
+    ) -> Result<Response, ApiError> {
         let options = RequestInit::new();
         options.set_method(self.method);
         options.set_signal(signal);
@@ -151,7 +164,7 @@ impl<T: DeserializeOwned> Request<T> {
         let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
             .map_err(|_| ApiError::Unreachable)?;
         let headers = request.headers();
-        let _fixed = headers.set("accept", "application/json");
+        let _fixed = headers.set("accept", accept);
         if self.body.is_some() {
             let _fixed = headers.set("content-type", "application/json");
         }
@@ -159,13 +172,8 @@ impl<T: DeserializeOwned> Request<T> {
             // Without it the server takes the change for one of another site's form.
             let _fixed = headers.set("tidings-request", "ui");
         }
-        let failed = |error: JsValue| failure(&error);
-        let _waiting = pulse::Waiting::begin();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        let response: Response = response.map_err(failed)?.unchecked_into();
-        pulse::hear();
-        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
-        read(response.status(), &text.as_string().unwrap_or_default())
+        Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }
 }
 
@@ -173,10 +181,7 @@ fn failure(error: &JsValue) -> ApiError {
     let name = js_sys::Reflect::get(error, &JsValue::from_str("name")).ok();
     match name.and_then(|name| name.as_string()).as_deref() {
         Some("AbortError") => ApiError::Aborted,
-        _ => {
-            pulse::lose();
-            ApiError::Unreachable
-        }
+        _ => ApiError::Unreachable,
     }
 }
 

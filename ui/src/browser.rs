@@ -136,3 +136,15 @@ pub(crate) fn focus(id: &str) {
         let _refused = element.focus();
     }
 }
+
+/// Saves a file under this name, as a click on a link to it would.
+pub(crate) fn save(file: &web_sys::Blob, name: &str) {
+    let Ok(address) = web_sys::Url::create_object_url_with_blob(file) else { return };
+    let link = document().create_element("a").ok();
+    if let Some(link) = link.and_then(|link| link.dyn_into::<HtmlElement>().ok()) {
+        let _refused = link.set_attribute("href", &address);
+        let _refused = link.set_attribute("download", name);
+        link.click();
+    }
+    let _refused = web_sys::Url::revoke_object_url(&address);
+}

@@ -13,17 +13,22 @@ use crate::{
     url::{Step, use_go},
 };
 
+mod notices;
 pub mod omni;
 pub mod rail;
 pub mod range_picker;
+pub mod server_watch;
 pub mod sheet;
 
+use notices::notices;
 use omni::Omni;
 use rail::{PAGES, Rail};
 use range_picker::{LiveToggle, RangePicker};
+use server_watch::ServerWatch;
 use sheet::KeySheet;
 
 pub use range_picker::use_live;
+pub use server_watch::use_server;
 
 /// One step of the breadcrumb.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +81,7 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
     let theme = ThemeChoice::provide();
     let keys = Keys::provide();
     let toasts = Toasts::provide();
+    let server = ServerWatch::provide();
     let crumbs = RwSignal::new(Vec::new());
     provide_context(Crumbs(crumbs));
     let sheet_open = RwSignal::new(false);
@@ -96,6 +102,7 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
                 <ThemeButton theme />
             </div>
         </header>
+        {notices(server)}
         <main id="content" class="content" tabindex="-1">
             {children()}
         </main>

@@ -11,7 +11,6 @@ use super::{
     ApiError, Request,
     events::{Event, EventReader},
     failure,
-    pulse::{self, Waiting},
     read, read_json,
 };
 use crate::browser;
@@ -35,10 +34,8 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "text/event-stream, application/json;q=0.5");
         let failed = |error: JsValue| failure(&error);
-        let _waiting = Waiting::begin();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
-        pulse::hear();
         let kind = response.headers().get("content-type").ok().flatten();
         let is_told = kind.is_some_and(|kind| kind.starts_with(EVENTS));
         let Some(body) = response.body().filter(|_| is_told && response.ok()) else {
@@ -48,7 +45,6 @@ impl<T: DeserializeOwned> Request<T> {
         let bytes: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         let mut events = EventReader::default();
         while let Some(part) = next(&bytes).await? {
-            pulse::hear();
             for Event { name, data } in events.push(&part) {
                 match name.as_str() {
                     "result" => return read_json(&data),
@@ -74,10 +70,8 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "application/json");
         let failed = |error: JsValue| failure(&error);
-        let _waiting = Waiting::begin();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
-        pulse::hear();
         let Some(body) = response.body().filter(|_| response.ok()) else {
             let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
             return read(response.status(), &text.as_string().unwrap_or_default());
@@ -85,7 +79,6 @@ impl<T: DeserializeOwned> Request<T> {
         let parts: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
         let mut bytes = Vec::new();
         while let Some(part) = next(&parts).await? {
-            pulse::hear();
             bytes.extend_from_slice(&part);
             hear(bytes.len());
         }

@@ -35,6 +35,8 @@ use operations::operations_panel;
 use split::split_panel;
 use trouble::{exception_panel, pattern_panel};
 
+/// Services that are asked for: the most that the API gives.
+const CHANGES_MAX: u32 = 200;
 /// Operations that are listed.
 const OPERATIONS_MAX: u32 = 200;
 
@@ -62,7 +64,8 @@ impl ServiceView {
         let time = use_asked_time();
         let query = use_query();
         let stored = StoredValue::new(name.to_owned());
-        let report = Remote::new(move || Some(changes(&time.analysis())));
+        let report =
+            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
         let of_service = move |analysis: Analysis| {
             let analysis = analysis.with("service", stored.get_value());
             red(&analysis.with("by", "operation,kind").with("limit", OPERATIONS_MAX))

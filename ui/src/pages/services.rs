@@ -30,6 +30,8 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_go, use_query},
 };
 
+/// Services that are listed: the most that the API gives.
+const CHANGES_MAX: u32 = 200;
 /// Services that are listed where only plain rates are known.
 const LIMIT: u32 = 1_000;
 
@@ -44,7 +46,8 @@ struct Answers {
 impl Answers {
     fn ask() -> Self {
         let time = use_asked_time();
-        let report = Remote::new(move || Some(changes(&time.analysis())));
+        let report =
+            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
         let has_failed = Memo::new(move |_| report.error().is_some());
         let by_service = |analysis: crate::api::analysis::Analysis| {
             red(&analysis.with("by", "service").with("limit", LIMIT))

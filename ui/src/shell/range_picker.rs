@@ -1,19 +1,14 @@
 //! The time range and the live switch: header controls over the page's address.
 
-use std::time::Duration;
-
-use leptos::{prelude::*, task::spawn_local};
+use leptos::prelude::*;
 use tidings_proto::UnixNanos;
 
+use super::use_server;
 use crate::{
-    api::pulse,
     browser, format,
     keys::use_keys,
     url::{Step, TimeRange, use_edit_query, use_query},
 };
-
-/// How often the switch looks whether the server still answers.
-const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether the page takes new data by itself: unless switched off, or the range is fixed.
 #[must_use]
@@ -144,18 +139,18 @@ pub fn LiveToggle() -> impl IntoView {
     };
     let clicked = toggle.clone();
     use_keys().bind("L", "Switch live on or off", "Everywhere", toggle);
-    let answers = server_answers();
-    let is_lost = move || live.get() && !answers.get();
-    let title = move || match (moves.get(), live.get(), answers.get()) {
-        (false, ..) => "A fixed time range does not move on",
-        (true, true, true) => "New data appears by itself",
-        (true, true, false) => "Tidings does not answer. New data appears as soon as it does.",
-        (true, false, _) => "Show new data as it arrives",
+    let server = use_server();
+    let silent = Memo::new(move |_| server.silent_since().is_some());
+    let title = move || match (moves.get(), live.get()) {
+        _ if silent.get() => "The server does not answer: nothing new can appear",
+        (false, _) => "A fixed time range does not move on",
+        (true, true) => "New data appears by itself",
+        (true, false) => "Show new data as it arrives",
     };
     view! {
         <button
             class="button live"
-            class:is-lost=is_lost
+            class:is-silent=move || silent.get()
             type="button"
             title=title
             aria-pressed=move || live.get().to_string()
@@ -163,22 +158,7 @@ pub fn LiveToggle() -> impl IntoView {
             on:click=move |_| clicked()
         >
             <span class="live-dot" aria-hidden="true"></span>
-            <span role="status">{move || if is_lost() { "No answer" } else { "Live" }}</span>
+            {move || if silent.get() { "No answer" } else { "Live" }}
         </button>
     }
-}
-
-/// Whether the server answers, looked at every second while the tab is seen.
-fn server_answers() -> Signal<bool> {
-    let answers = RwSignal::new(true);
-    let look = move || {
-        if browser::visible() {
-            answers.set(pulse::server_answers());
-            spawn_local(pulse::check_when_idle());
-        }
-    };
-    if let Ok(timer) = set_interval_with_handle(look, PULSE_EVERY) {
-        on_cleanup(move || timer.clear());
-    }
-    Memo::new(move |_| answers.get()).into()
 }
