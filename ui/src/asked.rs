@@ -6,11 +6,14 @@
 use std::time::Duration;
 
 use leptos::prelude::*;
-use tidings_proto::{UnixNanos, api::TimeWindow};
+use tidings_proto::{
+    UnixNanos,
+    api::{Searched, TimeWindow},
+};
 
 use crate::{
     api::analysis::Analysis,
-    browser,
+    browser, format,
     shell::use_live,
     url::{TimeRange, use_query},
 };
@@ -78,4 +81,16 @@ pub fn before(window: TimeWindow) -> Analysis {
     let length = window.end_unix_nano.since(window.start_unix_nano).0;
     let start = UnixNanos(window.start_unix_nano.0.saturating_sub(length));
     Analysis::between(start, window.start_unix_nano)
+}
+
+/// Says that an answer is of a part of what was asked, when it is.
+#[must_use]
+pub fn incomplete(searched: &Searched) -> Option<String> {
+    (!searched.complete).then(|| {
+        format!(
+            "Not all of this time could be read: {} in {} were looked at. A shorter range is read whole.",
+            format::counted(searched.rows, "row"),
+            format::duration(searched.elapsed_nano)
+        )
+    })
 }

@@ -45,6 +45,7 @@ mod rows;
 mod scale;
 mod services_tab;
 mod state;
+mod text_tree;
 mod toolbar;
 mod waterfall;
 mod words;
