@@ -28,7 +28,10 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
-use crate::url::{Given, LogState, Query, TimeRange, TraceFilters, encode};
+use crate::url::{
+    Given, LogState, Query, TimeRange, TraceFilters, TraceQuestion, TraceSort, encode,
+    traceql::write_traceql,
+};
 
 /// How many traces a page has.
 pub const TRACE_PAGE: u32 = 50;
@@ -256,7 +259,39 @@ pub fn traces(
     now: UnixNanos,
     cursor: Option<&str>,
 ) -> Request<TraceSearchResult> {
+    let question = TraceQuestion { filters: filters.clone(), range, ..TraceQuestion::default() };
+    explored_traces(&question, now, cursor)
+}
+
+/// A page of the traces that are looked for. Filters that exclude are sent as a query.
+#[must_use]
+pub fn explored_traces(
+    question: &TraceQuestion,
+    now: UnixNanos,
+    cursor: Option<&str>,
+) -> Request<TraceSearchResult> {
     let mut query = Query::default();
+    let filters = question.narrowed();
+    match &question.query {
+        Some(text) => query.push("q", text),
+        None if !filters.without.is_empty() => query.push("q", write_traceql(&filters)),
+        None => push_filters(&mut query, &filters),
+    }
+    match question.chosen {
+        Some(chosen) => {
+            query.push("start", chosen.from.0);
+            query.push("end", chosen.to.0);
+        }
+        None => push_range(&mut query, question.range, now),
+    }
+    query.push_some("sort", question.sort.map(TraceSort::name));
+    query.push("limit", TRACE_PAGE);
+    query.push_some("cursor", cursor);
+    Request::get("/traces", &query)
+}
+
+/// Filters of spans, but for those that exclude: the API has none.
+fn push_filters(query: &mut Query, filters: &TraceFilters) {
     query.push_some("service", filters.service.as_ref());
     query.push_some("operation", filters.operation.as_ref());
     query.push_some("status", filters.status.as_ref());
@@ -265,10 +300,6 @@ pub fn traces(
     query.push_some("minDuration", filters.duration_min.as_ref().map(nanos));
     query.push_some("maxDuration", filters.duration_max.as_ref().map(nanos));
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
-    push_range(&mut query, range, now);
-    query.push("limit", TRACE_PAGE);
-    query.push_some("cursor", cursor);
-    Request::get("/traces", &query)
 }
 
 /// One trace as columns, with the clocks of its hosts brought together or as they were.
@@ -325,19 +356,24 @@ pub fn log_tail_address(state: &LogState) -> String {
 
 fn log_filters(state: &LogState) -> Query {
     let mut query = Query::default();
+    push_log_filters(&mut query, state);
+    query
+}
+
+fn push_log_filters(query: &mut Query, state: &LogState) {
     query.push_some("text", state.text.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
     query.push_some("traceId", state.trace_id.as_ref());
     query.push_some("spanId", state.span_id.as_ref());
-    query
+    state.attributes.iter().for_each(|filter| query.push("attribute", filter));
 }
 
-/// A log record with so many on either side, of the same sender.
+/// A log record with so many on either side, of the same sender. With its time it is found at once.
 #[must_use]
-pub fn log_context(id: &str, time: UnixNanos, around: u32) -> Request<LogContext> {
+pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<LogContext> {
     let mut query = Query::default();
-    query.push("time", time.0);
+    query.push_some("time", time.map(|time| time.0));
     query.push("before", around);
     query.push("after", around);
     Request::get(&format!("/logs/{}/context", encode(id)), &query)

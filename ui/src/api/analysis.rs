@@ -9,7 +9,10 @@ use tidings_proto::{
 };
 
 use super::{Request, push_range};
-use crate::url::{Query, TimeRange, encode};
+use crate::{
+    links::HeatmapBox,
+    url::{LogState, Query, TimeRange, TraceFilters, encode},
+};
 
 /// Filters and options of an analysis, in the API's own spelling, within a time range.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +36,29 @@ impl Analysis {
         query.push("start", start.0);
         query.push("end", end.0);
         Self { query }
+    }
+
+    /// Adds filters of spans, but for those that exclude.
+    #[must_use]
+    pub fn with_filters(mut self, filters: &TraceFilters) -> Self {
+        super::push_filters(&mut self.query, filters);
+        self
+    }
+
+    /// Adds filters of log records.
+    #[must_use]
+    pub fn with_log_filters(mut self, state: &LogState) -> Self {
+        super::push_log_filters(&mut self.query, state);
+        self
+    }
+
+    /// Selects the spans of a box of the heatmap.
+    #[must_use]
+    pub fn selecting(self, chosen: HeatmapBox) -> Self {
+        self.with("selectStart", chosen.from.0)
+            .with("selectEnd", chosen.to.0)
+            .with("selectMinDuration", chosen.shortest.0)
+            .with("selectMaxDuration", chosen.longest.0)
     }
 
     /// Adds a parameter.

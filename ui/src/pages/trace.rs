@@ -49,6 +49,7 @@ mod scale;
 mod services_tab;
 mod state;
 mod table_tab;
+mod text_tree;
 mod toolbar;
 mod tree_tab;
 mod usual;

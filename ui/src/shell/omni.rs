@@ -12,8 +12,9 @@ use wasm_bindgen::JsCast;
 
 use crate::{
     api::{self, ApiError},
-    browser,
-    components::{Icon, IconName},
+    browser, colour,
+    components::{Icon, IconName, ServiceName, StateBadge},
+    format,
     keys::use_keys,
     url::{Step, use_go},
 };
@@ -144,29 +145,58 @@ fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Opt
             .into_any()
         }
         Answer::Several(result) => {
-            let row = move |found: &Resolved| {
-                let address = api::trace_address(found.trace_id, found.span_id);
-                let (id, reason) = (found.trace_id.to_string(), found.reason.clone());
-                let chosen = move |_| {
-                    text.set(String::new());
-                    answer.set(Answer::None);
-                };
-                view! {
-                    <li>
-                        <A
-                            href=address
-                            attr:class="omni-match"
-                            on:click=chosen
-                        >
-                            <span class="mono">{id}</span>
-                            <span class="mute">{reason}</span>
-                        </A>
-                    </li>
-                }
+            let summaries = result.matches.iter().filter_map(|found| found.summary.as_ref());
+            colour::tell_apart(summaries.map(|summary| summary.root_service.as_str()));
+            let chosen = move || {
+                text.set(String::new());
+                answer.set(Answer::None);
             };
+            let row = move |found: &Resolved| found_trace(found, chosen);
             let rows = result.matches.iter().map(row).collect_view();
             view! { <ul class="omni-matches" aria-label="Matches">{rows}</ul> }.into_any()
         }
     };
     Some(view! { <div class="omni-answer">{body}</div> }.into_any())
+}
+
+/// One of several traces: what there is to choose by, and why it is one of them.
+fn found_trace<F: Fn() + 'static>(found: &Resolved, chosen: F) -> impl IntoView + use<F> {
+    let address = api::trace_address(found.trace_id, found.span_id);
+    let (id, reason) = (found.trace_id.to_string(), found.reason.clone());
+    let facts = found.summary.as_ref().map(|summary| {
+        let start = summary.start_unix_nano;
+        let when = format::when(start, browser::now(), browser::zone_minutes(start));
+        let errors = (summary.error_count > 0).then(|| {
+            let words = format::counted(summary.error_count, "error");
+            view! { <span class="is-error">{words}</span> }
+        });
+        view! {
+            <span class="omni-facts">
+                <bdi class="omni-name">
+                    {format::operation(&summary.root_operation).to_owned()}
+                </bdi>
+                <ServiceName service=summary.root_service.clone() />
+                <StateBadge state=summary.state />
+                <span class="mono">{format::duration(summary.duration_nano)}</span>
+                <span class="mute">{format::counted(summary.span_count, "span")}</span>
+                {errors}
+                <span class="mono mute">{when}</span>
+            </span>
+        }
+    });
+    let only_logs = found.summary.is_none().then(|| {
+        view! { <span class="omni-facts mute">"Only log records of it are stored"</span> }
+    });
+    view! {
+        <li>
+            <A href=address attr:class="omni-match" on:click=move |_| chosen()>
+                {facts}
+                {only_logs}
+                <span class="omni-id">
+                    <span class="mono faint">{id}</span>
+                    <span class="mute">{reason}</span>
+                </span>
+            </A>
+        </li>
+    }
 }

@@ -24,6 +24,7 @@ mod attributes;
 mod events;
 mod links;
 mod records;
+mod usual;
 
 use attributes::{attribute_list, resource_title};
 use events::{events, exceptions};
@@ -78,6 +79,7 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
                     head(&page.model.get(), row).into_any()
                 }
             }}
+            {usual::usual(page)}
             {move || page.selected.get().map(|_| body())}
         </aside>
     }
@@ -147,6 +149,17 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                     {nanos(model.self_time(row))} <span class="faint">{self_share}</span>
                 </dd>
                 {critical}
+                {model
+                    .queue_of(row)
+                    .map(|queue| {
+                        view! {
+                            <dt>"in the queue"</dt>
+                            <dd>
+                                {format::duration(queue.wait_nano)}
+                                <span class="faint">"before it began"</span>
+                            </dd>
+                        }
+                    })}
                 <dt>"starts at"</dt>
                 <dd>{format::offset(model.stretch(row).from)}</dd>
             </dl>
