@@ -7,7 +7,7 @@
 pub mod analysis;
 mod events;
 mod following;
-pub mod samples;
+pub mod trace_sets;
 
 use std::{fmt, marker::PhantomData};
 
