@@ -70,9 +70,9 @@ pub fn ranged(path: &str, range: TimeRange) -> String {
 
 /// Traces to be listed in Explore, as filters are added.
 #[derive(Debug, Clone, Default)]
-pub struct Traces(ExploreState);
+pub struct TraceLink(ExploreState);
 
-impl Traces {
+impl TraceLink {
     /// All traces of a range.
     #[must_use]
     pub fn within(range: TimeRange) -> Self {
@@ -194,7 +194,7 @@ fn named(name: &str) -> Option<String> {
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{Traces, read_transaction_type, transaction_type};
+    use super::{TraceLink, read_transaction_type, transaction_type};
     use crate::url::{Query, TimeRange};
 
     fn round_trip(service: &str, operation: &str) {
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn filters_of_traces_are_those_of_explore() {
-        let traces = Traces::within(TimeRange::All)
+        let traces = TraceLink::within(TimeRange::All)
             .of_service("web")
             .of_operation("")
             .failed()
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_value_can_be_kept_or_left_out() {
-        let traces = Traces::within(TimeRange::default()).of_service("web \"a\"");
+        let traces = TraceLink::within(TimeRange::default()).of_service("web \"a\"");
         let only = traces.clone().having("resource", "host.name", Some("h1")).unwrap();
         assert_eq!(only.address(), "/explore?service=web%20%22a%22&attr=host.name%3Dh1");
         let failed = traces.clone().having("intrinsic", "status", Some("ERROR")).unwrap();

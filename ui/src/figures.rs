@@ -66,7 +66,7 @@ pub fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
-/// How many times as much: `3.9×`, `61×`; `None` where there was nothing before.
+/// Factor from before to now: `3.9×`, `61×`; `None` where there was nothing before.
 #[must_use]
 pub fn factor(now: f64, before: f64) -> Option<String> {
     let factor = now / before;

@@ -21,6 +21,8 @@ use crate::{
 
 /// Time between two questions of a live page.
 const REFRESH: Duration = Duration::from_secs(15);
+/// Questions that put many traces together are asked again only every so many times.
+const SLOW_TICKS: u32 = 8;
 
 /// A stretch of time, fixed at the moment it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,6 +98,7 @@ type IsPending = Rc<dyn Fn() -> bool>;
 #[derive(Debug, Clone, Copy)]
 pub struct LiveWindow {
     window: Memo<Window>,
+    slow: Memo<Window>,
     pending: StoredValue<Vec<IsPending>, LocalStorage>,
 }
 
@@ -110,6 +113,11 @@ impl LiveWindow {
             ticks.track();
             Window::new(range.get(), browser::now())
         });
+        let slow_ticks = Memo::new(move |_| ticks.get() / SLOW_TICKS);
+        let slow = Memo::new(move |_| {
+            slow_ticks.track();
+            Window::new(range.get(), browser::now())
+        });
         let pending = StoredValue::new_local(Vec::<IsPending>::new());
         let live = use_live();
         let tick = move || {
@@ -121,7 +129,7 @@ impl LiveWindow {
         if let Ok(handle) = set_interval_with_handle(tick, REFRESH) {
             on_cleanup(move || handle.clear());
         }
-        Self { window, pending }
+        Self { window, slow, pending }
     }
 
     /// The window as a signal.
@@ -149,7 +157,21 @@ impl LiveWindow {
         self,
         request: impl Fn(Window) -> Option<Request<T>> + 'static,
     ) -> Remote<T> {
-        let remote = Remote::new(move || request(self.window.get()));
+        self.watch(Remote::new(move || request(self.window.get())))
+    }
+
+    /// Asks about the window as [`Self::ask`] does, less often while the page is live: for
+    /// questions that cost the server much.
+    #[must_use]
+    pub fn ask_slowly<T: DeserializeOwned + Send + Sync + 'static>(
+        self,
+        request: impl Fn(Window) -> Option<Request<T>> + 'static,
+    ) -> Remote<T> {
+        self.watch(Remote::new(move || request(self.slow.get())))
+    }
+
+    /// Lets the window wait for an answer that is on its way.
+    fn watch<T: DeserializeOwned + Send + Sync + 'static>(self, remote: Remote<T>) -> Remote<T> {
         let is_pending: IsPending = Rc::new(move || untrack(|| remote.pending()));
         self.pending.update_value(|pending| pending.push(is_pending));
         remote

@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
 
-use crate::{addresses::Traces, figures, format};
+use crate::{addresses::TraceLink, figures, format};
 
 /// Values that are shown of an attribute.
 const VALUES_SHOWN: usize = 2;
@@ -36,7 +36,7 @@ pub fn DifferenceList(
     /// The answer.
     differences: Vec<Difference>,
     /// The traces that a value is looked for in.
-    traces: Traces,
+    traces: TraceLink,
     /// At most so many.
     #[prop(default = 6)]
     shown: usize,
@@ -45,7 +45,7 @@ pub fn DifferenceList(
     view! { <ul class="differences">{rows.collect_view()}</ul> }
 }
 
-fn one(difference: &Difference, traces: &Traces) -> impl IntoView + use<> {
+fn one(difference: &Difference, traces: &TraceLink) -> impl IntoView + use<> {
     let Difference { attribute, values, together, .. } = difference;
     let values = values.iter().take(VALUES_SHOWN).map(|value| value_row(attribute, value, traces));
     let together = (!together.is_empty()).then(|| {
@@ -70,7 +70,7 @@ fn one(difference: &Difference, traces: &Traces) -> impl IntoView + use<> {
 fn value_row(
     attribute: &AttributeName,
     value: &ValueShare,
-    traces: &Traces,
+    traces: &TraceLink,
 ) -> impl IntoView + use<> {
     let words = value.value.as_ref().map_or_else(
         || "(not set)".to_owned(),

@@ -35,7 +35,7 @@ pub struct Frame {
     pub number: String,
     /// Its description for the pointer and for those who do not see it.
     pub title: String,
-    /// How much more (or less) than on the other side it is, in shares; `None` draws it in its
+    /// Difference from the other side, in shares; `None` draws it in its
     /// service's colour.
     pub difference: Option<f64>,
     /// Set when something in it failed.
@@ -55,14 +55,14 @@ pub enum SiblingOrder {
 
 /// The place of a frame in the picture.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Placed {
+pub struct FramePlace {
     /// The frame.
     pub frame: u32,
     /// From the picture's left edge, 0 to 1.
     pub left: f64,
     /// Of the picture's width, 0 to 1.
     pub width: f64,
-    /// How many frames hang above it.
+    /// Number of frames above it.
     pub depth: u32,
     /// The part of the frame that nothing below it covers, 0 to 1.
     pub own: f64,
@@ -72,7 +72,7 @@ pub struct Placed {
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Placement {
     /// The places, parents first.
-    pub placed: Vec<Placed>,
+    pub placed: Vec<FramePlace>,
     /// Number of frames that are too narrow, or too deep.
     pub left_out: usize,
 }
@@ -93,7 +93,7 @@ pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Place
             let mut above: Vec<u32> = above.take(frames.len()).collect();
             above.reverse();
             let depth = (0..).zip(&above).map(|(depth, &frame)| {
-                placement.placed.push(Placed { frame, left: 0.0, width: 1.0, depth, own: 0.0 });
+                placement.placed.push(FramePlace { frame, left: 0.0, width: 1.0, depth, own: 0.0 });
             });
             let depth = u32::try_from(depth.count()).unwrap_or(u32::MAX);
             waiting.push((focus, 0.0, 1.0, depth));
@@ -121,7 +121,7 @@ pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Place
         // Calls side by side may take longer together than their caller: they share its width.
         let whole = value(frame).max(sum);
         let own = if whole > 0.0 { (whole - sum) / whole } else { 1.0 };
-        placement.placed.push(Placed { frame, left, width, depth, own });
+        placement.placed.push(FramePlace { frame, left, width, depth, own });
         let mut next = left;
         let first = waiting.len();
         for &child in below {
@@ -168,11 +168,11 @@ fn children_of(frames: &[Frame], order: SiblingOrder) -> Vec<Vec<u32>> {
 
 /// Returns the frame to which an arrow key leads from `at`.
 #[must_use]
-pub fn neighbour(placed: &[Placed], frames: &[Frame], at: u32, key: &str) -> Option<u32> {
+pub fn neighbour(placed: &[FramePlace], frames: &[Frame], at: u32, key: &str) -> Option<u32> {
     let here = placed.iter().find(|placed| placed.frame == at)?;
     let parent = |frame: u32| frames.get(frame as usize).and_then(|frame| frame.parent);
-    let beside = |wanted: fn(&Placed, &Placed) -> bool, nearest_is_last: bool| {
-        let mut row: Vec<&Placed> = placed
+    let beside = |wanted: fn(&FramePlace, &FramePlace) -> bool, nearest_is_last: bool| {
+        let mut row: Vec<&FramePlace> = placed
             .iter()
             .filter(|other| other.depth == here.depth && wanted(other, here))
             .collect();
@@ -259,7 +259,7 @@ fn focused(event: &web_sys::KeyboardEvent) -> Option<u32> {
 fn frame_view(
     picture: &'static str,
     frame: Frame,
-    place: Placed,
+    place: FramePlace,
     selected: Signal<Option<u32>>,
     is_reached: impl Fn() -> bool + Send + Sync + 'static,
     on_select: Callback<u32>,

@@ -8,8 +8,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
-mod order;
-mod place;
+mod crossings;
+mod heights;
 
 /// Edges over several layers have at most so many bends together; further edges go straight.
 const BENDS_MAX: usize = 20_000;
@@ -111,8 +111,8 @@ pub fn lay_out(node_count: usize, edges: &[(u32, u32)], spacing: Spacing) -> Lay
     acyclic.dedup();
     let layers = layers_of(node_count, &acyclic);
     let (mut layered, bends) = with_bends(&layers, &acyclic);
-    order::reduce_crossings(&mut layered);
-    let heights = place::coordinates(&layered, spacing);
+    crossings::reduce_crossings(&mut layered);
+    let heights = heights::coordinates(&layered, spacing);
 
     let step = spacing.node_width + spacing.between_layers;
     let x = |layer: u32| f64::from(layer) * step + spacing.node_width / 2.0;
@@ -166,7 +166,7 @@ fn callees(node_count: usize, edges: &[(u32, u32)]) -> Vec<Vec<u32>> {
 /// The edges that close a cycle on a walk from the entries: turned around, no cycle is left.
 fn back_edges(node_count: usize, edges: &[(u32, u32)]) -> HashSet<(u32, u32)> {
     #[derive(Clone, Copy, PartialEq)]
-    enum State {
+    enum WalkState {
         New,
         Open,
         Done,
@@ -177,31 +177,31 @@ fn back_edges(node_count: usize, edges: &[(u32, u32)]) -> HashSet<(u32, u32)> {
     let nodes = || (0..u32::try_from(node_count).unwrap_or(u32::MAX)).map(|node| node as usize);
     let entries = nodes().filter(|node| !called[*node]).chain(nodes().filter(|node| called[*node]));
     let entries: Vec<usize> = entries.collect();
-    let mut state = vec![State::New; node_count];
+    let mut state = vec![WalkState::New; node_count];
     let mut back = HashSet::new();
     for entry in entries {
-        if state[entry] != State::New {
+        if state[entry] != WalkState::New {
             continue;
         }
-        state[entry] = State::Open;
+        state[entry] = WalkState::Open;
         let mut walk = vec![(entry, 0)];
         while let Some((node, next)) = walk.last_mut() {
             let Some(&callee) = below[*node].get(*next) else {
-                state[*node] = State::Done;
+                state[*node] = WalkState::Done;
                 walk.pop();
                 continue;
             };
             *next += 1;
             let from = u32::try_from(*node).unwrap_or(u32::MAX);
             match state[callee as usize] {
-                State::New => {
-                    state[callee as usize] = State::Open;
+                WalkState::New => {
+                    state[callee as usize] = WalkState::Open;
                     walk.push((callee as usize, 0));
                 }
-                State::Open => {
+                WalkState::Open => {
                     back.insert((from, callee));
                 }
-                State::Done => {}
+                WalkState::Done => {}
             }
         }
     }

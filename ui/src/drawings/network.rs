@@ -1,7 +1,7 @@
 //! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
 //!
-//! Owns the picture's geometry: [`View`] (what part of it is seen at what size) and the curves.
-//! Where the cards stand is [`super::layers`]'; what they say is the page's.
+//! Owns the picture's geometry: [`Viewport`] (what part of it is seen at what size) and the curves.
+//! [`super::layers`] places the cards; the page fills them.
 
 use std::{fmt::Write as _, sync::Arc};
 
@@ -34,7 +34,7 @@ pub enum NodeSign {
     Queue,
     /// Something outside, or of which nothing is known.
     Outside,
-    /// Those who begin transactions.
+    /// The users, who begin transactions.
     User,
 }
 
@@ -133,7 +133,7 @@ pub enum Pick {
 
 /// The part of the picture that is seen.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct View {
+pub struct Viewport {
     /// Where the picture's left edge stands on the screen.
     pub left: f64,
     /// Where its upper edge stands.
@@ -142,7 +142,7 @@ pub struct View {
     pub scale: f64,
 }
 
-impl View {
+impl Viewport {
     /// All of the picture in the middle of the screen, no larger than life.
     #[must_use]
     pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
@@ -169,7 +169,7 @@ impl View {
         Self { left: self.left + across, top: self.top + down, ..self }
     }
 
-    /// Moved as far as it takes for a card to be seen.
+    /// Moved until a card is in view.
     #[must_use]
     pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
         let shift = |edge: f64, centre: f64, half: f64, screen: f64| {
@@ -231,13 +231,13 @@ fn label_at(route: &Route) -> Option<(f64, f64)> {
     Some(((before.0 + after.0) / 2.0, (before.1 + after.1) / 2.0))
 }
 
-/// What the parts of the picture share.
+/// State that the parts of the picture share.
 #[derive(Debug, Clone, Copy)]
 struct Picture {
     graph: StoredValue<Arc<NetworkGraph>>,
     size: Signal<(f64, f64)>,
-    view: RwSignal<Option<View>>,
-    shown: Memo<View>,
+    view: RwSignal<Option<Viewport>>,
+    shown: Memo<Viewport>,
     picked: Signal<Option<Pick>>,
     on_pick: Callback<Option<Pick>>,
     drag: RwSignal<Option<(i32, i32, bool)>>,
@@ -332,14 +332,14 @@ fn node_id(node: u32) -> String {
 pub fn Network(
     /// The graph.
     graph: Arc<NetworkGraph>,
-    /// What is picked.
+    /// The picked node or edge.
     #[prop(into)]
     picked: Signal<Option<Pick>>,
     /// Called with what is clicked or entered; with nothing for a click beside everything.
     on_pick: Callback<Option<Pick>>,
     /// The part that is seen; all of it while `None`. Kept by the page, so that a newer graph is
     /// seen from the same place.
-    view: RwSignal<Option<View>>,
+    view: RwSignal<Option<Viewport>>,
     /// The subject, for those who do not see it.
     #[prop(into)]
     label: String,
@@ -347,13 +347,14 @@ pub fn Network(
     let field = NodeRef::<html::Div>::new();
     let size = measure::size_of(field);
     let picture_size = (graph.layout.width, graph.layout.height);
-    let shown =
-        Memo::new(move |_| view.get().unwrap_or_else(|| View::fitting(picture_size, size.get())));
+    let shown = Memo::new(move |_| {
+        view.get().unwrap_or_else(|| Viewport::fitting(picture_size, size.get()))
+    });
     let drag = RwSignal::new(None);
     let stored = StoredValue::new(Arc::clone(&graph));
     let picture = Picture { graph: stored, size, view, shown, picked, on_pick, drag };
     let transform = move || {
-        let View { left, top, scale } = shown.get();
+        let Viewport { left, top, scale } = shown.get();
         format!("translate({left:.2} {top:.2}) scale({scale:.4})")
     };
     let is_far = Memo::new(move |_| shown.get().scale < FAR_BELOW);

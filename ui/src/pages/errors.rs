@@ -56,7 +56,7 @@ impl ErrorRow {
         Some(self.group.count as f64 / before as f64)
     }
 
-    /// How many times as often as before, where that is much more.
+    /// Factor of its count against before, where it is large.
     fn multiplied(&self) -> Option<f64> {
         self.factor().filter(|times| self.group.count >= COUNT_MIN && *times >= MULTIPLIED_FROM)
     }
@@ -135,7 +135,7 @@ impl ErrorFilters {
     }
 }
 
-/// What the parts of the page share.
+/// State that the parts of the page share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorsState {
     pub(crate) window: LiveWindow,
@@ -250,7 +250,7 @@ fn missing(list: &ExceptionList) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" "))
 }
 
-/// What is new and what came more often, in a sentence.
+/// Names the new kinds and the one that came more often, in a sentence.
 fn sentence(page: ErrorsState) -> Option<String> {
     let (now, before) = (page.now.value()?, page.before.value()?);
     let rows = measured(&now, Some(&before));

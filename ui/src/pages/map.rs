@@ -2,7 +2,7 @@
 //!
 //! Owns the questions (the graph of the window, that of the one before, the rates under it, the
 //! graph of a trace that lights up) and the address: the focus with its depth, what is picked, the
-//! trace. What the picture shows follows from these in [`graph`].
+//! trace. What the picture shows follows from these in [`map_graph`].
 
 use std::sync::Arc;
 
@@ -16,9 +16,15 @@ use crate::{
     api::analysis,
     components::{Badge, EmptyState, ErrorState, LoadingRows, PartialNote, Tone},
     drawings::{
+<<<<<<< HEAD
         slots::Slots,
         time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
         network::{Network, Pick, View},
+=======
+        axis::Slots,
+        lines::{ChartShape, LineChart, TimeChart, ValueUnit},
+        network::{Network, Pick, Viewport},
+>>>>>>> uib
     },
     figures, format,
     keys::use_keys,
@@ -28,10 +34,10 @@ use crate::{
     window::LiveWindow,
 };
 
-pub mod graph;
-mod panel;
+pub mod map_graph;
+mod picked;
 
-use graph::{MapGraph, NodeName};
+use map_graph::{MapGraph, NodeName};
 
 /// Calls that a focus may be away.
 const DEPTHS: [u32; 3] = [1, 2, 3];
@@ -139,7 +145,7 @@ fn read_pick(query: &Query, shown: &MapGraph) -> Option<Pick> {
 pub fn MapPage() -> impl IntoView {
     set_crumbs(crumb("Map"));
     let page = MapPageState::follow();
-    let view = RwSignal::new(None::<View>);
+    let view = RwSignal::new(None::<Viewport>);
     // Another part of the map is looked at from its own place.
     Effect::new(move |before: Option<Option<(NodeName, u32)>>| {
         let focus = page.focus.get();
@@ -176,14 +182,14 @@ pub fn MapPage() -> impl IntoView {
             </Show>
             <div class="map-body" class:has-panel=move || has_panel.get()>
                 <section class="card map-picture" aria-label="Map">{picture}</section>
-                <Show when=move || has_panel.get()>{panel::panel(page)}</Show>
+                <Show when=move || has_panel.get()>{picked::picked_panel(page)}</Show>
             </div>
             {scrubber(page)}
         </div>
     }
 }
 
-fn bind_keys(page: MapPageState, view: RwSignal<Option<View>>) {
+fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
     let (keys, group) = (use_keys(), "Map");
     keys.bind("0", "Show all of the map", group, move || view.set(None));
     keys.bind("Escape", "Close the panel, then leave the focus", group, move || {
@@ -259,9 +265,9 @@ fn head(page: MapPageState) -> impl IntoView {
 fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
     let (name, depth) = page.focus.get()?;
     let known = page.now.value().is_some_and(|graph| {
-        graph.nodes.iter().any(|node| NodeName::of(node) == name) || name == NodeName::user()
+        graph.nodes.iter().any(|node| NodeName::from_node(node) == name) || name == NodeName::user()
     });
-    let shown = name.shown();
+    let shown = name.words();
     let button = move |at: u32| {
         let name = name.clone();
         let words = if at == 1 { "1 call".to_owned() } else { format!("{at} calls") };

@@ -25,7 +25,7 @@ use crate::{
     url::{Query, encode},
 };
 
-mod parts;
+mod sections;
 
 /// How often a running transaction is asked for again.
 const POLL: Duration = Duration::from_secs(2);
@@ -107,11 +107,11 @@ fn whole(transaction: &Arc<TransactionView>) -> impl IntoView + use<> {
     view! {
         {head(&view)}
         {incomplete}
-        {parts::missing(&view)}
-        {parts::hops(&view)}
+        {sections::missing(&view)}
+        {sections::hops(&view)}
         <div class="tx-columns">
-            <div class="tx-column">{parts::errors(&view)} {parts::traces(&view)}</div>
-            <div class="tx-column">{parts::services(&view)} {parts::logs(&view)}</div>
+            <div class="tx-column">{sections::errors(&view)} {sections::traces(&view)}</div>
+            <div class="tx-column">{sections::services(&view)} {sections::logs(&view)}</div>
         </div>
     }
 }

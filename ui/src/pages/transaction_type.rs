@@ -15,7 +15,7 @@ use tidings_proto::{
 
 use crate::{
     addresses,
-    api::{analysis, samples},
+    api::{analysis, trace_sets},
     components::{ErrorState, use_choice},
     figures, format,
     remote::Remote,
@@ -24,12 +24,12 @@ use crate::{
     window::LiveWindow,
 };
 
+mod call_trees;
 mod callees;
 mod charts;
+mod differences;
 mod examples;
-mod explained;
 mod head;
-mod tree;
 
 /// Traces of a sample.
 const SAMPLE: u32 = 300;
@@ -54,7 +54,7 @@ impl TypeName {
     }
 
     /// Tells whether a trace is of this type: it enters here.
-    pub(crate) fn is_of(&self, trace: &tidings_proto::api::TraceSummary) -> bool {
+    pub(crate) fn has_trace(&self, trace: &tidings_proto::api::TraceSummary) -> bool {
         trace.root_service == self.service && trace.root_operation == self.operation
     }
 }
@@ -67,6 +67,8 @@ pub(crate) struct TypePage {
     pub(crate) basis: Memo<&'static str>,
     pub(crate) now: Remote<TransactionKindList>,
     pub(crate) before: Remote<TransactionKindList>,
+    /// The type as the samples are chosen by.
+    measured: Remote<TransactionKindList>,
     /// The traces that are measured, and those they are measured by.
     pub(crate) subject: Remote<TraceSearchResult>,
     pub(crate) reference: Remote<TraceSearchResult>,
@@ -83,31 +85,33 @@ impl TypePage {
         };
         let now = window.ask(move |window| kind(window.analysis()));
         let before = window.ask(move |window| kind(window.analysis_before()?));
+        // Percentiles of a moving window change with every look; samples by them are taken seldom.
+        let measured = window.ask_slowly(move |window| kind(window.analysis()));
         let slow_from =
-            Memo::new(move |_| now.value().and_then(|list| slow_from(list.kinds.first()?)));
+            Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
         let sample = move |analysis: analysis::Analysis| {
             name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
         };
-        let subject = window.ask(move |window| {
+        let subject = window.ask_slowly(move |window| {
             let sample = sample(window.analysis());
             let sample = match basis.get() {
                 "failed" => sample.with("status", "error"),
                 "before" => sample,
                 _ => sample.with("minDuration", slow_from.get()?.0),
             };
-            Some(samples::trace_sample(&sample))
+            Some(trace_sets::trace_sample(&sample))
         });
-        let reference = window.ask(move |window| {
+        let reference = window.ask_slowly(move |window| {
             let analysis = match basis.get() {
                 "before" => window.analysis_before()?,
                 _ => window.analysis(),
             };
-            Some(samples::trace_sample(&sample(analysis)))
+            Some(trace_sets::trace_sample(&sample(analysis)))
         });
-        let compared = window.ask(move |_| {
+        let compared = window.ask_slowly(move |_| {
             let (subject, reference) = (subject.value()?, reference.value()?);
             let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
-            (!left.is_empty() && !right.is_empty()).then(|| samples::compare_sets(&left, &right))
+            (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
         });
         // A sample of another basis is no sample of this one.
         Effect::new(move |before: Option<(&'static str, TypeName)>| {
@@ -119,7 +123,7 @@ impl TypePage {
             }
             asked
         });
-        Self { name, window, basis, now, before, subject, reference, compared }
+        Self { name, window, basis, now, before, measured, subject, reference, compared }
     }
 
     /// The type in the window.
@@ -134,7 +138,12 @@ impl TypePage {
 
     /// The duration from which on a transaction is one of the slow ones.
     pub(crate) fn slow_from(self) -> Option<DurationNanos> {
-        slow_from(self.now.value()?.kinds.first()?)
+        slow_from(self.measured.value()?.kinds.first()?)
+    }
+
+    /// The duration that half of the transactions do not exceed, as the samples are chosen by.
+    pub(crate) fn median(self) -> Option<DurationNanos> {
+        Some(self.measured.value()?.kinds.first()?.duration.p50_nano)
     }
 
     /// The measured ones in words: `Slowest 1 %`.
@@ -149,7 +158,7 @@ impl TypePage {
         }
     }
 
-    /// Those they are measured by, in words.
+    /// The ones they are measured by, in words.
     pub(crate) fn reference_words(self) -> &'static str {
         if self.basis.get() == "before" { "Before" } else { "All" }
     }
@@ -166,7 +175,7 @@ fn slow_from(kind: &TransactionKind) -> Option<DurationNanos> {
 
 /// The traces of a sample that enter at the type.
 fn ids(sample: &TraceSearchResult, name: &TypeName) -> Vec<TraceId> {
-    sample.traces.iter().filter(|trace| name.is_of(trace)).map(|trace| trace.trace_id).collect()
+    sample.traces.iter().filter(|trace| name.has_trace(trace)).map(|trace| trace.trace_id).collect()
 }
 
 /// The page of the type that the address names.
@@ -206,11 +215,11 @@ pub fn TransactionTypePage() -> impl IntoView {
             <Show when=move || is_empty.get()>{nothing(page)}</Show>
             <Show when=move || !is_empty.get()>
                 {charts::charts(page)}
-                {tree::where_time_goes(page)}
+                {call_trees::where_time_goes(page)}
                 <div class="type-columns">
                     {examples::examples(page)}
                     <div class="type-side">
-                        {explained::explained(page)}
+                        {differences::differences(page)}
                         {callees::callees(page)}
                     </div>
                 </div>

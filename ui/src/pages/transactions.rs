@@ -118,7 +118,7 @@ impl TypeRow {
         figures::ratio(kind.error_count, kind.count)
     }
 
-    /// How many times as long the slowest twentieth takes as before.
+    /// Factor of the p95 against before.
     fn slowdown(&self) -> Option<f64> {
         let before = self.before.as_ref()?.duration.p95_nano.0;
         (before > 0).then(|| self.now.duration.p95_nano.0 as f64 / before as f64)

@@ -1,10 +1,10 @@
-use super::{Frame, Placed, SiblingOrder, neighbour, place};
+use super::{Frame, FramePlace, SiblingOrder, neighbour, place};
 
 fn tree(rows: &[(Option<u32>, f64)]) -> Vec<Frame> {
     rows.iter().map(|&(parent, value)| Frame { parent, value, ..Frame::default() }).collect()
 }
 
-fn places(placed: &[Placed]) -> Vec<(u32, i64, i64, u32)> {
+fn places(placed: &[FramePlace]) -> Vec<(u32, i64, i64, u32)> {
     let percent = |part: f64| format!("{:.0}", part * 100.0).parse::<i64>().unwrap();
     placed.iter().map(|at| (at.frame, percent(at.left), percent(at.width), at.depth)).collect()
 }

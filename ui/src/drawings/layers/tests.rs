@@ -1,4 +1,4 @@
-use super::{Layout, Spacing, around, lay_out, layers_of, neighbour, order, with_bends};
+use super::{Layout, Spacing, around, crossings, lay_out, layers_of, neighbour, with_bends};
 
 const SPACING: Spacing =
     Spacing { node_width: 160.0, node_height: 50.0, between_layers: 100.0, between_nodes: 20.0 };
@@ -61,9 +61,9 @@ fn edges_that_need_not_cross_do_not() {
     let edges = [(0, 5), (1, 4), (2, 3), (5, 8), (4, 7), (3, 6)];
     let layers = layers_of(9, &edges);
     let (mut graph, _) = with_bends(&layers, &edges);
-    assert!(order::crossings(&graph) > 0, "as they come, they cross");
-    order::reduce_crossings(&mut graph);
-    assert_eq!(order::crossings(&graph), 0);
+    assert!(crossings::crossings(&graph) > 0, "as they come, they cross");
+    crossings::reduce_crossings(&mut graph);
+    assert_eq!(crossings::crossings(&graph), 0);
 }
 
 #[test]

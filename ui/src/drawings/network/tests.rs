@@ -1,28 +1,28 @@
-use super::{Route, View, arrow, curve, label_at};
+use super::{Route, Viewport, arrow, curve, label_at};
 
 #[test]
 fn a_small_picture_is_not_blown_up_and_a_large_one_fits() {
-    let small = View::fitting((200.0, 100.0), (1_000.0, 500.0));
-    assert_eq!(small, View { left: 400.0, top: 200.0, scale: 1.0 });
-    let large = View::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
+    let small = Viewport::fitting((200.0, 100.0), (1_000.0, 500.0));
+    assert_eq!(small, Viewport { left: 400.0, top: 200.0, scale: 1.0 });
+    let large = Viewport::fitting((10_000.0, 1_000.0), (1_056.0, 556.0));
     assert!((large.scale - 0.1).abs() < 1e-9);
     assert!((large.left - 28.0).abs() < 1e-9);
-    let nothing = View::fitting((0.0, 0.0), (0.0, 0.0));
+    let nothing = Viewport::fitting((0.0, 0.0), (0.0, 0.0));
     assert!(nothing.left.is_finite() && nothing.scale > 0.0);
 }
 
 #[test]
 fn zooming_keeps_the_point_under_the_pointer() {
-    let view = View { left: 10.0, top: 20.0, scale: 0.5 };
+    let view = Viewport { left: 10.0, top: 20.0, scale: 0.5 };
     let zoomed = view.zoomed(2.0, (110.0, 220.0));
-    assert_eq!(zoomed, View { left: -90.0, top: -180.0, scale: 1.0 });
+    assert_eq!(zoomed, Viewport { left: -90.0, top: -180.0, scale: 1.0 });
     assert!((view.zoomed(1e9, (0.0, 0.0)).scale - 3.0).abs() < 1e-9);
     assert!((view.zoomed(0.0, (0.0, 0.0)).scale - 0.05).abs() < 1e-9);
 }
 
 #[test]
 fn a_card_outside_is_moved_into_view() {
-    let view = View { left: 0.0, top: 0.0, scale: 1.0 };
+    let view = Viewport { left: 0.0, top: 0.0, scale: 1.0 };
     assert_eq!(view.showing((500.0, 300.0), (1_000.0, 600.0)), view);
     let moved = view.showing((1_200.0, 300.0), (1_000.0, 600.0));
     assert!((moved.left + 314.0).abs() < 1e-9, "{moved:?}");

@@ -1,4 +1,4 @@
-//! What a difference costs: how much more of the critical path a place of the tree has in a trace.
+//! Costs of differences: the time of the critical path that a place of the tree has more in a trace.
 
 use tidings_proto::{
     DurationNanos,
@@ -12,7 +12,7 @@ use crate::{figures, format};
 pub struct Impact {
     /// The row.
     pub row: u32,
-    /// How much more time of the critical path is its own, by trace, in nanoseconds.
+    /// Additional own time on the critical path, by trace, in nanoseconds.
     pub nanos: f64,
 }
 
@@ -33,7 +33,7 @@ fn critical(stats: &CallStats, side: &ComparedSet) -> f64 {
     figures::ratio(stats.critical_nano.0, side.trace_count)
 }
 
-/// How much more time of the critical path a row has on the left.
+/// Additional time on the critical path that a row has on the left.
 fn more(comparison: &Comparison, call: &ComparedCall) -> f64 {
     critical(&call.left, &comparison.left) - critical(&call.right, &comparison.right)
 }
@@ -59,7 +59,7 @@ fn is_told(call: &ComparedCall) -> bool {
     call.deviations.iter().any(|deviation| told.contains(deviation))
 }
 
-/// How much longer the left takes, in nanoseconds.
+/// Additional duration of the left, in nanoseconds.
 #[must_use]
 pub fn total(comparison: &Comparison) -> f64 {
     comparison.left.duration.p50_nano.0 as f64 - comparison.right.duration.p50_nano.0 as f64
@@ -79,7 +79,7 @@ pub const fn deviation_words(deviation: Deviation) -> &'static str {
     }
 }
 
-/// How much longer, and by what.
+/// Says how much longer the left takes, and by which call.
 #[must_use]
 pub fn sentence(comparison: &Comparison, typical: bool) -> String {
     let (left, right) = (&comparison.left.duration.p50_nano, &comparison.right.duration.p50_nano);

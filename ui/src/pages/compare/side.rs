@@ -13,7 +13,7 @@ use super::{
     lanes::lane_id,
 };
 use crate::{
-    addresses::{self, Traces},
+    addresses::{self, TraceLink},
     api::analysis::{self, Analysis},
     browser, colour,
     components::{Badge, DifferenceList, Panel, Tone},
@@ -141,7 +141,8 @@ fn only_one(comparison: &Arc<Comparison>) -> Option<impl IntoView + use<>> {
         Some(analysis::explain(&analysis))
     });
     let range = TimeRange::Last { seconds: 86_400 };
-    let traces = Traces::within(range).of_service(&service).of_operation(&operation).lasting(from);
+    let traces =
+        TraceLink::within(range).of_service(&service).of_operation(&operation).lasting(from);
     let kind = addresses::transaction_type(&service, &operation, range);
     let list = traces.address();
     let draw = move |explanation: Arc<Explanation>| {

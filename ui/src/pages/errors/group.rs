@@ -11,8 +11,8 @@ use super::{
     type_words,
 };
 use crate::{
-    addresses::{Traces, traceql_text},
-    api::{self, analysis::Analysis, samples},
+    addresses::{TraceLink, traceql_text},
+    api::{self, analysis::Analysis, trace_sets},
     browser,
     components::{CopyButton, StateBadge},
     figures, format,
@@ -143,7 +143,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
     let asked = query.clone();
     let found = Remote::<TraceSearchResult>::new(move || {
         let analysis = page.window.get().analysis().with("q", &asked).with("limit", TRACES);
-        (!only_logs).then(|| samples::trace_sample(&analysis))
+        (!only_logs).then(|| trace_sets::trace_sample(&analysis))
     });
     let rows = move || {
         if let Some(error) = found.error() {
@@ -162,7 +162,7 @@ fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl I
     all.push("q", &query);
     range.write(&mut all);
     let failed =
-        Traces::within(range).of_service(&group.service).of_operation(&group.operation).failed();
+        TraceLink::within(range).of_service(&group.service).of_operation(&group.operation).failed();
     let last = group.trace_id.map(|trace| {
         let href = api::trace_address(trace, group.span_id);
         view! { <a class="button" href=href>"The last one"</a> }
@@ -217,7 +217,7 @@ fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
             .with("traceId", trace)
             .with_some("service", (!asked.is_empty()).then_some(&asked))
             .with("limit", LOGS);
-        Some(samples::log_sample(&analysis))
+        Some(trace_sets::log_sample(&analysis))
     });
     let last = group.last_seen_unix_nano;
     let rows = move || match found.value() {

@@ -13,7 +13,7 @@ use super::{
     usual::{self, Usual},
 };
 use crate::{
-    addresses::Traces,
+    addresses::TraceLink,
     colour,
     components::{Segmented, use_choice},
     drawings::icicle::{Frame, Icicle, SiblingOrder, place},
@@ -275,7 +275,7 @@ fn side(
             .collect();
         path.reverse();
         let path = path.into_iter().map(|words| view! { <li>{words}</li> }).collect_view();
-        let others = Traces::within(TimeRange::default())
+        let others = TraceLink::within(TimeRange::default())
             .of_service(&service)
             .of_operation(&operation)
             .address();

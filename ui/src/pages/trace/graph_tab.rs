@@ -15,9 +15,11 @@ use super::{model::TraceModel, page::Page};
 use crate::{
     api::analysis,
     components::{ErrorState, LoadingRows},
-    drawings::network::{Network, NetworkEdge, NetworkGraph, NetworkNode, NodeSign, Pick, View},
+    drawings::network::{
+        Network, NetworkEdge, NetworkGraph, NetworkNode, NodeSign, Pick, Viewport,
+    },
     figures, format,
-    pages::map::graph::NodeName,
+    pages::map::map_graph::NodeName,
     remote::Remote,
     url::Query,
 };
@@ -58,7 +60,7 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
             None => format::counted(node.call_count, "call"),
         };
         let own = time.map_or(node.duration.sum_nano, |time| time.self_nano);
-        let name = NodeName::of(node).shown();
+        let name = NodeName::from_node(node).words();
         NetworkNode {
             sign: sign_of(node.kind),
             right: format::duration(own),
@@ -114,7 +116,7 @@ fn picture(model: &TraceModel, graph: &ServiceGraph) -> NetworkGraph {
 pub(crate) fn graph_tab(page: Page) -> impl IntoView {
     let found = Remote::<ServiceGraph>::new(move || Some(analysis::graph_of_trace(page.id)));
     let picked = RwSignal::new(None::<Pick>);
-    let view = RwSignal::new(None::<View>);
+    let view = RwSignal::new(None::<Viewport>);
     let on_pick = Callback::new(move |pick| picked.set(pick));
     let drawn = move || {
         if let Some(error) = found.error() {
@@ -166,7 +168,7 @@ fn map_address(page: Page, name: &NodeName) -> String {
 
 fn node_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
     let node = graph.nodes.get(at as usize)?;
-    let name = NodeName::of(node);
+    let name = NodeName::from_node(node);
     let time = page.model.with(|model| {
         let services = &model.summary.services;
         services
@@ -207,7 +209,7 @@ fn node_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView
         view! { <button class="button" type="button" on:click=find>"Show its spans"</button> }
     });
     Some(view! {
-        <h2 class="side-title">{name.shown()}</h2>
+        <h2 class="side-title">{name.words()}</h2>
         <p class="mute">{node.system.clone()}</p>
         <div class="side-facts">{facts}</div>
         <div class="map-links">{spans} <a class="button" href=href>"On the map"</a></div>
@@ -216,7 +218,7 @@ fn node_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView
 
 fn edge_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView + use<>> {
     let edge = graph.edges.get(at as usize)?;
-    let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::of);
+    let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::from_node);
     let (caller, called) = (name(edge.from)?, name(edge.to)?);
     let fact = |name: &'static str, value: String| {
         view! { <span class="mute">{name}</span> <span class="mono">{value}</span> }
@@ -235,7 +237,7 @@ fn edge_facts(page: Page, graph: &ServiceGraph, at: u32) -> Option<impl IntoView
     query.push("caller", caller.write());
     query.push("callee", called.write());
     Some(view! {
-        <h2 class="side-title">{caller.shown()} " → " {called.shown()}</h2>
+        <h2 class="side-title">{caller.words()} " → " {called.words()}</h2>
         <div class="side-facts">
             {fact("calls", format::count(edge.call_count))}
             {fact("failed", format::count(edge.error_count))}

@@ -28,7 +28,7 @@ const SPANS: &[(&str, &str)] = &[
 
 /// A line of the table.
 #[derive(Debug, Clone, PartialEq)]
-struct Line {
+struct TableLine {
     calls: MergedCalls,
     service: String,
     operation: String,
@@ -36,7 +36,7 @@ struct Line {
     usual_p95: Option<DurationNanos>,
 }
 
-impl Line {
+impl TableLine {
     fn new(model: &TraceModel, usual: &Usual, by: GroupBy, calls: MergedCalls) -> Self {
         let service = name_at(model.services(), calls.service).to_owned();
         let operation = match by {
@@ -70,7 +70,7 @@ impl Line {
     }
 }
 
-fn sort(lines: &mut [Line], order: &SortOrder) {
+fn sort(lines: &mut [TableLine], order: &SortOrder) {
     lines.sort_by(|left, right| match order.column.as_str() {
         "name" => {
             order.compare((&left.service, &left.operation), (&right.service, &right.operation))
@@ -94,8 +94,8 @@ pub(crate) fn table_tab(page: Page) -> impl IntoView {
                 _ => true,
             };
             let groups = merged::by_name(model, by, wanted);
-            let mut lines: Vec<Line> =
-                groups.into_iter().map(|calls| Line::new(model, &usual, by, calls)).collect();
+            let mut lines: Vec<TableLine> =
+                groups.into_iter().map(|calls| TableLine::new(model, &usual, by, calls)).collect();
             if spans == "slow" {
                 lines.retain(|line| line.times().is_some_and(|times| times >= usual::SLOWER_FROM));
             }
@@ -161,7 +161,7 @@ pub(crate) fn table_tab(page: Page) -> impl IntoView {
     }
 }
 
-fn row(page: Page, line: &Line, total: u64, most: u64) -> impl IntoView + use<> {
+fn row(page: Page, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
     let longest = page.model.with_untracked(|model| line.calls.longest(model));
     let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
     let nanos = |nanos: u64| format::duration(DurationNanos(nanos));

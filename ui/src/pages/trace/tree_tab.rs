@@ -15,7 +15,7 @@ use super::{
     page::{Page, Same},
 };
 use crate::{
-    api::samples,
+    api::trace_sets,
     colour,
     components::{Badge, Panel, Segmented, Tone, use_choice},
     figures, format,
@@ -27,7 +27,12 @@ const DRAWN_MAX: usize = 1_000;
 const FOLDS: &[(&str, &str)] = &[("all", "All"), ("one", "Without what is below 1 %")];
 
 /// The places that are shown: none below a folded one, and none too small.
-fn shown(places: &[MergedCalls], folded: &HashSet<u32>, total: u64, small_too: bool) -> Vec<u32> {
+fn visible_places(
+    places: &[MergedCalls],
+    folded: &HashSet<u32>,
+    total: u64,
+    small_too: bool,
+) -> Vec<u32> {
     let mut hidden = vec![false; places.len()];
     let order = merged::depth_first(places);
     order
@@ -54,11 +59,11 @@ pub(crate) fn tree_tab(page: Page) -> impl IntoView {
     let fold = use_choice("small", FOLDS);
     let places = Memo::new(move |_| page.model.with(|model| Same::new(merged::by_place(model))));
     let folded = RwSignal::new(HashSet::<u32>::new());
-    let repeats = Remote::<RepeatList>::new(move || Some(samples::repeats(page.id)));
+    let repeats = Remote::<RepeatList>::new(move || Some(trace_sets::repeats(page.id)));
     let total = move || page.model.with(|model| model.summary.duration_nano.0);
     let lines = Memo::new(move |_| {
         let places = places.get();
-        folded.with(|folded| shown(&places, folded, total(), fold.get() == "all"))
+        folded.with(|folded| visible_places(&places, folded, total(), fold.get() == "all"))
     });
     let note = move || {
         let spans = page.model.with(|model| model.summary.span_count);
@@ -301,7 +306,7 @@ mod tests {
 
     use super::{
         super::{merged, samples},
-        shown,
+        visible_places,
     };
 
     #[test]
@@ -314,8 +319,8 @@ mod tests {
         ]);
         let places = merged::by_place(&model);
         let total = 1_000_000;
-        assert_eq!(shown(&places, &HashSet::new(), total, true), [0, 1, 2, 3]);
-        assert_eq!(shown(&places, &HashSet::from([1]), total, true), [0, 1, 3]);
-        assert_eq!(shown(&places, &HashSet::new(), total, false), [0, 1, 2]);
+        assert_eq!(visible_places(&places, &HashSet::new(), total, true), [0, 1, 2, 3]);
+        assert_eq!(visible_places(&places, &HashSet::from([1]), total, true), [0, 1, 3]);
+        assert_eq!(visible_places(&places, &HashSet::new(), total, false), [0, 1, 2]);
     }
 }

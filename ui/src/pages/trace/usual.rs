@@ -24,7 +24,7 @@ pub(crate) const SLOWER_FROM: f64 = 1.5;
 pub(crate) struct Usual(HashMap<(String, String), LatencyStats>);
 
 impl Usual {
-    fn of(result: &RedResult) -> Self {
+    fn from_groups(result: &RedResult) -> Self {
         let group = |group: &tidings_proto::api::RedGroup| {
             Some(((group.service.clone()?, group.operation.clone()?), group.duration))
         };
@@ -49,10 +49,12 @@ pub(crate) fn ask(page: Page) -> Memo<Same<Usual>> {
         let analysis = Analysis::between(start, end).with("by", "service,operation");
         Some(analysis::red(&analysis.with("limit", 1_000)))
     });
-    Memo::new(move |_| Same::new(red.value().map(|result| Usual::of(&result)).unwrap_or_default()))
+    Memo::new(move |_| {
+        Same::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
+    })
 }
 
-/// How many times as long as usual: `None` where the usual is not known.
+/// Factor against the usual; `None` where the usual is not known.
 pub(crate) fn times(now: DurationNanos, usual: Option<DurationNanos>) -> Option<f64> {
     let usual = usual.filter(|usual| usual.0 > 0)?;
     Some(now.0 as f64 / usual.0 as f64)

@@ -1,4 +1,4 @@
-//! What transactions of the type call: the edges of their graph, with what they were before.
+//! Calls that transactions of the type make: the edges of their graph, beside those of before.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,10 +13,10 @@ const LISTED: usize = 14;
 
 /// The panel.
 pub(super) fn callees(page: TypePage) -> impl IntoView {
-    let graph = page.window.ask(move |window| {
+    let graph = page.window.ask_slowly(move |window| {
         Some(analysis::graph(&page.name.with(|name| name.filter(window.analysis()))))
     });
-    let before = page.window.ask(move |window| {
+    let before = page.window.ask_slowly(move |window| {
         let analysis = window.analysis_before()?;
         Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
     });

@@ -11,7 +11,7 @@ use tidings_proto::{
 use super::TypePage;
 use crate::{
     addresses,
-    api::{self, samples},
+    api::{self, trace_sets},
     browser,
     components::{Segmented, StateBadge, StripPart, TimeStrip, use_choice},
     figures, format,
@@ -32,16 +32,16 @@ pub(super) fn examples(page: TypePage) -> impl IntoView {
     let shown = use_choice("examples", KINDS);
     let ask =
         move |filter: fn(TypePage, api::analysis::Analysis) -> Option<api::analysis::Analysis>| {
-            page.window.ask(move |window| {
+            page.window.ask_slowly(move |window| {
                 let analysis = page.name.with(|name| name.filter(window.analysis()));
                 let analysis = filter(page, analysis)?.with("limit", 40);
-                Some(samples::trace_sample(&analysis))
+                Some(trace_sets::trace_sample(&analysis))
             })
         };
     let slow = ask(|page, analysis| Some(analysis.with("minDuration", page.slow_from()?.0)));
     let failed = ask(|_, analysis| Some(analysis.with("status", "error")));
     let typical = ask(|page, analysis| {
-        let p50 = page.kind()?.duration.p50_nano.0;
+        let p50 = page.median()?.0;
         let around = p50 / 20;
         Some(
             analysis
@@ -112,7 +112,7 @@ fn of_type(
     let Some(answer): Option<Arc<TraceSearchResult>> = remote.value() else { return Vec::new() };
     let mut traces: Vec<TraceSummary> = page
         .name
-        .with(|name| answer.traces.iter().filter(|trace| name.is_of(trace)).cloned().collect());
+        .with(|name| answer.traces.iter().filter(|trace| name.has_trace(trace)).cloned().collect());
     if kind == "slow" {
         traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_nano));
     }

@@ -6,7 +6,7 @@ use tidings_proto::{
     api::{ComparedCall, Comparison, TransactionKind},
 };
 
-use super::{TypePage, tree};
+use super::{TypePage, call_trees};
 use crate::{
     addresses,
     components::{Badge, ServiceName, Tone},
@@ -32,7 +32,7 @@ pub(super) fn head(page: TypePage) -> impl IntoView {
     };
     let traces = move || {
         let address = page.name.with(|name| {
-            addresses::Traces::within(page.window.get().range())
+            addresses::TraceLink::within(page.window.get().range())
                 .of_service(&name.service)
                 .of_operation(&name.operation)
                 .address()
@@ -118,7 +118,7 @@ fn changed(now: &TransactionKind, before: &TransactionKind, earlier: &str) -> St
 
 /// The place of the tree that takes most more of the critical path.
 fn suspect_words(comparison: &Comparison, subject: &str, basis: &str) -> Option<String> {
-    let (call, more) = tree::greatest_difference(comparison)?;
+    let (call, more) = call_trees::greatest_difference(comparison)?;
     let ComparedCall { service, operation, left, right, .. } = call;
     let subject = match basis {
         "before" => "of the time now".to_owned(),

@@ -10,10 +10,10 @@ use tidings_proto::{
 
 use super::{
     MapPageState,
-    graph::{CallNumbers, MapGraph, NodeName},
+    map_graph::{CallNumbers, MapGraph, NodeName},
 };
 use crate::{
-    addresses::{self, Traces, traceql_text},
+    addresses::{self, TraceLink, traceql_text},
     api,
     components::{Icon, IconName},
     drawings::network::Pick,
@@ -25,7 +25,7 @@ use crate::{
 const LISTED: usize = 30;
 
 /// The panel.
-pub(super) fn panel(page: MapPageState) -> impl IntoView {
+pub(super) fn picked_panel(page: MapPageState) -> impl IntoView {
     let body = move || {
         let shown = page.shown.get()?;
         let range = page.window.get().range();
@@ -109,11 +109,11 @@ fn of_node(
     let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
     let is_service = node.as_ref().is_some_and(|node| node.kind == NodeKind::Service);
     let links = node
-        .filter(|_| is_service && !name.shown().is_empty())
+        .filter(|_| is_service && !name.words().is_empty())
         .map(|node| service_links(&node, range));
     let focus = name.clone();
     Some(view! {
-        <h2 class="map-name">{name.shown()}</h2>
+        <h2 class="map-name">{name.words()}</h2>
         <p class="mute">{kind}</p>
         {facts}
         <div class="map-links">
@@ -137,7 +137,7 @@ fn service_links(node: &GraphNode, range: TimeRange) -> impl IntoView + use<> {
     };
     view! {
         <a class="button" href=addresses::service(&node.name, range)>"Service"</a>
-        <a class="button" href=Traces::within(range).of_service(&node.name).address()>"Traces"</a>
+        <a class="button" href=TraceLink::within(range).of_service(&node.name).address()>"Traces"</a>
         <a class="button" href=of_service("/errors")>"Errors"</a>
         <a class="button" href=of_service("/logs")>"Logs"</a>
     }
@@ -160,7 +160,7 @@ fn edge_list(
     }
     let more = edges.len().saturating_sub(LISTED);
     let row = |(edge, other): (u32, u32)| {
-        let name = shown.names.get(other as usize).map(NodeName::shown).unwrap_or_default();
+        let name = shown.names.get(other as usize).map(NodeName::words).unwrap_or_default();
         let numbers = shown.edge_numbers[edge as usize].0;
         let has_failed = shown.network.edges[edge as usize].has_failed;
         view! {
@@ -194,7 +194,7 @@ fn of_edge(
     let curve = shown.network.edges.get(at as usize)?;
     let (from, to) = (curve.from, curve.to);
     let (now, was) = *shown.edge_numbers.get(at as usize)?;
-    let name = |node: u32| shown.names.get(node as usize).map(NodeName::shown).unwrap_or_default();
+    let name = |node: u32| shown.names.get(node as usize).map(NodeName::words).unwrap_or_default();
     let edge = shown.edges.get(at as usize)?.clone();
     let is_message = curve.is_message;
     let end = move |node: u32, name: String| {

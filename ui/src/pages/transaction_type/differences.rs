@@ -1,4 +1,4 @@
-//! What the measured transactions have that the rest has not.
+//! Attributes that the measured transactions have and the rest has not.
 
 use std::sync::Arc;
 
@@ -7,15 +7,15 @@ use tidings_proto::api::Explanation;
 
 use super::TypePage;
 use crate::{
-    addresses::Traces,
+    addresses::TraceLink,
     api::analysis::{self, Analysis},
     components::{DifferenceList, Panel, explanation_missing},
     format,
 };
 
 /// The panel.
-pub(super) fn explained(page: TypePage) -> impl IntoView {
-    let explanation = page.window.ask(move |window| {
+pub(super) fn differences(page: TypePage) -> impl IntoView {
+    let explanation = page.window.ask_slowly(move |window| {
         let analysis = match page.basis.get() {
             "failed" => window.analysis().with("selectStatus", "error"),
             "before" => {
@@ -36,7 +36,7 @@ pub(super) fn explained(page: TypePage) -> impl IntoView {
     });
     let draw = move |explanation: Arc<Explanation>| {
         let traces = page.name.with(|name| {
-            Traces::within(page.window.get().range())
+            TraceLink::within(page.window.get().range())
                 .of_service(&name.service)
                 .of_operation(&name.operation)
         });

@@ -23,13 +23,13 @@ const SUSPECT_FROM: f64 = 0.03;
 
 /// One side of a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Side {
+enum ComparedSide {
     Subject,
     Reference,
 }
 
-impl Side {
-    const fn of(self, call: &ComparedCall) -> &CallStats {
+impl ComparedSide {
+    const fn stats(self, call: &ComparedCall) -> &CallStats {
         match self {
             Self::Subject => &call.left,
             Self::Reference => &call.right,
@@ -38,8 +38,8 @@ impl Side {
 }
 
 /// Shares of the critical path, of every row with all below it.
-fn shares(comparison: &Comparison, side: Side) -> Vec<f64> {
-    let own = |call: &ComparedCall| side.of(call).critical_nano.0 as f64;
+fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
+    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
     let mut sums: Vec<f64> = comparison.calls.iter().map(own).collect();
     let total: f64 = sums.iter().sum();
     for row in (0..sums.len()).rev() {
@@ -53,8 +53,8 @@ fn shares(comparison: &Comparison, side: Side) -> Vec<f64> {
 }
 
 /// Share of the critical path that is a row's own.
-fn own_shares(comparison: &Comparison, side: Side) -> Vec<f64> {
-    let own = |call: &ComparedCall| side.of(call).critical_nano.0 as f64;
+fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
+    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
     let total: f64 = comparison.calls.iter().map(own).sum();
     let share = |own: f64| if total > 0.0 { own / total } else { 0.0 };
     comparison.calls.iter().map(own).map(share).collect()
@@ -63,8 +63,8 @@ fn own_shares(comparison: &Comparison, side: Side) -> Vec<f64> {
 /// Returns the row whose own part of the critical path is greatest against the other side, with
 /// the difference.
 pub(super) fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64)> {
-    let subject = own_shares(comparison, Side::Subject);
-    let reference = own_shares(comparison, Side::Reference);
+    let subject = own_shares(comparison, ComparedSide::Subject);
+    let reference = own_shares(comparison, ComparedSide::Reference);
     comparison
         .calls
         .iter()
@@ -73,16 +73,16 @@ pub(super) fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedC
         .filter(|(_, more)| *more >= SUSPECT_FROM)
 }
 
-fn frames(comparison: &Comparison, side: Side) -> Vec<Frame> {
-    let subject = shares(comparison, Side::Subject);
-    let reference = shares(comparison, Side::Reference);
+fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
+    let subject = shares(comparison, ComparedSide::Subject);
+    let reference = shares(comparison, ComparedSide::Reference);
     let frame = |(row, call): (usize, &ComparedCall)| {
         let (value, other) = match side {
-            Side::Subject => (subject[row], reference[row]),
-            Side::Reference => (reference[row], subject[row]),
+            ComparedSide::Subject => (subject[row], reference[row]),
+            ComparedSide::Reference => (reference[row], subject[row]),
         };
-        let difference = (side == Side::Subject).then_some(value - other);
-        let stats = side.of(call);
+        let difference = (side == ComparedSide::Subject).then_some(value - other);
+        let stats = side.stats(call);
         let percent = figures::share(value);
         let number = match difference {
             Some(difference) if difference.abs() >= 0.005 => {
@@ -138,7 +138,7 @@ pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
     let empty = Memo::new(move |_| {
         let none = |sample: Option<Arc<tidings_proto::api::TraceSearchResult>>| {
             sample.is_some_and(|sample| {
-                page.name.with(|name| !sample.traces.iter().any(|trace| name.is_of(trace)))
+                page.name.with(|name| !sample.traces.iter().any(|trace| name.has_trace(trace)))
             })
         };
         none(page.subject.value()) || none(page.reference.value())
@@ -192,8 +192,8 @@ fn Pair(
     selected: RwSignal<Option<u32>>,
     focus: RwSignal<Option<u32>>,
 ) -> impl IntoView {
-    let reference = Arc::new(frames(&comparison, Side::Reference));
-    let subject = Arc::new(frames(&comparison, Side::Subject));
+    let reference = Arc::new(frames(&comparison, ComparedSide::Reference));
+    let subject = Arc::new(frames(&comparison, ComparedSide::Subject));
     let (left, right) = (comparison.right.clone(), comparison.left.clone());
     let select = Callback::new(move |frame: u32| {
         // A second click looks at the frame alone, a third at all again.
@@ -288,7 +288,7 @@ pub(super) mod tests {
         api::{CallStats, ComparedCall, ComparedSet, Comparison, LatencyStats, SpanKindName},
     };
 
-    use super::{Side, frames, greatest_difference, shares};
+    use super::{ComparedSide, frames, greatest_difference, shares};
 
     fn stats(critical: u64) -> CallStats {
         CallStats { critical_nano: DurationNanos(critical), ..CallStats::default() }
@@ -324,8 +324,8 @@ pub(super) mod tests {
             call(Some(0), "pay", 60, 30),
             call(Some(1), "bank", 30, 20),
         ]);
-        assert_eq!(shares(&compared, Side::Subject), [1.0, 0.9, 0.3]);
-        let frames = frames(&compared, Side::Subject);
+        assert_eq!(shares(&compared, ComparedSide::Subject), [1.0, 0.9, 0.3]);
+        let frames = frames(&compared, ComparedSide::Subject);
         assert!((frames[1].difference.unwrap() - 0.4).abs() < 1e-9);
         assert_eq!(frames[1].number, "90.0 % +40");
         let (suspect, more) = greatest_difference(&compared).unwrap();
@@ -337,6 +337,9 @@ pub(super) mod tests {
     fn equal_sides_and_none_have_no_suspect() {
         let same = comparison(vec![call(None, "root", 5, 5), call(Some(9), "odd", 0, 0)]);
         assert_eq!(greatest_difference(&same), None);
-        assert_eq!(shares(&comparison(vec![call(None, "root", 0, 0)]), Side::Subject), [0.0]);
+        assert_eq!(
+            shares(&comparison(vec![call(None, "root", 0, 0)]), ComparedSide::Subject),
+            [0.0]
+        );
     }
 }

@@ -106,5 +106,5 @@ fn names_of_nodes_survive_an_address() {
         assert_eq!(NodeName::read(name).unwrap().write(), name);
     }
     assert_eq!(NodeName::read("http://x").unwrap().write(), "service:http://x");
-    assert_eq!(NodeName::read("database:").unwrap().shown(), "(not known)");
+    assert_eq!(NodeName::read("database:").unwrap().words(), "(not known)");
 }

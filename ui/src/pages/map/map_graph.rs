@@ -33,7 +33,7 @@ pub struct NodeName {
 impl NodeName {
     /// That of a node of the API.
     #[must_use]
-    pub fn of(node: &GraphNode) -> Self {
+    pub fn from_node(node: &GraphNode) -> Self {
         Self { kind: kind_name(node.kind), name: node.name.clone() }
     }
 
@@ -63,7 +63,7 @@ impl NodeName {
 
     /// As it is drawn.
     #[must_use]
-    pub fn shown(&self) -> String {
+    pub fn words(&self) -> String {
         match (self.kind, self.name.as_str()) {
             ("user", _) => "user".to_owned(),
             (_, "") => "(not known)".to_owned(),
@@ -169,7 +169,7 @@ pub struct MapGraph {
 type EdgeName = (NodeName, NodeName, EdgeKind);
 
 fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
-    let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::of);
+    let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::from_node);
     Some((name(edge.from)?, name(edge.to)?, edge.kind))
 }
 
@@ -184,7 +184,7 @@ impl MapGraph {
         let nodes_before: HashMap<NodeName, CallNumbers> = before
             .map(|graph| {
                 let numbers =
-                    |node| (NodeName::of(node), CallNumbers::of_node(node, &graph.window));
+                    |node| (NodeName::from_node(node), CallNumbers::of_node(node, &graph.window));
                 graph.nodes.iter().map(numbers).collect()
             })
             .unwrap_or_default();
@@ -197,17 +197,18 @@ impl MapGraph {
         let lit_edges: Vec<EdgeName> = lit
             .map(|graph| graph.edges.iter().filter_map(|edge| edge_name(graph, edge)).collect())
             .unwrap_or_default();
-        let lit_nodes: Vec<NodeName> =
-            lit.map(|graph| graph.nodes.iter().map(NodeName::of).collect()).unwrap_or_default();
+        let lit_nodes: Vec<NodeName> = lit
+            .map(|graph| graph.nodes.iter().map(NodeName::from_node).collect())
+            .unwrap_or_default();
 
-        let mut map = Parts::default();
+        let mut map = MapBuilder::default();
         let entries: u64 = now.nodes.iter().map(|node| node.entry_count).sum();
         if entries > 0 {
             map.add_user(now);
         }
         let shift = u32::try_from(map.names.len()).unwrap_or(0);
         for node in &now.nodes {
-            let name = NodeName::of(node);
+            let name = NodeName::from_node(node);
             let numbers = CallNumbers::of_node(node, &now.window);
             let was = nodes_before.get(&name).copied();
             map.cards.push(card(node, &numbers, was.as_ref(), lit_nodes.contains(&name)));
@@ -222,7 +223,7 @@ impl MapGraph {
             let was = edges_before.get(&name).copied();
             let ends = (edge.from + shift, edge.to + shift);
             let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
-            let words = (name.0.shown(), name.1.shown());
+            let words = (name.0.words(), name.1.words());
             let is_lit = lit_edges.contains(&name);
             map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
             map.edges.push(Some(edge.clone()));
@@ -234,12 +235,12 @@ impl MapGraph {
     /// Only what is at most `depth` calls above or below a node.
     #[must_use]
     pub fn around(&self, name: &NodeName, depth: u32) -> Self {
-        let Some(focus) = self.place(name) else { return Parts::default().finish() };
+        let Some(focus) = self.place(name) else { return MapBuilder::default().finish() };
         let pairs: Vec<(u32, u32)> =
             self.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
         let kept = layers::around(self.names.len(), &pairs, focus, depth);
         let mut places = vec![None; self.names.len()];
-        let mut parts = Parts::default();
+        let mut parts = MapBuilder::default();
         for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
             places[at] = u32::try_from(parts.names.len()).ok();
             parts.names.push(self.names[at].clone());
@@ -282,7 +283,7 @@ impl MapGraph {
             return "No edge is slower or fails more than before.".to_owned();
         };
         let edge = &self.network.edges[at];
-        let name = |node: u32| self.names[node as usize].shown();
+        let name = |node: u32| self.names[node as usize].words();
         let (now, was) = &self.edge_numbers[at];
         let mut words = Vec::new();
         if let (Some(times), Some(was)) = (now.slower_than(was.as_ref()), was) {
@@ -306,7 +307,7 @@ impl MapGraph {
 
 /// A map as it grows.
 #[derive(Debug, Default)]
-struct Parts {
+struct MapBuilder {
     names: Vec<NodeName>,
     nodes: Vec<Option<GraphNode>>,
     node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
@@ -316,7 +317,7 @@ struct Parts {
     curves: Vec<NetworkEdge>,
 }
 
-impl Parts {
+impl MapBuilder {
     /// Adds those who begin transactions, and their ways in. They are the first node.
     fn add_user(&mut self, now: &ServiceGraph) {
         self.names.push(NodeName::user());
@@ -339,7 +340,7 @@ impl Parts {
             self.curves.push(NetworkEdge {
                 from: 0,
                 to: at,
-                title: format!("{label} begin at {}", NodeName::of(node).shown()),
+                title: format!("{label} begin at {}", NodeName::from_node(node).words()),
                 label,
                 has_failed: false,
                 is_message: false,
@@ -387,7 +388,7 @@ fn card(
     } else {
         format!("{}, p95 {p95}", call_words(numbers.rate, numbers.failed()))
     };
-    let name = NodeName::of(node).shown();
+    let name = NodeName::from_node(node).words();
     let system = node.system.as_ref().map(|system| format!(" ({})", figures::cut(system, 30)));
     NetworkNode {
         sign: sign_of(node.kind),
