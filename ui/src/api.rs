@@ -8,13 +8,9 @@ pub mod analysis;
 pub mod changes;
 mod events;
 mod following;
-<<<<<<< HEAD
 pub mod sql;
 pub mod status;
-pub mod samples;
-=======
 pub mod trace_sets;
->>>>>>> uib
 
 use std::{fmt, marker::PhantomData};
 

@@ -67,17 +67,8 @@ pub(super) async fn open(
     let mut alarms = alarms_of(&spans.table, &logs.table, &pins);
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
-    let shared = Arc::new(Shared {
-        damaged,
-        state: State::new(spans.files, logs.files),
-        indexes: Arc::new(Indexes::new(
-            usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX),
-        )),
-        flush_wanted: tokio::sync::Notify::new(),
-        merge_wanted: tokio::sync::Notify::new(),
-        clock,
-        settings,
-    });
+    let state = State::new(spans.files, logs.files);
+    let shared = shared(damaged, state, settings, clock);
     let replay = {
         let (disk, paths) = (Arc::clone(&disk), paths.clone());
         blocking(move || Replay::start(disk, paths, covered)).await?
@@ -127,6 +118,25 @@ pub(super) async fn open(
     });
     inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
+}
+
+/// Returns the part of a store that its background tasks share.
+fn shared(
+    damaged: Damaged,
+    state: State,
+    settings: StoreSettings,
+    clock: Arc<dyn Clock>,
+) -> Arc<Shared> {
+    let index_bytes_max = usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX);
+    Arc::new(Shared {
+        damaged,
+        state,
+        indexes: Arc::new(Indexes::new(index_bytes_max)),
+        flush_wanted: tokio::sync::Notify::new(),
+        merge_wanted: tokio::sync::Notify::new(),
+        clock,
+        settings,
+    })
 }
 
 /// What must be said of tables that are damaged, and of pins that are.

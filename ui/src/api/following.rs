@@ -10,8 +10,7 @@ use web_sys::{AbortSignal, ReadableStreamDefaultReader, RequestInit, Response};
 use super::{
     ApiError, Request,
     events::{Event, EventReader},
-    failure,
-    read, read_json,
+    failure, read, read_json,
 };
 use crate::browser;
 

@@ -43,76 +43,7 @@ const TIME_STEPS: [u64; 24] = [
     365 * DAY,
 ];
 
-<<<<<<< HEAD
 /// Round moments between two, at most `most` of them, in a zone so far ahead of UTC.
-=======
-    /// The slot that a moment falls into.
-    #[must_use]
-    pub fn slot(&self, time: UnixNanos) -> Option<usize> {
-        let slot = time.0.checked_sub(self.first.0)? / self.step_nanos;
-        usize::try_from(slot).ok().filter(|slot| *slot < self.count)
-    }
-
-    /// Start of a slot.
-    #[must_use]
-    pub fn start_of(&self, slot: usize) -> UnixNanos {
-        let offset = u64::try_from(slot).unwrap_or(u64::MAX).saturating_mul(self.step_nanos);
-        UnixNanos(self.first.0.saturating_add(offset))
-    }
-
-    /// Place of a moment between the picture's left edge (0) and its right edge (1).
-    #[must_use]
-    pub fn fraction(&self, time: UnixNanos) -> f64 {
-        let offset = time.0 as f64 - self.first.0 as f64;
-        offset / (self.step_nanos as f64 * self.count as f64)
-    }
-
-    /// One value for each slot: `fallback` where no step has any.
-    #[must_use]
-    pub fn spread<S>(
-        &self,
-        steps: &[S],
-        begin: impl Fn(&S) -> UnixNanos,
-        value: impl Fn(&S) -> Option<f64>,
-        fallback: Option<f64>,
-    ) -> Vec<Option<f64>> {
-        let mut values = vec![fallback; self.count];
-        for step in steps {
-            if let Some(slot) = self.slot(begin(step)) {
-                values[slot] = value(step);
-            }
-        }
-        values
-    }
-
-    /// Counts as rates by the second. A slot partly outside of the window is measured by its part
-    /// inside. It has no rate when that is less than a quarter.
-    #[must_use]
-    pub fn rates<S>(
-        &self,
-        steps: &[S],
-        begin: impl Fn(&S) -> UnixNanos,
-        count: impl Fn(&S) -> u64,
-    ) -> Vec<Option<f64>> {
-        let counts = self.spread(steps, begin, |step| Some(count(step) as f64), Some(0.0));
-        let rate = |(slot, value): (usize, Option<f64>)| {
-            let inside = self.inside(slot);
-            let known = inside.saturating_mul(4) >= self.step_nanos;
-            value.filter(|_| known).map(|value| value * SECOND as f64 / inside as f64)
-        };
-        counts.into_iter().enumerate().map(rate).collect()
-    }
-
-    /// Nanoseconds of a slot that lie in the window.
-    fn inside(&self, slot: usize) -> u64 {
-        let begin = self.start_of(slot).0;
-        let end = begin.saturating_add(self.step_nanos).min(self.window.1);
-        end.saturating_sub(begin.max(self.window.0)).max(1)
-    }
-}
-
-/// Round values from 0 to just above `greatest`, about `count` of them; the last is the axis's end.
->>>>>>> uib
 #[must_use]
 pub fn time_ticks(start: UnixNanos, end: UnixNanos, zone_minutes: i32, most: u64) -> Vec<Tick> {
     let length = end.since(start).0;

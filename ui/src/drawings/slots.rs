@@ -39,9 +39,9 @@ impl Slots {
         usize::try_from(slot).ok().filter(|slot| *slot < self.count)
     }
 
-    /// Begin of a slot.
+    /// Start of a slot.
     #[must_use]
-    pub fn begin(&self, slot: usize) -> UnixNanos {
+    pub fn start_of(&self, slot: usize) -> UnixNanos {
         let offset = u64::try_from(slot).unwrap_or(u64::MAX).saturating_mul(self.step_nanos);
         UnixNanos(self.first.0.saturating_add(offset))
     }
@@ -71,8 +71,8 @@ impl Slots {
         values
     }
 
-    /// Counts as rates by the second. A slot that lies partly outside of the window is measured by
-    /// the part inside; one of which less than a quarter lies inside has no rate.
+    /// Counts as rates by the second. A slot partly outside of the window is measured by its part
+    /// inside. It has no rate when that is less than a quarter.
     #[must_use]
     pub fn rates<S>(
         &self,
@@ -91,7 +91,7 @@ impl Slots {
 
     /// Nanoseconds of a slot that lie in the window.
     fn inside(&self, slot: usize) -> u64 {
-        let begin = self.begin(slot).0;
+        let begin = self.start_of(slot).0;
         let end = begin.saturating_add(self.step_nanos).min(self.window.1);
         end.saturating_sub(begin.max(self.window.0)).max(1)
     }

@@ -72,7 +72,7 @@ pub enum ChartShape {
 
 /// A series of a chart.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Series {
+pub struct ChartSeries {
     /// Its name in the legend.
     pub name: &'static str,
     /// Its colour: the class of `60-lines.css`, as `accent` or `error`.
@@ -102,7 +102,7 @@ pub struct TimeChart {
     /// How they are drawn.
     pub shape: ChartShape,
     /// The series, of one value for each slot.
-    pub series: Vec<Series>,
+    pub series: Vec<ChartSeries>,
     /// Moments to mark.
     pub markers: Vec<Marker>,
 }
@@ -123,7 +123,7 @@ impl TimeChart {
         tone: &'static str,
         values: Vec<Option<f64>>,
     ) -> Self {
-        self.series.push(Series { name, tone, values });
+        self.series.push(ChartSeries { name, tone, values });
         self
     }
 
@@ -146,7 +146,7 @@ impl TimeChart {
     }
 }
 
-fn value_at(series: &Series, slot: usize) -> Option<f64> {
+fn value_at(series: &ChartSeries, slot: usize) -> Option<f64> {
     series.values.get(slot).copied().flatten().filter(|value| value.is_finite())
 }
 
@@ -179,7 +179,7 @@ fn shapes(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
     chart.series.iter().map(|series| line(series, width, height)).collect()
 }
 
-fn line(series: &Series, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
+fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
     let (mut line, mut area) = (String::new(), String::new());
     let mut begun_at = None;
     for slot in 0..series.values.len() {
@@ -210,7 +210,7 @@ fn close(area: &mut String, begun_at: &mut Option<f64>, end: f64) {
 
 /// The stretch that two slots choose, in either order, as a range in whole milliseconds.
 fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange {
-    let milliseconds = |slot: usize| slots.begin(slot).0 / 1_000_000;
+    let milliseconds = |slot: usize| slots.start_of(slot).0 / 1_000_000;
     TimeRange::Between {
         from_unix_ms: milliseconds(one.min(other)),
         to_unix_ms: milliseconds(one.max(other) + 1),
@@ -397,7 +397,7 @@ fn Legend(chart: TimeChart, cursor: Cursor) -> impl IntoView {
     let slots = chart.slots;
     let time = move || {
         cursor.get().map(|slot| {
-            let begin = slots.begin(slot);
+            let begin = slots.start_of(slot);
             let text = format::time_of_day(begin, browser::zone_minutes(begin));
             text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
         })
@@ -474,7 +474,7 @@ fn Pointed(plot: Plot) -> impl IntoView {
 
 #[component]
 fn TimeScale(slots: Slots) -> impl IntoView {
-    let end = slots.begin(slots.count);
+    let end = slots.start_of(slots.count);
     let zone = browser::zone_minutes(slots.first);
     let (ticks, days) = time_ticks(slots.first, end, zone, 5);
     let seconds = end.since(slots.first).0 / 1_000_000_000 < 300;

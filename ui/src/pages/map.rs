@@ -16,15 +16,9 @@ use crate::{
     api::analysis,
     components::{Badge, EmptyState, ErrorState, LoadingRows, PartialNote, Tone},
     drawings::{
-<<<<<<< HEAD
+        network::{Network, Pick, Viewport},
         slots::Slots,
         time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
-        network::{Network, Pick, View},
-=======
-        axis::Slots,
-        lines::{ChartShape, LineChart, TimeChart, ValueUnit},
-        network::{Network, Pick, Viewport},
->>>>>>> uib
     },
     figures, format,
     keys::use_keys,
