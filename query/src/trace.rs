@@ -287,7 +287,11 @@ fn facts_tree(
     if facts.hosts.iter().any(Option::is_none) {
         // A resource that names no host: the spans themselves may.
         let gather = Gather { detail: Detail::Attributes, ..gather };
-        (facts, gathered) = read(reader, trace_id, gather)?;
+        match read(reader, trace_id, gather) {
+            Ok(read) => (facts, gathered) = read,
+            Err(error) if error.is_too_large() => {}
+            Err(error) => return Err(error),
+        }
     }
     reader.check()?;
     let tree = Tree::new(trace_id, facts);

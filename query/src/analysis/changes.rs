@@ -66,6 +66,9 @@ const TRACES_MAX: usize = 600;
 const TRACES_EXPLAINED_MAX: usize = 2_000;
 /// Parties and operations that are listed.
 const CULPRITS_MAX: usize = 10;
+/// Beyond so many of them, those of less than this part of the best one's score are left out.
+const CULPRITS_MIN: usize = 5;
+const SCORE_SHARE_MIN: f64 = 0.02;
 /// Parties whose attributes are compared.
 const REASONED_MAX: usize = 1;
 /// The same when the explanation may take longer.
@@ -148,7 +151,7 @@ fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, Quer
         BaselineChoice::Between(from, to) => [from, to],
     };
     if from >= to {
-        let reason = "nothing lies before the window that it could be compared with";
+        let reason = "nothing lies before `start` that the window could be compared with";
         return Err(QueryError::parameter("start", reason));
     }
     let range = TimeRange { start: Some(from), end: Some(to) };
@@ -493,8 +496,11 @@ fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
     let attribution: &Attribution = findings.attribution;
     let mut services = Vec::new();
     let mut seen: Vec<(String, bool)> = Vec::new();
-    for (party, score) in attribution.parties(None) {
-        if services.len() >= CULPRITS_MAX {
+    let parties = attribution.parties(None);
+    let best = parties.first().map_or(0.0, |(_, score)| *score);
+    for (party, score) in parties {
+        let is_close = score >= best * SCORE_SHARE_MIN || services.len() < CULPRITS_MIN;
+        if services.len() >= CULPRITS_MAX || !is_close {
             break;
         }
         let mut subject = findings.subject(party);

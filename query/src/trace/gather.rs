@@ -99,7 +99,7 @@ pub(crate) struct Gathered {
 /// How much to gather.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Gather {
-    /// How much of each row to read; rows are kept when it is more than [`Detail::Attributes`].
+    /// How much of each row to read; rows are kept when it is more than [`Detail::Resources`].
     pub detail: Detail,
     /// In traces of so many spans at most hosts are told apart, for which resources have to be
     /// read.
@@ -121,7 +121,7 @@ impl Gathered {
         let mut gathered = Self::default();
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail > Detail::Attributes, gather.hosts_max);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
             let instead = gather.instead;
             if gathered.spans > gather.spans_max {
                 return Err(QueryError::TooManySpans { limit: gather.spans_max, instead });
@@ -147,7 +147,7 @@ impl Gathered {
         let scan = Scan { detail: gather.detail, rows_max: u64::MAX };
         let mut all = true;
         let stats = reader.spans(filter, scan, |rows| {
-            gathered.add(rows, gather.detail > Detail::Attributes, gather.hosts_max);
+            gathered.add(rows, gather.detail > Detail::Resources, gather.hosts_max);
             all = gathered.spans <= gather.spans_max
                 && gathered.bytes_held() <= reader.limits.view_bytes_max;
             Ok(if all { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })

@@ -387,7 +387,7 @@ async fn clocks_of_hosts_that_only_spans_name_are_adjusted_too() {
     let spans = tidings_proto::zipkin::decode_json(spans.to_string().as_bytes()).unwrap();
     let (request, _) = tidings_proto::zipkin::to_otlp(spans);
     harness.send_request(request).await;
-    let path = format!("/traces/{}/skeleton?adjust=clock", trace_id(1));
+    let path = format!("/traces/{:032x}/skeleton?adjust=clock", 1);
     let adjusted = harness.get(&path).await;
     assert_eq!(adjusted["assembly"]["clocks"][0]["host"], "10.0.0.2", "{adjusted}");
     assert_eq!(adjusted["assembly"]["clockAdjusted"], true);

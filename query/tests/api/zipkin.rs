@@ -499,18 +499,27 @@ async fn grafanas_calls_are_answered() {
 async fn durations_of_spans_without_a_time_are_searched() {
     let harness = Harness::new().await;
     let local = json!({ "serviceName": "web" });
-    let untimed = |id: u64, duration: u64| {
+    let span = |trace: u64, id: u64, duration: u64| {
         json!({
-            "traceId": format!("{id:032x}"), "id": format!("{id:016x}"), "name": "get",
+            "traceId": format!("{trace:016x}"), "id": format!("{id:016x}"), "name": "get",
             "duration": duration, "localEndpoint": local,
         })
     };
-    let timed = json!({
-        "traceId": format!("{:032x}", 9), "id": format!("{:016x}", 9), "name": "get",
-        "timestamp": BEGIN_MILLIS * 1_000, "duration": 5_000, "localEndpoint": local,
-    });
-    harness.report(&[untimed(1, 5_000), untimed(2, 500), timed]).await;
-    let id = |id: u64| format!("{id:032x}");
+    let timed = |trace: u64, duration: u64| {
+        let mut span = span(trace, trace, duration);
+        span["timestamp"] = (BEGIN_MILLIS * 1_000 + trace).into();
+        span
+    };
+    harness
+        .report(&[
+            timed(1, 10),
+            span(1, 11, 5_000),
+            timed(2, 10),
+            span(2, 12, 500),
+            timed(9, 5_000),
+        ])
+        .await;
+    let id = |id: u64| format!("{id:016x}");
     for (query, expected) in [
         ("minDuration=1000", vec![id(1), id(9)]),
         ("minDuration=1000&maxDuration=6000", vec![id(1), id(9)]),
