@@ -12,7 +12,7 @@ use crate::{
     health::TaskFailure,
     import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
-    show, upkeep,
+    show, sql_worker, upkeep,
 };
 
 /// The whole command line.
@@ -31,6 +31,7 @@ pub(crate) fn command() -> Command {
         .subcommand(import_command())
         .subcommand(trace_command())
         .subcommand(sql_command())
+        .subcommand(sql_worker::command())
         .subcommand(compact_command())
         .subcommand(erase_command())
         .subcommand(check_command())
@@ -219,6 +220,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
         Some(("sql", matches)) => ask::run(matches, &sources(matches)?.text("http")),
         Some(("check", matches)) => check::run(matches),
+        Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
 }

@@ -15,6 +15,7 @@ mod reads;
 mod serve;
 mod settings;
 mod show;
+mod sql_worker;
 mod upkeep;
 mod web;
 

@@ -8,7 +8,7 @@ use tidings_collector::{
     Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, listen,
 };
 use tidings_query::{QueryService, QuerySettings};
-use tidings_sql::{SqlLimits, SqlService};
+use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{
     Clock, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock, TablesAt,
 };
@@ -24,7 +24,7 @@ use crate::{
     log, open_files,
     reads::ZipkinReads,
     settings::Settings,
-    web,
+    sql_worker, web,
 };
 
 /// How long requests under way may take to finish after SIGTERM.
@@ -286,6 +286,7 @@ fn sql_service(
         running_max: count(settings.sql_running_max),
         ..SqlLimits::default()
     };
-    let service = SqlService::new(store.clone(), limits, Arc::clone(clock));
+    let program = WorkerProgram::this(sql_worker::NAME).context("where this program is")?;
+    let service = SqlService::new(store.clone(), limits, Arc::clone(clock), program);
     Ok(Some(service.context("no threads for queries in SQL")?))
 }

@@ -32,5 +32,7 @@ mod pins;
 mod readers;
 mod searching;
 mod sql;
+mod sql_generated;
+mod sql_processes;
 mod syscalls;
 mod transports;

@@ -17,6 +17,7 @@ use axum::{
     body::{Body, Bytes},
     response::{IntoResponse, Response},
 };
+use futures::Stream;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tidings_proto::otlp::Code;
 
@@ -136,6 +137,14 @@ pub fn stream(
     respond(frames, 0)
 }
 
+/// The answer: messages that are in their frames, as they come, up to the first error.
+pub fn stream_frames(
+    frames: impl Stream<Item = Result<Bytes, Status>> + Send + 'static,
+) -> Response {
+    let body = Streamed(Some(Box::pin(frames)));
+    (StatusCode::OK, GRPC, Body::new(body)).into_response()
+}
+
 /// The answer: a message at once if there is one, and others when they are known, which end it.
 pub(crate) fn reply_twice(
     first: Option<Vec<u8>>,
@@ -147,7 +156,9 @@ pub(crate) fn reply_twice(
     (StatusCode::OK, GRPC, Body::new(body)).into_response()
 }
 
-fn framed(messages: &[Vec<u8>]) -> Bytes {
+/// The messages in their frames.
+#[must_use]
+pub fn framed(messages: &[Vec<u8>]) -> Bytes {
     let size = messages.iter().map(|message| message.len() + PREFIX_BYTES).sum();
     let mut data = Vec::with_capacity(size);
     messages.iter().for_each(|message| push_framed(&mut data, message));
@@ -232,6 +243,38 @@ impl HttpBody for Framed {
         let mut hint = SizeHint::new();
         hint.set_lower(self.size);
         hint
+    }
+}
+
+/// A body of frames that come when they are made. It ends with trailers.
+struct Streamed(Option<Pin<Box<dyn Frames>>>);
+
+/// Frames as they come.
+trait Frames: Stream<Item = Result<Bytes, Status>> + Send {}
+
+impl<S: Stream<Item = Result<Bytes, Status>> + Send> Frames for S {}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let Some(frames) = &mut self.0 else { return Poll::Ready(None) };
+        let frame = match ready!(frames.as_mut().poll_next(context)) {
+            Some(Ok(data)) => Frame::data(data),
+            ended => {
+                self.0 = None;
+                Frame::trailers(trailers(ended.and_then(Result::err).as_ref()))
+            }
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_none()
     }
 }
 

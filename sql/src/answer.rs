@@ -1,38 +1,65 @@
-//! What a query gives: rows, and what has to be known about them.
+//! The answer to a query: its rows, and facts about them.
 //!
-//! Owns the bounds of an answer: it is whole or says what it lacks. `value` writes single values,
-//! `csv`, `json` and `arrow` the three forms an answer can have.
+//! Owns the two halves of an answer. In the worker rows are collected within their bounds and
+//! written ([`Collected`], [`Rows`]): `value` writes single values, `csv`, `json`, `arrow` and the
+//! messages of Flight the forms that an answer can have. In the server an [`Answer`] says what is
+//! known before a form is asked for, and hands on the worker's bytes.
 
 mod arrow;
 mod csv;
 mod json;
 mod value;
 
-use std::{ops::ControlFlow, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    ops::ControlFlow,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
+use futures::Stream;
+use serde::{Deserialize, Serialize};
 use tidings_proto::{
     DurationNanos,
     api::{SqlColumn, SqlLack, SqlRead},
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
-use crate::{SqlError, guard::bytes_of, meter::Meter};
+use crate::{
+    SqlError,
+    conversation::Line,
+    flight,
+    guard::bytes_of,
+    message::{Facts, Head},
+};
 
-pub(crate) use value::{check_columns, check_rows};
+pub(crate) use value::{check_columns, check_rows, type_name};
 
-/// Rows that are written at once: a thread that serves others has to go on.
+/// Rows that are written at once.
 const ROWS_WRITTEN: usize = 512;
 
-/// The rows of a query.
-#[derive(Debug)]
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Form {
+    /// An object with columns, rows and what was read.
+    Json,
+    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a head.
+    Csv,
+    /// Arrow's streaming format.
+    Arrow,
+    /// Arrow Flight's messages in gRPC's frames.
+    Flight,
+}
+
+/// The answer to a query, whose rows its worker has.
 pub struct Answer {
-    /// The columns, in order.
-    pub schema: SchemaRef,
-    /// The rows, in order.
-    pub batches: Vec<RecordBatch>,
+    /// The number of rows.
+    rows: usize,
     /// What the answer lacks; empty when it is whole.
     pub lacks: Vec<SqlLack>,
     /// Whether a span or record that was sent twice may have counted twice.
@@ -41,26 +68,36 @@ pub struct Answer {
     pub read: SqlRead,
     /// How long it took.
     pub elapsed: Duration,
-    /// The query's place among those that run.
-    place: Arc<OwnedSemaphorePermit>,
+    lines: Lines,
 }
 
-/// The form of an answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// An object with columns, rows and what was read.
-    Json,
-    /// [RFC 4180](https://www.rfc-editor.org/rfc/rfc4180), with a head.
-    Csv,
-    /// Arrow's streaming format.
-    Arrow,
+/// The way to the worker that has the rows.
+pub(crate) struct Lines {
+    pub(crate) form: oneshot::Sender<Form>,
+    pub(crate) parts: mpsc::Receiver<Line>,
+    /// The query's place among those that run.
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { rows, lacks, read, elapsed, .. } = self;
+        let mut debug = f.debug_struct("Answer");
+        debug.field("rows", rows).field("lacks", lacks).field("read", read);
+        debug.field("elapsed", elapsed).finish_non_exhaustive()
+    }
 }
 
 impl Answer {
+    pub(crate) fn new(rows: usize, facts: &Facts, elapsed: Duration, lines: Lines) -> Self {
+        let (lacks, repeats_counted) = (facts.lacks.clone(), facts.repeats_counted);
+        Self { rows, lacks, repeats_counted, read: facts.read, elapsed, lines }
+    }
+
     /// How many rows there are.
     #[must_use]
     pub fn row_count(&self) -> usize {
-        self.batches.iter().map(RecordBatch::num_rows).sum()
+        self.rows
     }
 
     /// Whether there are all.
@@ -70,39 +107,44 @@ impl Answer {
     }
 
     /// The answer in this form, part by part.
-    pub fn parts(self, form: Form) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>> + Send> {
-        match form {
-            Form::Json => Box::new(json::parts(self)),
-            Form::Csv => Box::new(csv::parts(self)),
-            Form::Arrow => Box::new(arrow::parts(self)),
-        }
-    }
-
-    /// The columns as the API describes them.
     #[must_use]
-    pub fn columns(&self) -> Vec<SqlColumn> {
-        let fields = self.schema.fields().iter();
-        let column = |field: &Arc<arrow_schema::Field>| SqlColumn {
-            name: field.name().clone(),
-            r#type: value::type_name(field.data_type()).to_owned(),
-        };
-        fields.map(column).collect()
-    }
-
-    /// The rows in pieces that are quickly written, with what holds the query's place.
-    pub(crate) fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
-        let place = self.place;
-        self.batches.into_iter().flat_map(move |batch| {
-            let _still_here = &place;
-            let firsts = (0..batch.num_rows()).step_by(ROWS_WRITTEN);
-            let pieces =
-                firsts.map(|first| batch.slice(first, ROWS_WRITTEN.min(batch.num_rows() - first)));
-            pieces.collect::<Vec<_>>()
-        })
+    pub fn parts(self, form: Form) -> AnswerParts {
+        let Lines { form: asked, parts, place } = self.lines;
+        if asked.send(form).is_err() {
+            // Its parts say so, too.
+            tracing::debug!("the process of an answer has ended before it was read");
+        }
+        AnswerParts(Some((parts, place)))
     }
 }
 
-/// An answer as its rows come.
+/// The bytes of an answer, as they are written. Gives the query's place back at its end.
+#[derive(Debug)]
+pub struct AnswerParts(Option<(mpsc::Receiver<Line>, Arc<OwnedSemaphorePermit>)>);
+
+impl Stream for AnswerParts {
+    type Item = Result<Bytes, SqlError>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, SqlError>>> {
+        let Some((parts, _)) = &mut self.0 else { return Poll::Ready(None) };
+        let next = match ready!(parts.poll_recv(context)) {
+            Some(Ok(Some(part))) => return Poll::Ready(Some(Ok(part))),
+            Some(Ok(None)) => None,
+            Some(Err(error)) => Some(Err(error)),
+            None => {
+                let reason = "the answer was not written to its end".to_owned();
+                Some(Err(SqlError::Defect { reason }))
+            }
+        };
+        self.0 = None;
+        Poll::Ready(next)
+    }
+}
+
+/// A result's rows as they come.
 #[derive(Debug)]
 pub(crate) struct Collected {
     schema: SchemaRef,
@@ -142,25 +184,61 @@ impl Collected {
         }
     }
 
-    pub(crate) fn answer(
-        self,
-        meter: &Meter,
-        elapsed: Duration,
-        place: Arc<OwnedSemaphorePermit>,
-    ) -> Answer {
-        let unread = (!meter.is_complete()).then_some(SqlLack::Unread);
-        Answer {
-            schema: self.schema,
-            batches: self.batches,
-            lacks: self.lack.into_iter().chain(unread).collect(),
-            repeats_counted: meter.counts_repeats(),
-            read: SqlRead { rows: meter.watch.rows(), files: meter.watch.files() },
-            elapsed,
-            place,
-        }
+    /// The beginning of the answer, for the server.
+    pub(crate) fn head(&self) -> Head {
+        Head { rows: self.rows, cut: self.lack }
+    }
+
+    /// The rows, with what the server knows about them.
+    pub(crate) fn rows(self, facts: Facts) -> Rows {
+        Rows { schema: self.schema, batches: self.batches, count: self.rows, facts }
     }
 }
 
-fn nanos(duration: Duration) -> DurationNanos {
+/// A result to be written.
+#[derive(Debug)]
+pub(crate) struct Rows {
+    /// The columns, in order.
+    pub(crate) schema: SchemaRef,
+    /// The rows, in order.
+    batches: Vec<RecordBatch>,
+    count: usize,
+    pub(crate) facts: Facts,
+}
+
+impl Rows {
+    /// The bytes of this form, part by part.
+    pub(crate) fn parts(self, form: Form) -> Box<dyn Iterator<Item = Result<Bytes, SqlError>>> {
+        match form {
+            Form::Json => Box::new(json::parts(self)),
+            Form::Csv => Box::new(csv::parts(self)),
+            Form::Arrow => Box::new(arrow::parts(self)),
+            Form::Flight => Box::new(flight::framed(self)),
+        }
+    }
+
+    /// The columns as the API describes them.
+    fn columns(&self) -> Vec<SqlColumn> {
+        let fields = self.schema.fields().iter();
+        let column = |field: &Arc<arrow_schema::Field>| SqlColumn {
+            name: field.name().clone(),
+            r#type: type_name(field.data_type()).to_owned(),
+        };
+        fields.map(column).collect()
+    }
+
+    /// The rows in pieces that are quickly written.
+    pub(crate) fn pieces(self) -> impl Iterator<Item = RecordBatch> + Send {
+        self.batches.into_iter().flat_map(|batch| {
+            let firsts = (0..batch.num_rows()).step_by(ROWS_WRITTEN);
+            let pieces =
+                firsts.map(|first| batch.slice(first, ROWS_WRITTEN.min(batch.num_rows() - first)));
+            pieces.collect::<Vec<_>>()
+        })
+    }
+}
+
+/// A duration in nanoseconds.
+pub(crate) fn nanos(duration: Duration) -> DurationNanos {
     DurationNanos(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
 }

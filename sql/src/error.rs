@@ -3,15 +3,16 @@
 mod engine;
 mod words;
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tidings_storage::StorageError;
 
 pub(crate) use words::called_alike;
 
 /// A place in a query's text, both counted from 1, in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The line.
     pub line: u64,
@@ -19,8 +20,8 @@ pub struct Place {
     pub column: u64,
 }
 
-/// What went wrong.
-#[derive(Debug, Error)]
+/// What went wrong. A worker tells the server so, as far as it is the query's.
+#[derive(Debug, Error, Serialize, Deserialize)]
 pub enum SqlError {
     /// A parameter of the request is not understood.
     #[error("{reason}")]
@@ -44,7 +45,7 @@ pub enum SqlError {
         /// What was found.
         what: String,
         /// What is allowed in its place.
-        hint: &'static str,
+        hint: Cow<'static, str>,
         /// Where.
         place: Option<Place>,
     },
@@ -52,7 +53,7 @@ pub enum SqlError {
     #[error("there is no {what} `{name}`{hint}{}", at(*.place))]
     Unknown {
         /// What it would be.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// What it is called.
         name: String,
         /// What is there, or what was probably meant.
@@ -64,7 +65,7 @@ pub enum SqlError {
     #[error("the query has {got} {what}, and may have {max}{}", at(*.place))]
     TooComplex {
         /// What is counted.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How many there are, or how many were counted.
         got: usize,
         /// How many there may be.
@@ -111,13 +112,29 @@ pub enum SqlError {
     #[error("the answer has more than {max} {what}: ask for less, with LIMIT for instance")]
     Cut {
         /// What there is too much of.
-        what: &'static str,
+        what: Cow<'static, str>,
         /// How much there may be.
         max: usize,
     },
     /// Not everything could be read, and the answer would go where that cannot be said.
     #[error("some of what is stored cannot be read now; over HTTP the answer without it is given")]
     Partial,
+    /// The query's process ended before the query.
+    #[error("the query was ended: it needed {reason}")]
+    Ended {
+        /// What it needed.
+        reason: Cow<'static, str>,
+    },
+    /// No process can be started for the query.
+    #[error("no process can be started for the query: {reason}")]
+    #[serde(skip)]
+    NoWorker {
+        /// Why.
+        reason: String,
+    },
+    /// A view could not be read; the server knows why.
+    #[error("a view could not be read")]
+    Scan,
     /// Nobody waits for the answer any more.
     #[error("the query was withdrawn")]
     Withdrawn,
@@ -129,6 +146,7 @@ pub enum SqlError {
     },
     /// The store cannot be read.
     #[error(transparent)]
+    #[serde(skip)]
     Storage(#[from] StorageError),
     /// A defect of ours.
     #[error("the query could not be answered: {reason}")]
@@ -157,6 +175,8 @@ pub enum ErrorKind {
     TimedOut,
     /// Ask again when the store can be read.
     Unavailable,
+    /// Ask for less, or again when the server has more.
+    Ended,
     /// Report it.
     Failed,
 }
@@ -178,7 +198,8 @@ impl SqlError {
             Self::TooMany { .. } => ErrorKind::Overloaded,
             Self::Deadline { .. } => ErrorKind::TimedOut,
             Self::Storage(_) | Self::Partial => ErrorKind::Unavailable,
-            Self::Withdrawn | Self::Defect { .. } => ErrorKind::Failed,
+            Self::Ended { .. } | Self::NoWorker { .. } => ErrorKind::Ended,
+            Self::Withdrawn | Self::Scan | Self::Defect { .. } => ErrorKind::Failed,
         }
     }
 
@@ -187,7 +208,7 @@ impl SqlError {
     }
 
     pub(crate) fn not_allowed(what: impl Into<String>, hint: &'static str) -> Self {
-        Self::NotAllowed { what: what.into(), hint, place: None }
+        Self::NotAllowed { what: what.into(), hint: hint.into(), place: None }
     }
 
     pub(crate) fn syntax(reason: impl Into<String>) -> Self {

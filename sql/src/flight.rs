@@ -27,13 +27,15 @@ use axum::{
     routing::post,
 };
 use bytes::Bytes;
+use futures::StreamExt;
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
 use tidings_proto::otlp::Code;
 use tidings_query::grpc::{self, Status};
 
-use crate::{Query, SqlError, SqlService};
+use crate::{AnswerParts, Form, Query, SqlError, SqlService};
 use command::Command;
+pub(crate) use ipc::{framed, schema_message};
 use messages::{
     Action, ActionResult, ActionType, CreatedPreparedStatement, DESCRIPTOR_COMMAND, FlightData,
     FlightDescriptor, FlightEndpoint, FlightInfo, Handshake, PutResult, SchemaResult, Ticket,
@@ -57,6 +59,13 @@ const CLOSE: &str = "ClosePreparedStatement";
 
 type Messages = Box<dyn Iterator<Item = Result<Vec<u8>, Status>> + Send>;
 
+/// The answer to a call.
+enum Called {
+    Messages(Messages),
+    /// The rows of a query, in frames.
+    Rows(AnswerParts),
+}
+
 /// The calls, at the root: gRPC knows no prefix.
 pub(crate) fn routes() -> Router<Option<SqlService>> {
     Router::new().route(SERVICE, post(call))
@@ -71,7 +80,10 @@ async fn call(
         return StatusCode::UNSUPPORTED_MEDIA_TYPE.into_response();
     }
     match answer(service.ok_or(SqlError::Off), &method, request).await {
-        Ok(messages) => grpc::stream(messages),
+        Ok(Called::Messages(messages)) => grpc::stream(messages),
+        Ok(Called::Rows(parts)) => {
+            grpc::stream_frames(parts.map(|part| part.map_err(Status::from)))
+        }
         Err(status) => grpc::reply(Err(status)),
     }
 }
@@ -80,10 +92,13 @@ async fn answer(
     service: Result<SqlService, SqlError>,
     method: &str,
     request: Request,
-) -> Result<Messages, Status> {
+) -> Result<Called, Status> {
     let service = service?;
     let sent = read(&service, request).await?;
-    match method {
+    if method == "DoGet" {
+        return rows(&service, Command::read(&message::<Ticket>(sent)?.ticket)?).await;
+    }
+    let messages: Result<Messages, Status> = match method {
         // Nobody has to say who they are; a client that wants to is let through.
         "Handshake" => Ok(one(&Handshake::default())),
         "GetFlightInfo" => {
@@ -95,7 +110,6 @@ async fn answer(
             let schema = columns(&service, &command).await?;
             Ok(one(&SchemaResult { schema }))
         }
-        "DoGet" => rows(&service, Command::read(&message::<Ticket>(sent)?.ticket)?).await,
         "DoPut" => put(sent),
         "DoAction" => action(&service, message(sent)?).await,
         "ListActions" => Ok(Box::new(ACTIONS.into_iter().map(|(kind, description)| {
@@ -104,7 +118,8 @@ async fn answer(
         }))),
         "ListFlights" => Err(not_here(method, "CommandGetTables lists the views")),
         _ => Err(not_here(method, "ask with GetFlightInfo and DoGet")),
-    }
+    };
+    messages.map(Called::Messages)
 }
 
 /// The messages of a request.
@@ -168,26 +183,25 @@ async fn flight_info(
 
 /// The columns of what the command gives.
 async fn columns(service: &SqlService, command: &Command) -> Result<Bytes, SqlError> {
-    let columns = match (command, catalog::rows(command, service.limits())?) {
-        (_, Some(rows)) => rows.schema(),
-        (Command::Query(query), None) => service.describe(query.clone()).await?.columns,
-        (_, None) => {
-            return Err(SqlError::Defect { reason: format!("{command:?} has no columns") });
-        }
-    };
-    ipc::schema_message(&columns)
+    match (command, catalog::rows(command, service.limits())?) {
+        (_, Some(rows)) => schema_message(&rows.schema()),
+        (Command::Query(query), None) => Ok(service.describe(query.clone()).await?.columns),
+        (_, None) => Err(SqlError::Defect { reason: format!("{command:?} has no columns") }),
+    }
 }
 
-async fn rows(service: &SqlService, command: Command) -> Result<Messages, Status> {
+async fn rows(service: &SqlService, command: Command) -> Result<Called, Status> {
     if let Some(rows) = catalog::rows(&command, service.limits())? {
         let schema = rows.schema();
-        return Ok(Box::new(ipc::messages(&schema, Bytes::new(), std::iter::once(rows))));
+        let messages = ipc::messages(&schema, Bytes::new(), std::iter::once(rows));
+        let messages = messages.map(|message| message.map_err(Status::from));
+        return Ok(Called::Messages(Box::new(messages)));
     }
     let Command::Query(query) = command else {
         return Err(SqlError::Defect { reason: format!("{command:?} has no rows") }.into());
     };
     let answer = ipc::whole(service.ask(query).await?, service.limits())?;
-    Ok(Box::new(ipc::answer(answer)))
+    Ok(Called::Rows(answer.parts(Form::Flight)))
 }
 
 /// Puts values into a prepared query: its handle from now on is one that has them.
@@ -208,14 +222,10 @@ async fn action(service: &SqlService, action: Action) -> Result<Messages, Status
             let request = command::action(&action.body, "ActionCreatePreparedStatementRequest")?;
             let text = command::statement(&request)?;
             let described = service.prepare(text.clone()).await?;
-            let parameters = described.parameters;
             let created = CreatedPreparedStatement {
                 handle: command::handle(Query::of(text)),
-                dataset_schema: ipc::schema_message(&described.columns)?,
-                parameter_schema: match parameters.fields().is_empty() {
-                    true => Bytes::new(),
-                    false => ipc::schema_message(&parameters)?,
-                },
+                dataset_schema: described.columns,
+                parameter_schema: described.parameters.unwrap_or_default(),
             };
             let body = command::wrap("ActionCreatePreparedStatementResult", &created);
             Ok(one(&ActionResult { body }))

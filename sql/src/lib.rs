@@ -1,35 +1,49 @@
 //! SQL over spans and logs: one query at a time over read-only views, within bounds.
 //!
 //! ```text
-//! text ─► prescan (length, tokens, depth) ─► statement (one query, known names) ─► plan (our
-//! catalog, our functions, checked again) ─► guard (between any two operators) ─► answer
-//! views ─► Snapshot of storage: spans · logs · traces · red · edges · tree()
+//! server   http · flight ─► service (places, deadline) ─► conversation ◄─► worker
+//!          views ─► scan ─► Snapshot of storage: spans · logs · traces · red · edges · tree()
+//! worker   text ─► prescan (length, tokens, depth) ─► statement (one query, known names) ─► plan
+//!          (our catalog, our functions, checked again) ─► guard (between any two operators) ─► answer
 //! ```
 //!
 //! Owns what a query may be and what it may cost. A query is hostile text: nothing of it reaches a
 //! file, a URL or a setting, and whatever it computes ends with its deadline, its memory or its
-//! rows. Knows how rows are stored only by `storage`'s columns; writes nothing.
+//! rows. Where that is not enough it ends with its process: each query is planned and run by a
+//! `worker`, which has no store, no files and no network. Knows how rows are stored only by
+//! `storage`'s columns; writes nothing.
 
 mod answer;
+mod conversation;
 mod error;
 mod flight;
+mod frame;
 mod functions;
 mod guard;
 mod http;
 mod limits;
+mod message;
 mod meter;
 mod parameters;
 mod plan;
+mod pool;
 mod prescan;
+mod scan;
 mod service;
 mod source;
 mod statement;
 mod views;
+mod vocabulary;
 mod wanted;
+mod worker;
 
-pub use answer::{Answer, Form};
+pub use answer::{Answer, AnswerParts, Form};
+pub use conversation::Described;
 pub use error::{ErrorKind, Place, SqlError};
 pub use http::{document, router};
 pub use limits::{QUERY_BYTES_MAX, SqlLimits};
 pub use parameters::Parameter;
-pub use service::{Described, Query, SqlService};
+pub use pool::WorkerProgram;
+pub use service::{Query, SqlService};
+pub use vocabulary::{ColumnName, Vocabulary, vocabulary};
+pub use worker::{WorkerLimits, run_worker};

@@ -12,10 +12,12 @@ use datafusion::sql::sqlparser::ast::{
     Value, visit_expressions_mut,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{SqlError, limits::QUERY_BYTES_MAX};
 
 /// The value of a placeholder.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Parameter {
     /// None.
     Null,
@@ -24,20 +26,27 @@ pub enum Parameter {
     /// A whole number.
     Whole(i64),
     /// Any number.
-    Number(f64),
+    Number(#[serde(with = "bits")] f64),
     /// A text.
     Text(String),
     /// A moment in UTC, in nanoseconds since 1970.
     Time(i64),
 }
 
+/// Refuses values that are too long together.
+pub(crate) fn check_length(values: &[Parameter]) -> Result<(), SqlError> {
+    let (got, max) = (values.iter().map(Parameter::bytes).sum::<usize>(), QUERY_BYTES_MAX);
+    match got <= max {
+        true => Ok(()),
+        false => {
+            Err(SqlError::TooComplex { what: "bytes of values".into(), got, max, place: None })
+        }
+    }
+}
+
 /// Puts the values into the places of the placeholders, `$1` being the first.
 pub(crate) fn bind(statement: &mut Statement, values: &[Parameter]) -> Result<(), SqlError> {
-    let bytes = values.iter().map(Parameter::bytes).sum::<usize>();
-    if bytes > QUERY_BYTES_MAX {
-        let what = "bytes of values";
-        return Err(SqlError::TooComplex { what, got: bytes, max: QUERY_BYTES_MAX, place: None });
-    }
+    check_length(values)?;
     let bound = visit_expressions_mut(statement, |expr| {
         let Expr::Value(value) = &*expr else { return ControlFlow::Continue(()) };
         let Value::Placeholder(name) = &value.value else { return ControlFlow::Continue(()) };
@@ -98,5 +107,18 @@ fn signed(digits: String, is_negative: bool) -> Expr {
     match is_negative {
         true => Expr::UnaryOp { op: UnaryOperator::Minus, expr: Box::new(number) },
         false => number,
+    }
+}
+
+/// Numbers by their bits: JSON has none that are none or without end.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(number.to_bits())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
     }
 }

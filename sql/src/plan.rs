@@ -10,7 +10,7 @@ mod named;
 
 use std::{collections::HashMap, sync::Arc};
 
-use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
+use arrow_schema::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 use datafusion::{
     error::DataFusionError,
     execution::{
@@ -30,16 +30,24 @@ use object_store::ObjectStore;
 use url::Url;
 
 use crate::{
-    Described, SqlError,
+    SqlError,
     answer::check_columns,
     functions,
     guard::GuardRule,
     limits::BATCH_ROWS,
     prescan::Placeholders,
     source::EarlyFilters,
-    views::{self, CATALOG, Catalog, SCHEMA, Stored},
+    views::{self, CATALOG, Catalog, Feed, SCHEMA},
 };
 use allowed::Unbound;
+
+/// The columns of a query's answer and its placeholders.
+pub(crate) struct Described {
+    /// Without a type where a value decides that.
+    pub(crate) columns: SchemaRef,
+    /// In order.
+    pub(crate) parameters: SchemaRef,
+}
 
 /// What a plan runs with.
 pub(crate) struct Planned {
@@ -48,8 +56,8 @@ pub(crate) struct Planned {
 }
 
 /// The plan for the query. Deep queries make deep plans: needs [`crate::limits::STACK_BYTES`].
-pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned, SqlError> {
-    let (session, logical) = logical(statement, stored).await?;
+pub(crate) async fn plan(statement: Statement, feed: Feed) -> Result<Planned, SqlError> {
+    let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Refused)?;
     let plan = session.create_physical_plan(&logical).await.map_err(SqlError::planning)?;
     check_columns(&plan.schema())?;
@@ -60,9 +68,9 @@ pub(crate) async fn plan(statement: Statement, stored: Stored) -> Result<Planned
 pub(crate) async fn describe(
     statement: Statement,
     placeholders: Placeholders,
-    stored: Stored,
+    feed: Feed,
 ) -> Result<Described, SqlError> {
-    let (session, logical) = logical(statement, stored).await?;
+    let (session, logical) = logical(statement, feed).await?;
     allowed::check(&logical, Unbound::Allowed)?;
     let columns = match placeholders.count {
         // The optimiser knows more of a column than the planner.
@@ -91,9 +99,9 @@ pub(crate) async fn describe(
 
 async fn logical(
     statement: Statement,
-    stored: Stored,
+    feed: Feed,
 ) -> Result<(SessionState, LogicalPlan), SqlError> {
-    let mut session = session(stored)?;
+    let mut session = session(feed)?;
     named::check(&statement, &session)?;
     // What `now()` says.
     session.mark_start_execution();
@@ -102,14 +110,14 @@ async fn logical(
     Ok((session, logical))
 }
 
-fn session(stored: Stored) -> Result<SessionState, SqlError> {
-    let meter = Arc::clone(&stored.meter);
+fn session(feed: Feed) -> Result<SessionState, SqlError> {
+    let meter = Arc::clone(&feed.meter);
     let runtime = runtime(meter.limits.memory_bytes_max).map_err(SqlError::planning)?;
-    let functions: HashMap<_, _> = views::functions(&stored).collect();
+    let functions: HashMap<_, _> = views::functions(&feed).collect();
     let state = SessionStateBuilder::new()
         .with_config(config())
         .with_runtime_env(runtime)
-        .with_catalog_list(Arc::new(Catalog::new(stored)))
+        .with_catalog_list(Arc::new(Catalog::new(feed)))
         .with_table_functions(functions)
         .with_scalar_functions(functions::scalars(&meter))
         .with_aggregate_functions(functions::aggregates())

@@ -38,12 +38,18 @@ pub(crate) struct Placeholders {
     is_counted: bool,
 }
 
+/// Refuses a text that is too long to be looked at.
+pub(crate) fn check_length(text: &str) -> Result<(), SqlError> {
+    let (got, max) = (text.len(), QUERY_BYTES_MAX);
+    match got <= max {
+        true => Ok(()),
+        false => Err(SqlError::TooComplex { what: "bytes".into(), got, max, place: None }),
+    }
+}
+
 /// The words of a text that is worth parsing. Placeholders that are `?` become `$1`, `$2`, ….
 pub(crate) fn prescan(text: &str) -> Result<Prescanned, SqlError> {
-    let too_complex = |what, got, max| SqlError::TooComplex { what, got, max, place: None };
-    if text.len() > QUERY_BYTES_MAX {
-        return Err(too_complex("bytes", text.len(), QUERY_BYTES_MAX));
-    }
+    check_length(text)?;
     let mut tokens = Tokenizer::new(&PostgreSqlDialect {}, text).tokenize_with_location().map_err(
         |TokenizerError { message, location }| {
             SqlError::syntax(lower_first(&message)).at(place(location))
@@ -90,7 +96,7 @@ impl Placeholders {
         if number > PLACEHOLDERS_MAX {
             let what = "placeholders";
             let (got, max) = (number, PLACEHOLDERS_MAX);
-            return Err(SqlError::TooComplex { what, got, max, place: None });
+            return Err(SqlError::TooComplex { what: what.into(), got, max, place: None });
         }
         *token = Token::Placeholder(format!("${number}"));
         self.count = self.count.max(number);
@@ -150,7 +156,7 @@ impl Count {
             ("unions, intersections and differences", self.set_operations, SET_OPERATIONS_MAX),
         ] {
             if got > max {
-                return Err(SqlError::TooComplex { what, got, max, place: None });
+                return Err(SqlError::TooComplex { what: what.into(), got, max, place: None });
             }
         }
         Ok(())

@@ -1,38 +1,38 @@
-//! Answers queries, some at a time, on threads of their own.
+//! Answers queries, some at a time, each in a process of its own.
 //!
-//! Owns the places, the threads and the end of a query. A query plans and runs on a runtime that
-//! nothing else uses and whose threads have a large stack, so that ingest and the API have their
-//! own whatever it does. Its place is taken until the last of what works for it has ended, not only
-//! until somebody stops to wait; a query whose asker goes away, or whose time is up, ends at its
-//! next step.
+//! Owns the places and the end of a query. A query plans and runs in a worker (`pool`, `worker`);
+//! here its scans run, on threads that nothing else uses, so that ingest and the API have their own
+//! whatever it does. Its place is taken until the last of what works for it has ended, not only
+//! until somebody stops to wait; a query whose asker goes away, or whose time is up, is killed.
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use arrow_schema::SchemaRef;
-use datafusion::physical_plan::execute_stream;
-use futures::StreamExt;
+use serde::{Deserialize, Serialize};
 use tidings_storage::{Clock, Store};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
 };
 
 use crate::{
-    Answer, Parameter, SqlError, SqlLimits,
-    answer::{Collected, check_rows},
-    limits::{RELATIONS_MAX, STACK_BYTES},
+    Answer, Described, Parameter, SqlError, SqlLimits, WorkerProgram,
+    conversation::{Asker, Reply, converse},
+    limits::RELATIONS_MAX,
+    message::Task,
     meter::{Meter, Withdraw},
-    plan::{self, Planned, plan},
-    prescan::Placeholders,
-    statement::{self, Values},
+    pool::Pool,
     views::Stored,
 };
 
 /// How long a thread that nothing is read on is kept.
 const IDLE_THREAD: Duration = Duration::from_secs(10);
+/// How long a query waits for a process that is ready.
+const START_MAX: Duration = Duration::from_secs(10);
+/// Threads that carry messages and batches; those that read views are others.
+const CARRIERS: usize = 2;
 
 /// A query and how much of its answer is wanted.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Query {
     /// Its text.
     pub text: String,
@@ -49,15 +49,6 @@ impl Query {
     }
 }
 
-/// What is known of a query before it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Described {
-    /// The columns of its answer; without a type where a value decides that.
-    pub columns: SchemaRef,
-    /// Its placeholders in order.
-    pub parameters: SchemaRef,
-}
-
 /// Answers queries. Clones share the places.
 #[derive(Debug, Clone)]
 pub struct SqlService {
@@ -66,6 +57,7 @@ pub struct SqlService {
     limits: SqlLimits,
     places: Arc<Semaphore>,
     threads: Arc<Threads>,
+    pool: Arc<Pool>,
 }
 
 /// The runtime, which is let go without waiting: what still runs ends at its next step.
@@ -86,25 +78,35 @@ impl Drop for Threads {
 }
 
 impl SqlService {
-    /// A service over this store.
+    /// A service over this store, whose queries run in processes of this program. The first of them
+    /// is started.
     ///
     /// # Errors
     /// When the system gives no threads.
-    pub fn new(store: Store, limits: SqlLimits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+    pub fn new(
+        store: Store,
+        limits: SqlLimits,
+        clock: Arc<dyn Clock>,
+        program: WorkerProgram,
+    ) -> std::io::Result<Self> {
         let running_max = limits.running_max.clamp(1, 64);
+        let limits = SqlLimits { running_max, ..limits };
         let runtime = Builder::new_multi_thread()
             .thread_name("sql")
-            .worker_threads(running_max)
-            .max_blocking_threads(running_max * RELATIONS_MAX)
+            .enable_all()
+            .worker_threads(CARRIERS)
+            // Each query has one more, which waits for the end of its process.
+            .max_blocking_threads(running_max * (RELATIONS_MAX + 1))
             .thread_keep_alive(IDLE_THREAD)
-            .thread_stack_size(STACK_BYTES)
             .build()?;
+        let pool = Pool::start(program, &limits)?;
         Ok(Self {
             store,
             clock,
-            limits: SqlLimits { running_max, ..limits },
+            limits,
             places: Arc::new(Semaphore::new(running_max)),
             threads: Arc::new(Threads(Some(runtime))),
+            pool: Arc::new(pool),
         })
     }
 
@@ -129,7 +131,10 @@ impl SqlService {
     /// # Errors
     /// As [`SqlError`] says. The query ends soon after the returned future is dropped.
     pub async fn ask(&self, query: Query) -> Result<Answer, SqlError> {
-        self.run(|work| answer(query, work)).await
+        match self.run(Task::Answer(query)).await? {
+            Reply::Answered(answer) => Ok(answer),
+            Reply::Described(_) => Err(other_reply()),
+        }
     }
 
     /// What the answer will be like.
@@ -137,12 +142,7 @@ impl SqlService {
     /// # Errors
     /// As [`Self::ask`], as far as nothing has to be read for it.
     pub async fn describe(&self, query: Query) -> Result<Described, SqlError> {
-        self.run(|work| async move {
-            let values = Values::Given(&query.parameters);
-            let (statement, _) = statement::parse(&query.text, values)?;
-            plan::describe(statement, Placeholders::default(), work.stored()).await
-        })
-        .await
+        self.describe_by(Task::Describe(query)).await
     }
 
     /// As [`Self::describe`], for a query whose placeholders have no values yet.
@@ -150,79 +150,73 @@ impl SqlService {
     /// # Errors
     /// As [`Self::describe`].
     pub async fn prepare(&self, text: String) -> Result<Described, SqlError> {
-        self.run(|work| async move {
-            let (statement, placeholders) = statement::parse(&text, Values::Later)?;
-            plan::describe(statement, placeholders, work.stored()).await
-        })
-        .await
+        self.describe_by(Task::Prepare(text)).await
     }
 
-    /// Does this in a place of its own.
-    async fn run<T, F>(&self, work: impl FnOnce(Work) -> F) -> Result<T, SqlError>
-    where
-        T: Send + 'static,
-        F: Future<Output = Result<T, SqlError>> + Send + 'static,
-    {
+    async fn describe_by(&self, task: Task) -> Result<Described, SqlError> {
+        match self.run(task).await? {
+            Reply::Described(described) => Ok(described),
+            Reply::Answered(_) => Err(other_reply()),
+        }
+    }
+
+    /// Does this in a place and a process of its own.
+    async fn run(&self, task: Task) -> Result<Reply, SqlError> {
+        task.check()?;
         let max = self.limits.running_max;
         let place = Arc::clone(&self.places).try_acquire_owned();
-        let place = place.map_err(|_| SqlError::TooMany { max })?;
-        let meter = Arc::new(Meter::new(Arc::clone(&self.clock), self.limits));
-        let withdraw = Withdraw(Arc::clone(&meter));
+        let place = Arc::new(place.map_err(|_| SqlError::TooMany { max })?);
         let Some(runtime) = &self.threads.0 else {
             return Err(SqlError::Defect { reason: "there are no threads".to_owned() });
         };
-        let work = work(Work { store: self.store.clone(), meter, place: Arc::new(place) });
-        let task = runtime.spawn(work);
-        let result = tokio::select! {
-            ended = task => match ended {
-                Ok(result) => result,
-                Err(lost) => Err(SqlError::Defect { reason: lost.to_string() }),
-            },
+        let stored = self.stored(place);
+        let withdraw = Withdraw(Arc::clone(&stored.meter));
+        let ((begun, begins), (reply, told)) = (oneshot::channel(), oneshot::channel());
+        let asker = Asker { begun: Some(begun), reply };
+        runtime.spawn(converse(Arc::clone(&self.pool), task, stored, asker));
+        let result = self.await_reply(begins, told).await;
+        if result.is_err() {
+            drop(withdraw);
+        }
+        result
+    }
+
+    /// The reply, as far as it comes in time: a query's begins when its process has it.
+    async fn await_reply(
+        &self,
+        begins: oneshot::Receiver<()>,
+        mut told: oneshot::Receiver<Result<Reply, SqlError>>,
+    ) -> Result<Reply, SqlError> {
+        let given_up = |_| Err(other_reply());
+        tokio::select! {
+            told = &mut told => return told.unwrap_or_else(given_up),
+            _ = begins => {}
+            () = self.clock.sleep(START_MAX) => {
+                let reason = format!("none was ready within {START_MAX:?}");
+                return Err(SqlError::NoWorker { reason });
+            }
+        }
+        tokio::select! {
+            told = told => told.unwrap_or_else(given_up),
             () = self.clock.sleep(self.limits.deadline) => {
                 Err(SqlError::Deadline { limit: self.limits.deadline })
             }
-        };
-        drop(withdraw);
-        result
-    }
-}
-
-/// What a query works with.
-struct Work {
-    store: Store,
-    meter: Arc<Meter>,
-    place: Arc<OwnedSemaphorePermit>,
-}
-
-impl Work {
-    /// What there is to read at this moment.
-    fn stored(self) -> Stored {
-        let Self { store, meter, place } = self;
-        let snapshot = store
-            .snapshot()
-            .stopped_by(Arc::clone(&meter.stop))
-            .watched_by(Arc::clone(&meter.watch));
-        Stored { snapshot, meter, _place: place }
-    }
-}
-
-async fn answer(query: Query, work: Work) -> Result<Answer, SqlError> {
-    let (meter, place) = (Arc::clone(&work.meter), Arc::clone(&work.place));
-    let began = meter.clock.instant();
-    let (statement, _) = statement::parse(&query.text, Values::Given(&query.parameters))?;
-    let Planned { plan, session } = plan(statement, work.stored()).await?;
-    meter.check()?;
-    let rows_max = query.rows_max.unwrap_or(usize::MAX).min(meter.limits.rows_max);
-    let mut collected = Collected::new(plan.schema(), rows_max, meter.limits.answer_bytes_max);
-    let mut batches = execute_stream(plan, session.task_ctx()).map_err(SqlError::running)?;
-    while let Some(batch) = batches.next().await {
-        let batch = batch.map_err(SqlError::running)?;
-        check_rows(&batch)?;
-        if collected.add(batch).is_break() {
-            break;
         }
     }
-    drop(batches);
-    let elapsed = meter.clock.instant().saturating_duration_since(began);
-    Ok(collected.answer(&meter, elapsed, place))
+
+    /// What there is to read at this moment.
+    fn stored(&self, place: Arc<OwnedSemaphorePermit>) -> Stored {
+        let mut meter = Meter::new(Arc::clone(&self.clock), self.limits);
+        // Whoever waits knows better when the query began.
+        meter.deadline += START_MAX;
+        let meter = Arc::new(meter);
+        let snapshot = self.store.snapshot();
+        let snapshot =
+            snapshot.stopped_by(Arc::clone(&meter.stop)).watched_by(Arc::clone(&meter.watch));
+        Stored { snapshot, meter, place }
+    }
+}
+
+fn other_reply() -> SqlError {
+    SqlError::Defect { reason: "a query's process was given up".to_owned() }
 }

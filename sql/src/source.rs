@@ -1,9 +1,19 @@
-//! Plans' leaves: something that is read on a blocking thread, and the rows it gives.
+//! Plans' leaves: scans of views, which the server runs.
 //!
-//! Owns the thread, the short queue between it and the plan, and the budget of what is kept while
-//! reading. What is read is each view's own.
+//! ```text
+//! the plan wants rows ─► Scan, then Next for every batch more ─► server
+//! the plan takes rows ◄─ batches, and the scan's end            ◄─ server
+//! ```
+//!
+//! Owns a scan's place in a plan and its half of the flow control: the server sends no more batches
+//! than were asked for. A scan that comes to want only the newest rows says so with every batch.
 
-use std::{fmt, ops::ControlFlow, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
@@ -13,10 +23,7 @@ use datafusion::{
         tree_node::{Transformed, TreeNode, TreeNodeRecursion},
     },
     error::{DataFusionError, Result},
-    execution::{
-        SendableRecordBatchStream, TaskContext,
-        memory_pool::{MemoryConsumer, MemoryReservation},
-    },
+    execution::{RecordBatchStream, SendableRecordBatchStream, TaskContext},
     physical_expr::{EquivalenceProperties, PhysicalExpr},
     physical_optimizer::PhysicalOptimizerRule,
     physical_plan::{
@@ -24,68 +31,42 @@ use datafusion::{
         execution_plan::{Boundedness, EmissionType, SchedulingType},
         filter::FilterExec,
         filter_pushdown::{ChildPushdownResult, FilterPushdownPhase, FilterPushdownPropagation},
-        stream::RecordBatchReceiverStream,
     },
 };
-use tokio::sync::mpsc::Sender;
+use futures::Stream;
+use tokio::sync::mpsc::Receiver;
 
-use crate::{SqlError, limits::BATCH_ROWS, meter::Meter, wanted::Wanted};
+use crate::{
+    SqlError,
+    message::{ScanRequest, WorkerMessage},
+    views::{Condition, Feed, Relation},
+    wanted::{Wanted, WantedTimes},
+};
 
 /// Rows that a filter collects before it hands them on, when what was found decides what is read:
 /// few enough to be found soon where few rows match, and enough not to cost more than they spare
 /// where all do.
 const EARLY_ROWS: usize = 16;
-/// Batches that wait between the thread that reads and the plan.
-const WAITING_MAX: usize = 2;
-
-/// Something to read.
-pub(crate) trait Source: fmt::Debug + Send + Sync {
-    /// What is read and how, for `EXPLAIN`.
-    fn describe(&self) -> String;
-
-    /// Reads it; blocks.
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError>;
-}
-
-/// Where what is read goes.
-pub(crate) struct Out<'a> {
-    queue: &'a Sender<Result<RecordBatch>>,
-    kept: MemoryReservation,
-    pub(crate) meter: &'a Meter,
-    /// What the plan still wants of the rows.
-    pub(crate) wanted: Wanted,
-}
-
-impl Out<'_> {
-    /// Hands rows on; whether more are wanted.
-    pub(crate) fn give(&mut self, batch: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
-        for first in (0..batch.num_rows()).step_by(BATCH_ROWS) {
-            self.meter.check()?;
-            let rows = batch.slice(first, BATCH_ROWS.min(batch.num_rows() - first));
-            if self.queue.blocking_send(Ok(rows)).is_err() {
-                return Ok(ControlFlow::Break(()));
-            }
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    /// Charges for what is kept while reading, which is so much in all now.
-    pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), SqlError> {
-        self.kept.try_resize(bytes).map_err(SqlError::running)
-    }
-}
 
 /// A leaf.
 #[derive(Debug)]
 pub(crate) struct SourceExec {
-    source: Arc<dyn Source>,
-    meter: Arc<Meter>,
+    relation: Relation,
+    columns: Vec<usize>,
+    conditions: Vec<Condition>,
+    feed: Feed,
     properties: Arc<PlanProperties>,
     wanted: Wanted,
 }
 
 impl SourceExec {
-    pub(crate) fn new(source: Arc<dyn Source>, schema: SchemaRef, meter: Arc<Meter>) -> Self {
+    pub(crate) fn new(
+        relation: Relation,
+        columns: Vec<usize>,
+        conditions: Vec<Condition>,
+        schema: SchemaRef,
+        feed: Feed,
+    ) -> Self {
         let properties = PlanProperties::new(
             EquivalenceProperties::new(schema),
             Partitioning::UnknownPartitioning(1),
@@ -94,7 +75,15 @@ impl SourceExec {
         )
         // The queue makes whoever takes from it give others their turn.
         .with_scheduling_type(SchedulingType::Cooperative);
-        Self { source, meter, properties: Arc::new(properties), wanted: Wanted::default() }
+        let (properties, wanted) = (Arc::new(properties), Wanted::default());
+        Self { relation, columns, conditions, feed, properties, wanted }
+    }
+
+    /// The times that the plan comes to want, when it comes to want only some.
+    fn wanted_times(&self) -> Option<WantedTimes> {
+        let column = self.relation.time_column()?;
+        let wanted = self.wanted.of_times(&self.schema(), column);
+        wanted.may_narrow().then_some(wanted)
     }
 }
 
@@ -133,7 +122,8 @@ impl PhysicalOptimizerRule for EarlyFilters {
 
 impl DisplayAs for SourceExec {
     fn fmt_as(&self, _: DisplayFormatType, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ViewExec: {}", self.source.describe())?;
+        let source = self.relation.source(self.columns.clone(), &self.conditions);
+        write!(f, "ViewExec: {}", source.describe())?;
         if self.wanted.is_empty() { Ok(()) } else { f.write_str(", as far as rows are wanted") }
     }
 }
@@ -182,25 +172,79 @@ impl ExecutionPlan for SourceExec {
         if wanted.is_empty() {
             return Ok(none);
         }
-        let Self { source, meter, properties, .. } = self;
         Ok(none.with_updated_node(Arc::new(Self {
-            source: Arc::clone(source),
-            meter: Arc::clone(meter),
-            properties: Arc::clone(properties),
+            relation: self.relation,
+            columns: self.columns.clone(),
+            conditions: self.conditions.clone(),
+            feed: self.feed.clone(),
+            properties: Arc::clone(&self.properties),
             wanted,
         })))
     }
 
-    fn execute(&self, _: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
-        let mut stream = RecordBatchReceiverStream::builder(self.schema(), WAITING_MAX);
-        let queue = stream.tx();
-        let (source, meter) = (Arc::clone(&self.source), Arc::clone(&self.meter));
-        let wanted = self.wanted.clone();
-        let kept = MemoryConsumer::new("rows of a view").register(context.memory_pool());
-        stream.spawn_blocking(move || {
-            let mut out = Out { queue: &queue, kept, meter: &meter, wanted };
-            source.read(&mut out).map_err(DataFusionError::from)
-        });
-        Ok(stream.build())
+    fn execute(&self, _: usize, _: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
+        let wanted = self.wanted_times();
+        let (scan, batches) = self.feed.link.register(self.schema());
+        let request = ScanRequest {
+            scan,
+            relation: self.relation,
+            columns: self.columns.clone(),
+            conditions: self.conditions.clone(),
+            narrows: wanted.is_some(),
+        };
+        // At once: scans that a plan takes rows of later begin meanwhile.
+        self.feed.link.send(&WorkerMessage::Scan(request))?;
+        let (schema, feed) = (self.schema(), self.feed.clone());
+        Ok(Box::pin(ScanStream { scan, schema, feed, wanted, owes: false, batches }))
+    }
+}
+
+/// The rows of a scan.
+struct ScanStream {
+    scan: u32,
+    schema: SchemaRef,
+    feed: Feed,
+    wanted: Option<WantedTimes>,
+    /// A batch was handed on and the next is not asked for.
+    owes: bool,
+    batches: Receiver<Result<RecordBatch>>,
+}
+
+impl ScanStream {
+    /// Asks for one more batch when one was handed on.
+    fn ask(&mut self) -> Result<(), SqlError> {
+        if !std::mem::take(&mut self.owes) {
+            return Ok(());
+        }
+        let since = self.wanted.as_mut().map(WantedTimes::since).unwrap_or_default();
+        self.feed.link.send(&WorkerMessage::Next { scan: self.scan, since })
+    }
+}
+
+impl Stream for ScanStream {
+    type Item = Result<RecordBatch>;
+
+    fn poll_next(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<RecordBatch>>> {
+        if let Err(error) = self.ask() {
+            return Poll::Ready(Some(Err(error.into())));
+        }
+        let next = ready!(self.batches.poll_recv(context));
+        self.owes = matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+}
+
+impl RecordBatchStream for ScanStream {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+}
+
+impl Drop for ScanStream {
+    fn drop(&mut self) {
+        self.feed.link.forget(self.scan);
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the list of what a statement may be made of: everything else that the parser understands is
 //! refused by name and place. `naming` names the answer's columns. What the engine makes of it is checked again in `plan`.
 
+mod limit;
 mod naming;
 
 use std::{collections::HashMap, ops::ControlFlow};
@@ -29,6 +30,8 @@ const ONE_QUERY: &str = "ask one query that begins with SELECT, WITH, VALUES or 
 const VIEWS_ONLY: &str =
     "read the views spans, logs, traces, red and edges, or tree(), ancestors() and descendants()";
 const PLAIN: &str = "ask with what docs/sql.md lists";
+
+pub(crate) use limit::bound;
 
 /// What stands in the places of placeholders.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +65,7 @@ pub(crate) fn parse(text: &str, values: Values<'_>) -> Result<(Statement, Placeh
     let statements = parser.parse_statements().map_err(|error| match error {
         ParserError::TokenizerError(reason) | ParserError::ParserError(reason) => misread(&reason),
         ParserError::RecursionLimitExceeded => SqlError::TooComplex {
-            what: "queries and brackets within each other",
+            what: "queries and brackets within each other".into(),
             got: 2 * NESTING_MAX + 1,
             max: 2 * NESTING_MAX,
             place: None,
@@ -174,7 +177,7 @@ fn bounded(got: usize) -> Result<(), SqlError> {
         return Ok(());
     }
     let what = "views to read, common table expressions put in their places";
-    Err(SqlError::TooComplex { what, got, max: RELATIONS_MAX, place: None })
+    Err(SqlError::TooComplex { what: what.into(), got, max: RELATIONS_MAX, place: None })
 }
 
 fn weight(query: &Query, weights: &HashMap<String, usize>) -> usize {

@@ -1,10 +1,12 @@
 //! The views that a query reads, all of them at one snapshot.
 //!
 //! Owns the catalog: it has the views and nothing else, whatever a query names. A view is a
-//! [`View`]: a schema, the filters that its scan can use, and a [`Source`] for each scan.
+//! [`View`]: a schema, the conditions that its scans can use, and a [`Source`] for each scan. The
+//! worker knows the catalog and describes sources, the server reads them.
 
 mod attributes;
 mod columns;
+mod condition;
 mod edges;
 mod logs;
 mod newest;
@@ -27,13 +29,14 @@ use datafusion::{
     logical_expr::{Expr, TableProviderFilterPushDown, TableType},
     physical_plan::ExecutionPlan,
 };
+use serde::{Deserialize, Serialize};
 use tidings_storage::Snapshot;
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::{
-    meter::Meter,
-    source::{Source, SourceExec},
-};
+use crate::{meter::Meter, scan::Source, source::SourceExec, worker::Link};
+
+use condition::Predicate;
+pub(crate) use condition::{Condition, conditions};
 
 /// What can be read by name.
 pub(crate) const VIEWS: &[&str] = &["spans", "logs", "traces", "red", "edges"];
@@ -44,44 +47,107 @@ pub(crate) const CATALOG: &str = "tidings";
 /// The schema's only name.
 pub(crate) const SCHEMA: &str = "views";
 
-/// What a query reads from.
+/// The rows that scans read, at one moment. The server has them.
 #[derive(Debug, Clone)]
 pub(crate) struct Stored {
     pub(crate) snapshot: Snapshot,
     pub(crate) meter: Arc<Meter>,
     /// The query's place among those that run: it is taken as long as anything works for it.
-    pub(crate) _place: Arc<OwnedSemaphorePermit>,
+    pub(crate) place: Arc<OwnedSemaphorePermit>,
 }
 
-/// What makes a view.
+/// The way to the server's rows. The worker has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Feed {
+    pub(crate) link: Arc<Link>,
+    pub(crate) meter: Arc<Meter>,
+}
+
+/// A view: its columns, the conditions that its scans can use, and its scans.
 pub(crate) trait View: fmt::Debug + Send + Sync + 'static {
     /// Its columns.
     fn schema(&self) -> SchemaRef;
 
-    /// Whether a scan leaves out rows by this filter, some of them at least.
-    fn uses(&self, filter: &Expr) -> bool;
+    /// Whether a scan leaves out rows by these conditions, some of them at least.
+    fn uses(&self, conditions: &[Condition]) -> bool;
 
-    /// Reads these columns of rows for which `filters` may hold.
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source>;
+    /// The column by whose times scans can go, the newest first.
+    fn time_column(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Reads these columns of rows for which the conditions may hold.
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source>;
+}
+
+/// Everything that a query can read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Relation {
+    Spans,
+    Logs,
+    Traces,
+    Red,
+    Edges,
+    Tree(tree::Tree),
+}
+
+impl Relation {
+    /// The view of this name.
+    fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "spans" => Self::Spans,
+            "logs" => Self::Logs,
+            "traces" => Self::Traces,
+            "red" => Self::Red,
+            "edges" => Self::Edges,
+            _ => return None,
+        })
+    }
+
+    fn view(&self) -> &dyn View {
+        match self {
+            Self::Spans => &spans::Spans,
+            Self::Logs => &logs::Logs,
+            Self::Traces => &traces::Traces,
+            Self::Red => &red::Red,
+            Self::Edges => &edges::Edges,
+            Self::Tree(tree) => tree,
+        }
+    }
+
+    /// Its columns.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        self.view().schema()
+    }
+
+    /// The column by whose times scans can go, the newest first.
+    pub(crate) fn time_column(&self) -> Option<&'static str> {
+        self.view().time_column()
+    }
+
+    /// Reads these columns, all of which its schema has.
+    pub(crate) fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        self.view().source(columns, conditions)
+    }
 }
 
 /// A view as the engine knows it.
 #[derive(Debug)]
-pub(crate) struct ViewTable<V> {
-    view: V,
-    stored: Stored,
+pub(crate) struct ViewTable {
+    relation: Relation,
+    feed: Feed,
 }
 
-impl<V> ViewTable<V> {
-    pub(crate) fn new(view: V, stored: Stored) -> Self {
-        Self { view, stored }
+impl ViewTable {
+    pub(crate) fn new(relation: Relation, feed: Feed) -> Self {
+        Self { relation, feed }
     }
 }
 
 #[async_trait]
-impl<V: View> TableProvider for ViewTable<V> {
+impl TableProvider for ViewTable {
     fn schema(&self) -> SchemaRef {
-        self.view.schema()
+        self.relation.schema()
     }
 
     fn table_type(&self) -> TableType {
@@ -93,7 +159,11 @@ impl<V: View> TableProvider for ViewTable<V> {
         filters: &[&Expr],
     ) -> Result<Vec<TableProviderFilterPushDown>> {
         // The plan's own filter stays: a scan may give rows that do not match.
-        let use_of = |filter: &&Expr| match self.view.uses(filter) {
+        let use_of = |filter: &&Expr| match self
+            .relation
+            .view()
+            .uses(&conditions(std::slice::from_ref(*filter)))
+        {
             true => TableProviderFilterPushDown::Inexact,
             false => TableProviderFilterPushDown::Unsupported,
         };
@@ -107,29 +177,28 @@ impl<V: View> TableProvider for ViewTable<V> {
         filters: &[Expr],
         _: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = self.view.schema();
+        let schema = self.relation.schema();
         let columns = projection.cloned().unwrap_or_else(|| (0..schema.fields().len()).collect());
         let projected = Arc::new(schema.project(&columns)?);
-        let source = self.view.source(&self.stored, columns, filters);
-        Ok(Arc::new(SourceExec::new(source, projected, Arc::clone(&self.stored.meter))))
+        let scan = SourceExec::new(
+            self.relation,
+            columns,
+            conditions(filters),
+            projected,
+            self.feed.clone(),
+        );
+        Ok(Arc::new(scan))
     }
 }
 
 /// The columns of a view.
 pub(crate) fn schema(name: &str) -> Option<SchemaRef> {
-    Some(match name {
-        "spans" => spans::Spans.schema(),
-        "logs" => logs::Logs.schema(),
-        "traces" => traces::Traces.schema(),
-        "red" => red::Red.schema(),
-        "edges" => edges::Edges.schema(),
-        _ => return None,
-    })
+    Relation::named(name).map(|relation| relation.schema())
 }
 
 /// The functions that give rows.
-pub(crate) fn functions(stored: &Stored) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
-    let functions = tree::Walk::ALL.map(|walk| tree::TreeFunction::new(walk, stored.clone()));
+pub(crate) fn functions(feed: &Feed) -> impl Iterator<Item = (String, Arc<TableFunction>)> {
+    let functions = tree::Walk::ALL.map(|walk| tree::TreeFunction::new(walk, feed.clone()));
     functions.into_iter().map(|function| {
         let name = function.name().to_owned();
         (name.clone(), Arc::new(TableFunction::new(name, Arc::new(function))))
@@ -138,11 +207,11 @@ pub(crate) fn functions(stored: &Stored) -> impl Iterator<Item = (String, Arc<Ta
 
 /// Everything that can be named, at every level: there is one of each.
 #[derive(Debug, Clone)]
-pub(crate) struct Catalog(Stored);
+pub(crate) struct Catalog(Feed);
 
 impl Catalog {
-    pub(crate) fn new(stored: Stored) -> Self {
-        Self(stored)
+    pub(crate) fn new(feed: Feed) -> Self {
+        Self(feed)
     }
 }
 
@@ -185,15 +254,10 @@ impl SchemaProvider for Catalog {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Arc<dyn TableProvider>>> {
-        let stored = self.0.clone();
-        Ok(Some(match name {
-            "spans" => Arc::new(ViewTable::new(spans::Spans, stored)),
-            "logs" => Arc::new(ViewTable::new(logs::Logs, stored)),
-            "traces" => Arc::new(ViewTable::new(traces::Traces, stored)),
-            "red" => Arc::new(ViewTable::new(red::Red, stored)),
-            "edges" => Arc::new(ViewTable::new(edges::Edges, stored)),
-            _ => return Ok(None),
-        }))
+        let table = Relation::named(name).map(|relation| {
+            Arc::new(ViewTable::new(relation, self.0.clone())) as Arc<dyn TableProvider>
+        });
+        Ok(table)
     }
 
     fn register_table(

@@ -17,15 +17,17 @@ use datafusion::{
     physical_expr_common::physical_expr::{snapshot_generation, snapshot_physical_expr},
     scalar::ScalarValue,
 };
+use serde::{Deserialize, Serialize};
 
 /// How deep a filter is looked into: one for each column that is sorted by, and the rest does not
 /// bound the first.
 const DEPTH_MAX: usize = 16;
 
 /// Which rows are wanted, of those that have a time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 pub(crate) enum Since {
     /// All of them.
+    #[default]
     Ever,
     /// Those of this time, in nanoseconds, and later.
     Time(i64),

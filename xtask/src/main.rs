@@ -1,9 +1,10 @@
-//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask bench`.
+//! Developer commands: `cargo xtask run`, `cargo xtask test`, `cargo xtask ui`, `cargo xtask fuzz`, `cargo xtask bench`.
 //!
 //! Owns how the project is built and checked. What a command installs or cannot run it says in one
 //! line.
 
 mod bench;
+mod fuzz;
 mod steps;
 mod test;
 mod ui;
@@ -15,6 +16,7 @@ use anyhow::{Result, bail};
 const USAGE: &str = "\
 cargo xtask run [-- ARGS…]   build the UI and the server, start it on ./data
 cargo xtask test             format, lints, every test, docs; ends with `N passed, N failed`
+cargo xtask fuzz             generated queries in SQL; -- --seconds N, --seed N (600, at random)
 cargo xtask ui               build the UI into ui/dist
 cargo xtask bench storage    measure the release build; -- --spans N,N… says with how much
 cargo xtask bench query      the same of how long questions take
@@ -42,6 +44,7 @@ fn dispatch(args: &[String]) -> Result<ExitCode> {
         "run" => run(rest),
         "test" => test::run(),
         "bench" => bench::run(rest),
+        "fuzz" => fuzz::run(rest),
         _ => bail!("there is no command `{command}`:\n{USAGE}"),
     }
 }

@@ -6,12 +6,12 @@ use arrow_ipc::writer::StreamWriter;
 use arrow_schema::ArrowError;
 use bytes::Bytes;
 
-use super::Answer;
+use super::Rows;
 use crate::SqlError;
 
-pub(super) fn parts(answer: Answer) -> impl Iterator<Item = Result<Bytes, SqlError>> + Send {
-    let mut writer = StreamWriter::try_new(Vec::new(), &answer.schema).map_err(defect);
-    let mut pieces = answer.pieces();
+pub(super) fn parts(rows: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema).map_err(defect);
+    let mut pieces = rows.pieces();
     let mut is_ended = false;
     iter::from_fn(move || {
         if is_ended {

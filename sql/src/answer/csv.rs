@@ -6,17 +6,17 @@ use std::iter;
 use arrow_array::{ArrayRef, RecordBatch};
 use bytes::Bytes;
 
-use super::{Answer, value};
+use super::{Rows, value};
 use crate::SqlError;
 
-pub(super) fn parts(answer: Answer) -> impl Iterator<Item = Result<Bytes, SqlError>> + Send {
+pub(super) fn parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let mut head = String::new();
-    for (place, field) in answer.schema.fields().iter().enumerate() {
+    for (place, field) in result.schema.fields().iter().enumerate() {
         separate(&mut head, place);
         push(&mut head, field.name());
     }
     head.push_str("\r\n");
-    let rows = answer.pieces().map(|batch| {
+    let rows = result.pieces().map(|batch| {
         let mut text = String::new();
         rows(&mut text, &batch)?;
         Ok(Bytes::from(text))

@@ -5,24 +5,25 @@ use std::iter;
 use arrow_array::RecordBatch;
 use bytes::Bytes;
 
-use super::{Answer, nanos, value};
+use super::{Rows, value};
 use crate::SqlError;
 
-pub(super) fn parts(answer: Answer) -> impl Iterator<Item = Result<Bytes, SqlError>> + Send {
+pub(super) fn parts(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
+    let facts = &result.facts;
     let mut tail = Tail {
-        row_count: answer.row_count() as u64,
-        complete: answer.is_complete(),
-        lacks: answer.lacks.clone(),
-        read: answer.read,
-        repeats_counted: answer.repeats_counted,
-        elapsed_nano: nanos(answer.elapsed),
+        row_count: result.count as u64,
+        complete: facts.lacks.is_empty(),
+        lacks: facts.lacks.clone(),
+        read: facts.read,
+        repeats_counted: facts.repeats_counted,
+        elapsed_nano: facts.elapsed,
     }
     .text();
-    let columns = serde_json::to_string(&answer.columns());
+    let columns = serde_json::to_string(&result.columns());
     let columns = columns.expect("invariant: columns have only string keys");
     let head = format!("{{\"columns\":{columns},\"rows\":[");
     let mut is_first = true;
-    let rows = answer.pieces().map(move |batch| {
+    let rows = result.pieces().map(move |batch| {
         let mut text = String::new();
         rows(&mut text, &batch, &mut is_first)?;
         Ok(Bytes::from(text))

@@ -21,7 +21,7 @@ use crate::SqlError;
 const DEPTH_MAX: usize = 8;
 
 /// What a type is called in answers.
-pub(super) fn type_name(data_type: &DataType) -> &'static str {
+pub(crate) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Null => "null",
         DataType::Boolean => "boolean",

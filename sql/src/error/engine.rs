@@ -1,13 +1,17 @@
 //! The door from the engine's errors to ours.
 //!
 //! Errors of ours come out as they went in. Of the engine's own, what is not there is said with
-//! what was probably meant; the rest as `words` has it.
+//! what was probably meant; the rest as `words` has it. The engine calls many a mistake of the
+//! asker's internal (a text where a number has to be, a plan that it cannot make): whatever it says
+//! of a query is the query's, and no defect of ours.
 
 use datafusion::{
     common::{Column, SchemaError, Span},
     error::DataFusionError,
 };
 use tidings_query::suggest;
+
+use crate::conversation::UNABLE;
 
 use super::{
     Place, SqlError,
@@ -49,7 +53,7 @@ impl SqlError {
                 hint = format!("; there are {}", names.join(", "));
             }
         }
-        Self::Unknown { what, name, hint, place }
+        Self::Unknown { what: what.into(), name, hint, place }
     }
 
     fn of(error: DataFusionError, other: impl FnOnce(String) -> Self) -> Self {
@@ -63,12 +67,8 @@ impl SqlError {
             DataFusionError::ResourcesExhausted(reason) => {
                 return Self::Memory { reason: first_line(reason) };
             }
-            DataFusionError::Internal(reason) => {
-                return Self::Defect { reason: first_line(reason) };
-            }
-            DataFusionError::ExecutionJoin(lost) => {
-                return Self::Defect { reason: lost.to_string() };
-            }
+            // A task of the plan panicked. What it said is in the log.
+            DataFusionError::ExecutionJoin(_) => return Self::Ended { reason: UNABLE.into() },
             _ => {}
         }
         match unwrapped(error) {
@@ -83,6 +83,8 @@ impl SqlError {
             Self::Withdrawn => Self::Withdrawn,
             Self::Memory { reason } => Self::Memory { reason: reason.clone() },
             Self::Evaluation { reason } => Self::Evaluation { reason: reason.clone() },
+            Self::Scan => Self::Scan,
+            Self::Ended { reason } => Self::Ended { reason: reason.clone() },
             Self::Defect { reason } => Self::Defect { reason: reason.clone() },
             _ => return None,
         })

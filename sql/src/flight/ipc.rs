@@ -1,21 +1,21 @@
 //! Columns and rows as Flight carries them: Arrow's messages, each in one `FlightData`.
 
-use std::{iter, sync::Arc};
+use std::iter;
 
 use arrow_array::RecordBatch;
 use arrow_ipc::writer::{
     DictionaryTracker, EncodedData, IpcDataGenerator, IpcWriteContext, IpcWriteOptions,
     write_message,
 };
-use arrow_schema::{ArrowError, Schema};
+use arrow_schema::{ArrowError, Schema, SchemaRef};
 use bytes::Bytes;
 use prost::Message;
 use serde_json::json;
 use tidings_proto::api::SqlLack;
-use tidings_query::grpc::Status;
+use tidings_query::grpc;
 
 use super::messages::FlightData;
-use crate::{Answer, SqlError, SqlLimits, guard::bytes_of};
+use crate::{Answer, SqlError, SqlLimits, answer::Rows, guard::bytes_of};
 
 /// A message has no more than this, unless it is a single row: many clients take no more than 4 MiB.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -25,7 +25,7 @@ fn defect(error: ArrowError) -> SqlError {
 }
 
 /// The columns as a message of its own.
-pub(super) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
+pub(crate) fn schema_message(schema: &Schema) -> Result<Bytes, SqlError> {
     let options = IpcWriteOptions::default();
     let encoded = schema_data(schema, &mut DictionaryTracker::new(false), &options);
     let mut message = Vec::new();
@@ -45,21 +45,25 @@ fn schema_data(
 pub(super) fn whole(answer: Answer, limits: &SqlLimits) -> Result<Answer, SqlError> {
     match answer.lacks.first() {
         None => Ok(answer),
-        Some(SqlLack::Rows) => Err(SqlError::Cut { what: "rows", max: limits.rows_max }),
-        Some(SqlLack::Bytes) => Err(SqlError::Cut { what: "bytes", max: limits.answer_bytes_max }),
+        Some(SqlLack::Rows) => Err(SqlError::Cut { what: "rows".into(), max: limits.rows_max }),
+        Some(SqlLack::Bytes) => {
+            Err(SqlError::Cut { what: "bytes".into(), max: limits.answer_bytes_max })
+        }
         Some(SqlLack::Unread) => Err(SqlError::Partial),
     }
 }
 
-/// The answer in messages, the columns first; what was read for it is said beside those.
-pub(super) fn answer(answer: Answer) -> impl Iterator<Item = Result<Vec<u8>, Status>> + Send {
+/// A result in messages within gRPC's frames, the columns first; what was read for it is said beside
+/// those.
+pub(crate) fn framed(result: Rows) -> impl Iterator<Item = Result<Bytes, SqlError>> {
     let said = json!({
-        "read": answer.read,
-        "repeatsCounted": answer.repeats_counted,
-        "elapsedNano": answer.elapsed.as_nanos().to_string(),
+        "read": result.facts.read,
+        "repeatsCounted": result.facts.repeats_counted,
+        "elapsedNano": result.facts.elapsed,
     });
-    let schema = Arc::clone(&answer.schema);
-    messages(&schema, said.to_string().into(), answer.pieces())
+    let schema = SchemaRef::clone(&result.schema);
+    let messages = messages(&schema, said.to_string().into(), result.pieces());
+    messages.map(|message| message.map(|message| grpc::framed(&[message])))
 }
 
 /// Columns and rows in messages.
@@ -67,7 +71,7 @@ pub(super) fn messages<B: Iterator<Item = RecordBatch> + Send>(
     schema: &Schema,
     said: Bytes,
     batches: B,
-) -> impl Iterator<Item = Result<Vec<u8>, Status>> + Send + use<B> {
+) -> impl Iterator<Item = Result<Vec<u8>, SqlError>> + Send + use<B> {
     let options = IpcWriteOptions::default();
     let mut dictionaries = DictionaryTracker::new(false);
     let mut context = IpcWriteContext::default();
@@ -79,7 +83,7 @@ pub(super) fn messages<B: Iterator<Item = RecordBatch> + Send>(
             Ok((dictionaries, rows)) => {
                 dictionaries.into_iter().chain([rows]).map(|part| Ok(data(part))).collect()
             }
-            Err(error) => vec![Err(defect(error).into())],
+            Err(error) => vec![Err(defect(error))],
         }
     });
     iter::once(Ok(first)).chain(rows).map(|part| part.map(|data| data.encode_to_vec()))

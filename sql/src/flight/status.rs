@@ -12,7 +12,7 @@ impl From<SqlError> for Status {
                 Code::InvalidArgument
             }
             ErrorKind::Off => Code::PermissionDenied,
-            ErrorKind::TooLarge => Code::ResourceExhausted,
+            ErrorKind::TooLarge | ErrorKind::Ended => Code::ResourceExhausted,
             ErrorKind::TimedOut => Code::DeadlineExceeded,
             ErrorKind::Overloaded => Code::Unavailable,
             ErrorKind::Unavailable => {

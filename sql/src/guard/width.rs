@@ -46,8 +46,17 @@ fn value_bytes(column: &ArrayRef, row: usize) -> usize {
                 .sum::<usize>()
                 + 8 * entries.len()
         }
+        DataType::Null => 0,
+        // Their bits may lie in a buffer that all columns of a batch share.
+        DataType::Boolean => 1,
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            let offsets = list.value_offsets();
+            let items = entry(offsets[row])..entry(offsets[row + 1]);
+            4 + items.map(|item| value_bytes(list.values(), item)).sum::<usize>()
+        }
         flat => flat.primitive_width().unwrap_or_else(|| {
-            // Lists and structs come from aggregates; their parts are not told by row.
+            // Structs come from aggregates; their parts are not told by row.
             column.get_buffer_memory_size().div_ceil(column.len().max(1))
         }),
     }

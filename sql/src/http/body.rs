@@ -2,21 +2,20 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
+use futures::StreamExt;
 use http_body::{Body, Frame};
 
-use crate::SqlError;
+use crate::{AnswerParts, SqlError};
 
-type Parts = Box<dyn Iterator<Item = Result<Bytes, SqlError>> + Send>;
-
-pub(super) struct AnswerBody(Option<Parts>);
+pub(super) struct AnswerBody(AnswerParts);
 
 impl AnswerBody {
-    pub(super) fn new(parts: Parts) -> Self {
-        Self(Some(parts))
+    pub(super) fn new(parts: AnswerParts) -> Self {
+        Self(parts)
     }
 }
 
@@ -26,12 +25,9 @@ impl Body for AnswerBody {
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
+        context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, SqlError>>> {
-        let next = self.0.as_mut().and_then(Iterator::next);
-        if !matches!(next, Some(Ok(_))) {
-            self.0 = None; // Gives the query's place back.
-        }
+        let next = ready!(self.0.poll_next_unpin(context));
         if let Some(Err(error)) = &next {
             tracing::error!(%error, "an answer broke off");
         }

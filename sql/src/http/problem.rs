@@ -47,6 +47,11 @@ const fn shape(kind: ErrorKind) -> Shape {
         ErrorKind::Unavailable => {
             (StatusCode::SERVICE_UNAVAILABLE, "unavailable", "storage cannot be read now")
         }
+        ErrorKind::Ended => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "query-ended",
+            "the query's process ended before the query",
+        ),
         ErrorKind::Failed => {
             (StatusCode::INTERNAL_SERVER_ERROR, "failed", "the query could not be answered")
         }
@@ -108,7 +113,8 @@ pub(super) struct Problems;
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<utoipa::openapi::Response>> {
         use ErrorKind::{
-            Failed, Forbidden, Invalid, MediaType, Off, Overloaded, TimedOut, TooLarge, Unavailable,
+            Ended, Failed, Forbidden, Invalid, MediaType, Off, Overloaded, TimedOut, TooLarge,
+            Unavailable,
         };
         let kinds = [
             Invalid,
@@ -119,6 +125,7 @@ impl IntoResponses for Problems {
             Overloaded,
             TimedOut,
             Unavailable,
+            Ended,
             Failed,
         ];
         let mut titles: BTreeMap<String, Vec<&str>> = BTreeMap::new();

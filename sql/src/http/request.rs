@@ -241,5 +241,6 @@ pub(super) fn media_type(form: Form) -> &'static str {
         Form::Json => JSON,
         Form::Csv => "text/csv; charset=utf-8; header=present",
         Form::Arrow => ARROW,
+        Form::Flight => "application/grpc",
     }
 }

@@ -47,9 +47,13 @@ fn check_node(node: &LogicalPlan) -> Result<(), DataFusionError> {
     let columns = node.schema().fields().len();
     if columns > COLUMNS_MAX {
         let what = "columns in one step";
-        return Err(
-            SqlError::TooComplex { what, got: columns, max: COLUMNS_MAX, place: None }.into()
-        );
+        return Err(SqlError::TooComplex {
+            what: what.into(),
+            got: columns,
+            max: COLUMNS_MAX,
+            place: None,
+        }
+        .into());
     }
     match node {
         LogicalPlan::Projection(_)

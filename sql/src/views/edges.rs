@@ -8,7 +8,6 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::Expr;
 use tidings_proto::{
     UnixNanos,
     api::{EdgeKind, NodeKind},
@@ -17,15 +16,15 @@ use tidings_query::{Bounded, QueryError, StretchEdge, edges_between};
 use tidings_storage::{Call, CallKey, Cell, SpanFilter, Tallies, Tally, TallyBounds, TimeRange};
 
 use super::{
-    Stored, View,
+    Condition, Stored, View,
     columns::timestamp,
-    pushdown::{self, Condition, Subject},
+    pushdown,
     red::{MINUTE, duration_fields, durations, minutes},
 };
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 /// A week: more minutes are added up one week after the other.
@@ -60,25 +59,20 @@ impl View for Edges {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, filter: &Expr) -> bool {
-        wanted(std::slice::from_ref(filter)) != TimeRange::default()
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        wanted(conditions) != TimeRange::default()
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
-        Arc::new(EdgeSource { stored: stored.clone(), columns, minutes: wanted(filters) })
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        Arc::new(EdgeSource { columns, minutes: wanted(conditions) })
     }
 }
 
-fn wanted(filters: &[Expr]) -> TimeRange {
+fn wanted(conditions: &[Condition]) -> TimeRange {
     let mut minutes = TimeRange::default();
-    for condition in pushdown::conditions(filters) {
-        match &condition {
-            Condition::OneOf(Subject::Column("minute"), _)
-            | Condition::Least(Subject::Column("minute"), _)
-            | Condition::Most(Subject::Column("minute"), _) => {
-                pushdown::narrow(&mut minutes, &condition);
-            }
-            _ => {}
+    for condition in conditions {
+        if condition.subject.column() == Some("minute") {
+            pushdown::narrow(&mut minutes, &condition.predicate);
         }
     }
     minutes
@@ -86,7 +80,6 @@ fn wanted(filters: &[Expr]) -> TimeRange {
 
 #[derive(Debug)]
 struct EdgeSource {
-    stored: Stored,
     columns: Vec<usize>,
     minutes: TimeRange,
 }
@@ -96,8 +89,8 @@ impl Source for EdgeSource {
         format!("edges, of minutes in {:?}", self.minutes)
     }
 
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
-        let Some((first, last)) = self.stored.snapshot.span_times() else { return Ok(()) };
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
+        let Some((first, last)) = stored.snapshot.span_times() else { return Ok(()) };
         let first = self.minutes.start.map_or(first, |start| start.max(first)).0 / MINUTE.0;
         let last = self.minutes.end.map_or(last, |end| end.min(last)).0 / MINUTE.0;
         if last < first {
@@ -105,11 +98,11 @@ impl Source for EdgeSource {
         }
         let stretches = match last - first < MINUTES_AT_ONCE {
             true => vec![first..=last],
-            false => stretches(&self.minutes_with_spans(first..=last, out)?),
+            false => stretches(&minutes_with_spans(stored, first..=last, out)?),
         };
         for minutes in stretches {
             out.meter.check()?;
-            if self.give(&minutes, out)?.is_break() {
+            if self.give(stored, &minutes, out)?.is_break() {
                 break;
             }
         }
@@ -118,54 +111,19 @@ impl Source for EdgeSource {
 }
 
 impl EdgeSource {
-    /// The minutes of these in which a span began. A span that says nothing of its start, or has a
-    /// clock that is years off, makes a long time of which next to nothing is there.
-    fn minutes_with_spans(
-        &self,
-        among: RangeInclusive<u64>,
-        out: &mut Out<'_>,
-    ) -> Result<BTreeSet<u64>, SqlError> {
-        let nanos = |minute: u64| UnixNanos(minute.saturating_mul(MINUTE.0));
-        let start = TimeRange {
-            start: Some(nanos(*among.start())),
-            end: Some(nanos(among.end().saturating_add(1))),
-        };
-        let filter = SpanFilter { start, ..SpanFilter::default() };
-        let meter = out.meter;
-        let bounds = TallyBounds {
-            rows_max: u64::MAX,
-            remembered_max: meter.limits.remembered_max,
-            threads_max: 1,
-        };
-        let watch = || match meter.check() {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        };
-        let snapshot = &self.stored.snapshot;
-        let tallied = snapshot.tally_spans(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
-        meter.check()?;
-        if !tallied.scan.complete {
-            meter.lack();
-        }
-        let mut all = tallied.unordered.0.clone();
-        all.extend(tallied.shares.iter().flat_map(|share| &share.0));
-        out.keep(all.len() * MINUTE_BYTES)?;
-        all.retain(|minute| among.contains(minute));
-        Ok(all)
-    }
-
     /// The edges of these minutes.
     fn give(
         &self,
+        stored: &Stored,
         minutes: &RangeInclusive<u64>,
         out: &mut Out<'_>,
     ) -> Result<ControlFlow<()>, SqlError> {
         let (first, last) = (*minutes.start(), *minutes.end());
         let bounds = (first..=last + 1).map(|minute| UnixNanos(minute.saturating_mul(MINUTE.0)));
         let bounds: Vec<_> = bounds.collect();
-        let meter = &self.stored.meter;
+        let meter = &stored.meter;
         let bounded = Bounded {
-            snapshot: self.stored.snapshot.clone(),
+            snapshot: stored.snapshot.clone(),
             stop: Arc::clone(&meter.stop),
             clock: Arc::clone(&meter.clock),
             deadline: meter.deadline,
@@ -186,6 +144,42 @@ impl EdgeSource {
         }
         Ok(ControlFlow::Continue(()))
     }
+}
+
+/// The minutes of these in which a span began. A span that says nothing of its start, or has a
+/// clock that is years off, makes a long time of which next to nothing is there.
+fn minutes_with_spans(
+    stored: &Stored,
+    among: RangeInclusive<u64>,
+    out: &mut Out<'_>,
+) -> Result<BTreeSet<u64>, SqlError> {
+    let nanos = |minute: u64| UnixNanos(minute.saturating_mul(MINUTE.0));
+    let start = TimeRange {
+        start: Some(nanos(*among.start())),
+        end: Some(nanos(among.end().saturating_add(1))),
+    };
+    let filter = SpanFilter { start, ..SpanFilter::default() };
+    let meter = out.meter;
+    let bounds = TallyBounds {
+        rows_max: u64::MAX,
+        remembered_max: meter.limits.remembered_max,
+        threads_max: 1,
+    };
+    let watch = || match meter.check() {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    };
+    let snapshot = &stored.snapshot;
+    let tallied = snapshot.tally_spans(&filter, MINUTE, bounds, &AllMinutes, &watch)?;
+    meter.check()?;
+    if !tallied.scan.complete {
+        meter.lack();
+    }
+    let mut all = tallied.unordered.0.clone();
+    all.extend(tallied.shares.iter().flat_map(|share| &share.0));
+    out.keep(all.len() * MINUTE_BYTES)?;
+    all.retain(|minute| among.contains(minute));
+    Ok(all)
 }
 
 /// The minutes in pieces that are added up one after the other, without what is empty between them.

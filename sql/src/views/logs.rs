@@ -6,11 +6,10 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
-use datafusion::logical_expr::Expr;
 use tidings_storage::{Detail, LogFilter, LogRows, Scan};
 
 use super::{
-    Stored, View,
+    Condition, Stored, View,
     columns::{self, Column, Origin, column},
     newest, pushdown,
     repeats::Repeats,
@@ -18,7 +17,7 @@ use super::{
 };
 use crate::{
     SqlError,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};
@@ -52,20 +51,23 @@ impl View for Logs {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, filter: &Expr) -> bool {
-        pushdown::logs(std::slice::from_ref(filter)) != LogFilter::default()
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        pushdown::logs(conditions) != LogFilter::default()
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
-        let filter = pushdown::logs(filters);
+    fn time_column(&self) -> Option<&'static str> {
+        Some("time")
+    }
+
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        let filter = pushdown::logs(conditions);
         let columns = columns.into_iter().map(|place| COLUMNS[place]).collect();
-        Arc::new(LogSource { stored: stored.clone(), columns, filter })
+        Arc::new(LogSource { columns, filter })
     }
 }
 
 #[derive(Debug)]
 struct LogSource {
-    stored: Stored,
     columns: Vec<Column>,
     filter: LogFilter,
 }
@@ -76,7 +78,7 @@ impl Source for LogSource {
         format!("logs, columns [{}], scanned by {:?}", names.join(", "), self.filter)
     }
 
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let schema = columns::schema(&self.columns);
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Ids);
         let mut repeats = Repeats::default();
@@ -90,21 +92,20 @@ impl Source for LogSource {
             let batch = repeats.without(rows.columns(), batch, out)?;
             out.give(&batch)
         };
-        let mut wanted = out.wanted.of_times(&schema, "time");
-        if !wanted.may_narrow() {
-            return scan_logs(&self.stored, &self.filter, detail, out, give);
+        if !out.narrows() {
+            return scan_logs(stored, &self.filter, detail, out, give);
         }
         let of = |time| LogFilter { time, ..self.filter.clone() };
         let (timeless, timed) = newest::split(self.filter.time);
         if let Some(timeless) = timeless {
-            scan_logs(&self.stored, &of(timeless), detail, out, &mut give)?;
+            scan_logs(stored, &of(timeless), detail, out, &mut give)?;
         }
         let scan = Scan { detail, rows_max: u64::MAX };
-        let snapshot = &self.stored.snapshot;
+        let snapshot = &stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
         snapshot.scan_newest_logs(&of(timed), scan, 0, &mut |rows, _| {
             ended = out.meter.check().and_then(|()| give(rows, out));
-            newest::need(&ended, &mut wanted)
+            newest::need(&ended, out.since())
         })?;
         finish(ended, !snapshot.lacks_logs(), out)
     }

@@ -7,10 +7,7 @@ use std::ops::ControlFlow;
 use tidings_proto::UnixNanos;
 use tidings_storage::{Need, TimeRange};
 
-use crate::{
-    SqlError,
-    wanted::{Since, WantedTimes},
-};
+use crate::{SqlError, wanted::Since};
 
 /// The first time: before it, none is known.
 const FIRST: UnixNanos = UnixNanos(1);
@@ -26,14 +23,11 @@ pub(super) fn split(range: TimeRange) -> (Option<TimeRange>, TimeRange) {
 }
 
 /// What a scan still has to give, after rows were handed on.
-pub(super) fn need(
-    handed_on: &Result<ControlFlow<()>, SqlError>,
-    wanted: &mut WantedTimes,
-) -> Need {
+pub(super) fn need(handed_on: &Result<ControlFlow<()>, SqlError>, since: Since) -> Need {
     if !matches!(handed_on, Ok(ControlFlow::Continue(()))) {
         return Need::Nothing;
     }
-    match wanted.since() {
+    match since {
         Since::Ever => Need::All,
         // Times before the first are those of nobody.
         Since::Time(nanos) => {

@@ -10,18 +10,13 @@ use std::{
 
 use arrow_array::{ArrayRef, Int64Array, TimestampNanosecondArray};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::Expr;
 use tidings_proto::{DurationNanos, UnixNanos, api::LatencyStats};
 use tidings_storage::{Latency, SpanFilter, Tallied, Tally, TallyBounds};
 
-use super::{
-    Stored, View,
-    columns::timestamp,
-    pushdown::{self, Condition, Subject},
-};
+use super::{Condition, Predicate, Stored, View, columns::timestamp, pushdown};
 use crate::{
     SqlError,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 use minutes::{AllMinutes, Giving};
@@ -86,36 +81,32 @@ impl View for Red {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, filter: &Expr) -> bool {
-        wanted(std::slice::from_ref(filter)) != SpanFilter::default()
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        wanted(conditions) != SpanFilter::default()
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
-        Arc::new(RedSource { stored: stored.clone(), columns, filter: wanted(filters) })
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        Arc::new(RedSource { columns, filter: wanted(conditions) })
     }
 }
 
-fn wanted(filters: &[Expr]) -> SpanFilter {
+fn wanted(conditions: &[Condition]) -> SpanFilter {
     let mut of = SpanFilter::default();
-    for condition in pushdown::conditions(filters) {
-        match &condition {
-            Condition::OneOf(Subject::Column("service"), values) => {
+    for condition in conditions {
+        match (condition.subject.column(), &condition.predicate) {
+            (Some("service"), Predicate::OneOf(values)) => {
                 of.services = of.services.or(pushdown::texts(values));
             }
-            Condition::OneOf(Subject::Column(name), values) if values.len() == 1 => match *name {
+            (Some("minute"), predicate) => pushdown::narrow(&mut of.start, predicate),
+            (Some(name), Predicate::OneOf(values)) if values.len() == 1 => match name {
                 "operation" => {
                     let text = pushdown::texts(values).and_then(|mut texts| texts.pop());
                     of.operation = of.operation.or(text);
                 }
-                "kind" => of.kind = of.kind.or(pushdown::kind(values[0])),
-                "status" => of.status = of.status.or(pushdown::status(values[0])),
-                "minute" => pushdown::narrow(&mut of.start, &condition),
+                "kind" => of.kind = of.kind.or(pushdown::kind(&values[0])),
+                "status" => of.status = of.status.or(pushdown::status(&values[0])),
                 _ => {}
             },
-            Condition::Least(Subject::Column("minute"), _)
-            | Condition::Most(Subject::Column("minute"), _) => {
-                pushdown::narrow(&mut of.start, &condition);
-            }
             _ => {}
         }
     }
@@ -126,7 +117,6 @@ fn wanted(filters: &[Expr]) -> SpanFilter {
 
 #[derive(Debug)]
 struct RedSource {
-    stored: Stored,
     columns: Vec<usize>,
     filter: SpanFilter,
 }
@@ -136,7 +126,7 @@ impl Source for RedSource {
         format!("red, added up of {}", pushdown::said(&self.filter))
     }
 
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let meter = out.meter;
         let bounds = TallyBounds {
             rows_max: u64::MAX,
@@ -149,8 +139,7 @@ impl Source for RedSource {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
         };
-        let tallied =
-            self.stored.snapshot.tally_spans(&self.filter, MINUTE, bounds, &all, &watch)?;
+        let tallied = stored.snapshot.tally_spans(&self.filter, MINUTE, bounds, &all, &watch)?;
         let Tallied { scan, repeats_counted, shares, .. } = tallied;
         for mut share in shares {
             // Minutes of which nothing came in order.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use arrow_array::{RecordBatch, UInt64Array, cast::AsArray, types::Int64Type};
 use arrow_select::take::take_record_batch;
 
-use crate::{SqlError, source::Out};
+use crate::{SqlError, scan::Out};
 
 /// A hash with its place in a table of them.
 const BYTES_EACH: usize = 16;

@@ -6,18 +6,17 @@ use std::{
 };
 
 use arrow_schema::SchemaRef;
-use datafusion::logical_expr::Expr;
 use tidings_storage::{Detail, Scan, SpanFilter, SpanRows};
 
 use super::{
-    Stored, View,
+    Condition, Stored, View,
     columns::{self, Column, Origin, column},
     newest, pushdown,
     repeats::Repeats,
 };
 use crate::{
     SqlError,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 use Detail::{Attributes, Facts, Full, Ids};
@@ -59,20 +58,23 @@ impl View for Spans {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, filter: &Expr) -> bool {
-        pushdown::spans(std::slice::from_ref(filter)) != SpanFilter::default()
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        pushdown::spans(conditions) != SpanFilter::default()
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
-        let filter = pushdown::spans(filters);
+    fn time_column(&self) -> Option<&'static str> {
+        Some("start_time")
+    }
+
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        let filter = pushdown::spans(conditions);
         let columns = columns.into_iter().map(|place| COLUMNS[place]).collect();
-        Arc::new(SpanSource { stored: stored.clone(), columns, filter })
+        Arc::new(SpanSource { columns, filter })
     }
 }
 
 #[derive(Debug)]
 struct SpanSource {
-    stored: Stored,
     columns: Vec<Column>,
     filter: SpanFilter,
 }
@@ -87,7 +89,7 @@ impl Source for SpanSource {
         )
     }
 
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let schema = columns::schema(&self.columns);
         // Facts have what tells repeated rows.
         let detail = self.columns.iter().map(|column| column.detail).max().unwrap_or(Facts);
@@ -103,21 +105,20 @@ impl Source for SpanSource {
             let batch = repeats.without(rows.columns(), batch, out)?;
             out.give(&batch)
         };
-        let mut wanted = out.wanted.of_times(&schema, "start_time");
-        if !wanted.may_narrow() {
-            return scan_spans(&self.stored, &self.filter, detail, out, give);
+        if !out.narrows() {
+            return scan_spans(stored, &self.filter, detail, out, give);
         }
         let of = |start| SpanFilter { start, ..self.filter.clone() };
         let (timeless, timed) = newest::split(self.filter.start);
         if let Some(timeless) = timeless {
-            scan_spans(&self.stored, &of(timeless), detail, out, &mut give)?;
+            scan_spans(stored, &of(timeless), detail, out, &mut give)?;
         }
         let scan = Scan { detail, rows_max: u64::MAX };
-        let snapshot = &self.stored.snapshot;
+        let snapshot = &stored.snapshot;
         let mut ended = Ok(ControlFlow::Continue(()));
         snapshot.scan_newest_spans(&of(timed), scan, 0, &mut |rows, _| {
             ended = out.meter.check().and_then(|()| give(rows, out));
-            newest::need(&ended, &mut wanted)
+            newest::need(&ended, out.since())
         })?;
         finish(ended, !snapshot.lacks_spans(), out)
     }

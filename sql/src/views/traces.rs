@@ -15,20 +15,14 @@ use arrow_array::{
     builder::{ListBuilder, StringBuilder},
 };
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
-use datafusion::logical_expr::Expr;
 use tidings_proto::{SpanId, TraceId, UnixNanos, otlp::StatusCode};
 use tidings_storage::{Detail, SpanFilter, SpanRows, TimeRange};
 
-use super::{
-    Stored, View,
-    columns::timestamp,
-    pushdown::{self, Condition, Subject},
-    spans::scan_spans,
-};
+use super::{Condition, Predicate, Stored, View, columns::timestamp, pushdown, spans::scan_spans};
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 /// So many traces are looked for by their ids; more are cheaper found by reading everything.
@@ -62,12 +56,12 @@ impl View for Traces {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, filter: &Expr) -> bool {
-        Wanted::of(std::slice::from_ref(filter)) != Wanted::default()
+    fn uses(&self, conditions: &[Condition]) -> bool {
+        Wanted::of(conditions) != Wanted::default()
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, filters: &[Expr]) -> Arc<dyn Source> {
-        Arc::new(TraceSource { stored: stored.clone(), columns, wanted: Wanted::of(filters) })
+    fn source(&self, columns: Vec<usize>, conditions: &[Condition]) -> Arc<dyn Source> {
+        Arc::new(TraceSource { columns, wanted: Wanted::of(conditions) })
     }
 }
 
@@ -82,25 +76,23 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(filters: &[Expr]) -> Self {
+    fn of(conditions: &[Condition]) -> Self {
         let mut wanted = Self::default();
-        for condition in pushdown::conditions(filters) {
-            match &condition {
-                Condition::OneOf(Subject::Column("trace_id"), values) => {
+        for condition in conditions {
+            match (condition.subject.column(), &condition.predicate) {
+                (Some("trace_id"), Predicate::OneOf(values)) => {
                     wanted.trace_ids = wanted.trace_ids.or(pushdown::trace_ids(values));
                 }
-                Condition::OneOf(Subject::Column("root_service"), values) => {
+                (Some("root_service"), Predicate::OneOf(values)) => {
                     wanted.root_services = wanted.root_services.or(pushdown::texts(values));
                 }
-                Condition::OneOf(Subject::Column("root_operation"), values) => {
+                (Some("root_operation"), Predicate::OneOf(values)) => {
                     let texts = pushdown::texts(values).filter(|texts| texts.len() == 1);
                     let text = texts.and_then(|mut texts| texts.pop());
                     wanted.root_operation = wanted.root_operation.or(text);
                 }
-                Condition::OneOf(Subject::Column("start_time"), _)
-                | Condition::Least(Subject::Column("start_time"), _)
-                | Condition::Most(Subject::Column("start_time"), _) => {
-                    pushdown::narrow(&mut wanted.start, &condition);
+                (Some("start_time"), predicate) => {
+                    pushdown::narrow(&mut wanted.start, predicate);
                 }
                 _ => {}
             }
@@ -124,7 +116,6 @@ impl Wanted {
 
 #[derive(Debug)]
 struct TraceSource {
-    stored: Stored,
     columns: Vec<usize>,
     wanted: Wanted,
 }
@@ -136,13 +127,13 @@ impl Source for TraceSource {
         format!("traces, columns [{}], found by {:?}", names.join(", "), self.wanted)
     }
 
-    fn read(&self, out: &mut Out<'_>) -> Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError> {
         let mut filter = SpanFilter::default();
         let mut among = None;
         if let Some(ids) = &self.wanted.trace_ids {
             filter.trace_ids = Some(ids.clone());
         } else if let Some(one_span) = self.wanted.one_span() {
-            let found = self.find(&one_span, out)?;
+            let found = self.find(stored, &one_span, out)?;
             if found.len() <= FOUND_MAX {
                 filter.trace_ids = Some(found.into_iter().collect());
             } else {
@@ -150,7 +141,7 @@ impl Source for TraceSource {
             }
         }
         let mut traces = All { among, ..All::default() };
-        scan_spans(&self.stored, &filter, Detail::Facts, out, |rows, out| {
+        scan_spans(stored, &filter, Detail::Facts, out, |rows, out| {
             traces.add(rows);
             out.keep(traces.bytes())?;
             Ok(ControlFlow::Continue(()))
@@ -161,9 +152,14 @@ impl Source for TraceSource {
 
 impl TraceSource {
     /// The traces of which a span is like this.
-    fn find(&self, filter: &SpanFilter, out: &mut Out<'_>) -> Result<HashSet<TraceId>, SqlError> {
+    fn find(
+        &self,
+        stored: &Stored,
+        filter: &SpanFilter,
+        out: &mut Out<'_>,
+    ) -> Result<HashSet<TraceId>, SqlError> {
         let mut found = HashSet::new();
-        scan_spans(&self.stored, filter, Detail::Ids, out, |rows, out| {
+        scan_spans(stored, filter, Detail::Ids, out, |rows, out| {
             found.extend((0..rows.len()).map(|row| rows.trace_id(row)));
             out.keep(found.capacity() * 24)?;
             Ok(ControlFlow::Continue(()))

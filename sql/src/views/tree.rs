@@ -19,6 +19,7 @@ use datafusion::{
     error::{DataFusionError, Result},
     logical_expr::Expr,
 };
+use serde::{Deserialize, Serialize};
 use tidings_assembly::{Assembled, Node, SpanFacts, assemble};
 use tidings_proto::{
     DurationNanos, SpanId, TraceId,
@@ -27,12 +28,12 @@ use tidings_proto::{
 use tidings_storage::{Detail, SpanFilter, SpanRows};
 
 use super::{
-    Stored, View, ViewTable, columns,
+    Condition, Feed, Relation, Stored, View, ViewTable, columns,
     spans::{COLUMNS, SCHEMA as SPANS, scan_spans},
 };
 use crate::{
     SqlError,
-    source::{Out, Source},
+    scan::{Out, Source},
 };
 
 /// What a span takes while its trace is assembled, besides its columns.
@@ -51,9 +52,9 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(fields))
 });
 
-/// Which spans of a trace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Walk {
+/// The spans of a trace that are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Walk {
     All,
     Up,
     Down,
@@ -67,12 +68,12 @@ impl Walk {
 #[derive(Debug)]
 pub(super) struct TreeFunction {
     walk: Walk,
-    stored: Stored,
+    feed: Feed,
 }
 
 impl TreeFunction {
-    pub(super) fn new(walk: Walk, stored: Stored) -> Self {
-        Self { walk, stored }
+    pub(super) fn new(walk: Walk, feed: Feed) -> Self {
+        Self { walk, feed }
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -90,7 +91,7 @@ impl TableFunctionImpl for TreeFunction {
             // Such a plan is described and never runs.
             let trace = Named::Id(TraceId::default());
             let tree = Tree { walk: self.walk, trace, span_id: None };
-            return Ok(Arc::new(ViewTable::new(tree, self.stored.clone())));
+            return Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())));
         }
         let texts: Option<Vec<&str>> = args.exprs().iter().map(text).collect();
         let wrong = || {
@@ -116,7 +117,7 @@ impl TableFunctionImpl for TreeFunction {
             parsed.map_err(|_| none("span in its second place", span))
         };
         let tree = Tree { walk: self.walk, trace, span_id: span.map(span_id).transpose()? };
-        Ok(Arc::new(ViewTable::new(tree, self.stored.clone())))
+        Ok(Arc::new(ViewTable::new(Relation::Tree(tree), self.feed.clone())))
     }
 }
 
@@ -128,7 +129,7 @@ fn text(expr: &Expr) -> Option<&str> {
 }
 
 /// A trace as it was pasted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Named {
     Id(TraceId),
     /// The last 64 bits of its id.
@@ -175,8 +176,9 @@ impl fmt::Display for Named {
     }
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Tree {
+/// A trace, or a part of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Tree {
     walk: Walk,
     trace: Named,
     span_id: Option<SpanId>,
@@ -187,18 +189,17 @@ impl View for Tree {
         Arc::clone(&SCHEMA)
     }
 
-    fn uses(&self, _: &Expr) -> bool {
+    fn uses(&self, _: &[Condition]) -> bool {
         false
     }
 
-    fn source(&self, stored: &Stored, columns: Vec<usize>, _: &[Expr]) -> Arc<dyn Source> {
-        Arc::new(TreeSource { stored: stored.clone(), tree: *self, columns })
+    fn source(&self, columns: Vec<usize>, _: &[Condition]) -> Arc<dyn Source> {
+        Arc::new(TreeSource { tree: *self, columns })
     }
 }
 
 #[derive(Debug)]
 struct TreeSource {
-    stored: Stored,
     tree: Tree,
     columns: Vec<usize>,
 }
@@ -212,9 +213,9 @@ impl Source for TreeSource {
         }
     }
 
-    fn read(&self, out: &mut Out<'_>) -> std::result::Result<(), SqlError> {
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> std::result::Result<(), SqlError> {
         let broken = |error: ArrowError| SqlError::Defect { reason: error.to_string() };
-        let Some(trace_id) = self.tree.trace.find(&self.stored, out)? else { return Ok(()) };
+        let Some(trace_id) = self.tree.trace.find(stored, out)? else { return Ok(()) };
         let filter = SpanFilter { trace_ids: Some(vec![trace_id]), ..SpanFilter::default() };
         let own = SCHEMA.fields().len() - COLUMNS.len();
         let of_spans = self.columns.iter().filter_map(|place| place.checked_sub(own));
@@ -222,7 +223,7 @@ impl Source for TreeSource {
         let detail = detail.unwrap_or(Detail::Facts).max(Detail::Facts);
         let (mut batches, mut facts, mut names) = (Vec::new(), Vec::new(), Names::default());
         let mut bytes = 0;
-        scan_spans(&self.stored, &filter, detail, out, |rows, out| {
+        scan_spans(stored, &filter, detail, out, |rows, out| {
             let there: Vec<_> =
                 COLUMNS.iter().copied().filter(|column| column.detail <= detail).collect();
             let schema = columns::schema(&there);

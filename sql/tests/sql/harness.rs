@@ -8,7 +8,7 @@ use tidings_proto::otlp::{
     ExportLogsServiceRequest, ExportTraceServiceRequest, KeyValue, LogRecord, Resource,
     ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Span, SpanKind, Status,
 };
-use tidings_sql::{Answer, Form, Query, SqlError, SqlLimits, SqlService};
+use tidings_sql::{Answer, Form, Query, SqlError, SqlLimits, SqlService, WorkerProgram};
 use tidings_storage::{Clock, Store, StoreSettings, SystemClock, TelemetryBatch};
 
 /// 2026-11-20T08:00:00Z.
@@ -38,7 +38,8 @@ impl Harness {
         let folder = tempfile::tempdir().unwrap();
         let plain = StoreSettings { disk_reserve_bytes: 0, ..StoreSettings::new(folder.path()) };
         let (store, _) = Store::open(settings(plain), Arc::clone(&clock)).await.unwrap();
-        let service = SqlService::new(store.clone(), limits, clock).unwrap();
+        let program = WorkerProgram::at(env!("CARGO_BIN_EXE_tidings-sql-worker"));
+        let service = SqlService::new(store.clone(), limits, clock, program).unwrap();
         Self { store, service, folder }
     }
 
@@ -98,7 +99,8 @@ impl Harness {
 }
 
 pub(crate) fn bytes(answer: Answer, form: Form) -> Vec<u8> {
-    answer.parts(form).flat_map(|part| part.unwrap().to_vec()).collect()
+    let parts = futures::executor::block_on_stream(answer.parts(form));
+    parts.flat_map(|part| part.unwrap().to_vec()).collect()
 }
 
 pub(crate) fn text(answer: Answer, form: Form) -> String {

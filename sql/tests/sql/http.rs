@@ -173,7 +173,7 @@ async fn a_wrong_request_is_a_problem_that_names_the_parameter() {
 #[tokio::test]
 async fn what_is_refused_and_what_is_too_much_have_statuses_of_their_own() {
     let limits = SqlLimits {
-        deadline: std::time::Duration::from_millis(300),
+        deadline: std::time::Duration::from_millis(1_500),
         memory_bytes_max: 4 << 20,
         running_max: 1,
         ..SqlLimits::default()

@@ -336,6 +336,12 @@ async fn a_text_that_is_no_query_does_not_bring_the_service_down() {
 
 /// Queries that make no sense: the asker's mistake, never the server's.
 const SENSELESS: &[&str] = &[
+    "SELECT substr(service, 1.5) FROM spans",
+    "SELECT substr('abc', 1.5)",
+    "SELECT ltrim(1)",
+    "SELECT ltrim(duration_nanos) FROM spans",
+    "SELECT DISTINCT row_number() OVER (ORDER BY span_id) AS n FROM spans LIMIT 3",
+    "SELECT DISTINCT rank() OVER (PARTITION BY service ORDER BY kind) AS n FROM spans ORDER BY n LIMIT 3",
     "SELECT DISTINCT attributes FROM spans",
     "SELECT count(*) FROM spans GROUP BY attributes",
     "SELECT 1 FROM spans ORDER BY attributes",

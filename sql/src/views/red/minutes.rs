@@ -21,7 +21,7 @@ use super::{MINUTE, SCHEMA, durations, minutes};
 use crate::{
     SqlError,
     limits::BATCH_ROWS,
-    source::Out,
+    scan::Out,
     views::columns::{kind_word, status_word},
 };
 

@@ -1,0 +1,428 @@
+//! The server's side of a query: one worker, its scans, its answer.
+//!
+//! ```text
+//! worker ─► Scan ─► a blocking thread reads the view ─► batches ─► worker
+//! worker ─► Answered ─► whoever asked ─► Write(form) ─► worker ─► parts ─► whoever asked
+//! ```
+//!
+//! Owns the worker's process from here to its end: it is killed as soon as nobody waits for it, or
+//! when it says what no worker says. Plans nothing and reads none of the rows that a worker sends.
+
+mod ended;
+mod growth;
+mod scans;
+
+use std::{io, process::Child, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use tidings_proto::api::SqlLack;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf, pipe},
+    },
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::{
+    Answer, Form, SqlError,
+    answer::{Lines, nanos},
+    frame::{self, FrameReader, WorkerFrame},
+    message::{Assignment, Confinement, Facts, Head, ServerMessage, Task, WorkerMessage},
+    pool::{Pool, Process},
+    scan::FrameBytes,
+    views::Stored,
+};
+pub(crate) use ended::UNABLE;
+use growth::Growth;
+use scans::Scans;
+
+/// Workers that a query is given, one after the other, when they end before they have begun.
+const WORKERS_MAX: usize = 3;
+/// Frames that wait for the worker to read them.
+const FRAMES_MAX: usize = 4;
+/// Parts of an answer that wait for whoever reads it.
+const PARTS_MAX: usize = 2;
+/// Bytes of a worker's complaints that are kept; more are read and let go.
+const SAID_BYTES_MAX: usize = 4 << 10;
+
+/// The end of a query that was not cut off.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Answered(Answer),
+    Described(Described),
+}
+
+/// The columns of a query's answer before it is asked, as Arrow's messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Described {
+    /// The columns of its answer; without a type where a value decides that.
+    pub columns: Bytes,
+    /// Its placeholders in order; `None` when there are none.
+    pub parameters: Option<Bytes>,
+}
+
+/// Whoever waits for a query.
+#[derive(Debug)]
+pub(crate) struct Asker {
+    /// Is told once, when a worker has the query.
+    pub(crate) begun: Option<oneshot::Sender<()>>,
+    pub(crate) reply: oneshot::Sender<Result<Reply, SqlError>>,
+}
+
+/// Has a worker do the task, and tells whoever waits for it.
+pub(crate) async fn converse(pool: Arc<Pool>, task: Task, stored: Stored, asker: Asker) {
+    let Asker { mut begun, mut reply } = asker;
+    let began = stored.meter.clock.instant();
+    for _ in 0..WORKERS_MAX {
+        let connect = |process| Worker::connect(process, &stored);
+        let mut worker = match pool.take().await.and_then(connect) {
+            Ok(worker) => worker,
+            Err(error) => {
+                drop(reply.send(Err(error)));
+                return;
+            }
+        };
+        let mut scans = Scans::new(stored.clone(), worker.frames.clone());
+        let told = tokio::select! {
+            told = worker.ask(&task, &mut scans, &mut begun) => told,
+            () = reply.closed() => {
+                drop(scans);
+                // The query's place is taken until nothing works for it any more.
+                worker.end().await;
+                return;
+            }
+        };
+        drop(scans);
+        match told {
+            Err(Failure::Unbegun) => worker.end_unbegun().await,
+            told => {
+                let elapsed = stored.meter.clock.instant().saturating_duration_since(began);
+                return worker.tell(told, stored, elapsed, reply).await;
+            }
+        }
+    }
+    let reason = format!("{WORKERS_MAX} of them ended before they began");
+    drop(reply.send(Err(SqlError::NoWorker { reason })));
+}
+
+fn facts(stored: &Stored, cut: Option<SqlLack>, elapsed: tidings_proto::DurationNanos) -> Facts {
+    let meter = &stored.meter;
+    let unread = (!meter.is_complete()).then_some(SqlLack::Unread);
+    Facts {
+        lacks: cut.into_iter().chain(unread).collect(),
+        read: tidings_proto::api::SqlRead { rows: meter.watch.rows(), files: meter.watch.files() },
+        repeats_counted: meter.counts_repeats(),
+        elapsed,
+    }
+}
+
+/// The end of a worker's task.
+enum TaskEnd {
+    Answered(Head),
+    Described(Described),
+}
+
+/// A reason why a worker's task has no end.
+enum Failure {
+    /// The process has ended before it had its task.
+    Unbegun,
+    /// The worker, or a scan, says what is wrong.
+    Known(SqlError),
+    /// The process has ended.
+    Ended,
+    /// It has so many bytes of memory now.
+    Outgrown { bytes: u64, max: u64 },
+    /// It says what no worker says.
+    Nonsense(String),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::InvalidData => Self::Nonsense(error.to_string()),
+            // The connection breaks when the process ends.
+            _ => Self::Ended,
+        }
+    }
+}
+
+/// A worker that has a task.
+struct Worker {
+    child: Option<Child>,
+    frames: mpsc::Sender<FrameBytes>,
+    reader: FrameReader<OwnedReadHalf>,
+    growth: Growth,
+    said: JoinHandle<String>,
+}
+
+impl Worker {
+    fn connect(process: Process, stored: &Stored) -> Result<Self, SqlError> {
+        let connected = Self::open(process, stored);
+        connected.map_err(|error| SqlError::NoWorker { reason: error.to_string() })
+    }
+
+    fn open(process: Process, stored: &Stored) -> io::Result<Self> {
+        let Process { child, socket, said } = process;
+        socket.set_nonblocking(true)?;
+        let (reader, writer) = UnixStream::from_std(socket)?.into_split();
+        let said = pipe::Receiver::from_owned_fd(said.into())?;
+        let (frames, waiting) = mpsc::channel(FRAMES_MAX);
+        tokio::spawn(write_frames(writer, waiting));
+        let said = tokio::spawn(listen(said));
+        let growth = Growth::watch(child.id(), &stored.meter);
+        Ok(Self { child: Some(child), frames, reader: FrameReader::new(reader), growth, said })
+    }
+
+    /// The next frame, as long as the process has no more memory than it may.
+    async fn next(&mut self) -> Result<Option<WorkerFrame>, Failure> {
+        tokio::select! {
+            frame = self.reader.next() => Ok(frame?),
+            (bytes, max) = self.growth.outgrown() => Err(Failure::Outgrown { bytes, max }),
+        }
+    }
+
+    async fn send(&mut self, message: &ServerMessage) -> io::Result<()> {
+        let sent = self.frames.send(vec![frame::message(message)?]).await;
+        sent.map_err(|_| io::ErrorKind::BrokenPipe.into())
+    }
+
+    async fn ask(
+        &mut self,
+        task: &Task,
+        scans: &mut Scans,
+        begun: &mut Option<oneshot::Sender<()>>,
+    ) -> Result<TaskEnd, Failure> {
+        let job = Assignment { task: task.clone(), limits: scans.limits() };
+        let told = match self.send(&ServerMessage::Job(Box::new(job))).await {
+            Ok(()) => self.follow(scans, begun).await,
+            Err(error) => Err(error.into()),
+        };
+        match told {
+            Err(Failure::Ended) if begun.is_some() => Err(Failure::Unbegun),
+            told => told,
+        }
+    }
+
+    /// Does what the worker asks for, until its task has an end.
+    async fn follow(
+        &mut self,
+        scans: &mut Scans,
+        begun: &mut Option<oneshot::Sender<()>>,
+    ) -> Result<TaskEnd, Failure> {
+        let nonsense = |reason: &str| Failure::Nonsense(reason.to_owned());
+        let mut schemas: Vec<Bytes> = Vec::new();
+        loop {
+            let payload = match self.next().await? {
+                None => return Err(Failure::Ended),
+                Some(WorkerFrame::Part(part)) if schemas.len() < 2 => {
+                    schemas.push(part);
+                    continue;
+                }
+                Some(WorkerFrame::Part(_)) => return Err(nonsense("more parts than two")),
+                Some(WorkerFrame::Message(payload)) => payload,
+            };
+            match frame::parse(&payload).map_err(|error| Failure::Nonsense(error.to_string()))? {
+                WorkerMessage::Ready(confinement) => tell_once(confinement),
+                WorkerMessage::Begun => {
+                    // Nobody hears it who does not wait.
+                    let _ = begun.take().map(|begun| begun.send(()));
+                }
+                WorkerMessage::Scan(request) => scans.open(request).map_err(Failure::Nonsense)?,
+                WorkerMessage::Next { scan, since } => {
+                    scans.credit(scan, since).map_err(Failure::Nonsense)?;
+                }
+                WorkerMessage::Stop { scan } => scans.stop(scan),
+                WorkerMessage::Answered(head) => return Ok(TaskEnd::Answered(head)),
+                WorkerMessage::Described => {
+                    let mut schemas = schemas.into_iter();
+                    let columns = schemas.next().ok_or_else(|| nonsense("no columns"))?;
+                    let parameters = schemas.next();
+                    return Ok(TaskEnd::Described(Described { columns, parameters }));
+                }
+                WorkerMessage::Failed(SqlError::Scan) => {
+                    let unknown = || nonsense("a scan failed that did not");
+                    return Err(scans.failure().map_or_else(unknown, Failure::Known));
+                }
+                WorkerMessage::Failed(error) => return Err(Failure::Known(error)),
+                WorkerMessage::Written => return Err(nonsense("no answer was asked for")),
+            }
+        }
+    }
+
+    /// Tells whoever waits, writes the answer when there is one, and ends the process.
+    async fn tell(
+        mut self,
+        told: Result<TaskEnd, Failure>,
+        stored: Stored,
+        elapsed: Duration,
+        reply: oneshot::Sender<Result<Reply, SqlError>>,
+    ) {
+        // Sending fails when nobody waits any more. The place is given back before.
+        match told {
+            Err(failure) => {
+                let error = self.failure(failure).await;
+                drop(stored);
+                drop(reply.send(Err(error)));
+            }
+            Ok(TaskEnd::Described(described)) => {
+                drop(stored);
+                drop(reply.send(Ok(Reply::Described(described))));
+            }
+            Ok(TaskEnd::Answered(head)) => {
+                let facts = facts(&stored, head.cut, nanos(elapsed));
+                let (form, forms) = oneshot::channel();
+                let (parts, lines) = mpsc::channel(PARTS_MAX);
+                let lines = Lines { form, parts: lines, place: Arc::clone(&stored.place) };
+                drop(stored);
+                let answer = Answer::new(head.rows, &facts, elapsed, lines);
+                drop(reply.send(Ok(Reply::Answered(answer))));
+                if let Ok(form) = forms.await {
+                    self.write(form, facts, &parts).await;
+                }
+            }
+        }
+        self.end().await;
+    }
+
+    /// Has the answer written, and hands on its parts as they are taken.
+    async fn write(&mut self, form: Form, facts: Facts, parts: &mpsc::Sender<Line>) {
+        let failure = match self.send(&ServerMessage::Write { form, facts }).await {
+            Ok(()) => self.hand_on(parts).await,
+            Err(error) => Err(error.into()),
+        };
+        let last = match failure {
+            Ok(()) => Ok(None),
+            Err(failure) => Err(self.failure(failure).await),
+        };
+        // Fails when nobody reads any more.
+        drop(parts.send(last).await);
+    }
+
+    async fn hand_on(&mut self, parts: &mpsc::Sender<Line>) -> Result<(), Failure> {
+        loop {
+            let frame = tokio::select! {
+                frame = self.next() => frame?,
+                () = parts.closed() => return Ok(()),
+            };
+            match frame {
+                None => return Err(Failure::Ended),
+                Some(WorkerFrame::Part(part)) => {
+                    if parts.send(Ok(Some(part))).await.is_err() {
+                        return Ok(());
+                    }
+                }
+                Some(WorkerFrame::Message(payload)) => {
+                    return match frame::parse(&payload) {
+                        Ok(WorkerMessage::Written) => Ok(()),
+                        Ok(WorkerMessage::Failed(error)) => Err(Failure::Known(error)),
+                        // A scan that was not at its end when the query was.
+                        Ok(WorkerMessage::Stop { .. }) => continue,
+                        Ok(other) => Err(Failure::Nonsense(format!("{other:?}"))),
+                        Err(error) => Err(Failure::Nonsense(error.to_string())),
+                    };
+                }
+            }
+        }
+    }
+
+    /// The error to tell. Ends the process.
+    async fn failure(&mut self, failure: Failure) -> SqlError {
+        match failure {
+            Failure::Known(error) => error,
+            Failure::Unbegun | Failure::Ended => {
+                let (status, said) = self.reap().await;
+                ended::error(status, &said)
+            }
+            Failure::Outgrown { bytes, max } => {
+                tracing::info!(bytes, max, "a query's process was ended: it needs too much memory");
+                let reason = format!("its process has {bytes} bytes, and may have {max}");
+                SqlError::Memory { reason }
+            }
+            Failure::Nonsense(reason) => {
+                let (status, said) = self.reap().await;
+                tracing::error!(reason, ?status, said, "a query's process breaks the protocol");
+                let reason = "its process said something that is no answer".to_owned();
+                SqlError::Defect { reason }
+            }
+        }
+    }
+
+    /// Ends the process.
+    async fn end(&mut self) {
+        if self.child.is_none() {
+            return;
+        }
+        let (status, said) = self.reap().await;
+        if !said.is_empty() {
+            tracing::debug!(?status, said, "a query's process complained");
+        }
+    }
+
+    /// Looks after a process that has ended before it had its task.
+    async fn end_unbegun(&mut self) {
+        let (status, said) = self.reap().await;
+        tracing::warn!(?status, said, "an idle process for queries in SQL has ended");
+    }
+
+    /// Kills the process, when it lives, and gives its end and its last words.
+    async fn reap(&mut self) -> (Option<std::process::ExitStatus>, String) {
+        let Some(mut child) = self.child.take() else { return (None, String::new()) };
+        // A process that has ended keeps its status.
+        drop(child.kill());
+        let status = spawn_blocking(move || child.wait()).await;
+        let status = status.ok().and_then(Result::ok);
+        let said = (&mut self.said).await.unwrap_or_default();
+        (status, said)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.child {
+            // The runtime ends before the conversation: the system takes the process's remains.
+            drop(child.kill());
+        }
+    }
+}
+
+/// A part of an answer; `None` is its end.
+pub(crate) type Line = Result<Option<Bytes>, SqlError>;
+
+/// Says once where processes are not confined by all means that there are.
+fn tell_once(confinement: Confinement) {
+    static TOLD: std::sync::Once = std::sync::Once::new();
+    let Confinement { landlock, seccomp } = confinement;
+    if !(landlock && seccomp) {
+        TOLD.call_once(|| {
+            tracing::warn!(
+                landlock,
+                seccomp,
+                "the kernel confines processes of queries in SQL by resource limits, and by no \
+                 more than this"
+            );
+        });
+    }
+}
+
+async fn write_frames(mut writer: OwnedWriteHalf, mut waiting: mpsc::Receiver<FrameBytes>) {
+    while let Some(frame) = waiting.recv().await {
+        for part in frame {
+            if writer.write_all(&part).await.is_err() {
+                return; // The process has ended.
+            }
+        }
+    }
+}
+
+/// Reads what a process prints to its end, and keeps the first of it.
+async fn listen(mut from: pipe::Receiver) -> String {
+    let (mut kept, mut part) = (Vec::new(), vec![0; SAID_BYTES_MAX]);
+    while let Ok(length @ 1..) = from.read(&mut part).await {
+        let room = SAID_BYTES_MAX - kept.len();
+        kept.extend_from_slice(&part[..length.min(room)]);
+    }
+    String::from_utf8_lossy(&kept).trim().to_owned()
+}

@@ -1,0 +1,57 @@
+//! Processes that ended before their query: what the asker is told.
+
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use crate::{SqlError, worker::PANICKED};
+
+/// A reason: the engine panicked.
+pub(crate) const UNABLE: &str = "something that its engine cannot do";
+/// The signal of a process that has used its processor time.
+const SIGXCPU: i32 = 24;
+/// The signal of a process that ends itself: it has no memory or no stack left.
+const SIGABRT: i32 = 6;
+/// The signal that cannot be caught: the kernel's when memory is short, or an operator's.
+const SIGKILL: i32 = 9;
+
+/// The error for a query whose process ended like this and printed that.
+pub(super) fn error(status: Option<ExitStatus>, said: &str) -> SqlError {
+    let signal = status.and_then(|status| status.signal());
+    let code = status.and_then(|status| status.code());
+    let reason = match (signal, code) {
+        (Some(SIGXCPU), _) => "more processor time than it may have",
+        _ if said.contains("memory allocation") || said.contains("capacity overflow") => {
+            "more memory than it may have"
+        }
+        _ if said.contains("overflowed its stack") => "a deeper stack than it may have",
+        (Some(SIGABRT), _) => "more memory than it may have",
+        (Some(SIGKILL), _) => "more than was left, or was ended from outside",
+        (_, Some(PANICKED)) => UNABLE,
+        _ => "something that ended its process",
+    };
+    tracing::warn!(?status, said, reason, "a query's process has ended before the query");
+    SqlError::Ended { reason: reason.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_asker_is_told_what_the_query_needed() {
+        let by = |signal| Some(ExitStatus::from_raw(signal));
+        let with = |code: i32| Some(ExitStatus::from_raw(code << 8));
+        for (status, said, expected) in [
+            (by(SIGXCPU), "", "processor time"),
+            (by(SIGABRT), "memory allocation of 80 bytes failed", "more memory"),
+            (by(SIGABRT), "", "more memory"),
+            (by(SIGABRT), "thread 'query' has overflowed its stack", "a deeper stack"),
+            (with(PANICKED), "capacity overflow", "more memory"),
+            (with(PANICKED), "index out of bounds", "its engine cannot do"),
+            (by(SIGKILL), "", "ended from outside"),
+            (None, "", "ended its process"),
+        ] {
+            let error = error(status, said).to_string();
+            assert!(error.contains(expected), "{status:?} {said}: {error}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! The memory of a worker's process, looked at from outside.
+//!
+//! Address space is no measure: the engine reserves many times what it touches. So the pages that a
+//! process has of its own are counted while its query runs, often enough that it cannot have many
+//! more before it is ended.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use crate::meter::Meter;
+
+/// The time between two looks. Memory is cleared at some gigabytes a second.
+const LOOK: Duration = Duration::from_millis(20);
+/// Memory beside the query's own and its answer: the program's, rows on their way, text that
+/// functions make of some rows (128 MiB), twice while it is copied.
+const BYTES_MORE: u64 = 384 << 20;
+
+/// A look at a process, from time to time.
+pub(super) struct Growth {
+    max: u64,
+    outgrown: Pin<Box<dyn Future<Output = u64> + Send>>,
+}
+
+impl fmt::Debug for Growth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Growth").field("max", &self.max).finish_non_exhaustive()
+    }
+}
+
+impl Growth {
+    /// Looks at this process.
+    pub(super) fn watch(pid: u32, meter: &Meter) -> Self {
+        let limits = &meter.limits;
+        let own = limits.memory_bytes_max.saturating_add(limits.answer_bytes_max);
+        let max = u64::try_from(own).unwrap_or(u64::MAX).saturating_add(BYTES_MORE);
+        let clock = Arc::clone(&meter.clock);
+        let outgrown = async move {
+            loop {
+                clock.sleep(LOOK).await;
+                // A process that has ended has none; its connection says so.
+                let bytes = own_bytes(pid).unwrap_or_default();
+                if bytes > max {
+                    return bytes;
+                }
+            }
+        };
+        Self { max, outgrown: Box::pin(outgrown) }
+    }
+
+    /// Resolves when the process has more memory than it may: so much, and how much it may have.
+    pub(super) async fn outgrown(&mut self) -> (u64, u64) {
+        (self.outgrown.as_mut().await, self.max)
+    }
+}
+
+/// Bytes in memory that are no other process's.
+fn own_bytes(pid: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    kib.split_whitespace().next()?.parse::<u64>().ok()?.checked_mul(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_bytes;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_memory_of_a_process_is_known() {
+        let before = own_bytes(std::process::id()).unwrap();
+        let kept = vec![1_u8; 64 << 20];
+        let after = own_bytes(std::process::id()).unwrap();
+        assert!(before > 0 && after >= before + (60 << 20), "{before} {after}");
+        assert_eq!(kept.iter().map(|byte| u64::from(*byte)).sum::<u64>(), 64 << 20);
+        assert!(own_bytes(u32::MAX).is_none());
+    }
+}

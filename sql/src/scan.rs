@@ -1,0 +1,137 @@
+//! Scans of views in the server: a worker asks for rows, a blocking thread reads them.
+//!
+//! Owns the credits of a scan, by which a worker says how many batches it takes, and the budget of
+//! what scans of a query keep while reading. What is read is each view's own; how batches get to the
+//! worker is `conversation`'s.
+
+mod budget;
+mod credits;
+
+use std::{fmt, ops::ControlFlow, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_ipc::writer::{DictionaryTracker, IpcDataGenerator, IpcWriteContext, IpcWriteOptions};
+use tokio::sync::mpsc::Sender;
+
+use crate::{
+    SqlError, frame, guard::bytes_of, limits::BATCH_ROWS, meter::Meter, views::Stored,
+    wanted::Since,
+};
+
+pub(crate) use budget::Budget;
+use budget::Held;
+pub(crate) use credits::Credits;
+
+/// A batch has no more bytes than this, unless it is a single row.
+const BATCH_BYTES_MAX: usize = 4 << 20;
+
+/// Something to read.
+pub(crate) trait Source: fmt::Debug + Send + Sync {
+    /// Describes the scan, for `EXPLAIN`.
+    fn describe(&self) -> String;
+
+    /// Reads it; blocks.
+    fn read(&self, stored: &Stored, out: &mut Out<'_>) -> Result<(), SqlError>;
+}
+
+/// The bytes of a frame for the worker, in the order in which they are written.
+pub(crate) type FrameBytes = Vec<Vec<u8>>;
+
+/// A scan's way to the worker.
+#[derive(Debug, Clone)]
+pub(crate) struct ScanLink {
+    pub(crate) scan: u32,
+    pub(crate) credits: Arc<Credits>,
+    pub(crate) frames: Sender<FrameBytes>,
+    /// The worker comes to want only rows since some time.
+    pub(crate) narrows: bool,
+}
+
+/// The rows of a scan go here.
+pub(crate) struct Out<'a> {
+    link: &'a ScanLink,
+    held: Held,
+    writer: BatchWriter,
+    pub(crate) meter: &'a Meter,
+}
+
+impl<'a> Out<'a> {
+    pub(crate) fn new(link: &'a ScanLink, budget: &Arc<Budget>, meter: &'a Meter) -> Self {
+        Self { link, held: Held::new(budget), writer: BatchWriter::default(), meter }
+    }
+
+    /// Hands rows on; breaks when no more are wanted. Waits until the worker has room for them.
+    pub(crate) fn give(&mut self, batch: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
+        let mut waiting = vec![batch.clone()];
+        while let Some(rows) = waiting.pop() {
+            let count = rows.num_rows();
+            if count > BATCH_ROWS || (count > 1 && bytes_of(&rows) > BATCH_BYTES_MAX) {
+                let first = if count > BATCH_ROWS { BATCH_ROWS } else { count / 2 };
+                waiting.extend([rows.slice(first, count - first), rows.slice(0, first)]);
+            } else if self.send(&rows)?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        if self.narrows() {
+            // The next batch is asked for when the plan has seen this one.
+            return Ok(self.link.credits.wait());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn send(&mut self, rows: &RecordBatch) -> Result<ControlFlow<()>, SqlError> {
+        self.meter.check()?;
+        if self.link.credits.take().is_break() {
+            return Ok(ControlFlow::Break(()));
+        }
+        let frame = self.writer.write(self.link.scan, rows)?;
+        Ok(match self.link.frames.blocking_send(frame) {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        })
+    }
+
+    /// Charges for what is kept while reading, which is so much in all now.
+    pub(crate) fn keep(&mut self, bytes: usize) -> Result<(), SqlError> {
+        self.held.resize(bytes)
+    }
+
+    /// Returns true when the plan comes to want only rows since some time.
+    pub(crate) fn narrows(&self) -> bool {
+        self.link.narrows
+    }
+
+    /// The rows that are wanted now; later it will not be more.
+    pub(crate) fn since(&self) -> Since {
+        self.link.credits.since()
+    }
+}
+
+/// Writes batches as Arrow's messages. No column of a view has a dictionary.
+struct BatchWriter {
+    options: IpcWriteOptions,
+    dictionaries: DictionaryTracker,
+    context: IpcWriteContext,
+}
+
+impl Default for BatchWriter {
+    fn default() -> Self {
+        Self {
+            options: IpcWriteOptions::default(),
+            dictionaries: DictionaryTracker::new(false),
+            context: IpcWriteContext::default(),
+        }
+    }
+}
+
+impl BatchWriter {
+    fn write(&mut self, scan: u32, rows: &RecordBatch) -> Result<FrameBytes, SqlError> {
+        let Self { options, dictionaries, context } = self;
+        let (_, data) = IpcDataGenerator {}
+            .encode(rows, dictionaries, options, context)
+            .map_err(|error| SqlError::Defect { reason: error.to_string() })?;
+        let head = frame::batch_head(scan, &data.ipc_message, &data.arrow_data)
+            .map_err(|error| SqlError::Memory { reason: error.to_string() })?;
+        Ok(vec![head, data.ipc_message, data.arrow_data])
+    }
+}

@@ -1,0 +1,121 @@
+//! Credits of a scan: the batches that its worker has asked for and not got.
+//!
+//! A scan takes one for each batch and waits for the next, so that no more rows are on their way
+//! than the worker has room for. With a credit comes what the plan still wants.
+
+use std::{
+    ops::ControlFlow,
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+};
+
+use crate::wanted::Since;
+
+/// Batches that a worker has room for before it has taken any.
+const AHEAD: u32 = 2;
+
+/// The credits of a scan.
+#[derive(Debug)]
+pub(crate) struct Credits {
+    balance: Mutex<Balance>,
+    changed: Condvar,
+    max: u32,
+}
+
+#[derive(Debug)]
+struct Balance {
+    batches: u32,
+    since: Since,
+    is_stopped: bool,
+}
+
+impl Credits {
+    /// Credits of a new scan. A scan that narrows has one at a time: the plan sees each batch first.
+    pub(crate) fn new(narrows: bool) -> Self {
+        let max = if narrows { 1 } else { AHEAD };
+        let balance = Balance { batches: max, since: Since::Ever, is_stopped: false };
+        Self { balance: Mutex::new(balance), changed: Condvar::new(), max }
+    }
+
+    fn balance(&self) -> MutexGuard<'_, Balance> {
+        self.balance.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// One more batch is wanted, and of the rows those since this time. Breaks when a worker asks
+    /// for more than it has room for.
+    pub(crate) fn add(&self, since: Since) -> ControlFlow<()> {
+        let mut balance = self.balance();
+        if balance.batches >= self.max {
+            return ControlFlow::Break(());
+        }
+        balance.batches += 1;
+        balance.since = balance.since.max(since);
+        self.changed.notify_all();
+        ControlFlow::Continue(())
+    }
+
+    /// No more rows are wanted.
+    pub(crate) fn stop(&self) {
+        self.balance().is_stopped = true;
+        self.changed.notify_all();
+    }
+
+    /// Takes a credit, when there is one; breaks when no more rows are wanted. Blocks.
+    pub(crate) fn take(&self) -> ControlFlow<()> {
+        let mut balance = self.awaited();
+        if balance.is_stopped {
+            return ControlFlow::Break(());
+        }
+        balance.batches -= 1;
+        ControlFlow::Continue(())
+    }
+
+    /// Waits for a credit; breaks when no more rows are wanted. Blocks.
+    pub(crate) fn wait(&self) -> ControlFlow<()> {
+        match self.awaited().is_stopped {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
+    fn awaited(&self) -> MutexGuard<'_, Balance> {
+        let balance = self.balance();
+        let waits = |balance: &mut Balance| balance.batches == 0 && !balance.is_stopped;
+        self.changed.wait_while(balance, waits).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The rows that are wanted now.
+    pub(crate) fn since(&self) -> Since {
+        self.balance().since
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_goes_no_further_than_its_credits() {
+        let credits = Credits::new(true);
+        assert!(credits.take().is_continue());
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| credits.take());
+            assert!(credits.add(Since::Time(5)).is_continue());
+            assert!(waits.join().unwrap().is_continue());
+        });
+        assert_eq!(credits.since(), Since::Time(5));
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| credits.wait());
+            credits.stop();
+            assert!(waits.join().unwrap().is_break());
+        });
+    }
+
+    #[test]
+    fn a_worker_that_asks_for_more_than_it_has_room_for_is_told_from_others() {
+        let credits = Credits::new(false);
+        assert!(credits.add(Since::Ever).is_break());
+        assert!(credits.take().is_continue());
+        assert!(credits.add(Since::Ever).is_continue());
+        assert!(credits.add(Since::Ever).is_break());
+    }
+}

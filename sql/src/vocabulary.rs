@@ -1,0 +1,61 @@
+//! The names that a query may use, from the lists by which queries are checked: for whoever makes
+//! queries (tests do), so that a new view or function is in what they make.
+
+use std::sync::Arc;
+
+use tidings_storage::SystemClock;
+
+use crate::{
+    SqlLimits,
+    answer::type_name,
+    functions,
+    meter::Meter,
+    views::{self, FUNCTIONS, VIEWS},
+};
+
+/// A column: its name and its type, as answers call it.
+pub type ColumnName = (String, &'static str);
+
+/// Names that a query may use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vocabulary {
+    /// Views with their columns.
+    pub views: Vec<(&'static str, Vec<ColumnName>)>,
+    /// Functions that give rows of a trace.
+    pub table_functions: Vec<&'static str>,
+    /// Functions of a row.
+    pub scalars: Vec<String>,
+    /// Functions of a group.
+    pub aggregates: Vec<String>,
+    /// Functions of a window.
+    pub windows: Vec<String>,
+}
+
+/// All names that a query may use.
+#[must_use]
+pub fn vocabulary() -> Vocabulary {
+    let meter = Arc::new(Meter::new(Arc::new(SystemClock), SqlLimits::default()));
+    let views = VIEWS.iter().filter_map(|name| {
+        let schema = views::schema(name)?;
+        let columns = schema.fields().iter();
+        let columns = columns.map(|field| (field.name().clone(), type_name(field.data_type())));
+        Some((*name, columns.collect()))
+    });
+    let sorted = |names: &mut dyn Iterator<Item = &str>| {
+        let mut names: Vec<String> = names.map(str::to_owned).collect();
+        names.sort_unstable();
+        names
+    };
+    Vocabulary {
+        views: views.collect(),
+        table_functions: FUNCTIONS.to_vec(),
+        scalars: sorted(&mut functions::scalars(&meter).iter().map(|function| function.name())),
+        aggregates: sorted(&mut functions::aggregates().iter().map(|function| function.name())),
+        windows: sorted(
+            &mut functions::windows()
+                .iter()
+                .map(|function| function.name())
+                .chain(functions::WINDOW_AGGREGATES.iter().copied()),
+        ),
+    }
+}

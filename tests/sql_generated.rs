@@ -1,0 +1,160 @@
+//! Queries in SQL that a grammar makes: each has an answer that is documented, and the server does
+//! not notice.
+//!
+//! `FUZZ_SECONDS` and `FUZZ_SEED` of the environment say for how long and from which seed;
+//! `cargo xtask fuzz` sets them.
+
+mod grammar;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use prost::Message;
+
+use crate::{
+    harness::{
+        Server,
+        http::{post, try_send},
+        spans::{log, logs, span, traces},
+    },
+    sql::workers,
+};
+use grammar::Grammar;
+
+const SECONDS: u64 = 60;
+const STATEMENTS_MAX: usize = 5_000;
+const SEED: u64 = 20_261_122;
+/// Queries that are asked at once: as many as run.
+const ASKERS: usize = 4;
+/// Resident bytes that the server may come to have more while it answers.
+const SWELLS_MAX: u64 = 512 << 20;
+
+fn number(name: &str, usual: u64) -> u64 {
+    let given = std::env::var(name).ok();
+    given.map_or(usual, |given| given.parse().unwrap_or_else(|_| panic!("{name} is a number")))
+}
+
+/// Spans of several services with parents, errors and attributes, and some log records.
+fn fill(server: &Server) {
+    for (number, service) in ["shop", "payment", "stock", "queue"].into_iter().enumerate() {
+        let of = |id: u64| {
+            let id = number as u64 * 1_000 + id;
+            let parent = if id.is_multiple_of(4) { 0 } else { id - 1 };
+            let mut span =
+                span(u128::from(id / 4 + 1), id + 1, parent, &format!("operation {}", id % 7));
+            span.kind = i32::try_from(id % 6).unwrap();
+            span.end_time_unix_nano += id * 1_000;
+            span.attributes = vec![
+                tidings_proto::otlp::KeyValue::new("http.route", format!("/r/{}", id % 5)),
+                tidings_proto::otlp::KeyValue::new("http.response.status_code", 200_i64),
+            ];
+            span
+        };
+        let body = traces(service, (0..250).map(of).collect()).encode_to_vec();
+        let taken = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(taken.status, 200);
+        let records =
+            (1..=100).map(|id| log(u128::from(id), id, &format!("line {id} of {service}")));
+        let body = logs(service, records.collect()).encode_to_vec();
+        let taken = post(&server.otlp_http, "/v1/logs", "application/x-protobuf", body);
+        assert_eq!(taken.status, 200);
+    }
+}
+
+/// Sends spans until `done`; how many requests were acknowledged, and the slowest.
+fn send(server: &Server, done: &AtomicBool) -> (u64, Duration) {
+    let (mut sent, mut slowest) = (0, Duration::ZERO);
+    while !done.load(Ordering::Relaxed) {
+        sent += 1;
+        let begin = Instant::now();
+        let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
+        let taken = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(taken.status, 200);
+        slowest = slowest.max(begin.elapsed());
+        // One after the other, and no more than twenty a second: this is no test of load.
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    (sent, slowest)
+}
+
+#[test]
+fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
+    let (seconds, seed) = (number("FUZZ_SECONDS", SECONDS), number("FUZZ_SEED", SEED));
+    let statements_max = if seconds > SECONDS { usize::MAX } else { STATEMENTS_MAX };
+    let mut server =
+        Server::start_with(&["--sql-seconds-max", "3", "--sql-memory-bytes-max", "64MiB"]);
+    fill(&server);
+    println!("seed {seed}, {seconds} s");
+    let (pid, before) = (server.pid(), server.resident_bytes());
+    let (begin, length) = (Instant::now(), Duration::from_secs(seconds));
+    let (next, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (statuses, wrong, (sent, slowest)) = std::thread::scope(|scope| {
+        let (server, next, done) = (&server, &next, &done);
+        let sender = scope.spawn(move || send(server, done));
+        let ask = move || {
+            let (mut statuses, mut wrong) = (BTreeMap::<u16, usize>::new(), Vec::new());
+            while begin.elapsed() < length && wrong.len() < 20 {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                if place >= statements_max {
+                    break;
+                }
+                let query = Grammar::new(seed, place).statement();
+                let kind = [("content-type", "application/sql")];
+                let asked = try_send("POST", &server.http, "/api/v1/sql", &kind, query.clone());
+                match asked {
+                    Ok(answer) => {
+                        *statuses.entry(answer.status).or_default() += 1;
+                        if !matches!(answer.status, 200 | 400 | 408 | 413 | 429 | 503) {
+                            let said = String::from_utf8_lossy(&answer.body).into_owned();
+                            wrong.push(format!("{place}: {query}\n  {} {said}", answer.status));
+                        }
+                    }
+                    Err(error) => wrong.push(format!("{place}: {query}\n  {error}")),
+                }
+            }
+            (statuses, wrong)
+        };
+        let askers: Vec<_> = (0..ASKERS).map(|_| scope.spawn(ask)).collect();
+        let (mut statuses, mut wrong) = (BTreeMap::new(), Vec::new());
+        for asker in askers {
+            let (more, also_wrong) = asker.join().unwrap();
+            for (status, count) in more {
+                *statuses.entry(status).or_default() += count;
+            }
+            wrong.extend(also_wrong);
+        }
+        done.store(true, Ordering::Relaxed);
+        (statuses, wrong, sender.join().unwrap())
+    });
+    println!("statuses {statuses:?}; {sent} requests taken meanwhile, the slowest in {slowest:?}");
+    assert!(wrong.is_empty(), "seed {seed}:\n{}", wrong.join("\n"));
+    assert!(server.is_alive() && server.pid() == pid);
+    let after = server.resident_bytes();
+    assert!(after < before + SWELLS_MAX, "{before} bytes became {after}");
+    // Most of what is made has an answer: refusals alone would test the fence only.
+    let (answered, all): (usize, usize) = (statuses[&200], statuses.values().sum());
+    assert!(answered * 4 > all, "only {answered} of {all} are answered");
+    assert!(sent > seconds && slowest < Duration::from_secs(10), "{sent} in {slowest:?}");
+    // As many processes as run and wait, and no more.
+    assert!(workers(&server).len() <= ASKERS + 2, "{}", workers(&server).len());
+}
+
+/// Each function, cast and clause is made by itself soon, whatever the seed.
+#[test]
+fn the_grammar_uses_every_name_that_a_query_may_use() {
+    let all: Vec<String> =
+        (0..Grammar::SUBJECTS_ROUND).map(|place| Grammar::new(1, place).statement()).collect();
+    let vocabulary = tidings_sql::vocabulary();
+    let functions = [&vocabulary.scalars, &vocabulary.aggregates, &vocabulary.windows];
+    for name in functions.into_iter().flatten() {
+        let call = format!("{name}(");
+        assert!(all.iter().any(|statement| statement.contains(&call)), "{name}");
+    }
+    for (view, _) in &vocabulary.views {
+        assert!(all.iter().any(|statement| statement.contains(view)), "{view}");
+    }
+    assert_eq!(Grammar::new(7, 7).statement(), Grammar::new(7, 7).statement());
+}

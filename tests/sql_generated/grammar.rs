@@ -1,0 +1,493 @@
+//! Queries at random, out of everything that a query may use.
+//!
+//! Each statement has a subject: a function, a type to cast to, or a clause. They take turns, so
+//! that a round of statements has all of them; the rest of a statement is at random. Types fit more
+//! often than not.
+
+use std::sync::LazyLock;
+
+use fastrand::Rng;
+use tidings_sql::{Vocabulary, vocabulary};
+
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(vocabulary);
+
+const TYPES: [&str; 14] = [
+    "BIGINT",
+    "INT",
+    "SMALLINT",
+    "DOUBLE",
+    "REAL",
+    "DECIMAL(10, 2)",
+    "DECIMAL(38, 0)",
+    "BOOLEAN",
+    "TEXT",
+    "DATE",
+    "TIME",
+    "TIMESTAMP",
+    "TIMESTAMP WITH TIME ZONE",
+    "INTERVAL",
+];
+
+const CLAUSES: [&str; 22] = [
+    "distinct",
+    "where",
+    "group",
+    "having",
+    "order",
+    "limit",
+    "offset",
+    "join",
+    "left join",
+    "cross join",
+    "union",
+    "intersect",
+    "except",
+    "with",
+    "exists",
+    "in query",
+    "case",
+    "between",
+    "explain",
+    "values",
+    "tree",
+    "distinct on",
+];
+
+const TEXTS: [&str; 16] = [
+    "''",
+    "'a'",
+    "'shop'",
+    "'/r/1'",
+    "'server'",
+    "'%a_b%'",
+    "'1'",
+    "'1.5'",
+    "'NaN'",
+    "'true'",
+    "'2026-11-20'",
+    "'2026-11-20T08:00:00Z'",
+    "'day'",
+    "'Europe/Berlin'",
+    "'ß🦀'",
+    "'00000000000000000000000000000001'",
+];
+
+const NUMBERS: [&str; 16] = [
+    "0",
+    "1",
+    "-1",
+    "2",
+    "7",
+    "1000",
+    "0.5",
+    "-0.5",
+    "1.5",
+    "1e308",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "1000000000000",
+    "1000000000000000",
+    "CAST('NaN' AS DOUBLE)",
+    "4294967296",
+];
+
+const TIMES: [&str; 10] = [
+    "now()",
+    "current_date",
+    "DATE '2026-11-20'",
+    "TIMESTAMP '2026-11-20T08:00:00'",
+    "TIMESTAMP '1677-09-22T00:00:00'",
+    "TIMESTAMP '2262-04-11T23:00:00'",
+    "INTERVAL '1 day'",
+    "INTERVAL '1 month'",
+    "INTERVAL '178956970 years'",
+    "to_timestamp(0)",
+];
+
+const PARTS: [&str; 10] =
+    ["year", "month", "day", "hour", "minute", "second", "epoch", "dow", "week", "millisecond"];
+
+/// What a value is, as far as functions tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Number,
+    Time,
+    Truth,
+    Any,
+}
+
+const KINDS: [Kind; 5] = [Kind::Text, Kind::Number, Kind::Time, Kind::Truth, Kind::Any];
+
+impl Kind {
+    fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "text" => Self::Text,
+            "bigint" | "integer" | "double" => Self::Number,
+            "timestamp" => Self::Time,
+            "boolean" => Self::Truth,
+            _ => return None,
+        })
+    }
+}
+
+/// What a statement is about.
+#[derive(Debug, Clone, Copy)]
+enum Subject {
+    Scalar(&'static str),
+    Aggregate(&'static str),
+    Window(&'static str),
+    Cast(&'static str),
+    Clause(&'static str),
+}
+
+static SUBJECTS: LazyLock<Vec<Subject>> = LazyLock::new(|| {
+    let names = |names: &'static [String]| names.iter().map(String::as_str);
+    let Vocabulary { scalars, aggregates, windows, .. } = &*VOCABULARY;
+    let all = names(scalars).map(Subject::Scalar);
+    let all = all.chain(names(aggregates).map(Subject::Aggregate));
+    let all = all.chain(names(windows).map(Subject::Window));
+    all.chain(TYPES.into_iter().map(Subject::Cast))
+        .chain(CLAUSES.into_iter().map(Subject::Clause))
+        .collect()
+});
+
+/// Makes one statement.
+pub(crate) struct Grammar {
+    rng: Rng,
+    subject: Subject,
+    /// The view that is read as `a`.
+    view: usize,
+    depth: usize,
+}
+
+impl Grammar {
+    /// So many statements have every subject.
+    pub(crate) const SUBJECTS_ROUND: usize = 400;
+
+    /// The statement of this place.
+    pub(crate) fn new(seed: u64, place: usize) -> Self {
+        let subject = SUBJECTS[place % SUBJECTS.len()];
+        let rng = Rng::with_seed(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ place as u64);
+        Self { rng, subject, view: 0, depth: 0 }
+    }
+
+    fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.rng.usize(..of.len())]
+    }
+
+    fn chance(&mut self, percent: u32) -> bool {
+        self.rng.u32(..100) < percent
+    }
+
+    pub(crate) fn statement(mut self) -> String {
+        self.view = self.rng.usize(..VOCABULARY.views.len());
+        match self.subject {
+            Subject::Clause("explain") => format!("EXPLAIN {}", self.query()),
+            Subject::Clause("values") => {
+                let (a, b, c) = (self.literal(), self.literal(), self.literal());
+                format!("VALUES ({a}, {b}), ({c}, NULL)")
+            }
+            Subject::Clause("with") => {
+                let inner = self.query();
+                format!("WITH w AS ({inner}) SELECT * FROM w AS x, w AS y")
+            }
+            Subject::Clause(set @ ("union" | "intersect" | "except")) => {
+                let all = if self.chance(50) { " ALL" } else { "" };
+                let (left, right) = (self.select(), self.select());
+                format!("{left} {}{all} {right}", set.to_uppercase())
+            }
+            _ => self.query(),
+        }
+    }
+
+    /// A query with whatever comes after its body.
+    fn query(&mut self) -> String {
+        let mut text = self.select();
+        if self.asks("order", 25) {
+            let (by, way) = (self.rng.usize(1..=2), self.one(&["", " DESC", " DESC NULLS LAST"]));
+            text += &format!(" ORDER BY {by}{way}");
+        }
+        if self.asks("limit", 30) {
+            let limit = self.one(&["0", "1", "10", "1000", "20000000", "1000000000000"]);
+            text += &format!(" LIMIT {limit}");
+        }
+        if self.asks("offset", 5) {
+            text += &format!(" OFFSET {}", self.one(&["0", "1", "100", "1000000000000"]));
+        }
+        text
+    }
+
+    /// Whether the clause is in the statement.
+    fn asks(&mut self, clause: &str, percent: u32) -> bool {
+        matches!(self.subject, Subject::Clause(subject) if subject == clause)
+            || self.chance(percent)
+    }
+
+    fn select(&mut self) -> String {
+        let distinct = match (self.asks("distinct", 10), self.asks("distinct on", 1)) {
+            (_, true) => "DISTINCT ON (1) ",
+            (true, _) => "DISTINCT ",
+            _ => "",
+        };
+        let from = self.from();
+        let has_window = matches!(self.subject, Subject::Window(_));
+        let grouped = !has_window
+            && (matches!(self.subject, Subject::Aggregate(_))
+                || self.asks("group", 15)
+                || self.asks("having", 3));
+        let filter = match self.asks("where", 40) {
+            true => format!(" WHERE {}", self.condition()),
+            false => String::new(),
+        };
+        if !grouped {
+            let (first, second) = (self.subject_value(), self.value(Kind::Any));
+            return format!("SELECT {distinct}{first} AS c0, {second} AS c1 FROM {from}{filter}");
+        }
+        let (key, aggregate) = (self.column(Kind::Any), self.aggregate());
+        let having = match self.asks("having", 20) {
+            true => format!(" HAVING count(*) > {}", self.one(&["0", "1", "100"])),
+            false => String::new(),
+        };
+        match self.chance(30) {
+            true => format!("SELECT {aggregate} AS c0, count(*) AS c1 FROM {from}{filter}{having}"),
+            false => format!(
+                "SELECT {distinct}{key} AS c0, {aggregate} AS c1 FROM {from}{filter} GROUP BY {key}{having}"
+            ),
+        }
+    }
+
+    fn from(&mut self) -> String {
+        let view = VOCABULARY.views[self.view].0;
+        let other =
+            self.one(&["b.trace_id = a.trace_id", "b.service = a.service", "true", "1 = 0"]);
+        if self.asks("tree", 1) {
+            self.view = VOCABULARY.views.iter().position(|(name, _)| *name == "spans").unwrap_or(0);
+            let name = self.one(&VOCABULARY.table_functions);
+            let span = if name == "tree" { "" } else { ", '0000000000000001'" };
+            return format!("{name}('00000000000000000000000000000001'{span}) AS a");
+        }
+        match () {
+            () if self.asks("join", 5) => format!("{view} AS a JOIN spans AS b ON {other}"),
+            () if self.asks("left join", 3) => {
+                format!("{view} AS a LEFT JOIN logs AS b ON {other}")
+            }
+            () if self.asks("cross join", 3) => format!("{view} AS a CROSS JOIN red AS b"),
+            () => format!("{view} AS a"),
+        }
+    }
+
+    /// A value that has the statement's subject in it.
+    fn subject_value(&mut self) -> String {
+        match self.subject {
+            Subject::Scalar(name) => self.call(name),
+            Subject::Window(name) => self.window(name),
+            Subject::Cast(to) => format!("CAST({} AS {to})", self.value(Kind::Any)),
+            Subject::Clause("case") => {
+                let (condition, then) = (self.condition(), self.value(Kind::Any));
+                format!("CASE WHEN {condition} THEN {then} ELSE {} END", self.value(Kind::Any))
+            }
+            _ => self.value(Kind::Any),
+        }
+    }
+
+    fn aggregate(&mut self) -> String {
+        let name = match self.subject {
+            Subject::Aggregate(name) => name,
+            _ => {
+                let place = self.rng.usize(..VOCABULARY.aggregates.len());
+                &VOCABULARY.aggregates[place]
+            }
+        };
+        let distinct = if self.chance(15) { "DISTINCT " } else { "" };
+        let filter = match self.chance(10) {
+            true => format!(" FILTER (WHERE {})", self.condition()),
+            false => String::new(),
+        };
+        if name.contains("percentile") && self.chance(80) {
+            let share = self.one(&["0.5", "0.99", "0", "1", "2", "-1", "NULL", "'x'"]);
+            let more = match self.chance(30) {
+                true => format!(", {}", self.one(&NUMBERS)),
+                false => String::new(),
+            };
+            let by = self.value(Kind::Number);
+            return format!("{name}({share}{more}) WITHIN GROUP (ORDER BY {by}){filter}");
+        }
+        let kind = match name {
+            "bool_and" | "bool_or" => Kind::Truth,
+            "count" | "any_value" | "first_value" | "last_value" | "max" | "min" => Kind::Any,
+            "approx_distinct" => Kind::Text,
+            _ => Kind::Number,
+        };
+        let mut values = self.value(kind);
+        if matches!(name, "corr" | "covar_pop" | "covar_samp") || self.chance(5) {
+            values += &format!(", {}", self.value(kind));
+        }
+        format!("{name}({distinct}{values}){filter}")
+    }
+
+    fn window(&mut self, name: &str) -> String {
+        let values = match name {
+            "row_number" | "rank" | "dense_rank" | "percent_rank" | "cume_dist" => String::new(),
+            "ntile" => self.one(&NUMBERS).to_owned(),
+            "nth_value" | "lag" | "lead" => {
+                format!("{}, {}", self.value(Kind::Any), self.one(&NUMBERS))
+            }
+            _ => self.value(Kind::Number),
+        };
+        let (part, by) = (self.column(Kind::Any), self.column(Kind::Any));
+        let frame = self.one(&[
+            "",
+            "",
+            " ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW",
+            " ROWS BETWEEN 1000000000000 PRECEDING AND 1000000000000 FOLLOWING",
+            " RANGE BETWEEN 1 PRECEDING AND 1 FOLLOWING",
+            " GROUPS BETWEEN 1 PRECEDING AND CURRENT ROW",
+        ]);
+        format!("{name}({values}) OVER (PARTITION BY {part} ORDER BY {by}{frame})")
+    }
+
+    /// A call of a function of a row.
+    fn call(&mut self, name: &str) -> String {
+        let kind = match name {
+            "date_bin" | "date_part" | "date_trunc" | "to_unixtime" => Kind::Time,
+            "abs" | "acos" | "asin" | "atan" | "atan2" | "cbrt" | "ceil" | "cos" | "degrees"
+            | "exp" | "floor" | "isnan" | "iszero" | "ln" | "log" | "log10" | "log2" | "nanvl"
+            | "power" | "radians" | "round" | "signum" | "sin" | "sqrt" | "tan" | "trunc"
+            | "chr" | "to_hex" | "make_date" | "from_unixtime" => Kind::Number,
+            "coalesce" | "greatest" | "least" | "nullif" | "nvl" | "nvl2" | "arrow_typeof" => {
+                self.one(&KINDS)
+            }
+            _ => Kind::Text,
+        };
+        let usual = match name {
+            "pi" | "now" | "current_date" => 0,
+            "atan2" | "contains" | "date_trunc" | "date_part" | "ends_with" | "left" | "right"
+            | "nanvl" | "nullif" | "nvl" | "power" | "regexp_like" | "regexp_extract"
+            | "starts_with" | "attribute_value" | "round" | "log" | "substr" => 2,
+            "split_part" | "replace" | "make_date" | "nvl2" | "concat_ws" => 3,
+            "coalesce" | "concat" | "greatest" | "least" | "date_bin" => self.rng.usize(1..4),
+            _ => 1,
+        };
+        let count = if self.chance(10) { self.rng.usize(..5) } else { usual };
+        let mut values: Vec<String> = (0..count).map(|_| self.value(kind)).collect();
+        if self.chance(80) {
+            match (name, values.as_mut_slice()) {
+                ("date_trunc" | "date_part", [part, ..]) => {
+                    *part = format!("'{}'", self.one(&PARTS));
+                }
+                ("date_bin", [stride, ..]) => {
+                    *stride = self.one(&["INTERVAL '1 minute'", "INTERVAL '0 day'"]).to_owned();
+                }
+                ("left" | "right" | "substr" | "round", [_, number, ..])
+                | ("split_part", [_, _, number, ..]) => *number = self.one(&NUMBERS).to_owned(),
+                ("attribute_value", [map, ..]) => *map = "a.attributes".to_owned(),
+                ("regexp_like" | "regexp_extract", [_, pattern, ..]) => {
+                    *pattern = self.one(&["'a'", "'(a*)*b'", "'x{1000}{1000}'", "'('"]).to_owned();
+                }
+                _ => {}
+            }
+        }
+        format!("{name}({})", values.join(", "))
+    }
+
+    fn column(&mut self, kind: Kind) -> String {
+        let columns = &VOCABULARY.views[self.view].1;
+        let fits: Vec<&str> = columns
+            .iter()
+            .filter(|(_, name)| match kind {
+                Kind::Any => *name != "map" && *name != "list",
+                _ => Kind::of(name) == Some(kind),
+            })
+            .map(|(name, _)| name.as_str())
+            .collect();
+        match fits.is_empty() || self.chance(2) {
+            true => self.literal(),
+            false => format!("a.{}", self.one(&fits)),
+        }
+    }
+
+    fn literal(&mut self) -> String {
+        let kind = self.one(&KINDS);
+        self.literal_of(kind)
+    }
+
+    fn literal_of(&mut self, kind: Kind) -> String {
+        match kind {
+            Kind::Text => self.one(&TEXTS).to_owned(),
+            Kind::Number => self.one(&NUMBERS).to_owned(),
+            Kind::Time => self.one(&TIMES).to_owned(),
+            Kind::Truth => self.one(&["true", "false", "NULL"]).to_owned(),
+            Kind::Any => "NULL".to_owned(),
+        }
+    }
+
+    /// A value, of this kind as a rule.
+    fn value(&mut self, kind: Kind) -> String {
+        let kind = if self.chance(4) { self.one(&KINDS) } else { kind };
+        if self.depth >= 3 || self.chance(60) {
+            return if self.chance(70) { self.column(kind) } else { self.literal_of(kind) };
+        }
+        self.depth += 1;
+        let text = self.compound(kind);
+        self.depth -= 1;
+        text
+    }
+
+    fn compound(&mut self, kind: Kind) -> String {
+        let (left, right) = (self.value(kind), self.value(kind));
+        match kind {
+            Kind::Text => match self.rng.u32(..5) {
+                0 => format!("({left} || {right})"),
+                1 => format!("CAST({} AS TEXT)", self.value(Kind::Any)),
+                2 => format!("upper({left})"),
+                3 => "a.attributes['http.route']".to_owned(),
+                _ => format!("coalesce({left}, {right})"),
+            },
+            Kind::Number => match self.rng.u32(..5) {
+                0 => format!("({left} {} {right})", self.one(&["+", "-", "*", "/", "%"])),
+                1 => format!("CAST({} AS {})", self.value(Kind::Text), self.one(&TYPES[..7])),
+                2 => format!("length({})", self.value(Kind::Text)),
+                3 => format!("(- {left})"),
+                _ => format!("EXTRACT({} FROM {})", self.one(&PARTS), self.value(Kind::Time)),
+            },
+            Kind::Time => match self.rng.u32(..3) {
+                0 => format!("({left} {} {right})", self.one(&["+", "-"])),
+                1 => format!("date_trunc('{}', {left})", self.one(&PARTS)),
+                _ => format!("({left} AT TIME ZONE 'Asia/Kolkata')"),
+            },
+            Kind::Truth => self.condition(),
+            Kind::Any => {
+                let count = VOCABULARY.scalars.len();
+                let place = self.rng.usize(..count);
+                self.call(&VOCABULARY.scalars[place])
+            }
+        }
+    }
+
+    fn condition(&mut self) -> String {
+        let kind = self.one(&[Kind::Text, Kind::Number, Kind::Time]);
+        if matches!(self.subject, Subject::Clause("exists")) && self.depth == 0 {
+            return "EXISTS (SELECT 1 FROM logs AS l WHERE l.service = a.service)".to_owned();
+        }
+        if matches!(self.subject, Subject::Clause("in query")) && self.depth == 0 {
+            let column = self.column(Kind::Text);
+            return format!("{column} IN (SELECT service FROM red)");
+        }
+        let between = matches!(self.subject, Subject::Clause("between"));
+        self.depth += 1;
+        let (left, right) = (self.value(kind), self.value(kind));
+        let text = match self.rng.u32(..8) {
+            _ if between => format!("({left} BETWEEN {right} AND {})", self.value(kind)),
+            0 => format!("({left} IS NOT NULL)"),
+            1 => format!("({left} IN ({right}, {}))", self.value(kind)),
+            2 => format!("({} LIKE {})", self.value(Kind::Text), self.one(&TEXTS)),
+            3 => format!("({} ~ 'a.*b')", self.value(Kind::Text)),
+            4 => format!("(NOT ({left} = {right}))"),
+            5 => format!("({left} < {right} OR {right} < {left})"),
+            _ => format!("({left} {} {right})", self.one(&["=", "<>", "<", "<=", ">", ">="])),
+        };
+        self.depth -= 1;
+        text
+    }
+}
