@@ -130,7 +130,7 @@ fn Changes() -> impl IntoView {
                 <div class:is-stale=is_stale>{table}</div>
             </div>
             <aside class="panel-stack" aria-label="Arriving">
-                {arrivals_card()} {doctor_card()} {fresh_exceptions(report, time, links)}
+                {arrivals_card()} {doctor_card()} {fresh_exceptions(report, links)}
                 {fresh_patterns(time, links)}
             </aside>
         </div>
