@@ -158,14 +158,14 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
-/// What changed as a badge whose whole sentence is its title; `as usual` when nothing did.
+/// A change as a badge whose whole sentence is its title; `as usual` when nothing did.
 #[component]
 pub fn ChangeBadge(
     /// The sentence of a group.
     sentence: Option<ChangeSentence>,
     /// The group's own service, whose name the badge leaves out.
     service: String,
-    /// Whether the group only feels the change of another.
+    /// Set when the group only feels the change of another.
     #[prop(optional)]
     only_feels: bool,
 ) -> impl IntoView {

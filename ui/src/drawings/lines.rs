@@ -8,7 +8,7 @@ use leptos::prelude::*;
 
 use super::axis::{Tick, number_label, number_ticks, round_up};
 
-/// Series that are told apart.
+/// Most series of a chart.
 pub const SERIES_MAX: usize = 6;
 
 /// A series: points from left to right, the place across from 0 to 1 and the value.
@@ -27,7 +27,7 @@ pub fn LineChart(
     series: Vec<Series>,
     /// Labels of the axis across.
     ticks: Vec<Tick>,
-    /// What it shows, for those who do not see it.
+    /// A description for those who do not see it.
     #[prop(into)]
     label: String,
     /// Writes a value as a label of the axis.

@@ -1,4 +1,4 @@
-//! What changed, as rows: a transaction type or a service, its sentence, and its numbers beside
+//! Changes as rows: a transaction type or a service, its sentence, and its numbers beside
 //! what they were.
 
 use leptos::prelude::*;
