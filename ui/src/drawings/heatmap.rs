@@ -60,6 +60,7 @@ impl HeatmapState {
 
 /// The heatmap.
 #[component]
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub fn HeatmapDrawing(
     /// The counts.
     heatmap: Arc<Heatmap>,

@@ -39,6 +39,7 @@ enum Answer {
 /// The box.
 #[component]
 #[must_use]
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub fn Omni() -> impl IntoView {
     let text = RwSignal::new(String::new());
     let answer = RwSignal::new(Answer::None);

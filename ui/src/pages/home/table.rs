@@ -69,6 +69,7 @@ pub(super) fn change_table(
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 fn change_row(
     report: &ChangeReport,
     group: &ChangedGroup,
