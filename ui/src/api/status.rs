@@ -32,7 +32,7 @@ impl TryFrom<Value> for StatusDocument {
 }
 
 impl StatusDocument {
-    /// Whether a switch is there and on.
+    /// Returns true for a switch that is there and on.
     #[must_use]
     pub fn is_set(&self, name: &str) -> bool {
         self.fields.get(name).and_then(Value::as_bool).unwrap_or(false)

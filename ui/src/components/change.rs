@@ -33,7 +33,7 @@ fn duration(nanos: f64) -> String {
     format::duration(DurationNanos(rates::whole(nanos.abs())))
 }
 
-/// The change without its subject: `3.9× slower`, `10.2 % fail, it was 0.1 %`.
+/// The change without its subject: `3.9× slower`, `10.2 % fail`.
 #[must_use]
 pub fn change_words(change: &Change) -> String {
     let is_more = change.now > change.before;
@@ -46,10 +46,7 @@ pub fn change_words(change: &Change) -> String {
             let size = factor.map_or_else(|| duration(change.difference), rates::factor);
             format!("{size} {word}")
         }
-        ChangeKind::Errors => {
-            let (now, before) = (rates::percent(change.now), rates::percent(change.before));
-            format!("{now} fail, it was {before}")
-        }
+        ChangeKind::Errors => format!("{} fail", rates::percent(change.now)),
         ChangeKind::Throughput => {
             let word = if is_more { "more" } else { "fewer" };
             match change.factor.filter(|factor| *factor < 2.0) {
@@ -62,19 +59,29 @@ pub fn change_words(change: &Change) -> String {
         }
         ChangeKind::NewException => format!("new exception {text}"),
         ChangeKind::NewLogPattern => format!("new log pattern: {text}"),
-        ChangeKind::Missing => {
-            format!("no calls, it had {} a minute", rates::per_minute(change.before))
-        }
+        ChangeKind::Missing => "no calls any more".to_owned(),
         ChangeKind::New => format!("new, {} calls a minute", rates::per_minute(change.now)),
         ChangeKind::Callees => "calls others than before".to_owned(),
         ChangeKind::Repeats => {
-            let (now, before) = (change.now.max(0.0), change.before.max(0.0));
-            format!(
-                "called {} times by one span, it was {}",
-                rates::three_digits(now),
-                rates::three_digits(before)
-            )
+            format!("called {} times by one span", rates::three_digits(change.now.max(0.0)))
         }
+    }
+}
+
+/// The value before, where the words of the change do not say how much it is: `it was 0.1 %`.
+fn was_words(change: &Change) -> Option<String> {
+    match change.kind {
+        ChangeKind::Latency if change.before > 0.0 => {
+            Some(format!("{}, it was {}", duration(change.now), duration(change.before)))
+        }
+        ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
+        ChangeKind::Missing => {
+            Some(format!("it had {} a minute", rates::per_minute(change.before)))
+        }
+        ChangeKind::Repeats => {
+            Some(format!("it was {}", rates::three_digits(change.before.max(0.0))))
+        }
+        _ => None,
     }
 }
 
@@ -124,8 +131,11 @@ fn since(change: &Change, now: UnixNanos) -> String {
 #[must_use]
 pub fn sentence_words(sentence: &ChangeSentence, now: UnixNanos) -> String {
     let subject = subject_words(&sentence.subject);
-    let mut words =
-        format!("{subject}: {}{}", change_words(&sentence.change), since(&sentence.change, now));
+    let change = &sentence.change;
+    let mut words = format!("{subject}: {}{}", change_words(change), since(change, now));
+    if let Some(was) = was_words(change) {
+        words.push_str(&format!(" ({was})"));
+    }
     if let Some(cause) = sentence.with.first() {
         words.push_str(", with ");
         words.push_str(&cause_words(cause));
@@ -148,14 +158,14 @@ pub fn change_tone(change: &Change) -> Tone {
     }
 }
 
-/// What changed as a badge whose whole sentence is its title; `as usual` when nothing did.
+/// A change as a badge whose whole sentence is its title; `as usual` when nothing did.
 #[component]
 pub fn ChangeBadge(
     /// The sentence of a group.
     sentence: Option<ChangeSentence>,
     /// The group's own service, whose name the badge leaves out.
     service: String,
-    /// Whether the group only feels the change of another.
+    /// Set when the group only feels the change of another.
     #[prop(optional)]
     only_feels: bool,
 ) -> impl IntoView {
@@ -209,12 +219,17 @@ pub fn Headline(
     });
     let class = if change.is_worse { "is-worse" } else { "is-better" };
     let words = change_words(&change);
-    let causes = (!with.is_empty()).then(|| {
-        let words = with.iter().map(cause_words).collect::<Vec<_>>();
-        let first_seen = with.iter().find_map(|cause| cause.first_seen_unix_nano).map(|time| {
+    let was = was_words(&change).map(|was| format!(" ({was})"));
+    let mut words_of = with.iter().map(cause_words);
+    let cause = words_of.next().map(|first| {
+        let first_seen = with.first().and_then(|cause| cause.first_seen_unix_nano).map(|time| {
             format!(", first seen {}", rates::minute(time, now, browser::zone_minutes(time)))
         });
-        view! { ", with " <b>{listed(&words)}</b> {first_seen} }
+        view! { ", with " <b>{first}</b> {first_seen} }
+    });
+    let others: Vec<String> = words_of.collect();
+    let others = (!others.is_empty()).then(|| {
+        view! { <span class="mute">" Also: " {listed(&others)} "."</span> }
     });
     let share = explained_share
         .filter(|share| *share < 0.995)
@@ -226,9 +241,11 @@ pub fn Headline(
             " "
             <span class=class>{words}</span>
             {since(&change, now)}
-            {causes}
+            {was}
+            {cause}
             "."
             {share}
+            {others}
         </p>
     }
 }
@@ -274,16 +291,16 @@ mod tests {
             (ChangeKind::Latency, 402e6, 103e6, "3.9× faster"),
             (ChangeKind::Latency, 132e6, 180e6, "48.0 ms slower"),
             (ChangeKind::Latency, 0.0, 180e6, "180 ms slower"),
-            (ChangeKind::Errors, 0.001, 0.102, "10.2 % fail, it was 0.1 %"),
+            (ChangeKind::Errors, 0.001, 0.102, "10.2 % fail"),
             (ChangeKind::Throughput, 20.0, 18.0, "10.0 % fewer calls"),
             (ChangeKind::Throughput, 20.0, 60.0, "3.0× more calls"),
             (ChangeKind::Throughput, 0.0, 60.0, "more calls"),
             (ChangeKind::NewException, 0.0, 3.0, "new exception CardDeclined"),
             (ChangeKind::NewLogPattern, 0.0, 3.0, "new log pattern: CardDeclined"),
-            (ChangeKind::Missing, 2.0, 0.0, "no calls, it had 120 a minute"),
+            (ChangeKind::Missing, 2.0, 0.0, "no calls any more"),
             (ChangeKind::New, 0.0, 2.0, "new, 120 calls a minute"),
             (ChangeKind::Callees, 0.0, 0.5, "calls others than before"),
-            (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span, it was 1.00"),
+            (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span"),
         ];
         for (kind, before, now, expected) in cases {
             assert_eq!(change_words(&change(kind, before, now)), expected, "{before} to {now}");

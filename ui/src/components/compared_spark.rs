@@ -80,7 +80,7 @@ pub fn ComparedSpark(
     /// The colour of the window.
     #[prop(optional)]
     tone: SparkTone,
-    /// What it shows, for those who do not see it.
+    /// A description for those who do not see it.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {

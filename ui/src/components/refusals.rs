@@ -14,7 +14,7 @@ pub struct Refusals {
     pub receiver: String,
     /// The reason's name; empty where the server does not say.
     pub reason: String,
-    /// How many.
+    /// Number of them.
     pub count: u64,
     /// The last one in the server's words.
     pub message: String,

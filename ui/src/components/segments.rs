@@ -22,7 +22,7 @@ impl Segment {
 /// The row of buttons.
 #[component]
 pub fn Segments(
-    /// What is chosen, for screen readers.
+    /// Name of the choice for screen readers.
     label: &'static str,
     /// The things.
     #[prop(into)]

@@ -9,9 +9,9 @@ pub fn NumberCell(
     now: String,
     /// The number of the time before.
     before: String,
-    /// Whether it changed more than by chance.
+    /// Set when it changed more than by chance.
     changed: bool,
-    /// Whether the change is bad.
+    /// Set when the change is bad.
     #[prop(optional)]
     is_worse: bool,
 ) -> impl IntoView {

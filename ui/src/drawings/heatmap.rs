@@ -25,7 +25,7 @@ pub struct Marker {
     pub time: UnixNanos,
     /// Its words.
     pub label: String,
-    /// Whether it is the one that matters.
+    /// Set for the one that matters.
     pub is_strong: bool,
 }
 
@@ -51,7 +51,7 @@ impl Default for HeatmapState {
 }
 
 impl HeatmapState {
-    /// Whether a box is being drawn: the page asks nothing new meanwhile.
+    /// Returns true while a box is drawn: the page asks nothing new meanwhile.
     #[must_use]
     pub fn is_busy(self) -> bool {
         self.dragging.get() || self.span.with(Option::is_some)
@@ -60,6 +60,7 @@ impl HeatmapState {
 
 /// The heatmap.
 #[component]
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub fn HeatmapDrawing(
     /// The counts.
     heatmap: Arc<Heatmap>,
@@ -73,7 +74,7 @@ pub fn HeatmapDrawing(
     chosen: Signal<Option<HeatmapBox>>,
     /// Called with the box that was drawn, or with none to drop it.
     on_choose: Callback<Option<HeatmapBox>>,
-    /// What is drawn, for those who do not see it.
+    /// A description for those who do not see it.
     #[prop(into)]
     label: String,
 ) -> impl IntoView {

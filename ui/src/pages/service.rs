@@ -47,7 +47,7 @@ struct ChosenOperation {
     kind: Option<SpanKindName>,
 }
 
-/// What the panels share.
+/// State that the panels share.
 #[derive(Clone, Copy)]
 struct ServiceView {
     name: StoredValue<String>,

@@ -35,7 +35,7 @@ const CHANGES_MAX: u32 = 200;
 /// Services that are listed where only plain rates are known.
 const LIMIT: u32 = 1_000;
 
-/// What is known of the services.
+/// Answers about the services.
 #[derive(Clone, Copy)]
 struct Answers {
     report: Remote<ChangeReport>,

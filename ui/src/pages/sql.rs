@@ -171,7 +171,7 @@ pub fn SqlPage() -> impl IntoView {
     }
 }
 
-/// What is offered for what the caret asks.
+/// Completions for the word at the caret.
 fn completions(
     text: RwSignal<String>,
     asked: RwSignal<Option<Wanted>>,

@@ -7,8 +7,12 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::components::A;
-use tidings_proto::api::{ResolveResult, Resolved};
+use tidings_proto::api::{LogView, ResolveResult, Resolved};
 use wasm_bindgen::JsCast;
+
+mod words;
+
+use words::{NamedPage, best_name, copied_line, use_names};
 
 use crate::{
     api::{self, ApiError},
@@ -28,6 +32,7 @@ enum Answer {
     None,
     Asking,
     Several(Arc<ResolveResult>),
+    Lines(Arc<Vec<LogView>>),
     Nothing(Arc<ResolveResult>),
     Failed(ApiError),
 }
@@ -35,6 +40,7 @@ enum Answer {
 /// The box.
 #[component]
 #[must_use]
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub fn Omni() -> impl IntoView {
     let text = RwSignal::new(String::new());
     let answer = RwSignal::new(Answer::None);
@@ -51,10 +57,33 @@ pub fn Omni() -> impl IntoView {
         }
     });
     on_cleanup(move || paste.remove());
+    let typed = Memo::new(move |_| text.with(|text| text.trim().to_owned()));
+    let names = use_names(typed);
+    let marked = RwSignal::new(None::<usize>);
+    let go = use_go();
+    let open = Callback::new(move |page: NamedPage| {
+        text.set(String::new());
+        answer.set(Answer::None);
+        go(&page.address, Step::New);
+    });
     let close = move || answer.set(Answer::None);
     use_keys().bind("Escape", "Close the list of matches", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
-        "Enter" => ask(text.get_untracked()),
+        "Enter" => {
+            let at = marked.get_untracked().unwrap_or(0);
+            match names.with_untracked(|names| names.get(at).cloned()) {
+                Some(best) => open.run(best),
+                None => ask(text.get_untracked()),
+            }
+        }
+        "ArrowDown" | "ArrowUp" => {
+            let count = names.with_untracked(Vec::len);
+            let step = if event.key() == "ArrowDown" { 1 } else { count.saturating_sub(1) };
+            if count > 0 {
+                event.prevent_default();
+                marked.update(|at| *at = Some((at.unwrap_or(0) + step) % count));
+            }
+        }
         "Escape" => {
             close();
             if let Some(field) =
@@ -72,7 +101,7 @@ pub fn Omni() -> impl IntoView {
                 id=FIELD_ID
                 class="omni-input"
                 type="text"
-                placeholder="Paste an id, a header, a log line"
+                placeholder="Paste an id, a header, a log line, or type a name"
                 aria-label="Find a transaction by anything that names it"
                 autocomplete="off"
                 autocapitalize="off"
@@ -80,12 +109,14 @@ pub fn Omni() -> impl IntoView {
                 prop:value=move || text.get()
                 on:input=move |event| {
                     close();
+                    marked.set(None);
                     text.set(event_target_value(&event));
                 }
                 on:keydown=pressed
             />
             <kbd aria-hidden="true">"/"</kbd>
             {move || drawn(answer.get(), text, answer)}
+            {move || offered(answer.with(|answer| *answer == Answer::None), &names.get(), marked, open)}
         </div>
     }
 }
@@ -105,6 +136,12 @@ fn asker(
         let go = go.clone();
         spawn_local(async move {
             let result = api::resolve(&asked).send(None).await;
+            let is_unknown = result.as_ref().is_ok_and(|result| result.matches.is_empty());
+            let best = if is_unknown { best_name(&asked).await } else { None };
+            let lines = match &best {
+                None if is_unknown => copied_line(&asked).await,
+                _ => Vec::new(),
+            };
             // Something else may have been typed since.
             if text.try_get_untracked().as_deref() != Some(&asked) {
                 return;
@@ -112,7 +149,15 @@ fn asker(
             let shown = match result {
                 Err(error) => Answer::Failed(error),
                 Ok(result) => match result.matches.as_slice() {
-                    [] => Answer::Nothing(Arc::new(result)),
+                    [] => match elsewhere(best, lines) {
+                        Elsewhere::Page(address) => {
+                            go(&address, Step::New);
+                            text.set(String::new());
+                            Answer::None
+                        }
+                        Elsewhere::Lines(lines) => Answer::Lines(Arc::new(lines)),
+                        Elsewhere::None => Answer::Nothing(Arc::new(result)),
+                    },
                     [one] => {
                         go(&api::trace_address(one.trace_id, one.span_id), Step::New);
                         text.set(String::new());
@@ -124,6 +169,94 @@ fn asker(
             answer.set(shown);
         });
     }
+}
+
+/// Finds that are no transaction by themselves.
+enum Elsewhere {
+    Page(String),
+    Lines(Vec<LogView>),
+    None,
+}
+
+/// A name's page, the one trace of the found lines, or the lines to choose from.
+fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
+    if let Some(best) = best {
+        return Elsewhere::Page(best.address);
+    }
+    let mut traces: Vec<_> = lines.iter().filter_map(|line| line.trace_id).collect();
+    traces.sort_unstable();
+    traces.dedup();
+    let first = lines.iter().find_map(api::log_trace_address);
+    match (traces.len(), first) {
+        (1, Some(address)) => Elsewhere::Page(address),
+        _ if lines.is_empty() => Elsewhere::None,
+        _ => Elsewhere::Lines(lines),
+    }
+}
+
+/// The names that begin with what was typed; Enter takes the marked one, else the first.
+fn offered(
+    is_free: bool,
+    names: &[NamedPage],
+    marked: RwSignal<Option<usize>>,
+    open: Callback<NamedPage>,
+) -> Option<AnyView> {
+    if !is_free || names.is_empty() {
+        return None;
+    }
+    let option = |(index, page): (usize, &NamedPage)| {
+        let NamedPage { name, kind, .. } = page.clone();
+        let page = page.clone();
+        view! {
+            <li
+                class="suggest-option"
+                role="option"
+                aria-selected=move || (marked.get().unwrap_or(0) == index).to_string()
+                on:mousedown=move |event| event.prevent_default()
+                on:click=move |_| open.run(page.clone())
+            >
+                <span class="suggest-value">{name}</span>
+                <span class="suggest-hint">{kind}</span>
+            </li>
+        }
+    };
+    let options = names.iter().enumerate().map(option).collect_view();
+    Some(
+        view! {
+            <div class="omni-answer">
+                <ul class="omni-names" role="listbox" aria-label="Names that begin so">
+                    {options}
+                </ul>
+            </div>
+        }
+        .into_any(),
+    )
+}
+
+/// Log lines that have the text, each with its time.
+fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
+    lines: &[LogView],
+    done: F,
+) -> impl IntoView + use<F> {
+    /// Lines that are listed.
+    const SHOWN_MAX: usize = 12;
+    let now = browser::now();
+    let row = |line: &LogView| {
+        let time = line.time_unix_nano;
+        let at = crate::format::when(time, now, browser::zone_minutes(time));
+        let text: String = line.text.chars().take(120).collect();
+        let address = api::log_trace_address(line).unwrap_or_else(|| "/logs?range=all".to_owned());
+        view! {
+            <li>
+                <A href=address attr:class="omni-match" on:click=move |_| done()>
+                    <span class="mono">{text}</span>
+                    <span class="mute">{at}</span>
+                </A>
+            </li>
+        }
+    };
+    let rows = lines.iter().take(SHOWN_MAX).map(row).collect_view();
+    view! { <ul class="omni-matches" aria-label="Log lines">{rows}</ul> }
 }
 
 fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Option<AnyView> {
@@ -143,6 +276,13 @@ fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Opt
                 </div>
             }
             .into_any()
+        }
+        Answer::Lines(lines) => {
+            let done = move || {
+                text.set(String::new());
+                answer.set(Answer::None);
+            };
+            line_rows(&lines, done).into_any()
         }
         Answer::Several(result) => {
             let summaries = result.matches.iter().filter_map(|found| found.summary.as_ref());

@@ -5,7 +5,10 @@
 use leptos::prelude::*;
 use leptos_router::hooks::use_location;
 
-use crate::components::{Icon, IconName};
+use crate::{
+    components::{Icon, IconName},
+    links::use_links,
+};
 
 /// A page on the rail.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +72,9 @@ pub const PAGES: [RailPage; 10] = [
     },
 ];
 
+/// The pages that a narrow screen shows at its lower edge; the rest stands behind *More*.
+const NARROW: [&str; 4] = ["/", "/explore", "/logs", "/errors"];
+
 /// Whether what stands at this address depends on the header's time range.
 pub(super) fn is_ranged(path: &str) -> bool {
     // A trace, a comparison and a transaction have the times they have.
@@ -86,10 +92,22 @@ impl RailPage {
 #[component]
 pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
     let path = use_location().pathname;
+    let links = use_links();
+    let more = RwSignal::new(false);
     let item = move |page: &'static RailPage| {
         let here = move || path.with(|path| page.owns(path));
+        // Pages about traffic keep the time that is looked at.
+        let href = move || {
+            if page.ranged { links.get().page(page.path) } else { page.path.to_owned() }
+        };
         view! {
-            <a class="nav-item" href=page.path aria-current=move || here().then_some("page")>
+            <a
+                class="nav-item"
+                class:nav-narrow=NARROW.contains(&page.path)
+                href=href
+                aria-current=move || here().then_some("page")
+                on:click=move |_| more.set(false)
+            >
                 <Icon name=page.icon />
                 <span class="nav-label">{page.label}</span>
             </a>
@@ -99,7 +117,7 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
         PAGES.iter().filter(|page| page.at_end == at_end).map(item).collect_view()
     };
     view! {
-        <nav class="nav" aria-label="Pages">
+        <nav class="nav" class:is-open=move || more.get() aria-label="Pages">
             <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
                 <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
                     <rect class="logo-ground" width="32" height="32" rx="8" />
@@ -117,10 +135,22 @@ pub(super) fn Rail(sheet_open: RwSignal<bool>) -> impl IntoView {
                 class="nav-item"
                 type="button"
                 aria-label="Show what keys do"
-                on:click=move |_| sheet_open.set(true)
+                on:click=move |_| {
+                    more.set(false);
+                    sheet_open.set(true);
+                }
             >
                 <Icon name=IconName::Keyboard />
                 <span class="nav-label">"Keys"</span>
+            </button>
+            <button
+                class="nav-item nav-narrow nav-more"
+                type="button"
+                aria-expanded=move || more.get().to_string()
+                on:click=move |_| more.update(|more| *more = !*more)
+            >
+                <Icon name=IconName::Plus />
+                <span class="nav-label">"More"</span>
             </button>
         </nav>
     }

@@ -95,7 +95,7 @@ impl ServerWatch {
         self.document
     }
 
-    /// The moment of the last answer while there is none any more; `None` while the server answers.
+    /// The moment of the last answer of a server that fell silent; `None` while it answers.
     #[must_use]
     pub fn silent_since(self) -> Option<UnixNanos> {
         let is_silent = matches!(self.document.error(), Some(ApiError::Unreachable));

@@ -1,4 +1,4 @@
-//! What arrives now: spans and log records in a second, and what was refused.
+//! Arrivals now: spans and log records in a second, and what was refused.
 
 use leptos::prelude::*;
 use leptos_router::components::A;

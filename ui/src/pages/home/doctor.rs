@@ -1,4 +1,4 @@
-//! Who was refused, why, and the line that mends it.
+//! Refused senders, with the reason and the line that mends it.
 
 use leptos::prelude::*;
 use leptos_router::components::A;

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
-use tidings_proto::api::{ChangeKind, ChangeReport, LogPattern, LogPatternList};
+use tidings_proto::api::{
+    Change, ChangeKind, ChangeReport, ChangedGroup, LogPattern, LogPatternList,
+};
 
 use crate::{
     api::{self, analysis::log_patterns},
@@ -23,42 +25,43 @@ const SHOWN_MAX: usize = 5;
 const PATTERNS_MAX: u32 = 200;
 
 /// The exceptions that are new, by service.
-pub(super) fn fresh_exceptions(
-    report: Remote<ChangeReport>,
-    _time: AskedTime,
-    links: Memo<Links>,
-) -> impl IntoView {
+pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>) -> impl IntoView {
     let lines = move || {
         let report = report.value()?;
         let links = links.get();
-        let fresh = report.services.iter().flat_map(|group| {
-            let of_kind = group.changes.iter();
-            of_kind
-                .filter(|change| change.kind == ChangeKind::NewException)
-                .map(move |change| (group, change))
-        });
-        let line =
-            |(group, change): (&tidings_proto::api::ChangedGroup, &tidings_proto::api::Change)| {
-                let name = change.text.clone().unwrap_or_default();
-                let id = change.id.clone().unwrap_or_default();
-                let href = links.errors(&[("service", &group.service), ("group", &id)]);
-                let since = change.since_unix_nano.map(|time| {
-                    let at = rates::minute(time, browser::now(), browser::zone_minutes(time));
-                    format!("since {at}")
-                });
-                let (shown, service) = (short(&name), format::service(&group.service).to_owned());
-                view! {
-                    <li class="fresh">
-                        <A href=href attr:title=name>
-                            <b class="fresh-name">{shown}</b>
-                        </A>
-                        <span>{service}</span>
-                        <span class="num">{rates::three_digits(change.now)}</span>
-                        <span class="mute">{since}</span>
-                    </li>
+        let mut fresh: Vec<(&ChangedGroup, &Change)> = Vec::new();
+        for group in &report.services {
+            for change in group.changes.iter().filter(|one| one.kind == ChangeKind::NewException) {
+                // One exception of several operations is one line.
+                let is_same = |(other, listed): &(&ChangedGroup, &Change)| {
+                    other.service == group.service && listed.text == change.text
+                };
+                if !fresh.iter().any(is_same) {
+                    fresh.push((group, change));
                 }
-            };
-        let lines: Vec<_> = fresh.take(SHOWN_MAX).map(line).collect();
+            }
+        }
+        let line = |(group, change): (&ChangedGroup, &Change)| {
+            let name = change.text.clone().unwrap_or_default();
+            let id = change.id.clone().unwrap_or_default();
+            let href = links.errors(&[("service", &group.service), ("group", &id)]);
+            let since = change.since_unix_nano.map(|time| {
+                let at = rates::minute(time, browser::now(), browser::zone_minutes(time));
+                format!("since {at}")
+            });
+            let (shown, service) = (short(&name), format::service(&group.service).to_owned());
+            view! {
+                <li class="fresh">
+                    <A href=href attr:title=name>
+                        <b class="fresh-name">{shown}</b>
+                    </A>
+                    <span>{service}</span>
+                    <span class="num">{rates::three_digits(change.now)}</span>
+                    <span class="mute">{since}</span>
+                </li>
+            }
+        };
+        let lines: Vec<_> = fresh.into_iter().take(SHOWN_MAX).map(line).collect();
         Some(if lines.is_empty() {
             view! { <p class="mute">"None that the time before does not have."</p> }.into_any()
         } else {
@@ -116,7 +119,7 @@ pub(super) fn fresh_patterns(time: AskedTime, links: Memo<Links>) -> impl IntoVi
     view! {
         <Panel
             title="New log patterns"
-            note="warnings and worse"
+            note="warn and above"
             tools=tools.into()
             remote=answer
             is_empty=|list| !list.patterns.iter().any(|pattern| pattern.is_new)

@@ -1,4 +1,4 @@
-//! What changed, as rows: a transaction type or a service, its sentence, and its numbers beside
+//! Changes as rows: a transaction type or a service, its sentence, and its numbers beside
 //! what they were.
 
 use leptos::prelude::*;
@@ -69,6 +69,7 @@ pub(super) fn change_table(
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 fn change_row(
     report: &ChangeReport,
     group: &ChangedGroup,

@@ -1,4 +1,4 @@
-//! How long the chosen operation took over time, with a box that leads to its spans.
+//! Durations of the chosen operation over time, with a box that leads to its spans.
 
 use std::sync::Arc;
 

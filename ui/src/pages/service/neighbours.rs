@@ -1,4 +1,4 @@
-//! Who calls a service and whom it calls, each edge beside what it was.
+//! Callers and callees of a service, each edge beside what it was.
 
 use std::sync::Arc;
 

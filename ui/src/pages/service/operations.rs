@@ -87,6 +87,7 @@ fn rows(now: &RedResult, before: Option<&RedResult>, all: bool, order: &SortOrde
 }
 
 /// The panel.
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub(super) fn operations_panel(view: ServiceView) -> impl IntoView {
     let query = use_query();
     let edit = use_edit_query();
@@ -182,6 +183,7 @@ fn missing(result: &RedResult) -> Option<String> {
     incomplete(&result.searched).or(cut)
 }
 
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 fn operation_row(
     row: &Row,
     index: usize,

@@ -147,6 +147,7 @@ fn missing(result: &SqlResult) -> Option<String> {
         .then(|| "Not all calls could be read. A shorter time range is read whole.".to_owned())
 }
 
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 fn drawn(view: ServiceView, parts: &[Part], key: &str, window: Option<TimeWindow>) -> AnyView {
     if parts.iter().all(|part| part.value.is_none()) {
         return view! {

@@ -103,6 +103,7 @@ pub(super) fn service_table(
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 fn service_row(
     group: &ChangedGroup,
     index: usize,

@@ -15,14 +15,14 @@ const LINES_MIN: usize = 5;
 const LINES_MAX: usize = 18;
 const FIELD: &str = "sql-text";
 
-/// What the editor shows and says.
+/// State of the editor.
 #[derive(Clone, Copy)]
 pub(super) struct EditorState {
     /// The text.
     pub(super) text: RwSignal<String>,
-    /// What the caret asks for; `None` when nothing is offered.
+    /// Word at the caret; `None` when nothing is offered.
     pub(super) asked: RwSignal<Option<Wanted>>,
-    /// What is offered.
+    /// Completions on offer.
     pub(super) offered: Memo<Vec<Completion>>,
     /// Line and column of a mistake, from 1.
     pub(super) mistake: Memo<Option<(usize, usize)>>,

@@ -73,6 +73,7 @@ fn drawn_part(count: usize, scrolled: usize, height: usize) -> std::ops::Range<u
 }
 
 /// The table.
+#[allow(clippy::too_many_lines, reason = "the columns of one drawing, in their order")]
 pub(super) fn result_table(
     result: Arc<SqlResult>,
     order: Memo<Option<SortOrder>>,

@@ -6,7 +6,7 @@
 pub(super) struct ViewName {
     /// As it stands behind FROM.
     pub(super) name: &'static str,
-    /// What a row is.
+    /// Meaning of a row.
     pub(super) row: &'static str,
     /// As it is asked for its columns.
     pub(super) source: &'static str,
@@ -94,7 +94,7 @@ pub(super) const FUNCTIONS: &str = "ascii btrim character_length chr concat conc
     stddev stddev_pop sum var var_pop cume_dist dense_rank lag lead nth_value ntile percent_rank \
     rank row_number";
 
-/// What a part of a text is.
+/// Kind of a part of a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum TokenKind {
     /// Blanks, signs, names that are not known.
@@ -175,7 +175,7 @@ fn is_word(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
-/// What stands before the caret and asks for a completion.
+/// Text before the caret that asks for a completion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wanted {
     /// A name that begins so.
@@ -193,7 +193,7 @@ impl Wanted {
     }
 }
 
-/// What may be completed at the end of this text; `None` within a literal or a comment.
+/// Returns the completion that the end of this text asks for; `None` within a literal or a comment.
 pub(super) fn wanted(before: &str) -> Option<Wanted> {
     let tokens = tokens(before);
     let last = tokens.last()?;
