@@ -158,7 +158,7 @@ impl<T: DeserializeOwned> Request<T> {
             let _fixed = headers.set("content-type", "application/json");
         }
         let failed = |error: JsValue| failure(&error);
-        let _waiting = pulse::Waiting::begin();
+        let _waiting = pulse::Waiting::start();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
         pulse::hear();

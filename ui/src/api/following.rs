@@ -35,7 +35,7 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "text/event-stream, application/json;q=0.5");
         let failed = |error: JsValue| failure(&error);
-        let _waiting = Waiting::begin();
+        let _waiting = Waiting::start();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
         pulse::hear();
@@ -74,7 +74,7 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "application/json");
         let failed = |error: JsValue| failure(&error);
-        let _waiting = Waiting::begin();
+        let _waiting = Waiting::start();
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
         pulse::hear();

@@ -1,4 +1,4 @@
-//! Whether the server answers, as far as requests tell.
+//! Connection state of the server, taken from the requests of all pages.
 //!
 //! Owns the questions that wait and when anything was heard last: an answer's head, or more of its
 //! body. A server that refuses connections and one that says nothing for a while are both silent.
@@ -27,7 +27,7 @@ thread_local! {
 }
 
 impl Pulse {
-    fn begin(&mut self, now: f64) -> u64 {
+    fn start(&mut self, now: f64) -> u64 {
         self.next_id += 1;
         self.waiting.push((self.next_id, now));
         self.next_id
@@ -58,8 +58,8 @@ impl Pulse {
 pub(super) struct Waiting(u64);
 
 impl Waiting {
-    pub(super) fn begin() -> Self {
-        Self(PULSE.with_borrow_mut(|pulse| pulse.begin(js_sys::Date::now())))
+    pub(super) fn start() -> Self {
+        Self(PULSE.with_borrow_mut(|pulse| pulse.start(js_sys::Date::now())))
     }
 }
 
@@ -90,7 +90,7 @@ pub(crate) async fn check_when_idle() {
     if !is_due {
         return;
     }
-    let waiting = Waiting::begin();
+    let waiting = Waiting::start();
     match JsFuture::from(window().fetch_with_str("/live")).await {
         Ok(_) => hear(),
         Err(_) => lose(),
@@ -106,7 +106,7 @@ mod tests {
     fn a_server_that_is_gone_or_says_nothing_for_a_while_is_silent() {
         let mut pulse = Pulse::default();
         pulse.hear(0.0);
-        let first = pulse.begin(1_000.0);
+        let first = pulse.start(1_000.0);
         assert!(pulse.answers(9_000.0));
         assert!(!pulse.answers(11_100.0), "a question waits for ten seconds");
         pulse.hear(11_200.0);
@@ -124,7 +124,7 @@ mod tests {
         let mut pulse = Pulse::default();
         pulse.hear(0.0);
         assert!(!pulse.is_idle(1_000.0) && pulse.is_idle(6_000.0));
-        pulse.begin(6_000.0);
+        pulse.start(6_000.0);
         assert!(!pulse.is_idle(7_000.0));
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_query},
 };
 
-/// How often the switch looks whether the server still answers.
+/// Time between two looks at the connection.
 const PULSE_EVERY: Duration = Duration::from_secs(1);
 
 /// Whether the page takes new data by itself: unless switched off, or the range is fixed.
@@ -168,7 +168,7 @@ pub fn LiveToggle() -> impl IntoView {
     }
 }
 
-/// Whether the server answers, looked at every second while the tab is seen.
+/// Tells whether the server answers, looked at every second while the tab is seen.
 fn server_answers() -> Signal<bool> {
     let answers = RwSignal::new(true);
     let look = move || {
