@@ -18,7 +18,7 @@ mod tests;
 
 /// Traces given for one value of a transaction key.
 const MATCHES_MAX: usize = 20;
-/// What a match by a log record's message is called.
+/// Reason of a match by a log record's message.
 const MESSAGE: &str = "text of a log record";
 /// Shorter texts are in too many messages, longer ones are not looked for.
 const MESSAGE_BYTES_MIN: usize = 6;
@@ -135,7 +135,7 @@ fn messages(text: &str) -> Vec<&str> {
     messages
 }
 
-/// Whether a word looks like a time, a date or a severity.
+/// Tells whether a word looks like a time, a date or a severity.
 fn is_prefix(word: &str) -> bool {
     let word = word.trim_matches(['[', ']', '(', ')', ':', '|', '-']);
     let is_time = word.starts_with(|sign: char| sign.is_ascii_digit())

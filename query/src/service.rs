@@ -128,7 +128,7 @@ impl QueryService {
     /// The rows of the spans of a trace that say a text, or that a TraceQL query selects.
     ///
     /// # Errors
-    /// `NotFound`; `Parameter` when the text has no word, or the query is none; for a query, as
+    /// `NotFound`; `Parameter` when the text has no word or the query cannot be parsed; for a query, as
     /// [`Self::trace`].
     pub async fn find_spans(
         &self,

@@ -41,7 +41,7 @@ fn send_trace(server: &Server) {
     assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
 }
 
-/// How far each label's nearer edge is from its bar, in pixels, at most.
+/// The greatest distance of a label from its bar, in pixels.
 const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-line')].map(line => { \
     const bar = line.querySelector('.wf-bar')?.getBoundingClientRect(); \
     const label = line.querySelector('.wf-label')?.getBoundingClientRect(); \

@@ -119,7 +119,7 @@ fn takes_text(element: &Element) -> bool {
         || element.dyn_ref::<HtmlElement>().is_some_and(HtmlElement::is_content_editable)
 }
 
-/// Whether any text of the page is selected.
+/// Tells whether any text of the page is selected.
 pub(crate) fn has_selected_text() -> bool {
     let selection = window().get_selection().ok().flatten();
     selection.is_some_and(|selection| !selection.is_collapsed())

@@ -22,7 +22,7 @@ const HUES: u32 = 15;
 const FIRST_HUE: f64 = 45.0;
 /// From the first to the last hue, 52 degrees around the red of errors are left out.
 const STEP: f64 = 22.0;
-/// How many shades there are: every hue in two tones.
+/// Number of shades: every hue in two tones.
 const SHADES: usize = 2 * HUES as usize;
 /// From a taken hue to the next one that is tried: far away, and coprime to the number of hues.
 const PROBE: u32 = 7;

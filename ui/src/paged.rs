@@ -60,7 +60,7 @@ pub trait Question: Clone + PartialEq + Send + Sync + 'static {
     /// Of which time.
     fn range(&self) -> TimeRange;
 
-    /// Whether everything has to be looked at to tell which rows come first.
+    /// Returns whether the list has another order than by time, which needs a scan of all matches.
     fn is_ranked(&self) -> bool {
         false
     }
@@ -133,7 +133,7 @@ pub struct Paged<T: Page, Q: Send + Sync + 'static> {
     older: RwSignal<Vec<T::Item>>,
     cursor: RwSignal<Option<Place>>,
     fetching_older: RwSignal<bool>,
-    /// Whether something may be missing from the last page.
+    /// Tells whether something may be missing from the last page.
     cut_short: RwSignal<bool>,
 }
 
@@ -212,7 +212,7 @@ impl<T: Page, Q: Question> Paged<T, Q> {
         self.search.error()
     }
 
-    /// Returns how many rows there are, as far as is known.
+    /// Returns the total that the newest page reported.
     #[must_use]
     pub fn total(self) -> Option<Total> {
         self.search.value().map(|first| first.total())

@@ -18,7 +18,7 @@ pub struct Remote<T: Send + Sync + 'static> {
     error: RwSignal<Option<ApiError>>,
     pending: RwSignal<bool>,
     asked: RwSignal<u32>,
-    /// How many bytes of a large answer have come.
+    /// Bytes of a large answer that have come.
     received: RwSignal<usize>,
     is_large: bool,
 }
@@ -134,7 +134,7 @@ impl<T: Send + Sync + 'static> Remote<T> {
         self.pending.get()
     }
 
-    /// How many bytes of a large answer have come; 0 before the first.
+    /// Bytes of a large answer that have come; 0 before the first.
     #[must_use]
     pub fn received(self) -> usize {
         self.received.get()

@@ -82,7 +82,7 @@ pub struct SpanMatches {
     pub rows: Vec<u32>,
     /// How many there are.
     pub match_count: u64,
-    /// How many spans the trace has.
+    /// Number of spans of the trace.
     pub span_count: u64,
 }
 

@@ -162,7 +162,7 @@ pub struct Resolved {
     pub span_id: Option<SpanId>,
     /// Why, as `traceparent header` or `attribute order.id`.
     pub reason: String,
-    /// What a list shows of the trace, to choose by: where there are several matches, of the first
+    /// The summary of the trace, to choose by: where there are several matches, of the first
     /// 20, unless only log records of it are stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<TraceSummary>,

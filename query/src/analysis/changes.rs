@@ -166,6 +166,7 @@ fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, Quer
 }
 
 impl Asked<'_> {
+    #[expect(clippy::too_many_lines, reason = "a list of steps, each of which uses the last")]
     fn report(&mut self) -> Result<ChangeReport, QueryError> {
         let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
         let roots = self.roots(traces_max)?;

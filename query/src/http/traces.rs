@@ -115,7 +115,7 @@ impl Takes for OneSpan {
     ]];
 }
 
-/// What finding spans in a trace takes.
+/// Parameters of the search within one trace.
 pub(super) struct SpansOfTrace;
 
 impl Takes for SpansOfTrace {

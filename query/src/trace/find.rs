@@ -22,14 +22,14 @@ use crate::{QueryError, execution::Reader, traceql};
 #[cfg(test)]
 mod tests;
 
-/// Words of a text that are told apart; more than these are refused.
+/// Words of a text; a text with more is refused.
 const WORDS_MAX: usize = 32;
 /// Rows that are listed.
 const ROWS_MAX: usize = 100_000;
 /// Digits of a span's id from which on its beginning is a match.
 const ID_DIGITS_MIN: usize = 4;
 
-/// What is looked for in a trace.
+/// A search within one trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SpanSearch {
     /// Words that a span has to say, each of them anywhere.
@@ -91,7 +91,7 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanKey>) 
     let all = u64::MAX >> (64 - words.len());
     let mut of_resources: HashMap<Option<usize>, u64> = HashMap::new();
     for row in 0..rows.len() {
-        let mut said = Said { words, met: 0 };
+        let mut said = WordMatch { words, met: 0 };
         said.meet(rows.service(row));
         said.meet(rows.name(row));
         said.meet_id(&rows.span_id(row).to_string());
@@ -102,7 +102,7 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanKey>) 
             StatusCode::Error => "error",
         });
         let resource = of_resources.entry(rows.resource_number(row)).or_insert_with(|| {
-            let mut said = Said { words, met: 0 };
+            let mut said = WordMatch { words, met: 0 };
             said.meet_all(&rows.resource(row).unwrap_or_default().attributes);
             said.met
         });
@@ -122,13 +122,13 @@ fn add_matches(rows: &SpanRows, words: &[String], found: &mut HashSet<SpanKey>) 
     }
 }
 
-/// Which of the words a span says.
-struct Said<'w> {
+/// The words of a text that a span has said so far.
+struct WordMatch<'w> {
     words: &'w [String],
     met: u64,
 }
 
-impl Said<'_> {
+impl WordMatch<'_> {
     fn meet(&mut self, text: &str) {
         if text.is_empty() {
             return;

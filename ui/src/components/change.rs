@@ -61,6 +61,7 @@ pub fn change_words(change: &Change) -> String {
         ChangeKind::NewLogPattern => format!("new log pattern: {text}"),
         ChangeKind::Missing => "no calls any more".to_owned(),
         ChangeKind::New => format!("new, {} calls a minute", rates::per_minute(change.now)),
+        ChangeKind::ClockSkew => format!("clock {} off", duration(change.difference)),
         ChangeKind::Callees => "calls others than before".to_owned(),
         ChangeKind::Repeats => {
             format!("called {} times by one span", rates::three_digits(change.now.max(0.0)))

@@ -83,7 +83,7 @@ impl Choice {
         marked(self.moved_to.get(), has_text, self.options.with(Vec::len))
     }
 
-    /// Chooses the marked option, or the text itself when there is none.
+    /// Chooses the marked option, or the text itself without one.
     fn choose(self) {
         let chosen = untrack(|| {
             let index = self.marked()?;

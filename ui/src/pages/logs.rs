@@ -153,7 +153,7 @@ fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> i
     }
 }
 
-/// Whether text of the page is selected: what is being read or copied must not move.
+/// Tells whether text of the page is selected: what is being read or copied must not move.
 fn use_text_selected() -> ReadSignal<bool> {
     let selected = RwSignal::new(false);
     let listener = window_event_listener_untyped("selectionchange", move |_| {

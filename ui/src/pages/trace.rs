@@ -233,8 +233,8 @@ fn Loading(skeleton: Remote<TraceSkeleton>) -> impl IntoView {
     }
 }
 
-/// How far a trace is: nothing in the first second, then since when it is put together, then how
-/// much of it has come.
+/// Progress of loading: nothing in the first second, then the seconds of assembly, then the bytes
+/// that have come.
 fn loading_words(seconds: u32, received: usize) -> String {
     match (received, seconds) {
         (0, 0) => String::new(),

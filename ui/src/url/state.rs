@@ -106,9 +106,9 @@ impl TraceFilters {
 pub enum TraceSort {
     /// The longest first.
     Duration,
-    /// Those with the most failed spans first.
+    /// Traces with the most failed spans first.
     Errors,
-    /// Those with the most spans first.
+    /// Traces with the most spans first.
     Spans,
 }
 
@@ -130,12 +130,12 @@ impl TraceSort {
     }
 }
 
-/// What traces are looked for.
+/// A search for traces: range, filters or query, box and order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TraceQuestion {
     /// When.
     pub range: TimeRange,
-    /// What one span must be like.
+    /// Conditions on one span.
     pub filters: TraceFilters,
     /// A query in TraceQL in place of the filters.
     pub query: Option<String>,
@@ -251,7 +251,7 @@ impl ExploreState {
         query
     }
 
-    /// What is looked for.
+    /// Says what is looked for.
     #[must_use]
     pub fn question(&self) -> TraceQuestion {
         TraceQuestion {
@@ -264,7 +264,7 @@ impl ExploreState {
     }
 }
 
-/// What Logs shows of the records.
+/// The listing of the Logs page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogListing {
     /// Record by record.

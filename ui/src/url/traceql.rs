@@ -222,7 +222,7 @@ fn read_attribute(
         Token::Bare(value) if value_text(value) == *value => (Some(value.clone()), false),
         _ => return None,
     };
-    // `!= nil` is any value, and `= nil` is none.
+    // `!= nil` means any value, `= nil` no value.
     let is_with = (relation == "=") != is_nil;
     let list = match relation {
         "=" | "!=" if is_with => &mut filters.attributes,

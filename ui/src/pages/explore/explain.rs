@@ -1,4 +1,4 @@
-//! What the spans in the box have that the others have not: attributes by the greatest difference
+//! Attributes that the spans in the box have and the others have not, by the greatest difference
 //! of shares, each to be kept or left out.
 
 use std::sync::Arc;
@@ -147,7 +147,7 @@ fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl Int
         rates::percent(value.selected_share),
         rates::percent(value.rest_share)
     );
-    let filter = KeptOrLeftOut::of(name, value);
+    let filter = KeptOrLeftOut::from_share(name, value);
     let is_plain = filter.is_none();
     let click = move |event: web_sys::MouseEvent| {
         if let Some(filter) = &filter {
@@ -186,7 +186,7 @@ struct KeptOrLeftOut {
 
 impl KeptOrLeftOut {
     /// `None` for values that no filter has: ranges of numbers, and the lack of an attribute.
-    fn of(name: &AttributeName, share: &ValueShare) -> Option<Self> {
+    fn from_share(name: &AttributeName, share: &ValueShare) -> Option<Self> {
         let value = share.value.clone()?;
         let is_range = value
             .split_once("..")
@@ -248,7 +248,7 @@ mod tests {
             ("intrinsic", "status", "error", true, "{ }"),
         ] {
             let mut filters = TraceFilters::default();
-            let filter = KeptOrLeftOut::of(&name(scope, key), &share(Some(value))).unwrap();
+            let filter = KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap();
             filter.apply(&mut filters, leave_out);
             assert_eq!(write_traceql(&filters), wanted);
         }
@@ -256,9 +256,12 @@ mod tests {
 
     #[test]
     fn ranges_and_missing_attributes_are_no_filters() {
-        assert_eq!(KeptOrLeftOut::of(&name("span", "retries"), &share(Some("512..1023"))), None);
-        assert_eq!(KeptOrLeftOut::of(&name("span", "retries"), &share(None)), None);
-        assert!(KeptOrLeftOut::of(&name("span", "path"), &share(Some("../a"))).is_some());
+        assert_eq!(
+            KeptOrLeftOut::from_share(&name("span", "retries"), &share(Some("512..1023"))),
+            None
+        );
+        assert_eq!(KeptOrLeftOut::from_share(&name("span", "retries"), &share(None)), None);
+        assert!(KeptOrLeftOut::from_share(&name("span", "path"), &share(Some("../a"))).is_some());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! How long the spans that the filters find took over time, with a box to be drawn, and below it
-//! how many there were and how many failed, each on its own scale.
+//! Durations over time of the spans that the filters find, with a box to be drawn; below it counts
+//! and failures, each on its own scale.
 
 use std::sync::Arc;
 
@@ -104,7 +104,7 @@ fn lanes(counts: &RedResult, window: TimeWindow) -> impl IntoView + use<> {
     let seconds = window.step_nano.0 as f64 / 1e9;
     let per = |count: u64| format!("{} in {}", format::count(count), step_words(seconds));
     let lane = |label: &'static str, class: &'static str, groups: &[&[CallsInStep]]| {
-        let Lane { path, top } = Lane::of(groups, window);
+        let Lane { path, top } = Lane::new(groups, window);
         view! {
             <div class="lane">
                 <span class="lane-label" title=format!("at most {}", per(top))>
@@ -138,7 +138,7 @@ struct Lane {
 }
 
 impl Lane {
-    fn of(groups: &[&[CallsInStep]], window: TimeWindow) -> Self {
+    fn new(groups: &[&[CallsInStep]], window: TimeWindow) -> Self {
         use std::{collections::BTreeMap, fmt::Write as _};
 
         let mut stacked: BTreeMap<u64, u64> = BTreeMap::new();
@@ -189,9 +189,9 @@ mod tests {
             step_nano: DurationNanos(10),
         };
         let (ok, unset) = ([step(100, 3), step(150, 1)], [step(100, 1)]);
-        let lane = Lane::of(&[&ok, &unset], window);
+        let lane = Lane::new(&[&ok, &unset], window);
         assert_eq!(lane.top, 4);
         assert_eq!(lane.path, "M0.0 100v-100.0h86.0V100zM500.0 100v-25.0h86.0V100z");
-        assert_eq!(Lane::of(&[], window).path, "");
+        assert_eq!(Lane::new(&[], window).path, "");
     }
 }

@@ -30,7 +30,7 @@ const EXAMPLES: [(&str, &str); 4] = [
     ("{ log:body =~ \".*timeout.*\" }", "spans whose log says so"),
 ];
 
-/// Whether the text is open: a query always is.
+/// Tells whether the text is open: a query always is.
 fn use_open(explored: Explored) -> Memo<bool> {
     let query = use_query();
     Memo::new(move |_| {
@@ -183,7 +183,7 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
     }
 }
 
-/// How many signs stand before the column that an error names: `at line 1, column 3: …`.
+/// Counts how many signs stand before the column that an error names: `at line 1, column 3: …`.
 fn caret(detail: &str) -> Option<usize> {
     let rest = detail.strip_prefix("at line 1, column ")?;
     let digits = rest.split(|sign: char| !sign.is_ascii_digit()).next()?;

@@ -12,7 +12,7 @@ use tidings_proto::{
 
 use crate::{api, browser, drawings::axis::time_ticks, format};
 
-/// More dots than this are not told apart, and cost.
+/// Dots that are drawn; more overlap.
 const DOTS_MAX: usize = 1_000;
 
 /// Where a trace stands, in percent of the plot, and how it is drawn.

@@ -161,7 +161,7 @@ fn Head(
 #[component]
 pub(super) fn ListTools(
     explored: Explored,
-    /// How many traces match, as far as is known.
+    /// The total that the search reported.
     total: Signal<Option<Total>>,
 ) -> impl IntoView {
     let group = Memo::new(move |_| explored.state.with(|state| state.group.clone()));

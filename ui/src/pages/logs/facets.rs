@@ -46,8 +46,8 @@ impl Facet {
         }
     }
 
-    /// Whether this value is filtered by.
-    fn has(&self, state: &LogState, value: &str) -> bool {
+    /// Tells whether this value is filtered by.
+    fn filters_by(&self, state: &LogState, value: &str) -> bool {
         match self {
             Self::Severity => state.severity.as_deref() == Some(value),
             Self::Service => state.service.as_deref() == Some(value),
@@ -60,7 +60,7 @@ impl Facet {
 
     /// Filters by the value, or no longer.
     fn toggled(&self, mut state: LogState, value: &str) -> LogState {
-        let next = (!self.has(&state, value)).then(|| value.to_owned());
+        let next = (!self.filters_by(&state, value)).then(|| value.to_owned());
         match self {
             Self::Severity => state.severity = next,
             Self::Service => state.service = next,
@@ -208,7 +208,7 @@ fn FacetList(
         let row = |(value, count): (String, u64)| {
             let (facet, toggled) = (Arc::clone(&facet), Arc::clone(&facet));
             let (shown, clicked) = (value.clone(), value.clone());
-            let is_on = Memo::new(move |_| state.with(|state| facet.has(state, &value)));
+            let is_on = Memo::new(move |_| state.with(|state| facet.filters_by(state, &value)));
             let toggle = move |_| {
                 let next = toggled.toggled(state.get_untracked(), &clicked);
                 on_change.run((next, Step::New));
@@ -297,9 +297,9 @@ mod tests {
     fn a_value_is_filtered_by_and_no_longer() {
         let facet = Facet::Attribute("tier".to_owned());
         let on = facet.toggled(LogState::default(), "gold");
-        assert!(facet.has(&on, "gold"));
+        assert!(facet.filters_by(&on, "gold"));
         let other = facet.toggled(on.clone(), "basic");
-        assert!(facet.has(&other, "basic") && !facet.has(&other, "gold"));
+        assert!(facet.filters_by(&other, "basic") && !facet.filters_by(&other, "gold"));
         assert_eq!(facet.toggled(on, "gold"), LogState::default());
     }
 }

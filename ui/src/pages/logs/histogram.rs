@@ -54,7 +54,7 @@ pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> imp
 }
 
 fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
-    let bars = Bars::of(histogram);
+    let bars = Bars::new(histogram);
     let (start, end) = (bars.start, bars.end);
     let area = NodeRef::<html::Div>::new();
     let drag = RwSignal::new(None::<(f64, f64)>);
@@ -196,7 +196,7 @@ fn quiet(step: &LogsInStep) -> u64 {
 }
 
 impl Bars {
-    fn of(histogram: &LogHistogram) -> Self {
+    fn new(histogram: &LogHistogram) -> Self {
         let step = histogram.window.step_nano.0.max(1);
         let start = histogram.window.start_unix_nano.0 / step * step;
         let end = histogram.window.end_unix_nano.0.max(start.saturating_add(step));
@@ -268,7 +268,7 @@ mod tests {
             repeats_counted: false,
             searched: Searched::default(),
         };
-        let bars = Bars::of(&histogram);
+        let bars = Bars::new(&histogram);
         assert_eq!((bars.loud_top, bars.quiet_top), (2, 100_000));
         assert!(bars.error.starts_with("M0.0 100.0v-50.0"), "one error is half of it: {bars:?}");
         assert!(bars.error.contains("M500.0 50.0v-50.0"), "on the warning: {bars:?}");

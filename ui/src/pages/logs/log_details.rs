@@ -128,7 +128,7 @@ fn Fields(
     }
 }
 
-/// What may be done with one attribute.
+/// Buttons for one attribute: filter, column, values.
 #[component]
 fn AttributeTools(
     key_name: String,
@@ -178,7 +178,7 @@ fn AttributeTools(
     }
 }
 
-/// What the record says of itself.
+/// Fields of the record itself.
 fn facts(log: &LogView) -> Vec<(String, String)> {
     let zone = browser::zone_minutes(log.time_unix_nano);
     let mut facts = vec![(

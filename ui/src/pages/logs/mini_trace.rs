@@ -13,7 +13,7 @@ use crate::{
     remote::Remote,
 };
 
-/// Bars that are told apart.
+/// Bars that are drawn.
 const BARS_MAX: usize = 40;
 
 /// The button, and the picture once it is asked for.

@@ -35,7 +35,7 @@ enum Change {
 }
 
 impl Change {
-    fn of(pattern: &LogPattern, before: Option<&HashMap<String, u64>>) -> Self {
+    fn from_counts(pattern: &LogPattern, before: Option<&HashMap<String, u64>>) -> Self {
         if pattern.is_new {
             return Self::New;
         }
@@ -45,7 +45,7 @@ impl Change {
         }
     }
 
-    /// How far it is from usual, for sorting.
+    /// Distance from usual, for sorting.
     fn rank(self) -> f64 {
         match self {
             Self::New => f64::MAX,
@@ -94,7 +94,7 @@ pub(super) fn LogPatterns(
             let mut rows: Vec<(LogPattern, Change)> = answer
                 .patterns
                 .iter()
-                .map(|pattern| (pattern.clone(), Change::of(pattern, counts.as_ref())))
+                .map(|pattern| (pattern.clone(), Change::from_counts(pattern, counts.as_ref())))
                 .collect();
             sort(&mut rows, &order.get());
             rows.truncate(SHOWN_MAX);
@@ -310,7 +310,7 @@ mod tests {
             [("a", 110, false), ("b", 50, false), ("c", 1, true), ("d", 9, false)]
                 .map(|(id, count, is_new)| pattern(id, count, is_new))
                 .into_iter()
-                .map(|pattern| (pattern.clone(), Change::of(&pattern, Some(&before))))
+                .map(|pattern| (pattern.clone(), Change::from_counts(&pattern, Some(&before))))
                 .collect();
         let ids = |rows: &[(LogPattern, Change)]| {
             rows.iter().map(|(pattern, _)| pattern.id.clone()).collect::<String>()
@@ -319,8 +319,11 @@ mod tests {
         assert_eq!(ids(&rows), "cbad");
         sort(&mut rows, &SortOrder::parse("-count"));
         assert_eq!(ids(&rows), "abdc");
-        assert_eq!(Change::of(&pattern("b", 50, false), Some(&before)), Change::Times(10.0));
-        assert_eq!(Change::of(&pattern("d", 9, false), None), Change::Unknown);
+        assert_eq!(
+            Change::from_counts(&pattern("b", 50, false), Some(&before)),
+            Change::Times(10.0)
+        );
+        assert_eq!(Change::from_counts(&pattern("d", 9, false), None), Change::Unknown);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Matches {
     }
 }
 
-/// Whether the text is a query in TraceQL.
+/// Tells whether the text is a query in TraceQL.
 pub(crate) fn is_query(text: &str) -> bool {
     text.trim_start().starts_with('{')
 }

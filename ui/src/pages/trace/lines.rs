@@ -206,7 +206,7 @@ fn log_line(page: Page, place: Place, span: u32, log: u32) -> impl IntoView {
     }
 }
 
-/// How deep a line is in the tree, counted from 1. Leptos has no attribute of this name.
+/// The depth of a line as `aria-level`, counted from 1. Leptos has no attribute of this name.
 fn level(level: u32) -> impl Attribute {
     custom_attribute("aria-level", level.to_string())
 }

@@ -33,7 +33,7 @@ pub(crate) struct TraceModel {
     pub(crate) problems: Vec<ProblemView>,
     pub(crate) problem_counts: Vec<ProblemCount>,
     pub(crate) log_count: u64,
-    /// How the trace was put together: waits of messages, clocks of hosts, missing spans.
+    /// Notes of assembly: waits of messages, clocks of hosts, missing spans.
     pub(crate) assembly: AssemblyNotes,
     services: Vec<String>,
     operations: Vec<String>,
@@ -290,7 +290,7 @@ impl TraceModel {
         self.assembly.queues.iter().find(|queue| queue.consumer == row)
     }
 
-    /// How long the root took, where something went on after its end.
+    /// Duration of the root, where something went on after its end.
     pub(crate) fn root_nano(&self) -> Option<u64> {
         let is_whole = self.summary.has_root && !self.rows().is_empty();
         let root = self.rows().find(|row| is_whole && self.parent(*row).is_none())?;

@@ -45,7 +45,7 @@ pub(crate) struct TraceState {
     pub(crate) group_repeats: bool,
     /// Whether the selected span's details are open.
     pub(crate) panel: bool,
-    /// Whether the clocks of the trace's hosts are brought together.
+    /// Tells whether the clocks of the trace's hosts are brought together.
     pub(crate) adjust_clocks: bool,
     pub(crate) find: String,
     pub(crate) folds: Folds,
@@ -79,7 +79,7 @@ impl TraceState {
     /// The names of the parameters [`Self::parameters`] writes.
     pub(crate) const PARAMETERS: [&str; 10] =
         ["tab", "span", "zoom", "path", "logs", "group", "panel", Self::CLOCKS, "find", "fold"];
-    /// Whether clocks are adjusted; the request for the trace follows it.
+    /// Tells whether clocks are adjusted; the request for the trace follows it.
     pub(crate) const CLOCKS: &str = "clocks";
 
     /// Reads the query; what cannot be read is as if it were not there.

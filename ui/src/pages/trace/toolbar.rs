@@ -127,7 +127,7 @@ fn Switches(page: Page) -> impl IntoView {
     }
 }
 
-/// Whether a clock of the trace's hosts is off, or was brought in line.
+/// Tells whether a clock of the trace's hosts is off, or was brought in line.
 fn has_clocks(page: Page) -> bool {
     page.model.with(|model| {
         let clocks = &model.assembly.clocks;
@@ -135,7 +135,7 @@ fn has_clocks(page: Page) -> bool {
     })
 }
 
-/// How far which clock is off.
+/// The offsets of clocks in words.
 fn clock_words(page: Page) -> String {
     page.model.with(|model| {
         let off = model.assembly.clocks.iter().filter(|clock| clock.offset_nano.0 != 0);

@@ -1,4 +1,4 @@
-//! How usual the selected span is for its operation: its place among the durations of a day.
+//! The selected span among others of its operation: its place among the durations of a day.
 
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ fn across(nanos: u64, least: f64, most: f64) -> f64 {
     if most > least { ((log - least) / (most - least)).clamp(0.0, 1.0) } else { 0.5 }
 }
 
-/// How many spans took how long, on a logarithmic axis, with this one's place.
+/// Histogram of durations on a logarithmic axis, with this one's place.
 fn picture(group: &RedGroup, nanos: u64) -> Option<impl IntoView + use<>> {
     let log = |duration: DurationNanos| (duration.0.max(1) as f64).ln();
     let least = log(group.duration.min_nano).min((nanos.max(1) as f64).ln());
