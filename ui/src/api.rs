@@ -171,15 +171,10 @@ impl<T> Request<T> {
         if self.body.is_some() {
             let _fixed = headers.set("content-type", "application/json");
         }
-<<<<<<< HEAD
         if self.method != "GET" {
             // Without it the server takes the change for one of another site's form.
             let _fixed = headers.set("tidings-request", "ui");
         }
-=======
-        let failed = |error: JsValue| failure(&error);
-        let _waiting = pulse::Waiting::start();
->>>>>>> uic
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }

@@ -33,10 +33,6 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "text/event-stream, application/json;q=0.5");
         let failed = |error: JsValue| failure(&error);
-<<<<<<< HEAD
-=======
-        let _waiting = Waiting::start();
->>>>>>> uic
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
         let kind = response.headers().get("content-type").ok().flatten();
@@ -73,10 +69,6 @@ impl<T: DeserializeOwned> Request<T> {
             .map_err(|_| ApiError::Unreachable)?;
         let _fixed = request.headers().set("accept", "application/json");
         let failed = |error: JsValue| failure(&error);
-<<<<<<< HEAD
-=======
-        let _waiting = Waiting::start();
->>>>>>> uic
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
         let response: Response = response.map_err(failed)?.unchecked_into();
         let Some(body) = response.body().filter(|_| response.ok()) else {

@@ -10,12 +10,6 @@ use crate::{
     url::{Step, TimeRange, use_edit_query, use_query},
 };
 
-<<<<<<< HEAD
-=======
-/// Time between two looks at the connection.
-const PULSE_EVERY: Duration = Duration::from_secs(1);
-
->>>>>>> uic
 /// Whether the page takes new data by itself: unless switched off, or the range is fixed.
 #[must_use]
 pub fn use_live() -> Memo<bool> {
@@ -168,21 +162,3 @@ pub fn LiveToggle() -> impl IntoView {
         </button>
     }
 }
-<<<<<<< HEAD
-=======
-
-/// Tells whether the server answers, looked at every second while the tab is seen.
-fn server_answers() -> Signal<bool> {
-    let answers = RwSignal::new(true);
-    let look = move || {
-        if browser::visible() {
-            answers.set(pulse::server_answers());
-            spawn_local(pulse::check_when_idle());
-        }
-    };
-    if let Ok(timer) = set_interval_with_handle(look, PULSE_EVERY) {
-        on_cleanup(move || timer.clear());
-    }
-    Memo::new(move |_| answers.get()).into()
-}
->>>>>>> uic
