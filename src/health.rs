@@ -1,7 +1,7 @@
 //! The health of the process: the long-lived tasks of the store, the receivers and the HTTP address
 //! in one list, and the end that follows when an essential one fails.
 //!
-//! Owns what is said of all of them together. Does not own the tasks: each part supervises its own
+//! Owns the state of all of them together. Does not own the tasks: each part supervises its own
 //! (`tidings_storage::Supervision`).
 
 use futures::future::select_all;

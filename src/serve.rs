@@ -30,7 +30,7 @@ use crate::{
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// How long answers may take to leave when a task has failed.
+/// Time for answers to leave when a task has failed.
 const FAILURE_DRAIN: Duration = Duration::from_millis(500);
 
 /// How long threads that were not asked to end are waited for.
@@ -99,7 +99,8 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         .context("a receiver could not be started")?;
     let collector = Arc::new(collector);
     let health = [store.supervision(), collector.supervision(), &web_tasks].map(Clone::clone);
-    let parts = Parts { store, query, collector, health: Health::new(health.to_vec()), clock };
+    let parts =
+        ServerParts { store, query, collector, health: Health::new(health.to_vec()), clock };
     let (started, insecure) = (parts.clock.now(), settings.insecure);
     let (store, collector) = (parts.store.clone(), Arc::clone(&parts.collector));
     let server = web::Server::new(store, collector, parts.health.clone(), started, insecure);
@@ -125,7 +126,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
 }
 
 /// The running parts of the process.
-struct Parts {
+struct ServerParts {
     store: Store,
     query: QueryService,
     collector: Arc<Collector>,
@@ -133,7 +134,7 @@ struct Parts {
     clock: Arc<dyn Clock>,
 }
 
-impl Parts {
+impl ServerParts {
     /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
     /// something behind, and the log has everything.
     async fn give_up(&self, server: &web::Server, failure: TaskFailure) -> anyhow::Error {
@@ -149,11 +150,11 @@ impl Parts {
 fn routes(
     settings: &Settings,
     address: SocketAddr,
-    parts: &Parts,
+    parts: &ServerParts,
     server: web::Server,
     listening: Arc<web::WebListening>,
 ) -> Result<Router> {
-    let Parts { store, query, collector, health, clock } = parts;
+    let ServerParts { store, query, collector, health, clock } = parts;
     let sql = sql_service(settings, address, store, clock)?;
     let measured = web::Measured {
         store: store.clone(),

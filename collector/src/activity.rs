@@ -1,5 +1,5 @@
-//! What one connection has been doing, and for how long: what ends it when it hangs, rests or
-//! abandons what it asks for, and what tells which connection makes room for others.
+//! Records the activity of one connection, and for how long it lasts: it ends a connection that
+//! hangs, rests or abandons its requests, and tells which connection makes room for others.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -29,11 +29,11 @@ pub(crate) enum ConnectionEnd {
     Abandoning,
 }
 
-/// What a connection has been doing.
+/// The activity of a connection.
 pub(crate) struct Activity {
     peer: PeerAddress,
     clock: Arc<dyn Clock>,
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
     end: watch::Sender<Option<ConnectionEnd>>,
 }
 
@@ -45,12 +45,12 @@ impl std::fmt::Debug for Activity {
 }
 
 #[derive(Debug)]
-struct State {
+struct ActivityState {
     /// Requests being answered.
     busy: usize,
-    /// Those of them that have been let in.
+    /// The requests among them that have been let in.
     requests: Vec<Arc<RequestHolder>>,
-    /// Whether there was ever a request.
+    /// Set by the first request.
     served: bool,
     /// HTTP/2 sends frames of its own, so bytes do not mean that a request begins.
     http2: bool,
@@ -64,7 +64,7 @@ struct State {
     abandoned: u32,
 }
 
-/// What is to be done about a connection.
+/// The action that a connection's activity calls for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Fine,
@@ -77,7 +77,7 @@ pub(crate) enum Verdict {
 impl Activity {
     pub(crate) fn new(peer: PeerAddress, clock: Arc<dyn Clock>) -> Arc<Self> {
         let now = clock.instant();
-        let state = State {
+        let state = ActivityState {
             busy: 0,
             requests: Vec::new(),
             served: false,
@@ -90,7 +90,7 @@ impl Activity {
         Arc::new(Self { peer, clock, state: Mutex::new(state), end: watch::Sender::new(None) })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ActivityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -159,8 +159,8 @@ impl Activity {
 }
 
 impl ConnectionLimits {
-    /// How long a connection may be open without a first request: three times as long as a head may
-    /// take, because who connects beforehand may have a reason.
+    /// Returns the time without a first request after which a connection ends: three times as long as
+    /// a head may take, because a client that connects beforehand may have a reason.
     fn silent_timeout(&self) -> Duration {
         self.header_timeout.saturating_mul(3).min(self.idle_timeout)
     }

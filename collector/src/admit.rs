@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::{
     CollectorLimits,
     refusal::{Reason, Refusal},
-    shares::{BudgetKind, RequestHolder, Scarce, Share, Shares},
+    shares::{BudgetKind, BudgetShare, RequestHolder, Scarce, Shares},
 };
 
 /// The budgets all receivers share.
@@ -78,7 +78,7 @@ pub(crate) struct Admission {
     pub(crate) holder: Arc<RequestHolder>,
     work_budget: Arc<Semaphore>,
     memory_max: usize,
-    memory: Share,
+    memory: BudgetShare,
     held_bytes: usize,
     _work: Option<OwnedSemaphorePermit>,
     _open: OwnedSemaphorePermit,

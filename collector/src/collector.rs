@@ -157,7 +157,7 @@ impl Collector {
         self.listeners.iter().flat_map(of).collect()
     }
 
-    /// What happened to the connections of each receiver, by its name.
+    /// Counts of the connections of each receiver, by its name.
     #[must_use]
     pub fn connections(&self) -> Vec<(&'static str, ConnectionCounts)> {
         let of = |listener: &Listener| {

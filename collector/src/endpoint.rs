@@ -1,5 +1,5 @@
-//! What a listener's connections are for: the one thing in which the receivers and the HTTP address
-//! differ. Everything between the socket and a request is the same for all of them
+//! The endpoint of a listener's connections: the one thing in which the receivers and the HTTP
+//! address differ. Everything between the socket and a request is the same for all of them
 //! ([`crate::listen`]).
 
 use std::{future::Future, io, sync::Arc, time::Duration};
@@ -47,8 +47,8 @@ pub struct ConnectionLimits {
     pub streams_max: u32,
     /// Bytes of a request's head that are read at most.
     pub head_bytes_max: u32,
-    /// How long a head may take to arrive.
+    /// Time in which a head must arrive.
     pub header_timeout: Duration,
-    /// How long a connection may be open without a request.
+    /// Time that a connection may be open without a request.
     pub idle_timeout: Duration,
 }

@@ -53,7 +53,7 @@ pub use phase::{Phase, Phases};
 pub use reads::{ReadApi, ReplyBody};
 pub use settings::{CollectorLimits, CollectorSettings};
 pub use shares::{
-    BudgetKind, HolderState, PeerAddress, RequestHolder, Scarce, Share, ShareHolder, Shares,
+    BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
 };
 pub use sink::Sink;
 pub use stall::{STALL, Stall};

@@ -26,17 +26,17 @@ use crate::{
     connection,
     endpoint::{ConnectionLimits, Endpoint},
     phase::{Phase, Phases},
-    shares::{BudgetKind, HolderState, PeerAddress, Share, ShareHolder, Shares},
+    shares::{BudgetKind, BudgetShare, HolderState, PeerAddress, ShareHolder, Shares},
 };
 
-/// How long to wait when the system has no file handle or memory for another connection.
+/// The wait when the system has no file handle or memory for another connection.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
 /// One connection of so many is kept for questions about health.
 const RESERVE_PART: usize = 16;
 /// And no more than so many.
 const RESERVE_MAX: usize = 32;
 
-/// What the connections of one listener share.
+/// The state that the connections of one listener share.
 pub struct Listening<E> {
     pub(crate) endpoint: Arc<E>,
     pub(crate) limits: ConnectionLimits,
@@ -72,7 +72,7 @@ pub(crate) struct ConnectionCounters {
     pub(crate) abandoning: AtomicU64,
 }
 
-/// What happened to a listener's connections since the start.
+/// Counts of a listener's connections since the start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionCounts {
     /// Accepted.
@@ -148,8 +148,8 @@ impl<E: Endpoint> Listening<E> {
 pub(crate) struct Slot {
     budget: Arc<Shares>,
     activity: Arc<Activity>,
-    /// Whether it is of the budget.
-    share: Mutex<(Share, bool)>,
+    /// The part, and true where it is of the budget.
+    share: Mutex<(BudgetShare, bool)>,
 }
 
 impl Slot {

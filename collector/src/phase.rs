@@ -20,7 +20,7 @@ pub enum Phase {
 pub struct Phases(watch::Receiver<Phase>);
 
 impl Phases {
-    /// Those that the sender of this tells.
+    /// The phases that the sender of this channel tells.
     #[must_use]
     pub fn new(receiver: watch::Receiver<Phase>) -> Self {
         Self(receiver)

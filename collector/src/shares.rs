@@ -28,7 +28,7 @@ use tokio::sync::watch;
 const SHARE_QUARTERS: usize = 3;
 /// A body that nothing has come of for so long makes room for another one of its own address.
 const STALLED: Duration = Duration::from_secs(1);
-/// How long a holder waits for the bytes of those that were evicted for it.
+/// The time that a holder waits for the bytes of those that were evicted for it.
 const ROOM_WAIT: Duration = Duration::from_secs(1);
 
 /// The address of a client; of IPv6 the network of 64 bits, which one machine has to itself.
@@ -125,12 +125,12 @@ pub struct Shares {
 struct Budget {
     used: usize,
     by_peer: HashMap<PeerAddress, usize>,
-    entries: HashMap<u64, Entry>,
+    entries: HashMap<u64, BudgetEntry>,
     next_id: u64,
 }
 
 #[derive(Debug)]
-struct Entry {
+struct BudgetEntry {
     holder: Arc<dyn ShareHolder>,
     peer: PeerAddress,
     amount: usize,
@@ -179,18 +179,18 @@ impl Shares {
     /// Gives a part to a holder, which may have evicted others for it.
     ///
     /// # Errors
-    /// When there is none to be had.
+    /// `Scarce` when nobody can be evicted for it.
     pub fn take(
         self: &Arc<Self>,
         holder: Arc<dyn ShareHolder>,
         amount: usize,
-    ) -> Result<Share, Scarce> {
+    ) -> Result<BudgetShare, Scarce> {
         let peer = holder.peer();
         let mut budget = self.budget();
         let id = budget.next_id;
         budget.next_id += 1;
-        budget.entries.insert(id, Entry { holder, peer, amount: 0, is_evicted: false });
-        let share = Share { shares: Arc::clone(self), id, peer };
+        budget.entries.insert(id, BudgetEntry { holder, peer, amount: 0, is_evicted: false });
+        let share = BudgetShare { shares: Arc::clone(self), id, peer };
         let grown = self.grow(&mut budget, Wish { id, peer, more: amount });
         drop(budget);
         grown.map(|()| share)
@@ -258,7 +258,8 @@ impl Shares {
     /// The bytes of holders that were evicted and have not let go yet.
     fn leaving(&self, budget: &Budget, wish: Wish, excess: Option<Excess>) -> usize {
         let own_only = excess.is_some_and(|excess| excess.of_peer > 0);
-        let counts = |entry: &&Entry| entry.is_evicted && (!own_only || entry.peer == wish.peer);
+        let counts =
+            |entry: &&BudgetEntry| entry.is_evicted && (!own_only || entry.peer == wish.peer);
         budget.entries.values().filter(counts).map(|entry| entry.amount).sum()
     }
 
@@ -333,7 +334,7 @@ impl Budget {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(Entry { peer, amount, .. }) = self.entries.remove(&id) else { return };
+        let Some(BudgetEntry { peer, amount, .. }) = self.entries.remove(&id) else { return };
         self.used = self.used.saturating_sub(amount);
         let left = self.of_peer(peer).saturating_sub(amount);
         match left {
@@ -345,13 +346,13 @@ impl Budget {
 
 /// A part of a budget; given back when dropped.
 #[derive(Debug)]
-pub struct Share {
+pub struct BudgetShare {
     shares: Arc<Shares>,
     id: u64,
     peer: PeerAddress,
 }
 
-impl Share {
+impl BudgetShare {
     /// Takes so much more.
     ///
     /// # Errors
@@ -385,7 +386,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for BudgetShare {
     fn drop(&mut self) {
         self.shares.budget().remove(self.id);
         self.shares.freed.send_modify(|times| *times = times.wrapping_add(1));

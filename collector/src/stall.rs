@@ -11,7 +11,7 @@ use std::{
 
 use tidings_storage::Clock;
 
-/// How long a client may take nothing, or hardly anything, of what is there for it, at least.
+/// Time in which a client may take nothing, or hardly anything, of what is there for it, at least.
 pub const STALL: Duration = Duration::from_secs(30);
 /// Less than this in [`STALL`] is hardly anything: as much as of an answer over HTTP/2.
 const STALL_BYTES_MIN: usize = 16 << 10;
@@ -21,7 +21,7 @@ pub struct Stall {
     clock: Arc<dyn Clock>,
     /// Runs while a write waits, for the rest of [`STALL`].
     waiting: Option<Waiting>,
-    /// How long writes have waited since so many bytes were taken.
+    /// Time that writes have waited since so many bytes were taken.
     waited: Duration,
     taken_bytes: usize,
 }
@@ -110,7 +110,7 @@ mod tests {
         }
     }
 
-    /// Whether a client is given up that takes so many bytes at a time, each after so long.
+    /// Returns whether a client is given up that takes so many bytes at a time, each after so long.
     async fn is_given_up(bytes: usize, after: Duration) -> bool {
         let clock = Arc::new(Step(Mutex::new(SystemClock.instant())));
         let mut stall = Stall::new(Arc::clone(&clock) as Arc<dyn Clock>);

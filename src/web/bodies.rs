@@ -24,7 +24,7 @@ use axum::{
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tidings_collector::{
-    BudgetKind, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Scarce, Share, Shares,
+    BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Scarce, Shares,
 };
 use tidings_storage::Clock;
 
@@ -94,7 +94,7 @@ impl Fault {
 /// What is known of one body, until its request is answered.
 #[derive(Debug)]
 struct Received {
-    memory: Option<Arc<Share>>,
+    memory: Option<Arc<BudgetShare>>,
     fault: Option<Fault>,
 }
 

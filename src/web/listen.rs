@@ -24,9 +24,9 @@ use tower::ServiceExt;
 
 use super::problem::{PROBLEM_JSON, problem, problem_body};
 
-/// How long a request's head may take to arrive.
+/// Time in which a request's head must arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection may be without a request.
+/// Time that a connection may be without a request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
 const HEADER_BYTES_MAX: u32 = 32 << 10;
@@ -37,7 +37,7 @@ const REQUESTS_MAX: usize = 4096;
 /// When to try again.
 const RETRY_SECONDS: u32 = 1;
 
-/// What is asked about health, besides gRPC's health check.
+/// The probes of health, besides gRPC's health check.
 const PROBES: [&str; 2] = ["/live", "/ready"];
 const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
 

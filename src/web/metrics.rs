@@ -49,7 +49,7 @@ pub(crate) struct Measured {
 
 /// The kind of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricKind {
     /// Only grows; its name ends in `_total`.
     Counter,
     Gauge,
@@ -60,11 +60,11 @@ enum Kind {
 #[derive(Debug)]
 struct Sample {
     labels: Vec<String>,
-    value: Value,
+    value: SampleValue,
 }
 
 #[derive(Debug)]
-enum Value {
+enum SampleValue {
     Count(u64),
     Number(f64),
     Times(TimeCounts),
@@ -74,20 +74,20 @@ enum Value {
 struct Metric {
     /// Its name, without `_total`.
     name: &'static str,
-    kind: Kind,
+    kind: MetricKind,
     labels: &'static [&'static str],
-    /// What it counts, with its unit; ends the line in the document.
+    /// Its meaning, with the unit; ends the line in the document.
     help: &'static str,
     read: fn(&Measured) -> Vec<Sample>,
 }
 
 impl Sample {
-    fn new<const N: usize>(labels: [&str; N], value: Value) -> Self {
+    fn new<const N: usize>(labels: [&str; N], value: SampleValue) -> Self {
         Self { labels: labels.map(str::to_owned).to_vec(), value }
     }
 
     fn count<const N: usize>(labels: [&str; N], count: u64) -> Self {
-        Self::new(labels, Value::Count(count))
+        Self::new(labels, SampleValue::Count(count))
     }
 }
 
@@ -104,7 +104,7 @@ async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri)
         let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
         return problem_with(status, "invalid-parameter", title, NO_PARAMETERS, &name);
     }
-    let form = exposition::Form::wanted(&headers);
+    let form = exposition::ExpositionForm::wanted(&headers);
     let text = exposition::write(&measured, form);
     let kind = HeaderValue::from_static(form.media_type());
     let never_kept = HeaderValue::from_static("no-store");
@@ -115,7 +115,7 @@ async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri)
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::{Kind, METRICS};
+    use super::{METRICS, MetricKind};
 
     #[test]
     fn the_page_on_metrics_has_every_metric_as_the_code_does() {
@@ -124,7 +124,7 @@ mod tests {
         let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
         let rows: Vec<&str> = rows.collect();
         let expected = METRICS.iter().map(|metric| {
-            let suffix = if metric.kind == Kind::Counter { "_total" } else { "" };
+            let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
             let kind = format!("{:?}", metric.kind).to_lowercase();
             let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
             let (name, labels) = (metric.name, labels.join(", "));
@@ -141,7 +141,7 @@ mod tests {
         for metric in METRICS {
             let (name, kind) = (metric.name, metric.kind);
             assert!(name.starts_with("tidings_") && !name.ends_with("_total"), "{name}");
-            assert!(kind != Kind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(kind != MetricKind::Histogram || name.ends_with("_seconds"), "{name}");
             assert!(!metric.help.contains(['\n', '|', '\\']), "{name}");
         }
     }

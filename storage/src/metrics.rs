@@ -63,7 +63,7 @@ impl TimeHistogram {
     }
 }
 
-/// What the store did since it was opened.
+/// The store's work since it was opened.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StoreMeasurements {
     /// Syncs of the log that records waited for.
@@ -88,7 +88,7 @@ pub struct StoreMeasurements {
     pub backlog_files: u64,
     /// Removed files that are still on the disk.
     pub removed_files: u64,
-    /// How long the oldest row has been in memory and in the log only.
+    /// Age of the oldest row that is in memory and in the log only.
     pub unflushed_age: Duration,
 }
 

@@ -343,7 +343,7 @@ impl Store {
         }
     }
 
-    /// What the store did since it was opened.
+    /// Returns counts and times of the store's work since it was opened.
     #[must_use]
     pub fn measurements(&self) -> StoreMeasurements {
         let inner = &self.owner.0;

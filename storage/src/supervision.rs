@@ -45,11 +45,11 @@ pub enum TaskState {
 pub struct TaskHealth {
     /// Its name, as `flush`.
     pub name: &'static str,
-    /// How it is.
+    /// Its state.
     pub state: TaskState,
-    /// How often it was restarted.
+    /// Restarts since the start.
     pub restarts: u64,
-    /// What its last panic said.
+    /// The words of its last panic.
     pub last_panic: Option<String>,
 }
 
@@ -181,7 +181,7 @@ fn failure(tasks: &[TaskHealth]) -> Option<String> {
     Some(format!("{} failed: {panic}", failed.name))
 }
 
-/// What a panic said, without control characters and cut.
+/// Returns the words of a panic, without control characters and cut.
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));

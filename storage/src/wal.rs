@@ -55,7 +55,7 @@ pub(crate) struct WalSettings {
     pub(crate) salt: fn() -> u64,
 }
 
-/// Who learns how the writing goes.
+/// The observers of the writing thread: supervision, metrics and their clock.
 #[derive(Debug, Clone)]
 pub(crate) struct WalMonitor {
     pub(crate) supervision: Supervision,

@@ -11,13 +11,13 @@ use std::{
 use tidings_proto::UnixNanos;
 use tidings_storage::{Clock, SystemClock};
 
-use super::{BudgetKind, HolderState, PeerAddress, Scarce, Share, ShareHolder, Shares};
+use super::{BudgetKind, BudgetShare, HolderState, PeerAddress, Scarce, ShareHolder, Shares};
 
 /// A clock that is set.
 #[derive(Debug)]
-struct Still(Mutex<Instant>);
+struct SetClock(Mutex<Instant>);
 
-impl Still {
+impl SetClock {
     fn new() -> Arc<Self> {
         Arc::new(Self(Mutex::new(SystemClock.instant())))
     }
@@ -27,7 +27,7 @@ impl Still {
     }
 }
 
-impl Clock for Still {
+impl Clock for SetClock {
     fn now(&self) -> UnixNanos {
         UnixNanos(0)
     }
@@ -42,19 +42,19 @@ impl Clock for Still {
 }
 
 #[derive(Debug)]
-struct Holder {
+struct TestHolder {
     peer: PeerAddress,
     state: Mutex<(HolderState, Instant)>,
     evicted: AtomicBool,
 }
 
-impl Holder {
+impl TestHolder {
     fn is_evicted(&self) -> bool {
         self.evicted.load(SeqCst)
     }
 }
 
-impl ShareHolder for Holder {
+impl ShareHolder for TestHolder {
     fn peer(&self) -> PeerAddress {
         self.peer
     }
@@ -69,14 +69,14 @@ impl ShareHolder for Holder {
 }
 
 /// A budget, its clock, and holders of it.
-struct World {
-    clock: Arc<Still>,
+struct BudgetWorld {
+    clock: Arc<SetClock>,
     shares: Arc<Shares>,
 }
 
-impl World {
+impl BudgetWorld {
     fn new(kind: BudgetKind, total: usize) -> Self {
-        let clock = Still::new();
+        let clock = SetClock::new();
         let shares = Shares::new(kind, total, Arc::clone(&clock) as Arc<dyn Clock>);
         Self { clock, shares }
     }
@@ -87,11 +87,11 @@ impl World {
         host: u8,
         state: HolderState,
         amount: usize,
-    ) -> (Arc<Holder>, Result<Share, Scarce>) {
+    ) -> (Arc<TestHolder>, Result<BudgetShare, Scarce>) {
         self.clock.advance(Duration::from_millis(1));
         let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
         let state = Mutex::new((state, self.clock.instant()));
-        let holder = Arc::new(Holder { peer, state, evicted: AtomicBool::new(false) });
+        let holder = Arc::new(TestHolder { peer, state, evicted: AtomicBool::new(false) });
         let taken = self.shares.take(Arc::clone(&holder) as Arc<dyn ShareHolder>, amount);
         (holder, taken)
     }
@@ -102,7 +102,7 @@ use HolderState::{Idle, Receiving, Silent, Working};
 
 #[test]
 fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() {
-    let world = World::new(Connections, 8);
+    let world = BudgetWorld::new(Connections, 8);
     let states = [Working, Idle, Silent, Silent, Idle, Working];
     let held = states.map(|state| world.take(1, state, 1));
     assert!(held.iter().all(|(_, taken)| taken.is_ok()));
@@ -126,11 +126,11 @@ fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() 
 
 #[test]
 fn where_all_is_used_the_address_that_has_the_most_loses_first() {
-    let world = World::new(Connections, 8);
+    let world = BudgetWorld::new(Connections, 8);
     let mut first: Vec<_> = (0..4).map(|_| world.take(1, Working, 1)).collect();
     first.push(world.take(1, Idle, 1));
     let second: Vec<_> = (0..3).map(|_| world.take(2, Silent, 1)).collect();
-    let evicted = |holders: &[(Arc<Holder>, Result<Share, Scarce>)]| -> Vec<bool> {
+    let evicted = |holders: &[(Arc<TestHolder>, Result<BudgetShare, Scarce>)]| -> Vec<bool> {
         holders.iter().map(|(holder, _)| holder.is_evicted()).collect()
     };
     assert_eq!(world.shares.used(), 8);
@@ -143,7 +143,7 @@ fn where_all_is_used_the_address_that_has_the_most_loses_first() {
 
 #[test]
 fn a_request_that_is_worked_on_is_evicted_for_nobody() {
-    let world = World::new(Requests, 8);
+    let world = BudgetWorld::new(Requests, 8);
     let first: Vec<_> = (0..5).map(|_| world.take(1, Working, 1)).collect();
     let second: Vec<_> = (0..3).map(|_| world.take(2, Receiving, 1)).collect();
     assert!(world.take(3, Receiving, 1).1.is_err(), "their bodies come");
@@ -154,7 +154,7 @@ fn a_request_that_is_worked_on_is_evicted_for_nobody() {
 
 #[test]
 fn a_body_that_comes_is_not_evicted_for_its_own_address() {
-    let world = World::new(Requests, 4);
+    let world = BudgetWorld::new(Requests, 4);
     let (old, _old_share) = world.take(1, Receiving, 1);
     let (young, _young_share) = world.take(1, Receiving, 1);
     let _third = world.take(1, Working, 1);
@@ -168,7 +168,7 @@ fn a_body_that_comes_is_not_evicted_for_its_own_address() {
 
 #[test]
 fn bytes_are_there_when_their_holder_has_let_go_of_them() {
-    let world = World::new(Bytes, 100);
+    let world = BudgetWorld::new(Bytes, 100);
     let (stalled, held) = world.take(1, Receiving, 60);
     world.clock.advance(Duration::from_secs(2));
     let (_, share) = world.take(1, Receiving, 10);
@@ -187,7 +187,7 @@ fn bytes_are_there_when_their_holder_has_let_go_of_them() {
 
 #[tokio::test]
 async fn whoever_waits_for_bytes_gets_them_as_soon_as_they_are_free() {
-    let world = World::new(Bytes, 100);
+    let world = BudgetWorld::new(Bytes, 100);
     let (stalled, held) = world.take(1, Receiving, 70);
     world.clock.advance(Duration::from_secs(2));
     let share = world.take(1, Receiving, 5).1.unwrap();
@@ -202,7 +202,7 @@ async fn whoever_waits_for_bytes_gets_them_as_soon_as_they_are_free() {
 
 #[test]
 fn a_single_holder_may_have_everything() {
-    let world = World::new(Bytes, 100);
+    let world = BudgetWorld::new(Bytes, 100);
     let (_, share) = world.take(1, Receiving, 90);
     let share = share.unwrap();
     share.grow(10).unwrap();
@@ -218,7 +218,7 @@ fn a_single_holder_may_have_everything() {
 
 #[test]
 fn absurd_amounts_are_refused_and_not_wrapped_around() {
-    let world = World::new(Bytes, 100);
+    let world = BudgetWorld::new(Bytes, 100);
     let share = world.take(1, Receiving, 1).1.unwrap();
     assert!(share.grow(usize::MAX).is_err());
     assert_eq!(world.shares.used(), 1);

@@ -12,16 +12,16 @@ use prometheus_client::{
 };
 use tidings_storage::{TIME_BOUNDS, TimeCounts};
 
-use super::{Kind, Measured, Metric, Sample, Value, table::METRICS};
+use super::{Measured, Metric, MetricKind, Sample, SampleValue, table::METRICS};
 
 /// A form of the text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ExpositionForm {
     OpenMetrics,
     Plain,
 }
 
-impl Form {
+impl ExpositionForm {
     /// The form that a client asks for.
     pub(super) fn wanted(headers: &HeaderMap) -> Self {
         let mut accepted = headers.get_all(header::ACCEPT).iter();
@@ -40,15 +40,15 @@ impl Form {
 }
 
 /// Every metric with its numbers of this moment.
-pub(super) fn write(measured: &Measured, form: Form) -> String {
+pub(super) fn write(measured: &Measured, form: ExpositionForm) -> String {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Moment(measured.clone())));
     let mut written = String::new();
     // Writing into a text does not fail.
     let _ = text::encode(&mut written, &registry);
     match form {
-        Form::OpenMetrics => written,
-        Form::Plain => plain(&written),
+        ExpositionForm::OpenMetrics => written,
+        ExpositionForm::Plain => plain(&written),
     }
 }
 
@@ -56,7 +56,7 @@ pub(super) fn write(measured: &Measured, form: Form) -> String {
 fn plain(text: &str) -> String {
     let is_counter = |name: &str| {
         let metric = METRICS.iter().find(|metric| metric.name == name);
-        metric.is_some_and(|metric| metric.kind == Kind::Counter)
+        metric.is_some_and(|metric| metric.kind == MetricKind::Counter)
     };
     let mut plain = String::with_capacity(text.len());
     for line in text.lines().filter(|line| *line != "# EOF") {
@@ -77,9 +77,9 @@ impl Collector for Moment {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
         for metric in METRICS {
             let kind = match metric.kind {
-                Kind::Counter => MetricType::Counter,
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Histogram => MetricType::Histogram,
+                MetricKind::Counter => MetricType::Counter,
+                MetricKind::Gauge => MetricType::Gauge,
+                MetricKind::Histogram => MetricType::Histogram,
             };
             let mut encoder = encoder.encode_descriptor(metric.name, metric.help, None, kind)?;
             for sample in (metric.read)(&self.0) {
@@ -105,16 +105,16 @@ fn encode(
 
 fn encode_value(
     metric: &Metric,
-    value: &Value,
+    value: &SampleValue,
     encoder: &mut MetricEncoder<'_>,
 ) -> Result<(), std::fmt::Error> {
     match (metric.kind, value) {
-        (Kind::Counter, Value::Count(count)) => {
+        (MetricKind::Counter, SampleValue::Count(count)) => {
             encoder.encode_counter::<NoLabelSet, u64, f64>(count, None)
         }
-        (_, Value::Count(count)) => encoder.encode_gauge(count),
-        (_, Value::Number(number)) => encoder.encode_gauge(number),
-        (_, Value::Times(times)) => {
+        (_, SampleValue::Count(count)) => encoder.encode_gauge(count),
+        (_, SampleValue::Number(number)) => encoder.encode_gauge(number),
+        (_, SampleValue::Times(times)) => {
             let buckets = buckets(times);
             encoder.encode_histogram::<NoLabelSet>(times.sum_seconds, times.count(), &buckets, None)
         }

@@ -36,7 +36,7 @@ const OUTCOMES: [&str; 4] = ["answered", "refused", "failed", "abandoned"];
 const ABANDONED: usize = 3;
 
 #[derive(Debug, Default)]
-struct Times {
+struct ApiTimes {
     histogram: TimeHistogram,
     outcomes: [AtomicU64; OUTCOMES.len()],
     running: AtomicU64,
@@ -46,7 +46,7 @@ struct Times {
 #[derive(Debug)]
 pub(crate) struct QueryTimes {
     clock: Arc<dyn Clock>,
-    apis: [Times; APIS.len()],
+    apis: [ApiTimes; APIS.len()],
 }
 
 impl QueryTimes {
@@ -54,7 +54,7 @@ impl QueryTimes {
         Arc::new(Self { clock, apis: Default::default() })
     }
 
-    fn each(&self) -> impl Iterator<Item = (&'static str, &Times)> {
+    fn each(&self) -> impl Iterator<Item = (&'static str, &ApiTimes)> {
         APIS.iter().map(|(_, api)| *api).zip(&self.apis)
     }
 
@@ -77,19 +77,19 @@ impl QueryTimes {
         self.each().map(|(api, times)| (api, times.running.load(Relaxed))).collect()
     }
 
-    fn of(&self, path: &str) -> Option<&Times> {
+    fn api(&self, path: &str) -> Option<&ApiTimes> {
         let at = APIS.iter().position(|(prefix, _)| path.starts_with(prefix))?;
         self.apis.get(at)
     }
 }
 
 /// A question that has no answer yet.
-struct Running<'a> {
-    times: &'a Times,
+struct RunningQuestion<'a> {
+    times: &'a ApiTimes,
     outcome: usize,
 }
 
-impl Drop for Running<'_> {
+impl Drop for RunningQuestion<'_> {
     fn drop(&mut self) {
         self.times.running.fetch_sub(1, Relaxed);
         if let Some(count) = self.times.outcomes.get(self.outcome) {
@@ -104,9 +104,9 @@ pub(in crate::web) async fn measure(
     request: Request,
     next: Next,
 ) -> Response {
-    let Some(times) = queries.of(request.uri().path()) else { return next.run(request).await };
+    let Some(times) = queries.api(request.uri().path()) else { return next.run(request).await };
     times.running.fetch_add(1, Relaxed);
-    let mut running = Running { times, outcome: ABANDONED };
+    let mut running = RunningQuestion { times, outcome: ABANDONED };
     let begun = queries.clock.instant();
     let response = next.run(request).await;
     times.histogram.observe(queries.clock.instant().saturating_duration_since(begun));
@@ -124,15 +124,15 @@ mod tests {
 
     use tidings_storage::SystemClock;
 
-    use super::{OUTCOMES, QueryTimes, Running};
+    use super::{OUTCOMES, QueryTimes, RunningQuestion};
 
     #[test]
     fn a_question_counts_for_the_api_of_its_path_and_once_for_its_outcome() {
         let queries = QueryTimes::new(Arc::new(SystemClock));
-        assert!(queries.of("/explore").is_none() && queries.of("/ready").is_none());
-        let times = queries.of("/api/v1/traces/1/skeleton").unwrap();
+        assert!(queries.api("/explore").is_none() && queries.api("/ready").is_none());
+        let times = queries.api("/api/v1/traces/1/skeleton").unwrap();
         times.running.store(2, std::sync::atomic::Ordering::Relaxed);
-        drop(Running { times, outcome: 0 });
+        drop(RunningQuestion { times, outcome: 0 });
         let running = queries.running();
         assert_eq!(running.iter().find(|(api, _)| *api == "traces"), Some(&("traces", 1)));
         let answered: u64 = queries.outcomes().iter().map(|(.., count)| count).sum();

@@ -3,7 +3,7 @@
 use tidings_proto::api::TaskCondition;
 use tidings_storage::StoreMeasurements;
 
-use super::{Kind, Measured, Metric, Sample, Value};
+use super::{Measured, Metric, MetricKind, Sample, SampleValue};
 
 type Samples = Vec<Sample>;
 
@@ -29,14 +29,14 @@ macro_rules! held {
 pub(super) const METRICS: &[Metric] = &[
     Metric {
         name: "tidings_start_time_seconds",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "When the process started, in seconds since 1970",
-        read: |measured| vec![Sample::new([], Value::Number(measured.started_seconds))],
+        read: |measured| vec![Sample::new([], SampleValue::Number(measured.started_seconds))],
     },
     Metric {
         name: "tidings_task_running",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &["task"],
         help: "1 while a long-lived task runs, 0 when it has failed or is about to run again",
         read: |measured| {
@@ -46,115 +46,115 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidings_task_restarts",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["task"],
         help: "Restarts of a long-lived task after a panic",
         read: |measured| tasks(measured, |task| task.restarts),
     },
     Metric {
         name: "tidings_receiver_requests",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["receiver", "outcome"],
         help: "Requests to store something, `accepted` or `refused`",
         read: receiver_requests,
     },
     Metric {
         name: "tidings_receiver_refusals",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["receiver", "reason"],
         help: "Refused requests by reason, as in the list of reasons for receivers",
         read: receiver_refusals,
     },
     Metric {
         name: "tidings_received_records",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["signal", "outcome"],
         help: "Spans and log records, `accepted` or `rejected` by partial success",
         read: received_records,
     },
     Metric {
         name: "tidings_in_flight_bytes",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Memory of requests that are being received, in bytes",
         read: |measured| gauge(measured.collector.in_flight_bytes().0),
     },
     Metric {
         name: "tidings_in_flight_limit_bytes",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "The bound of it (`in-flight-bytes-max`), in bytes",
         read: |measured| gauge(measured.collector.in_flight_bytes().1),
     },
     Metric {
         name: "tidings_connections",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &["listener"],
         help: "Open connections",
         read: |measured| connections(measured, |counts| counts.open),
     },
     Metric {
         name: "tidings_connections_accepted",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["listener"],
         help: "Accepted connections",
         read: |measured| connections(measured, |counts| counts.accepted),
     },
     Metric {
         name: "tidings_connections_ended",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["listener", "reason"],
         help: "Connections and requests that the server ended or refused before an answer, by reason",
         read: ended_connections,
     },
     Metric {
         name: "tidings_log_bytes",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Size of the write-ahead log, in bytes",
         read: held!(wal_bytes),
     },
     Metric {
         name: "tidings_log_lag_seconds",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "How long the oldest row has been in memory and the log only",
         read: |measured| {
             let age = measured.store.measurements().unflushed_age;
-            vec![Sample::new([], Value::Number(age.as_secs_f64()))]
+            vec![Sample::new([], SampleValue::Number(age.as_secs_f64()))]
         },
     },
     Metric {
         name: "tidings_log_records",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &[],
         help: "Records written to the log: requests with something in them",
         read: of_store!(log_records),
     },
     Metric {
         name: "tidings_log_written_bytes",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &[],
         help: "Bytes of these records",
         read: of_store!(log_bytes),
     },
     Metric {
         name: "tidings_log_sync_seconds",
-        kind: Kind::Histogram,
+        kind: MetricKind::Histogram,
         labels: &[],
         help: "Time of the log's syncs (fsync) that requests wait for",
         read: |measured| times(measured, |done| done.log_syncs),
     },
     Metric {
         name: "tidings_memory_table_bytes",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Size of the memory table, in bytes",
         read: held!(memory_bytes),
     },
     Metric {
         name: "tidings_stored_records",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &["signal"],
         help: "Spans and log records, in memory and in files",
         read: |measured| {
@@ -167,56 +167,56 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidings_data_files",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Data files of the tables",
         read: held!(data_files),
     },
     Metric {
         name: "tidings_removed_files",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Files that were replaced and are still on the disk",
         read: of_store!(removed_files),
     },
     Metric {
         name: "tidings_flush_seconds",
-        kind: Kind::Histogram,
+        kind: MetricKind::Histogram,
         labels: &[],
         help: "Time of flushes that went well",
         read: |measured| times(measured, |done| done.flushes),
     },
     Metric {
         name: "tidings_flush_failures",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &[],
         help: "Flushes that failed and are tried again",
         read: of_store!(flush_failures),
     },
     Metric {
         name: "tidings_table_commits",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &[],
         help: "Commits to the tables, of flushes and of upkeep",
         read: of_store!(commits),
     },
     Metric {
         name: "tidings_compaction_backlog_files",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Files that wait to be merged, when upkeep looked last",
         read: of_store!(backlog_files),
     },
     Metric {
         name: "tidings_upkeep_files",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["outcome"],
         help: "Files that upkeep `merged` into others, `retired` for their age, or `written`",
         read: upkeep_files,
     },
     Metric {
         name: "tidings_alarms",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Things that a person should look at, as `/ready` says them",
         read: |measured| {
@@ -226,17 +226,17 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidings_query_seconds",
-        kind: Kind::Histogram,
+        kind: MetricKind::Histogram,
         labels: &["api"],
         help: "Time from a question to the beginning of its answer",
         read: |measured| {
             let times = measured.queries.times().into_iter();
-            times.map(|(api, times)| Sample::new([api], Value::Times(times))).collect()
+            times.map(|(api, times)| Sample::new([api], SampleValue::Times(times))).collect()
         },
     },
     Metric {
         name: "tidings_queries",
-        kind: Kind::Counter,
+        kind: MetricKind::Counter,
         labels: &["api", "outcome"],
         help: "Questions by outcome: `answered`, `refused` (4xx), `failed` (5xx), `abandoned`",
         read: |measured| {
@@ -246,7 +246,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidings_queries_running",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &["api"],
         help: "Questions whose answer has not begun",
         read: |measured| {
@@ -256,7 +256,7 @@ pub(super) const METRICS: &[Metric] = &[
     },
     Metric {
         name: "tidings_sql_running",
-        kind: Kind::Gauge,
+        kind: MetricKind::Gauge,
         labels: &[],
         help: "Queries in SQL that run, of `sql-running-max` at most",
         read: |measured| gauge(measured.sql.as_ref().map_or(0, |sql| sql.running() as u64)),
@@ -323,7 +323,7 @@ fn times(
     measured: &Measured,
     of: impl FnOnce(StoreMeasurements) -> tidings_storage::TimeCounts,
 ) -> Samples {
-    vec![Sample::new([], Value::Times(of(measured.store.measurements())))]
+    vec![Sample::new([], SampleValue::Times(of(measured.store.measurements())))]
 }
 
 fn upkeep_files(measured: &Measured) -> Samples {

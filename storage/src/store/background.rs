@@ -24,7 +24,7 @@ pub(super) const FLUSH: &str = "flush";
 
 type Task = fn(Arc<Inner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
 
-/// What is restarted.
+/// Tasks that are restarted when they panic.
 const MAINTENANCE: [(&str, Task); 4] = [
     ("memory merge", |inner, stop| Box::pin(merger(inner, stop))),
     ("reindexing", |inner, stop| Box::pin(reindexer(inner, stop))),

@@ -235,7 +235,7 @@ impl State {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
     }
 
-    /// How many commits became visible since the store was opened.
+    /// Returns the number of commits that became visible since the store was opened.
     pub(crate) fn commits(&self) -> u64 {
         self.lock().commits
     }
