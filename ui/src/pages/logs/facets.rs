@@ -99,7 +99,7 @@ fn values_query(facet: &Facet, state: &LogState, now: UnixNanos) -> String {
     conditions.extend(start.map(|start| format!("time >= {}", moment(start))));
     conditions.extend(end.map(|end| format!("time < {}", moment(end))));
     if let Some(text) = &state.text {
-        conditions.push(format!("strpos(lower(text), {}) > 0", quoted(&text.to_lowercase())));
+        conditions.push(format!("contains(lower(text), {})", quoted(&text.to_lowercase())));
     }
     if let Some(service) = state.service.as_ref().filter(|_| *facet != Facet::Service) {
         conditions.push(format!("service = {}", quoted(service)));
@@ -282,7 +282,7 @@ mod tests {
         for part in [
             "time >= TIMESTAMP WITH TIME ZONE '1970-01-01T00:00:00.000Z'",
             "time < TIMESTAMP WITH TIME ZONE '1970-01-01T00:01:00.000Z'",
-            "strpos(lower(text), 'can''t') > 0",
+            "contains(lower(text), 'can''t')",
             "severity_number >= 13",
             "attributes['tier'] = 'gold'",
         ] {
