@@ -47,8 +47,8 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use endpoints::Party;
-use groups::{Group, GroupCalls, RECENT, Stretches, judge};
-use reading::Sample;
+use groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
+use reading::TraceSample;
 use reasons::Cases;
 use report::Findings;
 use sampled::Sides;
@@ -115,12 +115,12 @@ pub struct ChangeSearch {
 pub(crate) fn changes(reader: &Reader, search: &ChangeSearch) -> Result<ChangeReport, QueryError> {
     let windows = windows(reader, search)?;
     let mut asked =
-        Asked { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
+        ChangeQuery { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
     asked.report()
 }
 
 /// A question while it is answered.
-struct Asked<'a> {
+struct ChangeQuery<'a> {
     reader: &'a Reader,
     search: &'a ChangeSearch,
     windows: Sides<Window>,
@@ -165,7 +165,7 @@ fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, Quer
     Ok(Sides { now, before })
 }
 
-impl Asked<'_> {
+impl ChangeQuery<'_> {
     fn report(&mut self) -> Result<ChangeReport, QueryError> {
         let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
         let roots = self.roots(traces_max)?;
@@ -327,7 +327,7 @@ impl Asked<'_> {
         Ok(calls)
     }
 
-    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<Group>, QueryError> {
+    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<ComparedGroup>, QueryError> {
         let counts = calls.map(ServiceCalls::span_count);
         let Sides { now, before } = self.windows;
         let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
@@ -387,7 +387,7 @@ impl Asked<'_> {
         &mut self,
         wanted: &[(u32, Vec<TraceId>)],
         names: &mut Names,
-    ) -> Result<Sample, QueryError> {
+    ) -> Result<TraceSample, QueryError> {
         let sample = reading::read(self.reader, wanted, names)?;
         if sample.is_cut {
             let reason = "traces are large: self times are of fewer of them";
@@ -432,9 +432,9 @@ impl Asked<'_> {
 }
 
 /// The names of transaction types and the traces of each, by its number.
-type Wanted = Sides<Vec<(u32, Vec<TraceId>)>>;
+type TracesByType = Sides<Vec<(u32, Vec<TraceId>)>>;
 
-fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, Wanted) {
+fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, TracesByType) {
     let mut names: Vec<TransactionName> = Vec::new();
     let mut numbers: HashMap<TransactionName, u32> = HashMap::new();
     let wanted = roots.as_ref().map(|roots| {
@@ -458,7 +458,7 @@ fn transaction_groups(
     names: &[TransactionName],
     roots: &Sides<RootOperations>,
     recent: &[UnixNanos],
-) -> Vec<Group> {
+) -> Vec<ComparedGroup> {
     let sides = roots.as_ref().map(|roots| {
         let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
         of.collect::<HashMap<_, _>>()
@@ -471,7 +471,7 @@ fn transaction_groups(
             GroupCalls::new(&root.calls, &root.steps, recent)
         })
     };
-    let group = |name: &TransactionName| Group {
+    let group = |name: &TransactionName| ComparedGroup {
         service: name.service.clone(),
         operation: Some(name.operation.clone()),
         uninstrumented: false,
