@@ -128,13 +128,19 @@ struct ChangeQuery<'a> {
     stats: ScanStats,
 }
 
+/// The moment after the newest span; now, where nothing is stored.
+fn end_of_data(reader: &Reader) -> Result<UnixNanos, QueryError> {
+    let last = newest(reader)?;
+    Ok(if last.0 == 0 { reader.now } else { UnixNanos(last.0.saturating_add(1)) })
+}
+
 /// The window and its baseline, with steps of the same length.
 fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, QueryError> {
     let range = match search.start {
         TimeRange { start: None, end } => {
             let end = match end {
                 Some(end) => end,
-                None => UnixNanos(newest(reader)?.0.saturating_add(1)),
+                None => end_of_data(reader)?,
             };
             let start = UnixNanos(end.0.saturating_sub(WINDOW_DEFAULT));
             TimeRange { start: Some(start), end: Some(end) }
