@@ -52,6 +52,7 @@ const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Serves the connection until it ends, hangs, has to make room or the phase says so.
+#[expect(clippy::too_many_lines, reason = "one loop over everything that can end a connection")]
 pub(crate) async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
     // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);

@@ -47,8 +47,8 @@ use crate::{
 };
 use attribution::{Attribution, attribute};
 use endpoints::Party;
-use groups::{Group, GroupCalls, RECENT, Stretches, judge};
-use reading::Sample;
+use groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
+use reading::TraceSample;
 use reasons::Cases;
 use report::Findings;
 use sampled::Sides;
@@ -115,17 +115,23 @@ pub struct ChangeSearch {
 pub(crate) fn changes(reader: &Reader, search: &ChangeSearch) -> Result<ChangeReport, QueryError> {
     let windows = windows(reader, search)?;
     let mut asked =
-        Asked { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
+        ChangeQuery { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
     asked.report()
 }
 
 /// A question while it is answered.
-struct Asked<'a> {
+struct ChangeQuery<'a> {
     reader: &'a Reader,
     search: &'a ChangeSearch,
     windows: Sides<Window>,
     partial: Vec<PartialReason>,
     stats: ScanStats,
+}
+
+/// The moment after the newest span; now, where nothing is stored.
+fn end_of_data(reader: &Reader) -> Result<UnixNanos, QueryError> {
+    let last = newest(reader)?;
+    Ok(if last.0 == 0 { reader.now } else { UnixNanos(last.0.saturating_add(1)) })
 }
 
 /// The window and its baseline, with steps of the same length.
@@ -134,7 +140,7 @@ fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, Quer
         TimeRange { start: None, end } => {
             let end = match end {
                 Some(end) => end,
-                None => UnixNanos(newest(reader)?.0.saturating_add(1)),
+                None => end_of_data(reader)?,
             };
             let start = UnixNanos(end.0.saturating_sub(WINDOW_DEFAULT));
             TimeRange { start: Some(start), end: Some(end) }
@@ -165,7 +171,7 @@ fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, Quer
     Ok(Sides { now, before })
 }
 
-impl Asked<'_> {
+impl ChangeQuery<'_> {
     #[expect(clippy::too_many_lines, reason = "a list of steps, each of which uses the last")]
     fn report(&mut self) -> Result<ChangeReport, QueryError> {
         let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
@@ -328,7 +334,7 @@ impl Asked<'_> {
         Ok(calls)
     }
 
-    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<Group>, QueryError> {
+    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<ComparedGroup>, QueryError> {
         let counts = calls.map(ServiceCalls::span_count);
         let Sides { now, before } = self.windows;
         let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
@@ -388,7 +394,7 @@ impl Asked<'_> {
         &mut self,
         wanted: &[(u32, Vec<TraceId>)],
         names: &mut Names,
-    ) -> Result<Sample, QueryError> {
+    ) -> Result<TraceSample, QueryError> {
         let sample = reading::read(self.reader, wanted, names)?;
         if sample.is_cut {
             let reason = "traces are large: self times are of fewer of them";
@@ -433,9 +439,9 @@ impl Asked<'_> {
 }
 
 /// The names of transaction types and the traces of each, by its number.
-type Wanted = Sides<Vec<(u32, Vec<TraceId>)>>;
+type TracesByType = Sides<Vec<(u32, Vec<TraceId>)>>;
 
-fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, Wanted) {
+fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, TracesByType) {
     let mut names: Vec<TransactionName> = Vec::new();
     let mut numbers: HashMap<TransactionName, u32> = HashMap::new();
     let wanted = roots.as_ref().map(|roots| {
@@ -459,7 +465,7 @@ fn transaction_groups(
     names: &[TransactionName],
     roots: &Sides<RootOperations>,
     recent: &[UnixNanos],
-) -> Vec<Group> {
+) -> Vec<ComparedGroup> {
     let sides = roots.as_ref().map(|roots| {
         let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
         of.collect::<HashMap<_, _>>()
@@ -472,7 +478,7 @@ fn transaction_groups(
             GroupCalls::new(&root.calls, &root.steps, recent)
         })
     };
-    let group = |name: &TransactionName| Group {
+    let group = |name: &TransactionName| ComparedGroup {
         service: name.service.clone(),
         operation: Some(name.operation.clone()),
         uninstrumented: false,

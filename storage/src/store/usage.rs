@@ -24,11 +24,11 @@ pub struct StoreUsage {
     pub wal_bytes: u64,
     /// Bytes that the log may take.
     pub wal_bytes_max: u64,
-    /// Age of the oldest row that is in memory only; absent when there is none.
+    /// Age of the oldest row in memory; absent when memory is empty.
     pub unflushed_age: Option<Duration>,
     /// Files that no table has any more and that are still on the disk.
     pub removed_files: u64,
-    /// How long rows are kept.
+    /// Age and size up to which rows are kept.
     pub retention: Retention,
 }
 

@@ -243,7 +243,7 @@ fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
     let now = browser::now();
     let row = |line: &LogView| {
         let time = line.time_unix_nano;
-        let at = crate::format::when(time, now, browser::zone_minutes(time));
+        let at = format::when(time, now, browser::zone_minutes(time));
         let text: String = line.text.chars().take(120).collect();
         let address = api::log_trace_address(line).unwrap_or_else(|| "/logs?range=all".to_owned());
         view! {

@@ -36,23 +36,23 @@ pub(super) enum Aspect {
 
 /// The part of a unit in the change of a transaction type.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Part {
+pub(super) struct Contribution {
     pub root: u32,
     pub unit: Unit,
     pub party: Party,
     /// Weight in this transaction type, 0 to 1.
     pub score: f64,
-    /// Part of the change in its aspect that it explains, 0 to 1.
+    /// Contribution of the change in its aspect that it explains, 0 to 1.
     pub explained: f64,
     pub aspect: Aspect,
     pub p_value: f64,
 }
 
-/// What was found in the traces.
+/// Contributions of all units, with the calls and shapes that they were computed from.
 #[derive(Debug)]
 pub(super) struct Attribution {
     /// By score, the best first.
-    pub parts: Vec<Part>,
+    pub parts: Vec<Contribution>,
     pub calls: ByUnit,
     pub shapes: ShapeChanges,
 }
@@ -104,7 +104,7 @@ pub(super) fn attribute(traces: Sides<&[SampledTrace]>) -> Attribution {
         let party = owners.get(unit).copied().unwrap_or_else(|| unit.party());
         let traffic = (float(root.traces.now) / float(traces_now)).powf(0.25);
         let score = score * traffic;
-        parts.push(Part {
+        parts.push(Contribution {
             root: *root_number,
             unit: *unit,
             party,

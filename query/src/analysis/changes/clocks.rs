@@ -69,7 +69,7 @@ fn edges(traces: &[SampledTrace]) -> Edges {
             let end = span.start.saturating_add(span.duration);
             let answered = caller.start.saturating_add(caller.duration);
             if span.start < caller.start || end > answered {
-                // In the middle of the call, as far as anybody can tell.
+                // A span is expected in the middle of its call.
                 let slack = caller.duration.saturating_sub(span.duration) / 2;
                 let expected = caller.start.saturating_add(slack);
                 let ahead = i128::from(span.start) - i128::from(expected);

@@ -36,7 +36,7 @@ const QUANTILES: [(u64, f64); 3] = [(50, 1.0), (95, 0.7), (99, 0.5)];
 
 /// A group in both stretches of time.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct ComparedGroup {
     pub service: String,
     pub operation: Option<String>,
     pub uninstrumented: bool,
@@ -46,15 +46,15 @@ pub(super) struct Group {
 /// The calls of a group in one stretch of time.
 #[derive(Debug, Default)]
 pub(super) struct GroupCalls {
-    pub all: Part,
+    pub all: PartCalls,
     /// The calls of its [`RECENT`] last parts, the longest first; none of the baseline.
-    pub recent: Vec<Part>,
+    pub recent: Vec<PartCalls>,
     pub steps: Vec<CallsInStep>,
 }
 
 /// The calls of a part of a stretch.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Part {
+pub(super) struct PartCalls {
     pub count: u64,
     pub errors: u64,
     /// Durations in nanoseconds with their numbers, ascending.
@@ -83,14 +83,14 @@ impl GroupCalls {
     /// Calls with their steps, and those from each of these moments on.
     pub(super) fn new(all: &Calls, steps: &Steps, recent: &[UnixNanos]) -> Self {
         Self {
-            all: Part::new(all),
-            recent: recent.iter().map(|start| Part::new(&steps.since(*start))).collect(),
+            all: PartCalls::new(all),
+            recent: recent.iter().map(|start| PartCalls::new(&steps.since(*start))).collect(),
             steps: steps.view(1),
         }
     }
 
     fn stats(&self, seconds: f64) -> GroupStats {
-        let Part { count, errors, durations } = &self.all;
+        let PartCalls { count, errors, durations } = &self.all;
         GroupStats {
             count: *count,
             rate_per_second: if seconds > 0.0 { float(*count) / seconds } else { 0.0 },
@@ -102,7 +102,7 @@ impl GroupCalls {
     }
 }
 
-impl Part {
+impl PartCalls {
     fn new(calls: &Calls) -> Self {
         Self {
             count: calls.count,
@@ -122,7 +122,7 @@ pub(super) fn durations(histogram: &[HistogramBucket]) -> Vec<(u64, u64)> {
 }
 
 /// The groups with their changes, the most changed first, then those with most calls.
-pub(super) fn judge(groups: Vec<Group>, stretches: Stretches) -> Vec<ChangedGroup> {
+pub(super) fn judge(groups: Vec<ComparedGroup>, stretches: Stretches) -> Vec<ChangedGroup> {
     let candidates: Vec<Vec<Candidate>> =
         groups.iter().map(|group| candidates(group, stretches)).collect();
     let p_values: Vec<f64> = candidates.iter().flatten().map(|of| of.change.p_value).collect();
@@ -191,7 +191,7 @@ struct Candidate {
     is_large: bool,
 }
 
-impl Group {
+impl ComparedGroup {
     fn calls(&self) -> u64 {
         self.sides.now.all.count.max(self.sides.before.all.count)
     }
@@ -199,13 +199,13 @@ impl Group {
 
 /// The changes of a group that are tested: of each aspect that of the part of the window in which
 /// it weighs most, the whole window unless a later part shows clearly more.
-fn candidates(group: &Group, stretches: Stretches) -> Vec<Candidate> {
+fn candidates(group: &ComparedGroup, stretches: Stretches) -> Vec<Candidate> {
     let parts = || {
         let lengths = std::iter::once(1).chain(RECENT);
         std::iter::once(&group.sides.now.all).chain(&group.sides.now.recent).zip(lengths)
     };
     let tests = float(parts().count() as u64);
-    let best = |test: &dyn Fn(&Part, u64) -> Option<Candidate>| {
+    let best = |test: &dyn Fn(&PartCalls, u64) -> Option<Candidate>| {
         let mut best: Option<Candidate> = None;
         for mut candidate in parts().filter_map(|(part, divisor)| test(part, divisor)) {
             candidate.change.p_value = (candidate.change.p_value * tests).min(1.0);
@@ -248,7 +248,7 @@ pub(super) fn change(kind: ChangeKind, before: f64, now: f64, is_worse: bool) ->
     }
 }
 
-fn latency(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate> {
+fn latency(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.durations.is_empty() || before.durations.is_empty() {
         return None;
@@ -288,7 +288,7 @@ fn latency(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate>
     Some(best)
 }
 
-fn errors(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate> {
+fn errors(group: &ComparedGroup, now: &PartCalls, stretches: Stretches) -> Option<Candidate> {
     let before = &group.sides.before.all;
     if now.count == 0 || before.count == 0 || now.errors + before.errors == 0 {
         return None;
@@ -305,7 +305,12 @@ fn errors(group: &Group, now: &Part, stretches: Stretches) -> Option<Candidate> 
     Some(Candidate { change, weight, is_large })
 }
 
-fn rate(group: &Group, now: &Part, divisor: u64, stretches: Stretches) -> Option<Candidate> {
+fn rate(
+    group: &ComparedGroup,
+    now: &PartCalls,
+    divisor: u64,
+    stretches: Stretches,
+) -> Option<Candidate> {
     let before = &group.sides.before.all;
     let Sides { now: whole, before: length } = stretches.seconds;
     let seconds = Sides { now: whole / float(divisor), before: length };
@@ -346,7 +351,7 @@ fn better(change: &Change) -> f64 {
 /// The begin of a change, of a value and a weight for each step. `None` where it lies before the
 /// window.
 fn since(
-    group: &Group,
+    group: &ComparedGroup,
     stretches: Stretches,
     is_wanted: bool,
     of: impl Fn(&CallsInStep) -> (f64, f64),

@@ -17,7 +17,7 @@ const TRACE_SPANS_MAX: usize = 20_000;
 
 /// The traces of one side.
 #[derive(Debug, Default)]
-pub(super) struct Sample {
+pub(super) struct TraceSample {
     pub traces: Vec<SampledTrace>,
     /// Traces were left out because there are too many spans.
     pub is_cut: bool,
@@ -29,7 +29,7 @@ pub(super) fn read(
     reader: &Reader,
     wanted: &[(u32, Vec<TraceId>)],
     names: &mut Names,
-) -> Result<Sample, QueryError> {
+) -> Result<TraceSample, QueryError> {
     /// Traces of all types that are read at once.
     const AT_ONCE: usize = 400;
     let longest = wanted.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
@@ -37,7 +37,7 @@ pub(super) fn read(
         wanted.iter().filter_map(move |(root, ids)| ids.get(turn).map(|id| (*root, *id)))
     });
     let turns: Vec<(u32, TraceId)> = turns.collect();
-    let mut sample = Sample::default();
+    let mut sample = TraceSample::default();
     for portion in turns.chunks(AT_ONCE) {
         if sample.spans >= SPANS_MAX || reader.is_late(5) {
             sample.is_cut = true;
@@ -55,7 +55,7 @@ pub(super) fn read(
     Ok(sample)
 }
 
-impl Sample {
+impl TraceSample {
     fn add(&mut self, reader: &Reader, root: u32, tree: &Tree, of_tree: &Names, names: &mut Names) {
         let nodes = &tree.assembled.nodes;
         // Spans of a trace that is still arriving are not missing.

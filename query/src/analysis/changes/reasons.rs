@@ -39,7 +39,7 @@ const VALUES_MAX: usize = 50_000;
 const VALUE_BYTES_MAX: usize = 256;
 /// Weight of an attribute that describes a failure and does not cause it.
 const OUTCOME_WEIGHT: f64 = 0.3;
-/// What a version, and an attribute of the call itself, have before others that explain alike.
+/// Bonus of a version, and of an attribute of the call itself, over others that explain alike.
 const VERSION_BONUS: f64 = 0.04;
 const OWN_BONUS: f64 = 0.02;
 
@@ -71,7 +71,7 @@ pub(super) struct Case {
 pub(super) struct Cases {
     cases: Vec<Case>,
     names: Names,
-    attributes: Vec<Attribute>,
+    attributes: Vec<ComparedAttribute>,
     places: HashMap<(u32, u8, u32), usize, RandomState>,
     values: usize,
     /// The endpoints without spans that calls name.
@@ -80,7 +80,7 @@ pub(super) struct Cases {
 }
 
 #[derive(Debug)]
-struct Attribute {
+struct ComparedAttribute {
     service: String,
     name: AttributeName,
     numeric: bool,
@@ -174,7 +174,7 @@ impl Cases {
                     key: attribute.key.clone(),
                 };
                 self.places.insert(key, self.attributes.len());
-                self.attributes.push(Attribute {
+                self.attributes.push(ComparedAttribute {
                     service: service.to_owned(),
                     name,
                     numeric: true,
@@ -219,7 +219,7 @@ impl Cases {
     /// The values that set the changed calls apart, the best first.
     pub(super) fn reasons(mut self, subject: &Subject, limit: usize) -> Vec<Reason> {
         for attribute in &mut self.attributes {
-            attribute.settle();
+            attribute.normalise();
         }
         let all = self.count(0..u32::try_from(self.cases.len()).unwrap_or(u32::MAX));
         if all.changed < CASES_MIN || all.rest + all.before < CASES_MIN {
@@ -234,7 +234,7 @@ impl Cases {
                 let p_value = (share_test((counts.changed, all.changed), others)
                     * float(tests as u64))
                 .min(1.0);
-                let shares = Shares::of(&counts, &all);
+                let shares = Shares::new(&counts, &all);
                 let score = shares.score(&all);
                 if p_value < P_VALUE_MAX && score >= SCORE_MIN {
                     let reason =
@@ -265,8 +265,8 @@ impl Cases {
         shown.into_iter().map(|(reason, _)| reason).collect()
     }
 
-    fn count(&self, cases: impl Iterator<Item = u32>) -> Counts {
-        let mut counts = Counts::default();
+    fn count(&self, cases: impl Iterator<Item = u32>) -> ClassCounts {
+        let mut counts = ClassCounts::default();
         for case in cases {
             *match self.cases[case as usize].class {
                 Class::Changed => &mut counts.changed,
@@ -280,7 +280,7 @@ impl Cases {
     fn reason(
         &self,
         subject: &Subject,
-        attribute: &Attribute,
+        attribute: &ComparedAttribute,
         value: &str,
         cases: &[u32],
         (score, p_value): (f64, f64),
@@ -337,7 +337,7 @@ impl Cases {
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct ClassCounts {
     changed: u64,
     rest: u64,
     before: u64,
@@ -351,7 +351,7 @@ struct Shares {
 }
 
 impl Shares {
-    fn of(counts: &Counts, all: &Counts) -> Self {
+    fn new(counts: &ClassCounts, all: &ClassCounts) -> Self {
         let share =
             |part: u64, whole: u64| if whole == 0 { 0.0 } else { float(part) / float(whole) };
         Self {
@@ -361,15 +361,15 @@ impl Shares {
         }
     }
 
-    fn score(&self, all: &Counts) -> f64 {
+    fn score(&self, all: &ClassCounts) -> f64 {
         let against = |share: f64, of: u64| if of >= CASES_MIN { share } else { 0.0 };
         self.changed - against(self.rest, all.rest).max(against(self.before, all.before))
     }
 }
 
-impl Attribute {
+impl ComparedAttribute {
     /// Puts many numbers into ranges, and calls in order.
-    fn settle(&mut self) {
+    fn normalise(&mut self) {
         if self.numeric && self.values.len() > NUMBERS_MAX {
             let mut ranges: BTreeMap<String, Vec<u32>> = BTreeMap::new();
             for (value, cases) in std::mem::take(&mut self.values) {

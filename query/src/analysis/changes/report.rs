@@ -9,7 +9,7 @@ use tidings_proto::{
 };
 
 use super::{
-    attribution::{Aspect, Attribution, Part},
+    attribution::{Aspect, Attribution, Contribution},
     effects::Observation,
     endpoints::Party,
     groups::change,
@@ -28,7 +28,7 @@ const TRANSACTIONS_MAX: usize = 10;
 /// Calls of each class whose attributes are compared.
 const CASES_MAX: usize = 250;
 
-/// What the numbers of an attribution mean.
+/// An attribution with the names and traces that its numbers stand for.
 #[derive(Debug)]
 pub(super) struct Findings<'a> {
     pub attribution: &'a Attribution,
@@ -70,7 +70,7 @@ impl Findings<'_> {
     }
 
     /// The operation that a unit is of, as its party has it.
-    pub(super) fn operation(&self, part: &Part) -> Subject {
+    pub(super) fn operation(&self, part: &Contribution) -> Subject {
         let operation = |service: u32, operation: u32| Subject {
             kind: SubjectKind::Operation,
             service: self.names.text(service).to_owned(),
@@ -126,7 +126,7 @@ impl Findings<'_> {
     }
 
     /// The part that explains most of a party, of one transaction type or of all.
-    pub(super) fn best_part(&self, party: Party, root: Option<u32>) -> Option<&Part> {
+    pub(super) fn best_part(&self, party: Party, root: Option<u32>) -> Option<&Contribution> {
         let parts = self.attribution.parts.iter();
         parts
             .filter(|part| part.party == party)
@@ -134,7 +134,7 @@ impl Findings<'_> {
     }
 
     /// The culprit that a part shows, named as `subject`.
-    pub(super) fn culprit(&self, subject: Subject, part: &Part, score: f64) -> Culprit {
+    pub(super) fn culprit(&self, subject: Subject, part: &Contribution, score: f64) -> Culprit {
         let roots = self.roots_of(part);
         let pooled = self.pooled(part.unit, Some(&roots));
         let transactions = roots.into_iter().filter_map(|root| self.roots.get(root as usize));
@@ -152,7 +152,7 @@ impl Findings<'_> {
     }
 
     /// The change that a part shows in one transaction type or in all.
-    pub(super) fn change_of(&self, part: &Part, root: Option<u32>) -> Change {
+    pub(super) fn change_of(&self, part: &Contribution, root: Option<u32>) -> Change {
         let roots = root.map_or_else(|| self.roots_of(part), |root| BTreeSet::from([root]));
         let pooled = self.pooled(part.unit, Some(&roots));
         let bad = self.bad(part, &pooled);
@@ -160,13 +160,13 @@ impl Findings<'_> {
     }
 
     /// The transaction types in which the party of a part explains about as much as in the part's.
-    fn roots_of(&self, part: &Part) -> BTreeSet<u32> {
+    fn roots_of(&self, part: &Contribution) -> BTreeSet<u32> {
         let parts = self.attribution.parts.iter();
         let alike = parts.filter(|of| of.party == part.party && of.score >= part.score / 4.0);
         alike.map(|of| of.root).collect()
     }
 
-    fn change(&self, part: &Part, pooled: &Pooled<'_>, bad: &[bool]) -> Change {
+    fn change(&self, part: &Contribution, pooled: &Pooled<'_>, bad: &[bool]) -> Change {
         let Sides { now, before } = pooled;
         let failed = |calls: &[&Observation]| {
             let failed = calls.iter().filter(|call| call.failed).count() as u64;
@@ -197,7 +197,7 @@ impl Findings<'_> {
     }
 
     /// The moment from which on the calls are bad; `None` before the window.
-    fn since(&self, part: &Part, pooled: &Pooled<'_>, bad: &[bool]) -> Option<UnixNanos> {
+    fn since(&self, part: &Contribution, pooled: &Pooled<'_>, bad: &[bool]) -> Option<UnixNanos> {
         let truth = |is: bool| if is { 1.0 } else { 0.0 };
         let known = pooled.before.len();
         let before = pooled.before.iter().map(|call| match part.aspect {
@@ -223,7 +223,7 @@ impl Findings<'_> {
     }
 
     /// The calls of the window that show the change.
-    fn bad(&self, part: &Part, pooled: &Pooled<'_>) -> Vec<bool> {
+    fn bad(&self, part: &Contribution, pooled: &Pooled<'_>) -> Vec<bool> {
         let shapes = self.attribution.shapes.iter();
         let shapes = shapes.filter(|((_, unit), _)| *unit == part.unit).map(|(_, shape)| shape);
         let bound = {
@@ -261,7 +261,7 @@ impl Findings<'_> {
     }
 
     /// The calls of a part whose attributes are compared, evenly chosen from each class.
-    pub(super) fn cases(&self, part: &Part) -> Vec<Case> {
+    pub(super) fn cases(&self, part: &Contribution) -> Vec<Case> {
         let pooled = self.pooled(part.unit, Some(&self.roots_of(part)));
         let bad = self.bad(part, &pooled);
         let of_class = |class: Class| {

@@ -26,21 +26,21 @@ pub(super) enum Unit {
 /// The operations of services whose spans are calls.
 #[derive(Debug, Default)]
 pub(super) struct Roles {
-    calls: HashMap<Key, Callee, RandomState>,
+    calls: HashMap<SpanKey, Callee, RandomState>,
 }
 
 /// The service that an operation's spans call; `None` where it sends no spans.
 type Callee = Option<u32>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct SpanKey {
     service: u32,
     operation: u32,
     kind: SpanKind,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SpanCounts {
     spans: u64,
     entries: u64,
     /// With a single child, of another service.
@@ -51,8 +51,8 @@ struct Counts {
     callees: HashMap<u32, u64, RandomState>,
 }
 
-impl Key {
-    fn of(span: &SampledSpan) -> Self {
+impl SpanKey {
+    fn new(span: &SampledSpan) -> Self {
         Self { service: span.service, operation: span.operation, kind: span.kind }
     }
 }
@@ -60,11 +60,11 @@ impl Key {
 impl Roles {
     /// Learns from the traces of both sides.
     pub(super) fn learn<'a>(traces: impl Iterator<Item = &'a SampledTrace>) -> Self {
-        let mut counts: HashMap<Key, Counts, RandomState> = HashMap::default();
+        let mut counts: HashMap<SpanKey, SpanCounts, RandomState> = HashMap::default();
         for trace in traces {
             let children = trace.children();
             for (span, children) in trace.spans.iter().zip(&children) {
-                let of = counts.entry(Key::of(span)).or_default();
+                let of = counts.entry(SpanKey::new(span)).or_default();
                 of.spans += 1;
                 let parent = span.parent.map(|parent| trace.span(parent).service);
                 of.entries += u64::from(parent != Some(span.service));
@@ -88,7 +88,7 @@ impl Roles {
     pub(super) fn unit(&self, trace: &SampledTrace, place: u32, children: &[u32]) -> Unit {
         let span = trace.span(place);
         let SampledSpan { service, operation, .. } = *span;
-        let Some(usual) = self.calls.get(&Key::of(span)) else {
+        let Some(usual) = self.calls.get(&SpanKey::new(span)) else {
             return Unit::Own { service, operation };
         };
         let remote = children.iter().find(|child| is_remote(trace, span, **child));
@@ -100,12 +100,12 @@ impl Roles {
 
     /// The service that such a span calls.
     pub(super) fn callee(&self, span: &SampledSpan) -> Callee {
-        self.calls.get(&Key::of(span)).copied().flatten()
+        self.calls.get(&SpanKey::new(span)).copied().flatten()
     }
 
     /// The span is a call of another service or endpoint.
     pub(super) fn is_call(&self, span: &SampledSpan) -> bool {
-        self.calls.contains_key(&Key::of(span))
+        self.calls.contains_key(&SpanKey::new(span))
     }
 }
 
@@ -117,7 +117,7 @@ pub(super) fn is_remote(trace: &SampledTrace, span: &SampledSpan, child: u32) ->
             && matches!(child.kind, SpanKind::Server | SpanKind::Consumer)
 }
 
-impl Counts {
+impl SpanCounts {
     fn is_call(&self, kind: SpanKind) -> bool {
         match kind {
             SpanKind::Client | SpanKind::Producer => true,

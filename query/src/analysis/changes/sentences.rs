@@ -44,7 +44,7 @@ pub(super) fn give(
     let at_fault = |group: &ChangedGroup| {
         let mut culprits = culprits.services.iter();
         culprits.find(|culprit| {
-            is_of(&culprit.subject, group) && culprit.score >= best * SHARE_MIN && best > 0.0
+            is_about(&culprit.subject, group) && culprit.score >= best * SHARE_MIN && best > 0.0
         })
     };
     for group in services.iter_mut().filter(|group| is_changed(group)) {
@@ -140,14 +140,14 @@ fn own(group: &ChangedGroup) -> Option<ChangeSentence> {
     Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None })
 }
 
-fn is_of(subject: &Subject, group: &ChangedGroup) -> bool {
+fn is_about(subject: &Subject, group: &ChangedGroup) -> bool {
     match &subject.peer {
         Some(peer) => group.uninstrumented && *peer == group.service,
         None => !group.uninstrumented && subject.service == group.service,
     }
 }
 
-/// What came with the change of a subject.
+/// Causes that came with the change of a subject.
 fn causes(culprits: &CulpritRanking, subject: &Subject) -> Vec<Cause> {
     let reasons = culprits.reasons.iter().filter(|reason| {
         reason.subject.service == subject.service && reason.subject.peer == subject.peer

@@ -13,7 +13,7 @@ use tidings_proto::{
 use tidings_storage::{ScanStats, SpanFilter, TimeRange};
 
 use super::{
-    groups::{Group, GroupCalls, Part, durations},
+    groups::{ComparedGroup, GroupCalls, PartCalls, durations},
     sampled::Sides,
 };
 use crate::{
@@ -38,7 +38,7 @@ type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, Calls>>;
 /// The calls of a service by spans of one kind.
 #[derive(Debug, Default)]
 struct Calls {
-    all: Part,
+    all: PartCalls,
     steps: Vec<CallsInStep>,
 }
 
@@ -46,7 +46,7 @@ struct Calls {
 #[derive(Debug, Default)]
 pub(super) struct ServiceCalls {
     groups: ByService,
-    /// Those of its last parts.
+    /// The services of its last parts.
     recent: Vec<ByService>,
     pub stats: ScanStats,
 }
@@ -134,16 +134,16 @@ impl ServiceCalls {
 }
 
 /// The services of both stretches.
-pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<Group> {
+pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
     let names = calls.now.groups.keys().chain(calls.before.groups.keys());
     let names: BTreeSet<&String> = names.collect();
     let group = |name: &String| {
         let kind = kind(calls, name);
         let part = |groups: &ByService| {
             let calls = groups.get(name).and_then(|of| of.get(&kind));
-            calls.map_or_else(Part::default, |calls| calls.all.clone())
+            calls.map_or_else(PartCalls::default, |calls| calls.all.clone())
         };
-        Group {
+        ComparedGroup {
             service: name.clone(),
             operation: None,
             uninstrumented: false,
@@ -237,7 +237,7 @@ pub(super) fn endpoints(
 }
 
 /// The endpoints of both stretches.
-pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<Group> {
+pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<ComparedGroup> {
     let Sides { mut now, mut before } = sides;
     let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();
     let group = |name: String| {
@@ -245,7 +245,7 @@ pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<Gr
             now: now.remove(&name).unwrap_or_default(),
             before: before.remove(&name).unwrap_or_default(),
         };
-        Group { service: name, operation: None, uninstrumented: true, sides }
+        ComparedGroup { service: name, operation: None, uninstrumented: true, sides }
     };
     names.into_iter().map(group).collect()
 }

@@ -52,7 +52,7 @@ pub(super) type ShapeChanges = HashMap<(u32, Unit), ShapeChange, RandomState>;
 type Child = (u32, u32);
 
 #[derive(Debug, Default)]
-struct Shape {
+struct CalleeSet {
     children: BTreeSet<Child>,
     now: u64,
     before: u64,
@@ -60,7 +60,7 @@ struct Shape {
 
 #[derive(Debug, Default)]
 struct Shapes {
-    shapes: HashMap<u64, Shape, RandomState>,
+    shapes: HashMap<u64, CalleeSet, RandomState>,
     now: u64,
     before: u64,
     /// The most calls of a child by one span of the baseline.
@@ -76,14 +76,14 @@ struct Changed {
 }
 
 /// An operation in a transaction type.
-type Key = (u32, u32, u32);
+type OperationKey = (u32, u32, u32);
 
 /// The hashes of shapes by operation.
 #[derive(Debug)]
 struct Table<'a> {
     roles: &'a Roles,
     hasher: RandomState,
-    of: HashMap<Key, Shapes, RandomState>,
+    of: HashMap<OperationKey, Shapes, RandomState>,
 }
 
 /// The changed shapes of the window.
@@ -96,7 +96,7 @@ pub(super) fn changed_shapes(traces: Sides<&[SampledTrace]>, roles: &Roles) -> S
     for trace in traces.now {
         table.add(trace, true);
     }
-    let changed: HashMap<(Key, u64), Changed, RandomState> = table
+    let changed: HashMap<(OperationKey, u64), Changed, RandomState> = table
         .of
         .iter()
         .flat_map(|(key, shapes)| shapes.changed().map(|(hash, of)| ((*key, hash), of)))
@@ -119,7 +119,7 @@ pub(super) fn changed_shapes(traces: Sides<&[SampledTrace]>, roles: &Roles) -> S
 /// Charges the units of one trace.
 fn charge(
     table: &Table<'_>,
-    changed: &HashMap<(Key, u64), Changed, RandomState>,
+    changed: &HashMap<(OperationKey, u64), Changed, RandomState>,
     changes: &mut ShapeChanges,
     (number, trace): (u32, &SampledTrace),
 ) {
@@ -214,8 +214,8 @@ impl Table<'_> {
     /// Counts the shapes of a trace, each once: spans of one trace are not independent.
     fn add(&mut self, trace: &SampledTrace, is_now: bool) {
         let children = trace.children();
-        let mut operations: HashSet<Key, RandomState> = HashSet::default();
-        let mut known_shapes: HashSet<(Key, u64), RandomState> = HashSet::default();
+        let mut operations: HashSet<OperationKey, RandomState> = HashSet::default();
+        let mut known_shapes: HashSet<(OperationKey, u64), RandomState> = HashSet::default();
         for ((place, span), children) in (0_u32..).zip(&trace.spans).zip(&children) {
             if self.roles.is_call(span) && self.roles.callee(span).is_none() {
                 continue;
@@ -275,7 +275,7 @@ impl Shapes {
         })
     }
 
-    fn novel(&self) -> impl Iterator<Item = (&u64, &Shape)> {
+    fn novel(&self) -> impl Iterator<Item = (&u64, &CalleeSet)> {
         self.shapes.iter().filter(|(_, shape)| shape.before == 0)
     }
 

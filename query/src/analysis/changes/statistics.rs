@@ -142,7 +142,7 @@ pub(super) fn quantile(values: &[(u64, u64)], percent: u64) -> u64 {
     0
 }
 
-/// How many of the values are above this one.
+/// The number of values above this one.
 pub(super) fn count_above(values: &[(u64, u64)], bound: u64) -> u64 {
     values.iter().filter(|(value, _)| *value > bound).map(|(_, count)| count).sum()
 }

@@ -10,7 +10,7 @@ use tidings_proto::{
 use tidings_storage::{LogFilter, TimeRange};
 
 use super::{
-    Asked,
+    ChangeQuery,
     groups::{P_VALUE_MAX, Stretches, change},
     statistics::{float, rate_test},
 };
@@ -36,7 +36,7 @@ const LISTED_MAX: usize = 5;
 
 /// Adds exceptions that the baseline does not have.
 pub(super) fn add_exceptions(
-    asked: &mut Asked<'_>,
+    asked: &mut ChangeQuery<'_>,
     services: &mut [ChangedGroup],
     stretches: Stretches,
 ) -> Result<(), QueryError> {
@@ -80,7 +80,7 @@ pub(super) fn add_exceptions(
 
 /// Adds patterns of log records of severity *warn* or above that the time before does not have.
 pub(super) fn add_log_patterns(
-    asked: &mut Asked<'_>,
+    asked: &mut ChangeQuery<'_>,
     services: &mut [ChangedGroup],
 ) -> Result<(), QueryError> {
     let windows = asked.windows;

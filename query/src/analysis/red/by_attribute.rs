@@ -19,16 +19,16 @@ use crate::{
     trace::{gather::Names, kind_name, status_name},
 };
 
-/// More groups are not told apart,
+/// Groups beyond this number are counted as others,
 const GROUPS_MAX: usize = 10_000;
-/// and no more steps of all groups together (about 4 KiB each).
+/// and steps beyond this number, of all groups together (about 4 KiB each), are left out.
 const STEPS_MAX: usize = 20_000;
 /// A longer value is cut.
 const VALUE_CHARS_MAX: usize = 512;
 
 /// Names by number; those that are not asked for are `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Key {
+struct AttributeGroupKey {
     service: Option<u32>,
     operation: Option<u32>,
     kind: Option<SpanKind>,
@@ -37,18 +37,18 @@ struct Key {
 }
 
 #[derive(Debug, Default)]
-struct Group {
+struct AttributeGroup {
     calls: Calls,
     steps: Steps,
 }
 
 #[derive(Debug)]
-struct Groups<'a> {
+struct AttributeGroups<'a> {
     by: &'a [RedKey],
     attribute: &'a str,
     window: Window,
     names: Names,
-    of: HashMap<Key, Group, RandomState>,
+    of: HashMap<AttributeGroupKey, AttributeGroup, RandomState>,
     steps: usize,
     other: u64,
 }
@@ -60,7 +60,7 @@ pub(super) fn red(
     (window, filter): (Window, &SpanFilter),
     attribute: &str,
 ) -> Result<RedResult, QueryError> {
-    let mut groups = Groups {
+    let mut groups = AttributeGroups {
         by: &search.by.keys,
         attribute,
         window,
@@ -86,7 +86,7 @@ pub(super) fn red(
     })
 }
 
-impl Groups<'_> {
+impl AttributeGroups<'_> {
     fn add(&mut self, rows: &SpanRows, seen: &mut Seen) {
         let mut of_resources: HashMap<Option<usize>, Option<u32>, RandomState> = HashMap::default();
         for row in 0..rows.len() {
@@ -99,7 +99,7 @@ impl Groups<'_> {
             });
             let by = |wanted| self.by.contains(&wanted);
             let (by_service, by_operation) = (by(RedKey::Service), by(RedKey::Operation));
-            let key = Key {
+            let key = AttributeGroupKey {
                 kind: by(RedKey::Kind).then(|| rows.kind(row)),
                 status: by(RedKey::Status).then(|| rows.status(row)),
                 service: by_service.then(|| self.names.number(rows.service(row))),
@@ -110,7 +110,7 @@ impl Groups<'_> {
         }
     }
 
-    fn count(&mut self, key: Key, call: &Call) {
+    fn count(&mut self, key: AttributeGroupKey, call: &Call) {
         let is_full = self.of.len() >= GROUPS_MAX;
         if is_full && !self.of.contains_key(&key) {
             self.other += 1;
@@ -147,7 +147,7 @@ impl Groups<'_> {
     fn views(self, search: &RedSearch) -> Vec<RedGroup> {
         let Self { names, window, of, .. } = self;
         let text = |name: Option<u32>| name.map(|name| names.text(name).to_owned());
-        let view = |(key, group): (Key, Group)| RedGroup {
+        let view = |(key, group): (AttributeGroupKey, AttributeGroup)| RedGroup {
             service: text(key.service),
             operation: text(key.operation),
             kind: key.kind.map(kind_name),
