@@ -192,7 +192,7 @@ fn many_more_calls_count_for_their_caller_and_not_for_the_called() {
 
 #[test]
 fn a_few_slow_requests_among_many_are_found() {
-    let stock_us = |number: u64| if number % 12 == 0 { 400_000 } else { USUAL.stock_us };
+    let stock_us = |number: u64| if number.is_multiple_of(12) { 400_000 } else { USUAL.stock_us };
     let found = against_usual(|number| Request { stock_us: stock_us(number), ..USUAL });
     assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
 }

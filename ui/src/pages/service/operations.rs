@@ -283,6 +283,7 @@ mod tests {
             operation: Some("GET /".to_owned()),
             kind: Some(kind),
             status: None,
+            attribute: None,
             count,
             error_count: errors,
             rate_per_second: 1.0,

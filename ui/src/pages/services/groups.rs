@@ -63,6 +63,7 @@ mod tests {
             operation: None,
             kind: None,
             status: None,
+            attribute: None,
             count: *count,
             error_count: *errors,
             rate_per_second: 1.0,
