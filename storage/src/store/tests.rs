@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod golden;
 mod objects;
+mod spanning;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 
