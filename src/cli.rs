@@ -9,7 +9,7 @@ use tidings_storage::StorageError;
 
 use crate::{
     ask, check, demo, import, serve,
-    settings::{SETTINGS, Settings, SettingsError, Sources},
+    settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
     show, upkeep,
 };
 
@@ -19,10 +19,12 @@ pub(crate) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Collects traces and logs durably and rebuilds any transaction hop by hop")
         .args_conflicts_with_subcommands(true)
+        .arg(recover_arg())
         .args(setting_args())
         .subcommand(
             Command::new("serve")
                 .about("Receive, store and answer (the default)")
+                .arg(recover_arg())
                 .args(setting_args()),
         )
         .subcommand(demo_command())
@@ -37,6 +39,12 @@ pub(crate) fn command() -> Command {
                 .about("Print the effective settings with where each came from")
                 .args(setting_args()),
         )
+}
+
+fn recover_arg() -> Arg {
+    Arg::new("recover").long("recover").action(ArgAction::SetTrue).help(
+        "Start without what cannot be read of the write-ahead log; it is set aside in quarantine/",
+    )
 }
 
 fn demo_command() -> Command {
@@ -146,7 +154,7 @@ fn check_command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The data directory"),
         )
-        .after_help("Exits with 0 when all is well, 1 when something is wrong, 2 when it was called wrongly or DIR cannot be read")
+        .after_help("Exits with 0 when all is well, 1 when something is wrong, 2 when it was called wrongly or DIR cannot be read. What keeps the log shut is set aside by `tidings serve --recover`")
 }
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
@@ -195,8 +203,8 @@ fn help(help: &str, default: &str, variable: &str) -> String {
 /// Does what the command line says.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        None => serve::run(sources(matches)?.settings()?),
-        Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
+        None => serve::run(serve_settings(matches)?),
+        Some(("serve", matches)) => serve::run(serve_settings(matches)?),
         Some(("compact", matches)) => upkeep::compact(matches, &sources(matches)?.settings()?),
         Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
@@ -209,6 +217,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("check", matches)) => check::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
+}
+
+fn serve_settings(matches: &ArgMatches) -> Result<Settings, SettingsError> {
+    let settings = sources(matches)?.settings()?;
+    Ok(Settings { recover: matches.get_flag("recover"), ..settings })
 }
 
 /// An error with its causes, each said once: many errors end with the text of their cause.
@@ -226,13 +239,15 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 }
 
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
-/// (`EX_CANTCREAT`) when it is taken, 2 when `check` could not read it, 1 otherwise.
+/// (`EX_CANTCREAT`) when it is taken, 74 (`EX_IOERR`) when a part of it cannot be read without which
+/// acknowledged records could be lost, 2 when `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
         _ if error.is::<SettingsError>() => 78,
         _ if error.is::<check::Unreadable>() => 2,
         Some(StorageError::Locked { .. }) => 73,
+        Some(StorageError::NeedsRecovery { .. }) => 74,
         Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
@@ -261,7 +276,10 @@ fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
         let value = matches.try_get_one::<String>(setting.name).ok()??;
         Some((setting.name, value.clone()))
     });
-    Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)
+    let mut sources =
+        Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)?;
+    sources.divide_memory(MemoryFiles::default().limit());
+    Ok(sources)
 }
 
 fn print_config(sources: &Sources) -> Result<()> {

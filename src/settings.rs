@@ -2,8 +2,10 @@
 //!
 //! One table ([`SETTINGS`]) makes the command line flags, the `TIDINGS_…` variables, the keys of
 //! the file and the text of `tidings config`. A later source wins: default, file, environment,
-//! command line. A name that is not in the table is an error in each of them.
+//! command line. A name that is not in the table is an error in each of them. `memory` divides what
+//! memory may be used among the settings that nobody set.
 
+mod memory;
 mod table;
 pub(crate) mod value;
 
@@ -11,6 +13,7 @@ use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration,
 };
 
+pub(crate) use memory::MemoryFiles;
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_storage::{ObjectAddress, Retention};
@@ -37,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     pub(crate) otlp_grpc_message_bytes_max: u64,
     pub(crate) http_body_bytes_max: u64,
+    /// `None` before it is measured.
+    pub(crate) memory: Option<u64>,
     pub(crate) in_flight_bytes_max: u64,
     pub(crate) connections_max: u64,
     pub(crate) memory_flush_bytes: u64,
@@ -45,6 +50,7 @@ pub(crate) struct Settings {
     pub(crate) wal_segment_bytes: u64,
     pub(crate) wal_bytes_max: u64,
     pub(crate) index_memory_bytes_max: u64,
+    pub(crate) metadata_memory_bytes_max: u64,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
     pub(crate) sql: SqlAt,
@@ -52,8 +58,11 @@ pub(crate) struct Settings {
     pub(crate) sql_memory_bytes_max: u64,
     pub(crate) sql_running_max: u64,
     pub(crate) removed_files_age: Option<Duration>,
+    pub(crate) quarantine_age: Option<Duration>,
     pub(crate) scrub_bytes_per_second: Option<u64>,
     pub(crate) retention: Retention,
+    /// Start without what cannot be read of the log; of one start, and so no setting.
+    pub(crate) recover: bool,
 }
 
 /// Where queries in SQL are answered.
@@ -96,6 +105,13 @@ pub(crate) enum Origin {
     File(PathBuf),
     Environment(String),
     CommandLine,
+    /// Found out from the machine.
+    Measured(String),
+    /// A share of `memory`.
+    Share {
+        parts: u64,
+        of: u64,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -105,6 +121,8 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => f.write_str(name),
             Self::CommandLine => f.write_str("command line"),
+            Self::Measured(why) => f.write_str(why),
+            Self::Share { parts, of } => write!(f, "{parts}/{of} of memory"),
         }
     }
 }
@@ -294,6 +312,7 @@ impl Settings {
             log: String::new(),
             otlp_grpc_message_bytes_max: 0,
             http_body_bytes_max: 0,
+            memory: None,
             in_flight_bytes_max: 0,
             connections_max: 0,
             memory_flush_bytes: 0,
@@ -302,6 +321,7 @@ impl Settings {
             wal_segment_bytes: 0,
             wal_bytes_max: 0,
             index_memory_bytes_max: 0,
+            metadata_memory_bytes_max: 0,
             disk_reserve_bytes: 0,
             search_rows_max: 0,
             sql: SqlAt::Off,
@@ -309,8 +329,10 @@ impl Settings {
             sql_memory_bytes_max: 0,
             sql_running_max: 0,
             removed_files_age: None,
+            quarantine_age: None,
             scrub_bytes_per_second: None,
             retention: Retention::default(),
+            recover: false,
         }
     }
 

@@ -29,6 +29,7 @@ mod objects;
 mod origins;
 mod pins;
 mod readers;
+mod recovery;
 mod searching;
 mod sql;
 mod syscalls;

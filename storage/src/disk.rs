@@ -7,16 +7,23 @@
 mod blocks;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod mistakes;
+mod private;
 mod real;
 
 use std::{
     collections::HashSet,
     fmt, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(crate) use mistakes::{Mistake, Mistakes};
+pub(crate) use private::{OpenToOthers, make_private};
 pub(crate) use real::RealDisk;
+
+use tidings_proto::UnixNanos;
 
 use crate::StorageError;
 
@@ -24,7 +31,7 @@ use crate::StorageError;
 pub(crate) type SharedDisk = Arc<dyn Disk>;
 
 /// What the store needs of a disk.
-pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Creates a file that must not exist yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
 
@@ -103,6 +110,14 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// When a file was last written, named or moved, by the machine's clock.
+    fn changed(&self, path: &Path) -> io::Result<UnixNanos> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        let part = |number: i64| u64::try_from(number).unwrap_or(0);
+        let seconds = part(metadata.ctime()).saturating_mul(1_000_000_000);
+        Ok(UnixNanos(seconds.saturating_add(part(metadata.ctime_nsec()))))
+    }
 
     /// Bytes free for this process on the disk that holds a folder.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;

@@ -96,6 +96,11 @@ impl SegmentReader {
         Ok(payload.and_then(|payload| header.with_payload(payload)))
     }
 
+    /// The file, and how far it was read.
+    pub(crate) fn position(&self) -> (&dyn ReadFile, u64) {
+        (self.file.as_ref(), self.offset)
+    }
+
     /// Whether it ended with zeros.
     pub(crate) fn is_padded(&self) -> bool {
         self.padded
