@@ -10,7 +10,7 @@ use prost::Message;
 
 use crate::harness::{
     Server, has,
-    http::post,
+    http::{get, post},
     spans::{span, traces},
 };
 
@@ -82,8 +82,9 @@ fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_asid
     assert_eq!([1, 2].map(|trace| status(&server, trace)), [404, 200]);
     let aside = data.join("quarantine").join(victim.file_name().unwrap());
     assert!(aside.exists() && !victim.exists());
-    let (_, ready) = server.get("/ready");
-    assert!(ready.to_string().contains(&*aside.to_string_lossy()), "{ready}");
+    let ready = get(&server.http, "/ready");
+    let ready = String::from_utf8_lossy(&ready.body).into_owned();
+    assert!(ready.contains(&*aside.to_string_lossy()), "{ready}");
     send(&server, 3);
     terminate(&mut server);
     // The next start needs nobody to say anything.
