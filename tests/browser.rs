@@ -14,6 +14,8 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
+mod transaction_pages;
+
 /// Clicks the first button or link with this text.
 fn click_text(browser: &mut Browser, text: &str) {
     let found = format!(
