@@ -197,7 +197,8 @@ fn starts_worker(event: &Event<'_>) -> bool {
         "/status",
         "/cgroup>",
     ];
-    PARTS.iter().any(|part| event.args.contains(part))
+    let enters_root = event.name == "chdir" && event.args.starts_with("\"/\"");
+    enters_root || PARTS.iter().any(|part| event.args.contains(part))
 }
 
 /// What a system call reaches.
