@@ -204,14 +204,9 @@ fn size_of_log(data: &Path) -> u64 {
 fn a_log_is_read_in_memory_that_does_not_grow_with_it() {
     // The allocator keeps some of what each thread had: that levels off after some ten flushes.
     let flags = ["--memory-flush-bytes", "4MiB"];
-    // 80 MiB more of log. What one build takes differs by the load of the machine, so that the
-    // least of a few counts.
-    let differs = |_| {
-        let (short, long) = (replay(48 << 20, &flags), replay(128 << 20, &flags));
-        long.saturating_sub(short)
-    };
-    let least = (0..4).map(differs).find(|bytes| *bytes < 48 << 20);
-    assert!(least.is_some(), "80 MiB more of log take 48 MiB more of memory each time");
+    let (short, long) = (replay(48 << 20, &flags), replay(128 << 20, &flags));
+    // 80 MiB more of log. What one build takes differs by up to 35 MiB from time to time.
+    assert!(long < short + (48 << 20), "{short} {long}");
 }
 
 /// A server that may have so many open files, which it may raise to the second number.
