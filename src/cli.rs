@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
 use tidings_storage::StorageError;
 
 use crate::{
-    ask, check, demo, import, serve,
+    ask, check, demo,
+    health::TaskFailure,
+    import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
     show, sql_worker, upkeep,
 };
@@ -56,6 +58,16 @@ fn demo_command() -> Command {
                 .value_name("N")
                 .value_parser(value_parser!(u64))
                 .help("Makes the same transactions again (by default, new ones each time)"),
+        )
+        .arg(
+            Arg::new("incident")
+                .long("incident")
+                .value_name("NAME")
+                .value_parser(PossibleValuesParser::new(demo::INCIDENTS.map(|(name, _)| name)))
+                .help(
+                    "Sends an hour of the past first (3,000 transactions unless --backfill says \
+                     otherwise); this goes wrong from ten minutes ago on",
+                ),
         )
         .arg(server("otlp-grpc", "The OTLP/gRPC receiver"))
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))
@@ -196,8 +208,8 @@ fn help(help: &str, default: &str, variable: &str) -> String {
 /// Does what the command line says.
 pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
     match matches.subcommand() {
-        None => serve::run(sources(matches)?.settings()?),
-        Some(("serve", matches)) => serve::run(sources(matches)?.settings()?),
+        None => serve(matches),
+        Some(("serve", matches)) => serve(matches),
         Some(("compact", matches)) => upkeep::compact(matches, &sources(matches)?.settings()?),
         Some(("erase", matches)) => upkeep::erase(matches, &sources(matches)?.settings()?),
         Some(("config", matches)) => print_config(&sources(matches)?),
@@ -211,6 +223,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
     }
+}
+
+/// Serves; its warnings go to its log.
+fn serve(matches: &ArgMatches) -> Result<()> {
+    let sources = read_sources(matches)?;
+    serve::run(sources.settings()?, sources.warnings())
 }
 
 /// An error with its causes, each said once: many errors end with the text of their cause.
@@ -228,12 +246,14 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 }
 
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
-/// (`EX_CANTCREAT`) when it is taken, 2 when `check` could not read it, 1 otherwise.
+/// (`EX_CANTCREAT`) when it is taken, 70 (`EX_SOFTWARE`) when an essential task failed and a restart
+/// goes on, 2 when `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
         _ if error.is::<SettingsError>() => 78,
         _ if error.is::<check::Unreadable>() => 2,
+        _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
         Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
@@ -257,8 +277,17 @@ fn is_setup(kind: std::io::ErrorKind) -> bool {
     matches!(kind, PermissionDenied | NotADirectory | ReadOnlyFilesystem)
 }
 
-/// What was set for a command; it need not take every setting as a flag.
+/// Reads the settings for a command that ends soon and writes their warnings to standard error.
 fn sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
+    let sources = read_sources(matches)?;
+    for warning in sources.warnings() {
+        eprintln!("tidings: warning: {}", warning.escape_debug());
+    }
+    Ok(sources)
+}
+
+/// Reads the settings for a command, which need not take every one as a flag.
+fn read_sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
     let given = SETTINGS.iter().filter_map(|setting| {
         let value = matches.try_get_one::<String>(setting.name).ok()??;
         Some((setting.name, value.clone()))
@@ -273,4 +302,16 @@ fn print_config(sources: &Sources) -> Result<()> {
         .map(|(setting, value, origin)| format!("{} = {value:?}  # {origin}\n", setting.key()))
         .collect();
     print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{TaskFailure, exit_code};
+
+    #[test]
+    fn a_failed_task_has_an_exit_code_of_its_own() {
+        let error = anyhow::Error::new(TaskFailure("flush failed: no".to_owned()));
+        assert_eq!(exit_code(&error), 70);
+        assert_eq!(exit_code(&anyhow::anyhow!("anything else")), 1);
+    }
 }

@@ -4,6 +4,8 @@
 //! transaction, `shop` makes them up, `render` turns one into spans and log records, and this
 //! module sends them at a rate.
 
+mod fleet;
+mod incident;
 mod model;
 mod render;
 mod shop;
@@ -13,17 +15,34 @@ use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
-use clap::ArgMatches;
+use clap::{ArgMatches, parser::ValueSource};
 use fastrand::Rng;
 use prost::Message;
 use tidings_proto::{UnixNanos, api::ReceiverStatus};
 use tidings_storage::{Clock, SystemClock};
 use tokio::task::JoinSet;
 
+use fleet::Crew;
+use incident::Incident;
+use render::Rendered;
+
+pub(crate) use incident::INCIDENTS;
+
 use crate::{
     client::{Client, TRACE_SERVICE},
     settings::Sources,
 };
+
+/// Time over which transactions are dated back.
+const HISTORY: u64 = 15 * 60 * 1_000_000_000;
+/// The same before and in an incident: twice the range that pages begin with.
+const INCIDENT_HISTORY: u64 = 122 * 60 * 1_000_000_000;
+/// The incident began so long ago.
+const INCIDENT_AGE: u64 = 10 * 60 * 1_000_000_000;
+/// Transactions that are dated back when there is an incident and the user does not say how many.
+const INCIDENT_BACKFILL: u32 = 3_000;
+/// Transactions of the past that are sent at once.
+const BACKFILL_AT_ONCE: u32 = 50;
 
 /// What to send and where.
 #[derive(Debug, Clone)]
@@ -32,6 +51,7 @@ pub(crate) struct Options {
     duration: Duration,
     backfill: u32,
     seed: Option<u64>,
+    incident: Option<Incident>,
     otlp_grpc: String,
     otlp_http: String,
     zipkin: String,
@@ -44,10 +64,18 @@ impl Options {
         if number("rate") == 0 {
             bail!("--rate must be above 0");
         }
+        let incident = matches.get_one::<String>("incident");
+        let incident = incident.and_then(|name| Incident::named(name));
+        let backfill = match matches.value_source("backfill") {
+            Some(ValueSource::CommandLine) => number("backfill"),
+            _ if incident.is_some() => INCIDENT_BACKFILL,
+            _ => number("backfill"),
+        };
         Ok(Self {
             rate: number("rate"),
             duration: Duration::from_secs(number("duration").into()),
-            backfill: number("backfill"),
+            backfill,
+            incident,
             seed: matches.get_one("seed").copied(),
             otlp_grpc: sources.text("otlp-grpc"),
             otlp_http: sources.text("otlp-http"),
@@ -64,6 +92,7 @@ impl Options {
             rate: 5,
             duration: Duration::from_secs(60),
             backfill: 150,
+            incident: None,
             seed: None,
             otlp_grpc: address("otlp/grpc")?,
             otlp_http: address("otlp/http")?,
@@ -100,12 +129,18 @@ pub(crate) async fn send(options: &Options) -> Result<Sent> {
     let sender = Sender { options, client: Client::new() };
     let mut sent = Sent::default();
 
-    const HISTORY: u64 = 15 * 60 * 1_000_000_000;
+    let history = if options.incident.is_some() { INCIDENT_HISTORY } else { HISTORY };
+    let mut waiting = Rendered::default();
     for index in 0..options.backfill {
-        let age = HISTORY - HISTORY * u64::from(index) / u64::from(options.backfill);
+        let age = history - history * u64::from(index) / u64::from(options.backfill);
         let end = UnixNanos(clock.now().0.saturating_sub(age));
-        sender.send(&shop::transaction(&mut rng), end, &mut rng, &mut sent).await?;
+        let incident = options.incident.filter(|_| age <= INCIDENT_AGE);
+        waiting.extend(next(&mut rng, end, incident, &mut sent));
+        if index % BACKFILL_AT_ONCE == BACKFILL_AT_ONCE - 1 {
+            sender.send(std::mem::take(&mut waiting)).await?;
+        }
     }
+    sender.send(waiting).await?;
     let total = options.duration.as_secs() * u64::from(options.rate);
     for index in 0..total {
         let due = Duration::from_nanos(1_000_000_000 * index / u64::from(options.rate));
@@ -113,9 +148,20 @@ pub(crate) async fn send(options: &Options) -> Result<Sent> {
         if let Some(early) = due.checked_sub(late) {
             clock.sleep(early).await;
         }
-        sender.send(&shop::transaction(&mut rng), clock.now(), &mut rng, &mut sent).await?;
+        sender.send(next(&mut rng, clock.now(), options.incident, &mut sent)).await?;
     }
     Ok(sent)
+}
+
+/// The next transaction, which ends at `end`.
+fn next(rng: &mut Rng, end: UnixNanos, incident: Option<Incident>, sent: &mut Sent) -> Rendered {
+    let transaction = shop::transaction(rng);
+    let crew = Crew::new(rng.u64(..), incident);
+    let rendered = render::transaction(&transaction, end, &crew, rng);
+    sent.transactions += 1;
+    sent.spans += rendered.span_count();
+    sent.log_records += rendered.log_count();
+    rendered
 }
 
 struct Sender<'a> {
@@ -124,19 +170,8 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// Sends one transaction that ends at `end`, as its services would: each on its own and all at
-    /// about the same time.
-    async fn send(
-        &self,
-        transaction: &model::Call,
-        end: UnixNanos,
-        rng: &mut Rng,
-        sent: &mut Sent,
-    ) -> Result<()> {
-        let rendered = render::transaction(transaction, end, rng);
-        sent.transactions += 1;
-        sent.spans += rendered.span_count();
-        sent.log_records += rendered.log_count();
+    /// Sends transactions as their services would: each on its own and all at about the same time.
+    async fn send(&self, rendered: Rendered) -> Result<()> {
         const PROTOBUF: &str = "application/x-protobuf";
         let mut requests = JoinSet::new();
         for (index, request) in rendered.traces.iter().enumerate() {

@@ -6,6 +6,8 @@ mod check;
 mod cli;
 mod client;
 mod demo;
+mod health;
+mod host_names;
 mod import;
 mod log;
 mod open_files;

@@ -3,30 +3,48 @@
 use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use tidings_collector::{Collector, CollectorLimits, CollectorSettings, Guard, ReadApi, Sink};
+use axum::Router;
+use tidings_collector::{
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, listen,
+};
 use tidings_query::{QueryService, QuerySettings};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
-use tidings_storage::{Clock, ObjectStoreSettings, Store, StoreSettings, SystemClock, TablesAt};
+use tidings_storage::{
+    Clock, ObjectStoreSettings, Store, StoreSettings, Supervision, SystemClock, TablesAt,
+};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
-use crate::{log, open_files, reads::ZipkinReads, settings::Settings, sql_worker, web};
+use crate::{
+    health::{Health, TaskFailure},
+    host_names::host_names,
+    log, open_files,
+    reads::ZipkinReads,
+    settings::Settings,
+    sql_worker, web,
+};
 
 /// How long requests under way may take to finish after SIGTERM.
 const DRAIN: Duration = Duration::from_secs(10);
 
+/// Time for answers to leave when a task has failed.
+const FAILURE_DRAIN: Duration = Duration::from_millis(500);
+
 /// How long threads that were not asked to end are waited for.
 const SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Runs until SIGTERM or SIGINT.
-pub(crate) fn run(mut settings: Settings) -> Result<()> {
+/// Runs until SIGTERM or SIGINT; `warnings` are of the settings.
+pub(crate) fn run(mut settings: Settings, warnings: &[String]) -> Result<()> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let log = log::start_sparingly(&settings.log, Arc::clone(&clock))?;
     settings.connections_max = open_files::connections_max(settings.connections_max);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    for warning in warnings.iter().cloned().chain(settings.exposure()) {
+        tracing::warn!(%warning, "of the settings");
+    }
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = serve(settings, clock) => ended,
@@ -44,13 +62,16 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     // Bound before the store is opened: reading a long log takes seconds, in which supervisors must
     // learn that the process lives and is not ready.
     let (app, apps) = watch::channel(web::starting());
-    let (stop, stopped) = watch::channel(false);
+    let (stop, stopped) = watch::channel(Phase::Running);
     let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
+    let phases = Phases::new(stopped);
+    let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
+    let web_tasks = Supervision::default();
     let bound = TcpListener::bind(settings.http).await;
     let http = bound.and_then(|listener| {
         let address = listener.local_addr()?;
-        let serving = web::listen(listener, apps, Arc::clone(&clock), connections_max, stopped);
-        Ok((address, tokio::spawn(serving)))
+        let serving = listen(listener, Arc::clone(&listening));
+        Ok((address, web_tasks.spawn_essential("http", serving)))
     });
 
     let opened = Store::open(store_settings(&settings), Arc::clone(&clock));
@@ -77,38 +98,88 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         .await
         .context("a receiver could not be started")?;
     let collector = Arc::new(collector);
-    let server = web::Server::new(store.clone(), Arc::clone(&collector), clock.now());
-    let sql = sql_service(&settings, address, &store, &clock)?;
-    let routes = web::router(
-        [
-            tidings_query::router_described_by(
-                web::described(tidings_query::document()),
-                query.clone(),
-            ),
-            tidings_sql::router(sql),
-            web::pins(store.clone(), Arc::clone(&clock)),
-        ],
-        server.clone(),
-        web::Visitors {
-            guard: Guard::new(address, &settings.allowed_hosts),
-            origins: settings.allow_origins.clone(),
-        },
-        web::Bodies::new(Arc::clone(&clock)),
-    );
+    let health = [store.supervision(), collector.supervision(), &web_tasks].map(Clone::clone);
+    let parts =
+        ServerParts { store, query, collector, health: Health::new(health.to_vec()), clock };
+    let (started, insecure) = (parts.clock.now(), settings.insecure);
+    let (store, collector) = (parts.store.clone(), Arc::clone(&parts.collector));
+    let server = web::Server::new(store, collector, parts.health.clone(), started, insecure);
+    let routes = routes(&settings, address, &parts, server.clone(), listening)?;
     app.send_modify(|app| *app = routes);
-    print_addresses(address, &collector)?;
+    print_addresses(address, &parts.collector)?;
 
-    end.asked().await;
+    tokio::select! {
+        () = end.asked() => {}
+        failure = parts.health.failed() => return Err(parts.give_up(&server, failure).await),
+    }
     server.drain().await;
-    collector.stop().await;
-    query.end_waits();
-    stop.send_replace(true);
+    parts.collector.stop().await;
+    parts.query.end_waits();
+    stop.send_replace(Phase::Draining);
     if tokio::time::timeout(DRAIN, web).await.is_err() {
         tracing::warn!("requests to the API were cut off");
+        stop.send_replace(Phase::Closed);
     }
-    store.close().await.context("the last flush failed; the log has everything")?;
+    parts.store.close().await.context("the last flush failed; the log has everything")?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// The running parts of the process.
+struct ServerParts {
+    store: Store,
+    query: QueryService,
+    collector: Arc<Collector>,
+    health: Health,
+    clock: Arc<dyn Clock>,
+}
+
+impl ServerParts {
+    /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
+    /// something behind, and the log has everything.
+    async fn give_up(&self, server: &web::Server, failure: TaskFailure) -> anyhow::Error {
+        server.drain().await;
+        self.query.end_waits();
+        // Whatever is under way longer than that is refused by a store that takes nothing.
+        let _ = tokio::time::timeout(FAILURE_DRAIN, self.collector.stop()).await;
+        failure.into()
+    }
+}
+
+/// The routes of the HTTP address.
+fn routes(
+    settings: &Settings,
+    address: SocketAddr,
+    parts: &ServerParts,
+    server: web::Server,
+    listening: Arc<web::WebListening>,
+) -> Result<Router> {
+    let ServerParts { store, query, collector, health, clock } = parts;
+    let sql = sql_service(settings, address, store, clock)?;
+    let measured = web::Measured {
+        store: store.clone(),
+        collector: Arc::clone(collector),
+        web: listening,
+        health: health.clone(),
+        queries: web::QueryTimes::new(Arc::clone(clock)),
+        sql: sql.clone(),
+        started_seconds: Duration::from_nanos(clock.now().0).as_secs_f64(),
+    };
+    let document = web::described(tidings_query::document());
+    Ok(web::router(
+        [
+            tidings_query::router_described_by(document, query.clone()),
+            tidings_sql::router(sql),
+            web::pins(store.clone(), Arc::clone(clock)),
+        ],
+        server,
+        web::Visitors {
+            guard: Guard::new(address, &host_names(&settings.allowed_hosts)),
+            origins: settings.allow_origins.clone(),
+        },
+        web::Bodies::new(Arc::clone(clock)),
+        measured,
+    ))
 }
 
 /// The signals that end the process.
@@ -180,7 +251,7 @@ fn tables_at(settings: &Settings) -> TablesAt {
 fn collector_settings(settings: &Settings) -> CollectorSettings {
     let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
     CollectorSettings {
-        host_names: settings.allowed_hosts.clone(),
+        host_names: host_names(&settings.allowed_hosts),
         limits: CollectorLimits {
             grpc_message_bytes_max: count(settings.otlp_grpc_message_bytes_max),
             http_body_bytes_max: count(settings.http_body_bytes_max),

@@ -2,8 +2,11 @@
 //!
 //! One table ([`SETTINGS`]) makes the command line flags, the `TIDINGS_…` variables, the keys of
 //! the file and the text of `tidings config`. A later source wins: default, file, environment,
-//! command line. A name that is not in the table is an error in each of them.
+//! command line. A name that is not in the table is an error in the file and on the command line. A
+//! variable of an unknown name is a warning: Kubernetes sets some in every container beside a
+//! Service that is called like this program.
 
+mod environment;
 mod table;
 pub(crate) mod value;
 
@@ -11,6 +14,7 @@ use std::{
     collections::BTreeMap, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration,
 };
 
+use environment::Environment;
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_storage::{ObjectAddress, Retention};
@@ -139,6 +143,7 @@ pub(crate) enum SettingsError {
 pub(crate) struct Sources {
     values: BTreeMap<&'static str, (String, Origin)>,
     aws: AwsVariables,
+    warnings: Vec<String>,
 }
 
 impl Sources {
@@ -152,21 +157,13 @@ impl Sources {
         for setting in SETTINGS {
             sources.set(setting, setting.default.to_owned(), Origin::Default);
         }
-        let (environment, aws) = environment_values(environment)?;
-        sources.aws = aws;
-        let config = environment.iter().find(|(name, _)| name == "TIDINGS_CONFIG");
-        let file = file.or_else(|| config.map(|(_, path)| PathBuf::from(path)));
-        if let Some(path) = file {
+        let Environment { config, values, aws, warnings } = Environment::read(environment)?;
+        (sources.aws, sources.warnings) = (aws, warnings);
+        if let Some(path) = file.or(config) {
             sources.read_file(&path)?;
         }
-        for (variable, value) in
-            environment.into_iter().filter(|(name, _)| name != "TIDINGS_CONFIG")
-        {
-            let origin = Origin::Environment(variable.clone());
-            match SETTINGS.iter().find(|setting| setting.variable() == variable) {
-                Some(setting) => sources.set(setting, value, origin),
-                None => return Err(SettingsError::Unknown { name: variable, origin }),
-            }
+        for (setting, value) in values {
+            sources.set(setting, value, Origin::Environment(setting.variable()));
         }
         for (name, value) in flags {
             if let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) {
@@ -221,6 +218,11 @@ impl Sources {
         Ok(settings)
     }
 
+    /// Variables that look like settings and are none, a sentence each.
+    pub(crate) fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
     /// The text of a setting, not checked.
     pub(crate) fn text(&self, name: &str) -> String {
         self.values.get(name).map(|(value, _)| value.clone()).unwrap_or_default()
@@ -233,31 +235,6 @@ impl Sources {
             Some((setting, value.as_str(), origin))
         })
     }
-}
-
-/// The variables that begin with `TIDINGS_`, and those that begin with `AWS_`.
-fn environment_values(
-    environment: impl Iterator<Item = (OsString, OsString)>,
-) -> Result<(Vec<(String, String)>, AwsVariables), SettingsError> {
-    let (mut values, mut aws) = (Vec::new(), AwsVariables::default());
-    for (name, value) in environment {
-        if let (Some(name), Some(value)) = (name.to_str(), value.to_str())
-            && name.starts_with("AWS_")
-        {
-            aws.0.push((name.to_owned(), value.to_owned()));
-        }
-        let Some(name) = name.to_str().filter(|name| name.starts_with("TIDINGS_")) else {
-            continue;
-        };
-        let value = value.into_string().map_err(|value| SettingsError::Value {
-            name: "a variable",
-            value: value.to_string_lossy().into_owned(),
-            origin: Origin::Environment(name.to_owned()),
-            reason: "it is not UTF-8".to_owned(),
-        })?;
-        values.push((name.to_owned(), value));
-    }
-    Ok((values, aws))
 }
 
 /// The known name nearest to a wrong one, when it is near.
@@ -348,6 +325,26 @@ impl Settings {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The warning that `insecure` deserves.
+    pub(crate) fn exposure(&self) -> Option<String> {
+        if !self.insecure {
+            return None;
+        }
+        let exposed =
+            self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());
+        let exposed: Vec<_> = exposed.map(|(name, _)| name).collect();
+        Some(match exposed.as_slice() {
+            [] => {
+                "insecure is set, and every listener is on the loopback: none needs it".to_owned()
+            }
+            names => format!(
+                "insecure is set: other machines can reach {}, and nothing checks who sends and \
+                 who reads",
+                names.join(", ")
+            ),
+        })
     }
 
     /// Refuses sizes that cannot work together.

@@ -6,18 +6,21 @@ mod assets;
 mod bodies;
 mod guard;
 mod listen;
-mod patient;
+mod metrics;
 mod pins;
 mod problem;
 mod status;
+mod storage;
 
 use std::sync::Arc;
 
 use axum::{Router, middleware};
 
 pub(crate) use bodies::Bodies;
+use guard::Entrance;
 pub(crate) use guard::Visitors;
-pub(crate) use listen::run as listen;
+pub(crate) use listen::{WebListening, connections};
+pub(crate) use metrics::{Measured, QueryTimes};
 pub(crate) use pins::routes as pins;
 pub(crate) use status::{Server, described, starting};
 
@@ -27,11 +30,20 @@ pub(crate) fn router(
     server: Server,
     visitors: Visitors,
     bodies: Bodies,
+    measured: Measured,
 ) -> Router {
-    let own = status::routes(server).merge(assets::routes());
-    api.into_iter()
+    let visitors = Arc::new(visitors);
+    let checked = |routes: Router, entrance| {
+        routes.layer(middleware::from_fn_with_state(entrance, guard::check_origin))
+    };
+    let queries = Arc::clone(&measured.queries);
+    let own = status::routes(server).merge(metrics::routes(measured));
+    let api = api
+        .into_iter()
         .fold(own, Router::merge)
+        .layer(middleware::from_fn_with_state(queries, metrics::measure));
+    checked(api, Entrance::to_api(Arc::clone(&visitors)))
+        .merge(checked(assets::routes(), Entrance::to_pages(visitors)))
         .layer(middleware::from_fn_with_state(bodies, bodies::bound))
-        .layer(middleware::from_fn_with_state(Arc::new(visitors), guard::check_origin))
         .layer(middleware::map_response(guard::secure))
 }

@@ -14,6 +14,11 @@ use crate::harness::{
     spans::{log, logs, span, traces},
 };
 
+mod explore;
+mod logs;
+mod pages;
+mod trace;
+
 /// Clicks the first button or link with this text.
 fn click_text(browser: &mut Browser, text: &str) {
     let found = format!(
@@ -242,6 +247,11 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     let transferred = browser.evaluate(
         "(() => { const e = performance.getEntriesByType('resource').find(e => e.name.includes('skeleton')); \
          return [e.duration, e.encodedBodySize, e.decodedBodySize, performance.now() - e.responseEnd]; })()",
+    );
+    // It opens folded but for the way to its selected row.
+    browser.press("]");
+    browser.wait_for(
+        "Number(document.querySelector('.wf-scroll').getAttribute('aria-rowcount')) > 1000",
     );
     let rows =
         browser.evaluate("document.querySelector('.wf-scroll').getAttribute('aria-rowcount')");

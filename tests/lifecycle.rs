@@ -1,5 +1,7 @@
 //! Starting, stopping, and what the command line says.
 
+use std::process::Command;
+
 use prost::Message;
 use tidings_proto::DurationNanos;
 
@@ -80,6 +82,25 @@ fn wrong_settings_end_with_78_and_say_what_to_do() {
     let (code, _, error) = Server::command(&["serve", "--no-such-flag", "1"]);
     assert_eq!(code, Some(2));
     assert!(error.contains("--no-such-flag"), "{error}");
+}
+
+#[test]
+fn variables_that_kubernetes_sets_end_no_command() {
+    let mut config = Command::new(Server::binary());
+    config.arg("config").env("TIDINGS_PORT", "tcp://10.43.0.7:8434");
+    let service = [("TIDINGS_SERVICE_HOST", "10.43.0.7"), ("TIDINGS_OTLP_GRCP", "127.0.0.1:1")];
+    let output = config.envs(service).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    for part in ["TIDINGS_PORT, TIDINGS_SERVICE_HOST", "Kubernetes", "did you mean otlp-grpc?"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert!(printed.contains("http = \"127.0.0.1:8434\"  # default"), "{printed}");
+    let folder = tempfile::tempdir().unwrap();
+    let port = [("TIDINGS_PORT", "tcp://10.43.0.7:8434"), service[0]];
+    let server = Server::start_as(folder.path(), &[], &port);
+    assert_eq!(http::get(&server.http, "/ready").status, 200);
 }
 
 #[test]
@@ -249,4 +270,70 @@ fn a_directory_is_compacted_and_things_erased_while_no_server_works_on_it() {
     {
         assert_eq!(Server::command(wrong).0, Some(1));
     }
+}
+
+/// The metrics, by their names and labels.
+fn metrics(server: &Server, accept: &str) -> (String, String) {
+    let answer = http::send("GET", &server.http, "/metrics", &[("accept", accept)], "");
+    assert_eq!(answer.status, 200);
+    let kind = answer.headers["content-type"].to_str().unwrap().to_owned();
+    (kind, String::from_utf8(answer.body.to_vec()).unwrap())
+}
+
+#[test]
+fn metrics_count_what_was_received_asked_and_written() {
+    let server = Server::start();
+    send_one(&server, 77);
+    let refused = post(&server.otlp_http, "/v1/traces", "application/json", "{");
+    assert_eq!(refused.status, 400);
+    assert_eq!(server.get("/api/v1/traces").0, 200);
+    assert_eq!(server.get("/api/v1/traces?limit=x").0, 400);
+    let (kind, text) = metrics(&server, "*/*");
+    assert!(kind.starts_with("text/plain; version=0.0.4"), "{kind}");
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("{name} is not in:\n{text}")).parse::<f64>().unwrap()
+    };
+    for (name, expected) in [
+        (r#"tidings_receiver_requests_total{receiver="otlp/http",outcome="accepted"}"#, 1.),
+        (r#"tidings_receiver_refusals_total{receiver="otlp/http",reason="malformed"}"#, 1.),
+        (r#"tidings_received_records_total{signal="spans",outcome="accepted"}"#, 1.),
+        (r#"tidings_stored_records{signal="spans"}"#, 1.),
+        ("tidings_log_records_total", 1.),
+        (r#"tidings_queries_total{api="traces",outcome="answered"}"#, 1.),
+        (r#"tidings_queries_total{api="traces",outcome="refused"}"#, 1.),
+        (r#"tidings_query_seconds_count{api="traces"}"#, 2.),
+        (r#"tidings_query_seconds_bucket{le="+Inf",api="traces"}"#, 2.),
+        (r#"tidings_task_running{task="log writer"}"#, 1.),
+        (r#"tidings_task_running{task="otlp/grpc"}"#, 1.),
+        (r#"tidings_task_restarts_total{task="upkeep"}"#, 0.),
+    ] {
+        assert!((value(name) - expected).abs() < f64::EPSILON, "{name}: {}", value(name));
+    }
+    assert!(value("tidings_log_sync_seconds_count") >= 1.);
+    assert!(value("tidings_log_bytes") > 0. && value("tidings_memory_table_bytes") > 0.);
+    // Every sample belongs to the metric that was named last, as Prometheus wants it.
+    let mut named = "";
+    for line in text.lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(rest) => named = rest.split(' ').next().unwrap(),
+            None if line.starts_with('#') => {}
+            None => assert!(line.starts_with(named), "{line} after {named}"),
+        }
+    }
+    let (kind, text) = metrics(&server, "application/openmetrics-text; version=1.0.0");
+    assert!(kind.starts_with("application/openmetrics-text"), "{kind}");
+    assert!(text.ends_with("# EOF\n") && text.contains("# TYPE tidings_log_records counter"));
+}
+
+#[test]
+fn the_status_lists_the_tasks_of_the_process() {
+    let server = Server::start();
+    let status = server.get("/api/v1/status").1;
+    let tasks = status["tasks"].as_array().unwrap();
+    let names: Vec<_> = tasks.iter().map(|task| task["name"].as_str().unwrap()).collect();
+    for name in ["log writer", "flush", "upkeep", "scrubbing", "otlp/grpc", "zipkin", "http"] {
+        assert!(names.contains(&name), "{name}: {names:?}");
+    }
+    assert!(tasks.iter().all(|task| task["state"] == "running" && task["restarts"] == 0));
 }

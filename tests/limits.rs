@@ -275,3 +275,60 @@ fn bodies_that_do_not_end_take_no_more_memory_than_all_of_them_may() {
     assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
     assert_eq!(get(&server.http, "/live").status, 200);
 }
+
+#[test]
+fn bodies_that_stall_keep_nobody_from_asking() {
+    const BYTES: usize = 15 << 20;
+    let server = Server::start();
+    let head = format!(
+        "POST /jaeger/api/transform HTTP/1.1\r\nhost: localhost\r\ncontent-length: {BYTES}\r\n\r\n"
+    );
+    let unfinished = [head.into_bytes(), vec![b' '; BYTES - 100]].concat();
+    let mut stalled: Vec<_> = (0..5).map(|_| TcpStream::connect(&server.http).unwrap()).collect();
+    for connection in &mut stalled {
+        connection.set_write_timeout(Some(PATIENCE)).unwrap();
+        // Of one that is refused the rest is not taken.
+        let _ = connection.write_all(&unfinished);
+    }
+    let begin = Instant::now();
+    // As large as those, so that it needs what they have.
+    let mut whole = b"{\"data\": []}".to_vec();
+    whole.resize(BYTES, b' ');
+    loop {
+        let answer = http::post(&server.http, "/jaeger/api/transform", "text/plain", whole.clone());
+        if answer.status != 503 {
+            break;
+        }
+        // By then they would have been too slow.
+        assert!(begin.elapsed() < Duration::from_secs(25), "they keep their memory");
+    }
+    let query = r#"{"query": "SELECT 1"}"#;
+    let asked = http::post(&server.http, "/api/v1/sql", "application/json", query);
+    assert_eq!(asked.status, 200, "{}", String::from_utf8_lossy(&asked.body));
+}
+
+#[test]
+fn connections_that_say_nothing_keep_nobody_out() {
+    let server = Server::start_with(&["--connections-max", "100"]);
+    let receivers = [&server.http, &server.otlp_http, &server.otlp_grpc, &server.zipkin];
+    let silent: Vec<_> = receivers
+        .into_iter()
+        .flat_map(|to| (0..120).map(move |_| TcpStream::connect(to).unwrap()))
+        .collect();
+    for path in ["/live", "/ready", "/api/v1/status", "/"] {
+        // A connection of its own each time.
+        let mut stream = TcpStream::connect(&server.http).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 200"), "{path}: {answer:?}");
+    }
+    assert_eq!(post(&server, 1, 1000).status, 200);
+    let body = large(2, 1000);
+    assert_eq!(call(&server.otlp_grpc, TRACE_EXPORT, &[], frame(false, &body)).code, Some(0));
+    check(&server, &BTreeMap::from([(1, true), (2, true)]));
+    drop(silent);
+}

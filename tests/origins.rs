@@ -1,5 +1,5 @@
 //! Pages of origins that the settings name read the API; they change nothing, and others do not
-//! read.
+//! read. Links of other sites lead to the UI's pages and to nothing that does work.
 
 use crate::harness::{
     Server,
@@ -93,4 +93,106 @@ fn without_the_setting_no_other_origin_is_answered() {
     let answer = ask(&server, "GET", "/api/v1/traces", &[("origin", ALLOWED)]);
     assert_eq!(answer.status, 403);
     assert!(!answer.headers.contains_key("access-control-allow-origin"));
+}
+
+/// The headers of a browser's request for a page of another site.
+fn from_another_site(mode: &'static str, dest: &'static str) -> [(&'static str, &'static str); 3] {
+    [("sec-fetch-site", "cross-site"), ("sec-fetch-mode", mode), ("sec-fetch-dest", dest)]
+}
+
+#[test]
+fn links_of_other_sites_lead_to_pages_and_to_nothing_that_does_work() {
+    let server = Server::start_with(&["--allow-origins", ALLOWED]);
+    let link = from_another_site("navigate", "document");
+    let same_site = [("sec-fetch-site", "same-site"), link[1], link[2]];
+    let page = format!("/trace/{:032x}?span=1", 1);
+    for path in ["/", "/explore?service=shop", &page] {
+        assert_eq!(ask(&server, "GET", path, &link).status, 200, "{path}");
+        assert_eq!(ask(&server, "GET", path, &same_site).status, 200, "{path}");
+        for other in ["iframe", "image", "script", "object", "empty"] {
+            let headers = from_another_site("navigate", other);
+            assert_eq!(ask(&server, "GET", path, &headers).status, 403, "{path} {other}");
+        }
+        let no_cors = from_another_site("no-cors", "document");
+        assert_eq!(ask(&server, "GET", path, &no_cors).status, 403, "{path}");
+    }
+    for path in [
+        "/api/v1/sql?query=SELECT%201",
+        "/api/v1/traces",
+        "/api/v1/status",
+        "/api/v1/nothing",
+        "/jaeger/api/services",
+        "/prometheus/api/v1/labels",
+        "/tempo/api/search",
+        "/ready",
+    ] {
+        for headers in [link, same_site, from_another_site("no-cors", "image")] {
+            let answer = ask(&server, "GET", path, &headers);
+            assert_eq!(answer.status, 403, "{path} {headers:?}");
+        }
+        // A browser's own page and whoever types the address are not refused, nor are allowed pages.
+        for site in ["same-origin", "none"] {
+            let answer = ask(&server, "GET", path, &[("sec-fetch-site", site)]);
+            assert_ne!(answer.status, 403, "{path} {site}");
+        }
+        let allowed = [("origin", ALLOWED), link[0], ("sec-fetch-mode", "cors")];
+        assert_ne!(ask(&server, "GET", path, &allowed).status, 403, "{path}");
+    }
+}
+
+#[test]
+fn a_browser_changes_something_only_from_pages_of_this_server_with_their_mark() {
+    let server = Server::start();
+    let path = format!("/api/v1/traces/{:032x}/pin", 1);
+    let own = format!("http://{}", server.http);
+    let unpin = |headers: &[(&str, &str)]| ask(&server, "DELETE", &path, headers).status;
+    let (origin, site) = (("origin", own.as_str()), ("sec-fetch-site", "same-origin"));
+    let mark = ("tidings-request", "ui");
+    // 404: it was let through to the pins, where there is none.
+    for taken in [
+        &[][..],
+        &[mark],
+        &[("content-type", "text/plain")],
+        &[origin, site, mark],
+        &[origin, mark],
+        &[origin, site, ("content-type", "application/json; charset=utf-8")],
+    ] {
+        assert_eq!(unpin(taken), 404, "{taken:?}");
+    }
+    for refused in [
+        &[origin, site][..],
+        &[origin],
+        &[site],
+        &[origin, site, ("content-type", "text/plain")],
+        &[origin, site, ("content-type", "application/x-www-form-urlencoded")],
+        &[origin, ("sec-fetch-site", "none"), mark],
+        &[("sec-fetch-site", "cross-site"), mark],
+        &[("origin", "null"), mark],
+    ] {
+        assert_eq!(unpin(refused), 403, "{refused:?}");
+    }
+}
+
+#[test]
+fn receivers_take_nothing_from_pages_of_other_sites() {
+    let server = Server::start();
+    let json = ("content-type", "application/json");
+    for site in ["cross-site", "same-site"] {
+        let headers = [json, ("sec-fetch-site", site), ("sec-fetch-mode", "no-cors")];
+        let traces = send("POST", &server.otlp_http, "/v1/traces", &headers, "{}");
+        let spans = send("POST", &server.zipkin, "/api/v2/spans", &headers, "[]");
+        let question = send("GET", &server.zipkin, "/api/v2/services", &headers[1..], "");
+        assert_eq!([traces, spans, question].map(|answer| answer.status), [403; 3], "{site}");
+    }
+    // Zipkin reads any content type as JSON, but not from a browser: a form needs no leave.
+    let form = [("content-type", "text/plain"), ("sec-fetch-site", "same-origin")];
+    assert_eq!(send("POST", &server.zipkin, "/api/v2/spans", &form, "[]").status, 415);
+    assert_eq!(send("POST", &server.zipkin, "/api/v2/spans", &form[..1], "[]").status, 202);
+}
+
+#[test]
+fn the_status_says_whether_nothing_checks_who_asks() {
+    assert_eq!(Server::start().get("/api/v1/status").1["insecure"], false);
+    let insecure = Server::start_with(&["--insecure", "true"]);
+    assert_eq!(insecure.get("/api/v1/status").1["insecure"], true);
 }

@@ -12,6 +12,7 @@
 mod architecture;
 mod bench;
 mod browser;
+mod changes;
 mod check;
 mod clients;
 mod corpora;

@@ -2,40 +2,37 @@
 //!
 //! Memory is accounted before it is used: arriving bytes, decompressed bytes and the estimated
 //! decoded form are all held from one budget until the request is answered. When the budget is
-//! used up the answer is an immediate "try again", never a queue.
+//! used up, bodies that do not arrive lose theirs ([`crate::shares`]); when none of them does, the
+//! answer is an immediate "try again", never a queue.
 
 use std::sync::Arc;
 
+use tidings_storage::Clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     CollectorLimits,
     refusal::{Reason, Refusal},
+    shares::{BudgetKind, BudgetShare, RequestHolder, Scarce, Shares},
 };
-
-/// What one permit of memory stands for.
-const GRAIN_BYTES: usize = 4096;
 
 /// The budgets all receivers share.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    memory: Arc<Semaphore>,
+    memory: Arc<Shares>,
     open: Arc<Semaphore>,
     working: Arc<Semaphore>,
-    memory_max: usize,
     open_max: u32,
 }
 
 impl Gate {
-    pub(crate) fn new(limits: &CollectorLimits) -> Self {
+    pub(crate) fn new(limits: &CollectorLimits, clock: Arc<dyn Clock>) -> Self {
         let semaphore = |permits: usize| {
             Arc::new(Semaphore::new(permits.clamp(1, Semaphore::MAX_PERMITS.min(1 << 30))))
         };
         let open = semaphore(limits.open_requests_max);
-        let memory = semaphore(limits.in_flight_bytes_max / GRAIN_BYTES);
         Self {
-            memory_max: memory.available_permits().saturating_mul(GRAIN_BYTES),
-            memory,
+            memory: Shares::new(BudgetKind::Bytes, limits.in_flight_bytes_max, clock),
             working: semaphore(limits.in_flight_requests_max),
             open_max: u32::try_from(open.available_permits()).unwrap_or(u32::MAX),
             open,
@@ -43,15 +40,16 @@ impl Gate {
     }
 
     /// Lets a request in to send its body.
-    pub(crate) fn open(&self) -> Result<Admission, Refusal> {
+    pub(crate) fn open(&self, holder: Arc<RequestHolder>) -> Result<Admission, Refusal> {
         let open = Arc::clone(&self.open)
             .try_acquire_owned()
             .map_err(|_| Refusal::new(Reason::Busy, "too many requests at a time"))?;
+        let memory = self.memory.take(Arc::clone(&holder) as _, 0).map_err(no_memory)?;
         Ok(Admission {
-            memory_budget: Arc::clone(&self.memory),
+            holder,
             work_budget: Arc::clone(&self.working),
-            memory_max: self.memory_max,
-            memory: None,
+            memory_max: self.memory.total_max(),
+            memory,
             held_bytes: 0,
             _work: None,
             _open: open,
@@ -63,15 +61,24 @@ impl Gate {
         // An error means the semaphore is closed, which nothing does.
         let _ = self.open.acquire_many(self.open_max).await;
     }
+
+    /// The memory of requests under way.
+    pub(crate) fn memory(&self) -> &Shares {
+        &self.memory
+    }
+}
+
+fn no_memory(_: Scarce) -> Refusal {
+    Refusal::new(Reason::Busy, "too many bytes under way at a time")
 }
 
 /// One request's share of the budgets; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    memory_budget: Arc<Semaphore>,
+    pub(crate) holder: Arc<RequestHolder>,
     work_budget: Arc<Semaphore>,
     memory_max: usize,
-    memory: Option<OwnedSemaphorePermit>,
+    memory: BudgetShare,
     held_bytes: usize,
     _work: Option<OwnedSemaphorePermit>,
     _open: OwnedSemaphorePermit,
@@ -80,29 +87,26 @@ pub(crate) struct Admission {
 impl Admission {
     /// Holds this much more memory.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        self.held_bytes = self.held_bytes.saturating_add(bytes);
-        if self.held_bytes > self.memory_max {
-            // To be told to try again would be to try again for ever.
-            let (held, limit) = (self.held_bytes, self.memory_max);
-            let message = format!(
-                "takes {held} bytes of memory, the limit for all requests together is {limit}"
-            );
-            return Err(Refusal::new(Reason::TooLarge, message));
-        }
-        let have = self.memory.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
-        let more = self.held_bytes.div_ceil(GRAIN_BYTES).saturating_sub(have);
-        if more == 0 {
+        self.check_size(bytes)?;
+        self.memory.grow(bytes).map_err(no_memory)
+    }
+
+    /// As [`Self::hold`], for bytes that arrive: waits a moment for those that others lose.
+    pub(crate) async fn hold_arriving(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.check_size(bytes)?;
+        self.memory.grow_soon(bytes).await.map_err(no_memory)
+    }
+
+    /// Refuses what never fits: to be told to try again would be to try again for ever.
+    fn check_size(&mut self, more: usize) -> Result<(), Refusal> {
+        self.held_bytes = self.held_bytes.saturating_add(more);
+        let (held, limit) = (self.held_bytes, self.memory_max);
+        if held <= limit {
             return Ok(());
         }
-        let permit = u32::try_from(more)
-            .ok()
-            .and_then(|more| Arc::clone(&self.memory_budget).try_acquire_many_owned(more).ok())
-            .ok_or_else(|| Refusal::new(Reason::Busy, "too many bytes under way at a time"))?;
-        match &mut self.memory {
-            Some(held) => held.merge(permit),
-            None => self.memory = Some(permit),
-        }
-        Ok(())
+        let message =
+            format!("takes {held} bytes of memory, the limit for all requests together is {limit}");
+        Err(Refusal::new(Reason::TooLarge, message))
     }
 
     /// Takes a place among the requests being decoded and stored.
@@ -117,23 +121,39 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
-    use super::Gate;
-    use crate::{CollectorLimits, refusal::Reason};
+    use std::{net::IpAddr, sync::Arc};
+
+    use tidings_storage::SystemClock;
+
+    use super::{Admission, Gate};
+    use crate::{
+        CollectorLimits,
+        refusal::{Reason, Refusal},
+        shares::{PeerAddress, RequestHolder},
+    };
 
     fn gate() -> Gate {
-        Gate::new(&CollectorLimits {
+        let limits = CollectorLimits {
             in_flight_bytes_max: 1 << 20,
             in_flight_requests_max: 1,
             open_requests_max: 2,
             ..CollectorLimits::default()
-        })
+        };
+        Gate::new(&limits, Arc::new(SystemClock))
+    }
+
+    /// A request of an address of its own.
+    fn open(gate: &Gate, host: u8) -> Result<Admission, Refusal> {
+        let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
+        gate.open(RequestHolder::new(peer, true, Arc::new(SystemClock)))
     }
 
     #[test]
     fn memory_is_given_back_when_the_request_ends() {
         let gate = gate();
-        let mut first = gate.open().unwrap();
-        let mut second = gate.open().unwrap();
+        let mut first = open(&gate, 1).unwrap();
+        let mut second = open(&gate, 2).unwrap();
+        first.holder.received();
         first.hold(1).unwrap();
         first.hold((1 << 20) - 4096).unwrap();
         assert_eq!(second.hold(4097).unwrap_err().reason, Reason::Busy);
@@ -144,8 +164,8 @@ mod tests {
     #[test]
     fn requests_have_places() {
         let gate = gate();
-        let (mut first, mut second) = (gate.open().unwrap(), gate.open().unwrap());
-        assert_eq!(gate.open().unwrap_err().reason, Reason::Busy);
+        let (mut first, mut second) = (open(&gate, 1).unwrap(), open(&gate, 2).unwrap());
+        assert_eq!(open(&gate, 3).unwrap_err().reason, Reason::Busy);
         first.work().unwrap();
         assert_eq!(second.work().unwrap_err().reason, Reason::Busy);
         drop(first);
@@ -155,7 +175,7 @@ mod tests {
     #[test]
     fn an_absurd_amount_is_refused_and_not_wrapped_around() {
         let gate = gate();
-        let mut admission = gate.open().unwrap();
+        let mut admission = open(&gate, 1).unwrap();
         assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::TooLarge);
         assert_eq!(admission.hold(usize::MAX).unwrap_err().reason, Reason::TooLarge);
     }

@@ -1,6 +1,7 @@
-//! Reads a request's body within its limits of size, memory and time.
+//! Reads a request's body within its limits of size, memory and time, as long as no other request
+//! needs what it takes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{Version, header, request::Parts};
@@ -13,12 +14,10 @@ use crate::{
     CollectorLimits,
     admit::Admission,
     decompress::too_large,
+    pace::{PACE_WINDOW, Pace},
     phase::{Phase, Phases},
     refusal::{Reason, Refusal},
 };
-
-/// How often the rate is measured.
-const WINDOW: Duration = Duration::from_secs(5);
 
 /// So much memory at most is taken for a body before it has come: what a client says of its length
 /// need not be true.
@@ -55,24 +54,38 @@ impl BodyReader<'_> {
         let mut phases = self.phases.clone();
         let closing = phases.reached(Phase::Closing);
         tokio::pin!(closing);
+        let holder = Arc::clone(&admission.holder);
+        let evicted = holder.evicted();
+        tokio::pin!(evicted);
         let mut arrived = Arrived::default();
-        let mut window = self.clock.sleep(WINDOW.min(self.limits.body_timeout));
-        let mut elapsed = Duration::ZERO;
+        let mut pace = Pace::new(self.limits.body_bytes_per_second_min);
+        let mut window = self.clock.sleep(self.window());
         loop {
             tokio::select! {
                 biased;
                 () = &mut closing => {
                     return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
                 }
+                () = &mut evicted => {
+                    let message = "the body did not come while others needed its room";
+                    return Err(Refusal::new(Reason::Busy, message));
+                }
                 frame = body.frame() => match frame {
-                    None => return Ok(arrived.into_bytes()),
-                    Some(Err(error)) => return Err(broken_off(&error)),
+                    None => {
+                        holder.received();
+                        return Ok(arrived.into_bytes());
+                    }
+                    Some(Err(error)) => {
+                        holder.broke_off();
+                        return Err(broken_off(&error));
+                    }
                     Some(Ok(frame)) => {
                         let Ok(data) = frame.into_data() else { continue };
                         if data.len() > limit - arrived.len() {
                             return Err(too_large(limit));
                         }
-                        admission.hold(data.len())?;
+                        holder.progressed();
+                        admission.hold_arriving(data.len()).await?;
                         if arrived.len() == 0 {
                             arrived.expected = least.max(announced(&data));
                         }
@@ -80,23 +93,25 @@ impl BodyReader<'_> {
                     }
                 },
                 () = &mut window => {
-                    elapsed += WINDOW.min(self.limits.body_timeout);
-                    self.check_rate(arrived.len(), elapsed)?;
-                    window = self.clock.sleep(WINDOW.min(self.limits.body_timeout));
+                    self.check_pace(&mut pace, arrived.len())?;
+                    window = self.clock.sleep(self.window());
                 }
             }
         }
     }
 
-    fn check_rate(&self, bytes: usize, elapsed: Duration) -> Result<(), Refusal> {
-        let seconds = usize::try_from(elapsed.as_secs()).unwrap_or(usize::MAX);
-        let needed = self.limits.body_bytes_per_second_min.saturating_mul(seconds);
-        if elapsed >= self.limits.body_timeout || bytes < needed {
-            let millis = elapsed.as_millis();
-            let message = format!("the body came too slowly: {bytes} bytes in {millis} ms");
-            return Err(Refusal::new(Reason::SlowBody, message));
+    fn window(&self) -> Duration {
+        PACE_WINDOW.min(self.limits.body_timeout)
+    }
+
+    fn check_pace(&self, pace: &mut Pace, bytes: usize) -> Result<(), Refusal> {
+        let is_enough = pace.look(bytes, self.window());
+        if is_enough && pace.elapsed() < self.limits.body_timeout {
+            return Ok(());
         }
-        Ok(())
+        let millis = pace.elapsed().as_millis();
+        let message = format!("the body came too slowly: {bytes} bytes in {millis} ms");
+        Err(Refusal::new(Reason::SlowBody, message))
     }
 
     /// Reads on after a refusal, on HTTP/1, where closing early would reset the connection and
@@ -126,7 +141,7 @@ impl BodyReader<'_> {
         let mut phases = self.phases.clone();
         tokio::select! {
             () = read_on => {}
-            () = self.clock.sleep(WINDOW.min(self.limits.body_timeout)) => {}
+            () = self.clock.sleep(self.window()) => {}
             () = phases.reached(Phase::Closing) => {}
         }
     }

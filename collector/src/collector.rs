@@ -7,7 +7,7 @@ use std::{
 };
 
 use tidings_proto::api::{ReceiverStatus, SignalCounts};
-use tidings_storage::{Clock, Store};
+use tidings_storage::{Clock, Store, Supervision};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -15,11 +15,12 @@ use crate::{
     counters::ReceiverCounters,
     guard::Guard,
     ingest::Ingest,
-    listener,
+    listener::{self, ConnectionCounts, Listening},
     phase::{Phase, Phases},
     reads::ReadApi,
     receive,
     server::Server,
+    shares::{BudgetKind, Shares},
 };
 
 /// How often a receiver refused for one reason.
@@ -39,12 +40,13 @@ pub struct Collector {
     ingest: Arc<Ingest>,
     listeners: Vec<Listener>,
     phase: watch::Sender<Phase>,
+    supervision: Supervision,
 }
 
 #[derive(Debug)]
 struct Listener {
     address: SocketAddr,
-    server: Arc<Server>,
+    listening: Arc<Listening<Server>>,
     /// Taken by [`Collector::stop`].
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -95,8 +97,12 @@ impl Collector {
             let listener = TcpListener::bind(address).await.map_err(explain)?;
             bound.push((listener.local_addr().map_err(explain)?, listener, receiver));
         }
-        let ingest = Arc::new(Ingest::new(settings.limits, sink, clock));
+        let limits = settings.limits.connections();
+        let requests = settings.limits.open_requests_max;
+        let requests = Shares::new(BudgetKind::Requests, requests, Arc::clone(&clock));
+        let ingest = Arc::new(Ingest::new(settings.limits, sink, Arc::clone(&clock)));
         let (phase, phases) = watch::channel(Phase::Running);
+        let supervision = Supervision::default();
         let start = |(address, listener, receiver)| {
             let server = Arc::new(Server {
                 receiver,
@@ -106,24 +112,35 @@ impl Collector {
                 phases: Phases::new(phases.clone()),
                 counters: ReceiverCounters::default(),
             });
-            let task = tokio::spawn(listener::run(listener, Arc::clone(&server)));
-            Listener { address, server, task: Mutex::new(Some(task)) }
+            let (requests, phases) = (Arc::clone(&requests), Phases::new(phases.clone()));
+            let listening =
+                Arc::new(Listening::new(server, limits, requests, Arc::clone(&clock), phases));
+            let serving = listener::listen(listener, Arc::clone(&listening));
+            let task = supervision.spawn_essential(listening.endpoint.receiver.name(), serving);
+            Listener { address, listening, task: Mutex::new(Some(task)) }
         };
         let listeners = bound.into_iter().map(start).collect();
-        Ok(Self { ingest, listeners, phase })
+        Ok(Self { ingest, listeners, phase, supervision })
+    }
+
+    /// The receivers' tasks, and how they are. When one has failed nothing listens there any more.
+    #[must_use]
+    pub fn supervision(&self) -> &Supervision {
+        &self.supervision
     }
 
     /// The addresses in use and what happened on each.
     #[must_use]
     pub fn receivers(&self) -> Vec<ReceiverStatus> {
         let status = |listener: &Listener| {
-            let counters = &listener.server.counters;
+            let server = &listener.listening.endpoint;
+            let counters = &server.counters;
             ReceiverStatus {
-                name: listener.server.receiver.name().to_owned(),
+                name: server.receiver.name().to_owned(),
                 address: listener.address.to_string(),
                 accepted_requests: counters.accepted(),
                 refused_requests: counters.refused(),
-                last_refusal: counters.last_refusal(),
+                refusals: counters.refusals(),
             }
         };
         self.listeners.iter().map(status).collect()
@@ -133,11 +150,27 @@ impl Collector {
     #[must_use]
     pub fn refusals(&self) -> Vec<RefusalCount> {
         let of = |listener: &Listener| {
-            let receiver = listener.server.receiver.name();
-            let reasons = listener.server.counters.by_reason();
+            let server = &listener.listening.endpoint;
+            let (receiver, reasons) = (server.receiver.name(), server.counters.by_reason());
             reasons.into_iter().map(move |(reason, count)| RefusalCount { receiver, reason, count })
         };
         self.listeners.iter().flat_map(of).collect()
+    }
+
+    /// Counts of the connections of each receiver, by its name.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(&'static str, ConnectionCounts)> {
+        let of = |listener: &Listener| {
+            (listener.listening.endpoint.receiver.name(), listener.listening.counts())
+        };
+        self.listeners.iter().map(of).collect()
+    }
+
+    /// Memory of requests under way, and the bound of it, in bytes.
+    #[must_use]
+    pub fn in_flight_bytes(&self) -> (u64, u64) {
+        let memory = self.ingest.gate.memory();
+        (memory.used() as u64, memory.total_max() as u64)
     }
 
     /// Spans and log records received and rejected since the start (`stored` is 0).
@@ -152,7 +185,7 @@ impl Collector {
     /// half of [`crate::CollectorLimits::drain_timeout`], are refused with "try again". After all
     /// of it the connections that are left are dropped. Appends under way are always waited for.
     pub async fn stop(&self) {
-        let Self { ingest, listeners, phase } = self;
+        let Self { ingest, listeners, phase, .. } = self;
         let take = |listener: &Listener| {
             listener.task.lock().unwrap_or_else(PoisonError::into_inner).take()
         };

@@ -1,17 +1,18 @@
-//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs or takes
-//! no answer.
+//! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs, takes
+//! no answer, or has to make room.
 
 use std::{
     convert::Infallible,
     pin::{Pin, pin},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use http::Version;
+use http::{HeaderValue, Request, Response, Version, header};
+use http_body::Body as _;
 use http_body_util::BodyExt;
-use hyper::service::service_fn;
+use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto::Builder,
@@ -23,45 +24,55 @@ use tokio::{
 };
 
 use crate::{
-    CollectorLimits, explained::Explained, phase::Phase, server::Server, stall::Stall,
+    activity::{Activity, Busy, ConnectionEnd, Verdict},
+    endpoint::{ConnectionLimits, Endpoint},
+    explained::Explained,
+    listener::{Listening, Slot},
+    phase::Phase,
+    reads::ReplyBody,
+    shares::{RequestHolder, ShareHolder},
+    stall::Stall,
     unread::StreamTasks,
 };
 
 /// Streams a client may open and reset before they were looked at: above it, it is an attack.
 const RESET_STREAMS_MAX: usize = 20;
-
-/// How many times larger hyper's own bound on heads is: what is over ours but under hyper's gets an
-/// answer in the protocol's form and the request's encoding.
-const HYPER_HEAD_FACTOR: u32 = 4;
+/// Streams that the server itself resets because of what a client sends on them (CVE-2025-8671).
+const ERROR_STREAMS_MAX: usize = 100;
 
 /// Clients may send so much in one frame of HTTP/2, eight times what they may without our saying
 /// so: each frame wakes the request that it belongs to. A connection keeps one in memory while it
 /// arrives.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
+/// Bytes of answers that a connection of HTTP/2 keeps for the socket.
+const SEND_BYTES_MAX: usize = 64 << 10;
 
 /// HTTP/2 pings find peers that vanished without a word.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Serves the connection until it ends, hangs or the phase says so.
-pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
-    // Answers are small; waiting to fill a packet only delays them.
+/// Serves the connection until it ends, hangs, has to make room or the phase says so.
+#[expect(clippy::too_many_lines, reason = "one loop over everything that can end a connection")]
+pub(crate) async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
+    // Answers are written whole; waiting to fill a packet only delays them.
     let _ = stream.set_nodelay(true);
-    let limits = &server.ingest.limits;
-    let clock = Arc::clone(&server.ingest.clock);
-    let activity = Activity::new(Arc::clone(&clock));
-    let stall = Stall::new(Arc::clone(&clock));
+    let (limits, clock) = (&listening.limits, &listening.clock);
+    let activity = Arc::clone(slot.activity());
+    let slot = Arc::new(slot);
+    let stall = Stall::new(Arc::clone(clock));
     let watched = Watched { stream, activity: Arc::clone(&activity), stall };
     let explain = {
-        let server = Arc::clone(&server);
-        Arc::new(move |status| server.explain(status))
+        let endpoint = Arc::clone(&listening.endpoint);
+        let peer = activity.peer();
+        Arc::new(move |status| endpoint.explain(status, peer))
     };
-    let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(&clock)));
-    let service = service_fn(|request| {
-        let (server, activity) = (Arc::clone(&server), Arc::clone(&activity));
-        let busy = activity.begin(request.version());
+    let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
+    let service = service_fn(|request: Request<Incoming>| {
+        let mut busy = activity.begin(request.version());
+        let (listening, slot) = (Arc::clone(&listening), Arc::clone(&slot));
         async move {
-            let response = server.serve(request).await;
+            let response = answer(&listening, &slot, &mut busy, request).await;
+            busy.answered();
             // It is busy until its answer has been sent: what maps errors lives that long.
             Ok::<_, Infallible>(response.map(|body| {
                 body.map_err(move |error| {
@@ -71,22 +82,30 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
             }))
         }
     });
-    let builder = builder(limits, &clock);
+    let builder = builder(limits, clock);
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut phases = server.phases.clone();
-    let mut closed_phases = server.phases.clone();
+    let mut phases = listening.phases.clone();
+    let mut closed_phases = listening.phases.clone();
     let mut closed = pin!(closed_phases.reached(Phase::Closed));
+    let mut ended = pin!(activity.ended());
     let tick = (limits.header_timeout / 4).clamp(Duration::from_millis(20), PING_TIMEOUT);
     let mut ending = false;
     loop {
         tokio::select! {
             result = connection.as_mut() => {
                 if let Err(error) = result {
-                    tracing::debug!(receiver = server.receiver.name(), %error, "connection ended");
+                    tracing::debug!(listener = listening.endpoint.name(), %error, "connection ended");
                 }
                 return;
             }
             () = &mut closed => return,
+            end = &mut ended => {
+                if end == ConnectionEnd::Abandoning {
+                    listening.counters.abandoning.fetch_add(1, Relaxed);
+                }
+                tracing::debug!(listener = listening.endpoint.name(), ?end, "connection ended");
+                return;
+            }
             () = phases.reached(Phase::Draining), if !ending => {
                 ending = true;
                 connection.as_mut().graceful_shutdown();
@@ -94,19 +113,54 @@ pub(crate) async fn run(stream: TcpStream, server: Arc<Server>) {
             () = clock.sleep(tick) => match activity.verdict(limits) {
                 Verdict::Fine => {}
                 Verdict::Idle if !ending => {
+                    listening.counters.idle.fetch_add(1, Relaxed);
                     ending = true;
                     activity.rest();
                     connection.as_mut().graceful_shutdown();
                 }
-                Verdict::Idle | Verdict::Stuck => return,
+                Verdict::Idle => return,
+                Verdict::Stuck => {
+                    listening.counters.stuck.fetch_add(1, Relaxed);
+                    return;
+                }
             }
         }
     }
 }
 
-fn builder(limits: &CollectorLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {
-    let head_bytes = limits.header_bytes_max.saturating_mul(HYPER_HEAD_FACTOR);
-    let buffer_bytes = usize::try_from(head_bytes).unwrap_or(usize::MAX);
+/// Answers one request, if the connection may ask it and there are not too many.
+async fn answer<E: Endpoint>(
+    listening: &Listening<E>,
+    slot: &Slot,
+    busy: &mut Busy,
+    request: Request<Incoming>,
+) -> Response<ReplyBody> {
+    let (endpoint, counters) = (&listening.endpoint, &listening.counters);
+    let (head, body) = request.into_parts();
+    let peer = slot.activity().peer();
+    let is_health = endpoint.is_health(&head);
+    if !is_health && !slot.is_regular() {
+        counters.overloaded.fetch_add(1, Relaxed);
+        let mut response = endpoint.refuse_overloaded(&head, peer);
+        if head.version != Version::HTTP_2 {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
+        return response;
+    }
+    let holder = RequestHolder::new(peer, !body.is_end_stream(), Arc::clone(&listening.clock));
+    let share = (!is_health).then(|| listening.requests.take(Arc::clone(&holder) as _, 1));
+    let Ok(_share) = share.transpose() else {
+        counters.requests_refused.fetch_add(1, Relaxed);
+        return endpoint.refuse_overloaded(&head, peer);
+    };
+    busy.let_in(&holder);
+    let request = Request::from_parts(head, body);
+    Arc::clone(endpoint).answer(request, holder).await
+}
+
+fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTasks> {
+    let buffer_bytes = usize::try_from(limits.head_bytes_max).unwrap_or(usize::MAX);
     let mut builder = Builder::new(StreamTasks::new(Arc::clone(clock)));
     builder
         .http1()
@@ -118,127 +172,26 @@ fn builder(limits: &CollectorLimits, clock: &Arc<dyn Clock>) -> Builder<StreamTa
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(limits.streams_per_connection_max)
+        .max_concurrent_streams(limits.streams_max)
         .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
-        .max_header_list_size(head_bytes)
+        .max_local_error_reset_streams(ERROR_STREAMS_MAX)
+        .max_header_list_size(limits.head_bytes_max)
         .max_frame_size(FRAME_BYTES_MAX)
-        .max_send_buf_size(64 << 10)
+        .max_send_buf_size(SEND_BYTES_MAX)
         .keep_alive_interval(PING_INTERVAL)
         .keep_alive_timeout(PING_TIMEOUT);
     builder
 }
 
-/// What a connection has been doing.
+/// The socket, telling what arrives and what is not taken.
 #[derive(Debug)]
-struct Activity {
-    clock: Arc<dyn Clock>,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// Requests being answered.
-    busy: usize,
-    /// Whether there was ever a request.
-    served: bool,
-    /// HTTP/2 sends frames of its own, so bytes do not mean that a request begins.
-    http2: bool,
-    /// Since when there is none.
-    resting_since: Instant,
-    /// Since when a head is arriving.
-    head_since: Option<Instant>,
-}
-
-enum Verdict {
-    Fine,
-    /// No request for long: end it politely.
-    Idle,
-    /// A head that does not come to its end.
-    Stuck,
-}
-
-impl Activity {
-    fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
-        let state = State {
-            busy: 0,
-            served: false,
-            http2: false,
-            resting_since: clock.instant(),
-            head_since: None,
-        };
-        Arc::new(Self { clock, state: Mutex::new(state) })
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn begin(self: &Arc<Self>, version: Version) -> Busy {
-        let mut state = self.state();
-        state.busy += 1;
-        state.served = true;
-        state.http2 = version == Version::HTTP_2;
-        state.head_since = None;
-        Busy(Arc::clone(self))
-    }
-
-    fn rest(&self) {
-        self.state().resting_since = self.clock.instant();
-    }
-
-    fn arrived(&self, bytes: &[u8]) {
-        let mut state = self.state();
-        if state.busy > 0 || bytes.is_empty() {
-            return;
-        }
-        if !state.served && state.head_since.is_none() {
-            state.http2 = b"PRI".starts_with(bytes) || bytes.starts_with(b"PRI");
-        }
-        if !state.http2 && state.head_since.is_none() {
-            state.head_since = Some(self.clock.instant());
-        }
-    }
-
-    fn verdict(&self, limits: &CollectorLimits) -> Verdict {
-        let now = self.clock.instant();
-        let state = self.state();
-        let since = |then| now.saturating_duration_since(then);
-        if state.busy > 0 {
-            return Verdict::Fine;
-        }
-        if state.head_since.is_some_and(|then| since(then) >= limits.header_timeout) {
-            return Verdict::Stuck;
-        }
-        // One that never asks anything gets three times as long as a head may take.
-        let rest_max = if state.served {
-            limits.idle_timeout
-        } else {
-            limits.header_timeout.saturating_mul(3)
-        };
-        if since(state.resting_since) >= rest_max { Verdict::Idle } else { Verdict::Fine }
-    }
-}
-
-/// A request being answered.
-struct Busy(Arc<Activity>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        let mut state = self.0.state();
-        state.busy = state.busy.saturating_sub(1);
-        state.resting_since = self.0.clock.instant();
-    }
-}
-
-/// The socket, telling what arrives.
-#[derive(Debug)]
-struct Watched {
-    stream: TcpStream,
+struct Watched<S> {
+    stream: S,
     activity: Arc<Activity>,
     stall: Stall,
 }
 
-impl AsyncRead for Watched {
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -253,7 +206,7 @@ impl AsyncRead for Watched {
     }
 }
 
-impl AsyncWrite for Watched {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

@@ -4,6 +4,7 @@
 //! Nothing here holds anything of a payload but the texts of refusals, which are escaped and cut.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -11,7 +12,10 @@ use std::{
     time::Duration,
 };
 
-use tidings_proto::{UnixNanos, api::SignalCounts};
+use tidings_proto::{
+    UnixNanos,
+    api::{RefusalStatus, SignalCounts},
+};
 
 use crate::refusal::{Reason, Refusal};
 
@@ -23,9 +27,18 @@ const LOG_INTERVAL: Duration = Duration::from_secs(10);
 pub(crate) struct ReceiverCounters {
     accepted: AtomicU64,
     refused: [Tally; Reason::ALL.len()],
-    last_refusal: Mutex<String>,
+    /// The last refusal of each reason there was one of.
+    last_refusals: Mutex<BTreeMap<usize, LastRefusal>>,
     /// Connections that could not be accepted.
     accept_errors: Tally,
+}
+
+/// The message, the sender and the time of a refusal.
+#[derive(Debug)]
+struct LastRefusal {
+    message: String,
+    sender: String,
+    time: UnixNanos,
 }
 
 /// A count, and when it was last written about.
@@ -58,16 +71,22 @@ impl ReceiverCounters {
     }
 
     /// Counts a refusal and writes a log line when none was written lately.
-    pub(crate) fn refuse(&self, receiver: &'static str, refusal: &Refusal, now: UnixNanos) {
-        let Some(tally) = self.refused.get(refusal.reason.index()) else { return };
+    pub(crate) fn refuse(
+        &self,
+        receiver: &'static str,
+        refusal: &Refusal,
+        sender: &str,
+        now: UnixNanos,
+    ) {
+        let index = refusal.reason.index();
+        let Some(tally) = self.refused.get(index) else { return };
         if let Some(times) = tally.add(now) {
             let (reason, said) = (refusal.reason.label(), &refusal.message);
-            tracing::warn!(receiver, reason, times, said, "request refused");
+            tracing::warn!(receiver, reason, times, sender, said, "request refused");
         }
-        self.last_refusal
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone_from(&refusal.message);
+        let message = refusal.message.clone();
+        let last = LastRefusal { message, sender: sender.to_owned(), time: now };
+        self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner).insert(index, last);
     }
 
     /// Counts a connection that could not be accepted.
@@ -90,8 +109,22 @@ impl ReceiverCounters {
         self.refused.iter().map(|tally| tally.count.load(Relaxed)).sum()
     }
 
-    pub(crate) fn last_refusal(&self) -> String {
-        self.last_refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The refusals of each reason with the last one's message and sender, latest first.
+    pub(crate) fn refusals(&self) -> Vec<RefusalStatus> {
+        let last_refusals = self.last_refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = |(index, last): (&usize, &LastRefusal)| {
+            let (reason, tally) = (Reason::ALL.get(*index)?, self.refused.get(*index)?);
+            Some(RefusalStatus {
+                reason: reason.label().to_owned(),
+                count: tally.count.load(Relaxed),
+                message: last.message.clone(),
+                sender: last.sender.clone(),
+                last_unix_nano: last.time,
+            })
+        };
+        let mut refusals: Vec<_> = last_refusals.iter().filter_map(status).collect();
+        refusals.sort_by_key(|refusal| std::cmp::Reverse(refusal.last_unix_nano));
+        refusals
     }
 
     /// The reasons there were, with their counts, and the connections not accepted.
@@ -144,11 +177,22 @@ mod tests {
     #[test]
     fn refusals_are_counted_by_reason() {
         let counters = ReceiverCounters::default();
-        counters.refuse("x", &Refusal::new(Reason::Busy, "busy"), UnixNanos(1));
-        counters.refuse("x", &Refusal::new(Reason::Malformed, "bad\nline"), UnixNanos(2));
-        counters.refuse("x", &Refusal::new(Reason::Busy, "busy"), UnixNanos(3));
+        counters.refuse("x", &Refusal::new(Reason::Busy, "busy"), "10.0.0.4", UnixNanos(1));
+        counters.refuse(
+            "x",
+            &Refusal::new(Reason::Malformed, "bad\nline"),
+            "10.0.0.5",
+            UnixNanos(2),
+        );
+        counters.refuse("x", &Refusal::new(Reason::Busy, "still busy"), "10.0.0.6", UnixNanos(3));
         assert_eq!(counters.refused(), 3);
         assert_eq!(counters.by_reason(), [("malformed", 1), ("busy", 2)]);
-        assert_eq!(counters.last_refusal(), "busy");
+        let refusals = counters.refusals();
+        let seen: Vec<_> = refusals
+            .iter()
+            .map(|refusal| (refusal.reason.as_str(), refusal.count, refusal.sender.as_str()))
+            .collect();
+        assert_eq!(seen, [("busy", 2, "10.0.0.6"), ("malformed", 1, "10.0.0.5")]);
+        assert_eq!((refusals[0].message.as_str(), refusals[0].last_unix_nano.0), ("still busy", 3));
     }
 }

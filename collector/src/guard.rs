@@ -1,13 +1,23 @@
-//! Keeps web pages out: `Host` against DNS rebinding, `Origin` against cross-site posts.
+//! Keeps web pages out: `Host` against DNS rebinding, `Origin` and `Sec-Fetch-Site` against requests
+//! across sites.
 //!
-//! A page in the user's browser can reach the loopback. When it makes its own name point there,
-//! its requests carry that name as `Host`; when it posts across sites, they carry its `Origin`.
-//! No other client sends either. There is no CORS here: nothing is answered to other origins.
+//! A page in a user's browser can reach what the browser reaches. When it makes its own name point
+//! here, its requests carry that name as `Host`; when it posts across sites, they carry its
+//! `Origin`; when it embeds an address of ours, current browsers say so in `Sec-Fetch-Site`. No
+//! other client sends the last two. There is no CORS here: nothing is answered to other origins.
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::{header, request::Parts};
+use http::{HeaderMap, HeaderName, header, request::Parts};
 use thiserror::Error;
+
+/// How the page that a browser asks for is related to the server:
+/// [Fetch Metadata](https://www.w3.org/TR/fetch-metadata/).
+pub const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// How a browser asks: `navigate`, `cors`, `no-cors`, …
+pub const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+/// The use a browser has for the answer: `document`, `image`, `script`, …
+pub const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// Names by which containers reach the host's loopback. No public DNS can answer for `.internal`.
 const CONTAINER_NAMES: [&str; 3] =
@@ -18,13 +28,23 @@ const CONTAINER_NAMES: [&str; 3] =
 pub enum ForeignRequest {
     /// The name it asks for is not one of this server.
     #[error(
-        "the host {0:?} is not a name of this server; names besides localhost and the bound \
-         address must be configured (allowed-hosts)"
+        "the host {0:?} is not a name of this server; names besides localhost, this machine's name \
+         and addresses must be configured (allowed-hosts)"
     )]
     Host(String),
     /// A web page of another origin sent it.
     #[error("requests from web pages of other origins are not accepted")]
     Origin,
+    /// A browser sent it for a page of another site, or of another port or name of this one.
+    #[error("a browser asks for a page of another site, whose requests are not accepted")]
+    Site,
+}
+
+/// Returns whether a browser sent the request: no other client says where it comes from.
+#[must_use]
+pub fn is_from_browser(headers: &HeaderMap) -> bool {
+    let said = [header::ORIGIN, SEC_FETCH_SITE, SEC_FETCH_MODE, SEC_FETCH_DEST];
+    said.iter().any(|name| headers.contains_key(name))
 }
 
 /// Which hosts and origins one listener answers to.
@@ -35,18 +55,19 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// For a listener bound to this address. On the loopback only known names are answered; on
-    /// another address the names are checked when some are configured.
+    /// For a listener bound to this address, on a machine with these names. Names are checked on
+    /// every address. Addresses are taken as they come where other machines can reach the listener:
+    /// rebinding needs a name.
     #[must_use]
     pub fn new(bound: SocketAddr, names: &[String]) -> Self {
         let names = names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
         Self { bound: bound.ip(), names: names.collect() }
     }
 
-    /// Whether the request may come from where it says it comes from.
+    /// Checks the host, the origin and the site that the request says it comes from.
     ///
     /// # Errors
-    /// What is foreign about it; its text is for the client.
+    /// The first of them that is foreign; its text is for the client.
     pub fn check(&self, head: &Parts) -> Result<(), ForeignRequest> {
         let mut authorities = Vec::with_capacity(2);
         authorities.extend(head.uri.authority().map(|authority| authority.as_str()));
@@ -67,6 +88,11 @@ impl Guard {
                 return Err(ForeignRequest::Origin);
             }
         }
+        // `none` is a person: an address typed or a bookmark. A word of the future is foreign.
+        let is_own = |site: &[u8]| matches!(site, b"same-origin" | b"none");
+        if head.headers.get_all(SEC_FETCH_SITE).iter().any(|site| !is_own(site.as_bytes())) {
+            return Err(ForeignRequest::Site);
+        }
         Ok(())
     }
 
@@ -74,9 +100,6 @@ impl Guard {
         let host = host_of(authority);
         if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
             return address.is_loopback() || address == self.bound || !self.bound.is_loopback();
-        }
-        if !self.bound.is_loopback() && self.names.is_empty() {
-            return true;
         }
         let host = host.trim_end_matches('.').to_ascii_lowercase();
         host == "localhost"
@@ -118,6 +141,7 @@ mod tests {
         Some(match foreign {
             ForeignRequest::Host(_) => "host",
             ForeignRequest::Origin => "origin",
+            ForeignRequest::Site => "site",
         })
     }
 
@@ -158,12 +182,39 @@ mod tests {
     }
 
     #[test]
-    fn elsewhere_names_are_checked_when_configured() {
-        assert_eq!(check("0.0.0.0:4318", &[], &[("host", "any.name")]), None);
-        assert_eq!(check("0.0.0.0:4318", &["a.b"], &[("host", "a.b")]), None);
-        assert_eq!(check("0.0.0.0:4318", &["a.b"], &[("host", "10.1.2.3:4318")]), None);
-        let reason = check("0.0.0.0:4318", &["a.b"], &[("host", "any.name")]);
-        assert_eq!(reason, Some("host"));
+    fn names_are_checked_on_addresses_that_others_can_reach() {
+        for bound in ["0.0.0.0:4318", "[::]:4318", "192.0.2.7:4318"] {
+            for (host, reason) in [
+                ("any.name", Some("host")),
+                ("any.name:4318", Some("host")),
+                ("a.b.any.name", Some("host")),
+                ("A.b:4318", None),
+                ("localhost:4318", None),
+                ("10.1.2.3:4318", None),
+                ("[2001:db8::1]:4318", None),
+                ("10.1.2.3.any.name", Some("host")),
+            ] {
+                assert_eq!(check(bound, &["a.b"], &[("host", host)]), reason, "{bound} {host}");
+            }
+            assert_eq!(check(bound, &[], &[("host", "any.name")]), Some("host"), "{bound}");
+        }
+    }
+
+    #[test]
+    fn a_browser_asks_for_pages_of_this_server_only() {
+        for (site, reason) in [
+            ("same-origin", None),
+            ("none", None),
+            ("same-site", Some("site")),
+            ("cross-site", Some("site")),
+            ("of-the-future", Some("site")),
+            ("", Some("site")),
+        ] {
+            let headers = [("host", "localhost:4318"), ("sec-fetch-site", site)];
+            assert_eq!(check("127.0.0.1:4318", &[], &headers), reason, "{site}");
+        }
+        let two = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
+        assert_eq!(check("127.0.0.1:4318", &[], &two), Some("site"));
     }
 
     #[test]

@@ -77,7 +77,7 @@ pub(crate) struct Outcome {
 impl Ingest {
     pub(crate) fn new(limits: CollectorLimits, sink: Arc<dyn Sink>, clock: Arc<dyn Clock>) -> Self {
         Self {
-            gate: Gate::new(&limits),
+            gate: Gate::new(&limits, Arc::clone(&clock)),
             limits,
             clock,
             spans: SignalCounters::default(),
@@ -134,6 +134,11 @@ impl Ingest {
             prepare(admission, payload, memory_max, &*sink)
         };
         tokio::task::spawn_blocking(work).await.map_err(|_| panicked())?
+    }
+
+    /// Returns whether a request would be stored now.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.sink.ready().is_ok()
     }
 
     /// When to try again, in seconds: spread, so that refused clients do not return all at once.

@@ -3,44 +3,58 @@
 //! Owns the listeners and everything between a socket and [`Sink::append`]: bounds of size, time
 //! and memory, decompression, normalising, the mapping of errors to each protocol's statuses,
 //! counts. Does not own wire formats (`tidings_proto`) and durability (`tidings_storage`), and
-//! reads no tables.
+//! reads no tables. The HTTP address has its connections from here too ([`listen`], [`Endpoint`]),
+//! so that what is bounded for one is bounded for all.
 //!
 //! ```text
 //! listener ─► connection ─► server (host, origin, phase) ─► receiver (protocol)
-//!                                                              │ body (size, time)
+//!    shares: connections, requests                             │ body (size, pace, memory)
 //!  answer ◄── receiver ◄── Sink::append ◄── normalise ◄── decode ◄── decompress, weigh
 //! ```
 
+mod activity;
 mod admit;
 mod body;
 mod collector;
 mod connection;
 mod counters;
 mod decompress;
+mod endpoint;
 mod explained;
 mod guard;
 mod ingest;
 mod listener;
 mod normalise;
+mod pace;
 mod phase;
 mod reads;
 mod receive;
 mod refusal;
 mod server;
 mod settings;
+mod shares;
 mod sink;
 mod stall;
 mod unread;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
+pub use endpoint::{ConnectionLimits, Endpoint};
 pub use explained::{Explain, Explained, Explanation, HEAD_STATUSES};
-pub use guard::{ForeignRequest, Guard};
+pub use guard::{
+    ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
+};
+pub use listener::{ConnectionCounts, Listening, listen};
 pub use normalise::{
     ATTRIBUTES_MAX, InPlace, Prepared, Signal, accept_in_place, prepare_logs, prepare_traces,
 };
+pub use pace::{PACE_WINDOW, Pace};
+pub use phase::{Phase, Phases};
 pub use reads::{ReadApi, ReplyBody};
 pub use settings::{CollectorLimits, CollectorSettings};
+pub use shares::{
+    BudgetKind, BudgetShare, HolderState, PeerAddress, RequestHolder, Scarce, ShareHolder, Shares,
+};
 pub use sink::Sink;
 pub use stall::{STALL, Stall};
 pub use unread::{StreamTasks, Unread};

@@ -1,10 +1,11 @@
-//! How far shutting down has come, told to every task.
+//! The phases of shutting down, which every task sees.
 
 use tokio::sync::watch;
 
 /// The phases, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Phase {
+pub enum Phase {
+    /// Everything is accepted.
     Running,
     /// No new connections; requests under way go on, new ones are refused.
     Draining,
@@ -16,10 +17,12 @@ pub(crate) enum Phase {
 
 /// Sees the phases.
 #[derive(Debug, Clone)]
-pub(crate) struct Phases(watch::Receiver<Phase>);
+pub struct Phases(watch::Receiver<Phase>);
 
 impl Phases {
-    pub(crate) fn new(receiver: watch::Receiver<Phase>) -> Self {
+    /// The phases that the sender of this channel tells.
+    #[must_use]
+    pub fn new(receiver: watch::Receiver<Phase>) -> Self {
         Self(receiver)
     }
 

@@ -57,6 +57,11 @@ pub(crate) trait Receiver: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns whether the request asks for the process's health.
+    fn is_health(&self, _head: &Parts) -> bool {
+        false
+    }
+
     /// Writes a refusal in the protocol's form.
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody>;
 

@@ -46,7 +46,7 @@ pub(crate) enum Reason {
     NotStored,
     /// The `Host` is not a name of this server: a page may have rebound its own name to us.
     Host,
-    /// A page of another origin sent the request.
+    /// A page of another origin or site sent the request.
     Origin,
     /// The head or the body came too slowly.
     SlowBody,
@@ -168,7 +168,7 @@ impl Refusal {
     pub(crate) fn foreign(foreign: &ForeignRequest) -> Self {
         let reason = match foreign {
             ForeignRequest::Host(_) => Reason::Host,
-            ForeignRequest::Origin => Reason::Origin,
+            ForeignRequest::Origin | ForeignRequest::Site => Reason::Origin,
         };
         Self::new(reason, foreign.to_string())
     }

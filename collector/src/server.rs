@@ -1,27 +1,32 @@
 //! One listener's requests: checks what holds for every protocol, calls the receiver, writes the
 //! refusal when there is one, counts. A panic is a refusal like any other.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{io, panic::AssertUnwindSafe, sync::Arc};
 
 use futures::FutureExt;
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use crate::{
     body::BodyReader,
     counters::ReceiverCounters,
+    endpoint::Endpoint,
     explained::Explanation,
     guard::Guard,
     ingest::{Ingest, panicked},
     phase::{Phase, Phases},
     reads::{ReadApi, ReplyBody},
     receive::{Exchange, Receiver},
-    refusal::{Reason, Refusal},
+    refusal::{Reason, Refusal, printable},
+    shares::{PeerAddress, RequestHolder},
     unread::Unread,
 };
 
-/// What the connections of one listener share.
+/// Characters of a sender's `User-Agent` that are kept.
+const AGENT_CHARS_MAX: usize = 100;
+
+/// The state that the connections of one listener share.
 #[derive(Debug)]
 pub(crate) struct Server {
     pub(crate) receiver: Arc<dyn Receiver>,
@@ -33,11 +38,48 @@ pub(crate) struct Server {
     pub(crate) counters: ReceiverCounters,
 }
 
+impl Endpoint for Server {
+    fn name(&self) -> &'static str {
+        self.receiver.name()
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        holder: Arc<RequestHolder>,
+    ) -> Response<ReplyBody> {
+        self.serve(request, holder).await
+    }
+
+    fn is_health(&self, head: &Parts) -> bool {
+        self.receiver.is_health(head)
+    }
+
+    fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody> {
+        let message = "too many connections or requests at a time";
+        let refusal = self.counted(Refusal::new(Reason::Busy, message), &sender(head, peer));
+        self.receiver.refuse(head, &refusal)
+    }
+
+    fn explain(&self, status: StatusCode, peer: PeerAddress) -> Explanation {
+        self.explain_head(status, peer)
+    }
+
+    fn accept_failed(&self, error: &io::Error) {
+        self.counters.accept_error(self.receiver.name(), error, self.ingest.clock.now());
+    }
+}
+
 impl Server {
     /// Answers one request.
-    pub(crate) async fn serve(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        holder: Arc<RequestHolder>,
+    ) -> Response<ReplyBody> {
         let (head, mut body) = request.into_parts();
-        let result = AssertUnwindSafe(self.receive(&head, &mut body)).catch_unwind().await;
+        let received = self.receive(&head, &mut body, Arc::clone(&holder));
+        let result = AssertUnwindSafe(received).catch_unwind().await;
         match result.unwrap_or_else(|_| Err(panicked())) {
             Ok(response) => {
                 // Counts are of what was sent to be stored.
@@ -46,22 +88,32 @@ impl Server {
                 }
                 response
             }
-            Err(mut refusal) => {
-                if refusal.reason.is_transient() {
-                    refusal.retry_seconds = Some(self.ingest.retry_seconds());
+            Err(refusal) => {
+                let refusal = self.counted(refusal, &sender(&head, holder.peer()));
+                // A body that did not come does not come now.
+                if !holder.is_evicted() {
+                    self.reader().drain(&head, &mut body, &refusal).await;
                 }
-                let now = self.ingest.clock.now();
-                self.counters.refuse(self.receiver.name(), &refusal, now);
-                self.reader().drain(&head, &mut body, &refusal).await;
                 self.receiver.refuse(&head, &refusal)
             }
         }
+    }
+
+    /// Counts a refusal; it says when to try again from now on, if that helps.
+    fn counted(&self, mut refusal: Refusal, sender: &str) -> Refusal {
+        if refusal.reason.is_transient() {
+            refusal.retry_seconds = Some(self.ingest.retry_seconds());
+        }
+        let now = self.ingest.clock.now();
+        self.counters.refuse(self.receiver.name(), &refusal, sender, now);
+        refusal
     }
 
     async fn receive(
         &self,
         head: &Parts,
         body: &mut Incoming,
+        holder: Arc<RequestHolder>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         if self.phases.now() > Phase::Running {
             return Err(Refusal::new(Reason::ShuttingDown, "the server is shutting down"));
@@ -73,7 +125,7 @@ impl Server {
             let answer = reads.answer(head.clone()).await;
             return Ok(answer.map(|body| Unread::new(body).boxed_unsync()));
         }
-        let admission = self.ingest.gate.open()?;
+        let admission = self.ingest.gate.open(holder)?;
         let (reader, ingest) = (self.reader(), &*self.ingest);
         self.receiver.receive(Exchange { head, body, reader, ingest, admission }).await
     }
@@ -100,7 +152,7 @@ impl Server {
     }
 
     /// Words and counts the refusal of a head that did not become a request.
-    pub(crate) fn explain(&self, status: StatusCode) -> Explanation {
+    fn explain_head(&self, status: StatusCode, peer: PeerAddress) -> Explanation {
         let refusal = match status {
             StatusCode::BAD_REQUEST => {
                 Refusal::new(Reason::Malformed, "what was sent is not an HTTP request")
@@ -114,11 +166,19 @@ impl Server {
                 Refusal::new(Reason::HeadTooLarge, message)
             }
         };
-        self.counters.refuse(self.receiver.name(), &refusal, self.ingest.clock.now());
+        let now = self.ingest.clock.now();
+        self.counters.refuse(self.receiver.name(), &refusal, &peer.to_string(), now);
         self.receiver.explain(&refusal)
     }
 
     fn reader(&self) -> BodyReader<'_> {
         BodyReader { limits: &self.ingest.limits, clock: &*self.ingest.clock, phases: &self.phases }
     }
+}
+
+/// Names a sender: its address and the program it says it is.
+fn sender(head: &Parts, peer: PeerAddress) -> String {
+    let agent = head.headers.get(header::USER_AGENT).map(|agent| agent.to_str().unwrap_or(""));
+    let agent: String = printable(agent.unwrap_or("")).chars().take(AGENT_CHARS_MAX).collect();
+    format!("{peer} {agent}").trim_end().to_owned()
 }

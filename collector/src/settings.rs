@@ -2,6 +2,12 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use crate::endpoint::ConnectionLimits;
+
+/// How many times larger hyper's own bound on heads is: what is over ours but under hyper's gets an
+/// answer in the protocol's form and the request's encoding.
+const HYPER_HEAD_FACTOR: u32 = 4;
+
 /// Where the receivers listen and what they bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CollectorSettings {
@@ -11,7 +17,8 @@ pub struct CollectorSettings {
     pub otlp_http: SocketAddr,
     /// Zipkin v2.
     pub zipkin: SocketAddr,
-    /// Names a request may give as `Host`, beside those of the loopback and the bound address.
+    /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
+    /// those that an operator adds.
     pub host_names: Vec<String>,
     /// The bounds.
     pub limits: CollectorLimits,
@@ -56,7 +63,8 @@ pub struct CollectorLimits {
     pub in_flight_requests_max: usize,
     /// Requests under way at a time, those whose body is still arriving included.
     pub open_requests_max: usize,
-    /// Connections of one listener; more wait in the system's queue.
+    /// Connections of one listener. Above it those that rest make room, and then more are told to
+    /// try again.
     pub connections_max: usize,
     /// Requests at a time on one HTTP/2 connection.
     pub streams_per_connection_max: u32,
@@ -66,7 +74,8 @@ pub struct CollectorLimits {
     pub header_timeout: Duration,
     /// How long a request's body may take to arrive.
     pub body_timeout: Duration,
-    /// The slowest a body may arrive, in bytes per second, measured every five seconds.
+    /// The slowest a body may arrive, in bytes per second, measured every five seconds over all of
+    /// its time; it may also not stop coming ([`crate::Pace`]).
     pub body_bytes_per_second_min: usize,
     /// How long a connection may be open without a request: longer than any exporter's interval.
     pub idle_timeout: Duration,
@@ -91,6 +100,19 @@ impl Default for CollectorLimits {
             body_bytes_per_second_min: 1024,
             idle_timeout: Duration::from_secs(300),
             drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl CollectorLimits {
+    /// The bounds of each listener's connections.
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            connections_max: self.connections_max,
+            streams_max: self.streams_per_connection_max,
+            head_bytes_max: self.header_bytes_max.saturating_mul(HYPER_HEAD_FACTOR),
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
         }
     }
 }

@@ -22,6 +22,14 @@ pub trait Sink: fmt::Debug + Send + Sync + 'static {
         Ok(batch)
     }
 
+    /// Checks whether batches are kept at all at present, for health checks.
+    ///
+    /// # Errors
+    /// That of [`Self::append`].
+    fn ready(&self) -> Result<(), StorageError> {
+        self.has_room()
+    }
+
     /// Whether a batch would be kept now, for all that is known without looking at it: what would
     /// be refused need not be decoded first.
     ///
@@ -39,6 +47,10 @@ impl Sink for Store {
 
     fn convert(&self, batch: TelemetryBatch) -> Result<TelemetryBatch, StorageError> {
         Store::convert(self, batch)
+    }
+
+    fn ready(&self) -> Result<(), StorageError> {
+        Store::ready(self)
     }
 
     fn has_room(&self) -> Result<(), StorageError> {

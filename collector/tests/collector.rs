@@ -11,6 +11,8 @@
 mod bodies;
 #[path = "collector/bounds.rs"]
 mod bounds;
+#[path = "collector/fairness.rs"]
+mod fairness;
 #[path = "collector/grpc.rs"]
 mod grpc;
 #[path = "collector/harness.rs"]

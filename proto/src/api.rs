@@ -7,6 +7,7 @@
 
 mod analysis;
 mod assembly;
+mod changes;
 mod compare;
 mod exceptions;
 mod explain;
@@ -21,11 +22,17 @@ mod red;
 mod search;
 mod sql;
 mod status;
+mod storage_status;
 mod trace;
 mod transaction;
 
 pub use analysis::{CallsInStep, Exemplar, HistogramBucket, LatencyStats, TimeWindow};
 pub use assembly::{AssemblyNotes, Gap, HostClock, PlaceRule, Placement, QueueSegment};
+pub use changes::{
+    Baseline, BaselineState, Cause, CauseKind, Change, ChangeKind, ChangeReport, ChangeSentence,
+    ChangeStep, ChangedGroup, Culprit, CulpritRanking, Deployment, GroupStats, OwnStats,
+    PartialReason, Reason, ReportPart, ServiceClock, Subject, SubjectKind, TransactionName,
+};
 pub use compare::{
     CallStats, ComparedCall, ComparedSet, Comparison, Deviation, RepeatList, RepeatedCall,
 };
@@ -41,10 +48,13 @@ pub use problem::ProblemDetails;
 pub use red::{RedGroup, RedResult};
 pub use search::{
     AttributeKey, AttributeKeyList, FoundTraces, MatchedSpan, NameCount, NameList, SearchProgress,
-    Searched, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
+    Searched, SpanMatches, SpansetView, Total, TotalRelation, TraceMatch, TraceSearchResult,
 };
 pub use sql::{SqlColumn, SqlLack, SqlRead, SqlResult};
-pub use status::{ReceiverStatus, ServerStatus, SignalCounts};
+pub use status::{
+    ReceiverStatus, RefusalStatus, ServerStatus, SignalCounts, TaskCondition, TaskStatus,
+};
+pub use storage_status::{StorageStatus, TableStatus};
 pub use trace::{
     CompletionSegment, CriticalSegment, ProblemCount, ProblemKind, ProblemView, ServiceTime,
     SkeletonCompletion, SkeletonSegment, SpanColumns, SpanDetails, SpanFlags, SpanKindName,

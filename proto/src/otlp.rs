@@ -30,7 +30,7 @@ pub use common::{
 };
 pub use depth::{VALUE_DEPTH_MAX, ValueDepth};
 pub use json::{NOT_HEX, decode_json, encode_json};
-pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity};
+pub use logs::{LogRecord, ResourceLogs, ScopeLogs, Severity, SeverityNumber};
 pub use rpc::{
     Any, BadRequest, Code, FieldViolation, ProtoDuration, RetryInfo, Status as RpcStatus,
 };

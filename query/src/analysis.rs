@@ -6,6 +6,7 @@
 //! rule about single traces: those are assembly's.
 
 pub(crate) mod calls;
+pub(crate) mod changes;
 pub(crate) mod compare;
 pub(crate) mod edges;
 pub(crate) mod exceptions;
@@ -19,6 +20,7 @@ pub(crate) mod repeats;
 pub(crate) mod trees;
 pub(crate) mod window;
 
+pub use changes::{BaselineChoice, ChangeSearch};
 pub use compare::{CompareSearch, ComparedWith};
 pub use edges::{Bounded, StretchEdge, StretchEdges, edges_between};
 pub use exceptions::ExceptionSearch;
@@ -27,4 +29,4 @@ pub use graph::GraphSearch;
 pub use heatmap::HeatmapSearch;
 pub use log_histogram::LogHistogramSearch;
 pub use patterns::PatternSearch;
-pub use red::{RedKey, RedSearch};
+pub use red::{RedKey, RedKeys, RedSearch};

@@ -6,6 +6,7 @@
 //! they know no rule about traces.
 
 mod answer;
+mod changes;
 mod compare;
 mod etag;
 mod events;
@@ -157,10 +158,12 @@ const OPENAPI_PATH: &str = "/api/v1/openapi.json";
         traces::search,
         traces::trace,
         traces::skeleton,
+        traces::find,
         traces::span,
         traces::otlp,
         transactions::kinds,
         transactions::transaction,
+        changes::changes,
         red::red,
         graph::graph,
         heatmap::heatmap,
@@ -194,9 +197,11 @@ fn endpoints() -> Vec<(String, MethodRouter<QueryService>)> {
         endpoint::<traces::__path_search>(get(traces::search)),
         endpoint::<traces::__path_trace>(get(traces::trace)),
         endpoint::<traces::__path_skeleton>(get(traces::skeleton)),
+        endpoint::<traces::__path_find>(get(traces::find)),
         endpoint::<traces::__path_span>(get(traces::span)),
         endpoint::<traces::__path_otlp>(get(traces::otlp)),
         endpoint::<transactions::__path_kinds>(get(transactions::kinds)),
+        endpoint::<changes::__path_changes>(get(changes::changes)),
         endpoint::<red::__path_red>(get(red::red)),
         endpoint::<graph::__path_graph>(get(graph::graph)),
         endpoint::<heatmap::__path_heatmap>(get(heatmap::heatmap)),

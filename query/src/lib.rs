@@ -33,9 +33,9 @@ mod version;
 mod zipkin;
 
 pub use analysis::{
-    Bounded, CompareSearch, ComparedWith, ExceptionSearch, ExplainSearch, GraphSearch,
-    HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedSearch, Selection, StretchEdge,
-    StretchEdges, edges_between,
+    BaselineChoice, Bounded, ChangeSearch, CompareSearch, ComparedWith, ExceptionSearch,
+    ExplainSearch, GraphSearch, HeatmapSearch, LogHistogramSearch, PatternSearch, RedKey, RedKeys,
+    RedSearch, Selection, StretchEdge, StretchEdges, edges_between,
 };
 pub use cursor::{LogCursor, LogOrder, RankCursor, TraceCursor, TraceRank};
 pub use error::{ErrorKind, QueryError};
@@ -48,5 +48,5 @@ pub use params::well_encoded;
 pub use search::TraceSearch;
 pub use service::{QueryService, Wanted};
 pub use settings::QuerySettings;
-pub use trace::{ClockView, TraceName, TraceQuestion};
+pub use trace::{ClockView, TraceName, TraceQuestion, find::SpanSearch};
 pub use transactions::kinds::{Above, KindSearch};

@@ -253,7 +253,9 @@ fn log_view(rows: &LogRows, row: usize) -> LogView {
         attributes: record.attributes,
         dropped_attributes_count: record.dropped_attributes_count,
         resource: rows.resource(row).unwrap_or_default(),
+        resource_schema_url: rows.resource_schema_url(row).to_owned(),
         scope: rows.scope(row).unwrap_or_default(),
+        scope_schema_url: rows.scope_schema_url(row).to_owned(),
         correlation: None,
     }
 }

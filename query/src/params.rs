@@ -19,14 +19,14 @@ use ::http::Uri;
 use axum::extract::Query;
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, TimeRange};
 
 pub(crate) use text::TYPICAL;
 
 use crate::{
-    Above, ClockView, QueryError, RedKey, TraceName, Wanted,
+    Above, ClockView, QueryError, RedKeys, TraceName, Wanted,
     params::{
         declared::{Declared, Lists, Takes},
         escapes::unescaped,
@@ -206,12 +206,12 @@ impl Params {
     }
 
     /// `severity`.
-    pub(crate) fn severity(&self) -> Result<Option<Severity>, QueryError> {
+    pub(crate) fn severity(&self) -> Result<Option<SeverityNumber>, QueryError> {
         self.parsed("severity", Form::Severity, text::severity)
     }
 
     /// `by`: what is counted by.
-    pub(crate) fn keys(&self) -> Result<Option<Vec<RedKey>>, QueryError> {
+    pub(crate) fn keys(&self) -> Result<Option<RedKeys>, QueryError> {
         self.parsed("by", Form::Keys, text::keys)
     }
 

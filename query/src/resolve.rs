@@ -2,19 +2,29 @@
 //!
 //! What a text may mean is decided in `proto::tid`; this module asks the store which of it exists.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeSet, ops::ControlFlow};
 
 use tidings_proto::{
-    SpanId, TraceId,
+    SpanId, TraceId, UnixNanos,
     api::{ResolveResult, Resolved},
     tid::{Candidate, CandidateId, recognise, span_alone},
 };
-use tidings_storage::{AttributeFilter, Detail, LogFilter, Scan, SpanFilter};
+use tidings_storage::{AttributeFilter, Detail, LogFilter, Need, Scan, SpanFilter};
 
-use crate::{QueryError, execution::Reader, trace::TraceName, transactions};
+use crate::{QueryError, execution::Reader, search::summaries, trace::TraceName, transactions};
+
+#[cfg(test)]
+mod tests;
 
 /// Traces given for one value of a transaction key.
 const MATCHES_MAX: usize = 20;
+/// Reason of a match by a log record's message.
+const MESSAGE: &str = "text of a log record";
+/// Shorter texts are in too many messages, longer ones are not looked for.
+const MESSAGE_BYTES_MIN: usize = 6;
+const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Words that may stand before a message.
+const PREFIX_WORDS_MAX: usize = 5;
 /// Spans that are looked at for the id of a span, which no index has: the newest.
 pub(crate) const SPAN_ROWS_MAX: u64 = 2_000_000;
 
@@ -28,7 +38,7 @@ pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, Quer
         };
         result.tried.push(reason.to_owned());
         for trace_id in stored(reader, name)? {
-            push(&mut result, Resolved { trace_id, span_id, reason: reason.to_owned() });
+            push(&mut result, resolved(trace_id, span_id, reason));
         }
     }
     resolve_values(reader, text, &mut result)?;
@@ -36,11 +46,102 @@ pub(crate) fn resolve(reader: &Reader, text: &str) -> Result<ResolveResult, Quer
         let reason = "span id".to_owned();
         result.tried.push(format!("{reason} among the newest {SPAN_ROWS_MAX} spans"));
         for trace_id in traces_of_span(reader, span_id)? {
-            let resolved = Resolved { trace_id, span_id: Some(span_id), reason: reason.clone() };
-            push(&mut result, resolved);
+            push(&mut result, resolved(trace_id, Some(span_id), &reason));
         }
     }
+    if result.matches.is_empty() {
+        resolve_messages(reader, text, &mut result)?;
+    }
+    if result.matches.len() > 1 {
+        add_summaries(reader, &mut result)?;
+    }
     Ok(result)
+}
+
+fn resolved(trace_id: TraceId, span_id: Option<SpanId>, reason: &str) -> Resolved {
+    Resolved { trace_id, span_id, reason: reason.to_owned(), summary: None }
+}
+
+/// Says of several matches what there is to choose by.
+fn add_summaries(reader: &Reader, result: &mut ResolveResult) -> Result<(), QueryError> {
+    let ids = result.matches.iter().take(MATCHES_MAX).map(|one| one.trace_id);
+    let ids: BTreeSet<TraceId> = ids.collect();
+    let ids: Vec<TraceId> = ids.into_iter().collect();
+    let summaries = summaries(reader, &ids)?;
+    for one in result.matches.iter_mut().take(MATCHES_MAX) {
+        let summary = summaries.iter().find(|summary| summary.trace_id == one.trace_id);
+        one.summary = summary.cloned();
+    }
+    Ok(())
+}
+
+/// The newest traces of which a log record says the text.
+fn resolve_messages(
+    reader: &Reader,
+    text: &str,
+    result: &mut ResolveResult,
+) -> Result<(), QueryError> {
+    let messages = messages(text);
+    if !messages.is_empty() {
+        result.tried.push(MESSAGE.to_owned());
+    }
+    for message in messages {
+        let filter = LogFilter { text: Some(message.to_owned()), ..LogFilter::default() };
+        let scan = Scan { detail: Detail::Facts, rows_max: reader.settings.search_rows_max };
+        let mut found: Vec<(UnixNanos, TraceId, Option<SpanId>)> = Vec::new();
+        reader.newest_logs(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                let Some(trace_id) = rows.trace_id(row) else { continue };
+                if found.iter().all(|(_, known, _)| *known != trace_id) {
+                    found.push((rows.time(row), trace_id, rows.span_id(row)));
+                }
+            }
+            let is_full = found.len() >= MATCHES_MAX;
+            let oldest = found.iter().map(|(time, ..)| *time).min();
+            Ok(oldest.filter(|_| is_full).map_or(Need::All, Need::Since))
+        })?;
+        found.sort_unstable_by(|one, other| other.cmp(one));
+        for (_, trace_id, span_id) in found.into_iter().take(MATCHES_MAX) {
+            push(result, resolved(trace_id, span_id, MESSAGE));
+        }
+        if !result.matches.is_empty() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The messages that a pasted line of a log may have, the likeliest first: its longest line, and
+/// that line without the time, the severity and the service that often stand before a message.
+fn messages(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let Some(line) = lines.max_by_key(|line| line.len()) else { return Vec::new() };
+    let mut messages = vec![line];
+    let mut rest = line;
+    let mut words = 0;
+    while let Some((word, after)) = rest.split_once(char::is_whitespace)
+        && is_prefix(word)
+        && words < PREFIX_WORDS_MAX
+    {
+        rest = after.trim_start();
+        words += 1;
+    }
+    if words > 0 {
+        // A service has no form of its own: the next word may be one.
+        messages
+            .extend([Some(rest), rest.split_once(' ').map(|(_, rest)| rest)].into_iter().flatten());
+    }
+    messages.retain(|message| (MESSAGE_BYTES_MIN..=MESSAGE_BYTES_MAX).contains(&message.len()));
+    messages
+}
+
+/// Tells whether a word looks like a time, a date or a severity.
+fn is_prefix(word: &str) -> bool {
+    let word = word.trim_matches(['[', ']', '(', ')', ':', '|', '-']);
+    let is_time = word.starts_with(|sign: char| sign.is_ascii_digit())
+        && (word.contains(':') || word.matches(['-', '/']).count() == 2);
+    let severities = ["trace", "debug", "info", "warn", "warning", "error", "fatal", "notice"];
+    is_time || severities.iter().any(|severity| word.eq_ignore_ascii_case(severity))
 }
 
 /// The stored trace ids of the first thing the text may mean that is stored, the values of
@@ -75,7 +176,7 @@ fn resolve_values(
         let attribute = attribute?;
         let (traces, _) = transactions::traces_with(reader, attribute)?;
         for trace_id in transactions::newest(&traces, MATCHES_MAX) {
-            push(result, Resolved { trace_id, span_id: None, reason: reason(attribute) });
+            push(result, resolved(trace_id, None, &reason(attribute)));
         }
     }
     Ok(())

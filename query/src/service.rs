@@ -13,7 +13,7 @@ use tidings_proto::{
     SpanId, UnixNanos,
     api::{
         AttributeKeyList, LogContext, LogSearchResult, NameList, ResolveResult, SpanDetails,
-        TraceSearchResult, TraceSkeleton, TraceView, TransactionView,
+        SpanMatches, TraceSearchResult, TraceSkeleton, TraceView, TransactionView,
     },
     otlp::ExportTraceServiceRequest,
 };
@@ -24,8 +24,8 @@ use tokio::sync::{Semaphore, watch};
 pub use waiting::Wanted;
 
 use crate::{
-    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, TraceExport,
-    TraceName, TraceQuestion, TraceSearch,
+    LogContextSearch, LogSearch, NameSearch, QueryError, QueryLimits, QuerySettings, SpanSearch,
+    TraceExport, TraceName, TraceQuestion, TraceSearch,
     execution::{Execution, Kept, Progress, Reader, Turn},
     logs, names, resolve, search, trace, transactions,
 };
@@ -123,6 +123,20 @@ impl QueryService {
     ) -> Result<SpanDetails, QueryError> {
         let question = question.into();
         self.ask(move |reader| trace::span(reader, question, span_id, index)).await
+    }
+
+    /// The rows of the spans of a trace that say a text, or that a TraceQL query selects.
+    ///
+    /// # Errors
+    /// `NotFound`; `Parameter` when the text has no word or the query cannot be parsed; for a query, as
+    /// [`Self::trace`].
+    pub async fn find_spans(
+        &self,
+        question: impl Into<TraceQuestion>,
+        search: SpanSearch,
+    ) -> Result<SpanMatches, QueryError> {
+        let question = question.into();
+        self.ask(move |reader| trace::find::find(reader, question, &search)).await
     }
 
     /// The trace as it was sent, in one piece: exact duplicates once, in an order that depends on

@@ -9,6 +9,7 @@
 //! protocol the spans came by.
 
 pub(crate) mod export;
+pub(crate) mod find;
 pub(crate) mod gather;
 mod hosts;
 mod links;
@@ -282,7 +283,16 @@ fn facts_tree(
     let spans_max = reader.limits.skeleton_spans_max;
     let detail = if hosts_max > 0 { Detail::Resources } else { Detail::Facts };
     let gather = Gather { detail, hosts_max, spans_max, instead: NO_OTHER_WAY };
-    let (facts, gathered) = read(reader, trace_id, gather)?;
+    let (mut facts, mut gathered) = read(reader, trace_id, gather)?;
+    if facts.hosts.iter().any(Option::is_none) {
+        // A resource that names no host: the spans themselves may.
+        let gather = Gather { detail: Detail::Attributes, ..gather };
+        match read(reader, trace_id, gather) {
+            Ok(read) => (facts, gathered) = read,
+            Err(error) if error.is_too_large() => {}
+            Err(error) => return Err(error),
+        }
+    }
     reader.check()?;
     let tree = Tree::new(trace_id, facts);
     reader.check()?;

@@ -14,6 +14,7 @@ use tidings_proto::{
 };
 
 use super::{
+    fleet::Crew,
     model::{Call, Child, When},
     zipkin,
 };
@@ -30,6 +31,24 @@ pub(crate) struct Rendered {
 }
 
 impl Rendered {
+    /// Adds what another transaction sends, to the same requests where the service is the same.
+    pub(crate) fn extend(&mut self, other: Self) {
+        let merge = |kept: &mut Vec<ExportTraceServiceRequest>, more| match kept.first_mut() {
+            Some(first) => first.resource_spans.extend(more),
+            None => kept.push(ExportTraceServiceRequest { resource_spans: more }),
+        };
+        for request in other.traces {
+            merge(&mut self.traces, request.resource_spans);
+        }
+        for request in other.logs {
+            match self.logs.first_mut() {
+                Some(first) => first.resource_logs.extend(request.resource_logs),
+                None => self.logs.push(request),
+            }
+        }
+        self.zipkin.extend(other.zipkin);
+    }
+
     pub(crate) fn span_count(&self) -> u64 {
         let scopes = self
             .traces
@@ -62,7 +81,16 @@ struct Placed<'a> {
 }
 
 /// The transaction so that what its caller waits for ends at `end`.
-pub(crate) fn transaction(root: &Call, end: UnixNanos, rng: &mut Rng) -> Rendered {
+pub(crate) fn transaction(root: &Call, end: UnixNanos, crew: &Crew, rng: &mut Rng) -> Rendered {
+    let mut changed;
+    let root = match crew.incident() {
+        Some(incident) => {
+            changed = root.clone();
+            incident.strike(&mut changed, crew, rng);
+            &changed
+        }
+        None => root,
+    };
     let trace_id = rng.u128(1..).to_be_bytes();
     let mut placed = Vec::new();
     let start = end.0.saturating_sub(duration_us(root) * 1_000);
@@ -70,7 +98,12 @@ pub(crate) fn transaction(root: &Call, end: UnixNanos, rng: &mut Rng) -> Rendere
     let mut rendered = Rendered::default();
     let mut spans: BTreeMap<&str, Vec<Span>> = BTreeMap::new();
     let mut logs: BTreeMap<&str, Vec<LogRecord>> = BTreeMap::new();
-    for item in &placed {
+    for item in &mut placed {
+        let ahead = crew.ahead(item.call.service);
+        item.start += ahead;
+        item.end += ahead;
+    }
+    for item in placed.iter().filter(|item| !crew.loses(item.call.service)) {
         if ZIPKIN_SERVICES.contains(&item.call.service) {
             rendered.zipkin.push(zipkin::span(
                 trace_id,
@@ -87,9 +120,9 @@ pub(crate) fn transaction(root: &Call, end: UnixNanos, rng: &mut Rng) -> Rendere
         logs.entry(item.call.service).or_default().extend(log_records(trace_id, item));
     }
     rendered.traces =
-        spans.into_iter().map(|(service, spans)| trace_request(service, spans)).collect();
+        spans.into_iter().map(|(service, spans)| trace_request(service, crew, spans)).collect();
     let logs = logs.into_iter().filter(|(_, records)| !records.is_empty());
-    rendered.logs = logs.map(|(service, records)| log_request(service, records)).collect();
+    rendered.logs = logs.map(|(service, records)| log_request(service, crew, records)).collect();
     rendered
 }
 
@@ -217,9 +250,9 @@ fn log_records(trace_id: [u8; 16], item: &Placed<'_>) -> impl Iterator<Item = Lo
     })
 }
 
-/// The service's resource: two instances on four nodes.
-fn resource(service: &str) -> Resource {
-    let number = service.bytes().map(u64::from).sum::<u64>();
+/// The resource of the instance that a transaction meets.
+fn resource(service: &str, crew: &Crew) -> Resource {
+    let instance = format!("{service}-7d9f-{}", crew.instance(service));
     Resource {
         attributes: vec![
             KeyValue::new("service.name", service),
@@ -227,10 +260,10 @@ fn resource(service: &str) -> Resource {
                 "service.namespace",
                 if PAYMENT.contains(&service) { "payments" } else { "shop" },
             ),
-            KeyValue::new("service.version", format!("2.{}.0", number % 17)),
-            KeyValue::new("service.instance.id", format!("{service}-7d9f-{}", number % 2 + 1)),
-            KeyValue::new("k8s.pod.name", format!("{service}-7d9f-{}", number % 2 + 1)),
-            KeyValue::new("host.name", format!("node-{}", number % 4 + 1)),
+            KeyValue::new("service.version", crew.version(service)),
+            KeyValue::new("service.instance.id", instance.clone()),
+            KeyValue::new("k8s.pod.name", instance),
+            KeyValue::new("host.name", crew.node(service)),
             KeyValue::new("deployment.environment.name", "demo"),
             KeyValue::new("telemetry.sdk.language", "rust"),
         ],
@@ -250,17 +283,21 @@ fn scope() -> Option<InstrumentationScope> {
     })
 }
 
-fn trace_request(service: &str, spans: Vec<Span>) -> ExportTraceServiceRequest {
+fn trace_request(service: &str, crew: &Crew, spans: Vec<Span>) -> ExportTraceServiceRequest {
     let scope_spans = vec![ScopeSpans { scope: scope(), spans, ..ScopeSpans::default() }];
-    let resource = Some(resource(service));
+    let resource = Some(resource(service, crew));
     ExportTraceServiceRequest {
         resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }],
     }
 }
 
-fn log_request(service: &str, log_records: Vec<LogRecord>) -> ExportLogsServiceRequest {
+fn log_request(
+    service: &str,
+    crew: &Crew,
+    log_records: Vec<LogRecord>,
+) -> ExportLogsServiceRequest {
     let scope_logs = vec![ScopeLogs { scope: scope(), log_records, ..ScopeLogs::default() }];
-    let resource = Some(resource(service));
+    let resource = Some(resource(service, crew));
     ExportLogsServiceRequest {
         resource_logs: vec![ResourceLogs { resource, scope_logs, ..ResourceLogs::default() }],
     }

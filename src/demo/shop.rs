@@ -1,9 +1,9 @@
 //! What happens in the shop: which transactions there are and how they go.
 
 use fastrand::Rng;
-use tidings_proto::otlp::{SpanKind, Value};
+use tidings_proto::otlp::{KeyValue, SpanKind, Value};
 
-use super::model::Call;
+use super::model::{Call, Child, When};
 
 const INFO: i32 = 9;
 const WARN: i32 = 13;
@@ -98,7 +98,38 @@ fn sql(rng: &mut Rng, service: &'static str, statement: &str, us: u64) -> Call {
         .with("db.system", text("postgresql"))
         .with("db.operation", text(verb))
         .with("db.statement", text(statement))
+        .with("db.namespace", text(format!("{service}-db")))
         .with("server.address", text(format!("{service}-db")))
+}
+
+/// A query of the reviews of a product.
+pub(super) fn review(rng: &mut Rng) -> Call {
+    sql(rng, "catalog", "SELECT * FROM reviews WHERE id = $1", 4_000)
+}
+
+/// A line of an order.
+pub(super) fn order_line(rng: &mut Rng) -> Call {
+    sql(rng, "orders", "INSERT INTO order_lines VALUES ($1, $2, $3)", 1_800)
+}
+
+/// The query and the write that follow a miss of the cache.
+fn after_miss(rng: &mut Rng) -> [Call; 2] {
+    let query = sql(rng, "catalog", "SELECT * FROM products WHERE id = $1", 3_000);
+    [query, redis(rng, "catalog", "SETEX product:{id}")]
+}
+
+/// Makes a hit of the cache a miss.
+pub(super) fn miss_cache(catalog: &mut Call, rng: &mut Rng) {
+    let got = catalog.children.iter_mut().find(|child| child.call.name == "GET product:{id}");
+    let Some(got) = got else { return };
+    for attribute in got.call.attributes.iter_mut().filter(|of| of.key == "cache.hit") {
+        *attribute = KeyValue::new("cache.hit", false);
+    }
+    if catalog.children.iter().any(|child| child.call.name == "SELECT products") {
+        return;
+    }
+    let missed = after_miss(rng).map(|call| Child { call, when: When::Next });
+    catalog.children.splice(1..1, missed);
 }
 
 /// A command of the cache.
@@ -127,9 +158,13 @@ fn list_products(rng: &mut Rng) -> Call {
 
 fn product_page(rng: &mut Rng) -> Call {
     let us = about(rng, 2_000);
-    let catalog = server("catalog", "Catalog.Get", us)
-        .then(redis(rng, "catalog", "GET product:{id}"))
-        .then(sql(rng, "catalog", "SELECT * FROM products WHERE id = $1", 3_000));
+    let is_hit = rng.u32(0..100) < 80;
+    let got = redis(rng, "catalog", "GET product:{id}").with("cache.hit", Value::Bool(is_hit));
+    let mut catalog = server("catalog", "Catalog.Get", us).then(got);
+    if !is_hit {
+        catalog = after_miss(rng).into_iter().fold(catalog, Call::then);
+    }
+    let catalog = catalog.then(review(rng));
     let stock = stock(rng);
     let catalog = grpc(rng, "web-gateway", catalog);
     let stock = http(rng, "web-gateway", stock);
@@ -175,6 +210,12 @@ fn add_to_cart(rng: &mut Rng) -> Call {
     entry(rng, "POST /cart", 200).then(grpc(rng, "web-gateway", cart))
 }
 
+/// Some customers buy often.
+fn customer(rng: &mut Rng) -> String {
+    let number = if rng.u32(0..100) < 12 { 1_042 } else { rng.u32(1_000..1_400) };
+    format!("c-{number}")
+}
+
 fn order_id(rng: &mut Rng) -> String {
     format!("A-{}", rng.u32(10_000..99_999))
 }
@@ -208,7 +249,9 @@ fn checkout(rng: &mut Rng, payment: Payment) -> Call {
         }
     };
     let failure = checkout.failure.clone();
-    let entry = entry(rng, "POST /checkout", status).with("order.id", text(order));
+    let entry = entry(rng, "POST /checkout", status)
+        .with("order.id", text(order))
+        .with("customer.id", text(customer(rng)));
     Call { failure, ..entry }.then(grpc(rng, "web-gateway", checkout))
 }
 
@@ -277,9 +320,11 @@ fn create_order(rng: &mut Rng, order: &str) -> Call {
             .with("order.id", text(order))
             .later(rng.u64(20_000..90_000), mail)
             .later(rng.u64(15_000..60_000), book);
-    server("orders", "Orders.Create", about(rng, 3_000))
+    let created = server("orders", "Orders.Create", about(rng, 3_000))
         .with("order.id", text(order))
-        .then(sql(rng, "orders", "INSERT INTO orders VALUES ($1, $2)", 12_000))
+        .then(sql(rng, "orders", "INSERT INTO orders VALUES ($1, $2)", 12_000));
+    (0..rng.u32(1..5))
+        .fold(created, |created, _| created.then(order_line(rng)))
         .then(sql(rng, "orders", "COMMIT", 20_000))
         .then(publish)
         .says(99, INFO, format!("order created order={order}"))

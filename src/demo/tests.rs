@@ -3,13 +3,17 @@ use std::collections::{BTreeSet, HashMap};
 use fastrand::Rng;
 use tidings_proto::{UnixNanos, otlp::SpanKind};
 
-use super::{render, shop};
+use super::{fleet::Crew, render, shop};
 
 const END: UnixNanos = UnixNanos(1_700_000_000_000_000_000);
 
 fn rendered(seed: u64, count: usize) -> Vec<render::Rendered> {
     let mut rng = Rng::with_seed(seed);
-    (0..count).map(|_| render::transaction(&shop::transaction(&mut rng), END, &mut rng)).collect()
+    let mut one = || {
+        let (transaction, crew) = (shop::transaction(&mut rng), Crew::new(rng.u64(..), None));
+        render::transaction(&transaction, END, &crew, &mut rng)
+    };
+    (0..count).map(|_| one()).collect()
 }
 
 #[test]

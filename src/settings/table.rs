@@ -60,7 +60,7 @@ pub(crate) const SETTINGS: &[Setting] = &[
     setting!("otlp-http", "127.0.0.1:4318", value::address, otlp_http, "address of the OTLP/HTTP receiver"),
     setting!("zipkin", "127.0.0.1:9411", value::address, zipkin, "address of the Zipkin receiver"),
     setting!("insecure", "false", value::truth, insecure, "listen on addresses that other machines can reach, although nothing checks who sends and who reads"),
-    setting!("allowed-hosts", "", value::list, allowed_hosts, "names, besides localhost and addresses, that requests may use for this host"),
+    setting!("allowed-hosts", "", value::list, allowed_hosts, "names that requests may use for this host, besides localhost, the machine's own name and addresses"),
     setting!("allow-origins", "", value::origins, allow_origins, "origins whose pages may read the API from a browser, as https://dash.example or http://localhost:3000, with commas between them"),
     setting!("transaction-keys", "tid,transaction.id,order.id,request.id,x-request-id,http.request.header.x-request-id,correlation.id,correlation_id,messaging.message.id", value::list, transaction_keys, "attributes whose values name transactions"),
     setting!("log", "info,buoyant_kernel=warn,deltalake_core=warn", value::log_filter, log, "what the program logs: error, warn, info, debug, trace, or per module as in RUST_LOG"),

@@ -101,13 +101,59 @@ fn queries_in_sql_are_answered_on_loopback_unless_the_setting_says_otherwise() {
 }
 
 #[test]
-fn unknown_names_are_errors_with_a_suggestion() {
+fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
     assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean http?"));
-    let misspelt = error(None, &[("TIDINGS_OTLP_GRCP", "x")], &[]);
-    assert!(misspelt.contains("TIDINGS_OTLP_GRCP") && misspelt.contains("did you mean otlp-grpc?"));
+    assert!(error(Some("nonsense_at_all = 1"), &[], &[]).contains("tidings config"));
+}
+
+#[test]
+fn unknown_variables_are_warnings_with_a_suggestion() {
+    let warnings = |env: &[(&str, &str)]| {
+        let sources = read(None, env, &[]).unwrap();
+        sources.settings().unwrap();
+        sources.warnings().to_vec()
+    };
+    let misspelt = warnings(&[("TIDINGS_OTLP_GRCP", "x")]);
+    assert!(misspelt[0].contains("TIDINGS_OTLP_GRCP"), "{misspelt:?}");
+    assert!(misspelt[0].contains("did you mean otlp-grpc?"), "{misspelt:?}");
     for unlike_any in ["TIDINGS_NONSENSE_AT_ALL", "TIDINGS_BOGUS"] {
-        assert!(error(None, &[(unlike_any, "x")], &[]).contains("tidings config"));
+        let [warning] = &warnings(&[(unlike_any, "x")])[..] else { panic!("{unlike_any}") };
+        assert!(warning.contains(unlike_any) && warning.contains("tidings config"), "{warning}");
     }
+    assert!(warnings(&[("TIDINGS_HTTP", "127.0.0.1:1"), ("HOME", "/"), ("PORT", "x")]).is_empty());
+}
+
+#[test]
+fn a_service_of_kubernetes_with_this_name_changes_no_setting() {
+    let env = [
+        ("TIDINGS_SERVICE_HOST", "10.43.0.7"),
+        ("TIDINGS_SERVICE_PORT", "8434"),
+        ("TIDINGS_SERVICE_PORT_OTLP_GRPC", "4317"),
+        ("TIDINGS_PORT", "tcp://10.43.0.7:8434"),
+        ("TIDINGS_PORT_4317_TCP", "tcp://10.43.0.7:4317"),
+        ("TIDINGS_PORT_4317_TCP_ADDR", "10.43.0.7"),
+        ("TIDINGS_PORT_4317_TCP_PORT", "4317"),
+        ("TIDINGS_PORT_4317_TCP_PROTO", "tcp"),
+        ("TIDINGS_HTTP_PORT", "tcp://10.43.0.8:80"),
+    ];
+    let sources = read(None, &env, &[]).unwrap();
+    sources.settings().unwrap();
+    assert!(sources.lines().all(|(_, _, origin)| *origin == Origin::Default));
+    let [warning] = sources.warnings() else { panic!("{:?}", sources.warnings()) };
+    assert!(warning.contains("TIDINGS_PORT,") && warning.contains("Kubernetes"), "{warning}");
+    assert!(warning.contains(" and 1 more"), "{warning}");
+}
+
+#[test]
+fn insecure_is_warned_of_with_the_listeners_that_others_reach() {
+    let exposure = |flags: &[(&'static str, &str)]| {
+        read(None, &[], flags).unwrap().settings().unwrap().exposure()
+    };
+    assert_eq!(exposure(&[]), None);
+    let insecure = ("insecure", "true");
+    let open = exposure(&[insecure, ("zipkin", "0.0.0.0:9411"), ("http", "[::]:8434")]).unwrap();
+    assert!(open.contains("http, zipkin"), "{open}");
+    assert!(exposure(&[insecure]).unwrap().contains("none needs it"));
 }
 
 #[test]

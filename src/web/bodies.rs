@@ -1,12 +1,14 @@
-//! Bodies of requests to the HTTP address: each must arrive within a time, and all of them together
-//! fit into a budget of memory.
+//! Bodies of requests to the HTTP address: each must arrive within a time and at a pace, and all of
+//! them together fit into a budget of memory, of which one address has a share at most.
 //!
 //! Routes bound how long a body is and say what is wrong with it; this knows neither. A body that
-//! comes too slowly, or for which there is no memory, breaks off, and the answer says so, whatever
-//! the route made of it. Memory is given back when the route has answered.
+//! comes too slowly, for which there is no memory, or whose memory others need while it does not
+//! come, breaks off, and the answer says so, whatever the route made of it. Memory is given back
+//! when the route has answered.
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr},
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll},
@@ -21,13 +23,17 @@ use axum::{
     response::Response,
 };
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tidings_collector::{
+    BudgetKind, BudgetShare, PACE_WINDOW, Pace, PeerAddress, RequestHolder, Scarce, Shares,
+};
 use tidings_storage::Clock;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::problem::problem;
 
 /// How long a body may take to arrive, where its route gives it no less.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// The slowest a body may arrive.
+const BYTES_PER_SECOND_MIN: usize = 1024;
 /// What all bodies take at most: four of the longest that a route reads.
 const MEMORY_BYTES_MAX: usize = 64 << 20;
 /// What a piece of a body takes beside its bytes, as long as it is not joined with the others.
@@ -35,16 +41,23 @@ const PIECE_BYTES: usize = 64;
 /// When to try again.
 const RETRY_SECONDS: u32 = 1;
 
+type Pending<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
+type NextFrame = Poll<Option<Result<Frame<Bytes>, axum::Error>>>;
+
 /// The bounds of all bodies.
 #[derive(Debug, Clone)]
 pub(crate) struct Bodies {
     clock: Arc<dyn Clock>,
-    memory: Arc<Semaphore>,
+    memory: Arc<Shares>,
 }
 
 impl Bodies {
     pub(crate) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, memory: Arc::new(Semaphore::new(MEMORY_BYTES_MAX)) }
+        Self::of_bytes(MEMORY_BYTES_MAX, clock)
+    }
+
+    fn of_bytes(bytes: usize, clock: Arc<dyn Clock>) -> Self {
+        Self { memory: Shares::new(BudgetKind::Bytes, bytes, Arc::clone(&clock)), clock }
     }
 }
 
@@ -59,7 +72,10 @@ impl Fault {
     fn answer(self) -> Response {
         match self {
             Self::Slow => {
-                let detail = format!("it did not arrive within {} s", TIMEOUT.as_secs());
+                let detail = format!(
+                    "it must arrive within {} s, at {BYTES_PER_SECOND_MIN} bytes a second at least",
+                    TIMEOUT.as_secs()
+                );
                 let status = StatusCode::REQUEST_TIMEOUT;
                 problem(status, "timed-out", "the body took too long", &detail)
             }
@@ -76,9 +92,9 @@ impl Fault {
 }
 
 /// What is known of one body, until its request is answered.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Received {
-    memory: Option<OwnedSemaphorePermit>,
+    memory: Option<Arc<BudgetShare>>,
     fault: Option<Fault>,
 }
 
@@ -87,11 +103,27 @@ pub(super) async fn bound(State(bodies): State<Bodies>, request: Request, next: 
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let received = Arc::new(Mutex::new(Received::default()));
+    let clock = &bodies.clock;
+    let holder = request.extensions().get::<Arc<RequestHolder>>().cloned();
+    let holder = holder.unwrap_or_else(|| {
+        let nobody = PeerAddress::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        RequestHolder::new(nobody, true, Arc::clone(clock))
+    });
+    let memory = bodies.memory.take(Arc::clone(&holder) as _, 0).ok().map(Arc::new);
+    let received = Arc::new(Mutex::new(Received { memory, fault: None }));
     let bounded = |body| Bounded {
         body,
-        deadline: bodies.clock.sleep(TIMEOUT),
-        budget: Arc::clone(&bodies.memory),
+        clock: Arc::clone(clock),
+        deadline: clock.sleep(TIMEOUT),
+        window: clock.sleep(PACE_WINDOW),
+        pace: Pace::new(BYTES_PER_SECOND_MIN),
+        arrived_bytes: 0,
+        evicted: {
+            let holder = Arc::clone(&holder);
+            Box::pin(async move { holder.evicted().await })
+        },
+        waiting: None,
+        holder,
         received: Arc::clone(&received),
     };
     let response = next.run(request.map(|body| Body::new(bounded(body)))).await;
@@ -103,30 +135,58 @@ fn lock(received: &Mutex<Received>) -> MutexGuard<'_, Received> {
     received.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// A piece that waits for memory.
+type WaitingPiece = (Frame<Bytes>, Pending<Result<(), Scarce>>);
+
 /// A body and what is left for it.
 struct Bounded {
     body: Body,
-    deadline: Pin<Box<dyn Future<Output = ()> + Send>>,
-    budget: Arc<Semaphore>,
+    clock: Arc<dyn Clock>,
+    deadline: Pending,
+    /// To the next look at its pace.
+    window: Pending,
+    pace: Pace,
+    arrived_bytes: usize,
+    evicted: Pending,
+    waiting: Option<WaitingPiece>,
+    holder: Arc<RequestHolder>,
     received: Arc<Mutex<Received>>,
 }
 
 impl Bounded {
-    /// Takes this much more of the budget; `false` when it is not there.
-    fn hold(&self, bytes: usize) -> bool {
-        let Ok(count) = u32::try_from(bytes) else { return false };
-        let Ok(more) = Arc::clone(&self.budget).try_acquire_many_owned(count) else { return false };
-        let mut received = lock(&self.received);
-        match &mut received.memory {
-            Some(memory) => memory.merge(more),
-            None => received.memory = Some(more),
-        }
-        true
-    }
-
-    fn break_off(&self, fault: Fault) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn break_off(&self, fault: Fault) -> NextFrame {
         lock(&self.received).fault = Some(fault);
         Poll::Ready(Some(Err(axum::Error::new(io::Error::from(io::ErrorKind::TimedOut)))))
+    }
+
+    /// Takes this much more of the budget, or waits a moment for it with the piece.
+    fn hold(&mut self, frame: Frame<Bytes>) {
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        self.arrived_bytes = self.arrived_bytes.saturating_add(bytes);
+        self.holder.progressed();
+        let bytes = bytes.saturating_add(PIECE_BYTES);
+        let memory = lock(&self.received).memory.clone();
+        let grown = async move {
+            match memory {
+                Some(memory) => memory.grow_soon(bytes).await,
+                None => Err(Scarce { is_passing: false }),
+            }
+        };
+        self.waiting = Some((frame, Box::pin(grown)));
+    }
+
+    /// Returns whether it may still arrive.
+    fn is_in_time(&mut self, context: &mut Context<'_>) -> bool {
+        if self.deadline.as_mut().poll(context).is_ready() {
+            return false;
+        }
+        while self.window.as_mut().poll(context).is_ready() {
+            if !self.pace.look(self.arrived_bytes, PACE_WINDOW) {
+                return false;
+            }
+            self.window = self.clock.sleep(PACE_WINDOW);
+        }
+        true
     }
 }
 
@@ -134,32 +194,53 @@ impl HttpBody for Bounded {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        match Pin::new(&mut self.body).poll_frame(context) {
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes = frame.data_ref().map_or(0, Bytes::len).saturating_add(PIECE_BYTES);
-                match self.hold(bytes) {
-                    true => Poll::Ready(Some(Ok(frame))),
-                    false => self.break_off(Fault::NoMemory),
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> NextFrame {
+        let this = &mut *self;
+        if lock(&this.received).fault.is_some() {
+            return Poll::Ready(None);
+        }
+        if this.evicted.as_mut().poll(context).is_ready() {
+            return this.break_off(Fault::NoMemory);
+        }
+        if this.waiting.is_none() {
+            match Pin::new(&mut this.body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => this.hold(frame),
+                Poll::Ready(ended) => {
+                    this.holder.received();
+                    if ended.is_some() {
+                        this.holder.broke_off();
+                    }
+                    return Poll::Ready(ended);
                 }
+                Poll::Pending if this.is_in_time(context) => return Poll::Pending,
+                Poll::Pending => return this.break_off(Fault::Slow),
             }
-            Poll::Pending => match self.deadline.as_mut().poll(context) {
-                Poll::Ready(()) => self.break_off(Fault::Slow),
-                Poll::Pending => Poll::Pending,
-            },
-            ended => ended,
+        }
+        let Some((frame, mut memory)) = this.waiting.take() else { return Poll::Pending };
+        match memory.as_mut().poll(context) {
+            Poll::Ready(Ok(())) => {
+                if this.body.is_end_stream() {
+                    this.holder.received();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Err(_)) => this.break_off(Fault::NoMemory),
+            Poll::Pending => {
+                this.waiting = Some((frame, memory));
+                Poll::Pending
+            }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.waiting.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.waiting {
+            Some(_) => SizeHint::new(),
+            None => self.body.size_hint(),
+        }
     }
 }
 
@@ -185,10 +266,10 @@ mod tests {
     use hyper::body::Frame;
     use tidings_proto::UnixNanos;
     use tidings_storage::{Clock, SystemClock};
-    use tokio::sync::{Notify, Semaphore};
+    use tokio::sync::Notify;
     use tower::ServiceExt;
 
-    use super::{Bodies, PIECE_BYTES, TIMEOUT, bound};
+    use super::{Bodies, PACE_WINDOW, PIECE_BYTES, TIMEOUT, bound};
 
     /// A clock for which this time is over at once, and no other ever.
     #[derive(Debug)]
@@ -246,22 +327,49 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_that_does_not_end_is_given_up() {
-        let app = app(Bodies::new(Arc::new(Over(TIMEOUT))), Arc::default());
-        let body = Body::new(Begun(Some(Bytes::from_static(b"a piece"))));
-        let response = send(app, body).await;
-        assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
-        assert!(text(response).await.contains("/problems/timed-out"));
+    async fn a_body_that_does_not_end_or_comes_too_slowly_is_given_up() {
+        for over in [TIMEOUT, PACE_WINDOW] {
+            let app = app(Bodies::new(Arc::new(Over(over))), Arc::default());
+            let body = Body::new(Begun(Some(Bytes::from_static(b"a piece"))));
+            let response = send(app, body).await;
+            assert_eq!(response.status(), StatusCode::REQUEST_TIMEOUT);
+            assert!(text(response).await.contains("/problems/timed-out"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_does_not_come_loses_its_memory_to_one_that_does() {
+        let bodies = Bodies::of_bytes(1000, Arc::new(SystemClock));
+        let memory = Arc::clone(&bodies.memory);
+        let answer = Arc::new(Notify::new());
+        let app = app(bodies, Arc::clone(&answer));
+        let stalled = Body::new(Begun(Some(Bytes::from(vec![0; 800]))));
+        let stalled = tokio::spawn(send(app.clone(), stalled));
+        while memory.used() == 0 {
+            tokio::task::yield_now().await;
+        }
+        answer.notify_one();
+        let begin = SystemClock.instant();
+        // Until then it may go on.
+        let stored = loop {
+            let response = send(app.clone(), Body::from(vec![0; 600])).await;
+            if response.status() == StatusCode::OK {
+                break text(response).await;
+            }
+            assert!(begin.elapsed() < Duration::from_secs(20), "the stalled one stays");
+        };
+        assert_eq!(stored, "600");
+        assert_eq!(stalled.await.unwrap().status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[tokio::test]
     async fn bodies_share_a_budget_until_their_requests_are_answered() {
-        let memory = Arc::new(Semaphore::new(600 + PIECE_BYTES));
-        let bodies = Bodies { clock: Arc::new(Over(Duration::MAX)), memory: Arc::clone(&memory) };
+        let bodies = Bodies::of_bytes(600 + PIECE_BYTES, Arc::new(Over(Duration::MAX)));
+        let memory = Arc::clone(&bodies.memory);
         let answer = Arc::new(Notify::new());
         let app = app(bodies, Arc::clone(&answer));
         let first = tokio::spawn(send(app.clone(), Body::from(vec![0; 600])));
-        while memory.available_permits() > 0 {
+        while memory.used() == 0 {
             tokio::task::yield_now().await;
         }
         let second = send(app.clone(), Body::from(vec![0; 600])).await;

@@ -1,20 +1,26 @@
 //! Keeps other sites' pages away from the API, and drawn telemetry harmless.
 //!
-//! A page of another site can reach a server on loopback in two ways: by a name that it resolves to
-//! 127.0.0.1 (caught by the `Host` check) and by posting across sites (caught by the `Origin`
-//! check). Pages of origins that the settings name (`allow-origins`) may read, by
+//! A page of another site can reach a server on loopback in three ways: by a name that it resolves
+//! to 127.0.0.1 (caught by the `Host` check), by posting across sites (caught by the `Origin` check)
+//! and by embedding or opening an address (caught by `Sec-Fetch-Site`). A link may lead here from
+//! anywhere, but only to the UI's pages: they are files, and asking for one does no work.
+//!
+//! Pages of origins that the settings name (`allow-origins`) may read, by
 //! [CORS](https://fetch.spec.whatwg.org/#http-cors-protocol): GET and HEAD, without credentials,
-//! of which there are none here. What changes anything stays with pages of this server.
+//! of which there are none here. Changes stay with pages of this server, whose requests carry a
+//! header that no form can send.
 
 use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use tidings_collector::{ForeignRequest, Guard};
+use tidings_collector::{
+    ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
+};
 
 use super::problem::problem;
 
@@ -23,6 +29,13 @@ pub(super) const REFUSALS: [(StatusCode, &str); 2] = [
     (StatusCode::FORBIDDEN, "a page of another site asked"),
     (StatusCode::MISDIRECTED_REQUEST, "asked by a name that is not this server's"),
 ];
+
+/// Marks requests of this server's own pages. A form cannot send it, and a script of another origin
+/// must ask first.
+const REQUEST_MARK: HeaderName = HeaderName::from_static("tidings-request");
+
+/// The native API, whose POST, PUT and DELETE change something.
+const API_PREFIX: &str = "/api/v1/";
 
 /// The headers of answers that a page of an allowed origin may read, besides those that every page
 /// may: what an answer is called, when to ask again, and whether it is all there is.
@@ -37,19 +50,42 @@ pub(crate) struct Visitors {
     pub(crate) origins: Vec<String>,
 }
 
-/// Refuses what asks for another host or comes from a page of another origin that is not allowed
-/// to.
+/// Some routes' check of who asks.
+#[derive(Debug, Clone)]
+pub(super) struct Entrance {
+    visitors: Arc<Visitors>,
+    /// Links of other sites may lead to these routes.
+    takes_links: bool,
+}
+
+impl Entrance {
+    /// For routes that do work.
+    pub(super) fn to_api(visitors: Arc<Visitors>) -> Self {
+        Self { visitors, takes_links: false }
+    }
+
+    /// For the UI's pages and files.
+    pub(super) fn to_pages(visitors: Arc<Visitors>) -> Self {
+        Self { visitors, takes_links: true }
+    }
+}
+
+/// Refuses what asks for another host or comes from a page of another site that is not allowed to.
 pub(super) async fn check_origin(
-    State(visitors): State<Arc<Visitors>>,
+    State(Entrance { visitors, takes_links }): State<Entrance>,
     request: Request,
     next: Next,
 ) -> Response {
     let (head, body) = request.into_parts();
     let reader = visitors.reader(&head);
     let mut response = match (visitors.guard.check(&head), &reader) {
+        (Ok(()), _) if !is_marked(&head) => unmarked(),
         (Ok(()), _) => next.run(Request::from_parts(head, body)).await,
         (Err(ForeignRequest::Origin), Some(_)) if asks_first(&head) => may_read(),
         (Err(ForeignRequest::Origin), Some(_)) => next.run(Request::from_parts(head, body)).await,
+        (Err(ForeignRequest::Site), _) if takes_links && is_navigation(&head) => {
+            next.run(Request::from_parts(head, body)).await
+        }
         (Err(foreign), _) => refusal(&foreign),
     };
     let headers = response.headers_mut();
@@ -79,9 +115,40 @@ impl Visitors {
     }
 }
 
-/// Whether a browser asks what a page may do before it does it.
+/// Returns whether a browser asks what a page may do before it does it.
 fn asks_first(head: &Parts) -> bool {
     head.method == Method::OPTIONS
+}
+
+/// Returns whether a browser opens the address in a tab of its own: a link, not a frame or an image.
+fn is_navigation(head: &Parts) -> bool {
+    let says = |name: HeaderName, word: &str| {
+        let mut values = head.headers.get_all(name).iter();
+        values.next().is_some_and(|value| value.as_bytes() == word.as_bytes())
+            && values.next().is_none()
+    };
+    head.method == Method::GET
+        && says(SEC_FETCH_MODE, "navigate")
+        && says(SEC_FETCH_DEST, "document")
+}
+
+/// Returns whether a change that a browser asks for is one of this server's own pages. Other clients
+/// need no mark: they have no pages of other sites open.
+fn is_marked(head: &Parts) -> bool {
+    let changes = !matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && head.uri.path().starts_with(API_PREFIX);
+    if !changes || !is_from_browser(&head.headers) {
+        return true;
+    }
+    let site = head.headers.get(SEC_FETCH_SITE);
+    let is_own = site.is_none_or(|site| site.as_bytes() == b"same-origin");
+    is_own && (head.headers.contains_key(REQUEST_MARK) || is_json(&head.headers))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default();
+    kind.trim().eq_ignore_ascii_case("application/json")
 }
 
 /// The answer to a browser that asks: reading is fine.
@@ -102,11 +169,20 @@ fn refusal(foreign: &ForeignRequest) -> Response {
     let [(origin, _), (host, _)] = REFUSALS;
     let status = match foreign {
         ForeignRequest::Host(_) => host,
-        ForeignRequest::Origin => origin,
+        ForeignRequest::Origin | ForeignRequest::Site => origin,
     };
-    let title = "The request comes from somewhere else";
-    problem(status, "foreign-request", title, &foreign.to_string())
+    problem(status, "foreign-request", FOREIGN, &foreign.to_string())
 }
+
+/// The refusal of a change that a form of another page may have sent.
+fn unmarked() -> Response {
+    let [(status, _), _] = REFUSALS;
+    let detail = "a browser's POST, PUT and DELETE need the same origin, and the header \
+                  `tidings-request` or the content type application/json";
+    problem(status, "foreign-request", FOREIGN, detail)
+}
+
+const FOREIGN: &str = "The request comes from somewhere else";
 
 /// Says to the browser what a page of ours may do: draw itself and talk to this server.
 pub(super) async fn secure(mut response: Response) -> Response {
@@ -114,7 +190,7 @@ pub(super) async fn secure(mut response: Response) -> Response {
         (
             "content-security-policy",
             "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; \
-             connect-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
+             connect-src 'self'; font-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; \
              form-action 'self'",
         ),
         ("x-content-type-options", "nosniff"),

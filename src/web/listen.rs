@@ -1,8 +1,7 @@
-//! Serves the HTTP address: connections up to a cap, heads that must arrive in time, no rest without
-//! end, an orderly end.
+//! The HTTP address as an endpoint of the collector's connections: which router answers, what counts
+//! as a question about health, and the words of refusals that come before any route.
 
 use std::{
-    convert::Infallible,
     io,
     sync::{
         Arc,
@@ -12,76 +11,117 @@ use std::{
 };
 
 use axum::{Router, body::Body, extract::Request, http::StatusCode};
+use http::{HeaderValue, header, request::Parts};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::conn::auto::Builder,
+use hyper::body::Incoming;
+use tidings_collector::{
+    BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, PeerAddress, Phases, ReplyBody,
+    RequestHolder, Shares, Unread,
 };
-use tidings_collector::{Explained, Explanation, StreamTasks, Unread};
 use tidings_storage::Clock;
-use tokio::{
-    net::TcpListener,
-    sync::{Semaphore, watch},
-    task::JoinSet,
-};
+use tokio::sync::watch;
 use tower::ServiceExt;
 
-use super::{
-    patient::Patient,
-    problem::{PROBLEM_JSON, problem_body},
-};
+use super::problem::{PROBLEM_JSON, problem, problem_body};
 
-/// How long a request's head may take to arrive, and how long a connection may rest. Short, because
-/// supervisors ask for `/live` on the same listener.
+/// Time in which a request's head must arrive.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection of HTTP/2 may be without a request, at least; hyper itself ends those of
-/// HTTP/1. Longer than theirs, because one that rests costs a client of gRPC more to make again.
-const REST: Duration = Duration::from_secs(60);
-/// How often HTTP/2 connections are pinged, and how long the answer may take.
-const PING: Duration = Duration::from_secs(15);
+/// Time that a connection may be without a request.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of a request's head.
-const HEADER_BYTES_MAX: usize = 32 << 10;
-/// How long to wait when the system has no file handle for another connection.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(200);
+const HEADER_BYTES_MAX: u32 = 32 << 10;
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS_MAX: u32 = 100;
+/// Requests under way at a time.
+const REQUESTS_MAX: usize = 4096;
+/// When to try again.
+const RETRY_SECONDS: u32 = 1;
 
-/// Serves the latest of `apps` on so many connections at a time, and lets more wait in the system's
-/// queue, until `stop` changes; then ends idle connections and waits for the others.
-pub(crate) async fn run(
-    listener: TcpListener,
+/// The probes of health, besides gRPC's health check.
+const PROBES: [&str; 2] = ["/live", "/ready"];
+const GRPC_HEALTH: &str = "/grpc.health.v1.Health/";
+
+/// The HTTP address's endpoint: the latest of its routers.
+#[derive(Debug)]
+pub(crate) struct WebEndpoint {
+    apps: watch::Receiver<Router>,
+    refused: AtomicU64,
+}
+
+/// The connections of the HTTP address.
+pub(crate) type WebListening = Listening<WebEndpoint>;
+
+/// Connections that the latest of `apps` answers, so many at a time, by these phases.
+pub(crate) fn connections(
     apps: watch::Receiver<Router>,
     clock: Arc<dyn Clock>,
     connections_max: usize,
-    mut stop: watch::Receiver<bool>,
-) {
-    let slots = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
-    let mut connections = JoinSet::new();
-    loop {
-        let slot = Arc::clone(&slots).acquire_owned();
-        let accepted = tokio::select! {
-            _ = stop.changed() => break,
-            accepted = async { (slot.await, listener.accept().await) } => accepted,
+    phases: Phases,
+) -> Arc<WebListening> {
+    let limits = ConnectionLimits {
+        connections_max,
+        streams_max: STREAMS_MAX,
+        head_bytes_max: HEADER_BYTES_MAX,
+        header_timeout: HEADER_TIMEOUT,
+        idle_timeout: IDLE_TIMEOUT,
+    };
+    listening(apps, clock, limits, phases)
+}
+
+fn listening(
+    apps: watch::Receiver<Router>,
+    clock: Arc<dyn Clock>,
+    limits: ConnectionLimits,
+    phases: Phases,
+) -> Arc<WebListening> {
+    let endpoint = Arc::new(WebEndpoint { apps, refused: AtomicU64::new(0) });
+    let requests = Shares::new(BudgetKind::Requests, REQUESTS_MAX, Arc::clone(&clock));
+    Arc::new(Listening::new(endpoint, limits, requests, clock, phases))
+}
+
+impl Endpoint for WebEndpoint {
+    fn name(&self) -> &'static str {
+        "http"
+    }
+
+    async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        holder: Arc<RequestHolder>,
+    ) -> http::Response<ReplyBody> {
+        let app = self.apps.borrow().clone();
+        let mut request = request.map(Body::new);
+        request.extensions_mut().insert(holder);
+        let response = match app.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
         };
-        while connections.try_join_next().is_some() {}
-        match accepted {
-            (slot, Ok((stream, _))) => {
-                let (apps, stop, clock) = (apps.clone(), stop.clone(), Arc::clone(&clock));
-                let stream = Patient::new(stream, Arc::clone(&clock));
-                let stream = Explained::new(stream, Arc::new(unreadable), Arc::clone(&clock));
-                connections.spawn(async move {
-                    connection(stream, apps, clock, stop).await;
-                    drop(slot);
-                });
-            }
-            (_, Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            (_, Err(error)) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                clock.sleep(EXHAUSTED_PAUSE).await;
-            }
+        response.map(|body| Unread::new(body.map_err(io::Error::other)).boxed_unsync())
+    }
+
+    fn is_health(&self, head: &Parts) -> bool {
+        let path = head.uri.path();
+        PROBES.contains(&path) || path.starts_with(GRPC_HEALTH)
+    }
+
+    fn refuse_overloaded(&self, _head: &Parts, _peer: PeerAddress) -> http::Response<ReplyBody> {
+        self.refused.fetch_add(1, Relaxed);
+        let detail = "too many connections or requests at a time; try again";
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        let mut response = problem(status, "overloaded", "The server is busy", detail);
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_SECONDS));
+        response.map(|body| body.map_err(io::Error::other).boxed_unsync())
+    }
+
+    fn explain(&self, status: StatusCode, _peer: PeerAddress) -> Explanation {
+        unreadable(status)
+    }
+
+    fn accept_failed(&self, error: &io::Error) {
+        if error.kind() != io::ErrorKind::ConnectionAborted {
+            tracing::warn!(%error, "cannot accept a connection");
         }
     }
-    drop(listener);
-    while connections.join_next().await.is_some() {}
 }
 
 /// The words for a head that did not become a request.
@@ -99,74 +139,6 @@ fn unreadable(status: StatusCode) -> Explanation {
     Explanation { media_type: PROBLEM_JSON, body: body.into() }
 }
 
-async fn connection(
-    stream: Explained<Patient>,
-    apps: watch::Receiver<Router>,
-    clock: Arc<dyn Clock>,
-    mut stop: watch::Receiver<bool>,
-) {
-    // Counts requests; each that is under way has a reference to it.
-    let begun = Arc::new(AtomicU64::new(0));
-    let service = service_fn(|request: Request<Incoming>| {
-        let app = apps.borrow().clone();
-        begun.fetch_add(1, Relaxed);
-        let under_way = Arc::clone(&begun);
-        async move {
-            let response = match app.oneshot(request).await {
-                Ok(response) => response,
-                Err(never) => match never {},
-            };
-            // It is under way until its body has been sent: what maps errors lives that long.
-            Ok::<_, Infallible>(response.map(|body| {
-                Body::new(Unread::new(body.map_err(move |error| {
-                    let _ = &under_way;
-                    error
-                })))
-            }))
-        }
-    });
-    let mut builder = Builder::new(StreamTasks::new(Arc::clone(&clock)));
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
-        .max_buf_size(HEADER_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(100)
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(PING)
-        .keep_alive_timeout(PING);
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-    let (mut stopping, mut resting) = (false, false);
-    loop {
-        let before = begun.load(Relaxed);
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "connection ended");
-                }
-                return;
-            }
-            _ = stop.changed(), if !stopping => {
-                stopping = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = clock.sleep(REST) => {
-                if begun.load(Relaxed) > before || Arc::strong_count(&begun) > 1 {
-                    continue;
-                }
-                // A client that has been told and stays all the same is left.
-                if std::mem::replace(&mut resting, true) {
-                    return;
-                }
-                connection.as_mut().graceful_shutdown();
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -181,7 +153,7 @@ mod tests {
         extract::Request,
     };
     use http_body_util::{BodyExt, Full};
-    use tidings_collector::STALL;
+    use tidings_collector::{ConnectionLimits, Phase, Phases, STALL, listen};
     use tidings_proto::UnixNanos;
     use tidings_storage::{Clock, SystemClock};
     use tokio::{
@@ -216,42 +188,63 @@ mod tests {
         }
     }
 
+    /// Listens with these bounds until the sender is gone; the address.
+    async fn start(
+        app: Router,
+        clock: Arc<dyn Clock>,
+        limits: ConnectionLimits,
+    ) -> (std::net::SocketAddr, watch::Sender<Router>, watch::Sender<Phase>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (app, apps) = watch::channel(app);
+        let (phase, phases) = watch::channel(Phase::Running);
+        let listening = super::listening(apps, clock, limits, Phases::new(phases));
+        tokio::spawn(listen(listener, listening));
+        (address, app, phase)
+    }
+
+    fn limits() -> ConnectionLimits {
+        ConnectionLimits {
+            connections_max: 9,
+            streams_max: super::STREAMS_MAX,
+            head_bytes_max: super::HEADER_BYTES_MAX,
+            header_timeout: super::HEADER_TIMEOUT,
+            idle_timeout: super::IDLE_TIMEOUT,
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_of_http_2_without_requests_ends() {
         const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
         const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (_app, apps) = watch::channel(crate::web::starting());
-        let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(super::REST)), 9, stopped));
+        let limits = ConnectionLimits { idle_timeout: Duration::from_millis(10), ..limits() };
+        let limits = ConnectionLimits { header_timeout: Duration::from_millis(100), ..limits };
+        let (address, _app, _phase) =
+            start(crate::web::starting(), Arc::new(SystemClock), limits).await;
         let mut connection = TcpStream::connect(address).await.unwrap();
         connection.write_all(&[PREFACE, &EMPTY_SETTINGS].concat()).await.unwrap();
         let mut said = Vec::new();
         let ended = connection.read_to_end(&mut said);
         // Before its next ping would find that nobody answers.
-        tokio::time::timeout(super::PING, ended).await.expect("it stays").unwrap();
+        tokio::time::timeout(Duration::from_secs(15), ended).await.expect("it stays").unwrap();
     }
 
     #[tokio::test]
     async fn a_request_that_takes_long_is_no_rest() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let slow = axum::routing::get(|| async {
-            SystemClock.sleep(Duration::from_millis(100)).await;
+            SystemClock.sleep(Duration::from_millis(300)).await;
             "slow"
         });
-        let (_app, apps) = watch::channel(Router::new().route("/", slow));
-        let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(super::REST)), 9, stopped));
+        let limits = ConnectionLimits { idle_timeout: Duration::from_millis(10), ..limits() };
+        let limits = ConnectionLimits { header_timeout: Duration::from_millis(100), ..limits };
+        let app = Router::new().route("/", slow);
+        let (address, _app, _phase) = start(app, Arc::new(SystemClock), limits).await;
         let mut connection = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut connection, "/").await.ends_with("slow"));
     }
 
     #[tokio::test]
     async fn an_answer_over_http_2_that_is_not_taken_gives_its_place_back() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let places = Arc::new(Semaphore::new(1));
         let place = Arc::clone(&places);
         let answer = axum::routing::get(|| async move {
@@ -261,9 +254,9 @@ mod tests {
                 frame
             }))
         });
-        let (_app, apps) = watch::channel(Router::new().route("/", answer));
-        let (_stop, stopped) = watch::channel(false);
-        tokio::spawn(super::run(listener, apps, Arc::new(Hurried(STALL)), 9, stopped));
+        let app = Router::new().route("/", answer);
+        let (address, _app, _phase) = start(app, Arc::new(Hurried(STALL)), limits()).await;
+        let stream = TcpStream::connect(address).await.unwrap();
         let mut client = h2::client::Builder::new();
         let client = client.initial_window_size(0).handshake::<_, Bytes>(stream);
         let (mut requests, connection) = client.await.unwrap();
@@ -278,11 +271,8 @@ mod tests {
 
     #[tokio::test]
     async fn while_the_store_opens_the_process_lives_and_is_not_ready() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let (app, apps) = watch::channel(crate::web::starting());
-        let (stop, stopped) = watch::channel(false);
-        let server = tokio::spawn(super::run(listener, apps, Arc::new(SystemClock), 9, stopped));
+        let clock = Arc::new(SystemClock);
+        let (address, app, phase) = start(crate::web::starting(), clock, limits()).await;
         let mut connection = TcpStream::connect(address).await.unwrap();
         assert!(ask(&mut connection, "/live").await.starts_with("HTTP/1.1 200"));
         for path in ["/ready", "/", "/api/v1/traces"] {
@@ -294,8 +284,9 @@ mod tests {
         app.send_modify(|app| *app = opened);
         let answer = ask(&mut connection, "/ready").await;
         assert!(answer.starts_with("HTTP/1.1 200"), "the same connection: {answer}");
-        stop.send_replace(true);
-        drop(connection);
-        server.await.unwrap();
+        phase.send_replace(Phase::Draining);
+        let mut rest = Vec::new();
+        connection.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.is_empty(), "{rest:?}");
     }
 }

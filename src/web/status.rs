@@ -18,7 +18,7 @@ use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
 };
-use tidings_storage::Store;
+use tidings_storage::{Clock, Store, SystemClock};
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::{
     OpenApi, ToSchema,
@@ -29,8 +29,9 @@ use super::{
     guard::REFUSALS,
     pins,
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
+    storage::storage_status,
 };
-use crate::demo;
+use crate::{demo, health::Health};
 
 /// What the process knows of itself.
 #[derive(Debug, Clone)]
@@ -40,15 +41,24 @@ pub(crate) struct Server(Arc<Inner>);
 struct Inner {
     store: Store,
     collector: Arc<Collector>,
+    health: Health,
     started: UnixNanos,
+    insecure: bool,
     draining: AtomicBool,
     demo: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    pub(crate) fn new(store: Store, collector: Arc<Collector>, started: UnixNanos) -> Self {
+    /// `insecure` is the setting.
+    pub(crate) fn new(
+        store: Store,
+        collector: Arc<Collector>,
+        health: Health,
+        started: UnixNanos,
+        insecure: bool,
+    ) -> Self {
         let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
-        Self(Arc::new(Inner { store, collector, started, draining, demo }))
+        Self(Arc::new(Inner { store, collector, health, started, insecure, draining, demo }))
     }
 
     /// Says "not ready" from now on and ends demo traffic.
@@ -70,6 +80,9 @@ impl Server {
             logs: SignalCounts { stored: counts.log_records, ..logs },
             has_data: counts.spans + counts.log_records > 0,
             demo_running,
+            insecure: self.0.insecure,
+            tasks: self.0.health.tasks(),
+            storage: storage_status(self.0.store.usage(), SystemClock.now()),
         }
     }
 }
@@ -117,7 +130,7 @@ fn problem_response(description: &str) -> utoipa::openapi::Response {
 
 pub(super) fn routes(server: Server) -> Router {
     let probes = Router::new()
-        .route("/live", get(live))
+        .route("/live", get(live_or_failed))
         .route("/ready", get(ready))
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::map_response(never_cached));
@@ -166,10 +179,22 @@ async fn live() -> &'static str {
     "live\n"
 }
 
+/// 200 unless the process has to end, which it is then about to do.
+async fn live_or_failed(State(server): State<Server>) -> Response {
+    match server.0.health.failure() {
+        None => live().await.into_response(),
+        Some(reason) => {
+            (StatusCode::SERVICE_UNAVAILABLE, format!("not live: {reason}\n")).into_response()
+        }
+    }
+}
+
 /// 200 when an export would be accepted now, 503 with the reason when not.
 async fn ready(State(server): State<Server>) -> Response {
     let reason = if server.0.draining.load(Ordering::Relaxed) {
         Some("shutting down".to_owned())
+    } else if let Some(failure) = server.0.health.failure() {
+        Some(failure)
     } else {
         server.0.store.ready().err().map(|error| error.to_string())
     };
@@ -265,4 +290,52 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
         }
     }));
     StatusCode::ACCEPTED.into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::{body::Body, http::Request};
+    use http_body_util::BodyExt;
+    use tidings_collector::{Collector, CollectorSettings};
+    use tidings_storage::{Clock, Store, StoreSettings, Supervision, SystemClock};
+    use tower::ServiceExt;
+
+    use super::{Health, Server, StatusCode, routes};
+
+    #[tokio::test]
+    async fn a_failed_task_is_said_by_every_probe_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let settings = StoreSettings::new(folder.path());
+        let (store, _) = Store::open(settings, Arc::clone(&clock)).await.unwrap();
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        let receivers = CollectorSettings::new(any, any, any);
+        let collector = Collector::start(receivers, store.clone(), clock).await.unwrap();
+        let tasks = Supervision::default();
+        let health = Health::new(vec![tasks.clone()]);
+        let server = Server::new(store, Arc::new(collector), health, SystemClock.now(), false);
+        let ask = |path: &'static str| {
+            let app = routes(server.clone());
+            async move {
+                let answer = app.oneshot(Request::get(path).body(Body::empty()).unwrap()).await;
+                let (head, body) = answer.unwrap().into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                (head.status, String::from_utf8(body.to_vec()).unwrap())
+            }
+        };
+        for path in ["/live", "/ready"] {
+            assert_eq!(ask(path).await.0, StatusCode::OK, "{path}");
+        }
+        tasks.fail("flush", "on purpose");
+        for path in ["/live", "/ready"] {
+            let (status, text) = ask(path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{path}");
+            assert!(text.contains("flush failed: on purpose"), "{text}");
+        }
+        let (status, text) = ask("/api/v1/status").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains(r#""state":"failed""#), "{text}");
+    }
 }

@@ -57,7 +57,8 @@ pub(crate) use write::{FileWriter, Written};
 pub(crate) struct DataFile {
     /// Its name; absolute. Where it is, or where a copy of it may be: see [`Home`].
     pub(crate) path: PathBuf,
-    /// Its partition: hours since the epoch.
+    /// Its partition: hours since the epoch. That of its rows' times, or for a spanning file the
+    /// last one in which some of its rows were received.
     pub(crate) hour: i64,
     /// How many rows it has.
     pub(crate) rows: u64,
@@ -85,6 +86,13 @@ impl DataFile {
         let received_max = UnixNanos(0);
         let home = Home::default();
         Self { path, hour, rows, bytes, start_min, start_max, received_max, home }
+    }
+
+    /// Tells a spanning file by its statistics: some of its rows are not of its partition's hour,
+    /// because there were too few of their hours for a file, or because clocks of senders are wrong.
+    pub(crate) fn is_spanning(&self) -> bool {
+        let hour = |time: UnixNanos| (time.0 / HOUR_NANOS).cast_signed();
+        hour(self.start_min) != self.hour || hour(self.start_max) != self.hour
     }
 
     /// Opens it to read a part of it.
@@ -118,6 +126,7 @@ impl DataFile {
     }
 }
 
+const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// The largest time that statistics can hold.
 const STATS_MAX: UnixNanos = UnixNanos(i64::MAX.unsigned_abs());
 
@@ -147,7 +156,8 @@ pub(crate) struct FileStats {
     pub(crate) received_max: UnixNanos,
 }
 
-/// The rows of these chunks as files, one per hour of their starts.
+/// The rows of these chunks as files: one per hour of their starts, and one for hours that have no
+/// file of their own.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.
@@ -158,7 +168,8 @@ pub(crate) fn encode_spans(
     encode(Signal::Spans, chunks, now, Layout::FLUSHED)
 }
 
-/// The records of these chunks as files, one per hour of their times.
+/// The records of these chunks as files: one per hour of their times, and one for hours that have
+/// no file of their own.
 ///
 /// # Errors
 /// When Arrow or Parquet refuse the rows.

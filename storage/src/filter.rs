@@ -14,7 +14,7 @@ pub(crate) use matcher::Matcher;
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
 /// From `start` (inclusive) to `end` (exclusive); `None` is unbounded.
@@ -114,7 +114,7 @@ pub struct LogFilter {
     /// `service.name` is one of these.
     pub services: Option<Vec<String>>,
     /// The severity is at least this.
-    pub severity_min: Option<Severity>,
+    pub severity_min: Option<SeverityNumber>,
     /// The message contains this, letter case ignored for ASCII.
     pub text: Option<String>,
     /// The record has all of these attributes.

@@ -17,6 +17,7 @@ mod error;
 mod filter;
 mod index;
 mod memory;
+mod metrics;
 mod packed;
 mod paths;
 mod pins;
@@ -30,6 +31,7 @@ mod schema;
 mod settings;
 mod snapshot;
 mod store;
+mod supervision;
 mod table_store;
 mod tables;
 mod upkeep;
@@ -40,6 +42,7 @@ pub use clock::{Clock, SystemClock};
 pub use columns::json_text;
 pub use error::{ErrorKind, StorageError};
 pub use filter::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
+pub use metrics::{StoreMeasurements, TIME_BOUNDS, TimeCounts, TimeHistogram};
 pub use pins::{PIN_NOTE_CHARS_MAX, PINS_MAX, Pin};
 pub use rollup::{
     Call, CallKey, Calls, Cell, CountVisit, Durations, ExceptionBounds, ExceptionKey,
@@ -54,7 +57,8 @@ pub use scan::{Detail, Need, Scan, ScanStats, ScanWatch};
 pub use settings::{ObjectAddress, ObjectStoreSettings, StoreSettings, TablesAt};
 pub use snapshot::Snapshot;
 pub use store::{
-    ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, TelemetryBatch,
-    UpkeepReport,
+    ConvertedBatch, Erasure, ErasureReport, Recovery, Store, StoreCounts, StoreUsage, TableUsage,
+    TelemetryBatch, UpkeepReport,
 };
+pub use supervision::{Supervision, TaskHealth, TaskState};
 pub use upkeep::{Noteworthy, Retention, RetentionRule, WaitingForRoom};

@@ -16,8 +16,8 @@ use tidings_proto::{
     otlp::{
         AnyValue, ArrayValue, EntityRef, Event, ExportLogsServiceRequest,
         ExportTraceServiceRequest, InstrumentationScope, KeyValue, KeyValueList, Link, LogRecord,
-        Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, Severity, Span, SpanKind,
-        Status, StatusCode, Value,
+        Resource, ResourceLogs, ResourceSpans, ScopeLogs, ScopeSpans, SeverityNumber, Span,
+        SpanKind, Status, StatusCode, Value,
     },
 };
 
@@ -312,7 +312,7 @@ pub(crate) fn span_filter() -> impl Strategy<Value = SpanFilter> {
 
 pub(crate) fn log_filter() -> impl Strategy<Value = LogFilter> {
     let span = option::weighted(0.1, span_id().prop_map(|id| SpanId::from_wire(&id).unwrap()));
-    let severity = select(&[Severity::Trace, Severity::Warn, Severity::Fatal][..]);
+    let severity = (1..=24).prop_map(|number| SeverityNumber::new(number).unwrap());
     let text = select(&["get", "E", "", "[", "é"][..]);
     (
         (ids(), span, range(), services()),
@@ -433,7 +433,7 @@ pub(crate) fn log_matches(
         && filter.time.contains(time)
         && filter.services.as_ref().is_none_or(|services| services.contains(&service(resource)))
         && filter.severity_min.is_none_or(|min| {
-            Severity::from_number(record.severity_number).is_some_and(|severity| severity >= min)
+            SeverityNumber::new(record.severity_number).is_some_and(|severity| severity >= min)
         })
         && filter
             .text

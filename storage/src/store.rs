@@ -25,6 +25,7 @@ mod sweep;
 #[cfg(test)]
 pub(crate) mod tests;
 mod upkeep;
+mod usage;
 
 use std::{
     fmt,
@@ -48,6 +49,7 @@ pub use self::{
     convert::ConvertedBatch,
     erase::{Erasure, ErasureReport},
     upkeep::UpkeepReport,
+    usage::{StoreUsage, TableUsage},
 };
 use self::{flush::Tables, pin::PinBoard, scrub::Damages, state::State, upkeep::Keeper};
 use crate::{
@@ -55,8 +57,10 @@ use crate::{
     disk::{DiskLock, RealDisk, SharedDisk},
     index::Indexes,
     memory::Chunk,
+    metrics::{StoreMeasurements, StoreMetrics},
     paths::Paths,
     schema::Signal,
+    supervision::{Supervision, panic_text},
     table_store::SharedTables,
     upkeep::WaitingForRoom,
     wal::{Entry, Wal},
@@ -160,6 +164,8 @@ struct Inner {
     trouble: Mutex<Option<String>>,
     /// A flush panicked: what it left behind is not to be built upon.
     broken: AtomicBool,
+    supervision: Supervision,
+    metrics: Arc<StoreMetrics>,
     stop: watch::Sender<bool>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     lock: Mutex<Option<DiskLock>>,
@@ -337,6 +343,20 @@ impl Store {
         }
     }
 
+    /// Returns counts and times of the store's work since it was opened.
+    #[must_use]
+    pub fn measurements(&self) -> StoreMeasurements {
+        let inner = &self.owner.0;
+        let (state, clock) = (&inner.shared.state, &inner.shared.clock);
+        let age = state.oldest().map(|oldest| clock.instant().saturating_duration_since(oldest));
+        StoreMeasurements {
+            commits: state.commits(),
+            removed_files: state.gone_files(),
+            unflushed_age: age.unwrap_or_default(),
+            ..inner.metrics.measurements()
+        }
+    }
+
     /// What opening found that a person should look at, which files were found damaged since, and
     /// what upkeep the disk has no room for, a sentence each. The store works; what it says of
     /// damaged files may lack rows and tells so.
@@ -378,6 +398,13 @@ impl Store {
         if free < reserve { Err(StorageError::DiskFull { free, reserve }) } else { Ok(()) }
     }
 
+    /// The store's tasks and threads, and how they are. When one has failed the process has to end:
+    /// everything acknowledged is in the log, and nothing more is taken.
+    #[must_use]
+    pub fn supervision(&self) -> &Supervision {
+        &self.owner.0.supervision
+    }
+
     /// Stops like a killed process, but orderly enough to open the directory again at once.
     #[cfg(test)]
     pub(crate) async fn abandon(self) {
@@ -415,19 +442,34 @@ impl Inner {
     /// Flushes in a task of its own, because half a flush is no state to stop in.
     async fn flush_to_end(self: &Arc<Self>) -> Result<(), StorageError> {
         let inner = Arc::clone(self);
+        let begun = self.shared.clock.instant();
         match tokio::spawn(async move { inner.flush().await }).await {
             Ok(done) => {
+                let time = self.shared.clock.instant().saturating_duration_since(begun);
+                match &done {
+                    Ok(()) => self.metrics.flushes.observe(time),
+                    Err(_) => {
+                        self.metrics.flush_failures.fetch_add(1, Ordering::Relaxed);
+                    }
+                }
                 let why = done.as_ref().err().map(ToString::to_string);
                 *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
                 done
             }
-            Err(error) if error.is_panic() => {
-                tracing::error!(%error, "a flush panicked, the store takes no more appends");
-                self.broken.store(true, Ordering::Release);
-                Err(StorageError::WriterStopped)
-            }
-            Err(_) => Err(StorageError::Closed),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => {
+                    self.give_up(background::FLUSH, &panic_text(panic.as_ref()));
+                    Err(StorageError::WriterStopped)
+                }
+                Err(_) => Err(StorageError::Closed),
+            },
         }
+    }
+
+    /// Takes no more appends: what a task left behind is not to be built upon.
+    fn give_up(&self, task: &'static str, panic: &str) {
+        self.broken.store(true, Ordering::Release);
+        self.supervision.fail(task, panic);
     }
 
     fn keep_tasks(&self, tasks: Vec<JoinHandle<()>>) {

@@ -34,7 +34,13 @@ pub(crate) use self::{
     segments::{Sealed, Segments},
     writer::Position,
 };
-use crate::{StorageError, disk::SharedDisk, schema::Signal};
+use crate::{
+    Clock, StorageError, disk::SharedDisk, metrics::StoreMetrics, schema::Signal,
+    supervision::Supervision,
+};
+
+/// The name of the writing thread among the store's tasks.
+const THREAD: &str = "log writer";
 
 /// The bounds of the log.
 #[derive(Debug, Clone, Copy)]
@@ -47,6 +53,14 @@ pub(crate) struct WalSettings {
     pub(crate) disk_reserve: u64,
     /// An unpredictable number for a new segment.
     pub(crate) salt: fn() -> u64,
+}
+
+/// The observers of the writing thread: supervision, metrics and their clock.
+#[derive(Debug, Clone)]
+pub(crate) struct WalMonitor {
+    pub(crate) supervision: Supervision,
+    pub(crate) metrics: Arc<StoreMetrics>,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// A record on its way into the log, with what becomes visible once it is durable.
@@ -82,7 +96,8 @@ impl WalHealth {
 pub(crate) struct Wal<T> {
     /// Taken when the log closes.
     commands: Mutex<Option<mpsc::Sender<Command<T>>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Returns whether the thread came to its end.
+    thread: Mutex<Option<JoinHandle<bool>>>,
     segments: Arc<Segments>,
     health: Arc<WalHealth>,
 }
@@ -95,7 +110,7 @@ impl<T> fmt::Debug for Wal<T> {
 
 impl<T: Send + 'static> Wal<T> {
     /// Opens a new segment behind what is there and starts the writing thread, which calls
-    /// `publish` with what became durable before it answers. A disk that is full or broken is no
+    /// `publish` with what became durable before it answers. Its panic is a failure of the process. A disk that is full or broken is no
     /// reason not to start: what is stored can be read, and appends are refused until it is well.
     /// Blocks.
     ///
@@ -107,16 +122,19 @@ impl<T: Send + 'static> Wal<T> {
         settings: WalSettings,
         segments: Arc<Segments>,
         position: Position,
+        monitor: WalMonitor,
         publish: impl FnMut(Vec<(u64, T)>) + Send + 'static,
     ) -> Result<Self, StorageError> {
         let kept = Arc::clone(&segments);
-        let mut writer = Writer::new(disk, folder.clone(), settings, segments, position, publish);
+        let supervision = monitor.supervision.clone();
+        let mut writer =
+            Writer::new(disk, folder.clone(), settings, segments, position, monitor, publish);
         writer.start();
         let health = Arc::clone(&writer.health);
         let (sender, receiver) = mpsc::channel(writer::BATCH_ENTRIES);
         let thread = std::thread::Builder::new()
             .name("tidings-wal".to_owned())
-            .spawn(move || writer.run(receiver))
+            .spawn(move || supervision.essential_thread(THREAD, || writer.run(receiver)))
             .map_err(crate::disk::failed("start the writer of", &folder))?;
         Ok(Self {
             commands: Mutex::new(Some(sender)),
@@ -170,7 +188,10 @@ impl<T: Send + 'static> Wal<T> {
     pub(crate) fn close(&self) -> Result<(), StorageError> {
         self.refuse();
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        thread.map_or(Ok(()), |thread| thread.join().map_err(|_| StorageError::WriterStopped))
+        match thread.map(JoinHandle::join) {
+            None | Some(Ok(true)) => Ok(()),
+            Some(Ok(false) | Err(_)) => Err(StorageError::WriterStopped),
+        }
     }
 
     async fn send(&self, command: Command<T>) -> Result<(), StorageError> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value as Json;
 use tidings_proto::{
-    api::{ProblemKind, TraceSkeleton},
+    api::{ChangeReport, ProblemKind, TraceSkeleton},
     otlp::{
         ExportLogsServiceRequest, ExportTraceServiceRequest, LogRecord, ResourceLogs,
         ResourceSpans, ScopeLogs, ScopeSpans, Span,
@@ -155,5 +155,78 @@ fn every_trace_of_the_shops_is_whole_with_its_logs() {
                 holds(&server, &file.name, expected);
             }
         }
+    }
+}
+
+/// A window of the corpus in which a fault was injected, and another one of the same shop to
+/// compare it with: the corpus has no window without a fault. `rank_max` is what is reached.
+struct Fault {
+    window: &'static str,
+    baseline: &'static str,
+    culprit: &'static str,
+    rank_max: usize,
+}
+
+/// The list of faults gives the service; each baseline has another fault, which ends in the window.
+const FAULTS: [Fault; 4] = [
+    Fault {
+        window: "2022-08-22_05_20",
+        baseline: "2022-08-22_04_03",
+        culprit: "currencyservice",
+        rank_max: 1,
+    },
+    Fault {
+        window: "2022-08-22_04_03",
+        baseline: "2022-08-22_05_20",
+        culprit: "frontend",
+        rank_max: 1,
+    },
+    Fault {
+        window: "2023-01-29_10_14",
+        baseline: "2023-01-29_09_21",
+        culprit: "ts-travel-service",
+        rank_max: 3,
+    },
+    Fault {
+        window: "2023-01-29_09_21",
+        baseline: "2023-01-29_10_14",
+        culprit: "ts-basic-service",
+        rank_max: 1,
+    },
+];
+
+/// The first start and a moment after the last of these spans.
+fn bounds(rows: &[HashMap<String, String>]) -> (u64, u64) {
+    let starts = rows.iter().map(|row| row["StartTimeUnixNano"].parse::<u64>().unwrap());
+    (starts.clone().min().unwrap(), starts.max().unwrap() + 1)
+}
+
+#[test]
+fn injected_faults_are_traced_to_their_service() {
+    let tables = files_ending("microservice-traces-nezha", "trace.csv");
+    if tables.is_empty() {
+        return;
+    }
+    let server = Server::start();
+    let mut windows = HashMap::new();
+    for file in tables {
+        let rows = table(std::str::from_utf8(&file.bytes).unwrap());
+        for rows in rows.chunks(ROWS_AT_ONCE) {
+            send_spans(&server, &spans(rows));
+        }
+        windows.insert(file.name.split('/').next().unwrap().to_owned(), bounds(&rows));
+    }
+    for Fault { window, baseline, culprit, rank_max } in FAULTS {
+        let ((start, end), (from, to)) = (windows[window], windows[baseline]);
+        let (status, json) = server.get(&format!(
+            "/api/v1/changes?start={start}&end={end}&baselineStart={from}&baselineEnd={to}"
+        ));
+        assert_eq!(status, 200, "{json}");
+        let report: ChangeReport = serde_json::from_value(json).unwrap();
+        let services = report.culprits.services.iter();
+        let services: Vec<String> = services.map(|of| of.subject.service.clone()).collect();
+        let rank = services.iter().position(|service| service == culprit).map(|at| at + 1);
+        println!("{window} against {baseline}: {culprit} is {rank:?} of {services:?}");
+        assert!(rank.is_some_and(|rank| rank <= rank_max), "{window}: {rank:?} of {services:?}");
     }
 }

@@ -79,10 +79,16 @@ impl Browser {
         for domain in ["Page.enable", "Runtime.enable", "Log.enable", "Network.enable"] {
             browser.command(domain, json!({}));
         }
+        browser.resize(width, height);
+        Some(browser)
+    }
+
+    /// Gives the window of the page another size.
+    pub(crate) fn resize(&mut self, width: u32, height: u32) {
         let size =
             json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false });
-        browser.command("Emulation.setDeviceMetricsOverride", size);
-        Some(browser)
+        self.command("Emulation.setDeviceMetricsOverride", size);
+        self.evaluate("new Promise(done => requestAnimationFrame(() => done(0)))");
     }
 
     /// Sends a command and waits for its answer; events on the way are looked through for errors.
@@ -243,10 +249,16 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), png).unwrap();
     }
 
+    /// Returns the errors of the console and violations of the content security policy so far.
+    pub(crate) fn take_errors(&mut self) -> Vec<String> {
+        self.evaluate("0");
+        std::mem::take(&mut self.errors)
+    }
+
     /// Fails when the console had an error or the page broke its content security policy.
     pub(crate) fn assert_no_errors(&mut self) {
-        self.evaluate("0");
-        assert!(self.errors.is_empty(), "{:#?}", self.errors);
+        let errors = self.take_errors();
+        assert!(errors.is_empty(), "{errors:#?}");
     }
 }
 

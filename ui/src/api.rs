@@ -4,8 +4,12 @@
 //! through [`crate::remote::Remote`] when the answer is drawn. Owns the spelling of every path and
 //! parameter. Knows nothing of pages.
 
+pub mod analysis;
+pub mod changes;
 mod events;
 mod following;
+pub mod sql;
+pub mod trace_sets;
 
 use std::{fmt, marker::PhantomData};
 
@@ -15,15 +19,18 @@ use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
     api::{
         AttributeKeyList, LogContext, LogSearchResult, LogView, NameList, PinList, PinRequest,
-        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, TraceSearchResult,
-        TraceSkeleton,
+        PinView, ProblemDetails, ResolveResult, ServerStatus, SpanDetails, SpanMatches,
+        TraceSearchResult, TraceSkeleton,
     },
 };
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{AbortController, AbortSignal, RequestInit, Response};
 
-use crate::url::{Given, LogState, Query, TimeRange, TraceFilters, encode};
+use crate::url::{
+    Given, LogState, Query, TimeRange, TraceFilters, TraceQuestion, TraceSort, encode,
+    traceql::write_traceql,
+};
 
 /// How many traces a page has.
 pub const TRACE_PAGE: u32 = 50;
@@ -57,6 +64,12 @@ impl<T> Request<T> {
     fn get(path: &str, query: &Query) -> Self {
         let address = query.on(&format!("/api/v1{path}"));
         Self { method: "GET", address, body: None, answer: PhantomData }
+    }
+
+    /// A request with a JSON body. The server refuses it from pages of other origins.
+    fn post(path: &str, body: &impl serde::Serialize) -> Self {
+        let body = serde_json::to_string(body).ok();
+        Self { method: "POST", address: format!("/api/v1{path}"), body, answer: PhantomData }
     }
 
     /// The path and query string that are asked.
@@ -130,6 +143,20 @@ impl ApiError {
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `signal` gives the question up.
     pub async fn send(&self, signal: Option<&AbortSignal>) -> Result<T, ApiError> {
+        let response = self.fetch("application/json", signal).await?;
+        let failed = |error: JsValue| failure(&error);
+        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+        read(response.status(), &text.as_string().unwrap_or_default())
+    }
+}
+
+impl<T> Request<T> {
+    /// Asks for an answer of this media type.
+    async fn fetch(
+        &self,
+        accept: &str,
+        signal: Option<&AbortSignal>,
+    ) -> Result<Response, ApiError> {
         let options = RequestInit::new();
         options.set_method(self.method);
         options.set_signal(signal);
@@ -139,15 +166,16 @@ impl<T: DeserializeOwned> Request<T> {
         let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
             .map_err(|_| ApiError::Unreachable)?;
         let headers = request.headers();
-        let _fixed = headers.set("accept", "application/json");
+        let _fixed = headers.set("accept", accept);
         if self.body.is_some() {
             let _fixed = headers.set("content-type", "application/json");
         }
-        let failed = |error: JsValue| failure(&error);
+        if self.method != "GET" {
+            // Without it the server takes the change for one of another site's form.
+            let _fixed = headers.set("tidings-request", "ui");
+        }
         let response = JsFuture::from(window().fetch_with_request(&request)).await;
-        let response: Response = response.map_err(failed)?.unchecked_into();
-        let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
-        read(response.status(), &text.as_string().unwrap_or_default())
+        Ok(response.map_err(|error| failure(&error))?.unchecked_into())
     }
 }
 
@@ -230,7 +258,39 @@ pub fn traces(
     now: UnixNanos,
     cursor: Option<&str>,
 ) -> Request<TraceSearchResult> {
+    let question = TraceQuestion { filters: filters.clone(), range, ..TraceQuestion::default() };
+    explored_traces(&question, now, cursor)
+}
+
+/// A page of the traces that are looked for. Filters that exclude are sent as a query.
+#[must_use]
+pub fn explored_traces(
+    question: &TraceQuestion,
+    now: UnixNanos,
+    cursor: Option<&str>,
+) -> Request<TraceSearchResult> {
     let mut query = Query::default();
+    let filters = question.narrowed();
+    match &question.query {
+        Some(text) => query.push("q", text),
+        None if !filters.without.is_empty() => query.push("q", write_traceql(&filters)),
+        None => push_filters(&mut query, &filters),
+    }
+    match question.chosen {
+        Some(chosen) => {
+            query.push("start", chosen.from.0);
+            query.push("end", chosen.to.0);
+        }
+        None => push_range(&mut query, question.range, now),
+    }
+    query.push_some("sort", question.sort.map(TraceSort::name));
+    query.push("limit", TRACE_PAGE);
+    query.push_some("cursor", cursor);
+    Request::get("/traces", &query)
+}
+
+/// Filters of spans, but for those that exclude: the API has none.
+fn push_filters(query: &mut Query, filters: &TraceFilters) {
     query.push_some("service", filters.service.as_ref());
     query.push_some("operation", filters.operation.as_ref());
     query.push_some("status", filters.status.as_ref());
@@ -239,23 +299,41 @@ pub fn traces(
     query.push_some("minDuration", filters.duration_min.as_ref().map(nanos));
     query.push_some("maxDuration", filters.duration_max.as_ref().map(nanos));
     filters.attributes.iter().for_each(|filter| query.push("attribute", filter));
-    push_range(&mut query, range, now);
-    query.push("limit", TRACE_PAGE);
-    query.push_some("cursor", cursor);
-    Request::get("/traces", &query)
 }
 
-/// One trace as columns.
+/// One trace as columns, with the clocks of its hosts brought together or as they were.
 #[must_use]
-pub fn skeleton(id: TraceId) -> Request<TraceSkeleton> {
-    Request::get(&format!("/traces/{id}/skeleton"), &Query::default())
+pub fn skeleton(id: TraceId, adjusted: bool) -> Request<TraceSkeleton> {
+    let mut query = Query::default();
+    push_clocks(&mut query, adjusted);
+    Request::get(&format!("/traces/{id}/skeleton"), &query)
+}
+
+/// The rows of a trace's spans that say every word of `text`, or that it selects when it is a query
+/// in TraceQL, as `{ status = error }`.
+#[must_use]
+pub fn find_spans(trace: TraceId, text: &str, adjusted: bool) -> Request<SpanMatches> {
+    let mut query = Query::default();
+    query.push(if text.trim_start().starts_with('{') { "q" } else { "text" }, text);
+    push_clocks(&mut query, adjusted);
+    Request::get(&format!("/traces/{trace}/find"), &query)
+}
+
+fn push_clocks(query: &mut Query, adjusted: bool) {
+    query.push_some("adjust", adjusted.then_some("clock"));
 }
 
 /// One span in full; `row` tells spans that share an id apart.
 #[must_use]
-pub fn span(trace: TraceId, span: SpanId, row: Option<u32>) -> Request<SpanDetails> {
+pub fn span(
+    trace: TraceId,
+    span: SpanId,
+    row: Option<u32>,
+    adjusted: bool,
+) -> Request<SpanDetails> {
     let mut query = Query::default();
     query.push_some("index", row);
+    push_clocks(&mut query, adjusted);
     Request::get(&format!("/traces/{trace}/spans/{span}"), &query)
 }
 
@@ -277,19 +355,24 @@ pub fn log_tail_address(state: &LogState) -> String {
 
 fn log_filters(state: &LogState) -> Query {
     let mut query = Query::default();
+    push_log_filters(&mut query, state);
+    query
+}
+
+fn push_log_filters(query: &mut Query, state: &LogState) {
     query.push_some("text", state.text.as_ref());
     query.push_some("service", state.service.as_ref());
     query.push_some("severity", state.severity.as_ref());
     query.push_some("traceId", state.trace_id.as_ref());
     query.push_some("spanId", state.span_id.as_ref());
-    query
+    state.attributes.iter().for_each(|filter| query.push("attribute", filter));
 }
 
-/// A log record with so many on either side, of the same sender.
+/// A log record with so many on either side, of the same sender. With its time it is found at once.
 #[must_use]
-pub fn log_context(id: &str, time: UnixNanos, around: u32) -> Request<LogContext> {
+pub fn log_context(id: &str, time: Option<UnixNanos>, around: u32) -> Request<LogContext> {
     let mut query = Query::default();
-    query.push("time", time.0);
+    query.push_some("time", time.map(|time| time.0));
     query.push("before", around);
     query.push("after", around);
     Request::get(&format!("/logs/{}/context", encode(id)), &query)

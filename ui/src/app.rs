@@ -8,7 +8,11 @@ use leptos_router::{
 
 use crate::{
     components::EmptyState,
-    pages::{ConnectPage, ExplorePage, HomePage, LogsPage, TracePage},
+    pages::{
+        ComparePage, ConnectPage, ErrorsPage, ExplorePage, HomePage, LogsPage, MapPage,
+        ServicePage, ServicesPage, SqlPage, SystemPage, TracePage, TransactionPage,
+        TransactionTypePage, TransactionsPage,
+    },
     shell::{Shell, set_crumbs},
 };
 
@@ -28,7 +32,20 @@ pub fn App() -> impl IntoView {
                     <Route path=path!("/") view=HomePage />
                     <Route path=path!("/explore") view=ExplorePage />
                     <Route path=path!("/trace/:id") view=TracePage />
+                    <Route path=path!("/transactions") view=TransactionsPage />
+                    <Route
+                        path=path!("/transactions/:service/:operation")
+                        view=TransactionTypePage
+                    />
+                    <Route path=path!("/tx/:tid") view=TransactionPage />
+                    <Route path=path!("/services") view=ServicesPage />
+                    <Route path=path!("/services/:name") view=ServicePage />
+                    <Route path=path!("/map") view=MapPage />
+                    <Route path=path!("/errors") view=ErrorsPage />
                     <Route path=path!("/logs") view=LogsPage />
+                    <Route path=path!("/compare") view=ComparePage />
+                    <Route path=path!("/sql") view=SqlPage />
+                    <Route path=path!("/system") view=SystemPage />
                     <Route path=path!("/connect") view=ConnectPage />
                 </Routes>
             </Shell>

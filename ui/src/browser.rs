@@ -33,7 +33,7 @@ pub(crate) fn local_milliseconds(text: &str) -> Option<u64> {
     clippy::cast_sign_loss,
     reason = "a float-to-int cast saturates, and the clock's milliseconds are far from both ends"
 )]
-fn whole(number: f64) -> u64 {
+pub(crate) fn whole(number: f64) -> u64 {
     number as u64
 }
 
@@ -52,6 +52,36 @@ pub(crate) fn store(key: &str, value: Option<&str>) {
     }
 }
 
+/// Returns what this tab remembers under `key`, until it is closed.
+pub(crate) fn kept_in_tab(key: &str) -> Option<String> {
+    window().session_storage().ok().flatten()?.get_item(key).ok().flatten()
+}
+
+/// Remembers `value` until this tab is closed.
+pub(crate) fn keep_in_tab(key: &str, value: &str) {
+    if let Ok(Some(storage)) = window().session_storage() {
+        let _refused = storage.set_item(key, value);
+    }
+}
+
+/// Resolves when a frame has been drawn.
+pub(crate) async fn next_frame() {
+    let wait = |resolve: js_sys::Function, _| {
+        // The frame is drawn after its callbacks ran: a timer comes after it.
+        let drawn = move || {
+            let _refused =
+                window().set_timeout_with_callback_and_timeout_and_arguments_0(&resolve, 0);
+        };
+        leptos::prelude::request_animation_frame(drawn);
+    };
+    let _never_fails = JsFuture::from(js_sys::Promise::new(&mut { wait })).await;
+}
+
+/// The path of the page, without its query.
+pub(crate) fn path() -> String {
+    window().location().pathname().unwrap_or_default()
+}
+
 /// Puts `text` on the clipboard; false when the browser does not let it.
 pub(crate) async fn copy(text: &str) -> bool {
     let navigator = window().navigator();
@@ -64,6 +94,12 @@ pub(crate) async fn copy(text: &str) -> bool {
 /// Whether the page is on screen: nothing is polled while it is not.
 pub(crate) fn visible() -> bool {
     !document().hidden()
+}
+
+/// Tells whether the reader is at the content: the pointer on a row or a drawing, or the focus in it.
+pub(crate) fn reading() -> bool {
+    const READ: &str = "#content :is(tr, svg, .chart-plot):hover, #content :focus";
+    document().query_selector(READ).is_ok_and(|element| element.is_some())
 }
 
 /// Whether what has the focus takes typed text, so that letters are not shortcuts.
@@ -83,6 +119,12 @@ fn takes_text(element: &Element) -> bool {
         || element.dyn_ref::<HtmlElement>().is_some_and(HtmlElement::is_content_editable)
 }
 
+/// Tells whether any text of the page is selected.
+pub(crate) fn has_selected_text() -> bool {
+    let selection = window().get_selection().ok().flatten();
+    selection.is_some_and(|selection| !selection.is_collapsed())
+}
+
 /// Scrolls the element with this id just into view.
 pub(crate) fn reveal(id: &str) {
     if let Some(element) = document().get_element_by_id(id) {
@@ -99,4 +141,16 @@ pub(crate) fn focus(id: &str) {
     {
         let _refused = element.focus();
     }
+}
+
+/// Saves a file under this name, as a click on a link to it would.
+pub(crate) fn save(file: &web_sys::Blob, name: &str) {
+    let Ok(address) = web_sys::Url::create_object_url_with_blob(file) else { return };
+    let link = document().create_element("a").ok();
+    if let Some(link) = link.and_then(|link| link.dyn_into::<HtmlElement>().ok()) {
+        let _refused = link.set_attribute("href", &address);
+        let _refused = link.set_attribute("download", name);
+        link.click();
+    }
+    let _refused = web_sys::Url::revoke_object_url(&address);
 }

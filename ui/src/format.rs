@@ -22,6 +22,7 @@ pub fn service(name: &str) -> &str {
     if name.is_empty() { "(no service)" } else { name }
 }
 
+pub mod rates;
 #[cfg(test)]
 mod tests;
 

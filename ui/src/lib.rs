@@ -5,13 +5,18 @@
 //! that fetches. Computes nothing about traces: what it draws, the query service computed.
 //! Telemetry is hostile text, so it only ever becomes text nodes.
 
+pub mod addresses;
 pub mod api;
 pub mod app;
+pub mod asked;
 mod browser;
 pub mod colour;
 pub mod components;
+pub mod drawings;
+pub mod figures;
 pub mod format;
 pub mod keys;
+pub mod links;
 pub mod paged;
 pub mod pages;
 pub mod remote;
@@ -19,5 +24,6 @@ pub mod shell;
 mod stream;
 pub mod theme;
 pub mod url;
+pub mod window;
 
 pub use app::start;

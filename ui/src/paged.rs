@@ -21,7 +21,13 @@ use tidings_proto::{
 
 pub use parts::{ListFacts, ListTrouble, OlderButton};
 
-use crate::{api::Request, browser, components::use_toasts, shell::use_live, url::TimeRange};
+use crate::{
+    api::{ApiError, LOG_PAGE, Request, TRACE_PAGE},
+    browser,
+    components::use_toasts,
+    shell::use_live,
+    url::TimeRange,
+};
 
 use search::Search;
 
@@ -33,6 +39,9 @@ pub trait Page: DeserializeOwned + Send + Sync + 'static {
     type Item: Clone + PartialEq + Send + Sync + 'static;
     /// What a row is called.
     const NOUN: &'static str;
+
+    /// As many rows as are asked for.
+    const SIZE: u32;
 
     /// The rows.
     fn items(&self) -> &[Self::Item];
@@ -50,13 +59,30 @@ pub trait Page: DeserializeOwned + Send + Sync + 'static {
 pub trait Question: Clone + PartialEq + Send + Sync + 'static {
     /// Of which time.
     fn range(&self) -> TimeRange;
+
+    /// Returns whether the list has another order than by time, which needs a scan of all matches.
+    fn is_ranked(&self) -> bool {
+        false
+    }
+}
+
+/// Decides whether something may be missing from a page. A list by time looks at no more than its
+/// page needs: a full one with a next page is whole, although its search did not go to the end.
+fn is_cut_short(page: &impl Page, is_ranked: bool) -> bool {
+    let is_full = u32::try_from(page.items().len()).is_ok_and(|rows| rows >= page_size(page));
+    !page.searched().complete && (is_ranked || !is_full || page.next_cursor().is_none())
+}
+
+const fn page_size<T: Page>(_: &T) -> u32 {
+    T::SIZE
 }
 
 macro_rules! page {
-    ($page:ty, $item:ty, $field:ident, $noun:literal, $rows:expr) => {
+    ($page:ty, $item:ty, $field:ident, $noun:literal, $size:expr, $rows:expr) => {
         impl Page for $page {
             type Item = $item;
             const NOUN: &'static str = $noun;
+            const SIZE: u32 = $size;
 
             fn items(&self) -> &[$item] {
                 &self.$field
@@ -81,11 +107,11 @@ macro_rules! page {
     };
 }
 
-page!(TraceSearchResult, TraceSummary, traces, "trace", |name, data| {
+page!(TraceSearchResult, TraceSummary, traces, "trace", TRACE_PAGE, |name, data| {
     let found = serde_json::from_str(data).ok().filter(|_| name == "traces");
     found.map(|FoundTraces { traces }| traces)
 });
-page!(LogSearchResult, LogView, logs, "record", |_, _| None);
+page!(LogSearchResult, LogView, logs, "record", LOG_PAGE, |_, _| None);
 
 /// What a page asks: as a page from `cursor` on, of the stretch of time that ends now.
 pub type Ask<T, Q> = fn(&Q, UnixNanos, Option<&str>) -> Request<T>;
@@ -107,6 +133,8 @@ pub struct Paged<T: Page, Q: Send + Sync + 'static> {
     older: RwSignal<Vec<T::Item>>,
     cursor: RwSignal<Option<Place>>,
     fetching_older: RwSignal<bool>,
+    /// Tells whether something may be missing from the last page.
+    cut_short: RwSignal<bool>,
 }
 
 impl<T: Page, Q: Send + Sync + 'static> Clone for Paged<T, Q> {
@@ -129,6 +157,7 @@ impl<T: Page, Q: Question> Paged<T, Q> {
             older: RwSignal::new(Vec::new()),
             cursor: RwSignal::new(None),
             fetching_older: RwSignal::new(false),
+            cut_short: RwSignal::new(false),
         };
         Effect::new(move |_| {
             question.track();
@@ -137,6 +166,10 @@ impl<T: Page, Q: Question> Paged<T, Q> {
         });
         Effect::new(move |_| {
             let answer = search.value();
+            let is_ranked = question.with_untracked(Question::is_ranked);
+            paged
+                .cut_short
+                .set(answer.as_ref().is_some_and(|first| is_cut_short(&**first, is_ranked)));
             let cursor = answer.and_then(|first| first.next_cursor().cloned());
             let asked_at = search.asked_at();
             paged.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
@@ -171,6 +204,24 @@ impl<T: Page, Q: Question> Paged<T, Q> {
     pub fn is_empty(self) -> bool {
         let none = self.search.value().is_some_and(|first| first.items().is_empty());
         none && self.search.error().is_none()
+    }
+
+    /// Why the last question has no answer.
+    #[must_use]
+    pub fn error(self) -> Option<ApiError> {
+        self.search.error()
+    }
+
+    /// Returns the total that the newest page reported.
+    #[must_use]
+    pub fn total(self) -> Option<Total> {
+        self.search.value().map(|first| first.total())
+    }
+
+    /// Returns the moment at which the newest page was asked for.
+    #[must_use]
+    pub fn asked_at(self) -> UnixNanos {
+        self.search.asked_at()
     }
 
     /// Stops a search that takes a while; what was found so far stays.
@@ -213,6 +264,7 @@ impl<T: Page, Q: Question> Paged<T, Q> {
                 match answer {
                     Ok(page) => {
                         self.older.update(|older| older.extend_from_slice(page.items()));
+                        self.cut_short.set(is_cut_short(&page, question.is_ranked()));
                         let cursor = page.next_cursor().cloned();
                         self.cursor.set(cursor.map(|cursor| Place { cursor, asked_at }));
                     }
@@ -220,5 +272,42 @@ impl<T: Page, Q: Question> Paged<T, Q> {
                 }
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{LogSearchResult, Searched, Total, TotalRelation};
+
+    use super::is_cut_short;
+    use crate::api::LOG_PAGE;
+
+    fn page(rows: u32, complete: bool, more: bool) -> LogSearchResult {
+        let log = serde_json::json!({
+            "id": "1", "timeUnixNano": "1", "observedUnixNano": "1", "severityNumber": 9,
+            "severityText": "", "severity": "info", "service": "a", "text": "b", "flags": 0,
+            "attributes": [], "droppedAttributesCount": 0, "resource": {}, "scope": {},
+        });
+        let log: tidings_proto::api::LogView = serde_json::from_value(log).unwrap();
+        LogSearchResult {
+            logs: (0..rows).map(|_| log.clone()).collect(),
+            next_cursor: more.then(String::new),
+            total: Total { value: rows.into(), relation: TotalRelation::AtLeast },
+            searched: Searched { complete, ..Searched::default() },
+        }
+    }
+
+    #[test]
+    fn a_full_page_that_goes_on_misses_nothing() {
+        assert!(!is_cut_short(&page(LOG_PAGE, false, true), false));
+        assert!(!is_cut_short(&page(3, true, false), false));
+    }
+
+    #[test]
+    fn a_page_that_could_not_be_filled_or_ranked_may_miss_something() {
+        assert!(is_cut_short(&page(3, false, true), false));
+        assert!(is_cut_short(&page(0, false, false), false));
+        assert!(is_cut_short(&page(LOG_PAGE, false, false), false));
+        assert!(is_cut_short(&page(LOG_PAGE, false, true), true), "not by time");
     }
 }

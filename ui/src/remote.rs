@@ -18,6 +18,9 @@ pub struct Remote<T: Send + Sync + 'static> {
     error: RwSignal<Option<ApiError>>,
     pending: RwSignal<bool>,
     asked: RwSignal<u32>,
+    /// Bytes of a large answer that have come.
+    received: RwSignal<usize>,
+    is_large: bool,
 }
 
 impl<T: Send + Sync + 'static> Clone for Remote<T> {
@@ -33,11 +36,24 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
     /// it says `None`.
     #[must_use]
     pub fn new(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
+        Self::asking(request, false)
+    }
+
+    /// As [`Self::new`], for an answer that may be large: [`Self::received`] says how much of it has
+    /// come.
+    #[must_use]
+    pub fn large(request: impl Fn() -> Option<Request<T>> + 'static) -> Self {
+        Self::asking(request, true)
+    }
+
+    fn asking(request: impl Fn() -> Option<Request<T>> + 'static, is_large: bool) -> Self {
         let remote = Self {
             value: RwSignal::new(None),
             error: RwSignal::new(None),
             pending: RwSignal::new(false),
             asked: RwSignal::new(0),
+            received: RwSignal::new(0),
+            is_large,
         };
         let running = StoredValue::new_local(None::<AbortController>);
         let give_up = move || {
@@ -64,8 +80,16 @@ impl<T: DeserializeOwned + Send + Sync + 'static> Remote<T> {
         let signal = controller.as_ref().map(AbortController::signal);
         running.set_value(controller);
         self.pending.set(true);
+        self.received.set(0);
         spawn_local(async move {
-            let answer = request.send(signal.as_ref()).await;
+            let answer = if self.is_large {
+                let hear = |bytes| {
+                    self.received.try_set(bytes);
+                };
+                request.download(signal.as_ref(), hear).await
+            } else {
+                request.send(signal.as_ref()).await
+            };
             if signal.is_some_and(|signal| signal.aborted()) {
                 return;
             }
@@ -108,6 +132,12 @@ impl<T: Send + Sync + 'static> Remote<T> {
     #[must_use]
     pub fn pending(self) -> bool {
         self.pending.get()
+    }
+
+    /// Bytes of a large answer that have come; 0 before the first.
+    #[must_use]
+    pub fn received(self) -> usize {
+        self.received.get()
     }
 
     /// Whether nothing is known yet.

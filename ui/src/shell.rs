@@ -13,15 +13,22 @@ use crate::{
     url::{Step, use_go},
 };
 
+mod notices;
 pub mod omni;
+pub mod rail;
 pub mod range_picker;
+pub mod server_watch;
 pub mod sheet;
 
+use notices::notices;
 use omni::Omni;
+use rail::{PAGES, Rail};
 use range_picker::{LiveToggle, RangePicker};
+use server_watch::ServerWatch;
 use sheet::KeySheet;
 
 pub use range_picker::use_live;
+pub use server_watch::use_server;
 
 /// One step of the breadcrumb.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +42,10 @@ pub struct Crumb {
 #[derive(Debug, Clone, Copy)]
 struct Crumbs(RwSignal<Vec<Crumb>>);
 
-/// Says where the reader is; the last step is also the window's title.
+/// Says where the reader is; the last step is also the window's title. Every page does so first,
+/// so that the picture of its services begins here.
 pub fn set_crumbs(steps: Vec<Crumb>) {
+    crate::colour::begin_picture(&crate::browser::path());
     let title =
         steps.last().map_or("Tidings".to_owned(), |last| format!("{} · Tidings", last.text));
     document().set_title(&title);
@@ -50,21 +59,38 @@ pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
     vec![Crumb { text: text.to_owned(), href: None }]
 }
 
+/// Where this tab keeps the address of the list that was looked at last.
+const LIST_KEY: &str = "tidings.list";
+
+/// Remembers a list with its filters: what is opened from it leads back there.
+pub(crate) fn remember_list(address: &str) {
+    crate::browser::keep_in_tab(LIST_KEY, address);
+}
+
+/// Returns the step back to the list that was looked at last, else to Explore.
+pub(crate) fn crumb_to_list() -> Crumb {
+    let address = crate::browser::kept_in_tab(LIST_KEY).filter(|address| address.starts_with('/'));
+    let address = address.unwrap_or_else(|| "/explore".to_owned());
+    let text = if address.starts_with("/logs") { "Logs" } else { "Explore" };
+    Crumb { text: text.to_owned(), href: Some(address) }
+}
+
 /// The frame.
 #[component]
 pub(crate) fn Shell(children: Children) -> impl IntoView {
     let theme = ThemeChoice::provide();
     let keys = Keys::provide();
     let toasts = Toasts::provide();
+    let server = ServerWatch::provide();
     let crumbs = RwSignal::new(Vec::new());
     provide_context(Crumbs(crumbs));
     let sheet_open = RwSignal::new(false);
     bind_keys(keys, sheet_open);
     let path = use_location().pathname;
-    let ranged = move || path.with(|path| matches!(path.as_str(), "/explore" | "/logs"));
+    let ranged = move || path.with(|path| rail::is_ranged(path));
     view! {
         <a class="skip" href="#content" rel="external">"Skip to content"</a>
-        <Nav sheet_open />
+        <Rail sheet_open />
         <header class="header">
             <Breadcrumb crumbs />
             <Omni />
@@ -76,6 +102,7 @@ pub(crate) fn Shell(children: Children) -> impl IntoView {
                 <ThemeButton theme />
             </div>
         </header>
+        {notices(server)}
         <main id="content" class="content" tabindex="-1">
             {children()}
         </main>
@@ -92,9 +119,9 @@ fn bind_keys(keys: Keys, sheet_open: RwSignal<bool>) {
         move || go(address, Step::New)
     };
     keys.bind("/", "Paste or type an id", group, || crate::browser::focus(omni::FIELD_ID));
-    keys.bind("g e", "Go to Explore", group, to("/explore"));
-    keys.bind("g l", "Go to Logs", group, to("/logs"));
-    keys.bind("g c", "Go to Connect", group, to("/connect"));
+    for page in PAGES {
+        keys.bind(page.keys, page.key_label, group, to(page.path));
+    }
     keys.bind("?", "Show this sheet", group, move || sheet_open.update(|open| *open = !*open));
 }
 
@@ -111,55 +138,6 @@ fn Breadcrumb(crumbs: RwSignal<Vec<Crumb>>) -> impl IntoView {
     view! {
         <nav class="crumbs" aria-label="Where you are">
             {move || crumbs.get().into_iter().enumerate().map(step).collect_view()}
-        </nav>
-    }
-}
-
-#[component]
-fn Nav(sheet_open: RwSignal<bool>) -> impl IntoView {
-    let path = use_location().pathname;
-    let item = move |href: &'static str, words: &'static str, icon: IconName| {
-        // A trace is found through Explore, so that is where its page belongs.
-        let here = move || {
-            path.with(|path| path == href || href == "/explore" && path.starts_with("/trace/"))
-        };
-        view! {
-            <a
-                class="nav-item"
-                href=href
-                title=words
-                aria-label=words
-                aria-current=move || here().then_some("page")
-            >
-                <Icon name=icon />
-            </a>
-        }
-    };
-    view! {
-        <nav class="nav" aria-label="Pages">
-            <a class="nav-logo" href="/" aria-label="Tidings: home" title="Tidings">
-                <svg viewBox="0 0 32 32" aria-hidden="true" focusable="false">
-                    <rect class="logo-ground" width="32" height="32" rx="8" />
-                    <path
-                        class="logo-wave"
-                        d="M6 20c3.200 0 3.200-4 6.600-4s3.400 4 6.700 4S22.700 16 26 16"
-                    />
-                    <path class="logo-crest" d="M6 13c3.200 0 3.200-3 6.600-3h6" />
-                </svg>
-            </a>
-            {item("/explore", "Explore", IconName::Search)}
-            {item("/logs", "Logs", IconName::Logs)}
-            <span class="nav-space"></span>
-            {item("/connect", "Connect a sender", IconName::Plug)}
-            <button
-                class="nav-item"
-                type="button"
-                title="Keys"
-                aria-label="Show what keys do"
-                on:click=move |_| sheet_open.set(true)
-            >
-                <Icon name=IconName::Keyboard />
-            </button>
         </nav>
     }
 }

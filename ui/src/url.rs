@@ -18,9 +18,13 @@ mod range;
 mod state;
 #[cfg(test)]
 mod tests;
+pub mod traceql;
 
 pub use range::TimeRange;
-pub use state::{AttributeFilter, ExploreState, Given, LogState, TraceFilters, parse_duration};
+pub use state::{
+    AttributeFilter, ExploreState, Given, LogListing, LogState, TraceFilters, TraceQuestion,
+    TraceSort, parse_duration,
+};
 
 /// A query string as its pairs, in order; a key may come more than once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

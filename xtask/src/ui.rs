@@ -16,6 +16,9 @@ use anyhow::{Context, Result, bail};
 use crate::steps::{apt_install, cargo, check, output, root, target_dir, works};
 
 const TARGET: &str = "wasm32-unknown-unknown";
+/// Views of components have one type each, not one for every place they stand in: less to compile
+/// and to download.
+const ERASED_VIEWS: &str = "--cfg erase_components";
 const DEBIAN_CARGO: &str = "/usr/bin/cargo";
 const DEBIAN_RUSTC: &str = "/usr/bin/rustc";
 
@@ -37,6 +40,7 @@ pub(crate) fn build() -> Result<()> {
     for name in ["tidings-ui.js", "tidings-ui_bg.wasm"] {
         files.push((format!("assets/{name}"), fs::read(glue.join(name))?));
     }
+    files.extend(fonts()?);
     let mut total = 0;
     for (name, content) in &files {
         total += write_compressed(&dist.join(name), content)?;
@@ -54,6 +58,7 @@ fn compile() -> Result<PathBuf> {
         .args(["build", "--package", "tidings-ui", "--bin", "tidings-ui"])
         .args(["--profile", "wasm", "--target", TARGET])
         .env("CARGO_TARGET_DIR", &target_dir)
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", ERASED_VIEWS)
         .current_dir(root());
     check(&mut command)?;
     Ok(target_dir.join(TARGET).join("wasm/tidings-ui.wasm"))
@@ -114,6 +119,19 @@ fn stylesheet() -> Result<Vec<u8>> {
         css.push(b'\n');
     }
     Ok(css)
+}
+
+/// The fonts and their licences.
+fn fonts() -> Result<Vec<(String, Vec<u8>)>> {
+    let folder = root().join("ui/fonts");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        files.push((format!("assets/{name}"), fs::read(entry.path())?));
+    }
+    files.sort();
+    Ok(files)
 }
 
 /// Writes `path.br` and `path.gz`, unless they are there for the same content, and gives the

@@ -20,6 +20,9 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct OtlpGrpc;
 
+/// The health check's path.
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+
 /// What can be called.
 enum Call {
     Export(Signal),
@@ -35,7 +38,7 @@ fn call(path: &str) -> Result<Call, Refusal> {
         "/opentelemetry.proto.collector.logs.v1.LogsService/Export" => {
             Ok(Call::Export(Signal::Logs))
         }
-        "/grpc.health.v1.Health/Check" => Ok(Call::Health),
+        HEALTH => Ok(Call::Health),
         "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => Err(Refusal::new(
             Reason::NotStored,
             format!("metrics are not stored; {STORED}: switch the metrics exporter off"),
@@ -51,12 +54,16 @@ fn call(path: &str) -> Result<Call, Refusal> {
     }
 }
 
-/// `grpc.health.v1.HealthCheckResponse` with status SERVING.
+/// `grpc.health.v1.HealthCheckResponse`.
 #[derive(Clone, PartialEq, Message)]
 struct HealthCheckResponse {
     #[prost(int32, tag = "1")]
     status: i32,
 }
+
+/// Statuses of the health check: whether an export would be stored now.
+const SERVING: i32 = 1;
+const NOT_SERVING: i32 = 2;
 
 impl Receiver for OtlpGrpc {
     fn name(&self) -> &'static str {
@@ -80,6 +87,10 @@ impl Receiver for OtlpGrpc {
                 }
             }
         })
+    }
+
+    fn is_health(&self, head: &Parts) -> bool {
+        head.uri.path() == HEALTH
     }
 
     fn refuse(&self, head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {
@@ -107,7 +118,10 @@ async fn answer(exchange: Exchange<'_>) -> Result<Response<ReplyBody>, Refusal> 
     })?;
     let (bytes, compression) = grpc::unframe(body, encoding, limit)?;
     match call {
-        Call::Health => Ok(grpc::reply(&HealthCheckResponse { status: 1 }.encode_to_vec())),
+        Call::Health => {
+            let status = if ingest.is_ready() { SERVING } else { NOT_SERVING };
+            Ok(grpc::reply(&HealthCheckResponse { status }.encode_to_vec()))
+        }
         Call::Export(signal) => {
             let format = otlp::format(signal, Encoding::Protobuf);
             let broken = Reason::Framing;

@@ -11,6 +11,7 @@ use tidings_proto::zipkin;
 
 use super::{Exchange, PLAIN_TEXT, Receiver, content_encoding, full, media_type};
 use crate::{
+    guard::is_from_browser,
     ingest::{Format, Payload},
     normalise::{Prepared, prepare_traces},
     reads::ReplyBody,
@@ -63,7 +64,7 @@ fn format(head: &Parts) -> Result<Format, Refusal> {
             let message = "Thrift is Zipkin v1: send JSON or protobuf to /api/v2/spans";
             Err(Refusal::new(Reason::MediaType, message))
         }
-        other if head.headers.contains_key(header::ORIGIN) => {
+        other if is_from_browser(&head.headers) => {
             let message = format!(
                 "content type {other:?} from a web page: application/json or \
                  application/x-protobuf is needed"
@@ -88,6 +89,10 @@ impl Receiver for Zipkin {
 
     fn is_question(&self, head: &Parts) -> bool {
         matches!(head.method, Method::GET | Method::HEAD)
+    }
+
+    fn is_health(&self, head: &Parts) -> bool {
+        head.uri.path() == "/health"
     }
 
     fn refuse(&self, _head: &Parts, refusal: &Refusal) -> Response<ReplyBody> {

@@ -1,11 +1,11 @@
 //! Overload: bounds of memory, requests and connections.
 
-use std::sync::atomic::Ordering::SeqCst;
+use std::{sync::atomic::Ordering::SeqCst, time::Duration};
 
 use prost::Message;
 use tidings_collector::CollectorLimits;
 use tidings_proto::otlp::encode_json;
-use tokio::net::TcpStream;
+use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::{
     harness::{Fault, TRACES, frame, retry, start_with},
@@ -111,23 +111,19 @@ async fn above_the_number_of_requests_senders_are_told_to_wait() {
 }
 
 #[tokio::test]
-async fn connections_above_the_cap_wait_for_their_turn() {
+async fn a_connection_above_the_cap_takes_the_place_of_the_oldest_silent_one() {
     let limits = CollectorLimits { connections_max: 4, ..Default::default() };
     let running = start_with(limits).await;
-    let mut idle = Vec::new();
+    let mut silent = Vec::new();
     for _ in 0..4 {
-        idle.push(TcpStream::connect(running.http).await.unwrap());
+        silent.push(TcpStream::connect(running.http).await.unwrap());
     }
-    let post = running.post("/v1/traces", &[JSON], "{}");
-    tokio::pin!(post);
-    // It is connected but not answered until a place is free.
-    tokio::select! {
-        biased;
-        reply = &mut post => panic!("answered above the cap: {reply:?}"),
-        () = async { for _ in 0..1000 { tokio::task::yield_now().await } } => {}
-    }
-    drop(idle.pop());
-    assert_eq!(post.await.status, 200);
+    assert_eq!(running.post("/v1/traces", &[JSON], "{}").await.status, 200);
+    let mut said = Vec::new();
+    silent[0].read_to_end(&mut said).await.unwrap();
+    assert!(said.is_empty(), "{said:?}");
+    let young = silent[3].read_u8();
+    assert!(tokio::time::timeout(Duration::from_millis(20), young).await.is_err(), "it ended");
 }
 
 #[tokio::test]

@@ -184,7 +184,10 @@ async fn receivers_and_refusals_are_counted() {
     assert_eq!(names, ["otlp/grpc", "otlp/http", "zipkin"]);
     let http = &receivers[1];
     assert_eq!((http.accepted_requests, http.refused_requests), (1, 3));
-    assert!(http.last_refusal.contains("nothing at \"/nowhere\""), "{http:?}");
+    let [unknown, malformed] = http.refusals.as_slice() else { panic!("{http:?}") };
+    assert!(unknown.message.contains("nothing at \"/nowhere\""), "{unknown:?}");
+    assert!(unknown.sender.starts_with("127.0.0.1"), "{unknown:?}");
+    assert_eq!((malformed.reason.as_str(), malformed.count), ("malformed", 2));
     assert_eq!(running.refused("otlp/http", "malformed"), 2);
     assert_eq!(running.refused("otlp/http", "unknown_path"), 1);
 }

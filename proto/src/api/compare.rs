@@ -101,6 +101,15 @@ pub struct CallStats {
     /// Its time on the critical path, added up.
     #[schema(value_type = String)]
     pub critical_nano: DurationNanos,
+    /// The start of the first such call of a trace, after the start of the trace: the mean over the
+    /// traces that make it.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub start_offset_nano: DurationNanos,
+    /// The end of the last such call of a trace, by the same measure.
+    #[serde(default)]
+    #[schema(value_type = String)]
+    pub end_offset_nano: DurationNanos,
 }
 
 /// The calls that a trace makes again and again.

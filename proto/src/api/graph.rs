@@ -53,7 +53,8 @@ pub struct GraphNode {
     /// `postgresql`, `kafka` and the like, where its callers say so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
-    /// Requests it served and messages it took: its SERVER and CONSUMER spans.
+    /// Requests it served and messages it took: its SERVER and CONSUMER spans. Of a node that sends
+    /// no spans the calls to it, as its callers saw them.
     pub call_count: u64,
     /// How many of them failed.
     pub error_count: u64,

@@ -53,8 +53,14 @@ pub struct LogView {
     pub dropped_attributes_count: u32,
     /// Who sent it.
     pub resource: Resource,
+    /// The schema URL of the resource.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub resource_schema_url: String,
     /// The logger.
     pub scope: InstrumentationScope,
+    /// The schema URL of the logger.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope_schema_url: String,
     /// How it was found to belong to a transaction, when it does not say so in OTLP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation: Option<LogCorrelation>,

@@ -43,6 +43,9 @@ pub struct RedGroup {
     /// How they ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusName>,
+    /// The value of the attribute, as text; absent too where spans do not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
     /// How many.
     pub count: u64,
     /// How many of them failed.

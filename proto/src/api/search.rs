@@ -74,6 +74,18 @@ pub struct MatchedSpan {
     pub attributes: Vec<KeyValue>,
 }
 
+/// The spans of one trace that a text or a query finds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SpanMatches {
+    /// Their rows in the skeleton, ascending, at most 100,000.
+    pub rows: Vec<u32>,
+    /// How many there are.
+    pub match_count: u64,
+    /// Number of spans of the trace.
+    pub span_count: u64,
+}
+
 /// How many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::StorageStatus;
 use crate::UnixNanos;
 
 /// The state of the server, cheap to ask for every second.
@@ -24,6 +25,40 @@ pub struct ServerStatus {
     pub has_data: bool,
     /// Whether demo traffic is being sent.
     pub demo_running: bool,
+    /// Set where other machines may send and read although nothing checks who they are
+    /// (`insecure`).
+    pub insecure: bool,
+    /// The long-lived tasks of the process.
+    pub tasks: Vec<TaskStatus>,
+    /// Sizes of what is stored.
+    #[serde(default)]
+    pub storage: StorageStatus,
+}
+
+/// One long-lived task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskStatus {
+    /// Its name, as `flush`.
+    pub name: String,
+    /// How it is.
+    pub state: TaskCondition,
+    /// How often it was restarted after a panic.
+    pub restarts: u64,
+    /// The words of its last panic; empty when there was none.
+    pub last_panic: String,
+}
+
+/// The condition of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TaskCondition {
+    /// It runs.
+    Running,
+    /// It panicked and is about to run again.
+    Restarting,
+    /// It panicked, and the process is about to end.
+    Failed,
 }
 
 /// One listener.
@@ -38,8 +73,25 @@ pub struct ReceiverStatus {
     pub accepted_requests: u64,
     /// Requests refused since the start.
     pub refused_requests: u64,
-    /// Why the last one was refused; empty when none was.
-    pub last_refusal: String,
+    /// The reasons why requests were refused since the start, the latest first.
+    pub refusals: Vec<RefusalStatus>,
+}
+
+/// The requests that a receiver refused for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusalStatus {
+    /// Name of the reason, as in the metric `tidings_receiver_refusals_total`.
+    pub reason: String,
+    /// Number of requests since the start.
+    pub count: u64,
+    /// Message of the last refusal, as its sender got it.
+    pub message: String,
+    /// Address of the last sender, and its `User-Agent` where it has one.
+    pub sender: String,
+    /// Time of the last refusal.
+    #[schema(value_type = String)]
+    pub last_unix_nano: UnixNanos,
 }
 
 /// How many records of one signal there are.

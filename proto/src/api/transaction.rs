@@ -140,7 +140,7 @@ pub struct ErrorView {
 }
 
 /// What a pasted text was recognised as.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolveResult {
     /// Best first; empty when nothing stored matches.
@@ -150,7 +150,7 @@ pub struct ResolveResult {
 }
 
 /// One thing a pasted text may mean.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resolved {
     /// The trace.
@@ -162,6 +162,10 @@ pub struct Resolved {
     pub span_id: Option<SpanId>,
     /// Why, as `traceparent header` or `attribute order.id`.
     pub reason: String,
+    /// The summary of the trace, to choose by: where there are several matches, of the first
+    /// 20, unless only log records of it are stored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<TraceSummary>,
 }
 
 /// The kinds of transactions, most frequent first.

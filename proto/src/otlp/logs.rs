@@ -95,6 +95,31 @@ pub struct LogRecord {
     pub event_name: String,
 }
 
+/// A severity number of OTLP, from 1 to 24.
+/// <https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber>
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeverityNumber(i32);
+
+impl SeverityNumber {
+    /// The severity with this number; `None` outside 1–24.
+    #[must_use]
+    pub fn new(number: i32) -> Option<Self> {
+        Severity::from_number(number).map(|_| Self(number))
+    }
+
+    /// The range it falls in.
+    #[must_use]
+    pub fn severity(self) -> Severity {
+        Severity::from_number(self.0).unwrap_or(Severity::Trace)
+    }
+}
+
+impl From<Severity> for SeverityNumber {
+    fn from(severity: Severity) -> Self {
+        Self(severity.first_number())
+    }
+}
+
 /// The six ranges of OTLP's severity numbers.
 /// <https://opentelemetry.io/docs/specs/otel/logs/data-model/#field-severitynumber>
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

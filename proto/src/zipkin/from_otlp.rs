@@ -270,8 +270,11 @@ impl Tags {
                     && self.0.get(*port).is_some_and(|port| port.parse::<u16>().is_ok()))
         });
         let Some((address, port)) = given else { return };
-        for text in [self.take(address), self.take(&format!("{own}.address"))].into_iter().flatten()
-        {
+        // A text that is no address stays a tag.
+        let second = format!("{own}.address");
+        let is_second = self.0.get(&second).is_some_and(|text| is_address(text));
+        let second = is_second.then(|| self.take(&second)).flatten();
+        for text in [self.take(address), second].into_iter().flatten() {
             if let Ok(ip) = text.parse::<Ipv4Addr>() {
                 endpoint.ipv4 = ip.octets().to_vec();
             } else if let Ok(ip) = text.parse::<Ipv6Addr>() {

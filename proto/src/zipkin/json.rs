@@ -114,9 +114,9 @@ struct SpanJson {
     #[serde(deserialize_with = "micros")]
     duration: u64,
     #[serde(deserialize_with = "endpoint")]
-    local_endpoint: Option<Endpoint>,
+    local_endpoint: Option<ReadEndpoint>,
     #[serde(deserialize_with = "endpoint")]
-    remote_endpoint: Option<Endpoint>,
+    remote_endpoint: Option<ReadEndpoint>,
     #[serde(deserialize_with = "messages")]
     annotations: Vec<AnnotationJson>,
     #[serde(deserialize_with = "tags")]
@@ -162,6 +162,16 @@ impl SpanJson {
 
     fn into_span(self) -> Span {
         let annotations = self.annotations.into_iter();
+        let mut tags = self.tags;
+        let mut endpoint = |read: Option<ReadEndpoint>, key: &str| {
+            let ReadEndpoint { endpoint, unread } = read?;
+            // What is no address is kept as it is.
+            let unread = unread.into_iter().map(|value| Tag { key: key.to_owned(), value });
+            tags.extend(unread);
+            Some(endpoint)
+        };
+        let local_endpoint = endpoint(self.local_endpoint, "zipkin.local_endpoint.address");
+        let remote_endpoint = endpoint(self.remote_endpoint, "zipkin.remote_endpoint.address");
         Span {
             trace_id: self.trace_id,
             parent_id: self.parent_id,
@@ -170,12 +180,12 @@ impl SpanJson {
             name: self.name,
             timestamp: self.timestamp,
             duration: self.duration,
-            local_endpoint: self.local_endpoint,
-            remote_endpoint: self.remote_endpoint,
+            local_endpoint,
+            remote_endpoint,
             annotations: annotations
                 .map(|AnnotationJson { timestamp, value, .. }| Annotation { timestamp, value })
                 .collect(),
-            tags: self.tags,
+            tags,
             debug: self.debug,
             shared: self.shared,
         }
@@ -229,7 +239,14 @@ fn id<'de, D: Deserializer<'de>>(deserializer: D, digits_max: usize) -> Result<V
         .map_err(|_| wrong("an id has hex digits only".to_owned()))
 }
 
-fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoint>, D::Error> {
+/// An endpoint, and the text that stands where an address should.
+#[derive(Default)]
+struct ReadEndpoint {
+    endpoint: Endpoint,
+    unread: Option<String>,
+}
+
+fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ReadEndpoint>, D::Error> {
     let Some(Object(json)) = Option::<Object<EndpointJson>>::deserialize(deserializer)? else {
         return Ok(None);
     };
@@ -240,14 +257,17 @@ fn endpoint<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Endpoin
         port: json.port,
     };
     // Either address may stand in either field.
+    let mut unread = None;
     for address in [json.ipv4, json.ipv6] {
         if let Ok(ip) = address.parse::<Ipv4Addr>() {
             endpoint.ipv4 = ip.octets().to_vec();
         } else if let Ok(ip) = address.parse::<Ipv6Addr>() {
             endpoint.ipv6 = ip.octets().to_vec();
+        } else if !address.is_empty() {
+            unread.get_or_insert(address);
         }
     }
-    Ok(Some(endpoint))
+    Ok(Some(ReadEndpoint { endpoint, unread }))
 }
 
 fn tags<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Tag>, D::Error> {

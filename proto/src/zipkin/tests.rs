@@ -218,7 +218,15 @@ fn endpoints_become_attributes_unless_a_tag_says_otherwise() {
         ["network.local.address=\"10.0.0.1\"", "zipkin.local_endpoint.address=\"2001:db8::1\""];
     assert_eq!(attributes(both), expected);
     let none: &[&str] = &[];
-    assert_eq!(attributes(r#""remoteEndpoint":{"ipv4":"nowhere","port":null}"#), none);
+    // What is no address is kept as it came.
+    assert_eq!(
+        attributes(r#""remoteEndpoint":{"ipv4":"nowhere","port":null}"#),
+        ["zipkin.remote_endpoint.address=\"nowhere\""]
+    );
+    assert_eq!(
+        attributes(r#""localEndpoint":{"ipv4":"10.0.0.300","ipv6":"::1"}"#),
+        ["zipkin.local_endpoint.address=\"10.0.0.300\"", "network.local.address=\"::1\""]
+    );
     assert_eq!(attributes(r#""remoteEndpoint":null,"localEndpoint":{}"#), none);
 }
 

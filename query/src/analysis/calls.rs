@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tidings_proto::{UnixNanos, api::CallsInStep};
-use tidings_storage::Calls;
+use tidings_storage::{Call, Calls};
 
 /// Calls by step.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,23 @@ impl Steps {
     /// More calls in this step.
     pub(crate) fn merge(&mut self, step: UnixNanos, calls: &Calls) {
         self.0.entry(step).or_default().merge(calls);
+    }
+
+    /// One more call in this step.
+    pub(crate) fn add(&mut self, step: UnixNanos, call: &Call) {
+        self.0.entry(step).or_default().add(call);
+    }
+
+    /// No call is in this step yet.
+    pub(crate) fn is_new(&self, step: UnixNanos) -> bool {
+        !self.0.contains_key(&step)
+    }
+
+    /// Those of steps that begin at this time or later.
+    pub(crate) fn since(&self, start: UnixNanos) -> Calls {
+        let mut calls = Calls::default();
+        self.0.range(start..).for_each(|(_, of)| calls.merge(of));
+        calls
     }
 
     /// What the API says of them; counts are times `factor`.

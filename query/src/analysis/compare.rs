@@ -75,6 +75,9 @@ struct Side {
     latency: Latency,
     own: DurationNanos,
     critical: DurationNanos,
+    /// Of the traces of which it is known: the first start and the last end after the start of the
+    /// trace, added up, and how many these are.
+    stretches: (u128, u128, u64),
 }
 
 #[derive(Debug, Default)]
@@ -146,6 +149,7 @@ impl Overlay {
         self.sides[side].1.add(tree.end.since(tree.start));
         let mut places: Vec<Option<u32>> = Vec::with_capacity(tree.assembled.nodes.len());
         let mut met: HashSet<u32> = HashSet::new();
+        let mut stretches: HashMap<u32, (u64, u64)> = HashMap::new();
         for (at, node) in tree.assembled.nodes.iter().enumerate() {
             let above = match node.parent {
                 None => Some(None),
@@ -157,8 +161,12 @@ impl Overlay {
             let fact = tree.fact(at);
             let found = &mut self.places[place as usize];
             if fact.start.0 != 0 {
-                found.offsets.0 += u128::from(fact.start.since(tree.start).0);
+                let begin = fact.start.since(tree.start).0;
+                found.offsets.0 += u128::from(begin);
                 found.offsets.1 += 1;
+                let end = begin.saturating_add(node.duration.0);
+                let stretch = stretches.entry(place).or_insert((begin, end));
+                *stretch = (stretch.0.min(begin), stretch.1.max(end));
             }
             let stats = &mut found.sides[side];
             stats.traces += u64::from(met.insert(place));
@@ -167,6 +175,10 @@ impl Overlay {
             stats.latency.add(node.duration);
             stats.own = plus(stats.own, node.self_time);
             stats.critical = plus(stats.critical, node.critical_time);
+        }
+        for (place, (begin, end)) in stretches {
+            let sums = &mut self.places[place as usize].sides[side].stretches;
+            *sums = (sums.0 + u128::from(begin), sums.1 + u128::from(end), sums.2 + 1);
         }
     }
 
@@ -253,6 +265,11 @@ impl Overlay {
 
 impl Side {
     fn view(&self) -> CallStats {
+        let (begins, ends, count) = self.stretches;
+        let mean = |sum: u128| {
+            let mean = sum.checked_div(u128::from(count)).unwrap_or(0);
+            DurationNanos(u64::try_from(mean).unwrap_or(u64::MAX))
+        };
         CallStats {
             trace_count: self.traces,
             call_count: self.calls,
@@ -260,6 +277,8 @@ impl Side {
             duration: self.latency.stats(),
             self_nano: self.own,
             critical_nano: self.critical,
+            start_offset_nano: mean(begins),
+            end_offset_nano: mean(ends),
         }
     }
 }

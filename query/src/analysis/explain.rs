@@ -7,7 +7,7 @@
 //! same spans one is shown and the others are named with it.
 
 mod sample;
-mod statistics;
+pub(super) mod statistics;
 
 use std::ops::ControlFlow;
 
@@ -22,6 +22,7 @@ use tidings_storage::{
 
 use super::window::{Window, ratio};
 use crate::{QueryError, execution::Reader, names::value_text, search::searched, version::mixed};
+pub(super) use sample::range_of;
 use sample::{Counts, Sample};
 
 /// The scope of what every span has: service, operation, kind and status.

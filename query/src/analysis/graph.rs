@@ -442,7 +442,19 @@ impl<K: Summed> Graph<K> {
 }
 
 impl Graph<Edge> {
-    fn view(self, reader: &Reader, window: Window, stats: ScanStats) -> ServiceGraph {
+    /// Gives nodes that send no spans the calls that others make to them.
+    fn count_uninstrumented(&mut self) {
+        for ((_, to, _), edge) in &self.edges {
+            if to.0 != NodeKind::Service
+                && let Some(node) = self.nodes.get_mut(to)
+            {
+                node.served.merge(&edge.calls);
+            }
+        }
+    }
+
+    fn view(mut self, reader: &Reader, window: Window, stats: ScanStats) -> ServiceGraph {
+        self.count_uninstrumented();
         let places: BTreeMap<&NodeKey, u32> = self.nodes.keys().zip(0..).collect();
         let edge_count = self.edges.len() as u64;
         let mut edges: Vec<GraphEdge> = self

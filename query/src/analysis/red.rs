@@ -1,5 +1,8 @@
-//! Rate, errors and duration of spans by service, operation, kind and status.
+//! Rate, errors and duration of spans by service, operation, kind, status and an attribute.
+//!
+//! Rollups have all but attributes; by an attribute, spans are read.
 
+mod by_attribute;
 mod groups;
 
 use tidings_proto::{DurationNanos, api::RedResult};
@@ -23,6 +26,15 @@ pub enum RedKey {
     Status,
 }
 
+/// All that spans are grouped by.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RedKeys {
+    /// Service, operation, kind and status.
+    pub keys: Vec<RedKey>,
+    /// The key of an attribute of the span, else of its resource.
+    pub attribute: Option<String>,
+}
+
 /// Which spans, and how they are grouped.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RedSearch {
@@ -30,8 +42,8 @@ pub struct RedSearch {
     pub filter: SpanFilter,
     /// The length of a step.
     pub step: Option<DurationNanos>,
-    /// What they are grouped by.
-    pub by: Vec<RedKey>,
+    /// Keys that they are grouped by.
+    pub by: RedKeys,
     /// Whether the groups' histograms are wanted.
     pub histogram: bool,
     /// How many groups are wanted.
@@ -42,7 +54,10 @@ pub struct RedSearch {
 pub(crate) fn red(reader: &Reader, search: &RedSearch) -> Result<RedResult, QueryError> {
     let window = Window::new(reader, search.filter.start, search.step)?;
     let filter = SpanFilter { start: window.range(), ..search.filter.clone() };
-    let all = AllCalls { by: &search.by, window };
+    if let Some(key) = &search.by.attribute {
+        return by_attribute::red(reader, search, (window, &filter), key);
+    }
+    let all = AllCalls { by: &search.by.keys, window };
     let mut tallied = reader.tally(&filter, window.step(), &all)?;
     if tallied.shares.len() > 1 && tallied.shares.iter().any(|share| share.other > 0) {
         // Which groups are told apart must not depend on how many threads there were.

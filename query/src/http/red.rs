@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     QueryError, QueryService,
-    analysis::{RedKey, RedSearch},
+    analysis::{RedKey, RedKeys, RedSearch},
     params::{
         Params,
         declared::{Lists, Of, Takes, limit, query},
@@ -31,7 +31,7 @@ impl Takes for Red {
             query(
                 "by",
                 Keys,
-                "What to group by: any of `service`, `operation`, `kind`, `status`, with commas between; `service` when not given",
+                "What to group by: any of `service`, `operation`, `kind`, `status` and one attribute of the span or its resource, as `attribute:service.version`, with commas between; `service` when not given. By an attribute, spans are read, so that it takes longer and ends at the row budget",
             ),
             query("histogram", Flag, "`true`: with the groups' histograms"),
             limit(50, 1_000, "At most so many groups, those with most calls"),
@@ -60,7 +60,9 @@ pub(super) async fn red(
     let search = RedSearch {
         filter: span_filter(&params)?,
         step: params.step()?,
-        by: params.keys()?.unwrap_or_else(|| vec![RedKey::Service]),
+        by: params
+            .keys()?
+            .unwrap_or_else(|| RedKeys { keys: vec![RedKey::Service], attribute: None }),
         histogram: params.flag("histogram"),
         limit: params.limit(),
     };

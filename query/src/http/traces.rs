@@ -8,7 +8,7 @@ use axum::{
 };
 use tidings_proto::{
     TraceId,
-    api::{SpanDetails, TraceSearchResult, TraceSkeleton, TraceView},
+    api::{SpanDetails, SpanMatches, TraceSearchResult, TraceSkeleton, TraceView},
     otlp::ExportTraceServiceRequest,
 };
 use tidings_storage::SpanFilter;
@@ -21,7 +21,8 @@ use super::{
     searching,
 };
 use crate::{
-    QueryError, QueryService, RankCursor, TraceCursor, TraceQuestion, TraceRank, TraceSearch,
+    QueryError, QueryService, RankCursor, SpanSearch, TraceCursor, TraceQuestion, TraceRank,
+    TraceSearch,
     execution::Reader,
     params::{
         Params,
@@ -110,6 +111,18 @@ impl Takes for OneSpan {
             Integer { min: 0, max: u32::MAX, default: None },
             "The span's row, which tells spans with the same id apart; the first row with the id when not given",
         ),
+        ADJUST,
+    ]];
+}
+
+/// Parameters of the search within one trace.
+pub(super) struct SpansOfTrace;
+
+impl Takes for SpansOfTrace {
+    const LISTS: Lists = &[&[
+        IN_PATH,
+        query("text", Text, "Words that a span says, each of them anywhere; at most 32"),
+        query("q", Text, "A TraceQL query instead of `text`, as `{ status = error }`"),
         ADJUST,
     ]];
 }
@@ -280,6 +293,44 @@ pub(super) async fn skeleton(
     let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
     let (service, turn) = service.keeping_turn();
     answer::json(turn, service.next_skeleton(question, params.wanted()?).await?).await
+}
+
+/// Finds spans in one trace.
+///
+/// The rows, as the skeleton counts them, of the spans that say every word of `text` (in service,
+/// operation, id, attributes, resource, events, status; the case of letters is ignored), or that
+/// the TraceQL query `q` selects, which may relate spans of the trace to each other. At most
+/// 100,000 rows are listed. `q` is for traces of up to 50,000 spans.
+#[utoipa::path(
+    get,
+    path = "/api/v1/traces/{traceId}/find",
+    tag = "traces",
+    operation_id = "findSpans",
+    params(Of<SpansOfTrace>),
+    responses((status = 200, body = SpanMatches), Problems)
+)]
+pub(super) async fn find(
+    State(service): State<QueryService>,
+    path: Result<Path<String>, PathRejection>,
+    uri: Uri,
+) -> Result<Response, QueryError> {
+    let params = Params::read::<SpansOfTrace>(&uri)?;
+    let question = TraceQuestion { name: trace_in_path(&path?)?, clocks: params.clocks() };
+    let search = match (params.owned("text"), params.owned("q")) {
+        (Some(text), None) => SpanSearch::Text(text),
+        (None, Some(query)) => SpanSearch::Query(query),
+        (None, None) => {
+            return Err(QueryError::parameter("text", "`text` or `q` must be given"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(QueryError::parameter(
+                "q",
+                "`q` does not go with `text`: give one of them",
+            ));
+        }
+    };
+    let (service, turn) = service.keeping_turn();
+    answer::json(turn, service.find_spans(question, search).await?).await
 }
 
 /// One span in its place in its trace.

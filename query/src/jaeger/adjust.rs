@@ -7,7 +7,7 @@
 //! 2. Attributes are sorted by name, events by time.
 //! 3. What is odd about parents and clocks is said in warnings (`skew.rs`); no time is changed,
 //!    which is Jaeger's default.
-//! 4. Addresses that are integers become texts.
+//! 4. Addresses that are numbers become texts, on spans and on their resource.
 //! 5. What the library says of itself moves from spans to their resource.
 //! 6. Links to nowhere go.
 //!
@@ -35,6 +35,8 @@ pub(crate) fn adjust(trace: &mut ExportTraceServiceRequest) {
     sort(trace);
     skew::warn(trace);
     for group in &mut trace.resource_spans {
+        let resource = group.resource.iter_mut().flat_map(|resource| &mut resource.attributes);
+        resource.for_each(write_address);
         for span in spans(group) {
             span.attributes.iter_mut().for_each(write_address);
         }
@@ -140,10 +142,20 @@ fn write_address(attribute: &mut KeyValue) {
     if !matches!(attribute.key.as_str(), "ip" | "peer.ipv4") {
         return;
     }
-    let Some(Value::Int(number)) = attribute.value() else { return };
+    let number = match attribute.value() {
+        Some(Value::Int(number)) => *number,
+        Some(Value::Double(number)) => whole(*number),
+        _ => return,
+    };
     // Some clients say it as a signed integer.
-    let number = u32::try_from(*number & i64::from(u32::MAX)).unwrap_or_default();
+    let number = u32::try_from(number & i64::from(u32::MAX)).unwrap_or_default();
     attribute.value = Some(Ipv4Addr::from(number).to_string().into());
+}
+
+/// The whole part of a number; 0 where it has none.
+#[expect(clippy::cast_possible_truncation, reason = "the cast saturates, and NaN is 0")]
+fn whole(number: f64) -> i64 {
+    number as i64
 }
 
 const LIBRARY_KEYS: [&str; 5] = [

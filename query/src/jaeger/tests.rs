@@ -136,12 +136,29 @@ fn integers_that_are_addresses_become_texts() {
     ];
     let mut trace = trace(vec![(vec![], given)]);
     adjust(&mut trace);
-    let attributes = &trace.resource_spans[0].scope_spans[0].spans[0].attributes;
-    let shown: Vec<String> = attributes
-        .iter()
-        .map(|attribute| format!("{}={}", attribute.key, attribute.value().unwrap().to_text()))
-        .collect();
+    let shown = shown(&trace.resource_spans[0].scope_spans[0].spans[0].attributes);
     assert_eq!(shown, ["a=ip", "ip=255.255.255.255", "peer.ipv4=127.0.0.1", "peer.port=80"]);
+}
+
+fn shown(attributes: &[KeyValue]) -> Vec<String> {
+    let shown = |attribute: &KeyValue| {
+        format!("{}={}", attribute.key, attribute.value().unwrap().to_text())
+    };
+    attributes.iter().map(shown).collect()
+}
+
+#[test]
+fn doubles_and_attributes_of_resources_that_are_addresses_become_texts() {
+    let mut given = span(1, 0, SpanKind::Client);
+    let address = |first: u32| f64::from(first << 24 | 2 << 16 | 3 << 8 | 4);
+    given.attributes = vec![KeyValue::new("ip", address(4)), KeyValue::new("port", 1.5)];
+    let resource = vec![KeyValue::new("ip", 0x0102_0304_i64), KeyValue::new("peer.ipv4", "text")];
+    let mut trace = trace(vec![(resource, given)]);
+    adjust(&mut trace);
+    let group = &trace.resource_spans[0];
+    assert_eq!(shown(&group.scope_spans[0].spans[0].attributes), ["ip=4.2.3.4", "port=1.5"]);
+    let resource = &group.resource.as_ref().unwrap().attributes;
+    assert_eq!(shown(resource), ["ip=1.2.3.4", "peer.ipv4=text"]);
 }
 
 #[test]

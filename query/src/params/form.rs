@@ -114,7 +114,9 @@ impl Form {
                 "one of trace, debug, info, warn, error, fatal, or a number from 1 to 24"
             }
             Self::Attribute => "key=value, or a key alone",
-            Self::Keys => "any of service, operation, kind, status, with commas between",
+            Self::Keys => {
+                "any of service, operation, kind, status and one attribute:KEY, with commas between"
+            }
             Self::TraceId => "a trace id of 32 hex digits",
             Self::TraceName => "a trace id of 32 hex digits, or its last 16",
             Self::TraceIds => "trace ids of 32 hex digits, with commas between",

@@ -6,11 +6,11 @@
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{Severity, SeverityNumber, SpanKind, StatusCode},
 };
 use tidings_storage::AttributeFilter;
 
-use crate::{Above, RedKey, TraceName};
+use crate::{Above, RedKey, RedKeys, TraceName};
 
 /// The last nanosecond that fits the tables: in the year 2262.
 const LAST_NANO: u64 = i64::MAX.unsigned_abs();
@@ -120,9 +120,9 @@ pub(super) const SEVERITY: &str =
     "^(trace|debug|info|warn|warning|error|fatal|[1-9]|1[0-9]|2[0-4])$";
 
 /// A severity by name or number.
-pub(super) fn severity(text: &str) -> Option<Severity> {
-    let number = || Severity::from_number(i32::try_from(integer(text)?).ok()?);
-    word(&SEVERITIES, text).or_else(number)
+pub(super) fn severity(text: &str) -> Option<SeverityNumber> {
+    let number = || SeverityNumber::new(i32::try_from(integer(text)?).ok()?);
+    word(&SEVERITIES, text).map(SeverityNumber::from).or_else(number)
 }
 
 /// An integer as JSON writes it.
@@ -156,18 +156,27 @@ pub(super) fn attribute(text: &str) -> Option<AttributeFilter> {
     (!key.is_empty()).then(|| AttributeFilter::new(key.trim(), value))
 }
 
-pub(super) const KEYS: &str =
-    "^(service|operation|kind|status)(,(service|operation|kind|status))*$";
+pub(super) const KEYS: &str = "^((service|operation|kind|status),)*\
+    (service|operation|kind|status|attribute:[^,]+)(,(service|operation|kind|status))*$";
 
-/// What is counted by, with commas between.
-pub(super) fn keys(text: &str) -> Option<Vec<RedKey>> {
+/// Keys of groups with commas between, at most one of them an attribute's.
+pub(super) fn keys(text: &str) -> Option<RedKeys> {
     const WORDS: [(&str, RedKey); 4] = [
         ("service", RedKey::Service),
         ("operation", RedKey::Operation),
         ("kind", RedKey::Kind),
         ("status", RedKey::Status),
     ];
-    text.split(',').map(|name| word(&WORDS, name)).collect()
+    let mut found = RedKeys::default();
+    for name in text.split(',') {
+        match name.strip_prefix("attribute:") {
+            Some("") => return None,
+            Some(_) if found.attribute.is_some() => return None,
+            Some(key) => found.attribute = Some(key.to_owned()),
+            None => found.keys.push(word(&WORDS, name)?),
+        }
+    }
+    Some(found)
 }
 
 pub(super) const CURSOR: &str = "^[A-Za-z0-9_-]+[.][0-9a-f]{16}$";

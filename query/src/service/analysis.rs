@@ -1,23 +1,31 @@
 //! The questions about many spans: one method each.
 
 use tidings_proto::api::{
-    Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, RedResult,
-    RepeatList, ServiceGraph, TraceLinks, TransactionKindList,
+    ChangeReport, Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList,
+    RedResult, RepeatList, ServiceGraph, TraceLinks, TransactionKindList,
 };
 
 use super::QueryService;
 use crate::{
     QueryError, TraceName,
     analysis::{
-        CompareSearch, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
-        LogHistogramSearch, PatternSearch, RedSearch, compare, exceptions, explain, graph, heatmap,
-        log_histogram, patterns, red,
+        ChangeSearch, CompareSearch, ExceptionSearch, ExplainSearch, GraphSearch, HeatmapSearch,
+        LogHistogramSearch, PatternSearch, RedSearch, changes, compare, exceptions, explain, graph,
+        heatmap, log_histogram, patterns, red,
     },
     trace,
     transactions::kinds::{self, KindSearch},
 };
 
 impl QueryService {
+    /// Changes of transactions and services against an earlier time, and their culprits.
+    ///
+    /// # Errors
+    /// `Parameter` when a window has too many steps, or nothing lies before it.
+    pub async fn changes(&self, search: ChangeSearch) -> Result<ChangeReport, QueryError> {
+        self.ask(move |reader| changes::changes(reader, &search)).await
+    }
+
     /// Rate, errors and duration of spans, by group.
     ///
     /// # Errors

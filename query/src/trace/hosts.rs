@@ -1,12 +1,13 @@
 //! The hosts that the spans of a trace ran on.
 //!
 //! Owns what names a host: `host.id`, else the first of `host.ip`, else `host.name` of the
-//! resource. Spans whose resource says none of these have no host, so their clocks are not compared.
+//! resource, else `network.local.address` of the span, which is where Zipkin's have it. Spans that
+//! say none of these have no host, so their clocks are not compared.
 
 use std::collections::{BTreeMap, HashMap};
 
 use tidings_proto::otlp::{KeyValue, Resource, Value};
-use tidings_storage::SpanRows;
+use tidings_storage::{Scalar, SpanRows};
 
 /// The hosts of some spans, by number.
 #[derive(Debug, Default)]
@@ -29,7 +30,11 @@ impl Hosts {
                 Some(self.number(name))
             })
         };
-        (0..rows.len()).map(host).collect()
+        let of_resource: Vec<Option<u32>> = (0..rows.len()).map(host).collect();
+        let own = |(row, known): (usize, Option<u32>)| {
+            known.or_else(|| own_address(rows, row).map(|name| self.number(name)))
+        };
+        of_resource.into_iter().enumerate().map(own).collect()
     }
 
     fn number(&mut self, name: String) -> u32 {
@@ -56,6 +61,17 @@ impl Hosts {
     pub(crate) fn name(&self, number: u32) -> &str {
         self.names.get(number as usize).map_or("", String::as_str)
     }
+}
+
+/// The address that the span itself says it was at, where its attributes were read.
+fn own_address(rows: &SpanRows, row: usize) -> Option<String> {
+    let mut address = None;
+    rows.each_scalar(row, |key, value| {
+        if let ("network.local.address", Scalar::Text(text)) = (key, value) {
+            address = Some(text.to_owned()).filter(|text| !text.is_empty());
+        }
+    });
+    address
 }
 
 fn host_of(resource: &Resource) -> Option<String> {

@@ -3,9 +3,9 @@
 //! The query is evaluated on the whole trace, so structural operators and aggregates work here, as
 //! do intrinsics of the trace.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 
-use tidings_proto::{TraceId, otlp::ExportTraceServiceRequest};
+use tidings_proto::{SpanId, TraceId, otlp::ExportTraceServiceRequest};
 use tidings_storage::TimeRange;
 
 use super::{
@@ -15,7 +15,11 @@ use super::{
     read::{RowReader, table},
     records::{RECORD_BYTES_MAX, RECORDS_MAX, Read, RecordReader},
 };
-use crate::{QueryError, execution::Reader, trace};
+use crate::{
+    QueryError,
+    execution::Reader,
+    trace::{self, gather::Gathered, tree::Tree},
+};
 
 /// Spans of a trace.
 #[derive(Debug)]
@@ -71,22 +75,7 @@ pub(crate) fn filtered(
     query: &str,
     around: Around,
 ) -> Result<Filtered, QueryError> {
-    let mut fields = Fields::default();
-    let stages = compile(&stages_of(query)?, &mut fields);
-    let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
-    let mut records = RecordReader::new(reader, &fields, TimeRange::default());
-    let records = match records.read(&[trace_id])? {
-        Read::All(records) => records,
-        Read::TooMany => {
-            let (limit, bytes_max) = (RECORDS_MAX, RECORD_BYTES_MAX);
-            return Err(QueryError::TooManyRecords { limit, bytes_max });
-        }
-        Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
-    };
-    let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
-    let spansets = evaluate(&stages, &table, &|| reader.check())?;
-    let mut selected: BTreeSet<u32> =
-        spansets.into_iter().flat_map(|spanset| spanset.spans).collect();
+    let (tree, gathered, mut selected) = selected(reader, trace_id, query)?;
     let nodes = &tree.assembled.nodes;
     let parent = |node: u32| nodes[node as usize].parent;
     let mut children: Vec<Vec<u32>> = Vec::new();
@@ -105,6 +94,47 @@ pub(crate) fn filtered(
     let is_part = selected.len() < tree.assembled.nodes.len();
     let nodes = selected.into_iter().map(|node| node as usize).collect();
     Ok(Filtered { request: trace::export::of_nodes(&tree, &gathered, nodes), is_part })
+}
+
+/// The trace, and the nodes of its spans in any spanset that the query makes of it.
+fn selected(
+    reader: &Reader,
+    trace_id: TraceId,
+    query: &str,
+) -> Result<(Tree, Gathered, BTreeSet<u32>), QueryError> {
+    let mut fields = Fields::default();
+    let stages = compile(&stages_of(query)?, &mut fields);
+    let (tree, gathered) = trace::whole_tree(reader, trace_id)?;
+    let mut records = RecordReader::new(reader, &fields, TimeRange::default());
+    let records = match records.read(&[trace_id])? {
+        Read::All(records) => records,
+        Read::TooMany => {
+            let (limit, bytes_max) = (RECORDS_MAX, RECORD_BYTES_MAX);
+            return Err(QueryError::TooManyRecords { limit, bytes_max });
+        }
+        Read::Exhausted => return Err(QueryError::Deadline { limit: reader.limits.deadline }),
+    };
+    let table = table(&tree, &gathered, &records, &mut RowReader::new(&fields));
+    let spansets = evaluate(&stages, &table, &|| reader.check())?;
+    let selected = spansets.into_iter().flat_map(|spanset| spanset.spans).collect();
+    Ok((tree, gathered, selected))
+}
+
+/// The spans of the trace in any spanset that the query makes of it, by id and content.
+///
+/// # Errors
+/// As [`filtered`].
+pub(crate) fn selected_keys(
+    reader: &Reader,
+    trace_id: TraceId,
+    query: &str,
+) -> Result<HashSet<(SpanId, u64)>, QueryError> {
+    let (tree, _, selected) = selected(reader, trace_id, query)?;
+    let key = |node: u32| {
+        let fact = tree.fact(node as usize);
+        (fact.span_id, fact.content_hash)
+    };
+    Ok(selected.into_iter().map(key).collect())
 }
 
 /// What is at most so many levels from these, the nearest first: each once.

@@ -161,6 +161,86 @@ pub(crate) fn of_kind(
     Ok(found.samples.into_iter().next().unwrap_or_default())
 }
 
+/// A transaction type in a window.
+#[derive(Debug)]
+pub(crate) struct RootOperation {
+    /// The service that it enters.
+    pub service: String,
+    /// The operation at which it does.
+    pub operation: String,
+    /// Its transactions.
+    pub calls: Calls,
+    /// They by step.
+    pub steps: Steps,
+    /// Some of its traces: no matter which, but the same ones every time.
+    pub traces: Vec<TraceId>,
+}
+
+/// The transaction types of a window.
+#[derive(Debug)]
+pub(crate) struct RootOperations {
+    /// The most frequent.
+    pub listed: Vec<RootOperation>,
+    /// Transactions of others.
+    pub other_count: u64,
+    /// One trace in so many was counted; counts are not multiplied by it.
+    pub sampled_one_in: u64,
+    /// Rows and files that were read.
+    pub scan: ScanStats,
+}
+
+/// The most frequent transaction types of a window, so many at most, each with a part of
+/// `traces_max` traces.
+pub(crate) fn root_operations(
+    reader: &Reader,
+    window: Window,
+    limit: usize,
+    traces_max: usize,
+) -> Result<RootOperations, QueryError> {
+    let choose = |kinds: &Kinds| {
+        let counts: Vec<u64> = kinds.iter().map(|(_, kind)| kind.calls.count).collect();
+        let traces_max = fair_share(&counts, traces_max).max(ANALYSED_MIN);
+        let wanted = kinds.iter().map(|((service, operation), _)| WantedTraces {
+            service: service.clone(),
+            operation: operation.clone(),
+            least: DurationNanos(0),
+            traces_max,
+        });
+        wanted.collect()
+    };
+    let found = found(reader, window, (None, None), limit, choose)?;
+    let kinds = found.kinds.into_iter().zip(found.samples);
+    let listed = kinds.map(|(((service, operation), kind), traces)| RootOperation {
+        service,
+        operation,
+        calls: kind.calls,
+        steps: kind.steps,
+        traces,
+    });
+    Ok(RootOperations {
+        listed: listed.collect(),
+        other_count: found.others.count,
+        sampled_one_in: 1 << found.level,
+        scan: found.scan,
+    })
+}
+
+/// The most that each may have so that all together have no more than `whole`: those that have less
+/// leave the rest to the others.
+fn fair_share(counts: &[u64], whole: usize) -> usize {
+    let mut counts = counts.to_vec();
+    counts.sort_unstable();
+    let mut left = whole;
+    for (place, count) in counts.iter().enumerate() {
+        let share = left / (counts.len() - place);
+        match usize::try_from(*count) {
+            Ok(count) if count <= share => left -= count,
+            _ => return share,
+        }
+    }
+    whole
+}
+
 /// The most frequent of the kinds that enter this service and at this operation, so many at most,
 /// and those of their traces that `choose` wants.
 fn found(

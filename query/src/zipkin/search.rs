@@ -71,11 +71,15 @@ pub(crate) fn find(reader: &Reader, request: &Request) -> Result<Found, QueryErr
         budget_spent: !all_known,
     };
     let Some(mut filter) = filter else { return Ok(search.into_found()) };
-    let window = filter.start;
-    filter.start = TimeRange { start: None, end: Some(UnixNanos(1)) };
-    let untimed = search.newest(&filter, UNTIMED_MAX)?;
+    // The duration of a span without a time is an attribute: it does not choose candidates.
+    let untimed = SpanFilter {
+        start: TimeRange { start: None, end: Some(UnixNanos(1)) },
+        duration_min: None,
+        duration_max: None,
+        ..filter.clone()
+    };
+    let untimed = search.newest(&untimed, UNTIMED_MAX)?;
     search.look_at(untimed)?;
-    filter.start = window;
     let mut size = request.limit.saturating_mul(2).clamp(FIRST_ROUND, LARGEST_ROUND);
     loop {
         let round = search.newest(&filter, size)?;

@@ -365,3 +365,31 @@ async fn a_span_that_is_sent_again_with_its_end_is_one_finished_span() {
     let found = harness.get("/traces").await;
     assert_eq!(found["traces"][0]["spanCount"], 2);
 }
+
+#[tokio::test]
+async fn clocks_of_hosts_that_only_spans_name_are_adjusted_too() {
+    let harness = Harness::new().await;
+    let span = |id: u64, parent: Option<u64>, kind: &str, start: u64, address: &str| {
+        let mut span = json!({
+            "traceId": format!("{:032x}", 1), "id": format!("{id:016x}"), "name": "get",
+            "kind": kind, "timestamp": (BEGIN / 1_000) + start * 1_000, "duration": 80_000,
+            "localEndpoint": { "serviceName": address, "ipv4": address },
+        });
+        if let Some(parent) = parent {
+            span["parentId"] = format!("{parent:016x}").into();
+        }
+        span
+    };
+    let spans = json!([
+        span(1, None, "CLIENT", 2_000, "10.0.0.1"),
+        span(2, Some(1), "SERVER", 10, "10.0.0.2"),
+    ]);
+    let spans = tidings_proto::zipkin::decode_json(spans.to_string().as_bytes()).unwrap();
+    let (request, _) = tidings_proto::zipkin::to_otlp(spans);
+    harness.send_request(request).await;
+    let path = format!("/traces/{:032x}/skeleton?adjust=clock", 1);
+    let adjusted = harness.get(&path).await;
+    assert_eq!(adjusted["assembly"]["clocks"][0]["host"], "10.0.0.2", "{adjusted}");
+    assert_eq!(adjusted["assembly"]["clockAdjusted"], true);
+    assert_ne!(adjusted["assembly"]["clocks"][0]["offsetNano"], "0");
+}

@@ -154,6 +154,15 @@ async fn two_traces_are_compared_place_by_place() {
     let audit = &answer["calls"][5];
     assert_eq!((&audit["parentIndex"], &audit["left"]["callCount"]), (&json!(2), &json!(1)));
     assert_eq!(answer["left"]["traceIds"], json!([trace_id(2)]));
+    let stretch = |side: &Json| {
+        let offset = |end: &str| text(&side[format!("{end}OffsetNano")]);
+        (offset("start"), offset("end"))
+    };
+    let nanos = |milliseconds: u64| (milliseconds * MILLI).to_string();
+    let select = &answer["calls"][3];
+    assert_eq!(stretch(&select["left"]), (nanos(20), nanos(52)), "from the first to the last");
+    assert_eq!(stretch(&select["right"]), (nanos(20), nanos(50)));
+    assert_eq!(stretch(&audit["right"]), (nanos(0), nanos(0)), "the right does not make it");
     let same = harness.get(&format!("/compare?left={}&right={}", trace_id(1), trace_id(1))).await;
     assert!(deviations(&same).iter().all(|call| call.ends_with(' ')), "{same}");
 

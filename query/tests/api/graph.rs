@@ -152,6 +152,12 @@ async fn the_graph_has_services_what_they_call_and_the_messages_between_them() {
     );
     assert_eq!((&node("bank")["errorCount"], &node("bank")["entryCount"]), (&json!(2), &json!(0)));
     assert_eq!(node("accounts")["system"], "postgresql");
+    let accounts = node("accounts");
+    assert_eq!(
+        (&accounts["callCount"], &accounts["spanCount"], &accounts["duration"]["maxNano"]),
+        (&json!(2), &json!(0), &json!((10 * MILLI).to_string())),
+        "calls as their callers saw them"
+    );
     let bank = graph["edges"]
         .as_array()
         .unwrap()

@@ -1,8 +1,11 @@
 //! Log records: filters, order, pages.
 
 use insta::assert_json_snapshot;
-use tidings_proto::otlp::{KeyValue, KeyValueList, Value};
+use tidings_proto::otlp::{
+    ExportLogsServiceRequest, KeyValue, KeyValueList, ResourceLogs, ScopeLogs, Value,
+};
 use tidings_query::QueryLimits;
+use tidings_storage::TelemetryBatch;
 
 use crate::harness::{Harness, record, text, trace_id};
 
@@ -48,7 +51,7 @@ async fn log_records_are_found_by_every_filter() {
     let id = trace_id(1);
     let of_trace = format!("?traceId={id}");
     let oldest = format!("?traceId={id}&order=asc");
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 15] = [
         ("", &["tick", "counted", stock, "checkout failed", "Checkout begins"]),
         ("?order=asc", &["Checkout begins", "checkout failed", stock, "counted", "tick"]),
         (&of_trace, &[stock, "checkout failed", "Checkout begins"]),
@@ -58,6 +61,7 @@ async fn log_records_are_found_by_every_filter() {
         ("?service=cron&service=shop", &["tick", "checkout failed", "Checkout begins"]),
         ("?severity=warn", &[stock, "checkout failed"]),
         ("?severity=17", &["checkout failed"]),
+        ("?severity=18", &[]),
         ("?text=CHECKOUT", &["checkout failed", "Checkout begins"]),
         ("?text=checkout&severity=error", &["checkout failed"]),
         ("?start=2026-11-20T08:00:00.040Z", &["tick", "counted"]),
@@ -157,4 +161,23 @@ async fn a_page_of_long_records_ends_early_and_the_next_goes_on() {
     };
     assert_eq!((numbers("before").as_str(), numbers("after").as_str()), ("12", "456"));
     assert_eq!(around["searched"]["complete"], false);
+}
+
+#[tokio::test]
+async fn schema_urls_of_log_records_are_given() {
+    let harness = Harness::new().await;
+    let url = |version: &str| format!("https://opentelemetry.io/schemas/{version}");
+    let scope_logs = vec![ScopeLogs {
+        log_records: vec![record(None, 1, 9, "with schemas")],
+        schema_url: url("1.27.0"),
+        ..ScopeLogs::default()
+    }];
+    let resource_logs =
+        vec![ResourceLogs { scope_logs, schema_url: url("1.26.0"), ..ResourceLogs::default() }];
+    let request = ExportLogsServiceRequest { resource_logs };
+    harness.store.append(TelemetryBatch::Logs { request, bytes: None }).await.unwrap();
+    let page = harness.get("/logs").await;
+    let log = &page["logs"][0];
+    assert_eq!(log["resourceSchemaUrl"], url("1.26.0"));
+    assert_eq!(log["scopeSchemaUrl"], url("1.27.0"));
 }

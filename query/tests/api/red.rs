@@ -276,3 +276,64 @@ async fn what_was_added_up_is_what_the_spans_say() {
         .sum();
     assert_eq!(counts, 2 * 1_900);
 }
+
+#[tokio::test]
+async fn groups_without_a_call_in_the_window_are_not_listed() {
+    for flushed in [false, true] {
+        let harness = Harness::new().await;
+        // One minute of one file; the window begins in the middle of it.
+        harness.send([span(1, 1, "early", "get").at(1_000, 1_010)]).await;
+        harness.send([span(2, 2, "late", "get").at(31_000, 31_010)]).await;
+        if flushed {
+            harness.store.flush().await.unwrap();
+        }
+        let (start, end) = (BEGIN + 20_000 * MILLI, BEGIN + 50_000 * MILLI);
+        for step in ["", "&step=10s", "&step=7s"] {
+            let red = harness.get(&format!("/red?start={start}&end={end}{step}")).await;
+            let groups: Vec<String> =
+                red["groups"].as_array().unwrap().iter().map(|of| text(&of["service"])).collect();
+            assert_eq!(groups, ["late"], "flushed: {flushed}, {step}");
+            assert_eq!(red["groupCount"], 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn calls_are_grouped_by_an_attribute_of_the_span_or_its_resource() {
+    let harness = Harness::new().await;
+    let of = |id: u64, version: Option<&str>, failed: bool| {
+        let status = if failed { StatusCode::Error } else { StatusCode::Ok };
+        let span = span(id, id, "shop", "buy").at(id, id + 10 * id).status(status, "");
+        match version {
+            Some(version) => span.attribute("service.version", version),
+            None => span,
+        }
+    };
+    harness
+        .send([of(1, Some("1.0"), false), of(2, Some("1.0"), true), of(3, Some("2.0"), false)])
+        .await;
+    harness.send([of(4, None, false), of(5, Some("1.0"), false)]).await;
+    harness.store.flush().await.unwrap();
+    harness.send([of(5, Some("1.0"), false)]).await;
+    let window = format!("start={BEGIN}&end={}", BEGIN + 60_000 * MILLI);
+    let path = format!("/red?{window}&by=service,attribute:service.version&step=10s");
+    let red = harness.get(&path).await;
+    let groups: Vec<Json> = red["groups"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|of| json!([of["service"], of["attribute"], of["count"], of["errorCount"]]))
+        .collect();
+    let expected =
+        [json!(["shop", "1.0", 3, 1]), json!(["shop", null, 1, 0]), json!(["shop", "2.0", 1, 0])];
+    assert_eq!(groups, expected);
+    assert_eq!(red["groups"][0]["steps"][0]["count"], 3);
+    assert_eq!(red["groups"][0]["duration"]["maxNano"], (50 * MILLI).to_string());
+    // Of the resource, where spans do not say it.
+    let red = harness.get(&format!("/red?{window}&by=attribute:service.name")).await;
+    assert_eq!(red["groups"][0]["attribute"], "shop");
+    for by in ["attribute:", "attribute:a,attribute:b", "attribute", "service,attribute:"] {
+        let (status, _) = harness.problem(&format!("/red?by={by}")).await;
+        assert_eq!(status, 400, "{by}");
+    }
+}

@@ -494,3 +494,39 @@ async fn grafanas_calls_are_answered() {
     let trace = harness.zipkin(&format!("/api/v2/trace/{}", trace_id(1))).await;
     assert_eq!(trace.as_array().unwrap().len(), 5);
 }
+
+#[tokio::test]
+async fn durations_of_spans_without_a_time_are_searched() {
+    let harness = Harness::new().await;
+    let local = json!({ "serviceName": "web" });
+    let span = |trace: u64, id: u64, duration: u64| {
+        json!({
+            "traceId": format!("{trace:016x}"), "id": format!("{id:016x}"), "name": "get",
+            "duration": duration, "localEndpoint": local,
+        })
+    };
+    let timed = |trace: u64, duration: u64| {
+        let mut span = span(trace, trace, duration);
+        span["timestamp"] = (BEGIN_MILLIS * 1_000 + trace).into();
+        span
+    };
+    harness
+        .report(&[
+            timed(1, 10),
+            span(1, 11, 5_000),
+            timed(2, 10),
+            span(2, 12, 500),
+            timed(9, 5_000),
+        ])
+        .await;
+    let id = |id: u64| format!("{id:016x}");
+    for (query, expected) in [
+        ("minDuration=1000", vec![id(1), id(9)]),
+        ("minDuration=1000&maxDuration=6000", vec![id(1), id(9)]),
+        ("minDuration=6000", vec![]),
+    ] {
+        let mut found = harness.zipkin_found(query).await;
+        found.sort();
+        assert_eq!(found, expected, "{query}");
+    }
+}

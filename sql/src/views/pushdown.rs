@@ -5,7 +5,7 @@
 
 use tidings_proto::{
     DurationNanos, SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 use tidings_storage::{AttributeFilter, LogFilter, SpanFilter, TimeRange};
 
@@ -168,7 +168,7 @@ pub(super) fn logs(conditions: &[Condition]) -> LogFilter {
             (Some("time"), _) => narrow(&mut of.time, predicate),
             (Some("severity_number"), Least(value)) => {
                 let least = value.number().and_then(|number| i32::try_from(number).ok());
-                of.severity_min = of.severity_min.or(least.and_then(Severity::from_number));
+                of.severity_min = of.severity_min.or(least.and_then(SeverityNumber::new));
             }
             (Some("text"), Contains(part)) => {
                 of.text = of.text.or_else(|| Some(part.clone()));

@@ -1,17 +1,19 @@
 //! Where rows go: into which file and in which order.
 //!
-//! Files hold one hour each. In a file, spans are ordered by their trace's earliest start, then
+//! A file holds one hour, but for the spanning file of a flush: rows of hours that are too far away,
+//! or have too few rows, for a file of their own. In a file, spans are ordered by their trace's earliest start, then
 //! trace, then start: a trace is one run of rows, and rows follow time. They come in about that
 //! order too, so what a flush copies side by side lies side by side in memory. Log records are
 //! ordered by time slot, service and time. `merge` keeps both orders.
 
-use std::{collections::HashMap, ops::Range};
+use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 use ahash::RandomState;
 use arrow_array::{BinaryArray, Int64Array, RecordBatch};
 use arrow_schema::ArrowError;
 use tidings_proto::{TraceId, UnixNanos};
 
+use super::HOUR_NANOS;
 use crate::{
     rows::column::{Column, Words, word},
     schema::Signal,
@@ -19,11 +21,20 @@ use crate::{
 
 /// Log records of so much time are ordered by service.
 pub(super) const SLOT_NANOS: u64 = 5 * 60 * 1_000_000_000;
-const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
-/// Rows older than this, or newer, go to the hour they came in: senders with wrong clocks must
-/// not be able to make a file per hour since 1970.
+/// Rows older than this, or newer, never have a file of their hour: senders with wrong clocks must
+/// not be able to make a partition per hour since 1970.
 const PAST_NANOS: u64 = 30 * 24 * HOUR_NANOS;
 const FUTURE_NANOS: u64 = 24 * HOUR_NANOS;
+/// Hours up to this many from the flush's have a file however few their rows: live traffic keeps
+/// its files whatever else comes.
+const NEAR_HOURS: u64 = 1;
+/// So many hours have a file of their own, those with the most rows; with the spanning file that
+/// is 6 data files and as many indexes.
+const HOURS_FEW: usize = 5;
+/// And so many when each of the others has [`HOUR_ROWS`], as in an import: 12 data files.
+const HOURS_MAX: usize = 11;
+/// Rows that are worth a file, however many files there are.
+const HOUR_ROWS: usize = 32 << 10;
 
 /// What it looks at; `derive` looks at the trace id too.
 pub(super) const COLUMNS: [&str; 3] =
@@ -38,10 +49,19 @@ pub(super) struct Traces {
     pub(super) runs: Vec<Range<usize>>,
 }
 
+/// The file of a flush that a row goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Target {
+    /// The file's partition.
+    pub(super) hour: i64,
+    /// True of the file for rows of many hours.
+    pub(super) is_spanning: bool,
+}
+
 /// A row in its place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Placed {
-    pub(super) hour: i64,
+    pub(super) target: Target,
     pub(super) row: usize,
     pub(super) time: UnixNanos,
 }
@@ -106,65 +126,100 @@ pub(super) fn place_spans(
     traces: &Traces,
     now: UnixNanos,
 ) -> Result<Vec<Placed>, ArrowError> {
-    let hours = Hours::new(batch, Signal::Spans, now)?;
+    let targets = Targets::new(batch, Signal::Spans, now)?;
     // What of a trace goes to one file stays together: there are fewer traces than spans to sort.
-    let mut stretches: Vec<(i64, u64, Range<usize>)> = Vec::with_capacity(traces.runs.len());
+    let mut stretches: Vec<(Target, u64, Range<usize>)> = Vec::with_capacity(traces.runs.len());
     for run in &traces.runs {
-        let starts = traces.rows[run.clone()].iter().map(|row| hours.times.unsigned(*row));
+        let starts = traces.rows[run.clone()].iter().map(|row| targets.times.unsigned(*row));
         let begin = starts.filter(|start| *start != 0).min().unwrap_or(0);
         for place in run.clone() {
-            let hour = hours.of(traces.rows[place]);
+            let target = targets.target(traces.rows[place]);
             match stretches.last_mut() {
-                Some((of, _, last)) if *of == hour && place > run.start => last.end += 1,
-                _ => stretches.push((hour, begin, place..place + 1)),
+                Some((of, _, last)) if *of == target && place > run.start => last.end += 1,
+                _ => stretches.push((target, begin, place..place + 1)),
             }
         }
     }
-    stretches.sort_unstable_by_key(|(hour, begin, places)| (*hour, *begin, places.start));
-    let place = |(hour, row): (i64, usize)| Placed { hour, row, time: hours.times.time(row) };
-    let rows = |(hour, _, places): (i64, u64, Range<usize>)| {
-        traces.rows[places].iter().map(move |row| (hour, *row))
+    stretches.sort_unstable_by_key(|(target, begin, places)| (*target, *begin, places.start));
+    let place = |(target, row)| Placed { target, row, time: targets.times.time(row) };
+    let rows = |(target, _, places): (Target, u64, Range<usize>)| {
+        traces.rows[places].iter().map(move |row| (target, *row))
     };
     Ok(stretches.into_iter().flat_map(rows).map(place).collect())
 }
 
 /// Orders log records.
 pub(super) fn place_logs(batch: &RecordBatch, now: UnixNanos) -> Result<Vec<Placed>, ArrowError> {
-    let hours = Hours::new(batch, Signal::Logs, now)?;
+    let targets = Targets::new(batch, Signal::Logs, now)?;
     let services = Words::of(batch, "service")?;
     let mut placed: Vec<Placed> = (0..batch.num_rows())
-        .map(|row| Placed { hour: hours.of(row), row, time: hours.times.time(row) })
+        .map(|row| Placed { target: targets.target(row), row, time: targets.times.time(row) })
         .collect();
     placed.sort_unstable_by_key(|placed| {
         let slot = placed.time.0 / SLOT_NANOS;
-        (placed.hour, slot, word(services.as_ref(), placed.row), placed.time, placed.row)
+        (placed.target, slot, word(services.as_ref(), placed.row), placed.time, placed.row)
     });
     Ok(placed)
 }
 
-struct Hours {
+/// Chooses the file of each row of a flush.
+struct Targets {
     times: Column<Int64Array>,
-    received: Column<Int64Array>,
-    now: UnixNanos,
+    /// The hours with a file of their own; ascending.
+    own: Vec<i64>,
+    spanning: Target,
 }
 
-impl Hours {
+impl Targets {
     fn new(batch: &RecordBatch, signal: Signal, now: UnixNanos) -> Result<Self, ArrowError> {
-        Ok(Self {
-            times: Column::of(batch, signal.time_column())?,
-            received: Column::of(batch, "received_unix_nanos")?,
-            now,
-        })
+        let times = Column::<Int64Array>::of(batch, signal.time_column())?;
+        let received = Column::<Int64Array>::of(batch, "received_unix_nanos")?;
+        let earliest = now.0.saturating_sub(PAST_NANOS).max(1);
+        let latest = now.0.saturating_add(FUTURE_NANOS);
+        let mut counts: HashMap<i64, usize, RandomState> = HashMap::default();
+        for row in 0..batch.num_rows() {
+            let time = times.unsigned(row);
+            if (earliest..=latest).contains(&time) {
+                *counts.entry(hour_of(time)).or_default() += 1;
+            }
+        }
+        let own = own_hours(counts, hour_of(now.0));
+        // Retention counts their age from when they came: the partition says when that was.
+        let rows = 0..batch.num_rows();
+        let of_others =
+            rows.filter(|row| own.binary_search(&hour_of(times.unsigned(*row))).is_err());
+        let last = of_others.map(|row| received.unsigned(row)).max().unwrap_or(0);
+        let spanning = Target { hour: hour_of(last), is_spanning: true };
+        Ok(Self { times, own, spanning })
     }
 
-    fn of(&self, row: usize) -> i64 {
-        let time = self.times.unsigned(row);
-        let earliest = self.now.0.saturating_sub(PAST_NANOS).max(1);
-        let latest = self.now.0.saturating_add(FUTURE_NANOS);
-        let plausible = (earliest..=latest).contains(&time);
-        let time = if plausible { time } else { self.received.unsigned(row) };
-        (time / HOUR_NANOS).cast_signed()
+    fn target(&self, row: usize) -> Target {
+        let hour = hour_of(self.times.unsigned(row));
+        match self.own.binary_search(&hour) {
+            Ok(_) => Target { hour, is_spanning: false },
+            Err(_) => self.spanning,
+        }
     }
+}
+
+fn hour_of(time: u64) -> i64 {
+    (time / HOUR_NANOS).cast_signed()
+}
+
+/// The hours that have a file of their own in a flush of this hour, of what has so many rows in
+/// each; ascending.
+fn own_hours(counts: HashMap<i64, usize, RandomState>, now: i64) -> Vec<i64> {
+    let mut hours: Vec<(i64, usize)> = counts.into_iter().collect();
+    hours.sort_unstable_by_key(|(hour, rows)| {
+        (hour.abs_diff(now) > NEAR_HOURS, Reverse(*rows), Reverse(*hour))
+    });
+    let is_own = |(place, (_, rows)): &(usize, (i64, usize))| {
+        *place < HOURS_FEW || *place < HOURS_MAX && *rows >= HOUR_ROWS
+    };
+    let mut own: Vec<i64> =
+        hours.into_iter().enumerate().take_while(is_own).map(|(_, (hour, _))| hour).collect();
+    own.sort_unstable();
+    own
 }
 
 #[cfg(test)]
@@ -174,9 +229,31 @@ mod tests {
     use super::*;
     use crate::{columns::span_rows, samples};
 
+    /// Which of so many rows by hour, of a flush at hour 1000, have files of their own.
+    fn own(rows: &[(i64, usize)]) -> Vec<i64> {
+        own_hours(rows.iter().copied().collect(), 1000)
+    }
+
+    #[test]
+    fn few_hours_have_a_file_unless_they_are_near_or_large() {
+        let spread = |count: i64, rows: usize| -> Vec<(i64, usize)> {
+            (0..count).map(|back| (990 - back, rows)).collect()
+        };
+        assert_eq!(own(&[]), Vec::<i64>::new());
+        assert_eq!(own(&spread(3, 1)), [988, 989, 990]);
+        assert_eq!(own(&spread(744, 1)), [986, 987, 988, 989, 990]);
+        assert_eq!(own(&spread(744, HOUR_ROWS - 1)).len(), HOURS_FEW);
+        assert_eq!(own(&spread(744, HOUR_ROWS)).len(), HOURS_MAX);
+        let mixed = [spread(3, HOUR_ROWS), spread(9, 1)].concat();
+        assert_eq!(own(&mixed).len(), HOURS_FEW);
+        // Live traffic comes first, however little.
+        let live = [spread(744, 9), vec![(999, 1), (1000, 1), (1001, 1)]].concat();
+        assert_eq!(own(&live), [989, 990, 999, 1000, 1001]);
+    }
+
     proptest! {
         #[test]
-        fn spans_are_ordered_by_hour_then_by_when_their_trace_began_then_by_trace_and_start(
+        fn spans_are_ordered_by_file_then_by_when_their_trace_began_then_by_trace_and_start(
             request in samples::traces(),
         ) {
             let batch = span_rows(&request, samples::NOW).unwrap();
@@ -196,8 +273,8 @@ mod tests {
                 let starts = (0..batch.num_rows()).filter(same).map(|row| starts.unsigned(row));
                 starts.filter(|start| *start != 0).min().unwrap_or(0)
             };
-            let hours = Hours::new(&batch, Signal::Spans, samples::NOW).unwrap();
-            rows.sort_by_key(|row| (hours.of(*row), begin(*row), within(*row)));
+            let targets = Targets::new(&batch, Signal::Spans, samples::NOW).unwrap();
+            rows.sort_by_key(|row| (targets.target(*row), begin(*row), within(*row)));
             let placed = place_spans(&batch, &traces, samples::NOW).unwrap();
             prop_assert_eq!(placed.iter().map(|placed| placed.row).collect::<Vec<_>>(), rows);
         }

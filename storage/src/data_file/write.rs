@@ -121,14 +121,14 @@ pub(super) fn files(
     let rows = Unsorted::of(signal, batches, derived, TAKEN_BYTES)?;
     let mut gather = Gather::of(&signal.memory_schema(), batches)?;
     placed
-        .chunk_by(|left, right| left.hour == right.hour)
+        .chunk_by(|left, right| left.target == right.target)
         .map(|placed| file(&rows, &mut gather, placed, layout))
         .collect()
 }
 
 impl<'a> Unsorted<'a> {
     /// The rows of these batches, of which so many bytes may be taken at once. Whatever is found out
-    /// of a batch is found out here: there may be a file for each of hundreds of hours.
+    /// of a batch is found out here: there may be a dozen files.
     fn of(
         signal: Signal,
         batches: &'a [RecordBatch],
@@ -216,7 +216,7 @@ fn file(
     }
     let (bytes, Written { rows: count, stats, index }) = writer.finish()?;
     Ok(EncodedFile {
-        hour: placed.first().map_or(0, |placed| placed.hour),
+        hour: placed.first().map_or(0, |placed| placed.target.hour),
         index: index.finish(&Sums::of(&bytes)),
         bytes: Bytes::from(bytes),
         rows: count,
@@ -389,7 +389,7 @@ mod tests {
     use proptest::{prelude::*, strategy::ValueTree, test_runner::TestRunner};
 
     use super::{Placed, RecordBatch, Signal, Unsorted, sizes};
-    use crate::{columns::span_rows, samples};
+    use crate::{columns::span_rows, data_file::order::Target, samples};
 
     #[test]
     fn what_is_taken_at_once_is_bounded_by_rows_and_by_bytes() {
@@ -397,7 +397,8 @@ mod tests {
         let mut request = || samples::traces().new_tree(&mut runner).unwrap().current();
         let batches: Vec<RecordBatch> =
             (0..200).map(|_| span_rows(&request(), samples::NOW).unwrap()).collect();
-        let placed = |row| Placed { hour: 0, row, time: samples::NOW };
+        let target = Target { hour: 0, is_spanning: false };
+        let placed = |row| Placed { target, row, time: samples::NOW };
         let count = batches.iter().map(RecordBatch::num_rows).sum();
         let placed: Vec<Placed> = (0..count).rev().map(placed).collect();
         for (rows_max, bytes_max) in [(7, usize::MAX), (7, 2000), (usize::MAX, 2000), (7, 1)] {

@@ -15,7 +15,7 @@ use std::{
     fs, io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use self::medium::{Inode, Medium};
@@ -148,7 +148,8 @@ impl FaultyDisk {
     }
 
     fn lock(&self) -> MutexGuard<'_, Medium> {
-        self.medium.lock().unwrap()
+        // A planted panic is no reason for others.
+        self.medium.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for its turn and counts; the trouble it is in.

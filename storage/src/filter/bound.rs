@@ -9,7 +9,7 @@ use arrow_array::{
 use arrow_schema::ArrowError;
 use tidings_proto::{
     SpanId, TraceId,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{SeverityNumber, SpanKind, StatusCode},
 };
 
 use super::{Matcher, attributes::Wanted};
@@ -165,7 +165,7 @@ impl<'a> Bound<'a> {
             rows.retain(|row| self.has_exception.truth(*row));
         }
         if let (Some(min), true) = (matcher.severity_min, self.severity.is_there()) {
-            let of = |row| self.severity.int(row).and_then(Severity::from_number);
+            let of = |row| self.severity.int(row).and_then(SeverityNumber::new);
             rows.retain(|row| of(*row).is_some_and(|severity| severity >= min));
         }
     }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use tidings_proto::{
     SpanId, TraceId, UnixNanos,
-    otlp::{Severity, SpanKind, StatusCode},
+    otlp::{Severity, SeverityNumber, SpanKind, StatusCode},
 };
 
 use super::{AttributeFilter, attributes::Wanted, text::Needle};
@@ -29,7 +29,7 @@ pub(crate) struct Matcher {
     pub(super) duration_min: Option<u64>,
     pub(super) duration_max: Option<u64>,
     pub(super) has_exception: bool,
-    pub(super) severity_min: Option<Severity>,
+    pub(super) severity_min: Option<SeverityNumber>,
     pub(super) text: Option<Needle>,
     pub(super) attributes: Vec<Wanted>,
     /// One of these, where there are some.
@@ -138,7 +138,7 @@ impl Matcher {
             wanted.and_any(vec![index::error_term()]);
         }
         if let Some(min) = self.severity_min {
-            let all = Severity::ALL.into_iter().filter(|severity| *severity >= min);
+            let all = Severity::ALL.into_iter().filter(|severity| *severity >= min.severity());
             wanted.and_any(all.map(index::severity_term).collect());
         }
         if let Some(text) = &self.text {

@@ -315,7 +315,7 @@ fn a_text_is_found_by_looking_at_few_records() {
     let indexes = Arc::new(Indexes::new(usize::MAX));
     let snapshot = Snapshot::new(TableView::default(), view).indexed_by(indexes);
     let text = |text: &str| LogFilter { text: Some(text.to_owned()), ..LogFilter::default() };
-    let severe = LogFilter { severity_min: Some(Severity::Error), ..LogFilter::default() };
+    let severe = LogFilter { severity_min: Some(Severity::Error.into()), ..LogFilter::default() };
     for (filter, expected, rows_max) in [
         (text(&part), 1, 2 * 1024),
         (text("WAS PAID"), 20_000, 20_000),

@@ -335,10 +335,13 @@ fn old_rows_of_a_file_that_has_new_ones_too_wait_for_what_is_in_between() {
     }
 }
 
+const FORTY_DAYS: u64 = 40 * 24 * 3_600_000_000_000;
+
 #[test]
 fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same() {
     const YEAR: u64 = 31_536_000_000_000_000;
-    let begin = samples::NOW.0 / 3_600_000_000_000 * 3_600_000_000_000;
+    // Too long ago for files of their hours.
+    let begin = samples::NOW.0 / 3_600_000_000_000 * 3_600_000_000_000 - FORTY_DAYS;
     let start = |second: u64| UnixNanos(begin + second * 1_000_000_000);
     let folder = TempDir::new().unwrap();
     let mut files = Vec::new();
@@ -352,7 +355,7 @@ fn files_that_each_have_a_row_far_ahead_are_looked_at_newest_first_all_the_same(
         let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
         files.extend(stored(folder.path(), encoded.unwrap()));
     }
-    assert_eq!(files.len(), 50, "what is far ahead is in the file of the hour it came in");
+    assert_eq!(files.len(), 50, "what is far ahead is in the file of the hour it came in, too");
     let snapshot = Snapshot::new(TableView { chunks: vec![], files }, TableView::default());
     let time = TimeRange { start: None, end: Some(start(1_990)) };
     let filter = SpanFilter { start: time, ..SpanFilter::default() };
@@ -373,11 +376,15 @@ fn an_old_trace_with_a_row_far_ahead_does_not_have_its_row_group_looked_at_first
     let folder = TempDir::new().unwrap();
     let mut request = traces_of(200, 1);
     let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+    // Too long ago for files of their hours.
+    for span in spans.iter_mut() {
+        span.start_time_unix_nano -= FORTY_DAYS;
+    }
     let mut ahead = spans[199].clone();
     ahead.span_id = vec![2; 8];
     ahead.start_time_unix_nano += 31_536_000_000_000_000;
     spans.push(ahead);
-    let start = |trace: u64| UnixNanos(samples::NOW.0 - trace * 1_000_000);
+    let start = |trace: u64| UnixNanos(samples::NOW.0 - FORTY_DAYS - trace * 1_000_000);
     let encoded = data_file::encode_small(Signal::Spans, &[span_chunk(&request)], samples::NOW);
     let files = stored(folder.path(), encoded.unwrap());
     assert_eq!(files.len(), 1);

@@ -1,8 +1,10 @@
 //! The store's tasks: one flushes, one merges small chunks, one makes indexes again, one does
-//! upkeep, one verifies files. All end when the store stops.
+//! upkeep, one verifies files. All end when the store stops. The one that flushes is essential, the
+//! others are restarted when they panic.
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use tokio::{select, sync::watch, task::JoinHandle};
 
 use super::{Inner, blocking, random, reindex::reindexer, scrub::scrubber};
@@ -17,14 +19,31 @@ const UPKEEP: Duration = Duration::from_secs(10);
 /// The longest wait after upkeep failed.
 const UPKEEP_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// The name of flushes among the store's tasks.
+pub(super) const FLUSH: &str = "flush";
+
+type Task = fn(Arc<Inner>, watch::Receiver<bool>) -> BoxFuture<'static, ()>;
+
+/// Tasks that are restarted when they panic.
+const MAINTENANCE: [(&str, Task); 4] = [
+    ("memory merge", |inner, stop| Box::pin(merger(inner, stop))),
+    ("reindexing", |inner, stop| Box::pin(reindexer(inner, stop))),
+    ("upkeep", |inner, stop| Box::pin(keeper(inner, stop))),
+    ("scrubbing", |inner, stop| Box::pin(scrubber(inner, stop))),
+];
+
 pub(super) fn start(inner: &Arc<Inner>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-    vec![
-        tokio::spawn(flusher(Arc::clone(inner), stop.clone())),
-        tokio::spawn(merger(Arc::clone(inner), stop.clone())),
-        tokio::spawn(reindexer(Arc::clone(inner), stop.clone())),
-        tokio::spawn(keeper(Arc::clone(inner), stop.clone())),
-        tokio::spawn(scrubber(Arc::clone(inner), stop.clone())),
-    ]
+    let supervision = &inner.supervision;
+    let flusher = flusher(Arc::clone(inner), stop.clone());
+    let mut tasks = vec![supervision.spawn_essential(FLUSH, flusher)];
+    for (name, task) in MAINTENANCE {
+        let (inner, stop, clock) = (Arc::clone(inner), stop.clone(), &inner.shared.clock);
+        let clock = Arc::clone(clock);
+        tasks.push(supervision.spawn_restarting(name, clock, stop.clone(), move || {
+            task(Arc::clone(&inner), stop.clone())
+        }));
+    }
+    tasks
 }
 
 async fn flusher(inner: Arc<Inner>, mut stop: watch::Receiver<bool>) {

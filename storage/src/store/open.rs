@@ -25,11 +25,13 @@ use crate::{
     disk::{Disk, DiskLock, SharedDisk, failed, move_durably, parent, read_all, write_durably},
     index::Indexes,
     memory::{self, Chunk},
+    metrics::StoreMetrics,
     paths::Paths,
     schema::Signal,
+    supervision::Supervision,
     table_store,
     tables::Table,
-    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalSettings},
+    wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings},
 };
 
 /// So many small chunks become one while replaying.
@@ -65,17 +67,8 @@ pub(super) async fn open(
     let mut alarms = alarms_of(&spans.table, &logs.table, &pins);
     let covered = [spans.covered, logs.covered];
     let covered_max = spans.covered.max(logs.covered);
-    let shared = Arc::new(Shared {
-        damaged,
-        state: State::new(spans.files, logs.files),
-        indexes: Arc::new(Indexes::new(
-            usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX),
-        )),
-        flush_wanted: tokio::sync::Notify::new(),
-        merge_wanted: tokio::sync::Notify::new(),
-        clock,
-        settings,
-    });
+    let state = State::new(spans.files, logs.files);
+    let shared = shared(damaged, state, settings, clock);
     let replay = {
         let (disk, paths) = (Arc::clone(&disk), paths.clone());
         blocking(move || Replay::start(disk, paths, covered)).await?
@@ -93,7 +86,13 @@ pub(super) async fn open(
         durable: end.last.max(covered_max),
         next: end.used.max(end.last).max(covered_max) + 1,
     };
-    let wal = start_wal(&disk, &paths, &shared, segments, position).await?;
+    let (supervision, metrics) = (Supervision::default(), Arc::<StoreMetrics>::default());
+    let monitor = WalMonitor {
+        supervision: supervision.clone(),
+        metrics: Arc::clone(&metrics),
+        clock: Arc::clone(&shared.clock),
+    };
+    let wal = start_wal(&disk, &paths, &shared, segments, position, monitor).await?;
     let (stop, stopped) = watch::channel(false);
     let inner = Arc::new(Inner {
         shared,
@@ -111,12 +110,33 @@ pub(super) async fn open(
         trouble: Mutex::new(None),
         closed: AtomicBool::new(false),
         broken: AtomicBool::new(false),
+        supervision,
+        metrics,
         stop,
         tasks: Mutex::new(Vec::new()),
         lock: Mutex::new(Some(lock)),
     });
     inner.keep_tasks(background::start(&inner, &stopped));
     Ok((inner, recovery))
+}
+
+/// Returns the part of a store that its background tasks share.
+fn shared(
+    damaged: Damaged,
+    state: State,
+    settings: StoreSettings,
+    clock: Arc<dyn Clock>,
+) -> Arc<Shared> {
+    let index_bytes_max = usize::try_from(settings.index_memory_bytes_max).unwrap_or(usize::MAX);
+    Arc::new(Shared {
+        damaged,
+        state,
+        indexes: Arc::new(Indexes::new(index_bytes_max)),
+        flush_wanted: tokio::sync::Notify::new(),
+        merge_wanted: tokio::sync::Notify::new(),
+        clock,
+        settings,
+    })
 }
 
 /// What must be said of tables that are damaged, and of pins that are.
@@ -315,6 +335,7 @@ async fn start_wal(
     shared: &Arc<Shared>,
     segments: Arc<Segments>,
     position: Position,
+    monitor: WalMonitor,
 ) -> Result<Wal<Arc<Chunk>>, StorageError> {
     let (disk, folder, shared) = (Arc::clone(disk), paths.wal(), Arc::clone(shared));
     let settings = WalSettings {
@@ -324,7 +345,8 @@ async fn start_wal(
         salt: super::random,
     };
     blocking(move || {
-        Wal::start(disk, folder, settings, segments, position, move |chunks| shared.publish(chunks))
+        let publish = move |chunks| shared.publish(chunks);
+        Wal::start(disk, folder, settings, segments, position, monitor, publish)
     })
     .await
 }

@@ -6,12 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use tidings_proto::TraceId;
+use tidings_proto::{TraceId, UnixNanos};
 
 use super::{Inner, blocking, upkeep::unreadable};
 use crate::{
     Detail, Scan, Snapshot, StorageError,
-    data_file::Choice,
+    data_file::{Choice, DataFile},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
@@ -19,6 +19,7 @@ use crate::{
     upkeep::{Noteworthy, Retired, mark},
 };
 
+const HOUR_NANOS: u64 = 3600 * 1_000_000_000;
 /// More traces than this are not picked out of an hour: it is kept whole.
 const TRACES_MAX: usize = 4_000_000;
 
@@ -39,7 +40,8 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
     };
     let named = kept.iter().filter_map(name).collect();
     let found: Vec<_> = kept.into_iter().filter(|what| name(what).is_none()).collect();
-    let traces = noteworthy(inner, hour, found.clone(), named).await?;
+    let around = Around::new(&files);
+    let traces = noteworthy(inner, around, found.clone(), named).await?;
     let choice = traces.map(|traces| {
         // Only log records can be noteworthy without a trace.
         let of_logs = found.iter().filter(|_| signal == Signal::Logs);
@@ -51,15 +53,43 @@ pub(super) async fn retire(inner: &Inner, retired: Retired) -> Result<Change, St
     Ok(Change { why, added, removed: files })
 }
 
-/// These traces and those with something noteworthy in this hour or those beside it; `None`: too
-/// many, or a file cannot be read that would say.
+/// Where the traces of some files may have more spans: in their hours and those beside them, and
+/// wherever there are spans of about their times.
+#[derive(Debug)]
+struct Around {
+    hours: RangeInclusive<i64>,
+    times: RangeInclusive<UnixNanos>,
+}
+
+impl Around {
+    fn new(files: &[Arc<DataFile>]) -> Self {
+        let hours = || files.iter().map(|file| file.hour);
+        let first = files.iter().map(|file| file.times().0.0).min().unwrap_or(0);
+        let last = files.iter().map(|file| file.times().1.0).max().unwrap_or(0);
+        let times = first.saturating_sub(HOUR_NANOS)..=last.saturating_add(HOUR_NANOS);
+        Self {
+            hours: hours().min().unwrap_or(0) - 1..=hours().max().unwrap_or(0) + 1,
+            times: UnixNanos(*times.start())..=UnixNanos(*times.end()),
+        }
+    }
+
+    fn covers(&self, file: &DataFile) -> bool {
+        let (min, max) = file.times();
+        let is_near = min <= *self.times.end() && *self.times.start() <= max;
+        is_near || self.hours.contains(&file.hour)
+    }
+}
+
+/// These traces and those with something noteworthy around; `None`: too many, or a file cannot be
+/// read that would say.
 async fn noteworthy(
     inner: &Inner,
-    hour: i64,
+    around: Around,
     kept: Vec<Noteworthy>,
     mut traces: HashSet<TraceId>,
 ) -> Result<Option<HashSet<TraceId>>, StorageError> {
-    let snapshot = inner.shared.state.around(hour - 1..=hour + 1);
+    let hour = *around.hours.start() + 1;
+    let snapshot = inner.shared.state.around(&around);
     let snapshot = snapshot.indexed_by(Arc::clone(&inner.shared.indexes));
     blocking(move || {
         for what in kept {
@@ -89,10 +119,10 @@ async fn noteworthy(
 }
 
 impl super::State {
-    /// The spans of these hours, in files and in memory.
-    fn around(&self, hours: RangeInclusive<i64>) -> Snapshot {
+    /// The spans of these hours and times, in files and in memory.
+    fn around(&self, around: &Around) -> Snapshot {
         let (chunks, mut files) = self.spans();
-        files.retain(|file| hours.contains(&file.hour));
+        files.retain(|file| around.covers(file));
         Snapshot::new(TableView { chunks, files }, TableView::default())
     }
 }

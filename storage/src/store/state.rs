@@ -44,6 +44,8 @@ struct Visible {
     oldest: Option<Instant>,
     /// Files that a commit removed and that are still on the disk.
     gone: Vec<Gone>,
+    /// Commits whose change is visible.
+    commits: u64,
 }
 
 /// A file that new snapshots do not see.
@@ -207,6 +209,7 @@ impl State {
     /// the place of other files.
     pub(crate) fn apply(&self, signal: Signal, change: &Change, now: UnixNanos) {
         let mut visible = self.lock();
+        visible.commits += 1;
         let gone = change.removed.iter().map(|file| Gone { file: Arc::clone(file), since: now });
         visible.gone.extend(gone);
         let rows = visible.of(signal);
@@ -230,6 +233,11 @@ impl State {
     /// These are no longer on the disk.
     pub(crate) fn forget_gone(&self, deleted: &HashSet<PathBuf>) {
         self.lock().gone.retain(|gone| !deleted.contains(&gone.file.path));
+    }
+
+    /// Returns the number of commits that became visible since the store was opened.
+    pub(crate) fn commits(&self) -> u64 {
+        self.lock().commits
     }
 
     /// How many removed files are still on the disk.

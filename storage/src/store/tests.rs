@@ -4,6 +4,8 @@ mod damage;
 mod faults;
 mod golden;
 mod objects;
+mod panics;
+mod spanning;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};
 

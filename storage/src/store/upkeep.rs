@@ -10,7 +10,7 @@ use std::{
     collections::HashSet,
     fmt, io,
     path::PathBuf,
-    sync::{Arc, PoisonError},
+    sync::{Arc, PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -208,9 +208,15 @@ impl Inner {
         pace: Pace,
         room: &mut Room,
     ) -> Result<bool, StorageError> {
+        let mut plans = Vec::new();
         for (signal, mut files) in tables {
             files.retain(|file| !keeper.stuck.contains(&file.path));
-            for job in plan(&files, self.shared.clock.now(), pace) {
+            plans.push((signal, plan(&files, self.shared.clock.now(), pace)));
+        }
+        let waiting = plans.iter().flat_map(|(_, jobs)| jobs).map(|job| job.files.len() as u64);
+        self.metrics.backlog_files.store(waiting.sum(), Ordering::Relaxed);
+        for (signal, jobs) in plans {
+            for job in jobs {
                 if !room.holds(Why::Compaction, job.bytes()) {
                     room.wait(&job.files);
                     continue;
@@ -386,6 +392,7 @@ impl Inner {
     /// Finds out about a commit of unknown fate: it may have changed the files already.
     pub(super) async fn settle(&self, signal: Signal) -> Result<(), StorageError> {
         let mut tables = self.tables.lock().await;
+        let _whole = WholeCommit(self);
         if let Some(settled) = tables.of(signal).settle().await? {
             self.shared.state.apply(signal, &settled, self.shared.clock.now());
         }
@@ -402,6 +409,7 @@ impl Inner {
     ) -> Result<(), StorageError> {
         let now = self.shared.clock.now();
         let mut tables = self.tables.lock().await;
+        let _whole = WholeCommit(self);
         let table = tables.of(signal);
         if let Some(settled) = table.settle().await? {
             self.shared.state.apply(signal, &settled, now);
@@ -409,7 +417,20 @@ impl Inner {
         let change = table.replace(change, now).await?;
         self.shared.state.apply(signal, &change, now);
         keeper.count(&change);
+        self.metrics.upkeep(&change);
         Ok(())
+    }
+}
+
+/// A commit of upkeep. One that is broken off by a panic is not gone on from: the files that the
+/// table has and those that are visible may be others.
+struct WholeCommit<'a>(&'a Inner);
+
+impl Drop for WholeCommit<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.give_up("commit", "a commit of upkeep panicked");
+        }
     }
 }
 

@@ -8,6 +8,10 @@
 //! unless most of the work would be to copy a large file for the sake of small ones; once nothing
 //! came for hours, more of that work is worth it. While an old hour still gets rows, as in an
 //! import, it is merged no more eagerly than the current one.
+//!
+//! Spanning files, which have rows of other hours than their partition's, are merged among
+//! themselves: the others keep what only files of one hour can have, such as rollups of use. They
+//! are never split into hours: whoever chooses times chooses how many hours those are.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -68,13 +72,13 @@ pub(crate) enum Pace {
     Offline,
 }
 
-/// The merges that are worth doing, one of an hour, the one that helps most first. Looks at no file.
+/// The merges that are worth doing, at most two of an hour, the one that helps most first. Looks at no file.
 pub(crate) fn plan(files: &[Arc<DataFile>], now: UnixNanos, pace: Pace) -> Vec<Job> {
-    let mut hours: BTreeMap<i64, Vec<&Arc<DataFile>>> = BTreeMap::new();
+    let mut hours: BTreeMap<(i64, bool), Vec<&Arc<DataFile>>> = BTreeMap::new();
     for file in files.iter().filter(|file| !is_sealed(file)) {
-        hours.entry(file.hour).or_default().push(file);
+        hours.entry((file.hour, file.is_spanning())).or_default().push(file);
     }
-    let jobs = hours.into_iter().filter_map(|(hour, mut files)| {
+    let jobs = hours.into_iter().filter_map(|((hour, _), mut files)| {
         files.sort_by_key(|file| (file.bytes, file.path.clone()));
         Some(Job { hour, files: choose(&files, State::of(hour, &files, now, pace))? })
     });

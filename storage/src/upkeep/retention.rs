@@ -1,7 +1,9 @@
 //! What is no longer kept.
 //!
 //! Files go whole, by hour: at an age counted from the end of the file's hour or from when its
-//! last row came in, whichever is later, so that importing an old trace does not delete it. Rules
+//! last row came in, whichever is later, so that importing an old trace does not delete it. A
+//! spanning file is in the hour its rows came in, and is never merged with those of another: its
+//! rows go when they were kept for that age since then, whatever their times. Rules
 //! keep whole traces for longer: when the rest is due, the hour is written again with nothing but
 //! the traces that some rule names, and the new file's name says for which rules that was done.
 //! When the files are too large together, the oldest hours go first, as if they were very old.
@@ -79,7 +81,7 @@ impl Noteworthy {
     pub(crate) fn logs(&self) -> LogFilter {
         let all = LogFilter::default();
         match self.clone() {
-            Self::Errors => LogFilter { severity_min: Some(Severity::Error), ..all },
+            Self::Errors => LogFilter { severity_min: Some(Severity::Error.into()), ..all },
             Self::Service(name) => LogFilter { services: Some(vec![name]), ..all },
             Self::Trace(id) => LogFilter { trace_ids: Some(vec![id]), ..all },
             Self::Attribute(attribute) => LogFilter { attributes: vec![attribute], ..all },
@@ -92,7 +94,7 @@ impl Noteworthy {
 pub(crate) struct Retired {
     pub(crate) signal: Signal,
     pub(crate) files: Vec<Arc<DataFile>>,
-    /// What is still kept of them, which are then of one hour.
+    /// The traces that are still kept of them, which are then of one hour, and all spanning or none.
     pub(crate) kept: Vec<Noteworthy>,
 }
 
@@ -136,7 +138,7 @@ fn old(
 ) -> Due {
     let Some(limit) = retention.age else { return Due::Nothing };
     let (mut gone, mut unknown) = (Vec::new(), Vec::new());
-    let mut thinned: BTreeMap<(i64, u64), Retired> = BTreeMap::new();
+    let mut thinned: BTreeMap<(i64, bool, u64), Retired> = BTreeMap::new();
     for file in files {
         let age = Duration::from_nanos(now.0.saturating_sub(kept_from(file)));
         if age < limit {
@@ -152,7 +154,8 @@ fn old(
             mark if thinned_for(&file.path) == Some(mark) => {}
             mark => {
                 let new = || Retired { signal, files: Vec::new(), kept };
-                thinned.entry((file.hour, mark)).or_insert_with(new).files.push(Arc::clone(file));
+                let of_one = (file.hour, file.is_spanning(), mark);
+                thinned.entry(of_one).or_insert_with(new).files.push(Arc::clone(file));
             }
         }
     }
@@ -220,8 +223,13 @@ fn of_hour(
     loop {
         // What can go whole goes first.
         let whole = open.iter().find(|(_, kept, _)| kept.is_empty());
-        let Some((signal, kept, _)) = whole.or(open.first()).cloned() else { return Due::Nothing };
-        let is_alike = |(of, other, _): &mut (_, _, _)| *of == signal && *other == kept;
+        let Some((signal, kept, first)) = whole.or(open.first()).cloned() else {
+            return Due::Nothing;
+        };
+        let is_alike = |(of, other, file): &mut (Signal, Vec<Noteworthy>, Arc<DataFile>)| {
+            let is_of_kind = kept.is_empty() || file.is_spanning() == first.is_spanning();
+            *of == signal && *other == kept && is_of_kind
+        };
         let files: Vec<_> = open.extract_if(.., is_alike).map(|(_, _, file)| file).collect();
         let chosen = if kept.is_empty() { Some(needed(files, excess)) } else { some(files, room) };
         if let Some(files) = chosen {

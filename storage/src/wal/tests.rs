@@ -15,21 +15,30 @@ use tidings_proto::UnixNanos;
 use tokio::sync::oneshot;
 
 use super::{
-    Entry, Position, Record, Replay, ReplayEnd, Segments, Wal, WalSettings,
+    Entry, Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings,
     record::{MARKER, RECORD_HEADER, RECORDS_START, SegmentHeader},
 };
 use crate::{
-    ErrorKind, StorageError,
+    ErrorKind, StorageError, SystemClock,
     disk::{
         Disk, RealDisk, SharedDisk,
         faulty::{Dice, Fault, FaultyDisk},
     },
     paths::{Paths, segment_name},
     schema::Signal,
+    supervision::Supervision,
 };
 
 fn settings() -> WalSettings {
     WalSettings { segment_bytes: 20_000, bytes_max: 1 << 30, disk_reserve: 0, salt: || 42 }
+}
+
+fn monitor() -> WalMonitor {
+    WalMonitor {
+        supervision: Supervision::default(),
+        metrics: Arc::default(),
+        clock: Arc::new(SystemClock),
+    }
 }
 
 type Published = Arc<Mutex<Vec<(u64, u32)>>>;
@@ -55,10 +64,9 @@ fn open(disk: &SharedDisk, root: &Path, settings: WalSettings) -> Result<Log, St
     let published = Published::default();
     let seen = Arc::clone(&published);
     let position = Position { durable: end.last, next: end.used + 1 };
-    let wal =
-        Wal::start(Arc::clone(disk), paths.wal(), settings, segments, position, move |mut new| {
-            seen.lock().unwrap().append(&mut new);
-        })?;
+    let publish = move |mut new: Vec<_>| seen.lock().unwrap().append(&mut new);
+    let disk = Arc::clone(disk);
+    let wal = Wal::start(disk, paths.wal(), settings, segments, position, monitor(), publish)?;
     Ok(Log { wal, published, end, records })
 }
 
@@ -467,15 +475,18 @@ async fn a_panicking_writer_refuses_instead_of_hanging() {
     std::fs::create_dir(paths.wal()).unwrap();
     let segments = Arc::new(Segments::new(paths.wal(), real(), Vec::new()));
     let position = Position { durable: 0, next: 1 };
+    let monitor = monitor();
+    let supervision = monitor.supervision.clone();
+    let publish = |_| panic!("on purpose");
     let wal: Wal<u32> =
-        Wal::start(real(), paths.wal(), settings(), segments, position, |_| panic!("on purpose"))
-            .unwrap();
+        Wal::start(real(), paths.wal(), settings(), segments, position, monitor, publish).unwrap();
     let log =
         Log { wal, published: Published::default(), end: ReplayEnd::default(), records: vec![] };
     assert!(matches!(log.append(1).await, Err(StorageError::WriterStopped)));
     assert!(matches!(log.append(2).await, Err(StorageError::WriterStopped)));
     assert!(matches!(log.wal.check(), Err(StorageError::WriterStopped)));
     assert!(log.wal.close().is_err());
+    assert_eq!(supervision.failed().await, "log writer failed: on purpose");
 }
 
 proptest! {

@@ -14,12 +14,16 @@
 //! After a failed write or sync the segment is never touched again. Its successor's header tells
 //! where the log really ended, so the failed bytes can not come back as records.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Entry, WalHealth, WalSettings,
+    Entry, WalHealth, WalMonitor, WalSettings,
     blocks::Blocks,
     record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader, payload_length},
     segments::{Sealed, Segments},
@@ -89,7 +93,12 @@ struct Active {
 
 impl Active {
     /// Writes and syncs.
-    fn write<T>(&mut self, first: u64, entries: &[Entry<T>]) -> Result<(), Refusal> {
+    fn write<T>(
+        &mut self,
+        first: u64,
+        entries: &[Entry<T>],
+        monitor: &WalMonitor,
+    ) -> Result<(), Refusal> {
         let mut append = || {
             for (sequence, entry) in (first..).zip(entries) {
                 let record = Record {
@@ -105,7 +114,11 @@ impl Active {
             self.file.flush()
         };
         append().map_err(|error| Refusal::io("write", &self.path, &error))?;
-        self.file.sync().map_err(|error| Refusal::io("sync", &self.path, &error))
+        let begun = monitor.clock.instant();
+        let synced = self.file.sync();
+        let time = monitor.clock.instant().saturating_duration_since(begun);
+        monitor.metrics.log_syncs.observe(time);
+        synced.map_err(|error| Refusal::io("sync", &self.path, &error))
     }
 }
 
@@ -123,6 +136,7 @@ pub(super) struct Writer<T, P> {
     pub(super) health: Arc<WalHealth>,
     pub(super) publish: P,
     position: Position,
+    monitor: WalMonitor,
     active: Option<Active>,
     marker: std::marker::PhantomData<fn(T)>,
 }
@@ -143,6 +157,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         settings: WalSettings,
         segments: Arc<Segments>,
         position: Position,
+        monitor: WalMonitor,
         publish: P,
     ) -> Self {
         Self {
@@ -153,6 +168,7 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
             health: Arc::default(),
             publish,
             position,
+            monitor,
             active: None,
             marker: std::marker::PhantomData,
         }
@@ -246,12 +262,15 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
         };
         let first = self.position.next;
         let last = first + entries.len() as u64 - 1;
-        let written = active.write(first, entries);
+        let written = active.write(first, entries, &self.monitor);
         active.bytes += bytes;
         self.segments.grew(bytes);
         match written {
             Ok(()) => {
                 active.has_records = true;
+                let metrics = &self.monitor.metrics;
+                metrics.log_records.fetch_add(entries.len() as u64, Relaxed);
+                metrics.log_bytes.fetch_add(bytes, Relaxed);
                 Ok(last)
             }
             Err(refusal) => {

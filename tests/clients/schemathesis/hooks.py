@@ -33,7 +33,7 @@ REPLACED = {
 # By parameter, the reasons for which a request that the schema allows is refused.
 OUT_OF_RANGE = r"must be nanoseconds since 1970 or RFC 3339"  # 30 February, the year 2300
 REASONS = {
-    "start": OUT_OF_RANGE,
+    "start": rf"nothing lies before|{OUT_OF_RANGE}",
     "end": rf"must be later than `start`|{OUT_OF_RANGE}",
     "selectStart": OUT_OF_RANGE,
     "selectEnd": rf"must be later than|{OUT_OF_RANGE}",
@@ -45,6 +45,10 @@ REASONS = {
     "wait": r"must be at most 60 s",
     "cursor": r"must be the `nextCursor`|is of a search with other filters",
     "Last-Event-ID": r"must be the `id` of an event",
+    "baseline": r"two ways to say the same",
+    "baselineStart": rf"needs `baselineStart`|{OUT_OF_RANGE}",
+    "baselineEnd": rf"must be later than|needs `baselineEnd`|{OUT_OF_RANGE}",
+    "text": r"must be given",
     "q": r"at line \d+, column \d+",
     "spansPerSpanset": r"goes with `q`",
     "traceId": r"`traceId` stands alone",

@@ -12,8 +12,11 @@ use super::{
     events::{Event, EventReader},
     failure, read, read_json,
 };
+use crate::browser;
 
 const EVENTS: &str = "text/event-stream";
+/// Reading more than this takes long enough to say so before.
+const LARGE_BYTES: usize = 4 << 20;
 
 impl<T: DeserializeOwned> Request<T> {
     /// Asks and reads the answer; `hear` gets the name and the data of everything that is told
@@ -50,6 +53,39 @@ impl<T: DeserializeOwned> Request<T> {
             }
         }
         Err(ApiError::Unreachable)
+    }
+
+    /// Asks for a large answer and reads it; `hear` gets how many bytes have come, and is called
+    /// once more, after a frame in which that can be drawn, before they are read.
+    pub async fn download(
+        &self,
+        signal: Option<&AbortSignal>,
+        hear: impl Fn(usize),
+    ) -> Result<T, ApiError> {
+        let options = RequestInit::new();
+        options.set_method(self.method);
+        options.set_signal(signal);
+        let request = web_sys::Request::new_with_str_and_init(&self.address, &options)
+            .map_err(|_| ApiError::Unreachable)?;
+        let _fixed = request.headers().set("accept", "application/json");
+        let failed = |error: JsValue| failure(&error);
+        let response = JsFuture::from(window().fetch_with_request(&request)).await;
+        let response: Response = response.map_err(failed)?.unchecked_into();
+        let Some(body) = response.body().filter(|_| response.ok()) else {
+            let text = JsFuture::from(response.text().map_err(failed)?).await.map_err(failed)?;
+            return read(response.status(), &text.as_string().unwrap_or_default());
+        };
+        let parts: ReadableStreamDefaultReader = body.get_reader().unchecked_into();
+        let mut bytes = Vec::new();
+        while let Some(part) = next(&parts).await? {
+            bytes.extend_from_slice(&part);
+            hear(bytes.len());
+        }
+        if bytes.len() > LARGE_BYTES {
+            hear(bytes.len());
+            browser::next_frame().await;
+        }
+        serde_json::from_slice(&bytes).map_err(|error| ApiError::Unreadable(error.to_string()))
     }
 }
 

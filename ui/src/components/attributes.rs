@@ -15,6 +15,15 @@ pub fn attribute_rows(attributes: &[KeyValue]) -> Vec<(String, String)> {
     attributes.iter().map(text).collect()
 }
 
+/// Decides whether a value needs a line of its own: a stack trace is not read in a narrow column.
+#[must_use]
+pub fn is_wide(value: &str) -> bool {
+    value.contains('\n') || value.chars().count() > WIDE_CHARS
+}
+
+/// Longer values have a line of their own.
+const WIDE_CHARS: usize = 160;
+
 /// The list.
 #[component]
 pub fn AttributeTable(
@@ -23,9 +32,10 @@ pub fn AttributeTable(
 ) -> impl IntoView {
     let row = |(key, value): (String, String)| {
         let shown = if value.is_empty() { "(empty)".to_owned() } else { value.clone() };
+        let is_wide = is_wide(&value);
         let class = if value.is_empty() { "kv-value kv-empty" } else { "kv-value" };
         view! {
-            <div class="kv-row">
+            <div class="kv-row" class:kv-wide=is_wide>
                 <dt class="kv-key" title=key.clone()>
                     {key.clone()}
                 </dt>
@@ -37,4 +47,16 @@ pub fn AttributeTable(
         }
     };
     view! { <dl class="kv">{rows.into_iter().map(row).collect_view()}</dl> }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_wide;
+
+    #[test]
+    fn a_stack_trace_has_the_whole_width() {
+        assert!(is_wide("E: no\n\tat a.B.c(B.java:1)"));
+        assert!(is_wide(&"x".repeat(400)));
+        assert!(!is_wide("checkout"));
+    }
 }

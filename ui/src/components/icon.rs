@@ -21,6 +21,14 @@ pub enum IconName {
     Clock,
     Waves,
     Warning,
+    Home,
+    Transactions,
+    Services,
+    Map,
+    Database,
+    System,
+    SortDown,
+    SortUp,
 }
 
 impl IconName {
@@ -44,6 +52,22 @@ impl IconName {
             Self::Clock => "M21 12a9 9 0 1 1-18 0a9 9 0 1 1 18 0M12 7v5l3.500 2",
             Self::Waves => "M3 9c3 0 3-3 6-3s3 3 6 3s3-3 6-3M3 17c3 0 3-3 6-3s3 3 6 3s3-3 6-3",
             Self::Warning => "M12 4l9 16H3zM12 10v4M12 17h.01",
+            Self::Home => "M4 11l8-7 8 7v9h-5v-6H9v6H4z",
+            Self::Transactions => "M4 6h10M8 12h10M6 18h14",
+            Self::Services => "M4 5h16v6H4zM4 13h16v6H4zM7 8h.01M7 16h.01",
+            Self::Map => {
+                "M8 12a3 3 0 1 1-6 0a3 3 0 1 1 6 0M22 5a3 3 0 1 1-6 0a3 3 0 1 1 6 0\
+                 M22 19a3 3 0 1 1-6 0a3 3 0 1 1 6 0M7.700 10.600l8.600-4.200M7.700 13.400l8.600 4.200"
+            }
+            Self::Database => {
+                "M4 6a8 3 0 1 0 16 0a8 3 0 1 0-16 0M4 6v12c0 1.700 3.600 3 8 3s8-1.300 8-3V6M4 12c0 1.700 3.600 3 8 3s8-1.300 8-3"
+            }
+            Self::System => {
+                "M15 12a3 3 0 1 1-6 0a3 3 0 1 1 6 0M12 3v3M12 18v3M3 12h3M18 12h3\
+                 M5.600 5.600l2.100 2.100M16.300 16.300l2.100 2.100M5.600 18.400l2.100-2.100M16.300 7.700l2.100-2.100"
+            }
+            Self::SortDown => "M12 5v14M6 13l6 6 6-6",
+            Self::SortUp => "M12 19V5M6 11l6-6 6 6",
         }
     }
 }

@@ -7,6 +7,16 @@ use leptos::{html, prelude::*};
 
 use crate::{browser, format};
 
+/// The option that is marked while the reader only types: `Enter` takes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FirstMark {
+    /// The first suggestion, else the text itself: for names from a list.
+    #[default]
+    Suggestion,
+    /// The text itself: for values, which need not be among the suggestions.
+    Text,
+}
+
 /// One suggestion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suggestion {
@@ -30,21 +40,54 @@ impl Suggestion {
     }
 }
 
-/// What is marked of what is suggested, and what comes of it.
+/// The options with the text itself among them: first or last, unless it is one of them.
+fn options(suggestions: Vec<Suggestion>, text: &str, first: FirstMark) -> Vec<Suggestion> {
+    let text = text.trim();
+    // Those of an earlier text stay until there are others, and must not be taken for this one.
+    let lower = text.to_lowercase();
+    let fits = |one: &Suggestion| one.value.to_lowercase().contains(&lower);
+    let suggestions: Vec<_> = suggestions.into_iter().filter(fits).collect();
+    let is_there = suggestions.iter().any(|one| one.value == text);
+    if text.is_empty() || is_there {
+        // The one that is typed out comes first.
+        let (same, other) = suggestions.into_iter().partition::<Vec<_>, _>(|one| one.value == text);
+        return same.into_iter().chain(other).collect();
+    }
+    let typed = Suggestion { value: text.to_owned(), hint: "as typed".to_owned() };
+    match first {
+        FirstMark::Text => std::iter::once(typed).chain(suggestions).collect(),
+        FirstMark::Suggestion => suggestions.into_iter().chain([typed]).collect(),
+    }
+}
+
+/// The option that `Enter` takes: the one the reader moved to, else the first as soon as anything
+/// is typed.
+fn marked(moved_to: Option<usize>, has_text: bool, count: usize) -> Option<usize> {
+    moved_to.or(has_text.then_some(0)).filter(|index| *index < count)
+}
+
+/// The options, which of them is marked, and what comes of it.
 #[derive(Debug, Clone, Copy)]
 struct Choice {
-    marked: RwSignal<Option<usize>>,
+    /// The option the reader moved to.
+    moved_to: RwSignal<Option<usize>>,
     text: RwSignal<String>,
-    suggestions: Signal<Vec<Suggestion>>,
+    options: Memo<Vec<Suggestion>>,
     on_choose: Callback<String>,
     on_leave: Callback<()>,
 }
 
 impl Choice {
-    /// Chooses the marked suggestion, or the text itself when none is marked.
+    fn marked(self) -> Option<usize> {
+        let has_text = self.text.with(|text| !text.trim().is_empty());
+        marked(self.moved_to.get(), has_text, self.options.with(Vec::len))
+    }
+
+    /// Chooses the marked option, or the text itself without one.
     fn choose(self) {
-        let chosen = self.marked.get_untracked().and_then(|index| {
-            self.suggestions.with_untracked(|all| all.get(index).map(|one| one.value.clone()))
+        let chosen = untrack(|| {
+            let index = self.marked()?;
+            self.options.with(|all| all.get(index).map(|one| one.value.clone()))
         });
         let chosen = chosen.unwrap_or_else(|| self.text.get_untracked().trim().to_owned());
         if !chosen.is_empty() {
@@ -53,24 +96,25 @@ impl Choice {
     }
 
     fn take(self, chosen: String) {
-        self.marked.set(None);
+        self.moved_to.set(None);
         self.on_choose.run(chosen);
     }
 
     fn typed(self, text: String) {
-        self.marked.set(None);
+        self.moved_to.set(None);
         self.text.set(text);
     }
 
     fn pressed(self, event: &web_sys::KeyboardEvent) {
-        let count = self.suggestions.with_untracked(Vec::len);
+        let count = self.options.with_untracked(Vec::len);
+        let at = untrack(|| self.marked());
         match event.key().as_str() {
             "ArrowDown" if count > 0 => {
-                self.marked.update(|at| *at = Some(at.map_or(0, |at| (at + 1) % count)));
+                self.moved_to.set(Some(at.map_or(0, |at| (at + 1) % count)));
             }
             "ArrowUp" if count > 0 => {
                 let up = |at: usize| at.checked_sub(1).unwrap_or(count - 1);
-                self.marked.update(|at| *at = Some(at.map_or(count - 1, up)));
+                self.moved_to.set(Some(at.map_or(count - 1, up)));
             }
             "Enter" => self.choose(),
             "Escape" => self.on_leave.run(()),
@@ -81,7 +125,7 @@ impl Choice {
     }
 }
 
-/// The field. `Enter` chooses the marked suggestion, or the text itself when none is marked.
+/// The field. `Enter` chooses the marked option.
 #[component]
 pub fn Suggest(
     /// The field's id; its list's id is derived from it.
@@ -97,13 +141,20 @@ pub fn Suggest(
     /// What is suggested for the text as it stands.
     #[prop(into)]
     suggestions: Signal<Vec<Suggestion>>,
+    /// The option that is marked before the reader moves to another.
+    #[prop(into, optional)]
+    first: Signal<FirstMark>,
     /// Called with what was chosen.
     on_choose: Callback<String>,
     /// Called when the reader leaves without choosing.
     on_leave: Callback<()>,
 ) -> impl IntoView {
-    let marked = RwSignal::new(None::<usize>);
-    let choice = Choice { marked, text, suggestions, on_choose, on_leave };
+    let options = Memo::new(move |_| {
+        let text = text.get();
+        options(suggestions.get(), &text, first.get())
+    });
+    let moved_to = RwSignal::new(None::<usize>);
+    let choice = Choice { moved_to, text, options, on_choose, on_leave };
     let field = NodeRef::<html::Input>::new();
     let list_id = format!("{id}-list");
     Effect::new(move |_| {
@@ -112,7 +163,7 @@ pub fn Suggest(
         }
     });
     Effect::new(move |_| {
-        if let Some(index) = marked.get() {
+        if let Some(index) = moved_to.get() {
             browser::reveal(&option_id(id, index));
         }
     });
@@ -127,8 +178,8 @@ pub fn Suggest(
                 aria-label=move || label.get()
                 aria-autocomplete="list"
                 aria-controls=list_id.clone()
-                aria-expanded=move || (!suggestions.with(Vec::is_empty)).to_string()
-                aria-activedescendant=move || marked.get().map(|index| option_id(id, index))
+                aria-expanded=move || (!options.with(Vec::is_empty)).to_string()
+                aria-activedescendant=move || choice.marked().map(|index| option_id(id, index))
                 autocomplete="off"
                 autocapitalize="off"
                 spellcheck="false"
@@ -140,7 +191,7 @@ pub fn Suggest(
             />
             <ul id=list_id class="suggest-list" role="listbox">
                 {move || {
-                    let all = suggestions.get().into_iter().enumerate();
+                    let all = options.get().into_iter().enumerate();
                     all.map(|(index, one)| option(choice, option_id(id, index), index, one))
                         .collect_view()
                 }}
@@ -162,12 +213,52 @@ fn option(choice: Choice, id: String, index: usize, suggestion: Suggestion) -> i
             id=id
             class="suggest-option"
             role="option"
-            aria-selected=move || (choice.marked.get() == Some(index)).to_string()
+            aria-selected=move || (choice.marked() == Some(index)).to_string()
             on:mousedown=move |event| event.prevent_default()
             on:click=move |_| choice.take(chosen.clone())
         >
             <span class="suggest-value">{value}</span>
             <span class="suggest-hint">{hint}</span>
         </li>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FirstMark, Suggestion, marked, options};
+
+    /// The option that Enter takes when only this was typed.
+    fn entered(suggestions: &[&str], text: &str, first: FirstMark) -> Option<String> {
+        let suggestions = suggestions.iter().map(|value| Suggestion::plain(value)).collect();
+        let all = options(suggestions, text, first);
+        let at = marked(None, !text.trim().is_empty(), all.len())?;
+        Some(all[at].value.clone())
+    }
+
+    #[test]
+    fn enter_takes_the_option_that_is_marked() {
+        let names = ["checkout", "checkin"];
+        for (text, first, wanted) in [
+            ("check", FirstMark::Suggestion, Some("checkout")),
+            ("checkin", FirstMark::Suggestion, Some("checkin")),
+            ("", FirstMark::Suggestion, None),
+            ("check", FirstMark::Text, Some("check")),
+            ("checkin", FirstMark::Text, Some("checkin")),
+        ] {
+            assert_eq!(entered(&names, text, first).as_deref(), wanted, "{text} {first:?}");
+        }
+        assert_eq!(entered(&[], "own.key", FirstMark::Suggestion).as_deref(), Some("own.key"));
+        assert_eq!(entered(&names, "pay", FirstMark::Suggestion).as_deref(), Some("pay"), "stale");
+    }
+
+    #[test]
+    fn the_text_itself_is_an_option_once() {
+        let plain = |value: &&str| Suggestion::plain(value);
+        let all = |text| {
+            let all = options(["abc", "ab"].iter().map(plain).collect(), text, FirstMark::Text);
+            all.into_iter().map(|one| one.value).collect::<Vec<_>>()
+        };
+        assert_eq!(all("a"), ["a", "abc", "ab"]);
+        assert_eq!(all("ab"), ["ab", "abc"]);
     }
 }

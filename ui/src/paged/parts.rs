@@ -123,18 +123,25 @@ pub fn ListTrouble<T: Page, Q: Question>(
     let search = paged.search;
     let error = Memo::new(move |_| search.error());
     let loading = Memo::new(move |_| search.loading());
-    let partial =
-        Memo::new(move |_| search.value().is_some_and(|found| !found.searched().complete));
+    let partial = Memo::new(move |_| paged.cut_short.get());
     let failed = move || {
         let retry = Callback::new(move |()| search.refresh());
         error.get().map(|error| view! { <ErrorState error on_retry=retry /> })
     };
     let given_up = Memo::new(move |_| search.stopped() && search.rows().is_empty());
-    let stopped = StoredValue::new(format!(
-        "The search stopped at its limit of rows: older {}s may match too. \
-         Narrow the time range or add a filter.",
-        T::NOUN
-    ));
+    let stopped = move || {
+        let noun = T::NOUN;
+        if paged.question.with(Question::is_ranked) {
+            return format!(
+                "Not all {noun}s were looked at: others may come before these. \
+                 Narrow the time range or add a filter."
+            );
+        }
+        format!(
+            "The search stopped at its limit of rows: older {noun}s may match too. \
+             Load older {noun}s to search on, or narrow the time range."
+        )
+    };
     view! {
         {failed}
         <Show when=move || loading.get()>
@@ -146,7 +153,7 @@ pub fn ListTrouble<T: Page, Q: Question>(
             </EmptyState>
         </Show>
         <Show when=move || partial.get()>
-            <PartialNote>{stopped.get_value()}</PartialNote>
+            <PartialNote>{stopped}</PartialNote>
         </Show>
     }
 }

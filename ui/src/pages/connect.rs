@@ -36,10 +36,10 @@ fn watch_status() -> Remote<ServerStatus> {
     status
 }
 
-/// `/`: Welcome until something was received, Explore from then on.
+/// Welcome until something was received, Explore from then on.
 #[component]
 #[must_use]
-pub fn HomePage() -> impl IntoView {
+pub fn WelcomeUntilData() -> impl IntoView {
     set_crumbs(crumb("Welcome"));
     let status = watch_status();
     let (go, toasts) = (use_go(), use_toasts());
@@ -121,8 +121,7 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
 
 #[component]
 fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
-    let ReceiverStatus { name, address, accepted_requests, refused_requests, last_refusal } =
-        receiver;
+    let ReceiverStatus { name, address, accepted_requests, refused_requests, refusals } = receiver;
     let words = match name.as_str() {
         "otlp/grpc" => "OTLP over gRPC".to_owned(),
         "otlp/http" => "OTLP over HTTP".to_owned(),
@@ -134,11 +133,11 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
         (0, 0) => (Tone::Plain, "waiting"),
         _ => (Tone::Good, "receiving"),
     };
-    let refusal = (!last_refusal.is_empty()).then(|| {
+    let refusal = refusals.into_iter().next().map(|last| {
         view! {
             <div class="receiver-refusal">
                 <span class="mute">"Last refusal"</span>
-                <code>{last_refusal}</code>
+                <code>{last.message}</code>
             </div>
         }
     });

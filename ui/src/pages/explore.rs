@@ -1,36 +1,73 @@
-//! Explore: traces by what one of their spans is like, newest first.
+//! Explore: traces by what one of their spans is like, and what sets some of them apart.
 //!
-//! Owns the question (filters and range from the address) and the keys. New traces appear by
-//! themselves, but never under a reader who points at a row, has one selected or has asked for
-//! older pages.
+//! Owns the question (filters or a query, range, box, order; all in the address) and the keys. The
+//! heatmap shows the spans that the filters find; a box in it narrows the list and is explained.
+//! New traces appear by themselves, but never under a reader who points at a row, has one selected
+//! or has asked for older pages.
+
+use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::{TraceId, api::TraceSearchResult};
-
-use crate::{
-    api, browser,
-    components::EmptyState,
-    keys::use_keys,
-    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
-    shell::{crumb, set_crumbs},
-    url::{ExploreState, Query, Step, TimeRange, TraceFilters, use_go, use_query},
+use tidings_proto::{
+    TraceId,
+    api::{TraceSearchResult, TraceSummary},
 };
 
+use crate::{
+    api, browser, colour,
+    components::{Chip, EmptyState},
+    drawings::heatmap::{HeatmapState, box_words},
+    keys::use_keys,
+    links::HeatmapBox,
+    paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
+    shell::{crumb, remember_list, set_crumbs},
+    url::{ExploreState, Query, Step, TimeRange, TraceFilters, TraceQuestion, use_go, use_query},
+};
+
+mod explain;
 mod field;
 pub mod filter_bar;
+mod groups;
+mod latency;
+pub mod query_box;
 pub mod scatter;
 pub mod trace_table;
 
+use explain::explain_panel;
 use filter_bar::FilterBar;
+use groups::group_panel;
+use latency::latency_panel;
+use query_box::{QueryBox, QuerySwitch};
 use scatter::Scatter;
-use trace_table::{TraceTable, row_id};
+use trace_table::{ListTools, TraceTable, row_id};
 
-/// What is asked: filters and range.
-type Asked = (TraceFilters, TimeRange);
-
-impl Question for Asked {
+impl Question for TraceQuestion {
     fn range(&self) -> TimeRange {
-        self.1
+        self.range
+    }
+
+    fn is_ranked(&self) -> bool {
+        self.sort.is_some()
+    }
+}
+
+/// The state of the page, and the way to change it.
+#[derive(Debug, Clone, Copy)]
+pub struct Explored {
+    state: Memo<ExploreState>,
+    change: Callback<(ExploreState, Step)>,
+}
+
+impl Explored {
+    /// Changes the state as `edit` says; the row that is selected is let go.
+    fn edit(self, edit: impl FnOnce(&mut ExploreState)) {
+        let mut state = ExploreState { selected: None, ..self.state.get_untracked() };
+        edit(&mut state);
+        self.change.run((state, Step::New));
+    }
+
+    fn choose(self, chosen: Option<HeatmapBox>) {
+        self.edit(|state| state.chosen = chosen);
     }
 }
 
@@ -41,64 +78,132 @@ pub fn ExplorePage() -> impl IntoView {
     set_crumbs(crumb("Explore"));
     let query = use_query();
     let state = Memo::new(move |_| query.with(ExploreState::read));
-    let asked = Memo::new(move |_| state.with(|state| (state.filters.clone(), state.range)));
+    Effect::new(move |_| remember_list(&query.with(|query| query.on("/explore"))));
+    let question = Memo::new(move |_| state.with(ExploreState::question));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));
-    let paged: Paged<TraceSearchResult, Asked> =
-        Paged::new(asked, |(filters, range), now, cursor| {
-            api::traces(filters, *range, now, cursor)
-        });
+    let is_query = Memo::new(move |_| state.with(|state| state.query.is_some()));
+    let is_grouped = Memo::new(move |_| state.with(|state| state.group.is_some()));
+    let paged: Paged<TraceSearchResult, TraceQuestion> = Paged::new(question, api::explored_traces);
     let traces = paged.items();
+    // Before the rows are drawn, so that their colours do not depend on the order of rows.
+    let traces = Memo::new(move |_| {
+        let traces = traces.get();
+        let services = traces.iter().flat_map(|trace| &trace.services);
+        colour::tell_apart(services.map(|one| one.service.as_str()));
+        traces
+    });
+    let heatmap = HeatmapState::default();
     let pointed = RwSignal::new(false);
-    let held = Memo::new(move |_| pointed.get() || selected.get().is_some() || paged.has_older());
+    let held = Memo::new(move |_| {
+        pointed.get() || selected.get().is_some() || paged.has_older() || heatmap.is_busy()
+    });
     paged.refresh_while_live(held);
     let go = use_go();
-    let open = go.clone();
-    let open = Callback::new(move |trace| open(&api::trace_address(trace, None), Step::New));
-    bind_keys(query, state, paged, open);
-    let change = Callback::new(move |filters: TraceFilters| {
-        let state = ExploreState { filters, selected: None, ..state.get_untracked() };
-        let address = query.with_untracked(|query| state.write().with_switches_of(query));
-        go(&address.on("/explore"), Step::New);
+    let open = Callback::new(move |trace| go(&api::trace_address(trace, None), Step::New));
+    let explored = Explored { state, change: use_change(query) };
+    bind_keys(explored, paged, open);
+    let filtered = Callback::new(move |filters: TraceFilters| {
+        explored.edit(|state| state.filters = filters);
     });
     view! {
-        <div class="page">
+        <div class="page explore">
             <div class="bar">
-                <FilterBar filters on_change=change />
-                <ListFacts paged held />
+                <FilterBar filters on_change=filtered>
+                    {move || box_chip(explored)}
+                </FilterBar>
+                <div class="bar-end">
+                    <ListFacts paged held />
+                    <QuerySwitch explored />
+                </div>
             </div>
-            <ListTrouble paged />
-            <Show when=move || traces.with(|traces| !traces.is_empty())>
-                <div class="card">
-                    <Scatter traces />
-                </div>
+            <QueryBox explored error=Signal::derive(move || paged.error()) />
+            <Show when=move || !is_query.get() fallback=move || scatter_card(traces)>
                 <div
-                    class="card traces-card"
-                    class:is-stale=move || paged.stale()
-                    on:pointerenter=move |_| pointed.set(true)
-                    on:pointerleave=move |_| pointed.set(false)
+                    class="explore-panels"
+                    class:is-split=move || state.with(|state| state.chosen.is_some())
                 >
-                    <TraceTable traces selected on_open=open />
+                    {latency_panel(explored, heatmap, held)} {explain_panel(explored)}
                 </div>
-                <OlderButton paged />
             </Show>
-            <Nothing paged state />
+            <ListTools explored total=Signal::derive(move || paged.total()) />
+            <Show when=move || is_grouped.get() && !is_query.get()>{group_panel(explored)}</Show>
+            <Show when=move || !is_grouped.get() || is_query.get()>
+                <ListTrouble paged />
+                <TraceList traces explored paged pointed on_open=open />
+                <Nothing paged state />
+            </Show>
         </div>
     }
 }
 
+/// Makes the way to change the state: switches of the address stay as they are.
+fn use_change(query: Memo<Query>) -> Callback<(ExploreState, Step)> {
+    let go = use_go();
+    Callback::new(move |(state, step): (ExploreState, Step)| {
+        let address = query.with_untracked(|query| state.write().with_switches_of(query));
+        go(&address.on("/explore"), step);
+    })
+}
+
+/// The box as a chip; editing and removing drop it.
+fn box_chip(explored: Explored) -> Option<impl IntoView> {
+    let chosen = explored.state.with(|state| state.chosen)?;
+    let drop_box = Callback::new(move |()| explored.choose(None));
+    let value = box_words(chosen, browser::now());
+    Some(view! {
+        <Chip name="box".to_owned() relation="=" value on_edit=drop_box on_remove=drop_box />
+    })
+}
+
+/// The traces of a query as points, when there are some.
+fn scatter_card(traces: Memo<Arc<Vec<TraceSummary>>>) -> impl IntoView {
+    let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
+    view! {
+        <Show when=move || has_rows.get()>
+            <div class="card">
+                <Scatter traces />
+            </div>
+        </Show>
+    }
+}
+
+/// The rows and the way to older ones, when there are rows.
+#[component]
+fn TraceList(
+    traces: Memo<Arc<Vec<TraceSummary>>>,
+    explored: Explored,
+    paged: Paged<TraceSearchResult, TraceQuestion>,
+    /// Set while the pointer is over the rows.
+    pointed: RwSignal<bool>,
+    on_open: Callback<TraceId>,
+) -> impl IntoView {
+    let has_rows = Memo::new(move |_| traces.with(|traces| !traces.is_empty()));
+    view! {
+        <Show when=move || has_rows.get()>
+            <div
+                class="card traces-card"
+                class:is-stale=move || paged.stale()
+                on:pointerenter=move |_| pointed.set(true)
+                on:pointerleave=move |_| pointed.set(false)
+            >
+                <TraceTable traces explored on_open />
+            </div>
+            <OlderButton paged />
+        </Show>
+    }
+}
+
 fn bind_keys(
-    query: Memo<Query>,
-    state: Memo<ExploreState>,
-    paged: Paged<TraceSearchResult, Asked>,
+    explored: Explored,
+    paged: Paged<TraceSearchResult, TraceQuestion>,
     open: Callback<TraceId>,
 ) {
+    let Explored { state, change } = explored;
     let traces = paged.items();
-    let go = use_go();
     let select = move |selected: Option<TraceId>| {
         let state = ExploreState { selected, ..state.get_untracked() };
-        let address = query.with_untracked(|query| state.write().with_switches_of(query));
-        go(&address.on("/explore"), Step::Replace);
+        change.run((state, Step::Replace));
         if let Some(trace) = selected {
             browser::reveal(&row_id(trace));
         }
@@ -113,7 +218,6 @@ fn bind_keys(
     };
     let (keys, group) = (use_keys(), "Explore");
     for (key, step) in [("j", 1), ("ArrowDown", 1), ("k", -1), ("ArrowUp", -1)] {
-        let select = select.clone();
         let label = if step > 0 { "Next trace" } else { "Previous trace" };
         keys.bind(key, label, group, move || select(by(step)));
     }
@@ -122,36 +226,49 @@ fn bind_keys(
             open.run(trace);
         }
     });
-    keys.bind("Escape", "Let go of the trace, or stop the search", group, move || {
-        if state.with_untracked(|state| state.selected.is_some()) {
-            select(None);
-        } else {
-            paged.stop();
+    keys.bind("Escape", "Let go of the trace or the box, or stop the search", group, move || {
+        let (selected, chosen) = state.with_untracked(|state| (state.selected, state.chosen));
+        match (selected, chosen) {
+            (Some(_), _) => select(None),
+            (None, Some(_)) => explored.choose(None),
+            (None, None) => paged.stop(),
         }
     });
 }
 
 /// Nothing found: which of filters and time range could be the reason, each to be lifted.
 #[component]
-fn Nothing(paged: Paged<TraceSearchResult, Asked>, state: Memo<ExploreState>) -> impl IntoView {
+fn Nothing(
+    paged: Paged<TraceSearchResult, TraceQuestion>,
+    state: Memo<ExploreState>,
+) -> impl IntoView {
     let empty = Memo::new(move |_| paged.is_empty());
     let body = move || {
         let state = state.get();
-        let unfiltered = ExploreState { filters: TraceFilters::default(), ..state.clone() };
-        let unbounded = ExploreState { range: TimeRange::All, ..state.clone() };
-        let no_filters = (!state.filters.is_empty()).then(|| {
-            let href = unfiltered.write().on("/explore");
-            view! { <a class="button" href=href>"Take the filters off"</a> }
-        });
-        let no_range = (state.range != TimeRange::All).then(|| {
-            let href = unbounded.write().on("/explore");
-            view! { <a class="button" href=href>"Look at all time"</a> }
-        });
+        let lifted = |state: ExploreState, words: &'static str| {
+            let href = state.write().on("/explore");
+            view! { <a class="button" href=href>{words}</a> }
+        };
+        let no_box = state
+            .chosen
+            .map(|_| lifted(ExploreState { chosen: None, ..state.clone() }, "Drop the box"));
+        let is_filtered = !state.filters.is_empty() || state.query.is_some();
+        let unfiltered = ExploreState {
+            filters: TraceFilters::default(),
+            query: None,
+            chosen: None,
+            ..state.clone()
+        };
+        let no_filters = is_filtered.then(|| lifted(unfiltered, "Take the filters off"));
+        let unbounded = ExploreState { range: TimeRange::All, chosen: None, ..state.clone() };
+        let no_range =
+            (state.range != TimeRange::All).then(|| lifted(unbounded, "Look at all time"));
         view! {
             <EmptyState title="No traces match">
                 <p>"No span in this time range is like that."</p>
                 <div class="state-actions">
-                    {no_filters} {no_range} <a class="button" href="/connect">"Connect a sender"</a>
+                    {no_box} {no_filters} {no_range}
+                    <a class="button" href="/connect">"Connect a sender"</a>
                 </div>
             </EmptyState>
         }

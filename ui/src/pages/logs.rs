@@ -1,8 +1,8 @@
-//! Logs: records by their words, service, severity and trace, newest first.
+//! Logs: records by their words, service, severity and trace, newest first, or as patterns.
 //!
 //! Owns the question (from the address) and the keys. New records appear by themselves, or the
-//! moment they arrive while the tail is on, but never under a reader who points at the list, has a
-//! record open or has asked for older pages.
+//! moment they arrive while the tail is on, but never under a reader who points at the list, has
+//! text of it selected, a record open or older pages asked for.
 
 use std::sync::Arc;
 
@@ -10,21 +10,31 @@ use leptos::prelude::*;
 use tidings_proto::api::{LogSearchResult, LogView};
 
 use crate::{
-    api, browser,
-    components::EmptyState,
+    api,
+    asked::use_asked_time,
+    browser, colour,
+    components::{EmptyState, Segment, Segments},
     keys::use_keys,
     paged::{ListFacts, ListTrouble, OlderButton, Paged, Question},
-    shell::{crumb, set_crumbs},
-    url::{LogState, Step, TimeRange, use_go, use_query},
+    shell::{crumb, remember_list, set_crumbs},
+    url::{LogListing, LogState, Query, Step, TimeRange, use_go, use_query},
 };
 
+pub mod facets;
+pub mod histogram;
 pub mod log_around;
+pub mod log_details;
 pub mod log_filters;
 pub mod log_list;
+pub mod mini_trace;
+pub mod patterns;
 pub mod tail;
 
+use facets::Facets;
+use histogram::LogHistogramCard;
 use log_filters::LogFilters;
-use log_list::{LogList, row_id};
+use log_list::{LinkedRecord, LogList, row_id};
+use patterns::LogPatterns;
 use tail::{Tail, TailNote, TailToggle, use_tailing};
 
 impl Question for LogState {
@@ -40,56 +50,122 @@ pub fn LogsPage() -> impl IntoView {
     set_crumbs(crumb("Logs"));
     let query = use_query();
     let state = Memo::new(move |_| query.with(LogState::read));
+    Effect::new(move |_| remember_list(&query.with(|query| query.on("/logs"))));
     let asked = Memo::new(move |_| state.with(LogState::closed));
+    let filters = Memo::new(move |_| state.with(|state| state.opened(None)));
     let open = Memo::new(move |_| state.with(|state| state.open.clone()));
-    let around = Memo::new(move |_| state.with(|state| state.around));
+    let listing = Memo::new(move |_| state.with(|state| state.view));
     let paged: Paged<LogSearchResult, LogState> = Paged::new(asked, api::logs);
+    let time = use_asked_time();
     let pointed = RwSignal::new(false);
-    let read = Memo::new(move |_| pointed.get() || open.with(Option::is_some));
+    let selecting = use_text_selected();
+    let read = Memo::new(move |_| pointed.get() || selecting.get() || open.with(Option::is_some));
     let held = Memo::new(move |_| read.get() || paged.has_older());
     let tailing = use_tailing();
     let tail = Tail::new(tailing, asked, read, move || paged.refresh());
     let logs = tail.above(paged.items());
+    let logs = Memo::new(move |_| {
+        let logs = logs.get();
+        colour::tell_apart(logs.iter().map(|log| log.service.as_str()));
+        logs
+    });
     paged.refresh_while_live(Memo::new(move |_| held.get() || tailing.get()));
-    let go = use_go();
-    let change = Callback::new(move |(state, step): (LogState, Step)| {
-        let address = query.with_untracked(|query| state.write().with_switches_of(query));
-        go(&address.on("/logs"), step);
-    });
+    let change = use_change(query);
     bind_keys(state, logs, change, move || paged.stop());
-    let toggle = Callback::new(move |id: String| {
-        let state = state.get_untracked();
-        let open = (state.open.as_ref() != Some(&id)).then_some(id);
-        change.run((state.opened(open), Step::Replace));
-    });
-    let look_around = Callback::new(move |around: Option<u32>| {
-        change.run((LogState { around, ..state.get_untracked() }, Step::Replace));
-    });
+    let is_lines = Memo::new(move |_| listing.get() == LogListing::Lines);
     view! {
-        <div class="page">
+        <div class="page logs-page">
             <div class="bar">
-                <LogFilters state=asked on_change=change />
+                <LogFilters state=filters on_change=change />
                 <div class="logs-tools">
                     <ListFacts paged held=Memo::new(move |_| held.get() && !tailing.get()) />
+                    <ListingSwitch state change />
                     <TailToggle />
                 </div>
             </div>
             <TailNote tail />
-            <ListTrouble paged />
-            <Show when=move || logs.with(|logs| !logs.is_empty())>
-                <div
-                    class="card logs-card"
-                    class:is-stale=move || paged.stale()
-                    on:pointerenter=move |_| pointed.set(true)
-                    on:pointerleave=move |_| pointed.set(false)
-                >
-                    <LogList logs open around on_toggle=toggle on_around=look_around />
+            <LogHistogramCard question=asked time />
+            <div class="logs-body">
+                <Facets state=filters on_change=change />
+                <div class="logs-main">
+                    <Show
+                        when=move || is_lines.get()
+                        fallback=move || view! { <LogPatterns question=filters time open change /> }
+                    >
+                        <LinkedRecord state logs ready=paged change />
+                        <ListTrouble paged />
+                        <Show when=move || logs.with(|logs| !logs.is_empty())>
+                            <div
+                                class="card logs-card"
+                                class:is-stale=move || paged.stale()
+                                on:pointerenter=move |_| pointed.set(true)
+                                on:pointerleave=move |_| pointed.set(false)
+                            >
+                                <LogList logs state change />
+                            </div>
+                            <OlderButton paged />
+                        </Show>
+                        <Nothing paged asked />
+                    </Show>
                 </div>
-                <OlderButton paged />
-            </Show>
-            <Nothing paged asked />
+            </div>
         </div>
     }
+}
+
+/// Makes the way to change the state: switches, facets and the like in the address stay.
+fn use_change(query: Memo<Query>) -> Callback<(LogState, Step)> {
+    let go = use_go();
+    Callback::new(move |(state, step): (LogState, Step)| {
+        let address = query.with_untracked(|query| {
+            let mut next = state.write().with_switches_of(query);
+            for name in ["facet", "sort", "json"] {
+                query.all(name).for_each(|value| next.push(name, value));
+            }
+            next
+        });
+        go(&address.on("/logs"), step);
+    })
+}
+
+/// Lines or patterns.
+#[component]
+fn ListingSwitch(state: Memo<LogState>, change: Callback<(LogState, Step)>) -> impl IntoView {
+    const LINES: &str = "lines";
+    const PATTERNS: &str = "patterns";
+    let chosen = move || match state.with(|state| state.view) {
+        LogListing::Lines => LINES.to_owned(),
+        LogListing::Patterns => PATTERNS.to_owned(),
+    };
+    let choose = move |name: &'static str| {
+        let view = if name == PATTERNS { LogListing::Patterns } else { LogListing::Lines };
+        let state = LogState { view, ..state.get_untracked().opened(None) };
+        change.run((state, Step::New));
+    };
+    let segments = vec![Segment::new(LINES, "Lines"), Segment::new(PATTERNS, "Patterns")];
+    let other = move || {
+        let is_lines = state.with_untracked(|state| state.view) == LogListing::Lines;
+        choose(if is_lines { PATTERNS } else { LINES });
+    };
+    use_keys().bind("p", "Lines or patterns", "Logs", other);
+    view! {
+        <Segments
+            label="How records are listed"
+            segments=Signal::stored(segments)
+            chosen=Signal::derive(chosen)
+            on_choose=Callback::new(choose)
+        />
+    }
+}
+
+/// Tells whether text of the page is selected: what is being read or copied must not move.
+fn use_text_selected() -> ReadSignal<bool> {
+    let selected = RwSignal::new(false);
+    let listener = window_event_listener_untyped("selectionchange", move |_| {
+        selected.set(browser::has_selected_text());
+    });
+    on_cleanup(move || listener.remove());
+    selected.read_only()
 }
 
 fn bind_keys(
@@ -98,10 +174,10 @@ fn bind_keys(
     change: Callback<(LogState, Step)>,
     stop: impl Fn() + 'static,
 ) {
-    let open = move |open: Option<String>| {
+    let open = move |open: Option<(String, u64)>| {
         let shown = open.clone();
         change.run((state.with_untracked(|state| state.opened(open)), Step::Replace));
-        if let Some(id) = shown {
+        if let Some((id, _)) = shown {
             browser::reveal(&row_id(&id));
         }
     };
@@ -110,7 +186,8 @@ fn bind_keys(
             let now = state.with_untracked(|state| state.open.clone());
             let at = logs.iter().position(|log| Some(&log.id) == now.as_ref());
             let next = at.map_or(0, |at| at.saturating_add_signed(step));
-            logs.get(next.min(logs.len().saturating_sub(1))).map(|log| log.id.clone())
+            let log = logs.get(next.min(logs.len().saturating_sub(1)))?;
+            Some((log.id.clone(), log.time_unix_nano.0))
         })
     };
     let (keys, group) = (use_keys(), "Logs");

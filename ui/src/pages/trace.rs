@@ -16,10 +16,11 @@ use tidings_proto::{
 };
 
 use crate::{
-    api, browser,
+    api, browser, colour,
     components::{EmptyState, ErrorState, PartialNote},
+    format,
     remote::Remote,
-    shell::{Crumb, set_crumbs},
+    shell::{Crumb, crumb_to_list, set_crumbs},
     url::{Query, Step, use_edit_query, use_query},
 };
 
@@ -28,12 +29,15 @@ mod bar;
 mod bins;
 mod brush;
 mod find;
+mod flame_tab;
+mod graph_tab;
 mod header;
 mod keys;
 mod lines;
 mod logs_index;
 mod logs_tab;
-mod measure;
+pub(crate) mod measure;
+mod merged;
 mod minimap;
 mod model;
 mod page;
@@ -44,7 +48,11 @@ mod rows;
 mod scale;
 mod services_tab;
 mod state;
+mod table_tab;
+mod text_tree;
 mod toolbar;
+mod tree_tab;
+mod usual;
 mod waterfall;
 mod words;
 
@@ -53,7 +61,7 @@ mod samples;
 
 use model::TraceModel;
 use page::{Page, Same};
-use state::{SpanRef, Tab, TraceState};
+use state::{Folds, SpanRef, Tab, TraceState};
 
 /// How often a running trace is asked for again.
 const POLL: Duration = Duration::from_secs(2);
@@ -86,15 +94,15 @@ pub fn TracePage() -> impl IntoView {
 }
 
 fn crumbs(name: &str) {
-    set_crumbs(vec![
-        Crumb { text: "Transactions".to_owned(), href: Some("/explore".to_owned()) },
-        Crumb { text: name.to_owned(), href: None },
-    ]);
+    set_crumbs(vec![crumb_to_list(), Crumb { text: name.to_owned(), href: None }]);
 }
 
 #[component]
 fn OneTrace(id: TraceId) -> impl IntoView {
-    let skeleton = Remote::new(move || Some(api::skeleton(id)));
+    let query = use_query();
+    let is_adjusted =
+        Memo::new(move |_| query.with(|query| query.get(TraceState::CLOCKS) == Some("1")));
+    let skeleton = Remote::large(move || Some(api::skeleton(id, is_adjusted.get())));
     let model = RwSignal::new(None::<RwSignal<Same<TraceModel>>>);
     let drawn = StoredValue::new(None::<std::sync::Arc<TraceSkeleton>>);
     let owner = Owner::current();
@@ -104,7 +112,8 @@ fn OneTrace(id: TraceId) -> impl IntoView {
         if drawn.with_value(|drawn| drawn.as_ref().is_some_and(|drawn| **drawn == *answer)) {
             return;
         }
-        crumbs(&answer.summary.root_operation);
+        crumbs(format::operation(&answer.summary.root_operation));
+        colour::tell_apart(answer.services.iter().map(String::as_str));
         let next = Same::new(TraceModel::new((*answer).clone()));
         drawn.set_value(Some(answer));
         match model.get_untracked() {
@@ -132,7 +141,7 @@ fn OneTrace(id: TraceId) -> impl IntoView {
             </div>
         }
         .into_any(),
-        (false, None) => view! { <Loading /> }.into_any(),
+        (false, None) => view! { <Loading skeleton /> }.into_any(),
     };
     view! {
         {stale}
@@ -182,9 +191,17 @@ fn not_found(id: TraceId, retry: Callback<()>) -> impl IntoView {
     }
 }
 
-/// The page's shape, before anything is known.
+/// The page's shape, before anything is known; of a trace that takes longer, how far it is.
 #[component]
-fn Loading() -> impl IntoView {
+fn Loading(skeleton: Remote<TraceSkeleton>) -> impl IntoView {
+    let seconds = RwSignal::new(0_u32);
+    let tick = move || {
+        seconds.try_update(|seconds| *seconds += 1);
+    };
+    if let Ok(timer) = set_interval_with_handle(tick, Duration::from_secs(1)) {
+        on_cleanup(move || timer.clear());
+    }
+    let words = move || loading_words(seconds.get(), skeleton.received());
     let rows = (0..18_u32).map(|row| {
         let indent = f64::from(row % 5) * 16.0;
         let (left, width) = (f64::from(row) * 3.5, 12.0 + f64::from(row * 7 % 30));
@@ -208,10 +225,25 @@ fn Loading() -> impl IntoView {
             <div class="trace-head">
                 <span class="trace-ghost trace-ghost-title"></span>
                 <span class="trace-ghost trace-ghost-strip"></span>
+                <p class="mute trace-progress">{words}</p>
             </div>
             <div class="minimap"></div>
             <div class="wf">{rows.collect_view()}</div>
         </div>
+    }
+}
+
+/// Progress of loading: nothing in the first second, then the seconds of assembly, then the bytes
+/// that have come.
+fn loading_words(seconds: u32, received: usize) -> String {
+    match (received, seconds) {
+        (0, 0) => String::new(),
+        (0, seconds) => format!("Putting the trace together, {seconds} s"),
+        (bytes, _) => {
+            let megabytes = bytes as f64 / 1e6;
+            let digits = usize::from(megabytes < 100.0);
+            format!("Received {megabytes:.digits$} MB of the trace")
+        }
     }
 }
 
@@ -253,6 +285,10 @@ fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
             </div>
         }
         .into_any(),
+        Tab::Flame => flame_tab::flame_tab(page).into_any(),
+        Tab::Tree => tree_tab::tree_tab(page).into_any(),
+        Tab::Table => table_tab::table_tab(page).into_any(),
+        Tab::Graph => graph_tab::graph_tab(page).into_any(),
         Tab::Services => services_tab::services_tab(page).into_any(),
         Tab::Logs => logs_tab::logs_tab(page).into_any(),
     };
@@ -263,15 +299,24 @@ fn Loaded(id: TraceId, model: RwSignal<Same<TraceModel>>) -> impl IntoView {
                 {problems::problems(page)}
                 {toolbar::toolbar(page)}
             </div>
-            {body}
+            <div id="trace-view" class="trace-view" role="tabpanel" aria-label="The chosen view">
+                {body}
+            </div>
         </div>
     }
 }
 
-/// Opens a trace where its trouble is, else at its root.
+/// Traces of more rows are opened folded, but for the way to the row that is selected.
+const OPEN_ROWS_MAX: usize = 1_000;
+
+/// Opens a trace where its trouble is, else at its root. In a large one the calls above it would be
+/// far away, so that only these are unfolded.
 fn select_suspect(model: &TraceModel, state: RwSignal<TraceState>) {
     let Some(row) = model.first_suspect().or_else(|| model.rows().next()) else { return };
     state.update(|state| {
+        if model.len() > OPEN_ROWS_MAX && state.folds == Folds::default() {
+            state.folds = Folds::from_depth(1);
+        }
         state.selected = Some(SpanRef::of(model, row));
         state.folds.reveal(model, row);
     });
@@ -316,4 +361,17 @@ fn in_address() -> RwSignal<TraceState> {
     });
     on_cleanup(stop);
     state
+}
+
+#[cfg(test)]
+mod tests {
+    use super::loading_words;
+
+    #[test]
+    fn a_trace_that_takes_longer_says_how_far_it_is() {
+        assert_eq!(loading_words(0, 0), "");
+        assert_eq!(loading_words(4, 0), "Putting the trace together, 4 s");
+        assert_eq!(loading_words(4, 1_250_000), "Received 1.2 MB of the trace");
+        assert_eq!(loading_words(9, 213_400_000), "Received 213 MB of the trace");
+    }
 }

@@ -7,13 +7,18 @@ use std::sync::Arc;
 
 use leptos::{ev, prelude::*, task::spawn_local};
 use leptos_router::components::A;
-use tidings_proto::api::{ResolveResult, Resolved};
+use tidings_proto::api::{LogView, ResolveResult, Resolved};
 use wasm_bindgen::JsCast;
+
+mod words;
+
+use words::{NamedPage, best_name, copied_line, use_names};
 
 use crate::{
     api::{self, ApiError},
-    browser,
-    components::{Icon, IconName},
+    browser, colour,
+    components::{Icon, IconName, ServiceName, StateBadge},
+    format,
     keys::use_keys,
     url::{Step, use_go},
 };
@@ -27,6 +32,7 @@ enum Answer {
     None,
     Asking,
     Several(Arc<ResolveResult>),
+    Lines(Arc<Vec<LogView>>),
     Nothing(Arc<ResolveResult>),
     Failed(ApiError),
 }
@@ -38,29 +44,30 @@ pub fn Omni() -> impl IntoView {
     let text = RwSignal::new(String::new());
     let answer = RwSignal::new(Answer::None);
     let ask = asker(text, answer);
-    let paste_ask = ask.clone();
-    let paste = window_event_listener(ev::paste, move |event| {
-        let event: &web_sys::ClipboardEvent = event.unchecked_ref();
-        let pasted = event.clipboard_data().and_then(|data| data.get_data("text/plain").ok());
-        if let Some(pasted) = pasted.filter(|pasted| !pasted.trim().is_empty())
-            && !browser::typing()
-        {
-            browser::focus(FIELD_ID);
-            paste_ask(pasted);
-        }
+    listen_for_pastes(ask.clone());
+    let typed = Memo::new(move |_| text.with(|text| text.trim().to_owned()));
+    let names = use_names(typed);
+    let marked = RwSignal::new(None::<usize>);
+    let go = use_go();
+    let open = Callback::new(move |page: NamedPage| {
+        text.set(String::new());
+        answer.set(Answer::None);
+        go(&page.address, Step::New);
     });
-    on_cleanup(move || paste.remove());
     let close = move || answer.set(Answer::None);
     use_keys().bind("Escape", "Close the list of matches", "Everywhere", close);
     let pressed = move |event: web_sys::KeyboardEvent| match event.key().as_str() {
-        "Enter" => ask(text.get_untracked()),
+        "Enter" => {
+            let at = marked.get_untracked().unwrap_or(0);
+            match names.with_untracked(|names| names.get(at).cloned()) {
+                Some(best) => open.run(best),
+                None => ask(text.get_untracked()),
+            }
+        }
+        "ArrowDown" | "ArrowUp" => mark_next(&event, names.with_untracked(Vec::len), marked),
         "Escape" => {
             close();
-            if let Some(field) =
-                event.target().and_then(|t| t.dyn_into::<web_sys::HtmlElement>().ok())
-            {
-                let _refused = field.blur();
-            }
+            leave_field(&event);
         }
         _ => {}
     };
@@ -71,7 +78,7 @@ pub fn Omni() -> impl IntoView {
                 id=FIELD_ID
                 class="omni-input"
                 type="text"
-                placeholder="Paste an id, a header, a log line"
+                placeholder="Paste an id, a header, a log line, or type a name"
                 aria-label="Find a transaction by anything that names it"
                 autocomplete="off"
                 autocapitalize="off"
@@ -79,13 +86,46 @@ pub fn Omni() -> impl IntoView {
                 prop:value=move || text.get()
                 on:input=move |event| {
                     close();
+                    marked.set(None);
                     text.set(event_target_value(&event));
                 }
                 on:keydown=pressed
             />
             <kbd aria-hidden="true">"/"</kbd>
             {move || drawn(answer.get(), text, answer)}
+            {move || offered(answer.with(|answer| *answer == Answer::None), &names.get(), marked, open)}
         </div>
+    }
+}
+
+/// Asks for text that is pasted outside a field.
+fn listen_for_pastes(ask: impl Fn(String) + 'static) {
+    let paste = window_event_listener(ev::paste, move |event| {
+        let event: &web_sys::ClipboardEvent = event.unchecked_ref();
+        let pasted = event.clipboard_data().and_then(|data| data.get_data("text/plain").ok());
+        if let Some(pasted) = pasted.filter(|pasted| !pasted.trim().is_empty())
+            && !browser::typing()
+        {
+            browser::focus(FIELD_ID);
+            ask(pasted);
+        }
+    });
+    on_cleanup(move || paste.remove());
+}
+
+/// Marks the name below or above, as the arrow says; the ends meet.
+fn mark_next(event: &web_sys::KeyboardEvent, count: usize, marked: RwSignal<Option<usize>>) {
+    let step = if event.key() == "ArrowDown" { 1 } else { count.saturating_sub(1) };
+    if count > 0 {
+        event.prevent_default();
+        marked.update(|at| *at = Some((at.unwrap_or(0) + step) % count));
+    }
+}
+
+/// Takes the keyboard away from the field.
+fn leave_field(event: &web_sys::KeyboardEvent) {
+    if let Some(field) = event.target().and_then(|t| t.dyn_into::<web_sys::HtmlElement>().ok()) {
+        let _refused = field.blur();
     }
 }
 
@@ -104,6 +144,12 @@ fn asker(
         let go = go.clone();
         spawn_local(async move {
             let result = api::resolve(&asked).send(None).await;
+            let is_unknown = result.as_ref().is_ok_and(|result| result.matches.is_empty());
+            let best = if is_unknown { best_name(&asked).await } else { None };
+            let lines = match &best {
+                None if is_unknown => copied_line(&asked).await,
+                _ => Vec::new(),
+            };
             // Something else may have been typed since.
             if text.try_get_untracked().as_deref() != Some(&asked) {
                 return;
@@ -111,7 +157,15 @@ fn asker(
             let shown = match result {
                 Err(error) => Answer::Failed(error),
                 Ok(result) => match result.matches.as_slice() {
-                    [] => Answer::Nothing(Arc::new(result)),
+                    [] => match elsewhere(best, lines) {
+                        Elsewhere::Page(address) => {
+                            go(&address, Step::New);
+                            text.set(String::new());
+                            Answer::None
+                        }
+                        Elsewhere::Lines(lines) => Answer::Lines(Arc::new(lines)),
+                        Elsewhere::None => Answer::Nothing(Arc::new(result)),
+                    },
                     [one] => {
                         go(&api::trace_address(one.trace_id, one.span_id), Step::New);
                         text.set(String::new());
@@ -123,6 +177,94 @@ fn asker(
             answer.set(shown);
         });
     }
+}
+
+/// Finds that are no transaction by themselves.
+enum Elsewhere {
+    Page(String),
+    Lines(Vec<LogView>),
+    None,
+}
+
+/// A name's page, the one trace of the found lines, or the lines to choose from.
+fn elsewhere(best: Option<NamedPage>, lines: Vec<LogView>) -> Elsewhere {
+    if let Some(best) = best {
+        return Elsewhere::Page(best.address);
+    }
+    let mut traces: Vec<_> = lines.iter().filter_map(|line| line.trace_id).collect();
+    traces.sort_unstable();
+    traces.dedup();
+    let first = lines.iter().find_map(api::log_trace_address);
+    match (traces.len(), first) {
+        (1, Some(address)) => Elsewhere::Page(address),
+        _ if lines.is_empty() => Elsewhere::None,
+        _ => Elsewhere::Lines(lines),
+    }
+}
+
+/// The names that begin with what was typed; Enter takes the marked one, else the first.
+fn offered(
+    is_free: bool,
+    names: &[NamedPage],
+    marked: RwSignal<Option<usize>>,
+    open: Callback<NamedPage>,
+) -> Option<AnyView> {
+    if !is_free || names.is_empty() {
+        return None;
+    }
+    let option = |(index, page): (usize, &NamedPage)| {
+        let NamedPage { name, kind, .. } = page.clone();
+        let page = page.clone();
+        view! {
+            <li
+                class="suggest-option"
+                role="option"
+                aria-selected=move || (marked.get().unwrap_or(0) == index).to_string()
+                on:mousedown=move |event| event.prevent_default()
+                on:click=move |_| open.run(page.clone())
+            >
+                <span class="suggest-value">{name}</span>
+                <span class="suggest-hint">{kind}</span>
+            </li>
+        }
+    };
+    let options = names.iter().enumerate().map(option).collect_view();
+    Some(
+        view! {
+            <div class="omni-answer">
+                <ul class="omni-names" role="listbox" aria-label="Names that begin so">
+                    {options}
+                </ul>
+            </div>
+        }
+        .into_any(),
+    )
+}
+
+/// Log lines that have the text, each with its time.
+fn line_rows<F: Fn() + Copy + Send + Sync + 'static>(
+    lines: &[LogView],
+    done: F,
+) -> impl IntoView + use<F> {
+    /// Lines that are listed.
+    const SHOWN_MAX: usize = 12;
+    let now = browser::now();
+    let row = |line: &LogView| {
+        let time = line.time_unix_nano;
+        let at = format::when(time, now, browser::zone_minutes(time));
+        let text: String = line.text.chars().take(120).collect();
+        let address = api::log_trace_address(line).unwrap_or_else(|| "/logs?range=all".to_owned());
+        view! {
+            <li>
+                <A href=address attr:class="omni-match" on:click=move |_| done()>
+                    <span class="mono">{text}</span>
+                    <span class="mute">{at}</span>
+                </A>
+            </li>
+        }
+    };
+    let rows = lines.iter().take(SHOWN_MAX).map(row).collect_view();
+    view! { <ul class="omni-matches" aria-label="Log lines">{rows}</ul> }
 }
 
 fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Option<AnyView> {
@@ -143,30 +285,66 @@ fn drawn(shown: Answer, text: RwSignal<String>, answer: RwSignal<Answer>) -> Opt
             }
             .into_any()
         }
-        Answer::Several(result) => {
-            let row = move |found: &Resolved| {
-                let address = api::trace_address(found.trace_id, found.span_id);
-                let (id, reason) = (found.trace_id.to_string(), found.reason.clone());
-                let chosen = move |_| {
-                    text.set(String::new());
-                    answer.set(Answer::None);
-                };
-                view! {
-                    <li>
-                        <A
-                            href=address
-                            attr:class="omni-match"
-                            on:click=chosen
-                        >
-                            <span class="mono">{id}</span>
-                            <span class="mute">{reason}</span>
-                        </A>
-                    </li>
-                }
+        Answer::Lines(lines) => {
+            let done = move || {
+                text.set(String::new());
+                answer.set(Answer::None);
             };
+            line_rows(&lines, done).into_any()
+        }
+        Answer::Several(result) => {
+            let summaries = result.matches.iter().filter_map(|found| found.summary.as_ref());
+            colour::tell_apart(summaries.map(|summary| summary.root_service.as_str()));
+            let chosen = move || {
+                text.set(String::new());
+                answer.set(Answer::None);
+            };
+            let row = move |found: &Resolved| found_trace(found, chosen);
             let rows = result.matches.iter().map(row).collect_view();
             view! { <ul class="omni-matches" aria-label="Matches">{rows}</ul> }.into_any()
         }
     };
     Some(view! { <div class="omni-answer">{body}</div> }.into_any())
+}
+
+/// One of several traces: what there is to choose by, and why it is one of them.
+fn found_trace<F: Fn() + 'static>(found: &Resolved, chosen: F) -> impl IntoView + use<F> {
+    let address = api::trace_address(found.trace_id, found.span_id);
+    let (id, reason) = (found.trace_id.to_string(), found.reason.clone());
+    let facts = found.summary.as_ref().map(|summary| {
+        let start = summary.start_unix_nano;
+        let when = format::when(start, browser::now(), browser::zone_minutes(start));
+        let errors = (summary.error_count > 0).then(|| {
+            let words = format::counted(summary.error_count, "error");
+            view! { <span class="is-error">{words}</span> }
+        });
+        view! {
+            <span class="omni-facts">
+                <bdi class="omni-name">
+                    {format::operation(&summary.root_operation).to_owned()}
+                </bdi>
+                <ServiceName service=summary.root_service.clone() />
+                <StateBadge state=summary.state />
+                <span class="mono">{format::duration(summary.duration_nano)}</span>
+                <span class="mute">{format::counted(summary.span_count, "span")}</span>
+                {errors}
+                <span class="mono mute">{when}</span>
+            </span>
+        }
+    });
+    let only_logs = found.summary.is_none().then(|| {
+        view! { <span class="omni-facts mute">"Only log records of it are stored"</span> }
+    });
+    view! {
+        <li>
+            <A href=address attr:class="omni-match" on:click=move |_| chosen()>
+                {facts}
+                {only_logs}
+                <span class="omni-id">
+                    <span class="mono faint">{id}</span>
+                    <span class="mute">{reason}</span>
+                </span>
+            </A>
+        </li>
+    }
 }

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 use tidings_proto::UnixNanos;
 
+use super::use_server;
 use crate::{
     browser, format,
     keys::use_keys,
@@ -138,7 +139,10 @@ pub fn LiveToggle() -> impl IntoView {
     };
     let clicked = toggle.clone();
     use_keys().bind("L", "Switch live on or off", "Everywhere", toggle);
+    let server = use_server();
+    let silent = Memo::new(move |_| server.silent_since().is_some());
     let title = move || match (moves.get(), live.get()) {
+        _ if silent.get() => "The server does not answer: nothing new can appear",
         (false, _) => "A fixed time range does not move on",
         (true, true) => "New data appears by itself",
         (true, false) => "Show new data as it arrives",
@@ -146,6 +150,7 @@ pub fn LiveToggle() -> impl IntoView {
     view! {
         <button
             class="button live"
+            class:is-silent=move || silent.get()
             type="button"
             title=title
             aria-pressed=move || live.get().to_string()
@@ -153,7 +158,7 @@ pub fn LiveToggle() -> impl IntoView {
             on:click=move |_| clicked()
         >
             <span class="live-dot" aria-hidden="true"></span>
-            "Live"
+            {move || if silent.get() { "No answer" } else { "Live" }}
         </button>
     }
 }

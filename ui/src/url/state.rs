@@ -5,6 +5,7 @@ use std::fmt;
 use tidings_proto::{DurationNanos, SpanId, TraceId};
 
 use super::{Query, TimeRange};
+use crate::links::HeatmapBox;
 
 /// An attribute a span must have, with this value or with any.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,6 +89,8 @@ pub struct TraceFilters {
     pub duration_max: Option<Given<DurationNanos>>,
     /// Attributes.
     pub attributes: Vec<AttributeFilter>,
+    /// Attributes that no span may have so.
+    pub without: Vec<AttributeFilter>,
 }
 
 impl TraceFilters {
@@ -98,6 +101,74 @@ impl TraceFilters {
     }
 }
 
+/// The order of a list of traces that is not the newest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceSort {
+    /// The longest first.
+    Duration,
+    /// Traces with the most failed spans first.
+    Errors,
+    /// Traces with the most spans first.
+    Spans,
+}
+
+impl TraceSort {
+    const ALL: [Self; 3] = [Self::Duration, Self::Errors, Self::Spans];
+
+    /// Its name, in addresses and in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Duration => "duration",
+            Self::Errors => "errors",
+            Self::Spans => "spans",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sort| sort.name() == text)
+    }
+}
+
+/// A search for traces: range, filters or query, box and order.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TraceQuestion {
+    /// When.
+    pub range: TimeRange,
+    /// Conditions on one span.
+    pub filters: TraceFilters,
+    /// A query in TraceQL in place of the filters.
+    pub query: Option<String>,
+    /// A box of the heatmap that narrows both.
+    pub chosen: Option<HeatmapBox>,
+    /// The order.
+    pub sort: Option<TraceSort>,
+}
+
+impl TraceQuestion {
+    /// The filters narrowed to the durations of the box.
+    #[must_use]
+    pub fn narrowed(&self) -> TraceFilters {
+        let mut filters = self.filters.clone();
+        let Some(chosen) = self.chosen else { return filters };
+        if let None | Some(Given::Read(_)) = filters.duration_min {
+            let least = match filters.duration_min {
+                Some(Given::Read(least)) => least.max(chosen.shortest),
+                _ => chosen.shortest,
+            };
+            filters.duration_min = Some(Given::Read(least));
+        }
+        if let None | Some(Given::Read(_)) = filters.duration_max {
+            let most = match filters.duration_max {
+                Some(Given::Read(most)) => most.min(chosen.longest),
+                _ => chosen.longest,
+            };
+            filters.duration_max = Some(Given::Read(most));
+        }
+        filters
+    }
+}
+
 /// The state of Explore.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ExploreState {
@@ -105,6 +176,16 @@ pub struct ExploreState {
     pub range: TimeRange,
     /// What.
     pub filters: TraceFilters,
+    /// A query in TraceQL in place of the filters.
+    pub query: Option<String>,
+    /// The box of the heatmap.
+    pub chosen: Option<HeatmapBox>,
+    /// The order of the list.
+    pub sort: Option<TraceSort>,
+    /// By which groups are shown in place of traces, as `service,operation`.
+    pub group: Option<String>,
+    /// Columns that are not shown.
+    pub hidden: Vec<String>,
     /// The row the keyboard is on.
     pub selected: Option<TraceId>,
 }
@@ -115,6 +196,7 @@ impl ExploreState {
     pub fn read(query: &Query) -> Self {
         let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
         let nanos = |key| Given::of(query, key, parse_duration);
+        let attributes = |key| query.all(key).filter_map(AttributeFilter::parse).collect();
         let filters = TraceFilters {
             service: text("service"),
             operation: text("operation"),
@@ -122,10 +204,19 @@ impl ExploreState {
             kind: text("kind"),
             duration_min: nanos("min"),
             duration_max: nanos("max"),
-            attributes: query.all("attr").filter_map(AttributeFilter::parse).collect(),
+            attributes: attributes("attr"),
+            without: attributes("not"),
         };
-        let selected = query.get("selected").and_then(|id| id.parse().ok());
-        Self { range: TimeRange::read(query), filters, selected }
+        Self {
+            range: TimeRange::read(query),
+            filters,
+            query: text("q"),
+            chosen: query.get("box").and_then(HeatmapBox::parse),
+            sort: query.get("sort").and_then(TraceSort::parse),
+            group: text("group"),
+            hidden: query.all("hide").filter(|name| !name.is_empty()).map(str::to_owned).collect(),
+            selected: query.get("selected").and_then(|id| id.parse().ok()),
+        }
     }
 
     /// The query string that says it.
@@ -140,6 +231,7 @@ impl ExploreState {
             duration_min,
             duration_max,
             attributes,
+            without,
         } = &self.filters;
         query.push_some("service", service.as_ref());
         query.push_some("operation", operation.as_ref());
@@ -148,10 +240,38 @@ impl ExploreState {
         query.push_some("min", duration_min.as_ref().map(given_duration));
         query.push_some("max", duration_max.as_ref().map(given_duration));
         attributes.iter().for_each(|filter| query.push("attr", filter));
+        without.iter().for_each(|filter| query.push("not", filter));
+        query.push_some("q", self.query.as_ref());
+        query.push_some("box", self.chosen.map(|chosen| chosen.write()));
+        query.push_some("sort", self.sort.map(TraceSort::name));
+        query.push_some("group", self.group.as_ref());
+        self.hidden.iter().for_each(|name| query.push("hide", name));
         query.push_some("selected", self.selected);
         self.range.write(&mut query);
         query
     }
+
+    /// Says what is looked for.
+    #[must_use]
+    pub fn question(&self) -> TraceQuestion {
+        TraceQuestion {
+            range: self.range,
+            filters: self.filters.clone(),
+            query: self.query.clone(),
+            chosen: self.chosen,
+            sort: self.sort,
+        }
+    }
+}
+
+/// The listing of the Logs page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogListing {
+    /// Record by record.
+    #[default]
+    Lines,
+    /// Messages that are alike, together.
+    Patterns,
 }
 
 /// The state of Logs.
@@ -169,8 +289,16 @@ pub struct LogState {
     pub trace_id: Option<Given<TraceId>>,
     /// The span in it.
     pub span_id: Option<Given<SpanId>>,
-    /// The record that is open.
+    /// Attributes that records must have.
+    pub attributes: Vec<AttributeFilter>,
+    /// Lines or patterns.
+    pub view: LogListing,
+    /// Attributes that lines show as columns.
+    pub columns: Vec<String>,
+    /// The record, or the pattern, that is open.
     pub open: Option<String>,
+    /// When the open record was written, in nanoseconds since 1970: it is found at once by it.
+    pub at: Option<u64>,
     /// How many lines on either side of it are shown.
     pub around: Option<u32>,
 }
@@ -187,7 +315,14 @@ impl LogState {
             severity: text("severity"),
             trace_id: Given::of(query, "trace", |id| id.parse().ok()),
             span_id: Given::of(query, "span", |id| id.parse().ok()),
+            attributes: query.all("attr").filter_map(AttributeFilter::parse).collect(),
+            view: match query.get("view") {
+                Some("patterns") => LogListing::Patterns,
+                _ => LogListing::Lines,
+            },
+            columns: query.all("col").filter(|key| !key.is_empty()).map(str::to_owned).collect(),
             open: text("open"),
+            at: query.get("at").and_then(|nanos| nanos.parse().ok()),
             around: query.get("around").and_then(|count| count.parse().ok()),
         }
     }
@@ -201,22 +336,27 @@ impl LogState {
         query.push_some("severity", self.severity.as_ref());
         query.push_some("trace", self.trace_id.as_ref());
         query.push_some("span", self.span_id.as_ref());
+        self.attributes.iter().for_each(|filter| query.push("attr", filter));
+        query.push_some("view", (self.view == LogListing::Patterns).then_some("patterns"));
+        self.columns.iter().for_each(|key| query.push("col", key));
         query.push_some("open", self.open.as_ref());
+        query.push_some("at", self.at);
         query.push_some("around", self.around);
         self.range.write(&mut query);
         query
     }
 
-    /// The same search without a record open.
+    /// The same search without a record open and in one form, whatever is shown of it.
     #[must_use]
     pub fn closed(&self) -> Self {
-        self.opened(None)
+        Self { view: LogListing::default(), columns: Vec::new(), ..self.opened(None) }
     }
 
-    /// The same search with this record open.
+    /// The same search with a record open: its id, and when it was written.
     #[must_use]
-    pub fn opened(&self, open: Option<String>) -> Self {
-        Self { open, around: None, ..self.clone() }
+    pub fn opened(&self, open: Option<(String, u64)>) -> Self {
+        let (open, at) = open.unzip();
+        Self { open, at, around: None, ..self.clone() }
     }
 }
 

@@ -4,9 +4,10 @@ use proptest::{collection::vec, option, prelude::*};
 use tidings_proto::{DurationNanos, SpanId, TraceId, UnixNanos};
 
 use super::{
-    AttributeFilter, ExploreState, Given, LogState, Query, TimeRange, TraceFilters, parse_duration,
+    AttributeFilter, ExploreState, Given, LogListing, LogState, Query, TimeRange, TraceFilters,
+    TraceQuestion, TraceSort, parse_duration,
 };
-use crate::api;
+use crate::{api, links::HeatmapBox};
 
 fn word() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z.-]{1,12}", "\\PC{1,16}", Just("a&b=c+d %2f#é?".to_owned())]
@@ -27,20 +28,38 @@ fn trace_id() -> impl Strategy<Value = TraceId> {
     any::<[u8; 16]>().prop_filter_map("zero", TraceId::from_bytes)
 }
 
-fn filters() -> impl Strategy<Value = TraceFilters> {
+fn attributes() -> impl Strategy<Value = Vec<AttributeFilter>> {
     let attribute = ("[a-z.]{1,12}", option::of("\\PC{0,12}"))
         .prop_map(|(key, value)| AttributeFilter { key, value });
+    vec(attribute, 0..4)
+}
+
+fn heatmap_box() -> impl Strategy<Value = HeatmapBox> {
+    (1..1_000_000_u64, 1..1_000_u64, any::<u32>(), any::<u32>()).prop_map(
+        |(from, length, shortest, more)| HeatmapBox {
+            from: UnixNanos(from * 1_000_000),
+            to: UnixNanos((from + length) * 1_000_000),
+            shortest: DurationNanos(shortest.into()),
+            longest: DurationNanos(u64::from(shortest) + u64::from(more)),
+        },
+    )
+}
+
+fn filters() -> impl Strategy<Value = TraceFilters> {
     let nanos = || option::of(any::<u64>().prop_map(|nanos| Given::Read(DurationNanos(nanos))));
     let text = || option::of(word());
-    (text(), text(), text(), text(), nanos(), nanos(), vec(attribute, 0..4)).prop_map(
-        |(service, operation, status, kind, duration_min, duration_max, attributes)| TraceFilters {
-            service,
-            operation,
-            status,
-            kind,
-            duration_min,
-            duration_max,
-            attributes,
+    (text(), text(), text(), text(), nanos(), nanos(), attributes(), attributes()).prop_map(
+        |(service, operation, status, kind, duration_min, duration_max, attributes, without)| {
+            TraceFilters {
+                service,
+                operation,
+                status,
+                kind,
+                duration_min,
+                duration_max,
+                attributes,
+                without,
+            }
         },
     )
 }
@@ -49,8 +68,14 @@ proptest! {
     #[test]
     fn explore_survives_its_address(
         range in range(), filters in filters(), selected in option::of(trace_id()),
+        query in option::of(word()), chosen in option::of(heatmap_box()),
+        sort in option::of(prop_oneof![
+            Just(TraceSort::Duration), Just(TraceSort::Errors), Just(TraceSort::Spans)
+        ]),
+        group in option::of(word()), hidden in vec("[a-z]{1,8}", 0..3),
     ) {
-        let state = ExploreState { range, filters, selected };
+        let state =
+            ExploreState { range, filters, query, chosen, sort, group, hidden, selected };
         let address = state.write().to_string();
         prop_assert!(address.is_ascii());
         prop_assert_eq!(ExploreState::read(&Query::parse(&address)), state);
@@ -61,11 +86,17 @@ proptest! {
         range in range(), texts in (option::of(word()), option::of(word()), option::of(word())),
         trace_id in option::of(trace_id()), span in option::of(any::<[u8; 8]>()),
         open in option::of("[0-9a-f]{16}"), around in option::of(0..=200_u32),
+        attributes in attributes(), patterns in any::<bool>(), at in option::of(any::<u64>()),
+        columns in vec(word(), 0..3),
     ) {
+        let view = if patterns { LogListing::Patterns } else { LogListing::Lines };
         let (text, service, severity) = texts;
         let span_id = span.and_then(SpanId::from_bytes).map(Given::Read);
         let trace_id = trace_id.map(Given::Read);
-        let state = LogState { range, text, service, severity, trace_id, span_id, open, around };
+        let state = LogState {
+            range, text, service, severity, trace_id, span_id, attributes, view, columns, open, at,
+            around,
+        };
         prop_assert_eq!(LogState::read(&Query::parse(&state.write().to_string())), state);
     }
 
@@ -172,4 +203,50 @@ fn ranges_are_named_in_words() {
     assert_eq!(label(TimeRange::All), "All time");
     let fixed = TimeRange::Between { from_unix_ms: 1_000_500, to_unix_ms: 1_060_000 };
     assert_eq!(label(fixed), "00:16:40 to 00:17:40");
+}
+
+#[test]
+fn a_box_narrows_what_filters_find() {
+    let chosen = HeatmapBox {
+        from: UnixNanos(60_000_000_000),
+        to: UnixNanos(120_000_000_000),
+        shortest: DurationNanos(1_000_000),
+        longest: DurationNanos(9_000_000),
+    };
+    let filters = TraceFilters {
+        service: Some("shop".to_owned()),
+        duration_min: Some(Given::Read(DurationNanos(2_000_000))),
+        ..TraceFilters::default()
+    };
+    let question = TraceQuestion {
+        filters,
+        chosen: Some(chosen),
+        sort: Some(TraceSort::Errors),
+        ..TraceQuestion::default()
+    };
+    let request = api::explored_traces(&question, UnixNanos(0), None);
+    for part in [
+        "service=shop",
+        "minDuration=2000000",
+        "maxDuration=9000000",
+        "start=60000000000",
+        "end=120000000000",
+        "sort=errors",
+    ] {
+        assert!(request.address().contains(part), "{part} in {}", request.address());
+    }
+}
+
+#[test]
+fn filters_that_exclude_are_asked_as_a_query() {
+    let mut question = TraceQuestion::default();
+    question.filters.service = Some("shop".to_owned());
+    question.filters.without = vec![AttributeFilter::parse("service.version=2").unwrap()];
+    let request = api::explored_traces(&question, UnixNanos(0), None);
+    let query = Query::parse(request.address().split_once('?').unwrap().1);
+    assert_eq!(
+        query.get("q"),
+        Some("{ resource.service.name = \"shop\" && .service.version != 2 }")
+    );
+    assert_eq!(query.get("service"), None);
 }

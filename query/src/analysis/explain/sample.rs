@@ -282,7 +282,7 @@ fn status(status: StatusCode) -> &'static str {
 }
 
 /// The range of powers of two that a number is in: `512..1023`, `-7..-4`, `0`.
-fn range_of(text: &str) -> String {
+pub(in crate::analysis) fn range_of(text: &str) -> String {
     let whole = text.split('.').next().unwrap_or(text);
     let (sign, digits) = match whole.strip_prefix('-') {
         Some(digits) => ("-", digits),

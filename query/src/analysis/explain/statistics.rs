@@ -33,7 +33,7 @@ pub(super) fn chance(selected: (u64, u64), rest: (u64, u64), tests: usize) -> f6
 /// The probability that a normal variable is further from its mean than so many deviations:
 /// erfc(x / √2), by the rational approximation of Numerical Recipes (§6.2), whose relative error
 /// is below 1.2e-7.
-fn tail(deviations: f64) -> f64 {
+pub(in crate::analysis) fn tail(deviations: f64) -> f64 {
     const COEFFICIENTS: [f64; 10] = [
         0.170_872_77,
         -0.822_152_23,

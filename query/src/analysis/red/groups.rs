@@ -239,6 +239,9 @@ impl Groups {
             all.close(start, step);
         }
         all.other += unordered.other;
+        // A file's minutes may have groups of which no call is in the window.
+        all.of.retain(|group| group.total.count > 0);
+        all.numbers.clear();
         all
     }
 
@@ -284,6 +287,7 @@ impl Groups {
                 operation: text(operation).map(str::to_owned),
                 kind: kind.map(kind_name),
                 status: status.map(status_name),
+                attribute: None,
                 count: group.total.count,
                 error_count: group.total.errors,
                 rate_per_second: window.rate(group.total.count),

@@ -1,5 +1,5 @@
 use super::{
-    AttributeFilter, DurationNanos, Severity, UnixNanos, attribute, duration, severity, time,
+    AttributeFilter, DurationNanos, SeverityNumber, UnixNanos, attribute, duration, severity, time,
 };
 
 #[test]
@@ -79,13 +79,15 @@ fn times_are_read_as_nanoseconds_or_rfc_3339() {
 
 #[test]
 fn severities_are_read_by_name_and_number() {
+    let number = SeverityNumber::new;
     let cases = [
-        ("warn", Some(Severity::Warn)),
-        ("warning", Some(Severity::Warn)),
+        ("warn", number(13)),
+        ("warning", number(13)),
         ("WARN", None),
         ("09", None),
-        ("9", Some(Severity::Info)),
-        ("24", Some(Severity::Fatal)),
+        ("9", number(9)),
+        ("10", number(10)),
+        ("24", number(24)),
         ("0", None),
         ("25", None),
         ("-1", None),

@@ -93,7 +93,7 @@ fn compared(intrinsic: Intrinsic, operator: Operator, value: &Value) -> Needs {
         (Intrinsic::LogSeverity, Value::Severity(severity))
             if matches!(operator, Equal | Greater | GreaterEqual) && *severity >= SEVERITY_MIN =>
         {
-            Some(vec![LogFilter { severity_min: Some(*severity), ..LogFilter::default() }])
+            Some(vec![LogFilter { severity_min: Some((*severity).into()), ..LogFilter::default() }])
         }
         _ => None,
     }

@@ -53,7 +53,7 @@ fn slotted(folder: &TempDir, chunk: &Chunk) -> Vec<Arc<DataFile>> {
         }
     }
     // Rows of a trace are by start already.
-    placed.sort_by_key(|placed| (placed.hour, places[placed.row]));
+    placed.sort_by_key(|placed| (placed.target, places[placed.row]));
     let layout = Layout::FLUSHED;
     keep(folder, write::files(Signal::Spans, &batches, &derived, &placed, layout).unwrap())
 }

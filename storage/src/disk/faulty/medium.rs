@@ -66,6 +66,7 @@ impl Medium {
             None => None,
         };
         self.faults += u64::from(trouble.is_some());
+        assert!(trouble != Some(Trouble::Panic), "a planted panic: {what}");
         trouble
     }
 

@@ -22,6 +22,8 @@ pub(crate) enum Trouble {
     Interrupted,
     /// A write that returned early; half of it arrives.
     ShortWrite,
+    /// Whoever does it panics, as from a bug of ours.
+    Panic,
 }
 
 impl Trouble {
@@ -30,7 +32,7 @@ impl Trouble {
 
     pub(super) fn error(self) -> io::Error {
         match self {
-            Self::Io => io::Error::from_raw_os_error(5),
+            Self::Io | Self::Panic => io::Error::from_raw_os_error(5),
             Self::NoSpace => io::Error::from_raw_os_error(28),
             Self::Interrupted => io::Error::from_raw_os_error(4),
             Self::ShortWrite => io::ErrorKind::WriteZero.into(),
@@ -40,7 +42,7 @@ impl Trouble {
     /// How many of so many bytes arrive.
     pub(super) fn arriving(self, bytes: usize) -> usize {
         match self {
-            Self::Io | Self::ShortWrite => bytes / 2,
+            Self::Io | Self::ShortWrite | Self::Panic => bytes / 2,
             Self::NoSpace => bytes - bytes / 4,
             Self::Interrupted => 0,
         }

@@ -82,7 +82,9 @@ impl<'a> ToldPeer<'a> {
         let database = said(DATABASE_SYSTEMS);
         let is_message = matches!(kind, SpanKind::Producer | SpanKind::Consumer);
         if database.is_some() || said(DATABASE_NAMES).is_some() {
-            let name = service.or_else(|| said(DATABASE_NAMES)).or_else(|| database.clone())?;
+            // Where it runs comes first, as in Tempo: databases of one name are in many places.
+            let name = service.or_else(|| said(SERVERS)).or_else(|| said(DATABASE_NAMES));
+            let name = name.or_else(|| database.clone())?;
             return Some(Self { name, kind: NodeKind::Database, system: database });
         }
         let queue = said(QUEUE_SYSTEMS);
@@ -134,10 +136,20 @@ mod tests {
                     ("db.namespace", "orders"),
                     ("server.address", "db-1"),
                 ],
-                Some((Database, "orders", Some("postgresql"))),
+                Some((Database, "db-1", Some("postgresql"))),
             ),
             (SpanKind::Client, &[("db.system", "redis")], Some((Database, "redis", Some("redis")))),
             (SpanKind::Client, &[("db.name", "old")], Some((Database, "old", None))),
+            (
+                SpanKind::Client,
+                &[("db.system", "mysql"), ("db.namespace", "shop"), ("db.name", "old")],
+                Some((Database, "shop", Some("mysql"))),
+            ),
+            (
+                SpanKind::Client,
+                &[("db.name", "shop"), ("server.address", "db-1"), ("peer.service", "stock")],
+                Some((Database, "stock", None)),
+            ),
             (
                 SpanKind::Producer,
                 &[("messaging.system", "kafka"), ("messaging.destination.name", "orders")],

@@ -1,8 +1,9 @@
 //! Reads the hours of one thread.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     ops::{ControlFlow, Range},
+    path::PathBuf,
     slice::from_ref,
     sync::{
         Arc,
@@ -49,6 +50,33 @@ impl Budget {
     }
 }
 
+/// The traces of files, so that a file with rows of many hours is not read for each of them.
+#[derive(Debug, Default)]
+struct FileTraces {
+    of: HashMap<PathBuf, Vec<u64>>,
+    count: usize,
+}
+
+impl FileTraces {
+    /// So many are remembered: others are read again.
+    const MAX: usize = 1 << 20;
+
+    /// Adds the last halves of the ids of a file's traces.
+    fn add_to(&mut self, low64s: &mut Vec<u64>, file: &DataFile) -> Result<(), StorageError> {
+        if let Some(known) = self.of.get(&file.path) {
+            low64s.extend(known);
+            return Ok(());
+        }
+        let of_file = repeats::low64s(file, None)?;
+        low64s.extend(&of_file);
+        if self.count + of_file.len() <= Self::MAX {
+            self.count += of_file.len();
+            self.of.insert(file.path.clone(), of_file);
+        }
+        Ok(())
+    }
+}
+
 /// How it ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -89,9 +117,9 @@ impl<'a, T: Tallies> Share<'a, T> {
         if plan.unordered.chunks.is_empty() && plan.unordered.files.is_empty() {
             return Ok(());
         }
-        let mut counted = HashSet::new();
+        let (mut counted, mut traces) = (HashSet::new(), FileTraces::default());
         for hour in plan.hours.iter().filter(|hour| !hour.covered.is_empty()) {
-            self.add_counted(hour, &plan.unordered, &mut counted)?;
+            self.add_counted(hour, &plan.unordered, (&mut counted, &mut traces))?;
         }
         let range = self.question.range.clone();
         self.read_rows(&range, &plan.unordered, &counted)
@@ -108,8 +136,8 @@ impl<'a, T: Tallies> Share<'a, T> {
             for hour in hours {
                 // A span came again only if it began in the same hour.
                 self.seen.begin();
-                let mut counted = HashSet::new();
-                self.add_counted(hour, &hour.rows, &mut counted)?;
+                let (mut counted, mut traces) = (HashSet::new(), FileTraces::default());
+                self.add_counted(hour, &hour.rows, (&mut counted, &mut traces))?;
                 for (range, view) in hour.parts() {
                     self.read_rows(&range, &view, &counted)?;
                 }
@@ -183,7 +211,7 @@ impl<'a, T: Tallies> Share<'a, T> {
         &self,
         hour: &Hour,
         rows: &TableView,
-        counted: &mut HashSet<u64>,
+        (counted, traces): (&mut HashSet<u64>, &mut FileTraces),
     ) -> Result<(), StorageError> {
         if hour.rolled.is_empty() || self.question.is_stopped() {
             return Ok(());
@@ -192,7 +220,7 @@ impl<'a, T: Tallies> Share<'a, T> {
         let chunks = rows.chunks.iter().filter(|chunk| overlaps(covered, chunk.times()));
         let mut low64s: Vec<u64> = chunks.flat_map(|chunk| chunk.trace_low64s()).copied().collect();
         for file in rows.files.iter().filter(|file| overlaps(covered, file.times())) {
-            low64s.extend(repeats::low64s(file, None)?);
+            traces.add_to(&mut low64s, file)?;
         }
         if low64s.is_empty() {
             return Ok(());

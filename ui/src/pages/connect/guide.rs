@@ -52,7 +52,7 @@ impl Guide {
 }
 
 /// Every setup, in the order of the tabs.
-pub(super) const GUIDES: [Guide; 10] = [
+pub(super) const GUIDES: [Guide; 11] = [
     Guide {
         name: "Java agent",
         words: "Start the program with the OpenTelemetry agent. No code changes.",
@@ -63,7 +63,18 @@ export OTEL_METRICS_EXPORTER=none
 java -javaagent:opentelemetry-javaagent.jar -jar app.jar",
     },
     Guide {
-        name: "Spring Boot",
+        name: "Spring Boot 4",
+        words: "Spring Boot 4 with spring-boot-starter-opentelemetry, in application.properties. \
+                Logs need OpenTelemetry's appender for Logback besides.",
+        template: "\
+spring.application.name=my-service
+management.tracing.sampling.probability=1.0
+management.opentelemetry.tracing.export.otlp.endpoint=http://{http}/v1/traces
+management.opentelemetry.logging.export.otlp.endpoint=http://{http}/v1/logs
+management.otlp.metrics.export.enabled=false",
+    },
+    Guide {
+        name: "Spring Boot 3",
         words: "Spring Boot 3 with Micrometer Tracing and its OTLP exporter \
                 (micrometer-tracing-bridge-otel, opentelemetry-exporter-otlp), in \
                 application.properties.",
@@ -84,12 +95,16 @@ spring.zipkin.base-url=http://{zipkin}",
     },
     Guide {
         name: "Go",
-        words: "Programs with otlptracehttp or autoexport read these variables.",
+        words: "Make a tracer provider at the start of main and shut it down at the end. It reads \
+                the variables OTEL_SERVICE_NAME and OTEL_EXPORTER_OTLP_ENDPOINT, too.",
         template: "\
-export OTEL_SERVICE_NAME=my-service
-export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
-export OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf
-go run .",
+// go get go.opentelemetry.io/otel/sdk go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc
+exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(\"{grpc}\"), otlptracegrpc.WithInsecure())
+if err != nil { log.Fatal(err) }
+provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(exporter))
+defer provider.Shutdown(ctx)
+otel.SetTracerProvider(provider)
+otel.SetTextMapPropagator(propagation.TraceContext{})",
     },
     Guide {
         name: "Python",
@@ -106,9 +121,11 @@ opentelemetry-instrument python app.py",
     },
     Guide {
         name: "Node",
-        words: "Load the automatic instrumentation before the program. No code changes.",
+        words: "Load the automatic instrumentation before the program. No code changes. Logs of \
+                winston come with @opentelemetry/winston-transport, those of pino and bunyan by \
+                themselves.",
         template: "\
-npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node
+npm install @opentelemetry/api @opentelemetry/auto-instrumentations-node @opentelemetry/winston-transport
 export OTEL_SERVICE_NAME=my-service
 export OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}
 export OTEL_METRICS_EXPORTER=none
@@ -179,7 +196,7 @@ mod tests {
             address: address.to_owned(),
             accepted_requests: 0,
             refused_requests: 0,
-            last_refusal: String::new(),
+            refusals: Vec::new(),
         }
     }
 
@@ -195,6 +212,26 @@ mod tests {
             let named = ["127.0.0.1:40001", "127.0.0.1:40002", "127.0.0.1:40003"];
             assert!(named.iter().any(|address| text.contains(address)), "{}", guide.name);
             assert!(!text.contains("{http}") && !text.contains("0.0.0.0"), "{}", guide.name);
+        }
+    }
+
+    #[test]
+    fn the_readme_names_the_packages_that_the_guides_do() {
+        let readme = include_str!("../../../../README.md");
+        let addresses = Addresses::of(&[]);
+        for (name, wanted) in [
+            ("Node", "@opentelemetry/winston-transport"),
+            ("Node", "@opentelemetry/auto-instrumentations-node"),
+            ("Python", "opentelemetry-bootstrap -a install"),
+            ("Spring Boot 4", "management.opentelemetry.tracing.export.otlp.endpoint"),
+            ("Spring Boot 4", "spring-boot-starter-opentelemetry"),
+            ("Spring Boot 3", "management.otlp.tracing.endpoint"),
+            ("Go", "otlptracegrpc.WithEndpoint(\"127.0.0.1:4317\")"),
+        ] {
+            let guide = GUIDES.iter().find(|guide| guide.name == name).unwrap();
+            let text = format!("{} {}", guide.words, guide.text(&addresses));
+            assert!(text.contains(wanted), "{name}: {wanted} is not in the guide");
+            assert!(readme.contains(wanted), "{name}: {wanted} is not in the README");
         }
     }
 

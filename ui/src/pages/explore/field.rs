@@ -15,6 +15,8 @@ pub(super) enum Field {
     DurationMin,
     DurationMax,
     Attribute(String),
+    /// An attribute that no span may have with this value, or at all.
+    Without(String, Option<String>),
 }
 
 /// Fields that every span has, in the order they are offered.
@@ -56,7 +58,7 @@ impl Field {
             Self::Status => "status".to_owned(),
             Self::Kind => "kind".to_owned(),
             Self::DurationMin | Self::DurationMax => "duration".to_owned(),
-            Self::Attribute(key) => key.clone(),
+            Self::Attribute(key) | Self::Without(key, _) => key.clone(),
         }
     }
 
@@ -68,15 +70,23 @@ impl Field {
             Self::DurationMin | Self::DurationMax => {
                 &["1ms", "10ms", "100ms", "250ms", "500ms", "1s", "5s", "30s"]
             }
-            Self::Service | Self::Operation | Self::Attribute(_) => &[],
+            Self::Service | Self::Operation | Self::Attribute(_) | Self::Without(..) => &[],
         }
     }
 }
 
 /// What is set, in a fixed order.
 pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
-    let TraceFilters { service, operation, status, kind, duration_min, duration_max, attributes } =
-        filters;
+    let TraceFilters {
+        service,
+        operation,
+        status,
+        kind,
+        duration_min,
+        duration_max,
+        attributes,
+        without,
+    } = filters;
     let text = |field, value: &Option<String>| {
         let value = value.clone()?;
         Some(SetFilter { field, relation: "=", value })
@@ -100,7 +110,15 @@ pub(super) fn set_filters(filters: &TraceFilters) -> Vec<SetFilter> {
             None => SetFilter { field, relation: "is", value: "set".to_owned() },
         }
     };
-    fixed.into_iter().flatten().chain(attributes.iter().map(attribute)).collect()
+    let excluded = |filter: &AttributeFilter| {
+        let field = Field::Without(filter.key.clone(), filter.value.clone());
+        match &filter.value {
+            Some(value) => SetFilter { field, relation: "≠", value: value.clone() },
+            None => SetFilter { field, relation: "is", value: "not set".to_owned() },
+        }
+    };
+    let fixed = fixed.into_iter().flatten();
+    fixed.chain(attributes.iter().map(attribute)).chain(without.iter().map(excluded)).collect()
 }
 
 /// Sets `field`, or takes it off; says what is wrong with a value that cannot be.
@@ -139,15 +157,31 @@ pub(super) fn set(
                 (None, None) => {}
             }
         }
+        Field::Without(key, excluded) => {
+            filters.without.retain(|filter| filter.key != *key || filter.value != *excluded);
+            filters.without.extend(text.map(|value| exclusion(key, &value)));
+        }
     }
     Ok(())
+}
+
+fn exclusion(key: &str, value: &str) -> AttributeFilter {
+    AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) }
+}
+
+/// Excludes an attribute with this value, once.
+pub(super) fn exclude(filters: &mut TraceFilters, key: &str, value: &str) {
+    let filter = exclusion(key, value);
+    if !filters.without.contains(&filter) {
+        filters.without.push(filter);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use tidings_proto::DurationNanos;
 
-    use super::{Field, Given, TraceFilters, set, set_filters};
+    use super::{Field, Given, TraceFilters, exclude, set, set_filters};
 
     fn chips(filters: &TraceFilters) -> Vec<String> {
         let words =
@@ -175,6 +209,18 @@ mod tests {
             set(&mut filters, &set_filter.field, None).unwrap();
         }
         assert!(filters.is_empty());
+    }
+
+    #[test]
+    fn one_of_several_exclusions_is_taken_off() {
+        let mut filters = TraceFilters::default();
+        for value in ["1", "2", "2"] {
+            exclude(&mut filters, "service.version", value);
+        }
+        assert_eq!(chips(&filters), ["service.version ≠ 1", "service.version ≠ 2"]);
+        let [first, _] = &set_filters(&filters)[..] else { unreachable!() };
+        set(&mut filters, &first.field, None).unwrap();
+        assert_eq!(chips(&filters), ["service.version ≠ 2"]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use tidings_proto::api::{AttributeKeyList, NameList};
 use super::field::{Field, SetFilter, set, set_filters};
 use crate::{
     api,
-    components::{Chip, Icon, IconName, Suggest, Suggestion},
+    components::{Chip, FirstMark, Icon, IconName, Suggest, Suggestion},
     keys::use_keys,
     remote::Remote,
     url::TraceFilters,
@@ -28,6 +28,8 @@ pub fn FilterBar(
     filters: Memo<TraceFilters>,
     /// Called with what should be set.
     on_change: Callback<TraceFilters>,
+    /// More chips behind those of the filters.
+    children: Children,
 ) -> impl IntoView {
     let adding = RwSignal::new(Adding::No);
     let text = RwSignal::new(String::new());
@@ -72,6 +74,7 @@ pub fn FilterBar(
     view! {
         <div class="filters" role="group" aria-label="Filters">
             {move || set_filters(&filters.get()).into_iter().map(chip).collect_view()}
+            {children()}
             <Show
                 when=move || open.get()
                 fallback=move || {
@@ -108,7 +111,9 @@ fn AddFilter(
             let service = filters.with(|filters| filters.service.clone());
             Some(api::operations(service.as_deref(), &text.get()))
         }
-        Adding::Value(Field::Attribute(key)) => Some(api::attribute_values(&key, &text.get())),
+        Adding::Value(Field::Attribute(key) | Field::Without(key, _)) => {
+            Some(api::attribute_values(&key, &text.get()))
+        }
         _ => None,
     });
     let keys = Remote::<AttributeKeyList>::new(move || {
@@ -142,6 +147,13 @@ fn AddFilter(
         Adding::No | Adding::Field => "Field or attribute".to_owned(),
         Adding::Value(field) => format!("Value of {}", field.name()),
     };
+    // A value need not be among those that are suggested; a name mostly is.
+    let first = move || match adding.get() {
+        Adding::Value(
+            Field::Attribute(_) | Field::Without(..) | Field::DurationMin | Field::DurationMax,
+        ) => FirstMark::Text,
+        _ => FirstMark::Suggestion,
+    };
     let field = move || match adding.get() {
         Adding::Value(field) => Some(view! { <span class="mute">{field.name()}</span> }),
         Adding::No | Adding::Field => None,
@@ -154,6 +166,7 @@ fn AddFilter(
             placeholder=Signal::derive(placeholder)
             text
             suggestions
+            first=Signal::derive(first)
             on_choose=choose
             on_leave=leave
         />

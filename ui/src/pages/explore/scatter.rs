@@ -1,17 +1,18 @@
-//! The listed traces by when and how long: what stands out is seen before it is read.
+//! The listed traces by when and how long: the picture for queries in TraceQL, which the heatmap
+//! cannot be asked for.
 
 use std::sync::Arc;
 
 use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
-    DurationNanos,
+    DurationNanos, UnixNanos,
     api::{TraceSummary, TransactionState},
 };
 
-use crate::{api, format};
+use crate::{api, browser, drawings::axis::time_ticks, format};
 
-/// More dots than this are not told apart, and cost.
+/// Dots that are drawn; more overlap.
 const DOTS_MAX: usize = 1_000;
 
 /// Where a trace stands, in percent of the plot, and how it is drawn.
@@ -30,6 +31,8 @@ struct Plot {
     dots: Vec<Dot>,
     shortest: DurationNanos,
     longest: DurationNanos,
+    first: UnixNanos,
+    last: UnixNanos,
 }
 
 /// Durations stand on a logarithmic scale, so that one slow trace does not flatten the others.
@@ -46,7 +49,7 @@ fn plot(traces: &[TraceSummary]) -> Option<Plot> {
     let dot = |trace: &TraceSummary| Dot {
         left: place((trace.start_unix_nano.0 - first) as f64, 0.0, (last - first) as f64),
         bottom: place(log(trace.duration_nano.0.max(1)), log(shortest), log(longest)),
-        failed: trace.state == TransactionState::Failed || trace.error_count > 0,
+        failed: trace.state == TransactionState::Failed,
         href: api::trace_address(trace.trace_id, None),
         words: format!("{}, {}", trace.root_operation, format::duration(trace.duration_nano)),
     };
@@ -54,6 +57,8 @@ fn plot(traces: &[TraceSummary]) -> Option<Plot> {
         dots: shown.iter().map(dot).collect(),
         shortest: DurationNanos(shortest),
         longest: DurationNanos(longest),
+        first: UnixNanos(first),
+        last: UnixNanos(last),
     })
 }
 
@@ -79,16 +84,27 @@ pub fn Scatter(
         }
     };
     let drawn = move || {
-        let Plot { dots, shortest, longest } = traces.with(|traces| plot(traces))?;
-        let note = format!("{} of the listed traces", format::count(dots.len() as u64));
+        let Plot { dots, shortest, longest, first, last } = traces.with(|traces| plot(traces))?;
+        let note = format!("The {} below", format::counted(dots.len() as u64, "trace"));
+        let ticks = time_ticks(first, last, browser::zone_minutes(first), 8).into_iter();
+        let ticks = ticks.map(|tick| {
+            let left = format!("{:.2}%", tick.at * 100.0);
+            view! {
+                <span class="heat-x" style=("left", left)>
+                    {tick.label}
+                </span>
+            }
+        });
         Some(view! {
             <div class="scatter-scale mono faint">
                 <span>{format::duration(longest)}</span>
                 <span>{format::duration(shortest)}</span>
             </div>
-            <div class="scatter-field" title=note>
+            <div class="scatter-field" title=note.clone()>
                 {dots.into_iter().map(dot).collect_view()}
             </div>
+            <div class="heat-times mono">{ticks.collect_view()}</div>
+            <p class="scatter-note mute">{note}", failed ones as squares"</p>
         })
     };
     view! {
@@ -128,6 +144,14 @@ mod tests {
         let places: Vec<_> =
             plot.dots.iter().map(|dot| (dot.left.round(), dot.bottom.round())).collect();
         assert_eq!(places, [(100.0, 100.0), (50.0, 0.0), (0.0, 50.0)]);
+    }
+
+    #[test]
+    fn only_failed_traces_look_so() {
+        let completed = TraceSummary { error_count: 3, ..trace(1, 1) };
+        let failed = TraceSummary { state: TransactionState::Failed, ..trace(2, 1) };
+        let plot = plot(&[completed, failed]).unwrap();
+        assert_eq!(plot.dots.iter().map(|dot| dot.failed).collect::<Vec<_>>(), [false, true]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Traces as rows: when, what, how it ended, how long, where the time went.
+//! Traces as rows: when, what, how it ended, how long, where the time went. Headings sort the whole
+//! list, not only what is on the page; columns are the reader's to choose.
 
 use std::sync::Arc;
 
@@ -6,13 +7,15 @@ use leptos::prelude::*;
 use leptos_router::components::A;
 use tidings_proto::{
     TraceId, UnixNanos,
-    api::{ServiceTime, TraceSummary},
+    api::{ServiceTime, Total, TraceSummary},
 };
 
+use super::{Explored, groups::KEYS};
 use crate::{
     api, browser, colour,
-    components::{ServiceDot, StateBadge},
+    components::{Icon, IconName, ServiceDot, StateBadge},
     format,
+    url::{ExploreState, TraceSort},
 };
 
 /// More services than this are a number.
@@ -30,37 +33,78 @@ fn row_key(trace: &TraceSummary) -> RowKey {
     (trace.trace_id, trace.span_count, trace.error_count, trace.duration_nano.0, trace.state)
 }
 
+/// Columns that can be hidden: their names in the address and their headings.
+const COLUMNS: [(&str, &str); 6] = [
+    ("state", "State"),
+    ("duration", "Duration"),
+    ("time", "Where the time went"),
+    ("spans", "Spans"),
+    ("errors", "Errors"),
+    ("services", "Services"),
+];
+
 /// The table.
 #[component]
 #[must_use]
-pub fn TraceTable(
+pub(super) fn TraceTable(
     /// The rows.
     #[prop(into)]
     traces: Signal<Arc<Vec<TraceSummary>>>,
-    /// The row the keyboard is on.
-    #[prop(into)]
-    selected: Signal<Option<TraceId>>,
+    /// The state of the page.
+    explored: Explored,
     /// Called with the trace of a row that is clicked.
     on_open: Callback<TraceId>,
 ) -> impl IntoView {
     let longest = Memo::new(move |_| {
         traces.with(|traces| traces.iter().map(|trace| trace.duration_nano.0).max().unwrap_or(0))
     });
+    let selected = Memo::new(move |_| explored.state.with(|state| state.selected));
     let rows = move || traces.with(|traces| traces.to_vec());
+    let hidden = Memo::new(move |_| explored.state.with(hidden_class));
     view! {
-        <table class="traces" aria-label="Traces">
+        <table class=move || format!("traces {}", hidden.get()) aria-label="Traces">
             <thead>
                 <tr>
-                    <th scope="col" class="traces-started">"Started"</th>
-                    <th scope="col">"Transaction"</th>
-                    <th scope="col" class="traces-state">"State"</th>
-                    <th scope="col" class="traces-duration">"Duration"</th>
-                    <th scope="col" class="traces-bar">
-                        <span class="hidden">"Where the time went"</span>
+                    <Head
+                        explored
+                        sort=None
+                        label="Started"
+                        class="traces-started"
+                        title="The newest first"
+                    />
+                    <th scope="col" class="traces-name">
+                        "Transaction"
                     </th>
-                    <th scope="col" class="traces-number">"Spans"</th>
-                    <th scope="col" class="traces-number">"Errors"</th>
-                    <th scope="col" class="traces-services">"Services"</th>
+                    <th scope="col" class="traces-state">
+                        "State"
+                    </th>
+                    <Head
+                        explored
+                        sort=Some(TraceSort::Duration)
+                        label="Duration"
+                        class="traces-duration"
+                        title="The longest first, of all that match"
+                    />
+                    <th scope="col" class="traces-time">
+                        "Where the time went"
+                    </th>
+                    <Head
+                        explored
+                        sort=Some(TraceSort::Spans)
+                        label="Spans"
+                        class="traces-number traces-spans"
+                        title="Those with the most spans first, of all that match"
+                    />
+                    <Head
+                        explored
+                        sort=Some(TraceSort::Errors)
+                        label="Errors"
+                        class="traces-number traces-errors"
+                        title="Those with the most failed spans first, of all that match"
+                    />
+                    <th scope="col" class="traces-services">
+                        "Services"
+                    </th>
                 </tr>
             </thead>
             <tbody>
@@ -69,10 +113,113 @@ pub fn TraceTable(
                     key=row_key
                     let(trace)
                 >
-                    <TraceRow trace longest selected on_open />
+                    <TraceRow trace longest selected=selected.into() on_open />
                 </For>
             </tbody>
         </table>
+    }
+}
+
+/// The classes that hide columns.
+fn hidden_class(state: &ExploreState) -> String {
+    let names = COLUMNS.iter().map(|(name, _)| *name);
+    let hidden = names.filter(|name| state.hidden.iter().any(|hidden| hidden == name));
+    hidden.map(|name| format!("without-{name} ")).collect()
+}
+
+/// The heading of a column that sorts.
+#[component]
+fn Head(
+    explored: Explored,
+    sort: Option<TraceSort>,
+    label: &'static str,
+    class: &'static str,
+    title: &'static str,
+) -> impl IntoView {
+    let here = Memo::new(move |_| explored.state.with(|state| state.sort == sort));
+    let icon = move || here.get().then(|| view! { <Icon name=IconName::SortDown /> });
+    view! {
+        <th
+            scope="col"
+            class=class
+            aria-sort=move || if here.get() { "descending" } else { "none" }
+        >
+            <button
+                class="sort-head"
+                type="button"
+                title=title
+                on:click=move |_| explored.edit(|state| state.sort = sort)
+            >
+                {label}
+                {icon}
+            </button>
+        </th>
+    }
+}
+
+/// The line above the list: how many there are, groups, order and columns.
+#[component]
+pub(super) fn ListTools(
+    explored: Explored,
+    /// The total that the search reported.
+    total: Signal<Option<Total>>,
+) -> impl IntoView {
+    let group = Memo::new(move |_| explored.state.with(|state| state.group.clone()));
+    let title = move || match group.with(Option::is_some) {
+        true => "Groups of spans".to_owned(),
+        false => total.get().map_or("Traces".to_owned(), |total| format::total(total, "trace")),
+    };
+    let chosen = move |event| {
+        let group = Some(event_target_value(&event)).filter(|group| !group.is_empty());
+        explored.edit(|state| state.group = group);
+    };
+    let option = move |(value, words): (&'static str, &'static str)| {
+        let is_chosen = move || group.with(|group| group.as_deref().unwrap_or("") == value);
+        view! {
+            <option value=value selected=is_chosen>
+                {words}
+            </option>
+        }
+    };
+    let column = move |(name, words): (&'static str, &'static str)| {
+        let is_shown =
+            move || explored.state.with(|state| !state.hidden.iter().any(|hidden| hidden == name));
+        let toggle = move |_| {
+            explored.edit(|state| match state.hidden.iter().position(|hidden| hidden == name) {
+                Some(at) => drop(state.hidden.remove(at)),
+                None => state.hidden.push(name.to_owned()),
+            });
+        };
+        view! {
+            <label class="column-choice">
+                <input type="checkbox" prop:checked=is_shown on:change=toggle />
+                {words}
+            </label>
+        }
+    };
+    let plain = [("", "Traces, one by one")];
+    let is_query = move || explored.state.with(|state| state.query.is_some());
+    view! {
+        <div class="list-tools">
+            <h2>{title}</h2>
+            <label class="list-tool mute">
+                "Group by "
+                <select
+                    class="input"
+                    disabled=is_query
+                    title="Groups are of the spans that the filters find"
+                    on:change=chosen
+                >
+                    {plain.into_iter().chain(KEYS).map(option).collect_view()}
+                </select>
+            </label>
+            <details class="columns-menu">
+                <summary class="button">"Columns"</summary>
+                <div class="menu-body columns-body" role="group" aria-label="Columns">
+                    {COLUMNS.map(column).collect_view()}
+                </div>
+            </details>
+        </div>
     }
 }
 
@@ -101,27 +248,27 @@ fn TraceRow(
             aria-selected=move || (selected.get() == Some(id)).to_string()
             on:click=move |_| on_open.run(id)
         >
-            <td class="mono faint" title=full_time(time, zone)>
+            <td class="traces-started mono faint" title=full_time(time, zone)>
                 {started}
             </td>
             <td class="traces-name">
                 <A href=api::trace_address(id, None)>{name}</A>
                 " "
-                <span class="mute">{format::service(&trace.root_service).to_owned()}</span>
+                <span class="traces-service mute">{format::service(&trace.root_service).to_owned()}</span>
                 {no_root}
             </td>
-            <td>
+            <td class="traces-state">
                 <StateBadge state=trace.state />
             </td>
-            <td class="num" title=hint>{format::duration(trace.duration_nano)}</td>
-            <td>
+            <td class="traces-duration num" title=hint>{format::duration(trace.duration_nano)}</td>
+            <td class="traces-time">
                 <TimeBar services=trace.services.clone() duration=trace.duration_nano.0 longest />
             </td>
-            <td class="num" title=hint>{count(trace.span_count)}</td>
-            <td class="num" class:is-error=errors != 0 class:faint=errors == 0 title=hint>
+            <td class="traces-spans num" title=hint>{count(trace.span_count)}</td>
+            <td class="traces-errors num" class:is-error=errors != 0 class:faint=errors == 0 title=hint>
                 {count(errors)}
             </td>
-            <td>
+            <td class="traces-services">
                 <Dots services=trace.services />
             </td>
         </tr>

@@ -43,7 +43,7 @@ pub fn LogAround(
         }
     };
     let context = Remote::<LogContext>::new(move || {
-        around.get().map(|count| api::log_context(&log.id, log.time_unix_nano, count))
+        around.get().map(|count| api::log_context(&log.id, Some(log.time_unix_nano), count))
     });
     view! {
         <section class="around">

@@ -10,7 +10,7 @@ use crate::{
     components::{Chip, Icon, IconName, Suggest, Suggestion},
     keys::use_keys,
     remote::Remote,
-    url::{LogState, Step},
+    url::{AttributeFilter, LogState, Step},
 };
 
 const TEXT_ID: &str = "log-text";
@@ -62,6 +62,22 @@ pub fn LogFilters(
             <Chip name="trace".to_owned() relation="=" value on_edit=remove on_remove=remove />
         })
     };
+    let attribute_chips = move || {
+        let chip = |filter: AttributeFilter| {
+            let removed = filter.clone();
+            let remove = Callback::new(move |()| {
+                let mut state = state.get_untracked();
+                state.attributes.retain(|filter| *filter != removed);
+                on_change.run((state, Step::New));
+            });
+            let (relation, value) = match filter.value {
+                Some(value) => ("=", value),
+                None => ("is", "set".to_owned()),
+            };
+            view! { <Chip name=filter.key relation value on_edit=remove on_remove=remove /> }
+        };
+        state.with(|state| state.attributes.clone()).into_iter().map(chip).collect_view()
+    };
     view! {
         <div class="filters" role="group" aria-label="Filters">
             <TextFilter state on_change />
@@ -70,6 +86,7 @@ pub fn LogFilters(
                 {SEVERITIES.map(option).collect_view()}
             </select>
             {trace_chip}
+            {attribute_chips}
         </div>
     }
 }

@@ -1,8 +1,10 @@
 //! Find in a trace.
 //!
-//! Owns: which rows a text matches. Every distinct service and operation is looked at once and the
-//! rows follow from their numbers, so that 100,000 rows take a few milliseconds; ids match from
-//! their beginning, and a row also matches by the text of its log records.
+//! Owns: which rows a text matches. What the skeleton and the log records say is found at once:
+//! every distinct service and operation is looked at once and the rows follow from their numbers,
+//! so that 100,000 rows take a few milliseconds; ids match from their beginning. The server finds
+//! what the skeleton does not have (attributes, events, status) and evaluates queries in TraceQL;
+//! its rows are joined to these.
 
 use super::{logs_index::LogIndex, model::TraceModel};
 
@@ -20,7 +22,7 @@ impl Matches {
     /// Words are looked for apart: a row matches when each of them is somewhere in it.
     pub(crate) fn of(model: &TraceModel, logs: Option<&LogIndex>, text: &str) -> Self {
         let words: Vec<String> = text.split_whitespace().map(str::to_lowercase).collect();
-        if words.is_empty() {
+        if words.is_empty() || is_query(text) {
             return Self::default();
         }
         let mut hits = vec![true; model.len()];
@@ -52,6 +54,15 @@ impl Matches {
         Self { rows: model.rows().filter(|&row| hits[row as usize]).collect() }
     }
 
+    /// These and the rows that the server found, of a trace of `len` rows.
+    pub(crate) fn joined(&self, found: &[u32], len: u32) -> Self {
+        let mut rows = self.rows.clone();
+        rows.extend(found.iter().filter(|row| **row < len));
+        rows.sort_unstable();
+        rows.dedup();
+        Self { rows }
+    }
+
     pub(crate) fn rows(&self) -> &[u32] {
         &self.rows
     }
@@ -77,6 +88,11 @@ impl Matches {
             Some(before.checked_sub(1).map_or(last, |at| self.rows[at]))
         }
     }
+}
+
+/// Tells whether the text is a query in TraceQL.
+pub(crate) fn is_query(text: &str) -> bool {
+    text.trim_start().starts_with('{')
 }
 
 fn holding(names: &[String], word: &str) -> Vec<bool> {

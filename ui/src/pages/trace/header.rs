@@ -6,10 +6,10 @@ use tidings_proto::{
     api::{ServiceTime, TraceSummary, TransactionState},
 };
 
-use super::{model::TraceModel, page::Page, pin::pin_button, words};
+use super::{model::TraceModel, page::Page, pin::pin_button, text_tree::text_tree, words};
 use crate::{
-    browser, colour,
-    components::{CopyButton, StateBadge},
+    api, browser, colour,
+    components::{CopyButton, StateBadge, use_toasts},
     format,
 };
 
@@ -33,16 +33,16 @@ pub(crate) fn header(page: Page) -> impl IntoView {
             </Show>
             <ProblemBadge page=page />
             <span class="spacer"></span>
-            {pin_button(page.id)}
-            <CopyLink />
             <a
                 class="button"
-                href=format!("/api/v1/traces/{}/otlp", page.id)
-                download=format!("trace-{}.json", page.id)
-                title="Download the trace as OTLP JSON, as it was sent"
+                href=crate::addresses::compare(page.id, None)
+                title="What is different from other transactions of its type"
             >
-                "Export"
+                "Compare with typical"
             </a>
+            {pin_button(page.id)}
+            <CopyLink />
+            <ExportMenu page=page />
         </div>
         <Facts page=page summary=summary />
         {move || summary.with(|summary| strip(&summary.services))}
@@ -65,7 +65,7 @@ fn ProblemBadge(page: Page) -> impl IntoView {
                 class="badge badge-warning trace-problem-badge"
                 type="button"
                 aria-expanded=move || open.get().to_string()
-                aria-controls="trace-problems"
+                aria-controls=move || open.get().then_some("trace-problems")
                 on:click=move |_| open.update(|open| *open = !*open)
             >
                 {words}
@@ -102,11 +102,16 @@ fn Facts(page: Page, summary: Memo<TraceSummary>) -> impl IntoView {
         summary.with(|summary| {
             let spans = summary.span_count;
             let services = summary.services.len() as u64;
-            let duration = match summary.state {
-                TransactionState::Running => "so far",
-                _ => "",
+            let root = page.model.with(|model| model.root_nano());
+            let duration = match (summary.state, root) {
+                (TransactionState::Running, _) => "so far",
+                (_, Some(_)) => "until its last span ended",
+                (_, None) => "",
             };
+            let root =
+                root.map(|nanos| fact(format::duration(DurationNanos(nanos)), "until it answered"));
             view! {
+                {root}
                 {fact(format::duration(summary.duration_nano), duration)}
                 {fact(format::count(spans), noun(spans, "span", "spans"))}
                 {fact(format::count(services), noun(services, "service", "services"))}
@@ -210,6 +215,69 @@ fn spoken(services: &[ServiceTime], total: u64) -> String {
         format!("{} {}", service.service, format::share(service.critical_nano.0, total))
     };
     services.iter().take(8).map(part).collect::<Vec<_>>().join(", ")
+}
+
+/// The trace as a file or as text.
+#[component]
+fn ExportMenu(page: Page) -> impl IntoView {
+    let open = RwSignal::new(false);
+    let toasts = use_toasts();
+    let copy = move |_| {
+        open.set(false);
+        let text = page.model.with_untracked(|model| text_tree(model));
+        leptos::task::spawn_local(async move {
+            let words = match browser::copy(&text).await {
+                true => "The tree is copied as text.",
+                false => "The browser copies only on https or localhost.",
+            };
+            toasts.show(words);
+        });
+    };
+    let body = move || {
+        view! {
+            <div class="menu-scrim" on:click=move |_| open.set(false)></div>
+            <div class="menu-body export-menu">
+                <a
+                    class="menu-item"
+                    href=format!("/api/v1/traces/{}/otlp", page.id)
+                    download=format!("trace-{}.json", page.id)
+                    title="The trace as it was sent"
+                    on:click=move |_| open.set(false)
+                >
+                    "Download as OTLP JSON"
+                </a>
+                <a
+                    class="menu-item"
+                    href=api::trace_json_address(page.id)
+                    download=format!("trace-{}-assembled.json", page.id)
+                    title="The trace as it was put together"
+                    on:click=move |_| open.set(false)
+                >
+                    "Download assembled"
+                </a>
+                <button class="menu-item" type="button" on:click=copy>
+                    "Copy as text"
+                </button>
+            </div>
+        }
+    };
+    view! {
+        <div class="menu">
+            <button
+                class="button"
+                type="button"
+                aria-haspopup="true"
+                aria-expanded=move || open.get().to_string()
+                on:click=move |_| open.update(|open| *open = !*open)
+            >
+                "Export"
+                <span class="caret" aria-hidden="true">
+                    "▾"
+                </span>
+            </button>
+            <Show when=move || open.get()>{body}</Show>
+        </div>
+    }
 }
 
 /// Copies the address, which says everything the page shows.

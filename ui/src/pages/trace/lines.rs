@@ -3,7 +3,10 @@
 //! Everything but the selection, the matches and the picture is fixed when a line is made; the
 //! list makes a line anew when its row, fold, trace or records change.
 
-use leptos::prelude::*;
+use leptos::{
+    attr::{Attribute, custom::custom_attribute},
+    prelude::*,
+};
 use tidings_proto::{DurationNanos, api::SpanFlags};
 
 use super::{
@@ -19,6 +22,7 @@ use crate::{colour, format};
 /// Rows up to this deep are indented by a step each, deeper ones ever less.
 const DEPTH_PLAIN_MAX: u32 = 12;
 const INDENT_PX: f64 = 16.0;
+const AUTO: &str = "auto";
 
 /// Where a line stands and what it may use.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +77,7 @@ fn span_line(page: Page, place: Place, row: u32) -> impl IntoView {
             class:wf-failed=failed
             role="row"
             aria-rowindex=place.line + 1
-            attr:aria-level=model.depth(row) + 1
+            {..level(model.depth(row) + 1)}
             aria-expanded=(below > 0).then(|| (!folded).to_string())
             aria-selected=move || (page.selected.get() == Some(row)).to_string()
             style=("--hue", hue)
@@ -126,7 +130,7 @@ fn run_line(page: Page, place: Place, first: u32, open: bool) -> impl IntoView {
             class:wf-selected=selected
             role="row"
             aria-rowindex=place.line + 1
-            attr:aria-level=model.depth(first) + 1
+            {..level(model.depth(first) + 1)}
             aria-expanded=open.to_string()
             aria-selected=move || selected().to_string()
             style=("--hue", hue)
@@ -175,7 +179,7 @@ fn log_line(page: Page, place: Place, span: u32, log: u32) -> impl IntoView {
             class=format!("wf-line wf-log {class}")
             role="row"
             aria-rowindex=place.line + 1
-            attr:aria-level=depth + 1
+            {..level(depth + 1)}
             on:click=move |_| page.select(span)
         >
             <div class="wf-name" role="gridcell" title=title>
@@ -202,6 +206,11 @@ fn log_line(page: Page, place: Place, span: u32, log: u32) -> impl IntoView {
     }
 }
 
+/// The depth of a line as `aria-level`, counted from 1. Leptos has no attribute of this name.
+fn level(level: u32) -> impl Attribute {
+    custom_attribute("aria-level", level.to_string())
+}
+
 fn picture_view(picture: Picture) -> AnyView {
     let bar = match picture {
         Picture::Outside { before: true } => {
@@ -225,10 +234,11 @@ fn picture_view(picture: Picture) -> AnyView {
             }
         }
     };
-    let (label_class, label_edge) = match bar.label.side {
-        LabelSide::After => ("wf-label", "left"),
-        LabelSide::Before => ("wf-label wf-label-before", "right"),
-        LabelSide::Inside => ("wf-label wf-label-inside", "right"),
+    // Both edges are always set: one that is left out keeps its last value when the side changes.
+    let (label_class, label_left, label_right) = match bar.label.side {
+        LabelSide::After => ("wf-label", percent(bar.label.at), AUTO.to_owned()),
+        LabelSide::Before => ("wf-label wf-label-before", AUTO.to_owned(), percent(bar.label.at)),
+        LabelSide::Inside => ("wf-label wf-label-inside", AUTO.to_owned(), percent(bar.label.at)),
     };
     let critical = bar.critical.map(|(place, fill)| {
         view! {
@@ -256,7 +266,7 @@ fn picture_view(picture: Picture) -> AnyView {
         {critical}
         {ticks.collect_view()}
         {bar.error_at.map(|at| view! { <span class="wf-failed-at" style=("left", percent(at))></span> })}
-        <span class=label_class style=(label_edge, percent(bar.label.at))>
+        <span class=label_class style=("left", label_left) style=("right", label_right)>
             {bar.label.text}
         </span>
     }

@@ -10,7 +10,10 @@ use std::ops::Range;
 
 use tidings_proto::{
     SpanId,
-    api::{ProblemCount, ProblemView, SpanColumns, SpanFlags, TraceSkeleton, TraceSummary},
+    api::{
+        AssemblyNotes, ProblemCount, ProblemView, QueueSegment, SpanColumns, SpanFlags,
+        TraceSkeleton, TraceSummary,
+    },
 };
 
 use super::scale::Stretch;
@@ -30,6 +33,8 @@ pub(crate) struct TraceModel {
     pub(crate) problems: Vec<ProblemView>,
     pub(crate) problem_counts: Vec<ProblemCount>,
     pub(crate) log_count: u64,
+    /// Notes of assembly: waits of messages, clocks of hosts, missing spans.
+    pub(crate) assembly: AssemblyNotes,
     services: Vec<String>,
     operations: Vec<String>,
     columns: SpanColumns,
@@ -71,7 +76,7 @@ impl TraceModel {
             problem_counts,
             log_count,
             completion_path: _,
-            assembly: _,
+            assembly,
         } = skeleton;
         let columns = repaired(spans);
         let len = columns.span_id.len();
@@ -84,6 +89,7 @@ impl TraceModel {
             problems,
             problem_counts,
             log_count,
+            assembly,
             services,
             operations,
             by_id,
@@ -277,6 +283,22 @@ impl TraceModel {
     /// The whole critical path.
     pub(crate) fn critical_total(&self) -> u64 {
         self.critical_sums.last().copied().unwrap_or(0)
+    }
+
+    /// The wait of the message that the row takes from a queue.
+    pub(crate) fn queue_of(&self, row: u32) -> Option<&QueueSegment> {
+        self.assembly.queues.iter().find(|queue| queue.consumer == row)
+    }
+
+    /// Duration of the root, where something went on after its end.
+    pub(crate) fn root_nano(&self) -> Option<u64> {
+        let is_whole = self.summary.has_root && !self.rows().is_empty();
+        let root = self.rows().find(|row| is_whole && self.parent(*row).is_none())?;
+        let is_named = self.operation(root) == self.summary.root_operation
+            && self.service(root) == self.summary.root_service
+            && !self.has(root, SpanFlags::UNFINISHED);
+        let nanos = self.duration(root);
+        (is_named && nanos < self.summary.duration_nano.0).then_some(nanos)
     }
 
     /// How many spans below the row failed.

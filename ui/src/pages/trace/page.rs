@@ -4,23 +4,26 @@
 //! than one part offers. Each signal changes only when its own part of the state does, so moving
 //! the selection does not list the rows anew.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
-use leptos::prelude::*;
+use leptos::{leptos_dom::helpers::TimeoutHandle, prelude::*};
 use tidings_proto::{
     TraceId,
-    api::{LogSearchResult, TransactionState},
+    api::{LogSearchResult, SpanMatches, TransactionState},
 };
 
 use super::{
-    find::Matches,
+    find::{Matches, is_query},
     logs_index::LogIndex,
     model::TraceModel,
     rows::{self, Row},
     scale::Stretch,
     state::{Folds, SpanRef, Tab, TraceState},
 };
-use crate::remote::Remote;
+use crate::{api, remote::Remote};
+
+/// A search of the server begins so long after the last key press.
+const SETTLE: Duration = Duration::from_millis(150);
 
 /// A shared value that equals only itself, so that comparing it costs nothing.
 #[derive(Debug)]
@@ -70,12 +73,57 @@ pub(crate) struct Page {
     pub(crate) window: Memo<Stretch>,
     pub(crate) lines: Memo<Same<Vec<Row>>>,
     pub(crate) matches: Memo<Same<Matches>>,
+    /// The matches that only the server knows.
+    pub(crate) found: Remote<SpanMatches>,
     pub(crate) critical_path: Memo<bool>,
     pub(crate) inline_logs: Memo<bool>,
     pub(crate) tab: Memo<Tab>,
     pub(crate) panel: Memo<bool>,
     /// Whether the list of problems is open.
     pub(crate) problems_open: RwSignal<bool>,
+}
+
+/// Asks the server for the matches of the text once the reader has stopped typing. Those of another
+/// text are forgotten at once.
+fn found_by_server(
+    id: TraceId,
+    model: RwSignal<Same<TraceModel>>,
+    state: RwSignal<TraceState>,
+    find: Memo<String>,
+) -> Remote<SpanMatches> {
+    let settled = RwSignal::new(find.get_untracked());
+    let is_adjusted = Memo::new(move |_| state.with(|state| state.adjust_clocks));
+    let found = Remote::new(move || {
+        let text = settled.get();
+        // Rows move while a trace runs.
+        model.track();
+        (!text.trim().is_empty()).then(|| api::find_spans(id, &text, is_adjusted.get()))
+    });
+    let waiting = StoredValue::new(None::<TimeoutHandle>);
+    let stop = move || {
+        if let Some(handle) = waiting.try_update_value(Option::take).flatten() {
+            handle.clear();
+        }
+    };
+    Effect::new(move |before: Option<String>| {
+        let text = find.get();
+        stop();
+        if before.as_ref().is_some_and(|before| *before != text) {
+            found.forget();
+            let asked = text.clone();
+            let settle = move || {
+                settled.try_set(asked);
+            };
+            // A query is not asked while its braces are open.
+            let is_whole = !is_query(&text) || text.trim_end().ends_with(['}', ')']);
+            if is_whole || text.contains('|') {
+                waiting.set_value(set_timeout_with_handle(settle, SETTLE).ok());
+            }
+        }
+        text
+    });
+    on_cleanup(stop);
+    found
 }
 
 impl Page {
@@ -104,7 +152,8 @@ impl Page {
         });
         let zoom = Memo::new(move |_| state.with(|state| state.zoom));
         let find = Memo::new(move |_| state.with(|state| state.find.clone()));
-        Self {
+        let found = found_by_server(id, model, state, find);
+        let page = Self {
             id,
             model,
             state,
@@ -119,17 +168,41 @@ impl Page {
             }),
             lines,
             matches: Memo::new(move |_| {
-                let found = find.with(|find| {
+                let local = find.with(|find| {
                     model.with(|model| logs.with(|logs| Matches::of(model, Some(logs), find)))
                 });
-                Same::new(found)
+                let len = model.with(|model| model.rows().end);
+                Same::new(match found.value() {
+                    Some(found) => local.joined(&found.rows, len),
+                    None => local,
+                })
             }),
+            found,
             critical_path: Memo::new(move |_| state.with(|state| state.critical_path)),
             inline_logs,
             tab: Memo::new(move |_| state.with(|state| state.tab)),
             panel: Memo::new(move |_| state.with(|state| state.panel)),
             problems_open: RwSignal::new(false),
-        }
+        };
+        page.jump_to_matches(find);
+        page
+    }
+
+    /// Goes to the first match as soon as one is known of a text that was typed.
+    fn jump_to_matches(self, find: Memo<String>) {
+        let jumped = StoredValue::new(find.get_untracked());
+        Effect::new(move |_| {
+            let (text, rows) = (find.get(), self.matches.get());
+            let first = rows.next(self.selected.get_untracked(), true);
+            let Some(first) = first.filter(|_| jumped.with_value(|jumped| *jumped != text)) else {
+                return;
+            };
+            jumped.set_value(text);
+            let is_on_match = self.selected.get_untracked().is_some_and(|row| rows.contains(row));
+            if !is_on_match {
+                self.go_to(first);
+            }
+        });
     }
 
     pub(crate) fn is_running(&self) -> bool {

@@ -24,6 +24,7 @@ mod attributes;
 mod events;
 mod links;
 mod records;
+mod usual;
 
 use attributes::{attribute_list, resource_title};
 use events::{events, exceptions};
@@ -38,7 +39,8 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
     let details = Remote::new(move || {
         let (span, row) = asked.get()?;
         let index = (span.occurrence > 0).then_some(row);
-        Some(api::span(page.id, span.id, index))
+        let is_adjusted = page.model.with_untracked(|model| model.assembly.clock_adjusted);
+        Some(api::span(page.id, span.id, index, is_adjusted))
     });
     // The answer to an earlier question is not drawn under the present span's name.
     let current = move || {
@@ -77,6 +79,7 @@ pub(crate) fn span_panel(page: Page) -> impl IntoView {
                     head(&page.model.get(), row).into_any()
                 }
             }}
+            {usual::usual(page)}
             {move || page.selected.get().map(|_| body())}
         </aside>
     }
@@ -146,6 +149,17 @@ fn head(model: &TraceModel, row: u32) -> impl IntoView + use<> {
                     {nanos(model.self_time(row))} <span class="faint">{self_share}</span>
                 </dd>
                 {critical}
+                {model
+                    .queue_of(row)
+                    .map(|queue| {
+                        view! {
+                            <dt>"in the queue"</dt>
+                            <dd>
+                                {format::duration(queue.wait_nano)}
+                                <span class="faint">"before it began"</span>
+                            </dd>
+                        }
+                    })}
                 <dt>"starts at"</dt>
                 <dd>{format::offset(model.stretch(row).from)}</dd>
             </dl>

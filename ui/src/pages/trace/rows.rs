@@ -108,6 +108,12 @@ impl Scroll {
         first.saturating_sub(OVERSCAN).min(end)..end
     }
 
+    /// The first line that is wholly in view.
+    pub(crate) fn first_in_view(self) -> usize {
+        let first = super::scale::rounded((self.offset_px() / ROW_PX).ceil());
+        usize::try_from(first).unwrap_or(0).min(self.rows.saturating_sub(1))
+    }
+
     /// Where to draw a line, in pixels from the top of the scrolled element.
     pub(crate) fn line_px(self, line: usize) -> f64 {
         let top = self.top_px.clamp(0.0, (self.height_px() - self.view_px).max(0.0));

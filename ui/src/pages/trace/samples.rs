@@ -154,7 +154,9 @@ pub(crate) fn log(span: Option<SpanId>, at_micros: u64, text: &str) -> LogView {
         attributes: Vec::new(),
         dropped_attributes_count: 0,
         resource: Resource::default(),
+        resource_schema_url: String::new(),
         scope: InstrumentationScope::default(),
+        scope_schema_url: String::new(),
         correlation: None,
     }
 }

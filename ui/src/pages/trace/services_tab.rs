@@ -4,14 +4,20 @@ use leptos::prelude::*;
 use tidings_proto::{DurationNanos, api::ServiceTime};
 
 use super::page::Page;
-use crate::{colour, components::ServiceName, format};
+use crate::{
+    colour,
+    components::{ServiceName, SortHead, SortOrder, use_sort},
+    format,
+};
 
 /// The table, most time on the critical path first.
 pub(crate) fn services_tab(page: Page) -> impl IntoView {
+    let order = use_sort("-critical");
     let rows = move || {
         page.model.with(|model| {
-            let services = &model.summary.services;
+            let mut services = model.summary.services.clone();
             let total = services.iter().map(|service| service.critical_nano.0).sum();
+            order.with(|order| sort(&mut services, order));
             services.iter().map(|service| row(page, service, total)).collect_view()
         })
     };
@@ -20,18 +26,12 @@ pub(crate) fn services_tab(page: Page) -> impl IntoView {
             <table class="table services-table">
                 <thead>
                     <tr>
-                        <th>"Service"</th>
-                        <th class="number">"Spans"</th>
-                        <th class="number">"Errors"</th>
-                        <th class="number" title="How long at least one of its spans was open">
-                            "Response time"
-                        </th>
-                        <th class="number" title="The time in which it did not wait for calls, added up">
-                            "Self time"
-                        </th>
-                        <th class="number" title="Its own time on the critical path">
-                            "On critical path"
-                        </th>
+                        <SortHead column="service" label="Service" order />
+                        <SortHead column="spans" label="Spans" order numeric=true />
+                        <SortHead column="errors" label="Errors" order numeric=true />
+                        <SortHead column="busy" label="Response time" order numeric=true />
+                        <SortHead column="self" label="Self time" order numeric=true />
+                        <SortHead column="critical" label="On critical path" order numeric=true />
                         <th class="services-share">"Share"</th>
                         <th></th>
                     </tr>
@@ -40,6 +40,17 @@ pub(crate) fn services_tab(page: Page) -> impl IntoView {
             </table>
         </div>
     }
+}
+
+fn sort(services: &mut [ServiceTime], order: &SortOrder) {
+    services.sort_by(|one, other| match order.column.as_str() {
+        "service" => order.compare(&one.service, &other.service),
+        "spans" => order.compare(one.span_count, other.span_count),
+        "errors" => order.compare(one.error_count, other.error_count),
+        "busy" => order.compare(one.busy_nano.0, other.busy_nano.0),
+        "self" => order.compare(one.self_nano.0, other.self_nano.0),
+        _ => order.compare(one.critical_nano.0, other.critical_nano.0),
+    });
 }
 
 fn row(page: Page, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
@@ -81,5 +92,28 @@ fn row(page: Page, service: &ServiceTime, total: u64) -> impl IntoView + use<> {
                 </button>
             </td>
         </tr>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{DurationNanos, ServiceTime, SortOrder, sort};
+
+    #[test]
+    fn headings_order_all_services() {
+        let service = |name: &str, spans: u64, critical: u64| ServiceTime {
+            service: name.to_owned(),
+            span_count: spans,
+            error_count: 0,
+            busy_nano: DurationNanos(1),
+            self_nano: DurationNanos(1),
+            critical_nano: DurationNanos(critical),
+        };
+        let mut services = vec![service("b", 1, 30), service("a", 9, 10), service("c", 5, 20)];
+        for (order, wanted) in [("-critical", "bca"), ("service", "abc"), ("-spans", "acb")] {
+            sort(&mut services, &SortOrder::parse(order));
+            let names: String = services.iter().map(|one| one.service.as_str()).collect();
+            assert_eq!(names, wanted, "{order}");
+        }
     }
 }

@@ -19,6 +19,10 @@ const MARK_DIGITS: usize = 6;
 pub(crate) enum Tab {
     #[default]
     Waterfall,
+    Flame,
+    Tree,
+    Table,
+    Graph,
     Services,
     Logs,
 }
@@ -41,6 +45,8 @@ pub(crate) struct TraceState {
     pub(crate) group_repeats: bool,
     /// Whether the selected span's details are open.
     pub(crate) panel: bool,
+    /// Tells whether the clocks of the trace's hosts are brought together.
+    pub(crate) adjust_clocks: bool,
     pub(crate) find: String,
     pub(crate) folds: Folds,
 }
@@ -62,6 +68,7 @@ impl Default for TraceState {
             inline_logs: false,
             group_repeats: true,
             panel: true,
+            adjust_clocks: false,
             find: String::new(),
             folds: Folds::default(),
         }
@@ -70,13 +77,19 @@ impl Default for TraceState {
 
 impl TraceState {
     /// The names of the parameters [`Self::parameters`] writes.
-    pub(crate) const PARAMETERS: [&str; 9] =
-        ["tab", "span", "zoom", "path", "logs", "group", "panel", "find", "fold"];
+    pub(crate) const PARAMETERS: [&str; 10] =
+        ["tab", "span", "zoom", "path", "logs", "group", "panel", Self::CLOCKS, "find", "fold"];
+    /// Tells whether clocks are adjusted; the request for the trace follows it.
+    pub(crate) const CLOCKS: &str = "clocks";
 
     /// Reads the query; what cannot be read is as if it were not there.
     pub(crate) fn read(parameter: impl Fn(&str) -> Option<String>) -> Self {
         Self {
             tab: match parameter("tab").as_deref() {
+                Some("flame") => Tab::Flame,
+                Some("tree") => Tab::Tree,
+                Some("table") => Tab::Table,
+                Some("graph") => Tab::Graph,
                 Some("services") => Tab::Services,
                 Some("logs") => Tab::Logs,
                 _ => Tab::Waterfall,
@@ -87,6 +100,7 @@ impl TraceState {
             inline_logs: parameter("logs").as_deref() == Some("1"),
             group_repeats: parameter("group").as_deref() != Some("0"),
             panel: parameter("panel").as_deref() != Some("0"),
+            adjust_clocks: parameter(Self::CLOCKS).as_deref() == Some("1"),
             find: parameter("find")
                 .map(|text| text.chars().take(FIND_CHARS_MAX).collect())
                 .unwrap_or_default(),
@@ -98,6 +112,10 @@ impl TraceState {
     pub(crate) fn parameters(&self) -> Vec<(&'static str, String)> {
         let tab = match self.tab {
             Tab::Waterfall => None,
+            Tab::Flame => Some("flame".to_owned()),
+            Tab::Tree => Some("tree".to_owned()),
+            Tab::Table => Some("table".to_owned()),
+            Tab::Graph => Some("graph".to_owned()),
             Tab::Services => Some("services".to_owned()),
             Tab::Logs => Some("logs".to_owned()),
         };
@@ -109,6 +127,7 @@ impl TraceState {
             self.inline_logs.then(|| "1".to_owned()),
             (!self.group_repeats).then(|| "0".to_owned()),
             (!self.panel).then(|| "0".to_owned()),
+            self.adjust_clocks.then(|| "1".to_owned()),
             (!self.find.is_empty()).then(|| self.find.clone()),
             self.folds.write(),
         ];

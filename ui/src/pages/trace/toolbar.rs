@@ -15,6 +15,10 @@ pub(crate) fn toolbar(page: Page) -> impl IntoView {
         <div class="trace-bar">
             <div class="tabs" role="tablist" aria-label="Views of the trace">
                 <TabButton page=page tab=Tab::Waterfall words=|| "Waterfall".to_owned() />
+                <TabButton page=page tab=Tab::Flame words=|| "Flame graph".to_owned() />
+                <TabButton page=page tab=Tab::Tree words=|| "Call tree".to_owned() />
+                <TabButton page=page tab=Tab::Table words=|| "Table".to_owned() />
+                <TabButton page=page tab=Tab::Graph words=|| "Graph".to_owned() />
                 <TabButton
                     page=page
                     tab=Tab::Services
@@ -95,6 +99,19 @@ fn Switches(page: Page) -> impl IntoView {
                 <kbd>"l"</kbd>
             </button>
         </Show>
+        <Show when=move || has_clocks(page)>
+            <button
+                class="button button-ghost trace-switch"
+                type="button"
+                aria-pressed=move || page.state.with(|state| state.adjust_clocks).to_string()
+                title=move || clock_words(page)
+                on:click=move |_| {
+                    page.state.update(|state| state.adjust_clocks = !state.adjust_clocks);
+                }
+            >
+                "Adjust clocks"
+            </button>
+        </Show>
         <Show when=move || page.model.with(|model| model.has_repeats())>
             <button
                 class="button button-ghost trace-switch"
@@ -108,6 +125,30 @@ fn Switches(page: Page) -> impl IntoView {
             </button>
         </Show>
     }
+}
+
+/// Tells whether a clock of the trace's hosts is off, or was brought in line.
+fn has_clocks(page: Page) -> bool {
+    page.model.with(|model| {
+        let clocks = &model.assembly.clocks;
+        model.assembly.clock_adjusted || clocks.iter().any(|clock| clock.offset_nano.0 != 0)
+    })
+}
+
+/// The offsets of clocks in words.
+fn clock_words(page: Page) -> String {
+    page.model.with(|model| {
+        let off = model.assembly.clocks.iter().filter(|clock| clock.offset_nano.0 != 0);
+        let words: Vec<String> = off
+            .take(8)
+            .map(|clock| {
+                let (host, offset) = (&clock.host, format::offset(clock.offset_nano.0));
+                let fit = format!("{} of {} calls", clock.agreeing_count, clock.call_count);
+                format!("{host} {offset} against {}, by {fit}", clock.compared_with)
+            })
+            .collect();
+        format!("Bring the clocks of the hosts together: {}", words.join("; "))
+    })
 }
 
 /// The find field with how many match.
@@ -140,8 +181,9 @@ fn Find(page: Page) -> impl IntoView {
                 id=FIND_ID
                 class="input"
                 type="search"
-                placeholder="Find in this trace"
-                aria-label="Find in this trace: operation, service, span id or log text"
+                placeholder="Find, or { status = error }"
+                title="Words that a span, its attributes, exceptions or log records say, or a TraceQL query in braces"
+                aria-label="Find in this trace: any words of a span and its log records, or a TraceQL query"
                 autocomplete="off"
                 spellcheck="false"
                 prop:value=text
@@ -165,14 +207,24 @@ fn found(page: Page) -> Option<impl IntoView> {
         let place = page.selected.get().and_then(|row| matches.place(row));
         (place, matches.rows().len() as u64)
     });
+    let error = page.found.error();
     let words = match (place, all) {
+        (_, 0) if page.found.pending() => "…".to_owned(),
         (_, 0) => "none".to_owned(),
         (Some(place), all) => {
             format!("{} of {}", format::count(place as u64), format::count(all))
         }
         (None, all) => format::count(all),
     };
+    let error = error.map(|error| {
+        view! {
+            <p class="trace-find-error" role="alert">
+                {error.detail()}
+            </p>
+        }
+    });
     Some(view! {
+        {error}
         <span class="trace-find-count" role="status">
             {words}
         </span>

@@ -13,12 +13,14 @@ use super::{
     page::Page,
     rows::{self, Row, Scroll},
 };
-use crate::browser;
+use crate::{browser, colour, format};
 
 const NAMES_KEY: &str = "tidings.trace.names";
 const NAMES_PERCENT: f64 = 38.0;
 const NAMES_PERCENT_MIN: f64 = 15.0;
 const NAMES_PERCENT_MAX: f64 = 75.0;
+/// So many of the nearest calls above are named.
+const PATH_MAX: usize = 6;
 
 /// The grid with its head.
 pub(crate) fn waterfall(page: Page) -> impl IntoView {
@@ -66,6 +68,7 @@ pub(crate) fn waterfall(page: Page) -> impl IntoView {
                 </div>
                 <Divider names=names head=head />
             </div>
+            <PathAbove page scroll scroller />
             <div
                 class="wf-scroll"
                 node_ref=scroller
@@ -120,6 +123,60 @@ fn LinesInView(page: Page, scroll: Memo<Scroll>, bars_px: Signal<f64>) -> impl I
                 {lines::line(page, Place { line: key.line, bars_px }, key.row)}
             </For>
         </div>
+    }
+}
+
+/// The calls above the first line on screen, while they are scrolled out of view.
+#[component]
+fn PathAbove(page: Page, scroll: Memo<Scroll>, scroller: NodeRef<html::Div>) -> impl IntoView {
+    let above = Memo::new(move |_| {
+        let first = scroll.get().first_in_view();
+        let rows = page.lines.with(|lines| {
+            let row = lines.get(first)?.span();
+            page.model.with(|model| {
+                let mut above: Vec<u32> =
+                    std::iter::successors(model.parent(row), |&row| model.parent(row)).collect();
+                above.retain(|&row| rows::position(lines, row).is_some_and(|line| line < first));
+                above.truncate(PATH_MAX);
+                above.reverse();
+                Some(above)
+            })
+        });
+        rows.unwrap_or_default()
+    });
+    let show = move |row: u32| {
+        page.select(row);
+        let line = page.lines.with_untracked(|lines| rows::position(lines, row));
+        if let (Some(line), Some(scroller)) = (line, scroller.get_untracked())
+            && let Some(top) = scroll.get_untracked().to_show(line)
+        {
+            scroller.set_scroll_top(i32::try_from(super::scale::rounded(top)).unwrap_or(i32::MAX));
+        }
+    };
+    let step = move |row: u32| {
+        let (service, operation) = page.model.with_untracked(|model| {
+            (model.service(row).to_owned(), format::operation(model.operation(row)).to_owned())
+        });
+        let title = format!("{service} · {operation}");
+        view! {
+            <button
+                class="wf-path-step"
+                type="button"
+                title=title
+                style=("--hue", colour::hue_value(&service))
+                on:click=move |_| show(row)
+            >
+                <span class="dot" aria-hidden="true"></span>
+                <bdi>{operation}</bdi>
+            </button>
+        }
+    };
+    view! {
+        <Show when=move || above.with(|above| !above.is_empty())>
+            <nav class="wf-path" aria-label="Calls above the first line">
+                {move || above.get().into_iter().map(step).collect_view()}
+            </nav>
+        </Show>
     }
 }
 

@@ -36,3 +36,11 @@ fn matches_are_visited_from_anywhere_and_around_the_end() {
     assert_eq!((matches.place(10), matches.place(3)), (Some(2), None));
     assert!(matches.contains(9) && !matches.contains(8));
 }
+
+#[test]
+fn rows_that_the_server_found_are_joined_in_order_and_once() {
+    let shop = TraceModel::new(samples::shop());
+    let matches = Matches::of(&shop, None, "service-4").joined(&[2, 9, 4_000_000], 11);
+    assert_eq!(matches.rows(), [2, 9, 10]);
+    assert_eq!(Matches::of(&shop, None, "{ name = \"operation-4\" }").rows(), [0_u32; 0]);
+}

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
+use tidings_proto::DurationNanos;
+
 use super::{super::samples, Stretch, TraceModel};
 
 #[test]
@@ -133,4 +135,19 @@ proptest! {
         }
         prop_assert!(model.extent().to > model.extent().from);
     }
+}
+
+#[test]
+fn the_root_is_named_beside_the_whole_only_where_something_outlives_it() {
+    let mut skeleton = samples::skeleton(&[(0, 0, 0, 0, 1_510), (1, 1, 1, 1_400, 230)]);
+    skeleton.summary.has_root = true;
+    skeleton.summary.root_service = "service-0".to_owned();
+    skeleton.summary.root_operation = "operation-0".to_owned();
+    skeleton.summary.duration_nano = DurationNanos(1_630_000);
+    assert_eq!(TraceModel::new(skeleton.clone()).root_nano(), Some(1_510_000));
+    skeleton.summary.duration_nano = DurationNanos(1_510_000);
+    assert_eq!(TraceModel::new(skeleton.clone()).root_nano(), None);
+    skeleton.summary.duration_nano = DurationNanos(1_630_000);
+    skeleton.summary.has_root = false;
+    assert_eq!(TraceModel::new(skeleton).root_nano(), None);
 }

@@ -1,12 +1,21 @@
 //! Attributes, each to be copied and to search by.
 
 use leptos::prelude::*;
-use tidings_proto::otlp::{KeyValue, Resource};
+use tidings_proto::{
+    api::{NameCount, NameList},
+    otlp::{KeyValue, Resource},
+};
 
 use crate::{
+    api,
     components::{CopyButton, attribute_rows},
+    format,
+    remote::Remote,
     url::{AttributeFilter, ExploreState, TraceFilters},
 };
+
+/// Values that are listed of an attribute.
+const VALUES_MAX: usize = 20;
 
 /// Values longer than this are cut until they are opened.
 const VALUE_CHARS: usize = 400;
@@ -23,6 +32,9 @@ pub(super) fn attribute_list(
     }
     let row = |(key, value): (String, String)| {
         let address = explore_address(service, &key, &value);
+        let without = without_address(service, &key, &value);
+        let values = RwSignal::new(false);
+        let listed = key.clone();
         let outside = outside_link(&value);
         let label =
             format!("Find traces with {key} = {}", value.chars().take(60).collect::<String>());
@@ -35,10 +47,31 @@ pub(super) fn attribute_list(
                 {outside}
                 <span class="attribute-actions">
                     <a class="attribute-filter" href=address title=label.clone() aria-label=label>
-                        "⌕"
+                        "="
                     </a>
+                    <a
+                        class="attribute-filter"
+                        href=without
+                        title="Find traces with another value"
+                        aria-label="Find traces with another value"
+                    >
+                        "≠"
+                    </a>
+                    <button
+                        class="button button-ghost button-icon"
+                        type="button"
+                        title="Show all its values"
+                        aria-label="Show all its values"
+                        aria-pressed=move || values.get().to_string()
+                        on:click=move |_| values.update(|open| *open = !*open)
+                    >
+                        "≡"
+                    </button>
                     <CopyButton text=value label="Copy the value" />
                 </span>
+                <Show when=move || values.get()>
+                    <AllValues key_name=listed.clone() />
+                </Show>
             </dd>
         }
     };
@@ -51,6 +84,41 @@ pub(super) fn attribute_list(
     })
 }
 
+/// The most frequent values of an attribute over all spans, each with the way to its traces.
+#[component]
+fn AllValues(key_name: String) -> impl IntoView {
+    let asked = key_name.clone();
+    let answer = Remote::<NameList>::new(move || Some(api::attribute_values(&asked, "")));
+    let rows = move || {
+        if let Some(error) = answer.error() {
+            return view! { <li class="mute">{error.title()}</li> }.into_any();
+        }
+        let Some(list) = answer.value() else {
+            return view! { <li class="mute">"Looking…"</li> }.into_any();
+        };
+        let row = |name: &NameCount| {
+            let address = explore_address("", &key_name, &name.name);
+            let (value, count) = (name.name.clone(), format::count(name.count));
+            view! {
+                <li>
+                    <a href=address title=value.clone()>
+                        <bdi>{value.clone()}</bdi>
+                    </a>
+                    <span class="faint">{count}</span>
+                </li>
+            }
+        };
+        let more = list.truncated.then(|| view! { <li class="faint">"and more"</li> });
+        let rows = list.names.iter().take(VALUES_MAX).map(row).collect_view();
+        view! { {rows} {more} }.into_any()
+    };
+    view! {
+        <ul class="attribute-values" aria-label="All values">
+            {rows}
+        </ul>
+    }
+}
+
 /// The text, the end of a long one to be opened.
 pub(super) fn value_view(value: String) -> AnyView {
     if value.is_empty() {
@@ -61,10 +129,8 @@ pub(super) fn value_view(value: String) -> AnyView {
         Some((cut, _)) => {
             let (start, rest) = value.split_at(cut);
             let (start, rest) = (start.to_owned(), rest.to_owned());
-            let more = format!(
-                "… {} more",
-                crate::format::counted(rest.chars().count() as u64, "character")
-            );
+            let more =
+                format!("… {} more", format::counted(rest.chars().count() as u64, "character"));
             view! {
                 <bdi>{start}</bdi>
                 <details class="attribute-rest">
@@ -88,6 +154,15 @@ fn outside_link(value: &str) -> Option<impl IntoView + use<>> {
     })
 }
 
+fn without_address(service: &str, key: &str, value: &str) -> String {
+    let filters = TraceFilters {
+        service: (!service.is_empty()).then(|| service.to_owned()),
+        without: vec![AttributeFilter { key: key.to_owned(), value: Some(value.to_owned()) }],
+        ..TraceFilters::default()
+    };
+    ExploreState { filters, ..ExploreState::default() }.write().on("/explore")
+}
+
 fn explore_address(service: &str, key: &str, value: &str) -> String {
     let filters = TraceFilters {
         service: (!service.is_empty()).then(|| service.to_owned()),
@@ -102,7 +177,7 @@ pub(super) fn resource_title(resource: &Resource) -> Option<String> {
     let named = |key: &str| resource.attributes.iter().find(|attribute| attribute.key == key);
     let attribute =
         ["k8s.pod.name", "service.instance.id", "host.name"].iter().find_map(|key| named(key))?;
-    let value = crate::format::value(attribute.value.as_ref()?);
+    let value = format::value(attribute.value.as_ref()?);
     (!value.is_empty()).then(|| value.chars().take(60).collect())
 }
 

@@ -1,0 +1,486 @@
+//! Budgets of which one address has a share at most: connections, requests, bytes of bodies.
+//!
+//! A budget that is used up is not simply closed. Holders that keep it without doing anything are
+//! evicted first, those of the address that has the most before others: silent connections, idle
+//! ones, bodies that do not arrive. So one client, or one machine with many of them, keeps nobody
+//! out, and a new client of the same address gets in as well, which matters where a proxy gives all
+//! of them one address. Work that is under way is not evicted for the sake of its own address.
+//!
+//! Owns the counts and the choice of who is evicted. Does not own what eviction means: a
+//! [`ShareHolder`] ends itself.
+
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_storage::Clock;
+use tokio::sync::watch;
+
+/// One address has so many quarters of a budget at most, unless it is for a single holder.
+const SHARE_QUARTERS: usize = 3;
+/// A body that nothing has come of for so long makes room for another one of its own address.
+const STALLED: Duration = Duration::from_secs(1);
+/// The time that a holder waits for the bytes of those that were evicted for it.
+const ROOM_WAIT: Duration = Duration::from_secs(1);
+
+/// The address of a client; of IPv6 the network of 64 bits, which one machine has to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerAddress(IpAddr);
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(f),
+            IpAddr::V6(network) => write!(f, "{network}/64"),
+        }
+    }
+}
+
+impl From<IpAddr> for PeerAddress {
+    fn from(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let [a, b, c, d, ..] = address.segments();
+                IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+            }
+            address => address,
+        })
+    }
+}
+
+/// The state of a holder, from the one that is evicted first to the one that is evicted last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HolderState {
+    /// A connection without a request so far.
+    Silent,
+    /// A connection between requests.
+    Idle,
+    /// A body is awaited.
+    Receiving,
+    /// The server works on it, or sends its answer.
+    Working,
+}
+
+impl HolderState {
+    /// Every state, in its order.
+    pub const ALL: [Self; 4] = [Self::Silent, Self::Idle, Self::Receiving, Self::Working];
+
+    /// Its name among the counters.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Silent => "silent",
+            Self::Idle => "idle",
+            Self::Receiving => "receiving",
+            Self::Working => "working",
+        }
+    }
+}
+
+/// A connection or a request that has a part of a budget.
+pub trait ShareHolder: fmt::Debug + Send + Sync {
+    /// Returns the client's address.
+    fn peer(&self) -> PeerAddress;
+
+    /// Returns the state, and since when the client has done nothing. Takes no lock that is held
+    /// while a budget is asked.
+    fn state(&self) -> (HolderState, Instant);
+
+    /// Ends it, soon. Likewise.
+    fn evict(&self);
+}
+
+/// The kind of a budget: how its parts come back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BudgetKind {
+    /// One for each connection. An evicted one is counted no longer; for an address that has fewer,
+    /// connections that work are evicted, too.
+    Connections,
+    /// One for each request. An evicted one is counted no longer.
+    Requests,
+    /// Bytes, which are there again when their holder has let go of them.
+    Bytes,
+}
+
+/// The refusal to give more of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scarce {
+    /// Others have been evicted: there will be more in a moment.
+    pub is_passing: bool,
+}
+
+/// A budget.
+pub struct Shares {
+    kind: BudgetKind,
+    total_max: usize,
+    share_max: usize,
+    clock: Arc<dyn Clock>,
+    budget: Mutex<Budget>,
+    /// Changes when something was given back.
+    freed: watch::Sender<u64>,
+    /// By the state they were in.
+    evictions: [AtomicU64; HolderState::ALL.len()],
+}
+
+#[derive(Debug, Default)]
+struct Budget {
+    used: usize,
+    by_peer: HashMap<PeerAddress, usize>,
+    entries: HashMap<u64, BudgetEntry>,
+    next_id: u64,
+}
+
+#[derive(Debug)]
+struct BudgetEntry {
+    holder: Arc<dyn ShareHolder>,
+    peer: PeerAddress,
+    amount: usize,
+    is_evicted: bool,
+}
+
+impl fmt::Debug for Shares {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Shares");
+        shown.field("kind", &self.kind).field("total_max", &self.total_max);
+        shown.field("used", &self.used()).finish_non_exhaustive()
+    }
+}
+
+/// A request of so much more of a budget.
+#[derive(Debug, Clone, Copy)]
+struct Wish {
+    id: u64,
+    peer: PeerAddress,
+    more: usize,
+}
+
+/// The bounds that a wish would break.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Excess {
+    of_peer: usize,
+    of_total: usize,
+}
+
+impl Shares {
+    /// A budget of so much.
+    pub fn new(kind: BudgetKind, total_max: usize, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let total_max = total_max.max(1);
+        let share_max = total_max.saturating_mul(SHARE_QUARTERS).div_ceil(4);
+        Arc::new(Self {
+            kind,
+            total_max,
+            share_max,
+            clock,
+            budget: Mutex::default(),
+            freed: watch::Sender::new(0),
+            evictions: Default::default(),
+        })
+    }
+
+    /// Gives a part to a holder, which may have evicted others for it.
+    ///
+    /// # Errors
+    /// `Scarce` when nobody can be evicted for it.
+    pub fn take(
+        self: &Arc<Self>,
+        holder: Arc<dyn ShareHolder>,
+        amount: usize,
+    ) -> Result<BudgetShare, Scarce> {
+        let peer = holder.peer();
+        let mut budget = self.budget();
+        let id = budget.next_id;
+        budget.next_id += 1;
+        budget.entries.insert(id, BudgetEntry { holder, peer, amount: 0, is_evicted: false });
+        let share = BudgetShare { shares: Arc::clone(self), id, peer };
+        let grown = self.grow(&mut budget, Wish { id, peer, more: amount });
+        drop(budget);
+        grown.map(|()| share)
+    }
+
+    /// Returns how much is given away.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.budget().used
+    }
+
+    /// Returns how much there is.
+    #[must_use]
+    pub fn total_max(&self) -> usize {
+        self.total_max
+    }
+
+    /// Returns how many holders were evicted, by the state they were in.
+    #[must_use]
+    pub fn evictions(&self) -> [(HolderState, u64); HolderState::ALL.len()] {
+        let count = |state: HolderState| self.evictions.get(state as usize);
+        HolderState::ALL.map(|state| (state, count(state).map_or(0, |count| count.load(Relaxed))))
+    }
+
+    fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn grow(&self, budget: &mut Budget, wish: Wish) -> Result<(), Scarce> {
+        let mut excess = self.excess(budget, wish);
+        let mut leaving = self.leaving(budget, wish, excess);
+        while let Some(left) = excess {
+            if left.of_peer <= leaving && left.of_total <= leaving {
+                return Err(Scarce { is_passing: true });
+            }
+            let Some(victim) = self.victim(budget, wish, left) else {
+                return Err(Scarce { is_passing: leaving > 0 });
+            };
+            let freed = self.evict(budget, victim);
+            if self.kind == BudgetKind::Bytes {
+                leaving += freed;
+            } else {
+                excess = self.excess(budget, wish);
+            }
+        }
+        budget.add(wish);
+        Ok(())
+    }
+
+    /// The bounds that the wish breaks; `None` when it breaks none. A single holder may have all.
+    fn excess(&self, budget: &Budget, wish: Wish) -> Option<Excess> {
+        if wish.more == 0 {
+            return None;
+        }
+        let of_peer = budget.of_peer(wish.peer);
+        let own = budget.entries.get(&wish.id).map_or(0, |entry| entry.amount);
+        let over = |used: usize, max: usize| used.saturating_add(wish.more).saturating_sub(max);
+        let excess = Excess {
+            of_peer: if of_peer == own { 0 } else { over(of_peer, self.share_max) },
+            of_total: over(budget.used, self.total_max),
+        };
+        (excess.of_peer > 0 || excess.of_total > 0).then_some(excess)
+    }
+
+    /// The bytes of holders that were evicted and have not let go yet.
+    fn leaving(&self, budget: &Budget, wish: Wish, excess: Option<Excess>) -> usize {
+        let own_only = excess.is_some_and(|excess| excess.of_peer > 0);
+        let counts =
+            |entry: &&BudgetEntry| entry.is_evicted && (!own_only || entry.peer == wish.peer);
+        budget.entries.values().filter(counts).map(|entry| entry.amount).sum()
+    }
+
+    /// The holder that is evicted next, the one that does least and has done nothing for the longest:
+    /// of the address that has the most, then of any, then one that works of the former.
+    fn victim(&self, budget: &Budget, wish: Wish, excess: Excess) -> Option<u64> {
+        let now = self.clock.instant();
+        let own = budget.of_peer(wish.peer);
+        let greediest = budget.by_peer.iter().max_by_key(|(peer, used)| (**used, Reverse(**peer)));
+        let (peer, used) = match (excess.of_peer, greediest) {
+            (0, Some((peer, used))) if *used > own => (*peer, *used),
+            _ => (wish.peer, own),
+        };
+        let is_foreign = peer != wish.peer;
+        let pick = |may: &dyn Fn(PeerAddress, HolderState, Duration) -> bool| {
+            let others = budget.entries.iter();
+            let others = others
+                .filter(|(id, entry)| **id != wish.id && !entry.is_evicted && entry.amount > 0);
+            let states = others.filter_map(|(id, entry)| {
+                let (state, since) = entry.holder.state();
+                let rest = now.saturating_duration_since(since);
+                may(entry.peer, state, rest).then_some((state, since, *id))
+            });
+            states.min().map(|(.., id)| id)
+        };
+        let does_nothing = |state, rest| match state {
+            HolderState::Silent | HolderState::Idle => true,
+            HolderState::Receiving => rest >= STALLED,
+            HolderState::Working => false,
+        };
+        let of_greediest = pick(&|at, state, rest| {
+            let receives = is_foreign && state == HolderState::Receiving;
+            at == peer && (does_nothing(state, rest) || receives)
+        });
+        if of_greediest.is_some() || excess.of_peer > 0 {
+            return of_greediest;
+        }
+        let gives_up_work = is_foreign
+            && self.kind == BudgetKind::Connections
+            && used > own.saturating_add(wish.more);
+        let working = || gives_up_work.then(|| pick(&|at, _, _| at == peer))?;
+        pick(&|_, state, rest| does_nothing(state, rest)).or_else(working)
+    }
+
+    /// Ends a holder; the amount that it has, or had.
+    fn evict(&self, budget: &mut Budget, id: u64) -> usize {
+        let Some(entry) = budget.entries.get_mut(&id) else { return 0 };
+        entry.is_evicted = true;
+        let (state, _) = entry.holder.state();
+        if let Some(count) = self.evictions.get(state as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        entry.holder.evict();
+        let amount = entry.amount;
+        if self.kind != BudgetKind::Bytes {
+            budget.remove(id);
+        }
+        amount
+    }
+}
+
+impl Budget {
+    fn of_peer(&self, peer: PeerAddress) -> usize {
+        self.by_peer.get(&peer).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, Wish { id, peer, more }: Wish) {
+        let Some(entry) = self.entries.get_mut(&id) else { return };
+        entry.amount += more;
+        self.used += more;
+        *self.by_peer.entry(peer).or_default() += more;
+    }
+
+    fn remove(&mut self, id: u64) {
+        let Some(BudgetEntry { peer, amount, .. }) = self.entries.remove(&id) else { return };
+        self.used = self.used.saturating_sub(amount);
+        let left = self.of_peer(peer).saturating_sub(amount);
+        match left {
+            0 => self.by_peer.remove(&peer),
+            _ => self.by_peer.insert(peer, left),
+        };
+    }
+}
+
+/// A part of a budget; given back when dropped.
+#[derive(Debug)]
+pub struct BudgetShare {
+    shares: Arc<Shares>,
+    id: u64,
+    peer: PeerAddress,
+}
+
+impl BudgetShare {
+    /// Takes so much more.
+    ///
+    /// # Errors
+    /// When there is not so much to be had. What it has stays.
+    pub fn grow(&self, more: usize) -> Result<(), Scarce> {
+        let wish = Wish { id: self.id, peer: self.peer, more };
+        self.shares.grow(&mut self.shares.budget(), wish)
+    }
+
+    /// As [`Self::grow`], and waits a moment for the bytes of those that were evicted for it.
+    ///
+    /// # Errors
+    /// Likewise.
+    pub async fn grow_soon(&self, more: usize) -> Result<(), Scarce> {
+        let mut freed = self.shares.freed.subscribe();
+        let Err(scarce) = self.grow(more) else { return Ok(()) };
+        if !scarce.is_passing {
+            return Err(scarce);
+        }
+        let mut over = self.shares.clock.sleep(ROOM_WAIT);
+        loop {
+            tokio::select! {
+                _ = freed.changed() => {}
+                () = &mut over => return Err(scarce),
+            }
+            match self.grow(more) {
+                Err(Scarce { is_passing: true }) => {}
+                grown => return grown,
+            }
+        }
+    }
+}
+
+impl Drop for BudgetShare {
+    fn drop(&mut self) {
+        self.shares.budget().remove(self.id);
+        self.shares.freed.send_modify(|times| *times = times.wrapping_add(1));
+    }
+}
+
+/// One request: its address, how its body comes, and its end when others need its share.
+pub struct RequestHolder {
+    peer: PeerAddress,
+    clock: Arc<dyn Clock>,
+    state: Mutex<(HolderState, Instant)>,
+    is_broken_off: AtomicBool,
+    evicted: watch::Sender<bool>,
+}
+
+impl fmt::Debug for RequestHolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("RequestHolder");
+        shown.field("peer", &self.peer).field("state", &*self.lock()).finish_non_exhaustive()
+    }
+}
+
+impl RequestHolder {
+    /// A request of this address, whose body is still awaited or not.
+    pub fn new(peer: PeerAddress, has_body: bool, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let state = if has_body { HolderState::Receiving } else { HolderState::Working };
+        let state = Mutex::new((state, clock.instant()));
+        let (is_broken_off, evicted) = (AtomicBool::new(false), watch::Sender::new(false));
+        Arc::new(Self { peer, clock, state, is_broken_off, evicted })
+    }
+
+    /// The address that sent it.
+    pub(crate) fn peer(&self) -> PeerAddress {
+        self.peer
+    }
+
+    /// Notes that something of the body has come.
+    pub fn progressed(&self) {
+        self.lock().1 = self.clock.instant();
+    }
+
+    /// Notes that nothing more is awaited of the client: it is not evicted from now on.
+    pub fn received(&self) {
+        self.lock().0 = HolderState::Working;
+    }
+
+    /// Notes that the client gave the request up before its end.
+    pub fn broke_off(&self) {
+        self.is_broken_off.store(true, Relaxed);
+    }
+
+    /// Returns whether the client gave the request up.
+    pub(crate) fn is_broken_off(&self) -> bool {
+        self.is_broken_off.load(Relaxed)
+    }
+
+    /// Returns whether others have its share.
+    pub(crate) fn is_evicted(&self) -> bool {
+        *self.evicted.borrow()
+    }
+
+    /// Resolves when others need its share.
+    pub async fn evicted(&self) {
+        // An error would say that this is gone.
+        let _ = self.evicted.subscribe().wait_for(|evicted| *evicted).await;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (HolderState, Instant)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ShareHolder for RequestHolder {
+    fn peer(&self) -> PeerAddress {
+        self.peer
+    }
+
+    fn state(&self) -> (HolderState, Instant) {
+        *self.lock()
+    }
+
+    fn evict(&self) {
+        self.evicted.send_replace(true);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,234 @@
+use std::{
+    net::IpAddr,
+    pin::Pin,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_proto::UnixNanos;
+use tidings_storage::{Clock, SystemClock};
+
+use super::{BudgetKind, BudgetShare, HolderState, PeerAddress, Scarce, ShareHolder, Shares};
+
+/// A clock that is set.
+#[derive(Debug)]
+struct SetClock(Mutex<Instant>);
+
+impl SetClock {
+    fn new() -> Arc<Self> {
+        Arc::new(Self(Mutex::new(SystemClock.instant())))
+    }
+
+    fn advance(&self, time: Duration) {
+        *self.0.lock().unwrap() += time;
+    }
+}
+
+impl Clock for SetClock {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(0)
+    }
+
+    fn instant(&self) -> Instant {
+        *self.0.lock().unwrap()
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::pending())
+    }
+}
+
+#[derive(Debug)]
+struct TestHolder {
+    peer: PeerAddress,
+    state: Mutex<(HolderState, Instant)>,
+    evicted: AtomicBool,
+}
+
+impl TestHolder {
+    fn is_evicted(&self) -> bool {
+        self.evicted.load(SeqCst)
+    }
+}
+
+impl ShareHolder for TestHolder {
+    fn peer(&self) -> PeerAddress {
+        self.peer
+    }
+
+    fn state(&self) -> (HolderState, Instant) {
+        *self.state.lock().unwrap()
+    }
+
+    fn evict(&self) {
+        self.evicted.store(true, SeqCst);
+    }
+}
+
+/// A budget, its clock, and holders of it.
+struct BudgetWorld {
+    clock: Arc<SetClock>,
+    shares: Arc<Shares>,
+}
+
+impl BudgetWorld {
+    fn new(kind: BudgetKind, total: usize) -> Self {
+        let clock = SetClock::new();
+        let shares = Shares::new(kind, total, Arc::clone(&clock) as Arc<dyn Clock>);
+        Self { clock, shares }
+    }
+
+    /// A holder of 192.0.2.`host` that asks for so much; time passes before the next.
+    fn take(
+        &self,
+        host: u8,
+        state: HolderState,
+        amount: usize,
+    ) -> (Arc<TestHolder>, Result<BudgetShare, Scarce>) {
+        self.clock.advance(Duration::from_millis(1));
+        let peer = PeerAddress::from(IpAddr::from([192, 0, 2, host]));
+        let state = Mutex::new((state, self.clock.instant()));
+        let holder = Arc::new(TestHolder { peer, state, evicted: AtomicBool::new(false) });
+        let taken = self.shares.take(Arc::clone(&holder) as Arc<dyn ShareHolder>, amount);
+        (holder, taken)
+    }
+}
+
+use BudgetKind::{Bytes, Connections, Requests};
+use HolderState::{Idle, Receiving, Silent, Working};
+
+#[test]
+fn an_address_at_its_share_gets_in_by_the_oldest_of_its_own_that_does_nothing() {
+    let world = BudgetWorld::new(Connections, 8);
+    let states = [Working, Idle, Silent, Silent, Idle, Working];
+    let held = states.map(|state| world.take(1, state, 1));
+    assert!(held.iter().all(|(_, taken)| taken.is_ok()));
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        let (_, taken) = world.take(1, Working, 1);
+        std::mem::forget(taken.unwrap());
+        let evicted = (0..6).filter(|at| held[*at].0.is_evicted() && !order.contains(at));
+        let evicted: Vec<_> = evicted.collect();
+        order.extend(evicted);
+    }
+    assert_eq!(order, [2, 3, 1, 4], "silent before idle, old before young");
+    // All others work: no more of this address, though there is room.
+    let (_, taken) = world.take(1, Silent, 1);
+    assert_eq!(taken.unwrap_err(), Scarce { is_passing: false });
+    assert_eq!(world.shares.used(), 6);
+    assert!(world.take(2, Silent, 1).1.is_ok());
+    let evictions = world.shares.evictions().map(|(_, count)| count);
+    assert_eq!(evictions, [2, 2, 0, 0]);
+}
+
+#[test]
+fn where_all_is_used_the_address_that_has_the_most_loses_first() {
+    let world = BudgetWorld::new(Connections, 8);
+    let mut first: Vec<_> = (0..4).map(|_| world.take(1, Working, 1)).collect();
+    first.push(world.take(1, Idle, 1));
+    let second: Vec<_> = (0..3).map(|_| world.take(2, Silent, 1)).collect();
+    let evicted = |holders: &[(Arc<TestHolder>, Result<BudgetShare, Scarce>)]| -> Vec<bool> {
+        holders.iter().map(|(holder, _)| holder.is_evicted()).collect()
+    };
+    assert_eq!(world.shares.used(), 8);
+    let newcomers: Vec<_> = (3..8).map(|host| world.take(host, Working, 1)).collect();
+    assert!(newcomers.iter().all(|(_, taken)| taken.is_ok()));
+    assert_eq!(evicted(&second), [true; 3], "those of others that do nothing");
+    assert_eq!(evicted(&first), [true, false, false, false, true], "then one that works");
+    assert_eq!(world.shares.used(), 8);
+}
+
+#[test]
+fn a_request_that_is_worked_on_is_evicted_for_nobody() {
+    let world = BudgetWorld::new(Requests, 8);
+    let first: Vec<_> = (0..5).map(|_| world.take(1, Working, 1)).collect();
+    let second: Vec<_> = (0..3).map(|_| world.take(2, Receiving, 1)).collect();
+    assert!(world.take(3, Receiving, 1).1.is_err(), "their bodies come");
+    world.clock.advance(Duration::from_secs(2));
+    assert!(world.take(3, Receiving, 1).1.is_ok());
+    assert!(second[0].0.is_evicted() && first.iter().all(|(holder, _)| !holder.is_evicted()));
+}
+
+#[test]
+fn a_body_that_comes_is_not_evicted_for_its_own_address() {
+    let world = BudgetWorld::new(Requests, 4);
+    let (old, _old_share) = world.take(1, Receiving, 1);
+    let (young, _young_share) = world.take(1, Receiving, 1);
+    let _third = world.take(1, Working, 1);
+    assert!(world.take(1, Receiving, 1).1.is_err());
+    world.clock.advance(Duration::from_secs(2));
+    // Something has come of the older one meanwhile.
+    old.state.lock().unwrap().1 = world.clock.instant();
+    assert!(world.take(1, Receiving, 1).1.is_ok());
+    assert!(young.is_evicted() && !old.is_evicted());
+}
+
+#[test]
+fn bytes_are_there_when_their_holder_has_let_go_of_them() {
+    let world = BudgetWorld::new(Bytes, 100);
+    let (stalled, held) = world.take(1, Receiving, 60);
+    world.clock.advance(Duration::from_secs(2));
+    let (_, share) = world.take(1, Receiving, 10);
+    let share = share.unwrap();
+    for _ in 0..2 {
+        assert_eq!(share.grow(10).unwrap_err(), Scarce { is_passing: true });
+        assert!(stalled.is_evicted());
+    }
+    assert_eq!(world.shares.used(), 70);
+    drop(held);
+    share.grow(10).unwrap();
+    assert_eq!((world.shares.used(), world.shares.evictions()[2].1), (20, 1));
+    drop(share);
+    assert_eq!(world.shares.used(), 0);
+}
+
+#[tokio::test]
+async fn whoever_waits_for_bytes_gets_them_as_soon_as_they_are_free() {
+    let world = BudgetWorld::new(Bytes, 100);
+    let (stalled, held) = world.take(1, Receiving, 70);
+    world.clock.advance(Duration::from_secs(2));
+    let share = world.take(1, Receiving, 5).1.unwrap();
+    let waiting = tokio::spawn(async move { share.grow_soon(40).await.map(|()| share) });
+    while !stalled.is_evicted() {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    let _share = waiting.await.unwrap().unwrap();
+    assert_eq!(world.shares.used(), 45);
+}
+
+#[test]
+fn a_single_holder_may_have_everything() {
+    let world = BudgetWorld::new(Bytes, 100);
+    let (_, share) = world.take(1, Receiving, 90);
+    let share = share.unwrap();
+    share.grow(10).unwrap();
+    assert_eq!(share.grow(1).unwrap_err(), Scarce { is_passing: false });
+    assert!(world.take(1, Receiving, 1).1.is_err());
+    // Nothing yet is always to be had.
+    let begun = world.take(1, Receiving, 0).1.unwrap();
+    assert!(begun.grow(1).is_err());
+    drop(share);
+    begun.grow(1).unwrap();
+    assert_eq!(world.shares.used(), 1);
+}
+
+#[test]
+fn absurd_amounts_are_refused_and_not_wrapped_around() {
+    let world = BudgetWorld::new(Bytes, 100);
+    let share = world.take(1, Receiving, 1).1.unwrap();
+    assert!(share.grow(usize::MAX).is_err());
+    assert_eq!(world.shares.used(), 1);
+}
+
+#[test]
+fn a_network_of_ipv6_is_one_address() {
+    let peer = |text: &str| PeerAddress::from(text.parse::<IpAddr>().unwrap());
+    assert_eq!(peer("2001:db8:1:2::1"), peer("2001:db8:1:2:ffff::9"));
+    assert_ne!(peer("2001:db8:1:2::1"), peer("2001:db8:1:3::1"));
+    assert_eq!(peer("::ffff:192.0.2.1"), peer("192.0.2.1"));
+    assert_ne!(peer("192.0.2.1"), peer("192.0.2.2"));
+}

@@ -1,0 +1,332 @@
+//! Clients that keep connections, requests and memory without using them keep nobody out.
+
+use std::{
+    io::ErrorKind,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use h2::{SendStream, client::SendRequest};
+use http::Request;
+use prost::Message;
+use tidings_collector::CollectorLimits;
+use tidings_storage::{Clock, SystemClock};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::{
+    harness::{Running, TRACES, frame, start, start_with},
+    samples::good_traces,
+};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const HEALTH: &str = "/grpc.health.v1.Health/Check";
+/// On a slow machine, too; with [`patient`] bounds nothing ends by itself in that time.
+const SOON: Duration = Duration::from_secs(60);
+
+/// Bounds by which no connection and no body ends because it is slow.
+fn patient() -> CollectorLimits {
+    let hour = Duration::from_secs(3600);
+    CollectorLimits {
+        header_timeout: hour,
+        idle_timeout: hour,
+        body_timeout: hour,
+        body_bytes_per_second_min: 0,
+        ..Default::default()
+    }
+}
+
+fn now() -> Instant {
+    SystemClock.instant()
+}
+
+/// Connects so often and says nothing, or the beginning of something.
+async fn connect(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+/// A request whose body is never done.
+fn unfinished(running: &Running, length: usize, sent: usize) -> Vec<u8> {
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\n\r\n",
+        running.http
+    );
+    [head.into_bytes(), vec![b' '; sent]].concat()
+}
+
+/// Posts until it is stored.
+async fn stored(running: &Running) {
+    let begin = now();
+    loop {
+        let reply = running.post("/v1/traces", &[JSON], "{}").await;
+        if reply.status == 200 {
+            return;
+        }
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(now() - begin < SOON, "nothing is taken any more");
+    }
+}
+
+#[tokio::test]
+async fn two_thousand_silent_connections_keep_nobody_out() {
+    let running = start_with(patient()).await;
+    for said in [&b""[..], b"POST /v1/traces HT", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        for address in [running.http, running.grpc] {
+            let _silent = connect(address, 2100, said).await;
+            stored(&running).await;
+            let body = frame(0, &good_traces().encode_to_vec());
+            assert_eq!(running.call(TRACES, &[], body).await.code, 0, "{said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn connections_that_all_wait_for_bodies_make_room() {
+    let limits = CollectorLimits { connections_max: 64, ..patient() };
+    let running = start_with(limits).await;
+    let mut waiting = connect(running.http, 64, &unfinished(&running, 1000, 10)).await;
+    // Those that have sent something a moment ago stay; then they are stalled.
+    stored(&running).await;
+    drop(waiting.split_off(32));
+    stored(&running).await;
+}
+
+#[tokio::test]
+async fn health_is_answered_when_no_connection_has_room_for_more() {
+    let limits = CollectorLimits { connections_max: 32, ..patient() };
+    let running = start_with(limits).await;
+    let permits = running.sink.permits.forget_permits(usize::MAX >> 4);
+    let body = good_traces().encode_to_vec();
+    // Every connection of an address has a request that is worked on.
+    let address = running.grpc;
+    let mut calls = Vec::new();
+    let refused = loop {
+        let body = frame(0, &body);
+        let mut waiting = running.sink.waiting.subscribe();
+        let expected = calls.len() + 1;
+        let mut call = tokio::spawn(async move {
+            let headers = [("content-type", "application/grpc"), ("te", "trailers")];
+            crate::harness::request2(address, TRACES, &headers, body).await
+        });
+        tokio::select! {
+            refused = &mut call => break refused.unwrap(),
+            _ = waiting.wait_for(|&count| count == expected) => calls.push(call),
+        }
+        assert!(calls.len() < 32, "all of them may be one address's");
+    };
+    assert_eq!(refused.headers.get("grpc-status").unwrap(), "14", "{refused:?}");
+    assert!(calls.len() > 16, "{}", calls.len());
+    for _ in 0..40 {
+        assert_eq!(running.call(HEALTH, &[], frame(0, b"")).await.code, 0);
+    }
+    running.sink.permits.add_permits(permits);
+    for call in calls {
+        assert_eq!(call.await.unwrap().trailers.unwrap().get("grpc-status").unwrap(), "0");
+    }
+    stored(&running).await;
+}
+
+/// A connection of HTTP/2, and as many requests on it as may be, whose bodies have begun.
+async fn slow_streams(address: SocketAddr) -> (SendRequest<Bytes>, Vec<SendStream<Bytes>>) {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut streams = Vec::new();
+    let mut requests = requests.ready().await.unwrap();
+    for _ in 0..100 {
+        let request = Request::post(format!("http://{address}/v1/traces"));
+        let request = request.header("content-type", "application/json").body(()).unwrap();
+        let (_answer, mut stream) = requests.send_request(request, false).unwrap();
+        stream.send_data(Bytes::from_static(b" "), false).unwrap();
+        streams.push(stream);
+        requests = requests.ready().await.unwrap();
+    }
+    (requests, streams)
+}
+
+#[tokio::test]
+async fn four_thousand_slow_streams_keep_nobody_out() {
+    let running = start_with(patient()).await;
+    let mut connections = Vec::new();
+    for _ in 0..42 {
+        connections.push(slow_streams(running.http).await);
+    }
+    stored(&running).await;
+    let body = frame(0, &good_traces().encode_to_vec());
+    assert_eq!(running.call(TRACES, &[], body).await.code, 0);
+    drop(connections);
+}
+
+#[tokio::test]
+async fn bodies_that_stall_lose_their_memory_to_those_that_come() {
+    let limits = CollectorLimits { in_flight_bytes_max: 1 << 20, ..patient() };
+    let running = start_with(limits).await;
+    let stalled = connect(running.http, 9, &unfinished(&running, 120 << 10, 115 << 10)).await;
+    stored(&running).await;
+    let begin = now();
+    let body = format!("{}{{}}", " ".repeat(300 << 10));
+    loop {
+        let reply = running.post("/v1/traces", &[JSON], body.clone()).await;
+        if reply.status == 200 {
+            break;
+        }
+        assert_eq!(reply.status, 503, "{reply:?}");
+        assert!(now() - begin < SOON, "they keep their memory");
+    }
+    let mut refused = 0;
+    for mut stream in stalled {
+        let mut status = [0; 12];
+        // Those that kept their memory are not answered yet.
+        let answered =
+            tokio::time::timeout(Duration::from_millis(200), stream.read_exact(&mut status));
+        if matches!(answered.await, Ok(Ok(_))) {
+            assert_eq!(&status, b"HTTP/1.1 503");
+            refused += 1;
+        }
+    }
+    assert!(refused > 0, "whoever loses its memory is told to try again");
+}
+
+#[tokio::test]
+async fn a_body_that_stops_coming_is_refused() {
+    let limits = CollectorLimits { body_timeout: Duration::from_secs(3600), ..Default::default() };
+    let running = start_with(limits).await;
+    let mut stream = TcpStream::connect(running.http).await.unwrap();
+    // Enough for minutes at the least pace.
+    stream.write_all(&unfinished(&running, 2 << 20, 1 << 20)).await.unwrap();
+    let mut status = [0; 12];
+    let answered = tokio::time::timeout(SOON, stream.read_exact(&mut status));
+    answered.await.expect("it is waited for").unwrap();
+    assert_eq!(&status, b"HTTP/1.1 408");
+    assert_eq!(running.refused("otlp/http", "slow_body"), 1);
+}
+
+/// Frames of HTTP/2 by hand.
+mod frames {
+    pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    pub(super) const DATA: u8 = 0;
+    pub(super) const HEADERS: u8 = 1;
+    pub(super) const RST_STREAM: u8 = 3;
+    pub(super) const CONTINUATION: u8 = 9;
+    pub(super) const END_STREAM: u8 = 1;
+    pub(super) const END_HEADERS: u8 = 4;
+
+    pub(super) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// `POST http://localhost/v1/traces`, in HPACK without a table.
+    pub(super) fn post() -> Vec<u8> {
+        let field = |index: u8, value: &[u8]| [&[index, value.len() as u8], value].concat();
+        [vec![0x83, 0x86], field(0x01, b"localhost"), field(0x04, b"/v1/traces")].concat()
+    }
+}
+
+/// Sends these until the server ends the connection; how many bytes went out before.
+async fn flood(address: SocketAddr, begin: &[u8], part: impl Fn(u32) -> Vec<u8>) -> usize {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let reading = tokio::spawn(async move {
+        let mut dropped = Vec::new();
+        let _ended = read.read_to_end(&mut dropped).await;
+    });
+    write.write_all(&[frames::PREFACE, begin].concat()).await.unwrap();
+    let mut sent = 0;
+    let sending = async {
+        for number in 0.. {
+            let part = part(number);
+            match write.write_all(&part).await {
+                Ok(()) => sent += part.len(),
+                Err(error) => {
+                    let ended = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
+                    assert!(ended.contains(&error.kind()), "{error}");
+                    return;
+                }
+            }
+            if reading.is_finished() {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(SOON, sending).await.expect("the flood goes on");
+    sent
+}
+
+#[tokio::test]
+async fn floods_of_http_2_end_their_connection_and_nothing_else() {
+    use frames::{
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, frame as raw, post,
+    };
+    let running = start().await;
+    for address in [running.grpc, running.http] {
+        let rapid_reset = |number: u32| {
+            let stream = number * 2 + 1;
+            let open = raw(HEADERS, END_HEADERS, stream, &post());
+            [open, raw(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
+        };
+        assert!(flood(address, b"", rapid_reset).await < 8 << 20);
+        let open = raw(HEADERS, 0, 1, &post());
+        let continuation = |_| raw(CONTINUATION, 0, 1, b"");
+        assert!(flood(address, &open, continuation).await < 8 << 20);
+        let open = raw(HEADERS, END_HEADERS, 1, &post());
+        let empty = |_| raw(DATA, 0, 1, b"");
+        assert!(flood(address, &open, empty).await < 8 << 20);
+        let answered = |number: u32| {
+            let stream = number * 2 + 1;
+            let open = raw(HEADERS, END_HEADERS, stream, &post());
+            // Data after the end: an error of the stream that the server has to reset.
+            [open, raw(DATA, END_STREAM, stream, b""), raw(DATA, 0, stream, b"x")].concat()
+        };
+        assert!(flood(address, b"", answered).await < 8 << 20);
+        stored(&running).await;
+    }
+}
+
+/// Requests of all receivers that are under way.
+fn under_way(running: &Running) -> u64 {
+    running.collector.connections()[0].1.requests
+}
+
+#[tokio::test]
+async fn requests_that_are_let_in_and_abandoned_end_their_connection() {
+    let running = start().await;
+    let stream = TcpStream::connect(running.http).await.unwrap();
+    let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+    let ended = tokio::spawn(connection);
+    let mut requests = requests;
+    let mut abandoned = 0;
+    let begin = now();
+    while let Ok(mut ready) = requests.clone().ready().await {
+        let request = Request::post("http://localhost/v1/traces").header(JSON.0, JSON.1);
+        let Ok((answer, mut stream)) = ready.send_request(request.body(()).unwrap(), false) else {
+            break;
+        };
+        // Let in: its body is being read.
+        let _ = stream.send_data(Bytes::from_static(b" "), false);
+        while under_way(&running) == 0 && !ended.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        stream.send_reset(h2::Reason::CANCEL);
+        drop(answer);
+        requests = ready;
+        abandoned += 1;
+        while under_way(&running) > 0 && !ended.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        assert!(abandoned < 1000, "it goes on");
+        assert!(now() - begin < SOON, "it hangs");
+    }
+    assert!(abandoned >= 100, "{abandoned}");
+    stored(&running).await;
+}

@@ -1,0 +1,548 @@
+//! Changes of transactions and services against an earlier time, and the culprits behind them.
+//!
+//! Counts, failures and durations come from rollups (`groups`, `services`), so that they are of
+//! every call. Self times do not: a sample of traces of both times is assembled (`reading`), each
+//! unit (an operation, a call to a service, an endpoint without spans) is compared with its own past
+//! (`effects`, `shapes`), and weighed by the part of the transactions' change that it explains
+//! (`attribution`). Attributes of the changed calls are compared last (`reasons`). Everything but
+//! reading is pure. Owns the order of these steps and what is left out when time is short.
+
+mod attribution;
+mod clocks;
+mod deployments;
+mod effects;
+mod endpoints;
+mod groups;
+mod onset;
+mod reading;
+mod reasons;
+mod report;
+mod roles;
+mod sampled;
+mod sentences;
+mod services;
+mod shapes;
+mod statistics;
+mod symptoms;
+
+use std::collections::{BTreeMap, HashMap};
+
+use tidings_proto::{
+    DurationNanos, TraceId, UnixNanos,
+    api::{
+        Baseline, BaselineState, ChangeReport, ChangedGroup, CulpritRanking, PartialReason, Reason,
+        ReportPart, TransactionName,
+    },
+};
+use tidings_storage::{ScanStats, TimeRange};
+
+use super::window::Window;
+use crate::{
+    QueryError,
+    execution::Reader,
+    names::newest,
+    search::searched,
+    trace::gather::Names,
+    transactions::kinds::{self, RootOperations},
+};
+use attribution::{Attribution, attribute};
+use endpoints::Party;
+use groups::{ComparedGroup, GroupCalls, RECENT, Stretches, judge};
+use reading::TraceSample;
+use reasons::Cases;
+use report::Findings;
+use sampled::Sides;
+use services::ServiceCalls;
+
+const MINUTE: u64 = 60_000_000_000;
+const DAY: u64 = 24 * 60 * MINUTE;
+/// Length of the window when neither its start nor its end is given.
+const WINDOW_DEFAULT: u64 = 30 * MINUTE;
+/// Transaction types that are compared.
+const TRANSACTIONS_MAX: usize = 200;
+/// Traces of each side that self times are taken from.
+const TRACES_MAX: usize = 600;
+/// The same when the explanation may take longer.
+const TRACES_EXPLAINED_MAX: usize = 2_000;
+/// Parties and operations that are listed.
+const CULPRITS_MAX: usize = 10;
+/// Beyond so many of them, those of less than this part of the best one's score are left out.
+const CULPRITS_MIN: usize = 5;
+const SCORE_SHARE_MIN: f64 = 0.02;
+/// Parties whose attributes are compared.
+const REASONED_MAX: usize = 1;
+/// The same when the explanation may take longer.
+const REASONED_EXPLAINED_MAX: usize = 4;
+/// Reasons that are listed of a party.
+const REASONS_MAX: usize = 8;
+/// Traces whose versions are looked at.
+const VERSIONED_MAX: usize = 120;
+/// A changed part of less than one in so many of the window is too short to look at by itself.
+const CHANGED_PART_MIN: u64 = 12;
+/// A baseline with fewer transactions than this is short.
+const BASELINE_CALLS_MIN: u64 = 20;
+
+/// The time that a window is compared with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BaselineChoice {
+    /// The stretch of the same length before it.
+    #[default]
+    Previous,
+    /// The same time one day before.
+    Day,
+    /// The same time one week before.
+    Week,
+    /// From one moment to another.
+    Between(UnixNanos, UnixNanos),
+}
+
+/// A question for changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ChangeSearch {
+    /// The window.
+    pub start: TimeRange,
+    /// The time it is compared with.
+    pub baseline: BaselineChoice,
+    /// The length of a step.
+    pub step: Option<DurationNanos>,
+    /// Looks longer: more traces, reasons of more culprits, patterns of log records.
+    pub explain: bool,
+    /// At most so many transaction types and services.
+    pub limit: usize,
+}
+
+/// The changes.
+pub(crate) fn changes(reader: &Reader, search: &ChangeSearch) -> Result<ChangeReport, QueryError> {
+    let windows = windows(reader, search)?;
+    let mut asked =
+        ChangeQuery { reader, search, windows, partial: Vec::new(), stats: ScanStats::NOTHING };
+    asked.report()
+}
+
+/// A question while it is answered.
+struct ChangeQuery<'a> {
+    reader: &'a Reader,
+    search: &'a ChangeSearch,
+    windows: Sides<Window>,
+    partial: Vec<PartialReason>,
+    stats: ScanStats,
+}
+
+/// The moment after the newest span; now, where nothing is stored.
+fn end_of_data(reader: &Reader) -> Result<UnixNanos, QueryError> {
+    let last = newest(reader)?;
+    Ok(if last.0 == 0 { reader.now } else { UnixNanos(last.0.saturating_add(1)) })
+}
+
+/// The window and its baseline, with steps of the same length.
+fn windows(reader: &Reader, search: &ChangeSearch) -> Result<Sides<Window>, QueryError> {
+    let range = match search.start {
+        TimeRange { start: None, end } => {
+            let end = match end {
+                Some(end) => UnixNanos(end.0.max(1)),
+                None => end_of_data(reader)?,
+            };
+            let start = UnixNanos(end.0.saturating_sub(WINDOW_DEFAULT));
+            TimeRange { start: Some(start), end: Some(end) }
+        }
+        given => given,
+    };
+    let now = Window::new(reader, range, search.step)?;
+    let [start, end] = now.times();
+    let earlier = |by: u64| [start, end].map(|time| UnixNanos(time.0.saturating_sub(by)));
+    let [from, to] = match search.baseline {
+        BaselineChoice::Previous => [now.before(), start],
+        BaselineChoice::Day => earlier(DAY),
+        BaselineChoice::Week => earlier(7 * DAY),
+        BaselineChoice::Between(from, to) => [from, to],
+    };
+    if from >= to {
+        let reason = "nothing lies before `start` that the window could be compared with";
+        return Err(QueryError::parameter("start", reason));
+    }
+    let range = TimeRange { start: Some(from), end: Some(to) };
+    let before = Window::new(reader, range, Some(now.step())).map_err(|error| match error {
+        QueryError::Parameter { reason, .. } => QueryError::parameter(
+            "step",
+            format!("{reason}; the baseline is cut into steps as long as the window's"),
+        ),
+        error => error,
+    })?;
+    Ok(Sides { now, before })
+}
+
+impl ChangeQuery<'_> {
+    #[expect(clippy::too_many_lines, reason = "a list of steps, each of which uses the last")]
+    fn report(&mut self) -> Result<ChangeReport, QueryError> {
+        let traces_max = if self.search.explain { TRACES_EXPLAINED_MAX } else { TRACES_MAX };
+        let roots = self.roots(traces_max)?;
+        let calls = self.services()?;
+        let stretches = self.stretches(&roots, calls.as_ref());
+        let baseline = self.baseline(&roots, calls.before.span_count(), stretches);
+        let (names, wanted) = transaction_names(&roots);
+        let transaction_count = names.len() as u64;
+        let recent = self.recent();
+        let mut transactions = judge(transaction_groups(&names, &roots, &recent), stretches);
+        let mut service_groups = services::services(calls.as_ref());
+        service_groups.extend(self.endpoints(calls.as_ref())?);
+        let service_count = service_groups.len() as u64;
+        let mut services = judge(service_groups, stretches);
+        if baseline.state != BaselineState::Empty && !self.reader.is_late(7) {
+            symptoms::add_exceptions(self, &mut services, stretches)?;
+            if self.search.explain {
+                symptoms::add_log_patterns(self, &mut services)?;
+            }
+        }
+        let ids = wanted.as_ref().map(|wanted| some_traces(wanted));
+        let mut culprits = CulpritRanking::default();
+        let (mut headline, mut clocks) = (None, Vec::new());
+        if baseline.state != BaselineState::Empty {
+            let mut numbered = Names::default();
+            let begin = self.changed_from(&transactions, &services);
+            let changed = begin.map(|begin| self.changed_part(begin, traces_max, &names));
+            let changed = changed.transpose()?;
+            let sample = Sides {
+                now: self.sample(changed.as_ref().unwrap_or(&wanted.now), &mut numbered)?,
+                before: self.sample(&wanted.before, &mut numbered)?,
+            };
+            let traces = sample.as_ref().map(|sample| sample.traces.as_slice());
+            let attribution = attribute(traces);
+            let mut findings = Findings {
+                attribution: &attribution,
+                traces,
+                names: &numbered,
+                roots: &names,
+                begin: begin.or_else(|| stretches.contiguous.then(|| self.windows.now.times()[0])),
+                peers: BTreeMap::new(),
+            };
+            let reasons = self.reasons(&mut findings)?;
+            culprits = ranking(&findings, reasons);
+            sentences::give(&findings, &culprits, &mut transactions, &mut services);
+            clocks = clocks::clocks(traces, &numbered);
+            headline = sentences::headline(&culprits, &transactions, &services)
+                .or_else(|| sentences::of_clock(clocks.first()?, begin));
+        }
+        let ranges = self.windows.map(Window::range);
+        let deployments = if self.reader.is_late(7) {
+            self.lacks(ReportPart::Reasons, "time was short: new versions were not looked for");
+            Vec::new()
+        } else {
+            let spans_of = |service: &str| calls.now.spans_of(service);
+            deployments::deployments(self.reader, ranges, ids, spans_of)?
+        };
+        groups::rank(&mut services);
+        transactions.truncate(self.search.limit);
+        services.truncate(self.search.limit);
+        self.partial.sort_by(|a, b| (a.part, &a.reason).cmp(&(b.part, &b.reason)));
+        self.partial.dedup();
+        Ok(ChangeReport {
+            window: self.windows.now.view(),
+            baseline,
+            headline,
+            transactions,
+            transaction_count,
+            services,
+            service_count,
+            culprits,
+            deployments,
+            clocks,
+            partial: std::mem::take(&mut self.partial),
+            searched: searched(self.reader, self.stats),
+        })
+    }
+
+    fn lacks(&mut self, part: ReportPart, reason: &str) {
+        self.partial.push(PartialReason { part, reason: reason.to_owned() });
+    }
+
+    /// The begins of the window's last parts, each that of a step.
+    fn recent(&self) -> Vec<UnixNanos> {
+        let window = self.windows.now;
+        let [start, end] = window.times();
+        let length = end.since(start).0;
+        let begin = |part: &u64| UnixNanos(end.0.saturating_sub(length / part));
+        RECENT.iter().map(|part| window.step_of(begin(part)).max(start)).collect()
+    }
+
+    /// The moment in the window from which on the most changed group is worse; `None` where that is
+    /// not known, or too late for much to be found after it.
+    fn changed_from(
+        &self,
+        transactions: &[ChangedGroup],
+        services: &[ChangedGroup],
+    ) -> Option<UnixNanos> {
+        let [start, end] = self.windows.now.times();
+        let first = transactions.iter().chain(services).max_by(|a, b| a.score.total_cmp(&b.score));
+        let change = first?.changes.first().filter(|change| change.is_worse)?;
+        let latest = UnixNanos(end.0.saturating_sub(end.since(start).0 / CHANGED_PART_MIN));
+        change.since_unix_nano.filter(|since| *since > start && *since <= latest)
+    }
+
+    /// Traces from this moment on: culprits are found in what came after the change.
+    fn changed_part(
+        &self,
+        begin: UnixNanos,
+        traces_max: usize,
+        names: &[TransactionName],
+    ) -> Result<Vec<(u32, Vec<TraceId>)>, QueryError> {
+        let range = TimeRange { start: Some(begin), end: self.windows.now.range().end };
+        let part = Window::new(self.reader, range, Some(self.windows.now.step()))?;
+        let roots = kinds::root_operations(self.reader, part, TRANSACTIONS_MAX, traces_max)?;
+        let number = |root: &kinds::RootOperation| {
+            let name = names.iter().position(|name| {
+                name.service == root.service && name.operation == root.operation
+            })?;
+            Some((u32::try_from(name).ok()?, root.traces.clone()))
+        };
+        Ok(roots.listed.iter().filter_map(number).collect())
+    }
+
+    fn roots(&mut self, traces_max: usize) -> Result<Sides<RootOperations>, QueryError> {
+        let read =
+            |window| kinds::root_operations(self.reader, window, TRANSACTIONS_MAX, traces_max);
+        let roots = Sides { now: read(self.windows.now)?, before: read(self.windows.before)? };
+        for (part, of) in [(ReportPart::Window, &roots.now), (ReportPart::Baseline, &roots.before)]
+        {
+            self.stats += of.scan;
+            if !of.scan.complete {
+                self.lacks(part, "more spans than a question may read: the newest were read");
+            }
+            if of.sampled_one_in > 1 {
+                let reason = format!("one transaction in {} was counted", of.sampled_one_in);
+                self.lacks(part, &reason);
+            }
+            if of.other_count > 0 {
+                let reason = format!("{} transactions of rarer types are in none", of.other_count);
+                self.lacks(ReportPart::Groups, &reason);
+            }
+        }
+        Ok(roots)
+    }
+
+    fn services(&mut self) -> Result<Sides<ServiceCalls>, QueryError> {
+        let recent = self.recent();
+        let now = ServiceCalls::read(self.reader, self.windows.now, &recent)?;
+        let before = ServiceCalls::read(self.reader, self.windows.before, &[])?;
+        let calls = Sides { now, before };
+        for (part, of) in [(ReportPart::Window, &calls.now), (ReportPart::Baseline, &calls.before)]
+        {
+            self.stats += of.stats;
+            if !of.stats.complete {
+                self.lacks(part, "not every span of the services was counted");
+            }
+        }
+        Ok(calls)
+    }
+
+    fn endpoints(&mut self, calls: Sides<&ServiceCalls>) -> Result<Vec<ComparedGroup>, QueryError> {
+        let counts = calls.map(ServiceCalls::span_count);
+        let Sides { now, before } = self.windows;
+        let now = services::endpoints(self.reader, now, &self.recent(), counts.now)?;
+        let before = services::endpoints(self.reader, before, &[], counts.before)?;
+        let Some((now, before)) = now.zip(before) else {
+            let reason = "calls to endpoints without spans are not added up yet";
+            self.lacks(ReportPart::Groups, reason);
+            return Ok(Vec::new());
+        };
+        Ok(services::of_endpoints(Sides { now, before }))
+    }
+
+    /// The times in which there was traffic.
+    fn stretches(&self, roots: &Sides<RootOperations>, calls: Sides<&ServiceCalls>) -> Stretches {
+        let step = self.windows.now.step().0;
+        let windows = self.windows;
+        let seconds = |window: Window, calls: &ServiceCalls| {
+            let [start, end] = window.times();
+            let Some((first, last)) = calls.bounds() else { return 0.0 };
+            let from = first.0.max(start.0);
+            let to = last.0.saturating_add(step).min(end.0);
+            statistics::float(to.saturating_sub(from)) / 1e9
+        };
+        let whole = |window: Window| {
+            let [start, end] = window.times();
+            statistics::float(end.since(start).0) / 1e9
+        };
+        let before = seconds(windows.before, calls.before);
+        let transactions: u64 = roots.before.listed.iter().map(|root| root.calls.count).sum();
+        let is_full = before * 2.0 >= whole(windows.before) && transactions >= BASELINE_CALLS_MIN;
+        Stretches {
+            windows,
+            // What stops in the window is missing until its end.
+            seconds: Sides { now: whole(windows.now), before },
+            contiguous: windows.before.times()[1] == windows.now.times()[0],
+            is_full,
+        }
+    }
+
+    fn baseline(
+        &self,
+        roots: &Sides<RootOperations>,
+        span_count: u64,
+        stretches: Stretches,
+    ) -> Baseline {
+        let [start_unix_nano, end_unix_nano] = self.windows.before.times();
+        let is_empty = roots.before.listed.is_empty() && span_count == 0;
+        let state = match (is_empty, stretches.is_full) {
+            (true, _) => BaselineState::Empty,
+            (false, true) => BaselineState::Full,
+            (false, false) => BaselineState::Short,
+        };
+        Baseline { start_unix_nano, end_unix_nano, span_count, state }
+    }
+
+    fn sample(
+        &mut self,
+        wanted: &[(u32, Vec<TraceId>)],
+        names: &mut Names,
+    ) -> Result<TraceSample, QueryError> {
+        let sample = reading::read(self.reader, wanted, names)?;
+        if sample.is_cut {
+            let reason = "traces are large: self times are of fewer of them";
+            self.lacks(ReportPart::Culprits, reason);
+        }
+        Ok(sample)
+    }
+
+    /// The reasons of the first parties; names the endpoints that they call on the way.
+    fn reasons(&mut self, findings: &mut Findings<'_>) -> Result<Vec<Reason>, QueryError> {
+        let reasoned = if self.search.explain { REASONED_EXPLAINED_MAX } else { REASONED_MAX };
+        let mut reasons = Vec::new();
+        let mut read = 0;
+        for (party, _) in findings.attribution.parties(None).into_iter().take(CULPRITS_MAX) {
+            let is_peer = matches!(party, Party::Peer { .. });
+            if read >= reasoned && !is_peer {
+                continue;
+            }
+            if self.reader.is_late(6) {
+                let reason = "time was short: attributes of fewer culprits were compared";
+                self.lacks(ReportPart::Reasons, reason);
+                break;
+            }
+            let Some(part) = findings.best_part(party, None).copied() else { continue };
+            let mut cases = findings.cases(&part);
+            if read >= reasoned {
+                // Only the name is wanted.
+                cases.truncate(20);
+            }
+            let cases = Cases::read(self.reader, cases)?;
+            self.stats += cases.stats;
+            if let (Party::Peer { from, operation }, Some(name)) = (party, cases.peer()) {
+                findings.peers.insert((from, operation), name);
+            }
+            if read < reasoned {
+                reasons.extend(cases.reasons(&findings.subject(party), REASONS_MAX));
+            }
+            read += 1;
+        }
+        Ok(reasons)
+    }
+}
+
+/// The names of transaction types and the traces of each, by its number.
+type TracesByType = Sides<Vec<(u32, Vec<TraceId>)>>;
+
+fn transaction_names(roots: &Sides<RootOperations>) -> (Vec<TransactionName>, TracesByType) {
+    let mut names: Vec<TransactionName> = Vec::new();
+    let mut numbers: HashMap<TransactionName, u32> = HashMap::new();
+    let wanted = roots.as_ref().map(|roots| {
+        let wanted = roots.listed.iter().map(|root| {
+            let name = TransactionName {
+                service: root.service.clone(),
+                operation: root.operation.clone(),
+            };
+            let number = *numbers.entry(name.clone()).or_insert_with(|| {
+                names.push(name);
+                u32::try_from(names.len() - 1).unwrap_or(u32::MAX)
+            });
+            (number, root.traces.clone())
+        });
+        wanted.collect::<Vec<_>>()
+    });
+    (names, wanted)
+}
+
+fn transaction_groups(
+    names: &[TransactionName],
+    roots: &Sides<RootOperations>,
+    recent: &[UnixNanos],
+) -> Vec<ComparedGroup> {
+    let sides = roots.as_ref().map(|roots| {
+        let of = roots.listed.iter().map(|root| ((&root.service, &root.operation), root));
+        of.collect::<HashMap<_, _>>()
+    });
+    let calls = |of: &HashMap<(&String, &String), &kinds::RootOperation>,
+                 recent: &[UnixNanos],
+                 name: &TransactionName| {
+        let root = of.get(&(&name.service, &name.operation));
+        root.map_or_else(GroupCalls::default, |root| {
+            GroupCalls::new(&root.calls, &root.steps, recent)
+        })
+    };
+    let group = |name: &TransactionName| ComparedGroup {
+        service: name.service.clone(),
+        operation: Some(name.operation.clone()),
+        uninstrumented: false,
+        sides: Sides {
+            now: calls(&sides.now, recent, name),
+            before: calls(&sides.before, &[], name),
+        },
+    };
+    names.iter().map(group).collect()
+}
+
+/// Traces of all types in turns.
+fn some_traces(wanted: &[(u32, Vec<TraceId>)]) -> Vec<TraceId> {
+    let longest = wanted.iter().map(|(_, ids)| ids.len()).max().unwrap_or(0);
+    let turns =
+        (0..longest).flat_map(|turn| wanted.iter().filter_map(move |(_, ids)| ids.get(turn)));
+    turns.take(VERSIONED_MAX).copied().collect()
+}
+
+/// The culprits as the API lists them. Endpoints of the same name are one.
+fn ranking(findings: &Findings<'_>, reasons: Vec<Reason>) -> CulpritRanking {
+    let attribution: &Attribution = findings.attribution;
+    let mut services = Vec::new();
+    let mut seen: Vec<(String, bool)> = Vec::new();
+    let parties = attribution.parties(None);
+    let best = parties.first().map_or(0.0, |(_, score)| *score);
+    for (party, score) in parties {
+        let is_close = score >= best * SCORE_SHARE_MIN || services.len() < CULPRITS_MIN;
+        if services.len() >= CULPRITS_MAX || !is_close {
+            break;
+        }
+        let mut subject = findings.subject(party);
+        let key = (
+            subject.peer.clone().unwrap_or_else(|| subject.service.clone()),
+            subject.peer.is_some(),
+        );
+        if seen.contains(&key) {
+            continue;
+        }
+        let Some(part) = findings.best_part(party, None) else { continue };
+        subject.operation = None;
+        services.push(findings.culprit(subject, part, score));
+        seen.push(key);
+    }
+    let mut operations = Vec::new();
+    let mut named = Vec::new();
+    for part in &attribution.parts {
+        if operations.len() >= CULPRITS_MAX {
+            break;
+        }
+        let subject = findings.operation(part);
+        if !named.contains(&subject) {
+            operations.push(findings.culprit(subject.clone(), part, part.score));
+            named.push(subject);
+        }
+    }
+    let Sides { now, before } = findings.traces.map(|traces| traces.len() as u64);
+    CulpritRanking { services, operations, reasons, traces_now: now, traces_before: before }
+}
+
+/// The group of a service or transaction type that changed at all.
+fn is_changed(group: &ChangedGroup) -> bool {
+    !group.changes.is_empty()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,177 @@
+//! The side at fault of calls that take longer than the called service's spans say.
+//!
+//! Waiting counts for the called service, unless one service explains more: when nearly all that a
+//! service exchanges with others became slower alike, in and out, it is that service (its network,
+//! its processor). The smallest set of services that explains the waiting is chosen greedily.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::roles::Unit;
+
+/// Edges of a service are alike when they differ from their median by at most this factor.
+const ALIKE_FACTOR: f64 = 3.0;
+/// Part of a service's calls that must be over edges that are alike.
+const SLOWER_MIN: f64 = 0.75;
+
+/// Waiting over an edge, more than before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub unit: Unit,
+    /// Number of calls in the window.
+    pub calls: f64,
+    /// Nanoseconds that a call waits longer, less than nothing included.
+    pub more: f64,
+    /// The difference is hardly chance.
+    pub is_certain: bool,
+}
+
+/// Something that can be at fault as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Party {
+    Service(u32),
+    /// An endpoint without spans, as an operation of a service calls it.
+    Peer {
+        from: u32,
+        operation: u32,
+    },
+}
+
+impl Unit {
+    /// The party that it counts for by itself.
+    pub(super) fn party(self) -> Party {
+        match self {
+            Self::Own { service, .. } => Party::Service(service),
+            Self::Edge { to, .. } => Party::Service(to),
+            Self::Peer { from, operation } => Party::Peer { from, operation },
+        }
+    }
+
+    fn from(self) -> u32 {
+        match self {
+            Self::Own { service, .. } => service,
+            Self::Edge { from, .. } | Self::Peer { from, .. } => from,
+        }
+    }
+}
+
+/// The party of each edge: its callee, or the service that explains it together with others. `own`
+/// is the time that services take longer by themselves.
+pub(super) fn owners(waiting: &[Waiting], own: &BTreeMap<u32, f64>) -> BTreeMap<Unit, Party> {
+    let mut owners = BTreeMap::new();
+    let mut left: BTreeSet<usize> =
+        (0..waiting.len()).filter(|edge| waiting[*edge].more > 0.0).collect();
+    let services: BTreeSet<u32> = waiting.iter().map(|edge| edge.unit.from()).collect();
+    while !left.is_empty() {
+        let callees = left.iter().map(|edge| waiting[*edge].unit.party());
+        let of_callees = callees.collect::<BTreeSet<_>>().into_iter().map(|party| {
+            let edges: Vec<usize> =
+                left.iter().copied().filter(|edge| waiting[*edge].unit.party() == party).collect();
+            let own = match party {
+                Party::Service(service) => own.get(&service).copied().unwrap_or_default(),
+                Party::Peer { .. } => 0.0,
+            };
+            let explained: f64 = edges.iter().map(|edge| time(&waiting[*edge])).sum();
+            (explained + own, party, edges)
+        });
+        let of_services = services.iter().filter_map(|service| {
+            let (explained, edges) = around(*service, waiting, &left)?;
+            let own = own.get(service).copied().unwrap_or_default();
+            Some((explained + own, Party::Service(*service), edges))
+        });
+        let best = of_callees.chain(of_services).max_by(|a, b| a.0.total_cmp(&b.0));
+        let Some((_, party, edges)) = best else { break };
+        for edge in edges {
+            left.remove(&edge);
+            owners.insert(waiting[edge].unit, party);
+        }
+    }
+    owners
+}
+
+/// The edges that a service explains from both its sides, and their time.
+fn around(service: u32, waiting: &[Waiting], left: &BTreeSet<usize>) -> Option<(f64, Vec<usize>)> {
+    let all: Vec<usize> = (0..waiting.len())
+        .filter(|edge| {
+            let unit = waiting[*edge].unit;
+            unit.from() == service || unit.party() == Party::Service(service)
+        })
+        .collect();
+    let out: BTreeSet<Party> = all
+        .iter()
+        .filter(|edge| waiting[**edge].unit.from() == service)
+        .map(|edge| waiting[*edge].unit.party())
+        .collect();
+    let calls = |edges: &[usize]| edges.iter().map(|edge| waiting[*edge].calls).sum::<f64>();
+    let is_around = !out.is_empty() && (out.len() >= 2 || all.len() > out.len());
+    let usual = weighted_median(all.iter().map(|edge| (waiting[*edge].more, waiting[*edge].calls)));
+    let is_alike = |edge: &usize| {
+        let more = waiting[*edge].more;
+        (usual / ALIKE_FACTOR..=usual * ALIKE_FACTOR).contains(&more)
+    };
+    let alike: Vec<usize> = all.iter().copied().filter(is_alike).collect();
+    let is_certain = alike.iter().any(|edge| waiting[*edge].is_certain);
+    let enough = calls(&alike) >= SLOWER_MIN * calls(&all) && alike.len() >= 2;
+    if !is_around || usual <= 0.0 || !is_certain || !enough {
+        return None;
+    }
+    let edges: Vec<usize> = alike.into_iter().filter(|edge| left.contains(edge)).collect();
+    let explained = edges.iter().map(|edge| time(&waiting[*edge])).sum();
+    (!edges.is_empty()).then_some((explained, edges))
+}
+
+/// The value that half of the weight does not exceed.
+fn weighted_median(values: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let mut values: Vec<(f64, f64)> = values.collect();
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = values.iter().map(|(_, weight)| weight).sum::<f64>() / 2.0;
+    let mut passed = 0.0;
+    for (value, weight) in values {
+        passed += weight;
+        if passed >= half {
+            return value;
+        }
+    }
+    0.0
+}
+
+fn time(edge: &Waiting) -> f64 {
+    edge.calls * edge.more
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{Party, Unit, Waiting, owners};
+
+    fn edge(from: u32, to: u32, calls: f64, more: f64) -> Waiting {
+        Waiting { unit: Unit::Edge { from, to }, calls, more, is_certain: more > 0.1 }
+    }
+
+    #[test]
+    fn waiting_counts_for_the_callee_that_all_callers_wait_for() {
+        let waiting = [
+            edge(0, 1, 100.0, 50.0),
+            edge(2, 1, 10.0, 60.0),
+            edge(0, 3, 100.0, 0.5),
+            edge(0, 4, 100.0, 0.4),
+        ];
+        let owners = owners(&waiting, &BTreeMap::new());
+        assert_eq!(owners[&waiting[0].unit], Party::Service(1));
+        assert_eq!(owners[&waiting[1].unit], Party::Service(1));
+    }
+
+    #[test]
+    fn waiting_on_all_sides_of_a_service_counts_for_it() {
+        let waiting = [
+            edge(0, 1, 100.0, 50.0),
+            edge(1, 2, 100.0, 55.0),
+            edge(1, 3, 100.0, 45.0),
+            edge(0, 3, 100.0, 0.0),
+        ];
+        let owners = owners(&waiting, &BTreeMap::new());
+        for edge in &waiting[..3] {
+            assert_eq!(owners[&edge.unit], Party::Service(1), "{edge:?}");
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! Attribute values that set the changed calls of a culprit apart: versions, hosts, and others, of
+//! the calls and of the spans above them.
+//!
+//! A value is held against the other calls of the window and against those of the baseline, and
+//! counts for the lesser of both differences: what all calls have since noon explains nothing about
+//! those of them that are slow, and what slow calls always had explains nothing about today.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::ControlFlow,
+};
+
+use ahash::RandomState;
+use tidings_proto::{
+    DurationNanos, SpanId, TraceId, UnixNanos,
+    api::{AttributeName, AttributeValue, Cause, CauseKind, GroupStats, Reason, Subject},
+    otlp::{KeyValue, SpanKind},
+};
+use tidings_storage::{Detail, Peer, Scan, ScanStats, SpanFilter, SpanRows};
+
+use super::statistics::{counted, float, quantile, share_test};
+use crate::{
+    QueryError, analysis::explain::range_of, execution::Reader, names::value_text,
+    trace::gather::Names,
+};
+
+/// Chance must be less likely than this, times the number of values.
+const P_VALUE_MAX: f64 = 0.01;
+/// Least difference of shares.
+const SCORE_MIN: f64 = 0.15;
+/// Fewer calls than this of a class are not compared with.
+const CASES_MIN: u64 = 5;
+/// Two values stand on the same calls when this part of the calls that have one has both.
+const TOGETHER_MIN: f64 = 0.95;
+/// A number with more values than this is put into ranges.
+const NUMBERS_MAX: usize = 20;
+const ATTRIBUTES_MAX: usize = 2_000;
+const VALUES_MAX: usize = 50_000;
+const VALUE_BYTES_MAX: usize = 256;
+/// Weight of an attribute that describes a failure and does not cause it.
+const OUTCOME_WEIGHT: f64 = 0.3;
+/// Bonus of a version, and of an attribute of the call itself, over others that explain alike.
+const VERSION_BONUS: f64 = 0.04;
+const OWN_BONUS: f64 = 0.02;
+
+/// The class of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Of the window, and slow, failed, or of another shape.
+    Changed,
+    /// Of the window.
+    Rest,
+    /// Of the baseline.
+    Before,
+}
+
+/// A call whose attributes are compared.
+#[derive(Debug, Clone)]
+pub(super) struct Case {
+    pub class: Class,
+    pub trace: TraceId,
+    pub start: u64,
+    pub own: u64,
+    pub failed: bool,
+    /// The span itself, then those above it.
+    pub chain: Vec<SpanId>,
+}
+
+/// Calls with their attributes.
+#[derive(Debug)]
+pub(super) struct Cases {
+    cases: Vec<Case>,
+    names: Names,
+    attributes: Vec<ComparedAttribute>,
+    places: HashMap<(u32, u8, u32), usize, RandomState>,
+    values: usize,
+    /// The endpoints without spans that calls name.
+    pub peers: Vec<Option<Peer>>,
+    pub stats: ScanStats,
+}
+
+#[derive(Debug)]
+struct ComparedAttribute {
+    service: String,
+    name: AttributeName,
+    numeric: bool,
+    /// The calls that have it, by value, ascending.
+    values: BTreeMap<String, Vec<u32>>,
+    /// It stands on the call itself for all of them.
+    own: bool,
+}
+
+const SCOPES: [&str; 2] = ["span", "resource"];
+
+impl Cases {
+    /// Reads the attributes of these calls.
+    pub(super) fn read(reader: &Reader, cases: Vec<Case>) -> Result<Self, QueryError> {
+        let mut wanted: HashMap<(TraceId, SpanId), Vec<(u32, bool)>, RandomState> =
+            HashMap::default();
+        let mut trace_ids: Vec<TraceId> = Vec::with_capacity(cases.len());
+        for (number, case) in (0_u32..).zip(&cases) {
+            trace_ids.push(case.trace);
+            for (depth, span) in case.chain.iter().enumerate() {
+                wanted.entry((case.trace, *span)).or_default().push((number, depth == 0));
+            }
+        }
+        trace_ids.sort_unstable();
+        trace_ids.dedup();
+        let peers = vec![None; cases.len()];
+        let mut read = Self {
+            cases,
+            names: Names::default(),
+            attributes: Vec::new(),
+            places: HashMap::default(),
+            values: 0,
+            peers,
+            stats: ScanStats::NOTHING,
+        };
+        if trace_ids.is_empty() {
+            return Ok(read);
+        }
+        let filter = SpanFilter { trace_ids: Some(trace_ids), ..SpanFilter::default() };
+        let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+        let stats = reader.spans(&filter, scan, |rows| {
+            for row in 0..rows.len() {
+                if let Some(cases) = wanted.get(&(rows.trace_id(row), rows.span_id(row))) {
+                    read.add(rows, row, cases);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        read.stats = stats;
+        Ok(read)
+    }
+
+    fn add(&mut self, rows: &SpanRows, row: usize, cases: &[(u32, bool)]) {
+        let service = rows.service(row);
+        let own = rows.attributes(row);
+        let resource = rows.resource(row).unwrap_or_default().attributes;
+        for (scope, attributes) in [(0, &own), (1, &resource)] {
+            for attribute in attributes.iter().filter(|of| of.key != "service.name") {
+                self.add_value(service, scope, attribute, cases);
+            }
+        }
+        let kind = rows.kind(row);
+        let text = |key: &str| {
+            let found = own.iter().find(|attribute| attribute.key == key);
+            found.and_then(KeyValue::value).and_then(value_text)
+        };
+        for (case, _) in cases.iter().filter(|(_, is_own)| *is_own) {
+            let is_call =
+                matches!(kind, SpanKind::Client | SpanKind::Producer | SpanKind::Consumer);
+            let peer = is_call.then(|| Peer::of(kind, text)).flatten();
+            self.peers[*case as usize] = peer;
+        }
+    }
+
+    fn add_value(&mut self, service: &str, scope: u8, attribute: &KeyValue, cases: &[(u32, bool)]) {
+        let Some(value) = attribute.value() else { return };
+        let is_number = matches!(
+            value,
+            tidings_proto::otlp::Value::Int(_) | tidings_proto::otlp::Value::Double(_)
+        );
+        let Some(text) = value_text(value).filter(|text| text.len() <= VALUE_BYTES_MAX) else {
+            return;
+        };
+        let key = (self.names.number(service), scope, self.names.number(&attribute.key));
+        let place = match self.places.get(&key) {
+            Some(place) => *place,
+            None if self.attributes.len() >= ATTRIBUTES_MAX => return,
+            None => {
+                let name = AttributeName {
+                    scope: SCOPES[usize::from(scope)].to_owned(),
+                    key: attribute.key.clone(),
+                };
+                self.places.insert(key, self.attributes.len());
+                self.attributes.push(ComparedAttribute {
+                    service: service.to_owned(),
+                    name,
+                    numeric: true,
+                    values: BTreeMap::new(),
+                    own: true,
+                });
+                self.attributes.len() - 1
+            }
+        };
+        let of = &mut self.attributes[place];
+        of.numeric &= is_number;
+        of.own &= cases.iter().any(|(_, is_own)| *is_own);
+        if self.values >= VALUES_MAX && !of.values.contains_key(&text) {
+            return;
+        }
+        let known = of.values.entry(text).or_insert_with(|| {
+            self.values += 1;
+            Vec::new()
+        });
+        for (case, _) in cases {
+            if known.last() != Some(case) {
+                known.push(*case);
+            }
+        }
+    }
+
+    /// The endpoint without spans that most changed calls name, else most calls.
+    pub(super) fn peer(&self) -> Option<String> {
+        let most = |classes: &[Class]| {
+            let mut named: BTreeMap<&str, u64> = BTreeMap::new();
+            for (case, peer) in self.cases.iter().zip(&self.peers) {
+                if let Some(peer) = peer.as_ref().filter(|_| classes.contains(&case.class)) {
+                    *named.entry(&peer.name).or_default() += 1;
+                }
+            }
+            let most = named.into_iter().max_by_key(|(_, count)| *count);
+            most.map(|(name, _)| name.to_owned())
+        };
+        most(&[Class::Changed]).or_else(|| most(&[Class::Changed, Class::Rest, Class::Before]))
+    }
+
+    /// The values that set the changed calls apart, the best first.
+    pub(super) fn reasons(mut self, subject: &Subject, limit: usize) -> Vec<Reason> {
+        for attribute in &mut self.attributes {
+            attribute.normalise();
+        }
+        let all = self.count(0..u32::try_from(self.cases.len()).unwrap_or(u32::MAX));
+        if all.changed < CASES_MIN || all.rest + all.before < CASES_MIN {
+            return Vec::new();
+        }
+        let tests: usize = self.attributes.iter().map(|attribute| attribute.values.len()).sum();
+        let mut found: Vec<(f64, Reason, &Vec<u32>)> = Vec::new();
+        for attribute in &self.attributes {
+            for (value, cases) in &attribute.values {
+                let counts = self.count(cases.iter().copied());
+                let others = (counts.rest + counts.before, all.rest + all.before);
+                let p_value = (share_test((counts.changed, all.changed), others)
+                    * float(tests as u64))
+                .min(1.0);
+                let shares = Shares::new(&counts, &all);
+                let score = shares.score(&all);
+                if p_value < P_VALUE_MAX && score >= SCORE_MIN {
+                    let reason =
+                        self.reason(subject, attribute, value, cases, (score, p_value), &shares);
+                    found.push((attribute.preference(score, subject), reason, cases));
+                }
+            }
+        }
+        found.sort_by(|a, b| {
+            let name = |of: &Reason| (of.cause.attribute.clone(), of.cause.value.clone());
+            b.0.total_cmp(&a.0).then_with(|| name(&a.1).cmp(&name(&b.1)))
+        });
+        let mut shown: Vec<(Reason, &Vec<u32>)> = Vec::new();
+        for (_, reason, cases) in found {
+            let is_full = shown.len() >= limit;
+            match shown.iter_mut().find(|(_, known)| stand_together(known, cases)) {
+                Some((first, _)) => {
+                    if let Some(attribute) = reason.cause.attribute {
+                        first
+                            .together
+                            .push(AttributeValue { attribute, value: reason.cause.value });
+                    }
+                }
+                None if is_full => {}
+                None => shown.push((reason, cases)),
+            }
+        }
+        shown.into_iter().map(|(reason, _)| reason).collect()
+    }
+
+    fn count(&self, cases: impl Iterator<Item = u32>) -> ClassCounts {
+        let mut counts = ClassCounts::default();
+        for case in cases {
+            *match self.cases[case as usize].class {
+                Class::Changed => &mut counts.changed,
+                Class::Rest => &mut counts.rest,
+                Class::Before => &mut counts.before,
+            } += 1;
+        }
+        counts
+    }
+
+    fn reason(
+        &self,
+        subject: &Subject,
+        attribute: &ComparedAttribute,
+        value: &str,
+        cases: &[u32],
+        (score, p_value): (f64, f64),
+        shares: &Shares,
+    ) -> Reason {
+        let with = |case: &u32| cases.binary_search(case).is_ok();
+        let all = 0..u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
+        let (having, lacking): (Vec<u32>, Vec<u32>) =
+            all.filter(|case| self.cases[*case as usize].class != Class::Before).partition(with);
+        let changed = cases.iter().map(|case| &self.cases[*case as usize]);
+        let mut changed: Vec<&Case> = changed.filter(|case| case.class == Class::Changed).collect();
+        changed.sort_by_key(|case| std::cmp::Reverse(case.own));
+        let mut trace_ids: Vec<TraceId> = changed.iter().map(|case| case.trace).collect();
+        trace_ids.dedup();
+        trace_ids.truncate(5);
+        let first_seen = cases.iter().map(|case| self.cases[*case as usize].start).min();
+        let cause = Cause {
+            kind: attribute.kind(),
+            service: attribute.service.clone(),
+            attribute: Some(attribute.name.clone()),
+            value: Some(value.to_owned()),
+            changed_share: shares.changed,
+            rest_share: shares.rest,
+            before_share: shares.before,
+            first_seen_unix_nano: first_seen.filter(|_| shares.before <= 0.0).map(UnixNanos),
+        };
+        Reason {
+            subject: subject.clone(),
+            cause,
+            score,
+            p_value,
+            with_value: self.stats(&having),
+            without_value: self.stats(&lacking),
+            together: Vec::new(),
+            trace_ids,
+        }
+    }
+
+    /// Own times and failures of some calls.
+    fn stats(&self, cases: &[u32]) -> GroupStats {
+        let cases = cases.iter().map(|case| &self.cases[*case as usize]);
+        let count = cases.len() as u64;
+        let error_count = cases.clone().filter(|case| case.failed).count() as u64;
+        let own = counted(cases.map(|case| case.own).collect());
+        GroupStats {
+            count,
+            rate_per_second: 0.0,
+            error_count,
+            error_share: if count == 0 { 0.0 } else { float(error_count) / float(count) },
+            p50_nano: DurationNanos(quantile(&own, 50)),
+            p95_nano: DurationNanos(quantile(&own, 95)),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct ClassCounts {
+    changed: u64,
+    rest: u64,
+    before: u64,
+}
+
+#[derive(Debug)]
+struct Shares {
+    changed: f64,
+    rest: f64,
+    before: f64,
+}
+
+impl Shares {
+    fn new(counts: &ClassCounts, all: &ClassCounts) -> Self {
+        let share =
+            |part: u64, whole: u64| if whole == 0 { 0.0 } else { float(part) / float(whole) };
+        Self {
+            changed: share(counts.changed, all.changed),
+            rest: share(counts.rest, all.rest),
+            before: share(counts.before, all.before),
+        }
+    }
+
+    fn score(&self, all: &ClassCounts) -> f64 {
+        let against = |share: f64, of: u64| if of >= CASES_MIN { share } else { 0.0 };
+        self.changed - against(self.rest, all.rest).max(against(self.before, all.before))
+    }
+}
+
+impl ComparedAttribute {
+    /// Puts many numbers into ranges, and calls in order.
+    fn normalise(&mut self) {
+        if self.numeric && self.values.len() > NUMBERS_MAX {
+            let mut ranges: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+            for (value, cases) in std::mem::take(&mut self.values) {
+                ranges.entry(range_of(&value)).or_default().extend(cases);
+            }
+            self.values = ranges;
+        }
+        for cases in self.values.values_mut() {
+            cases.sort_unstable();
+            cases.dedup();
+        }
+    }
+
+    fn kind(&self) -> CauseKind {
+        match self.name.key.as_str() {
+            "service.version" => CauseKind::Version,
+            "host.name"
+            | "host.id"
+            | "k8s.node.name"
+            | "k8s.node.uid"
+            | "k8s.pod.name"
+            | "k8s.pod.uid"
+            | "container.id"
+            | "container.name"
+            | "service.instance.id"
+            | "host.ip" => CauseKind::Host,
+            _ => CauseKind::Attribute,
+        }
+    }
+
+    fn is_outcome(&self) -> bool {
+        let key = self.name.key.as_str();
+        let parts = ["status_code", "status", "error", "exception", "timeout", "message"];
+        parts.iter().any(|part| key.contains(part))
+    }
+
+    /// By which reasons are ordered.
+    fn preference(&self, score: f64, subject: &Subject) -> f64 {
+        let version = if self.kind() == CauseKind::Version { VERSION_BONUS } else { 0.0 };
+        let own = if self.own && self.service == subject.service { OWN_BONUS } else { 0.0 };
+        let outcome = if self.is_outcome() { OUTCOME_WEIGHT } else { 1.0 };
+        (score + version + own) * outcome
+    }
+}
+
+/// Two ascending lists have nearly all in common.
+fn stand_together(one: &[u32], other: &[u32]) -> bool {
+    let both = one.iter().filter(|case| other.binary_search(case).is_ok()).count();
+    let either = one.len() + other.len() - both;
+    float(both as u64) >= TOGETHER_MIN * float(either as u64)
+}

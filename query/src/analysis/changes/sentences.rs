@@ -1,0 +1,156 @@
+//! Sentences: the subject that changed by itself, its change, and what came with it.
+
+use std::collections::HashMap;
+
+use tidings_proto::{
+    OffsetNanos, UnixNanos,
+    api::{
+        Cause, ChangeKind, ChangeSentence, ChangedGroup, CulpritRanking, ServiceClock, Subject,
+        SubjectKind, TransactionName,
+    },
+};
+
+use super::{endpoints::Party, groups::change, is_changed, report::Findings, statistics::float};
+
+/// Causes in a sentence.
+const CAUSES_MAX: usize = 3;
+/// A culprit makes the headline although no group changed as a whole from this score on,
+const SURE_SCORE: f64 = 0.05;
+/// and when chance is less likely than this.
+const SURE_P_VALUE: f64 = 1e-4;
+/// A party of less than this part of the best one's score is not named as the cause.
+const SHARE_MIN: f64 = 0.25;
+
+/// Gives each changed group its sentence.
+pub(super) fn give(
+    findings: &Findings<'_>,
+    culprits: &CulpritRanking,
+    transactions: &mut [ChangedGroup],
+    services: &mut [ChangedGroup],
+) {
+    let numbers: HashMap<&TransactionName, u32> = findings.roots.iter().zip(0..).collect();
+    for group in transactions.iter_mut().filter(|group| is_changed(group)) {
+        let name = TransactionName {
+            service: group.service.clone(),
+            operation: group.operation.clone().unwrap_or_default(),
+        };
+        let cause = numbers.get(&name).and_then(|root| of_transaction(findings, culprits, *root));
+        let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
+        group.only_feels =
+            is_worse && cause.as_ref().is_some_and(|cause| cause.subject.service != group.service);
+        group.sentence = cause.filter(|_| is_worse).or_else(|| own(group));
+    }
+    let best = culprits.services.first().map_or(0.0, |culprit| culprit.score);
+    let at_fault = |group: &ChangedGroup| {
+        let mut culprits = culprits.services.iter();
+        culprits.find(|culprit| {
+            is_about(&culprit.subject, group) && culprit.score >= best * SHARE_MIN && best > 0.0
+        })
+    };
+    for group in services.iter_mut().filter(|group| is_changed(group)) {
+        let is_worse = group.changes.first().is_some_and(|change| change.is_worse);
+        let own_fault = at_fault(group);
+        let other = culprits.services.first().filter(|_| is_worse && own_fault.is_none());
+        group.only_feels = other.is_some();
+        group.sentence = match own_fault.or(other) {
+            Some(culprit) if is_worse => Some(ChangeSentence {
+                subject: culprit.subject.clone(),
+                change: culprit.change.clone(),
+                with: causes(culprits, &culprit.subject),
+                explained_share: other.map(|_| culprit.explained_share),
+            }),
+            _ => own(group),
+        };
+    }
+}
+
+/// The sentence of the page.
+pub(super) fn headline(
+    culprits: &CulpritRanking,
+    transactions: &[ChangedGroup],
+    services: &[ChangedGroup],
+) -> Option<ChangeSentence> {
+    let mut groups = transactions.iter().chain(services).filter(|group| is_changed(group));
+    let first = groups.next();
+    let culprit = culprits.services.first().filter(|culprit| {
+        let is_sure = culprit.score >= SURE_SCORE && culprit.change.p_value < SURE_P_VALUE;
+        culprit.change.is_worse && (first.is_some() || is_sure)
+    });
+    match culprit {
+        Some(culprit) => Some(ChangeSentence {
+            subject: culprit.subject.clone(),
+            change: culprit.change.clone(),
+            with: causes(culprits, &culprit.subject),
+            explained_share: Some(culprit.explained_share),
+        }),
+        None => first.and_then(|group| group.sentence.clone()),
+    }
+}
+
+/// The sentence of a clock, where nothing else changed.
+pub(super) fn of_clock(clock: &ServiceClock, since: Option<UnixNanos>) -> Option<ChangeSentence> {
+    let nanos = |offset: OffsetNanos| -> f64 {
+        let size = float(offset.0.unsigned_abs());
+        if offset.0 < 0 { -size } else { size }
+    };
+    let (before, now) = (nanos(clock.before_nano), nanos(clock.offset_nano));
+    let mut change = change(ChangeKind::ClockSkew, before, now, true);
+    (change.factor, change.since_unix_nano) = (None, since);
+    change.p_value = 0.0;
+    let subject = Subject {
+        kind: SubjectKind::Service,
+        service: clock.service.clone(),
+        operation: None,
+        peer: None,
+    };
+    Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None })
+}
+
+fn of_transaction(
+    findings: &Findings<'_>,
+    culprits: &CulpritRanking,
+    root: u32,
+) -> Option<ChangeSentence> {
+    let (party, _) = *findings.attribution.parties(Some(root)).first()?;
+    let part = findings.best_part(party, Some(root))?;
+    let mut subject = findings.subject(party);
+    if matches!(party, Party::Service(_)) {
+        subject.operation = None;
+    }
+    let with = causes(culprits, &subject);
+    let change = findings.change_of(part, Some(root));
+    Some(ChangeSentence { subject, change, with, explained_share: Some(part.explained) })
+}
+
+/// The group is its own subject.
+fn own(group: &ChangedGroup) -> Option<ChangeSentence> {
+    let change = group.changes.first()?.clone();
+    let subject = if group.uninstrumented {
+        Subject {
+            kind: SubjectKind::Peer,
+            service: String::new(),
+            operation: None,
+            peer: Some(group.service.clone()),
+        }
+    } else {
+        let operation = group.operation.clone();
+        let kind = if operation.is_some() { SubjectKind::Operation } else { SubjectKind::Service };
+        Subject { kind, service: group.service.clone(), operation, peer: None }
+    };
+    Some(ChangeSentence { subject, change, with: Vec::new(), explained_share: None })
+}
+
+fn is_about(subject: &Subject, group: &ChangedGroup) -> bool {
+    match &subject.peer {
+        Some(peer) => group.uninstrumented && *peer == group.service,
+        None => !group.uninstrumented && subject.service == group.service,
+    }
+}
+
+/// Causes that came with the change of a subject.
+fn causes(culprits: &CulpritRanking, subject: &Subject) -> Vec<Cause> {
+    let reasons = culprits.reasons.iter().filter(|reason| {
+        reason.subject.service == subject.service && reason.subject.peer == subject.peer
+    });
+    reasons.take(CAUSES_MAX).map(|reason| reason.cause.clone()).collect()
+}

@@ -1,0 +1,251 @@
+//! Services and endpoints without spans in both stretches of time.
+//!
+//! A service is counted by the spans of one kind: those in which it serves requests, else those in
+//! which it takes messages, else those of its most frequent kind. Endpoints are counted by the
+//! calls that storage added up for the graph.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tidings_proto::{
+    UnixNanos,
+    api::{CallsInStep, NodeKind, Searched, SpanKindName},
+};
+use tidings_storage::{ScanStats, SpanFilter, TimeRange};
+
+use super::{
+    groups::{ComparedGroup, GroupCalls, PartCalls, durations},
+    sampled::Sides,
+};
+use crate::{
+    QueryError,
+    analysis::{
+        calls::Steps,
+        graph,
+        red::{self, RedKey, RedKeys, RedSearch},
+        window::Window,
+    },
+    execution::Reader,
+};
+
+/// Groups of service and kind that are read.
+const GROUPS_MAX: usize = 10_000;
+/// Where calls are not added up, those of so many spans are found by assembling them.
+const ASSEMBLED_MAX: u64 = 150_000;
+
+/// Groups of one service by kind.
+type ByService = BTreeMap<String, HashMap<Option<SpanKindName>, Calls>>;
+
+/// The calls of a service by spans of one kind.
+#[derive(Debug, Default)]
+struct Calls {
+    all: PartCalls,
+    steps: Vec<CallsInStep>,
+}
+
+/// The services of one stretch of time.
+#[derive(Debug, Default)]
+pub(super) struct ServiceCalls {
+    groups: ByService,
+    /// The services of its last parts.
+    recent: Vec<ByService>,
+    pub stats: ScanStats,
+}
+
+impl ServiceCalls {
+    /// The services of a window, and those of its parts from each of these moments on, which are
+    /// the begins of steps.
+    pub(super) fn read(
+        reader: &Reader,
+        window: Window,
+        recent: &[UnixNanos],
+    ) -> Result<Self, QueryError> {
+        let mut read = Self { stats: ScanStats::NOTHING, ..Self::default() };
+        let [start, end] = window.times();
+        let mut bounds = vec![start];
+        bounds.extend_from_slice(recent);
+        // Each stretch is read once, the last first, and added to all parts that it belongs to.
+        let mut end = end;
+        for (place, start) in bounds.iter().enumerate().rev() {
+            if *start < end {
+                read.add_stretch(
+                    reader,
+                    window,
+                    TimeRange { start: Some(*start), end: Some(end) },
+                )?;
+                end = *start;
+            }
+            if place > 0 {
+                read.recent.push(copy(&read.groups));
+            }
+        }
+        read.recent.reverse();
+        for calls in read.groups.values_mut().flat_map(HashMap::values_mut) {
+            calls.steps.sort_unstable_by_key(|step| step.start_unix_nano);
+        }
+        Ok(read)
+    }
+
+    fn add_stretch(
+        &mut self,
+        reader: &Reader,
+        window: Window,
+        start: TimeRange,
+    ) -> Result<(), QueryError> {
+        let search = RedSearch {
+            filter: SpanFilter { start, ..SpanFilter::default() },
+            step: Some(window.step()),
+            by: RedKeys { keys: vec![RedKey::Service, RedKey::Kind], attribute: None },
+            histogram: true,
+            limit: GROUPS_MAX,
+        };
+        let found = red::red(reader, &search)?;
+        let Searched { rows, files, complete, .. } = found.searched;
+        self.stats += ScanStats { rows, files, complete: complete && found.other_count == 0 };
+        for group in found.groups {
+            let of_service = self.groups.entry(group.service.unwrap_or_default()).or_default();
+            let calls = of_service.entry(group.kind).or_default();
+            calls.all.count += group.count;
+            calls.all.errors += group.error_count;
+            calls.all.durations = merged(&calls.all.durations, &durations(&group.histogram));
+            calls.steps.extend(group.steps);
+        }
+        Ok(())
+    }
+
+    /// Number of spans.
+    pub(super) fn span_count(&self) -> u64 {
+        let calls = self.groups.values().flat_map(HashMap::values);
+        calls.map(|calls| calls.all.count).sum()
+    }
+
+    /// Number of spans of a service.
+    pub(super) fn spans_of(&self, service: &str) -> u64 {
+        let calls = self.groups.get(service).into_iter().flat_map(HashMap::values);
+        calls.map(|calls| calls.all.count).sum()
+    }
+
+    /// The begins of the first and the last step with a span.
+    pub(super) fn bounds(&self) -> Option<(UnixNanos, UnixNanos)> {
+        let calls = self.groups.values().flat_map(HashMap::values);
+        let steps = calls.flat_map(|calls| &calls.steps);
+        let starts = steps.map(|step| step.start_unix_nano);
+        starts.clone().min().zip(starts.max())
+    }
+}
+
+/// The services of both stretches.
+pub(super) fn services(calls: Sides<&ServiceCalls>) -> Vec<ComparedGroup> {
+    let names = calls.now.groups.keys().chain(calls.before.groups.keys());
+    let names: BTreeSet<&String> = names.collect();
+    let group = |name: &String| {
+        let kind = kind(calls, name);
+        let part = |groups: &ByService| {
+            let calls = groups.get(name).and_then(|of| of.get(&kind));
+            calls.map_or_else(PartCalls::default, |calls| calls.all.clone())
+        };
+        ComparedGroup {
+            service: name.clone(),
+            operation: None,
+            uninstrumented: false,
+            sides: calls.map(|calls| {
+                let steps = calls.groups.get(name).and_then(|of| of.get(&kind));
+                GroupCalls {
+                    all: part(&calls.groups),
+                    recent: calls.recent.iter().map(part).collect(),
+                    steps: steps.map_or_else(Vec::new, |calls| calls.steps.clone()),
+                }
+            }),
+        }
+    };
+    names.into_iter().map(group).collect()
+}
+
+/// The kind of span that a service is counted by.
+fn kind(calls: Sides<&ServiceCalls>, service: &str) -> Option<SpanKindName> {
+    let sides = [calls.now, calls.before].into_iter();
+    let all = sides.filter_map(|calls| calls.groups.get(service)).flatten();
+    let mut counts: HashMap<Option<SpanKindName>, u64> = HashMap::new();
+    for (kind, calls) in all {
+        *counts.entry(*kind).or_default() += calls.all.count;
+    }
+    let served = [SpanKindName::Server, SpanKindName::Consumer].map(Some);
+    let served = served.into_iter().find(|kind| counts.contains_key(kind));
+    let most = |(kind, count): &(Option<SpanKindName>, u64)| (*count, kind.map(|kind| kind as u8));
+    served.or_else(|| counts.into_iter().max_by_key(most).map(|(kind, _)| kind))?
+}
+
+/// The groups without their steps.
+fn copy(groups: &ByService) -> ByService {
+    let of_service = |of: &HashMap<Option<SpanKindName>, Calls>| {
+        let calls = of
+            .iter()
+            .map(|(kind, calls)| (*kind, Calls { all: calls.all.clone(), steps: Vec::new() }));
+        calls.collect()
+    };
+    groups.iter().map(|(service, of)| (service.clone(), of_service(of))).collect()
+}
+
+/// Durations of two histograms with the same buckets.
+fn merged(one: &[(u64, u64)], other: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut all: Vec<(u64, u64)> = one.iter().chain(other).copied().collect();
+    all.sort_unstable();
+    let same = all.chunk_by(|a, b| a.0 == b.0);
+    same.map(|of| (of[0].0, of.iter().map(|(_, count)| count).sum())).collect()
+}
+
+/// The endpoints without spans of one stretch of time, by name; `None` where there are too many
+/// calls that storage has not added up.
+pub(super) fn endpoints(
+    reader: &Reader,
+    window: Window,
+    recent: &[UnixNanos],
+    span_count: u64,
+) -> Result<Option<BTreeMap<String, GroupCalls>>, QueryError> {
+    let bounds = window.bounds();
+    let mut calls: BTreeMap<String, (tidings_storage::Calls, Steps)> = BTreeMap::new();
+    let mut add =
+        |(kind, name): (NodeKind, String), start: UnixNanos, of: &tidings_storage::Calls| {
+            let is_endpoint = kind != NodeKind::Service && kind != NodeKind::Messaging;
+            if is_endpoint && !name.is_empty() {
+                let (all, steps) = calls.entry(name).or_default();
+                all.merge(of);
+                steps.merge(window.step_of(start), of);
+            }
+        };
+    if let Some(sums) = graph::sums(reader, &bounds)? {
+        for of in sums {
+            for (stretch, edge) in of.calls {
+                let start = bounds.get(stretch as usize).copied().unwrap_or_default();
+                add(of.to.clone(), start, &edge.calls);
+            }
+        }
+    } else if span_count <= ASSEMBLED_MAX {
+        for of in graph::calls(reader, window.range())?.0 {
+            for call in of.calls {
+                let mut single = tidings_storage::Calls::default();
+                (single.count, single.errors) = (1, u64::from(call.failed));
+                call.called.into_iter().for_each(|duration| single.latency.add(duration));
+                add(of.to.clone(), call.start, &single);
+            }
+        }
+    } else {
+        return Ok(None);
+    }
+    let group =
+        |(all, steps): (tidings_storage::Calls, Steps)| GroupCalls::new(&all, &steps, recent);
+    Ok(Some(calls.into_iter().map(|(name, calls)| (name, group(calls))).collect()))
+}
+
+/// The endpoints of both stretches.
+pub(super) fn of_endpoints(sides: Sides<BTreeMap<String, GroupCalls>>) -> Vec<ComparedGroup> {
+    let Sides { mut now, mut before } = sides;
+    let names: BTreeSet<String> = now.keys().chain(before.keys()).cloned().collect();
+    let group = |name: String| {
+        let sides = Sides {
+            now: now.remove(&name).unwrap_or_default(),
+            before: before.remove(&name).unwrap_or_default(),
+        };
+        ComparedGroup { service: name, operation: None, uninstrumented: true, sides }
+    };
+    names.into_iter().map(group).collect()
+}

@@ -1,0 +1,234 @@
+//! Tests of significance: of two distributions, two shares, two rates; correction for many tests.
+//!
+//! All are two-sided and exact or asymptotic as their numbers allow. None of them says that a
+//! difference matters: the least effect is the caller's to ask for.
+
+use crate::analysis::explain::statistics::tail;
+
+/// Tables of at most so many cases are tested exactly.
+const EXACT_MAX: u64 = 4_000;
+
+/// The outcome of comparing two distributions.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct RankTest {
+    /// Probability that chance gives such a difference.
+    pub p_value: f64,
+    /// Probability that one of the first is above one of the second; ties count half.
+    pub superiority: f64,
+}
+
+/// The Mann-Whitney test with correction for ties, over values with their numbers, ascending.
+pub(super) fn rank_test(now: &[(u64, u64)], before: &[(u64, u64)]) -> RankTest {
+    let (n, m) = (total(now), total(before));
+    if n == 0.0 || m == 0.0 {
+        return RankTest { p_value: 1.0, superiority: 0.5 };
+    }
+    let (mut above, mut below, mut ties) = (0.0, 0.0, 0.0);
+    let (mut a, mut b) = (now.iter().peekable(), before.iter().peekable());
+    while a.peek().is_some() || b.peek().is_some() {
+        let next = |side: Option<&&(u64, u64)>| side.map_or(u64::MAX, |(value, _)| *value);
+        let value = next(a.peek()).min(next(b.peek()));
+        let mut here = [0.0, 0.0];
+        while let Some((_, count)) = a.next_if(|(at, _)| *at == value) {
+            here[0] += float(*count);
+        }
+        while let Some((_, count)) = b.next_if(|(at, _)| *at == value) {
+            here[1] += float(*count);
+        }
+        above += here[0] * (below + here[1] / 2.0);
+        below += here[1];
+        let tied = here[0] + here[1];
+        ties += tied * (tied * tied - 1.0);
+    }
+    let all = n + m;
+    let spread = n * m / 12.0 * (all + 1.0 - ties / (all * (all - 1.0).max(1.0)));
+    let distance = ((above - n * m / 2.0).abs() - 0.5).max(0.0);
+    let p_value = if spread > 0.0 { tail(distance / spread.sqrt()).min(1.0) } else { 1.0 };
+    RankTest { p_value, superiority: above / (n * m) }
+}
+
+/// Values with their numbers, ascending, of values in any order.
+pub(super) fn counted(mut values: Vec<u64>) -> Vec<(u64, u64)> {
+    values.sort_unstable();
+    values.chunk_by(|a, b| a == b).map(|same| (same[0], same.len() as u64)).collect()
+}
+
+/// Probability that chance gives shares at least so different: `now.0` of `now.1` and `before.0` of
+/// `before.1`. Fisher's exact test of small tables, the G-test of large ones.
+pub(super) fn share_test(now: (u64, u64), before: (u64, u64)) -> f64 {
+    let (with, all) = (now.0 + before.0, now.1 + before.1);
+    if now.1 == 0 || before.1 == 0 || with == 0 || with == all {
+        return 1.0;
+    }
+    if all <= EXACT_MAX || with.min(all - with) <= 50 {
+        return fisher(now, before);
+    }
+    let mut g = 0.0;
+    let share = float(with) / float(all);
+    for (has, of) in [now, before] {
+        for (observed, share) in [(has, share), (of - has, 1.0 - share)] {
+            if observed > 0 {
+                g += 2.0 * float(observed) * (float(observed) / (float(of) * share)).ln();
+            }
+        }
+    }
+    tail(g.max(0.0).sqrt()).min(1.0)
+}
+
+fn fisher(now: (u64, u64), before: (u64, u64)) -> f64 {
+    let (with, all) = (now.0 + before.0, now.1 + before.1);
+    let of_rest = |count: u64| ln_choose(now.1, count) + ln_choose(before.1, with - count);
+    let least = with.saturating_sub(before.1);
+    let most = with.min(now.1);
+    let whole = ln_choose(all, with);
+    let observed = of_rest(now.0);
+    // A table counts as no more likely than the observed one in spite of rounding.
+    let tolerance = 1e-7;
+    let likely = (least..=most).map(of_rest).filter(|ln| *ln <= observed + tolerance);
+    likely.map(|ln| (ln - whole).exp()).sum::<f64>().min(1.0)
+}
+
+/// Probability that chance gives rates at least so different: counts in lengths of time, the
+/// variance of counts being `dispersion` times their mean (1 for a Poisson process).
+pub(super) fn rate_test(now: (u64, f64), before: (u64, f64), dispersion: f64) -> f64 {
+    let all = float(now.0 + before.0);
+    let length = now.1 + before.1;
+    if all == 0.0 || now.1 <= 0.0 || before.1 <= 0.0 {
+        return 1.0;
+    }
+    let share = now.1 / length;
+    let spread = (all * share * (1.0 - share) * dispersion.max(1.0)).sqrt();
+    let distance = ((float(now.0) - all * share).abs() - 0.5).max(0.0);
+    tail(distance / spread).min(1.0)
+}
+
+/// Variance of counts over their mean, at least 1.
+pub(super) fn dispersion(counts: &[u64]) -> f64 {
+    if counts.len() < 3 {
+        return 1.0;
+    }
+    let of = float(counts.len() as u64);
+    let mean = counts.iter().map(|count| float(*count)).sum::<f64>() / of;
+    let squares = counts.iter().map(|count| (float(*count) - mean).powi(2)).sum::<f64>();
+    if mean > 0.0 { (squares / (of - 1.0) / mean).max(1.0) } else { 1.0 }
+}
+
+/// The p-values corrected for their number (Benjamini-Hochberg): listing those up to `q` gives a
+/// share of at most `q` false ones.
+pub(super) fn corrected(p_values: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p_values.len()).collect();
+    order.sort_by(|a, b| p_values[*a].total_cmp(&p_values[*b]));
+    let number = float(p_values.len() as u64);
+    let mut corrected = vec![1.0; p_values.len()];
+    let mut least = 1.0_f64;
+    for (rank, place) in order.iter().enumerate().rev() {
+        least = least.min(p_values[*place] * number / float(rank as u64 + 1));
+        corrected[*place] = least;
+    }
+    corrected
+}
+
+/// The value that this part of all, in percent, does not exceed, of values with their numbers.
+pub(super) fn quantile(values: &[(u64, u64)], percent: u64) -> u64 {
+    let all: u64 = values.iter().map(|(_, count)| count).sum();
+    let wanted = (u128::from(all) * u128::from(percent)).div_ceil(100).max(1);
+    let mut passed = 0_u128;
+    for (value, count) in values {
+        passed += u128::from(*count);
+        if passed >= wanted {
+            return *value;
+        }
+    }
+    0
+}
+
+/// The number of values above this one.
+pub(super) fn count_above(values: &[(u64, u64)], bound: u64) -> u64 {
+    values.iter().filter(|(value, _)| *value > bound).map(|(_, count)| count).sum()
+}
+
+fn total(values: &[(u64, u64)]) -> f64 {
+    float(values.iter().map(|(_, count)| count).sum())
+}
+
+/// ln of the binomial coefficient.
+fn ln_choose(of: u64, chosen: u64) -> f64 {
+    ln_factorial(of) - ln_factorial(chosen) - ln_factorial(of - chosen)
+}
+
+/// ln n!, by Stirling's series, whose error is below 1e-10 from 10 on.
+fn ln_factorial(number: u64) -> f64 {
+    if number < 10 {
+        return (2..=number).map(|factor| float(factor).ln()).sum();
+    }
+    let n = float(number);
+    let series = 1.0 / (12.0 * n) - 1.0 / (360.0 * n.powi(3)) + 1.0 / (1260.0 * n.powi(5));
+    n * n.ln() - n + 0.5 * (std::f64::consts::TAU * n).ln() + series
+}
+
+/// A count as a number to calculate with.
+#[expect(clippy::cast_precision_loss, reason = "statistics need no more than 52 bits")]
+pub(super) fn float(count: u64) -> f64 {
+    count as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{corrected, counted, dispersion, quantile, rank_test, rate_test, share_test};
+
+    fn about(found: f64, expected: f64) {
+        assert!((found - expected).abs() <= expected * 0.02 + 1e-12, "{found} is not {expected}");
+    }
+
+    #[test]
+    fn fishers_test_gives_the_values_of_textbooks() {
+        about(share_test((3, 4), (1, 4)), 0.485_714);
+        about(share_test((8, 10), (1, 6)), 0.034_965);
+        about(share_test((1, 12), (9, 12)), 0.002_759);
+        assert_eq!(share_test((0, 10), (0, 10)), 1.0);
+        assert_eq!(share_test((0, 0), (3, 10)), 1.0);
+        assert!(share_test((5_000, 100_000), (4_000, 100_000)) < 1e-20);
+        assert!(share_test((5_000, 100_000), (5_010, 100_000)) > 0.5);
+    }
+
+    #[test]
+    fn the_rank_test_sees_a_shift_and_no_shift() {
+        let low = counted((0..100).collect());
+        let high = counted((30..130).collect());
+        let shifted = rank_test(&high, &low);
+        assert!(shifted.p_value < 1e-6 && shifted.superiority > 0.7, "{shifted:?}");
+        about(rank_test(&low, &low).superiority, 0.5);
+        assert!(rank_test(&low, &low).p_value > 0.9);
+        let ties = counted(vec![5; 40]);
+        assert_eq!(rank_test(&ties, &ties).p_value, 1.0);
+        // scipy.stats.mannwhitneyu([1, 2, 3, 4, 9], [5, 6, 7, 8, 10], method="asymptotic").
+        let few = rank_test(&counted(vec![1, 2, 3, 4, 9]), &counted(vec![5, 6, 7, 8, 10]));
+        about(few.p_value, 0.094_9);
+    }
+
+    #[test]
+    fn rates_are_compared_by_length_and_dispersion() {
+        assert!(rate_test((200, 60.0), (100, 60.0), 1.0) < 1e-6);
+        assert!(rate_test((200, 60.0), (100, 60.0), 30.0) > 0.1);
+        assert!(rate_test((100, 60.0), (200, 120.0), 1.0) > 0.9);
+        assert_eq!(dispersion(&[5, 5, 5]), 1.0);
+        assert!(dispersion(&[0, 100, 0, 100]) > 10.0);
+    }
+
+    #[test]
+    fn correction_raises_p_values_by_their_rank() {
+        let found = corrected(&[0.01, 0.04, 0.03, 0.5]);
+        about(found[0], 0.04);
+        about(found[1], 0.053_33);
+        about(found[2], 0.053_33);
+        about(found[3], 0.5);
+    }
+
+    #[test]
+    fn quantiles_are_of_the_nearest_rank() {
+        let values = counted(vec![4, 1, 3, 2]);
+        assert_eq!(quantile(&values, 50), 2);
+        assert_eq!(quantile(&values, 95), 4);
+        assert_eq!(quantile(&[], 50), 0);
+    }
+}

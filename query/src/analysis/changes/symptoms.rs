@@ -1,0 +1,148 @@
+//! New exceptions and new patterns of log records, as changes of the services they come from.
+
+use std::collections::HashSet;
+
+use tidings_proto::{
+    UnixNanos,
+    api::{Change, ChangeKind, ChangedGroup, ExceptionGroup, ReportPart},
+    otlp::Severity,
+};
+use tidings_storage::{LogFilter, TimeRange};
+
+use super::{
+    ChangeQuery,
+    groups::{P_VALUE_MAX, Stretches, change},
+    statistics::{float, rate_test},
+};
+use crate::{
+    QueryError,
+    analysis::{
+        exceptions::{self, ExceptionSearch},
+        patterns::{self, PatternSearch},
+    },
+};
+
+/// Groups of exceptions that are looked at.
+const EXCEPTIONS_MAX: usize = 50;
+/// Patterns that are looked at.
+const PATTERNS_MAX: usize = 200;
+/// Fewer of them are not worth a line.
+const COUNT_MIN: u64 = 3;
+/// Weight of a new exception and of a new pattern.
+const EXCEPTION_WEIGHT: f64 = 0.35;
+const PATTERN_WEIGHT: f64 = 0.25;
+/// New exceptions, and new patterns, of one service that are listed.
+const LISTED_MAX: usize = 5;
+
+/// Adds exceptions that the baseline does not have.
+pub(super) fn add_exceptions(
+    asked: &mut ChangeQuery<'_>,
+    services: &mut [ChangedGroup],
+    stretches: Stretches,
+) -> Result<(), QueryError> {
+    let mut groups = |range: TimeRange| {
+        let search = ExceptionSearch {
+            start: range,
+            limit: EXCEPTIONS_MAX,
+            step: Some(asked.windows.now.step()),
+            ..ExceptionSearch::default()
+        };
+        let found = exceptions::exceptions(asked.reader, &search)?;
+        if found.group_count > EXCEPTIONS_MAX as u64 || !found.searched.complete {
+            let reason = format!("the {EXCEPTIONS_MAX} most frequent groups were compared");
+            asked.lacks(ReportPart::Exceptions, &reason);
+        }
+        Ok::<Vec<ExceptionGroup>, QueryError>(found.groups)
+    };
+    let windows = stretches.windows;
+    let [start, _] = windows.now.times();
+    let new: Vec<ExceptionGroup> = if stretches.contiguous {
+        let range = TimeRange { start: windows.before.range().start, end: windows.now.range().end };
+        let groups = groups(range)?;
+        groups.into_iter().filter(|group| group.first_seen_unix_nano >= start).collect()
+    } else {
+        let known = groups(windows.before.range())?;
+        let known: HashSet<String> = known.into_iter().map(|group| group.id).collect();
+        let now = groups(windows.now.range())?;
+        now.into_iter().filter(|group| !known.contains(&group.id)).collect()
+    };
+    for group in new {
+        let text = match group.exception_type.as_str() {
+            "" => group.message,
+            known => known.to_owned(),
+        };
+        let (first, count) = (group.first_seen_unix_nano, group.count);
+        let found = occurrence(ChangeKind::NewException, count, first, (text, group.id), stretches);
+        add(services, &group.service, found, EXCEPTION_WEIGHT);
+    }
+    Ok(())
+}
+
+/// Adds patterns of log records of severity *warn* or above that the time before does not have.
+pub(super) fn add_log_patterns(
+    asked: &mut ChangeQuery<'_>,
+    services: &mut [ChangedGroup],
+) -> Result<(), QueryError> {
+    let windows = asked.windows;
+    let search = PatternSearch {
+        filter: LogFilter {
+            time: windows.now.range(),
+            severity_min: Some(Severity::Warn.into()),
+            ..LogFilter::default()
+        },
+        step: Some(windows.now.step()),
+        limit: PATTERNS_MAX,
+    };
+    let found = patterns::patterns(asked.reader, &search)?;
+    if !found.searched.complete {
+        asked.lacks(ReportPart::LogPatterns, "not every log record of the window was read");
+    }
+    let stretches = Stretches {
+        windows,
+        seconds: sampled_seconds(windows.now.times()),
+        contiguous: true,
+        is_full: true,
+    };
+    for pattern in found.patterns.into_iter().filter(|pattern| pattern.is_new) {
+        let said = (pattern.template, pattern.id);
+        let first = pattern.first_seen_unix_nano;
+        let found = occurrence(ChangeKind::NewLogPattern, pattern.count, first, said, stretches);
+        add(services, &pattern.service, found, PATTERN_WEIGHT);
+    }
+    Ok(())
+}
+
+/// Patterns are held against as long a time before the window.
+fn sampled_seconds([start, end]: [UnixNanos; 2]) -> super::sampled::Sides<f64> {
+    let seconds = float(end.since(start).0) / 1e9;
+    super::sampled::Sides { now: seconds, before: seconds }
+}
+
+fn occurrence(
+    kind: ChangeKind,
+    count: u64,
+    first: UnixNanos,
+    (text, id): (String, String),
+    stretches: Stretches,
+) -> Change {
+    let seconds = stretches.seconds;
+    let mut found = change(kind, 0.0, float(count), true);
+    found.p_value = rate_test((count, seconds.now), (0, seconds.before), 1.0);
+    found.since_unix_nano = Some(first);
+    found.text = Some(text);
+    found.id = Some(id);
+    found
+}
+
+fn add(services: &mut [ChangedGroup], service: &str, found: Change, weight: f64) {
+    let is_sure = found.now >= float(COUNT_MIN) && found.p_value < P_VALUE_MAX;
+    let group = services.iter_mut().find(|group| group.service == service && !group.uninstrumented);
+    let Some(group) = group.filter(|_| is_sure) else { return };
+    let listed = group.changes.iter().filter(|change| change.kind == found.kind).count();
+    if listed < LISTED_MAX {
+        group.changes.push(found);
+    }
+    if listed == 0 {
+        group.score = 1.0 - (1.0 - group.score) * (1.0 - weight);
+    }
+}

@@ -1,0 +1,205 @@
+//! Culprits among made-up traces: what waits is not at fault, what changed by itself is.
+
+use tidings_proto::{SpanId, TraceId, otlp::SpanKind};
+
+use super::{
+    attribution::{Aspect, Attribution, attribute},
+    endpoints::Party,
+    roles::Unit,
+    sampled::{SampledSpan, SampledTrace, Sides},
+};
+
+const GATEWAY: u32 = 0;
+const ORDERS: u32 = 1;
+const STOCK: u32 = 2;
+/// Operations, by number: the entry of each service, calls of them, and queries.
+const ENTRY: u32 = 10;
+const CALL_ORDERS: u32 = 11;
+const CALL_STOCK: u32 = 12;
+const QUERY: u32 = 13;
+
+/// A span to be: service, operation, kind, its own time in microseconds, its failure, children.
+#[derive(Debug, Clone)]
+struct Node {
+    service: u32,
+    operation: u32,
+    kind: SpanKind,
+    own_us: u64,
+    failed: bool,
+    children: Vec<Node>,
+}
+
+fn node(service: u32, operation: u32, kind: SpanKind, own_us: u64, children: Vec<Node>) -> Node {
+    Node { service, operation, kind, own_us, failed: false, children }
+}
+
+/// How a request goes; times in microseconds.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    orders_us: u64,
+    stock_us: u64,
+    network_us: u64,
+    query_us: u64,
+    queries: u64,
+    stock_fails: bool,
+    asks_stock: bool,
+    stock_sends: bool,
+}
+
+const USUAL: Request = Request {
+    orders_us: 2_000,
+    stock_us: 3_000,
+    network_us: 300,
+    query_us: 1_500,
+    queries: 2,
+    stock_fails: false,
+    asks_stock: true,
+    stock_sends: true,
+};
+
+/// The gateway asks orders, which asks stock and a database.
+fn request(of: Request, number: u64) -> Node {
+    use SpanKind::{Client, Server};
+    // About so much, and not the same in any two requests.
+    let about = |us: u64, salt: u64| us * (80 + (number * 37 + salt * 61) % 41) / 100;
+    let mut children = Vec::new();
+    if of.asks_stock {
+        let stock = Node {
+            failed: of.stock_fails,
+            ..node(STOCK, ENTRY, Server, about(of.stock_us, 1), Vec::new())
+        };
+        let served = if of.stock_sends { vec![stock] } else { Vec::new() };
+        let call = node(ORDERS, CALL_STOCK, Client, about(of.network_us, 2), served);
+        children.push(Node { failed: of.stock_fails, ..call });
+    }
+    for query in 0..of.queries {
+        children.push(node(ORDERS, QUERY, Client, about(of.query_us, 3 + query), Vec::new()));
+    }
+    let failed = of.stock_fails;
+    let orders = Node { failed, ..node(ORDERS, ENTRY, Server, about(of.orders_us, 4), children) };
+    let call = node(GATEWAY, CALL_ORDERS, Client, about(300, 5), vec![orders]);
+    let entry = node(GATEWAY, ENTRY, Server, about(1_000, 6), vec![Node { failed, ..call }]);
+    Node { failed, ..entry }
+}
+
+/// The trace of a tree whose calls follow each other.
+fn trace(root: &Node, number: u64) -> SampledTrace {
+    let mut spans = Vec::new();
+    let start = 1_000_000_000_000 + number * 1_000_000_000;
+    let duration = place(root, None, start, number, &mut spans);
+    let id = TraceId::from_bytes(u128::from(number + 1).to_be_bytes()).unwrap();
+    SampledTrace { id, root: 0, duration, failed: root.failed, spans }
+}
+
+fn place(
+    of: &Node,
+    parent: Option<u32>,
+    start: u64,
+    number: u64,
+    spans: &mut Vec<SampledSpan>,
+) -> u64 {
+    let at = spans.len();
+    let own = of.own_us * 1_000;
+    spans.push(SampledSpan {
+        id: SpanId::from_bytes((number * 1_000 + at as u64 + 1).to_be_bytes()).unwrap(),
+        parent,
+        service: of.service,
+        operation: of.operation,
+        kind: of.kind,
+        start,
+        duration: 0,
+        self_time: own,
+        critical_time: own,
+        queue_time: 0,
+        failed: of.failed,
+        asynchronous: false,
+    });
+    let mut waited = 0;
+    for child in &of.children {
+        let parent = Some(u32::try_from(at).unwrap());
+        waited += place(child, parent, start + own / 2 + waited, number, spans);
+    }
+    spans[at].duration = own + waited;
+    spans[at].duration
+}
+
+fn traces(numbers: std::ops::Range<u64>, of: impl Fn(u64) -> Request) -> Vec<SampledTrace> {
+    numbers.map(|number| trace(&request(of(number), number), number)).collect()
+}
+
+/// The attribution of 100 requests against 120 usual ones.
+fn against_usual(of: impl Fn(u64) -> Request) -> Attribution {
+    let before = traces(0..120, |_| USUAL);
+    let now = traces(200..300, of);
+    attribute(Sides { now: &now, before: &before })
+}
+
+fn first(found: &Attribution) -> (Party, Aspect) {
+    let (party, _) = found.parties(None)[0];
+    let part = found.parts.iter().find(|part| part.party == party).unwrap();
+    (party, part.aspect)
+}
+
+#[test]
+fn the_slow_callee_is_named_and_not_those_that_wait_for_it() {
+    let found = against_usual(|_| Request { stock_us: 40_000, ..USUAL });
+    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert!(found.parts[0].explained > 0.9, "{:?}", found.parts);
+    let waiting =
+        found.parties(None).into_iter().find(|(party, _)| *party == Party::Service(GATEWAY));
+    assert!(waiting.is_none_or(|(_, score)| score < 0.01), "{waiting:?}");
+}
+
+#[test]
+fn waiting_beyond_the_spans_of_the_callee_counts_for_the_callee() {
+    let found = against_usual(|_| Request { network_us: 30_000, ..USUAL });
+    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+    assert_eq!(found.parts[0].unit, Unit::Edge { from: ORDERS, to: STOCK });
+}
+
+#[test]
+fn an_endpoint_without_spans_is_named_by_the_call_of_it() {
+    let found = against_usual(|_| Request { query_us: 25_000, ..USUAL });
+    let peer = Party::Peer { from: ORDERS, operation: QUERY };
+    assert_eq!(first(&found), (peer, Aspect::Slower));
+}
+
+#[test]
+fn a_failure_counts_for_the_deepest_that_failed() {
+    let found = against_usual(|number| Request { stock_fails: number % 5 == 0, ..USUAL });
+    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Failing));
+}
+
+#[test]
+fn calls_that_are_no_longer_made_count_for_their_caller() {
+    let found = against_usual(|number| Request { asks_stock: number % 2 == 0, ..USUAL });
+    assert_eq!(first(&found), (Party::Service(ORDERS), Aspect::Callees));
+}
+
+#[test]
+fn a_callee_whose_spans_are_missing_is_named_itself() {
+    let found = against_usual(|number| Request { stock_sends: number % 3 == 0, ..USUAL });
+    assert_eq!(first(&found).0, Party::Service(STOCK), "{:?}", found.parts);
+}
+
+#[test]
+fn many_more_calls_count_for_their_caller_and_not_for_the_called() {
+    let found = against_usual(|_| Request { queries: 40, ..USUAL });
+    assert_eq!(first(&found), (Party::Service(ORDERS), Aspect::Repeats));
+    let change = &found.shapes[&(0, Unit::Own { service: ORDERS, operation: ENTRY })];
+    assert_eq!(change.calls_max, (40, 2));
+}
+
+#[test]
+fn a_few_slow_requests_among_many_are_found() {
+    let stock_us = |number: u64| if number.is_multiple_of(12) { 400_000 } else { USUAL.stock_us };
+    let found = against_usual(|number| Request { stock_us: stock_us(number), ..USUAL });
+    assert_eq!(first(&found), (Party::Service(STOCK), Aspect::Slower));
+}
+
+#[test]
+fn nothing_stands_out_where_nothing_changed() {
+    let found = against_usual(|_| USUAL);
+    let best = found.parties(None).first().map_or(0.0, |(_, score)| *score);
+    assert!(best < 0.01, "{:?}", found.parts);
+}

@@ -1,0 +1,183 @@
+//! Calls by the value of an attribute: read from spans, since rollups have no attributes.
+
+use std::{collections::HashMap, ops::ControlFlow};
+
+use ahash::RandomState;
+use tidings_proto::{
+    api::{RedGroup, RedResult},
+    otlp::{KeyValue, SpanKind, StatusCode},
+};
+use tidings_storage::{Call, Calls, Detail, Scan, Seen, SpanFilter, SpanRows};
+
+use super::{RedKey, RedSearch};
+use crate::{
+    QueryError,
+    analysis::{calls::Steps, window::Window},
+    execution::Reader,
+    names::value_text,
+    search::searched,
+    trace::{gather::Names, kind_name, status_name},
+};
+
+/// Groups beyond this number are counted as others,
+const GROUPS_MAX: usize = 10_000;
+/// and steps beyond this number, of all groups together (about 4 KiB each), are left out.
+const STEPS_MAX: usize = 20_000;
+/// A longer value is cut.
+const VALUE_CHARS_MAX: usize = 512;
+
+/// Names by number; those that are not asked for are `None`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct AttributeGroupKey {
+    service: Option<u32>,
+    operation: Option<u32>,
+    kind: Option<SpanKind>,
+    status: Option<StatusCode>,
+    value: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct AttributeGroup {
+    calls: Calls,
+    steps: Steps,
+}
+
+#[derive(Debug)]
+struct AttributeGroups<'a> {
+    by: &'a [RedKey],
+    attribute: &'a str,
+    window: Window,
+    names: Names,
+    of: HashMap<AttributeGroupKey, AttributeGroup, RandomState>,
+    steps: usize,
+    other: u64,
+}
+
+/// The calls by group.
+pub(super) fn red(
+    reader: &Reader,
+    search: &RedSearch,
+    (window, filter): (Window, &SpanFilter),
+    attribute: &str,
+) -> Result<RedResult, QueryError> {
+    let mut groups = AttributeGroups {
+        by: &search.by.keys,
+        attribute,
+        window,
+        names: Names::default(),
+        of: HashMap::default(),
+        steps: 0,
+        other: 0,
+    };
+    let mut seen = Seen::new(reader.limits.counted_max);
+    let scan = Scan { detail: Detail::Attributes, rows_max: reader.settings.search_rows_max };
+    let stats = reader.spans(filter, scan, |rows| {
+        groups.add(rows, &mut seen);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    let (group_count, other_count) = (groups.of.len() as u64, groups.other);
+    Ok(RedResult {
+        window: window.view(),
+        groups: groups.views(search),
+        group_count,
+        other_count,
+        repeats_counted: stats.rows > reader.limits.counted_max as u64,
+        searched: searched(reader, stats),
+    })
+}
+
+impl AttributeGroups<'_> {
+    fn add(&mut self, rows: &SpanRows, seen: &mut Seen) {
+        let mut of_resources: HashMap<Option<usize>, Option<u32>, RandomState> = HashMap::default();
+        for row in 0..rows.len() {
+            if !seen.is_new(rows.content_hash(row)) {
+                continue;
+            }
+            let value = self.own_value(rows, row).or_else(|| {
+                let known = of_resources.entry(rows.resource_number(row));
+                *known.or_insert_with(|| self.value_of_resource(rows, row))
+            });
+            let by = |wanted| self.by.contains(&wanted);
+            let (by_service, by_operation) = (by(RedKey::Service), by(RedKey::Operation));
+            let key = AttributeGroupKey {
+                kind: by(RedKey::Kind).then(|| rows.kind(row)),
+                status: by(RedKey::Status).then(|| rows.status(row)),
+                service: by_service.then(|| self.names.number(rows.service(row))),
+                operation: by_operation.then(|| self.names.number(rows.name(row))),
+                value,
+            };
+            self.count(key, &Call::of(rows, row));
+        }
+    }
+
+    fn count(&mut self, key: AttributeGroupKey, call: &Call) {
+        let is_full = self.of.len() >= GROUPS_MAX;
+        if is_full && !self.of.contains_key(&key) {
+            self.other += 1;
+            return;
+        }
+        let group = self.of.entry(key).or_default();
+        group.calls.add(call);
+        let step = self.window.step_of(call.exemplar.start_unix_nano);
+        let is_new = group.steps.is_new(step);
+        if !is_new || self.steps < STEPS_MAX {
+            self.steps += usize::from(is_new);
+            group.steps.add(step, call);
+        }
+    }
+
+    fn own_value(&mut self, rows: &SpanRows, row: usize) -> Option<u32> {
+        let mut value = None;
+        rows.each_scalar(row, |key, scalar| {
+            if key == self.attribute && value.is_none() {
+                value = Some(self.names.number(cut(&scalar.to_text())));
+            }
+        });
+        value
+    }
+
+    fn value_of_resource(&mut self, rows: &SpanRows, row: usize) -> Option<u32> {
+        let attributes = rows.resource(row).unwrap_or_default().attributes;
+        let found = attributes.iter().find(|attribute| attribute.key == self.attribute);
+        let text = found.and_then(KeyValue::value).and_then(value_text)?;
+        Some(self.names.number(cut(&text)))
+    }
+
+    /// The groups with most calls.
+    fn views(self, search: &RedSearch) -> Vec<RedGroup> {
+        let Self { names, window, of, .. } = self;
+        let text = |name: Option<u32>| name.map(|name| names.text(name).to_owned());
+        let view = |(key, group): (AttributeGroupKey, AttributeGroup)| RedGroup {
+            service: text(key.service),
+            operation: text(key.operation),
+            kind: key.kind.map(kind_name),
+            status: key.status.map(status_name),
+            attribute: text(key.value),
+            count: group.calls.count,
+            error_count: group.calls.errors,
+            rate_per_second: window.rate(group.calls.count),
+            duration: group.calls.latency.stats(),
+            steps: group.steps.view(1),
+            histogram: match search.histogram {
+                true => group.calls.latency.histogram(),
+                false => Vec::new(),
+            },
+        };
+        let mut groups: Vec<RedGroup> = of.into_iter().map(view).collect();
+        groups.sort_by(|a, b| {
+            let names = |of: &RedGroup| {
+                let codes = (of.kind.map(|kind| kind as u8), of.status.map(|status| status as u8));
+                (of.service.clone(), of.operation.clone(), codes, of.attribute.clone())
+            };
+            b.count.cmp(&a.count).then_with(|| names(a).cmp(&names(b)))
+        });
+        groups.truncate(search.limit);
+        groups
+    }
+}
+
+/// The first characters of a value.
+fn cut(text: &str) -> &str {
+    let end = text.char_indices().nth(VALUE_CHARS_MAX).map_or(text.len(), |(end, _)| end);
+    &text[..end]
+}

@@ -1,0 +1,135 @@
+//! The environment's variables: those that are settings, those of AWS, and those that only look like
+//! settings.
+//!
+//! Kubernetes gives every container variables for each Service of its namespace: a Service that is
+//! called `tidings` makes `TIDINGS_SERVICE_HOST`, `TIDINGS_PORT=tcp://10.0.0.1:4317` and more. So a
+//! name that is no setting ends nothing; it is left alone, with a warning.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use super::{AwsVariables, Origin, SETTINGS, Setting, SettingsError, suggestion};
+
+/// Begins the name of every variable that is a setting.
+const PREFIX: &str = "TIDINGS_";
+/// Names the file with settings.
+const CONFIG: &str = "TIDINGS_CONFIG";
+/// So many names a warning has.
+const NAMES_MAX: usize = 8;
+
+/// The variables, sorted out.
+#[derive(Debug, Default)]
+pub(super) struct Environment {
+    pub(super) config: Option<PathBuf>,
+    pub(super) values: Vec<(&'static Setting, String)>,
+    pub(super) aws: AwsVariables,
+    /// A sentence for each variable that is left alone, and one for all of Kubernetes'.
+    pub(super) warnings: Vec<String>,
+}
+
+impl Environment {
+    /// Sorts variables out.
+    ///
+    /// # Errors
+    /// When the value of a setting is not UTF-8.
+    pub(super) fn read(
+        variables: impl Iterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
+        let mut environment = Self::default();
+        let mut services = Vec::new();
+        for (name, value) in variables {
+            let Some(name) = name.to_str() else { continue };
+            if name.starts_with("AWS_") {
+                environment
+                    .aws
+                    .0
+                    .extend(value.to_str().map(|value| (name.to_owned(), value.into())));
+            } else if name == CONFIG {
+                environment.config = Some(PathBuf::from(value));
+            } else if let Some(setting) = SETTINGS.iter().find(|known| known.variable() == name) {
+                environment.values.push((setting, text(setting, value)?));
+            } else if is_of_a_service(name) {
+                services.push(name.to_owned());
+            } else if name.starts_with(PREFIX) {
+                let suggestion = suggestion(name);
+                environment.warnings.push(format!(
+                    "the variable {name} is no setting and is left alone{suggestion}"
+                ));
+            }
+        }
+        environment.warnings.extend(service_warning(services));
+        Ok(environment)
+    }
+}
+
+fn text(setting: &'static Setting, value: OsString) -> Result<String, SettingsError> {
+    value.into_string().map_err(|value| SettingsError::Value {
+        name: setting.name,
+        value: value.to_string_lossy().into_owned(),
+        origin: Origin::Environment(setting.variable()),
+        reason: "it is not UTF-8".to_owned(),
+    })
+}
+
+/// Returns whether Kubernetes, or Docker's links, which it took the names from, may have set the
+/// variable: `…_SERVICE_HOST`, `…_SERVICE_PORT` and `…_SERVICE_PORT_NAME`, `…_PORT`,
+/// `…_PORT_4317_TCP` and what begins like that.
+fn is_of_a_service(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix(PREFIX) else { return false };
+    // The Service's own name may go on: tidings-receivers.
+    let parts: Vec<&str> = rest.split('_').collect();
+    let ends = (0..parts.len()).filter_map(|at| parts.get(at..));
+    ends.into_iter().any(|end| match end {
+        ["SERVICE", "HOST"] | ["SERVICE", "PORT", ..] | ["PORT"] => true,
+        ["PORT", number, "TCP" | "UDP" | "SCTP", ..] => {
+            number.bytes().all(|byte| byte.is_ascii_digit())
+        }
+        _ => false,
+    })
+}
+
+fn service_warning(mut names: Vec<String>) -> Option<String> {
+    names.sort_unstable();
+    let more = names.len().saturating_sub(NAMES_MAX);
+    names.truncate(NAMES_MAX);
+    let listed = names.join(", ");
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!names.is_empty()).then(|| {
+        format!(
+            "the variables {listed}{more} are no settings and are left alone: Kubernetes sets them \
+             for a Service whose name begins with tidings"
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SETTINGS, is_of_a_service};
+
+    #[test]
+    fn variables_of_kubernetes_are_known_by_their_names() {
+        for name in [
+            "TIDINGS_SERVICE_HOST",
+            "TIDINGS_SERVICE_PORT",
+            "TIDINGS_SERVICE_PORT_OTLP_GRPC",
+            "TIDINGS_PORT",
+            "TIDINGS_PORT_4317_TCP",
+            "TIDINGS_PORT_4317_TCP_ADDR",
+            "TIDINGS_PORT_4317_TCP_PROTO",
+            "TIDINGS_HTTP_PORT_8434_UDP_PORT",
+            "TIDINGS_RECEIVERS_SERVICE_HOST",
+        ] {
+            assert!(is_of_a_service(name), "{name}");
+        }
+        for name in ["TIDINGS_HTTP", "TIDINGS_PORTS", "TIDINGS_PORT_HTTP_TCP", "SERVICE_HOST", ""] {
+            assert!(!is_of_a_service(name), "{name}");
+        }
+    }
+
+    /// Or a Service would set it.
+    #[test]
+    fn no_setting_has_a_name_that_kubernetes_gives() {
+        for setting in SETTINGS {
+            assert!(!is_of_a_service(&setting.variable()), "{setting:?}");
+        }
+    }
+}

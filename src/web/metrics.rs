@@ -1,0 +1,148 @@
+//! `/metrics`: what the process counts, for Prometheus and whatever reads its text.
+//!
+//! One table ([`METRICS`]) has the name, the labels, the meaning and the source of every number;
+//! `docs/metrics.md` is its copy for people, which a test compares. The numbers are the parts' own:
+//! nothing is counted here, and a question costs no more than reading them.
+
+mod exposition;
+mod queries;
+mod table;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tidings_collector::Collector;
+use tidings_sql::SqlService;
+use tidings_storage::{Store, TimeCounts};
+
+pub(crate) use queries::QueryTimes;
+pub(super) use queries::measure;
+
+use super::{
+    listen::WebListening,
+    problem::{NO_PARAMETERS, parameter_of, problem_with},
+    status::wrong_method,
+};
+use crate::health::Health;
+#[cfg(test)]
+use table::METRICS;
+
+/// The parts that count.
+#[derive(Debug, Clone)]
+pub(crate) struct Measured {
+    pub(crate) store: Store,
+    pub(crate) collector: Arc<Collector>,
+    pub(crate) web: Arc<WebListening>,
+    pub(crate) health: Health,
+    pub(crate) queries: Arc<QueryTimes>,
+    /// `None` where queries in SQL are switched off.
+    pub(crate) sql: Option<SqlService>,
+    /// When the process started, in seconds since 1970.
+    pub(crate) started_seconds: f64,
+}
+
+/// The kind of a metric.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MetricKind {
+    /// Only grows; its name ends in `_total`.
+    Counter,
+    Gauge,
+    Histogram,
+}
+
+/// A number with the values of its labels.
+#[derive(Debug)]
+struct Sample {
+    labels: Vec<String>,
+    value: SampleValue,
+}
+
+#[derive(Debug)]
+enum SampleValue {
+    Count(u64),
+    Number(f64),
+    Times(TimeCounts),
+}
+
+/// One metric.
+struct Metric {
+    /// Its name, without `_total`.
+    name: &'static str,
+    kind: MetricKind,
+    labels: &'static [&'static str],
+    /// Its meaning, with the unit; ends the line in the document.
+    help: &'static str,
+    read: fn(&Measured) -> Vec<Sample>,
+}
+
+impl Sample {
+    fn new<const N: usize>(labels: [&str; N], value: SampleValue) -> Self {
+        Self { labels: labels.map(str::to_owned).to_vec(), value }
+    }
+
+    fn count<const N: usize>(labels: [&str; N], count: u64) -> Self {
+        Self::new(labels, SampleValue::Count(count))
+    }
+}
+
+/// The route.
+pub(super) fn routes(measured: Measured) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(measured)
+}
+
+async fn metrics(State(measured): State<Measured>, headers: HeaderMap, uri: Uri) -> Response {
+    if let Some(name) = parameter_of(&uri) {
+        let (status, title) = (StatusCode::BAD_REQUEST, "invalid parameter");
+        return problem_with(status, "invalid-parameter", title, NO_PARAMETERS, &name);
+    }
+    let form = exposition::ExpositionForm::wanted(&headers);
+    let text = exposition::write(&measured, form);
+    let kind = HeaderValue::from_static(form.media_type());
+    let never_kept = HeaderValue::from_static("no-store");
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, never_kept)], text).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::{METRICS, MetricKind};
+
+    #[test]
+    fn the_page_on_metrics_has_every_metric_as_the_code_does() {
+        const PAGE: &str = include_str!("../../docs/metrics.md");
+        let (_, table) = PAGE.split_once("| Metric | Type |").unwrap();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let rows: Vec<&str> = rows.collect();
+        let expected = METRICS.iter().map(|metric| {
+            let suffix = if metric.kind == MetricKind::Counter { "_total" } else { "" };
+            let kind = format!("{:?}", metric.kind).to_lowercase();
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, labels) = (metric.name, labels.join(", "));
+            format!("| `{name}{suffix}` | {kind} | {labels} | {} |", metric.help)
+        });
+        let expected: Vec<String> = expected.collect();
+        assert_eq!(rows, expected, "docs/metrics.md should have:\n{}", expected.join("\n"));
+    }
+
+    #[test]
+    fn names_are_unique_and_say_their_unit() {
+        let names: BTreeSet<_> = METRICS.iter().map(|metric| metric.name).collect();
+        assert_eq!(names.len(), METRICS.len());
+        for metric in METRICS {
+            let (name, kind) = (metric.name, metric.kind);
+            assert!(name.starts_with("tidings_") && !name.ends_with("_total"), "{name}");
+            assert!(kind != MetricKind::Histogram || name.ends_with("_seconds"), "{name}");
+            assert!(!metric.help.contains(['\n', '|', '\\']), "{name}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Counts and times of questions, by the API that they were asked of.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use axum::{
+    extract::{Request, State},
+    http::StatusCode,
+    middleware::Next,
+    response::Response,
+};
+use tidings_storage::{Clock, TimeCounts, TimeHistogram};
+
+/// The APIs by the beginning of their paths; the first that fits counts.
+const APIS: [(&str, &str); 14] = [
+    ("/api/v1/sql", "sql"),
+    ("/arrow.flight.protocol.FlightService/", "flight_sql"),
+    ("/api/v1/logs", "logs"),
+    ("/api/v1/traces", "traces"),
+    ("/api/v1/transactions", "transactions"),
+    ("/api/v1/red", "red"),
+    ("/api/v1/graph", "graph"),
+    ("/api/v1/heatmap", "heatmap"),
+    ("/api/v1/exceptions", "exceptions"),
+    ("/api/v1/", "other"),
+    ("/prometheus/", "prometheus"),
+    ("/tempo", "tempo"),
+    ("/jaeger", "jaeger"),
+    ("/grpc.health.v1.Health/", "health"),
+];
+
+/// The outcomes of a question.
+const OUTCOMES: [&str; 4] = ["answered", "refused", "failed", "abandoned"];
+const ABANDONED: usize = 3;
+
+#[derive(Debug, Default)]
+struct ApiTimes {
+    histogram: TimeHistogram,
+    outcomes: [AtomicU64; OUTCOMES.len()],
+    running: AtomicU64,
+}
+
+/// Counts and times of questions.
+#[derive(Debug)]
+pub(crate) struct QueryTimes {
+    clock: Arc<dyn Clock>,
+    apis: [ApiTimes; APIS.len()],
+}
+
+impl QueryTimes {
+    pub(crate) fn new(clock: Arc<dyn Clock>) -> Arc<Self> {
+        Arc::new(Self { clock, apis: Default::default() })
+    }
+
+    fn each(&self) -> impl Iterator<Item = (&'static str, &ApiTimes)> {
+        APIS.iter().map(|(_, api)| *api).zip(&self.apis)
+    }
+
+    /// Returns the times by API.
+    pub(super) fn times(&self) -> Vec<(&'static str, TimeCounts)> {
+        self.each().map(|(api, times)| (api, times.histogram.counts())).collect()
+    }
+
+    /// Returns how many questions had which outcome.
+    pub(super) fn outcomes(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let each = self.each().flat_map(|(api, times)| {
+            let counts = OUTCOMES.into_iter().zip(&times.outcomes);
+            counts.map(move |(outcome, count)| (api, outcome, count.load(Relaxed)))
+        });
+        each.collect()
+    }
+
+    /// Returns how many questions have no answer yet.
+    pub(super) fn running(&self) -> Vec<(&'static str, u64)> {
+        self.each().map(|(api, times)| (api, times.running.load(Relaxed))).collect()
+    }
+
+    fn api(&self, path: &str) -> Option<&ApiTimes> {
+        let at = APIS.iter().position(|(prefix, _)| path.starts_with(prefix))?;
+        self.apis.get(at)
+    }
+}
+
+/// A question that has no answer yet.
+struct RunningQuestion<'a> {
+    times: &'a ApiTimes,
+    outcome: usize,
+}
+
+impl Drop for RunningQuestion<'_> {
+    fn drop(&mut self) {
+        self.times.running.fetch_sub(1, Relaxed);
+        if let Some(count) = self.times.outcomes.get(self.outcome) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Counts a question, and measures the time to the beginning of its answer.
+pub(in crate::web) async fn measure(
+    State(queries): State<Arc<QueryTimes>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(times) = queries.api(request.uri().path()) else { return next.run(request).await };
+    times.running.fetch_add(1, Relaxed);
+    let mut running = RunningQuestion { times, outcome: ABANDONED };
+    let begun = queries.clock.instant();
+    let response = next.run(request).await;
+    times.histogram.observe(queries.clock.instant().saturating_duration_since(begun));
+    running.outcome = match response.status() {
+        status if status.is_server_error() => 2,
+        status if status >= StatusCode::BAD_REQUEST => 1,
+        _ => 0,
+    };
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use tidings_storage::SystemClock;
+
+    use super::{OUTCOMES, QueryTimes, RunningQuestion};
+
+    #[test]
+    fn a_question_counts_for_the_api_of_its_path_and_once_for_its_outcome() {
+        let queries = QueryTimes::new(Arc::new(SystemClock));
+        assert!(queries.api("/explore").is_none() && queries.api("/ready").is_none());
+        let times = queries.api("/api/v1/traces/1/skeleton").unwrap();
+        times.running.store(2, std::sync::atomic::Ordering::Relaxed);
+        drop(RunningQuestion { times, outcome: 0 });
+        let running = queries.running();
+        assert_eq!(running.iter().find(|(api, _)| *api == "traces"), Some(&("traces", 1)));
+        let answered: u64 = queries.outcomes().iter().map(|(.., count)| count).sum();
+        assert_eq!((answered, queries.outcomes().len()), (1, OUTCOMES.len() * 14));
+    }
+}

@@ -1,0 +1,337 @@
+//! The table of metrics.
+
+use tidings_proto::api::TaskCondition;
+use tidings_storage::StoreMeasurements;
+
+use super::{Measured, Metric, MetricKind, Sample, SampleValue};
+
+type Samples = Vec<Sample>;
+
+fn gauge(value: u64) -> Samples {
+    vec![Sample::count([], value)]
+}
+
+/// One number of what the store did.
+macro_rules! of_store {
+    ($field:ident) => {
+        |measured| vec![Sample::count([], measured.store.measurements().$field)]
+    };
+}
+
+/// One number of what the store holds.
+macro_rules! held {
+    ($field:ident) => {
+        |measured| gauge(measured.store.counts().$field)
+    };
+}
+
+/// Every metric, in the order in which they are written.
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "tidings_start_time_seconds",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "When the process started, in seconds since 1970",
+        read: |measured| vec![Sample::new([], SampleValue::Number(measured.started_seconds))],
+    },
+    Metric {
+        name: "tidings_task_running",
+        kind: MetricKind::Gauge,
+        labels: &["task"],
+        help: "1 while a long-lived task runs, 0 when it has failed or is about to run again",
+        read: |measured| {
+            let running = |state| u64::from(state == TaskCondition::Running);
+            tasks(measured, |task| running(task.state))
+        },
+    },
+    Metric {
+        name: "tidings_task_restarts",
+        kind: MetricKind::Counter,
+        labels: &["task"],
+        help: "Restarts of a long-lived task after a panic",
+        read: |measured| tasks(measured, |task| task.restarts),
+    },
+    Metric {
+        name: "tidings_receiver_requests",
+        kind: MetricKind::Counter,
+        labels: &["receiver", "outcome"],
+        help: "Requests to store something, `accepted` or `refused`",
+        read: receiver_requests,
+    },
+    Metric {
+        name: "tidings_receiver_refusals",
+        kind: MetricKind::Counter,
+        labels: &["receiver", "reason"],
+        help: "Refused requests by reason, as in the list of reasons for receivers",
+        read: receiver_refusals,
+    },
+    Metric {
+        name: "tidings_received_records",
+        kind: MetricKind::Counter,
+        labels: &["signal", "outcome"],
+        help: "Spans and log records, `accepted` or `rejected` by partial success",
+        read: received_records,
+    },
+    Metric {
+        name: "tidings_in_flight_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Memory of requests that are being received, in bytes",
+        read: |measured| gauge(measured.collector.in_flight_bytes().0),
+    },
+    Metric {
+        name: "tidings_in_flight_limit_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "The bound of it (`in-flight-bytes-max`), in bytes",
+        read: |measured| gauge(measured.collector.in_flight_bytes().1),
+    },
+    Metric {
+        name: "tidings_connections",
+        kind: MetricKind::Gauge,
+        labels: &["listener"],
+        help: "Open connections",
+        read: |measured| connections(measured, |counts| counts.open),
+    },
+    Metric {
+        name: "tidings_connections_accepted",
+        kind: MetricKind::Counter,
+        labels: &["listener"],
+        help: "Accepted connections",
+        read: |measured| connections(measured, |counts| counts.accepted),
+    },
+    Metric {
+        name: "tidings_connections_ended",
+        kind: MetricKind::Counter,
+        labels: &["listener", "reason"],
+        help: "Connections and requests that the server ended or refused before an answer, by reason",
+        read: ended_connections,
+    },
+    Metric {
+        name: "tidings_log_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Size of the write-ahead log, in bytes",
+        read: held!(wal_bytes),
+    },
+    Metric {
+        name: "tidings_log_lag_seconds",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "How long the oldest row has been in memory and the log only",
+        read: |measured| {
+            let age = measured.store.measurements().unflushed_age;
+            vec![Sample::new([], SampleValue::Number(age.as_secs_f64()))]
+        },
+    },
+    Metric {
+        name: "tidings_log_records",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Records written to the log: requests with something in them",
+        read: of_store!(log_records),
+    },
+    Metric {
+        name: "tidings_log_written_bytes",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Bytes of these records",
+        read: of_store!(log_bytes),
+    },
+    Metric {
+        name: "tidings_log_sync_seconds",
+        kind: MetricKind::Histogram,
+        labels: &[],
+        help: "Time of the log's syncs (fsync) that requests wait for",
+        read: |measured| times(measured, |done| done.log_syncs),
+    },
+    Metric {
+        name: "tidings_memory_table_bytes",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Size of the memory table, in bytes",
+        read: held!(memory_bytes),
+    },
+    Metric {
+        name: "tidings_stored_records",
+        kind: MetricKind::Gauge,
+        labels: &["signal"],
+        help: "Spans and log records, in memory and in files",
+        read: |measured| {
+            let counts = measured.store.counts();
+            vec![
+                Sample::count(["spans"], counts.spans),
+                Sample::count(["logs"], counts.log_records),
+            ]
+        },
+    },
+    Metric {
+        name: "tidings_data_files",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Data files of the tables",
+        read: held!(data_files),
+    },
+    Metric {
+        name: "tidings_removed_files",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Files that were replaced and are still on the disk",
+        read: of_store!(removed_files),
+    },
+    Metric {
+        name: "tidings_flush_seconds",
+        kind: MetricKind::Histogram,
+        labels: &[],
+        help: "Time of flushes that went well",
+        read: |measured| times(measured, |done| done.flushes),
+    },
+    Metric {
+        name: "tidings_flush_failures",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Flushes that failed and are tried again",
+        read: of_store!(flush_failures),
+    },
+    Metric {
+        name: "tidings_table_commits",
+        kind: MetricKind::Counter,
+        labels: &[],
+        help: "Commits to the tables, of flushes and of upkeep",
+        read: of_store!(commits),
+    },
+    Metric {
+        name: "tidings_compaction_backlog_files",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Files that wait to be merged, when upkeep looked last",
+        read: of_store!(backlog_files),
+    },
+    Metric {
+        name: "tidings_upkeep_files",
+        kind: MetricKind::Counter,
+        labels: &["outcome"],
+        help: "Files that upkeep `merged` into others, `retired` for their age, or `written`",
+        read: upkeep_files,
+    },
+    Metric {
+        name: "tidings_alarms",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Things that a person should look at, as `/ready` says them",
+        read: |measured| {
+            let store = &measured.store;
+            gauge((store.alarms().len() + usize::from(store.trouble().is_some())) as u64)
+        },
+    },
+    Metric {
+        name: "tidings_query_seconds",
+        kind: MetricKind::Histogram,
+        labels: &["api"],
+        help: "Time from a question to the beginning of its answer",
+        read: |measured| {
+            let times = measured.queries.times().into_iter();
+            times.map(|(api, times)| Sample::new([api], SampleValue::Times(times))).collect()
+        },
+    },
+    Metric {
+        name: "tidings_queries",
+        kind: MetricKind::Counter,
+        labels: &["api", "outcome"],
+        help: "Questions by outcome: `answered`, `refused` (4xx), `failed` (5xx), `abandoned`",
+        read: |measured| {
+            let outcomes = measured.queries.outcomes().into_iter();
+            outcomes.map(|(api, outcome, count)| Sample::count([api, outcome], count)).collect()
+        },
+    },
+    Metric {
+        name: "tidings_queries_running",
+        kind: MetricKind::Gauge,
+        labels: &["api"],
+        help: "Questions whose answer has not begun",
+        read: |measured| {
+            let running = measured.queries.running().into_iter();
+            running.map(|(api, count)| Sample::count([api], count)).collect()
+        },
+    },
+    Metric {
+        name: "tidings_sql_running",
+        kind: MetricKind::Gauge,
+        labels: &[],
+        help: "Queries in SQL that run, of `sql-running-max` at most",
+        read: |measured| gauge(measured.sql.as_ref().map_or(0, |sql| sql.running() as u64)),
+    },
+];
+
+fn tasks(measured: &Measured, value: impl Fn(&tidings_proto::api::TaskStatus) -> u64) -> Samples {
+    let tasks = measured.health.tasks();
+    tasks.iter().map(|task| Sample::count([&task.name], value(task))).collect()
+}
+
+fn receiver_requests(measured: &Measured) -> Samples {
+    let receivers = measured.collector.receivers().into_iter();
+    let counts = receivers.flat_map(|receiver| {
+        let outcomes =
+            [("accepted", receiver.accepted_requests), ("refused", receiver.refused_requests)];
+        outcomes.map(|(outcome, count)| Sample::count([&receiver.name, outcome], count))
+    });
+    counts.collect()
+}
+
+fn receiver_refusals(measured: &Measured) -> Samples {
+    let refusals = measured.collector.refusals().into_iter();
+    refusals
+        .map(|refusal| Sample::count([refusal.receiver, refusal.reason], refusal.count))
+        .collect()
+}
+
+fn received_records(measured: &Measured) -> Samples {
+    let (spans, logs) = measured.collector.counts();
+    let signals = [("spans", spans), ("logs", logs)].into_iter();
+    let counts = signals.flat_map(|(signal, counts)| {
+        [("accepted", counts.received), ("rejected", counts.rejected)]
+            .map(|(outcome, count)| Sample::count([signal, outcome], count))
+    });
+    counts.collect()
+}
+
+/// The counts of every listener.
+fn listeners(measured: &Measured) -> Vec<(&'static str, tidings_collector::ConnectionCounts)> {
+    let mut listeners = measured.collector.connections();
+    listeners.push(("http", measured.web.counts()));
+    listeners
+}
+
+fn connections(
+    measured: &Measured,
+    value: impl Fn(&tidings_collector::ConnectionCounts) -> u64,
+) -> Samples {
+    let listeners = listeners(measured).into_iter();
+    listeners.map(|(listener, counts)| Sample::count([listener], value(&counts))).collect()
+}
+
+fn ended_connections(measured: &Measured) -> Samples {
+    let listeners = listeners(measured).into_iter();
+    let ended = listeners.flat_map(|(listener, counts)| {
+        let ended = counts.ended.into_iter();
+        ended.map(move |(reason, count)| Sample::count([listener, reason], count))
+    });
+    ended.collect()
+}
+
+fn times(
+    measured: &Measured,
+    of: impl FnOnce(StoreMeasurements) -> tidings_storage::TimeCounts,
+) -> Samples {
+    vec![Sample::new([], SampleValue::Times(of(measured.store.measurements())))]
+}
+
+fn upkeep_files(measured: &Measured) -> Samples {
+    let done = measured.store.measurements();
+    let outcomes = [
+        ("merged", done.merged_files),
+        ("retired", done.retired_files),
+        ("written", done.written_files),
+    ];
+    outcomes.map(|(outcome, count)| Sample::count([outcome], count)).into()
+}

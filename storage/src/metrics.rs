@@ -1,0 +1,157 @@
+//! Counts and times of what the store did since it was opened, for whoever watches the process.
+//!
+//! Owns the numbers that nothing else keeps. How much is stored is said by
+//! [`Store::counts`](crate::Store::counts), and by each part itself.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::tables::{Change, Why};
+
+/// The upper bounds of a histogram's buckets, in seconds. What is above the last counts, too.
+pub const TIME_BOUNDS: [f64; 15] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// A histogram of times.
+#[derive(Debug, Default)]
+pub struct TimeHistogram {
+    buckets: [AtomicU64; TIME_BOUNDS.len() + 1],
+    sum_nanos: AtomicU64,
+}
+
+/// A histogram's numbers at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TimeCounts {
+    /// By bucket, in the order of [`TIME_BOUNDS`]; the last is of what is above all of them.
+    pub buckets: [u64; TIME_BOUNDS.len() + 1],
+    /// All times together.
+    pub sum_seconds: f64,
+}
+
+impl TimeCounts {
+    /// Returns how many times there were.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.buckets.iter().sum()
+    }
+}
+
+impl TimeHistogram {
+    /// Counts a time.
+    pub fn observe(&self, time: Duration) {
+        let seconds = time.as_secs_f64();
+        let at = TIME_BOUNDS.iter().position(|bound| seconds <= *bound);
+        if let Some(bucket) = self.buckets.get(at.unwrap_or(TIME_BOUNDS.len())) {
+            bucket.fetch_add(1, Relaxed);
+        }
+        self.sum_nanos.fetch_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+    }
+
+    /// Returns the numbers.
+    #[must_use]
+    pub fn counts(&self) -> TimeCounts {
+        let mut counts = TimeCounts {
+            sum_seconds: Duration::from_nanos(self.sum_nanos.load(Relaxed)).as_secs_f64(),
+            ..TimeCounts::default()
+        };
+        for (count, bucket) in counts.buckets.iter_mut().zip(&self.buckets) {
+            *count = bucket.load(Relaxed);
+        }
+        counts
+    }
+}
+
+/// The store's work since it was opened.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct StoreMeasurements {
+    /// Syncs of the log that records waited for.
+    pub log_syncs: TimeCounts,
+    /// Records written to the log.
+    pub log_records: u64,
+    /// Bytes of these records.
+    pub log_bytes: u64,
+    /// Flushes that went well.
+    pub flushes: TimeCounts,
+    /// Flushes that failed and are tried again.
+    pub flush_failures: u64,
+    /// Commits to the tables: of flushes and of upkeep.
+    pub commits: u64,
+    /// Files whose rows were merged into others.
+    pub merged_files: u64,
+    /// Files with rows that retention removed.
+    pub retired_files: u64,
+    /// Files that upkeep wrote.
+    pub written_files: u64,
+    /// Files that wait to be merged, when upkeep looked last.
+    pub backlog_files: u64,
+    /// Removed files that are still on the disk.
+    pub removed_files: u64,
+    /// Age of the oldest row that is in memory and in the log only.
+    pub unflushed_age: Duration,
+}
+
+/// The numbers as they are counted.
+#[derive(Debug, Default)]
+pub(crate) struct StoreMetrics {
+    pub(crate) log_syncs: TimeHistogram,
+    pub(crate) log_records: AtomicU64,
+    pub(crate) log_bytes: AtomicU64,
+    pub(crate) flushes: TimeHistogram,
+    pub(crate) flush_failures: AtomicU64,
+    pub(crate) backlog_files: AtomicU64,
+    merged_files: AtomicU64,
+    retired_files: AtomicU64,
+    written_files: AtomicU64,
+}
+
+impl StoreMetrics {
+    /// Counts a commit of upkeep.
+    pub(crate) fn upkeep(&self, change: &Change) {
+        let removed = match change.why {
+            Why::Compaction => &self.merged_files,
+            _ => &self.retired_files,
+        };
+        removed.fetch_add(change.removed.len() as u64, Relaxed);
+        self.written_files.fetch_add(change.added.len() as u64, Relaxed);
+    }
+
+    /// Returns the numbers that are counted here.
+    pub(crate) fn measurements(&self) -> StoreMeasurements {
+        let of = |count: &AtomicU64| count.load(Relaxed);
+        StoreMeasurements {
+            log_syncs: self.log_syncs.counts(),
+            log_records: of(&self.log_records),
+            log_bytes: of(&self.log_bytes),
+            flushes: self.flushes.counts(),
+            flush_failures: of(&self.flush_failures),
+            merged_files: of(&self.merged_files),
+            retired_files: of(&self.retired_files),
+            written_files: of(&self.written_files),
+            backlog_files: of(&self.backlog_files),
+            ..StoreMeasurements::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{TIME_BOUNDS, TimeHistogram};
+
+    #[test]
+    fn a_time_counts_in_the_first_bucket_that_holds_it() {
+        let histogram = TimeHistogram::default();
+        for millis in [0, 1, 2, 30_000, 31_000] {
+            histogram.observe(Duration::from_millis(millis));
+        }
+        let counts = histogram.counts();
+        let mut expected = [0; TIME_BOUNDS.len() + 1];
+        (expected[0], expected[1], expected[2]) = (1, 1, 1);
+        (expected[14], expected[15]) = (1, 1);
+        assert_eq!(counts.buckets, expected);
+        assert_eq!((counts.count(), counts.sum_seconds), (5, 61.003));
+    }
+}

@@ -1,0 +1,192 @@
+//! Explore: filters, the query in TraceQL, the heatmap with a box, order and columns.
+
+use prost::Message;
+use serde_json::json;
+use tidings_proto::otlp::{KeyValue, Span, Status};
+
+use super::{click_text, count};
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{now, span, traces},
+};
+
+/// So many fast calls, and slow ones through one acquirer, over the last minutes.
+fn send_calls(server: &Server) {
+    let begin = now() - 600_000_000_000;
+    let call = |number: u64| {
+        let is_slow = number % 5 == 0;
+        let start = begin + number * 1_400_000_000;
+        let millis = if is_slow { 900 + number % 7 } else { 20 + number % 9 };
+        let acquirer = if is_slow { "northpay" } else { "southpay" };
+        let status = is_slow.then(|| Status { message: "timed out".to_owned(), code: 2 });
+        Span {
+            start_time_unix_nano: start,
+            end_time_unix_nano: start + millis * 1_000_000,
+            attributes: vec![KeyValue::new("payment.acquirer", acquirer)],
+            status,
+            ..span(u128::from(number + 1), number + 1, 0, "POST /pay")
+        }
+    };
+    let request = traces("payment", (0..400).map(call).collect()).encode_to_vec();
+    assert_eq!(
+        post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request).status,
+        200
+    );
+}
+
+#[test]
+fn a_box_in_the_heatmap_is_explained_and_narrows_the_list() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 50");
+    browser.wait_for("document.querySelector('.heat-plot svg path')");
+    // A full page with a next one misses nothing.
+    assert_eq!(count(&mut browser, ".note-warning"), 0);
+    browser.screenshot("explore-heatmap-dark");
+
+    // The box over the slow half, drawn as with a mouse.
+    let place = browser.evaluate(
+        "(() => { const r = document.querySelector('.heat-plot').getBoundingClientRect(); \
+         return [r.left + 2, r.top + 2, r.right - 2, r.top + r.height * 0.4]; })()",
+    );
+    let at = |index: usize| place[index].as_f64().unwrap();
+    for (kind, x, y) in [
+        ("mousePressed", at(0), at(1)),
+        ("mouseMoved", at(2), at(3)),
+        ("mouseReleased", at(2), at(3)),
+    ] {
+        let mouse = json!({ "type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1 });
+        browser.command("Input.dispatchMouseEvent", mouse);
+    }
+    browser.wait_for("location.search.includes('box=')");
+    browser.wait_for("document.querySelector('.explain-value')?.innerText.includes('northpay')");
+    browser.wait_for("document.querySelector('.list-tools h2').innerText === '80 traces'");
+    browser.screenshot("explore-box-dark");
+    browser.prefer("light");
+    browser.screenshot("explore-box-light");
+    click_text(&mut browser, "payment.acquirer = northpay");
+    browser.wait_for("location.search.includes('attr=payment.acquirer%3Dnorthpay')");
+    browser.press("Escape");
+    browser.wait_for("!location.search.includes('box=')");
+    browser.wait_for("!document.querySelector('.explain-value')");
+
+    // Headings order all that match, and the crumb of a trace leads back to the list as it was.
+    browser.open(&format!("http://{}/explore?live=off&range=15m&service=payment", server.http));
+    click_text(&mut browser, "Duration");
+    browser.wait_for("location.search.includes('sort=duration')");
+    browser.wait_for(
+        "document.querySelector('.traces-row .traces-duration').innerText.startsWith('906')",
+    );
+    browser.press("j");
+    browser.press("Enter");
+    browser.wait_for("document.querySelectorAll('.wf-line').length === 1");
+    click_text(&mut browser, "Explore");
+    browser.evaluate("document.querySelector('.crumbs a').click()");
+    browser.wait_for(
+        "location.search.includes('service=payment') && location.search.includes('sort=duration')",
+    );
+
+    // The columns are the reader's.
+    browser.evaluate("document.querySelector('.columns-menu').open = true");
+    browser.evaluate("[...document.querySelectorAll('.column-choice input')][3].click()");
+    browser.wait_for("location.search.includes('hide=spans')");
+    browser
+        .wait_for("getComputedStyle(document.querySelector('td.traces-spans')).display === 'none'");
+
+    // Groups instead of traces.
+    browser.open(&format!("http://{}/explore?live=off&range=15m&group=status", server.http));
+    browser.wait_for("document.querySelectorAll('.groups tbody tr').length === 2");
+    click_text(&mut browser, "error");
+    browser.wait_for(
+        "location.search.includes('status=error') && !location.search.includes('group=')",
+    );
+    browser.assert_no_errors();
+}
+
+#[test]
+fn filters_and_traceql_say_the_same_and_errors_have_a_place() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    send_calls(&server);
+    let field = "document.querySelector('#traceql')";
+    browser.open(&format!(
+        "http://{}/explore?live=off&range=15m&service=payment&status=error",
+        server.http
+    ));
+    browser.wait_for("document.querySelectorAll('.traces-row').length > 10");
+    browser.press("q");
+    browser.wait_for(&format!(
+        "{field}?.value === '{{ resource.service.name = \"payment\" && status = error }}'"
+    ));
+    let write = |browser: &mut Browser, text: &str| {
+        browser.evaluate(&format!("{field}.focus(), {field}.select()"));
+        browser.type_text(text);
+        browser.press("Enter");
+    };
+    write(&mut browser, "{ .payment.acquirer != \"northpay\" }");
+    browser.wait_for("location.search.includes('not=payment.acquirer')");
+    browser
+        .wait_for("[...document.querySelectorAll('.chip')].some(e => e.innerText.includes('≠'))");
+    browser.wait_for("document.querySelector('.list-tools h2').innerText.includes('320')");
+    write(&mut browser, "{ durration > 1s }");
+    browser.wait_for("document.querySelector('.query-error')?.innerText.includes('did you mean')");
+    assert_eq!(count(&mut browser, ".query-caret"), 1);
+    browser.screenshot("explore-query-error");
+    write(&mut browser, "{ duration > 500ms } | count() > 0");
+    browser.wait_for("document.querySelector('.scatter .heat-x')");
+    browser.wait_for("!document.querySelector('.query-error')");
+
+    // Enter takes the option that is marked.
+    browser.open(&format!("http://{}/explore?live=off&range=15m", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length > 10");
+    browser.press("f");
+    browser.wait_for("document.activeElement.id === 'filter'");
+    browser.type_text("serv");
+    browser.wait_for("document.querySelector('[role=option][aria-selected=true]')?.innerText.startsWith('service')");
+    browser.press("Enter");
+    browser.wait_for("document.querySelector('#filter')?.placeholder === 'Value of service'");
+    browser.type_text("pay");
+    browser.wait_for("document.querySelector('[role=option][aria-selected=true]')?.innerText.startsWith('payment')");
+    browser.press("Enter");
+    browser.wait_for("location.search.includes('service=payment')");
+}
+
+#[test]
+fn no_page_scrolls_sideways_and_the_fonts_are_ours() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_calls(&server);
+    let trace = format!("/trace/{:032x}", 6);
+    for width in [390, 960, 1_280] {
+        let size =
+            json!({ "width": width, "height": 800, "deviceScaleFactor": 1, "mobile": false });
+        browser.command("Emulation.setDeviceMetricsOverride", size);
+        for path in ["/explore?live=off", "/logs?live=off", trace.as_str(), "/connect"] {
+            browser.open(&format!("http://{}{path}", server.http));
+            browser.wait_for(
+                "document.querySelector('.traces-row, .logs-page .state, .wf-line, .guides')",
+            );
+            let wide = browser.evaluate(
+                "[document.documentElement, document.body, document.querySelector('.content')] \
+                 .map(e => e.scrollWidth - e.clientWidth)",
+            );
+            assert_eq!(wide, json!([0, 0, 0]), "{path} at {width}");
+            if path.starts_with("/explore") {
+                let name = browser.evaluate("document.querySelector('td.traces-name').clientWidth");
+                assert!(name.as_u64().unwrap() > 100, "Transaction has {name} px at {width}");
+                browser.screenshot(&format!("explore-{width}"));
+            }
+        }
+    }
+    let loaded = browser.evaluate(
+        "document.fonts.ready.then(f => [...f].filter(f => f.status === 'loaded').map(f => f.family).sort())",
+    );
+    let loaded = loaded.to_string();
+    assert!(loaded.contains("Inter") && loaded.contains("JetBrains Mono"), "{loaded}");
+    browser.assert_no_errors();
+}

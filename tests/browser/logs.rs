@@ -1,0 +1,140 @@
+//! Logs: links to a record, patterns, fields at the side, JSON, text that is selected.
+
+use prost::Message;
+use tidings_proto::otlp::{KeyValue, LogRecord};
+
+use super::{click_text, count, send_logs};
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{log, now, span, traces},
+};
+
+fn record(number: u64, severity: i32, text: &str) -> LogRecord {
+    LogRecord {
+        time_unix_nano: now() - 300_000_000_000 + number * 1_000_000,
+        severity_number: severity,
+        severity_text: String::new(),
+        attributes: vec![KeyValue::new("tier", if number % 2 == 0 { "gold" } else { "basic" })],
+        ..log(u128::from(number + 1), number + 1, text)
+    }
+}
+
+#[test]
+fn logs_are_counted_grouped_and_linked() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    let quiet = (0..400).map(|number| record(number, 9, &format!("order A-{number} stored")));
+    let loud = (400..410).map(|number| record(number, 17, &format!("charge {number} timed out")));
+    send_logs(&server, quiet.chain(loud).collect());
+    let (_, first) = server.get("/api/v1/logs?order=asc&limit=1");
+    let first = &first["logs"][0];
+    let (id, at) = (first["id"].as_str().unwrap(), first["timeUnixNano"].as_str().unwrap());
+    browser.prefer("dark");
+
+    // A link to a record that is far below the first page.
+    browser.open(&format!("http://{}/logs?live=off&open={id}&at={at}", server.http));
+    browser
+        .wait_for("document.querySelector('.logs-linked .log-details')?.innerText.includes('A-0')");
+
+    // Errors have their own scale, and fields have counts of records.
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    browser.wait_for("document.querySelector('.log-bar-error')?.getAttribute('d').length > 5");
+    browser.wait_for(
+        "[...document.querySelectorAll('.facet-value')].some(e => e.innerText.includes('400'))",
+    );
+    browser.screenshot("logs-lines-dark");
+    click_text(&mut browser, "error");
+    browser.wait_for("location.search.includes('severity=error')");
+    browser.wait_for("document.querySelectorAll('.log').length === 10");
+
+    // Patterns in the address, new ones said.
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length === 200");
+    browser.press("p");
+    browser.wait_for("location.search.includes('view=patterns')");
+    browser.wait_for("document.querySelectorAll('.log-pattern').length === 2");
+    browser.wait_for("document.querySelector('.log-patterns .new')?.innerText === 'NEW'");
+    browser.evaluate("document.querySelector('.log-pattern').click()");
+    browser.wait_for("document.querySelector('.log-pattern-details')");
+    browser.screenshot("logs-patterns-dark");
+    browser.prefer("light");
+    browser.screenshot("logs-patterns-light");
+    click_text(&mut browser, "Show its lines");
+    browser.wait_for(
+        "document.querySelectorAll('.log').length > 0 && !location.search.includes('view=')",
+    );
+
+    // JSON and columns.
+    browser.press("j");
+    browser.wait_for("document.querySelector('.log-details')");
+    click_text(&mut browser, "JSON");
+    browser.wait_for(
+        "document.querySelector('.log-details').innerText.includes('\"severityNumber\"')",
+    );
+    browser.open(&format!("http://{}/logs?live=off&col=tier", server.http));
+    browser
+        .wait_for("[...document.querySelectorAll('.log-cell')].some(e => e.innerText === 'gold')");
+    browser.assert_no_errors();
+}
+
+#[test]
+fn text_that_is_selected_opens_nothing_and_a_copied_line_is_found() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    let stack =
+        "E: no\n\tat shop.checkout.Place.order(Place.java:88)\n\tat shop.Main.main(Main.java:1)";
+    let mut said = log(7, 1, "confirmation sent order=A-34838");
+    said.attributes.push(KeyValue::new("exception.stacktrace", stack));
+    send_logs(&server, vec![said]);
+    let roots = (7..9).map(|trace| {
+        let mut root = span(trace, 1, 0, "POST /checkout");
+        root.attributes.push(KeyValue::new("order.id", "A-77"));
+        root
+    });
+    let body = traces("shop", roots.collect()).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+    browser.open(&format!("http://{}/logs?live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.log').length === 1");
+    browser.evaluate(
+        "(() => { const text = document.querySelector('.log-text'); \
+         getSelection().selectAllChildren(text); text.click(); })()",
+    );
+    assert_eq!(count(&mut browser, ".log.is-open"), 0);
+    let line = browser.evaluate("document.querySelector('.log-line').innerText");
+    browser.evaluate("getSelection().removeAllRanges()");
+
+    // A stack trace has the width of the card.
+    browser.press("j");
+    browser.wait_for("document.querySelector('.kv-wide')");
+    let width = browser.evaluate("document.querySelector('.kv-wide .kv-value').clientWidth");
+    assert!(width.as_u64().unwrap() > 300, "{width}");
+
+    // The line as it is copied, whole, and its message alone.
+    for text in [line.as_str().unwrap(), "confirmation sent order=A-34838"] {
+        browser.open(&format!("http://{}/explore?live=off", server.http));
+        browser.wait_for("document.querySelectorAll('.traces-row').length === 2");
+        browser.press("/");
+        browser.wait_for("document.activeElement?.id === 'omni'");
+        browser.type_text(text);
+        browser.press("Enter");
+        browser.wait_for(&format!("location.pathname === '/trace/{:032x}'", 7));
+    }
+
+    // Two traces of one id are told apart by facts.
+    browser.open(&format!("http://{}/explore?live=off", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 2");
+    browser.press("/");
+    browser.wait_for("document.activeElement?.id === 'omni'");
+    browser.type_text("A-77");
+    browser.press("Enter");
+    browser.wait_for("document.querySelectorAll('.omni-match').length === 2");
+    let facts = browser.evaluate("document.querySelector('.omni-match').innerText");
+    let facts = facts.as_str().unwrap();
+    for wanted in ["POST /checkout", "shop", "completed", "1.00 ms", "1 span"] {
+        assert!(facts.contains(wanted), "{wanted} in {facts}");
+    }
+    browser.screenshot("omni-several");
+    browser.assert_no_errors();
+}

@@ -1,0 +1,110 @@
+//! Every page over the same incident: in both themes and at several widths, without an error, a
+//! violation of the content security policy, or something that is wider than the window.
+
+use serde_json::{Value as Json, json};
+
+use crate::harness::{Server, browser::Browser};
+
+/// Sends the past of the demo with a slow dependency in its last ten minutes.
+fn send_incident(server: &Server) {
+    let (code, _, error) = Server::command(&[
+        "demo",
+        "--incident",
+        "slow-dependency",
+        "--seed",
+        "7",
+        "--duration",
+        "0",
+        "--otlp-grpc",
+        &server.otlp_grpc,
+        "--otlp-http",
+        &server.otlp_http,
+        "--zipkin",
+        &server.zipkin,
+    ]);
+    assert_eq!(code, Some(0), "{error}");
+}
+
+/// A page, its name among the screenshots and an expression that is true once it is drawn.
+struct Case {
+    name: &'static str,
+    path: String,
+    is_drawn: &'static str,
+}
+
+fn cases(server: &Server) -> Vec<Case> {
+    let slow = "/api/v1/traces?service=payment&operation=Payment.Authorize&minDuration=1s&limit=2";
+    let found = |json: &Json| json["traces"].as_array().is_some_and(|traces| traces.len() == 2);
+    let traces = server.wait_for(slow, found);
+    let id = |index: usize| traces["traces"][index]["traceId"].as_str().unwrap().to_owned();
+    let (left, right) = (id(0), id(1));
+    let case = |name, path: &str, is_drawn| Case { name, path: path.to_owned(), is_drawn };
+    let rows = "document.querySelectorAll('main tbody tr, main [role=row]').length > 3";
+    let drawing = "document.querySelector('main svg path, main svg rect, main canvas')";
+    vec![
+        case("home", "/", rows),
+        case("explore", "/explore?live=off", rows),
+        case(
+            "trace",
+            &format!("/trace/{left}"),
+            "document.querySelectorAll('.wf-line').length > 10",
+        ),
+        case("trace-flame", &format!("/trace/{left}?tab=flame"), drawing),
+        case("trace-tree", &format!("/trace/{left}?tab=tree"), rows),
+        case("trace-table", &format!("/trace/{left}?tab=table"), rows),
+        case("trace-graph", &format!("/trace/{left}?tab=graph"), drawing),
+        case("transactions", "/transactions", rows),
+        case("transaction-type", "/transactions/web-gateway/POST%20%2Fcheckout", drawing),
+        case("transaction", &format!("/tx/{left}"), "document.querySelector('main h1, main h2')"),
+        case("services", "/services", rows),
+        case("service", "/services/payment", drawing),
+        case("map", "/map", drawing),
+        case("errors", "/errors", "document.querySelector('main h1, main h2')"),
+        case("logs", "/logs?live=off", "document.querySelectorAll('.log').length > 10"),
+        case("logs-patterns", "/logs?live=off&view=patterns", rows),
+        case("compare", &format!("/compare?left={left}&right={right}"), rows),
+        case("sql", "/sql", "document.querySelector('textarea, [contenteditable]')"),
+        case("system", "/system", rows),
+        case("connect", "/connect", "document.querySelector('main pre')"),
+    ]
+}
+
+/// Elements that reach beyond the window, of what is not meant to be scrolled sideways.
+const BEYOND: &str = "(() => {
+    const wide = document.scrollingElement.scrollWidth - innerWidth;
+    if (wide <= 0) return [];
+    const reaches = e => e.getBoundingClientRect().right > innerWidth + 1;
+    return ['page wider by ' + wide, ...[...document.querySelectorAll('body *')].filter(reaches)
+        .slice(0, 4).map(e => e.tagName + '.' + e.className)];
+})()";
+
+#[test]
+fn every_page_is_drawn_in_both_themes_and_at_every_width() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1440, 900) else { return };
+    send_incident(&server);
+    let mut faults = Vec::new();
+    for Case { name, path, is_drawn } in cases(&server) {
+        browser.prefer("dark");
+        browser.resize(1440, 900);
+        browser.open(&format!("http://{}{path}", server.http));
+        browser.wait_for(is_drawn);
+        browser.wait_for("!document.querySelector('main [aria-busy=true], main .is-loading')");
+        browser.screenshot(&format!("{name}-dark-1440"));
+        for (scheme, width, height) in
+            [("light", 1440, 900), ("dark", 1280, 800), ("dark", 1920, 1080), ("dark", 390, 844)]
+        {
+            browser.prefer(scheme);
+            browser.resize(width, height);
+            browser.wait_for(is_drawn);
+            browser.screenshot(&format!("{name}-{scheme}-{width}"));
+            let beyond = browser.evaluate(BEYOND);
+            if beyond != json!([]) {
+                faults.push(format!("{name} at {width}: {beyond}"));
+            }
+        }
+        let errors = browser.take_errors();
+        faults.extend(errors.into_iter().map(|error| format!("{name}: {error}")));
+    }
+    assert!(faults.is_empty(), "{faults:#?}");
+}

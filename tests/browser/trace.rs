@@ -1,0 +1,137 @@
+//! One trace: finding in it, labels that stay with their bars, the path above, what the DOM says.
+
+use prost::Message;
+use tidings_proto::otlp::{Event, KeyValue, Span, Status};
+
+use super::{click_text, count};
+use crate::harness::{
+    Server,
+    browser::Browser,
+    http::post,
+    spans::{now, span, traces},
+};
+
+/// A root whose 40 calls fill it, one of which fails with an exception, and one that outlives it.
+fn send_trace(server: &Server) {
+    let begin = now() - 60_000_000_000;
+    let timed = |id: u64, parent: u64, from: u64, millis: u64, name: &str| Span {
+        start_time_unix_nano: begin + from * 1_000_000,
+        end_time_unix_nano: begin + (from + millis) * 1_000_000,
+        ..span(0x7ace, id, parent, name)
+    };
+    let mut spans = vec![timed(1, 0, 0, 1_510, "POST /checkout")];
+    for id in 2..40 {
+        spans.push(timed(id, 1, id * 30, 20, &format!("step {id}")));
+    }
+    spans.push(Span {
+        status: Some(Status { message: "deadline passed".to_owned(), code: 2 }),
+        events: vec![Event {
+            name: "exception".to_owned(),
+            attributes: vec![KeyValue::new("exception.type", "AcquirerTimeout")],
+            ..Event::default()
+        }],
+        ..timed(40, 39, 1_180, 5, "charge")
+    });
+    spans.push(Span {
+        kind: 5,
+        attributes: vec![KeyValue::new("messaging.system.of.the.very.long.key.name", "kafka")],
+        ..timed(41, 1, 1_600, 30, "mail")
+    });
+    let body = traces("shop", spans).encode_to_vec();
+    assert_eq!(post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body).status, 200);
+}
+
+/// The greatest distance of a label from its bar, in pixels.
+const DRIFT: &str = "Math.max(...[...document.querySelectorAll('.wf-line')].map(line => { \
+    const bar = line.querySelector('.wf-bar')?.getBoundingClientRect(); \
+    const label = line.querySelector('.wf-label')?.getBoundingClientRect(); \
+    if (!bar || !label) return 0; \
+    if (label.left < bar.right && label.right > bar.left) return 0; \
+    return Math.min(Math.abs(label.left - bar.right), Math.abs(bar.left - label.right)); }))";
+
+#[test]
+fn a_trace_is_searched_zoomed_and_read() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1920, 900) else { return };
+    send_trace(&server);
+    browser.prefer("dark");
+    browser.open(&format!("http://{}/trace/{:032x}", server.http, 0x7ace));
+    browser.wait_for("document.querySelectorAll('.wf-line').length > 20");
+
+    // The whole and its answer are told apart.
+    let facts = browser.evaluate("document.querySelector('.trace-facts').innerText");
+    let facts = facts.as_str().unwrap();
+    for wanted in ["1.51 s", "until it answered", "1.63 s", "until its last span ended"] {
+        assert!(facts.contains(wanted), "{wanted} in {facts}");
+    }
+
+    // Labels stay with their bars through a zoom and back.
+    browser.wait_for(&format!("{DRIFT} < 30"));
+    browser.press("+");
+    browser.press("+");
+    browser.wait_for("location.search.includes('zoom=')");
+    browser.press("0");
+    browser.wait_for("!location.search.includes('zoom=')");
+    browser.wait_for(&format!("{DRIFT} < 30"));
+
+    // What a span says is found wherever it says it, and shown.
+    for (text, found) in [
+        ("acquirertimeout", "charge"),
+        ("deadline", "charge"),
+        ("kafka", "mail"),
+        ("{ status = error }", "charge"),
+    ] {
+        browser.press("f");
+        browser.wait_for("document.activeElement?.id === 'trace-find'");
+        browser.evaluate("document.activeElement.select()");
+        browser.type_text(text);
+        browser.wait_for("document.querySelector('.trace-find-count')?.innerText === '1 of 1'");
+        browser.wait_for(&format!(
+            "document.querySelector('.wf-selected')?.innerText.includes('{found}')"
+        ));
+        browser.press("Escape");
+    }
+
+    // The DOM says what it means, and nothing dangles.
+    assert_eq!(count(&mut browser, "[attr\\\\:aria-level]"), 0);
+    assert!(count(&mut browser, ".wf-line[aria-level='2']") > 5);
+    let dangling = browser.evaluate(
+        "[...document.querySelectorAll('[aria-controls]')].filter(e => !document.getElementById(e.getAttribute('aria-controls'))).length",
+    );
+    assert_eq!(dangling, 0);
+
+    // Keys of attributes are whole.
+    browser.wait_for_text("messaging.system.of.the.very.long.key.name");
+    let cut = browser.evaluate(
+        "[...document.querySelectorAll('.attributes dt')].filter(e => e.scrollWidth > e.clientWidth).length",
+    );
+    assert_eq!(cut, 0);
+    browser.screenshot("trace-find-dark");
+
+    // As far as the root is scrolled away, the path says where one is.
+    browser.evaluate("document.querySelector('.wf-scroll').scrollTop = 600");
+    browser
+        .wait_for("document.querySelector('.wf-path-step')?.innerText.includes('POST /checkout')");
+
+    // Services sort by their headings; the trace is there as text.
+    click_text(&mut browser, "Services");
+    click_text(&mut browser, "Spans");
+    browser.wait_for(
+        "document.querySelector('th[aria-sort=descending]')?.innerText.includes('Spans')",
+    );
+    click_text(&mut browser, "Export");
+    browser.wait_for_text("Copy as text");
+    browser.assert_no_errors();
+}
+
+#[test]
+fn a_server_that_is_gone_is_said_beside_live() {
+    let server = Server::start();
+    let Some(mut browser) = Browser::start(&server, 1280, 800) else { return };
+    send_trace(&server);
+    browser.open(&format!("http://{}/explore", server.http));
+    browser.wait_for("document.querySelectorAll('.traces-row').length === 1");
+    browser.wait_for("document.querySelector('.live').innerText.trim() === 'Live'");
+    drop(server);
+    browser.wait_for("document.querySelector('.live.is-lost')?.innerText.trim() === 'No answer'");
+}

@@ -1,0 +1,153 @@
+//! Requests for numbers over many spans: rates, graphs, heatmaps, exceptions, differences.
+
+use tidings_proto::{
+    TraceId, UnixNanos,
+    api::{
+        Comparison, ExceptionList, Explanation, Heatmap, LogHistogram, LogPatternList, RedResult,
+        ServiceGraph, TransactionKindList, TransactionView,
+    },
+};
+
+use super::{Request, push_range};
+use crate::{
+    links::HeatmapBox,
+    url::{LogState, Query, TimeRange, TraceFilters, encode},
+};
+
+/// Filters and options of an analysis, in the API's own spelling, within a time range.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Analysis {
+    query: Query,
+}
+
+impl Analysis {
+    /// An analysis of this range as it is at `now`.
+    #[must_use]
+    pub fn within(range: TimeRange, now: UnixNanos) -> Self {
+        let mut query = Query::default();
+        push_range(&mut query, range, now);
+        Self { query }
+    }
+
+    /// An analysis between two moments.
+    #[must_use]
+    pub fn between(start: UnixNanos, end: UnixNanos) -> Self {
+        let mut query = Query::default();
+        query.push("start", start.0);
+        query.push("end", end.0);
+        Self { query }
+    }
+
+    /// Adds filters of spans, but for those that exclude.
+    #[must_use]
+    pub fn with_filters(mut self, filters: &TraceFilters) -> Self {
+        super::push_filters(&mut self.query, filters);
+        self
+    }
+
+    /// Adds filters of log records.
+    #[must_use]
+    pub fn with_log_filters(mut self, state: &LogState) -> Self {
+        super::push_log_filters(&mut self.query, state);
+        self
+    }
+
+    /// Selects the spans of a box of the heatmap.
+    #[must_use]
+    pub fn selecting(self, chosen: HeatmapBox) -> Self {
+        self.with("selectStart", chosen.from.0)
+            .with("selectEnd", chosen.to.0)
+            .with("selectMinDuration", chosen.shortest.0)
+            .with("selectMaxDuration", chosen.longest.0)
+    }
+
+    /// Adds a parameter.
+    #[must_use]
+    pub fn with(mut self, key: &str, value: impl std::fmt::Display) -> Self {
+        self.query.push(key, value);
+        self
+    }
+
+    /// The parameters.
+    pub(super) fn query(&self) -> &Query {
+        &self.query
+    }
+
+    /// Adds a parameter when there is a value.
+    #[must_use]
+    pub fn with_some(mut self, key: &str, value: Option<impl std::fmt::Display>) -> Self {
+        self.query.push_some(key, value);
+        self
+    }
+}
+
+/// Returns the request for rate, errors and duration by group.
+#[must_use]
+pub fn red(analysis: &Analysis) -> Request<RedResult> {
+    Request::get("/red", &analysis.query)
+}
+
+/// Returns the request for the service graph.
+#[must_use]
+pub fn graph(analysis: &Analysis) -> Request<ServiceGraph> {
+    Request::get("/graph", &analysis.query)
+}
+
+/// Returns the request for the service graph of one trace.
+#[must_use]
+pub fn graph_of_trace(trace: TraceId) -> Request<ServiceGraph> {
+    let mut query = Query::default();
+    query.push("traceId", trace);
+    Request::get("/graph", &query)
+}
+
+/// Returns the request for counts of spans by duration and time.
+#[must_use]
+pub fn heatmap(analysis: &Analysis) -> Request<Heatmap> {
+    Request::get("/heatmap", &analysis.query)
+}
+
+/// Returns the request for transaction types.
+#[must_use]
+pub fn transaction_types(analysis: &Analysis) -> Request<TransactionKindList> {
+    Request::get("/transactions", &analysis.query)
+}
+
+/// Returns the request for everything that belongs to one transaction id.
+#[must_use]
+pub fn transaction(tid: &str) -> Request<TransactionView> {
+    Request::get(&format!("/transactions/{}", encode(tid)), &Query::default())
+}
+
+/// Returns the request for exceptions by group.
+#[must_use]
+pub fn exceptions(analysis: &Analysis) -> Request<ExceptionList> {
+    Request::get("/exceptions", &analysis.query)
+}
+
+/// Returns the request for attributes that set selected spans apart.
+#[must_use]
+pub fn explain(analysis: &Analysis) -> Request<Explanation> {
+    Request::get("/explain", &analysis.query)
+}
+
+/// Returns the request for the comparison of two sets of traces; `right` may be `typical`.
+#[must_use]
+pub fn compare(left: &str, right: &str) -> Request<Comparison> {
+    let mut query = Query::default();
+    query.push("left", left);
+    query.push("right", right);
+    Request::get("/compare", &query)
+}
+
+/// Returns the request for counts of log records by step and severity.
+#[must_use]
+pub fn log_histogram(analysis: &Analysis) -> Request<LogHistogram> {
+    Request::get("/logs/histogram", &analysis.query)
+}
+
+/// Returns the request for log patterns.
+#[must_use]
+pub fn log_patterns(analysis: &Analysis) -> Request<LogPatternList> {
+    Request::get("/logs/patterns", &analysis.query)
+}

@@ -1,0 +1,169 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HUES, Picture, SHADES, css, hue_of, hue_value};
+
+const SHOP: [&str; 12] = [
+    "web-gateway",
+    "checkout",
+    "cart",
+    "catalog",
+    "payment",
+    "fraud",
+    "orders",
+    "mailer",
+    "inventory",
+    "loyalty",
+    "ledger",
+    "auth",
+];
+
+/// The services of OpenTelemetry's demo, of which several have one home.
+const ASTRONOMY_SHOP: [&str; 15] = [
+    "accountingservice",
+    "adservice",
+    "cartservice",
+    "checkoutservice",
+    "currencyservice",
+    "emailservice",
+    "flagd",
+    "frauddetectionservice",
+    "frontend",
+    "frontendproxy",
+    "loadgenerator",
+    "paymentservice",
+    "productcatalogservice",
+    "quoteservice",
+    "shippingservice",
+];
+
+fn shades(services: &[&str]) -> BTreeMap<String, u32> {
+    let mut picture = Picture::default();
+    picture.tell_apart(services.iter().copied());
+    services.iter().map(|service| ((*service).to_owned(), picture.shade(service))).collect()
+}
+
+fn apart(one: &str, other: &str) -> f64 {
+    let alone = |service| hue_of(Picture::default().shade(service));
+    let difference = (alone(one) - alone(other)).abs();
+    difference.min(360.0 - difference)
+}
+
+#[test]
+fn a_service_keeps_its_hue() {
+    assert_eq!(hue_value("checkout"), "353.0");
+    assert_eq!(hue_value("checkout"), "353.0");
+}
+
+#[test]
+fn services_of_one_shop_differ_at_home() {
+    let homes: BTreeSet<_> = SHOP.iter().map(|service| Picture::default().shade(service)).collect();
+    assert_eq!(homes.len(), SHOP.len(), "{homes:?}");
+    let callers = ["web-gateway", "checkout", "cart", "payment", "fraud", "inventory"];
+    for (one, other) in callers.iter().flat_map(|one| callers.map(|other| (*one, other))) {
+        assert!(one == other || apart(one, other) > 40.0, "{one} and {other}");
+    }
+}
+
+#[test]
+fn services_of_one_picture_never_share_a_shade() {
+    let numbered: Vec<String> = (0..30).map(|number| format!("service-{number}")).collect();
+    let numbered: Vec<&str> = numbered.iter().map(String::as_str).collect();
+    for services in [&ASTRONOMY_SHOP[..12], &ASTRONOMY_SHOP, &numbered[..12], &numbered] {
+        let shades = shades(services);
+        let different: BTreeSet<_> = shades.values().collect();
+        assert_eq!(different.len(), services.len(), "{shades:?}");
+    }
+    // As many as there are hues differ by more than their tone.
+    let hues: BTreeSet<_> =
+        shades(&ASTRONOMY_SHOP).into_values().map(|shade| shade % HUES).collect();
+    assert_eq!(hues.len(), ASTRONOMY_SHOP.len());
+}
+
+#[test]
+fn shades_do_not_depend_on_the_order_in_which_services_came() {
+    let mut backwards = ASTRONOMY_SHOP;
+    backwards.reverse();
+    assert_eq!(shades(&ASTRONOMY_SHOP), shades(&backwards));
+}
+
+#[test]
+fn services_that_come_later_move_nobody() {
+    let mut picture = Picture::default();
+    picture.tell_apart(ASTRONOMY_SHOP[..8].iter().copied());
+    let before: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
+    picture.tell_apart(ASTRONOMY_SHOP.iter().copied());
+    let after: Vec<_> = ASTRONOMY_SHOP[..8].iter().map(|name| picture.shade(name)).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn more_services_than_shades_still_have_one_each() {
+    let names: Vec<String> = (0..200).map(|number| format!("s{number}")).collect();
+    let mut picture = Picture::default();
+    picture.tell_apart(names.iter().map(String::as_str));
+    assert!(names.iter().all(|name| (picture.shade(name) as usize) < SHADES));
+}
+
+#[test]
+fn no_hue_is_near_the_red_of_errors() {
+    let hues: Vec<f64> = (0..HUES).map(hue_of).collect();
+    assert!(hues.windows(2).all(|pair| pair[1] - pair[0] >= 22.0), "{hues:?}");
+    assert!(hues.iter().all(|hue| (40.0..355.0).contains(hue)), "{hues:?}");
+}
+
+#[test]
+fn a_canvas_gets_the_lightness_of_its_theme() {
+    assert!(css("cart", true).starts_with("oklch(0.74 "));
+    assert!(css("cart", false).starts_with("oklch(0.62 "));
+}
+
+/// The tokens of one theme that are plain colours.
+fn tokens(theme: &str) -> BTreeMap<&'static str, &'static str> {
+    let css = include_str!("../../style/00-tokens.css");
+    let block = css.split_once(&format!("[data-theme=\"{theme}\"] {{")).unwrap().1;
+    let block = block.split_once('}').unwrap().0;
+    let pairs = block.split(';').filter_map(|pair| pair.trim().split_once(':'));
+    pairs.map(|(name, value)| (name.trim(), value.trim())).collect()
+}
+
+/// WCAG's relative luminance of `#rgb` or `#rrggbb`.
+fn luminance(colour: &str) -> f64 {
+    let digits: Vec<u32> =
+        colour.trim_start_matches('#').chars().map(|digit| digit.to_digit(16).unwrap()).collect();
+    let part = |at: usize| match digits.len() {
+        3 => digits[at] * 17,
+        _ => digits[2 * at] * 16 + digits[2 * at + 1],
+    };
+    let linear = |at: usize| {
+        let part = f64::from(part(at)) / 255.0;
+        if part <= 0.039_28 { part / 12.92 } else { ((part + 0.055) / 1.055).powf(2.4) }
+    };
+    0.2126 * linear(0) + 0.7152 * linear(1) + 0.0722 * linear(2)
+}
+
+#[test]
+fn every_text_is_readable_on_every_ground_of_its_theme() {
+    let mut unreadable = Vec::new();
+    for theme in ["dark", "light"] {
+        let tokens = tokens(theme);
+        let grounds = ["--bg", "--surface", "--raised", "--sel"];
+        let texts = ["--text", "--mute", "--faint", "--accent", "--err", "--warn", "--ok"];
+        let everywhere = texts.iter().flat_map(|text| grounds.map(|ground| (*text, ground)));
+        let tinted = [
+            ("--accent", "--accent-bg"),
+            ("--err", "--err-bg"),
+            ("--warn", "--warn-bg"),
+            ("--mute", "--warn-bg"),
+            ("--faint", "--warn-bg"),
+            ("--on-accent", "--accent"),
+        ];
+        for (text, ground) in everywhere.chain(tinted) {
+            let (one, other) = (luminance(tokens[text]), luminance(tokens[ground]));
+            let contrast = (one.max(other) + 0.05) / (one.min(other) + 0.05);
+            if contrast < 4.5 {
+                unreadable.push(format!("{theme}: {text} on {ground} {contrast:.2}"));
+            }
+        }
+    }
+    assert!(unreadable.is_empty(), "{unreadable:#?}");
+}

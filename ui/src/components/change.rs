@@ -1,0 +1,368 @@
+//! A change in words: a badge of a few, or a sentence that names the thing, the moment and what
+//! came with it.
+//!
+//! The API says what changed and what it came with; this chooses the words. Every text of a sender
+//! is cut to a length that a line has room for.
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{Cause, CauseKind, Change, ChangeKind, ChangeSentence, Subject, SubjectKind},
+};
+
+use super::Tone;
+use crate::{browser, format, format::rates, links::Links};
+
+/// Characters of a name that a sentence shows.
+const NAME_MAX: usize = 60;
+/// Below this factor a difference says more than a factor.
+const FACTOR_MIN: f64 = 1.5;
+
+/// A name of a sender, cut to what a line has room for.
+#[must_use]
+pub fn short(name: &str) -> String {
+    if name.chars().nth(NAME_MAX).is_none() {
+        return name.to_owned();
+    }
+    let begin: String = name.chars().take(NAME_MAX).collect();
+    format!("{begin}…")
+}
+
+fn duration(nanos: f64) -> String {
+    format::duration(DurationNanos(rates::whole(nanos.abs())))
+}
+
+/// The change without its subject: `3.9× slower`, `10.2 % fail`.
+#[must_use]
+pub fn change_words(change: &Change) -> String {
+    let is_more = change.now > change.before;
+    let factor = if is_more { change.factor } else { change.factor.map(f64::recip) };
+    let factor = factor.filter(|factor| *factor >= FACTOR_MIN && factor.is_finite());
+    let text = change.text.as_deref().map(short).unwrap_or_default();
+    match change.kind {
+        ChangeKind::Latency => {
+            let word = if is_more { "slower" } else { "faster" };
+            let size = factor.map_or_else(|| duration(change.difference), rates::factor);
+            format!("{size} {word}")
+        }
+        ChangeKind::Errors => format!("{} fail", rates::percent(change.now)),
+        ChangeKind::Throughput => {
+            let word = if is_more { "more" } else { "fewer" };
+            match change.factor.filter(|factor| *factor < 2.0) {
+                Some(factor) => format!("{} {word} calls", rates::percent((factor - 1.0).abs())),
+                None => {
+                    let size = factor.map(rates::factor).unwrap_or_default();
+                    format!("{size} {word} calls").trim_start().to_owned()
+                }
+            }
+        }
+        ChangeKind::NewException => format!("new exception {text}"),
+        ChangeKind::NewLogPattern => format!("new log pattern: {text}"),
+        ChangeKind::Missing => "no calls any more".to_owned(),
+        ChangeKind::New => format!("new, {} calls a minute", rates::per_minute(change.now)),
+        ChangeKind::ClockSkew => format!("clock {} off", duration(change.difference)),
+        ChangeKind::Callees => "calls others than before".to_owned(),
+        ChangeKind::Repeats => {
+            format!("called {} times by one span", rates::three_digits(change.now.max(0.0)))
+        }
+    }
+}
+
+/// The value before, where the words of the change do not say how much it is: `it was 0.1 %`.
+fn was_words(change: &Change) -> Option<String> {
+    match change.kind {
+        ChangeKind::Latency if change.before > 0.0 => {
+            Some(format!("{}, it was {}", duration(change.now), duration(change.before)))
+        }
+        ChangeKind::Errors => Some(format!("it was {}", rates::percent(change.before))),
+        ChangeKind::Missing => {
+            Some(format!("it had {} a minute", rates::per_minute(change.before)))
+        }
+        ChangeKind::Repeats => {
+            Some(format!("it was {}", rates::three_digits(change.before.max(0.0))))
+        }
+        _ => None,
+    }
+}
+
+/// The name of a subject: a peer's own, `operation of service`, or the service.
+#[must_use]
+pub fn subject_words(subject: &Subject) -> String {
+    let service = short(format::service(&subject.service));
+    match (subject.kind, &subject.peer, &subject.operation) {
+        (SubjectKind::Peer, Some(peer), _) => {
+            short(if peer.is_empty() { "(unknown)" } else { peer })
+        }
+        (SubjectKind::Operation, _, Some(operation)) => {
+            format!("{} of {service}", short(format::operation(operation)))
+        }
+        _ => service,
+    }
+}
+
+/// A cause as words that stand behind *with*: `payment 2.14.0`, `host.name = node-4 of payment`.
+#[must_use]
+pub fn cause_words(cause: &Cause) -> String {
+    let service = short(format::service(&cause.service));
+    let value = cause.value.as_deref().map(short);
+    let key = cause.attribute.as_ref().map(|attribute| short(&attribute.key));
+    match (cause.kind, key, value) {
+        (CauseKind::Version, _, Some(version)) => format!("{service} {version}"),
+        (CauseKind::Exception, _, Some(name)) => format!("{name} in {service}"),
+        (CauseKind::LogPattern, _, Some(pattern)) => {
+            format!("“{pattern}” in the logs of {service}")
+        }
+        (CauseKind::MoreCalls, ..) => format!("more calls of {service}"),
+        (_, Some(key), Some(value)) => format!("{key} = {value} of {service}"),
+        (_, Some(key), None) => format!("no {key} in {service}"),
+        (_, None, Some(value)) => format!("{value} in {service}"),
+        (_, None, None) => service,
+    }
+}
+
+/// The moment as words, with a space in front: ` since 14:01`.
+fn since(change: &Change, now: UnixNanos) -> String {
+    change.since_unix_nano.map_or_else(String::new, |time| {
+        format!(" since {}", rates::minute(time, now, browser::zone_minutes(time)))
+    })
+}
+
+/// The sentence without links, for badges and titles.
+#[must_use]
+pub fn sentence_words(sentence: &ChangeSentence, now: UnixNanos) -> String {
+    let subject = subject_words(&sentence.subject);
+    let change = &sentence.change;
+    let mut words = format!("{subject}: {}{}", change_words(change), since(change, now));
+    if let Some(was) = was_words(change) {
+        words.push_str(&format!(" ({was})"));
+    }
+    if let Some(cause) = sentence.with.first() {
+        words.push_str(", with ");
+        words.push_str(&cause_words(cause));
+    }
+    words
+}
+
+/// The tone of a change: an error for what hurts, a warning for what is worse, good for the rest.
+#[must_use]
+pub fn change_tone(change: &Change) -> Tone {
+    let hurts = match change.kind {
+        ChangeKind::Errors | ChangeKind::Missing | ChangeKind::NewException => true,
+        ChangeKind::Latency => change.factor.is_none_or(|factor| factor >= 2.0),
+        _ => false,
+    };
+    match (change.is_worse, hurts) {
+        (true, true) => Tone::Error,
+        (true, false) => Tone::Warning,
+        (false, _) => Tone::Good,
+    }
+}
+
+/// A change as a badge whose whole sentence is its title; `as usual` when nothing did.
+#[component]
+pub fn ChangeBadge(
+    /// The sentence of a group.
+    sentence: Option<ChangeSentence>,
+    /// The group's own service, whose name the badge leaves out.
+    service: String,
+    /// Set when the group only feels the change of another.
+    #[prop(optional)]
+    only_feels: bool,
+) -> impl IntoView {
+    let Some(sentence) = sentence else {
+        return view! { <span class="mute">"as usual"</span> }.into_any();
+    };
+    let now = browser::now();
+    let title = sentence_words(&sentence, now);
+    let own = sentence.subject.kind == SubjectKind::Service && sentence.subject.service == service;
+    let words = change_words(&sentence.change);
+    let at = since(&sentence.change, now);
+    let text = if own {
+        format!("{words}{at}")
+    } else {
+        format!("{}: {words}{at}", subject_words(&sentence.subject))
+    };
+    let tone = match change_tone(&sentence.change) {
+        Tone::Error if only_feels => Tone::Warning,
+        tone => tone,
+    };
+    let class = match tone {
+        Tone::Error => "badge badge-cut badge-error",
+        Tone::Warning => "badge badge-cut badge-warning",
+        Tone::Good => "badge badge-cut badge-good",
+        Tone::Plain => "badge badge-cut",
+    };
+    let feels = only_feels.then(|| view! { <span class="badge-feels">"feels "</span> });
+    view! { <span class=class title=title>{feels}{text}</span> }.into_any()
+}
+
+/// The first sentence of a page: the thing as a link, its change, and what came with it.
+#[component]
+pub fn Headline(
+    /// The sentence.
+    sentence: ChangeSentence,
+    /// Links within the page's range.
+    links: Links,
+) -> impl IntoView {
+    let now = browser::now();
+    let ChangeSentence { subject, change, with, explained_share } = sentence;
+    let name = subject_words(&subject);
+    let address = match (&subject.kind, &subject.operation) {
+        (SubjectKind::Operation, Some(operation)) => links.operation(&subject.service, operation),
+        (SubjectKind::Peer, _) => links.map(subject.peer.as_deref()),
+        _ => links.service(&subject.service),
+    };
+    let caller = (subject.kind == SubjectKind::Peer).then(|| {
+        let href = links.service(&subject.service);
+        let name = short(format::service(&subject.service));
+        view! { ", called by " <A href=href>{name}</A> "," }
+    });
+    let class = if change.is_worse { "is-worse" } else { "is-better" };
+    let words = change_words(&change);
+    let was = was_words(&change).map(|was| format!(" ({was})"));
+    let mut words_of = with.iter().map(cause_words);
+    let cause = words_of.next().map(|first| {
+        let first_seen = with.first().and_then(|cause| cause.first_seen_unix_nano).map(|time| {
+            format!(", first seen {}", rates::minute(time, now, browser::zone_minutes(time)))
+        });
+        view! { ", with " <b>{first}</b> {first_seen} }
+    });
+    let others: Vec<String> = words_of.collect();
+    let others = (!others.is_empty()).then(|| {
+        view! { <span class="mute">" Also: " {listed(&others)} "."</span> }
+    });
+    let share = explained_share
+        .filter(|share| *share < 0.995)
+        .map(|share| format!(" It explains {} of what changed.", rates::percent(share)));
+    view! {
+        <p class="say">
+            <A href=address>{name}</A>
+            {caller}
+            " "
+            <span class=class>{words}</span>
+            {since(&change, now)}
+            {was}
+            {cause}
+            "."
+            {share}
+            {others}
+        </p>
+    }
+}
+
+/// `a`, `a and b`, `a, b and c`.
+#[must_use]
+pub fn listed(words: &[String]) -> String {
+    match words {
+        [] => String::new(),
+        [one] => one.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{
+        AttributeName, Cause, CauseKind, Change, ChangeKind, Subject, SubjectKind,
+    };
+
+    use super::{Tone, cause_words, change_tone, change_words, listed, short, subject_words};
+
+    fn change(kind: ChangeKind, before: f64, now: f64) -> Change {
+        Change {
+            kind,
+            is_worse: now > before,
+            before,
+            now,
+            factor: (before > 0.0).then(|| now / before),
+            difference: now - before,
+            quantile: None,
+            since_unix_nano: None,
+            p_value: 0.001,
+            text: Some("CardDeclined".to_owned()),
+            id: None,
+        }
+    }
+
+    #[test]
+    fn a_change_is_said_in_the_unit_that_reads_best() {
+        let cases = [
+            (ChangeKind::Latency, 103e6, 402e6, "3.9× slower"),
+            (ChangeKind::Latency, 402e6, 103e6, "3.9× faster"),
+            (ChangeKind::Latency, 132e6, 180e6, "48.0 ms slower"),
+            (ChangeKind::Latency, 0.0, 180e6, "180 ms slower"),
+            (ChangeKind::Errors, 0.001, 0.102, "10.2 % fail"),
+            (ChangeKind::Throughput, 20.0, 18.0, "10.0 % fewer calls"),
+            (ChangeKind::Throughput, 20.0, 60.0, "3.0× more calls"),
+            (ChangeKind::Throughput, 0.0, 60.0, "more calls"),
+            (ChangeKind::NewException, 0.0, 3.0, "new exception CardDeclined"),
+            (ChangeKind::NewLogPattern, 0.0, 3.0, "new log pattern: CardDeclined"),
+            (ChangeKind::Missing, 2.0, 0.0, "no calls any more"),
+            (ChangeKind::New, 0.0, 2.0, "new, 120 calls a minute"),
+            (ChangeKind::Callees, 0.0, 0.5, "calls others than before"),
+            (ChangeKind::Repeats, 1.0, 700.0, "called 700 times by one span"),
+        ];
+        for (kind, before, now, expected) in cases {
+            assert_eq!(change_words(&change(kind, before, now)), expected, "{before} to {now}");
+        }
+    }
+
+    #[test]
+    fn a_subject_is_named_by_what_it_is() {
+        let mut subject = Subject {
+            kind: SubjectKind::Service,
+            service: "payment".to_owned(),
+            operation: Some("charge".to_owned()),
+            peer: Some("northpay".to_owned()),
+        };
+        assert_eq!(subject_words(&subject), "payment");
+        subject.kind = SubjectKind::Operation;
+        assert_eq!(subject_words(&subject), "charge of payment");
+        subject.kind = SubjectKind::Peer;
+        assert_eq!(subject_words(&subject), "northpay");
+        assert_eq!(short(&"x".repeat(10_000)).chars().count(), 61);
+    }
+
+    #[test]
+    fn a_cause_is_named_by_what_it_is() {
+        let cause = |kind, key: Option<&str>, value: Option<&str>| {
+            cause_words(&Cause {
+                kind,
+                service: "payment".to_owned(),
+                attribute: key
+                    .map(|key| AttributeName { scope: "resource".to_owned(), key: key.to_owned() }),
+                value: value.map(str::to_owned),
+                changed_share: 0.9,
+                rest_share: 0.1,
+                before_share: 0.0,
+                first_seen_unix_nano: None,
+            })
+        };
+        let version = cause(CauseKind::Version, Some("service.version"), Some("2.14.0"));
+        assert_eq!(version, "payment 2.14.0");
+        assert_eq!(
+            cause(CauseKind::Host, Some("host.name"), Some("node-4")),
+            "host.name = node-4 of payment"
+        );
+        assert_eq!(cause(CauseKind::Attribute, Some("tenant"), None), "no tenant in payment");
+        assert_eq!(cause(CauseKind::Exception, None, Some("Timeout")), "Timeout in payment");
+        assert_eq!(cause(CauseKind::MoreCalls, None, None), "more calls of payment");
+    }
+
+    #[test]
+    fn red_is_kept_for_what_hurts() {
+        assert_eq!(change_tone(&change(ChangeKind::Errors, 0.0, 0.5)), Tone::Error);
+        assert_eq!(change_tone(&change(ChangeKind::Latency, 1.0, 1.5)), Tone::Warning);
+        assert_eq!(change_tone(&change(ChangeKind::Latency, 2.0, 1.0)), Tone::Good);
+    }
+
+    #[test]
+    fn a_list_reads_as_a_sentence() {
+        let words = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!(
+            [&words[..0], &words[..1], &words[..2], &words].map(|of| listed(of)),
+            ["", "a", "a and b", "a, b and c"]
+        );
+    }
+}

@@ -1,0 +1,108 @@
+//! Attributes that set selected spans apart, each value with its share on both sides, and the links
+//! that look at only those or all but those.
+
+use leptos::prelude::*;
+use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
+
+use crate::{addresses::TraceLink, figures, format};
+
+/// Values that are shown of an attribute.
+const VALUES_SHOWN: usize = 2;
+/// Letters of a value.
+const LETTERS_MAX: usize = 60;
+
+/// The words of what is missing from an explanation.
+#[must_use]
+pub fn explanation_missing(explanation: &Explanation) -> Option<String> {
+    let mut words = Vec::new();
+    if !explanation.searched.complete {
+        words.push("Not everything in this time was read: choose a shorter time.".to_owned());
+    }
+    let sampled = explanation.selected_sampled < explanation.selected_count
+        || explanation.rest_sampled < explanation.rest_count;
+    if sampled {
+        words.push(format!(
+            "Compared were samples of {} and {} spans.",
+            format::count(explanation.selected_sampled),
+            format::count(explanation.rest_sampled)
+        ));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// The differences, the greatest first.
+#[component]
+pub fn DifferenceList(
+    /// The answer.
+    differences: Vec<Difference>,
+    /// The traces that a value is looked for in.
+    traces: TraceLink,
+    /// At most so many.
+    #[prop(default = 6)]
+    shown: usize,
+) -> impl IntoView {
+    let rows = differences.into_iter().take(shown).map(|difference| one(&difference, &traces));
+    view! { <ul class="differences">{rows.collect_view()}</ul> }
+}
+
+fn one(difference: &Difference, traces: &TraceLink) -> impl IntoView + use<> {
+    let Difference { attribute, values, together, .. } = difference;
+    let values = values.iter().take(VALUES_SHOWN).map(|value| value_row(attribute, value, traces));
+    let together = (!together.is_empty()).then(|| {
+        let names = together.iter().take(4).map(|other| figures::cut(&other.attribute.key, 40));
+        let words = names.collect::<Vec<_>>().join(", ");
+        let more = together.len().saturating_sub(4);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        view! { <p class="difference-together mute">{format!("The same spans share {words}{more}.")}</p> }
+    });
+    view! {
+        <li class="difference">
+            <p class="difference-key-name">
+                <code title=attribute.key.clone()>{figures::cut(&attribute.key, 60)}</code>
+                <span class="mute">{attribute.scope.clone()}</span>
+            </p>
+            {values.collect_view()}
+            {together}
+        </li>
+    }
+}
+
+fn value_row(
+    attribute: &AttributeName,
+    value: &ValueShare,
+    traces: &TraceLink,
+) -> impl IntoView + use<> {
+    let words = value.value.as_ref().map_or_else(
+        || "(not set)".to_owned(),
+        |value| {
+            if value.is_empty() { "(empty)".to_owned() } else { figures::cut(value, LETTERS_MAX) }
+        },
+    );
+    let bar = |share: f64, class: &'static str| {
+        view! {
+            <span class="difference-bar">
+                <span class=class style=("width", format!("{:.1}%", share.clamp(0.0, 1.0) * 100.0))></span>
+            </span>
+            <span class="num">{figures::share(share)}</span>
+        }
+    };
+    let text = value.value.as_deref();
+    let only = traces.clone().having(&attribute.scope, &attribute.key, text);
+    let without = traces.clone().lacking(&attribute.scope, &attribute.key, text);
+    let link = |href: Option<String>, words: &'static str| {
+        href.map(|href| view! { <a class="difference-link" href=href>{words}</a> })
+    };
+    view! {
+        <div class="difference-value">
+            <span class="difference-words mono" title=value.value.clone()>{words}</span>
+            <span class="difference-links">
+                {link(only.map(|traces| traces.address()), "only")}
+                {link(without, "without")}
+            </span>
+            <span class="difference-bars">
+                {bar(value.selected_share, "difference-selected")}
+                {bar(value.rest_share, "difference-rest")}
+            </span>
+        </div>
+    }
+}

@@ -1,0 +1,143 @@
+//! The line that mends a refusal, to be put into a sender's setup or into the settings.
+//!
+//! Refusals are known by their reason where the server names it, and by its own words elsewhere.
+
+/// A line to copy and the words for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mend {
+    /// The line.
+    pub line: &'static str,
+    /// The place of the line and its effect.
+    pub words: &'static str,
+}
+
+struct Rule {
+    reasons: &'static [&'static str],
+    /// Words of a message, in lower case.
+    messages: &'static [&'static str],
+    mend: Mend,
+}
+
+/// The first rule that fits counts.
+const RULES: [Rule; 11] = [
+    Rule {
+        reasons: &[],
+        messages: &["metrics are not stored"],
+        mend: Mend {
+            line: "OTEL_METRICS_EXPORTER=none",
+            words: "In the sender's environment: metrics are not stored here.",
+        },
+    },
+    Rule {
+        reasons: &[],
+        messages: &["zipkin v1"],
+        mend: Mend {
+            line: "spring.zipkin.encoder=JSON_V2",
+            words: "In the sender's setup: Zipkin's format v2 is read here.",
+        },
+    },
+    Rule {
+        reasons: &["too_large"],
+        messages: &["larger than the limit", "exceeds the limit"],
+        mend: Mend {
+            line: "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=128",
+            words: "In the sender's environment, for smaller batches. Or raise http-body-bytes-max \
+                    or otlp-grpc-message-bytes-max in the settings here.",
+        },
+    },
+    Rule {
+        reasons: &["unknown_path"],
+        messages: &["nothing is at", "no receiver", "there is no", "not a path"],
+        mend: Mend {
+            line: "OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318",
+            words: "In the sender's environment, with this server's name: exporters add /v1/traces \
+                    and /v1/logs by themselves.",
+        },
+    },
+    Rule {
+        reasons: &["media_type", "method"],
+        messages: &["content type", "grpc needs http/2", "only post"],
+        mend: Mend {
+            line: "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf",
+            words: "In the sender's environment for port 4318; grpc for port 4317.",
+        },
+    },
+    Rule {
+        reasons: &["encoding"],
+        messages: &["compression", "content-encoding"],
+        mend: Mend {
+            line: "OTEL_EXPORTER_OTLP_COMPRESSION=gzip",
+            words: "In the sender's environment: gzip and zstd are read here.",
+        },
+    },
+    Rule {
+        reasons: &["host"],
+        messages: &["allowed-hosts"],
+        mend: Mend {
+            line: "allowed-hosts = \"NAME\"",
+            words: "In the settings here, with the name that the sender uses for this server.",
+        },
+    },
+    Rule {
+        reasons: &["origin"],
+        messages: &["web page", "origin"],
+        mend: Mend {
+            line: "allow-origins = \"https://NAME\"",
+            words: "In the settings here, with the origin of the page that sent it.",
+        },
+    },
+    Rule {
+        reasons: &["storage_full"],
+        messages: &["disk", "write-ahead log"],
+        mend: Mend {
+            line: "retention-age = \"14d\"",
+            words: "In the settings here, to keep less; or give the data directory more room.",
+        },
+    },
+    Rule {
+        reasons: &["busy"],
+        messages: &["at a time"],
+        mend: Mend {
+            line: "in-flight-bytes-max = \"512MiB\"",
+            words: "In the settings here, if the machine has the memory. Senders try again.",
+        },
+    },
+    Rule {
+        reasons: &["slow_body", "deadline"],
+        messages: &["too slow", "deadline"],
+        mend: Mend {
+            line: "OTEL_EXPORTER_OTLP_TIMEOUT=30000",
+            words: "In the sender's environment: its requests take longer than it waits.",
+        },
+    },
+];
+
+/// The mend of a refusal; `None` where only the message helps.
+#[must_use]
+pub fn mend_of(reason: &str, message: &str) -> Option<Mend> {
+    let message = message.to_lowercase();
+    let fits = |rule: &&Rule| {
+        rule.reasons.contains(&reason) || rule.messages.iter().any(|words| message.contains(words))
+    };
+    RULES.iter().find(fits).map(|rule| rule.mend)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mend_of;
+
+    #[test]
+    fn a_refusal_is_known_by_its_reason_or_by_its_words() {
+        let cases = [
+            ("too_large", "", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=128"),
+            ("", "larger than the limit of 20971520 bytes", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE=128"),
+            ("not_stored", "metrics are not stored; traces are", "OTEL_METRICS_EXPORTER=none"),
+            ("", "gRPC needs HTTP/2", "OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf"),
+            ("busy", "too many bytes under way at a time", "in-flight-bytes-max = \"512MiB\""),
+        ];
+        for (reason, message, line) in cases {
+            assert_eq!(mend_of(reason, message).map(|mend| mend.line), Some(line), "{message}");
+        }
+        assert_eq!(mend_of("panic", "the request could not be handled"), None);
+    }
+}

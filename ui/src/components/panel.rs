@@ -1,0 +1,84 @@
+//! A panel: a card with a heading whose content is one answer of the API.
+//!
+//! Draws the four states of that answer, so that no page has to: grey rows while nothing is known,
+//! the page's words when there is nothing, a note when something is missing, and the error with a
+//! way to ask again. An older answer stays on screen, paler, while a newer one is on its way.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use serde::de::DeserializeOwned;
+
+use super::{ErrorState, LoadingRows, PartialNote};
+use crate::remote::Remote;
+
+/// A card whose content is one answer.
+#[component]
+pub fn Panel<T, D, V>(
+    /// The heading.
+    #[prop(into)]
+    title: Signal<String>,
+    /// Words beside the heading: a unit, a count.
+    #[prop(into, optional)]
+    note: Signal<String>,
+    /// Links or buttons at the heading's end.
+    #[prop(optional)]
+    tools: Option<ViewFn>,
+    /// The answer.
+    remote: Remote<T>,
+    /// Decides whether the answer has nothing to draw.
+    is_empty: fn(&T) -> bool,
+    /// Says what is missing from the answer, when something is.
+    #[prop(optional)]
+    missing: Option<fn(&T) -> Option<String>>,
+    /// The words of an empty panel: what there is none of and what would show some.
+    #[prop(into)]
+    empty: Signal<String>,
+    /// How many grey rows stand for the answer while it loads.
+    #[prop(default = 4)]
+    rows: usize,
+    /// Draws an answer that has something to draw.
+    draw: D,
+) -> impl IntoView
+where
+    T: DeserializeOwned + Send + Sync + 'static,
+    D: Fn(Arc<T>) -> V + Send + Sync + Clone + 'static,
+    V: IntoView + 'static,
+{
+    let content = move || {
+        let error = remote.error();
+        let answer = remote.value();
+        let failed = error.map(|error| {
+            let retry = Callback::new(move |()| remote.refresh());
+            view! { <ErrorState error on_retry=retry /> }
+        });
+        let drawn = answer.map(|answer| {
+            let note = missing
+                .and_then(|missing| missing(&answer))
+                .map(|words| view! { <PartialNote>{words}</PartialNote> });
+            let body = if is_empty(&answer) {
+                view! { <p class="panel-empty">{move || empty.get()}</p> }.into_any()
+            } else {
+                draw(answer).into_any()
+            };
+            view! { {note} {body} }
+        });
+        view! { {failed} {drawn} }
+    };
+    let is_loading = Memo::new(move |_| remote.loading());
+    view! {
+        <section class="card panel" aria-label=move || title.get()>
+            <div class="panel-head">
+                <h2>{move || title.get()}</h2>
+                <span class="mute">{move || note.get()}</span>
+                <span class="panel-tools">{tools.map(|tools| tools.run())}</span>
+            </div>
+            <Show when=move || is_loading.get()>
+                <LoadingRows count=rows />
+            </Show>
+            <div class="panel-body" class:is-stale=move || remote.pending() && !is_loading.get()>
+                {content}
+            </div>
+        </section>
+    }
+}

@@ -1,0 +1,117 @@
+//! Refused senders: which receiver refused what, why, and the line that mends it.
+
+use leptos::prelude::*;
+use tidings_proto::api::{ReceiverStatus, RefusalStatus, ServerStatus};
+
+use super::{Badge, CopyButton, Tone, change::short, mend::mend_of};
+use crate::{browser, format};
+
+/// Refusals for one reason at one receiver.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusals {
+    /// The receiver's name.
+    pub receiver: String,
+    /// Their number, and the last one.
+    pub status: RefusalStatus,
+}
+
+/// The name of a receiver in words.
+#[must_use]
+pub fn receiver_words(name: &str) -> String {
+    match name {
+        "otlp/grpc" => "OTLP over gRPC".to_owned(),
+        "otlp/http" => "OTLP over HTTP".to_owned(),
+        "zipkin" => "Zipkin".to_owned(),
+        _ => name.to_owned(),
+    }
+}
+
+/// The refusals of all receivers, most first.
+#[must_use]
+pub fn refusals(status: &ServerStatus) -> Vec<Refusals> {
+    let of = |receiver: &ReceiverStatus| {
+        let name = receiver.name.clone();
+        let refusals = receiver.refusals.clone().into_iter();
+        refusals.map(move |status| Refusals { receiver: name.clone(), status })
+    };
+    let mut all: Vec<Refusals> = status.receivers.iter().flat_map(of).collect();
+    all.sort_by_key(|one| std::cmp::Reverse(one.status.count));
+    all
+}
+
+/// One kind of refusals with its mend.
+#[component]
+pub fn RefusalCard(
+    /// The refusals.
+    refusals: Refusals,
+) -> impl IntoView {
+    let Refusals { receiver, status } = refusals;
+    let RefusalStatus { reason, count, message, sender, last_unix_nano } = status;
+    let mend = mend_of(&reason, &message);
+    let when = format::ago(last_unix_nano, browser::now());
+    let facts = format!("{}, {when}", short(&sender));
+    let mend = mend.map(|mend| {
+        view! {
+            <div class="mend">
+                <code>{mend.line}</code>
+                <CopyButton text=mend.line.to_owned() label="Copy the line" />
+            </div>
+            <p class="mute mend-words">{mend.words}</p>
+        }
+    });
+    view! {
+        <article class="refusal">
+            <div class="refusal-head">
+                <Badge tone=Tone::Warning>{format::count(count)} " refused"</Badge>
+                <b>{receiver_words(&receiver)}</b>
+                <span class="mute">{facts}</span>
+            </div>
+            <p class="refusal-message">{message}</p>
+            {mend}
+        </article>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use tidings_proto::api::ServerStatus;
+
+    use super::refusals;
+
+    #[test]
+    fn refusals_of_all_receivers_are_ranked_by_count() {
+        let refusal = |reason: &str, count: u64| {
+            json!({
+                "reason": reason, "count": count, "message": "no", "sender": "10.0.0.4",
+                "lastUnixNano": "7",
+            })
+        };
+        let receiver = |name: &str, refusals: serde_json::Value| {
+            json!({
+                "name": name, "address": "127.0.0.1:1", "acceptedRequests": 1,
+                "refusedRequests": 7, "refusals": refusals,
+            })
+        };
+        let counts = json!({ "received": 1, "rejected": 0, "stored": 1 });
+        let status: ServerStatus = serde_json::from_value(json!({
+            "version": "0.1.0", "startedUnixNano": "1", "spans": counts, "logs": counts,
+            "hasData": true, "demoRunning": false, "insecure": false, "tasks": [],
+            "receivers": [
+                receiver("zipkin", json!([refusal("media_type", 2)])),
+                receiver("otlp/grpc", json!([])),
+                receiver("otlp/http", json!([refusal("busy", 1), refusal("malformed", 4)])),
+            ],
+        }))
+        .unwrap();
+        let all = refusals(&status);
+        let seen: Vec<_> = all
+            .iter()
+            .map(|one| (one.receiver.as_str(), one.status.reason.as_str(), one.status.count))
+            .collect();
+        assert_eq!(
+            seen,
+            [("otlp/http", "malformed", 4), ("zipkin", "media_type", 2), ("otlp/http", "busy", 1)]
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! Sparklines: a series as a line or as bars in the height of a row.
+
+use std::fmt::Write as _;
+
+use leptos::prelude::*;
+
+const WIDTH: f64 = 84.0;
+const HEIGHT: f64 = 20.0;
+
+/// The colour of a series.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SparkTone {
+    /// As usual.
+    #[default]
+    Plain,
+    /// The accent: throughput, latency.
+    Accent,
+    /// Failures.
+    Error,
+    /// Warnings.
+    Warning,
+}
+
+impl SparkTone {
+    fn class(self) -> &'static str {
+        match self {
+            Self::Plain => "spark",
+            Self::Accent => "spark spark-accent",
+            Self::Error => "spark spark-error",
+            Self::Warning => "spark spark-warning",
+        }
+    }
+}
+
+/// A series as a line over a pale area; `None` is a step without a value, which leaves a gap.
+#[component]
+pub fn Sparkline(
+    /// The values, oldest first, evenly spaced.
+    values: Vec<Option<f64>>,
+    /// The value at the top; the greatest one unless given.
+    #[prop(optional)]
+    max: Option<f64>,
+    /// The colour.
+    #[prop(optional)]
+    tone: SparkTone,
+    /// What it shows, for those who do not see it.
+    #[prop(into)]
+    label: String,
+) -> impl IntoView {
+    let (line, area) = paths(&values, max);
+    view! {
+        <svg
+            class=tone.class()
+            width=WIDTH.to_string()
+            height=HEIGHT.to_string()
+            viewBox=format!("0 0 {WIDTH} {HEIGHT}")
+            role="img"
+            aria-label=label
+        >
+            <path class="spark-area" d=area />
+            <path class="spark-line" d=line />
+        </svg>
+    }
+}
+
+/// A series as bars.
+#[component]
+pub fn SparkBars(
+    /// The values, oldest first, evenly spaced.
+    values: Vec<f64>,
+    /// The colour.
+    #[prop(optional)]
+    tone: SparkTone,
+    /// What it shows, for those who do not see it.
+    #[prop(into)]
+    label: String,
+) -> impl IntoView {
+    let top = greatest(values.iter().copied());
+    let step = WIDTH / values.len().max(1) as f64;
+    let mut bars = String::new();
+    for (index, value) in values.iter().enumerate().filter(|(_, value)| **value > 0.0) {
+        let height = (value / top * HEIGHT).max(1.0);
+        let (left, width) = (index as f64 * step, step * 0.75);
+        let _ = write!(bars, "M{left:.1} {HEIGHT}v{:.1}h{width:.1}V{HEIGHT}z", -height);
+    }
+    view! {
+        <svg
+            class=tone.class()
+            width=WIDTH.to_string()
+            height=HEIGHT.to_string()
+            viewBox=format!("0 0 {WIDTH} {HEIGHT}")
+            role="img"
+            aria-label=label
+        >
+            <path class="spark-bars" d=bars />
+        </svg>
+    }
+}
+
+fn greatest(values: impl Iterator<Item = f64>) -> f64 {
+    let top = values.filter(|value| value.is_finite()).fold(0.0, f64::max);
+    if top > 0.0 { top } else { 1.0 }
+}
+
+/// The line, and the area between it and the ground.
+fn paths(values: &[Option<f64>], max: Option<f64>) -> (String, String) {
+    let top = max.unwrap_or_else(|| greatest(values.iter().flatten().copied()) * 1.1);
+    let (mut line, mut area) = (String::new(), String::new());
+    let spacing = WIDTH / (values.len().max(2) - 1) as f64;
+    let mut begun_at = None;
+    for (index, value) in values.iter().enumerate() {
+        let x = index as f64 * spacing;
+        let Some(value) = value.filter(|value| value.is_finite()) else {
+            close(&mut area, &mut begun_at, x - spacing);
+            continue;
+        };
+        let y = HEIGHT - 1.0 - (value / top).clamp(0.0, 1.0) * (HEIGHT - 2.0);
+        let command = if begun_at.is_some() { 'L' } else { 'M' };
+        begun_at.get_or_insert(x);
+        let _ = write!(line, "{command}{x:.1} {y:.1}");
+        let _ = write!(area, "{command}{x:.1} {y:.1}");
+        // A value between two gaps is a short line and not nothing.
+        if values.get(index + 1).is_none_or(Option::is_none) && begun_at == Some(x) {
+            line.push_str("h1");
+        }
+    }
+    close(&mut area, &mut begun_at, WIDTH);
+    (line, area)
+}
+
+fn close(area: &mut String, begun_at: &mut Option<f64>, end: f64) {
+    if let Some(begin) = begun_at.take() {
+        let _ = write!(area, "L{end:.1} {HEIGHT}L{begin:.1} {HEIGHT}z");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::paths;
+
+    #[test]
+    fn a_gap_divides_the_line() {
+        let (line, area) = paths(&[Some(1.0), Some(2.0), None, Some(1.0)], Some(2.0));
+        assert_eq!(line, "M0.0 10.0L28.0 1.0M84.0 10.0h1");
+        assert_eq!(area.matches('z').count(), 2, "{area}");
+    }
+
+    #[test]
+    fn values_that_are_not_numbers_draw_nothing() {
+        let (line, area) = paths(&[Some(f64::NAN), Some(f64::INFINITY), None], None);
+        assert!(line.is_empty() && area.is_empty(), "{line} {area}");
+        assert_eq!(paths(&[], None), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_series_of_zeros_lies_on_the_ground() {
+        assert_eq!(paths(&[Some(0.0), Some(0.0)], None).0, "M0.0 19.0L84.0 19.0");
+    }
+}

@@ -1,0 +1,68 @@
+//! Shares of time as a strip, each in its service's colour.
+
+use leptos::prelude::*;
+
+use crate::{colour, figures, format};
+
+/// A part narrower than this is joined with the other narrow ones.
+const SHARE_MIN: f64 = 0.005;
+
+/// A part of a strip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StripPart {
+    /// The service whose colour it has.
+    pub service: String,
+    /// Its words.
+    pub words: String,
+    /// Its share of the whole, 0 to 1.
+    pub share: f64,
+}
+
+impl StripPart {
+    /// The time of an operation.
+    #[must_use]
+    pub fn of_operation(service: &str, operation: &str, share: f64) -> Self {
+        let words = format!("{}: {}", format::service(service), format::operation(operation));
+        Self { service: service.to_owned(), words: figures::cut(&words, 80), share }
+    }
+}
+
+/// The strip. What the parts leave of the whole is grey.
+#[component]
+pub fn TimeStrip(
+    /// The parts, the greatest first.
+    parts: Vec<StripPart>,
+) -> impl IntoView {
+    let spoken =
+        parts.iter().take(6).map(|part| format!("{} {}", part.words, figures::share(part.share)));
+    let spoken = spoken.collect::<Vec<_>>().join(", ");
+    let shown: f64 = parts.iter().map(|part| part.share).filter(|share| *share >= SHARE_MIN).sum();
+    let rest = (1.0 - shown).clamp(0.0, 1.0);
+    let part = |part: StripPart| {
+        let title = format!("{} {}", part.words, figures::share(part.share));
+        view! {
+            <span
+                class="strip-part"
+                style=("--hue", colour::hue_value(&part.service))
+                style=("flex-grow", format!("{:.4}", part.share))
+                title=title
+            ></span>
+        }
+    };
+    let drawn = parts.into_iter().filter(|part| part.share >= SHARE_MIN).map(part).collect_view();
+    let rest = (rest > SHARE_MIN).then(|| {
+        view! {
+            <span
+                class="strip-part strip-rest"
+                style=("flex-grow", format!("{rest:.4}"))
+                title=format!("the rest {}", figures::share(rest))
+            ></span>
+        }
+    });
+    view! {
+        <div class="time-strip" role="img" aria-label=spoken>
+            {drawn}
+            {rest}
+        </div>
+    }
+}

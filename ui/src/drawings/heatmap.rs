@@ -1,0 +1,364 @@
+//! The latency heatmap: spans by when they began and how long they took.
+//!
+//! Shades are counts on a logarithmic scale; failures fill a cell from below in the colour of
+//! errors, so that they differ by shape, too. A box is chosen by dragging, or with the keyboard:
+//! arrows move, with shift they extend, Enter takes the box, Escape drops it. The box is the
+//! page's; this says which one was chosen.
+
+use std::sync::Arc;
+
+use leptos::{html, prelude::*};
+use tidings_proto::{UnixNanos, api::Heatmap};
+use wasm_bindgen::JsCast;
+use web_sys::Element;
+
+mod grid;
+
+use grid::{CellPlace, Grid, Paths};
+
+use crate::{browser, format, links::HeatmapBox};
+
+/// A moment that the drawing points out, as a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// When.
+    pub time: UnixNanos,
+    /// Its words.
+    pub label: String,
+    /// Set for the one that matters.
+    pub is_strong: bool,
+}
+
+/// The state of the pointer and the keyboard over a heatmap. The page holds it, so that a newer
+/// answer does not take it away.
+#[derive(Debug, Clone, Copy)]
+pub struct HeatmapState {
+    /// From where to where the pointer drags, or the keyboard extends.
+    span: RwSignal<Option<(CellPlace, CellPlace)>>,
+    /// The cell that is described.
+    cursor: RwSignal<Option<CellPlace>>,
+    dragging: RwSignal<bool>,
+}
+
+impl Default for HeatmapState {
+    fn default() -> Self {
+        Self {
+            span: RwSignal::new(None),
+            cursor: RwSignal::new(None),
+            dragging: RwSignal::new(false),
+        }
+    }
+}
+
+impl HeatmapState {
+    /// Returns true while a box is drawn: the page asks nothing new meanwhile.
+    #[must_use]
+    pub fn is_busy(self) -> bool {
+        self.dragging.get() || self.span.with(Option::is_some)
+    }
+}
+
+/// The heatmap.
+#[component]
+pub fn HeatmapDrawing(
+    /// The counts.
+    heatmap: Arc<Heatmap>,
+    /// Moments to point out.
+    #[prop(optional)]
+    markers: Vec<Marker>,
+    /// Pointer and keyboard.
+    state: HeatmapState,
+    /// The chosen box.
+    #[prop(into)]
+    chosen: Signal<Option<HeatmapBox>>,
+    /// Called with the box that was drawn, or with none to drop it.
+    on_choose: Callback<Option<HeatmapBox>>,
+    /// A description for those who do not see it.
+    #[prop(into)]
+    label: String,
+) -> impl IntoView {
+    let Some(grid) = Grid::new(&heatmap) else { return ().into_any() };
+    let now = browser::now();
+    let height = format!("{}px", (grid.rows() * 12).clamp(96, 240));
+    let (cells, durations) = (cells_view(&grid), durations_view(&grid));
+    let times = times_view(&grid, browser::zone_minutes(now));
+    let markers = markers_view(&grid, &markers);
+    let source = Arc::clone(&heatmap);
+    let rectangle = move || {
+        let grid = Grid::new(&source)?;
+        let drawn = state.span.get().and_then(|(from, to)| grid.between(from, to));
+        Some(placed("heat-box", grid.rectangle(drawn.or_else(|| chosen.get())?)?))
+    };
+    let source = Arc::clone(&heatmap);
+    let cursor = move || {
+        let grid = Grid::new(&source)?;
+        let place = state.cursor.get()?;
+        Some(placed("heat-cursor", grid.rectangle(grid.between(place, place)?)?))
+    };
+    let source = Arc::clone(&heatmap);
+    let readout = move || {
+        let grid = Grid::new(&source)?;
+        let described = state.span.get().or_else(|| state.cursor.get().map(|at| (at, at)))?;
+        Some(described_cells(&grid, described, now))
+    };
+    let plot = NodeRef::<html::Div>::new();
+    let pointer = Pointer { heatmap: Arc::clone(&heatmap), state, plot, on_choose };
+    let (down, moved, up) = (pointer.clone(), pointer.clone(), pointer);
+    let pressed = keys(heatmap, state, on_choose);
+    view! {
+        <div class="heat" style=("--heat-height", height)>
+            <div class="heat-durations mono" aria-hidden="true">{durations}</div>
+            <div
+                node_ref=plot
+                class="heat-plot"
+                tabindex="0"
+                role="application"
+                aria-roledescription="heatmap"
+                aria-label=format!(
+                    "{label}. Arrows move over the cells, with shift they draw a box, Enter takes it.",
+                )
+                on:pointerdown=move |event| down.grabbed(&event)
+                on:pointermove=move |event| moved.moved(&event)
+                on:pointerup=move |event| up.released(&event)
+                on:pointercancel=move |_| {
+                    state.span.set(None);
+                    state.dragging.set(false);
+                }
+                on:pointerleave=move |_| state.cursor.set(None)
+                on:keydown=pressed
+            >
+                {cells}
+                {markers}
+                {cursor}
+                {rectangle}
+            </div>
+            <div class="heat-times mono" aria-hidden="true">{times}</div>
+            <p class="heat-readout" aria-live="polite">{readout}</p>
+        </div>
+    }
+    .into_any()
+}
+
+/// Cells, the shades of counts and the failures in them.
+fn cells_view(grid: &Grid<'_>) -> impl IntoView + use<> {
+    let Paths { levels, errors } = grid.paths();
+    let view_box = format!("0 0 {} {}", grid.columns, grid.rows());
+    let level = |(index, path): (usize, String)| {
+        view! { <path class=format!("heat-level heat-{index}") d=path /> }
+    };
+    let levels = levels.into_iter().enumerate().map(level).collect_view();
+    view! {
+        <svg viewBox=view_box preserveAspectRatio="none" aria-hidden="true">
+            {levels}
+            <path class="heat-errors" d=errors />
+        </svg>
+    }
+}
+
+/// Durations beside the plot.
+fn durations_view(grid: &Grid<'_>) -> impl IntoView + use<> {
+    let durations = grid.duration_ticks().into_iter().map(|tick| {
+        view! { <span class="heat-y" style=("bottom", percent(tick.at))>{tick.label}</span> }
+    });
+    durations.collect_view()
+}
+
+/// Times under the plot.
+fn times_view(grid: &Grid<'_>, zone_minutes: i32) -> impl IntoView + use<> {
+    let times = grid.time_ticks(zone_minutes).into_iter().map(|tick| {
+        view! { <span class="heat-x" style=("left", percent(tick.at))>{tick.label}</span> }
+    });
+    times.collect_view()
+}
+
+/// A rectangle over the plot, as parts of its width and height.
+fn placed(class: &'static str, [left, bottom, width, height]: [f64; 4]) -> impl IntoView {
+    view! {
+        <span
+            class=class
+            style=("left", percent(left))
+            style=("bottom", percent(bottom))
+            style=("width", percent(width))
+            style=("height", percent(height))
+        ></span>
+    }
+}
+
+fn percent(fraction: f64) -> String {
+    format!("{:.3}%", fraction * 100.0)
+}
+
+/// The words for one cell, or for a box of several.
+fn described_cells(grid: &Grid<'_>, (from, to): (CellPlace, CellPlace), now: UnixNanos) -> String {
+    let Some(chosen) = grid.between(from, to) else { return String::new() };
+    let words = box_words(chosen, now);
+    if from != to {
+        return words;
+    }
+    match grid.cell(from) {
+        Some(cell) if cell.error_count > 0 => format!(
+            "{words}: {}, {} failed",
+            format::counted(cell.count, "span"),
+            format::count(cell.error_count)
+        ),
+        Some(cell) => format!("{words}: {}", format::counted(cell.count, "span")),
+        None => format!("{words}: none"),
+    }
+}
+
+/// Moments and durations of a box: `14:01:00 to 14:13:00, 1.10 s to 2.70 s`.
+#[must_use]
+pub fn box_words(chosen: HeatmapBox, now: UnixNanos) -> String {
+    let moment = |time: UnixNanos| {
+        let text = format::when(time, now, browser::zone_minutes(time));
+        text.split_once('.').map_or(text.clone(), |(seconds, _)| seconds.to_owned())
+    };
+    format!(
+        "{} to {}, {} to {}",
+        moment(chosen.from),
+        moment(chosen.to),
+        format::duration(chosen.shortest),
+        format::duration(chosen.longest)
+    )
+}
+
+/// Dashed lines with their words; of lines that stand close together only the first has words.
+fn markers_view(grid: &Grid<'_>, markers: &[Marker]) -> impl IntoView + use<> {
+    /// Part of the plot's width that words take.
+    const WORDS: f64 = 0.14;
+    let mut last_words = f64::NEG_INFINITY;
+    let mut lines = Vec::new();
+    for marker in markers {
+        let at = grid.across(marker.time);
+        if !(0.0..=1.0).contains(&at) {
+            continue;
+        }
+        let has_words = at - last_words >= WORDS || marker.is_strong;
+        if has_words {
+            last_words = at;
+        }
+        let class = match (marker.is_strong, at > 0.8) {
+            (true, true) => "marker marker-strong marker-left",
+            (true, false) => "marker marker-strong",
+            (false, true) => "marker marker-left",
+            (false, false) => "marker",
+        };
+        let words = has_words.then(|| view! { <span>{marker.label.clone()}</span> });
+        lines.push(view! {
+            <div class=class style=("left", percent(at)) title=marker.label.clone()>
+                {words}
+            </div>
+        });
+    }
+    lines
+}
+
+#[derive(Clone)]
+struct Pointer {
+    heatmap: Arc<Heatmap>,
+    state: HeatmapState,
+    plot: NodeRef<html::Div>,
+    on_choose: Callback<Option<HeatmapBox>>,
+}
+
+impl Pointer {
+    fn cell_under(&self, event: &web_sys::PointerEvent) -> Option<CellPlace> {
+        let plot: Element = self.plot.get_untracked()?.unchecked_into();
+        let area = plot.get_bounding_client_rect();
+        if area.width() <= 0.0 || area.height() <= 0.0 {
+            return None;
+        }
+        let left = (f64::from(event.client_x()) - area.left()) / area.width();
+        let bottom = (area.bottom() - f64::from(event.client_y())) / area.height();
+        Some(Grid::new(&self.heatmap)?.at(left, bottom))
+    }
+
+    fn grabbed(&self, event: &web_sys::PointerEvent) {
+        if event.button() != 0 {
+            return;
+        }
+        if let Some(plot) = self.plot.get_untracked() {
+            let plot: Element = plot.unchecked_into();
+            let _refused = plot.set_pointer_capture(event.pointer_id());
+        }
+        self.state.dragging.set(true);
+        self.state.span.set(self.cell_under(event).map(|at| (at, at)));
+    }
+
+    fn moved(&self, event: &web_sys::PointerEvent) {
+        let at = self.cell_under(event);
+        self.state.cursor.set(at);
+        if let (true, Some((from, _)), Some(to)) =
+            (self.state.dragging.get_untracked(), self.state.span.get_untracked(), at)
+        {
+            self.state.span.set(Some((from, to)));
+        }
+    }
+
+    fn released(&self, _event: &web_sys::PointerEvent) {
+        let drawn = self.state.span.get_untracked();
+        self.state.dragging.set(false);
+        self.state.span.set(None);
+        let grid = Grid::new(&self.heatmap);
+        let chosen = grid.zip(drawn).and_then(|(grid, (from, to))| grid.between(from, to));
+        if chosen.is_some() {
+            self.on_choose.run(chosen);
+        }
+    }
+}
+
+/// The keys of the plot.
+fn keys(
+    heatmap: Arc<Heatmap>,
+    state: HeatmapState,
+    on_choose: Callback<Option<HeatmapBox>>,
+) -> impl Fn(web_sys::KeyboardEvent) {
+    move |event| {
+        let Some(grid) = Grid::new(&heatmap) else { return };
+        let (across, up): (isize, isize) = match event.key().as_str() {
+            "ArrowLeft" => (-1, 0),
+            "ArrowRight" => (1, 0),
+            "ArrowUp" => (0, 1),
+            "ArrowDown" => (0, -1),
+            "Enter" | " " => {
+                let at = state.cursor.get_untracked();
+                let drawn = state.span.get_untracked().or(at.map(|at| (at, at)));
+                let chosen = drawn.and_then(|(from, to)| grid.between(from, to));
+                state.span.set(None);
+                if chosen.is_some() {
+                    on_choose.run(chosen);
+                }
+                return used(&event);
+            }
+            "Escape" if state.is_drawn() => {
+                state.span.set(None);
+                state.cursor.set(None);
+                return used(&event);
+            }
+            "Escape" => return on_choose.run(None),
+            _ => return,
+        };
+        let start = CellPlace { column: grid.columns.saturating_sub(1), row: grid.rows() / 2 };
+        let from = state.cursor.get_untracked();
+        let to = from.map_or(start, |at| CellPlace {
+            column: at.column.saturating_add_signed(across).min(grid.columns.saturating_sub(1)),
+            row: at.row.saturating_add_signed(up).min(grid.rows().saturating_sub(1)),
+        });
+        state.cursor.set(Some(to));
+        let anchor = state.span.get_untracked().map(|(anchor, _)| anchor);
+        let extended = event.shift_key().then(|| (anchor.or(from).unwrap_or(to), to));
+        state.span.set(extended);
+        used(&event);
+    }
+}
+
+impl HeatmapState {
+    fn is_drawn(self) -> bool {
+        self.span.with_untracked(Option::is_some) || self.cursor.with_untracked(Option::is_some)
+    }
+}
+
+fn used(event: &web_sys::KeyboardEvent) {
+    event.prevent_default();
+    event.stop_propagation();
+}

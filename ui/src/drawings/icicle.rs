@@ -1,0 +1,317 @@
+//! A tree as frames that hang under each other: as wide as what is in them.
+//!
+//! [`place`] gives every frame its place, in fractions of the picture; [`Icicle`] draws those that
+//! are wide enough to be seen. The frame's own part is solid and stands at its right end, what it
+//! waits for is pale. Arrow keys go from frame to frame.
+
+use std::sync::Arc;
+
+use leptos::{html, prelude::*};
+use wasm_bindgen::JsCast;
+
+use crate::{browser, colour};
+
+/// A frame narrower than this part of the picture is not drawn.
+const WIDTH_MIN: f64 = 0.002;
+/// At most so many frames are drawn, the widest.
+const DRAWN_MAX: usize = 1_200;
+/// Frames below this depth are not drawn.
+const DEPTH_MAX: u32 = 80;
+/// Height of a row in CSS pixels.
+const ROW_PX: u32 = 32;
+
+/// A frame.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Frame {
+    /// The frame it hangs under; always one before it.
+    pub parent: Option<u32>,
+    /// Its width: its own and all below it, in any unit.
+    pub value: f64,
+    /// The service whose colour it has.
+    pub service: String,
+    /// Its name.
+    pub name: String,
+    /// Its number, as `402 ms`.
+    pub number: String,
+    /// Its description for the pointer and for those who do not see it.
+    pub title: String,
+    /// Difference from the other side, in shares; `None` draws it in its
+    /// service's colour.
+    pub difference: Option<f64>,
+    /// Set when something in it failed.
+    pub has_failed: bool,
+    /// Set when it is on the critical path.
+    pub is_critical: bool,
+}
+
+/// The order of siblings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SiblingOrder {
+    /// As the frames come.
+    Given,
+    /// The widest first.
+    WidestFirst,
+}
+
+/// The place of a frame in the picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FramePlace {
+    /// The frame.
+    pub frame: u32,
+    /// From the picture's left edge, 0 to 1.
+    pub left: f64,
+    /// Of the picture's width, 0 to 1.
+    pub width: f64,
+    /// Number of frames above it.
+    pub depth: u32,
+    /// The part of the frame that nothing below it covers, 0 to 1.
+    pub own: f64,
+}
+
+/// Places that are wide enough to be seen, and how many frames are not.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Placement {
+    /// The places, parents first.
+    pub placed: Vec<FramePlace>,
+    /// Number of frames that are too narrow, or too deep.
+    pub left_out: usize,
+}
+
+/// Places the frames under `focus`, which then is as wide as the picture, with those above it; or
+/// all of them.
+#[must_use]
+pub fn place(frames: &[Frame], focus: Option<u32>, order: SiblingOrder) -> Placement {
+    let children = children_of(frames, order);
+    let value = |frame: u32| frames.get(frame as usize).map_or(0.0, |frame| frame.value.max(0.0));
+    let mut placement = Placement::default();
+    let mut waiting = Vec::new();
+    match focus.filter(|focus| (*focus as usize) < frames.len()) {
+        Some(focus) => {
+            let above = std::iter::successors(frames[focus as usize].parent, |above| {
+                frames.get(*above as usize).and_then(|frame| frame.parent)
+            });
+            let mut above: Vec<u32> = above.take(frames.len()).collect();
+            above.reverse();
+            let depth = (0..).zip(&above).map(|(depth, &frame)| {
+                placement.placed.push(FramePlace { frame, left: 0.0, width: 1.0, depth, own: 0.0 });
+            });
+            let depth = u32::try_from(depth.count()).unwrap_or(u32::MAX);
+            waiting.push((focus, 0.0, 1.0, depth));
+        }
+        None => {
+            let roots = &children[frames.len()];
+            let total: f64 = roots.iter().map(|root| value(*root)).sum();
+            let mut left = 0.0;
+            for &root in roots {
+                let width =
+                    if total > 0.0 { value(root) / total } else { 1.0 / roots.len() as f64 };
+                waiting.push((root, left, width, 0));
+                left += width;
+            }
+            waiting.reverse();
+        }
+    }
+    while let Some((frame, left, width, depth)) = waiting.pop() {
+        if width < WIDTH_MIN || depth > DEPTH_MAX {
+            placement.left_out += 1;
+            continue;
+        }
+        let below = &children[frame as usize];
+        let sum: f64 = below.iter().map(|child| value(*child)).sum();
+        // Calls side by side may take longer together than their caller: they share its width.
+        let whole = value(frame).max(sum);
+        let own = if whole > 0.0 { (whole - sum) / whole } else { 1.0 };
+        placement.placed.push(FramePlace { frame, left, width, depth, own });
+        let mut next = left;
+        let first = waiting.len();
+        for &child in below {
+            let part = if whole > 0.0 { width * value(child) / whole } else { 0.0 };
+            waiting.push((child, next, part, depth + 1));
+            next += part;
+        }
+        waiting[first..].reverse();
+    }
+    widest(&mut placement);
+    placement
+}
+
+/// Keeps the widest places, in their order.
+fn widest(placement: &mut Placement) {
+    let surplus = placement.placed.len().saturating_sub(DRAWN_MAX);
+    if surplus == 0 {
+        return;
+    }
+    let mut widths: Vec<f64> = placement.placed.iter().map(|placed| placed.width).collect();
+    widths.sort_by(|left, right| right.total_cmp(left));
+    let least = widths[DRAWN_MAX - 1];
+    let before = placement.placed.len();
+    placement.placed.retain(|placed| placed.width >= least);
+    placement.placed.truncate(DRAWN_MAX);
+    placement.left_out += before - placement.placed.len();
+}
+
+/// The frames below each frame, and at the end those below none.
+fn children_of(frames: &[Frame], order: SiblingOrder) -> Vec<Vec<u32>> {
+    let mut children = vec![Vec::new(); frames.len() + 1];
+    for (at, frame) in (0_u32..).zip(frames) {
+        let above = frame.parent.filter(|above| *above < at);
+        children[above.map_or(frames.len(), |above| above as usize)].push(at);
+    }
+    if order == SiblingOrder::WidestFirst {
+        let value = |frame: u32| frames[frame as usize].value;
+        for siblings in &mut children {
+            siblings.sort_by(|left, right| value(*right).total_cmp(&value(*left)));
+        }
+    }
+    children
+}
+
+/// Returns the frame to which an arrow key leads from `at`.
+#[must_use]
+pub fn neighbour(placed: &[FramePlace], frames: &[Frame], at: u32, key: &str) -> Option<u32> {
+    let here = placed.iter().find(|placed| placed.frame == at)?;
+    let parent = |frame: u32| frames.get(frame as usize).and_then(|frame| frame.parent);
+    let beside = |wanted: fn(&FramePlace, &FramePlace) -> bool, nearest_is_last: bool| {
+        let mut row: Vec<&FramePlace> = placed
+            .iter()
+            .filter(|other| other.depth == here.depth && wanted(other, here))
+            .collect();
+        row.sort_by(|left, right| left.left.total_cmp(&right.left));
+        if nearest_is_last { row.last().copied() } else { row.first().copied() }
+    };
+    let next = match key {
+        "ArrowUp" => return parent(at),
+        "ArrowDown" => placed
+            .iter()
+            .filter(|other| parent(other.frame) == Some(at))
+            .min_by(|left, right| left.left.total_cmp(&right.left)),
+        "ArrowLeft" => beside(|other, here| other.left < here.left, true),
+        "ArrowRight" => beside(|other, here| other.left > here.left, false),
+        _ => None,
+    };
+    next.map(|placed| placed.frame)
+}
+
+/// The picture.
+#[component]
+pub fn Icicle(
+    /// Its id, by which its frames are found.
+    id: &'static str,
+    /// The subject, for those who do not see it.
+    #[prop(into)]
+    label: String,
+    /// The frames.
+    frames: Arc<Vec<Frame>>,
+    /// The places of those that are drawn.
+    placement: Placement,
+    /// The frame that is selected.
+    #[prop(into)]
+    selected: Signal<Option<u32>>,
+    /// Called with the frame that is clicked or entered.
+    on_select: Callback<u32>,
+) -> impl IntoView {
+    let rows = placement.placed.iter().map(|placed| placed.depth + 1).max().unwrap_or(1);
+    let height = format!("{}px", rows * ROW_PX);
+    let placed = StoredValue::new(placement.placed.clone());
+    let field = NodeRef::<html::Div>::new();
+    let known = StoredValue::new(Arc::clone(&frames));
+    let pressed = move |event: web_sys::KeyboardEvent| {
+        let Some(at) = focused(&event) else { return };
+        let next = placed.with_value(|placed| {
+            known.with_value(|frames| neighbour(placed, frames, at, &event.key()))
+        });
+        if let Some(next) = next {
+            event.prevent_default();
+            event.stop_propagation();
+            browser::focus(&frame_id(id, next));
+        }
+    };
+    let first = placement.placed.first().map(|placed| placed.frame);
+    let drawn = placement.placed.into_iter().filter_map(|place| {
+        let frame = frames.get(place.frame as usize)?.clone();
+        let reached = move || selected.get().or(first) == Some(place.frame);
+        Some(frame_view(id, frame, place, selected, reached, on_select))
+    });
+    view! {
+        <div
+            node_ref=field
+            class="icicle"
+            role="group"
+            aria-label=label
+            style=("height", height)
+            on:keydown=pressed
+        >
+            {drawn.collect_view()}
+        </div>
+    }
+}
+
+fn frame_id(picture: &str, frame: u32) -> String {
+    format!("{picture}-{frame}")
+}
+
+/// The frame that has the focus.
+fn focused(event: &web_sys::KeyboardEvent) -> Option<u32> {
+    let element = event.target()?.dyn_into::<web_sys::Element>().ok()?;
+    element.id().rsplit_once('-')?.1.parse().ok()
+}
+
+fn frame_view(
+    picture: &'static str,
+    frame: Frame,
+    place: FramePlace,
+    selected: Signal<Option<u32>>,
+    is_reached: impl Fn() -> bool + Send + Sync + 'static,
+    on_select: Callback<u32>,
+) -> impl IntoView {
+    let at = place.frame;
+    let percent = |part: f64| format!("{:.3}%", part * 100.0);
+    let mix =
+        frame.difference.map(|difference| format!("{:.0}%", (difference.abs() * 180.0).min(62.0)));
+    let tone = match frame.difference {
+        Some(difference) if difference > 0.005 => "frame is-more",
+        Some(difference) if difference < -0.005 => "frame is-less",
+        Some(_) => "frame is-same",
+        None => "frame",
+    };
+    let own = (place.own > 0.002 && frame.difference.is_none()).then(|| {
+        view! { <span class="frame-own" style=("width", percent(place.own))></span> }
+    });
+    let failed = frame.has_failed.then(|| view! { <span class="frame-failed">"●"</span> });
+    let is_leaf = place.own > 0.998;
+    let wide = place.width > 0.03;
+    let words = wide.then(|| {
+        view! {
+            <span class="frame-words">
+                <bdi class="frame-name">{frame.name}</bdi>
+                {failed}
+                <span class="frame-number">{frame.number}</span>
+            </span>
+        }
+    });
+    view! {
+        <button
+            id=frame_id(picture, at)
+            class=tone
+            class:is-leaf=is_leaf
+            class:is-critical=frame.is_critical
+            type="button"
+            tabindex=move || if is_reached() { "0" } else { "-1" }
+            aria-pressed=move || (selected.get() == Some(at)).to_string()
+            title=frame.title.clone()
+            aria-label=frame.title
+            style=("left", percent(place.left))
+            style=("width", percent(place.width))
+            style=("top", format!("{}px", place.depth * ROW_PX))
+            style=("--hue", colour::hue_value(&frame.service))
+            style=("--mix", mix.unwrap_or_default())
+            on:click=move |_| on_select.run(at)
+        >
+            {own}
+            {words}
+        </button>
+    }
+}
+
+#[cfg(test)]
+mod tests;

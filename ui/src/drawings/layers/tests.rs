@@ -1,0 +1,119 @@
+use super::{Layout, Spacing, around, crossings, lay_out, layers_of, neighbour, with_bends};
+
+const SPACING: Spacing =
+    Spacing { node_width: 160.0, node_height: 50.0, between_layers: 100.0, between_nodes: 20.0 };
+
+fn laid_out(count: usize, edges: &[(u32, u32)]) -> Layout {
+    let layout = lay_out(count, edges, SPACING);
+    assert_eq!(layout.nodes.len(), count);
+    assert_eq!(layout.routes.len(), edges.len());
+    for (at, one) in layout.nodes.iter().enumerate() {
+        assert!(one.0.is_finite() && one.1.is_finite());
+        assert!(one.1 >= 24.9 && one.1 <= layout.height - 24.9, "{at} is outside");
+        for other in &layout.nodes[..at] {
+            let apart = (one.0 - other.0).abs() >= 159.0 || (one.1 - other.1).abs() >= 69.9;
+            assert!(apart, "{at} overlaps another node");
+        }
+    }
+    layout
+}
+
+/// Pseudo-random numbers below `limit`, the same for the same seed.
+fn numbers(mut seed: u64) -> impl FnMut(u32) -> u32 {
+    move |limit| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((seed >> 33) % u64::from(limit)).unwrap()
+    }
+}
+
+#[test]
+fn callers_stand_on_the_left_of_what_they_call() {
+    let edges = [(0, 1), (1, 2), (1, 3), (3, 4), (1, 4)];
+    let layout = laid_out(5, &edges);
+    assert_eq!(layout.layers, [0, 1, 2, 2, 3]);
+    for (route, (from, to)) in layout.routes.iter().zip(edges) {
+        assert!(!route.is_reversed);
+        assert!(layout.nodes[from as usize].0 < layout.nodes[to as usize].0);
+        let ends = (route.points[0].1, route.points[route.points.len() - 1].1);
+        assert_eq!(ends, (layout.nodes[from as usize].1, layout.nodes[to as usize].1));
+    }
+    assert_eq!(layout.routes[4].points.len(), 3, "an edge over a layer has a bend there");
+}
+
+#[test]
+fn a_cycle_is_drawn_with_one_edge_against_the_layers() {
+    let layout = laid_out(3, &[(0, 1), (1, 2), (2, 0), (1, 1)]);
+    let reversed: Vec<bool> = layout.routes.iter().map(|route| route.is_reversed).collect();
+    assert_eq!(reversed, [false, false, true, false]);
+    assert!(layout.routes[3].is_loop);
+    let both_ways = laid_out(2, &[(0, 1), (1, 0)]);
+    assert_eq!(both_ways.layers, [0, 1]);
+}
+
+#[test]
+fn an_entry_stands_just_before_what_it_calls() {
+    let layout = laid_out(5, &[(0, 1), (1, 2), (2, 3), (4, 3)]);
+    assert_eq!(layout.layers[4], 2);
+}
+
+#[test]
+fn edges_that_need_not_cross_do_not() {
+    let edges = [(0, 5), (1, 4), (2, 3), (5, 8), (4, 7), (3, 6)];
+    let layers = layers_of(9, &edges);
+    let (mut graph, _) = with_bends(&layers, &edges);
+    assert!(crossings::crossings(&graph) > 0, "as they come, they cross");
+    crossings::reduce_crossings(&mut graph);
+    assert_eq!(crossings::crossings(&graph), 0);
+}
+
+#[test]
+fn a_chain_is_a_straight_line() {
+    let layout = laid_out(6, &[(0, 1), (1, 2), (2, 3), (3, 4), (4, 5)]);
+    let heights: Vec<f64> = layout.nodes.iter().map(|node| node.1).collect();
+    assert!(heights.iter().all(|height| (height - heights[0]).abs() < 0.01), "{heights:?}");
+}
+
+#[test]
+fn large_and_dense_graphs_have_the_same_picture_each_time() {
+    let mut next = numbers(7);
+    let edges: Vec<(u32, u32)> = (0..600).map(|_| (next(200), next(200))).collect();
+    let layout = laid_out(200, &edges);
+    assert_eq!(layout, lay_out(200, &edges, SPACING));
+    assert!(layout.layers.iter().any(|layer| *layer > 3));
+    let dense: Vec<(u32, u32)> = (0..10_000).map(|_| (next(400), next(400))).collect();
+    assert_eq!(lay_out(400, &dense, SPACING).routes.len(), 10_000);
+}
+
+#[test]
+fn edges_to_nowhere_and_empty_graphs_are_no_trouble() {
+    assert_eq!(lay_out(0, &[(0, 1)], SPACING).routes, [super::Route::default()]);
+    let layout = laid_out(2, &[(0, 9), (7, 1)]);
+    assert!(layout.routes.iter().all(|route| route.points.is_empty()));
+    assert_eq!(layout.layers, [0, 0]);
+}
+
+#[test]
+fn a_focus_keeps_callers_of_callers_and_callees_of_callees() {
+    //          0 → 1 → 2 → 3, and 4 → 2, 1 → 5
+    let edges = [(0, 1), (1, 2), (2, 3), (4, 2), (1, 5)];
+    let kept = |depth| {
+        let kept = around(6, &edges, 2, depth);
+        (0..6_usize).filter(|node| kept[*node]).collect::<Vec<_>>()
+    };
+    assert_eq!(kept(1), [1, 2, 3, 4]);
+    assert_eq!(kept(2), [0, 1, 2, 3, 4], "what a caller calls besides is not around");
+    assert!(around(3, &[(0, 1)], 9, 2).iter().all(|kept| !kept));
+}
+
+#[test]
+fn arrow_keys_follow_calls_and_layers() {
+    let edges = [(0, 1), (0, 2), (1, 3)];
+    let layout = laid_out(4, &edges);
+    let from = |at, key| neighbour(&layout, &edges, at, key);
+    assert!(matches!(from(0, "ArrowRight"), Some(1 | 2)));
+    assert_eq!(from(3, "ArrowLeft"), Some(1));
+    let (upper, lower) = if layout.nodes[1].1 < layout.nodes[2].1 { (1, 2) } else { (2, 1) };
+    assert_eq!(from(upper, "ArrowDown"), Some(lower));
+    assert_eq!(from(lower, "ArrowUp"), Some(upper));
+    assert_eq!((from(0, "ArrowLeft"), from(9, "ArrowUp"), from(0, "x")), (None, None, None));
+}

@@ -1,0 +1,514 @@
+//! A graph of calls as cards and curves, to be panned, zoomed and walked through by keyboard.
+//!
+//! Owns the picture's geometry: [`Viewport`] (what part of it is seen at what size) and the curves.
+//! [`super::layers`] places the cards; the page fills them.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use leptos::{html, prelude::*};
+use wasm_bindgen::JsCast;
+
+use super::layers::{self, Layout, Route, Spacing};
+use crate::{browser, colour, figures, pages::trace::measure};
+
+const WIDTH: f64 = 172.0;
+const HEIGHT: f64 = 58.0;
+const SPACING: Spacing =
+    Spacing { node_width: WIDTH, node_height: HEIGHT, between_layers: 132.0, between_nodes: 26.0 };
+/// Empty room around the picture, in pixels of the screen.
+const MARGIN: f64 = 28.0;
+/// Below this size names are written larger and numbers are left out.
+const FAR_BELOW: f64 = 0.55;
+/// More edges than this have their labels only when they are lit.
+const LABELLED_MAX: usize = 16;
+const SCALES: (f64, f64) = (0.05, 3.0);
+
+/// The sign of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeSign {
+    /// A service that sends spans.
+    Service,
+    /// A database.
+    Database,
+    /// A queue or topic.
+    Queue,
+    /// Something outside, or of which nothing is known.
+    Outside,
+    /// The users, who begin transactions.
+    User,
+}
+
+impl NodeSign {
+    /// Its drawing in a box of 16 by 16.
+    const fn path(self) -> Option<&'static str> {
+        match self {
+            Self::Service => None,
+            Self::Database => Some(
+                "M2 4a6 2.500 0 1 0 12 0a6 2.500 0 1 0-12 0v8c0 1.400 2.700 2.500 6 2.500s6-1.100 6-2.500V4",
+            ),
+            Self::Queue => Some("M1 5h14v6H1zM5 5v6M9 5v6M12.500 8h.01"),
+            Self::Outside => Some(
+                "M14.500 8a6.500 6.500 0 1 1-13 0a6.500 6.500 0 1 1 13 0M1.500 8h13M8 1.500c4 4 4 9 0 13M8 1.500c-4 4-4 9 0 13",
+            ),
+            Self::User => Some("M11 5a3 3 0 1 1-6 0a3 3 0 1 1 6 0M2.500 14.500c1-5 10-5 11 0"),
+        }
+    }
+}
+
+/// A card.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkNode {
+    /// Its name.
+    pub name: String,
+    /// Its sign.
+    pub sign: NodeSign,
+    /// Its number on the left: a rate, a count.
+    pub left: String,
+    /// Its number on the right: a duration.
+    pub right: String,
+    /// Its trouble in a word, as `10.2 %`; drawn red.
+    pub alarm: Option<String>,
+    /// Its bar, 0 to 1.
+    pub bar: f64,
+    /// Set when the bar is of failures.
+    pub bar_is_failures: bool,
+    /// Its description, for those who do not see it.
+    pub title: String,
+    /// Set when it belongs to what is looked for; without any such node none is pale.
+    pub is_lit: bool,
+}
+
+/// A curve.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkEdge {
+    /// The caller.
+    pub from: u32,
+    /// The called.
+    pub to: u32,
+    /// Its words.
+    pub label: String,
+    /// Its description.
+    pub title: String,
+    /// Set when something is wrong with it; drawn red.
+    pub has_failed: bool,
+    /// Set when messages go over it; drawn dashed.
+    pub is_message: bool,
+    /// Set when it is on the critical path.
+    pub is_critical: bool,
+    /// Its thickness, 0 to 1.
+    pub weight: f64,
+    /// Set when it belongs to what is looked for.
+    pub is_lit: bool,
+}
+
+/// A graph with its layout.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NetworkGraph {
+    /// The cards.
+    pub nodes: Vec<NetworkNode>,
+    /// The curves.
+    pub edges: Vec<NetworkEdge>,
+    layout: Layout,
+    pairs: Vec<(u32, u32)>,
+}
+
+impl NetworkGraph {
+    /// Lays a graph out.
+    #[must_use]
+    pub fn new(nodes: Vec<NetworkNode>, edges: Vec<NetworkEdge>) -> Self {
+        let pairs: Vec<(u32, u32)> = edges.iter().map(|edge| (edge.from, edge.to)).collect();
+        let layout = layers::lay_out(nodes.len(), &pairs, SPACING);
+        Self { nodes, edges, layout, pairs }
+    }
+}
+
+/// A node or an edge of the picture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pick {
+    /// The node at this place of the list.
+    Node(u32),
+    /// The edge at this place of the list.
+    Edge(u32),
+}
+
+/// The part of the picture that is seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Viewport {
+    /// Where the picture's left edge stands on the screen.
+    pub left: f64,
+    /// Where its upper edge stands.
+    pub top: f64,
+    /// Pixels of the screen for one of the picture.
+    pub scale: f64,
+}
+
+impl Viewport {
+    /// All of the picture in the middle of the screen, no larger than life.
+    #[must_use]
+    pub fn fitting(picture: (f64, f64), screen: (f64, f64)) -> Self {
+        let room = |screen: f64| (screen - 2.0 * MARGIN).max(1.0);
+        let across = room(screen.0) / picture.0.max(1.0);
+        let down = room(screen.1) / picture.1.max(1.0);
+        let scale = across.min(down).clamp(SCALES.0, 1.0);
+        let middle = |screen: f64, picture: f64| (screen - picture * scale) / 2.0;
+        Self { left: middle(screen.0, picture.0), top: middle(screen.1, picture.1), scale }
+    }
+
+    /// Larger or smaller by a factor, with the point of the screen kept in place.
+    #[must_use]
+    pub fn zoomed(self, factor: f64, at: (f64, f64)) -> Self {
+        let scale = (self.scale * factor).clamp(SCALES.0, SCALES.1);
+        let kept = scale / self.scale;
+        let moved = |edge: f64, at: f64| at - (at - edge) * kept;
+        Self { left: moved(self.left, at.0), top: moved(self.top, at.1), scale }
+    }
+
+    /// Moved by pixels of the screen.
+    #[must_use]
+    pub fn panned(self, across: f64, down: f64) -> Self {
+        Self { left: self.left + across, top: self.top + down, ..self }
+    }
+
+    /// Moved until a card is in view.
+    #[must_use]
+    pub fn showing(self, node: (f64, f64), screen: (f64, f64)) -> Self {
+        let shift = |edge: f64, centre: f64, half: f64, screen: f64| {
+            let (low, high) =
+                (edge + (centre - half) * self.scale, edge + (centre + half) * self.scale);
+            if low < MARGIN {
+                MARGIN - low
+            } else if high > screen - MARGIN {
+                screen - MARGIN - high
+            } else {
+                0.0
+            }
+        };
+        self.panned(
+            shift(self.left, node.0, WIDTH / 2.0, screen.0),
+            shift(self.top, node.1, HEIGHT / 2.0, screen.1),
+        )
+    }
+}
+
+/// The curve through the points of a route.
+fn curve(route: &Route) -> String {
+    let Some(&(x, y)) = route.points.first() else { return String::new() };
+    if route.is_loop {
+        let top = y - HEIGHT / 2.0;
+        return format!("M{:.1} {top:.1}c-14 -34 42 -34 28 0", x - 14.0);
+    }
+    let mut path = format!("M{x:.1} {y:.1}");
+    for pair in route.points.windows(2) {
+        let &[(from_x, from_y), (to_x, to_y)] = pair else { continue };
+        let reach = (to_x - from_x) / 2.0;
+        let _ = write!(
+            path,
+            "C{:.1} {from_y:.1} {:.1} {to_y:.1} {to_x:.1} {to_y:.1}",
+            from_x + reach,
+            to_x - reach
+        );
+    }
+    path
+}
+
+/// The head of an edge's arrow.
+fn arrow(route: &Route) -> String {
+    let (point, back) =
+        if route.is_reversed { (route.points.first(), 7.0) } else { (route.points.last(), -7.0) };
+    match point.filter(|_| !route.is_loop) {
+        Some((x, y)) => format!("M{x:.1} {y:.1}l{back} -4v8z"),
+        None => String::new(),
+    }
+}
+
+/// Where an edge's words stand: in the middle of its way.
+fn label_at(route: &Route) -> Option<(f64, f64)> {
+    if route.is_loop {
+        return route.points.first().map(|(x, y)| (*x, y - HEIGHT / 2.0 - 28.0));
+    }
+    let middle = route.points.len() / 2;
+    let (before, after) = (route.points.get(middle.checked_sub(1)?)?, route.points.get(middle)?);
+    Some(((before.0 + after.0) / 2.0, (before.1 + after.1) / 2.0))
+}
+
+/// State that the parts of the picture share.
+#[derive(Debug, Clone, Copy)]
+struct Picture {
+    graph: StoredValue<Arc<NetworkGraph>>,
+    size: Signal<(f64, f64)>,
+    view: RwSignal<Option<Viewport>>,
+    shown: Memo<Viewport>,
+    picked: Signal<Option<Pick>>,
+    on_pick: Callback<Option<Pick>>,
+    drag: RwSignal<Option<(i32, i32, bool)>>,
+}
+
+impl Picture {
+    fn zoom(self, factor: f64) {
+        let (width, height) = self.size.get_untracked();
+        let shown = self.shown.get_untracked();
+        self.view.set(Some(shown.zoomed(factor, (width / 2.0, height / 2.0))));
+    }
+
+    fn wheel(self, event: &web_sys::WheelEvent) {
+        event.prevent_default();
+        let Some(area) = event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok())
+        else {
+            return;
+        };
+        let area = area.get_bounding_client_rect();
+        let at =
+            (f64::from(event.client_x()) - area.left(), f64::from(event.client_y()) - area.top());
+        let factor = (-event.delta_y().clamp(-240.0, 240.0) / 480.0).exp2();
+        self.view.set(Some(self.shown.get_untracked().zoomed(factor, at)));
+    }
+
+    fn pressed(self, event: &web_sys::PointerEvent) {
+        if event.button() == 0 {
+            self.drag.set(Some((event.client_x(), event.client_y(), false)));
+        }
+    }
+
+    fn moved(self, event: &web_sys::PointerEvent) {
+        let Some((x, y, has_moved)) = self.drag.get_untracked() else { return };
+        let (across, down) = (event.client_x() - x, event.client_y() - y);
+        if !has_moved && across.abs() + down.abs() < 4 {
+            return;
+        }
+        if !has_moved
+            && let Some(area) =
+                event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok())
+        {
+            let _refused = area.set_pointer_capture(event.pointer_id());
+        }
+        self.drag.set(Some((event.client_x(), event.client_y(), true)));
+        let shown = self.shown.get_untracked();
+        self.view.set(Some(shown.panned(f64::from(across), f64::from(down))));
+    }
+
+    /// Ends a drag; a press that did not move and met nothing takes the pick back.
+    fn released(self, event: &web_sys::PointerEvent) {
+        let dragged = self.drag.get_untracked().is_some_and(|(_, _, has_moved)| has_moved);
+        self.drag.set(None);
+        let on_ground = event
+            .target()
+            .and_then(|target| target.dyn_into::<web_sys::Element>().ok())
+            .is_some_and(|element| {
+                element.closest(".network-node, .network-edge").is_ok_and(|one| one.is_none())
+            });
+        if !dragged && on_ground {
+            self.on_pick.run(None);
+        }
+    }
+
+    /// Goes from node to node; the view follows.
+    fn key(self, event: &web_sys::KeyboardEvent, node: u32) {
+        if matches!(event.key().as_str(), "Enter" | " ") {
+            event.prevent_default();
+            event.stop_propagation();
+            self.on_pick.run(Some(Pick::Node(node)));
+            return;
+        }
+        let next = self.graph.with_value(|graph| {
+            let next = layers::neighbour(&graph.layout, &graph.pairs, node, &event.key())?;
+            Some((next, *graph.layout.nodes.get(next as usize)?))
+        });
+        if let Some((next, at)) = next {
+            event.prevent_default();
+            event.stop_propagation();
+            let seen = self.shown.get_untracked().showing(at, self.size.get_untracked());
+            self.view.set(Some(seen));
+            browser::focus(&node_id(next));
+        }
+    }
+}
+
+fn node_id(node: u32) -> String {
+    format!("network-node-{node}")
+}
+
+/// The picture. It fills its container, which gives it its height.
+#[component]
+pub fn Network(
+    /// The graph.
+    graph: Arc<NetworkGraph>,
+    /// The picked node or edge.
+    #[prop(into)]
+    picked: Signal<Option<Pick>>,
+    /// Called with what is clicked or entered; with nothing for a click beside everything.
+    on_pick: Callback<Option<Pick>>,
+    /// The part that is seen; all of it while `None`. Kept by the page, so that a newer graph is
+    /// seen from the same place.
+    view: RwSignal<Option<Viewport>>,
+    /// The subject, for those who do not see it.
+    #[prop(into)]
+    label: String,
+) -> impl IntoView {
+    let field = NodeRef::<html::Div>::new();
+    let size = measure::size_of(field);
+    let picture_size = (graph.layout.width, graph.layout.height);
+    let shown = Memo::new(move |_| {
+        view.get().unwrap_or_else(|| Viewport::fitting(picture_size, size.get()))
+    });
+    let drag = RwSignal::new(None);
+    let stored = StoredValue::new(Arc::clone(&graph));
+    let picture = Picture { graph: stored, size, view, shown, picked, on_pick, drag };
+    let transform = move || {
+        let Viewport { left, top, scale } = shown.get();
+        format!("translate({left:.2} {top:.2}) scale({scale:.4})")
+    };
+    let is_far = Memo::new(move |_| shown.get().scale < FAR_BELOW);
+    let is_crowded = graph.edges.len() > LABELLED_MAX;
+    let has_lit = graph.nodes.iter().any(|node| node.is_lit);
+    let edges = (0_u32..).zip(&graph.edges).zip(&graph.layout.routes);
+    let edges = edges.map(|((at, edge), route)| edge_view(picture, at, edge, route)).collect_view();
+    let nodes = (0_u32..).zip(&graph.nodes).zip(&graph.layout.nodes);
+    let nodes =
+        nodes.map(|((at, node), place)| node_view(picture, at, node, *place)).collect_view();
+    let is_ready = move || size.get().0 > 0.0;
+    view! {
+        <div
+            node_ref=field
+            class="network"
+            class:is-far=move || is_far.get()
+            class:is-crowded=is_crowded
+            class:has-lit=has_lit
+            class:has-picked=move || picked.get().is_some()
+            class:is-dragged=move || drag.get().is_some_and(|(_, _, has_moved)| has_moved)
+        >
+            <svg
+                class="network-drawing"
+                class:is-ready=is_ready
+                role="group"
+                aria-label=label
+                on:wheel=move |event| picture.wheel(&event)
+                on:pointerdown=move |event| picture.pressed(&event)
+                on:pointermove=move |event| picture.moved(&event)
+                on:pointerup=move |event| picture.released(&event)
+                on:pointercancel=move |_| drag.set(None)
+            >
+                <rect class="network-ground" width="100%" height="100%" />
+                <g transform=transform>
+                    {edges}
+                    {nodes}
+                </g>
+            </svg>
+            <div class="network-tools">
+                <button class="button button-icon" type="button" aria-label="Larger" title="Larger ( + )" on:click=move |_| picture.zoom(1.3)>
+                    "+"
+                </button>
+                <button class="button button-icon" type="button" aria-label="Smaller" title="Smaller ( - )" on:click=move |_| picture.zoom(1.0 / 1.3)>
+                    "−"
+                </button>
+                <button class="button" type="button" title="Show all of it ( 0 )" on:click=move |_| view.set(None)>
+                    "Fit"
+                </button>
+            </div>
+        </div>
+    }
+}
+
+fn edge_view(
+    picture: Picture,
+    at: u32,
+    edge: &NetworkEdge,
+    route: &Route,
+) -> impl IntoView + use<> {
+    let path = curve(route);
+    let label = label_at(route).map(|(x, y)| {
+        view! { <text class="network-label" x=format!("{x:.1}") y=format!("{:.1}", y + 3.5)>{edge.label.clone()}</text> }
+    });
+    let (from, to) = (edge.from, edge.to);
+    let is_picked = move || picture.picked.get() == Some(Pick::Edge(at));
+    let is_beside = move || match picture.picked.get() {
+        Some(Pick::Node(node)) => node == from || node == to,
+        Some(Pick::Edge(picked)) => picked == at,
+        None => false,
+    };
+    let width = format!("{:.2}", 1.2 + edge.weight.clamp(0.0, 1.0) * 2.6);
+    view! {
+        <g
+            class="network-edge"
+            class:has-failed=edge.has_failed
+            class:is-message=edge.is_message
+            class:is-critical=edge.is_critical
+            class:is-lit=edge.is_lit
+            class:is-picked=is_picked
+            class:is-beside=is_beside
+            on:click=move |_| picture.on_pick.run(Some(Pick::Edge(at)))
+        >
+            <title>{edge.title.clone()}</title>
+            <path class="network-reach" d=path.clone() />
+            <path class="network-line" d=path stroke-width=width />
+            <path class="network-arrow" d=arrow(route) />
+            {label}
+        </g>
+    }
+}
+
+fn node_view(
+    picture: Picture,
+    at: u32,
+    node: &NetworkNode,
+    place: (f64, f64),
+) -> impl IntoView + use<> {
+    let is_picked = move || picture.picked.get() == Some(Pick::Node(at));
+    let is_reached = move || match picture.picked.get() {
+        Some(Pick::Node(node)) => node == at,
+        _ => at == 0,
+    };
+    let (left, top) = (-WIDTH / 2.0, -HEIGHT / 2.0);
+    let bar = (node.bar.clamp(0.0, 1.0) * (WIDTH - 26.0)).max(0.0);
+    let room = if node.alarm.is_some() { 13 } else { 20 };
+    let has_sign = node.sign.path().is_some();
+    let room = if has_sign { room - 2 } else { room };
+    let sign = node.sign.path().map(|path| {
+        let shift = format!("translate({:.1} {:.1}) scale(.85)", left + 12.0, top + 9.0);
+        view! { <path class="network-sign" transform=shift d=path /> }
+    });
+    let name_at = left + if has_sign { 31.0 } else { 13.0 };
+    let is_outside = !matches!(node.sign, NodeSign::Service | NodeSign::User);
+    view! {
+        <g
+            id=node_id(at)
+            class="network-node"
+            class:is-outside=is_outside
+            class:is-user=node.sign == NodeSign::User
+            class:has-failed=node.alarm.is_some()
+            class:is-lit=node.is_lit
+            class:is-picked=is_picked
+            transform=format!("translate({:.1} {:.1})", place.0, place.1)
+            tabindex=move || if is_reached() { "0" } else { "-1" }
+            role="button"
+            aria-label=node.title.clone()
+            aria-pressed=move || is_picked().to_string()
+            style=("--hue", colour::hue_value(&node.name))
+            on:click=move |_| picture.on_pick.run(Some(Pick::Node(at)))
+            on:keydown=move |event| picture.key(&event, at)
+        >
+            <title>{node.title.clone()}</title>
+            <rect class="network-card" x=left y=top width=WIDTH height=HEIGHT rx="7" />
+            <rect class="network-edge-mark" x=left y=top + 1.0 width="4" height=HEIGHT - 2.0 rx="2" />
+            {sign}
+            <text class="network-name" x=name_at y="-9">{figures::cut(&node.name, room)}</text>
+            <text class="network-alarm" x=-left - 12.0 y="-9">
+                {node.alarm.as_ref().map(|alarm| format!("● {alarm}"))}
+            </text>
+            <text class="network-number" x=left + 13.0 y="9">{node.left.clone()}</text>
+            <text class="network-number is-right" x=-left - 12.0 y="9">{node.right.clone()}</text>
+            <rect class="network-track" x=left + 13.0 y="17" width=WIDTH - 26.0 height="4" rx="2" />
+            <rect
+                class="network-bar"
+                class:is-failures=node.bar_is_failures
+                x=left + 13.0
+                y="17"
+                width=bar
+                height="4"
+                rx="2"
+            />
+        </g>
+    }
+}
+
+#[cfg(test)]
+mod tests;

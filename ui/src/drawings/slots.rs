@@ -1,0 +1,175 @@
+//! Steps of a window as slots of a picture, and round numbers for the values in them.
+
+use tidings_proto::{UnixNanos, api::TimeWindow};
+
+/// A chart has at most so many steps; more are cut at its end.
+const SLOTS_MAX: u64 = 2_000;
+const SECOND: u64 = 1_000_000_000;
+
+/// The steps of a window as slots of equal width.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slots {
+    /// Begin of the first slot.
+    pub first: UnixNanos,
+    /// Length of a slot in nanoseconds, never 0.
+    pub step_nanos: u64,
+    /// Number of slots.
+    pub count: usize,
+    /// The window that the slots hold.
+    window: (u64, u64),
+}
+
+impl Slots {
+    /// Returns the slots of a window. Steps begin at multiples of their length since 1970, so the
+    /// first and the last slot may lie partly outside of it.
+    #[must_use]
+    pub fn of_window(window: &TimeWindow) -> Self {
+        let step_nanos = window.step_nano.0.max(1);
+        let (start, end) = (window.start_unix_nano.0, window.end_unix_nano.0);
+        let first = start / step_nanos * step_nanos;
+        let count = end.saturating_sub(first).div_ceil(step_nanos).clamp(1, SLOTS_MAX);
+        let count = usize::try_from(count).unwrap_or(1);
+        Self { first: UnixNanos(first), step_nanos, count, window: (start, end) }
+    }
+
+    /// The slot that a moment falls into.
+    #[must_use]
+    pub fn slot(&self, time: UnixNanos) -> Option<usize> {
+        let slot = time.0.checked_sub(self.first.0)? / self.step_nanos;
+        usize::try_from(slot).ok().filter(|slot| *slot < self.count)
+    }
+
+    /// Start of a slot.
+    #[must_use]
+    pub fn start_of(&self, slot: usize) -> UnixNanos {
+        let offset = u64::try_from(slot).unwrap_or(u64::MAX).saturating_mul(self.step_nanos);
+        UnixNanos(self.first.0.saturating_add(offset))
+    }
+
+    /// Place of a moment between the picture's left edge (0) and its right edge (1).
+    #[must_use]
+    pub fn fraction(&self, time: UnixNanos) -> f64 {
+        let offset = time.0 as f64 - self.first.0 as f64;
+        offset / (self.step_nanos as f64 * self.count as f64)
+    }
+
+    /// One value for each slot: `fallback` where no step has any.
+    #[must_use]
+    pub fn spread<S>(
+        &self,
+        steps: &[S],
+        begin: impl Fn(&S) -> UnixNanos,
+        value: impl Fn(&S) -> Option<f64>,
+        fallback: Option<f64>,
+    ) -> Vec<Option<f64>> {
+        let mut values = vec![fallback; self.count];
+        for step in steps {
+            if let Some(slot) = self.slot(begin(step)) {
+                values[slot] = value(step);
+            }
+        }
+        values
+    }
+
+    /// Counts as rates by the second. A slot partly outside of the window is measured by its part
+    /// inside. It has no rate when that is less than a quarter.
+    #[must_use]
+    pub fn rates<S>(
+        &self,
+        steps: &[S],
+        begin: impl Fn(&S) -> UnixNanos,
+        count: impl Fn(&S) -> u64,
+    ) -> Vec<Option<f64>> {
+        let counts = self.spread(steps, begin, |step| Some(count(step) as f64), Some(0.0));
+        let rate = |(slot, value): (usize, Option<f64>)| {
+            let inside = self.inside(slot);
+            let known = inside.saturating_mul(4) >= self.step_nanos;
+            value.filter(|_| known).map(|value| value * SECOND as f64 / inside as f64)
+        };
+        counts.into_iter().enumerate().map(rate).collect()
+    }
+
+    /// Nanoseconds of a slot that lie in the window.
+    fn inside(&self, slot: usize) -> u64 {
+        let begin = self.start_of(slot).0;
+        let end = begin.saturating_add(self.step_nanos).min(self.window.1);
+        end.saturating_sub(begin.max(self.window.0)).max(1)
+    }
+}
+
+/// Round values from 0 to just above `greatest`, about `count` of them; the last is the axis's end.
+#[must_use]
+pub fn value_ticks(greatest: f64, count: u32) -> Vec<f64> {
+    let greatest = if greatest.is_finite() && greatest > 0.0 { greatest } else { 1.0 };
+    let step = round_up(greatest / f64::from(count.max(1)));
+    let steps = (greatest / step).ceil().max(1.0);
+    let mut ticks = Vec::new();
+    let mut tick = 0.0;
+    while tick <= steps {
+        ticks.push(tick * step);
+        tick += 1.0;
+    }
+    ticks
+}
+
+/// The next of 1, 2, 2.5, 5 times a power of ten.
+fn round_up(value: f64) -> f64 {
+    let scale = 10_f64.powf(value.log10().floor());
+    let digit = value / scale;
+    let rounded = [1.0, 2.0, 2.5, 5.0].into_iter().find(|round| digit <= round + 1e-9);
+    rounded.unwrap_or(10.0) * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+
+    use super::{SECOND, Slots, value_ticks};
+
+    fn window(start: u64, end: u64, step: u64) -> TimeWindow {
+        TimeWindow {
+            start_unix_nano: UnixNanos(start * SECOND),
+            end_unix_nano: UnixNanos(end * SECOND),
+            step_nano: DurationNanos(step * SECOND),
+        }
+    }
+
+    #[test]
+    fn every_step_of_a_window_has_a_slot() {
+        let slots = Slots::of_window(&window(130, 310, 60));
+        assert_eq!((slots.first, slots.count), (UnixNanos(120 * SECOND), 4));
+        assert_eq!(slots.slot(UnixNanos(179 * SECOND)), Some(0));
+        assert_eq!(slots.slot(UnixNanos(301 * SECOND)), Some(3));
+        assert_eq!(slots.slot(UnixNanos(360 * SECOND)), None);
+        assert_eq!(slots.slot(UnixNanos(0)), None);
+        assert!((slots.fraction(UnixNanos(240 * SECOND)) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_window_without_length_or_step_has_one_slot() {
+        assert_eq!(Slots::of_window(&window(5, 5, 0)).count, 1);
+        assert_eq!(Slots::of_window(&window(0, 1_000_000, 1)).count, 2_000);
+    }
+
+    #[test]
+    fn a_step_cut_by_the_window_is_measured_by_what_is_inside() {
+        let slots = Slots::of_window(&window(90, 241, 60));
+        let steps = [(60, 30_u64), (120, 60), (240, 5)];
+        let begin = |step: &(u64, u64)| UnixNanos(step.0 * SECOND);
+        let rates = slots.rates(&steps, begin, |step| step.1);
+        assert_eq!(rates, [Some(1.0), Some(1.0), Some(0.0), None]);
+    }
+
+    #[test]
+    fn ticks_are_round_and_hold_the_greatest_value() {
+        assert_eq!(value_ticks(2.31e9, 4), [0.0, 1e9, 2e9, 3e9]);
+        assert_eq!(value_ticks(11.9, 3), [0.0, 5.0, 10.0, 15.0]);
+        assert_eq!(value_ticks(0.0, 2), [0.0, 0.5, 1.0]);
+        for greatest in [1e-9, 0.07, 3.0, 999.0, 1.0e18, f64::NAN, f64::INFINITY] {
+            let ticks = value_ticks(greatest, 4);
+            assert!(
+                ticks.len() <= 6 && !(ticks[ticks.len() - 1] < greatest) || greatest.is_infinite()
+            );
+        }
+    }
+}

@@ -1,0 +1,583 @@
+//! A chart over time: lines or stacked bars, axes with units, a readout, a range to drag.
+//!
+//! The readout stands in the legend: the values of the step under the pointer, or of the step the
+//! arrow keys are at. Dragging, or the arrow keys with Shift and then Enter, makes a stretch the
+//! page's range. Charts that share a cursor show the same step.
+
+use std::fmt::Write as _;
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+use wasm_bindgen::JsCast;
+
+use super::{
+    axis::time_ticks,
+    slots::{Slots, value_ticks},
+};
+use crate::{
+    browser, figures, format,
+    url::{Step, TimeRange, use_edit_query},
+};
+
+/// Height of the drawing's own coordinates; its width is 1,000.
+const TALL: f64 = 100.0;
+const WIDE: f64 = 1_000.0;
+
+/// The unit of a chart's values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ValueUnit {
+    /// Nanoseconds.
+    Duration,
+    /// Calls in a second.
+    Rate,
+    /// A share, 0 to 1.
+    Share,
+}
+
+impl ValueUnit {
+    fn text(self, value: f64) -> String {
+        match self {
+            Self::Duration => format::duration(nanos(value)),
+            Self::Rate => figures::rate(value),
+            Self::Share => figures::share(value),
+        }
+    }
+
+    /// Values as the axis counts them: rates are read by the minute.
+    fn scale(self) -> f64 {
+        match self {
+            Self::Duration => 1.0,
+            Self::Rate => 60.0,
+            Self::Share => 100.0,
+        }
+    }
+
+    fn tick(self, value: f64) -> String {
+        match self {
+            Self::Duration if value <= 0.0 => "0".to_owned(),
+            Self::Duration => format::duration(nanos(value)),
+            Self::Rate => format!("{} /min", plain(value)),
+            Self::Share => format!("{} %", plain(value)),
+        }
+    }
+}
+
+/// How the series are drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChartShape {
+    /// Each as a line.
+    Lines,
+    /// Each as a line over a pale area.
+    Areas,
+    /// One on top of the other, a bar for each step.
+    StackedBars,
+}
+
+/// A series of a chart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChartSeries {
+    /// Its name in the legend.
+    pub name: &'static str,
+    /// Its colour: the class of `60-lines.css`, as `accent` or `error`.
+    pub tone: &'static str,
+    /// A value for each slot; `None` leaves a gap.
+    pub values: Vec<Option<f64>>,
+}
+
+/// A moment worth a line of its own: a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Marker {
+    /// The moment.
+    pub time: UnixNanos,
+    /// Its words, as `payment 2.14.0`.
+    pub label: String,
+    /// Set when something changed with it.
+    pub is_suspect: bool,
+}
+
+/// A chart's content.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimeChart {
+    /// The time axis.
+    pub slots: Slots,
+    /// The unit of all values.
+    pub unit: ValueUnit,
+    /// How they are drawn.
+    pub shape: ChartShape,
+    /// The series, of one value for each slot.
+    pub series: Vec<ChartSeries>,
+    /// Moments to mark.
+    pub markers: Vec<Marker>,
+}
+
+impl TimeChart {
+    /// A chart without a series.
+    #[must_use]
+    pub fn new(window: &TimeWindow, unit: ValueUnit, shape: ChartShape) -> Self {
+        let slots = Slots::of_window(window);
+        Self { slots, unit, shape, series: Vec::new(), markers: Vec::new() }
+    }
+
+    /// Adds a series.
+    #[must_use]
+    pub fn with(
+        mut self,
+        name: &'static str,
+        tone: &'static str,
+        values: Vec<Option<f64>>,
+    ) -> Self {
+        self.series.push(ChartSeries { name, tone, values });
+        self
+    }
+
+    /// Adds the marks that fall into its time.
+    #[must_use]
+    pub fn marked(mut self, markers: &[Marker]) -> Self {
+        let inside = |marker: &&Marker| (0.0..=1.0).contains(&self.slots.fraction(marker.time));
+        self.markers = markers.iter().filter(inside).cloned().collect();
+        self
+    }
+
+    /// The greatest value that is drawn, in the axis's own count.
+    fn greatest(&self) -> f64 {
+        let values = |slot: usize| self.series.iter().filter_map(move |one| value_at(one, slot));
+        let tops = (0..self.slots.count).map(|slot| match self.shape {
+            ChartShape::StackedBars => values(slot).sum(),
+            ChartShape::Lines | ChartShape::Areas => values(slot).fold(0.0, f64::max),
+        });
+        tops.fold(0.0, f64::max) * self.unit.scale()
+    }
+}
+
+fn value_at(series: &ChartSeries, slot: usize) -> Option<f64> {
+    series.values.get(slot).copied().flatten().filter(|value| value.is_finite())
+}
+
+/// The shapes of every series, as SVG paths: the line, and the area under it.
+fn shapes(chart: &TimeChart, top: f64) -> Vec<(String, String)> {
+    let width = WIDE / chart.slots.count.max(1) as f64;
+    let height = |value: f64| (value * chart.unit.scale() / top).clamp(0.0, 1.0) * TALL;
+    if chart.shape == ChartShape::StackedBars {
+        let mut below = vec![0.0_f64; chart.slots.count];
+        let bars = chart.series.iter().map(|series| {
+            let mut path = String::new();
+            for (slot, ground) in below.iter_mut().enumerate() {
+                let Some(value) = value_at(series, slot).filter(|value| *value > 0.0) else {
+                    continue;
+                };
+                let (left, bottom) = (slot as f64 * width + width * 0.08, TALL - *ground);
+                let tall = height(value).max(0.6);
+                let _ = write!(
+                    path,
+                    "M{left:.1} {bottom:.2}v{:.2}h{:.1}v{tall:.2}z",
+                    -tall,
+                    width * 0.84
+                );
+                *ground += tall;
+            }
+            (String::new(), path)
+        });
+        return bars.collect();
+    }
+    chart.series.iter().map(|series| line(series, width, height)).collect()
+}
+
+fn line(series: &ChartSeries, width: f64, height: impl Fn(f64) -> f64) -> (String, String) {
+    let (mut line, mut area) = (String::new(), String::new());
+    let mut begun_at = None;
+    for slot in 0..series.values.len() {
+        let x = (slot as f64 + 0.5) * width;
+        let Some(value) = value_at(series, slot) else {
+            close(&mut area, &mut begun_at, x - width);
+            continue;
+        };
+        let command = if begun_at.is_some() { 'L' } else { 'M' };
+        let y = TALL - height(value);
+        let alone = begun_at.is_none() && value_at(series, slot + 1).is_none();
+        begun_at.get_or_insert(x);
+        let _ = write!(line, "{command}{x:.1} {y:.2}");
+        let _ = write!(area, "{command}{x:.1} {y:.2}");
+        if alone {
+            line.push_str("h2");
+        }
+    }
+    close(&mut area, &mut begun_at, (series.values.len() as f64 - 0.5) * width);
+    (line, area)
+}
+
+fn close(area: &mut String, begun_at: &mut Option<f64>, end: f64) {
+    if let Some(begin) = begun_at.take() {
+        let _ = write!(area, "L{end:.1} {TALL}L{begin:.1} {TALL}z");
+    }
+}
+
+/// The stretch that two slots choose, in either order, as a range in whole milliseconds.
+fn chosen_range(slots: &Slots, one: usize, other: usize) -> TimeRange {
+    let milliseconds = |slot: usize| slots.start_of(slot).0 / 1_000_000;
+    TimeRange::Between {
+        from_unix_ms: milliseconds(one.min(other)),
+        to_unix_ms: milliseconds(one.max(other) + 1),
+    }
+}
+
+/// The step that charts side by side point at.
+pub type Cursor = RwSignal<Option<usize>>;
+
+/// The state of one chart: where the pointer is and from where it drags.
+#[derive(Debug, Clone, Copy)]
+struct Plot {
+    slots: Slots,
+    cursor: Cursor,
+    anchor: RwSignal<Option<usize>>,
+    choose: Callback<TimeRange>,
+}
+
+impl Plot {
+    fn slot_at(self, event: &web_sys::PointerEvent) -> Option<usize> {
+        let plot = event.current_target()?.dyn_into::<web_sys::Element>().ok()?;
+        let place = plot.get_bounding_client_rect();
+        let across = (f64::from(event.client_x()) - place.left()) / place.width().max(1.0);
+        let slot = browser::whole(across.clamp(0.0, 1.0) * self.slots.count as f64);
+        Some(usize::try_from(slot).ok()?.min(self.slots.count - 1))
+    }
+
+    fn moved(self, event: &web_sys::PointerEvent) {
+        self.cursor.set(self.slot_at(event));
+    }
+
+    fn pressed(self, event: &web_sys::PointerEvent) {
+        if event.button() == 0 {
+            self.anchor.set(self.slot_at(event));
+            if let Some(plot) =
+                event.current_target().and_then(|t| t.dyn_into::<web_sys::Element>().ok())
+            {
+                let _refused = plot.set_pointer_capture(event.pointer_id());
+            }
+        }
+    }
+
+    fn released(self, event: &web_sys::PointerEvent) {
+        let anchor = self.anchor.get_untracked();
+        self.anchor.set(None);
+        if let (Some(from), Some(to)) = (anchor, self.slot_at(event))
+            && from != to
+        {
+            self.choose.run(chosen_range(&self.slots, from, to));
+        }
+    }
+
+    fn key(self, event: &web_sys::KeyboardEvent) {
+        let last = self.slots.count - 1;
+        let at = self.cursor.get_untracked();
+        let next = match event.key().as_str() {
+            "ArrowLeft" => at.map_or(last, |at| at.saturating_sub(1)),
+            "ArrowRight" => at.map_or(0, |at| (at + 1).min(last)),
+            "Home" => 0,
+            "End" => last,
+            "Escape" if at.is_some() => {
+                self.cursor.set(None);
+                self.anchor.set(None);
+                event.stop_propagation();
+                return;
+            }
+            "Enter" => {
+                if let Some(at) = at {
+                    let from = self.anchor.get_untracked().unwrap_or(at);
+                    self.choose.run(chosen_range(&self.slots, from, at));
+                    event.stop_propagation();
+                }
+                return;
+            }
+            _ => return,
+        };
+        event.prevent_default();
+        event.stop_propagation();
+        match (event.shift_key(), self.anchor.get_untracked()) {
+            (true, None) => self.anchor.set(at.or(Some(next))),
+            (false, _) => self.anchor.set(None),
+            (true, Some(_)) => {}
+        }
+        self.cursor.set(Some(next));
+    }
+}
+
+/// The chart. Sets the page's range when a stretch is chosen.
+#[component]
+pub fn LineChart(
+    /// Its heading.
+    #[prop(into)]
+    title: String,
+    /// Words at the heading.
+    #[prop(into, optional)]
+    note: String,
+    /// Its content.
+    chart: TimeChart,
+    /// The step that is read; charts side by side share it.
+    cursor: Cursor,
+) -> impl IntoView {
+    let edit = use_edit_query();
+    let choose = Callback::new(move |range: TimeRange| {
+        edit(Step::New, &|query| range.write(query));
+    });
+    let plot = Plot { slots: chart.slots, cursor, anchor: RwSignal::new(None), choose };
+    let ticks = value_ticks(chart.greatest(), 3);
+    let top = ticks.last().copied().unwrap_or(1.0);
+    let drawn = series_shapes(&chart, top);
+    let scale = value_scale(&ticks, top, chart.unit);
+    let label = format!(
+        "{title} over time. Arrow keys read it, Shift and arrow keys choose a stretch, Enter looks at it."
+    );
+    let name = title.clone();
+    view! {
+        <figure class="chart" aria-label=name>
+            <div class="panel-head">
+                <h2>{title}</h2>
+                <span class="mute">{note}</span>
+                <Legend chart=chart.clone() cursor />
+            </div>
+            <div class="chart-body">
+                <div class="chart-scale" aria-hidden="true">{scale}</div>
+                <div
+                    class="chart-plot"
+                    role="application"
+                    tabindex="0"
+                    aria-label=label
+                    on:pointermove=move |event| plot.moved(&event)
+                    on:pointerdown=move |event| plot.pressed(&event)
+                    on:pointerup=move |event| plot.released(&event)
+                    on:pointerleave=move |_| {
+                        if plot.anchor.get_untracked().is_none() {
+                            cursor.set(None);
+                        }
+                    }
+                    on:keydown=move |event| plot.key(&event)
+                    on:blur=move |_| {
+                        cursor.set(None);
+                        plot.anchor.set(None);
+                    }
+                >
+                    <svg
+                        class="chart-drawing"
+                        viewBox=format!("0 0 {WIDE} {TALL}")
+                        preserveAspectRatio="none"
+                        aria-hidden="true"
+                    >
+                        {drawn}
+                    </svg>
+                    <Marks chart=chart.clone() />
+                    <Pointed plot />
+                </div>
+                <TimeScale slots=chart.slots />
+            </div>
+        </figure>
+    }
+}
+
+/// Series, each as its line and the area under it.
+fn series_shapes(chart: &TimeChart, top: f64) -> impl IntoView + use<> {
+    let area_class = match chart.shape {
+        ChartShape::StackedBars => "chart-bars",
+        ChartShape::Areas => "chart-area",
+        ChartShape::Lines => "hidden-shape",
+    };
+    let drawn = chart.series.iter().zip(shapes(chart, top)).map(|(series, (line, area))| {
+        view! {
+            <g class=format!("chart-series chart-{}", series.tone)>
+                <path class=area_class d=area />
+                <path class="chart-line" d=line />
+            </g>
+        }
+    });
+    drawn.collect_view()
+}
+
+/// Values at the axis, each with a line across the plot.
+fn value_scale(ticks: &[f64], top: f64, unit: ValueUnit) -> impl IntoView + use<> {
+    let scale = ticks.iter().map(|tick| {
+        let bottom = format!("{:.2}%", tick / top * 100.0);
+        view! {
+            <span class="chart-value" style=("bottom", bottom.clone())>{unit.tick(*tick)}</span>
+            <span class="chart-grid" style=("bottom", bottom)></span>
+        }
+    });
+    scale.collect_view()
+}
+
+/// The names of the series; with a cursor its time and their values.
+#[component]
+fn Legend(chart: TimeChart, cursor: Cursor) -> impl IntoView {
+    let slots = chart.slots;
+    let time = move || {
+        cursor.get().map(|slot| {
+            let begin = slots.start_of(slot);
+            let text = format::time_of_day(begin, browser::zone_minutes(begin));
+            text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
+        })
+    };
+    let entries = chart.series.into_iter().map(|series| {
+        let tone = format!("chart-key chart-{}", series.tone);
+        let name = series.name;
+        let value = move || {
+            let value = value_at(&series, cursor.get()?);
+            Some(value.map_or_else(|| "–".to_owned(), |value| chart.unit.text(value)))
+        };
+        view! {
+            <span class="chart-entry">
+                <span class=tone aria-hidden="true"></span>
+                {name}
+                <span class="mono">{value}</span>
+            </span>
+        }
+    });
+    view! {
+        <span class="chart-legend" role="status">
+            <span class="mono">{time}</span>
+            {entries.collect_view()}
+        </span>
+    }
+}
+
+/// The moments that are marked. Labels that would lie on each other stand on lines of their own.
+#[component]
+fn Marks(chart: TimeChart) -> impl IntoView {
+    let mut ends = [f64::MIN; 3];
+    let marks = chart.markers.iter().map(|marker| {
+        let left = chart.slots.fraction(marker.time) * 100.0;
+        let row = ends.iter().position(|end| *end < left).unwrap_or(0);
+        ends[row] = left + 4.0 + marker.label.chars().count().min(24) as f64 * 2.0;
+        let label = figures::cut(&marker.label, 24);
+        let is_right = left > 70.0;
+        view! {
+            <span
+                class="chart-mark"
+                class:is-suspect=marker.is_suspect
+                class:is-right=is_right
+                style=("left", format!("{left:.2}%"))
+                title=marker.label.clone()
+            >
+                <span class="chart-mark-label" style=("--line", row.to_string())>{label}</span>
+            </span>
+        }
+    });
+    marks.collect_view()
+}
+
+/// The step under the cursor, or the stretch that is being chosen.
+#[component]
+fn Pointed(plot: Plot) -> impl IntoView {
+    let shown = move || {
+        let at = plot.cursor.get()?;
+        let from = plot.anchor.get().unwrap_or(at);
+        let width = 100.0 / plot.slots.count as f64;
+        let (first, last) = (from.min(at), from.max(at));
+        let left = format!("{:.3}%", first as f64 * width);
+        let wide = format!("{:.3}%", (last - first + 1) as f64 * width);
+        Some(view! {
+            <span
+                class="chart-pointed"
+                class:is-chosen=first != last
+                style=("left", left)
+                style=("width", wide)
+            ></span>
+        })
+    };
+    view! { {shown} }
+}
+
+#[component]
+fn TimeScale(slots: Slots) -> impl IntoView {
+    let end = slots.start_of(slots.count);
+    let zone = browser::zone_minutes(slots.first);
+    let ticks = time_ticks(slots.first, end, zone, 5).into_iter().map(|tick| {
+        let left = tick.at * 100.0;
+        (2.0..=98.0).contains(&left).then(|| {
+            view! { <span style=("left", format!("{left:.2}%"))>{tick.label}</span> }
+        })
+    });
+    view! { <div class="chart-times" aria-hidden="true">{ticks.collect_view()}</div> }
+}
+
+fn plain(value: f64) -> String {
+    let text =
+        if value.abs() >= 1_000.0 { figures::three_digits(value) } else { format!("{value:.2}") };
+    match text.split_once('.') {
+        Some((whole, part)) => {
+            let part = part.trim_end_matches('0');
+            if part.is_empty() { whole.to_owned() } else { format!("{whole}.{part}") }
+        }
+        None => text,
+    }
+}
+
+fn nanos(value: f64) -> DurationNanos {
+    DurationNanos(browser::whole(value.max(0.0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos, api::TimeWindow};
+
+    use super::{ChartShape, Marker, TimeChart, ValueUnit, chosen_range, plain, shapes};
+    use crate::url::TimeRange;
+
+    fn chart(shape: ChartShape) -> TimeChart {
+        let window = TimeWindow {
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(4_000_000_000),
+            step_nano: DurationNanos(1_000_000_000),
+        };
+        TimeChart::new(&window, ValueUnit::Share, shape)
+            .with("ok", "plain", vec![Some(0.2), None, Some(0.4), Some(f64::NAN)])
+            .with("failed", "error", vec![Some(0.2), None, Some(0.1), None])
+    }
+
+    #[test]
+    fn bars_stand_on_each_other() {
+        let stacked = chart(ChartShape::StackedBars);
+        assert!((stacked.greatest() - 50.0).abs() < 1e-9);
+        let shapes = shapes(&stacked, 50.0);
+        assert!(shapes[0].1.starts_with("M20.0 100.00v-40.00"), "{}", shapes[0].1);
+        assert!(shapes[1].1.starts_with("M20.0 60.00v-40.00"), "{}", shapes[1].1);
+        assert_eq!(
+            shapes[0].1.matches('z').count(),
+            2,
+            "a gap and a value that is none draw nothing"
+        );
+    }
+
+    #[test]
+    fn a_gap_divides_a_line_and_its_area() {
+        let lines = chart(ChartShape::Areas);
+        assert!((lines.greatest() - 40.0).abs() < 1e-9);
+        let (line, area) = &shapes(&lines, 40.0)[0];
+        assert_eq!(line, "M125.0 50.00h2M625.0 0.00h2");
+        assert_eq!(area.matches('z').count(), 2);
+    }
+
+    #[test]
+    fn a_stretch_holds_both_of_its_steps() {
+        let slots = chart(ChartShape::Lines).slots;
+        let range = TimeRange::Between { from_unix_ms: 1_000, to_unix_ms: 4_000 };
+        assert_eq!(chosen_range(&slots, 3, 1), range);
+        assert_eq!(chosen_range(&slots, 1, 3), range);
+    }
+
+    #[test]
+    fn marks_outside_the_time_are_left_out() {
+        let marker = |seconds: u64| Marker {
+            time: UnixNanos(seconds * 1_000_000_000),
+            label: String::new(),
+            is_suspect: false,
+        };
+        let marked = chart(ChartShape::Lines).marked(&[marker(2), marker(9)]);
+        assert_eq!(marked.markers, [marker(2)]);
+    }
+
+    #[test]
+    fn ticks_have_no_digits_they_do_not_need() {
+        assert_eq!(
+            [0.0, 12.0, 2.5, 1_500.0].map(plain),
+            ["0", "12", "2.5", "1,500"].map(str::to_owned)
+        );
+    }
+}

@@ -1,0 +1,194 @@
+//! Addresses of pages about one thing, with the time range of the page that links to them.
+//!
+//! The one place that knows how other pages spell their parameters.
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, TraceId, UnixNanos};
+
+use crate::{
+    api,
+    url::{Query, TimeRange, encode, use_query},
+};
+
+/// Addresses within a time range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Links {
+    range: TimeRange,
+}
+
+/// A rectangle of a heatmap: moments and durations, each with its ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeatmapBox {
+    /// The first moment.
+    pub from: UnixNanos,
+    /// The moment after the last.
+    pub to: UnixNanos,
+    /// The shortest duration.
+    pub shortest: DurationNanos,
+    /// The longest duration.
+    pub longest: DurationNanos,
+}
+
+impl HeatmapBox {
+    /// Reads a box as `from-to-shortest-longest`: milliseconds since 1970 and nanoseconds.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let numbers: Vec<u64> =
+            text.split('-').map(|part| part.parse().ok()).collect::<Option<_>>()?;
+        let [from, to, shortest, longest] = numbers[..] else { return None };
+        let nanos = |milliseconds: u64| milliseconds.checked_mul(1_000_000).map(UnixNanos);
+        let (from, to) = (nanos(from)?, nanos(to)?);
+        let read =
+            Self { from, to, shortest: DurationNanos(shortest), longest: DurationNanos(longest) };
+        (from < to && shortest <= longest).then_some(read)
+    }
+
+    /// Writes the box as [`Self::parse`] reads it.
+    #[must_use]
+    pub fn write(&self) -> String {
+        let (from, to) = (self.from.0 / 1_000_000, self.to.0.div_ceil(1_000_000));
+        format!("{from}-{to}-{}-{}", self.shortest.0, self.longest.0)
+    }
+}
+
+impl Links {
+    /// Links within this range.
+    #[must_use]
+    pub fn within(range: TimeRange) -> Self {
+        Self { range }
+    }
+
+    fn on(self, path: &str, mut query: Query) -> String {
+        self.range.write(&mut query);
+        query.on(path)
+    }
+
+    /// A page without further parameters.
+    #[must_use]
+    pub fn page(self, path: &str) -> String {
+        self.on(path, Query::default())
+    }
+
+    /// One service; the list of them for a sender without a name, which has no page.
+    #[must_use]
+    pub fn service(self, name: &str) -> String {
+        if name.is_empty() {
+            return self.page("/services");
+        }
+        self.page(&format!("/services/{}", encode(name)))
+    }
+
+    /// One operation of a service.
+    #[must_use]
+    pub fn operation(self, service: &str, operation: &str) -> String {
+        let mut query = Query::default();
+        query.push("operation", operation);
+        self.on(&format!("/services/{}", encode(service)), query)
+    }
+
+    /// A transaction type.
+    #[must_use]
+    pub fn transaction_type(self, service: &str, operation: &str) -> String {
+        if service.is_empty() || operation.is_empty() {
+            return self.explore(&[("service", service), ("operation", operation)]);
+        }
+        self.page(&format!("/transactions/{}/{}", encode(service), encode(operation)))
+    }
+
+    /// Explore with these filters; those without a value are left out.
+    #[must_use]
+    pub fn explore(self, filters: &[(&str, &str)]) -> String {
+        self.on("/explore", filtered(filters))
+    }
+
+    /// Explore with these filters and a box of the heatmap in place of the range.
+    #[must_use]
+    pub fn explore_box(filters: &[(&str, &str)], chosen: HeatmapBox) -> String {
+        let mut query = filtered(filters);
+        query.push("min", format!("{}ns", chosen.shortest.0));
+        query.push("max", format!("{}ns", chosen.longest.0));
+        let between = TimeRange::Between {
+            from_unix_ms: chosen.from.0 / 1_000_000,
+            to_unix_ms: chosen.to.0.div_ceil(1_000_000),
+        };
+        Self::within(between).on("/explore", query)
+    }
+
+    /// Logs with these filters.
+    #[must_use]
+    pub fn logs(self, filters: &[(&str, &str)]) -> String {
+        self.on("/logs", filtered(filters))
+    }
+
+    /// Errors with these filters.
+    #[must_use]
+    pub fn errors(self, filters: &[(&str, &str)]) -> String {
+        self.on("/errors", filtered(filters))
+    }
+
+    /// The map around a service.
+    #[must_use]
+    pub fn map(self, focus: Option<&str>) -> String {
+        self.on("/map", filtered(&[("focus", focus.unwrap_or_default())]))
+    }
+
+    /// A trace, which has the time it has.
+    #[must_use]
+    pub fn trace(self, trace: TraceId) -> String {
+        api::trace_address(trace, None)
+    }
+}
+
+fn filtered(filters: &[(&str, &str)]) -> Query {
+    let mut query = Query::default();
+    for (key, value) in filters.iter().filter(|(_, value)| !value.is_empty()) {
+        query.push(key, value);
+    }
+    query
+}
+
+/// Returns the links within the range of this page.
+#[must_use]
+pub fn use_links() -> Memo<Links> {
+    let query = use_query();
+    Memo::new(move |_| Links::within(query.with(TimeRange::read)))
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, UnixNanos};
+
+    use super::{HeatmapBox, Links, TimeRange};
+
+    #[test]
+    fn a_box_survives_the_address() {
+        let chosen = HeatmapBox {
+            from: UnixNanos(1_795_161_600_000_000_000),
+            to: UnixNanos(1_795_161_660_000_000_000),
+            shortest: DurationNanos(83_886_080),
+            longest: DurationNanos(100_663_295),
+        };
+        assert_eq!(HeatmapBox::parse(&chosen.write()), Some(chosen));
+        for wrong in ["", "1-2-3", "2-1-3-4", "1-2-4-3", "1-2-3-x", "1-2-3-4-5"] {
+            assert_eq!(HeatmapBox::parse(wrong), None, "{wrong}");
+        }
+        let address = Links::explore_box(&[("service", "pay ment"), ("operation", "")], chosen);
+        assert_eq!(
+            address,
+            "/explore?service=pay%20ment&min=83886080ns&max=100663295ns\
+             &from=1795161600000&to=1795161660000"
+        );
+    }
+
+    #[test]
+    fn links_keep_the_range_and_escape_names() {
+        let links = Links::within(TimeRange::Last { seconds: 900 });
+        assert_eq!(links.service("a/b c"), "/services/a%2Fb%20c?range=15m");
+        assert_eq!(links.service(""), "/services?range=15m");
+        assert_eq!(
+            links.transaction_type("web", "GET /cart/{user}"),
+            "/transactions/web/GET%20%2Fcart%2F%7Buser%7D?range=15m"
+        );
+        assert_eq!(links.transaction_type("web", ""), "/explore?service=web&range=15m");
+    }
+}

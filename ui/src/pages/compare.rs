@@ -1,0 +1,312 @@
+//! Compare: how one trace differs from another, or from what is typical of its type.
+//!
+//! Owns the two sides, which are the address's. The overlay of the trees is the API's; how rows are
+//! ranked by what they cost is [`impact`]'s.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    TraceId,
+    api::{ComparedSet, Comparison},
+};
+
+use crate::{
+    addresses,
+    api::{self, analysis},
+    components::{EmptyState, ErrorState, LoadingRows, PartialNote},
+    figures, format,
+    keys::use_keys,
+    remote::Remote,
+    shell::{Crumb, set_crumbs},
+    url::{Query, Step, use_go, use_query},
+};
+
+pub mod impact;
+mod lanes;
+mod side;
+
+use impact::Impact;
+
+/// The two sides as the address names them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sides {
+    left: TraceId,
+    /// Absent for what is typical.
+    right: Option<TraceId>,
+}
+
+impl Sides {
+    fn read(query: &Query) -> Option<Self> {
+        let left = query.get("left")?.trim().parse().ok()?;
+        let right = match query.get("right").map(str::trim) {
+            None | Some("" | "typical") => None,
+            Some(id) => Some(id.parse().ok()?),
+        };
+        Some(Self { left, right })
+    }
+
+    fn address(&self) -> String {
+        addresses::compare(self.left, self.right)
+    }
+
+    fn swapped(&self) -> Option<Self> {
+        Some(Self { left: self.right?, right: Some(self.left) })
+    }
+}
+
+/// The page.
+#[component]
+#[must_use]
+pub fn ComparePage() -> impl IntoView {
+    let query = use_query();
+    let sides = Memo::new(move |_| query.with(Sides::read));
+    let compared = Remote::<Comparison>::new(move || {
+        let sides = sides.get()?;
+        let right = sides.right.map_or_else(|| "typical".to_owned(), |right| right.to_string());
+        Some(analysis::compare(&sides.left.to_string(), &right))
+    });
+    Effect::new(move |before: Option<Option<Sides>>| {
+        let asked = sides.get();
+        if before.is_some_and(|before| before != asked) {
+            compared.forget();
+        }
+        asked
+    });
+    Effect::new(move |_| {
+        let kind = compared.value().and_then(|comparison| {
+            let root = comparison.calls.first()?;
+            let range = crate::url::TimeRange::default();
+            Some(Crumb {
+                text: figures::cut(format::operation(&root.operation), 60),
+                href: Some(addresses::transaction_type(&root.service, &root.operation, range)),
+            })
+        });
+        let list =
+            Crumb { text: "Transactions".to_owned(), href: Some("/transactions".to_owned()) };
+        let here = Crumb { text: "Compare".to_owned(), href: None };
+        set_crumbs(std::iter::once(list).chain(kind).chain([here]).collect());
+    });
+    let go = use_go();
+    use_keys().bind("s", "Swap the sides", "Compare", move || {
+        if let Some(swapped) = sides.get_untracked().and_then(|sides| sides.swapped()) {
+            go(&swapped.address(), Step::Replace);
+        }
+    });
+    let body = move || {
+        if sides.get().is_none() {
+            return choose(query).into_any();
+        }
+        if let Some(error) = compared.error() {
+            let retry = Callback::new(move |()| compared.refresh());
+            return view! { <ErrorState error on_retry=retry /> }.into_any();
+        }
+        match compared.value() {
+            None => view! { <LoadingRows count=14 /> }.into_any(),
+            Some(comparison) => whole(&comparison, sides).into_any(),
+        }
+    };
+    view! {
+        <div class="page compare">
+            {move || head(sides, compared)}
+            {body}
+        </div>
+    }
+}
+
+/// No two traces are named: a form for them.
+fn choose(query: Memo<Query>) -> impl IntoView {
+    let text = |key| {
+        RwSignal::new(query.with_untracked(|query| query.get(key).unwrap_or_default().to_owned()))
+    };
+    let (left, right) = (text("left"), text("right"));
+    let wrong = RwSignal::new(false);
+    let go = use_go();
+    let compare = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        let mut asked = Query::default();
+        asked.push("left", left.get_untracked());
+        asked.push_some(
+            "right",
+            Some(right.get_untracked()).filter(|right| !right.trim().is_empty()),
+        );
+        match Sides::read(&asked) {
+            Some(sides) => go(&sides.address(), Step::New),
+            None => wrong.set(true),
+        }
+    };
+    let field = |label: &'static str, hint: &'static str, text: RwSignal<String>| {
+        view! {
+            <label class="menu-field">
+                <span>{label}</span>
+                <input
+                    class="input compare-id mono"
+                    type="text"
+                    spellcheck="false"
+                    autocomplete="off"
+                    placeholder=hint
+                    prop:value=move || text.get()
+                    on:input=move |event| text.set(event_target_value(&event))
+                />
+            </label>
+        }
+    };
+    view! {
+        <EmptyState title="Compare two traces">
+            <form class="compare-form" on:submit=compare>
+                {field("This trace", "32 hexadecimal digits", left)}
+                {field("with", "another trace, or nothing for what is typical", right)}
+                <Show when=move || wrong.get()>
+                    <p class="field-error" role="alert">"A trace id has 32 hexadecimal digits."</p>
+                </Show>
+                <button class="button button-primary" type="submit">"Compare"</button>
+            </form>
+        </EmptyState>
+    }
+}
+
+fn head(sides: Memo<Option<Sides>>, compared: Remote<Comparison>) -> impl IntoView {
+    let chips = move || {
+        let sides = sides.get()?;
+        let comparison = compared.value();
+        let duration = |set: Option<&ComparedSet>| {
+            set.map(|set| format::duration(set.duration.p50_nano)).unwrap_or_default()
+        };
+        let chip = |id: TraceId, words: String| {
+            let short: String = id.to_string().chars().take(8).collect();
+            view! {
+                <a class="compare-chip" href=api::trace_address(id, None) title=id.to_string()>
+                    <b class="mono">{short}</b>
+                    <span class="mute">{words}</span>
+                </a>
+            }
+        };
+        let left = comparison.as_ref().map(|comparison| &comparison.left);
+        let right = comparison.as_ref().map(|comparison| &comparison.right);
+        let other = match sides.right {
+            Some(id) => chip(id, duration(right)).into_any(),
+            None => {
+                let words = right.map(|set| {
+                    let count = format::counted(set.trace_count, "transaction");
+                    format!("{count} of its type, p50 {}", format::duration(set.duration.p50_nano))
+                });
+                view! {
+                    <span class="compare-chip is-typical">
+                        <b>"typical"</b>
+                        <span class="mute">{words.unwrap_or_default()}</span>
+                    </span>
+                }
+                .into_any()
+            }
+        };
+        Some(view! {
+            {chip(sides.left, duration(left))}
+            <span class="mute">"with"</span>
+            {other}
+        })
+    };
+    let tools = move || {
+        let sides = sides.get()?;
+        let swap = sides.swapped().map(|swapped| {
+            view! {
+                <a class="button" href=swapped.address()>
+                    "Swap "
+                    <kbd>"s"</kbd>
+                </a>
+            }
+        });
+        let typical = sides.right.map(|_| {
+            let href = addresses::compare(sides.left, None);
+            view! { <a class="button" href=href>"With typical"</a> }
+        });
+        Some(view! { {typical} {swap} <OtherTrace left=sides.left /> })
+    };
+    view! {
+        <div class="page-head">
+            <div class="page-title">
+                <h1>"Compare"</h1>
+                {chips}
+                <span class="page-tools">{tools}</span>
+            </div>
+            <p class="sentence">
+                {move || {
+                    let typical = sides.get()?.right.is_none();
+                    Some(impact::sentence(&*compared.value()?, typical))
+                }}
+            </p>
+        </div>
+    }
+}
+
+/// The field for another trace to compare with.
+#[component]
+fn OtherTrace(left: TraceId) -> impl IntoView {
+    let text = RwSignal::new(String::new());
+    let wrong = RwSignal::new(false);
+    let go = use_go();
+    let compare = move |event: web_sys::SubmitEvent| {
+        event.prevent_default();
+        match text.get_untracked().trim().parse::<TraceId>() {
+            Ok(right) => go(&addresses::compare(left, Some(right)), Step::New),
+            Err(_) => wrong.set(true),
+        }
+    };
+    view! {
+        <form class="compare-other" on:submit=compare>
+            <input
+                class="input mono"
+                class:is-wrong=move || wrong.get()
+                type="text"
+                aria-label="Another trace to compare with"
+                aria-invalid=move || wrong.get().to_string()
+                placeholder="with another trace id"
+                spellcheck="false"
+                autocomplete="off"
+                prop:value=move || text.get()
+                on:input=move |event| {
+                    wrong.set(false);
+                    text.set(event_target_value(&event));
+                }
+            />
+        </form>
+    }
+}
+
+fn whole(comparison: &Arc<Comparison>, sides: Memo<Option<Sides>>) -> impl IntoView + use<> {
+    let impacts: Arc<Vec<Impact>> = Arc::new(impact::ranked(comparison));
+    let selected = RwSignal::new(None::<u32>);
+    let truncated = comparison.truncated.then(|| {
+        view! { <PartialNote>"The trees have more than 20,000 places: the rest is left out."</PartialNote> }
+    });
+    let typical =
+        sides.with_untracked(|sides| sides.as_ref().is_some_and(|sides| sides.right.is_none()));
+    view! {
+        {truncated}
+        <div class="compare-body">
+            {lanes::lanes(comparison, typical, selected)}
+            {side::side(comparison, &impacts, selected)}
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Sides;
+    use crate::url::Query;
+
+    #[test]
+    fn the_sides_are_in_the_address() {
+        let (one, other) = ("aaaa0000000000000000000000000001", "aaaa0000000000000000000000000002");
+        let read = |text: &str| Sides::read(&Query::parse(text));
+        let both = read(&format!("left={one}&right={other}")).unwrap();
+        assert_eq!(both.address(), format!("/compare?left={one}&right={other}"));
+        assert_eq!(both.swapped().unwrap().address(), format!("/compare?left={other}&right={one}"));
+        let typical = read(&format!("left={one}&right=typical")).unwrap();
+        assert_eq!((typical.right, typical.swapped()), (None, None));
+        assert_eq!(read(&format!("left={one}")), Some(typical));
+        assert_eq!(
+            (read(""), read("left=x"), read(&format!("left={one}&right=x"))),
+            (None, None, None)
+        );
+    }
+}

@@ -1,0 +1,231 @@
+//! Costs of differences: the time of the critical path that a place of the tree has more in a trace.
+
+use tidings_proto::{
+    DurationNanos,
+    api::{CallStats, ComparedCall, ComparedSet, Comparison, Deviation},
+};
+
+use crate::{figures, format};
+
+/// A place whose difference is worth a word.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Impact {
+    /// The row.
+    pub row: u32,
+    /// Additional own time on the critical path, by trace, in nanoseconds.
+    pub nanos: f64,
+}
+
+/// A place's time by trace of its side, the calls of a trace together.
+#[must_use]
+pub fn time_of(stats: &CallStats) -> DurationNanos {
+    DurationNanos(stats.duration.sum_nano.0.checked_div(stats.trace_count).unwrap_or(0))
+}
+
+/// Calls of a trace that makes any.
+#[must_use]
+pub fn calls_of(stats: &CallStats) -> f64 {
+    figures::ratio(stats.call_count, stats.trace_count)
+}
+
+/// A place's own time on the critical path, by trace of the whole side.
+fn critical(stats: &CallStats, side: &ComparedSet) -> f64 {
+    figures::ratio(stats.critical_nano.0, side.trace_count)
+}
+
+/// Additional time on the critical path that a row has on the left.
+fn more(comparison: &Comparison, call: &ComparedCall) -> f64 {
+    critical(&call.left, &comparison.left) - critical(&call.right, &comparison.right)
+}
+
+/// The rows that differ, those that cost most first; then those that cost no time.
+#[must_use]
+pub fn ranked(comparison: &Comparison) -> Vec<Impact> {
+    let total = total(comparison).abs().max(1.0);
+    let rows = (0_u32..).zip(&comparison.calls);
+    let mut impacts: Vec<Impact> = rows
+        .map(|(row, call)| (Impact { row, nanos: more(comparison, call) }, call))
+        .filter(|(impact, call)| impact.nanos.abs() >= total / 100.0 || is_told(call))
+        .map(|(impact, _)| impact)
+        .collect();
+    impacts
+        .sort_by(|left, right| right.nanos.total_cmp(&left.nanos).then(left.row.cmp(&right.row)));
+    impacts
+}
+
+/// Tells whether a row's deviation is worth a word although it costs no time.
+fn is_told(call: &ComparedCall) -> bool {
+    let told = [Deviation::Missing, Deviation::Extra, Deviation::NewlyFailing];
+    call.deviations.iter().any(|deviation| told.contains(deviation))
+}
+
+/// Additional duration of the left, in nanoseconds.
+#[must_use]
+pub fn total(comparison: &Comparison) -> f64 {
+    comparison.left.duration.p50_nano.0 as f64 - comparison.right.duration.p50_nano.0 as f64
+}
+
+/// A deviation as a word.
+#[must_use]
+pub const fn deviation_words(deviation: Deviation) -> &'static str {
+    match deviation {
+        Deviation::Missing => "missing",
+        Deviation::Extra => "extra",
+        Deviation::NewlyFailing => "● newly failing",
+        Deviation::MoreCalls => "more calls",
+        Deviation::FewerCalls => "fewer calls",
+        Deviation::Slower => "slower",
+        Deviation::Faster => "faster",
+    }
+}
+
+/// Says how much longer the left takes, and by which call.
+#[must_use]
+pub fn sentence(comparison: &Comparison, typical: bool) -> String {
+    let (left, right) = (&comparison.left.duration.p50_nano, &comparison.right.duration.p50_nano);
+    let than = if typical { "typical" } else { "the other" };
+    let difference = DurationNanos(left.0.abs_diff(right.0));
+    let is_equal = difference.0.saturating_mul(50) < right.0.max(1);
+    let is_longer = !is_equal && left.0 > right.0;
+    let mut words = match (is_equal, is_longer) {
+        (true, _) => format!("About as long as {than}."),
+        (false, true) => format!("{difference} longer than {than}."),
+        (false, false) => format!("{difference} shorter than {than}."),
+    };
+    let greatest = ranked(comparison).into_iter().next().filter(|impact| impact.nanos > 0.0);
+    if let Some(impact) = greatest.filter(|_| is_longer)
+        && let Some(call) = comparison.calls.get(impact.row as usize)
+    {
+        words.push(' ');
+        words.push_str(&cause(call, impact));
+    }
+    let count = |deviation: Deviation| {
+        comparison.calls.iter().filter(|call| call.deviations.contains(&deviation)).count() as u64
+    };
+    let missing = count(Deviation::Missing);
+    if missing > 0 {
+        words.push_str(&format!(" {} did not happen.", format::counted(missing, "call")));
+    }
+    let failing = count(Deviation::NewlyFailing);
+    if failing > 0 {
+        words.push_str(&format!(
+            " {} newly failing.",
+            if failing == 1 {
+                "1 call is".to_owned()
+            } else {
+                format!("{} calls are", format::count(failing))
+            }
+        ));
+    }
+    words
+}
+
+/// The greatest cause: its time, how often it is called, how long each call takes.
+fn cause(call: &ComparedCall, impact: Impact) -> String {
+    let name = figures::cut(format::operation(&call.operation), 60);
+    let nanos = DurationNanos(crate::browser::whole(impact.nanos));
+    let (now, usual) = (calls_of(&call.left), calls_of(&call.right));
+    if call.right.call_count == 0 {
+        return format!("{nanos} of it is {name}, which is not called otherwise.");
+    }
+    let mut parts = Vec::new();
+    if now > usual * 1.5 {
+        let times = |calls: f64| match figures::three_digits(calls).as_str() {
+            "1.00" => "once".to_owned(),
+            text => format!("{} times", text.trim_end_matches(".00")),
+        };
+        parts.push(format!("called {}, it is usually called {}", times(now), times(usual)));
+    }
+    let (p50, was) = (call.left.duration.p50_nano, call.right.duration.p50_nano);
+    let factor = p50.0 as f64 / was.0.max(1) as f64;
+    if factor >= 1.2 {
+        parts.push(format!("each {} as long, {p50}, usually {was}", figures::times(factor)));
+    }
+    let more = if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", and ")) };
+    format!("{nanos} of it is {name}{more}.")
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos,
+        api::{
+            CallStats, ComparedCall, ComparedSet, Comparison, Deviation, LatencyStats, SpanKindName,
+        },
+    };
+
+    use super::{ranked, sentence};
+
+    fn stats(traces: u64, calls: u64, each_ms: u64) -> CallStats {
+        let nanos = |ms: u64| DurationNanos(ms * 1_000_000);
+        CallStats {
+            trace_count: traces,
+            call_count: calls,
+            critical_nano: nanos(calls * each_ms),
+            duration: LatencyStats {
+                sum_nano: nanos(calls * each_ms),
+                p50_nano: nanos(each_ms),
+                ..LatencyStats::default()
+            },
+            ..CallStats::default()
+        }
+    }
+
+    fn call(
+        name: &str,
+        left: CallStats,
+        right: CallStats,
+        deviations: &[Deviation],
+    ) -> ComparedCall {
+        ComparedCall {
+            parent_index: None,
+            depth: 0,
+            service: "pay".to_owned(),
+            operation: name.to_owned(),
+            kind: SpanKindName::Client,
+            deviations: deviations.to_vec(),
+            left,
+            right,
+        }
+    }
+
+    fn comparison(left_ms: u64, right_ms: u64, calls: Vec<ComparedCall>) -> Comparison {
+        let set = |traces: u64, ms: u64| ComparedSet {
+            trace_count: traces,
+            trace_ids: Vec::new(),
+            missing_trace_ids: Vec::new(),
+            duration: LatencyStats {
+                p50_nano: DurationNanos(ms * 1_000_000),
+                ..LatencyStats::default()
+            },
+        };
+        Comparison { left: set(1, left_ms), right: set(200, right_ms), calls, truncated: false }
+    }
+
+    #[test]
+    fn what_costs_most_comes_first_and_what_costs_nothing_last() {
+        let calls = vec![
+            call("fast", stats(1, 1, 50), stats(200, 200, 48), &[]),
+            call("charge", stats(1, 3, 402), stats(200, 200, 103), &[Deviation::MoreCalls]),
+            call("publish", CallStats::default(), stats(199, 199, 0), &[Deviation::Missing]),
+        ];
+        let comparison = comparison(1_840, 450, calls);
+        let rows: Vec<u32> = ranked(&comparison).iter().map(|impact| impact.row).collect();
+        assert_eq!(rows, [1, 2]);
+        assert_eq!(
+            sentence(&comparison, true),
+            "1.39 s longer than typical. 1.10 s of it is charge: called 3 times, it is usually \
+             called once, and each 3.9× as long, 402 ms, usually 103 ms. 1 call did not happen."
+        );
+    }
+
+    #[test]
+    fn equal_traces_are_about_as_long() {
+        let same = comparison(450, 450, vec![call("x", stats(1, 1, 9), stats(1, 1, 9), &[])]);
+        assert_eq!(sentence(&same, false), "About as long as the other.");
+        let shorter = comparison(200, 450, Vec::new());
+        assert_eq!(sentence(&shorter, true), "250 ms shorter than typical.");
+        let nothing = comparison(0, 0, Vec::new());
+        assert_eq!(ranked(&nothing), []);
+    }
+}

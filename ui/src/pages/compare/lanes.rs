@@ -1,0 +1,225 @@
+//! The calls of both sides as lanes: a bar for the one, a ghost for the other.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{CallStats, ComparedCall, Comparison, Deviation},
+};
+
+use super::impact::{calls_of, deviation_words, time_of};
+use crate::{
+    browser, colour,
+    components::{Badge, Segmented, Tone, use_choice},
+    drawings::slots::value_ticks,
+    figures, format,
+};
+
+/// Lanes that are drawn.
+const DRAWN_MAX: usize = 500;
+
+const ROWS: &[(&str, &str)] = &[("all", "All"), ("differ", "Differ")];
+const LINED: &[(&str, &str)] = &[("time", "As it happened"), ("start", "Starts lined up")];
+
+/// Begin and end of a side's calls at a place, in nanoseconds; `None` where it makes none.
+fn stretch(stats: &CallStats, lined_up: bool) -> Option<(f64, f64)> {
+    let (begin, end) = (stats.start_offset_nano.0 as f64, stats.end_offset_nano.0 as f64);
+    let begin = begin.min(end);
+    let shift = if lined_up { begin } else { 0.0 };
+    (stats.call_count > 0).then_some((begin - shift, end - shift))
+}
+
+/// The last moment of any call.
+fn extent(comparison: &Comparison) -> f64 {
+    let ends = comparison.calls.iter().flat_map(|call| [&call.left, &call.right]);
+    ends.map(|stats| stats.end_offset_nano.0 as f64).fold(1.0, f64::max)
+}
+
+/// The table.
+pub(super) fn lanes(
+    comparison: &Arc<Comparison>,
+    typical: bool,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let (shown, lined) = (use_choice("rows", ROWS), use_choice("lanes", LINED));
+    let width = extent(comparison);
+    let (this, other) = ("This", if typical { "Typical" } else { "Other" });
+    let drawn = Arc::clone(comparison);
+    let rows = move || {
+        let lined_up = lined.get() == "start";
+        let only_differing = shown.get() == "differ";
+        (0_u32..)
+            .zip(&drawn.calls)
+            .filter(|(_, call)| !only_differing || !call.deviations.is_empty())
+            .take(DRAWN_MAX)
+            .map(|(row, call)| lane(row, call, width, lined_up, selected))
+            .collect_view()
+    };
+    let count = comparison.calls.len();
+    let left_out = count.saturating_sub(DRAWN_MAX);
+    let more = (left_out > 0).then(|| {
+        let words =
+            format!("{} more places of the tree are not drawn.", format::count(left_out as u64));
+        view! { <p class="panel-empty">{words}</p> }
+    });
+    let ticks = value_ticks(width, 4).into_iter().filter(|tick| *tick < width * 0.97);
+    let ticks = ticks.map(|tick| {
+        let left = format!("{:.2}%", tick / width * 100.0);
+        let words = if tick <= 0.0 {
+            "0".to_owned()
+        } else {
+            format::duration(DurationNanos(browser::whole(tick)))
+        };
+        view! { <span style=("left", left)>{words}</span> }
+    });
+    let ticks = ticks.collect_view();
+    view! {
+        <section class="card panel" aria-label="Calls">
+            <div class="panel-head">
+                <h2>"Calls"</h2>
+                <span class="lane-key">{this}</span>
+                <span class="lane-key is-ghost">{other}</span>
+                <span class="panel-tools">
+                    <Segmented name="rows" offered=ROWS label="Which calls" />
+                    <Segmented name="lanes" offered=LINED label="Where bars begin" />
+                </span>
+            </div>
+            <div class="panel-body">
+                <table class="table lanes-table" aria-label="Calls of both">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Call"</th>
+                            <th scope="col">"Differs"</th>
+                            <th scope="col" class="lane-cell" aria-label="Time">
+                                <span class="lane-ticks" aria-hidden="true">{ticks}</span>
+                            </th>
+                            <th scope="col" class="num">{this}</th>
+                            <th scope="col" class="num">{other}</th>
+                            <th scope="col" class="num">"Difference"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+            {more}
+        </section>
+    }
+}
+
+fn lane(
+    row: u32,
+    call: &ComparedCall,
+    width: f64,
+    lined_up: bool,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let bar = |stats: &CallStats, class: &'static str| {
+        stretch(stats, lined_up).map(|(begin, end)| {
+            let left = format!("{:.3}%", begin / width * 100.0);
+            let wide = format!("{:.3}%", (end - begin).max(0.0) / width * 100.0);
+            view! { <span class=class style=("left", left) style=("width", wide)></span> }
+        })
+    };
+    let is_missing = call.deviations.contains(&Deviation::Missing);
+    let is_extra = call.deviations.contains(&Deviation::Extra);
+    let (this, other) = (time_of(&call.left), time_of(&call.right));
+    let text = |stats: &CallStats, time: DurationNanos| {
+        if stats.call_count == 0 { "none".to_owned() } else { format::duration(time) }
+    };
+    let worse = call.deviations.iter().any(|deviation| {
+        matches!(deviation, Deviation::Slower | Deviation::MoreCalls | Deviation::Extra)
+    }) && this > other;
+    let times = repeats_words(calls_of(&call.left));
+    let badge = call.deviations.first().copied().map(|deviation| {
+        let tone = match deviation {
+            Deviation::NewlyFailing => Tone::Error,
+            Deviation::Slower | Deviation::Extra | Deviation::MoreCalls => Tone::Warning,
+            Deviation::Missing | Deviation::FewerCalls | Deviation::Faster => Tone::Plain,
+        };
+        let all: Vec<&str> = call.deviations.iter().copied().map(deviation_words).collect();
+        view! { <span title=all.join(", ")><Badge tone=tone>{deviation_words(deviation)}</Badge></span> }
+    });
+    let name = figures::cut(format::operation(&call.operation), 120);
+    let service = format::service(&call.service).to_owned();
+    let title = format!("{service}: {name}");
+    let indent = format!("{}px", call.depth.min(24) * 16);
+    let bars = view! { {bar(&call.right, "lane-ghost")} {bar(&call.left, "lane-bar")} };
+    let is_selected = move || selected.get() == Some(row);
+    let select = move |_| {
+        selected.update(|selected| {
+            *selected = (*selected != Some(row)).then_some(row);
+        })
+    };
+    view! {
+        <tr
+            id=lane_id(row)
+            aria-selected=move || is_selected().to_string()
+            style=("--hue", colour::hue_value(&call.service))
+            on:click=select
+        >
+            <td class="lane-name" title=title>
+                <span class="lane-words" style=("padding-left", indent)>
+                    <span class="dot" style=("--hue", colour::hue_value(&call.service))></span>
+                    <span class="lane-text" class:is-missing=is_missing>{name}</span>
+                    <span class="num">{times}</span>
+                    <span class="mute lane-service">{service}</span>
+                </span>
+            </td>
+            <td>{badge}</td>
+            <td class="lane-cell"><span class="lane">{bars}</span></td>
+            <td class="num">{text(&call.left, this)}</td>
+            <td class="num was">{text(&call.right, other)}</td>
+            <td class="num" class:is-worse=worse>
+                {if is_missing || is_extra || this != other {
+                    figures::more_time(this, other)
+                } else {
+                    "±0".to_owned()
+                }}
+            </td>
+        </tr>
+    }
+}
+
+/// Calls of a trace that makes more than one: `×14`, `×2.5`.
+fn repeats_words(calls: f64) -> Option<String> {
+    if calls < 1.05 {
+        return None;
+    }
+    let text =
+        if calls < 9.95 { format!("{calls:.1}") } else { figures::three_digits(calls.round()) };
+    let text = text.strip_suffix(".0").unwrap_or(&text);
+    Some(format!("×{text}"))
+}
+
+/// The id of a row's lane.
+pub(super) fn lane_id(row: u32) -> String {
+    format!("lane-{row}")
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, api::CallStats};
+
+    use super::{repeats_words, stretch};
+
+    #[test]
+    fn bars_stand_where_the_calls_were_or_all_at_the_start() {
+        let stats = CallStats {
+            call_count: 2,
+            start_offset_nano: DurationNanos(30),
+            end_offset_nano: DurationNanos(90),
+            ..CallStats::default()
+        };
+        assert_eq!(stretch(&stats, false), Some((30.0, 90.0)));
+        assert_eq!(stretch(&stats, true), Some((0.0, 60.0)));
+        assert_eq!(stretch(&CallStats::default(), false), None);
+    }
+
+    #[test]
+    fn repeated_calls_say_how_many() {
+        let words =
+            [1.0, 2.5, 3.0, 14.0, 1_000.0].map(|calls| repeats_words(calls).unwrap_or_default());
+        assert_eq!(words, ["", "×2.5", "×3", "×14", "×1,000"].map(str::to_owned));
+    }
+}

@@ -1,0 +1,182 @@
+//! Beside the lanes: what costs most, and whether it is the only trace that takes so long.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{ComparedCall, Comparison, Deviation, Explanation},
+};
+
+use super::{
+    impact::{self, Impact, calls_of, deviation_words},
+    lanes::lane_id,
+};
+use crate::{
+    addresses::{self, TraceLink},
+    api::analysis::{self, Analysis},
+    browser, colour,
+    components::{Badge, DifferenceList, Panel, Tone},
+    figures, format,
+    remote::Remote,
+    url::TimeRange,
+};
+
+/// Rows that are listed.
+const LISTED: usize = 14;
+
+/// The column.
+pub(super) fn side(
+    comparison: &Arc<Comparison>,
+    impacts: &Arc<Vec<Impact>>,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let total = impact::total(comparison);
+    let most = impacts.first().map_or(1.0, |impact| impact.nanos.abs()).max(1.0);
+    let rows = impacts.iter().take(LISTED).filter_map(|impact| {
+        let call = comparison.calls.get(impact.row as usize)?;
+        Some(row(call, *impact, most, selected))
+    });
+    let rows = rows.collect_view();
+    let none = impacts.is_empty().then(|| view! { <p class="panel-empty">"They do the same."</p> });
+    let sign = if total < 0.0 { "−" } else { "+" };
+    let of = format!("of {sign}{}", DurationNanos(browser::whole(total.abs())));
+    view! {
+        <div class="compare-side">
+            <section class="card panel" aria-label="Most impact first">
+                <div class="panel-head">
+                    <h2>"Most impact first"</h2>
+                    <span class="mute">{of}</span>
+                </div>
+                <ul class="impacts">{rows}</ul>
+                {none}
+            </section>
+            {only_one(comparison)}
+        </div>
+    }
+}
+
+fn row(
+    call: &ComparedCall,
+    impact: Impact,
+    most: f64,
+    selected: RwSignal<Option<u32>>,
+) -> impl IntoView + use<> {
+    let name = figures::cut(format::operation(&call.operation), 60);
+    let nanos = DurationNanos(browser::whole(impact.nanos.abs()));
+    let costs = nanos.0 >= 1_000;
+    let sign = if impact.nanos < 0.0 { "−" } else { "+" };
+    let time = if costs { format!("{sign}{nanos}") } else { "no time".to_owned() };
+    let width = format!("{:.1}%", impact.nanos.abs() / most * 100.0);
+    let worse = impact.nanos > 0.0 && costs;
+    let badge = call.deviations.first().copied().map(|deviation| {
+        let tone = match deviation {
+            Deviation::NewlyFailing => Tone::Error,
+            Deviation::Missing | Deviation::FewerCalls | Deviation::Faster => Tone::Plain,
+            _ => Tone::Warning,
+        };
+        view! { <Badge tone=tone>{deviation_words(deviation)}</Badge> }
+    });
+    let at = impact.row;
+    let choose = move |_| {
+        selected.set(Some(at));
+        browser::reveal(&lane_id(at));
+    };
+    view! {
+        <li>
+            <button class="impact" type="button" on:click=choose>
+                <span class="impact-name">
+                    <span class="dot" style=("--hue", colour::hue_value(&call.service))></span>
+                    <span class="lane-text">{name}</span>
+                    {badge}
+                </span>
+                <span class="num" class:is-worse=worse>{time}</span>
+                <span class="impact-words mute">{words(call)}</span>
+                <span class="impact-bar">
+                    {costs.then(|| view! { <span class:is-worse-bar=worse style=("width", width)></span> })}
+                </span>
+            </button>
+        </li>
+    }
+}
+
+/// A row's numbers on both sides, in words.
+fn words(call: &ComparedCall) -> String {
+    let (left, right) = (&call.left, &call.right);
+    if left.call_count == 0 {
+        return format!("in {} on the other side", format::counted(right.trace_count, "trace"));
+    }
+    if right.call_count == 0 {
+        return "not called on the other side".to_owned();
+    }
+    let (now, usual) = (calls_of(left), calls_of(right));
+    if now > usual * 1.5 || now * 1.5 < usual {
+        let number = |calls: f64| figures::three_digits(calls).trim_end_matches(".00").to_owned();
+        return format!("×{} calls, ×{} in the other", number(now), number(usual));
+    }
+    format!(
+        "{}, {} in the other",
+        format::duration(left.duration.p50_nano),
+        format::duration(right.duration.p50_nano)
+    )
+}
+
+/// Other transactions of the type that take as long, and what they have in common.
+fn only_one(comparison: &Arc<Comparison>) -> Option<impl IntoView + use<>> {
+    let root = comparison.calls.first()?.clone();
+    let longest = comparison.left.duration.p50_nano;
+    // Nine tenths of it: what takes about as long counts as well.
+    let from = DurationNanos(longest.0 / 10 * 9);
+    if from.0 == 0 || root.service.is_empty() || root.operation.is_empty() {
+        return None;
+    }
+    let (service, operation) = (root.service.clone(), root.operation.clone());
+    let asked = (service.clone(), operation.clone());
+    let explained = Remote::<Explanation>::new(move || {
+        let analysis = Analysis::default()
+            .with("service", &asked.0)
+            .with("operation", &asked.1)
+            .with("selectMinDuration", from.0)
+            .with("limit", 4);
+        Some(analysis::explain(&analysis))
+    });
+    let range = TimeRange::Last { seconds: 86_400 };
+    let traces =
+        TraceLink::within(range).of_service(&service).of_operation(&operation).lasting(from);
+    let kind = addresses::transaction_type(&service, &operation, range);
+    let list = traces.address();
+    let draw = move |explanation: Arc<Explanation>| {
+        let selected = explanation.selected_count;
+        let all = selected.saturating_add(explanation.rest_count);
+        let words = if selected <= 1 {
+            format!("Yes: none other of {} takes {from} or longer.", format::count(all))
+        } else {
+            format!(
+                "No: {} of {} take {from} or longer.",
+                format::count(selected),
+                format::count(all)
+            )
+        };
+        let differences = explanation.differences.clone();
+        let common = (selected > 1 && !differences.is_empty()).then(|| {
+            view! { <DifferenceList differences traces=traces.clone() shown=4 /> }
+        });
+        view! {
+            <p class="panel-words">{words}</p>
+            {common}
+            <div class="panel-links">
+                <a class="button" href=list.clone()>"Open them"</a>
+                <a class="button" href=kind.clone()>"Its type"</a>
+            </div>
+        }
+    };
+    Some(view! {
+        <Panel
+            title="Is it the only one?"
+            remote=explained
+            is_empty=|explanation| explanation.selected_count + explanation.rest_count == 0
+            empty="No transaction of its type began in the last day that has data."
+            draw=draw
+        />
+    })
+}

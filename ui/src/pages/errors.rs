@@ -1,0 +1,482 @@
+//! Errors: exceptions, the same ones together, the new and multiplied ones first.
+//!
+//! Owns the questions (the window and the one before, by which a group is new or multiplied), the
+//! filters, which group is open, and the order. Groups and their numbers are the API's.
+
+use std::{cmp::Ordering, collections::HashMap, sync::Arc};
+
+use leptos::prelude::*;
+use tidings_proto::api::{ExceptionGroup, ExceptionList};
+
+use crate::{
+    addresses,
+    api::analysis::{self, Analysis},
+    browser,
+    components::{
+        Badge, Panel, Segmented, ServiceName, SortHead, SortOrder, SparkBars, SparkTone, Tone,
+        use_choice, use_sort,
+    },
+    drawings::slots::Slots,
+    figures, format,
+    keys::use_keys,
+    remote::Remote,
+    shell::{crumb, set_crumbs},
+    url::{Query, Step, TimeRange, use_edit_query, use_query},
+    window::LiveWindow,
+};
+
+mod group;
+pub mod stack;
+
+/// Groups that are listed.
+const LISTED: u32 = 300;
+/// A group that came this many times as often as before is a multiplied one.
+const MULTIPLIED_FROM: f64 = 3.0;
+/// From so many on, more than before means something.
+const COUNT_MIN: u64 = 10;
+
+const SHOWN: &[(&str, &str)] = &[("all", "All"), ("new", "New"), ("more", "More than before")];
+
+/// A group against the time before.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct ErrorRow {
+    pub(crate) group: ExceptionGroup,
+    /// How often before; absent while that is not known.
+    pub(crate) before: Option<u64>,
+}
+
+impl ErrorRow {
+    /// Set when it came in the window and not before.
+    pub(crate) fn is_new(&self) -> bool {
+        self.before == Some(0)
+    }
+
+    fn factor(&self) -> Option<f64> {
+        let before = self.before.filter(|before| *before > 0)?;
+        Some(self.group.count as f64 / before as f64)
+    }
+
+    /// Factor of its count against before, where it is large.
+    fn multiplied(&self) -> Option<f64> {
+        self.factor().filter(|times| self.group.count >= COUNT_MIN && *times >= MULTIPLIED_FROM)
+    }
+
+    /// The measure of *what changed*: new ones first, then by factor.
+    fn change(&self) -> f64 {
+        let many = (self.group.count as f64).ln_1p() / 100.0;
+        if self.is_new() {
+            100.0 + many
+        } else {
+            self.factor().unwrap_or(1.0).clamp(0.0, 99.0) + many
+        }
+    }
+}
+
+/// Rows of a list against that of the time before. Where that list does not hold all groups, what
+/// it lacks may have been there all the same and is not called new.
+fn measured(now: &ExceptionList, before: Option<&ExceptionList>) -> Vec<ErrorRow> {
+    let counts: HashMap<&str, u64> = before
+        .map(|list| list.groups.iter().map(|group| (group.id.as_str(), group.count)).collect())
+        .unwrap_or_default();
+    let is_whole = before.is_some_and(|list| {
+        list.searched.complete
+            && list.other_count == 0
+            && list.group_count == list.groups.len() as u64
+    });
+    let row = |group: &ExceptionGroup| {
+        let counted = counts.get(group.id.as_str()).copied();
+        ErrorRow { group: group.clone(), before: counted.or(is_whole.then_some(0)) }
+    };
+    now.groups.iter().map(row).collect()
+}
+
+fn sort(rows: &mut [ErrorRow], order: &SortOrder) {
+    rows.sort_by(|left, right| {
+        let (one, other) = (&left.group, &right.group);
+        let chosen = match order.column.as_str() {
+            "type" => order.compare(&one.exception_type, &other.exception_type),
+            "where" => {
+                order.compare((&one.service, &one.operation), (&other.service, &other.operation))
+            }
+            "count" => order.compare(one.count, other.count),
+            "first" => order.compare(one.first_seen_unix_nano, other.first_seen_unix_nano),
+            "last" => order.compare(one.last_seen_unix_nano, other.last_seen_unix_nano),
+            _ => order.compare(left.change(), right.change()),
+        };
+        let by_count = other.count.cmp(&one.count);
+        if chosen == Ordering::Equal { by_count } else { chosen }
+    });
+}
+
+/// The filters of the address.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct ErrorFilters {
+    service: Option<String>,
+    operation: Option<String>,
+    exception_type: Option<String>,
+}
+
+impl ErrorFilters {
+    fn read(query: &Query) -> Self {
+        let text = |key| query.get(key).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self {
+            service: text("service"),
+            operation: text("operation"),
+            exception_type: text("type"),
+        }
+    }
+
+    fn on(&self, analysis: Analysis) -> Analysis {
+        analysis
+            .with_some("service", self.service.as_ref())
+            .with_some("operation", self.operation.as_ref())
+            .with_some("type", self.exception_type.as_ref())
+            .with("limit", LISTED)
+    }
+}
+
+/// State that the parts of the page share.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorsState {
+    pub(crate) window: LiveWindow,
+    now: Remote<ExceptionList>,
+    before: Remote<ExceptionList>,
+    filters: Memo<ErrorFilters>,
+    shown: Memo<&'static str>,
+    order: Memo<SortOrder>,
+    open: Memo<Option<String>>,
+    toggle: Callback<String>,
+}
+
+impl ErrorsState {
+    fn follow() -> Self {
+        let window = LiveWindow::follow();
+        let query = use_query();
+        let filters = Memo::new(move |_| query.with(ErrorFilters::read));
+        let now = window.ask(move |window| {
+            Some(analysis::exceptions(&filters.with(|filters| filters.on(window.analysis()))))
+        });
+        let before = window.ask(move |window| {
+            let analysis = window.analysis_before()?;
+            Some(analysis::exceptions(&filters.with(|filters| filters.on(analysis))))
+        });
+        let open = Memo::new(move |_| {
+            query.with(|query| query.get("open").filter(|id| !id.is_empty()).map(str::to_owned))
+        });
+        let edit = use_edit_query();
+        let toggle = Callback::new(move |id: String| {
+            let open = (open.get_untracked().as_ref() != Some(&id)).then_some(id);
+            edit(Step::Replace, &|query| query.set("open", open.as_ref()));
+        });
+        let shown = use_choice("show", SHOWN);
+        let order = use_sort("-change");
+        Self { window, now, before, filters, shown, order, open, toggle }
+    }
+
+    /// The rows in their order.
+    fn rows(self) -> Vec<ErrorRow> {
+        let Some(now) = self.now.value() else { return Vec::new() };
+        let mut rows = measured(&now, self.before.value().as_deref());
+        match self.shown.get() {
+            "new" => rows.retain(ErrorRow::is_new),
+            "more" => rows.retain(|row| row.is_new() || row.multiplied().is_some()),
+            _ => {}
+        }
+        self.order.with(|order| sort(&mut rows, order));
+        rows
+    }
+}
+
+/// The page.
+#[component]
+#[must_use]
+pub fn ErrorsPage() -> impl IntoView {
+    set_crumbs(crumb("Errors"));
+    let page = ErrorsState::follow();
+    bind_keys(page);
+    let count = move || {
+        page.now.value().map(|list| {
+            format!(
+                "{} of {}",
+                format::counted(list.count, "exception"),
+                format::counted(list.group_count, "kind")
+            )
+        })
+    };
+    let draw = move |list: Arc<ExceptionList>| view! { <ErrorTable page list /> };
+    view! {
+        <div class="page">
+            <div class="page-head">
+                <div class="page-title">
+                    <h1>"Errors"</h1>
+                    <span class="mute">{count}</span>
+                    <span class="page-tools">
+                        <Segmented name="show" offered=SHOWN label="Which exceptions" />
+                    </span>
+                </div>
+                <p class="sentence">{move || sentence(page)}</p>
+                <FilterChips page />
+            </div>
+            <Panel
+                title="Exceptions"
+                note=Signal::derive(move || format!("beside {}", page.window.get().before_words()))
+                remote=page.now
+                is_empty=|list| list.groups.is_empty()
+                missing=missing
+                empty="No exception was recorded in this time. Exceptions are the exception events of spans, and log records with exception attributes."
+                rows=8
+                draw=draw
+            />
+            <p class="mute errors-note">
+                "Same type, service, operation and stack is one kind; line numbers and messages aside."
+            </p>
+        </div>
+    }
+}
+
+fn missing(list: &ExceptionList) -> Option<String> {
+    let mut words = Vec::new();
+    if !list.searched.complete {
+        words.push("Not everything in this time was read: choose a shorter time.".to_owned());
+    }
+    let listed = list.groups.len() as u64;
+    if list.group_count > listed {
+        words.push(format!("Only the {} most frequent kinds are listed.", format::count(listed)));
+    }
+    if list.other_count > 0 {
+        let count = format::counted(list.other_count, "exception");
+        words.push(format!("{count} are of kinds that are not told apart."));
+    }
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
+/// Names the new kinds and the one that came more often, in a sentence.
+fn sentence(page: ErrorsState) -> Option<String> {
+    let (now, before) = (page.now.value()?, page.before.value()?);
+    let rows = measured(&now, Some(&before));
+    let name = |row: &ErrorRow| {
+        let group = &row.group;
+        let name = figures::cut(type_words(group), 60);
+        format!("{name} of {}", figures::cut(format::service(&group.service), 40))
+    };
+    let mut multiplied: Vec<&ErrorRow> =
+        rows.iter().filter(|row| row.multiplied().is_some()).collect();
+    multiplied.sort_by(|left, right| right.change().total_cmp(&left.change()));
+    let mut new: Vec<&ErrorRow> = rows.iter().filter(|row| row.is_new()).collect();
+    new.sort_by_key(|row| std::cmp::Reverse(row.group.count));
+    let mut words = Vec::new();
+    if let Some(row) = multiplied.first() {
+        let times = figures::times(row.factor().unwrap_or(1.0));
+        words.push(format!("{} comes {times} as often as before.", name(row)));
+    }
+    match new.as_slice() {
+        [] => {}
+        [one] => words.push(format!("One kind is new: {}.", name(one))),
+        many => {
+            let names: Vec<String> = many.iter().take(3).map(|row| name(row)).collect();
+            let more = many.len().saturating_sub(3);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            words.push(format!("{} kinds are new: {}{more}.", many.len(), names.join(", ")));
+        }
+    }
+    Some(if words.is_empty() {
+        "Nothing new, and nothing that comes much more often.".to_owned()
+    } else {
+        words.join(" ")
+    })
+}
+
+fn bind_keys(page: ErrorsState) {
+    let by = move |step: isize| {
+        let rows = untrack(|| page.rows());
+        let open = page.open.get_untracked();
+        let at = rows.iter().position(|row| Some(&row.group.id) == open.as_ref());
+        let next = at.map_or(0, |at| at.saturating_add_signed(step));
+        if let Some(row) = rows.get(next.min(rows.len().saturating_sub(1)))
+            && Some(&row.group.id) != open.as_ref()
+        {
+            page.toggle.run(row.group.id.clone());
+            browser::reveal(&row_id(&row.group.id));
+        }
+    };
+    let (keys, group) = (use_keys(), "Errors");
+    keys.bind("j", "Open the next exception", group, move || by(1));
+    keys.bind("k", "Open the previous exception", group, move || by(-1));
+    keys.bind("Escape", "Close the exception", group, move || {
+        if let Some(open) = page.open.get_untracked() {
+            page.toggle.run(open);
+        }
+    });
+}
+
+fn row_id(group: &str) -> String {
+    format!("error-{group}")
+}
+
+/// The type of a group as it is drawn: never nothing.
+pub(crate) fn type_words(group: &ExceptionGroup) -> &str {
+    if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type }
+}
+
+/// The filters that are set, each to be taken off.
+#[component]
+fn FilterChips(page: ErrorsState) -> impl IntoView {
+    let edit = use_edit_query();
+    let remove = Callback::new(move |key: &'static str| {
+        edit(Step::New, &|query| query.remove(key));
+    });
+    let chips = move || {
+        let filters = page.filters.get();
+        let set = [
+            ("service", filters.service),
+            ("operation", filters.operation),
+            ("type", filters.exception_type),
+        ];
+        let chip = |(key, value): (&'static str, Option<String>)| {
+            value.map(|value| {
+                view! {
+                    <span class="chip">
+                        <span class="chip-body">
+                            <span class="chip-name">{key}</span>
+                            <span class="chip-relation">"="</span>
+                            <span class="chip-value" title=value.clone()>{figures::cut(&value, 60)}</span>
+                        </span>
+                        <button
+                            class="chip-remove"
+                            type="button"
+                            aria-label=format!("Take the filter {key} off")
+                            on:click=move |_| remove.run(key)
+                        >
+                            "×"
+                        </button>
+                    </span>
+                }
+            })
+        };
+        let chips: Vec<_> = set.into_iter().filter_map(chip).collect();
+        (!chips.is_empty()).then(|| view! { <div class="filters">{chips}</div> })
+    };
+    view! { {chips} }
+}
+
+#[component]
+fn ErrorTable(page: ErrorsState, list: Arc<ExceptionList>) -> impl IntoView {
+    let slots = Slots::of_window(&list.window);
+    let order = page.order;
+    let rows = Memo::new(move |_| page.rows());
+    let is_empty = move || rows.with(Vec::is_empty);
+    let body = move || {
+        let range = page.window.get().range();
+        rows.get()
+            .into_iter()
+            .map(|row| view! { <ErrorLine page row slots range /> })
+            .collect_view()
+    };
+    view! {
+        <table class="table errors" aria-label="Exceptions">
+            <thead>
+                <tr>
+                    <SortHead column="type" label="Exception" order />
+                    <th scope="col" class="wide">"Message"</th>
+                    <SortHead column="where" label="Where" order />
+                    <SortHead column="count" label="Count" order numeric=true />
+                    <SortHead column="change" label="Before" order numeric=true />
+                    <th scope="col">"Over time"</th>
+                    <SortHead column="first" label="First seen" order numeric=true />
+                    <SortHead column="last" label="Last seen" order numeric=true />
+                </tr>
+            </thead>
+            <tbody>{body}</tbody>
+        </table>
+        <Show when=is_empty>
+            <p class="panel-empty">"None of them is new or comes much more often than before."</p>
+        </Show>
+    }
+}
+
+#[component]
+fn ErrorLine(page: ErrorsState, row: ErrorRow, slots: Slots, range: TimeRange) -> impl IntoView {
+    let group = row.group.clone();
+    let id = group.id.clone();
+    let is_open = {
+        let id = id.clone();
+        Memo::new(move |_| page.open.with(|open| open.as_ref() == Some(&id)))
+    };
+    let counts = slots.spread(
+        &group.steps,
+        |step| step.start_unix_nano,
+        |step| Some(step.count as f64),
+        Some(0.0),
+    );
+    let bars: Vec<f64> = counts.into_iter().map(|count| count.unwrap_or(0.0)).collect();
+    let now = browser::now();
+    let first = {
+        let zone = browser::zone_minutes(group.first_seen_unix_nano);
+        let text = format::when(group.first_seen_unix_nano, now, zone);
+        text.split_once('.').map_or(text.clone(), |(text, _)| text.to_owned())
+    };
+    let last = format::ago(group.last_seen_unix_nano, now);
+    let multiplied = row.multiplied();
+    let is_loud = row.is_new() || multiplied.is_some();
+    let tone = if is_loud { SparkTone::Error } else { SparkTone::Plain };
+    let before = match row.before {
+        None => "–".to_owned(),
+        Some(before) => format::count(before),
+    };
+    let badge = row.is_new().then(|| view! { <Badge tone=Tone::Error>"NEW"</Badge> });
+    let times =
+        multiplied.map(|times| view! { <Badge tone=Tone::Warning>{figures::times(times)}</Badge> });
+    let name = type_words(&group).to_owned();
+    let toggled = id.clone();
+    let toggle = move |_| page.toggle.run(toggled.clone());
+    let clicked = id.clone();
+    let where_href = addresses::service(&group.service, range);
+    let details = move || is_open.get().then(|| group::details(page, &row, range));
+    view! {
+        <tr
+            id=row_id(&id)
+            class="row-link"
+            aria-selected=move || is_open.get().to_string()
+            on:click=move |_| page.toggle.run(clicked.clone())
+        >
+            <td class="errors-type">
+                <button
+                    class="errors-open"
+                    type="button"
+                    aria-expanded=move || is_open.get().to_string()
+                    title=name.clone()
+                    on:click=move |event| {
+                        event.stop_propagation();
+                        toggle(event);
+                    }
+                >
+                    <span class="errors-caret" aria-hidden="true">
+                        {move || if is_open.get() { "▾" } else { "▸" }}
+                    </span>
+                    <span class="errors-name" class:is-worse=is_loud>{name.clone()}</span>
+                </button>
+                {badge}
+                {times}
+            </td>
+            <td class="grow mono wide" title=figures::cut(&group.message, 2_000)>
+                {figures::cut(&group.message, 240)}
+            </td>
+            <td class="errors-where">
+                <a class="plain-link" href=where_href on:click=|event| event.stop_propagation()>
+                    <ServiceName service=group.service.clone() />
+                </a>
+                " "
+                <span class="mute" title=group.operation.clone()>{figures::cut(&group.operation, 40)}</span>
+            </td>
+            <td class="num">{format::count(group.count)}</td>
+            <td class="num was">{before}</td>
+            <td><SparkBars values=bars tone label="Exceptions over time" /></td>
+            <td class="num">{first}</td>
+            <td class="num">{last}</td>
+        </tr>
+        {details}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,259 @@
+//! An open group: its stack, its traces, its logs.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{ExceptionGroup, LogSearchResult, TraceSearchResult};
+
+use super::{
+    ErrorRow, ErrorsState,
+    stack::{StackPart, package_of, parts},
+    type_words,
+};
+use crate::{
+    addresses::{TraceLink, traceql_text},
+    api::{self, analysis::Analysis, trace_sets},
+    browser,
+    components::{CopyButton, StateBadge},
+    figures, format,
+    remote::Remote,
+    url::{LogState, Query, TimeRange},
+};
+
+/// Traces that are listed.
+const TRACES: u32 = 6;
+/// Log records that are listed.
+const LOGS: usize = 6;
+
+/// The row under a group's own.
+pub(super) fn details(
+    page: ErrorsState,
+    row: &ErrorRow,
+    range: TimeRange,
+) -> impl IntoView + use<> {
+    let group = row.group.clone();
+    view! {
+        <tr class="errors-details">
+            <td colspan="8">
+                <div class="errors-columns">
+                    {stack(&group)}
+                    <div class="errors-side">
+                        {traces(page, &group, range)}
+                        {logs(&group)}
+                    </div>
+                </div>
+            </td>
+        </tr>
+    }
+}
+
+fn stack(group: &ExceptionGroup) -> impl IntoView + use<> {
+    let shown_all = RwSignal::new(false);
+    let (lines, was_cut) = parts(&group.stack_trace);
+    let frames =
+        group.stack_trace.lines().filter(|line| line.trim_start().starts_with("at ")).count();
+    let has_library = lines.iter().any(|part| matches!(part, StackPart::Library(_)));
+    let headline = format!("{}: {}", type_words(group), figures::cut(&group.message, 4_000));
+    let has_headline = matches!(lines.first(), Some(StackPart::Headline(_)));
+    let body = move || {
+        let all = shown_all.get();
+        lines.iter().map(|part| stack_part(part, all)).collect_view()
+    };
+    let empty = group.stack_trace.trim().is_empty().then(|| {
+        view! { <p class="mute">"It was recorded without a stack."</p> }
+    });
+    let button = has_library.then(|| {
+        let words = move || if shown_all.get() { "Our code" } else { "All frames" };
+        view! {
+            <button
+                class="button"
+                type="button"
+                aria-pressed=move || shown_all.get().to_string()
+                on:click=move |_| shown_all.update(|all| *all = !*all)
+            >
+                {words}
+            </button>
+        }
+    });
+    let note = if frames > 0 {
+        format!("{}, of the last one", format::counted(frames as u64, "frame"))
+    } else {
+        "of the last one".to_owned()
+    };
+    let copied = if has_headline {
+        group.stack_trace.clone()
+    } else {
+        format!("{headline}\n{}", group.stack_trace)
+    };
+    view! {
+        <section class="errors-stack" aria-label="Stack">
+            <div class="errors-head">
+                <h3>"Stack"</h3>
+                <span class="mute">{note}</span>
+                <span class="panel-tools">
+                    {button} <CopyButton text=copied label="Copy the stack" />
+                </span>
+            </div>
+            <div class="stack" tabindex="0" role="region" aria-label="Stack trace">
+                {(!has_headline).then(|| view! { <p class="stack-head">{headline}</p> })}
+                {body}
+                {was_cut.then(|| view! { <p class="mute">"The rest is cut here; copy has all of it."</p> })}
+            </div>
+            {empty}
+        </section>
+    }
+}
+
+fn stack_part(part: &StackPart, all: bool) -> AnyView {
+    let line = |text: &str, class: &'static str| {
+        view! { <p class=class>{text.replace('\t', "    ")}</p> }.into_any()
+    };
+    match part {
+        StackPart::Headline(text) => line(text, "stack-head"),
+        StackPart::Line(text) => line(text, "stack-line"),
+        StackPart::Library(run) if all => {
+            run.iter().map(|text| line(text, "stack-library")).collect_view().into_any()
+        }
+        StackPart::Library(run) => {
+            let count = format::counted(run.len() as u64, "frame");
+            let of = package_of(run).unwrap_or_else(|| "libraries".to_owned());
+            line(&format!("▸ {count} of {of}"), "stack-library")
+        }
+    }
+}
+
+/// The query of traces with an exception like this.
+fn query_of(group: &ExceptionGroup) -> String {
+    let mut conditions = Vec::new();
+    if !group.service.is_empty() {
+        conditions.push(format!("resource.service.name = {}", traceql_text(&group.service)));
+    }
+    if !group.operation.is_empty() {
+        conditions.push(format!("name = {}", traceql_text(&group.operation)));
+    }
+    if !group.exception_type.is_empty() {
+        conditions.push(format!("event.exception.type = {}", traceql_text(&group.exception_type)));
+    }
+    format!("{{ {} }}", conditions.join(" && "))
+}
+
+fn traces(page: ErrorsState, group: &ExceptionGroup, range: TimeRange) -> impl IntoView + use<> {
+    let query = query_of(group);
+    let only_logs = group.log_count == group.count;
+    let asked = query.clone();
+    let found = Remote::<TraceSearchResult>::new(move || {
+        let analysis = page.window.get().analysis().with("q", &asked).with("limit", TRACES);
+        (!only_logs).then(|| trace_sets::trace_sample(&analysis))
+    });
+    let rows = move || {
+        if let Some(error) = found.error() {
+            return view! { <p class="mute" role="alert">{error.title()} ". " {error.detail()}</p> }.into_any();
+        }
+        match found.value() {
+            None if only_logs => ().into_any(),
+            None => view! { <p class="mute" role="status">"Looking for traces…"</p> }.into_any(),
+            Some(answer) if answer.traces.is_empty() => {
+                view! { <p class="mute">"No trace with it is stored in this time."</p> }.into_any()
+            }
+            Some(answer) => trace_rows(&answer).into_any(),
+        }
+    };
+    let mut all = Query::default();
+    all.push("q", &query);
+    range.write(&mut all);
+    let failed =
+        TraceLink::within(range).of_service(&group.service).of_operation(&group.operation).failed();
+    let last = group.trace_id.map(|trace| {
+        let href = api::trace_address(trace, group.span_id);
+        view! { <a class="button" href=href>"The last one"</a> }
+    });
+    view! {
+        <section aria-label="Traces with it">
+            <div class="errors-head">
+                <h3>"Traces with it"</h3>
+                <span class="panel-tools">
+                    {last}
+                    <a class="button" href=all.on("/explore")>"All"</a>
+                    <a class="button" href=failed.address()>"Failed calls here"</a>
+                </span>
+            </div>
+            {rows}
+        </section>
+    }
+}
+
+fn trace_rows(answer: &Arc<TraceSearchResult>) -> impl IntoView + use<> {
+    let now = browser::now();
+    let row = |trace: &tidings_proto::api::TraceSummary| {
+        let start = trace.start_unix_nano;
+        let started = format::when(start, now, browser::zone_minutes(start));
+        let name = format::operation(&trace.root_operation).to_owned();
+        view! {
+            <tr>
+                <td><a class="mono" href=api::trace_address(trace.trace_id, None)>{started}</a></td>
+                <td class="grow" title=name.clone()>{name.clone()}</td>
+                <td class="num">{format::duration(trace.duration_nano)}</td>
+                <td><StateBadge state=trace.state /></td>
+            </tr>
+        }
+    };
+    let rows = answer.traces.iter().map(row).collect_view();
+    view! { <table class="table"><tbody>{rows}</tbody></table> }
+}
+
+/// The records of the last one's trace from this service, where there is a trace.
+fn logs(group: &ExceptionGroup) -> Option<impl IntoView + use<>> {
+    let trace = group.trace_id?;
+    let service = group.service.clone();
+    let state = LogState {
+        trace_id: Some(crate::url::Given::Read(trace)),
+        range: TimeRange::All,
+        ..LogState::default()
+    };
+    let href = state.write().on("/logs");
+    let asked = service.clone();
+    let found = Remote::<LogSearchResult>::new(move || {
+        let analysis = Analysis::default()
+            .with("traceId", trace)
+            .with_some("service", (!asked.is_empty()).then_some(&asked))
+            .with("limit", LOGS);
+        Some(trace_sets::log_sample(&analysis))
+    });
+    let last = group.last_seen_unix_nano;
+    let rows = move || match found.value() {
+        None => ().into_any(),
+        Some(answer) if answer.logs.is_empty() => {
+            view! { <p class="mute">"Its service wrote no log record in the last one's trace."</p> }
+                .into_any()
+        }
+        Some(answer) => {
+            let row = |log: &tidings_proto::api::LogView| {
+                let time = log.time_unix_nano;
+                let offset = i64::try_from(time.0)
+                    .unwrap_or(i64::MAX)
+                    .saturating_sub(i64::try_from(last.0).unwrap_or(i64::MAX));
+                let text = figures::cut(&log.text, 400);
+                view! {
+                    <li class="errors-log">
+                        <span class="num mute">{format::offset(offset)}</span>
+                        <span class="mono">{log.severity.clone().to_uppercase()}</span>
+                        <span class="mono errors-log-text">{text}</span>
+                    </li>
+                }
+            };
+            let rows = answer.logs.iter().rev().map(row).collect_view();
+            view! { <ul>{rows}</ul> }.into_any()
+        }
+    };
+    Some(view! {
+        <section aria-label="Around it in the logs">
+            <div class="errors-head">
+                <h3>"Around it in the logs"</h3>
+                <span class="panel-tools">
+                    <a class="button" href=href>"All"</a>
+                </span>
+            </div>
+            {rows}
+        </section>
+    })
+}

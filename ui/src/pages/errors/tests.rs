@@ -1,0 +1,80 @@
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{ExceptionGroup, ExceptionList, Searched, TimeWindow},
+};
+
+use super::{SortOrder, measured, missing, sort};
+
+fn group(id: &str, count: u64) -> ExceptionGroup {
+    ExceptionGroup {
+        id: id.to_owned(),
+        service: "pay".to_owned(),
+        operation: String::new(),
+        exception_type: id.to_owned(),
+        count,
+        log_count: 0,
+        first_seen_unix_nano: UnixNanos(1),
+        last_seen_unix_nano: UnixNanos(2),
+        steps: Vec::new(),
+        message: String::new(),
+        stack_trace: String::new(),
+        normalised_stack: String::new(),
+        trace_id: None,
+        span_id: None,
+    }
+}
+
+fn list(groups: Vec<ExceptionGroup>) -> ExceptionList {
+    let window = TimeWindow {
+        start_unix_nano: UnixNanos(0),
+        end_unix_nano: UnixNanos(10),
+        step_nano: DurationNanos(1),
+    };
+    ExceptionList {
+        window,
+        group_count: groups.len() as u64,
+        count: groups.iter().map(|group| group.count).sum(),
+        groups,
+        other_count: 0,
+        searched: Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true },
+    }
+}
+
+#[test]
+fn new_and_multiplied_kinds_come_first() {
+    let now = list(vec![group("usual", 900), group("timeout", 610), group("declined", 5)]);
+    let before = list(vec![group("usual", 850), group("timeout", 10)]);
+    let mut rows = measured(&now, Some(&before));
+    sort(&mut rows, &SortOrder::parse("-change"));
+    let order: Vec<&str> = rows.iter().map(|row| row.group.id.as_str()).collect();
+    assert_eq!(order, ["declined", "timeout", "usual"]);
+    assert!(rows[0].is_new() && rows[1].multiplied() == Some(61.0));
+    assert!(!rows[2].is_new() && rows[2].multiplied().is_none());
+    sort(&mut rows, &SortOrder::parse("-count"));
+    assert_eq!(rows[0].group.id, "usual");
+}
+
+#[test]
+fn nothing_is_new_while_the_time_before_is_not_wholly_known() {
+    let now = list(vec![group("declined", 5)]);
+    assert!(!measured(&now, None)[0].is_new());
+    let mut before = list(Vec::new());
+    before.searched.complete = false;
+    assert!(!measured(&now, Some(&before))[0].is_new());
+    let mut cut = list(vec![group("other", 1)]);
+    cut.group_count = 900;
+    assert_eq!(measured(&now, Some(&cut))[0].before, None);
+    assert!(measured(&now, Some(&list(Vec::new())))[0].is_new());
+}
+
+#[test]
+fn an_incomplete_list_says_what_is_missing() {
+    let mut groups = list(vec![group("a", 1)]);
+    assert_eq!(missing(&groups), None);
+    (groups.group_count, groups.other_count) = (500, 7);
+    let words = missing(&groups).unwrap();
+    assert!(
+        words.contains("Only the 1 most frequent") && words.contains("7 exceptions"),
+        "{words}"
+    );
+}

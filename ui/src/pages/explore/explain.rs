@@ -1,0 +1,273 @@
+//! Attributes that the spans in the box have and the others have not, by the greatest difference
+//! of shares, each to be kept or left out.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
+
+use super::{
+    Explored,
+    field::{Field, exclude, set},
+};
+use crate::{
+    api::analysis::{Analysis, explain},
+    asked::incomplete,
+    browser,
+    components::Panel,
+    format::{self, rates},
+    remote::Remote,
+    url::TraceFilters,
+};
+
+/// Differences that are drawn.
+const SHOWN_MAX: usize = 12;
+/// Values of one attribute that are drawn.
+const VALUES_MAX: usize = 2;
+/// Attributes that were left out and are named.
+const NAMED_MAX: usize = 3;
+
+/// The panel, while there is a box.
+pub(super) fn explain_panel(explored: Explored) -> impl IntoView {
+    let asked = Memo::new(move |_| {
+        explored.state.with(|state| Some((state.filters.clone(), state.range, state.chosen?)))
+    });
+    let answer = Remote::<Explanation>::new(move || {
+        let (filters, range, chosen) = asked.get()?;
+        let analysis = Analysis::within(range, browser::now()).with_filters(&filters);
+        Some(explain(&analysis.selecting(chosen)))
+    });
+    Effect::new(move |_| {
+        if asked.with(Option::is_none) {
+            answer.forget();
+        }
+    });
+    let draw = move |explanation: Arc<Explanation>| drawn(explored, &explanation);
+    let panel = move || {
+        view! {
+            <Panel
+                title="Only in the box"
+                note=Signal::derive(move || {
+                    answer.value().map(|answer| note(&answer)).unwrap_or_default()
+                })
+                remote=answer
+                is_empty=|explanation| explanation.selected_count == 0
+                missing=missing
+                empty="No span is in the box. Draw it over cells that are filled."
+                rows=5
+                draw=draw
+            />
+        }
+    };
+    view! { <Show when=move || asked.with(Option::is_some)>{panel}</Show> }
+}
+
+fn note(explanation: &Explanation) -> String {
+    format!(
+        "{} against {} others",
+        format::counted(explanation.selected_count, "span"),
+        format::count(explanation.rest_count)
+    )
+}
+
+fn missing(explanation: &Explanation) -> Option<String> {
+    let sampled = explanation.selected_sampled < explanation.selected_count
+        || explanation.rest_sampled < explanation.rest_count;
+    let words = || {
+        format!(
+            "Compared are samples: {} in the box, {} outside.",
+            format::count(explanation.selected_sampled),
+            format::count(explanation.rest_sampled)
+        )
+    };
+    incomplete(&explanation.searched).or_else(|| sampled.then(words))
+}
+
+fn drawn(explored: Explored, explanation: &Explanation) -> impl IntoView + use<> {
+    let differences = explanation.differences.iter().take(SHOWN_MAX);
+    let rows = differences.map(|difference| row(explored, difference)).collect_view();
+    let compared = format!(
+        "{} compared, {} differ more than chance explains. Click a value to keep only its spans, with Shift to leave them out.",
+        format::counted(explanation.compared_count, "attribute"),
+        format::count(explanation.differences.len() as u64)
+    );
+    let none = explanation.differences.is_empty().then(|| {
+        view! {
+            <p class="panel-empty">
+                "Nothing sets these spans apart: every attribute is as common inside the box as outside."
+            </p>
+        }
+    });
+    let left_out = left_out(&explanation.left_out);
+    view! {
+        <p class="explain-note mute">
+            {compared} <span class="explain-key explain-inside"></span> "inside "
+            <span class="explain-key explain-outside"></span> "outside"
+        </p>
+        {none}
+        <ul class="explain-rows">{rows}</ul>
+        {left_out.map(|words| view! { <p class="explain-note mute">{words}</p> })}
+    }
+}
+
+fn left_out(names: &[AttributeName]) -> Option<String> {
+    let named: Vec<&str> = names.iter().take(NAMED_MAX).map(|name| name.key.as_str()).collect();
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("Left out as ids: {}{more}", named.join(", ")))
+}
+
+fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
+    let together = difference.together.len();
+    let together = (together > 0).then(|| {
+        let names: Vec<&str> =
+            difference.together.iter().map(|one| one.attribute.key.as_str()).collect();
+        let words =
+            format!("and {} that move with it", format::counted(together as u64, "attribute"));
+        view! {
+            <span class="explain-together mute" title=names.join(", ")>
+                {words}
+            </span>
+        }
+    });
+    let values = difference.values.iter().take(VALUES_MAX);
+    let values = values
+        .filter(|value| value.selected_share > value.rest_share || difference.values.len() == 1)
+        .map(|value| one(explored, &difference.attribute, value))
+        .collect_view();
+    view! { <li class="explain-row">{values} {together}</li> }
+}
+
+fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl IntoView + use<> {
+    let shown = value.value.clone().unwrap_or_else(|| "not set".to_owned());
+    let relation = if value.value.is_some() { "=" } else { "is" };
+    let words = format!("{} {relation} {shown}", name.key);
+    let title = format!(
+        "{words}: {} of the box, {} of the others",
+        rates::percent(value.selected_share),
+        rates::percent(value.rest_share)
+    );
+    let filter = KeptOrLeftOut::from_share(name, value);
+    let is_plain = filter.is_none();
+    let click = move |event: web_sys::MouseEvent| {
+        if let Some(filter) = &filter {
+            explored.edit(|state| filter.apply(&mut state.filters, event.shift_key()));
+        }
+    };
+    let bar = |class: &'static str, share: f64| {
+        let width = format!("{:.1}%", (share * 100.0).clamp(0.0, 100.0));
+        view! { <span class=class style=("width", width)></span> }
+    };
+    view! {
+        <button class="explain-value" type="button" title=title disabled=is_plain on:click=click>
+            <span class="explain-words mono">
+                <bdi>{words}</bdi>
+            </span>
+            <span class="explain-bars" aria-hidden="true">
+                {bar("explain-bar explain-inside", value.selected_share)}
+                {bar("explain-bar explain-outside", value.rest_share)}
+            </span>
+            <span class="explain-shares num">
+                <b>{rates::percent(value.selected_share)}</b>
+                <span class="mute">{rates::percent(value.rest_share)}</span>
+            </span>
+        </button>
+    }
+}
+
+/// A value as a filter of spans.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct KeptOrLeftOut {
+    field: Field,
+    /// Its name where it is an attribute that can be excluded.
+    key: Option<String>,
+    value: String,
+}
+
+impl KeptOrLeftOut {
+    /// `None` for values that no filter has: ranges of numbers, and the lack of an attribute.
+    fn from_share(name: &AttributeName, share: &ValueShare) -> Option<Self> {
+        let value = share.value.clone()?;
+        let is_range = value
+            .split_once("..")
+            .is_some_and(|(from, to)| from.parse::<f64>().is_ok() && to.parse::<f64>().is_ok());
+        if is_range {
+            return None;
+        }
+        let (field, key) = match (name.scope.as_str(), name.key.as_str()) {
+            ("intrinsic", "service") => (Field::Service, Some("service.name".to_owned())),
+            ("intrinsic", "operation" | "name") => (Field::Operation, None),
+            ("intrinsic", "status") => (Field::Status, None),
+            ("intrinsic", "kind") => (Field::Kind, None),
+            ("intrinsic", _) => return None,
+            (_, key) => (Field::Attribute(key.to_owned()), Some(key.to_owned())),
+        };
+        Some(Self { field, key, value })
+    }
+
+    fn apply(&self, filters: &mut TraceFilters, leave_out: bool) {
+        match &self.key {
+            Some(key) if leave_out => exclude(filters, key, &self.value),
+            None if leave_out => {}
+            _ => {
+                let _unknown_words_stay_out = set(filters, &self.field, Some(&self.value));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::api::{AttributeName, ValueShare};
+
+    use super::{KeptOrLeftOut, left_out};
+    use crate::url::{TraceFilters, traceql::write_traceql};
+
+    fn name(scope: &str, key: &str) -> AttributeName {
+        AttributeName { scope: scope.to_owned(), key: key.to_owned() }
+    }
+
+    fn share(value: Option<&str>) -> ValueShare {
+        ValueShare {
+            value: value.map(str::to_owned),
+            selected_count: 9,
+            rest_count: 1,
+            selected_share: 0.9,
+            rest_share: 0.1,
+        }
+    }
+
+    #[test]
+    fn a_value_is_kept_or_left_out() {
+        for (scope, key, value, leave_out, wanted) in [
+            ("span", "acquirer", "northpay", false, "{ .acquirer = \"northpay\" }"),
+            ("span", "acquirer", "northpay", true, "{ .acquirer != \"northpay\" }"),
+            ("intrinsic", "service", "pay", false, "{ resource.service.name = \"pay\" }"),
+            ("intrinsic", "service", "pay", true, "{ .service.name != \"pay\" }"),
+            ("intrinsic", "status", "error", false, "{ status = error }"),
+            ("intrinsic", "status", "error", true, "{ }"),
+        ] {
+            let mut filters = TraceFilters::default();
+            let filter = KeptOrLeftOut::from_share(&name(scope, key), &share(Some(value))).unwrap();
+            filter.apply(&mut filters, leave_out);
+            assert_eq!(write_traceql(&filters), wanted);
+        }
+    }
+
+    #[test]
+    fn ranges_and_missing_attributes_are_no_filters() {
+        assert_eq!(
+            KeptOrLeftOut::from_share(&name("span", "retries"), &share(Some("512..1023"))),
+            None
+        );
+        assert_eq!(KeptOrLeftOut::from_share(&name("span", "retries"), &share(None)), None);
+        assert!(KeptOrLeftOut::from_share(&name("span", "path"), &share(Some("../a"))).is_some());
+    }
+
+    #[test]
+    fn ids_that_were_left_out_are_named_and_counted() {
+        let names = ["a", "b", "c", "d", "e"].map(|key| name("span", key));
+        assert_eq!(left_out(&names).unwrap(), "Left out as ids: a, b, c and 2 more");
+        assert_eq!(left_out(&[]), None);
+    }
+}

@@ -1,0 +1,177 @@
+//! Home: what changed, what arrives, who was refused. Until something was received it is Welcome.
+//!
+//! Owns the question for what changed and which of transactions or services are listed. What
+//! arrives is the shell's to ask.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::api::ChangeReport;
+
+use super::connect::WelcomeUntilData;
+use crate::{
+    api::changes::changes,
+    asked::use_asked_time,
+    components::{
+        EmptyState, ErrorState, LoadingRows, ReportSentence, Segment, Segments, compared_words,
+        use_row_keys,
+    },
+    format,
+    links::use_links,
+    remote::Remote,
+    shell::{crumb, set_crumbs, use_server},
+    url::{Step, TimeRange, use_edit_query, use_go, use_query},
+};
+
+mod arrivals;
+mod doctor;
+mod fresh;
+mod table;
+
+use arrivals::arrivals_card;
+use doctor::doctor_card;
+use fresh::{fresh_exceptions, fresh_patterns};
+use table::{ROW, address_of, change_table};
+
+/// The page.
+#[component]
+#[must_use]
+pub fn HomePage() -> impl IntoView {
+    let server = use_server();
+    // Only the first answer counts: Welcome itself waits for the first span.
+    let has_data = Memo::new(move |known: Option<&Option<bool>>| {
+        known.copied().flatten().or_else(|| server.status().map(|status| status.has_data))
+    });
+    let failed = move || {
+        let error = server.remote().error().filter(|_| has_data.get().is_none());
+        let retry = Callback::new(move |()| server.ask());
+        error.map(|error| view! { <div class="page"><ErrorState error on_retry=retry /></div> })
+    };
+    let body = move || match has_data.get() {
+        Some(true) => view! { <Changes /> }.into_any(),
+        Some(false) => view! { <WelcomeUntilData /> }.into_any(),
+        None => {
+            set_crumbs(crumb("Home"));
+            view! { {failed} }.into_any()
+        }
+    };
+    view! { {body} }
+}
+
+#[component]
+fn Changes() -> impl IntoView {
+    set_crumbs(crumb("Home"));
+    let links = use_links();
+    let query = use_query();
+    let time = use_asked_time();
+    let report = Remote::new(move || Some(changes(&time.analysis())));
+    time.refresh_while_live(move || report.pending());
+    let services = Memo::new(move |_| query.with(|query| query.get("by") == Some("services")));
+    let groups = Memo::new(move |_| {
+        let report = report.value()?;
+        let groups = if services.get() { &report.services } else { &report.transactions };
+        Some(groups.clone())
+    });
+    let count = Memo::new(move |_| groups.with(|groups| groups.as_ref().map_or(0, Vec::len)));
+    let go = use_go();
+    let marked = use_row_keys("Home", ROW, count, move |at| {
+        let address = groups.with_untracked(|groups| {
+            let group = groups.as_ref()?.get(at)?;
+            Some(address_of(group, links.get_untracked()))
+        });
+        if let Some(address) = address {
+            go(&address, Step::New);
+        }
+    });
+    let times = move || report.value().map(|report| times_of(&report));
+    let sentence = move || {
+        let report = report.value()?;
+        Some(view! { <ReportSentence report links=links.get() /> })
+    };
+    let failed = move || {
+        let retry = Callback::new(move |()| report.refresh());
+        report.error().map(|error| view! { <ErrorState error on_retry=retry /> })
+    };
+    let table = move || {
+        let (report, groups) = (report.value()?, groups.get()?);
+        Some(if groups.is_empty() {
+            quiet(&report).into_any()
+        } else {
+            change_table(&report, &groups, marked, links.get()).into_any()
+        })
+    };
+    let is_loading = Memo::new(move |_| report.loading());
+    let is_stale = move || report.pending() && !is_loading.get();
+    view! {
+        <div class="page home">
+            <div class="panel-stack">
+                <header class="page-head">
+                    <div class="page-title">
+                        <h1>"What changed"</h1>
+                        <span class="mute">{times}</span>
+                        <span class="page-tools">{choice(report, services)}</span>
+                    </div>
+                    {sentence}
+                </header>
+                {failed}
+                <Show when=move || is_loading.get()>
+                    <LoadingRows />
+                </Show>
+                <div class:is-stale=is_stale>{table}</div>
+            </div>
+            <aside class="panel-stack" aria-label="Arriving">
+                {arrivals_card()} {doctor_card()} {fresh_exceptions(report, links)}
+                {fresh_patterns(time, links)}
+            </aside>
+        </div>
+    }
+}
+
+/// The time of the report and the time it is compared with, in words.
+fn times_of(report: &ChangeReport) -> String {
+    let baseline = report.baseline;
+    compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
+}
+
+/// The choice of transactions or services, with the number of each.
+fn choice(report: Remote<ChangeReport>, services: Memo<bool>) -> impl IntoView {
+    let edit = use_edit_query();
+    let segments = Memo::new(move |_| {
+        let (types, services) = report
+            .value()
+            .map_or((0, 0), |report| (report.transaction_count, report.service_count));
+        vec![
+            Segment::new("transactions", format!("Transactions {}", format::count(types))),
+            Segment::new("services", format!("Services {}", format::count(services))),
+        ]
+    });
+    let chosen =
+        Memo::new(move |_| if services.get() { "services" } else { "transactions" }.to_owned());
+    let choose = Callback::new(move |which: &'static str| {
+        edit(Step::Replace, &|query| query.set("by", (which == "services").then_some(which)));
+    });
+    view! { <Segments label="What is listed" segments chosen on_choose=choose /> }
+}
+
+/// Nothing was called in the window: the way to where something was.
+fn quiet(report: &Arc<ChangeReport>) -> impl IntoView + use<> {
+    let length = report.window.end_unix_nano.since(report.window.start_unix_nano);
+    let edit = use_edit_query();
+    let longer = move |_| {
+        edit(Step::New, &|query| TimeRange::Last { seconds: 86_400 }.write(query));
+    };
+    view! {
+        <EmptyState title="No transaction in this time">
+            <p>{format!("Nothing was called in these {}.", format::duration(length))}</p>
+            <div class="state-actions">
+                <button class="button" type="button" on:click=longer>
+                    "Look at the last 24 h"
+                </button>
+                <A href="/connect" attr:class="button">
+                    "Connect a sender"
+                </A>
+            </div>
+        </EmptyState>
+    }
+}

@@ -1,0 +1,61 @@
+//! Arrivals now: spans and log records in a second, and what was refused.
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+
+use crate::{
+    components::{SparkTone, Sparkline},
+    format,
+    format::rates::three_digits,
+    shell::{server_watch::rate_series, use_server},
+};
+
+/// The card.
+pub(super) fn arrivals_card() -> impl IntoView {
+    let server = use_server();
+    let figure = |number: String, words: &'static str, is_warning: bool| {
+        view! {
+            <div class="figure" class:is-warning=is_warning>
+                <dd>{number}</dd>
+                <dt>{words}</dt>
+            </div>
+        }
+    };
+    let figures = move || match server.rates() {
+        Some(rates) => view! {
+            {figure(three_digits(rates.spans), "spans/s", false)}
+            {figure(three_digits(rates.logs), "log records/s", false)}
+            {figure(format::count(rates.refused), "refused lately", rates.refused > 0)}
+        }
+        .into_any(),
+        None => view! { <p class="mute">"Counting…"</p> }.into_any(),
+    };
+    let line = move || {
+        let samples = server.samples();
+        (samples.len() > 2).then(|| {
+            let values = rate_series(&samples, |sample| sample.spans);
+            view! { <Sparkline values tone=SparkTone::Accent label="Spans a second, lately" /> }
+        })
+    };
+    let stored = move || {
+        server.status().map(|status| {
+            let (spans, logs) = (status.spans, status.logs);
+            format!(
+                "{} and {} are stored.",
+                format::counted(spans.stored, "span"),
+                format::counted(logs.stored, "log record")
+            )
+        })
+    };
+    view! {
+        <section class="card side-card" aria-label="Arriving now">
+            <div class="side-head">
+                <h2>"Arriving now"</h2>
+                <A href="/system">"System"</A>
+            </div>
+            <dl class="figures">{figures}</dl>
+            <div class="side-line">{line}</div>
+            <p class="mute">{stored}</p>
+        </section>
+    }
+}

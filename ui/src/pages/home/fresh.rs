@@ -1,0 +1,132 @@
+//! Exceptions and log patterns that the time before does not have.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::api::{
+    Change, ChangeKind, ChangeReport, ChangedGroup, LogPattern, LogPatternList,
+};
+
+use crate::{
+    api::{self, analysis::log_patterns},
+    asked::{AskedTime, incomplete},
+    browser,
+    components::{Panel, change::short},
+    format,
+    format::rates,
+    links::Links,
+    remote::Remote,
+};
+
+/// Lines of each card.
+const SHOWN_MAX: usize = 5;
+/// Patterns that are looked at for new ones.
+const PATTERNS_MAX: u32 = 200;
+
+/// The exceptions that are new, by service.
+pub(super) fn fresh_exceptions(report: Remote<ChangeReport>, links: Memo<Links>) -> impl IntoView {
+    let lines = move || {
+        let report = report.value()?;
+        let links = links.get();
+        let mut fresh: Vec<(&ChangedGroup, &Change)> = Vec::new();
+        for group in &report.services {
+            for change in group.changes.iter().filter(|one| one.kind == ChangeKind::NewException) {
+                // One exception of several operations is one line.
+                let is_same = |(other, listed): &(&ChangedGroup, &Change)| {
+                    other.service == group.service && listed.text == change.text
+                };
+                if !fresh.iter().any(is_same) {
+                    fresh.push((group, change));
+                }
+            }
+        }
+        let line = |(group, change): (&ChangedGroup, &Change)| {
+            let name = change.text.clone().unwrap_or_default();
+            let id = change.id.clone().unwrap_or_default();
+            let href = links.errors(&[("service", &group.service), ("group", &id)]);
+            let since = change.since_unix_nano.map(|time| {
+                let at = rates::minute(time, browser::now(), browser::zone_minutes(time));
+                format!("since {at}")
+            });
+            let (shown, service) = (short(&name), format::service(&group.service).to_owned());
+            view! {
+                <li class="fresh">
+                    <A href=href attr:title=name>
+                        <b class="fresh-name">{shown}</b>
+                    </A>
+                    <span>{service}</span>
+                    <span class="num">{rates::three_digits(change.now)}</span>
+                    <span class="mute">{since}</span>
+                </li>
+            }
+        };
+        let lines: Vec<_> = fresh.into_iter().take(SHOWN_MAX).map(line).collect();
+        Some(if lines.is_empty() {
+            view! { <p class="mute">"None that the time before does not have."</p> }.into_any()
+        } else {
+            view! { <ul>{lines}</ul> }.into_any()
+        })
+    };
+    view! {
+        <section class="card side-card" aria-label="New exceptions">
+            <div class="side-head">
+                <h2>"New exceptions"</h2>
+                <A href=move || links.get().errors(&[])>"All"</A>
+            </div>
+            {lines}
+        </section>
+    }
+}
+
+/// The log patterns of warnings and worse that are new.
+pub(super) fn fresh_patterns(time: AskedTime, links: Memo<Links>) -> impl IntoView {
+    let answer = Remote::new(move || {
+        let analysis = time.analysis().with("severity", "warn").with("limit", PATTERNS_MAX);
+        Some(log_patterns(&analysis))
+    });
+    let draw = move |list: Arc<LogPatternList>| {
+        let line = |pattern: &LogPattern| {
+            let href = pattern.trace_id.map_or_else(
+                || links.get().logs(&[("service", &pattern.service), ("severity", "warn")]),
+                |trace| api::trace_address(trace, None),
+            );
+            let class = if matches!(pattern.severity.as_str(), "error" | "fatal") {
+                "log-severity is-error"
+            } else {
+                "log-severity is-warning"
+            };
+            let (template, example) = (short(&pattern.template), short(&pattern.example));
+            let service = format::service(&pattern.service).to_owned();
+            view! {
+                <li class="fresh">
+                    <span class=class>{pattern.severity.to_uppercase()}</span>
+                    <A href=href attr:title=example>
+                        <span class="fresh-name mono">{template}</span>
+                    </A>
+                    <span>{service}</span>
+                    <span class="num">{format::count(pattern.count)}</span>
+                </li>
+            }
+        };
+        let fresh = list.patterns.iter().filter(|pattern| pattern.is_new);
+        view! { <ul class="fresh-list">{fresh.take(SHOWN_MAX).map(line).collect_view()}</ul> }
+    };
+    let tools = move || {
+        let href = move || links.get().logs(&[("severity", "warn")]);
+        view! { <A href=href>"All logs"</A> }
+    };
+    view! {
+        <Panel
+            title="New log patterns"
+            note="warn and above"
+            tools=tools.into()
+            remote=answer
+            is_empty=|list| !list.patterns.iter().any(|pattern| pattern.is_new)
+            missing=|list| incomplete(&list.searched)
+            empty="None that the time before does not have."
+            rows=2
+            draw=draw
+        />
+    }
+}

@@ -1,0 +1,322 @@
+//! Log records over time: errors and warnings on a scale of their own, the others below, so that a
+//! thousand lines of information drown no error. A drag chooses a stretch of time.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use leptos::{html, prelude::*};
+use tidings_proto::{
+    UnixNanos,
+    api::{LogHistogram, LogsInStep},
+};
+use wasm_bindgen::JsCast;
+
+use crate::{
+    api::analysis::log_histogram,
+    asked::{AskedTime, incomplete},
+    browser,
+    components::{ErrorState, LoadingRows, PartialNote},
+    drawings::axis::time_ticks,
+    format,
+    remote::Remote,
+    url::{LogState, Step, TimeRange, use_edit_query},
+};
+
+/// A drag shorter than this part of the picture is a click.
+const DRAG_MIN: f64 = 0.01;
+const WIDTH: f64 = 1_000.0;
+const HEIGHT: f64 = 100.0;
+
+/// The picture of the records that match.
+#[component]
+pub(super) fn LogHistogramCard(question: Memo<LogState>, time: AskedTime) -> impl IntoView {
+    let answer = Remote::<LogHistogram>::new(move || {
+        let analysis = time.analysis();
+        Some(log_histogram(&question.with(|state| analysis.with_log_filters(state))))
+    });
+    time.refresh_while_live(move || answer.pending());
+    let retry = Callback::new(move |()| answer.refresh());
+    let failed = move || answer.error().map(|error| view! { <ErrorState error on_retry=retry /> });
+    let drawn = move || answer.value().map(|histogram| drawing(&histogram));
+    let missing = move || {
+        let words = answer.value().and_then(|histogram| incomplete(&histogram.searched))?;
+        Some(view! { <PartialNote>{words}</PartialNote> })
+    };
+    view! {
+        <section class="card log-histogram" aria-label="Records over time">
+            <Show when=move || answer.loading()>
+                <LoadingRows count=2 />
+            </Show>
+            {failed}
+            {missing}
+            <div class:is-stale=move || answer.pending() && !answer.loading()>{drawn}</div>
+        </section>
+    }
+}
+
+fn drawing(histogram: &Arc<LogHistogram>) -> impl IntoView + use<> {
+    let bars = Bars::new(histogram);
+    let edit = use_edit_query();
+    let choose = Callback::new(move |range: TimeRange| {
+        edit(Step::New, &|query| range.write(query));
+    });
+    let drag = Drag::new(&bars, choose);
+    let times = time_axis(bars.start, bars.end);
+    let step = format::duration(histogram.window.step_nano);
+    let loud = format!("at most {} errors and warnings in {step}", format::count(bars.loud_top));
+    let quiet = format!("at most {} others in {step}", format::count(bars.quiet_top));
+    let legend = legend(bars.loud_top > 0, &step);
+    view! {
+        <div class="log-bars">
+            <div class="log-scale mono mute" aria-hidden="true">
+                <span title=loud.clone()>{format::count(bars.loud_top)}</span>
+                <span class="log-scale-quiet" title=quiet.clone()>
+                    "info "
+                    {format::count(bars.quiet_top)}
+                </span>
+            </div>
+            <div
+                class="log-plot"
+                node_ref=drag.area
+                title="Drag to look at a part of this time"
+                on:pointerdown=move |event| drag.grabbed(&event)
+                on:pointermove=move |event| drag.moved(&event)
+                on:pointerup=move |_| drag.released()
+                on:pointercancel=move |_| drag.part.set(None)
+            >
+                <svg
+                    class="log-loud"
+                    viewBox="0 0 1000 100"
+                    preserveAspectRatio="none"
+                    role="img"
+                    aria-label=loud
+                >
+                    <path class="log-bar-warn" d=bars.warn />
+                    <path class="log-bar-error" d=bars.error />
+                </svg>
+                <svg
+                    class="log-quiet"
+                    viewBox="0 0 1000 100"
+                    preserveAspectRatio="none"
+                    role="img"
+                    aria-label=quiet
+                >
+                    <path class="log-bar-quiet" d=bars.quiet />
+                </svg>
+                {legend}
+                {move || drag.chosen()}
+            </div>
+            <div class="heat-times mono">{times}</div>
+        </div>
+    }
+}
+
+/// Moments under the bars.
+fn time_axis(start: UnixNanos, end: UnixNanos) -> impl IntoView {
+    let ticks = time_ticks(start, end, browser::zone_minutes(start), 9).into_iter();
+    let ticks = ticks.map(|tick| {
+        let left = format!("{:.2}%", tick.at * 100.0);
+        view! {
+            <span class="heat-x" style=("left", left)>
+                {tick.label}
+            </span>
+        }
+    });
+    ticks.collect_view()
+}
+
+/// Colours of errors and warnings, when there are any, and the length of a step.
+fn legend(has_loud: bool, step: &str) -> impl IntoView + use<> {
+    let loud = has_loud.then(|| {
+        view! {
+            <span class="log-key log-key-error"></span>
+            "error "
+            <span class="log-key log-key-warn"></span>
+            "warn "
+        }
+    });
+    view! {
+        <span class="log-legend mute" aria-hidden="true">
+            {loud} {format!("in {step}")}
+        </span>
+    }
+}
+
+/// A drag over the bars, which chooses a stretch of their time.
+#[derive(Debug, Clone, Copy)]
+struct Drag {
+    /// The time of the bars.
+    start: UnixNanos,
+    end: UnixNanos,
+    /// The plot.
+    area: NodeRef<html::Div>,
+    /// From where to where the pointer drags, as parts of the plot's width.
+    part: RwSignal<Option<(f64, f64)>>,
+    choose: Callback<TimeRange>,
+}
+
+impl Drag {
+    fn new(bars: &Bars, choose: Callback<TimeRange>) -> Self {
+        let (start, end) = (bars.start, bars.end);
+        Self { start, end, area: NodeRef::new(), part: RwSignal::new(None), choose }
+    }
+
+    /// Part of the plot's width that is left of the pointer.
+    fn at(self, event: &web_sys::PointerEvent) -> Option<f64> {
+        let area: web_sys::Element = self.area.get_untracked()?.unchecked_into();
+        let place = area.get_bounding_client_rect();
+        let width = place.width().max(1.0);
+        Some(((f64::from(event.client_x()) - place.left()) / width).clamp(0.0, 1.0))
+    }
+
+    fn grabbed(self, event: &web_sys::PointerEvent) {
+        if event.button() == 0 {
+            if let Some(area) = self.area.get_untracked() {
+                let area: web_sys::Element = area.unchecked_into();
+                let _refused = area.set_pointer_capture(event.pointer_id());
+            }
+            self.part.set(self.at(event).map(|at| (at, at)));
+        }
+    }
+
+    fn moved(self, event: &web_sys::PointerEvent) {
+        if let (Some((from, _)), Some(to)) = (self.part.get_untracked(), self.at(event)) {
+            self.part.set(Some((from, to)));
+        }
+    }
+
+    fn released(self) {
+        let Some((from, to)) = self.part.get_untracked() else { return };
+        self.part.set(None);
+        if (from - to).abs() >= DRAG_MIN {
+            let moment = |fraction: f64| moment(self.start, self.end, fraction);
+            let (from_unix_ms, to_unix_ms) = (moment(from.min(to)), moment(from.max(to)));
+            self.choose.run(TimeRange::Between { from_unix_ms, to_unix_ms });
+        }
+    }
+
+    /// The part as a band.
+    fn chosen(self) -> Option<impl IntoView> {
+        let (from, to) = self.part.get()?;
+        let (left, width) = (from.min(to) * 100.0, (from - to).abs() * 100.0);
+        Some(view! {
+            <span
+                class="brush-chosen"
+                style=("left", format!("{left:.2}%"))
+                style=("width", format!("{width:.2}%"))
+            ></span>
+        })
+    }
+}
+
+/// Milliseconds since 1970 at a fraction of a stretch.
+fn moment(start: UnixNanos, end: UnixNanos, fraction: f64) -> u64 {
+    let length = end.since(start).0 as f64 / 1e6;
+    (start.0 / 1_000_000).saturating_add(format::rates::whole((length * fraction).max(0.0)))
+}
+
+/// The bars as paths, and the greatest number on each scale.
+#[derive(Debug, PartialEq)]
+struct Bars {
+    start: UnixNanos,
+    end: UnixNanos,
+    error: String,
+    warn: String,
+    quiet: String,
+    loud_top: u64,
+    quiet_top: u64,
+}
+
+fn errors(step: &LogsInStep) -> u64 {
+    step.error.saturating_add(step.fatal)
+}
+
+fn quiet(step: &LogsInStep) -> u64 {
+    step.count.saturating_sub(errors(step)).saturating_sub(step.warn)
+}
+
+impl Bars {
+    fn new(histogram: &LogHistogram) -> Self {
+        let step = histogram.window.step_nano.0.max(1);
+        let start = histogram.window.start_unix_nano.0 / step * step;
+        let end = histogram.window.end_unix_nano.0.max(start.saturating_add(step));
+        let across = |nanos: u64| nanos as f64 / (end - start) as f64 * WIDTH;
+        let width = across(step) * 0.86;
+        let top = |of: fn(&LogsInStep) -> u64| histogram.steps.iter().map(of).max().unwrap_or(0);
+        let loud_top = top(|step| errors(step).saturating_add(step.warn));
+        let quiet_top = top(quiet);
+        let mut bars = Self {
+            start: UnixNanos(start),
+            end: UnixNanos(end),
+            error: String::new(),
+            warn: String::new(),
+            quiet: String::new(),
+            loud_top,
+            quiet_top,
+        };
+        for one in &histogram.steps {
+            let left = across(one.start_unix_nano.0.saturating_sub(start));
+            let scaled = |count: u64, top: u64| {
+                let height = count as f64 / top.max(1) as f64 * HEIGHT;
+                if count > 0 { height.max(4.0) } else { 0.0 }
+            };
+            let warn = scaled(one.warn, loud_top);
+            bar(&mut bars.warn, left, width, 0.0, warn);
+            // Errors stand on warnings, and are never hidden by them.
+            let error = scaled(errors(one), loud_top).min(HEIGHT);
+            bar(&mut bars.error, left, width, warn.min(HEIGHT - error), error);
+            bar(&mut bars.quiet, left, width, 0.0, scaled(quiet(one), quiet_top));
+        }
+        bars
+    }
+}
+
+fn bar(path: &mut String, left: f64, width: f64, from: f64, height: f64) {
+    if height > 0.0 {
+        let bottom = HEIGHT - from;
+        let _ = write!(path, "M{left:.1} {bottom:.1}v-{height:.1}h{width:.1}v{height:.1}z");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{LogHistogram, LogsInStep, Searched, TimeWindow},
+    };
+
+    use super::{Bars, moment};
+
+    #[test]
+    fn errors_have_a_scale_of_their_own() {
+        let step = |at: u64, info: u64, warn: u64, error: u64| LogsInStep {
+            start_unix_nano: UnixNanos(at),
+            count: info + warn + error,
+            info,
+            warn,
+            error,
+            ..LogsInStep::default()
+        };
+        let histogram = LogHistogram {
+            window: TimeWindow {
+                start_unix_nano: UnixNanos(0),
+                end_unix_nano: UnixNanos(100),
+                step_nano: DurationNanos(50),
+            },
+            steps: vec![step(0, 100_000, 0, 1), step(50, 50_000, 1, 1)],
+            count: 150_003,
+            repeats_counted: false,
+            searched: Searched::default(),
+        };
+        let bars = Bars::new(&histogram);
+        assert_eq!((bars.loud_top, bars.quiet_top), (2, 100_000));
+        assert!(bars.error.starts_with("M0.0 100.0v-50.0"), "one error is half of it: {bars:?}");
+        assert!(bars.error.contains("M500.0 50.0v-50.0"), "on the warning: {bars:?}");
+        assert!(bars.quiet.contains("v-100.0") && bars.quiet.contains("v-50.0"), "{bars:?}");
+    }
+
+    #[test]
+    fn a_drag_is_a_stretch_of_time() {
+        let (start, end) = (UnixNanos(10_000_000_000), UnixNanos(20_000_000_000));
+        assert_eq!((moment(start, end, 0.0), moment(start, end, 0.5)), (10_000, 15_000));
+    }
+}

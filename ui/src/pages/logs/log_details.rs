@@ -1,0 +1,210 @@
+//! Everything an opened record said: its message, fields, attributes and sender, as JSON on demand,
+//! with the lines around it and its moment in its trace.
+
+use leptos::prelude::*;
+use tidings_proto::{api::LogView, otlp::KeyValue};
+
+use super::{log_around::LogAround, mini_trace::MiniTrace};
+use crate::{
+    browser,
+    components::{AttributeTable, CopyButton, attribute_rows},
+    format,
+    url::{AttributeFilter, LogState, Step, use_edit_query, use_query},
+};
+
+/// The parameter that shows opened records as JSON.
+const JSON: &str = "json";
+
+/// The opened record.
+#[component]
+#[must_use]
+pub fn LogDetails(
+    /// The record.
+    log: LogView,
+    /// The state of the page.
+    state: Memo<LogState>,
+    /// Called with the state as it should be.
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let query = use_query();
+    let edit = use_edit_query();
+    let is_json = Memo::new(move |_| query.with(|query| query.get(JSON) == Some("on")));
+    let toggle = move |_| {
+        let next = (!is_json.get_untracked()).then_some("on");
+        edit(Step::Replace, &|query| query.set(JSON, next));
+    };
+    let around = Signal::derive(move || state.with(|state| state.around));
+    let on_around = Callback::new(move |around: Option<u32>| {
+        change.run((LogState { around, ..state.get_untracked() }, Step::Replace));
+    });
+    let json = serde_json::to_string_pretty(&log).unwrap_or_default();
+    let body = log.body.as_ref().map_or_else(|| log.text.clone(), format::value);
+    let shown = log.clone();
+    let fields = move || view! { <Fields log=shown.clone() state change /> };
+    let code = {
+        let json = json.clone();
+        move || {
+            view! {
+                <div class="code">
+                    <pre>{json.clone()}</pre>
+                    <CopyButton text=json.clone() label="Copy the record as JSON" />
+                </div>
+            }
+        }
+    };
+    let trace = log.trace_id.map(|trace| {
+        view! { <MiniTrace trace span=log.span_id at=log.time_unix_nano /> }
+    });
+    view! {
+        <div class="log-details">
+            <div class="code">
+                <pre>{body.clone()}</pre>
+                <CopyButton text=body label="Copy the message" />
+            </div>
+            <Show when=move || is_json.get() fallback=fields>
+                {code.clone()}
+            </Show>
+            <div class="log-ways">
+                <button
+                    class="button"
+                    type="button"
+                    aria-pressed=move || is_json.get().to_string()
+                    on:click=toggle
+                >
+                    "JSON"
+                </button>
+                {trace}
+            </div>
+            <LogAround log around on_around />
+        </div>
+    }
+}
+
+#[component]
+fn Fields(
+    log: LogView,
+    state: Memo<LogState>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let list = |title: &'static str, attributes: &[KeyValue], dropped: u32| {
+        let rows = attribute_rows(attributes);
+        let none = rows.is_empty().then(|| view! { <p class="faint">"None"</p> });
+        let dropped = (dropped > 0).then(|| {
+            let words = format!("The sender dropped {}.", format::count(dropped.into()));
+            view! { <p class="faint">{words}</p> }
+        });
+        view! {
+            <section>
+                <h3>{title}</h3>
+                {none}
+                <AttributeTable rows />
+                {dropped}
+            </section>
+        }
+    };
+    let own = attribute_rows(&log.attributes);
+    let tools = own.into_iter().map(|(key, value)| {
+        view! { <AttributeTools key_name=key value state change /> }
+    });
+    let has_own = !log.attributes.is_empty();
+    view! {
+        <div class="log-columns">
+            <section>
+                <h3>"Record"</h3>
+                <AttributeTable rows=facts(&log) />
+            </section>
+            {list("Attributes", &log.attributes, log.dropped_attributes_count)}
+            {list("Resource", &log.resource.attributes, log.resource.dropped_attributes_count)}
+        </div>
+        {has_own
+            .then(|| {
+                view! {
+                    <details class="log-attribute-tools">
+                        <summary>"Filter by an attribute, or show it as a column"</summary>
+                        <ul>{tools.collect_view()}</ul>
+                    </details>
+                }
+            })}
+    }
+}
+
+/// Buttons for one attribute: filter, column, values.
+#[component]
+fn AttributeTools(
+    key_name: String,
+    value: String,
+    state: Memo<LogState>,
+    change: Callback<(LogState, Step)>,
+) -> impl IntoView {
+    let edit = use_edit_query();
+    let (column, filter, facet) = (key_name.clone(), key_name.clone(), key_name.clone());
+    let show = move |_| {
+        let mut state = state.get_untracked();
+        if !state.columns.contains(&column) {
+            state.columns.push(column.clone());
+        }
+        change.run((state, Step::Replace));
+    };
+    let filtered = value.clone();
+    let only = move |_| {
+        let mut state = state.get_untracked().opened(None);
+        state.attributes.retain(|one| one.key != filter);
+        let filter = AttributeFilter { key: filter.clone(), value: Some(filtered.clone()) };
+        state.attributes.push(filter);
+        change.run((state, Step::New));
+    };
+    let list = move |_| {
+        edit(Step::Replace, &|query| {
+            if !query.all("facet").any(|key| key == facet) {
+                query.push("facet", &facet);
+            }
+        });
+    };
+    view! {
+        <li>
+            <span class="log-tool-name mono" title=value.clone()>
+                <bdi>{key_name}</bdi>
+            </span>
+            <button class="button button-small" type="button" on:click=only>
+                "Only this value"
+            </button>
+            <button class="button button-small" type="button" on:click=show>
+                "Column"
+            </button>
+            <button class="button button-small" type="button" on:click=list>
+                "+ its values"
+            </button>
+        </li>
+    }
+}
+
+/// Fields of the record itself.
+fn facts(log: &LogView) -> Vec<(String, String)> {
+    let zone = browser::zone_minutes(log.time_unix_nano);
+    let mut facts = vec![(
+        "time".to_owned(),
+        format!(
+            "{} {}",
+            format::date(log.time_unix_nano, zone),
+            format::time_of_day(log.time_unix_nano, zone)
+        ),
+    )];
+    let mut fact = |name: &str, value: String| {
+        if !value.is_empty() {
+            facts.push((name.to_owned(), value));
+        }
+    };
+    if log.observed_unix_nano.0 != 0 {
+        let zone = browser::zone_minutes(log.observed_unix_nano);
+        fact("observed", format::time_of_day(log.observed_unix_nano, zone));
+    }
+    if log.severity_number != 0 || !log.severity_text.is_empty() {
+        let words = format!("{} {}", log.severity_number, log.severity_text);
+        fact("severity", words.trim().to_owned());
+    }
+    fact("event", log.event_name.clone());
+    fact("trace id", log.trace_id.map(|id| id.to_string()).unwrap_or_default());
+    fact("span id", log.span_id.map(|id| id.to_string()).unwrap_or_default());
+    fact("logger", format!("{} {}", log.scope.name, log.scope.version).trim().to_owned());
+    facts
+}

@@ -1,0 +1,356 @@
+//! Map: services, what they call, and how that goes.
+//!
+//! Owns the questions (the graph of the window, that of the one before, the rates under it, the
+//! graph of a trace that lights up) and the address: the focus with its depth, what is picked, the
+//! trace. What the picture shows follows from these in [`map_graph`].
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    TraceId,
+    api::{CallsInStep, RedResult, ServiceGraph, StatusName},
+};
+
+use crate::{
+    api::analysis,
+    components::{Badge, EmptyState, ErrorState, LoadingRows, PartialNote, Tone},
+    drawings::{
+        network::{Network, Pick, Viewport},
+        slots::Slots,
+        time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
+    },
+    figures, format,
+    keys::use_keys,
+    remote::Remote,
+    shell::{crumb, set_crumbs},
+    url::{Query, Step, use_edit_query, use_query},
+    window::LiveWindow,
+};
+
+pub mod map_graph;
+mod picked;
+
+use map_graph::{MapGraph, NodeName};
+
+/// Calls that a focus may be away.
+const DEPTHS: [u32; 3] = [1, 2, 3];
+
+/// An edit of the address: how it enters the history, the change, and the names to write.
+type QueryEdit = (Step, fn(&mut Query, &[String]), Vec<String>);
+
+/// The page's questions and its state.
+#[derive(Debug, Clone, Copy)]
+struct MapPageState {
+    window: LiveWindow,
+    now: Remote<ServiceGraph>,
+    focus: Memo<Option<(NodeName, u32)>>,
+    shown: Memo<Option<Arc<MapGraph>>>,
+    picked: Memo<Option<Pick>>,
+    edit: Callback<QueryEdit>,
+}
+
+impl MapPageState {
+    fn follow() -> Self {
+        let window = LiveWindow::follow();
+        let now = window.ask(|window| Some(analysis::graph(&window.analysis())));
+        let before = window.ask(|window| Some(analysis::graph(&window.analysis_before()?)));
+        let query = use_query();
+        let trace = Memo::new(move |_| {
+            query.with(|query| query.get("trace").and_then(|id| id.parse::<TraceId>().ok()))
+        });
+        let of_trace =
+            Remote::<ServiceGraph>::new(move || trace.get().map(analysis::graph_of_trace));
+        let focus = Memo::new(move |_| query.with(read_focus));
+        let shown = Memo::new(move |_| {
+            let (now, before) = (now.value()?, before.value());
+            let lit = trace.get().and_then(|_| of_trace.value());
+            let graph = MapGraph::new(&now, before.as_deref(), lit.as_deref());
+            Some(Arc::new(match focus.get() {
+                Some((name, depth)) => graph.around(&name, depth),
+                None => graph,
+            }))
+        });
+        let picked = Memo::new(move |_| {
+            let shown = shown.get()?;
+            query.with(|query| read_pick(query, &shown))
+        });
+        let edit = use_edit_query();
+        let edit = Callback::new(move |(step, change, names): QueryEdit| {
+            edit(step, &|query| change(query, &names));
+        });
+        Self { window, now, focus, shown, picked, edit }
+    }
+
+    fn pick(self, pick: Option<Pick>) {
+        let names = self.shown.get_untracked().and_then(|graph| match pick? {
+            Pick::Node(node) => Some(vec![graph.names.get(node as usize)?.write()]),
+            Pick::Edge(edge) => {
+                let edge = graph.network.edges.get(edge as usize)?;
+                let name = |node: u32| graph.names.get(node as usize).map(NodeName::write);
+                Some(vec![name(edge.from)?, name(edge.to)?])
+            }
+        });
+        let write = |query: &mut Query, names: &[String]| {
+            ["node", "caller", "callee"].into_iter().for_each(|key| query.remove(key));
+            match names {
+                [node] => query.push("node", node),
+                [caller, callee] => {
+                    query.push("caller", caller);
+                    query.push("callee", callee);
+                }
+                _ => {}
+            }
+        };
+        self.edit.run((Step::Replace, write, names.unwrap_or_default()));
+    }
+
+    fn focus_on(self, name: Option<&NodeName>, depth: u32) {
+        let names = name.map(|name| vec![name.write(), depth.to_string()]).unwrap_or_default();
+        let write = |query: &mut Query, names: &[String]| {
+            ["focus", "depth"].into_iter().for_each(|key| query.remove(key));
+            if let [focus, depth] = names {
+                query.push("focus", focus);
+                query.push("depth", depth);
+            }
+        };
+        self.edit.run((Step::New, write, names));
+    }
+}
+
+fn read_focus(query: &Query) -> Option<(NodeName, u32)> {
+    let name = NodeName::read(query.get("focus")?)?;
+    let depth = query.get("depth").and_then(|depth| depth.parse().ok());
+    Some((name, depth.filter(|depth| DEPTHS.contains(depth)).unwrap_or(1)))
+}
+
+fn read_pick(query: &Query, shown: &MapGraph) -> Option<Pick> {
+    let node = |key| shown.place(&NodeName::read(query.get(key)?)?);
+    if let Some(node) = node("node") {
+        return Some(Pick::Node(node));
+    }
+    let (caller, callee) = (node("caller")?, node("callee")?);
+    let edge = shown.network.edges.iter().position(|edge| (edge.from, edge.to) == (caller, callee));
+    edge.and_then(|edge| u32::try_from(edge).ok()).map(Pick::Edge)
+}
+
+/// The page.
+#[component]
+#[must_use]
+pub fn MapPage() -> impl IntoView {
+    set_crumbs(crumb("Map"));
+    let page = MapPageState::follow();
+    let view = RwSignal::new(None::<Viewport>);
+    // Another part of the map is looked at from its own place.
+    Effect::new(move |before: Option<Option<(NodeName, u32)>>| {
+        let focus = page.focus.get();
+        if before.is_some_and(|before| before != focus) {
+            view.set(None);
+        }
+        focus
+    });
+    bind_keys(page, view);
+    let on_pick = Callback::new(move |pick| page.pick(pick));
+    let picture = move || {
+        let shown = page.shown.get()?;
+        if shown.network.nodes.is_empty() {
+            return Some(nothing(page).into_any());
+        }
+        let graph = Arc::clone(&shown.network);
+        let picked = page.picked;
+        Some(view! { <Network graph picked on_pick view label="Service map" /> }.into_any())
+    };
+    let failed = move || {
+        page.now.error().map(|error| {
+            let retry = Callback::new(move |()| page.now.refresh());
+            view! { <ErrorState error on_retry=retry /> }
+        })
+    };
+    let is_loading = Memo::new(move |_| page.now.loading());
+    let has_panel = Memo::new(move |_| page.picked.get().is_some());
+    view! {
+        <div class="page map-page">
+            {head(page)}
+            {failed}
+            <Show when=move || is_loading.get()>
+                <LoadingRows count=12 />
+            </Show>
+            <div class="map-body" class:has-panel=move || has_panel.get()>
+                <section class="card map-picture" aria-label="Map">{picture}</section>
+                <Show when=move || has_panel.get()>{picked::picked_panel(page)}</Show>
+            </div>
+            {scrubber(page)}
+        </div>
+    }
+}
+
+fn bind_keys(page: MapPageState, view: RwSignal<Option<Viewport>>) {
+    let (keys, group) = (use_keys(), "Map");
+    keys.bind("0", "Show all of the map", group, move || view.set(None));
+    keys.bind("Escape", "Close the panel, then leave the focus", group, move || {
+        if page.picked.get_untracked().is_some() {
+            page.pick(None);
+        } else {
+            page.focus_on(None, 1);
+        }
+    });
+    keys.bind("f", "Look at what is around the picked node", group, move || {
+        let focus =
+            page.shown.get_untracked().and_then(|graph| match page.picked.get_untracked()? {
+                Pick::Node(node) => graph.names.get(node as usize).cloned(),
+                Pick::Edge(_) => None,
+            });
+        if let Some(focus) = focus {
+            page.focus_on(Some(&focus), 1);
+        }
+    });
+}
+
+/// The name, the sentence, the focus.
+fn head(page: MapPageState) -> impl IntoView {
+    let counts = move || {
+        let graph = page.now.value()?;
+        let services = graph.nodes.iter().filter(|node| node.span_count > 0).count() as u64;
+        let others = (graph.nodes.len() as u64).saturating_sub(services);
+        let services = format::counted(services, "service");
+        Some(if others == 0 {
+            services
+        } else {
+            format!("{services}, {} that send no spans", format::count(others))
+        })
+    };
+    let missing = move || {
+        let graph = page.now.value()?;
+        let start = page.window.get().bounds().map(|(start, _)| start);
+        let is_part = start.is_some_and(|start| graph.window.start_unix_nano > start);
+        let words = if is_part {
+            "This is the newest part of the time only: there is too much to read. Choose a shorter time."
+        } else {
+            "Not all of this time was read. Choose a shorter time."
+        };
+        (!graph.searched.complete).then(|| view! { <PartialNote>{words}</PartialNote> })
+    };
+    let edges_left_out = move || {
+        let graph = page.now.value()?;
+        let shown = graph.edges.len() as u64;
+        (graph.edge_count > shown).then(|| {
+            let words = format!(
+                "Of {} the {} with most calls are drawn.",
+                format::counted(graph.edge_count, "edge"),
+                format::count(shown)
+            );
+            view! { <PartialNote>{words}</PartialNote> }
+        })
+    };
+    view! {
+        <div class="page-head">
+            <div class="page-title">
+                <h1>"Map"</h1>
+                <span class="mute">{counts}</span>
+                <span class="page-tools">{move || focus_tools(page)}</span>
+            </div>
+            <p class="sentence">{move || page.shown.get().map(|graph| graph.sentence())}</p>
+            {missing}
+            {edges_left_out}
+        </div>
+    }
+}
+
+/// The focus with its depth, and the way out of it.
+fn focus_tools(page: MapPageState) -> Option<impl IntoView> {
+    let (name, depth) = page.focus.get()?;
+    let known = page.now.value().is_some_and(|graph| {
+        graph.nodes.iter().any(|node| NodeName::from_node(node) == name) || name == NodeName::user()
+    });
+    let shown = name.words();
+    let button = move |at: u32| {
+        let name = name.clone();
+        let words = if at == 1 { "1 call".to_owned() } else { format!("{at} calls") };
+        view! {
+            <button
+                class="segment"
+                type="button"
+                aria-pressed=(at == depth).to_string()
+                on:click=move |_| page.focus_on(Some(&name), at)
+            >
+                {words}
+            </button>
+        }
+    };
+    let unknown = (!known).then(|| {
+        view! { <Badge tone=Tone::Warning>"not seen in this time"</Badge> }
+    });
+    Some(view! {
+        <span class="mute">"Around " <b class="map-focus">{shown}</b> ", up to"</span>
+        <span class="segments" role="group" aria-label="How far around">
+            {DEPTHS.map(button).collect_view()}
+        </span>
+        {unknown}
+        <button class="button" type="button" on:click=move |_| page.focus_on(None, 1)>
+            "Whole map"
+        </button>
+    })
+}
+
+fn nothing(page: MapPageState) -> impl IntoView {
+    let is_focused = page.focus.get_untracked().is_some();
+    if is_focused {
+        return view! {
+            <EmptyState title="It takes part in no call in this time">
+                <button class="button" type="button" on:click=move |_| page.focus_on(None, 1)>
+                    "Whole map"
+                </button>
+            </EmptyState>
+        }
+        .into_any();
+    }
+    view! {
+        <EmptyState title="No calls in this time">
+            <p>"Look at a longer time, or connect a sender."</p>
+            <a class="button" href="/connect">"Connect a sender"</a>
+        </EmptyState>
+    }
+    .into_any()
+}
+
+/// Requests over time: dragging over them looks at that time on the map.
+fn scrubber(page: MapPageState) -> impl IntoView {
+    let red = page.window.ask(|window| {
+        let analysis = window.analysis().with("by", "status").with("kind", "server");
+        Some(analysis::red(&analysis))
+    });
+    let cursor = RwSignal::new(None);
+    let drawn = move || {
+        let red = red.value()?;
+        (!red.groups.is_empty()).then(|| {
+            let chart = requests(&red);
+            view! {
+                <section class="card chart-short">
+                    <LineChart title="Requests" note="drag to look at a part of the time" chart cursor />
+                </section>
+            }
+        })
+    };
+    view! { {drawn} }
+}
+
+fn requests(red: &RedResult) -> TimeChart {
+    let slots = Slots::of_window(&red.window);
+    let begin = |step: &CallsInStep| step.start_unix_nano;
+    let mut chart = TimeChart::new(&red.window, ValueUnit::Rate, ChartShape::StackedBars);
+    let (failed, fine): (Vec<_>, Vec<_>) =
+        red.groups.iter().partition(|group| group.status == Some(StatusName::Error));
+    for (name, tone, groups) in [("ok", "plain", fine), ("failed", "error", failed)] {
+        // One series for each status that the API tells apart: they stand on each other.
+        for (at, group) in groups.iter().enumerate() {
+            let name = if at == 0 { name } else { "" };
+            chart = chart.with(name, tone, slots.rates(&group.steps, begin, |step| step.count));
+        }
+    }
+    chart
+}
+
+/// A rate and a share of failures as a card says them.
+fn call_words(rate: f64, failed: f64) -> String {
+    format!("{}, {} failed", figures::rate(rate), figures::share(failed))
+}

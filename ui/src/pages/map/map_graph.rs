@@ -1,0 +1,433 @@
+//! The map's picture from the API's graph: cards, curves, those who begin transactions.
+
+use std::{collections::HashMap, sync::Arc};
+
+use tidings_proto::{
+    DurationNanos,
+    api::{EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, ServiceGraph, TimeWindow},
+};
+
+use super::call_words;
+use crate::{
+    drawings::{
+        layers,
+        network::{NetworkEdge, NetworkGraph, NetworkNode, NodeSign},
+    },
+    figures, format,
+};
+
+/// Fewer calls than this prove nothing.
+const CALLS_MIN: u64 = 20;
+/// A share of failures that is greater than before by this much is trouble.
+const FAILING_FROM: f64 = 0.005;
+/// Without a time before, so many failures are trouble.
+const FAILING_ALONE: f64 = 0.05;
+
+/// The name of a node in an address: its kind and its name.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct NodeName {
+    kind: &'static str,
+    name: String,
+}
+
+impl NodeName {
+    /// That of a node of the API.
+    #[must_use]
+    pub fn from_node(node: &GraphNode) -> Self {
+        Self { kind: kind_name(node.kind), name: node.name.clone() }
+    }
+
+    /// That of those who begin transactions.
+    #[must_use]
+    pub const fn user() -> Self {
+        Self { kind: "user", name: String::new() }
+    }
+
+    /// As it stands in an address: `service:payment`.
+    #[must_use]
+    pub fn write(&self) -> String {
+        format!("{}:{}", self.kind, self.name)
+    }
+
+    /// Reads it from an address; a name without a kind is a service's.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let kinds = ["service", "database", "messaging", "external", "unknown", "user"];
+        let (kind, name) = match text.split_once(':') {
+            Some((kind, name)) if kinds.contains(&kind) => (kind, name),
+            _ => ("service", text),
+        };
+        let kind = kinds.into_iter().find(|known| *known == kind)?;
+        Some(Self { kind, name: name.to_owned() })
+    }
+
+    /// As it is drawn.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match (self.kind, self.name.as_str()) {
+            ("user", _) => "user".to_owned(),
+            (_, "") => "(not known)".to_owned(),
+            (_, name) => figures::cut(name, 60),
+        }
+    }
+}
+
+const fn kind_name(kind: NodeKind) -> &'static str {
+    match kind {
+        NodeKind::Service => "service",
+        NodeKind::Database => "database",
+        NodeKind::Messaging => "messaging",
+        NodeKind::External => "external",
+        NodeKind::Unknown => "unknown",
+    }
+}
+
+const fn sign_of(kind: NodeKind) -> NodeSign {
+    match kind {
+        NodeKind::Service => NodeSign::Service,
+        NodeKind::Database => NodeSign::Database,
+        NodeKind::Messaging => NodeSign::Queue,
+        NodeKind::External | NodeKind::Unknown => NodeSign::Outside,
+    }
+}
+
+/// Numbers of a node or an edge, now or before.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct CallNumbers {
+    /// Number of calls.
+    pub count: u64,
+    /// Number of failed calls.
+    pub errors: u64,
+    /// Calls in a second.
+    pub rate: f64,
+    /// Durations of the calls.
+    pub duration: LatencyStats,
+}
+
+impl CallNumbers {
+    fn of_node(node: &GraphNode, window: &TimeWindow) -> Self {
+        let rate = node.call_count as f64 / seconds(window);
+        let (count, errors) = (node.call_count, node.error_count);
+        Self { count, errors, rate, duration: node.duration }
+    }
+
+    const fn of_edge(edge: &GraphEdge) -> Self {
+        let (count, errors) = (edge.call_count, edge.error_count);
+        Self { count, errors, rate: edge.rate_per_second, duration: edge.duration }
+    }
+
+    /// Share of failed calls.
+    #[must_use]
+    pub fn failed(&self) -> f64 {
+        figures::ratio(self.errors, self.count)
+    }
+
+    /// Tells whether more fail than before, or many where nothing is known of before.
+    #[must_use]
+    pub fn fails_more_than(&self, before: Option<&Self>) -> bool {
+        let known = before.filter(|before| before.count >= CALLS_MIN);
+        match known {
+            Some(before) => {
+                self.count >= CALLS_MIN && self.failed() - before.failed() >= FAILING_FROM
+            }
+            None => self.failed() >= FAILING_ALONE,
+        }
+    }
+
+    /// Returns how many times as long as before the slowest twentieth takes, where that is longer.
+    #[must_use]
+    pub fn slower_than(&self, before: Option<&Self>) -> Option<f64> {
+        let before = before.filter(|before| before.count >= CALLS_MIN)?;
+        let (now, was) = (self.duration.p95_nano.0, before.duration.p95_nano.0);
+        let times = now as f64 / was.max(1) as f64;
+        (self.count >= CALLS_MIN && was > 0 && times >= 1.5).then_some(times)
+    }
+}
+
+fn seconds(window: &TimeWindow) -> f64 {
+    let nanos = window.end_unix_nano.since(window.start_unix_nano).0;
+    (nanos as f64 / 1e9).max(1e-9)
+}
+
+/// The map: the picture and the numbers behind it, in the picture's order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MapGraph {
+    /// The picture.
+    pub network: Arc<NetworkGraph>,
+    /// The name of each node.
+    pub names: Vec<NodeName>,
+    /// The API's node; absent for those who begin transactions.
+    pub nodes: Vec<Option<GraphNode>>,
+    /// The API's edge; absent for the ways of those who begin transactions.
+    pub edges: Vec<Option<GraphEdge>>,
+    /// Numbers of the nodes, now and before.
+    pub node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
+    /// Numbers of the edges, now and before.
+    pub edge_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
+}
+
+type EdgeName = (NodeName, NodeName, EdgeKind);
+
+fn edge_name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
+    let name = |at: u32| graph.nodes.get(at as usize).map(NodeName::from_node);
+    Some((name(edge.from)?, name(edge.to)?, edge.kind))
+}
+
+impl MapGraph {
+    /// The map of a graph, measured by that of the time before; `lit` is the graph of a trace.
+    #[must_use]
+    pub fn new(
+        now: &ServiceGraph,
+        before: Option<&ServiceGraph>,
+        lit: Option<&ServiceGraph>,
+    ) -> Self {
+        let nodes_before: HashMap<NodeName, CallNumbers> = before
+            .map(|graph| {
+                let numbers =
+                    |node| (NodeName::from_node(node), CallNumbers::of_node(node, &graph.window));
+                graph.nodes.iter().map(numbers).collect()
+            })
+            .unwrap_or_default();
+        let edges_before: HashMap<EdgeName, CallNumbers> = before
+            .map(|graph| {
+                let numbers = |edge| Some((edge_name(graph, edge)?, CallNumbers::of_edge(edge)));
+                graph.edges.iter().filter_map(numbers).collect()
+            })
+            .unwrap_or_default();
+        let lit_edges: Vec<EdgeName> = lit
+            .map(|graph| graph.edges.iter().filter_map(|edge| edge_name(graph, edge)).collect())
+            .unwrap_or_default();
+        let lit_nodes: Vec<NodeName> = lit
+            .map(|graph| graph.nodes.iter().map(NodeName::from_node).collect())
+            .unwrap_or_default();
+
+        let mut map = MapBuilder::default();
+        let entries: u64 = now.nodes.iter().map(|node| node.entry_count).sum();
+        if entries > 0 {
+            map.add_user(now);
+        }
+        let shift = u32::try_from(map.names.len()).unwrap_or(0);
+        for node in &now.nodes {
+            let name = NodeName::from_node(node);
+            let numbers = CallNumbers::of_node(node, &now.window);
+            let was = nodes_before.get(&name).copied();
+            map.cards.push(card(node, &numbers, was.as_ref(), lit_nodes.contains(&name)));
+            map.names.push(name);
+            map.nodes.push(Some(node.clone()));
+            map.node_numbers.push((numbers, was));
+        }
+        let most = now.edges.iter().map(|edge| edge.call_count).max().unwrap_or(1).max(1);
+        for edge in &now.edges {
+            let Some(name) = edge_name(now, edge) else { continue };
+            let numbers = CallNumbers::of_edge(edge);
+            let was = edges_before.get(&name).copied();
+            let ends = (edge.from + shift, edge.to + shift);
+            let weight = ((edge.call_count as f64).ln_1p() / (most as f64).ln_1p()).powi(2);
+            let words = (name.0.words(), name.1.words());
+            let is_lit = lit_edges.contains(&name);
+            map.curves.push(curve(edge, ends, words, (&numbers, was.as_ref()), weight, is_lit));
+            map.edges.push(Some(edge.clone()));
+            map.edge_numbers.push((numbers, was));
+        }
+        map.finish()
+    }
+
+    /// Only what is at most `depth` calls above or below a node.
+    #[must_use]
+    pub fn around(&self, name: &NodeName, depth: u32) -> Self {
+        let Some(focus) = self.place(name) else { return MapBuilder::default().finish() };
+        let pairs: Vec<(u32, u32)> =
+            self.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
+        let kept = layers::around(self.names.len(), &pairs, focus, depth);
+        let mut places = vec![None; self.names.len()];
+        let mut parts = MapBuilder::default();
+        for (at, _) in kept.iter().enumerate().filter(|(_, kept)| **kept) {
+            places[at] = u32::try_from(parts.names.len()).ok();
+            parts.names.push(self.names[at].clone());
+            parts.nodes.push(self.nodes[at].clone());
+            parts.node_numbers.push(self.node_numbers[at]);
+            parts.cards.push(self.network.nodes[at].clone());
+        }
+        for (at, edge) in self.network.edges.iter().enumerate() {
+            let place = |node: u32| places.get(node as usize).copied().flatten();
+            let (Some(from), Some(to)) = (place(edge.from), place(edge.to)) else { continue };
+            parts.curves.push(NetworkEdge { from, to, ..edge.clone() });
+            parts.edges.push(self.edges[at].clone());
+            parts.edge_numbers.push(self.edge_numbers[at]);
+        }
+        parts.finish()
+    }
+
+    /// The place of a node by its name.
+    #[must_use]
+    pub fn place(&self, name: &NodeName) -> Option<u32> {
+        let place = self.names.iter().position(|other| other == name)?;
+        u32::try_from(place).ok()
+    }
+
+    /// The edge that changed most for the worse, in a sentence.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let worst = (0..self.edges.len())
+            .filter(|at| self.edges[*at].is_some())
+            .filter_map(|at| {
+                let (now, was) = &self.edge_numbers[at];
+                let slower = now.slower_than(was.as_ref());
+                let failing = now.fails_more_than(was.as_ref());
+                let more = now.failed() - was.map_or(0.0, |was| was.failed());
+                let weight = slower.map_or(0.0, f64::log2) + if failing { more * 5.0 } else { 0.0 };
+                (weight > 0.0).then_some((at, weight))
+            })
+            .max_by(|left, right| left.1.total_cmp(&right.1));
+        let Some((at, _)) = worst else {
+            return "No edge is slower or fails more than before.".to_owned();
+        };
+        let edge = &self.network.edges[at];
+        let name = |node: u32| self.names[node as usize].words();
+        let (now, was) = &self.edge_numbers[at];
+        let mut words = Vec::new();
+        if let (Some(times), Some(was)) = (now.slower_than(was.as_ref()), was) {
+            words.push(format!(
+                "p95 {} as long, {} (it was {})",
+                figures::times(times),
+                now.duration.p95_nano,
+                was.duration.p95_nano
+            ));
+        }
+        if now.fails_more_than(was.as_ref()) {
+            let was = was.map_or_else(String::new, |was| {
+                format!(" (it was {})", figures::share(was.failed()))
+            });
+            words.push(format!("{} fail{was}", figures::share(now.failed())));
+        }
+        let (from, to) = (name(edge.from), name(edge.to));
+        format!("Calls from {from} to {to} changed most: {}.", words.join("; "))
+    }
+}
+
+/// A map as it grows.
+#[derive(Debug, Default)]
+struct MapBuilder {
+    names: Vec<NodeName>,
+    nodes: Vec<Option<GraphNode>>,
+    node_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
+    cards: Vec<NetworkNode>,
+    edges: Vec<Option<GraphEdge>>,
+    edge_numbers: Vec<(CallNumbers, Option<CallNumbers>)>,
+    curves: Vec<NetworkEdge>,
+}
+
+impl MapBuilder {
+    /// Adds those who begin transactions, and their ways in. They are the first node.
+    fn add_user(&mut self, now: &ServiceGraph) {
+        self.names.push(NodeName::user());
+        self.nodes.push(None);
+        self.node_numbers.push((CallNumbers::default(), None));
+        self.cards.push(NetworkNode {
+            name: "user".to_owned(),
+            sign: NodeSign::User,
+            left: "begins transactions".to_owned(),
+            right: String::new(),
+            alarm: None,
+            bar: 0.0,
+            bar_is_failures: false,
+            title: "user: here transactions begin".to_owned(),
+            is_lit: false,
+        });
+        for (at, node) in (1_u32..).zip(&now.nodes).filter(|(_, node)| node.entry_count > 0) {
+            let rate = node.entry_count as f64 / seconds(&now.window);
+            let label = figures::rate(rate);
+            self.curves.push(NetworkEdge {
+                from: 0,
+                to: at,
+                title: format!("{label} begin at {}", NodeName::from_node(node).words()),
+                label,
+                has_failed: false,
+                is_message: false,
+                is_critical: false,
+                weight: 0.3,
+                is_lit: false,
+            });
+            self.edges.push(None);
+            let numbers = CallNumbers { count: node.entry_count, rate, ..CallNumbers::default() };
+            self.edge_numbers.push((numbers, None));
+        }
+    }
+
+    fn finish(self) -> MapGraph {
+        MapGraph {
+            network: Arc::new(NetworkGraph::new(self.cards, self.curves)),
+            names: self.names,
+            nodes: self.nodes,
+            edges: self.edges,
+            node_numbers: self.node_numbers,
+            edge_numbers: self.edge_numbers,
+        }
+    }
+}
+
+fn card(
+    node: &GraphNode,
+    numbers: &CallNumbers,
+    was: Option<&CallNumbers>,
+    is_lit: bool,
+) -> NetworkNode {
+    let failing = numbers.fails_more_than(was);
+    let p95 = if numbers.duration.max_nano == DurationNanos(0) {
+        String::new()
+    } else {
+        format::duration(numbers.duration.p95_nano)
+    };
+    let left = if numbers.count == 0 {
+        node.system.clone().unwrap_or_default()
+    } else {
+        figures::rate(numbers.rate)
+    };
+    let words = if numbers.count == 0 {
+        "calls nothing of its own is known of".to_owned()
+    } else {
+        format!("{}, p95 {p95}", call_words(numbers.rate, numbers.failed()))
+    };
+    let name = NodeName::from_node(node).words();
+    let system = node.system.as_ref().map(|system| format!(" ({})", figures::cut(system, 30)));
+    NetworkNode {
+        sign: sign_of(node.kind),
+        left,
+        right: p95,
+        alarm: failing.then(|| figures::share(numbers.failed())),
+        bar: numbers.failed(),
+        bar_is_failures: true,
+        title: format!("{name}{}: {words}", system.unwrap_or_default()),
+        name,
+        is_lit,
+    }
+}
+
+fn curve(
+    edge: &GraphEdge,
+    (from, to): (u32, u32),
+    (caller, called): (String, String),
+    (numbers, was): (&CallNumbers, Option<&CallNumbers>),
+    weight: f64,
+    is_lit: bool,
+) -> NetworkEdge {
+    let p95 = format::duration(numbers.duration.p95_nano);
+    NetworkEdge {
+        from,
+        to,
+        label: format!("{} · {p95}", figures::rate(numbers.rate)),
+        title: format!(
+            "{caller} calls {called}: {}, p95 {p95}",
+            call_words(numbers.rate, numbers.failed())
+        ),
+        has_failed: numbers.fails_more_than(was)
+            || numbers.slower_than(was).is_some_and(|times| times >= 2.0),
+        is_message: edge.kind == EdgeKind::Message,
+        is_critical: false,
+        weight,
+        is_lit,
+    }
+}
+
+#[cfg(test)]
+mod tests;

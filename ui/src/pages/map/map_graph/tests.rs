@@ -1,0 +1,110 @@
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{
+        EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, Searched, ServiceGraph, TimeWindow,
+    },
+};
+
+use super::{MapGraph, NodeName};
+
+fn node(kind: NodeKind, name: &str, calls: u64, entries: u64) -> GraphNode {
+    GraphNode {
+        name: name.to_owned(),
+        kind,
+        system: None,
+        call_count: calls,
+        error_count: 0,
+        entry_count: entries,
+        span_count: calls,
+        duration: LatencyStats::default(),
+    }
+}
+
+fn edge(from: u32, to: u32, calls: u64, errors: u64, p95_ms: u64) -> GraphEdge {
+    let p95_nano = DurationNanos(p95_ms * 1_000_000);
+    GraphEdge {
+        from,
+        to,
+        kind: EdgeKind::Call,
+        call_count: calls,
+        error_count: errors,
+        rate_per_second: calls as f64 / 60.0,
+        duration: LatencyStats { p95_nano, max_nano: p95_nano, ..LatencyStats::default() },
+        caller_duration: None,
+        slowest: None,
+        failed: None,
+    }
+}
+
+fn graph(edges: Vec<GraphEdge>) -> ServiceGraph {
+    let nodes = vec![
+        node(NodeKind::Service, "web", 100, 100),
+        node(NodeKind::Service, "pay", 100, 0),
+        node(NodeKind::External, "bank", 100, 0),
+        node(NodeKind::Database, "", 5, 0),
+    ];
+    let window = TimeWindow {
+        start_unix_nano: UnixNanos(0),
+        end_unix_nano: UnixNanos(60_000_000_000),
+        step_nano: DurationNanos(1_000_000_000),
+    };
+    let searched = Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true };
+    ServiceGraph { window, nodes, edge_count: edges.len() as u64, edges, searched }
+}
+
+#[test]
+fn those_who_begin_transactions_are_the_first_node() {
+    let map = MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10)]), None, None);
+    assert_eq!(map.names[0], NodeName::user());
+    let ends: Vec<_> = map.network.edges.iter().map(|edge| (edge.from, edge.to)).collect();
+    assert_eq!(ends, [(0, 1), (1, 2)]);
+    assert_eq!(map.network.edges[0].label, "100 /min");
+    assert_eq!((map.edges[0].is_none(), map.edges[1].is_some()), (true, true));
+}
+
+#[test]
+fn an_edge_is_red_when_it_is_worse_than_before() {
+    let before = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 100, 20, 100)]);
+    let now = graph(vec![edge(0, 1, 100, 3, 10), edge(1, 2, 100, 20, 390)]);
+    let map = MapGraph::new(&now, Some(&before), None);
+    let red: Vec<bool> = map.network.edges.iter().map(|edge| edge.has_failed).collect();
+    assert_eq!(red, [false, true, true]);
+    assert_eq!(
+        map.sentence(),
+        "Calls from pay to bank changed most: p95 3.9× as long, 390 ms (it was 100 ms)."
+    );
+    let same = MapGraph::new(&before, Some(&before), None);
+    assert!(same.network.edges.iter().all(|edge| !edge.has_failed), "as usual is not red");
+    assert_eq!(same.sentence(), "No edge is slower or fails more than before.");
+}
+
+#[test]
+fn a_focus_keeps_the_numbers_with_their_nodes() {
+    let map =
+        MapGraph::new(&graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]), None, None);
+    let bank = NodeName::read("external:bank").unwrap();
+    let around = map.around(&bank, 1);
+    assert_eq!(around.names, [NodeName::read("pay").unwrap(), bank.clone()]);
+    assert_eq!(around.edge_numbers.len(), 1);
+    assert_eq!(around.edge_numbers[0].0.count, 50);
+    assert!(map.around(&NodeName::read("nowhere").unwrap(), 2).names.is_empty());
+}
+
+#[test]
+fn a_trace_lights_up_its_nodes_and_edges() {
+    let of_trace = graph(vec![edge(1, 2, 1, 0, 1)]);
+    let now = graph(vec![edge(0, 1, 100, 0, 10), edge(1, 2, 50, 0, 10)]);
+    let map = MapGraph::new(&now, None, Some(&of_trace));
+    let lit: Vec<bool> = map.network.edges.iter().map(|edge| edge.is_lit).collect();
+    assert_eq!(lit, [false, false, true]);
+    assert!(map.network.nodes[1].is_lit);
+}
+
+#[test]
+fn names_of_nodes_survive_an_address() {
+    for name in ["service:pay", "database:", "messaging:a:b", "user:"] {
+        assert_eq!(NodeName::read(name).unwrap().write(), name);
+    }
+    assert_eq!(NodeName::read("http://x").unwrap().write(), "service:http://x");
+    assert_eq!(NodeName::read("database:").unwrap().words(), "(not known)");
+}

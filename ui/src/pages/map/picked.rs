@@ -1,0 +1,276 @@
+//! The panel beside the map: the picked node or edge in numbers, and the ways on.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{Exemplar, GraphEdge, GraphNode, LatencyStats, NodeKind},
+};
+
+use super::{
+    MapPageState,
+    map_graph::{CallNumbers, MapGraph, NodeName},
+};
+use crate::{
+    addresses::{self, TraceLink, traceql_text},
+    api,
+    components::{Icon, IconName},
+    drawings::network::Pick,
+    figures, format,
+    url::{Query, TimeRange},
+};
+
+/// Edges that are listed of a node.
+const LISTED: usize = 30;
+
+/// The panel.
+pub(super) fn picked_panel(page: MapPageState) -> impl IntoView {
+    let body = move || {
+        let shown = page.shown.get()?;
+        let range = page.window.get().range();
+        Some(match page.picked.get()? {
+            Pick::Node(node) => of_node(page, &shown, node, range)?.into_any(),
+            Pick::Edge(edge) => of_edge(page, &shown, edge, range)?.into_any(),
+        })
+    };
+    view! {
+        <aside class="card map-panel" aria-label="What is picked">
+            <button
+                class="button button-ghost button-icon map-close"
+                type="button"
+                aria-label="Close"
+                title="Close ( Escape )"
+                on:click=move |_| page.pick(None)
+            >
+                <Icon name=IconName::Close />
+            </button>
+            {body}
+        </aside>
+    }
+}
+
+/// Numbers now, with what they were.
+fn numbers(now: &CallNumbers, was: Option<&CallNumbers>) -> impl IntoView + use<> {
+    let was = was.copied();
+    let (failing, slower) =
+        (now.fails_more_than(was.as_ref()), now.slower_than(was.as_ref()).is_some());
+    let row = |name: &'static str, number: String, was: Option<String>, worse: bool| {
+        view! {
+            <span class="mute">{name}</span>
+            <span class="num" class:is-worse=worse>{number}</span>
+            <span class="num was">{was.map(|was| format!("was {was}"))}</span>
+        }
+    };
+    let quantile = |name, of: fn(&LatencyStats) -> DurationNanos, worse| {
+        let was = was.map(|was| format::duration(of(&was.duration)));
+        row(name, format::duration(of(&now.duration)), was, worse)
+    };
+    view! {
+        <div class="map-numbers">
+            {row("calls", figures::rate(now.rate), was.map(|was| figures::rate(was.rate)), false)}
+            {row(
+                "failed",
+                figures::share(now.failed()),
+                was.map(|was| figures::share(was.failed())),
+                failing,
+            )}
+            {quantile("p50", |duration| duration.p50_nano, false)}
+            {quantile("p95", |duration| duration.p95_nano, slower)}
+            {quantile("p99", |duration| duration.p99_nano, false)}
+        </div>
+    }
+}
+
+fn kind_words(node: &GraphNode) -> String {
+    let kind = match node.kind {
+        NodeKind::Service => return "service".to_owned(),
+        NodeKind::Database => "database",
+        NodeKind::Messaging => "queue or topic",
+        NodeKind::External => "outside system",
+        NodeKind::Unknown => "called, but nothing says what it is",
+    };
+    match &node.system {
+        Some(system) => format!("{kind} ({}), sends no spans", figures::cut(system, 40)),
+        None => format!("{kind}, sends no spans"),
+    }
+}
+
+fn of_node(
+    page: MapPageState,
+    shown: &Arc<MapGraph>,
+    at: u32,
+    range: TimeRange,
+) -> Option<impl IntoView + use<>> {
+    let name = shown.names.get(at as usize)?.clone();
+    let node = shown.nodes.get(at as usize)?.clone();
+    let (now, was) = *shown.node_numbers.get(at as usize)?;
+    let kind = node.as_ref().map_or_else(|| "those who begin transactions".to_owned(), kind_words);
+    let facts = (now.count > 0).then(|| numbers(&now, was.as_ref()));
+    let is_service = node.as_ref().is_some_and(|node| node.kind == NodeKind::Service);
+    let links = node
+        .filter(|_| is_service && !name.words().is_empty())
+        .map(|node| service_links(&node, range));
+    let focus = name.clone();
+    Some(view! {
+        <h2 class="map-name">{name.words()}</h2>
+        <p class="mute">{kind}</p>
+        {facts}
+        <div class="map-links">
+            <button class="button" type="button" on:click=move |_| page.focus_on(Some(&focus), 1)>
+                "Only what is around it"
+                <kbd>"f"</kbd>
+            </button>
+            {links}
+        </div>
+        {edge_list(page, shown, at, true)}
+        {edge_list(page, shown, at, false)}
+    })
+}
+
+fn service_links(node: &GraphNode, range: TimeRange) -> impl IntoView + use<> {
+    let of_service = |path: &str| {
+        let mut query = Query::default();
+        query.push("service", &node.name);
+        range.write(&mut query);
+        query.on(path)
+    };
+    view! {
+        <a class="button" href=addresses::service(&node.name, range)>"Service"</a>
+        <a class="button" href=TraceLink::within(range).of_service(&node.name).address()>"Traces"</a>
+        <a class="button" href=of_service("/errors")>"Errors"</a>
+        <a class="button" href=of_service("/logs")>"Logs"</a>
+    }
+}
+
+/// The calls from a node, or to it.
+fn edge_list(
+    page: MapPageState,
+    shown: &Arc<MapGraph>,
+    at: u32,
+    is_from: bool,
+) -> Option<impl IntoView + use<>> {
+    let edges: Vec<(u32, u32)> = (0_u32..)
+        .zip(&shown.network.edges)
+        .filter(|(_, edge)| if is_from { edge.from == at } else { edge.to == at })
+        .map(|(place, edge)| (place, if is_from { edge.to } else { edge.from }))
+        .collect();
+    if edges.is_empty() {
+        return None;
+    }
+    let more = edges.len().saturating_sub(LISTED);
+    let row = |(edge, other): (u32, u32)| {
+        let name = shown.names.get(other as usize).map(NodeName::words).unwrap_or_default();
+        let numbers = shown.edge_numbers[edge as usize].0;
+        let has_failed = shown.network.edges[edge as usize].has_failed;
+        view! {
+            <li>
+                <button class="map-edge" type="button" on:click=move |_| page.pick(Some(Pick::Edge(edge)))>
+                    <span class="map-edge-name">{name}</span>
+                    <span class="num">{figures::rate(numbers.rate)}</span>
+                    <span class="num" class:is-worse=has_failed>
+                        {format::duration(numbers.duration.p95_nano)}
+                    </span>
+                    <span class="num" class:is-worse=has_failed>{figures::share(numbers.failed())}</span>
+                </button>
+            </li>
+        }
+    };
+    let rows = edges.into_iter().take(LISTED).map(row).collect_view();
+    let title = if is_from { "Calls" } else { "Called by" };
+    Some(view! {
+        <h3>{title} <span class="mute">"rate, p95, failed"</span></h3>
+        <ul>{rows}</ul>
+        {(more > 0).then(|| view! { <p class="mute">{format!("and {more} more")}</p> })}
+    })
+}
+
+fn of_edge(
+    page: MapPageState,
+    shown: &Arc<MapGraph>,
+    at: u32,
+    range: TimeRange,
+) -> Option<impl IntoView + use<>> {
+    let curve = shown.network.edges.get(at as usize)?;
+    let (from, to) = (curve.from, curve.to);
+    let (now, was) = *shown.edge_numbers.get(at as usize)?;
+    let name = |node: u32| shown.names.get(node as usize).map(NodeName::words).unwrap_or_default();
+    let edge = shown.edges.get(at as usize)?.clone();
+    let is_message = curve.is_message;
+    let end = move |node: u32, name: String| {
+        view! {
+            <button class="map-end" type="button" on:click=move |_| page.pick(Some(Pick::Node(node)))>
+                {name}
+            </button>
+        }
+    };
+    let facts = match &edge {
+        Some(_) => numbers(&now, was.as_ref()).into_any(),
+        None => view! { <p>{figures::rate(now.rate)} " transactions begin here."</p> }.into_any(),
+    };
+    let calls = edge.as_ref().and_then(|_| {
+        let node = |at: u32| shown.nodes.get(at as usize).and_then(Option::as_ref);
+        Some(calls_address(node(from)?, node(to)?, range))
+    });
+    let details = edge.map(|edge| edge_details(&edge));
+    Some(view! {
+        <h2 class="map-name">{end(from, name(from))} " → " {end(to, name(to))}</h2>
+        <p class="mute">{if is_message { "messages" } else { "requests" }}</p>
+        {facts}
+        {details}
+        <div class="map-links">
+            {calls.map(|href| view! { <a class="button" href=href>"Its calls"</a> })}
+        </div>
+    })
+}
+
+/// The callers' view, and single calls to look at.
+fn edge_details(edge: &GraphEdge) -> impl IntoView + use<> {
+    let waited = edge.caller_duration.map(|duration| {
+        view! {
+            <div class="map-numbers">
+                <span class="mute">"callers wait"</span>
+                <span class="num">{format!("p95 {}", format::duration(duration.p95_nano))}</span>
+                <span></span>
+            </div>
+        }
+    });
+    let example = |words: &'static str, exemplar: Option<Exemplar>| {
+        exemplar.map(|one| {
+            let href = api::trace_address(one.trace_id, Some(one.span_id));
+            let words = format!("{words}, {}", format::duration(one.duration_nano));
+            view! { <a class="button" href=href>{words}</a> }
+        })
+    };
+    view! {
+        {waited}
+        <div class="map-links">
+            {example("Slowest", edge.slowest)} {example("Last failed", edge.failed)}
+        </div>
+    }
+}
+
+/// Where the calls of an edge are listed: those spans of the called that the caller called, or the
+/// outgoing calls of the caller where the called sends no spans.
+fn calls_address(caller: &GraphNode, called: &GraphNode, range: TimeRange) -> String {
+    let mut query = Query::default();
+    match (caller.kind, called.kind) {
+        (NodeKind::Service, NodeKind::Service) => {
+            let (caller, called) = (traceql_text(&caller.name), traceql_text(&called.name));
+            let path = format!(
+                "{{ resource.service.name = {caller} }} > {{ resource.service.name = {called} }}"
+            );
+            query.push("q", path);
+        }
+        (NodeKind::Service, _) => {
+            query.push("service", &caller.name);
+            query.push(
+                "kind",
+                if called.kind == NodeKind::Messaging { "producer" } else { "client" },
+            );
+        }
+        _ => query.push("service", &called.name),
+    }
+    range.write(&mut query);
+    query.on("/explore")
+}

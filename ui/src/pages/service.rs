@@ -1,0 +1,309 @@
+//! Service: one service's operations, latency, neighbours, versions, exceptions and log patterns.
+//!
+//! Owns the questions and the choices in the address: the operation, the box in the heatmap, the
+//! attribute that calls are split by. The panels below draw one answer each.
+
+use leptos::prelude::*;
+use leptos_router::{components::A, hooks::use_params_map};
+use tidings_proto::api::{ChangeReport, ChangedGroup, Deployment, RedResult, SpanKindName};
+
+use crate::{
+    api::{
+        analysis::{Analysis, red},
+        changes::changes,
+    },
+    asked::{AskedTime, before, use_asked_time},
+    browser,
+    components::{ChangeBadge, EmptyState, Headline, change::short},
+    format,
+    format::rates,
+    links::{Links, use_links},
+    remote::Remote,
+    shell::{Crumb, set_crumbs},
+    url::{Query, Step, TimeRange, use_edit_query, use_query},
+};
+
+mod latency;
+mod neighbours;
+mod operations;
+mod split;
+mod trouble;
+
+use latency::latency_panel;
+use neighbours::neighbour_panels;
+use operations::operations_panel;
+use split::split_panel;
+use trouble::{exception_panel, pattern_panel};
+
+/// Services that are asked for: the most that the API gives.
+const CHANGES_MAX: u32 = 200;
+/// Operations that are listed.
+const OPERATIONS_MAX: u32 = 200;
+
+/// An operation, and the part it plays in calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct ChosenOperation {
+    name: String,
+    kind: Option<SpanKindName>,
+}
+
+/// State that the panels share.
+#[derive(Clone, Copy)]
+struct ServiceView {
+    name: StoredValue<String>,
+    time: AskedTime,
+    links: Memo<Links>,
+    report: Remote<ChangeReport>,
+    operations: Remote<RedResult>,
+    operations_before: Remote<RedResult>,
+    chosen: Memo<Option<ChosenOperation>>,
+}
+
+impl ServiceView {
+    fn ask(name: &str) -> Self {
+        let time = use_asked_time();
+        let query = use_query();
+        let stored = StoredValue::new(name.to_owned());
+        let report =
+            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
+        let of_service = move |analysis: Analysis| {
+            let analysis = analysis.with("service", stored.get_value());
+            red(&analysis.with("by", "operation,kind").with("limit", OPERATIONS_MAX))
+        };
+        let operations = Remote::new(move || Some(of_service(time.analysis())));
+        let operations_before = Remote::new(move || {
+            operations.signal().get().map(|now| of_service(before(now.window)))
+        });
+        let in_address = Memo::new(move |_| query.with(chosen_in));
+        let chosen = Memo::new(move |_| {
+            in_address.get().or_else(|| {
+                let operations = operations.value()?;
+                let first = operations::served(&operations.groups).next()?;
+                Some(ChosenOperation { name: first.operation.clone()?, kind: first.kind })
+            })
+        });
+        let links = use_links();
+        Self { name: stored, time, links, report, operations, operations_before, chosen }
+    }
+
+    fn name(self) -> String {
+        self.name.get_value()
+    }
+
+    /// The service among the changed ones.
+    fn group(self) -> Option<ChangedGroup> {
+        let name = self.name();
+        let report = self.report.value()?;
+        report.services.iter().find(|group| group.service == name && !group.uninstrumented).cloned()
+    }
+
+    fn deployments(self) -> Vec<Deployment> {
+        self.report.value().map(|report| report.deployments.clone()).unwrap_or_default()
+    }
+
+    /// An analysis of the chosen operation; `None` while none is known.
+    fn of_chosen(self) -> Option<Analysis> {
+        let ChosenOperation { name, kind } = self.chosen.get()?;
+        let analysis = self.time.analysis().with("service", self.name());
+        let analysis = analysis.with_some("operation", (!name.is_empty()).then_some(name));
+        Some(analysis.with_some("kind", kind.map(kind_name)))
+    }
+}
+
+/// The operation in an address.
+fn chosen_in(query: &Query) -> Option<ChosenOperation> {
+    let name = query.get("operation")?.to_owned();
+    let kind = query.get("kind").and_then(kind_of);
+    Some(ChosenOperation { name, kind })
+}
+
+const KINDS: [(SpanKindName, &str); 6] = [
+    (SpanKindName::Server, "server"),
+    (SpanKindName::Consumer, "consumer"),
+    (SpanKindName::Client, "client"),
+    (SpanKindName::Producer, "producer"),
+    (SpanKindName::Internal, "internal"),
+    (SpanKindName::Unspecified, "unspecified"),
+];
+
+/// A kind as the API's parameter.
+fn kind_name(kind: SpanKindName) -> &'static str {
+    KINDS.iter().find(|(known, _)| *known == kind).map_or("unspecified", |(_, name)| name)
+}
+
+fn kind_of(name: &str) -> Option<SpanKindName> {
+    KINDS.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
+}
+
+/// The page of the service that the address names.
+#[component]
+#[must_use]
+pub fn ServicePage() -> impl IntoView {
+    let params = use_params_map();
+    let name = Memo::new(move |_| params.with(|params| params.get("name").unwrap_or_default()));
+    move || view! { <OneService name=name.get() /> }
+}
+
+#[component]
+fn OneService(name: String) -> impl IntoView {
+    let view = ServiceView::ask(&name);
+    let links = view.links;
+    let title = name.clone();
+    Effect::new(move |_| {
+        let services = links.get().page("/services");
+        set_crumbs(vec![
+            Crumb { text: "Services".to_owned(), href: Some(services) },
+            Crumb { text: short(&title), href: None },
+        ]);
+    });
+    let state = crate::drawings::heatmap::HeatmapState::default();
+    let panels = view! {
+        <div class="panel-two">
+            <div class="panel-stack">
+                {operations_panel(view)}
+                {latency_panel(view, state)}
+                {exception_panel(view)}
+                {pattern_panel(view)}
+            </div>
+            <div class="panel-stack">{split_panel(view)} {neighbour_panels(view)}</div>
+        </div>
+    };
+    view.time.refresh_while_live(move || {
+        state.is_busy()
+            || view.operations.pending()
+            || view.operations_before.pending()
+            || view.report.pending()
+    });
+    view! { <div class="page">{service_head(view)} {silence(view)} {panels}</div> }
+}
+
+fn service_head(view: ServiceView) -> impl IntoView {
+    let name = view.name();
+    let hue = crate::colour::hue_value(&name);
+    let links = view.links;
+    let link = move |words: &'static str, href: fn(Links, &str) -> String| {
+        let href = move || view.name.with_value(|name| href(links.get(), name));
+        view! { <A href=href attr:class="button">{words}</A> }
+    };
+    let badge = move || {
+        let group = view.group()?;
+        Some(view! {
+            <ChangeBadge
+                sentence=group.sentence
+                service=group.service
+                only_feels=group.only_feels
+            />
+        })
+    };
+    let sentence = move || {
+        let group = view.group()?;
+        let links = links.get();
+        Some(match group.sentence {
+            Some(sentence) => view! { <Headline sentence links /> }.into_any(),
+            None => view! {
+                <p class="say mute">"It answers as before: nothing changed more than by chance."</p>
+            }
+            .into_any(),
+        })
+    };
+    let deployed = move || {
+        let name = view.name();
+        let own = view.deployments().into_iter().filter(|one| one.service == name);
+        own.map(|one| view! { <p class="mute">{deployment_words(&one)}</p> }).collect_view()
+    };
+    view! {
+        <header class="page-head">
+            <div class="page-title">
+                <span class="dot dot-large" style=("--hue", hue) aria-hidden="true"></span>
+                <h1 title=name.clone()>{format::service(&name).to_owned()}</h1>
+                {badge}
+                <span class="page-tools">
+                    {link("Traces", |links, name| links.explore(&[("service", name)]))}
+                    {link("Logs", |links, name| links.logs(&[("service", name)]))}
+                    {link("Errors", |links, name| links.errors(&[("service", name)]))}
+                    {link("On the map", |links, name| links.map(Some(name)))}
+                </span>
+            </div>
+            {sentence}
+            {deployed}
+        </header>
+    }
+}
+
+/// `2.14.0 came at 14:01, on 2 of 4 instances; before it was 2.13.4.`
+fn deployment_words(deployment: &Deployment) -> String {
+    let at = deployment.first_seen_unix_nano;
+    let at = rates::minute(at, browser::now(), browser::zone_minutes(at));
+    let version = short(&deployment.version);
+    let (on, of) = (deployment.instance_count, deployment.service_instance_count);
+    let instances = if on == 0 {
+        String::new()
+    } else {
+        format!(", on {} of {}", format::count(on), format::counted(of, "instance"))
+    };
+    let previous = deployment.previous_version.as_deref();
+    let previous = previous.map(|version| format!("; before it was {}", short(version)));
+    format!("Version {version} came at {at}{instances}{}.", previous.unwrap_or_default())
+}
+
+/// Nothing of the service in this time: the way to where there may be something.
+fn silence(view: ServiceView) -> impl IntoView {
+    let is_silent = Memo::new(move |_| {
+        let operations = view.operations.value();
+        operations.is_some_and(|operations| operations.groups.is_empty())
+            && view.operations.error().is_none()
+    });
+    let query = use_query();
+    let is_all = move || query.with(TimeRange::read) == TimeRange::All;
+    let edit = use_edit_query();
+    let all_time = move |_| edit(Step::New, &|query| TimeRange::All.write(query));
+    let body = move || {
+        let all_time = all_time.clone();
+        is_silent.get().then(|| {
+            view! {
+                <EmptyState title="No span of this service">
+                    <p>
+                        {format!(
+                            "{} sent nothing that started in this time range.",
+                            short(format::service(&view.name())),
+                        )}
+                    </p>
+                    <div class="state-actions">
+                        <Show when=move || !is_all()>
+                            <button class="button" type="button" on:click=all_time.clone()>
+                                "Look at all time"
+                            </button>
+                        </Show>
+                        <A href=move || view.links.get().page("/services") attr:class="button">
+                            "All services"
+                        </A>
+                    </div>
+                </EmptyState>
+            }
+        })
+    };
+    view! { {body} }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{UnixNanos, api::SpanKindName};
+
+    use super::{KINDS, Query, chosen_in, kind_name, kind_of};
+
+    #[test]
+    fn the_operation_comes_from_the_address() {
+        let chosen = chosen_in(&Query::parse("?operation=GET%20%2Fx&kind=client")).unwrap();
+        assert_eq!((chosen.name.as_str(), chosen.kind), ("GET /x", Some(SpanKindName::Client)));
+        assert_eq!(chosen_in(&Query::parse("?operation=&kind=odd")).unwrap().kind, None);
+        assert_eq!(chosen_in(&Query::parse("?kind=client")), None);
+    }
+
+    #[test]
+    fn every_kind_has_a_name_that_is_read_back() {
+        for (kind, name) in KINDS {
+            assert_eq!((kind_name(kind), kind_of(name)), (name, Some(kind)));
+        }
+        assert_eq!(UnixNanos(0).0, 0);
+    }
+}

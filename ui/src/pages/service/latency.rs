@@ -1,0 +1,117 @@
+//! Durations of the chosen operation over time, with a box that leads to its spans.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::api::Heatmap;
+
+use super::{ServiceView, kind_name};
+use crate::{
+    api::analysis::heatmap,
+    asked::incomplete,
+    browser,
+    components::{Panel, change::short},
+    drawings::heatmap::{HeatmapDrawing, HeatmapState, Marker, box_words},
+    format,
+    links::{HeatmapBox, Links},
+    remote::Remote,
+    url::{Step, use_edit_query, use_query},
+};
+
+/// Deployments of other services that are pointed out.
+const OTHERS_MAX: usize = 6;
+
+/// The panel.
+pub(super) fn latency_panel(view: ServiceView, state: HeatmapState) -> impl IntoView {
+    let answer = Remote::new(move || view.of_chosen().map(|analysis| heatmap(&analysis)));
+    let query = use_query();
+    let edit = use_edit_query();
+    let chosen =
+        Memo::new(move |_| query.with(|query| query.get("box").and_then(HeatmapBox::parse)));
+    let choose = Callback::new(move |chosen: Option<HeatmapBox>| {
+        edit(Step::Replace, &|query| query.set("box", chosen.map(|chosen| chosen.write())));
+    });
+    let operation = Memo::new(move |_| {
+        let chosen = view.chosen.get();
+        chosen.map(|chosen| short(format::operation(&chosen.name)))
+    });
+    let title = Memo::new(move |_| {
+        operation.get().map_or("Latency".to_owned(), |name| format!("Latency of {name}"))
+    });
+    let note = Memo::new(move |_| {
+        if chosen.with(Option::is_some) { "" } else { "drag a box to look at its spans" }.to_owned()
+    });
+    let markers = Memo::new(move |_| {
+        let name = view.name();
+        let (own, others): (Vec<_>, Vec<_>) =
+            view.deployments().into_iter().partition(|one| one.service == name);
+        let others = others.into_iter().take(OTHERS_MAX).map(|one| (one, false));
+        let all = own.into_iter().map(|one| (one, true)).chain(others);
+        let mut markers: Vec<Marker> = all
+            .map(|(one, is_strong)| Marker {
+                time: one.first_seen_unix_nano,
+                label: short(&format!("{} {}", one.service, one.version)),
+                is_strong,
+            })
+            .collect();
+        markers.sort_by_key(|marker| marker.time);
+        markers
+    });
+    let bar = move || chosen.get().map(|chosen| box_bar(view, chosen, choose));
+    let draw = move |heatmap: Arc<Heatmap>| {
+        let label = title.get();
+        view! {
+            <HeatmapDrawing heatmap markers=markers.get() state chosen on_choose=choose label />
+        }
+    };
+    view! {
+        <div class="latency">
+            <Panel
+                title=title
+                note=note
+                remote=answer
+                is_empty=|heatmap| heatmap.cells.is_empty()
+                missing=missing
+                empty="No span of it ended in this time."
+                rows=5
+                draw=draw
+            />
+            {bar}
+        </div>
+    }
+}
+
+fn missing(heatmap: &Heatmap) -> Option<String> {
+    let unfinished = (heatmap.unfinished_count > 0).then(|| {
+        let words = format::counted(heatmap.unfinished_count, "span");
+        format!("{words} have not ended and are not drawn.")
+    });
+    incomplete(&heatmap.searched).or(unfinished)
+}
+
+/// The chosen box in words, with the ways on.
+fn box_bar(
+    view: ServiceView,
+    chosen: HeatmapBox,
+    choose: Callback<Option<HeatmapBox>>,
+) -> impl IntoView {
+    let address = move || {
+        let operation = view.chosen.get();
+        let name = operation.as_ref().map(|chosen| chosen.name.clone()).unwrap_or_default();
+        let kind = operation.and_then(|chosen| chosen.kind).map_or("", kind_name);
+        let service = view.name();
+        Links::explore_box(&[("service", &service), ("operation", &name), ("kind", kind)], chosen)
+    };
+    view! {
+        <div class="box-bar" role="status">
+            <span class="mono">{box_words(chosen, browser::now())}</span>
+            <A href=address attr:class="button button-primary">
+                "Explore these spans"
+            </A>
+            <button class="button" type="button" on:click=move |_| choose.run(None)>
+                "Drop the box"
+            </button>
+        </div>
+    }
+}

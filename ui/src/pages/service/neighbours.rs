@@ -1,0 +1,272 @@
+//! Callers and callees of a service, each edge beside what it was.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::{
+    SpanId, TraceId,
+    api::{EdgeKind, GraphEdge, GraphNode, NodeKind, ServiceGraph},
+};
+
+use super::ServiceView;
+use crate::{
+    api::{self, analysis::graph},
+    asked::{before, incomplete},
+    components::{Panel, ServiceName, change::short},
+    format,
+    format::rates,
+    links::Links,
+    remote::Remote,
+};
+
+/// Edges that a panel lists.
+const EDGES_MAX: usize = 20;
+/// A duration rose by as much: the number is red.
+const WORSE_FACTOR: f64 = 1.5;
+const WORSE_SHARE: f64 = 0.01;
+
+/// The direction of edges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Callers,
+    Callees,
+}
+
+/// The node at the other end of each edge of a service, most calls first.
+fn edges_of<'a>(
+    graph: &'a ServiceGraph,
+    service: &'a str,
+    side: Side,
+) -> impl Iterator<Item = (&'a GraphNode, &'a GraphEdge)> {
+    let node = move |index: u32| graph.nodes.get(usize::try_from(index).ok()?);
+    graph.edges.iter().filter_map(move |edge| {
+        let (near, far) = match side {
+            Side::Callers => (node(edge.to)?, node(edge.from)?),
+            Side::Callees => (node(edge.from)?, node(edge.to)?),
+        };
+        let is_here = near.name == service && near.kind == NodeKind::Service;
+        is_here.then_some((far, edge))
+    })
+}
+
+/// Both panels.
+pub(super) fn neighbour_panels(view: ServiceView) -> impl IntoView {
+    let now = Remote::new(move || Some(graph(&view.time.analysis())));
+    let earlier = Remote::new(move || now.signal().get().map(|now| graph(&before(now.window))));
+    let panel = move |title: &'static str, empty: &'static str, side| {
+        let draw = move |graph: Arc<ServiceGraph>| {
+            let service = view.name();
+            let earlier = earlier.value();
+            let links = view.links.get();
+            let all: Vec<_> = edges_of(&graph, &service, side).collect();
+            if all.is_empty() {
+                return view! { <p class="panel-empty">{empty}</p> }.into_any();
+            }
+            let more = all.len().saturating_sub(EDGES_MAX);
+            let row = |(node, edge): &(&GraphNode, &GraphEdge)| {
+                let was = earlier.as_deref().and_then(|earlier| {
+                    let same = |(other, was): &(&GraphNode, &GraphEdge)| {
+                        other.name == node.name && other.kind == node.kind && was.kind == edge.kind
+                    };
+                    edges_of(earlier, &service, side).find(same).map(|(_, was)| was)
+                });
+                edge_row(node, edge, was, links)
+            };
+            let rows = all.iter().take(EDGES_MAX).map(row).collect_view();
+            let more = (more > 0).then(|| {
+                let words = format!("{} more on the map", format::count(more as u64));
+                view! { <p class="panel-empty"><A href=links.map(Some(&service))>{words}</A></p> }
+            });
+            view! { {edge_table(title, rows.into_any())} {more} }.into_any()
+        };
+        view! {
+            <Panel
+                title=title
+                remote=now
+                is_empty=|_| false
+                missing=missing
+                empty=empty
+                rows=3
+                draw=draw
+            />
+        }
+    };
+    view! {
+        {panel(
+            "Called by",
+            "Nobody who sends spans called it: transactions enter here, or its callers send none.",
+            Side::Callers,
+        )}
+        {panel("Calls", "It called nothing that its spans name.", Side::Callees)}
+    }
+}
+
+fn edge_table(title: &'static str, rows: AnyView) -> impl IntoView {
+    view! {
+        <table class="table" aria-label=title>
+            <thead>
+                <tr>
+                    <th scope="col">"Name"</th>
+                    <th scope="col" class="num">
+                        "Calls/min"
+                    </th>
+                    <th scope="col" class="num">
+                        "Failed"
+                    </th>
+                    <th scope="col" class="num">
+                        "p95"
+                    </th>
+                    <th scope="col" class="num">
+                        "Was"
+                    </th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+    }
+}
+
+fn missing(graph: &ServiceGraph) -> Option<String> {
+    let listed = graph.edges.len() as u64;
+    let cut = (graph.edge_count > listed).then(|| {
+        format!("Of {} edges those with most calls are known.", format::count(graph.edge_count))
+    });
+    incomplete(&graph.searched).or(cut)
+}
+
+fn edge_row(
+    node: &GraphNode,
+    edge: &GraphEdge,
+    was: Option<&GraphEdge>,
+    links: Links,
+) -> impl IntoView + use<> {
+    let share = |edge: &GraphEdge| {
+        if edge.call_count == 0 { 0.0 } else { edge.error_count as f64 / edge.call_count as f64 }
+    };
+    let p95 = |edge: &GraphEdge| edge.duration.p95_nano;
+    let fails_more = was.is_some_and(|was| share(edge) - share(was) >= WORSE_SHARE);
+    let is_slower = was.is_some_and(|was| {
+        p95(was).0 > 0 && p95(edge).0 as f64 >= p95(was).0 as f64 * WORSE_FACTOR
+    });
+    let trace = |trace: TraceId, span: SpanId| api::trace_address(trace, Some(span));
+    let example =
+        edge.failed.map(|of| (trace(of.trace_id, of.span_id), "the last call that failed"));
+    let slowest = edge.slowest.map(|of| (trace(of.trace_id, of.span_id), "the slowest call"));
+    let linked = |text: String, link: Option<(String, &'static str)>| match link {
+        Some((href, title)) => view! { <A href=href attr:title=title>{text}</A> }.into_any(),
+        None => text.into_any(),
+    };
+    let failed = linked(rates::percent(share(edge)), example.filter(|_| edge.error_count > 0));
+    let slow = linked(format::duration(p95(edge)), slowest);
+    let was_p95 = was.map_or("–".to_owned(), |was| format::duration(p95(was)));
+    let was_share = was.map(|was| format!("it was {}", rates::percent(share(was))));
+    view! {
+        <tr>
+            <td class="grow">{node_name(node, links)} {edge_words(node, edge)}</td>
+            <td class="num">{rates::per_minute(edge.rate_per_second)}</td>
+            <td class="num" class:is-worse=fails_more title=was_share>
+                {failed}
+            </td>
+            <td class="num" class:is-worse=is_slower>
+                {slow}
+            </td>
+            <td class="num mute">{was_p95}</td>
+        </tr>
+    }
+}
+
+fn node_name(node: &GraphNode, links: Links) -> impl IntoView + use<> {
+    if node.kind == NodeKind::Service {
+        let name = node.name.clone();
+        let (href, title) = (links.service(&name), name.clone());
+        return view! { <A href=href attr:title=title><ServiceName service=name /></A> }.into_any();
+    }
+    let name = if node.name.is_empty() { "(unknown)".to_owned() } else { short(&node.name) };
+    let title = name.clone();
+    view! {
+        <A href=links.map(Some(&node.name)) attr:title=title>
+            <span class="service">
+                <span class="dot dot-outside" aria-hidden="true"></span>
+                <span class="service-name">{name}</span>
+            </span>
+        </A>
+    }
+    .into_any()
+}
+
+/// Words behind a name: the system of a database, and that calls are messages.
+fn edge_words(node: &GraphNode, edge: &GraphEdge) -> impl IntoView + use<> {
+    let kind = match node.kind {
+        NodeKind::Service => None,
+        NodeKind::Database => Some("database"),
+        NodeKind::Messaging => Some("queue"),
+        NodeKind::External => Some("outside"),
+        NodeKind::Unknown => Some("unknown"),
+    };
+    let system = node.system.as_deref().map(short).or_else(|| kind.map(str::to_owned));
+    let message = (edge.kind == EdgeKind::Message).then_some("messages");
+    let words: Vec<String> = system.into_iter().chain(message.map(str::to_owned)).collect();
+    view! { " " <span class="mute">{words.join(", ")}</span> }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{
+            EdgeKind, GraphEdge, GraphNode, LatencyStats, NodeKind, Searched, ServiceGraph,
+            TimeWindow,
+        },
+    };
+
+    use super::{Side, edges_of};
+
+    #[test]
+    fn edges_are_those_of_the_service_and_not_of_its_namesake() {
+        let node = |name: &str, kind| GraphNode {
+            name: name.to_owned(),
+            kind,
+            system: None,
+            call_count: 0,
+            error_count: 0,
+            entry_count: 0,
+            span_count: 0,
+            duration: LatencyStats::default(),
+        };
+        let edge = |from, to| GraphEdge {
+            from,
+            to,
+            kind: EdgeKind::Call,
+            call_count: 1,
+            error_count: 0,
+            rate_per_second: 1.0,
+            duration: LatencyStats::default(),
+            caller_duration: None,
+            slowest: None,
+            failed: None,
+        };
+        let graph = ServiceGraph {
+            window: TimeWindow {
+                start_unix_nano: UnixNanos(0),
+                end_unix_nano: UnixNanos(1),
+                step_nano: DurationNanos(1),
+            },
+            nodes: vec![
+                node("shop", NodeKind::Service),
+                node("redis", NodeKind::Service),
+                node("redis", NodeKind::Database),
+            ],
+            // An edge to a node that is not there is left out.
+            edges: vec![edge(0, 1), edge(0, 2), edge(1, 2), edge(9, 1), edge(0, 9)],
+            edge_count: 5,
+            searched: Searched::default(),
+        };
+        let names = |service, side| -> Vec<String> {
+            edges_of(&graph, service, side).map(|(node, _)| node.name.clone()).collect()
+        };
+        assert_eq!(names("redis", Side::Callers), ["shop"]);
+        assert_eq!(names("redis", Side::Callees), ["redis"]);
+        assert_eq!(names("shop", Side::Callees), ["redis", "redis"]);
+    }
+}

@@ -1,0 +1,266 @@
+//! The exceptions and the log patterns of a service.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::api::{
+    CountInStep, ExceptionGroup, ExceptionList, LogPattern, LogPatternList, TimeWindow,
+};
+
+use super::ServiceView;
+use crate::{
+    api::{
+        self,
+        analysis::{exceptions, log_patterns},
+    },
+    asked::{before, incomplete},
+    browser,
+    components::{Panel, SparkBars, SparkTone, change::short, compared_spark::spread},
+    format,
+    format::rates,
+    remote::Remote,
+};
+
+/// Rows that a panel lists.
+const ROWS_MAX: u32 = 8;
+/// Groups that are looked at to tell which are new.
+const KNOWN_MAX: u32 = 500;
+
+fn bars(window: TimeWindow, steps: &[CountInStep]) -> Vec<f64> {
+    let counts = steps.iter().map(|step| (step.start_unix_nano, Some(step.count as f64)));
+    let spread = spread(window.start_unix_nano, window.end_unix_nano, window.step_nano.0, counts);
+    spread.into_iter().map(|count| count.unwrap_or(0.0)).collect()
+}
+
+/// The exceptions, most frequent first.
+pub(super) fn exception_panel(view: ServiceView) -> impl IntoView {
+    let now = Remote::new(move || {
+        let analysis = view.time.analysis().with("service", view.name());
+        Some(exceptions(&analysis.with("limit", ROWS_MAX)))
+    });
+    let known = Remote::new(move || {
+        now.signal().get().filter(|now| !now.groups.is_empty()).map(|now| {
+            let analysis = before(now.window).with("service", view.name());
+            exceptions(&analysis.with("limit", KNOWN_MAX))
+        })
+    });
+    let note = Memo::new(move |_| {
+        now.value().filter(|list| list.group_count > 0).map_or(String::new(), |list| {
+            let kinds = format::counted(list.group_count, "group");
+            format!("{} in {kinds}", format::count(list.count))
+        })
+    });
+    let draw = move |list: Arc<ExceptionList>| {
+        let known = known.value();
+        let row = |group: &ExceptionGroup| {
+            let is_new = known.as_ref().is_some_and(|known| is_new(known, group));
+            exception_row(view, group, list.window, is_new)
+        };
+        let rows = list.groups.iter().map(row).collect_view();
+        view! {
+            <table class="table" aria-label="Exceptions">
+                <thead>
+                    <tr>
+                        <th scope="col">"Type"</th>
+                        <th scope="col">"Last message"</th>
+                        <th scope="col" class="num">
+                            "Count"
+                        </th>
+                        <th scope="col" class="wide">
+                            <span class="hidden">"Over time"</span>
+                        </th>
+                        <th scope="col" class="num">
+                            "First seen"
+                        </th>
+                    </tr>
+                </thead>
+                <tbody>{rows}</tbody>
+            </table>
+        }
+    };
+    let tools = move || {
+        let href =
+            move || view.name.with_value(|name| view.links.get().errors(&[("service", name)]));
+        view! { <A href=href>"All of them"</A> }
+    };
+    view! {
+        <Panel
+            title="Exceptions"
+            note=note
+            tools=tools.into()
+            remote=now
+            is_empty=|list| list.groups.is_empty()
+            missing=|list| incomplete(&list.searched)
+            empty="It recorded none in this time."
+            rows=3
+            draw=draw
+        />
+    }
+}
+
+/// A group is new when the list of the time before is whole and does not have it.
+fn is_new(known: &ExceptionList, group: &ExceptionGroup) -> bool {
+    let is_whole = known.searched.complete
+        && known.other_count == 0
+        && known.group_count <= known.groups.len() as u64;
+    is_whole && known.groups.iter().all(|other| other.id != group.id)
+}
+
+fn exception_row(
+    view: ServiceView,
+    group: &ExceptionGroup,
+    window: TimeWindow,
+    is_new: bool,
+) -> impl IntoView + use<> {
+    let seen = group.first_seen_unix_nano;
+    let seen = rates::minute(seen, browser::now(), browser::zone_minutes(seen));
+    let name = if group.exception_type.is_empty() { "(no type)" } else { &group.exception_type };
+    let name = short(name);
+    let href = view.name.with_value(|service| {
+        view.links.get().errors(&[("service", service), ("group", &group.id)])
+    });
+    let fresh = is_new.then(|| view! { " " <span class="new">"NEW"</span> });
+    let tone = if is_new { SparkTone::Error } else { SparkTone::Plain };
+    let values = bars(window, &group.steps);
+    let label = format!("{name} over time");
+    view! {
+        <tr>
+            <td>
+                <A href=href attr:title=group.exception_type.clone()>
+                    <b>{name}</b>
+                </A>
+                {fresh}
+            </td>
+            <td class="grow mono mute" title=short(&group.message)>
+                {short(&group.message)}
+            </td>
+            <td class="num">{format::count(group.count)}</td>
+            <td class="wide">
+                <SparkBars values tone label=label />
+            </td>
+            <td class="num mute">{seen}</td>
+        </tr>
+    }
+}
+
+/// The log patterns, most frequent first.
+pub(super) fn pattern_panel(view: ServiceView) -> impl IntoView {
+    let now = Remote::new(move || {
+        let analysis = view.time.analysis().with("service", view.name());
+        Some(log_patterns(&analysis.with("limit", ROWS_MAX)))
+    });
+    let note = Memo::new(move |_| {
+        now.value().filter(|list| list.pattern_count > 0).map_or(String::new(), |list| {
+            let lines = format::counted(list.count, "line");
+            format!("{lines} in {}", format::counted(list.pattern_count, "pattern"))
+        })
+    });
+    let draw = move |list: Arc<LogPatternList>| {
+        let row = |pattern: &LogPattern| pattern_row(view, pattern, list.window);
+        let rows = list.patterns.iter().map(row).collect_view();
+        view! {
+            <table class="table" aria-label="Log patterns">
+                <thead>
+                    <tr>
+                        <th scope="col">"Severity"</th>
+                        <th scope="col">"Pattern"</th>
+                        <th scope="col" class="num">
+                            "Count"
+                        </th>
+                        <th scope="col" class="wide">
+                            <span class="hidden">"Over time"</span>
+                        </th>
+                    </tr>
+                </thead>
+                <tbody>{rows}</tbody>
+            </table>
+        }
+    };
+    let tools = move || {
+        let href = move || view.name.with_value(|name| view.links.get().logs(&[("service", name)]));
+        view! { <A href=href>"All logs"</A> }
+    };
+    view! {
+        <Panel
+            title="Log patterns"
+            note=note
+            tools=tools.into()
+            remote=now
+            is_empty=|list| list.patterns.is_empty()
+            missing=|list| incomplete(&list.searched)
+            empty="It wrote no log record in this time."
+            rows=3
+            draw=draw
+        />
+    }
+}
+
+fn pattern_row(
+    view: ServiceView,
+    pattern: &LogPattern,
+    window: TimeWindow,
+) -> impl IntoView + use<> {
+    let (class, tone) = match pattern.severity.as_str() {
+        "error" | "fatal" => ("log-severity is-error", SparkTone::Error),
+        "warn" => ("log-severity is-warning", SparkTone::Warning),
+        "info" => ("log-severity is-info", SparkTone::Accent),
+        _ => ("log-severity", SparkTone::Plain),
+    };
+    let severity = if pattern.severity.is_empty() { "–" } else { &pattern.severity };
+    let fresh = pattern.is_new.then(|| view! { " " <span class="new">"NEW"</span> });
+    let values = bars(window, &pattern.steps);
+    let words = template(&pattern.template);
+    let href = pattern.trace_id.map_or_else(
+        || {
+            view.name.with_value(|name| {
+                view.links
+                    .get()
+                    .logs(&[("service", name), ("text", &longest_part(&pattern.template))])
+            })
+        },
+        |trace| api::trace_address(trace, None),
+    );
+    view! {
+        <tr>
+            <td class=class>{severity.to_uppercase()}</td>
+            <td class="grow mono" title=short(&pattern.example)>
+                <A href=href>{words}</A>
+                {fresh}
+            </td>
+            <td class="num">{format::count(pattern.count)}</td>
+            <td class="wide">
+                <SparkBars values tone label="Lines over time" />
+            </td>
+        </tr>
+    }
+}
+
+/// The words of a template, those that differ set apart.
+fn template(text: &str) -> impl IntoView + use<> {
+    let text: String = text.chars().take(400).collect();
+    let last = text.matches("<*>").count();
+    let part = |(index, part): (usize, &str)| {
+        let gap = (index < last).then(|| view! { <span class="variable">"…"</span> });
+        view! { {part.to_owned()} {gap} }
+    };
+    text.split("<*>").enumerate().map(part).collect_view()
+}
+
+/// The longest run of fixed words of a template: a search for it finds its lines.
+fn longest_part(template: &str) -> String {
+    let parts = template.split("<*>").map(str::trim);
+    parts.max_by_key(|part| part.len()).unwrap_or_default().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::longest_part;
+
+    #[test]
+    fn a_pattern_is_searched_by_its_longest_fixed_words() {
+        assert_eq!(longest_part("card <*> was declined by <*>"), "was declined by");
+        assert_eq!(longest_part("<*>"), "");
+        assert_eq!(longest_part("plain words"), "plain words");
+    }
+}

@@ -1,0 +1,316 @@
+//! Services: which one changed by itself, which ones only feel it, and their rates, failures and
+//! durations beside what they were.
+//!
+//! Owns the questions (what changed; plain rates where that has no answer), the filter by name and
+//! the choice of those that changed, both in the address.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::components::A;
+use tidings_proto::api::{ChangeReport, RedResult};
+
+mod groups;
+mod table;
+
+use groups::groups_of_rates;
+use table::{ROW, ServiceRows, address_of, service_table, sorted};
+
+use crate::{
+    api::{analysis::red, changes::changes},
+    asked::{before, use_asked_time},
+    components::{
+        EmptyState, ErrorState, LoadingRows, PartialNote, ReportSentence, Segment, Segments,
+        compared_words, use_row_keys, use_sort,
+    },
+    format,
+    links::use_links,
+    remote::Remote,
+    shell::{crumb, set_crumbs},
+    url::{Step, TimeRange, use_edit_query, use_go, use_query},
+};
+
+/// Services that are listed: the most that the API gives.
+const CHANGES_MAX: u32 = 200;
+/// Services that are listed where only plain rates are known.
+const LIMIT: u32 = 1_000;
+
+/// Answers about the services.
+#[derive(Clone, Copy)]
+struct Answers {
+    report: Remote<ChangeReport>,
+    rates: Remote<RedResult>,
+    rates_before: Remote<RedResult>,
+}
+
+impl Answers {
+    fn ask() -> Self {
+        let time = use_asked_time();
+        let report =
+            Remote::new(move || Some(changes(&time.analysis().with("limit", CHANGES_MAX))));
+        let has_failed = Memo::new(move |_| report.error().is_some());
+        let by_service = |analysis: crate::api::analysis::Analysis| {
+            red(&analysis.with("by", "service").with("limit", LIMIT))
+        };
+        let rates = Remote::new(move || has_failed.get().then(|| by_service(time.analysis())));
+        let rates_before = Remote::new(move || {
+            rates
+                .signal()
+                .get()
+                .filter(|_| has_failed.get())
+                .map(|now| by_service(before(now.window)))
+        });
+        time.refresh_while_live(move || {
+            report.pending() || rates.pending() || rates_before.pending()
+        });
+        Self { report, rates, rates_before }
+    }
+
+    /// All rows, in the order of the answer; `None` while nothing is known.
+    fn rows(self) -> Option<ServiceRows> {
+        if let (Some(report), None) = (self.report.value(), self.report.error()) {
+            return Some(ServiceRows {
+                groups: report.services.clone(),
+                window: report.window,
+                before_start: report.baseline.start_unix_nano,
+                deployments: report.deployments.clone(),
+            });
+        }
+        let rates = self.rates.value().filter(|_| self.report.error().is_some())?;
+        let earlier = self.rates_before.value();
+        let earlier_start = earlier.as_ref().map(|earlier| earlier.window.start_unix_nano);
+        Some(ServiceRows {
+            groups: groups_of_rates(&rates, earlier.as_deref()),
+            window: rates.window,
+            before_start: earlier_start.unwrap_or(rates.window.start_unix_nano),
+            deployments: Vec::new(),
+        })
+    }
+
+    fn retry(self) {
+        self.report.refresh();
+    }
+}
+
+/// The page.
+#[component]
+#[must_use]
+pub fn ServicesPage() -> impl IntoView {
+    set_crumbs(crumb("Services"));
+    let (query, links) = (use_query(), use_links());
+    let answers = Answers::ask();
+    let order = use_sort("-change");
+    let name = Memo::new(move |_| query.with(|query| query.get("name").unwrap_or("").to_owned()));
+    let only_changed = Memo::new(move |_| query.with(|query| query.get("only") == Some("changed")));
+    let all = Memo::new(move |_| answers.rows().map(Arc::new));
+    let rows = Memo::new(move |_| {
+        let all = all.get()?;
+        let wanted = name.get().to_lowercase();
+        let shown = all.groups.iter().filter(|group| {
+            group.service.to_lowercase().contains(&wanted)
+                && (!only_changed.get() || group.sentence.is_some())
+        });
+        let groups = order.with(|order| sorted(shown.cloned().collect(), order));
+        Some(Arc::new(ServiceRows { groups, ..(*all).clone() }))
+    });
+    let count = Memo::new(move |_| rows.get().map_or(0, |rows| rows.groups.len()));
+    let go = use_go();
+    let marked = use_row_keys("Services", ROW, count, move |at| {
+        let address = rows.with_untracked(|rows| {
+            let rows = rows.as_ref()?;
+            rows.groups.get(at).map(|group| address_of(group, links.get_untracked()))
+        });
+        if let Some(address) = address {
+            go(&address, Step::New);
+        }
+    });
+    let table = move || {
+        let rows = Memo::new(move |last: Option<&Arc<ServiceRows>>| {
+            rows.get().or_else(|| last.cloned()).unwrap_or_else(|| Arc::new(nothing()))
+        });
+        service_table(rows, order, marked, links)
+    };
+    let is_filled = Memo::new(move |_| count.get() > 0);
+    let is_stale = move || answers.report.pending() && all.with(Option::is_some);
+    view! {
+        <div class="page">
+            <ServicesHead answers all name only_changed />
+            <Trouble answers />
+            <Show when=move || is_filled.get()>
+                <div class="card panel-body" class:is-stale=is_stale>
+                    {table}
+                </div>
+            </Show>
+            <Nothing all count />
+        </div>
+    }
+}
+
+fn nothing() -> ServiceRows {
+    let zero = tidings_proto::UnixNanos(0);
+    ServiceRows {
+        groups: Vec::new(),
+        window: tidings_proto::api::TimeWindow {
+            start_unix_nano: zero,
+            end_unix_nano: zero,
+            step_nano: tidings_proto::DurationNanos(1),
+        },
+        before_start: zero,
+        deployments: Vec::new(),
+    }
+}
+
+#[component]
+fn ServicesHead(
+    answers: Answers,
+    all: Memo<Option<Arc<ServiceRows>>>,
+    name: Memo<String>,
+    only_changed: Memo<bool>,
+) -> impl IntoView {
+    let links = use_links();
+    let edit = use_edit_query();
+    let words = move || {
+        let all = all.get()?;
+        let endpoints = all.groups.iter().filter(|group| group.uninstrumented).count();
+        let services = format::counted((all.groups.len() - endpoints) as u64, "service");
+        let report = answers.report.value().filter(|_| answers.report.error().is_none());
+        let times = report.map(|report| {
+            let baseline = report.baseline;
+            compared_words(report.window, (baseline.start_unix_nano, baseline.end_unix_nano))
+        });
+        let outside = if endpoints == 0 {
+            String::new()
+        } else {
+            format!(" and {} without spans", format::counted(endpoints as u64, "endpoint"))
+        };
+        Some(format!(
+            "{services}{outside}{}",
+            times.map(|times| format!(", {times}")).unwrap_or_default()
+        ))
+    };
+    let sentence = move || {
+        let report = answers.report.value().filter(|_| answers.report.error().is_none())?;
+        Some(view! { <ReportSentence report links=links.get() /> })
+    };
+    let segments = Memo::new(move |_| {
+        let changed = all
+            .get()
+            .map_or(0, |all| all.groups.iter().filter(|group| group.sentence.is_some()).count());
+        vec![Segment::new("all", "All"), Segment::new("changed", format!("Changed {changed}"))]
+    });
+    let chosen = Memo::new(move |_| if only_changed.get() { "changed" } else { "all" }.to_owned());
+    let choose = edit.clone();
+    let choose = Callback::new(move |which: &'static str| {
+        choose(Step::Replace, &|query| query.set("only", (which != "all").then_some(which)));
+    });
+    let typed = move |event| {
+        let text: String = event_target_value(&event);
+        edit(Step::Replace, &|query| query.set("name", (!text.is_empty()).then_some(&text)));
+    };
+    view! {
+        <header class="page-head">
+            <div class="page-title">
+                <h1>"Services"</h1>
+                <span class="mute">{words}</span>
+                <span class="page-tools">
+                    <input
+                        class="input"
+                        type="search"
+                        placeholder="Name contains"
+                        aria-label="Show services whose name contains"
+                        prop:value=move || name.get()
+                        on:input=typed
+                    />
+                    <Segments label="Which services" segments chosen on_choose=choose />
+                    <A href=move || links.get().map(None) attr:class="button">
+                        "On the map"
+                    </A>
+                </span>
+            </div>
+            {sentence}
+        </header>
+    }
+}
+
+/// Loading, and what failed.
+#[component]
+fn Trouble(answers: Answers) -> impl IntoView {
+    let body = move || {
+        let failed = answers.report.error();
+        match (failed, answers.rates.error()) {
+            (None, _) if answers.report.loading() => view! { <LoadingRows /> }.into_any(),
+            (None, _) => ().into_any(),
+            (Some(error), Some(_)) => {
+                let retry = Callback::new(move |()| answers.retry());
+                view! { <ErrorState error on_retry=retry /> }.into_any()
+            }
+            (Some(_), None) if answers.rates.loading() => view! { <LoadingRows /> }.into_any(),
+            (Some(error), None) => view! {
+                <PartialNote>
+                    "What changed is not known: " {error.detail()}
+                    " Calls and durations below are of all spans of a service. "
+                    <button class="link" type="button" on:click=move |_| answers.retry()>
+                        "Try again"
+                    </button>
+                </PartialNote>
+            }
+            .into_any(),
+        }
+    };
+    view! { {body} }
+}
+
+/// Nothing to list: which of filters and range could be the reason, each to be lifted.
+#[component]
+fn Nothing(all: Memo<Option<Arc<ServiceRows>>>, count: Memo<usize>) -> impl IntoView {
+    let edit = use_edit_query();
+    let query = use_query();
+    let state = Memo::new(move |_| {
+        (count.get() == 0).then(|| all.get().map(|all| all.groups.is_empty())).flatten()
+    });
+    let lift = edit.clone();
+    let lift = move |_| {
+        lift(Step::New, &|query| {
+            query.remove("name");
+            query.remove("only");
+        });
+    };
+    let all_time = move |_| edit(Step::New, &|query| TimeRange::All.write(query));
+    let is_all = move || query.with(TimeRange::read) == TimeRange::All;
+    let body = move || {
+        let (lift, all_time) = (lift.clone(), all_time.clone());
+        state.get().map(|is_empty| {
+            if is_empty {
+                view! {
+                    <EmptyState title="No service sent a span">
+                        <p>"Nothing that started in this time range is stored."</p>
+                        <div class="state-actions">
+                            <Show when=move || !is_all()>
+                                <button class="button" type="button" on:click=all_time.clone()>
+                                    "Look at all time"
+                                </button>
+                            </Show>
+                            <a class="button" href="/connect">
+                                "Connect a sender"
+                            </a>
+                        </div>
+                    </EmptyState>
+                }
+                .into_any()
+            } else {
+                view! {
+                    <EmptyState title="No service is like that">
+                        <p>"The filter by name, or the choice of those that changed, leaves none."</p>
+                        <div class="state-actions">
+                            <button class="button" type="button" on:click=lift>
+                                "Show all services"
+                            </button>
+                        </div>
+                    </EmptyState>
+                }
+                .into_any()
+            }
+        })
+    };
+    view! { {body} }
+}

@@ -1,0 +1,495 @@
+//! SQL: ask anything about spans, logs, traces, rates and edges.
+//!
+//! Owns the text, the running query and the address: the query that was run, the sort order, what
+//! is shown and the chart's columns. The old result stays while a new one runs.
+
+use std::{sync::Arc, time::Duration};
+
+use leptos::{prelude::*, task::spawn_local};
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{AttributeKeyList, SqlLack, SqlResult},
+};
+
+use crate::{
+    api::{
+        ApiError, attribute_keys,
+        sql::{ROW_LIMIT, download, sql},
+    },
+    browser,
+    components::{CopyButton, ErrorState, PartialNote, Segment, Segments, SortOrder, use_toasts},
+    drawings::lines::LineChart,
+    format,
+    keys::use_keys,
+    remote::Remote,
+    shell::{crumb, set_crumbs},
+    url::{Step, use_edit_query, use_query},
+};
+
+mod editor;
+mod quick_chart;
+mod results;
+mod saved;
+mod schema;
+mod words;
+
+use editor::{EditorState, editor};
+use quick_chart::{ChartColumns, across, apart, chart, suited, upward};
+use results::result_table;
+use schema::{columns_for, schema_side, use_schema};
+use words::{Completion, Wanted, names, place_in};
+
+/// Completions that are offered.
+const OFFERED_MAX: usize = 12;
+/// Rows that are asked for unless the reader wants more.
+const ROWS_USUAL: u32 = 10_000;
+/// How often the time of a running query is drawn.
+const RUNNING_EVERY: Duration = Duration::from_millis(200);
+const EXAMPLE: &str = "SELECT minute, service, sum(calls) AS calls, sum(errors) AS failed\nFROM red\n\
+                       WHERE minute >= now() - INTERVAL '1 hour' AND kind = 'server'\n\
+                       GROUP BY minute, service\nORDER BY minute, service";
+
+/// A query that was run, and the most rows of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Asked {
+    text: String,
+    limit: u32,
+    run: u32,
+}
+
+/// The query and its result.
+#[derive(Clone, Copy)]
+struct Runner {
+    text: RwSignal<String>,
+    limit: RwSignal<u32>,
+    asked: RwSignal<Option<Asked>>,
+    result: Remote<SqlResult>,
+    /// The query that the result on screen is of, and when it came.
+    answered: RwSignal<Option<(Asked, UnixNanos)>>,
+    started: RwSignal<Option<UnixNanos>>,
+}
+
+impl Runner {
+    fn new(text: String) -> Self {
+        let asked = RwSignal::new(None::<Asked>);
+        let result = Remote::new(move || asked.get().map(|asked| sql(&asked.text, asked.limit)));
+        let runner = Self {
+            text: RwSignal::new(text),
+            limit: RwSignal::new(ROWS_USUAL),
+            asked,
+            result,
+            answered: RwSignal::new(None),
+            started: RwSignal::new(None),
+        };
+        let answer = result.signal();
+        Effect::new(move |_| {
+            if answer.get().is_some()
+                && let Some(asked) = asked.get_untracked()
+            {
+                runner.answered.set(Some((asked, browser::now())));
+            }
+        });
+        runner
+    }
+
+    fn run(self) {
+        let text = self.text.get_untracked();
+        if text.trim().is_empty() {
+            return;
+        }
+        let run = self.asked.with_untracked(|asked| asked.as_ref().map_or(0, |asked| asked.run));
+        self.started.set(Some(browser::now()));
+        let limit = self.limit.get_untracked();
+        self.asked.set(Some(Asked { text, limit, run: run.wrapping_add(1) }));
+    }
+
+    /// Gives the running query up: the server ends it when its client goes away.
+    fn cancel(self) {
+        if self.result.pending() {
+            self.asked.set(None);
+        }
+    }
+}
+
+/// The page.
+#[component]
+#[must_use]
+pub fn SqlPage() -> impl IntoView {
+    set_crumbs(crumb("SQL"));
+    let query = use_query();
+    let edit = use_edit_query();
+    let given = query.with_untracked(|query| query.get("q").map(str::to_owned));
+    let runner = Runner::new(given.clone().unwrap_or_else(|| EXAMPLE.to_owned()));
+    if given.is_some() {
+        runner.run();
+    }
+    // Back and forward bring the query of that entry back.
+    Effect::new(move |_| {
+        let given = query.with(|query| query.get("q").map(str::to_owned));
+        let current =
+            runner.asked.with_untracked(|asked| asked.as_ref().map(|asked| asked.text.clone()));
+        if let Some(given) = given.filter(|given| current.as_ref() != Some(given)) {
+            runner.text.set(given);
+            runner.run();
+        }
+    });
+    let run = Callback::new(move |()| {
+        runner.run();
+        let text = runner.text.get_untracked();
+        edit(Step::New, &|query| {
+            query.set("q", Some(&text));
+            for key in ["sort", "x", "y", "by"] {
+                query.remove(key);
+            }
+        });
+    });
+    let cancel = Callback::new(move |()| runner.cancel());
+    use_keys().bind("Escape", "Cancel the running query", "SQL", move || runner.cancel());
+    let schema = use_schema();
+    let asked = RwSignal::new(None::<Wanted>);
+    let offered = completions(runner.text, asked, schema);
+    let mistake = Memo::new(move |_| {
+        let same = runner.asked.with(|asked| {
+            asked.as_ref().is_some_and(|asked| runner.text.with(|text| *text == asked.text))
+        });
+        runner.result.error().filter(|_| same).and_then(|error| place_in(&error.detail()))
+    });
+    let state = EditorState::new(runner.text, asked, offered, mistake);
+    let kept = RwSignal::new(saved::load());
+    let open = Callback::new(move |text: String| {
+        runner.text.set(text);
+        run.run(());
+    });
+    view! {
+        <div class="sql-page">
+            {schema_side(state, schema, kept, open)}
+            <div class="sql-main">
+                {editor(state, run, cancel)} {run_bar(runner, run, cancel)} {trouble(runner)}
+                {result_view(runner)}
+            </div>
+        </div>
+    }
+}
+
+/// Completions for the word at the caret.
+fn completions(
+    text: RwSignal<String>,
+    asked: RwSignal<Option<Wanted>>,
+    schema: RwSignal<schema::Schema>,
+) -> Memo<Vec<Completion>> {
+    let keys: Remote<AttributeKeyList> = Remote::new(move || match asked.get() {
+        Some(Wanted::Attribute(begin)) => Some(attribute_keys(&begin)),
+        _ => None,
+    });
+    Memo::new(move |_| match asked.get() {
+        None => Vec::new(),
+        Some(Wanted::Name(begin)) => {
+            let columns = schema.with(|schema| text.with(|text| columns_for(schema, text)));
+            names(&begin, &columns, OFFERED_MAX)
+        }
+        Some(Wanted::Attribute(begin)) => {
+            let keys = keys.value().map(|list| list.keys.clone()).unwrap_or_default();
+            let fits = keys.into_iter().filter(|key| key.key.starts_with(&begin));
+            let offer = fits.map(|key| Completion { text: key.key, hint: key.scope });
+            offer.take(OFFERED_MAX).collect()
+        }
+    })
+}
+
+/// Run, cancel, how long it runs, how many rows.
+fn run_bar(runner: Runner, run: Callback<()>, cancel: Callback<()>) -> impl IntoView {
+    let clock = RwSignal::new(browser::now());
+    if let Ok(timer) = set_interval_with_handle(
+        move || {
+            if runner.result.pending() {
+                clock.set(browser::now());
+            }
+        },
+        RUNNING_EVERY,
+    ) {
+        on_cleanup(move || timer.clear());
+    }
+    let pending = Memo::new(move |_| runner.result.pending());
+    let running = move || {
+        pending.get().then(|| {
+            let since = runner.started.get().unwrap_or_default();
+            let elapsed = move || {
+                let tenths = clock.get().since(since).0 / 100_000_000 * 100_000_000;
+                format::duration(DurationNanos(tenths))
+            };
+            view! {
+                <span class="sql-running" role="status">
+                    "Running, "
+                    <span class="mono">{elapsed}</span>
+                </span>
+                <button class="button" type="button" on:click=move |_| cancel.run(())>
+                    "Cancel "
+                    <kbd>"Esc"</kbd>
+                </button>
+            }
+        })
+    };
+    let of = move || {
+        let (asked, time) = runner.answered.get()?;
+        let is_other = runner.text.with(|text| *text != asked.text) || pending.get();
+        let at = format::when(time, browser::now(), browser::zone_minutes(time));
+        let at = at.split_once('.').map_or(at.clone(), |(seconds, _)| seconds.to_owned());
+        is_other.then(|| format!("below: the result of {at}"))
+    };
+    let limit = move |event| {
+        runner.limit.set(event_target_value(&event).parse().unwrap_or(ROWS_USUAL));
+    };
+    let choices = [1_000, ROWS_USUAL, ROW_LIMIT].map(|rows| {
+        view! {
+            <option value=rows.to_string() selected=rows == ROWS_USUAL>
+                {format::counted(rows.into(), "row")}
+            </option>
+        }
+    });
+    view! {
+        <div class="sql-bar">
+            <button class="button button-primary" type="button" on:click=move |_| run.run(())>
+                "Run "
+                <kbd>"Ctrl ↵"</kbd>
+            </button>
+            <label class="sql-limit">
+                <span class="mute">"at most"</span>
+                <select class="input" aria-label="Most rows" on:change=limit>
+                    {choices}
+                </select>
+            </label>
+            {running}
+            <span class="sql-of mute">{of}</span>
+        </div>
+    }
+}
+
+/// Why there is no result. The words say where the mistake is, and the editor marks it.
+fn trouble(runner: Runner) -> impl IntoView {
+    move || {
+        let error = runner.result.error().filter(|_| !runner.result.pending())?;
+        Some(match &error {
+            ApiError::Problem(problem) if problem.status == 400 => {
+                let place = place_in(&problem.detail)
+                    .map(|(line, column)| format!("Line {line}, column {column}: "));
+                let words = problem.detail.split(" (line ").next().unwrap_or_default().to_owned();
+                view! {
+                    <div class="sql-error" role="alert">
+                        <b>{place}</b>
+                        {words}
+                    </div>
+                }
+                .into_any()
+            }
+            _ => {
+                let retry = Callback::new(move |()| runner.run());
+                view! { <ErrorState error=error on_retry=retry /> }.into_any()
+            }
+        })
+    }
+}
+
+/// The result: its facts, table and chart.
+fn result_view(runner: Runner) -> impl IntoView {
+    let query = use_query();
+    let edit = use_edit_query();
+    let shown =
+        Memo::new(move |_| query.with(|query| query.get("show").unwrap_or("both").to_owned()));
+    let order = Memo::new(move |_| query.with(|query| query.get("sort").map(SortOrder::parse)));
+    let sort = {
+        let edit = edit.clone();
+        Callback::new(move |column: String| {
+            let next = order.with_untracked(|order| match order {
+                Some(order) if order.column == column && order.descending => column.clone(),
+                Some(order) if order.column == column => String::new(),
+                _ => format!("-{column}"),
+            });
+            let next = (!next.is_empty()).then_some(next);
+            edit(Step::Replace, &|query| query.set("sort", next.as_ref()));
+        })
+    };
+    let choose = Callback::new(move |which: &'static str| {
+        edit(Step::Replace, &|query| query.set("show", (which != "both").then_some(which)));
+    });
+    let body = move || {
+        let result = runner.result.value()?;
+        let shown = shown.get();
+        let columns = (shown != "table").then(|| suited(&result)).flatten();
+        let has_chart = columns.is_some();
+        let chart = columns.map(|columns| chart_card(Arc::clone(&result), columns));
+        let table = (shown != "chart" || !has_chart).then(|| {
+            view! { <div class="card sql-result">{result_table(Arc::clone(&result), order, sort)}</div> }
+        });
+        let class =
+            if has_chart && shown == "both" { "sql-results sql-both" } else { "sql-results" };
+        Some(view! {
+            {result_facts(runner, &result, shown.clone(), has_chart, choose)}
+            <div class=class class:is-stale=move || runner.result.pending()>
+                {table}
+                {chart}
+            </div>
+        })
+    };
+    view! { {body} }
+}
+
+fn result_facts(
+    runner: Runner,
+    result: &SqlResult,
+    shown: String,
+    has_chart: bool,
+    choose: Callback<&'static str>,
+) -> impl IntoView + use<> {
+    let facts = format!(
+        "in {}, {} read",
+        format::duration(result.elapsed_nano),
+        format::counted(result.read.rows, "row")
+    );
+    let lack = |lack: &SqlLack| match lack {
+        SqlLack::Rows => "There are more rows: raise the number beside Run, or aggregate.",
+        SqlLack::Bytes => "The rest would be more than 64 MiB: select fewer columns.",
+        SqlLack::Unread => "Some of what is stored could not be read.",
+    };
+    let lacks = result.lacks.iter().map(lack).collect::<Vec<_>>().join(" ");
+    let partial = (!result.complete).then(|| view! { <PartialNote>{lacks}</PartialNote> });
+    let segments = vec![
+        Segment::new("both", "Table and chart"),
+        Segment::new("table", "Table"),
+        Segment::new("chart", "Chart"),
+    ];
+    let choice = (has_chart || shown == "table").then(|| {
+        view! { <Segments label="What is shown" segments chosen=shown on_choose=choose /> }
+    });
+    let link = Signal::derive(move || {
+        runner.answered.track();
+        window().location().href().unwrap_or_default()
+    });
+    view! {
+        <div class="sql-facts">
+            <b class="mono">{format::counted(result.row_count, "row")}</b>
+            <span class="mute">{facts}</span>
+            <span class="page-tools">
+                {choice} {export(runner, "CSV", "text/csv", "csv")}
+                {export(runner, "JSON", "application/json", "json")}
+                {export(runner, "Arrow", "application/vnd.apache.arrow.stream", "arrows")}
+                <CopyButton text=link label="Copy the link to this query" />
+            </span>
+        </div>
+        {partial}
+    }
+}
+
+/// A button that runs the query again and saves its rows as a file.
+fn export(
+    runner: Runner,
+    label: &'static str,
+    accept: &'static str,
+    ending: &'static str,
+) -> impl IntoView {
+    let toasts = use_toasts();
+    let busy = RwSignal::new(false);
+    let save = move |_| {
+        let Some((asked, _)) = runner.answered.get_untracked() else { return };
+        busy.set(true);
+        spawn_local(async move {
+            match download(&asked.text, ROW_LIMIT, accept).await {
+                Ok(blob) => browser::save(&blob, &format!("tidings.{ending}")),
+                Err(error) => toasts.show(format!("{}. {}", error.title(), error.detail())),
+            }
+            busy.try_set(false);
+        });
+    };
+    view! {
+        <button
+            class="button"
+            type="button"
+            title="Runs the query again and saves its rows"
+            disabled=move || busy.get()
+            on:click=save
+        >
+            {label}
+        </button>
+    }
+}
+
+/// The chart and the choice of its columns, which stand in the address.
+fn chart_card(result: Arc<SqlResult>, usual: ChartColumns) -> impl IntoView {
+    let query = use_query();
+    let columns = Memo::new(move |_| {
+        query.with(|query| {
+            let chosen = |key: &str, usual: &str| query.get(key).unwrap_or(usual).to_owned();
+            let by = query.get("by").map(str::to_owned).or_else(|| usual.by.clone());
+            ChartColumns {
+                x: chosen("x", &usual.x),
+                y: chosen("y", &usual.y),
+                by: by.filter(|by| !by.is_empty()),
+            }
+        })
+    });
+    let choices = {
+        let (x, y) = (across(&result), upward(&result));
+        let by: Vec<String> = std::iter::once(String::new()).chain(apart(&result)).collect();
+        view! {
+            {column_choice("x", "Across", x, move || columns.get().x)}
+            {column_choice("y", "Up", y, move || columns.get().y)}
+            {column_choice("by", "One line for each", by, move || {
+                columns.get().by.unwrap_or_default()
+            })}
+        }
+    };
+    let drawn = move || {
+        let columns = columns.get();
+        let zone = browser::zone_minutes(browser::now());
+        let label = format!("{} over {}", columns.y, columns.x);
+        match chart(&result, &columns, zone) {
+            Some(chart) => {
+                let more = (chart.left_out > 0).then(|| {
+                    let words = format::counted(chart.left_out as u64, "more value");
+                    view! { <p class="panel-empty">{format!("{words} not drawn.")}</p> }
+                });
+                view! { <LineChart series=chart.series ticks=chart.ticks label /> {more} }
+                    .into_any()
+            }
+            None => view! { <p class="panel-empty">"These columns make no line."</p> }.into_any(),
+        }
+    };
+    let title = move || {
+        let columns = columns.get();
+        format!("{} over {}", columns.y, columns.x)
+    };
+    view! {
+        <section class="card sql-chart" aria-label="Chart">
+            <div class="panel-head">
+                <h2>{title}</h2>
+            </div>
+            {drawn}
+            <div class="sql-chart-columns">{choices}</div>
+        </section>
+    }
+}
+
+fn column_choice(
+    key: &'static str,
+    label: &'static str,
+    names: Vec<String>,
+    chosen: impl Fn() -> String + Copy + Send + Sync + 'static,
+) -> impl IntoView {
+    let edit = use_edit_query();
+    let change = move |event| {
+        let name: String = event_target_value(&event);
+        edit(Step::Replace, &|query| query.set(key, Some(&name)));
+    };
+    let option = move |name: String| {
+        let shown = if name.is_empty() { "(none)".to_owned() } else { name.clone() };
+        let value = name.clone();
+        view! { <option value=value selected=move || chosen() == name>{shown}</option> }
+    };
+    view! {
+        <label class="sql-choice">
+            <span class="mute">{label}</span>
+            <select class="input" on:change=change>
+                {names.into_iter().map(option).collect_view()}
+            </select>
+        </label>
+    }
+}

@@ -1,0 +1,256 @@
+//! A chart of a result: a column of times or numbers across, columns of numbers up, one line for
+//! each value of a column of names.
+
+use serde_json::Value;
+use tidings_proto::{UnixNanos, api::SqlResult};
+
+use super::results::{is_numeric, text_of};
+use crate::drawings::{
+    axis::{Tick, number_label, time_ticks},
+    lines::{SERIES_MAX, Series},
+};
+
+/// Points that are drawn: more than there are pixels says no more.
+const POINTS_MAX: usize = 4_000;
+
+/// The columns that a chart is made of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct ChartColumns {
+    /// Across.
+    pub(super) x: String,
+    /// Up.
+    pub(super) y: String,
+    /// One line for each value.
+    pub(super) by: Option<String>,
+}
+
+/// Lines and the labels of the axis across.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Chart {
+    pub(super) series: Vec<Series>,
+    pub(super) ticks: Vec<Tick>,
+    /// Values of `by` that have no line.
+    pub(super) left_out: usize,
+}
+
+/// Columns that can stand across: times and numbers.
+pub(super) fn across(result: &SqlResult) -> Vec<String> {
+    let fits = |kind: &str| kind == "timestamp" || kind == "date" || is_numeric(kind);
+    let columns = result.columns.iter().filter(|column| fits(&column.r#type));
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// Columns that can stand up: numbers.
+pub(super) fn upward(result: &SqlResult) -> Vec<String> {
+    let columns = result.columns.iter().filter(|column| is_numeric(&column.r#type));
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// Columns that can tell lines apart: texts and truth values.
+pub(super) fn apart(result: &SqlResult) -> Vec<String> {
+    let columns =
+        result.columns.iter().filter(|column| matches!(column.r#type.as_str(), "text" | "boolean"));
+    columns.map(|column| column.name.clone()).collect()
+}
+
+/// The chart that suits a result: the first time (else number) across, the first other number up,
+/// the first column of names apart. `None` where no line can be drawn.
+pub(super) fn suited(result: &SqlResult) -> Option<ChartColumns> {
+    let is_time = |column: &&tidings_proto::api::SqlColumn| {
+        matches!(column.r#type.as_str(), "timestamp" | "date")
+    };
+    let time = result.columns.iter().find(is_time).map(|column| column.name.clone());
+    let x = time.or_else(|| across(result).into_iter().next())?;
+    let y = upward(result).into_iter().find(|name| *name != x)?;
+    (result.rows.len() > 1).then(|| ChartColumns { x, y, by: apart(result).into_iter().next() })
+}
+
+/// The chart of these columns; `None` where one of them is not there.
+pub(super) fn chart(
+    result: &SqlResult,
+    columns: &ChartColumns,
+    zone_minutes: i32,
+) -> Option<Chart> {
+    let index = |name: &str| result.columns.iter().position(|column| column.name == name);
+    let (x, y) = (index(&columns.x)?, index(&columns.y)?);
+    let by = columns.by.as_deref().and_then(index);
+    let is_time = matches!(result.columns.get(x)?.r#type.as_str(), "timestamp" | "date");
+    let mut lines: Vec<(String, Vec<(f64, f64)>)> = Vec::new();
+    let mut left_out = std::collections::BTreeSet::new();
+    for row in result.rows.iter().take(POINTS_MAX * SERIES_MAX) {
+        let Some(place) =
+            row.get(x).and_then(|value| if is_time { moment(value) } else { value.as_f64() })
+        else {
+            continue;
+        };
+        let value = row.get(y).and_then(Value::as_f64).unwrap_or(f64::NAN);
+        let name = by
+            .and_then(|by| row.get(by))
+            .map(|name| text_of(name).unwrap_or_else(|| "null".to_owned()));
+        let name = name.unwrap_or_default();
+        match lines.iter().position(|(known, _)| *known == name) {
+            Some(at) => lines[at].1.push((place, value)),
+            None if lines.len() < SERIES_MAX => lines.push((name, vec![(place, value)])),
+            None => {
+                left_out.insert(name);
+            }
+        }
+    }
+    let places = || lines.iter().flat_map(|(_, points)| points.iter().map(|(place, _)| *place));
+    let first = places().fold(f64::INFINITY, f64::min);
+    let last = places().fold(f64::NEG_INFINITY, f64::max);
+    if !first.is_finite() {
+        return None;
+    }
+    let length = if last > first { last - first } else { 1.0 };
+    let series = lines.into_iter().map(|(name, mut points)| {
+        points.sort_by(|left, right| left.0.total_cmp(&right.0));
+        points.truncate(POINTS_MAX);
+        for (place, _) in &mut points {
+            *place = (*place - first) / length;
+        }
+        Series { name, points }
+    });
+    Some(Chart {
+        series: series.collect(),
+        ticks: if is_time {
+            time_axis(first, last, zone_minutes)
+        } else {
+            number_axis(first, length)
+        },
+        left_out: left_out.len(),
+    })
+}
+
+fn time_axis(first: f64, last: f64, zone_minutes: i32) -> Vec<Tick> {
+    let nanos = |milliseconds: f64| {
+        UnixNanos(crate::format::rates::whole(milliseconds.max(0.0)).saturating_mul(1_000_000))
+    };
+    time_ticks(nanos(first), nanos(last), zone_minutes, 6)
+}
+
+fn number_axis(first: f64, length: f64) -> Vec<Tick> {
+    let tick = |at: f64| Tick { at, label: number_label(first + length * at) };
+    [0.0, 0.25, 0.5, 0.75, 1.0].map(tick).to_vec()
+}
+
+/// Milliseconds since 1970 of a time as the API writes it: `2026-03-14T15:09:26.535897932Z`, with
+/// an offset or without, or a date alone.
+fn moment(value: &Value) -> Option<f64> {
+    let text = value.as_str()?;
+    let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<i64>().ok();
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let days = days_since_1970(year, month, day);
+    let clock = text.get(11..).filter(|clock| clock.len() >= 8);
+    let Some(clock) = clock else { return Some(days as f64 * 86_400_000.0) };
+    let part = |range: std::ops::Range<usize>| clock.get(range)?.parse::<i64>().ok();
+    let seconds = part(0..2)? * 3_600 + part(3..5)? * 60 + part(6..8)?;
+    let rest = &clock[8..];
+    let (fraction, zone) =
+        rest.split_at(rest.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(rest.len()));
+    let fraction: f64 = if fraction.len() > 1 { format!("0{fraction}").parse().ok()? } else { 0.0 };
+    let offset = match zone.as_bytes().first() {
+        Some(sign @ (b'+' | b'-')) => {
+            let minutes = zone.get(1..3)?.parse::<i64>().ok()? * 60
+                + zone.get(4..6).and_then(|text| text.parse().ok()).unwrap_or(0);
+            if *sign == b'-' { -minutes } else { minutes }
+        }
+        _ => 0,
+    };
+    Some((days * 86_400 + seconds - offset * 60) as f64 * 1_000.0 + fraction * 1_000.0)
+}
+
+/// Days since 1970-01-01 of a date (Howard Hinnant's `days_from_civil`).
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let shifted = (month + 9) % 12;
+    let of_year = (153 * shifted + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tidings_proto::{
+        DurationNanos,
+        api::{SqlColumn, SqlRead, SqlResult},
+    };
+
+    use super::{ChartColumns, chart, moment, suited};
+
+    fn result(columns: &[(&str, &str)], rows: Vec<Vec<Value>>) -> SqlResult {
+        let column = |(name, kind): &(&str, &str)| SqlColumn {
+            name: (*name).to_owned(),
+            r#type: (*kind).to_owned(),
+        };
+        SqlResult {
+            columns: columns.iter().map(column).collect(),
+            row_count: rows.len() as u64,
+            rows,
+            complete: true,
+            lacks: Vec::new(),
+            read: SqlRead::default(),
+            repeats_counted: false,
+            elapsed_nano: DurationNanos(1),
+        }
+    }
+
+    #[test]
+    fn times_of_the_api_are_understood() {
+        let cases = [
+            ("1970-01-01T00:00:01Z", Some(1_000.0)),
+            ("2026-11-20T08:00:00.5Z", Some(1_795_161_600_500.0)),
+            ("2026-11-20T09:00:00+01:00", Some(1_795_161_600_000.0)),
+            ("2026-11-20T08:00:00", Some(1_795_161_600_000.0)),
+            ("2026-11-20", Some(1_795_132_800_000.0)),
+            ("soon", None),
+            ("", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(moment(&json!(text)), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_result_of_times_and_names_is_one_line_for_each_name() {
+        let rows = vec![
+            vec![json!("2026-11-20T08:00:00Z"), json!("a"), json!(1)],
+            vec![json!("2026-11-20T08:00:00Z"), json!("b"), json!(5)],
+            vec![json!("2026-11-20T08:02:00Z"), json!("a"), json!(3)],
+            vec![json!("2026-11-20T08:01:00Z"), json!("a"), json!(null)],
+            vec![json!(null), json!("a"), json!(9)],
+        ];
+        let result =
+            result(&[("minute", "timestamp"), ("name", "text"), ("calls", "bigint")], rows);
+        let columns = suited(&result).unwrap();
+        let expected = ChartColumns {
+            x: "minute".to_owned(),
+            y: "calls".to_owned(),
+            by: Some("name".to_owned()),
+        };
+        assert_eq!(columns, expected);
+        let chart = chart(&result, &columns, 0).unwrap();
+        assert_eq!((chart.series.len(), chart.left_out), (2, 0));
+        let points = &chart.series[0].points;
+        assert_eq!((points[0], points[2]), ((0.0, 1.0), (1.0, 3.0)));
+        assert!(points[1].1.is_nan() && (points[1].0 - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn results_without_two_columns_of_numbers_have_no_chart() {
+        assert_eq!(
+            suited(&result(&[("a", "text"), ("b", "bigint")], vec![vec![json!("x"), json!(1)]])),
+            None
+        );
+        assert_eq!(
+            suited(&result(&[("a", "bigint"), ("b", "bigint")], vec![vec![json!(1), json!(1)]])),
+            None
+        );
+        let rows = (0..40).map(|n| vec![json!(n), json!(n * 2), json!(format!("s{n}"))]).collect();
+        let many = result(&[("a", "bigint"), ("b", "bigint"), ("s", "text")], rows);
+        let chart = chart(&many, &suited(&many).unwrap(), 0).unwrap();
+        assert_eq!((chart.series.len(), chart.left_out), (6, 34));
+    }
+}

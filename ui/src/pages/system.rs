@@ -1,0 +1,355 @@
+//! System: records that are received, refused and stored, and the state of the store and the
+//! tasks. Draws the state that the shell asks for.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    UnixNanos,
+    api::{ReceiverStatus, ServerStatus, SignalCounts},
+};
+
+use crate::{
+    browser,
+    components::{
+        Badge, CopyButton, Panel, PartialNote, RefusalCard, Tone, receiver_words, refusals,
+    },
+    drawings::{
+        axis::time_ticks,
+        lines::{LineChart, Series},
+    },
+    format,
+    format::rates::three_digits,
+    shell::{
+        crumb,
+        server_watch::{CounterSample, ServerWatch, rate_series},
+        set_crumbs, use_server,
+    },
+};
+
+mod store;
+
+use store::{storage_facts, table_sizes, task_table};
+
+/// The page.
+#[component]
+#[must_use]
+pub fn SystemPage() -> impl IntoView {
+    set_crumbs(crumb("System"));
+    let server = use_server();
+    let receivers = move |status: Arc<ServerStatus>| receiver_table(&status.receivers);
+    let stored = move |status: Arc<ServerStatus>| signal_table(status.spans, status.logs);
+    let tables = move |status: Arc<ServerStatus>| table_sizes(&status.storage.tables);
+    let storage = move |status: Arc<ServerStatus>| storage_facts(&status.storage);
+    let tasks = move |status: Arc<ServerStatus>| task_table(&status.tasks);
+    view! {
+        <div class="page">
+            {head(server)}
+            <div class="panel-two">
+                <div class="panel-stack">
+                    {taken_in(server)}
+                    <Panel
+                        title="Receivers"
+                        note="since the start"
+                        remote=server.remote()
+                        is_empty=|status| status.receivers.is_empty()
+                        empty="It listens nowhere for spans: every receiver is off."
+                        rows=3
+                        draw=receivers
+                    />
+                    {mends(server)}
+                </div>
+                <div class="panel-stack">
+                    <Panel
+                        title="Records"
+                        note="since the start"
+                        remote=server.remote()
+                        is_empty=|_| false
+                        empty=""
+                        rows=2
+                        draw=stored
+                    />
+                    <Panel
+                        title="Files"
+                        note="by table"
+                        remote=server.remote()
+                        is_empty=|status| status.storage.tables.is_empty()
+                        empty="The store has no tables."
+                        rows=2
+                        draw=tables
+                    />
+                    <Panel
+                        title="Memory, log and retention"
+                        note="now"
+                        remote=server.remote()
+                        is_empty=|_| false
+                        empty=""
+                        rows=6
+                        draw=storage
+                    />
+                    <Panel
+                        title="Tasks"
+                        note="a task that panics is restarted, or ends the process"
+                        remote=server.remote()
+                        is_empty=|status| status.tasks.is_empty()
+                        empty="No task is watched."
+                        rows=4
+                        draw=tasks
+                    />
+                </div>
+            </div>
+        </div>
+    }
+}
+
+fn head(server: ServerWatch) -> impl IntoView {
+    let badges = move || {
+        let status = server.status()?;
+        let refused = status.receivers.iter().map(|one| one.refused_requests).sum::<u64>();
+        let is_taking = server.rates().is_some_and(|rates| rates.spans + rates.logs > 0.0);
+        let taking = if server.silent_since().is_some() {
+            view! { <Badge tone=Tone::Error>"● does not answer"</Badge> }.into_any()
+        } else if is_taking {
+            view! { <Badge tone=Tone::Good>"taking records"</Badge> }.into_any()
+        } else {
+            view! { <Badge tone=Tone::Plain>"listening"</Badge> }.into_any()
+        };
+        let refused = (refused > 0).then(|| {
+            view! { <Badge tone=Tone::Warning>{format::count(refused)} " refused"</Badge> }
+        });
+        Some(view! { {taking} {refused} })
+    };
+    let version = move || {
+        server.status().map(|status| {
+            let up = format::duration(browser::now().since(status.started_unix_nano));
+            format!("tidings {}, up {up}", status.version)
+        })
+    };
+    let report = Signal::derive(move || {
+        let status = server.status();
+        status.and_then(|status| serde_json::to_string_pretty(&*status).ok()).unwrap_or_default()
+    });
+    let insecure = Memo::new(move |_| server.status().is_some_and(|status| status.insecure));
+    let warning = move || {
+        insecure.get().then(|| {
+            view! {
+                <PartialNote>
+                    "The setting insecure lets other machines reach this server, and nothing \
+                     checks who sends and who reads. Listen on 127.0.0.1 (settings http, \
+                     otlp-grpc, otlp-http, zipkin) behind a proxy that asks who they are, and \
+                     take insecure away."
+                </PartialNote>
+            }
+        })
+    };
+    let sentence = move || {
+        let status = server.status()?;
+        Some(sentence_words(&status))
+    };
+    view! {
+        <header class="page-head">
+            <div class="page-title">
+                <h1>"System"</h1>
+                {badges}
+                <span class="page-tools">
+                    <span class="mute">{version}</span>
+                    <CopyButton text=report label="Copy the state of the server" />
+                </span>
+            </div>
+            <p class="say">{sentence}</p>
+            {warning}
+        </header>
+    }
+}
+
+/// The first sentence: whether everything that came is stored.
+fn sentence_words(status: &ServerStatus) -> String {
+    let rejected = status.spans.rejected + status.logs.rejected;
+    let refused: u64 = status.receivers.iter().map(|receiver| receiver.refused_requests).sum();
+    match (refused, rejected) {
+        (0, 0) => "Everything that came is stored.".to_owned(),
+        (0, rejected) => {
+            format!(
+                "Everything that came is stored but {}, refused one by one.",
+                format::counted(rejected, "record")
+            )
+        }
+        (refused, 0) => {
+            format!(
+                "Everything is stored but {} that were refused.",
+                format::counted(refused, "request")
+            )
+        }
+        (refused, rejected) => format!(
+            "Everything is stored but {} that were refused, and {}, refused one by one.",
+            format::counted(refused, "request"),
+            format::counted(rejected, "record")
+        ),
+    }
+}
+
+/// Spans and log records in a second, over the last minutes.
+fn taken_in(server: ServerWatch) -> impl IntoView {
+    let figures = move || {
+        let rates = server.rates();
+        let figure = |number: Option<f64>, words: &'static str| {
+            let number = number.map_or("–".to_owned(), three_digits);
+            view! {
+                <div class="figure">
+                    <dd>{number}</dd>
+                    <dt>{words}</dt>
+                </div>
+            }
+        };
+        view! {
+            {figure(rates.map(|rates| rates.spans), "spans/s")}
+            {figure(rates.map(|rates| rates.logs), "log records/s")}
+        }
+    };
+    let chart = move || {
+        let samples = server.samples();
+        if samples.len() < 3 {
+            return view! { <p class="panel-empty">"Counting since you opened Tidings…"</p> }
+                .into_any();
+        }
+        let series = vec![
+            line("spans/s", &samples, |sample| sample.spans),
+            line("log records/s", &samples, |sample| sample.logs),
+        ];
+        let (start, end) = ends(&samples);
+        let ticks = time_ticks(start, end, browser::zone_minutes(end), 5);
+        view! { <LineChart series ticks label="Spans and log records a second, lately" /> }
+            .into_any()
+    };
+    view! {
+        <section class="card panel" aria-label="Taken in">
+            <div class="panel-head">
+                <h2>"Taken in"</h2>
+                <span class="mute">"while this page is open, at most 4 min"</span>
+            </div>
+            <dl class="figures system-figures">{figures}</dl>
+            {chart}
+        </section>
+    }
+}
+
+fn ends(samples: &[CounterSample]) -> (UnixNanos, UnixNanos) {
+    let time = |sample: Option<&CounterSample>| sample.map_or(UnixNanos(0), |sample| sample.time);
+    (time(samples.get(1)), time(samples.last()))
+}
+
+fn line(name: &str, samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> Series {
+    let (start, end) = ends(samples);
+    let length = end.since(start).0.max(1) as f64;
+    let rates = rate_series(samples, of);
+    let points = samples.iter().skip(1).zip(rates).map(|(sample, rate)| {
+        (sample.time.since(start).0 as f64 / length, rate.unwrap_or(f64::NAN))
+    });
+    Series { name: name.to_owned(), points: points.collect() }
+}
+
+fn receiver_table(receivers: &[ReceiverStatus]) -> impl IntoView + use<> {
+    let row = |receiver: &ReceiverStatus| {
+        let (state, tone) = match (receiver.accepted_requests, receiver.refused_requests) {
+            (_, 1..) => ("refused some", Tone::Warning),
+            (0, 0) => ("no sender yet", Tone::Plain),
+            _ => ("receiving", Tone::Good),
+        };
+        let refused = receiver.refused_requests;
+        let last = receiver.refusals.first().map(|last| last.message.clone()).unwrap_or_default();
+        view! {
+            <tr>
+                <td>
+                    <b>{receiver_words(&receiver.name)}</b>
+                </td>
+                <td class="mono mute">{receiver.address.clone()}</td>
+                <td>
+                    <Badge tone=tone>{state}</Badge>
+                </td>
+                <td class="num">{format::count(receiver.accepted_requests)}</td>
+                <td class="num" class:is-warning=refused != 0>
+                    {format::count(refused)}
+                </td>
+                <td class="grow mute" title=last.clone()>
+                    {last.clone()}
+                </td>
+            </tr>
+        }
+    };
+    view! {
+        <table class="table" aria-label="Receivers">
+            <thead>
+                <tr>
+                    <th scope="col">"Receiver"</th>
+                    <th scope="col">"Address"</th>
+                    <th scope="col">"State"</th>
+                    <th scope="col" class="num">
+                        "Requests"
+                    </th>
+                    <th scope="col" class="num">
+                        "Refused"
+                    </th>
+                    <th scope="col">"Last refusal"</th>
+                </tr>
+            </thead>
+            <tbody>{receivers.iter().map(row).collect_view()}</tbody>
+        </table>
+    }
+}
+
+fn signal_table(spans: SignalCounts, logs: SignalCounts) -> impl IntoView {
+    let row = |name: &'static str, counts: SignalCounts| {
+        view! {
+            <tr>
+                <td>{name}</td>
+                <td class="num">{format::count(counts.received)}</td>
+                <td class="num" class:is-warning=counts.rejected != 0>
+                    {format::count(counts.rejected)}
+                </td>
+                <td class="num">{format::count(counts.stored)}</td>
+            </tr>
+        }
+    };
+    view! {
+        <table class="table" aria-label="Records">
+            <thead>
+                <tr>
+                    <th scope="col">"Signal"</th>
+                    <th scope="col" class="num">
+                        "Received"
+                    </th>
+                    <th scope="col" class="num">
+                        "Refused"
+                    </th>
+                    <th scope="col" class="num">
+                        "Stored in all"
+                    </th>
+                </tr>
+            </thead>
+            <tbody>{row("Spans", spans)} {row("Log records", logs)}</tbody>
+        </table>
+    }
+}
+
+/// Every kind of refusal with the line that mends it.
+fn mends(server: ServerWatch) -> impl IntoView {
+    let all = Memo::new(move |_| server.status().map(|status| refusals(&status)));
+    let body = move || {
+        let all = all.get()?;
+        Some(if all.is_empty() {
+            view! { <p class="mute">"Nothing was refused since the start."</p> }.into_any()
+        } else {
+            let cards = all.into_iter().map(|refusals| view! { <RefusalCard refusals /> });
+            cards.collect_view().into_any()
+        })
+    };
+    view! {
+        <section class="card side-card" aria-label="To mend">
+            <div class="side-head">
+                <h2>"To mend"</h2>
+                <span class="mute">"each with its line"</span>
+            </div>
+            {body}
+        </section>
+    }
+}

@@ -1,0 +1,329 @@
+//! The flame graph: the trace's calls as frames, same stacks together, own time solid and waiting
+//! pale; below it where the own time is.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, api::SpanFlags};
+
+use super::{
+    merged::{self, GroupBy, MergedCalls},
+    model::TraceModel,
+    page::{Page, Same},
+    usual::{self, Usual},
+};
+use crate::{
+    addresses::TraceLink,
+    colour,
+    components::{Segmented, use_choice},
+    drawings::icicle::{Frame, Icicle, SiblingOrder, place},
+    figures, format,
+    keys::use_keys,
+    url::TimeRange,
+};
+
+const WIDTHS: &[(&str, &str)] =
+    &[("time", "Time"), ("critical", "Critical path"), ("own", "Own time")];
+const ORDERS: &[(&str, &str)] = &[("longest", "Longest first"), ("happened", "As it happened")];
+/// Operations of the list.
+const LISTED: usize = 40;
+/// Calls of the side panel.
+const CALLS: usize = 8;
+
+/// The measure of a frame's width.
+fn width_of(calls: &MergedCalls, by: &str) -> u64 {
+    match by {
+        "critical" => calls.critical_below_nano,
+        "own" => calls.self_below_nano,
+        _ => calls.duration_nano,
+    }
+}
+
+fn frames(model: &TraceModel, places: &[MergedCalls], by: &str) -> Vec<Frame> {
+    let frame = |calls: &MergedCalls| {
+        let service = name_at(model.services(), calls.service);
+        let operation = format::operation(name_at(model.operations(), calls.operation));
+        let value = width_of(calls, by);
+        let times = if calls.count() > 1 {
+            format!("×{} ", format::count(calls.count()))
+        } else {
+            String::new()
+        };
+        let time = format::duration(DurationNanos(value));
+        let failed = if calls.errors > 0 {
+            format!(", {} failed", format::count(u64::from(calls.errors)))
+        } else {
+            String::new()
+        };
+        Frame {
+            parent: calls.parent,
+            value: value as f64,
+            service: service.to_owned(),
+            name: figures::cut(operation, 80),
+            number: format!("{times}{time}"),
+            title: format!(
+                "{} {}: {times}{time}, own time {}{failed}",
+                figures::cut(format::service(service), 60),
+                figures::cut(operation, 120),
+                format::duration(DurationNanos(calls.self_nano)),
+            ),
+            difference: None,
+            has_failed: calls.errors > 0,
+            is_critical: calls.critical_below_nano > 0,
+        }
+    };
+    places.iter().map(frame).collect()
+}
+
+pub(super) fn name_at(names: &[String], index: u32) -> &str {
+    names.get(index as usize).map_or("unknown", String::as_str)
+}
+
+/// The tab.
+pub(crate) fn flame_tab(page: Page) -> impl IntoView {
+    let (width, order) = (use_choice("width", WIDTHS), use_choice("order", ORDERS));
+    let places = Memo::new(move |_| page.model.with(|model| Same::new(merged::by_place(model))));
+    let usual = usual::ask(page);
+    let selected = RwSignal::new(None::<u32>);
+    let focus = RwSignal::new(None::<u32>);
+    let select = Callback::new(move |frame: u32| {
+        selected.update(|selected| *selected = (*selected != Some(frame)).then_some(frame));
+    });
+    let only = move || {
+        let next = selected.get_untracked().filter(|at| focus.get_untracked() != Some(*at));
+        focus.set(next);
+    };
+    use_keys().bind("z", "Only the chosen frame, or all again", "Flame graph", only);
+    let picture = move || {
+        let frames = page.model.with(|model| Arc::new(frames(model, &places.get(), width.get())));
+        let order = match order.get() {
+            "happened" => SiblingOrder::Given,
+            _ => SiblingOrder::WidestFirst,
+        };
+        let placement = place(&frames, focus.get(), order);
+        let left_out = placement.left_out as u64;
+        let note = (left_out > 0).then(|| {
+            let words = if left_out == 1 { "place is" } else { "places are" };
+            format!("{} {words} too narrow to draw.", format::count(left_out))
+        });
+        view! {
+            <Icicle
+                id="flame"
+                label="Flame graph of the trace"
+                frames
+                placement
+                selected
+                on_select=select
+            />
+            <p class="mute flame-note">{note}</p>
+        }
+    };
+    let aside = move || {
+        let at = selected.get()?;
+        let places = places.get();
+        let calls = places.get(at as usize)?.clone();
+        Some(side(page, &places, &calls, usual, Callback::new(move |()| only())))
+    };
+    let has_side = Memo::new(move |_| selected.get().is_some());
+    view! {
+        <div class="trace-pane trace-tab">
+            <div class="tab-tools">
+                <span class="mute">"Width"</span>
+                <Segmented name="width" offered=WIDTHS label="What frames are as wide as" />
+                <span class="mute">"Order"</span>
+                <Segmented name="order" offered=ORDERS label="Order of calls side by side" />
+                <Show when=move || focus.get().is_some()>
+                    <button class="button" type="button" on:click=move |_| focus.set(None)>
+                        "Whole trace " <kbd>"z"</kbd>
+                    </button>
+                </Show>
+                <span class="mute tab-note">"own time is solid, waiting is pale; same stacks are merged"</span>
+            </div>
+            <div class="tab-columns" class:has-side=move || has_side.get()>
+                <div class="tab-main">
+                    {picture}
+                    {own_time(page, usual)}
+                </div>
+                <Show when=move || has_side.get()>
+                    <aside class="tab-side" aria-label="The chosen frame">{aside}</aside>
+                </Show>
+            </div>
+        </div>
+    }
+}
+
+/// Operations by their own time.
+fn own_time(page: Page, usual: Memo<Same<Usual>>) -> impl IntoView {
+    let rows = move || {
+        page.model.with(|model| {
+            let mut groups = merged::by_name(model, GroupBy::Operation, |_| true);
+            groups.sort_by_key(|group| std::cmp::Reverse(group.self_nano));
+            let total: u64 = groups.iter().map(|group| group.self_nano).sum();
+            let most = groups.first().map_or(1, |group| group.self_nano).max(1);
+            let usual = usual.get();
+            groups
+                .iter()
+                .take(LISTED)
+                .map(|group| own_row(page, model, group, &usual, (total, most)))
+                .collect_view()
+        })
+    };
+    view! {
+        <section class="card panel" aria-label="Own time">
+            <div class="panel-head">
+                <h2>"Own time, most first"</h2>
+                <span class="mute">"the time in which a span waited for no call below it"</span>
+            </div>
+            <div class="panel-body">
+                <table class="table" aria-label="Own time by operation">
+                    <thead>
+                        <tr>
+                            <th scope="col">"Operation"</th>
+                            <th scope="col" class="num">"Calls"</th>
+                            <th scope="col" class="num">"Own time"</th>
+                            <th scope="col" class="num">"Share"</th>
+                            <th scope="col" class="own-bar"><span class="hidden">"Share as a bar"</span></th>
+                            <th scope="col" class="num">"Longest"</th>
+                            <th scope="col" class="num" title="The p95 of the operation in the day before">
+                                "Usual p95"
+                            </th>
+                            <th scope="col" class="num">"Against usual"</th>
+                        </tr>
+                    </thead>
+                    <tbody>{rows}</tbody>
+                </table>
+            </div>
+        </section>
+    }
+}
+
+fn own_row(
+    page: Page,
+    model: &TraceModel,
+    group: &MergedCalls,
+    usual: &Usual,
+    (total, most): (u64, u64),
+) -> impl IntoView + use<> {
+    let service = name_at(model.services(), group.service).to_owned();
+    let operation = name_at(model.operations(), group.operation).to_owned();
+    let longest = group.longest(model);
+    let time = longest.map_or(DurationNanos(0), |row| DurationNanos(model.duration(row)));
+    let p95 = usual.get(&service, &operation).map(|stats| stats.p95_nano);
+    let times = usual::times(time, p95);
+    let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
+    let width = format!("{:.1}%", figures::ratio(group.self_nano, most) * 100.0);
+    let failed = group.errors > 0;
+    let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
+    let name = format::operation(&operation).to_owned();
+    view! {
+        <tr style=("--hue", colour::hue_value(&service))>
+            <td class="grow">
+                <button class="link own-name" type="button" title="Its longest call in the waterfall" on:click=go>
+                    <span class="dot" style=("--hue", colour::hue_value(&service))></span>
+                    <span class="mute">{format::service(&service).to_owned()}</span>
+                    <span>{figures::cut(&name, 80)}</span>
+                    {failed.then(|| view! { <span class="is-worse">"●"</span> })}
+                </button>
+            </td>
+            <td class="num">{format::count(group.count())}</td>
+            <td class="num">{format::duration(DurationNanos(group.self_nano))}</td>
+            <td class="num">{figures::share(figures::ratio(group.self_nano, total))}</td>
+            <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
+            <td class="num">{format::duration(time)}</td>
+            <td class="num was">{p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
+            <td class="num" class:is-worse=worse>{times.map(figures::times)}</td>
+        </tr>
+    }
+}
+
+/// The chosen frame in numbers, its calls, and the ways on.
+fn side(
+    page: Page,
+    places: &[MergedCalls],
+    calls: &MergedCalls,
+    usual: Memo<Same<Usual>>,
+    only: Callback<()>,
+) -> impl IntoView + use<> {
+    page.model.with(|model| {
+        let service = name_at(model.services(), calls.service).to_owned();
+        let operation = name_at(model.operations(), calls.operation).to_owned();
+        let usual = usual.get().get(&service, &operation);
+        let [p50, p95, longest] = calls.quantiles(model);
+        let fact = |name: &'static str, value: String| {
+            view! { <span class="mute">{name}</span> <span class="mono">{value}</span> }
+        };
+        let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
+        let many = (calls.count() > 1).then(|| {
+            view! { {fact("p50", format::duration(p50))} {fact("p95", format::duration(p95))} {fact("longest", format::duration(longest))} }
+        });
+        let usually = usual.map(|usual| {
+            fact("usually", format!("p50 {}, p95 {}", format::duration(usual.p50_nano), format::duration(usual.p95_nano)))
+        });
+        let mut rows = calls.rows.clone();
+        rows.sort_by_key(|row| std::cmp::Reverse(model.duration(*row)));
+        let most = rows.first().map_or(1, |row| model.duration(*row)).max(1);
+        let list = rows.iter().take(CALLS).map(|&row| call_line(page, model, row, most));
+        let list = list.collect_view();
+        let above = std::iter::successors(calls.parent, |above| places[*above as usize].parent);
+        let mut path: Vec<String> = above
+            .take(12)
+            .map(|above| {
+                let above = &places[above as usize];
+                let name = format::operation(name_at(model.operations(), above.operation));
+                format!("{} {}", name_at(model.services(), above.service), figures::cut(name, 60))
+            })
+            .collect();
+        path.reverse();
+        let path = path.into_iter().map(|words| view! { <li>{words}</li> }).collect_view();
+        let others = TraceLink::within(TimeRange::default())
+            .of_service(&service)
+            .of_operation(&operation)
+            .address();
+        let first = calls.longest(model);
+        let show = move |_| first.into_iter().for_each(|row| page.go_to(row));
+        let errors = (calls.errors > 0).then(|| {
+            let words = format::counted(u64::from(calls.errors), "error");
+            view! { <span class="badge badge-error">{words}</span> }
+        });
+        view! {
+            <h2 class="side-title">{figures::cut(format::operation(&operation), 120)} " " {errors}</h2>
+            <p class="mute">{service} ", " {format::counted(calls.count(), "call")}</p>
+            <div class="side-facts">
+                {fact("time", nanos(calls.duration_nano))}
+                {fact("own time", nanos(calls.self_nano))}
+                {fact("on critical path", nanos(calls.critical_nano))}
+                {many}
+                {usually}
+            </div>
+            <h3>"Its calls" <span class="mute">"longest first"</span></h3>
+            <ul>{list}</ul>
+            <h3>"Called through"</h3>
+            <ol class="side-path">{path}</ol>
+            <div class="map-links">
+                <button class="button" type="button" on:click=move |_| only.run(())>
+                    "Only this " <kbd>"z"</kbd>
+                </button>
+                <button class="button" type="button" on:click=show>"In the waterfall"</button>
+                <a class="button" href=others>"Others like it"</a>
+            </div>
+        }
+    })
+}
+
+fn call_line(page: Page, model: &TraceModel, row: u32, most: u64) -> impl IntoView + use<> {
+    let time = model.duration(row);
+    let width = format!("{:.1}%", figures::ratio(time, most) * 100.0);
+    let hue = colour::hue_value(model.service(row));
+    let failed = model.has(row, SpanFlags::ERROR);
+    view! {
+        <li>
+            <button class="side-call" type="button" style=("--hue", hue) on:click=move |_| page.go_to(row)>
+                <span class="own-bar"><span class="own-fill" style=("width", width)></span></span>
+                <span class="num" class:is-worse=failed>
+                    {if failed { "● " } else { "" }}
+                    {format::duration(DurationNanos(time))}
+                </span>
+            </button>
+        </li>
+    }
+}

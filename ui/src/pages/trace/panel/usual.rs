@@ -1,0 +1,155 @@
+//! The selected span among others of its operation: its place among the durations of a day.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LatencyStats, RedGroup, RedResult},
+};
+
+use super::super::page::Page;
+use crate::{
+    api::analysis::{Analysis, red},
+    format,
+    remote::Remote,
+};
+
+/// The day before the end of the trace is looked at.
+const DAY_NANOS: u64 = 86_400_000_000_000;
+/// Fewer spans than this say nothing about what is usual.
+const COUNT_MIN: u64 = 20;
+/// Bars of the picture.
+const BARS: usize = 48;
+
+/// The words and the picture, once they are known.
+pub(super) fn usual(page: Page) -> impl IntoView {
+    let asked = Memo::new(move |_| {
+        let row = page.selected.get()?;
+        Some(
+            page.model
+                .with(|model| (model.service(row).to_owned(), model.operation(row).to_owned())),
+        )
+    });
+    let answer = Remote::<RedResult>::new(move || {
+        let (service, operation) = asked.get()?;
+        let end = page.model.with_untracked(|model| model.summary.end_unix_nano);
+        let end = UnixNanos(end.0.saturating_add(1));
+        let start = UnixNanos(end.0.saturating_sub(DAY_NANOS));
+        let analysis = Analysis::between(start, end)
+            .with("service", service)
+            .with("operation", operation)
+            .with("by", "operation")
+            .with("histogram", "true");
+        Some(red(&analysis))
+    });
+    // The answer about another operation is not this one's.
+    Effect::new(move |_| {
+        asked.track();
+        answer.forget();
+    });
+    move || {
+        let row = page.selected.get()?;
+        let nanos = page.model.with(|model| model.duration(row));
+        let answer: Arc<RedResult> = answer.value()?;
+        let group = answer.groups.first().filter(|group| group.count >= COUNT_MIN)?;
+        Some(view! {
+            <section class="usual">
+                <h3>"How usual" <span class="faint">{format::counted(group.count, "span")} " in a day"</span></h3>
+                <p>{words(&group.duration, nanos)}</p>
+                {picture(group, nanos)}
+            </section>
+        })
+    }
+}
+
+/// Where a duration stands among the percentiles.
+fn words(stats: &LatencyStats, nanos: u64) -> String {
+    let percentiles = [
+        (stats.p99_nano, "Slower than 99 % of its operation"),
+        (stats.p95_nano, "Slower than 95 % of its operation"),
+        (stats.p90_nano, "Slower than 90 % of its operation"),
+        (stats.p50_nano, "Slower than half of its operation"),
+    ];
+    let above = percentiles.iter().find(|(limit, _)| nanos > limit.0);
+    let words = above.map_or("As fast as half of its operation, or faster", |(_, words)| words);
+    format!("{words}: half take up to {}", format::duration(stats.p50_nano))
+}
+
+/// The place of a duration across a logarithmic axis, from 0 to 1.
+fn across(nanos: u64, least: f64, most: f64) -> f64 {
+    let log = (nanos.max(1) as f64).ln();
+    if most > least { ((log - least) / (most - least)).clamp(0.0, 1.0) } else { 0.5 }
+}
+
+/// Histogram of durations on a logarithmic axis, with this one's place.
+fn picture(group: &RedGroup, nanos: u64) -> Option<impl IntoView + use<>> {
+    let log = |duration: DurationNanos| (duration.0.max(1) as f64).ln();
+    let least = log(group.duration.min_nano).min((nanos.max(1) as f64).ln());
+    let most = log(group.duration.max_nano).max((nanos.max(1) as f64).ln());
+    let mut counts = [0_u64; BARS];
+    for bucket in &group.histogram {
+        let at = across(bucket.up_to_nano.0, least, most);
+        let index = super::super::scale::pixel(at, BARS);
+        counts[index] = counts[index].saturating_add(bucket.count);
+    }
+    let top = counts.iter().copied().max().filter(|top| *top > 0)?;
+    let mut path = String::new();
+    for (index, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        use std::fmt::Write as _;
+        // Rare durations must be seen beside frequent ones.
+        let height = (*count as f64 / top as f64).sqrt() * 36.0;
+        let left = index as f64 * 10.0;
+        let _ = write!(path, "M{left} 38v-{:.1}h8.5V38z", height.max(1.5));
+    }
+    let here = format!("M{:.1} 0V40", across(nanos, least, most) * (BARS as f64 * 10.0));
+    let ends = [group.duration.min_nano, group.duration.max_nano].map(format::duration);
+    let [shortest, longest] = ends;
+    let label = format!("Durations of the operation, from {shortest} to {longest}");
+    Some(view! {
+        <svg
+            class="usual-picture"
+            viewBox="0 0 480 40"
+            preserveAspectRatio="none"
+            role="img"
+            aria-label=label
+        >
+            <path class="usual-bars" d=path />
+            <path class="usual-here" d=here />
+        </svg>
+        <p class="usual-ends faint mono">
+            <span>{shortest}</span>
+            <span>{longest}</span>
+        </p>
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{DurationNanos, api::LatencyStats};
+
+    use super::{across, words};
+
+    #[test]
+    fn a_duration_is_named_by_the_percentile_it_is_above() {
+        let stats = LatencyStats {
+            p50_nano: DurationNanos(10_000_000),
+            p90_nano: DurationNanos(50_000_000),
+            p95_nano: DurationNanos(60_000_000),
+            p99_nano: DurationNanos(90_000_000),
+            ..LatencyStats::default()
+        };
+        assert!(words(&stats, 95_000_000).starts_with("Slower than 99 %"));
+        assert!(words(&stats, 55_000_000).starts_with("Slower than 90 %"));
+        assert!(words(&stats, 11_000_000).starts_with("Slower than half"));
+        assert!(words(&stats, 10_000_000).starts_with("As fast as half"));
+    }
+
+    #[test]
+    fn the_axis_is_logarithmic_and_has_ends() {
+        let (least, most) = (0.0, (1e6_f64).ln());
+        assert!((across(1_000, least, most) - 0.5).abs() < 1e-9);
+        assert!((across(u64::MAX, least, most) - 1.0).abs() < 1e-9);
+        assert!((across(5, 1.0, 1.0) - 0.5).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,208 @@
+//! The trace's spans as a table, grouped by service and operation, or by service.
+
+use leptos::prelude::*;
+use tidings_proto::{DurationNanos, api::SpanFlags};
+
+use super::{
+    flame_tab::name_at,
+    merged::{self, GroupBy, MergedCalls},
+    model::TraceModel,
+    page::{Page, Same},
+    usual::{self, Usual},
+};
+use crate::{
+    colour,
+    components::{Segmented, SortHead, SortOrder, use_choice, use_sort},
+    figures, format,
+};
+
+/// Groups that are drawn.
+const DRAWN_MAX: usize = 1_000;
+const GROUPS: &[(&str, &str)] = &[("operation", "Service and operation"), ("service", "Service")];
+const SPANS: &[(&str, &str)] = &[
+    ("all", "All"),
+    ("critical", "Critical path"),
+    ("failed", "Failed"),
+    ("slow", "Slower than usual"),
+];
+
+/// A line of the table.
+#[derive(Debug, Clone, PartialEq)]
+struct TableLine {
+    calls: MergedCalls,
+    service: String,
+    operation: String,
+    quantiles: [DurationNanos; 3],
+    usual_p95: Option<DurationNanos>,
+}
+
+impl TableLine {
+    fn new(model: &TraceModel, usual: &Usual, by: GroupBy, calls: MergedCalls) -> Self {
+        let service = name_at(model.services(), calls.service).to_owned();
+        let operation = match by {
+            GroupBy::Operation => name_at(model.operations(), calls.operation).to_owned(),
+            GroupBy::Service => String::new(),
+        };
+        let usual_p95 = match by {
+            GroupBy::Operation => usual.get(&service, &operation).map(|stats| stats.p95_nano),
+            GroupBy::Service => None,
+        };
+        let quantiles = calls.quantiles(model);
+        Self { calls, service, operation, quantiles, usual_p95 }
+    }
+
+    fn times(&self) -> Option<f64> {
+        usual::times(self.quantiles[2], self.usual_p95)
+    }
+
+    fn key(&self, column: &str) -> f64 {
+        match column {
+            "calls" => self.calls.count() as f64,
+            "failed" => f64::from(self.calls.errors),
+            "sum" => self.calls.duration_nano as f64,
+            "critical" => self.calls.critical_nano as f64,
+            "p50" => self.quantiles[0].0 as f64,
+            "p95" => self.quantiles[1].0 as f64,
+            "longest" => self.quantiles[2].0 as f64,
+            "usual" => self.times().unwrap_or(0.0),
+            _ => self.calls.self_nano as f64,
+        }
+    }
+}
+
+fn sort(lines: &mut [TableLine], order: &SortOrder) {
+    lines.sort_by(|left, right| match order.column.as_str() {
+        "name" => {
+            order.compare((&left.service, &left.operation), (&right.service, &right.operation))
+        }
+        column => order.compare(left.key(column), right.key(column)),
+    });
+}
+
+/// The lines of the chosen spans, in the order of the groups.
+fn lines_of(model: &TraceModel, usual: &Usual, by: GroupBy, spans: &str) -> Vec<TableLine> {
+    let wanted = |row: u32| match spans {
+        "critical" => model.critical_own(row) > 0,
+        "failed" => model.has(row, SpanFlags::ERROR),
+        _ => true,
+    };
+    let groups = merged::by_name(model, by, wanted);
+    let mut lines: Vec<TableLine> =
+        groups.into_iter().map(|calls| TableLine::new(model, usual, by, calls)).collect();
+    if spans == "slow" {
+        lines.retain(|line| line.times().is_some_and(|times| times >= usual::SLOWER_FROM));
+    }
+    lines
+}
+
+/// The tab.
+pub(crate) fn table_tab(page: Page) -> impl IntoView {
+    let (by, spans) = (use_choice("by", GROUPS), use_choice("spans", SPANS));
+    let order = use_sort("-own");
+    let usual = usual::ask(page);
+    let lines = Memo::new(move |_| {
+        let by = if by.get() == "service" { GroupBy::Service } else { GroupBy::Operation };
+        let (usual, spans) = (usual.get(), spans.get());
+        page.model.with(|model| {
+            let mut lines = lines_of(model, &usual, by, spans);
+            order.with(|order| sort(&mut lines, order));
+            Same::new(lines)
+        })
+    });
+    let rows = move || {
+        let lines = lines.get();
+        let total: u64 = lines.iter().map(|line| line.calls.self_nano).sum();
+        let most = lines.iter().map(|line| line.calls.self_nano).max().unwrap_or(1).max(1);
+        lines.iter().take(DRAWN_MAX).map(|line| row(page, line, total, most)).collect_view()
+    };
+    let note = move || {
+        let lines = lines.get();
+        let spans: u64 = lines.iter().map(|line| line.calls.count()).sum();
+        format!(
+            "{} in {}",
+            format::counted(spans, "span"),
+            format::counted(lines.len() as u64, "line")
+        )
+    };
+    let is_empty = move || lines.with(|lines| lines.is_empty());
+    view! {
+        <div class="trace-pane trace-tab">
+            <div class="tab-tools">
+                <span class="mute">"Group by"</span>
+                <Segmented name="by" offered=GROUPS label="Group by" />
+                <Segmented name="spans" offered=SPANS label="Which spans" />
+                <span class="mute">{note}</span>
+                <span class="mute tab-note">"usual is the p95 of the operation in the day before"</span>
+            </div>
+            <div class="tab-main">
+                <section class="card panel" aria-label="Table">
+                    <div class="panel-body">
+                        <table class="table" aria-label="Spans by group">
+                            <thead>
+                                <tr>
+                                    <SortHead column="name" label="Service and operation" order />
+                                    <SortHead column="calls" label="Calls" order numeric=true />
+                                    <SortHead column="failed" label="Failed" order numeric=true />
+                                    <SortHead column="sum" label="Sum" order numeric=true />
+                                    <SortHead column="own" label="Own" order numeric=true />
+                                    <th scope="col" class="own-bar"><span class="hidden">"Own time as a bar"</span></th>
+                                    <th scope="col" class="num">"Share"</th>
+                                    <SortHead column="critical" label="Critical" order numeric=true />
+                                    <SortHead column="p50" label="p50" order numeric=true />
+                                    <SortHead column="p95" label="p95" order numeric=true />
+                                    <SortHead column="longest" label="Longest" order numeric=true />
+                                    <th scope="col" class="num">"Usual p95"</th>
+                                    <SortHead column="usual" label="Against usual" order numeric=true />
+                                </tr>
+                            </thead>
+                            <tbody>{rows}</tbody>
+                        </table>
+                        <Show when=is_empty>
+                            <p class="panel-empty">"No span of the trace is like that."</p>
+                        </Show>
+                    </div>
+                </section>
+            </div>
+        </div>
+    }
+}
+
+fn row(page: Page, line: &TableLine, total: u64, most: u64) -> impl IntoView + use<> {
+    let longest = page.model.with_untracked(|model| line.calls.longest(model));
+    let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
+    let nanos = |nanos: u64| format::duration(DurationNanos(nanos));
+    let width = format!("{:.1}%", figures::ratio(line.calls.self_nano, most) * 100.0);
+    let times = line.times();
+    let worse = times.is_some_and(|times| times >= usual::SLOWER_FROM);
+    let errors = u64::from(line.calls.errors);
+    let hue = colour::hue_value(&line.service);
+    let bar_hue = hue.clone();
+    let service = format::service(&line.service).to_owned();
+    let name = (!line.operation.is_empty() || line.usual_p95.is_some())
+        .then(|| figures::cut(format::operation(&line.operation), 80));
+    let [p50, p95, max] = line.quantiles;
+    let many = |time: DurationNanos| (line.calls.count() > 1).then(|| format::duration(time));
+    view! {
+        <tr class="row-link" style=("--hue", bar_hue) on:click=go>
+            <td class="grow">
+                <button class="link own-name" type="button" title="Its longest call in the waterfall">
+                    <span class="dot" style=("--hue", hue)></span>
+                    <span class="mute">{service}</span>
+                    <span>{name}</span>
+                </button>
+            </td>
+            <td class="num">{format::count(line.calls.count())}</td>
+            <td class="num" class:is-worse=errors != 0>{format::count(errors)}</td>
+            <td class="num">{nanos(line.calls.duration_nano)}</td>
+            <td class="num">{nanos(line.calls.self_nano)}</td>
+            <td class="own-bar"><span class="own-fill" style=("width", width)></span></td>
+            <td class="num">{figures::share(figures::ratio(line.calls.self_nano, total))}</td>
+            <td class="num">{nanos(line.calls.critical_nano)}</td>
+            <td class="num">{many(p50)}</td>
+            <td class="num">{many(p95)}</td>
+            <td class="num">{format::duration(max)}</td>
+            <td class="num was">{line.usual_p95.map_or_else(|| "–".to_owned(), format::duration)}</td>
+            <td class="num" class:is-worse=worse>{times.map(figures::times)}</td>
+        </tr>
+    }
+}

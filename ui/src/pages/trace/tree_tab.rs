@@ -1,0 +1,329 @@
+//! The call tree: repeated siblings as one line, and the calls that are made again and again.
+
+use std::{collections::HashSet, sync::Arc};
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{RepeatList, RepeatedCall, SpanFlags},
+};
+
+use super::{
+    flame_tab::name_at,
+    merged::{self, MergedCalls},
+    model::TraceModel,
+    page::{Page, Same},
+};
+use crate::{
+    api::trace_sets,
+    colour,
+    components::{Badge, Panel, Segmented, Tone, use_choice},
+    figures, format,
+    remote::Remote,
+};
+
+/// Lines that are drawn.
+const DRAWN_MAX: usize = 1_000;
+const FOLDS: &[(&str, &str)] = &[("all", "All"), ("one", "Without what is below 1 %")];
+
+/// The places that are shown: none below a folded one, and none too small.
+fn visible_places(
+    places: &[MergedCalls],
+    folded: &HashSet<u32>,
+    total: u64,
+    small_too: bool,
+) -> Vec<u32> {
+    let mut hidden = vec![false; places.len()];
+    let order = merged::depth_first(places);
+    order
+        .into_iter()
+        .filter(|&at| {
+            let place = &places[at as usize];
+            let below_folded =
+                place.parent.is_some_and(|above| hidden[above as usize] || folded.contains(&above));
+            let small = !small_too && is_small(place, total);
+            hidden[at as usize] = below_folded || small;
+            !hidden[at as usize]
+        })
+        .collect()
+}
+
+/// Less than a hundredth of the critical path and of the trace, and nothing in it failed.
+fn is_small(place: &MergedCalls, total: u64) -> bool {
+    let part = |nanos: u64| figures::ratio(nanos, total.max(1));
+    place.errors == 0 && part(place.critical_below_nano) < 0.01 && part(place.duration_nano) < 0.01
+}
+
+/// The tab.
+pub(crate) fn tree_tab(page: Page) -> impl IntoView {
+    let fold = use_choice("small", FOLDS);
+    let places = Memo::new(move |_| page.model.with(|model| Same::new(merged::by_place(model))));
+    let folded = RwSignal::new(HashSet::<u32>::new());
+    let repeats = Remote::<RepeatList>::new(move || Some(trace_sets::repeats(page.id)));
+    let total = move || page.model.with(|model| model.summary.duration_nano.0);
+    let lines = Memo::new(move |_| {
+        let places = places.get();
+        folded.with(|folded| visible_places(&places, folded, total(), fold.get() == "all"))
+    });
+    let note = move || {
+        let spans = page.model.with(|model| model.summary.span_count);
+        let rows = places.with(|places| places.len() as u64);
+        format!("{} for {}", format::counted(rows, "line"), format::counted(spans, "span"))
+    };
+    let suspects = Memo::new(move |_| {
+        let list = repeats.value();
+        places.with(|places| Same::new(n_plus_one(places, list.as_deref())))
+    });
+    let rows = move || {
+        let (places, suspects) = (places.get(), suspects.get());
+        let callers: HashSet<u32> = places.iter().filter_map(|place| place.parent).collect();
+        page.model.with(|model| {
+            lines
+                .get()
+                .into_iter()
+                .take(DRAWN_MAX)
+                .map(|at| {
+                    let marks = (callers.contains(&at), suspects.contains(&at));
+                    tree_line(page, model, &places[at as usize], at, folded, marks)
+                })
+                .collect_view()
+        })
+    };
+    let more = move || more_lines(lines.with(Vec::len).saturating_sub(DRAWN_MAX));
+    view! {
+        <div class="trace-pane trace-tab">
+            <div class="tab-tools">
+                <span class="mute">{note}</span>
+                <Segmented name="small" offered=FOLDS label="Which lines" />
+            </div>
+            <div class="tab-main">
+                <section class="card panel" aria-label="Call tree">
+                    <div class="panel-body">
+                        <table class="table tree-table" aria-label="Call tree">
+                            <thead>
+                                <tr>
+                                    <th scope="col">"Call"</th>
+                                    <th scope="col" class="num">"Calls"</th>
+                                    <th scope="col" class="num">"Sum"</th>
+                                    <th scope="col" class="num">"Own"</th>
+                                    <th scope="col" class="num">"p50"</th>
+                                    <th scope="col" class="num">"p95"</th>
+                                    <th scope="col" class="num">"Critical"</th>
+                                    <th scope="col" class="own-bar">
+                                        <span class="hidden">"Share of the critical path"</span>
+                                    </th>
+                                </tr>
+                            </thead>
+                            <tbody>{rows}</tbody>
+                        </table>
+                    </div>
+                    {more}
+                </section>
+                {repeat_panel(page, repeats)}
+            </div>
+        </div>
+    }
+}
+
+/// The number of lines that are not drawn, when there are some.
+fn more_lines(count: usize) -> Option<impl IntoView> {
+    (count > 0).then(|| {
+        let words = format!("{} more lines: fold some to see them.", format::count(count as u64));
+        view! { <p class="panel-empty">{words}</p> }
+    })
+}
+
+/// The places of calls that look like one query for each row of another.
+fn n_plus_one(places: &[MergedCalls], list: Option<&RepeatList>) -> HashSet<u32> {
+    let Some(list) = list else { return HashSet::new() };
+    let rows: HashSet<u32> = list
+        .groups
+        .iter()
+        .filter(|group| group.n_plus_one)
+        .filter_map(|group| group.span_indexes.first().copied())
+        .collect();
+    (0..)
+        .zip(places)
+        .filter(|(_, place)| place.rows.iter().any(|row| rows.contains(row)))
+        .map(|(at, _)| at)
+        .collect()
+}
+
+fn tree_line(
+    page: Page,
+    model: &TraceModel,
+    place: &MergedCalls,
+    at: u32,
+    folded: RwSignal<HashSet<u32>>,
+    (has_below, is_n_plus_one): (bool, bool),
+) -> impl IntoView + use<> {
+    let service = name_at(model.services(), place.service).to_owned();
+    let operation = format::operation(name_at(model.operations(), place.operation)).to_owned();
+    let count = place.count();
+    let [p50, p95, _] = if count > 1 { place.quantiles(model) } else { [DurationNanos(0); 3] };
+    let many = |time: DurationNanos| (count > 1).then(|| format::duration(time));
+    let critical = figures::ratio(place.critical_below_nano, model.critical_total());
+    let longest = place.longest(model);
+    let go = move |_| longest.into_iter().for_each(|row| page.go_to(row));
+    let is_folded = move || folded.with(|folded| folded.contains(&at));
+    let toggle = move |_| {
+        folded.update(|folded| {
+            if !folded.remove(&at) {
+                folded.insert(at);
+            }
+        });
+    };
+    let caret = has_below.then(|| {
+        view! {
+            <button
+                class="tree-fold"
+                type="button"
+                aria-label="Fold or unfold"
+                aria-expanded=move || (!is_folded()).to_string()
+                on:click=toggle
+            >
+                {move || if is_folded() { "▸" } else { "▾" }}
+            </button>
+        }
+    });
+    let failed = (place.errors > 0).then(|| {
+        let words = format!("● {} failed", format::count(u64::from(place.errors)));
+        view! { <span class="is-worse">{words}</span> }
+    });
+    let after = place.rows.iter().all(|row| model.has(*row, SpanFlags::ASYNCHRONOUS)).then(|| {
+        view! { <span class="mute">"nobody waited"</span> }
+    });
+    let badge = is_n_plus_one.then(|| view! { <Badge tone=Tone::Warning>"N+1"</Badge> });
+    let indent = format!("{}px", place.depth.min(40) * 20);
+    let title = operation.clone();
+    view! {
+        <tr>
+            <td class="grow tree-name">
+                <span class="tree-words" style=("padding-left", indent)>
+                    <span class="tree-caret">{caret}</span>
+                    <span class="dot" style=("--hue", colour::hue_value(&service))></span>
+                    <span class="mute">{format::service(&service).to_owned()}</span>
+                    <button class="link tree-link" type="button" title=title on:click=go>
+                        {figures::cut(&operation, 100)}
+                    </button>
+                    {badge} {failed} {after}
+                </span>
+            </td>
+            <td class="num" class:was=count == 1>
+                {if count == 1 { "1".to_owned() } else { format!("×{}", format::count(count)) }}
+            </td>
+            <td class="num">{format::duration(DurationNanos(place.duration_nano))}</td>
+            <td class="num">{format::duration(DurationNanos(place.self_nano))}</td>
+            <td class="num">{many(p50)}</td>
+            <td class="num">{many(p95)}</td>
+            <td class="num">{figures::share(critical)}</td>
+            <td class="own-bar">
+                <span class="own-fill is-critical" style=("width", format!("{:.1}%", critical * 100.0))></span>
+            </td>
+        </tr>
+    }
+}
+
+/// The groups of calls that one span makes again and again, as the API found them.
+fn repeat_panel(page: Page, repeats: Remote<RepeatList>) -> impl IntoView {
+    let draw = move |list: Arc<RepeatList>| {
+        let rows = page.model.with_untracked(|model| {
+            list.groups.iter().take(60).map(|group| repeat_row(page, model, group)).collect_view()
+        });
+        view! {
+            <table class="table" aria-label="Repeated calls">
+                <thead>
+                    <tr>
+                        <th scope="col">"Call"</th>
+                        <th scope="col">"By"</th>
+                        <th scope="col" class="num">"Calls"</th>
+                        <th scope="col">"How"</th>
+                        <th scope="col" class="num">"p50"</th>
+                        <th scope="col" class="num">"p99"</th>
+                        <th scope="col" class="num">"Sum"</th>
+                        <th scope="col" class="num" title="How long at least one of them was under way">
+                            "Under way"
+                        </th>
+                    </tr>
+                </thead>
+                <tbody>{rows}</tbody>
+            </table>
+        }
+    };
+    view! {
+        <Panel
+            title="Calls made again and again"
+            note="three or more of one operation by one span"
+            remote=repeats
+            is_empty=|list| list.groups.is_empty()
+            missing=|list| {
+                let listed = list.groups.len().min(60) as u64;
+                (list.group_count > listed).then(|| {
+                    format!("The {} that took most time, of {}.", format::count(listed), format::count(list.group_count))
+                })
+            }
+            empty="No span calls the same operation three times or more."
+            draw=draw
+        />
+    }
+}
+
+fn repeat_row(page: Page, model: &TraceModel, group: &RepeatedCall) -> impl IntoView + use<> {
+    let known = |row: u32| (row as usize) < model.len();
+    let by = known(group.parent_index).then(|| model.operation(group.parent_index).to_owned());
+    let first = group.span_indexes.first().copied().filter(|row| known(*row));
+    let go = move |_| first.into_iter().for_each(|row| page.go_to(row));
+    let how = if group.sequential_count + 1 >= group.count {
+        "one after the other".to_owned()
+    } else if group.sequential_count == 0 {
+        "side by side".to_owned()
+    } else {
+        format!("{} of them one after the other", format::count(group.sequential_count))
+    };
+    let badge = group.n_plus_one.then(|| view! { <Badge tone=Tone::Warning>"N+1"</Badge> });
+    let service = group.service.clone();
+    let name = format::operation(&group.operation).to_owned();
+    view! {
+        <tr>
+            <td class="grow">
+                <button class="link own-name" type="button" title="The first of them in the waterfall" on:click=go>
+                    <span class="dot" style=("--hue", colour::hue_value(&service))></span>
+                    <span class="mute">{format::service(&service).to_owned()}</span>
+                    <span>{figures::cut(&name, 80)}</span>
+                </button>
+            </td>
+            <td class="mute">{by.map(|by| figures::cut(&by, 40))}</td>
+            <td class="num">{format!("×{}", format::count(group.count))}</td>
+            <td>{how} " " {badge}</td>
+            <td class="num">{format::duration(group.duration.p50_nano)}</td>
+            <td class="num">{format::duration(group.duration.p99_nano)}</td>
+            <td class="num">{format::duration(group.duration.sum_nano)}</td>
+            <td class="num">{format::duration(group.busy_nano)}</td>
+        </tr>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::{
+        super::{merged, samples},
+        visible_places,
+    };
+
+    #[test]
+    fn folded_and_small_places_are_left_out_with_what_is_below() {
+        let model = samples::model(&[
+            (0, 0, 0, 0, 1_000),
+            (1, 0, 1, 0, 900),
+            (2, 1, 2, 0, 800),
+            (1, 1, 3, 950, 2),
+        ]);
+        let places = merged::by_place(&model);
+        let total = 1_000_000;
+        assert_eq!(visible_places(&places, &HashSet::new(), total, true), [0, 1, 2, 3]);
+        assert_eq!(visible_places(&places, &HashSet::from([1]), total, true), [0, 1, 3]);
+        assert_eq!(visible_places(&places, &HashSet::new(), total, false), [0, 1, 2]);
+    }
+}

@@ -1,0 +1,61 @@
+//! How the trace's operations usually do: the day before its end, by service and operation.
+
+use std::collections::HashMap;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LatencyStats, RedResult},
+};
+
+use super::page::{Page, Same};
+use crate::{
+    api::analysis::{self, Analysis},
+    remote::Remote,
+};
+
+/// Time that is usual.
+const BEFORE: u64 = 24 * 3_600 * 1_000_000_000;
+/// A duration is slower than usual from this many times the usual p95 on.
+pub(crate) const SLOWER_FROM: f64 = 1.5;
+
+/// Durations by service and operation.
+#[derive(Debug, Default, PartialEq)]
+pub(crate) struct Usual(HashMap<(String, String), LatencyStats>);
+
+impl Usual {
+    fn from_groups(result: &RedResult) -> Self {
+        let group = |group: &tidings_proto::api::RedGroup| {
+            Some(((group.service.clone()?, group.operation.clone()?), group.duration))
+        };
+        Self(result.groups.iter().filter_map(group).collect())
+    }
+
+    /// The durations of an operation, where any is known.
+    pub(crate) fn get(&self, service: &str, operation: &str) -> Option<LatencyStats> {
+        let found = self.0.get(&(service.to_owned(), operation.to_owned())).copied();
+        found.filter(|stats| stats.max_nano.0 > 0)
+    }
+}
+
+/// Asks once what is usual.
+pub(crate) fn ask(page: Page) -> Memo<Same<Usual>> {
+    let end = page.model.with_untracked(|model| {
+        let (start, length) = (model.summary.start_unix_nano, model.summary.duration_nano);
+        UnixNanos(start.0.saturating_add(length.0).saturating_add(1))
+    });
+    let red = Remote::<RedResult>::new(move || {
+        let start = UnixNanos(end.0.saturating_sub(BEFORE));
+        let analysis = Analysis::between(start, end).with("by", "service,operation");
+        Some(analysis::red(&analysis.with("limit", 1_000)))
+    });
+    Memo::new(move |_| {
+        Same::new(red.value().map(|result| Usual::from_groups(&result)).unwrap_or_default())
+    })
+}
+
+/// Factor against the usual; `None` where the usual is not known.
+pub(crate) fn times(now: DurationNanos, usual: Option<DurationNanos>) -> Option<f64> {
+    let usual = usual.filter(|usual| usual.0 > 0)?;
+    Some(now.0 as f64 / usual.0 as f64)
+}

@@ -1,0 +1,277 @@
+//! Everything that belongs to one id, hop by hop: where it stands, what took how long, what is
+//! missing.
+//!
+//! Owns the question, asked again while the transaction runs. The sums are the API's.
+
+use std::{sync::Arc, time::Duration};
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use tidings_proto::{
+    DurationNanos,
+    api::{MatchedBy, TransactionState, TransactionView},
+};
+
+use crate::{
+    api::analysis,
+    browser,
+    components::{
+        CopyButton, EmptyState, ErrorState, LoadingRows, PartialNote, StateBadge, StripPart,
+        TimeStrip,
+    },
+    figures, format,
+    remote::Remote,
+    shell::{Crumb, set_crumbs},
+    url::{Query, encode},
+};
+
+mod sections;
+
+/// How often a running transaction is asked for again.
+const POLL: Duration = Duration::from_secs(2);
+
+/// The page of the id that the address names.
+#[component]
+#[must_use]
+pub fn TransactionPage() -> impl IntoView {
+    let params = use_params_map();
+    let tid = Memo::new(move |_| params.with(|params| params.get("tid").unwrap_or_default()));
+    let found = Remote::<TransactionView>::new(move || {
+        let tid = tid.get();
+        (!tid.trim().is_empty()).then(|| analysis::transaction(&tid))
+    });
+    Effect::new(move |before: Option<String>| {
+        let asked = tid.get();
+        if before.is_some_and(|before| before != asked) {
+            found.forget();
+        }
+        asked
+    });
+    Effect::new(move |_| {
+        set_crumbs(vec![
+            Crumb { text: "Transactions".to_owned(), href: Some("/transactions".to_owned()) },
+            Crumb { text: figures::cut(&tid.get(), 60), href: None },
+        ]);
+    });
+    let tick = move || {
+        let running =
+            untrack(|| found.value()).is_some_and(|view| view.state == TransactionState::Running);
+        if running && browser::visible() && !browser::reading() {
+            found.refresh_when_idle();
+        }
+    };
+    if let Ok(handle) = set_interval_with_handle(tick, POLL) {
+        on_cleanup(move || handle.clear());
+    }
+    let body = move || match (found.value(), found.error()) {
+        (Some(view), _) => whole(&view).into_any(),
+        (None, Some(error)) if error.is_not_found() => not_found(&tid.get()).into_any(),
+        (None, Some(error)) => {
+            let retry = Callback::new(move |()| found.refresh());
+            view! { <ErrorState error on_retry=retry /> }.into_any()
+        }
+        (None, None) => view! { <LoadingRows count=10 /> }.into_any(),
+    };
+    view! { <div class="page">{body}</div> }
+}
+
+fn not_found(tid: &str) -> impl IntoView + use<> {
+    let mut logs = Query::default();
+    logs.push("text", tid);
+    logs.push("range", "all");
+    let shown = figures::cut(tid, 200);
+    view! {
+        <EmptyState title="Nothing stored belongs to this id">
+            <p class="mono">{shown}</p>
+            <p>
+                "It is looked for as a trace id in any notation, as the id of a span, and as the value "
+                "of every transaction key. It may have another key, or be older than what is kept."
+            </p>
+            <div class="state-actions">
+                <a class="button" href=logs.on("/logs")>"Look for it in log messages"</a>
+                <a class="button" href="/explore">"Search in Explore"</a>
+            </div>
+        </EmptyState>
+    }
+}
+
+fn whole(transaction: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let view = Arc::clone(transaction);
+    let incomplete = (!view.complete).then(|| {
+        view! {
+            <PartialNote>
+                "Not all of it was added up: counts are at least so many. What was left out is listed below."
+            </PartialNote>
+        }
+    });
+    view! {
+        {head(&view)}
+        {incomplete}
+        {sections::missing(&view)}
+        {sections::hops(&view)}
+        <div class="tx-columns">
+            <div class="tx-column">{sections::errors(&view)} {sections::traces(&view)}</div>
+            <div class="tx-column">{sections::services(&view)} {sections::logs(&view)}</div>
+        </div>
+    }
+}
+
+fn matched_words(matched: &MatchedBy) -> String {
+    match matched {
+        MatchedBy::TraceId => "trace id".to_owned(),
+        MatchedBy::SpanId => "id of a span".to_owned(),
+        MatchedBy::Attribute { key } => format!("value of {}", figures::cut(key, 60)),
+    }
+}
+
+/// Where it stands, in a sentence.
+fn sentence(view: &TransactionView) -> String {
+    let traces = format::counted(view.trace_count, "trace");
+    let elapsed = view.elapsed_nano;
+    let mut words = match view.state {
+        TransactionState::Running => format!("Running for {elapsed} so far, in {traces}."),
+        TransactionState::Completed => format!("Completed in {elapsed}, in {traces}."),
+        TransactionState::Failed => format!("Failed after {elapsed}, in {traces}."),
+        TransactionState::Incomplete => format!("Not whole: {elapsed} so far, in {traces}."),
+    };
+    let longest = view
+        .hops
+        .iter()
+        .max_by_key(|hop| hop.completion_nano.0.saturating_add(hop.waiting_nano.0))
+        .filter(|hop| hop.completion_nano.0 + hop.waiting_nano.0 > 0);
+    if let Some(hop) = longest {
+        let name = figures::cut(format::operation(&hop.operation), 60);
+        let service = figures::cut(format::service(&hop.service), 40);
+        let time = DurationNanos(hop.completion_nano.0.saturating_add(hop.waiting_nano.0));
+        let share = figures::share(figures::ratio(time.0, elapsed.0));
+        words.push_str(&format!(" Most of it was {name} of {service}: {time}, {share}."));
+    }
+    if let Some(error) = view.errors.last() {
+        let name =
+            if error.exception_type.is_empty() { &error.message } else { &error.exception_type };
+        if !name.is_empty() {
+            words.push_str(&format!(
+                " Last error: {}.",
+                figures::cut(name, 120).trim_end_matches('.')
+            ));
+        }
+    }
+    words
+}
+
+fn head(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let start = view.start_unix_nano;
+    let started = format::when(start, browser::now(), browser::zone_minutes(start));
+    let total: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    let parts: Vec<StripPart> = view
+        .services
+        .iter()
+        .filter(|one| one.critical_nano.0 > 0)
+        .map(|one| StripPart {
+            service: one.service.clone(),
+            words: figures::cut(format::service(&one.service), 60),
+            share: figures::ratio(one.critical_nano.0, total),
+        })
+        .collect();
+    let strip = (!parts.is_empty()).then(|| {
+        view! {
+            <div class="tx-strip">
+                <span class="mute">"Where the time went"</span>
+                <TimeStrip parts />
+            </div>
+        }
+    });
+    let fact = |number: String, words: &'static str, worse: bool| {
+        view! {
+            <span class="page-fact">
+                <b class:is-worse=worse>{number}</b>
+                {words}
+            </span>
+        }
+    };
+    let errors = view.errors.len() as u64;
+    let json = format!("/api/v1/transactions/{}", encode(&view.tid));
+    view! {
+        <div class="page-head">
+            <div class="page-title">
+                <h1 class="tx-id" title=view.tid.clone()>
+                    <bdi>{figures::cut(&view.tid, 120)}</bdi>
+                </h1>
+                <CopyButton text=view.tid.clone() label="Copy the id" />
+                <span class="mute">{matched_words(&view.matched)}</span>
+                <StateBadge state=view.state />
+                <span class="page-tools">
+                    <a class="button" href=json rel="external">"JSON"</a>
+                </span>
+            </div>
+            <p class="sentence">{sentence(view)}</p>
+            <div class="page-facts">
+                {fact(format::duration(view.elapsed_nano), "elapsed", false)}
+                {fact(format::count(view.trace_count), if view.trace_count == 1 { "trace" } else { "traces" }, false)}
+                {fact(format::count(view.hops.len() as u64), "hops", false)}
+                {fact(format::count(errors), if errors == 1 { "error" } else { "errors" }, errors > 0)}
+                {fact(format::count(view.log_count), "log records", false)}
+                <span class="page-fact">"began " <span class="mono">{started}</span></span>
+            </div>
+            {strip}
+        </div>
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidings_proto::{
+        DurationNanos, UnixNanos,
+        api::{Hop, MatchedBy, SpanKindName, TransactionState, TransactionView},
+    };
+
+    use super::{matched_words, sentence};
+
+    fn hop(operation: &str, completion: u64, waiting: u64) -> Hop {
+        Hop {
+            from_service: None,
+            service: "pay".to_owned(),
+            operation: operation.to_owned(),
+            kind: SpanKindName::Server,
+            call_count: 1,
+            error_count: 0,
+            first_start_unix_nano: UnixNanos(0),
+            response_nano: DurationNanos(0),
+            response_max_nano: DurationNanos(0),
+            self_nano: DurationNanos(0),
+            critical_nano: DurationNanos(0),
+            completion_nano: DurationNanos(completion),
+            waiting_nano: DurationNanos(waiting),
+        }
+    }
+
+    #[test]
+    fn the_sentence_says_the_state_and_the_longest_hop() {
+        let mut view = TransactionView {
+            tid: "A-17".to_owned(),
+            matched: MatchedBy::Attribute { key: "order.id".to_owned() },
+            complete: true,
+            state: TransactionState::Completed,
+            missing: Vec::new(),
+            start_unix_nano: UnixNanos(0),
+            end_unix_nano: UnixNanos(100_000_000),
+            elapsed_nano: DurationNanos(100_000_000),
+            traces: Vec::new(),
+            trace_count: 2,
+            hops: vec![hop("a", 10_000_000, 0), hop("b", 20_000_000, 40_000_000)],
+            services: Vec::new(),
+            errors: Vec::new(),
+            problems: Vec::new(),
+            logs: Vec::new(),
+            log_count: 0,
+            version: String::new(),
+        };
+        assert_eq!(
+            sentence(&view),
+            "Completed in 100 ms, in 2 traces. Most of it was b of pay: 60.0 ms, 60.0 %."
+        );
+        assert_eq!(matched_words(&view.matched), "value of order.id");
+        (view.state, view.hops) = (TransactionState::Running, Vec::new());
+        assert_eq!(sentence(&view), "Running for 100 ms so far, in 2 traces.");
+    }
+}

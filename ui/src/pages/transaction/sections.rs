@@ -1,0 +1,267 @@
+//! The parts of a transaction: hops, errors, traces, services, logs, what is missing.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{Hop, LogView, TraceSummary, TransactionView};
+
+use crate::{
+    addresses, api, browser, colour,
+    components::{ServiceName, StateBadge},
+    figures, format,
+    url::{Step, TimeRange, use_go},
+};
+
+/// Log records that are drawn.
+const LOGS: usize = 200;
+/// Hops that are drawn.
+const HOPS: usize = 400;
+
+/// A card with a heading, and what there is where it has none.
+fn card(title: String, note: String, empty: Option<&'static str>, body: AnyView) -> impl IntoView {
+    let body = match empty {
+        Some(words) => view! { <p class="panel-empty">{words}</p> }.into_any(),
+        None => body,
+    };
+    let name = title.clone();
+    view! {
+        <section class="card panel" aria-label=name>
+            <div class="panel-head">
+                <h2>{title}</h2>
+                <span class="mute">{note}</span>
+            </div>
+            <div class="panel-body">{body}</div>
+        </section>
+    }
+}
+
+/// The words of what is missing, where something is.
+pub(super) fn missing(view: &Arc<TransactionView>) -> Option<impl IntoView + use<>> {
+    if view.missing.is_empty() {
+        return None;
+    }
+    let lines = view.missing.iter().map(|words| view! { <li>{words.clone()}</li> }).collect_view();
+    Some(view! {
+        <section class="card tx-missing" aria-label="Missing">
+            <h2>"Missing"</h2>
+            <ul>{lines}</ul>
+        </section>
+    })
+}
+
+/// Every call from one service into another, in order of the first.
+pub(super) fn hops(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let elapsed = view.elapsed_nano.0.max(1);
+    let begin = view.start_unix_nano;
+    let rows = view.hops.iter().take(HOPS).map(|hop| {
+        let left = figures::ratio(hop.first_start_unix_nano.since(begin).0, elapsed);
+        hop_row(hop, left.clamp(0.0, 1.0), elapsed)
+    });
+    let rows = rows.collect_view();
+    let left_out = view.hops.len().saturating_sub(HOPS);
+    let more = (left_out > 0).then(|| {
+        view! { <p class="panel-empty">{format!("{} more hops are not drawn.", format::count(left_out as u64))}</p> }
+    });
+    let body = view! {
+        <table class="table" aria-label="Hops">
+            <thead>
+                <tr>
+                    <th scope="col">"From"</th>
+                    <th scope="col">"To"</th>
+                    <th scope="col" class="tx-lane">"When"</th>
+                    <th scope="col" class="num">"Calls"</th>
+                    <th scope="col" class="num">"Failed"</th>
+                    <th scope="col" class="num" title="The longest response time">"Response"</th>
+                    <th scope="col" class="num wide" title="The response times, added up">"Sum"</th>
+                    <th scope="col" class="num" title="Own time on the way to the end">"On the way"</th>
+                    <th scope="col" class="num" title="How long the end waited for it to begin">"Waited"</th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+        {more}
+    };
+    let empty = view.hops.is_empty().then_some("No call between services has arrived.");
+    card("Hop by hop".to_owned(), "in order of the first call".to_owned(), empty, body.into_any())
+}
+
+fn hop_row(hop: &Hop, left: f64, elapsed: u64) -> impl IntoView + use<> {
+    let from = match &hop.from_service {
+        Some(service) => view! { <ServiceName service=service.clone() /> }.into_any(),
+        None => view! { <span class="mute">"enters"</span> }.into_any(),
+    };
+    let width = figures::ratio(hop.response_max_nano.0, elapsed).min(1.0 - left);
+    let nanos = |time: tidings_proto::DurationNanos| {
+        if time.0 == 0 { "–".to_owned() } else { format::duration(time) }
+    };
+    let name = format::operation(&hop.operation).to_owned();
+    let failed = hop.error_count;
+    view! {
+        <tr>
+            <td>{from}</td>
+            <td class="tx-to">
+                <ServiceName service=hop.service.clone() />
+                " "
+                <span class="mute" title=name.clone()>{figures::cut(&name, 60)}</span>
+            </td>
+            <td class="tx-lane">
+                <span class="lane">
+                    <span
+                        class="lane-bar"
+                        style=("--hue", colour::hue_value(&hop.service))
+                        style=("left", format!("{:.3}%", left * 100.0))
+                        style=("width", format!("{:.3}%", width.max(0.0) * 100.0))
+                    ></span>
+                </span>
+            </td>
+            <td class="num">{format::count(hop.call_count)}</td>
+            <td class="num" class:is-worse=failed != 0>{format::count(failed)}</td>
+            <td class="num">{nanos(hop.response_max_nano)}</td>
+            <td class="num was wide">{nanos(hop.response_nano)}</td>
+            <td class="num">{nanos(hop.completion_nano)}</td>
+            <td class="num">{nanos(hop.waiting_nano)}</td>
+        </tr>
+    }
+}
+
+/// The spans that failed, in order of time.
+pub(super) fn errors(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let begin = view.start_unix_nano;
+    let row = |error: &tidings_proto::api::ErrorView| {
+        let href = api::trace_address(error.trace_id, Some(error.span_id));
+        let what =
+            if error.exception_type.is_empty() { &error.message } else { &error.exception_type };
+        let what = if what.is_empty() { "failed" } else { what.as_str() };
+        let after = i64::try_from(error.start_unix_nano.since(begin).0).unwrap_or(i64::MAX);
+        let more = figures::cut(&error.exception_message, 300);
+        view! {
+            <tr>
+                <td class="num">{format::offset(after)}</td>
+                <td><ServiceName service=error.service.clone() /></td>
+                <td class="grow">
+                    <a href=href>{figures::cut(format::operation(&error.operation), 60)}</a>
+                    " "
+                    <span class="is-worse">{figures::cut(what, 120)}</span>
+                    " "
+                    <span class="mute" title=more.clone()>{more.clone()}</span>
+                </td>
+            </tr>
+        }
+    };
+    let rows = view.errors.iter().map(row).collect_view();
+    let body = view! { <table class="table" aria-label="Errors"><tbody>{rows}</tbody></table> };
+    let empty = view.errors.is_empty().then_some("No span failed.");
+    card("Errors".to_owned(), "after the start".to_owned(), empty, body.into_any())
+}
+
+/// Its traces, oldest first.
+pub(super) fn traces(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let go = use_go();
+    let row = |trace: &TraceSummary| {
+        let href = api::trace_address(trace.trace_id, None);
+        let start = trace.start_unix_nano;
+        let started = format::when(start, browser::now(), browser::zone_minutes(start));
+        let (go, address) = (go.clone(), href.clone());
+        view! {
+            <tr class="row-link" on:click=move |_| go(&address, Step::New)>
+                <td><a class="mono" href=href>{started}</a></td>
+                <td class="grow">
+                    {figures::cut(format::operation(&trace.root_operation), 80)}
+                    " "
+                    <span class="mute">{format::service(&trace.root_service).to_owned()}</span>
+                </td>
+                <td><StateBadge state=trace.state /></td>
+                <td class="num">{format::duration(trace.duration_nano)}</td>
+                <td class="num">{format::counted(trace.span_count, "span")}</td>
+            </tr>
+        }
+    };
+    let rows = view.traces.iter().map(row).collect_view();
+    let shown = view.traces.len() as u64;
+    let note = if view.trace_count > shown {
+        format!("the {} newest of {}", format::count(shown), format::count(view.trace_count))
+    } else {
+        format::count(shown)
+    };
+    let body = view! { <table class="table" aria-label="Traces"><tbody>{rows}</tbody></table> };
+    let empty = view.traces.is_empty().then_some("No span of it has arrived, only log records.");
+    card("Traces".to_owned(), note, empty, body.into_any())
+}
+
+/// The time of each service.
+pub(super) fn services(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let total: u64 = view.services.iter().map(|service| service.critical_nano.0).sum();
+    let row = |one: &tidings_proto::api::ServiceTime| {
+        let href = addresses::service(&one.service, TimeRange::default());
+        let share = figures::ratio(one.critical_nano.0, total);
+        let failed = one.error_count;
+        view! {
+            <tr>
+                <td class="grow">
+                    <a href=href><ServiceName service=one.service.clone() /></a>
+                </td>
+                <td class="num">{format::counted(one.span_count, "span")}</td>
+                <td class="num" class:is-worse=failed != 0>{format::counted(failed, "error")}</td>
+                <td class="num">{format::duration(one.self_nano)}</td>
+                <td class="num">{figures::share(share)}</td>
+            </tr>
+        }
+    };
+    let rows = view.services.iter().map(row).collect_view();
+    let body = view! {
+        <table class="table" aria-label="Services">
+            <thead>
+                <tr>
+                    <th scope="col">"Service"</th>
+                    <th scope="col" class="num">"Spans"</th>
+                    <th scope="col" class="num">"Errors"</th>
+                    <th scope="col" class="num">"Own time"</th>
+                    <th scope="col" class="num">"Waited for"</th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+    };
+    let empty = view.services.is_empty().then_some("No span of it has arrived.");
+    card("Services".to_owned(), String::new(), empty, body.into_any())
+}
+
+/// The log records, oldest first.
+pub(super) fn logs(view: &Arc<TransactionView>) -> impl IntoView + use<> {
+    let begin = view.start_unix_nano;
+    let row = |log: &LogView| {
+        let after = if log.time_unix_nano >= begin {
+            i64::try_from(log.time_unix_nano.since(begin).0).unwrap_or(i64::MAX)
+        } else {
+            -i64::try_from(begin.since(log.time_unix_nano).0).unwrap_or(i64::MAX)
+        };
+        let class = match log.severity.as_str() {
+            "error" | "fatal" => "tx-severity is-error mono",
+            "warn" => "tx-severity is-warning mono",
+            _ => "tx-severity mono",
+        };
+        let text = figures::cut(&log.text, 600);
+        let text = match api::log_trace_address(log) {
+            Some(href) => view! { <a class="tx-log" href=href>{text}</a> }.into_any(),
+            None => view! { <span class="tx-log">{text}</span> }.into_any(),
+        };
+        view! {
+            <li class="tx-log-line">
+                <span class="num mute">{format::offset(after)}</span>
+                <span class=class>{log.severity.to_uppercase()}</span>
+                <span class="mono">{text}</span>
+            </li>
+        }
+    };
+    let skipped = view.logs.len().saturating_sub(LOGS);
+    let rows = view.logs.iter().skip(skipped).map(row).collect_view();
+    let shown = view.logs.len().min(LOGS) as u64;
+    let note = if view.log_count > shown {
+        format!("the newest {} of {}", format::count(shown), format::count(view.log_count))
+    } else {
+        format::count(view.log_count)
+    };
+    let body = view! { <ul class="tx-logs">{rows}</ul> };
+    let empty = view.logs.is_empty().then_some("No log record belongs to it.");
+    card("Logs".to_owned(), note, empty, body.into_any())
+}

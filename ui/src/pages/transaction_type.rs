@@ -1,0 +1,246 @@
+//! One transaction type: how it does, how it did, and what the slow or failed ones have that the
+//! rest has not.
+//!
+//! Owns the questions, which follow from the address: the type in the path, the range, and the
+//! basis of the comparison (`basis=`). The parts draw one answer each.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use leptos_router::hooks::use_params_map;
+use tidings_proto::{
+    DurationNanos, TraceId,
+    api::{Comparison, TraceSearchResult, TransactionKind, TransactionKindList},
+};
+
+use crate::{
+    addresses,
+    api::{analysis, trace_sets},
+    components::{ErrorState, use_choice},
+    figures, format,
+    remote::Remote,
+    shell::{Crumb, set_crumbs},
+    url::use_query,
+    window::LiveWindow,
+};
+
+mod call_trees;
+mod callees;
+mod charts;
+mod differences;
+mod examples;
+mod head;
+
+/// Traces of a sample.
+const SAMPLE: u32 = 300;
+/// From so many transactions on the slowest hundredth is a sample worth comparing; of fewer it is
+/// the slowest twentieth.
+const COUNT_FOR_PERCENTILE: u64 = 500;
+
+/// Pairs of samples that can be compared.
+pub(crate) const BASES: &[(&str, &str)] =
+    &[("slow", "Slowest"), ("failed", "Failed"), ("before", "Now with before")];
+
+/// The type the page is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TypeName {
+    pub(crate) service: String,
+    pub(crate) operation: String,
+}
+
+impl TypeName {
+    fn filter(&self, analysis: analysis::Analysis) -> analysis::Analysis {
+        analysis.with("service", &self.service).with("operation", &self.operation)
+    }
+
+    /// Tells whether a trace is of this type: it enters here.
+    pub(crate) fn has_trace(&self, trace: &tidings_proto::api::TraceSummary) -> bool {
+        trace.root_service == self.service && trace.root_operation == self.operation
+    }
+}
+
+/// The page's questions and what they hang on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TypePage {
+    pub(crate) name: Memo<TypeName>,
+    pub(crate) window: LiveWindow,
+    pub(crate) basis: Memo<&'static str>,
+    pub(crate) now: Remote<TransactionKindList>,
+    pub(crate) before: Remote<TransactionKindList>,
+    /// The type as the samples are chosen by.
+    measured: Remote<TransactionKindList>,
+    /// The traces that are measured, and those they are measured by.
+    pub(crate) subject: Remote<TraceSearchResult>,
+    pub(crate) reference: Remote<TraceSearchResult>,
+    pub(crate) compared: Remote<Comparison>,
+}
+
+impl TypePage {
+    fn follow(name: Memo<TypeName>) -> Self {
+        let window = LiveWindow::follow();
+        let basis = use_choice("basis", BASES);
+        let kind = move |analysis: analysis::Analysis| {
+            let analysis = name.with(|name| name.filter(analysis)).with("limit", 1);
+            Some(analysis::transaction_types(&analysis))
+        };
+        let now = window.ask(move |window| kind(window.analysis()));
+        let before = window.ask(move |window| kind(window.analysis_before()?));
+        // Percentiles of a moving window change with every look; samples by them are taken seldom.
+        let measured = window.ask_slowly(move |window| kind(window.analysis()));
+        let slow_from =
+            Memo::new(move |_| measured.value().and_then(|list| slow_from(list.kinds.first()?)));
+        let sample = move |analysis: analysis::Analysis| {
+            name.with(|name| name.filter(analysis)).with("limit", SAMPLE)
+        };
+        let subject = window.ask_slowly(move |window| {
+            let sample = sample(window.analysis());
+            let sample = match basis.get() {
+                "failed" => sample.with("status", "error"),
+                "before" => sample,
+                _ => sample.with("minDuration", slow_from.get()?.0),
+            };
+            Some(trace_sets::trace_sample(&sample))
+        });
+        let reference = window.ask_slowly(move |window| {
+            let analysis = match basis.get() {
+                "before" => window.analysis_before()?,
+                _ => window.analysis(),
+            };
+            Some(trace_sets::trace_sample(&sample(analysis)))
+        });
+        let compared = window.ask_slowly(move |_| {
+            let (subject, reference) = (subject.value()?, reference.value()?);
+            let (left, right) = name.with(|name| (ids(&subject, name), ids(&reference, name)));
+            (!left.is_empty() && !right.is_empty()).then(|| trace_sets::compare_sets(&left, &right))
+        });
+        // A sample of another basis is no sample of this one.
+        Effect::new(move |before: Option<(&'static str, TypeName)>| {
+            let asked = (basis.get(), name.get());
+            if before.is_some_and(|before| before != asked) {
+                subject.forget();
+                reference.forget();
+                compared.forget();
+            }
+            asked
+        });
+        Self { name, window, basis, now, before, measured, subject, reference, compared }
+    }
+
+    /// The type in the window.
+    pub(crate) fn kind(self) -> Option<TransactionKind> {
+        self.now.value()?.kinds.first().cloned()
+    }
+
+    /// The type in the window before.
+    pub(crate) fn kind_before(self) -> Option<TransactionKind> {
+        self.before.value()?.kinds.first().cloned()
+    }
+
+    /// The duration from which on a transaction is one of the slow ones.
+    pub(crate) fn slow_from(self) -> Option<DurationNanos> {
+        slow_from(self.measured.value()?.kinds.first()?)
+    }
+
+    /// The duration that half of the transactions do not exceed, as the samples are chosen by.
+    pub(crate) fn median(self) -> Option<DurationNanos> {
+        Some(self.measured.value()?.kinds.first()?.duration.p50_nano)
+    }
+
+    /// The measured ones in words: `Slowest 1 %`.
+    pub(crate) fn subject_words(self) -> String {
+        match self.basis.get() {
+            "failed" => "Failed".to_owned(),
+            "before" => "Now".to_owned(),
+            _ => {
+                let many = self.kind().is_none_or(|kind| kind.count >= COUNT_FOR_PERCENTILE);
+                if many { "Slowest 1 %" } else { "Slowest 5 %" }.to_owned()
+            }
+        }
+    }
+
+    /// The ones they are measured by, in words.
+    pub(crate) fn reference_words(self) -> &'static str {
+        if self.basis.get() == "before" { "Before" } else { "All" }
+    }
+}
+
+fn slow_from(kind: &TransactionKind) -> Option<DurationNanos> {
+    let slow = if kind.count >= COUNT_FOR_PERCENTILE {
+        kind.duration.p99_nano
+    } else {
+        kind.duration.p95_nano
+    };
+    (slow.0 > 0).then_some(slow)
+}
+
+/// The traces of a sample that enter at the type.
+fn ids(sample: &TraceSearchResult, name: &TypeName) -> Vec<TraceId> {
+    sample.traces.iter().filter(|trace| name.has_trace(trace)).map(|trace| trace.trace_id).collect()
+}
+
+/// The page of the type that the address names.
+#[component]
+#[must_use]
+pub fn TransactionTypePage() -> impl IntoView {
+    let (params, query) = (use_params_map(), use_query());
+    let name = Memo::new(move |_| {
+        let text = |key| params.with(|params| params.get(key).unwrap_or_default());
+        let (service, operation) = query.with(|query| {
+            addresses::read_transaction_type(text("service"), text("operation"), query)
+        });
+        TypeName { service, operation }
+    });
+    let page = TypePage::follow(name);
+    Effect::new(move |_| {
+        let operation = name.with(|name| figures::cut(format::operation(&name.operation), 80));
+        let list = addresses::ranged("/transactions", page.window.get().range());
+        set_crumbs(vec![
+            Crumb { text: "Transactions".to_owned(), href: Some(list) },
+            Crumb { text: operation, href: None },
+        ]);
+    });
+    let failed = move || {
+        page.now.error().map(|error| {
+            let retry = Callback::new(move |()| page.now.refresh());
+            view! { <ErrorState error on_retry=retry /> }
+        })
+    };
+    let is_empty = Memo::new(move |_| {
+        page.now.value().is_some_and(|list: Arc<TransactionKindList>| list.kinds.is_empty())
+    });
+    view! {
+        <div class="page">
+            {head::head(page)}
+            {failed}
+            <Show when=move || is_empty.get()>{nothing(page)}</Show>
+            <Show when=move || !is_empty.get()>
+                {charts::charts(page)}
+                {call_trees::where_time_goes(page)}
+                <div class="type-columns">
+                    {examples::examples(page)}
+                    <div class="type-side">
+                        {differences::differences(page)}
+                        {callees::callees(page)}
+                    </div>
+                </div>
+            </Show>
+        </div>
+    }
+}
+
+/// No transaction of the type begins in the window.
+fn nothing(page: TypePage) -> impl IntoView {
+    let explore = move || {
+        let range = crate::url::TimeRange::All;
+        page.name.with(|name| addresses::transaction_type(&name.service, &name.operation, range))
+    };
+    view! {
+        <div class="card state" role="status">
+            <h2>"No transaction of this type begins in this time"</h2>
+            <div class="state-actions">
+                <a class="button" href=explore>"Look at all time"</a>
+                <a class="button" href="/transactions">"All transaction types"</a>
+            </div>
+        </div>
+    }
+}

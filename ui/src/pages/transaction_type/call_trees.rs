@@ -1,0 +1,345 @@
+//! Where the time goes: the call trees of two samples, each as wide as its critical path.
+//!
+//! The tree on the left is that of the traces one measures by, the one on the right that of those
+//! that are measured, coloured by how much more of the critical path a place has there.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{CallStats, ComparedCall, Comparison},
+};
+
+use super::{BASES, TypePage};
+use crate::{
+    components::{Panel, Segmented},
+    drawings::icicle::{Frame, Icicle, SiblingOrder, place},
+    figures, format,
+};
+
+/// A place that has less than this more of the path is no suspect.
+const SUSPECT_FROM: f64 = 0.03;
+
+/// One side of a comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ComparedSide {
+    Subject,
+    Reference,
+}
+
+impl ComparedSide {
+    const fn stats(self, call: &ComparedCall) -> &CallStats {
+        match self {
+            Self::Subject => &call.left,
+            Self::Reference => &call.right,
+        }
+    }
+}
+
+/// Shares of the critical path, of every row with all below it.
+fn shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
+    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
+    let mut sums: Vec<f64> = comparison.calls.iter().map(own).collect();
+    let total: f64 = sums.iter().sum();
+    for row in (0..sums.len()).rev() {
+        let above = comparison.calls[row].parent_index.map(|above| above as usize);
+        if let Some(above) = above.filter(|above| *above < row) {
+            sums[above] += sums[row];
+        }
+    }
+    let share = |sum: f64| if total > 0.0 { sum / total } else { 0.0 };
+    sums.into_iter().map(share).collect()
+}
+
+/// Share of the critical path that is a row's own.
+fn own_shares(comparison: &Comparison, side: ComparedSide) -> Vec<f64> {
+    let own = |call: &ComparedCall| side.stats(call).critical_nano.0 as f64;
+    let total: f64 = comparison.calls.iter().map(own).sum();
+    let share = |own: f64| if total > 0.0 { own / total } else { 0.0 };
+    comparison.calls.iter().map(own).map(share).collect()
+}
+
+/// Returns the row whose own part of the critical path is greatest against the other side, with
+/// the difference.
+pub(super) fn greatest_difference(comparison: &Comparison) -> Option<(&ComparedCall, f64)> {
+    let subject = own_shares(comparison, ComparedSide::Subject);
+    let reference = own_shares(comparison, ComparedSide::Reference);
+    comparison
+        .calls
+        .iter()
+        .zip(subject.iter().zip(&reference).map(|(subject, reference)| subject - reference))
+        .max_by(|left, right| left.1.total_cmp(&right.1))
+        .filter(|(_, more)| *more >= SUSPECT_FROM)
+}
+
+fn frames(comparison: &Comparison, side: ComparedSide) -> Vec<Frame> {
+    let subject = shares(comparison, ComparedSide::Subject);
+    let reference = shares(comparison, ComparedSide::Reference);
+    let frame = |(row, call): (usize, &ComparedCall)| {
+        let (value, other) = match side {
+            ComparedSide::Subject => (subject[row], reference[row]),
+            ComparedSide::Reference => (reference[row], subject[row]),
+        };
+        let difference = (side == ComparedSide::Subject).then_some(value - other);
+        let stats = side.stats(call);
+        let percent = figures::share(value);
+        let number = match difference {
+            Some(difference) if difference.abs() >= 0.005 => {
+                format!("{percent} {}", figures::points(difference))
+            }
+            _ => percent.clone(),
+        };
+        let title = format!(
+            "{} {}: {percent} of the critical path{}; {} calls, p50 {}, p95 {}",
+            figures::cut(format::service(&call.service), 60),
+            figures::cut(format::operation(&call.operation), 120),
+            difference.map_or_else(String::new, |difference| {
+                format!(", {} points", figures::points(difference))
+            }),
+            format::count(stats.call_count),
+            format::duration(stats.duration.p50_nano),
+            format::duration(stats.duration.p95_nano),
+        );
+        Frame {
+            parent: call.parent_index,
+            value,
+            service: call.service.clone(),
+            name: figures::cut(format::operation(&call.operation), 80),
+            number,
+            title,
+            difference,
+            has_failed: difference.is_none() && stats.error_count > 0,
+            is_critical: false,
+        }
+    };
+    comparison.calls.iter().enumerate().map(frame).collect()
+}
+
+fn mean(sum: DurationNanos, count: u64) -> String {
+    format::duration(DurationNanos(sum.0.checked_div(count).unwrap_or(0)))
+}
+
+/// The panel.
+pub(super) fn where_time_goes(page: TypePage) -> impl IntoView {
+    let selected = RwSignal::new(None::<u32>);
+    let focus = RwSignal::new(None::<u32>);
+    let draw = move |comparison: Arc<Comparison>| {
+        let words = (page.reference_words(), page.subject_words());
+        view! { <Pair comparison words selected focus /> }
+    };
+    let tools = ViewFn::from(move || {
+        view! {
+            <span class="difference-key is-less-key">"less than the others"</span>
+            <span class="difference-key is-more-key">"more, in points"</span>
+            <Segmented name="basis" offered=BASES label="Which are compared" />
+        }
+    });
+    let empty = Memo::new(move |_| {
+        let none = |sample: Option<Arc<tidings_proto::api::TraceSearchResult>>| {
+            sample.is_some_and(|sample| {
+                page.name.with(|name| !sample.traces.iter().any(|trace| name.has_trace(trace)))
+            })
+        };
+        none(page.subject.value()) || none(page.reference.value())
+    });
+    view! {
+        <Show
+            when=move || !empty.get()
+            fallback=move || {
+                view! {
+                    <section class="card panel">
+                        <div class="panel-head">
+                            <h2>"Where the time goes"</h2>
+                            <span class="panel-tools">
+                                <Segmented name="basis" offered=BASES label="Which are compared" />
+                            </span>
+                        </div>
+                        <p class="panel-empty">
+                            {move || match page.basis.get() {
+                                "failed" => "None of them failed in this time.",
+                                "before" => "There is none before this time to compare with.",
+                                _ => "There are too few to compare.",
+                            }}
+                        </p>
+                    </section>
+                }
+            }
+        >
+            <Panel
+                title="Where the time goes"
+                note="share of the critical path, by place in the call tree"
+                tools=tools.clone()
+                remote=page.compared
+                is_empty=|comparison| comparison.calls.is_empty()
+                missing=|comparison| {
+                    comparison
+                        .truncated
+                        .then(|| "The trees have more places than can be told apart: some are left out.".to_owned())
+                }
+                empty="There are too few to compare."
+                rows=5
+                draw=draw
+            />
+        </Show>
+    }
+}
+
+#[component]
+fn Pair(
+    comparison: Arc<Comparison>,
+    words: (&'static str, String),
+    selected: RwSignal<Option<u32>>,
+    focus: RwSignal<Option<u32>>,
+) -> impl IntoView {
+    let reference = Arc::new(frames(&comparison, ComparedSide::Reference));
+    let subject = Arc::new(frames(&comparison, ComparedSide::Subject));
+    let (left, right) = (comparison.right.clone(), comparison.left.clone());
+    let select = Callback::new(move |frame: u32| {
+        // A second click looks at the frame alone, a third at all again.
+        match (selected.get_untracked(), focus.get_untracked()) {
+            (Some(before), Some(focused)) if before == frame && focused == frame => focus.set(None),
+            (Some(before), _) if before == frame => focus.set(Some(frame)),
+            _ => selected.set(Some(frame)),
+        }
+    });
+    let picture = |id: &'static str, label: String, frames: Arc<Vec<Frame>>| {
+        move || {
+            let placement = place(&frames, focus.get(), SiblingOrder::Given);
+            let frames = Arc::clone(&frames);
+            view! {
+                <Icicle id label=label.clone() frames placement selected on_select=select />
+            }
+        }
+    };
+    let head = |words: String, set: &tidings_proto::api::ComparedSet| {
+        let sample = format!("sample of {}", format::count(set.trace_count));
+        let mean = mean(set.duration.sum_nano, set.trace_count);
+        view! {
+            <div class="pair-head">
+                <b>{words}</b>
+                <span class="mute">{sample}</span>
+                <span class="pair-mean mute">"mean " <span class="mono">{mean}</span></span>
+            </div>
+        }
+    };
+    let call = {
+        let comparison = Arc::clone(&comparison);
+        move || {
+            let row = selected.get()?;
+            Some(call_facts(comparison.calls.get(row as usize)?))
+        }
+    };
+    view! {
+        <div class="pair">
+            <div>
+                {head(words.0.to_owned(), &left)}
+                {picture("all", format!("Call tree: {}", words.0), reference)}
+            </div>
+            <div>
+                {head(words.1.clone(), &right)}
+                {picture("some", format!("Call tree: {}", words.1), subject)}
+            </div>
+        </div>
+        <div class="pair-call" role="status">
+            {call}
+            <Show when=move || focus.get().is_some()>
+                <button class="button" type="button" on:click=move |_| focus.set(None)>
+                    "Show the whole tree"
+                </button>
+            </Show>
+        </div>
+    }
+}
+
+/// The selected place on both sides.
+fn call_facts(call: &ComparedCall) -> impl IntoView + use<> {
+    let side = |words: &'static str, stats: &CallStats| {
+        let failed = figures::share(figures::ratio(stats.error_count, stats.call_count));
+        view! {
+            <span class="page-fact">
+                {words}
+                <span class="mono">
+                    {format!(
+                        "{} calls in {} traces, p50 {}, p95 {}, {failed} failed",
+                        format::count(stats.call_count),
+                        format::count(stats.trace_count),
+                        format::duration(stats.duration.p50_nano),
+                        format::duration(stats.duration.p95_nano),
+                    )}
+                </span>
+            </span>
+        }
+    };
+    let name = figures::cut(format::operation(&call.operation), 80);
+    let service = format::service(&call.service).to_owned();
+    view! {
+        <b>{name}</b>
+        <span class="mute">{service}</span>
+        {side("left", &call.right)}
+        {side("right", &call.left)}
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use tidings_proto::{
+        DurationNanos,
+        api::{CallStats, ComparedCall, ComparedSet, Comparison, LatencyStats, SpanKindName},
+    };
+
+    use super::{ComparedSide, frames, greatest_difference, shares};
+
+    fn stats(critical: u64) -> CallStats {
+        CallStats { critical_nano: DurationNanos(critical), ..CallStats::default() }
+    }
+
+    fn call(parent: Option<u32>, name: &str, left: u64, right: u64) -> ComparedCall {
+        ComparedCall {
+            parent_index: parent,
+            depth: 0,
+            service: "web".to_owned(),
+            operation: name.to_owned(),
+            kind: SpanKindName::Server,
+            deviations: Vec::new(),
+            left: stats(left),
+            right: stats(right),
+        }
+    }
+
+    fn comparison(calls: Vec<ComparedCall>) -> Comparison {
+        let set = || ComparedSet {
+            trace_count: 1,
+            trace_ids: Vec::new(),
+            missing_trace_ids: Vec::new(),
+            duration: LatencyStats::default(),
+        };
+        Comparison { left: set(), right: set(), calls, truncated: false }
+    }
+
+    #[test]
+    fn a_row_has_the_share_of_all_below_it() {
+        let compared = comparison(vec![
+            call(None, "root", 10, 50),
+            call(Some(0), "pay", 60, 30),
+            call(Some(1), "bank", 30, 20),
+        ]);
+        assert_eq!(shares(&compared, ComparedSide::Subject), [1.0, 0.9, 0.3]);
+        let frames = frames(&compared, ComparedSide::Subject);
+        assert!((frames[1].difference.unwrap() - 0.4).abs() < 1e-9);
+        assert_eq!(frames[1].number, "90.0 % +40");
+        let (suspect, more) = greatest_difference(&compared).unwrap();
+        assert_eq!(suspect.operation, "pay");
+        assert!((more - 0.3).abs() < 1e-9);
+    }
+
+    #[test]
+    fn equal_sides_and_none_have_no_suspect() {
+        let same = comparison(vec![call(None, "root", 5, 5), call(Some(9), "odd", 0, 0)]);
+        assert_eq!(greatest_difference(&same), None);
+        assert_eq!(
+            shares(&comparison(vec![call(None, "root", 0, 0)]), ComparedSide::Subject),
+            [0.0]
+        );
+    }
+}

@@ -1,0 +1,141 @@
+//! Calls that transactions of the type make: the edges of their graph, beside those of before.
+
+use std::{collections::HashMap, sync::Arc};
+
+use leptos::prelude::*;
+use tidings_proto::api::{GraphEdge, GraphNode, NodeKind, ServiceGraph};
+
+use super::TypePage;
+use crate::{addresses, api::analysis, colour, components::Panel, figures, format, remote::Remote};
+
+/// Edges that are listed.
+const LISTED: usize = 14;
+
+/// The panel.
+pub(super) fn callees(page: TypePage) -> impl IntoView {
+    let graph = page.window.ask_slowly(move |window| {
+        Some(analysis::graph(&page.name.with(|name| name.filter(window.analysis()))))
+    });
+    let before = page.window.ask_slowly(move |window| {
+        let analysis = window.analysis_before()?;
+        Some(analysis::graph(&page.name.with(|name| name.filter(analysis))))
+    });
+    let draw = move |graph: Arc<ServiceGraph>| view! { <Edges page graph before /> };
+    let map = ViewFn::from(move || {
+        let address = addresses::ranged("/map", page.window.get().range());
+        view! { <a href=address>"On the map"</a> }
+    });
+    view! {
+        <Panel
+            title="What it calls"
+            tools=map
+            remote=graph
+            is_empty=|graph| graph.edges.is_empty()
+            missing=|graph| {
+                (!graph.searched.complete)
+                    .then(|| "These are the calls of the newest transactions only.".to_owned())
+            }
+            empty="It calls no other service."
+            draw=draw
+        />
+    }
+}
+
+type EdgeName = (String, String);
+
+/// The names of an edge's ends.
+fn name(graph: &ServiceGraph, edge: &GraphEdge) -> Option<EdgeName> {
+    let node = |at: u32| graph.nodes.get(at as usize).map(|node| node.name.clone());
+    Some((node(edge.from)?, node(edge.to)?))
+}
+
+#[component]
+fn Edges(page: TypePage, graph: Arc<ServiceGraph>, before: Remote<ServiceGraph>) -> impl IntoView {
+    let rows = move || {
+        let earlier: HashMap<EdgeName, u64> = before
+            .value()
+            .map(|graph| {
+                let p95 = |edge: &GraphEdge| Some((name(&graph, edge)?, edge.duration.p95_nano.0));
+                graph.edges.iter().filter_map(p95).collect()
+            })
+            .unwrap_or_default();
+        let mut edges: Vec<(&GraphEdge, Option<u64>)> = graph
+            .edges
+            .iter()
+            .map(|edge| (edge, name(&graph, edge).and_then(|name| earlier.get(&name).copied())))
+            .collect();
+        let change = |(edge, was): &(&GraphEdge, Option<u64>)| {
+            let failing = figures::ratio(edge.error_count, edge.call_count);
+            let slower = was.map_or(1.0, |was| edge.duration.p95_nano.0 as f64 / was.max(1) as f64);
+            slower.max(1.0).log2() + failing * 5.0
+        };
+        edges.sort_by(|left, right| change(right).total_cmp(&change(left)));
+        edges.truncate(LISTED);
+        edges.into_iter().filter_map(|(edge, was)| row(page, &graph, edge, was)).collect_view()
+    };
+    view! {
+        <table class="table" aria-label="Calls">
+            <thead>
+                <tr>
+                    <th scope="col">"Called"</th>
+                    <th scope="col" class="num">"Calls"</th>
+                    <th scope="col" class="num">"p95"</th>
+                    <th scope="col" class="num">"was"</th>
+                    <th scope="col" class="num">"Failed"</th>
+                </tr>
+            </thead>
+            <tbody>{rows}</tbody>
+        </table>
+    }
+}
+
+fn row(
+    page: TypePage,
+    graph: &ServiceGraph,
+    edge: &GraphEdge,
+    was: Option<u64>,
+) -> Option<impl IntoView + use<>> {
+    let (caller, called) =
+        (graph.nodes.get(edge.from as usize)?, graph.nodes.get(edge.to as usize)?);
+    let p95 = edge.duration.p95_nano;
+    let slower = was.is_some_and(|was| was > 0 && p95.0 as f64 / was as f64 >= 1.2);
+    let failed = figures::ratio(edge.error_count, edge.call_count);
+    let failing = failed >= 0.005;
+    let was = was
+        .map_or_else(|| "–".to_owned(), |was| format::duration(tidings_proto::DurationNanos(was)));
+    Some(view! {
+        <tr>
+            <td class="grow">
+                {node_name(page, called)}
+                <span class="mute">" by " {figures::cut(format::service(&caller.name), 40)}</span>
+            </td>
+            <td class="num">{figures::rate(edge.rate_per_second)}</td>
+            <td class="num" class:is-worse=slower>{format::duration(p95)}</td>
+            <td class="num was">{was}</td>
+            <td class="num" class:is-worse=failing>{figures::share(failed)}</td>
+        </tr>
+    })
+}
+
+/// A node's name with its sign: dashed where it sends no spans.
+fn node_name(page: TypePage, node: &GraphNode) -> impl IntoView + use<> {
+    let is_service = node.kind == NodeKind::Service;
+    let name = if node.name.is_empty() { "(not known)".to_owned() } else { node.name.clone() };
+    let text = figures::cut(&name, 60);
+    let words = if is_service {
+        let href = addresses::service(&node.name, page.window.get_untracked().range());
+        view! { <a href=href title=name>{text}</a> }.into_any()
+    } else {
+        view! { <span title=name>{text}</span> }.into_any()
+    };
+    view! {
+        <span
+            class="dot"
+            class:is-dashed=!is_service
+            style=("--hue", colour::hue_value(&node.name))
+            aria-hidden="true"
+        ></span>
+        " "
+        {words}
+    }
+}

@@ -1,0 +1,72 @@
+//! Throughput, failures and durations over time.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::{CallsInStep, LatencyStats, TransactionKindList};
+
+use super::TypePage;
+use crate::{
+    components::{LoadingRows, PartialNote},
+    drawings::{
+        slots::Slots,
+        time_chart::{ChartShape, LineChart, TimeChart, ValueUnit},
+    },
+    figures, format,
+};
+
+/// The three charts.
+pub(super) fn charts(page: TypePage) -> impl IntoView {
+    let cursor = RwSignal::new(None);
+    let drawn = move || {
+        let list = page.now.value()?;
+        Some(three(list, cursor))
+    };
+    let is_loading = Memo::new(move |_| page.now.loading());
+    view! {
+        <Show when=move || is_loading.get()>
+            <LoadingRows count=5 />
+        </Show>
+        {drawn}
+    }
+}
+
+fn three(list: Arc<TransactionKindList>, cursor: RwSignal<Option<usize>>) -> Option<impl IntoView> {
+    let kind = list.kinds.first()?;
+    let slots = Slots::of_window(&list.window);
+    let begin = |step: &CallsInStep| step.start_unix_nano;
+    let rates = |count: fn(&CallsInStep) -> u64| slots.rates(&kind.steps, begin, count);
+    let new = |unit, shape| TimeChart::new(&list.window, unit, shape);
+    let calls = new(ValueUnit::Rate, ChartShape::StackedBars)
+        .with("ok", "plain", rates(|step| step.count.saturating_sub(step.error_count)))
+        .with("failed", "error", rates(|step| step.error_count));
+    let share = |step: &CallsInStep| Some(figures::ratio(step.error_count, step.count));
+    let failed = new(ValueUnit::Share, ChartShape::Areas).with(
+        "failed",
+        "error",
+        slots.spread(&kind.steps, begin, share, None),
+    );
+    let quantile = |of: fn(&LatencyStats) -> u64| {
+        slots.spread(&kind.steps, begin, move |step| Some(of(&step.duration) as f64), None)
+    };
+    let durations = new(ValueUnit::Duration, ChartShape::Lines)
+        .with("p50", "plain", quantile(|duration| duration.p50_nano.0))
+        .with("p95", "accent", quantile(|duration| duration.p95_nano.0))
+        .with("p99", "crit", quantile(|duration| duration.p99_nano.0));
+    let counted = format!("{} of {}", format::count(kind.error_count), format::count(kind.count));
+    let sampled = (list.sampled_one_in > 1).then(|| {
+        view! {
+            <PartialNote>
+                {format!("Counts are estimates from every {}th transaction.", list.sampled_one_in)}
+            </PartialNote>
+        }
+    });
+    Some(view! {
+        {sampled}
+        <div class="type-charts">
+            <section class="card"><LineChart title="Calls" chart=calls cursor /></section>
+            <section class="card"><LineChart title="Failed" note=counted chart=failed cursor /></section>
+            <section class="card"><LineChart title="Duration" chart=durations cursor /></section>
+        </div>
+    })
+}

@@ -1,0 +1,72 @@
+//! Attributes that the measured transactions have and the rest has not.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::api::Explanation;
+
+use super::TypePage;
+use crate::{
+    addresses::TraceLink,
+    api::analysis::{self, Analysis},
+    components::{DifferenceList, Panel, explanation_missing},
+    format,
+};
+
+/// The panel.
+pub(super) fn differences(page: TypePage) -> impl IntoView {
+    let explanation = page.window.ask_slowly(move |window| {
+        let analysis = match page.basis.get() {
+            "failed" => window.analysis().with("selectStatus", "error"),
+            "before" => {
+                let ((start, middle), (_, end)) = (window.before()?, window.bounds()?);
+                Analysis::between(start, end).with("selectStart", middle.0)
+            }
+            _ => window.analysis().with("selectMinDuration", page.slow_from()?.0),
+        };
+        let analysis = page.name.with(|name| name.filter(analysis)).with("limit", 8);
+        Some(analysis::explain(&analysis))
+    });
+    Effect::new(move |before: Option<&'static str>| {
+        let basis = page.basis.get();
+        if before.is_some_and(|before| before != basis) {
+            explanation.forget();
+        }
+        basis
+    });
+    let draw = move |explanation: Arc<Explanation>| {
+        let traces = page.name.with(|name| {
+            TraceLink::within(page.window.get().range())
+                .of_service(&name.service)
+                .of_operation(&name.operation)
+        });
+        let traces = match page.basis.get() {
+            "failed" => traces.failed(),
+            _ => traces,
+        };
+        let words = format!(
+            "{} of {} against the rest. Top: them, below: the rest.",
+            format::count(explanation.selected_count),
+            format::count(explanation.selected_count.saturating_add(explanation.rest_count)),
+        );
+        view! {
+            <p class="panel-words mute">{words}</p>
+            <DifferenceList differences=explanation.differences.clone() traces />
+        }
+    };
+    let title = move || match page.basis.get() {
+        "failed" => "What the failed ones have in common",
+        "before" => "What is different from before",
+        _ => "What the slow ones have in common",
+    };
+    view! {
+        <Panel
+            title=Signal::derive(move || title().to_owned())
+            remote=explanation
+            is_empty=|explanation| explanation.differences.is_empty()
+            missing=explanation_missing
+            empty="No attribute sets them apart from the rest."
+            draw=draw
+        />
+    }
+}

@@ -1,0 +1,169 @@
+//! Examples: slow, failed and typical transactions, with links.
+
+use std::sync::Arc;
+
+use leptos::prelude::*;
+use tidings_proto::{
+    DurationNanos,
+    api::{TraceSearchResult, TraceSummary},
+};
+
+use super::TypePage;
+use crate::{
+    addresses,
+    api::{self, trace_sets},
+    browser,
+    components::{Segmented, StateBadge, StripPart, TimeStrip, use_choice},
+    figures, format,
+    remote::Remote,
+    url::{Step, use_go},
+};
+
+/// Examples of a kind, where each kind has some.
+const OF_EACH: usize = 3;
+/// Examples where only one kind is shown.
+const OF_ONE: usize = 12;
+
+const KINDS: &[(&str, &str)] =
+    &[("each", "Of each"), ("slow", "Slowest"), ("failed", "Failed"), ("typical", "Typical")];
+
+/// The panel.
+pub(super) fn examples(page: TypePage) -> impl IntoView {
+    let shown = use_choice("examples", KINDS);
+    let ask =
+        move |filter: fn(TypePage, api::analysis::Analysis) -> Option<api::analysis::Analysis>| {
+            page.window.ask_slowly(move |window| {
+                let analysis = page.name.with(|name| name.filter(window.analysis()));
+                let analysis = filter(page, analysis)?.with("limit", 40);
+                Some(trace_sets::trace_sample(&analysis))
+            })
+        };
+    let slow = ask(|page, analysis| Some(analysis.with("minDuration", page.slow_from()?.0)));
+    let failed = ask(|_, analysis| Some(analysis.with("status", "error")));
+    let typical = ask(|page, analysis| {
+        let p50 = page.median()?.0;
+        let around = p50 / 20;
+        Some(
+            analysis
+                .with("minDuration", p50.saturating_sub(around))
+                .with("maxDuration", p50.saturating_add(around)),
+        )
+    });
+    let kinds = [("slow", slow), ("failed", failed), ("typical", typical)];
+    let rows = move || {
+        let shown = shown.get();
+        let listed = kinds.into_iter().filter(|(kind, _)| shown == "each" || shown == *kind);
+        let at_most = if shown == "each" { OF_EACH } else { OF_ONE };
+        listed
+            .flat_map(|(kind, remote)| {
+                let rows = of_type(page, remote, kind, at_most);
+                rows.into_iter().map(move |trace| (kind, trace)).collect::<Vec<_>>()
+            })
+            .collect::<Vec<_>>()
+    };
+    let loading = move || kinds.iter().any(|(_, remote)| remote.loading());
+    let body = move || {
+        let rows = rows();
+        if rows.is_empty() {
+            let words =
+                if loading() { "Looking for examples…" } else { "There are none in this time." };
+            return view! { <p class="panel-empty" role="status">{words}</p> }.into_any();
+        }
+        example_table(rows).into_any()
+    };
+    view! {
+        <section class="card panel" aria-label="Examples">
+            <div class="panel-head">
+                <h2>"Examples"</h2>
+                <span class="panel-tools">
+                    <Segmented name="examples" offered=KINDS label="Which examples" />
+                </span>
+            </div>
+            <div class="panel-body">{body}</div>
+        </section>
+    }
+}
+
+/// The rows, each with its kind; their strips are as long as they took.
+fn example_table(rows: Vec<(&'static str, TraceSummary)>) -> impl IntoView {
+    let longest = rows.iter().map(|(_, trace)| trace.duration_nano).max().unwrap_or_default();
+    let rows = rows.into_iter().map(|(kind, trace)| view! { <Example kind trace longest /> });
+    view! {
+        <table class="table" aria-label="Examples">
+            <thead>
+                <tr>
+                    <th scope="col">"Example"</th>
+                    <th scope="col">"Started"</th>
+                    <th scope="col">"State"</th>
+                    <th scope="col" class="num">"Duration"</th>
+                    <th scope="col" class="example-strip">"Where the time went"</th>
+                    <th scope="col" class="num">"Errors"</th>
+                    <th scope="col"><span class="hidden">"Compare"</span></th>
+                </tr>
+            </thead>
+            <tbody>{rows.collect_view()}</tbody>
+        </table>
+    }
+}
+
+/// The traces of a list that enter at the type, the slow ones slowest first.
+fn of_type(
+    page: TypePage,
+    remote: Remote<TraceSearchResult>,
+    kind: &str,
+    at_most: usize,
+) -> Vec<TraceSummary> {
+    let Some(answer): Option<Arc<TraceSearchResult>> = remote.value() else { return Vec::new() };
+    let mut traces: Vec<TraceSummary> = page
+        .name
+        .with(|name| answer.traces.iter().filter(|trace| name.has_trace(trace)).cloned().collect());
+    if kind == "slow" {
+        traces.sort_by_key(|trace| std::cmp::Reverse(trace.duration_nano));
+    }
+    traces.truncate(at_most);
+    traces
+}
+
+#[component]
+fn Example(kind: &'static str, trace: TraceSummary, longest: DurationNanos) -> impl IntoView {
+    let address = api::trace_address(trace.trace_id, None);
+    let start = trace.start_unix_nano;
+    let started = format::when(start, browser::now(), browser::zone_minutes(start));
+    let total: u64 = trace.services.iter().map(|service| service.critical_nano.0).sum();
+    let parts = trace
+        .services
+        .iter()
+        .map(|one| StripPart {
+            service: one.service.clone(),
+            words: figures::cut(format::service(&one.service), 60),
+            share: figures::ratio(one.critical_nano.0, total),
+        })
+        .collect::<Vec<_>>();
+    let width = figures::ratio(trace.duration_nano.0, longest.0) * 100.0;
+    let go = use_go();
+    let row_address = address.clone();
+    let errors = trace.error_count;
+    view! {
+        <tr class="row-link" on:click=move |_| go(&row_address, Step::New)>
+            <td class="mute">{kind}</td>
+            <td><a class="mono" href=address>{started}</a></td>
+            <td><StateBadge state=trace.state /></td>
+            <td class="num">{format::duration(trace.duration_nano)}</td>
+            <td class="example-strip">
+                <div style=("width", format!("{width:.1}%"))>
+                    <TimeStrip parts />
+                </div>
+            </td>
+            <td class="num" class:is-worse=errors != 0>{format::count(errors)}</td>
+            <td>
+                <a
+                    class="difference-link"
+                    href=addresses::compare(trace.trace_id, None)
+                    on:click=|event| event.stop_propagation()
+                >
+                    "compare"
+                </a>
+            </td>
+        </tr>
+    }
+}

@@ -1,0 +1,71 @@
+use tidings_proto::{
+    DurationNanos, UnixNanos,
+    api::{LatencyStats, Searched, TimeWindow, TransactionKind, TransactionKindList},
+};
+
+use super::{SortOrder, missing, paired, sort};
+
+fn kind(operation: &str, count: u64, errors: u64, p95_ms: u64) -> TransactionKind {
+    let p95_nano = DurationNanos(p95_ms * 1_000_000);
+    TransactionKind {
+        service: "web".to_owned(),
+        operation: operation.to_owned(),
+        count,
+        error_count: errors,
+        rate_per_second: count as f64 / 60.0,
+        duration: LatencyStats { p95_nano, ..LatencyStats::default() },
+        steps: Vec::new(),
+        where_time_goes: Vec::new(),
+        analysed_count: 0,
+    }
+}
+
+fn names(order: &str) -> Vec<String> {
+    let now = [kind("a", 900, 0, 100), kind("b", 50, 25, 100), kind("c", 10, 0, 400)];
+    let before = [kind("a", 900, 0, 100), kind("b", 50, 0, 100), kind("c", 10, 0, 100)];
+    let mut rows = paired(&now, Some(&before));
+    sort(&mut rows, &SortOrder::parse(order));
+    rows.into_iter().map(|row| row.now.operation).collect()
+}
+
+#[test]
+fn what_changed_most_comes_first_and_what_did_not_by_frequency() {
+    assert_eq!(names("-change"), ["b", "c", "a"]);
+    assert_eq!(names("name"), ["a", "b", "c"]);
+    assert_eq!(names("-p95"), ["c", "a", "b"]);
+    assert_eq!(names("rate"), ["c", "b", "a"]);
+}
+
+#[test]
+fn a_type_that_was_not_there_before_has_no_change() {
+    let rows = paired(&[kind("new", 5, 1, 10)], Some(&[kind("old", 5, 0, 10)]));
+    assert_eq!(rows[0].before, None);
+    assert_eq!((rows[0].slowdown(), rows[0].more_failed()), (None, None));
+    assert_eq!(paired(&[kind("x", 1, 0, 1)], None)[0].before, None);
+}
+
+#[test]
+fn an_incomplete_list_says_what_is_missing() {
+    let searched = Searched { rows: 0, files: 0, elapsed_nano: DurationNanos(0), complete: true };
+    let window = TimeWindow {
+        start_unix_nano: UnixNanos(0),
+        end_unix_nano: UnixNanos(1),
+        step_nano: DurationNanos(1),
+    };
+    let mut list = TransactionKindList {
+        window,
+        kinds: vec![kind("a", 1, 0, 1)],
+        kind_count: 1,
+        other_count: 0,
+        other_kind_count_max: 0,
+        sampled_one_in: 1,
+        searched,
+    };
+    assert_eq!(missing(&list), None);
+    (list.kind_count, list.sampled_one_in, list.other_count) = (900, 4, 12);
+    list.searched.complete = false;
+    let words = missing(&list).unwrap();
+    for part in ["shorter time", "every 4th", "12 transactions", "Only the 1 most"] {
+        assert!(words.contains(part), "{words}");
+    }
+}

@@ -1,0 +1,218 @@
+//! The state of the server, asked for every two seconds by the shell for all pages.
+//!
+//! Owns the last answer, when it came, and a short history of the counters, from which rates are
+//! read. Pages draw it; none of them asks by itself.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use leptos::prelude::*;
+use tidings_proto::{UnixNanos, api::ServerStatus};
+
+use crate::{
+    api::{self, ApiError},
+    browser,
+    remote::Remote,
+};
+
+const ASK_EVERY: Duration = Duration::from_secs(2);
+/// Samples that are kept: four minutes.
+const SAMPLES_MAX: usize = 120;
+/// Samples that a rate is read over: about ten seconds.
+const RATE_SAMPLES: usize = 5;
+
+/// The counters at one moment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CounterSample {
+    /// When they were read.
+    pub time: UnixNanos,
+    /// Spans received since the start.
+    pub spans: u64,
+    /// Log records received since the start.
+    pub logs: u64,
+    /// Requests refused since the start, and records refused one by one.
+    pub refused: u64,
+}
+
+/// Spans and log records in a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArrivalRates {
+    /// Spans in a second.
+    pub spans: f64,
+    /// Log records in a second.
+    pub logs: f64,
+    /// Refusals within the history.
+    pub refused: u64,
+}
+
+/// The state of the server; provided by the shell.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerWatch {
+    answer: Remote<ServerStatus>,
+    samples: RwSignal<VecDeque<CounterSample>>,
+    answered: RwSignal<Option<UnixNanos>>,
+}
+
+impl ServerWatch {
+    /// Starts asking.
+    pub(super) fn provide() -> Self {
+        let watch = Self {
+            answer: Remote::new(|| Some(api::status())),
+            samples: RwSignal::new(VecDeque::new()),
+            answered: RwSignal::new(None),
+        };
+        let answer = watch.answer.signal();
+        Effect::new(move |_| {
+            if let Some(status) = answer.get() {
+                let now = browser::now();
+                watch.answered.set(Some(now));
+                watch.samples.update(|samples| note(samples, sample(&status, now)));
+            }
+        });
+        let again = move || {
+            if browser::visible() {
+                watch.answer.refresh_when_idle();
+            }
+        };
+        if let Ok(timer) = set_interval_with_handle(again, ASK_EVERY) {
+            on_cleanup(move || timer.clear());
+        }
+        provide_context(watch);
+        watch
+    }
+
+    /// The last answer.
+    #[must_use]
+    pub fn status(self) -> Option<Arc<ServerStatus>> {
+        self.answer.value()
+    }
+
+    /// The question, for panels that draw its states.
+    #[must_use]
+    pub fn remote(self) -> Remote<ServerStatus> {
+        self.answer
+    }
+
+    /// The moment of the last answer of a server that fell silent; `None` while it answers.
+    #[must_use]
+    pub fn silent_since(self) -> Option<UnixNanos> {
+        let is_silent = matches!(self.answer.error(), Some(ApiError::Unreachable));
+        is_silent.then(|| self.answered.get().unwrap_or(UnixNanos(0)))
+    }
+
+    /// Asks now.
+    pub fn ask(self) {
+        self.answer.refresh_when_idle();
+    }
+
+    /// The history of the counters, oldest first.
+    #[must_use]
+    pub fn samples(self) -> Vec<CounterSample> {
+        self.samples.with(|samples| samples.iter().copied().collect())
+    }
+
+    /// The rates of the last ten seconds; `None` before the second answer.
+    #[must_use]
+    pub fn rates(self) -> Option<ArrivalRates> {
+        self.samples.with(rates)
+    }
+}
+
+/// The state of the server.
+#[must_use]
+pub fn use_server() -> ServerWatch {
+    use_context().unwrap_or_else(|| ServerWatch {
+        answer: Remote::new(|| None),
+        samples: RwSignal::new(VecDeque::new()),
+        answered: RwSignal::new(None),
+    })
+}
+
+fn sample(status: &ServerStatus, time: UnixNanos) -> CounterSample {
+    let requests: u64 = status.receivers.iter().map(|receiver| receiver.refused_requests).sum();
+    CounterSample {
+        time,
+        spans: status.spans.received,
+        logs: status.logs.received,
+        refused: requests + status.spans.rejected + status.logs.rejected,
+    }
+}
+
+/// Adds a sample. Counters that went back are those of a server that was started again.
+fn note(samples: &mut VecDeque<CounterSample>, next: CounterSample) {
+    let restarted =
+        samples.back().is_some_and(|last| last.spans > next.spans || last.logs > next.logs);
+    if restarted {
+        samples.clear();
+    }
+    if samples.back().is_none_or(|last| last.time < next.time) {
+        samples.push_back(next);
+    }
+    while samples.len() > SAMPLES_MAX {
+        samples.pop_front();
+    }
+}
+
+fn rates(samples: &VecDeque<CounterSample>) -> Option<ArrivalRates> {
+    let last = samples.back()?;
+    let first = samples.get(samples.len().saturating_sub(RATE_SAMPLES + 1))?;
+    let seconds = last.time.since(first.time).0 as f64 / 1e9;
+    let oldest = samples.front()?;
+    (seconds > 0.0).then(|| ArrivalRates {
+        spans: last.spans.saturating_sub(first.spans) as f64 / seconds,
+        logs: last.logs.saturating_sub(first.logs) as f64 / seconds,
+        refused: last.refused.saturating_sub(oldest.refused),
+    })
+}
+
+/// The rates between neighbouring samples, oldest first.
+#[must_use]
+pub fn rate_series(samples: &[CounterSample], of: fn(&CounterSample) -> u64) -> Vec<Option<f64>> {
+    let rate = |pair: &[CounterSample]| {
+        let seconds = pair[1].time.since(pair[0].time).0 as f64 / 1e9;
+        (seconds > 0.0).then(|| of(&pair[1]).saturating_sub(of(&pair[0])) as f64 / seconds)
+    };
+    samples.windows(2).map(rate).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tidings_proto::UnixNanos;
+
+    use super::{CounterSample, SAMPLES_MAX, note, rate_series, rates};
+
+    fn sample(second: u64, spans: u64) -> CounterSample {
+        CounterSample { time: UnixNanos(second * 1_000_000_000), spans, logs: 0, refused: second }
+    }
+
+    #[test]
+    fn rates_are_of_the_last_seconds() {
+        let mut samples = VecDeque::new();
+        assert_eq!(rates(&samples), None);
+        for second in 0..20 {
+            note(
+                &mut samples,
+                sample(second * 2, if second < 10 { 0 } else { (second - 9) * 100 }),
+            );
+        }
+        let rates = rates(&samples).unwrap();
+        assert!((rates.spans - 50.0).abs() < 1e-9, "{rates:?}");
+        assert_eq!(rates.refused, 38);
+        let all: Vec<_> = samples.into_iter().collect();
+        assert_eq!(rate_series(&all, |sample| sample.spans)[18], Some(50.0));
+    }
+
+    #[test]
+    fn a_server_that_was_started_again_begins_a_new_history() {
+        let mut samples = VecDeque::from([sample(1, 900), sample(2, 1_000)]);
+        note(&mut samples, sample(3, 10));
+        assert_eq!(samples, [sample(3, 10)]);
+        note(&mut samples, sample(3, 10));
+        assert_eq!(samples.len(), 1);
+        for second in 4..1_000 {
+            note(&mut samples, sample(second, 10));
+        }
+        assert_eq!(samples.len(), SAMPLES_MAX);
+    }
+}

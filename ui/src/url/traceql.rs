@@ -1,0 +1,234 @@
+//! Filters as a query in TraceQL, and back where a query says no more than filters can.
+//!
+//! Owns the subset of the language that filters have: one spanset of conditions joined by `&&`.
+//! Everything else is a query, which is sent as it stands.
+
+use tidings_proto::DurationNanos;
+
+use super::{AttributeFilter, Given, TraceFilters, parse_duration};
+
+#[cfg(test)]
+mod tests;
+
+const SERVICE: &str = "resource.service.name";
+const STATUSES: [&str; 3] = ["error", "ok", "unset"];
+const KINDS: [&str; 6] = ["server", "client", "producer", "consumer", "internal", "unspecified"];
+
+/// The query that finds what these filters find.
+#[must_use]
+pub fn write_traceql(filters: &TraceFilters) -> String {
+    let TraceFilters {
+        service,
+        operation,
+        status,
+        kind,
+        duration_min,
+        duration_max,
+        attributes,
+        without,
+    } = filters;
+    let text = |name: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("{name} = {}", quoted(value)))
+    };
+    let word = |name: &str, value: &Option<String>| {
+        value.as_ref().map(|value| format!("{name} = {value}"))
+    };
+    let duration = |relation: &str, value: &Option<Given<DurationNanos>>| {
+        let value = value.as_ref()?.text(|value| write_duration(*value));
+        Some(format!("duration {relation} {value}"))
+    };
+    let fixed = [
+        text(SERVICE, service),
+        text("name", operation),
+        word("status", status),
+        word("kind", kind),
+        duration(">=", duration_min),
+        duration("<=", duration_max),
+    ];
+    let with = attributes.iter().map(|filter| attribute(filter, "="));
+    let without = without.iter().map(|filter| attribute(filter, "!="));
+    let all: Vec<String> = fixed.into_iter().flatten().chain(with).chain(without).collect();
+    if all.is_empty() { "{ }".to_owned() } else { format!("{{ {} }}", all.join(" && ")) }
+}
+
+fn attribute(filter: &AttributeFilter, relation: &str) -> String {
+    let key = attribute_name(&filter.key);
+    match &filter.value {
+        Some(value) => format!("{key} {relation} {}", value_text(value)),
+        // Any value, or none.
+        None if relation == "=" => format!("{key} != nil"),
+        None => format!("{key} = nil"),
+    }
+}
+
+/// An attribute of the span or its resource.
+fn attribute_name(key: &str) -> String {
+    let is_plain = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
+    if key.chars().all(is_plain) { format!(".{key}") } else { format!(".{}", quoted(key)) }
+}
+
+/// Numbers and truth values are compared as such.
+fn value_text(value: &str) -> String {
+    let is_number = value.parse::<i64>().is_ok_and(|number| number.to_string() == value)
+        || matches!(value, "true" | "false");
+    if is_number { value.to_owned() } else { quoted(value) }
+}
+
+fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for sign in text.chars() {
+        match sign {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            sign => quoted.push(sign),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The shortest exact way to write a length of time in the language.
+fn write_duration(duration: DurationNanos) -> String {
+    let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us"), (1, "ns")];
+    let fits = |(scale, _): &(u64, &str)| duration.0.is_multiple_of(*scale);
+    let (scale, name) = units.into_iter().find(fits).unwrap_or((1, "ns"));
+    format!("{}{name}", duration.0 / scale)
+}
+
+/// The filters that find what this query finds; `None` when it says more than filters can.
+#[must_use]
+pub fn read_traceql(query: &str) -> Option<TraceFilters> {
+    let inside = query.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut filters = TraceFilters::default();
+    for condition in conditions(inside)? {
+        read_condition(&condition, &mut filters)?;
+    }
+    Some(filters)
+}
+
+/// A part of a condition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Token {
+    Bare(String),
+    Quoted(String),
+    Relation(&'static str),
+}
+
+/// The conditions between the braces; `None` where there is anything else.
+fn conditions(text: &str) -> Option<Vec<Vec<Token>>> {
+    let mut all = Vec::new();
+    let mut tokens = Vec::new();
+    let mut rest = text.trim_start();
+    while let Some(first) = rest.chars().next() {
+        if let Some(after) = rest.strip_prefix("&&") {
+            all.push(std::mem::take(&mut tokens));
+            rest = after.trim_start();
+            continue;
+        }
+        let relations = ["!=", ">=", "<=", "="];
+        if let Some(relation) = relations.into_iter().find(|relation| rest.starts_with(relation)) {
+            if rest[relation.len()..].starts_with('~') {
+                return None;
+            }
+            tokens.push(Token::Relation(relation));
+            rest = rest[relation.len()..].trim_start();
+            continue;
+        }
+        let (token, after) = if first == '"' { read_quoted(rest)? } else { read_bare(rest)? };
+        tokens.push(token);
+        rest = after.trim_start();
+    }
+    if !tokens.is_empty() || !all.is_empty() {
+        all.push(tokens);
+    }
+    Some(all)
+}
+
+fn read_quoted(text: &str) -> Option<(Token, &str)> {
+    let mut value = String::new();
+    let mut signs = text.char_indices().skip(1);
+    while let Some((at, sign)) = signs.next() {
+        match sign {
+            '"' => return Some((Token::Quoted(value), &text[at + 1..])),
+            '\\' => value.push(match signs.next()?.1 {
+                'n' => '\n',
+                't' => '\t',
+                sign @ ('"' | '\\') => sign,
+                _ => return None,
+            }),
+            sign => value.push(sign),
+        }
+    }
+    None
+}
+
+fn read_bare(text: &str) -> Option<(Token, &str)> {
+    let is_part = |sign: char| sign.is_alphanumeric() || matches!(sign, '.' | '_' | '-' | '/');
+    let end = text.find(|sign: char| !is_part(sign)).unwrap_or(text.len());
+    let (name, after) = text.split_at(end);
+    // A key in quotes behind its dot.
+    if name == "." && after.starts_with('"') {
+        let (token, after) = read_quoted(after)?;
+        let Token::Quoted(key) = token else { return None };
+        return Some((Token::Bare(format!(".{key}")), after));
+    }
+    (end > 0).then(|| (Token::Bare(name.to_owned()), after))
+}
+
+fn read_condition(tokens: &[Token], filters: &mut TraceFilters) -> Option<()> {
+    let [Token::Bare(name), Token::Relation(relation), value] = tokens else { return None };
+    let one = |place: &mut Option<String>, value: String| {
+        let is_free = place.is_none();
+        *place = Some(value);
+        is_free.then_some(())
+    };
+    match (name.as_str(), *relation, value) {
+        (SERVICE | ".service.name", "=", Token::Quoted(value)) => {
+            one(&mut filters.service, value.clone())
+        }
+        ("name", "=", Token::Quoted(value)) => one(&mut filters.operation, value.clone()),
+        ("status", "=", Token::Bare(value)) if STATUSES.contains(&value.as_str()) => {
+            one(&mut filters.status, value.clone())
+        }
+        ("kind", "=", Token::Bare(value)) if KINDS.contains(&value.as_str()) => {
+            one(&mut filters.kind, value.clone())
+        }
+        ("duration", ">=" | "<=", Token::Bare(value)) => {
+            let is_min = *relation == ">=";
+            let place = if is_min { &mut filters.duration_min } else { &mut filters.duration_max };
+            let is_free = place.is_none();
+            // A bare number has no unit in the language.
+            let has_unit = value.ends_with(|sign: char| sign.is_alphabetic());
+            *place = Some(Given::Read(parse_duration(value).filter(|_| has_unit)?));
+            is_free.then_some(())
+        }
+        (name, relation, value) => read_attribute(name, relation, value, filters),
+    }
+}
+
+/// A condition on an attribute of the span or its resource, whichever has it.
+fn read_attribute(
+    name: &str,
+    relation: &str,
+    value: &Token,
+    filters: &mut TraceFilters,
+) -> Option<()> {
+    let key = name.strip_prefix('.').filter(|key| !key.is_empty() && !key.contains('='))?;
+    let (value, is_nil) = match value {
+        Token::Quoted(value) => (Some(value.clone()), false),
+        Token::Bare(value) if value == "nil" => (None, true),
+        Token::Bare(value) if value_text(value) == *value => (Some(value.clone()), false),
+        _ => return None,
+    };
+    // `!= nil` means any value, `= nil` no value.
+    let is_with = (relation == "=") != is_nil;
+    let list = match relation {
+        "=" | "!=" if is_with => &mut filters.attributes,
+        "=" | "!=" => &mut filters.without,
+        _ => return None,
+    };
+    list.push(AttributeFilter { key: key.to_owned(), value });
+    Some(())
+}

@@ -1,0 +1,65 @@
+use tidings_proto::DurationNanos;
+
+use super::{AttributeFilter, Given, TraceFilters, read_traceql, write_traceql};
+
+fn filter(key: &str, value: Option<&str>) -> AttributeFilter {
+    AttributeFilter { key: key.to_owned(), value: value.map(str::to_owned) }
+}
+
+#[test]
+fn filters_and_their_query_say_the_same() {
+    let nanos = |nanos| Some(Given::Read(DurationNanos(nanos)));
+    for (filters, query) in [
+        (TraceFilters::default(), "{ }"),
+        (
+            TraceFilters {
+                service: Some("check\"out".to_owned()),
+                operation: Some("POST /checkout".to_owned()),
+                status: Some("error".to_owned()),
+                kind: Some("server".to_owned()),
+                ..TraceFilters::default()
+            },
+            r#"{ resource.service.name = "check\"out" && name = "POST /checkout" && status = error && kind = server }"#,
+        ),
+        (
+            TraceFilters {
+                duration_min: nanos(200_000_000),
+                duration_max: nanos(1_500_000),
+                attributes: vec![
+                    filter("order.id", Some("A-1")),
+                    filter("http.status_code", Some("500")),
+                    filter("user.tier", None),
+                    filter("odd key", Some("a && b")),
+                ],
+                without: vec![filter("service.version", Some("2.14.0")), filter("retry", None)],
+                ..TraceFilters::default()
+            },
+            r#"{ duration >= 200ms && duration <= 1500us && .order.id = "A-1" && .http.status_code = 500 && .user.tier != nil && ."odd key" = "a && b" && .service.version != "2.14.0" && .retry = nil }"#,
+        ),
+    ] {
+        assert_eq!(write_traceql(&filters), query);
+        assert_eq!(read_traceql(query), Some(filters), "{query}");
+    }
+}
+
+#[test]
+fn queries_that_say_more_stay_queries() {
+    for query in [
+        "{ status = error } >> { name = \"a\" }",
+        "{ status = error || kind = server }",
+        "{ name =~ \"a.*\" }",
+        "{ span.order.id = \"A-1\" }",
+        "{ duration > 1s }",
+        "{ duration >= 5 }",
+        "{ status = broken }",
+        "{ name = \"a\" && name = \"b\" }",
+        "{ name = \"a }",
+        "{ && }",
+        "{} | count() > 3",
+        "status = error",
+        "{",
+        "",
+    ] {
+        assert_eq!(read_traceql(query), None, "{query}");
+    }
+}
