@@ -5,21 +5,21 @@ use clap::ArgMatches;
 use serde_json::Value as Json;
 use tidings_proto::api::{ProblemDetails, SqlResult};
 
-use crate::{cli, client::Client};
+use crate::{cli, client::Client, client_tls::ClientTls, settings::Sources};
 
 /// The widest a column is drawn, in characters.
 const COLUMN_MAX: usize = 60;
 
 /// Asks the API and prints the rows.
-pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
+pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let query = matches.get_one::<String>("query").cloned().unwrap_or_default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let result = runtime.block_on(fetch(server, query))?;
+    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let result = runtime.block_on(fetch(&client, &sources.text("http"), query))?;
     cli::print(&table(&result))
 }
 
-async fn fetch(server: &str, query: String) -> Result<SqlResult> {
-    let client = Client::new();
+async fn fetch(client: &Client, server: &str, query: String) -> Result<SqlResult> {
     let answer = client.post(server, "/api/v1/sql", "application/sql", query.into()).await?;
     if !answer.status.is_success() {
         let detail = serde_json::from_slice::<ProblemDetails>(&answer.body)

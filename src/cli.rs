@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Arg, ArgAction, ArgMatches, Command, builder::PossibleValuesParser, value_parser};
 
+use tidings_collector::TlsError;
 use tidings_storage::StorageError;
 
 use crate::{
-    ask, check, demo,
+    ask, check,
+    client_tls::ClientTls,
+    demo,
     health::TaskFailure,
     import, serve,
     settings::{SETTINGS, Settings, SettingsError, Sources},
@@ -72,6 +75,7 @@ fn demo_command() -> Command {
         .arg(server("otlp-grpc", "The OTLP/gRPC receiver"))
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))
         .arg(server("zipkin", "The Zipkin receiver"))
+        .args(ClientTls::args())
         .arg(config_arg())
 }
 
@@ -87,6 +91,7 @@ fn import_command() -> Command {
                 .help("What to import; - is standard input"),
         )
         .arg(server("otlp-http", "The OTLP/HTTP receiver"))
+        .args(ClientTls::args())
         .arg(config_arg())
 }
 
@@ -100,6 +105,7 @@ fn trace_command() -> Command {
                 .help("A trace id or a transaction id, in any form"),
         )
         .arg(server("http", "The API"))
+        .args(ClientTls::args())
         .arg(config_arg())
         .arg(
             Arg::new("width")
@@ -116,6 +122,7 @@ fn sql_command() -> Command {
         .about("Ask a query over spans, logs, traces, red and edges, and print its rows")
         .arg(Arg::new("query").required(true).value_name("QUERY").help("The query"))
         .arg(server("http", "The API"))
+        .args(ClientTls::args())
         .arg(config_arg())
 }
 
@@ -216,9 +223,9 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
         Some(("demo", matches)) => {
             demo::run(&demo::Options::from_matches(matches, &sources(matches)?)?)
         }
-        Some(("import", matches)) => import::run(matches, &sources(matches)?.text("otlp-http")),
-        Some(("trace", matches)) => show::run(matches, &sources(matches)?.text("http")),
-        Some(("sql", matches)) => ask::run(matches, &sources(matches)?.text("http")),
+        Some(("import", matches)) => import::run(matches, &sources(matches)?),
+        Some(("trace", matches)) => show::run(matches, &sources(matches)?),
+        Some(("sql", matches)) => ask::run(matches, &sources(matches)?),
         Some(("check", matches)) => check::run(matches),
         Some((sql_worker::NAME, matches)) => sql_worker::run(matches),
         Some((other, _)) => anyhow::bail!("there is no command `{other}`"),
@@ -251,7 +258,7 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
-        _ if error.is::<SettingsError>() => 78,
+        _ if error.is::<SettingsError>() || error.is::<TlsError>() => 78,
         _ if error.is::<check::Unreadable>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,

@@ -1,13 +1,18 @@
 //! Sends OTLP and Zipkin to a receiver, and asks the API, for the commands that are clients.
 
+use std::error::Error;
+
 use anyhow::{Context, Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{Method, Request, Response, StatusCode, Uri, body::Incoming};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client as Pool, connect::HttpConnector},
+    client::legacy::{Client as Pool, Error as PoolError, connect::HttpConnector},
     rt::TokioExecutor,
 };
+
+use crate::client_tls::ClientTls;
 
 /// The gRPC service that takes spans.
 pub(crate) const TRACE_SERVICE: &str =
@@ -19,8 +24,10 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Connections to one server, reused.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
-    http1: Pool<HttpConnector, Full<Bytes>>,
-    http2: Pool<HttpConnector, Full<Bytes>>,
+    http1: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http2: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    /// The scheme of addresses that have none.
+    scheme: &'static str,
 }
 
 /// An answer, read to its end.
@@ -31,15 +38,26 @@ pub(crate) struct Answer {
 }
 
 impl Client {
-    pub(crate) fn new() -> Self {
+    /// Reads the files of TLS, where there are any.
+    ///
+    /// # Errors
+    /// The file that cannot be used, with the reason.
+    pub(crate) fn new(tls: &ClientTls) -> Result<Self> {
         let builder = || Pool::builder(TokioExecutor::new());
-        Self { http1: builder().build_http(), http2: builder().http2_only(true).build_http() }
+        let config = tls.config()?;
+        let connector =
+            || HttpsConnectorBuilder::new().with_tls_config(config.clone()).https_or_http();
+        Ok(Self {
+            http1: builder().build(connector().enable_http1().build()),
+            http2: builder().http2_only(true).build(connector().enable_http2().build()),
+            scheme: if tls.is_used() { "https" } else { "http" },
+        })
     }
 
     /// Gets a path of the server at this address.
     pub(crate) async fn get(&self, address: &str, path: &str) -> Result<Answer> {
-        let request = Request::get(uri(address, path)?).body(Full::default())?;
-        read(self.http1.request(request).await.with_context(|| reach(address))?).await
+        let request = Request::get(self.uri(address, path)?).body(Full::default())?;
+        read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
     }
 
     /// Posts a body of this type.
@@ -50,10 +68,10 @@ impl Client {
         kind: &str,
         body: Bytes,
     ) -> Result<Answer> {
-        let request = Request::post(uri(address, path)?)
+        let request = Request::post(self.uri(address, path)?)
             .header("content-type", kind)
             .body(Full::new(body))?;
-        read(self.http1.request(request).await.with_context(|| reach(address))?).await
+        read(self.http1.request(request).await.map_err(|error| unreached(address, error))?).await
     }
 
     /// Makes a unary gRPC call and gives the answering message.
@@ -64,11 +82,12 @@ impl Client {
         frame.put_slice(message);
         let request = Request::builder()
             .method(Method::POST)
-            .uri(uri(address, method)?)
+            .uri(self.uri(address, method)?)
             .header("content-type", "application/grpc")
             .header("te", "trailers")
             .body(Full::new(frame.freeze()))?;
-        let response = self.http2.request(request).await.with_context(|| reach(address))?;
+        let response = self.http2.request(request).await;
+        let response = response.map_err(|error| unreached(address, error))?;
         let (parts, body) = response.into_parts();
         let collected = body.collect().await?;
         let trailers = collected.trailers().unwrap_or(&parts.headers);
@@ -86,17 +105,42 @@ impl Client {
         let body = collected.to_bytes();
         Ok(body.slice(body.len().min(5)..))
     }
+
+    fn uri(&self, address: &str, path: &str) -> Result<Uri> {
+        let (scheme, rest) = address.split_once("://").unwrap_or((self.scheme, address));
+        if scheme == "https" && self.scheme != "https" {
+            bail!("{address}: --ca FILE is needed, with the root of its certificate");
+        }
+        format!("{scheme}://{}{path}", rest.trim_end_matches('/'))
+            .parse()
+            .with_context(|| format!("{address} is not an address"))
+    }
 }
 
-fn uri(address: &str, path: &str) -> Result<Uri> {
-    let address = address.trim_start_matches("http://").trim_end_matches('/');
-    format!("http://{address}{path}")
-        .parse()
-        .with_context(|| format!("{address} is not an address"))
+/// A request that was not answered: somebody else answers there, or nobody.
+fn unreached(address: &str, error: PoolError) -> anyhow::Error {
+    let reason = if has_tls_fault(&error) {
+        format!("no TLS with {address}")
+    } else {
+        format!("nothing answers at {address}; is `tidings serve` running?")
+    };
+    anyhow::Error::new(error).context(reason)
 }
 
-fn reach(address: &str) -> String {
-    format!("nothing answers at {address}; is `tidings serve` running?")
+/// Returns whether an error is TLS's, below those of connectors.
+fn has_tls_fault(error: &PoolError) -> bool {
+    let mut at: Option<&(dyn Error + 'static)> = Some(error);
+    while let Some(error) = at {
+        if error.is::<rustls::Error>() {
+            return true;
+        }
+        // An I/O error does not say that it has another error in it.
+        at = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
 }
 
 async fn read(response: Response<Incoming>) -> Result<Answer> {

@@ -30,6 +30,7 @@ pub(crate) use incident::INCIDENTS;
 
 use crate::{
     client::{Client, TRACE_SERVICE},
+    client_tls::ClientTls,
     settings::Sources,
 };
 
@@ -55,6 +56,7 @@ pub(crate) struct Options {
     otlp_grpc: String,
     otlp_http: String,
     zipkin: String,
+    tls: ClientTls,
 }
 
 impl Options {
@@ -80,11 +82,12 @@ impl Options {
             otlp_grpc: sources.text("otlp-grpc"),
             otlp_http: sources.text("otlp-http"),
             zipkin: sources.text("zipkin"),
+            tls: ClientTls::from_matches(matches, sources),
         })
     }
 
     /// A minute of traffic for this server's own receivers, with some history before it.
-    pub(crate) fn for_receivers(receivers: &[ReceiverStatus]) -> Option<Self> {
+    pub(crate) fn for_receivers(receivers: &[ReceiverStatus], tls: ClientTls) -> Option<Self> {
         let address = |name: &str| {
             Some(receivers.iter().find(|receiver| receiver.name == name)?.address.clone())
         };
@@ -97,6 +100,7 @@ impl Options {
             otlp_grpc: address("otlp/grpc")?,
             otlp_http: address("otlp/http")?,
             zipkin: address("zipkin")?,
+            tls,
         })
     }
 }
@@ -126,7 +130,9 @@ pub(crate) async fn send(options: &Options) -> Result<Sent> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let begin = clock.instant();
     let mut rng = Rng::with_seed(options.seed.unwrap_or_else(|| clock.now().0));
-    let sender = Sender { options, client: Client::new() };
+    let tls = options.tls.clone();
+    let client = tokio::task::spawn_blocking(move || Client::new(&tls)).await??;
+    let sender = Sender { options, client };
     let mut sent = Sent::default();
 
     let history = if options.incident.is_some() { INCIDENT_HISTORY } else { HISTORY };

@@ -19,6 +19,8 @@ use tidings_proto::{
 use crate::{
     cli::said_once,
     client::{Answer, Client},
+    client_tls::ClientTls,
+    settings::Sources,
 };
 
 /// The largest file that is read into memory, decompressed.
@@ -35,18 +37,19 @@ struct Report {
 
 /// Sends every file and says what became of it. One that fails stops no other, but the command
 /// fails.
-pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
+pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let files: Vec<_> =
         matches.get_many::<std::path::PathBuf>("file").unwrap_or_default().collect();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let client = Client::new();
+    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let server = sources.text("otlp-http");
     let mut out = std::io::stdout().lock();
     let (mut failed, mut refused) = (0_usize, 0_u64);
     for path in &files {
         let name = path.display();
         let sent = read(path)
             .and_then(|content| Ok(detect(&content)?))
-            .and_then(|found| runtime.block_on(send(&client, server, found)));
+            .and_then(|found| runtime.block_on(send(&client, &server, found)));
         let report = match sent {
             Ok(report) => report,
             Err(error) if files.len() == 1 => return Err(error.context(name.to_string())),
@@ -140,8 +143,8 @@ impl Report {
 async fn post(client: &Client, server: &str, path: &str, body: Vec<u8>) -> Result<Answer> {
     let answer = client.post(server, path, "application/x-protobuf", Bytes::from(body)).await?;
     if !answer.status.is_success() {
-        let reason =
-            RpcStatus::decode(answer.body).map(|status| status.message).unwrap_or_default();
+        let text = String::from_utf8_lossy(&answer.body).into_owned();
+        let reason = RpcStatus::decode(answer.body).map_or(text, |status| status.message);
         bail!("{server} answered {}: {reason}", answer.status);
     }
     Ok(answer)

@@ -5,6 +5,7 @@ mod ask;
 mod check;
 mod cli;
 mod client;
+mod client_tls;
 mod demo;
 mod health;
 mod host_names;

@@ -5,7 +5,7 @@ use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::{Context, Result};
 use axum::Router;
 use tidings_collector::{
-    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, listen,
+    Collector, CollectorLimits, CollectorSettings, Guard, Phase, Phases, ReadApi, Sink, Tls, listen,
 };
 use tidings_query::{QueryService, QuerySettings};
 use tidings_sql::{SqlLimits, SqlService, WorkerProgram};
@@ -65,8 +65,10 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let (stop, stopped) = watch::channel(Phase::Running);
     let connections_max = usize::try_from(settings.connections_max).unwrap_or(usize::MAX);
     let phases = Phases::new(stopped);
-    let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
     let web_tasks = Supervision::default();
+    let tls = open_tls(&settings, &clock, &phases, &web_tasks).await?;
+    let listening = web::connections(apps, Arc::clone(&clock), connections_max, phases);
+    let listening = Arc::new(listening.over(tls.clone()));
     let bound = TcpListener::bind(settings.http).await;
     let http = bound.and_then(|listener| {
         let address = listener.local_addr()?;
@@ -93,7 +95,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let query = QueryService::new(store.clone(), query_settings(&settings), Arc::clone(&clock));
     let reads: Arc<dyn ReadApi> = Arc::new(ZipkinReads::new(query.clone()));
     let sink: Arc<dyn Sink> = Arc::new(store.clone());
-    let receivers = collector_settings(&settings);
+    let receivers = CollectorSettings { tls, ..collector_settings(&settings) };
     let collector = Collector::start_beside(receivers, sink, Some(reads), Arc::clone(&clock))
         .await
         .context("a receiver could not be started")?;
@@ -101,12 +103,10 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     let health = [store.supervision(), collector.supervision(), &web_tasks].map(Clone::clone);
     let parts =
         ServerParts { store, query, collector, health: Health::new(health.to_vec()), clock };
-    let (started, insecure) = (parts.clock.now(), settings.insecure);
-    let (store, collector) = (parts.store.clone(), Arc::clone(&parts.collector));
-    let server = web::Server::new(store, collector, parts.health.clone(), started, insecure);
+    let server = parts.server(&settings);
     let routes = routes(&settings, address, &parts, server.clone(), listening)?;
     app.send_modify(|app| *app = routes);
-    print_addresses(address, &parts.collector)?;
+    print_addresses(address, &parts.collector, settings.tls().is_some())?;
 
     tokio::select! {
         () = end.asked() => {}
@@ -125,6 +125,28 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
     Ok(())
 }
 
+/// Reads the files of TLS, and follows their renewal from now on.
+async fn open_tls(
+    settings: &Settings,
+    clock: &Arc<dyn Clock>,
+    phases: &Phases,
+    tasks: &Supervision,
+) -> Result<Option<Arc<Tls>>> {
+    let Some(files) = settings.tls() else { return Ok(None) };
+    let tls = Arc::new(tokio::task::spawn_blocking(|| Tls::open(files)).await??);
+    // The phases end it, as they end the listeners.
+    let (unstopped, never_stopped) = watch::channel(false);
+    let renewal = {
+        let (tls, clock, phases) = (Arc::clone(&tls), Arc::clone(clock), phases.clone());
+        move || {
+            let _ = &unstopped;
+            Arc::clone(&tls).follow(Arc::clone(&clock), phases.clone())
+        }
+    };
+    tasks.spawn_restarting("certificate", Arc::clone(clock), never_stopped, renewal);
+    Ok(Some(tls))
+}
+
 /// The running parts of the process.
 struct ServerParts {
     store: Store,
@@ -135,6 +157,12 @@ struct ServerParts {
 }
 
 impl ServerParts {
+    fn server(&self, settings: &Settings) -> web::Server {
+        let (store, collector) = (self.store.clone(), Arc::clone(&self.collector));
+        let listens = web::ListenerSetup { insecure: settings.insecure, tls: settings.tls() };
+        web::Server::new(store, collector, self.health.clone(), self.clock.now(), listens)
+    }
+
     /// Lets answers leave that are there. Nothing is flushed: what failed may have left half of
     /// something behind, and the log has everything.
     async fn give_up(&self, server: &web::Server, failure: TaskFailure) -> anyhow::Error {
@@ -174,7 +202,8 @@ fn routes(
         ],
         server,
         web::Visitors {
-            guard: Guard::new(address, &host_names(&settings.allowed_hosts)),
+            guard: Guard::new(address, &host_names(&settings.allowed_hosts))
+                .over_tls(settings.tls().is_some()),
             origins: settings.allow_origins.clone(),
         },
         web::Bodies::new(Arc::clone(clock)),
@@ -204,11 +233,12 @@ impl End {
     }
 }
 
-fn print_addresses(http: SocketAddr, collector: &Collector) -> Result<()> {
+fn print_addresses(http: SocketAddr, collector: &Collector, has_tls: bool) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "  {:<12} http://{http}", "UI and API")?;
+    let scheme = if has_tls { "https://" } else { "http://" };
+    writeln!(out, "  {:<12} {scheme}{http}", "UI and API")?;
     for receiver in collector.receivers() {
-        let scheme = if receiver.name == "otlp/grpc" { "" } else { "http://" };
+        let scheme = if receiver.name == "otlp/grpc" && !has_tls { "" } else { scheme };
         writeln!(out, "  {:<12} {scheme}{}", receiver.name, receiver.address)?;
     }
     out.flush()?;

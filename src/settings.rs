@@ -17,6 +17,7 @@ use std::{
 use environment::Environment;
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
+use tidings_collector::TlsFiles;
 use tidings_storage::{ObjectAddress, Retention};
 
 /// The effective settings.
@@ -35,6 +36,9 @@ pub(crate) struct Settings {
     pub(crate) otlp_http: SocketAddr,
     pub(crate) zipkin: SocketAddr,
     pub(crate) insecure: bool,
+    pub(crate) tls_certificate: Option<PathBuf>,
+    pub(crate) tls_key: Option<PathBuf>,
+    pub(crate) tls_client_ca: Option<PathBuf>,
     pub(crate) allowed_hosts: Vec<String>,
     pub(crate) allow_origins: Vec<String>,
     pub(crate) transaction_keys: Vec<String>,
@@ -126,6 +130,8 @@ pub(crate) enum SettingsError {
         "{name} listens on {address}, which other machines can reach, and nothing checks who they are; set insecure = true if that is meant"
     )]
     Exposed { name: &'static str, address: SocketAddr },
+    #[error("{given} is set and {missing} is not: TLS needs a certificate and its key")]
+    TlsPart { given: &'static str, missing: &'static str },
     #[error("{first} and {second} both listen on port {port}; each needs its own")]
     SharedPort { first: &'static str, second: &'static str, port: u16 },
     #[error("{less} ({less_bytes} bytes) is more than {more} ({more_bytes} bytes): {why}")]
@@ -214,6 +220,7 @@ impl Sources {
         settings.aws = self.aws.clone();
         settings.check_listeners()?;
         settings.check_exposure()?;
+        settings.check_tls()?;
         settings.check_order()?;
         Ok(settings)
     }
@@ -265,6 +272,9 @@ impl Settings {
             otlp_http: nowhere,
             zipkin: nowhere,
             insecure: false,
+            tls_certificate: None,
+            tls_key: None,
+            tls_client_ca: None,
             allowed_hosts: Vec::new(),
             allow_origins: Vec::new(),
             transaction_keys: Vec::new(),
@@ -327,6 +337,27 @@ impl Settings {
         }
     }
 
+    /// Returns the files of TLS, if it is set up.
+    pub(crate) fn tls(&self) -> Option<TlsFiles> {
+        Some(TlsFiles {
+            certificate: self.tls_certificate.clone()?,
+            key: self.tls_key.clone()?,
+            client_ca: self.tls_client_ca.clone(),
+        })
+    }
+
+    /// Refuses a part of what TLS needs.
+    fn check_tls(&self) -> Result<(), SettingsError> {
+        let missing = match (&self.tls_certificate, &self.tls_key, &self.tls_client_ca) {
+            (None, None, None) | (Some(_), Some(_), _) => return Ok(()),
+            (None, Some(_), _) => ("tls-key", "tls-certificate"),
+            (None, None, Some(_)) => ("tls-client-ca", "tls-certificate"),
+            (Some(_), None, _) => ("tls-certificate", "tls-key"),
+        };
+        let (given, missing) = missing;
+        Err(SettingsError::TlsPart { given, missing })
+    }
+
     /// The warning that `insecure` deserves.
     pub(crate) fn exposure(&self) -> Option<String> {
         if !self.insecure {
@@ -335,13 +366,16 @@ impl Settings {
         let exposed =
             self.listeners().into_iter().filter(|(_, address)| !address.ip().is_loopback());
         let exposed: Vec<_> = exposed.map(|(name, _)| name).collect();
+        let unchecked = match self.tls_client_ca {
+            None => "nothing checks who sends and who reads",
+            Some(_) => "every client with a certificate may send, read and change everything",
+        };
         Some(match exposed.as_slice() {
             [] => {
                 "insecure is set, and every listener is on the loopback: none needs it".to_owned()
             }
             names => format!(
-                "insecure is set: other machines can reach {}, and nothing checks who sends and \
-                 who reads",
+                "insecure is set: other machines can reach {}, and {unchecked}",
                 names.join(", ")
             ),
         })

@@ -6,25 +6,25 @@ use anyhow::{Context, Result, bail};
 use clap::ArgMatches;
 use tidings_proto::api::{ProblemDetails, ResolveResult, TraceSkeleton};
 
-use crate::{cli, client::Client};
+use crate::{cli, client::Client, client_tls::ClientTls, settings::Sources};
 
 /// Asks the API for the trace and draws it.
-pub(crate) fn run(matches: &ArgMatches, server: &str) -> Result<()> {
+pub(crate) fn run(matches: &ArgMatches, sources: &Sources) -> Result<()> {
     let id = matches.get_one::<String>("id").map(String::as_str).unwrap_or_default();
     let width = matches.get_one::<u16>("width").copied().unwrap_or(120);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let trace = runtime.block_on(fetch(server, id))?;
+    let client = Client::new(&ClientTls::from_matches(matches, sources))?;
+    let trace = runtime.block_on(fetch(&client, &sources.text("http"), id))?;
     cli::print(&draw::waterfall(&trace, usize::from(width)))
 }
 
-async fn fetch(server: &str, id: &str) -> Result<TraceSkeleton> {
-    let client = Client::new();
+async fn fetch(client: &Client, server: &str, id: &str) -> Result<TraceSkeleton> {
     let resolved: ResolveResult =
-        get(&client, server, &format!("/api/v1/resolve?text={}", escape(id))).await?;
+        get(client, server, &format!("/api/v1/resolve?text={}", escape(id))).await?;
     let Some(found) = resolved.matches.first() else {
         bail!("nothing stored matches {id:?}; it was tried as {}", resolved.tried.join(", "));
     };
-    get(&client, server, &format!("/api/v1/traces/{}/skeleton", found.trace_id)).await
+    get(client, server, &format!("/api/v1/traces/{}/skeleton", found.trace_id)).await
 }
 
 async fn get<T: serde::de::DeserializeOwned>(

@@ -22,7 +22,7 @@ pub(crate) use guard::Visitors;
 pub(crate) use listen::{WebListening, connections};
 pub(crate) use metrics::{Measured, QueryTimes};
 pub(crate) use pins::routes as pins;
-pub(crate) use status::{Server, described, starting};
+pub(crate) use status::{ListenerSetup, Server, described, starting};
 
 /// The routes of the HTTP address: those of the API's parts, and the process's.
 pub(crate) fn router(

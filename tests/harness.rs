@@ -1,6 +1,7 @@
 //! Starts the real server on free ports and talks to it.
 
 pub(crate) mod browser;
+pub(crate) mod certificates;
 pub(crate) mod http;
 pub(crate) mod spans;
 pub(crate) mod web;
@@ -23,7 +24,7 @@ pub(crate) struct Server {
     child: Child,
     flags: Vec<String>,
     environment: Vec<(String, String)>,
-    /// As `127.0.0.1:8434`.
+    /// As `127.0.0.1:8434`, or `https://127.0.0.1:8434` over TLS.
     pub(crate) http: String,
     pub(crate) otlp_grpc: String,
     pub(crate) otlp_http: String,

@@ -35,4 +35,5 @@ mod sql;
 mod sql_generated;
 mod sql_processes;
 mod syscalls;
+mod tls;
 mod transports;

@@ -60,6 +60,8 @@ struct ActivityState {
     head_since: Option<Instant>,
     /// When something came last.
     heard: Instant,
+    /// The byte that came first.
+    first_byte: Option<u8>,
     /// Requests that were abandoned, less those that were answered.
     abandoned: u32,
 }
@@ -85,6 +87,7 @@ impl Activity {
             resting_since: now,
             head_since: None,
             heard: now,
+            first_byte: None,
             abandoned: 0,
         };
         Arc::new(Self { peer, clock, state: Mutex::new(state), end: watch::Sender::new(None) })
@@ -118,12 +121,11 @@ impl Activity {
 
     /// Notes bytes that came.
     pub(crate) fn arrived(&self, bytes: &[u8]) {
-        if bytes.is_empty() {
-            return;
-        }
+        let Some(first) = bytes.first() else { return };
         let now = self.clock.instant();
         let mut state = self.lock();
         state.heard = now;
+        state.first_byte.get_or_insert(*first);
         if state.busy > 0 {
             return;
         }
@@ -133,6 +135,11 @@ impl Activity {
         if !state.http2 && state.head_since.is_none() {
             state.head_since = Some(now);
         }
+    }
+
+    /// Returns the byte that the client began with, when there was one.
+    pub(crate) fn first_byte(&self) -> Option<u8> {
+        self.lock().first_byte
     }
 
     pub(crate) fn verdict(&self, limits: &ConnectionLimits) -> Verdict {

@@ -108,13 +108,13 @@ impl Collector {
                 receiver,
                 reads: reads.clone(),
                 ingest: Arc::clone(&ingest),
-                guard: Guard::new(address, &settings.host_names),
+                guard: Guard::new(address, &settings.host_names).over_tls(settings.tls.is_some()),
                 phases: Phases::new(phases.clone()),
                 counters: ReceiverCounters::default(),
             });
             let (requests, phases) = (Arc::clone(&requests), Phases::new(phases.clone()));
-            let listening =
-                Arc::new(Listening::new(server, limits, requests, Arc::clone(&clock), phases));
+            let listening = Listening::new(server, limits, requests, Arc::clone(&clock), phases);
+            let listening = Arc::new(listening.over(settings.tls.clone()));
             let serving = listener::listen(listener, Arc::clone(&listening));
             let task = supervision.spawn_essential(listening.endpoint.receiver.name(), serving);
             Listener { address, listening, task: Mutex::new(Some(task)) }
@@ -138,6 +138,7 @@ impl Collector {
             ReceiverStatus {
                 name: server.receiver.name().to_owned(),
                 address: listener.address.to_string(),
+                tls: listener.listening.tls.is_some(),
                 accepted_requests: counters.accepted(),
                 refused_requests: counters.refused(),
                 refusals: counters.refusals(),

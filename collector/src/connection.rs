@@ -1,5 +1,5 @@
 //! One connection: HTTP/1 or HTTP/2 on it, its bounds, and a watch that ends it when it hangs, takes
-//! no answer, or has to make room.
+//! no answer, or has to make room. Does not own its bytes, which may be TLS's ([`crate::transport`]).
 
 use std::{
     convert::Infallible,
@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::{body::Incoming, service::service_fn};
@@ -25,13 +25,13 @@ use tokio::{
 
 use crate::{
     activity::{Activity, Busy, ConnectionEnd, Verdict},
-    endpoint::{ConnectionLimits, Endpoint},
-    explained::Explained,
+    endpoint::{ConnectionLimits, Endpoint, UnreadableHead},
+    explained::{Explain, Explained},
     listener::{Listening, Slot},
     phase::Phase,
     reads::ReplyBody,
     shares::{RequestHolder, ShareHolder},
-    stall::Stall,
+    transport::{self, TLS_RECORD, Transport},
     unread::StreamTasks,
 };
 
@@ -51,21 +51,20 @@ const SEND_BYTES_MAX: usize = 64 << 10;
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Serves the connection until it ends, hangs, has to make room or the phase says so.
-#[expect(clippy::too_many_lines, reason = "one loop over everything that can end a connection")]
+/// Serves the connection, after its handshake, until it ends, hangs, has to make room or the phase
+/// says so.
 pub(crate) async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening<E>>, slot: Slot) {
-    // Answers are written whole; waiting to fill a packet only delays them.
-    let _ = stream.set_nodelay(true);
+    if let Some(transport) = transport::open(stream, &listening, &slot).await {
+        serve(transport, listening, slot).await;
+    }
+}
+
+async fn serve<E: Endpoint>(transport: Transport, listening: Arc<Listening<E>>, slot: Slot) {
     let (limits, clock) = (&listening.limits, &listening.clock);
     let activity = Arc::clone(slot.activity());
     let slot = Arc::new(slot);
-    let stall = Stall::new(Arc::clone(clock));
-    let watched = Watched { stream, activity: Arc::clone(&activity), stall };
-    let explain = {
-        let endpoint = Arc::clone(&listening.endpoint);
-        let peer = activity.peer();
-        Arc::new(move |status| endpoint.explain(status, peer))
-    };
+    let explain = explain(&listening, &activity);
+    let watched = Watched { stream: transport, activity: Arc::clone(&activity) };
     let io = TokioIo::new(Explained::new(watched, explain, Arc::clone(clock)));
     let service = service_fn(|request: Request<Incoming>| {
         let mut busy = activity.begin(request.version());
@@ -128,6 +127,21 @@ pub(crate) async fn run<E: Endpoint>(stream: TcpStream, listening: Arc<Listening
     }
 }
 
+/// Words the heads that hyper refuses, among them one of TLS to a listener without it.
+fn explain<E: Endpoint>(listening: &Listening<E>, activity: &Arc<Activity>) -> Explain {
+    let (endpoint, activity) = (Arc::clone(&listening.endpoint), Arc::clone(activity));
+    let is_plain = listening.tls.is_none();
+    Arc::new(move |status| {
+        let head = match status {
+            StatusCode::BAD_REQUEST if is_plain && activity.first_byte() == Some(TLS_RECORD) => {
+                UnreadableHead::WithTls
+            }
+            status => UnreadableHead::Refused(status),
+        };
+        endpoint.explain(head, activity.peer())
+    })
+}
+
 /// Answers one request, if the connection may ask it and there are not too many.
 async fn answer<E: Endpoint>(
     listening: &Listening<E>,
@@ -183,12 +197,11 @@ fn builder(limits: &ConnectionLimits, clock: &Arc<dyn Clock>) -> Builder<StreamT
     builder
 }
 
-/// The socket, telling what arrives and what is not taken.
+/// A connection's bytes, telling its activity what arrives.
 #[derive(Debug)]
 struct Watched<S> {
     stream: S,
     activity: Arc<Activity>,
-    stall: Stall,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
@@ -212,21 +225,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<std::io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.stall.watch(outcome, context)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[std::io::IoSlice<'_>],
-    ) -> Poll<std::io::Result<usize>> {
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.stall.watch(outcome, context)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
     fn poll_flush(

@@ -35,11 +35,25 @@ pub trait Endpoint: Send + Sync + 'static {
     /// Refuses a request because there are too many connections or requests.
     fn refuse_overloaded(&self, head: &Parts, peer: PeerAddress) -> Response<ReplyBody>;
 
-    /// Words the refusal of a head that did not become a request.
-    fn explain(&self, status: StatusCode, peer: PeerAddress) -> Explanation;
+    /// Words the refusal of a head that did not become a request, and counts it.
+    fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation;
+
+    /// Notes a handshake of TLS that failed by what the client sent.
+    fn handshake_failed(&self, error: &io::Error, peer: PeerAddress);
 
     /// Notes a connection that could not be accepted.
     fn accept_failed(&self, error: &io::Error);
+}
+
+/// The beginning of a connection that no request can be read from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadableHead {
+    /// One that hyper refuses with this status.
+    Refused(StatusCode),
+    /// One without TLS, which the listener needs.
+    WithoutTls,
+    /// One of TLS, which the listener does not speak.
+    WithTls,
 }
 
 /// The bounds of one listener's connections.

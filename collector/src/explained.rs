@@ -20,7 +20,7 @@ use std::{
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use tidings_storage::Clock;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 /// The statuses hyper answers by itself.
 pub const HEAD_STATUSES: [StatusCode; 3] = [
@@ -78,6 +78,18 @@ impl<S> Explained<S> {
     /// A connection whose refusals `explain` words.
     pub fn new(stream: S, explain: Explain, clock: Arc<dyn Clock>) -> Self {
         Self { stream, explain, clock, instead: None, sending: false, closing: Closing::Open }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Explained<S> {
+    /// Writes a last answer to a client that may still be sending, and ends the connection.
+    ///
+    /// # Errors
+    /// When the connection broke before.
+    pub(crate) async fn end_with(mut self, answer: &[u8]) -> io::Result<()> {
+        self.sending = true;
+        self.write_all(answer).await?;
+        self.shutdown().await
     }
 }
 

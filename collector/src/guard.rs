@@ -52,6 +52,7 @@ pub fn is_from_browser(headers: &HeaderMap) -> bool {
 pub struct Guard {
     bound: IpAddr,
     names: Vec<String>,
+    is_over_tls: bool,
 }
 
 impl Guard {
@@ -61,7 +62,15 @@ impl Guard {
     #[must_use]
     pub fn new(bound: SocketAddr, names: &[String]) -> Self {
         let names = names.iter().map(|name| name.trim_end_matches('.').to_ascii_lowercase());
-        Self { bound: bound.ip(), names: names.collect() }
+        Self { bound: bound.ip(), names: names.collect(), is_over_tls: false }
+    }
+
+    /// For a listener that speaks TLS, or not. Over TLS the own origin is `https`: whoever is between
+    /// a browser and the server can make pages of the same name without it. A listener without TLS
+    /// may have a proxy with TLS before it, so its own origin is either.
+    #[must_use]
+    pub fn over_tls(self, is_over_tls: bool) -> Self {
+        Self { is_over_tls, ..self }
     }
 
     /// Checks the host, the origin and the site that the request says it comes from.
@@ -78,12 +87,14 @@ impl Guard {
             return Err(ForeignRequest::Host((*unknown).to_owned()));
         }
         for origin in head.headers.get_all(header::ORIGIN) {
-            let same =
-                origin.to_str().ok().and_then(|origin| origin.split_once("://")).is_some_and(
-                    |(_, origin)| {
-                        authorities.first().is_some_and(|own| own.eq_ignore_ascii_case(origin))
-                    },
-                );
+            let same = origin
+                .to_str()
+                .ok()
+                .and_then(|origin| origin.split_once("://"))
+                .is_some_and(|(scheme, origin)| {
+                    (!self.is_over_tls || scheme.eq_ignore_ascii_case("https"))
+                        && authorities.first().is_some_and(|own| own.eq_ignore_ascii_case(origin))
+                });
             if !same {
                 return Err(ForeignRequest::Origin);
             }
@@ -215,6 +226,21 @@ mod tests {
         }
         let two = [("sec-fetch-site", "same-origin"), ("sec-fetch-site", "cross-site")];
         assert_eq!(check("127.0.0.1:4318", &[], &two), Some("site"));
+    }
+
+    #[test]
+    fn over_tls_a_page_without_it_is_of_another_origin() {
+        for (over_tls, origin, is_own) in [
+            (true, "https://localhost:8434", true),
+            (true, "http://localhost:8434", false),
+            (false, "https://localhost:8434", true),
+            (false, "http://localhost:8434", true),
+        ] {
+            let request = Request::post("/api/v1/demo").header("host", "localhost:8434");
+            let (head, ()) = request.header("origin", origin).body(()).unwrap().into_parts();
+            let guard = Guard::new("127.0.0.1:8434".parse().unwrap(), &[]).over_tls(over_tls);
+            assert_eq!(guard.check(&head).is_ok(), is_own, "{over_tls} {origin}");
+        }
     }
 
     #[test]

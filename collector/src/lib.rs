@@ -7,8 +7,8 @@
 //! so that what is bounded for one is bounded for all.
 //!
 //! ```text
-//! listener ─► connection ─► server (host, origin, phase) ─► receiver (protocol)
-//!    shares: connections, requests                             │ body (size, pace, memory)
+//! listener ─► connection (TLS) ─► server (host, origin, phase) ─► receiver (protocol)
+//!    shares: connections, requests                                   │ body (size, pace, memory)
 //!  answer ◄── receiver ◄── Sink::append ◄── normalise ◄── decode ◄── decompress, weigh
 //! ```
 
@@ -35,11 +35,13 @@ mod settings;
 mod shares;
 mod sink;
 mod stall;
+mod tls;
+mod transport;
 mod unread;
 mod weigh;
 
 pub use collector::{Collector, RefusalCount};
-pub use endpoint::{ConnectionLimits, Endpoint};
+pub use endpoint::{ConnectionLimits, Endpoint, UnreadableHead};
 pub use explained::{Explain, Explained, Explanation, HEAD_STATUSES};
 pub use guard::{
     ForeignRequest, Guard, SEC_FETCH_DEST, SEC_FETCH_MODE, SEC_FETCH_SITE, is_from_browser,
@@ -57,4 +59,6 @@ pub use shares::{
 };
 pub use sink::Sink;
 pub use stall::{STALL, Stall};
+pub use tls::{Tls, TlsError, TlsFiles};
+pub use transport::{TLS_NEEDED, TLS_UNKNOWN};
 pub use unread::{StreamTasks, Unread};

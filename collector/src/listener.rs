@@ -27,6 +27,7 @@ use crate::{
     endpoint::{ConnectionLimits, Endpoint},
     phase::{Phase, Phases},
     shares::{BudgetKind, BudgetShare, HolderState, PeerAddress, ShareHolder, Shares},
+    tls::Tls,
 };
 
 /// The wait when the system has no file handle or memory for another connection.
@@ -44,6 +45,7 @@ pub struct Listening<E> {
     pub(crate) phases: Phases,
     pub(crate) requests: Arc<Shares>,
     pub(crate) counters: ConnectionCounters,
+    pub(crate) tls: Option<Arc<Tls>>,
     connections: Arc<Shares>,
     reserve: Arc<Shares>,
 }
@@ -67,6 +69,8 @@ pub(crate) struct ConnectionCounters {
     pub(crate) overloaded: AtomicU64,
     /// Requests above the budget of requests.
     pub(crate) requests_refused: AtomicU64,
+    /// Handshakes of TLS that failed or took too long.
+    pub(crate) handshakes: AtomicU64,
     pub(crate) stuck: AtomicU64,
     pub(crate) idle: AtomicU64,
     pub(crate) abandoning: AtomicU64,
@@ -101,12 +105,19 @@ impl<E: Endpoint> Listening<E> {
             connections: budget(rest),
             reserve: budget(reserve),
             counters: ConnectionCounters::default(),
+            tls: None,
             endpoint,
             limits,
             requests,
             clock,
             phases,
         }
+    }
+
+    /// The same over TLS, if there is any.
+    #[must_use]
+    pub fn over(self, tls: Option<Arc<Tls>>) -> Self {
+        Self { tls, ..self }
     }
 
     /// Returns what happened to connections.
@@ -129,6 +140,7 @@ impl<E: Endpoint> Listening<E> {
             ("no_room", of(&counters.dropped)),
             ("overloaded", of(&counters.overloaded)),
             ("too_many_requests", of(&counters.requests_refused)),
+            ("handshake", of(&counters.handshakes)),
             ("slow_head", of(&counters.stuck)),
             ("idle", of(&counters.idle)),
             ("abandoned_requests", of(&counters.abandoning)),

@@ -48,6 +48,8 @@ pub(crate) enum Reason {
     Host,
     /// A page of another origin or site sent the request.
     Origin,
+    /// No TLS where it is needed, or a handshake that failed.
+    Handshake,
     /// The head or the body came too slowly.
     SlowBody,
     /// The client broke off.
@@ -68,7 +70,7 @@ pub(crate) enum Reason {
 
 impl Reason {
     /// Every reason, in the order of [`Reason::index`].
-    pub(crate) const ALL: [Self; 20] = [
+    pub(crate) const ALL: [Self; 21] = [
         Self::Malformed,
         Self::Framing,
         Self::Cardinality,
@@ -81,6 +83,7 @@ impl Reason {
         Self::NotStored,
         Self::Host,
         Self::Origin,
+        Self::Handshake,
         Self::SlowBody,
         Self::Disconnected,
         Self::Deadline,
@@ -109,6 +112,7 @@ impl Reason {
             Self::NotStored => ("not_stored", Http::NOT_FOUND, Code::Unimplemented),
             Self::Host => ("host", Http::MISDIRECTED_REQUEST, Code::PermissionDenied),
             Self::Origin => ("origin", Http::FORBIDDEN, Code::PermissionDenied),
+            Self::Handshake => ("handshake", Http::BAD_REQUEST, Code::InvalidArgument),
             Self::SlowBody => ("slow_body", Http::REQUEST_TIMEOUT, Code::DeadlineExceeded),
             Self::Disconnected => ("disconnected", Http::BAD_REQUEST, Code::Cancelled),
             Self::Deadline => ("deadline", Http::GATEWAY_TIMEOUT, Code::DeadlineExceeded),

@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use crate::{
     body::BodyReader,
     counters::ReceiverCounters,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, UnreadableHead},
     explained::Explanation,
     guard::Guard,
     ingest::{Ingest, panicked},
@@ -20,6 +20,7 @@ use crate::{
     receive::{Exchange, Receiver},
     refusal::{Reason, Refusal, printable},
     shares::{PeerAddress, RequestHolder},
+    transport::{TLS_NEEDED, TLS_UNKNOWN},
     unread::Unread,
 };
 
@@ -61,8 +62,14 @@ impl Endpoint for Server {
         self.receiver.refuse(head, &refusal)
     }
 
-    fn explain(&self, status: StatusCode, peer: PeerAddress) -> Explanation {
-        self.explain_head(status, peer)
+    fn explain(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation {
+        self.explain_head(head, peer)
+    }
+
+    fn handshake_failed(&self, error: &io::Error, peer: PeerAddress) {
+        let refusal = Refusal::new(Reason::Handshake, format!("the TLS handshake failed: {error}"));
+        let now = self.ingest.clock.now();
+        self.counters.refuse(self.receiver.name(), &refusal, &peer.to_string(), now);
     }
 
     fn accept_failed(&self, error: &io::Error) {
@@ -152,12 +159,14 @@ impl Server {
     }
 
     /// Words and counts the refusal of a head that did not become a request.
-    fn explain_head(&self, status: StatusCode, peer: PeerAddress) -> Explanation {
-        let refusal = match status {
-            StatusCode::BAD_REQUEST => {
+    fn explain_head(&self, head: UnreadableHead, peer: PeerAddress) -> Explanation {
+        let refusal = match head {
+            UnreadableHead::WithoutTls => Refusal::new(Reason::Handshake, TLS_NEEDED),
+            UnreadableHead::WithTls => Refusal::new(Reason::Malformed, TLS_UNKNOWN),
+            UnreadableHead::Refused(StatusCode::BAD_REQUEST) => {
                 Refusal::new(Reason::Malformed, "what was sent is not an HTTP request")
             }
-            _ => {
+            UnreadableHead::Refused(_) => {
                 let limit = self.ingest.limits.header_bytes_max;
                 let message = format!(
                     "the request's line and headers are too long or too many: {limit} bytes are \

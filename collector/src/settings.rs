@@ -1,15 +1,15 @@
 //! Where the receivers listen and what they bear: every bound of this crate, with its default.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use crate::endpoint::ConnectionLimits;
+use crate::{endpoint::ConnectionLimits, tls::Tls};
 
 /// How many times larger hyper's own bound on heads is: what is over ours but under hyper's gets an
 /// answer in the protocol's form and the request's encoding.
 const HYPER_HEAD_FACTOR: u32 = 4;
 
 /// Where the receivers listen and what they bear.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct CollectorSettings {
     /// OTLP over gRPC.
     pub otlp_grpc: SocketAddr,
@@ -20,6 +20,8 @@ pub struct CollectorSettings {
     /// Names a request may give as `Host`, beside those of the loopback: those of the machine, and
     /// those that an operator adds.
     pub host_names: Vec<String>,
+    /// TLS on all of them, if there is any.
+    pub tls: Option<Arc<Tls>>,
     /// The bounds.
     pub limits: CollectorLimits,
 }
@@ -33,6 +35,7 @@ impl CollectorSettings {
             otlp_http,
             zipkin,
             host_names: Vec::new(),
+            tls: None,
             limits: CollectorLimits::default(),
         }
     }

@@ -101,6 +101,49 @@ fn queries_in_sql_are_answered_on_loopback_unless_the_setting_says_otherwise() {
 }
 
 #[test]
+fn tls_needs_a_certificate_and_its_key() {
+    let (certificate, key) = (("tls-certificate", "a.pem"), ("tls-key", "b.pem"));
+    for (flags, given, missing) in [
+        (&[certificate][..], "tls-certificate is set", "tls-key is not"),
+        (&[key], "tls-key is set", "tls-certificate is not"),
+        (&[("tls-client-ca", "c.pem")], "tls-client-ca is set", "tls-certificate is not"),
+    ] {
+        let text = error(None, &[], flags);
+        assert!(text.contains(given) && text.contains(missing), "{text}");
+    }
+    let tls = |file, env: &[(&str, &str)], flags: &[(&'static str, &str)]| {
+        read(file, env, flags).unwrap().settings().unwrap().tls()
+    };
+    assert_eq!(tls(None, &[], &[]), None);
+    // By a key of the file, a variable and a flag.
+    let files = tls(
+        Some("tls_certificate = \"a.pem\""),
+        &[("TIDINGS_TLS_KEY", "b.pem")],
+        &[("tls-client-ca", "c.pem")],
+    );
+    let files = files.unwrap();
+    assert_eq!((files.certificate, files.key), ("a.pem".into(), "b.pem".into()));
+    assert_eq!(files.client_ca, Some("c.pem".into()));
+}
+
+#[test]
+fn tls_does_not_make_a_server_that_others_reach_secure() {
+    let tls = [("tls-certificate", "a.pem"), ("tls-key", "b.pem"), ("tls-client-ca", "c.pem")];
+    let reached = [("http", "0.0.0.0:8434")];
+    for count in [2, 3] {
+        let text = error(None, &[], &[&tls[..count], &reached].concat());
+        assert!(text.contains("insecure"), "{text}");
+    }
+    let insecure = [("insecure", "true")];
+    let exposure = |count: usize| {
+        let flags = [&tls[..count], &reached, &insecure].concat();
+        read(None, &[], &flags).unwrap().settings().unwrap().exposure().unwrap()
+    };
+    assert!(exposure(2).contains("nothing checks who sends"), "{}", exposure(2));
+    assert!(exposure(3).contains("every client with a certificate"), "{}", exposure(3));
+}
+
+#[test]
 fn unknown_keys_of_the_file_are_errors_with_a_suggestion() {
     assert!(error(Some("htp = \"127.0.0.1:1\""), &[], &[]).contains("did you mean http?"));
     assert!(error(Some("nonsense_at_all = 1"), &[], &[]).contains("tidings config"));

@@ -13,6 +13,12 @@ pub(super) fn path(text: &str) -> Result<PathBuf, String> {
     if text.is_empty() { Err("a path is needed".to_owned()) } else { Ok(text.into()) }
 }
 
+/// A file, if any.
+#[expect(clippy::unnecessary_wraps, reason = "every setting is read by one kind of function")]
+pub(super) fn file(text: &str) -> Result<Option<PathBuf>, String> {
+    Ok((!text.is_empty()).then(|| text.into()))
+}
+
 /// Any text.
 pub(super) fn text(text: &str) -> Result<String, String> {
     Ok(text.to_owned())

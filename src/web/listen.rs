@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tidings_collector::{
     BudgetKind, ConnectionLimits, Endpoint, Explanation, Listening, PeerAddress, Phases, ReplyBody,
-    RequestHolder, Shares, Unread,
+    RequestHolder, Shares, TLS_NEEDED, TLS_UNKNOWN, Unread, UnreadableHead,
 };
 use tidings_storage::Clock;
 use tokio::sync::watch;
@@ -57,7 +57,7 @@ pub(crate) fn connections(
     clock: Arc<dyn Clock>,
     connections_max: usize,
     phases: Phases,
-) -> Arc<WebListening> {
+) -> WebListening {
     let limits = ConnectionLimits {
         connections_max,
         streams_max: STREAMS_MAX,
@@ -73,10 +73,10 @@ fn listening(
     clock: Arc<dyn Clock>,
     limits: ConnectionLimits,
     phases: Phases,
-) -> Arc<WebListening> {
+) -> WebListening {
     let endpoint = Arc::new(WebEndpoint { apps, refused: AtomicU64::new(0) });
     let requests = Shares::new(BudgetKind::Requests, REQUESTS_MAX, Arc::clone(&clock));
-    Arc::new(Listening::new(endpoint, limits, requests, clock, phases))
+    Listening::new(endpoint, limits, requests, clock, phases)
 }
 
 impl Endpoint for WebEndpoint {
@@ -113,8 +113,12 @@ impl Endpoint for WebEndpoint {
         response.map(|body| body.map_err(io::Error::other).boxed_unsync())
     }
 
-    fn explain(&self, status: StatusCode, _peer: PeerAddress) -> Explanation {
-        unreadable(status)
+    fn explain(&self, head: UnreadableHead, _peer: PeerAddress) -> Explanation {
+        unreadable(head)
+    }
+
+    fn handshake_failed(&self, error: &io::Error, _peer: PeerAddress) {
+        tracing::warn!(%error, "a TLS handshake failed");
     }
 
     fn accept_failed(&self, error: &io::Error) {
@@ -125,9 +129,15 @@ impl Endpoint for WebEndpoint {
 }
 
 /// The words for a head that did not become a request.
-fn unreadable(status: StatusCode) -> Explanation {
-    let (title, detail) = match status {
-        StatusCode::BAD_REQUEST => {
+fn unreadable(head: UnreadableHead) -> Explanation {
+    let status = match head {
+        UnreadableHead::Refused(status) => status,
+        UnreadableHead::WithoutTls | UnreadableHead::WithTls => StatusCode::BAD_REQUEST,
+    };
+    let (title, detail) = match (head, status) {
+        (UnreadableHead::WithoutTls, _) => ("TLS is needed", TLS_NEEDED.to_owned()),
+        (UnreadableHead::WithTls, _) => ("There is no TLS", TLS_UNKNOWN.to_owned()),
+        (_, StatusCode::BAD_REQUEST) => {
             ("This is not a request", "what was sent is not an HTTP request".to_owned())
         }
         _ => (
@@ -199,7 +209,7 @@ mod tests {
         let (app, apps) = watch::channel(app);
         let (phase, phases) = watch::channel(Phase::Running);
         let listening = super::listening(apps, clock, limits, Phases::new(phases));
-        tokio::spawn(listen(listener, listening));
+        tokio::spawn(listen(listener, Arc::new(listening)));
         (address, app, phase)
     }
 

@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tidings_collector::{Collector, HEAD_STATUSES};
+use tidings_collector::{Collector, HEAD_STATUSES, TlsFiles};
 use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
@@ -31,7 +31,16 @@ use super::{
     problem::{NO_PARAMETERS, PROBLEM_JSON, parameter_of, problem, problem_with},
     storage::storage_status,
 };
-use crate::{demo, health::Health};
+use crate::{client_tls::ClientTls, demo, health::Health};
+
+/// The settings of the listeners that the status and the demo need.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ListenerSetup {
+    /// Other machines may reach them.
+    pub(crate) insecure: bool,
+    /// The files of their TLS.
+    pub(crate) tls: Option<TlsFiles>,
+}
 
 /// What the process knows of itself.
 #[derive(Debug, Clone)]
@@ -44,21 +53,23 @@ struct Inner {
     health: Health,
     started: UnixNanos,
     insecure: bool,
+    tls: Option<TlsFiles>,
     draining: AtomicBool,
     demo: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    /// `insecure` is the setting.
+    /// `listens` is how its listeners are set up.
     pub(crate) fn new(
         store: Store,
         collector: Arc<Collector>,
         health: Health,
         started: UnixNanos,
-        insecure: bool,
+        listens: ListenerSetup,
     ) -> Self {
         let (draining, demo) = (AtomicBool::new(false), Mutex::new(None));
-        Self(Arc::new(Inner { store, collector, health, started, insecure, draining, demo }))
+        let ListenerSetup { insecure, tls } = listens;
+        Self(Arc::new(Inner { store, collector, health, started, insecure, tls, draining, demo }))
     }
 
     /// Says "not ready" from now on and ends demo traffic.
@@ -259,7 +270,7 @@ fn no_such_parameter(name: &str) -> Response {
             status = 409,
             body = ProblemDetails,
             content_type = "application/problem+json",
-            description = "It already was"
+            description = "It already was, or receivers ask for a client's certificate"
         )
     )
 )]
@@ -276,7 +287,18 @@ async fn start_demo(State(server): State<Server>, uri: Uri) -> Response {
             "it ends by itself after a minute",
         );
     }
-    let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers()) else {
+    let tls = server.0.tls.clone();
+    if tls.as_ref().is_some_and(|files| files.client_ca.is_some()) {
+        return problem(
+            StatusCode::CONFLICT,
+            "demo-needs-certificate",
+            "Demo traffic needs a certificate",
+            "the receivers ask clients for a certificate, and the server has none for itself: use \
+             `tidings demo` with --client-certificate and --client-key",
+        );
+    }
+    let tls = ClientTls::of_server(tls.map(|files| files.certificate));
+    let Some(options) = demo::Options::for_receivers(&server.0.collector.receivers(), tls) else {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -302,7 +324,7 @@ mod tests {
     use tidings_storage::{Clock, Store, StoreSettings, Supervision, SystemClock};
     use tower::ServiceExt;
 
-    use super::{Health, Server, StatusCode, routes};
+    use super::{Health, ListenerSetup, Server, StatusCode, routes};
 
     #[tokio::test]
     async fn a_failed_task_is_said_by_every_probe_at_once() {
@@ -315,7 +337,8 @@ mod tests {
         let collector = Collector::start(receivers, store.clone(), clock).await.unwrap();
         let tasks = Supervision::default();
         let health = Health::new(vec![tasks.clone()]);
-        let server = Server::new(store, Arc::new(collector), health, SystemClock.now(), false);
+        let (collector, listens) = (Arc::new(collector), ListenerSetup::default());
+        let server = Server::new(store, collector, health, SystemClock.now(), listens);
         let ask = |path: &'static str| {
             let app = routes(server.clone());
             async move {

@@ -5,11 +5,14 @@ use std::sync::LazyLock;
 use bytes::{BufMut, Bytes, BytesMut};
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use tokio::runtime::Runtime;
+
+use super::certificates::{AUTHORITY, client_config};
 
 /// What came back.
 #[derive(Debug, Clone)]
@@ -38,11 +41,23 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 });
 
-type Pool = Client<HttpConnector, Full<Bytes>>;
+type Pool = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
-static HTTP1: LazyLock<Pool> = LazyLock::new(|| Client::builder(TokioExecutor::new()).build_http());
-static HTTP2: LazyLock<Pool> =
-    LazyLock::new(|| Client::builder(TokioExecutor::new()).http2_only(true).build_http());
+static HTTP1: LazyLock<Pool> = LazyLock::new(|| {
+    let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
+    Client::builder(TokioExecutor::new()).build(tls.https_or_http().enable_http1().build())
+});
+static HTTP2: LazyLock<Pool> = LazyLock::new(|| {
+    let tls = HttpsConnectorBuilder::new().with_tls_config(client_config(&AUTHORITY, None));
+    let connector = tls.https_or_http().enable_http2().build();
+    Client::builder(TokioExecutor::new()).http2_only(true).build(connector)
+});
+
+/// The address of a path: an address that begins with `https://` is asked over TLS.
+fn url(address: &str, path: &str) -> String {
+    let scheme = if address.contains("://") { "" } else { "http://" };
+    format!("{scheme}{address}{path}")
+}
 
 /// Sends a request with these headers; an error is a connection that broke.
 pub(crate) fn try_send(
@@ -52,7 +67,7 @@ pub(crate) fn try_send(
     headers: &[(&str, &str)],
     body: impl Into<Bytes>,
 ) -> Result<Answer, String> {
-    let mut request = Request::builder().method(method).uri(format!("http://{address}{path}"));
+    let mut request = Request::builder().method(method).uri(url(address, path));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -105,7 +120,7 @@ pub(crate) fn try_call(
 ) -> Result<GrpcAnswer, String> {
     let mut request = Request::builder()
         .method("POST")
-        .uri(format!("http://{address}{method}"))
+        .uri(url(address, method))
         .header("content-type", "application/grpc")
         .header("te", "trailers");
     for (name, value) in headers {

@@ -69,6 +69,8 @@ pub struct ReceiverStatus {
     pub name: String,
     /// Where it listens, as `127.0.0.1:4317`.
     pub address: String,
+    /// It speaks TLS, and nothing else.
+    pub tls: bool,
     /// Requests answered with success since the start.
     pub accepted_requests: u64,
     /// Requests refused since the start.

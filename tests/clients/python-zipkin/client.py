@@ -1,6 +1,6 @@
 """Sends the known trace with the Zipkin exporters of OpenTelemetry's SDK for Python.
 
-`client.py ZIPKIN`, as `127.0.0.1:9411`. Prints one line for each trace that was sent: how, and the
+`client.py ZIPKIN`, as `127.0.0.1:9411`, or `https://127.0.0.1:9411` over TLS. Prints one line for each trace that was sent: how, and the
 trace's id. Apart from the OTLP client because the two need different versions of protobuf.
 """
 
@@ -32,7 +32,8 @@ def send(exporter):
 
 
 def main(zipkin):
-    endpoint = f"http://{zipkin}/api/v2/spans"
+    address = zipkin if "://" in zipkin else f"http://{zipkin}"
+    endpoint = f"{address}/api/v2/spans"
     print("zipkin/protobuf", send(Protobuf(endpoint=endpoint)))
     print("zipkin/json", send(Json(endpoint=endpoint)))
 

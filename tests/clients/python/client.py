@@ -1,6 +1,7 @@
 """Sends the known trace with OpenTelemetry's SDK for Python.
 
-`client.py OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`. Prints one line for each trace that was
+`client.py OTLP_GRPC OTLP_HTTP`, both as `127.0.0.1:4317`. With `CA` after them it sends over TLS, and
+with `CA KEY CERTIFICATE` it has a certificate of its own. Prints one line for each trace that was
 sent: how, and the trace's id.
 """
 
@@ -63,14 +64,28 @@ def send(span_exporter, log_exporter):
     return format_trace_id(root.get_span_context().trace_id)
 
 
-def main(otlp_grpc, otlp_http):
+def read(path):
+    return open(path, "rb").read() if path else None
+
+
+def main(otlp_grpc, otlp_http, ca=None, key=None, certificate=None):
+    security = {"insecure": True}
+    if ca:
+        security = {
+            "credentials": grpc.ssl_channel_credentials(read(ca), read(key), read(certificate))
+        }
     for compression in [grpc.Compression.NoCompression, grpc.Compression.Gzip]:
-        settings = {"endpoint": otlp_grpc, "insecure": True, "compression": compression}
+        settings = {"endpoint": otlp_grpc, "compression": compression, **security}
         print(f"grpc {compression.name}", send(GrpcSpans(**settings), GrpcLogs(**settings)))
     for compression in [Compression.NoCompression, Compression.Gzip]:
-        url = f"http://{otlp_http}/v1"
-        spans = HttpSpans(endpoint=f"{url}/traces", compression=compression)
-        logs = HttpLogs(endpoint=f"{url}/logs", compression=compression)
+        url = f"{'https' if ca else 'http'}://{otlp_http}/v1"
+        settings = {"compression": compression}
+        if ca:
+            settings["certificate_file"] = ca
+        if key:
+            settings |= {"client_key_file": key, "client_certificate_file": certificate}
+        spans = HttpSpans(endpoint=f"{url}/traces", **settings)
+        logs = HttpLogs(endpoint=f"{url}/logs", **settings)
         print(f"http/protobuf {compression.name}", send(spans, logs))
 
 

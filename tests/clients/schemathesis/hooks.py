@@ -57,7 +57,7 @@ REASONS = {
     "index": r"row",
     "query": r"",  # Few texts are queries in SQL, or have 8 KiB where they have 8192 characters.
 }
-WITH_QUERY = r"does not go with `q`"
+WITH_QUERY = r"does not go with `q`|`q` does not go with"
 
 
 @schemathesis.hook

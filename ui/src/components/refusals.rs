@@ -89,7 +89,7 @@ mod tests {
         };
         let receiver = |name: &str, refusals: serde_json::Value| {
             json!({
-                "name": name, "address": "127.0.0.1:1", "acceptedRequests": 1,
+                "name": name, "address": "127.0.0.1:1", "tls": false, "acceptedRequests": 1,
                 "refusedRequests": 7, "refusals": refusals,
             })
         };

@@ -121,7 +121,8 @@ fn Welcome(status: Remote<ServerStatus>, waiting: bool) -> impl IntoView {
 
 #[component]
 fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
-    let ReceiverStatus { name, address, accepted_requests, refused_requests, refusals } = receiver;
+    let ReceiverStatus { name, address, tls, accepted_requests, refused_requests, refusals } =
+        receiver;
     let words = match name.as_str() {
         "otlp/grpc" => "OTLP over gRPC".to_owned(),
         "otlp/http" => "OTLP over HTTP".to_owned(),
@@ -144,7 +145,7 @@ fn ReceiverCard(receiver: ReceiverStatus) -> impl IntoView {
     view! {
         <article class="card receiver">
             <header class="receiver-head">
-                <h3>{words}</h3>
+                <h3>{words}{tls.then_some(", over TLS")}</h3>
                 <Badge tone=tone>{state}</Badge>
             </header>
             <div class="receiver-address">

@@ -8,6 +8,8 @@ pub(super) struct Addresses {
     grpc: String,
     http: String,
     zipkin: String,
+    /// They speak TLS.
+    tls: bool,
 }
 
 impl Addresses {
@@ -21,6 +23,7 @@ impl Addresses {
             grpc: address("otlp/grpc", "127.0.0.1:4317"),
             http: address("otlp/http", "127.0.0.1:4318"),
             zipkin: address("zipkin", "127.0.0.1:9411"),
+            tls: receivers.iter().any(|receiver| receiver.tls),
         }
     }
 }
@@ -41,10 +44,26 @@ pub(super) struct Guide {
     template: &'static str,
 }
 
+/// The setups without TLS, and over it, with the file of the certificate's root.
+const OVER_TLS: [(&str, &str); 5] = [
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT=http://{http}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT=https://{http}\nexport OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem",
+    ),
+    ("http://{", "https://{"),
+    (", otlptracegrpc.WithInsecure()", ""),
+    ("insecure: true", "ca_file: ca.pem"),
+    ("curl -i ", "curl -i --cacert ca.pem "),
+];
+
 impl Guide {
     /// The setup for these addresses.
     pub(super) fn text(&self, addresses: &Addresses) -> String {
-        self.template
+        let over_tls = if addresses.tls { &OVER_TLS[..] } else { &[] };
+        let template = self.template.to_owned();
+        let template =
+            over_tls.iter().fold(template, |text, (plain, secure)| text.replace(plain, secure));
+        template
             .replace("{grpc}", &addresses.grpc)
             .replace("{http}", &addresses.http)
             .replace("{zipkin}", &addresses.zipkin)
@@ -194,6 +213,7 @@ mod tests {
         ReceiverStatus {
             name: name.to_owned(),
             address: address.to_owned(),
+            tls: false,
             accepted_requests: 0,
             refused_requests: 0,
             refusals: Vec::new(),
@@ -213,6 +233,20 @@ mod tests {
             assert!(named.iter().any(|address| text.contains(address)), "{}", guide.name);
             assert!(!text.contains("{http}") && !text.contains("0.0.0.0"), "{}", guide.name);
         }
+    }
+
+    #[test]
+    fn no_setup_for_a_server_with_tls_is_without_it() {
+        let secure = ReceiverStatus { tls: true, ..receiver("otlp/http", "127.0.0.1:40002") };
+        let addresses = Addresses::of(&[secure]);
+        for guide in &GUIDES {
+            let text = guide.text(&addresses).to_lowercase();
+            assert!(!text.contains("http://") && !text.contains("insecure"), "{text}");
+        }
+        let python = GUIDES.iter().find(|guide| guide.name == "Python").unwrap();
+        let text = python.text(&addresses);
+        assert!(text.contains("ENDPOINT=https://127.0.0.1:40002\n"), "{text}");
+        assert!(text.contains("export OTEL_EXPORTER_OTLP_CERTIFICATE=ca.pem\n"), "{text}");
     }
 
     #[test]
