@@ -14,7 +14,7 @@ use crate::{
     demo,
     health::TaskFailure,
     import, serve,
-    settings::{SETTINGS, Settings, SettingsError, Sources},
+    settings::{MemoryFiles, SETTINGS, Settings, SettingsError, Sources},
     show, sql_worker, upkeep,
 };
 
@@ -24,10 +24,12 @@ pub(crate) fn command() -> Command {
         .version(env!("CARGO_PKG_VERSION"))
         .about("Collects traces and logs durably and rebuilds any transaction hop by hop")
         .args_conflicts_with_subcommands(true)
+        .arg(recover_arg())
         .args(setting_args())
         .subcommand(
             Command::new("serve")
                 .about("Receive, store and answer (the default)")
+                .arg(recover_arg())
                 .args(setting_args()),
         )
         .subcommand(demo_command())
@@ -43,6 +45,12 @@ pub(crate) fn command() -> Command {
                 .about("Print the effective settings with where each came from")
                 .args(setting_args()),
         )
+}
+
+fn recover_arg() -> Arg {
+    Arg::new("recover").long("recover").action(ArgAction::SetTrue).help(
+        "Start without what cannot be read of the write-ahead log; it is set aside in quarantine/",
+    )
 }
 
 fn demo_command() -> Command {
@@ -166,7 +174,7 @@ fn check_command() -> Command {
                 .value_parser(value_parser!(PathBuf))
                 .help("The data directory"),
         )
-        .after_help("Exits with 0 when all is well, 1 when something is wrong, 2 when it was called wrongly or DIR cannot be read")
+        .after_help("Exits with 0 when all is well, 1 when something is wrong, 2 when it was called wrongly or DIR cannot be read. What keeps the log shut is set aside by `tidings serve --recover`")
 }
 
 fn number(name: &'static str, default: &'static str, help: &'static str) -> Arg {
@@ -235,7 +243,8 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<()> {
 /// Serves; its warnings go to its log.
 fn serve(matches: &ArgMatches) -> Result<()> {
     let sources = read_sources(matches)?;
-    serve::run(sources.settings()?, sources.warnings())
+    let settings = Settings { recover: matches.get_flag("recover"), ..sources.settings()? };
+    serve::run(settings, sources.warnings())
 }
 
 /// An error with its causes, each said once: many errors end with the text of their cause.
@@ -253,8 +262,9 @@ pub(crate) fn said_once(error: &anyhow::Error) -> String {
 }
 
 /// 78 (`EX_CONFIG`) when the settings are wrong or the data directory is not for this program, 73
-/// (`EX_CANTCREAT`) when it is taken, 70 (`EX_SOFTWARE`) when an essential task failed and a restart
-/// goes on, 2 when `check` could not read it, 1 otherwise.
+/// (`EX_CANTCREAT`) when it is taken, 74 (`EX_IOERR`) when a part of it cannot be read without which
+/// acknowledged records could be lost, 70 (`EX_SOFTWARE`) when an essential task failed and a
+/// restart goes on, 2 when `check` could not read it, 1 otherwise.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     let storage = error.chain().find_map(|cause| cause.downcast_ref::<StorageError>());
     match storage {
@@ -262,6 +272,7 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
         _ if error.is::<check::Unreadable>() => 2,
         _ if error.is::<TaskFailure>() => 70,
         Some(StorageError::Locked { .. }) => 73,
+        Some(StorageError::NeedsRecovery { .. }) => 74,
         Some(StorageError::Format { .. } | StorageError::Refused { .. }) => 78,
         Some(StorageError::Io { source, .. }) if is_setup(source.kind()) => 78,
         _ => 1,
@@ -278,7 +289,7 @@ pub(crate) fn print(text: &str) -> Result<()> {
     }
 }
 
-/// Whether trying again cannot help: whoever set the machine up has to change something.
+/// Tells the errors that another try cannot mend: a person has to change the machine's setup.
 fn is_setup(kind: std::io::ErrorKind) -> bool {
     use std::io::ErrorKind::{NotADirectory, PermissionDenied, ReadOnlyFilesystem};
     matches!(kind, PermissionDenied | NotADirectory | ReadOnlyFilesystem)
@@ -299,7 +310,10 @@ fn read_sources(matches: &ArgMatches) -> Result<Sources, SettingsError> {
         let value = matches.try_get_one::<String>(setting.name).ok()??;
         Some((setting.name, value.clone()))
     });
-    Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)
+    let mut sources =
+        Sources::read(matches.get_one("config").cloned(), std::env::vars_os(), given)?;
+    sources.divide_memory(MemoryFiles::default().limit());
+    Ok(sources)
 }
 
 fn print_config(sources: &Sources) -> Result<()> {

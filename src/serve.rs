@@ -86,6 +86,7 @@ async fn serve(settings: Settings, clock: Arc<dyn Clock>) -> Result<()> {
         replayed_records = recovery.replayed_records,
         torn_bytes = recovery.torn_bytes,
         quarantined_files = recovery.quarantined.len(),
+        memory = settings.memory,
         "store opened"
     );
     // Only now, because a data directory that another process has explains a port that it has.
@@ -255,10 +256,13 @@ pub(crate) fn store_settings(settings: &Settings) -> StoreSettings {
         wal_segment_bytes: settings.wal_segment_bytes,
         wal_bytes_max: settings.wal_bytes_max,
         index_memory_bytes_max: settings.index_memory_bytes_max,
+        metadata_memory_bytes_max: settings.metadata_memory_bytes_max,
         disk_reserve_bytes: settings.disk_reserve_bytes,
         scrub_bytes_per_second: settings.scrub_bytes_per_second.unwrap_or(0),
         removed_file_age: settings.removed_files_age.unwrap_or(Duration::MAX),
         retention: settings.retention.clone(),
+        quarantine_age: settings.quarantine_age,
+        recover: settings.recover,
     }
 }
 

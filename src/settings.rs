@@ -4,9 +4,10 @@
 //! the file and the text of `tidings config`. A later source wins: default, file, environment,
 //! command line. A name that is not in the table is an error in the file and on the command line. A
 //! variable of an unknown name is a warning: Kubernetes sets some in every container beside a
-//! Service that is called like this program.
+//! Service that is called like this program. `memory` is divided among settings that nobody set.
 
 mod environment;
+mod memory;
 mod table;
 pub(crate) mod value;
 
@@ -15,6 +16,7 @@ use std::{
 };
 
 use environment::Environment;
+pub(crate) use memory::MemoryFiles;
 pub(crate) use table::{SETTINGS, Setting};
 use thiserror::Error;
 use tidings_collector::TlsFiles;
@@ -45,6 +47,8 @@ pub(crate) struct Settings {
     pub(crate) log: String,
     pub(crate) otlp_grpc_message_bytes_max: u64,
     pub(crate) http_body_bytes_max: u64,
+    /// `None` before it is measured.
+    pub(crate) memory: Option<u64>,
     pub(crate) in_flight_bytes_max: u64,
     pub(crate) connections_max: u64,
     pub(crate) memory_flush_bytes: u64,
@@ -53,6 +57,7 @@ pub(crate) struct Settings {
     pub(crate) wal_segment_bytes: u64,
     pub(crate) wal_bytes_max: u64,
     pub(crate) index_memory_bytes_max: u64,
+    pub(crate) metadata_memory_bytes_max: u64,
     pub(crate) disk_reserve_bytes: u64,
     pub(crate) search_rows_max: u64,
     pub(crate) sql: SqlAt,
@@ -60,8 +65,11 @@ pub(crate) struct Settings {
     pub(crate) sql_memory_bytes_max: u64,
     pub(crate) sql_running_max: u64,
     pub(crate) removed_files_age: Option<Duration>,
+    pub(crate) quarantine_age: Option<Duration>,
     pub(crate) scrub_bytes_per_second: Option<u64>,
     pub(crate) retention: Retention,
+    /// Start without what cannot be read of the log; of one start, and so no setting.
+    pub(crate) recover: bool,
 }
 
 /// Where queries in SQL are answered.
@@ -104,6 +112,13 @@ pub(crate) enum Origin {
     File(PathBuf),
     Environment(String),
     CommandLine,
+    /// Found out from the machine.
+    Measured(String),
+    /// A share of `memory`.
+    Share {
+        parts: u64,
+        of: u64,
+    },
 }
 
 impl fmt::Display for Origin {
@@ -113,6 +128,8 @@ impl fmt::Display for Origin {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Environment(name) => f.write_str(name),
             Self::CommandLine => f.write_str("command line"),
+            Self::Measured(why) => f.write_str(why),
+            Self::Share { parts, of } => write!(f, "{parts}/{of} of memory"),
         }
     }
 }
@@ -281,6 +298,7 @@ impl Settings {
             log: String::new(),
             otlp_grpc_message_bytes_max: 0,
             http_body_bytes_max: 0,
+            memory: None,
             in_flight_bytes_max: 0,
             connections_max: 0,
             memory_flush_bytes: 0,
@@ -289,6 +307,7 @@ impl Settings {
             wal_segment_bytes: 0,
             wal_bytes_max: 0,
             index_memory_bytes_max: 0,
+            metadata_memory_bytes_max: 0,
             disk_reserve_bytes: 0,
             search_rows_max: 0,
             sql: SqlAt::Off,
@@ -296,8 +315,10 @@ impl Settings {
             sql_memory_bytes_max: 0,
             sql_running_max: 0,
             removed_files_age: None,
+            quarantine_age: None,
             scrub_bytes_per_second: None,
             retention: Retention::default(),
+            recover: false,
         }
     }
 

@@ -30,6 +30,7 @@ mod objects;
 mod origins;
 mod pins;
 mod readers;
+mod recovery;
 mod searching;
 mod sql;
 mod sql_generated;

@@ -6,7 +6,7 @@ use axum::http::{Uri, uri::Authority};
 use tidings_proto::TraceId;
 use tidings_storage::{AttributeFilter, Noteworthy, ObjectAddress, RetentionRule};
 
-use super::SqlAt;
+use super::{SqlAt, memory::BUDGET_MIN};
 
 /// A folder.
 pub(super) fn path(text: &str) -> Result<PathBuf, String> {
@@ -82,6 +82,18 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.trim_end().parse().map_err(|_| wrong())?;
     number.checked_mul(unit).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+/// A number of bytes that everything works in, or `auto`.
+pub(super) fn budget(text: &str) -> Result<Option<u64>, String> {
+    if text == "auto" {
+        return Ok(None);
+    }
+    let budget = bytes(text).map_err(|wrong| format!("{wrong}, or auto"))?;
+    if budget < BUDGET_MIN {
+        return Err(format!("at least {}MiB are needed", BUDGET_MIN >> 20));
+    }
+    Ok(Some(budget))
 }
 
 /// A number of bytes, or `none`.

@@ -102,16 +102,26 @@ pub async fn check(
     table_store::check_local(disk.as_ref(), &paths)?;
     let mut findings = Findings { summary: Checked::default(), report };
     let tables_of_it: SharedTables = Arc::new(LocalTables::new(Arc::clone(&disk), paths.tables()));
-    let mut covered = 0;
+    let mut positions = Vec::new();
     for signal in [Signal::Spans, Signal::Logs] {
-        covered = tables::check(&tables_of_it, signal, &mut findings).await?.max(covered);
+        positions.push((signal, tables::check(&tables_of_it, signal, &mut findings).await?));
     }
+    let covered = positions.iter().map(|(_, position)| *position).max().unwrap_or(0);
     match Pins::read(disk.as_ref(), &paths.pins()) {
         Err(StorageError::Corrupt { path, reason }) => findings.add(Finding::new(&path, reason)),
         read => drop(read?),
     }
     if disk.is_folder(&paths.wal()) {
-        wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
+        let end = wal::check(disk.as_ref(), &paths.wal(), covered, &mut findings)?;
+        let beyond = |position: u64| end.is_some_and(|end| end < position);
+        for (signal, position) in positions.into_iter().filter(|(_, at)| beyond(*at)) {
+            let path = tables_of_it.folder(signal.table()).join("_delta_log");
+            let what = format!(
+                "the table says that it has the write-ahead log up to record {position}, and the \
+                 log ends before that"
+            );
+            findings.add(Finding::new(&path, what));
+        }
     }
     Ok(findings.summary)
 }

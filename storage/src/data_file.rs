@@ -46,6 +46,7 @@ use crate::{
 };
 
 pub(crate) use columns::{columns, whole_columns};
+pub(crate) use footer::set_metadata_bytes_max;
 pub(crate) use groups::Groups;
 pub(crate) use merge::{Choice, Merge};
 pub(crate) use read::index_of;

@@ -7,16 +7,21 @@
 mod blocks;
 #[cfg(test)]
 pub(crate) mod faulty;
+mod private;
 mod real;
 
 use std::{
     collections::HashSet,
     fmt, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
+pub(crate) use private::{OpenToOthers, make_private};
 pub(crate) use real::RealDisk;
+
+use tidings_proto::UnixNanos;
 
 use crate::StorageError;
 
@@ -24,7 +29,7 @@ use crate::StorageError;
 pub(crate) type SharedDisk = Arc<dyn Disk>;
 
 /// What the store needs of a disk.
-pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Disk: Mistakes + fmt::Debug + Send + Sync + 'static {
     /// Creates a file that must not exist yet.
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>>;
 
@@ -103,6 +108,14 @@ pub(crate) trait Disk: fmt::Debug + Send + Sync + 'static {
 
     /// Makes the names in a folder durable.
     fn sync_folder(&self, folder: &Path) -> io::Result<()>;
+
+    /// When a file was last written, named or moved, by the machine's clock.
+    fn changed(&self, path: &Path) -> io::Result<UnixNanos> {
+        let metadata = std::fs::symlink_metadata(path)?;
+        let part = |number: i64| u64::try_from(number).unwrap_or(0);
+        let seconds = part(metadata.ctime()).saturating_mul(1_000_000_000);
+        Ok(UnixNanos(seconds.saturating_add(part(metadata.ctime_nsec()))))
+    }
 
     /// Bytes free for this process on the disk that holds a folder.
     fn free_bytes(&self, folder: &Path) -> io::Result<u64>;
@@ -285,4 +298,47 @@ pub(crate) fn free_name(disk: &dyn Disk, folder: &Path, name: &str) -> io::Resul
         .find(|candidate| taken.iter().all(|entry| entry.name != *candidate))
         .ok_or_else(|| io::Error::other("no free name"))?;
     Ok(folder.join(free))
+}
+
+/// A mistake at one place of the store's logic, which a simulation has to notice: one that does not
+/// would not notice a mistake of ours either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// The tables' positions are not looked at when the log is replayed.
+    IgnorePosition,
+    /// A flush says to cover more of the log than it does.
+    CoverTooMuch,
+    /// The log is cut before the tables have what is in it.
+    CutLogBeforeCommit,
+    /// A commit that was in doubt and has landed is not made visible.
+    ForgetLandedCommit,
+    /// A merge leaves out one of the files that it replaces.
+    MergeWithoutFirst,
+    /// A merge replaces all of its files but one.
+    KeepOneMerged,
+    /// The files of a merge are deleted before its commit.
+    DeleteBeforeCommit,
+    /// Retention does not look at pins.
+    IgnorePins,
+    /// Retention believes every clock.
+    BelieveClock,
+    /// Retention counts age from the time of the rows alone.
+    AgeByTime,
+    /// Erasure looks at one file of each table.
+    EraseOneFile,
+    /// Erasure does not look at memory.
+    EraseWithoutMemory,
+    /// A batch that the log could not write becomes visible.
+    PublishRefused,
+    /// A batch that the log could not write is acknowledged.
+    AcknowledgeRefused,
+}
+
+/// The mistakes that the store makes. Where the order of two steps matters it asks its disk, because
+/// it has that everywhere. The machine's disk makes none, a simulated one makes one when it is told.
+pub(crate) trait Mistakes {
+    /// Tells if the store is to make this one.
+    fn makes(&self, _: Mistake) -> bool {
+        false
+    }
 }

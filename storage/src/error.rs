@@ -85,6 +85,19 @@ pub enum StorageError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Something that acknowledged records depend on cannot be read: only a person can say to go on
+    /// without it.
+    #[error(
+        "{path}: {reason}; nothing was changed, and `tidings serve --recover` sets aside in \
+         quarantine/ what cannot be read and starts with all the rest",
+        path = path.display()
+    )]
+    NeedsRecovery {
+        /// Which file.
+        path: PathBuf,
+        /// The damage, and where in the file it is.
+        reason: String,
+    },
     /// The stored format is newer than this program.
     #[error("{path} has format {found}, this program reads up to {supported}", path = path.display())]
     Format {
@@ -120,15 +133,15 @@ pub enum StorageError {
     /// No more traces can be pinned.
     #[error("{limit} traces are pinned, which is as many as can be: unpin another one first")]
     TooManyPins {
-        /// How many can be.
+        /// The largest number that can be.
         limit: usize,
     },
     /// The note of a pin is too long.
     #[error("a note has at most {limit} characters, and this one has {chars}")]
     LongNote {
-        /// How long it is.
+        /// Its length.
         chars: usize,
-        /// How long it may be.
+        /// The largest length.
         limit: usize,
     },
     /// A record cannot be stored: the request should have been refused earlier.
@@ -168,9 +181,11 @@ impl StorageError {
             }
             Self::Closed => ErrorKind::Closed,
             Self::Locked { .. } | Self::Refused { .. } => ErrorKind::Locked,
-            Self::Corrupt { .. } | Self::Format { .. } | Self::Arrow(_) | Self::Parquet(_) => {
-                ErrorKind::Corrupt
-            }
+            Self::Corrupt { .. }
+            | Self::NeedsRecovery { .. }
+            | Self::Format { .. }
+            | Self::Arrow(_)
+            | Self::Parquet(_) => ErrorKind::Corrupt,
         }
     }
 }

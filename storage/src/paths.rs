@@ -16,6 +16,24 @@
 
 use std::path::{Path, PathBuf};
 
+/// Names in the data directory of what is the store's own.
+pub(crate) const OWN_NAMES: [&str; 14] = [
+    "lock",
+    "format",
+    "format.new",
+    "wal",
+    "tables",
+    "tables.json",
+    "tables.json.new",
+    "cache",
+    "pins",
+    "pins.new",
+    "scrub",
+    "scrub.new",
+    "erasures",
+    "quarantine",
+];
+
 /// The digits of a sequence or a version in a file name.
 const NUMBER_DIGITS: usize = 20;
 
@@ -107,6 +125,15 @@ pub(crate) fn commit_name(version: u64) -> String {
 /// The version of a Delta commit, from its file name.
 pub(crate) fn commit_version(name: &str) -> Option<u64> {
     numbered(name, ".json")
+}
+
+/// The position in the write-ahead log that is in the name of a data file that a flush wrote.
+pub(crate) fn flushed_position(data_file: &Path) -> Option<u64> {
+    let name = data_file.file_name()?.to_str()?;
+    let digits = name.get(..NUMBER_DIGITS)?;
+    let is_plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let rest = name.get(NUMBER_DIGITS..)?;
+    (is_plain && rest.starts_with('-')).then(|| digits.parse().ok()).flatten()
 }
 
 fn numbered(name: &str, ending: &str) -> Option<u64> {

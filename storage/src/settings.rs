@@ -27,6 +27,9 @@ pub struct StoreSettings {
     /// The data files' indexes take at most this much memory; beyond it they are read from the
     /// disk each time.
     pub index_memory_bytes_max: u64,
+    /// Decoded metadata of data files takes at most this much memory, of all stores of the process
+    /// together: the one that was opened last says how much.
+    pub metadata_memory_bytes_max: u64,
     /// Appends are refused when the disk has less than this free, so that flushing still can.
     pub disk_reserve_bytes: u64,
     /// Files at rest are verified in the background at this rate; never when it is 0.
@@ -35,6 +38,11 @@ pub struct StoreSettings {
     pub removed_file_age: Duration,
     /// What is deleted, and when.
     pub retention: Retention,
+    /// Damaged files that were set aside are deleted at this age; never when it is `None`.
+    pub quarantine_age: Option<Duration>,
+    /// Goes on without what cannot be read of the log, and with a position in it that is damaged,
+    /// instead of refusing to open. What is damaged is set aside.
+    pub recover: bool,
 }
 
 impl StoreSettings {
@@ -50,10 +58,13 @@ impl StoreSettings {
             wal_segment_bytes: 64 << 20,
             wal_bytes_max: 2 << 30,
             index_memory_bytes_max: 256 << 20,
+            metadata_memory_bytes_max: 256 << 20,
             disk_reserve_bytes: 320 << 20,
             scrub_bytes_per_second: 8 << 20,
             removed_file_age: Duration::from_secs(3600),
             retention: Retention::default(),
+            quarantine_age: Some(Duration::from_secs(30 * 24 * 3600)),
+            recover: false,
         }
     }
 }

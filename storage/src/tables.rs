@@ -19,6 +19,7 @@ mod columns;
 mod commit;
 mod history;
 mod listing;
+mod position;
 mod tail;
 
 use std::{
@@ -46,11 +47,13 @@ pub(crate) use self::{
     checkpoint::Checkpoint,
     commit::{Change, Why},
     history::Damage,
+    position::PositionDamage,
 };
 use self::{
     commit::Encoder,
     history::History,
     listing::{listed_files, load},
+    position::FoundPosition,
 };
 use crate::{
     StorageError,
@@ -107,6 +110,8 @@ pub(crate) struct Opened {
     pub(crate) files: Vec<Arc<DataFile>>,
     /// The log is in the table up to this sequence.
     pub(crate) covered: u64,
+    /// Damage of the position that the table says: `covered` is not that one.
+    pub(crate) position_damage: Option<PositionDamage>,
     /// When the newest of the files was committed.
     pub(crate) newest: Option<UnixNanos>,
     pub(crate) quarantined: Vec<PathBuf>,
@@ -210,16 +215,23 @@ impl Table {
     ) -> Result<Opened, StorageError> {
         let encoder = Encoder::new(signal, &folder);
         let commits = history.commits.len() as u64;
+        let mut position_damage = None;
         let (files, covered, version) = match (&state, &history.damage) {
             (Some(state), _) => {
-                let id = encoder.transaction_id();
-                let covered = state.transaction_version(log_store.as_ref(), id).await?;
-                let covered = covered.map_or(0, |version| u64::try_from(version).unwrap_or(0));
-                (
-                    listed_files((signal, &folder), state, &Home::of(tables))?,
-                    covered,
-                    state.version(),
-                )
+                let files = listed_files((signal, &folder), state, &Home::of(tables))?;
+                let position = position::read(&encoder.transaction_id(), state, &log_store).await?;
+                let covered = match position {
+                    FoundPosition::Sound(position) => position,
+                    FoundPosition::Damaged(found) => {
+                        let of_it = (&encoder, folder.as_path());
+                        let proven =
+                            position::proven(tables, of_it, &history.commits, &files).await?;
+                        let path = folder.join("_delta_log");
+                        position_damage = Some(PositionDamage { path, found, proven });
+                        proven
+                    }
+                };
+                (files, covered, state.version())
             }
             (None, Some(damage)) => {
                 tracing::error!(path = %damage.path.display(), reason = damage.reason,
@@ -230,10 +242,8 @@ impl Table {
             }
             (None, None) => (Vec::new(), 0, 0),
         };
-        let lacking = match &state {
-            Some(state) => columns::lacking(signal, state.metadata())?,
-            None => None,
-        };
+        let lacking = state.as_ref().map(|state| columns::lacking(signal, state.metadata()));
+        let lacking = lacking.transpose()?.flatten();
         let table = Self {
             signal,
             tables: Arc::clone(tables),
@@ -252,7 +262,8 @@ impl Table {
             let views = state.log_data();
             views.iter().map(|view| from_millis(view.modification_time())).max()
         });
-        Ok(Opened { table, files, covered, newest, quarantined: Vec::new(), commits })
+        let quarantined = Vec::new();
+        Ok(Opened { table, files, covered, position_damage, newest, quarantined, commits })
     }
 
     /// Which commit is damaged, when one is: nothing is to be written then.

@@ -13,6 +13,7 @@ mod replay;
 mod segments;
 #[cfg(test)]
 mod tests;
+mod unreadable;
 mod writer;
 
 use std::{

@@ -112,7 +112,9 @@ fn covered(gateway: &Gateway, table: &str) -> u64 {
         let text = fs::read_to_string(path).unwrap_or_default();
         let actions: Vec<Json> =
             text.lines().map_while(|it| serde_json::from_str(it).ok()).collect();
-        actions.into_iter().filter_map(|action| action["txn"]["version"].as_u64())
+        let is_position = |action: &Json| action["txn"]["appId"] == format!("tidings/{table}");
+        let positions = actions.into_iter().filter(is_position);
+        positions.filter_map(|action| action["txn"]["version"].as_u64()).collect::<Vec<_>>()
     });
     positions.max().unwrap_or(0)
 }

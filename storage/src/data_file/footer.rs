@@ -17,19 +17,27 @@ use parquet::{
 
 use crate::{StorageError, disk::failed, schema::Signal};
 
-/// Memory for metadata of all files together. A file of 420,000 spans has 800 KB of it, most of it
-/// where its 16,000 pages are; reading that again takes as long as finding a trace in it.
+/// Memory for metadata of all files together, unless a store says otherwise. A file of 420,000
+/// spans has 800 KB of it, most of it where its 16,000 pages are; reading that again takes as long
+/// as finding a trace in it.
 const BYTES_MAX: usize = 256 << 20;
 
 /// One for the process: files never change once they have their name, so whoever reads one may
 /// use what another has decoded.
 static FOOTERS: LazyLock<Mutex<Footers>> = LazyLock::new(Mutex::default);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Footers {
     by_path: HashMap<PathBuf, Kept>,
     bytes: usize,
+    bytes_max: usize,
     uses: u64,
+}
+
+impl Default for Footers {
+    fn default() -> Self {
+        Self { by_path: HashMap::new(), bytes: 0, bytes_max: BYTES_MAX, uses: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -55,12 +63,24 @@ impl Footers {
         if let Some(replaced) = self.by_path.insert(path.to_owned(), kept) {
             self.bytes -= replaced.bytes;
         }
-        while self.bytes > BYTES_MAX {
+        self.shrink();
+    }
+
+    /// Drops what was read longest ago until the rest fits.
+    fn shrink(&mut self) {
+        while self.bytes > self.bytes_max {
             let oldest = self.by_path.iter().min_by_key(|(_, kept)| kept.last_use);
             let Some(oldest) = oldest.map(|(path, _)| path.clone()) else { break };
             self.bytes -= self.by_path.remove(&oldest).map_or(0, |kept| kept.bytes);
         }
     }
+}
+
+/// From now on the metadata of all files together takes at most so many bytes.
+pub(crate) fn set_metadata_bytes_max(bytes_max: u64) {
+    let mut footers = FOOTERS.lock().unwrap_or_else(PoisonError::into_inner);
+    footers.bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    footers.shrink();
 }
 
 /// The metadata of an open file.

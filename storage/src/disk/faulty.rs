@@ -13,6 +13,7 @@ mod plan;
 
 use std::{
     fs, io,
+    ops::Range,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -24,8 +25,8 @@ pub(crate) use self::{
     plan::{Fault, PlantedBug, Trouble},
 };
 use super::{
-    AppendFile, BLOCK, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile,
-    real::RealDisk,
+    AppendFile, BLOCK, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, Mistake, Mistakes,
+    ReadFile, real::RealDisk,
 };
 
 /// Small, seeded, good enough to choose faults with.
@@ -82,6 +83,11 @@ impl FaultyDisk {
         self.lock().bug = Some(bug);
     }
 
+    /// From now on the store makes this mistake.
+    pub(crate) fn make(&self, mistake: Mistake) {
+        self.lock().mistake = Some(mistake);
+    }
+
     /// Pretends that so much is free.
     pub(crate) fn set_free(&self, bytes: Option<u64>) {
         self.lock().free = bytes;
@@ -95,6 +101,11 @@ impl FaultyDisk {
     /// Asking for the free space fails from now on.
     pub(crate) fn refuse_measuring(&self) {
         self.lock().is_unmeasured = true;
+    }
+
+    /// These bytes of a file cannot be read from now on, by no process.
+    pub(crate) fn spoil(&self, path: &Path, bytes: Range<u64>) {
+        self.lock().spoilt.push((path.to_path_buf(), bytes));
     }
 
     /// Syncs of files and folders so far.
@@ -185,6 +196,12 @@ impl FaultyDisk {
             (_, Some(trouble)) => Err(trouble.error()),
             (medium, None) => Ok(medium),
         }
+    }
+}
+
+impl Mistakes for FaultyDisk {
+    fn makes(&self, mistake: Mistake) -> bool {
+        self.lock().mistake == Some(mistake)
     }
 }
 
@@ -379,7 +396,13 @@ impl ReadFile for FaultyRead {
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        drop(self.disk.operation("read", &self.path)?);
+        let medium = self.disk.operation("read", &self.path)?;
+        let end = offset + buffer.len() as u64;
+        let is_met = |bytes: &Range<u64>| bytes.start < end && offset < bytes.end;
+        if medium.spoilt.iter().any(|(path, bytes)| *path == self.path && is_met(bytes)) {
+            return Err(Trouble::Io.error());
+        }
+        drop(medium);
         self.file.read_at(offset, buffer)
     }
 }

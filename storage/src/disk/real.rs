@@ -3,32 +3,43 @@
 #![expect(clippy::disallowed_methods, reason = "this is the disk")]
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Write},
-    os::unix::fs::FileExt,
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
     path::Path,
     sync::LazyLock,
 };
 
 use super::{
-    AppendFile, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, ReadFile, blocks::RealBlocks,
+    AppendFile, BlockFile, Disk, DiskEntry, DiskLock, DurableFolders, Mistakes, ReadFile,
+    blocks::RealBlocks,
+    private::{FILE_MODE, FOLDER_MODE},
 };
 
 /// One for the process, as the machine's disk is.
 static DURABLE: LazyLock<DurableFolders> = LazyLock::new(DurableFolders::default);
 
+/// Opens files for writing that nobody but their owner can read, whatever the process's umask is.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(FILE_MODE);
+    options
+}
+
 /// The machine's disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RealDisk;
 
+impl Mistakes for RealDisk {}
+
 impl Disk for RealDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn AppendFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let file = private().create_new(true).open(path)?;
         Ok(Box::new(RealAppend(file)))
     }
 
     fn create_in_blocks(&self, path: &Path) -> io::Result<Box<dyn BlockFile>> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path)?;
+        let file = private().create_new(true).open(path)?;
         Ok(Box::new(RealBlocks::new(file)))
     }
 
@@ -37,7 +48,7 @@ impl Disk for RealDisk {
     }
 
     fn create_folder(&self, path: &Path) -> io::Result<()> {
-        fs::create_dir(path)
+        DirBuilder::new().mode(FOLDER_MODE).create(path)
     }
 
     fn is_folder(&self, path: &Path) -> bool {
@@ -91,7 +102,7 @@ impl Disk for RealDisk {
     }
 
     fn lock(&self, path: &Path) -> io::Result<Option<DiskLock>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let file = private().create(true).truncate(false).open(path)?;
         match file.try_lock() {
             Ok(()) => Ok(Some(DiskLock { file })),
             Err(TryLockError::WouldBlock) => Ok(None),

@@ -18,7 +18,6 @@
 
 use std::{
     collections::BTreeSet,
-    io,
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,11 +26,11 @@ use std::{
 use serde_json::json;
 use tidings_proto::{TraceId, UnixNanos};
 
-use super::{Inner, blocking, upkeep::Keeper};
+use super::{Inner, blocking, quarantine::set_aside, upkeep::Keeper};
 use crate::{
     AttributeFilter, Detail, LogFilter, Scan, Snapshot, SpanFilter, StorageError,
     data_file::{Choice, DataFile},
-    disk::{Disk, failed, write_durably},
+    disk::{Mistake, failed, write_durably},
     filter::Matcher,
     schema::Signal,
     snapshot::TableView,
@@ -123,6 +122,9 @@ impl Inner {
             let mut files = self.shared.state.files(signal);
             // What a small one gives back helps with a large one.
             files.sort_by_key(|file| (file.bytes, file.path.clone()));
+            if self.disk.makes(Mistake::EraseOneFile) {
+                files.truncate(1);
+            }
             for file in files {
                 let path = file.path.clone();
                 let erased = self.erase_from(&mut keeper, signal, file, what, &mut pinned);
@@ -291,20 +293,4 @@ fn is_about(error: &StorageError, file: &Path) -> bool {
         StorageError::Corrupt { path, .. } | StorageError::Io { path, .. } => path == file,
         _ => false,
     }
-}
-
-/// Every file in the quarantine.
-fn set_aside(disk: &dyn Disk, quarantine: PathBuf) -> Result<Vec<PathBuf>, StorageError> {
-    let (mut folders, mut files) = (vec![quarantine], Vec::new());
-    while let Some(folder) = folders.pop() {
-        let entries = match disk.list(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            listed => listed.map_err(failed("list", &folder))?,
-        };
-        for entry in entries {
-            let found = if entry.is_file { &mut files } else { &mut folders };
-            found.push(folder.join(entry.name));
-        }
-    }
-    Ok(files)
 }

@@ -12,7 +12,7 @@
 use std::sync::Arc;
 
 use super::{Inner, Shared, blocking};
-use crate::{StorageError, data_file, schema::Signal, tables::Table};
+use crate::{StorageError, data_file, disk::Mistake, schema::Signal, tables::Table};
 
 /// Both tables, and up to where they cover the log.
 #[derive(Debug)]
@@ -46,6 +46,9 @@ impl Inner {
         if self.disk_is_short() {
             self.drop_log(tables.covered).await?;
         }
+        if self.disk.makes(Mistake::CutLogBeforeCommit) {
+            self.drop_log(u64::MAX - 1).await?;
+        }
         self.shared.flush_tables(&mut tables).await?;
         let half_full = self.wal.segments().bytes() > self.shared.settings.wal_bytes_max / 2;
         let pressed = half_full || self.disk_is_short();
@@ -70,7 +73,9 @@ impl Shared {
     /// Everything in memory goes to the tables.
     pub(super) async fn flush_tables(&self, tables: &mut Tables) -> Result<(), StorageError> {
         for table in [&mut tables.spans, &mut tables.logs] {
-            if let Some(change) = table.settle().await? {
+            if let Some(change) = table.settle().await?
+                && !self.disk.makes(Mistake::ForgetLandedCommit)
+            {
                 self.state.apply(table.signal(), &change, self.clock.now());
             }
         }
@@ -98,7 +103,8 @@ impl Shared {
             Signal::Logs => data_file::encode_logs(&chunks, now),
         })
         .await?;
-        let change = table.write(encoded, cut, now).await?;
+        let more = if self.disk.makes(Mistake::CoverTooMuch) { 1 } else { 0 };
+        let change = table.write(encoded, cut + more, now).await?;
         self.state.apply(signal, &change, now);
         Ok(())
     }

@@ -5,7 +5,7 @@
 
 use std::{
     io,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64},
@@ -14,6 +14,7 @@ use std::{
 };
 
 use object_store::ObjectStore;
+use tidings_proto::UnixNanos;
 use tokio::sync::watch;
 
 use super::{
@@ -21,16 +22,19 @@ use super::{
     pin::PinBoard, state::State, upkeep::Keeper,
 };
 use crate::{
-    Clock, StorageError, StoreSettings,
-    disk::{Disk, DiskLock, SharedDisk, failed, move_durably, parent, read_all, write_durably},
+    Clock, StorageError, StoreSettings, data_file,
+    disk::{
+        Disk, DiskLock, Mistake, OpenToOthers, SharedDisk, failed, make_private, move_durably,
+        parent, read_all, write_durably,
+    },
     index::Indexes,
     memory::{self, Chunk},
     metrics::StoreMetrics,
-    paths::Paths,
+    paths::{OWN_NAMES, Paths},
     schema::Signal,
     supervision::Supervision,
-    table_store,
-    tables::Table,
+    table_store::{self, SharedTables},
+    tables::{Change, Opened, Table, Why},
     wal::{Position, Record, Replay, ReplayEnd, Segments, Wal, WalMonitor, WalSettings},
 };
 
@@ -54,30 +58,28 @@ pub(super) async fn open(
     let paths = Paths::new(&settings.data_dir);
     let lock = lock(&disk, &paths, clock.as_ref()).await?;
     let tables_at = table_store::open(&disk, &paths, &settings, clock.as_ref(), objects).await?;
-    let spans = Table::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
-    let logs = Table::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
-    let mut recovery = Recovery::default();
-    recovery.quarantined.extend(spans.quarantined);
-    recovery.quarantined.extend(logs.quarantined);
-
+    let mut spans = Table::open(&tables_at, &paths.quarantine(), Signal::Spans).await?;
+    let mut logs = Table::open(&tables_at, &paths.quarantine(), Signal::Logs).await?;
     let keeper = Keeper::new(spans.newest.max(logs.newest), clock.as_ref());
     let damaged =
         Damaged { spans: spans.table.damage().is_some(), logs: logs.table.damage().is_some() };
     let pins = PinBoard::open(&disk, &paths).await?;
     let mut alarms = alarms_of(&spans.table, &logs.table, &pins);
-    let covered = [spans.covered, logs.covered];
+    let mut recovery = Recovery::default();
+    for opened in [&mut spans, &mut logs] {
+        recovery.quarantined.append(&mut opened.quarantined);
+        alarms.extend(mend_position(opened, settings.recover, clock.now()).await?);
+    }
+    let is_position_ignored = disk.makes(Mistake::IgnorePosition);
+    let covered = if is_position_ignored { [0; 2] } else { [spans.covered, logs.covered] };
     let covered_max = spans.covered.max(logs.covered);
-    let state = State::new(spans.files, logs.files);
-    let shared = shared(damaged, state, settings, clock);
-    let replay = {
-        let (disk, paths) = (Arc::clone(&disk), paths.clone());
-        blocking(move || Replay::start(disk, paths, covered)).await?
-    };
+    let (state, recover) = (State::new(spans.files, logs.files), settings.recover);
+    data_file::set_metadata_bytes_max(settings.metadata_memory_bytes_max);
+    let shared = shared(&disk, damaged, state, settings, clock);
+    let replay = start_replay(&disk, &paths, &tables_at, covered, recover).await?;
     let mut tables = Tables { spans: spans.table, logs: logs.table, covered: 0, covered_before: 0 };
     let end =
         replay_all(&disk, &paths, &shared, &mut tables, replay, covered, &mut recovery).await?;
-    recovery.torn_bytes = end.torn_bytes;
-    recovery.quarantined.extend(end.quarantined);
     let set_aside = recovery.quarantined.iter();
     alarms.extend(set_aside.map(|path| format!("{}: damaged and set aside", path.display())));
 
@@ -122,6 +124,7 @@ pub(super) async fn open(
 
 /// Returns the part of a store that its background tasks share.
 fn shared(
+    disk: &SharedDisk,
     damaged: Damaged,
     state: State,
     settings: StoreSettings,
@@ -132,11 +135,106 @@ fn shared(
         damaged,
         state,
         indexes: Arc::new(Indexes::new(index_bytes_max)),
+        disk: Arc::clone(disk),
         flush_wanted: tokio::sync::Notify::new(),
         merge_wanted: tokio::sync::Notify::new(),
         clock,
         settings,
     })
+}
+
+/// Commits the position that is proven in the place of one that is damaged, where the store is to
+/// recover; what has to be said of that.
+async fn mend_position(
+    opened: &mut Opened,
+    recover: bool,
+    now: UnixNanos,
+) -> Result<Option<String>, StorageError> {
+    let Some(damage) = &opened.position_damage else { return Ok(None) };
+    let (path, reason) = (damage.path.clone(), damage.to_string());
+    if !recover {
+        return Err(StorageError::NeedsRecovery { path, reason });
+    }
+    let proven = damage.proven;
+    tracing::error!(path = %path.display(), position = damage.found, proven,
+        "a table's position in the write-ahead log is damaged; the log is read from where commits \
+         and data files prove that the table has it, and rows may come twice");
+    if opened.table.damage().is_none() {
+        let (added, removed) = (Vec::new(), Vec::new());
+        opened.table.replace(Change { why: Why::Compaction, added, removed }, now).await?;
+    }
+    Ok(Some(format!("{}: {reason}", path.display())))
+}
+
+/// Begins to read the log. A table that says to have more of it than there is may be the table of
+/// another log: then its position would skip acknowledged records of this one.
+async fn start_replay(
+    disk: &SharedDisk,
+    paths: &Paths,
+    tables_at: &SharedTables,
+    covered: [u64; 2],
+    recover: bool,
+) -> Result<Replay, StorageError> {
+    let (disk, paths) = (Arc::clone(disk), paths.clone());
+    let folders = [Signal::Spans, Signal::Logs].map(|signal| tables_at.folder(signal.table()));
+    blocking(move || {
+        let mut replay = Replay::start(disk, paths, covered, recover)?;
+        for (position, folder) in covered.into_iter().zip(folders) {
+            if replay.reaches(position)? {
+                continue;
+            }
+            let path = folder.join("_delta_log");
+            if recover {
+                tracing::error!(path = %path.display(), position,
+                    "the write-ahead log ends before the table's position; the table is believed, \
+                     and the segments of the log are kept in the quarantine");
+                replay.keep_all();
+                continue;
+            }
+            let reason = format!(
+                "the table says that it has the write-ahead log up to record {position}, and the \
+                 log in {} ends before that: it has lost its end, or is not the log of this table",
+                replay.folder().display()
+            );
+            return Err(StorageError::NeedsRecovery { path, reason });
+        }
+        Ok(replay)
+    })
+    .await
+}
+
+/// Brings what could be read of the log into the tables and moves the segments that could not be
+/// read to their ends out of it: the next start needs nobody to say anything. Where they are now.
+async fn leave_unreadable(
+    disk: &SharedDisk,
+    paths: &Paths,
+    shared: &Arc<Shared>,
+    tables: &mut Tables,
+    end: &mut ReplayEnd,
+) -> Result<Vec<PathBuf>, StorageError> {
+    let unreadable = std::mem::take(&mut end.unreadable);
+    if shared.damaged.any() {
+        tracing::error!(
+            segments = unreadable.len(),
+            "unreadable segments stay in the log, because a damaged table cannot take their \
+             records"
+        );
+        return Ok(Vec::new());
+    }
+    shared.flush_tables(tables).await?;
+    end.sealed.retain(|segment| !unreadable.contains(&segment.path));
+    let (disk, folder) = (Arc::clone(disk), paths.quarantine());
+    blocking(move || {
+        let moved = unreadable.into_iter().map(|path| {
+            let moved = move_durably(disk.as_ref(), &path, &folder);
+            let moved = moved.map_err(failed("move aside", &path))?;
+            tracing::error!(segment = %path.display(), moved_to = %moved.display(),
+                "a segment that cannot be read is set aside; all that could be read is in the tables");
+            Ok(moved)
+        });
+        moved.collect()
+    })
+    .await
 }
 
 /// What must be said of tables that are damaged, and of pins that are.
@@ -177,10 +275,25 @@ async fn try_lock(disk: &SharedDisk, paths: &Paths) -> Result<DiskLock, StorageE
         for folder in [paths.wal(), paths.quarantine()] {
             disk.create_folders(&folder).map_err(failed("create", &folder))?;
         }
+        close_to_others(root);
         format::record(disk.as_ref(), &paths)?;
         Ok(lock)
     })
     .await
+}
+
+/// Closes the directory to other users, and says what was open to them.
+fn close_to_others(root: &Path) {
+    match make_private(root, &OWN_NAMES) {
+        Ok(OpenToOthers { closed: 0, left: 0, .. }) => {}
+        Ok(OpenToOthers { closed, left, example }) => tracing::warn!(
+            data_dir = %root.display(), closed, left, ?example,
+            "other users of this machine could read in the data directory; what is its own and \
+             belongs to this user is closed to them now"
+        ),
+        Err(error) => tracing::warn!(data_dir = %root.display(), %error,
+            "who may read the data directory's files cannot be told"),
+    }
 }
 
 /// The lock of a directory that is only read: one that was never used has none.
@@ -236,8 +349,14 @@ async fn replay_all(
         // Not further than it was read: the next flush claims to cover the log up to here.
         shared.state.advance(through);
         if stretch.ended {
-            let end = stretch.replay.finish();
+            let mut end = stretch.replay.finish();
             shared.state.advance(end.last.max(covered[0]).max(covered[1]));
+            recovery.torn_bytes = end.torn_bytes;
+            recovery.quarantined.append(&mut end.quarantined);
+            if !end.unreadable.is_empty() {
+                let moved = leave_unreadable(disk, paths, shared, tables, &mut end).await?;
+                recovery.quarantined.extend(moved);
+            }
             return Ok(end);
         }
         // The next stretch is read beside the flush, and is published after it.

@@ -12,6 +12,7 @@
 mod ledger;
 mod planted;
 mod still_clock;
+mod stories;
 mod world;
 
 use self::world::World;

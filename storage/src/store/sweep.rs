@@ -39,7 +39,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Deletes what is old enough of the files that no table has, every now and then.
+    /// Deletes what is old enough of the files that no table has, and of those in the quarantine,
+    /// every now and then.
     pub(super) async fn sweep_all(
         &self,
         keeper: &mut Keeper,
@@ -52,6 +53,7 @@ impl Inner {
             for signal in [Signal::Spans, Signal::Logs] {
                 self.sweep(keeper, signal, Some(age)).await?;
             }
+            self.age_quarantine().await?;
             keeper.swept = Some(instant);
         }
         Ok(())

@@ -5,6 +5,8 @@ mod faults;
 mod golden;
 mod objects;
 mod panics;
+mod private;
+mod recovery;
 mod spanning;
 
 use std::{collections::BTreeMap, ops::ControlFlow, path::Path, sync::Arc, time::Duration};

@@ -27,6 +27,7 @@ use super::{
 use crate::{
     Clock, ErrorKind, StorageError,
     data_file::{Choice, DataFile},
+    disk::Mistake,
     paths::index_path,
     pins::Pins,
     schema::Signal,
@@ -131,7 +132,8 @@ impl Inner {
     pub(super) async fn keep_up(&self, pace: Pace) -> Result<bool, StorageError> {
         let mut keeper = self.upkeep.lock().await;
         let clock = &self.shared.clock;
-        let believed = keeper.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()));
+        let believed = keeper.clock.is_believed(clock.now(), ClockGuard::passing(clock.as_ref()))
+            || self.disk.makes(Mistake::BelieveClock);
         let mut tables = Vec::new();
         for signal in [Signal::Spans, Signal::Logs] {
             if self.shared.damaged.has(signal) {
@@ -147,6 +149,11 @@ impl Inner {
             let table = turn.of(signal);
             files.retain(|file| !table.is_taken_away(file));
             drop(turn);
+            if self.disk.makes(Mistake::AgeByTime) {
+                let received_max = UnixNanos(0);
+                let unsaid = |file: &Arc<DataFile>| DataFile { received_max, ..(**file).clone() };
+                files = files.iter().map(unsaid).map(Arc::new).collect();
+            }
             tables.push((signal, files));
         }
         // What a damaged table does not name may be its all the same.
@@ -248,7 +255,9 @@ impl Inner {
         let Some(pins) = self.pins.pins() else { return Ok(false) };
         keeper.places.renew(&pins, tables);
         let (retention, now) = (&self.shared.settings.retention, self.shared.clock.now());
-        let pinned = |file: &DataFile| keeper.places.of(file).map(<[_]>::to_vec);
+        let ignored = self.disk.makes(Mistake::IgnorePins).then(Vec::new);
+        let pinned =
+            |file: &DataFile| ignored.clone().or_else(|| keeper.places.of(file).map(<[_]>::to_vec));
         loop {
             let retired: Retired = match due(retention, tables, now, believed, &pinned, room) {
                 Due::Nothing => return Ok(false),
@@ -325,10 +334,26 @@ impl Inner {
     async fn merged(&self, signal: Signal, job: Job) -> Result<Change, StorageError> {
         let mark = common_mark(&job.files);
         let why = Why::Compaction;
-        let added = self.rewritten((why, signal), &job.files, None, mark).await?;
+        let first = usize::from(self.disk.makes(Mistake::MergeWithoutFirst));
+        let added = self.rewritten((why, signal), &job.files[first..], None, mark).await?;
         let (from, into) = (job.files.len(), added.len());
         tracing::debug!(table = signal.table(), job.hour, from, into, "files merged");
-        Ok(Change { why, added, removed: job.files })
+        let mut removed = job.files;
+        if self.disk.makes(Mistake::KeepOneMerged) {
+            removed.truncate(from - 1);
+        }
+        if self.disk.makes(Mistake::DeleteBeforeCommit) {
+            let tables = Arc::clone(&self.tables_at);
+            let gone: Vec<_> = removed.iter().map(|file| file.path.clone()).collect();
+            blocking(move || {
+                for path in &gone {
+                    let _ = tables.remove(path);
+                }
+                Ok(())
+            })
+            .await?;
+        }
+        Ok(Change { why, added, removed })
     }
 
     /// New files with the chosen rows of these, which are of one hour.

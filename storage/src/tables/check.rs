@@ -38,6 +38,9 @@ pub(crate) async fn check(
         }
     };
     findings.summary.commits += opened.commits;
+    if let Some(damage) = opened.position_damage {
+        findings.add(Finding::new(&damage.path, damage.to_string()));
+    }
     if let Some(damage) = opened.table.damage() {
         findings.add(Finding::new(&damage.path, damage.reason));
     }

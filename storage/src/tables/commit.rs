@@ -12,12 +12,12 @@ use std::{
 use bytes::Bytes;
 use deltalake_core::{
     DeltaTableError,
-    kernel::{Action, Add, CommitInfo, Remove, Transaction},
+    kernel::{Action, Add, CommitInfo, Remove},
 };
 use serde_json::{Value, json};
 use tidings_proto::UnixNanos;
 
-use super::tail;
+use super::{position, position::FoundPosition, tail};
 use crate::{
     StorageError,
     data_file::DataFile,
@@ -105,7 +105,6 @@ impl Encoder {
             ]),
             ..CommitInfo::default()
         };
-        let position = Transaction::new(self.transaction_id(), sequence_as_version(covered));
         let data_change = change.why.changes_data();
         let mut actions = vec![Action::CommitInfo(info)];
         for file in &change.added {
@@ -114,7 +113,7 @@ impl Encoder {
         for file in &change.removed {
             actions.push(Action::Remove(self.remove(file, data_change, millis)?));
         }
-        actions.push(Action::Txn(position));
+        actions.extend(position::actions(&self.transaction_id(), covered));
         let lines: Result<Vec<String>, _> = actions.iter().map(serde_json::to_string).collect();
         let mut lines =
             lines.map_err(|error| DeltaTableError::SerializeLogJson { json_err: error })?;
@@ -124,14 +123,31 @@ impl Encoder {
         Ok(Bytes::from(lines.join("\n")))
     }
 
-    /// The position in the log that a commit of ours says.
+    /// The position in the log that a commit of ours says; `None` when it does not fit its
+    /// checksum.
     pub(super) fn position(&self, commit: &[u8]) -> Option<u64> {
+        let (id, mut position, mut check) = (self.transaction_id(), None, None);
+        let check_id = position::check_id(&id);
+        for action in actions(commit).flatten() {
+            let app = action.pointer("/txn/appId").and_then(Value::as_str);
+            let version = || action.pointer("/txn/version").and_then(Value::as_i64);
+            match app {
+                Some(app) if app == id => position = version(),
+                Some(app) if app == check_id => check = version(),
+                _ => {}
+            }
+        }
+        match position::found(&id, Some(position?), check) {
+            FoundPosition::Sound(position) => Some(position),
+            FoundPosition::Damaged(_) => None,
+        }
+    }
+
+    /// Tells a commit of a process of this program.
+    fn is_ours(&self, commit: &[u8]) -> bool {
         let id = self.transaction_id();
-        let of_us = |action: &Value| {
-            let ours = action.pointer("/txn/appId")?.as_str()? == id;
-            ours.then(|| action.pointer("/txn/version")?.as_u64()).flatten()
-        };
-        actions(commit).find_map(|action| of_us(&action?))
+        let app = |action: Value| Some(action.pointer("/txn/appId")?.as_str()? == id);
+        actions(commit).flatten().filter_map(app).any(|is_ours| is_ours)
     }
 
     /// Whether a change can still be made after another program's commit took its version.
@@ -160,9 +176,9 @@ impl Encoder {
                 return conflict("it removes the same file");
             }
         }
-        match self.position(commit) {
-            Some(_) => conflict("another process of this program works on the table"),
-            None => Ok(()),
+        match self.is_ours(commit) {
+            true => conflict("another process of this program works on the table"),
+            false => Ok(()),
         }
     }
 
@@ -229,9 +245,4 @@ fn partition(file: &DataFile) -> HashMap<String, Option<String>> {
 
 fn size(file: &DataFile) -> i64 {
     i64::try_from(file.bytes).unwrap_or(i64::MAX)
-}
-
-/// Delta counts transactions in `i64`; a sequence gets there after 292 years of a record per ns.
-fn sequence_as_version(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
 }

@@ -20,6 +20,7 @@ use super::{
     commit::Encoder,
     from_millis,
     listing::{listed_file, listed_files},
+    position::{self, FoundPosition},
     tail::is_whole,
 };
 use crate::{
@@ -175,9 +176,8 @@ pub(super) async fn salvage(
     if let Some(before) = damage.version.checked_sub(1)
         && let Ok(state) = DeltaTableState::try_new(log_store.as_ref(), Some(before)).await
     {
-        let position = encoder.transaction_id();
-        let version = state.transaction_version(log_store.as_ref(), position).await?;
-        covered = version.and_then(|version| u64::try_from(version).ok()).unwrap_or(0);
+        let found = position::read(&encoder.transaction_id(), &state, log_store).await?;
+        covered = if let FoundPosition::Sound(position) = found { position } else { 0 };
         for file in listed_files((signal, folder), &state, &home)? {
             files.insert(file.path.clone(), file);
         }

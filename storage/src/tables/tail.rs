@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::position;
 use crate::{StorageError, disk::failed, paths::commit_version, table_store::TableStore};
 
 /// What a commit of ours says in its commit info: how many files it adds.
@@ -63,7 +64,9 @@ pub(super) fn is_whole(version: u64, bytes: &[u8]) -> bool {
     let count = |kind: &str| actions.iter().filter(|action| action.get(kind).is_some()).count();
     let files = actions.iter().find_map(|action| action.get("commitInfo")?.get(FILES)?.as_u64());
     if let Some(files) = files {
-        return count("add") as u64 == files && count("txn") == 1;
+        let last = actions.last().and_then(|action| action.pointer("/txn/appId")?.as_str());
+        let ends_with_position = last.is_some_and(|id| !id.ends_with(position::CHECK));
+        return count("add") as u64 == files && ends_with_position;
     }
     if version == 0 {
         return count("protocol") == 1 && count("metaData") == 1;
@@ -80,6 +83,7 @@ mod tests {
         let ours = r#"{"commitInfo":{"operation":"WRITE","tidingsFiles":2}}
 {"add":{"path":"a"}}
 {"add":{"path":"b"}}
+{"txn":{"appId":"tidings/spans/check","version":815}}
 {"txn":{"appId":"tidings/spans","version":7}}"#;
         let first = "{\"commitInfo\":{}}\n{\"protocol\":{}}\n{\"metaData\":{}}";
         for (version, commit) in [(3, ours), (0, first)] {

@@ -4,6 +4,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use prost::Message;
@@ -13,11 +14,12 @@ use super::{
     reader::{Piece, SegmentReader, read_header},
     record::{FORMAT, HeaderPage, RECORDS_START, Record, SegmentHeader},
     segments::{Sealed, limits},
+    unreadable::{PatchedFile, UnreadableParts, is_unreadable},
 };
 use crate::{
     StorageError,
     check::{Finding, Findings},
-    disk::{Disk, failed},
+    disk::{Disk, ReadFile, failed},
     paths::segment_first,
     schema::Signal,
 };
@@ -29,8 +31,13 @@ pub(crate) fn check_formats(disk: &dyn Disk, folder: &Path) -> Result<(), Storag
             continue;
         }
         let path = folder.join(&entry.name);
-        let file = disk.open(&path).map_err(failed("open", &path))?;
-        let header = read_header(file.as_ref()).map_err(failed("read", &path))?;
+        let file = match disk.open(&path) {
+            // Replaying says what is to be done.
+            Err(error) if is_unreadable(&error) => continue,
+            opened => opened.map_err(failed("open", &path))?,
+        };
+        let patched = PatchedFile::new(file, Arc::default());
+        let header = read_header(&patched).map_err(failed("read", &path))?;
         if let HeaderPage::Newer(found) = header {
             return Err(StorageError::Format { path, found, supported: FORMAT });
         }
@@ -38,17 +45,18 @@ pub(crate) fn check_formats(disk: &dyn Disk, folder: &Path) -> Result<(), Storag
     Ok(())
 }
 
-/// Reads every record. What the tables have up to `covered` may be missing. The last segment may
-/// end in a torn record: nobody was told that it is stored.
+/// Reads every record; the last sequence that the log can have given out, `None` when it has no
+/// segments. What the tables have up to `covered` may be missing. The last segment may end in a
+/// torn record: nobody was told that it is stored.
 pub(crate) fn check(
     disk: &dyn Disk,
     folder: &Path,
     covered: u64,
     findings: &mut Findings<'_>,
-) -> Result<(), StorageError> {
+) -> Result<Option<u64>, StorageError> {
     let segments = segments(disk, folder, findings)?;
     let limits = limits(segments.iter().map(|(_, header)| Some(header.prior_end)));
-    let mut last: Option<u64> = None;
+    let (mut last, mut end): (Option<u64>, Option<u64>) = (None, None);
     for ((path, header), limit) in segments.iter().zip(limits) {
         findings.summary.segments += 1;
         let missing =
@@ -59,8 +67,9 @@ pub(crate) fn check(
                 .add(Finding::new(path, format!("records {from} to {to} before it are missing")));
         }
         last = Some(segment(disk, path, header, limit, findings)?);
+        end = end.max(last).max(Some(header.first.saturating_sub(1)));
     }
-    Ok(())
+    Ok(end)
 }
 
 /// The segments whose header can be read, oldest first.
@@ -76,9 +85,16 @@ fn segments(
             findings.add(Finding::new(&path, "it is no segment of the log"));
             continue;
         };
-        let file = disk.open(&path).map_err(failed("open", &path))?;
+        let parts = Arc::new(UnreadableParts::default());
+        let file = match disk.open(&path) {
+            Err(error) if is_unreadable(&error) => {
+                findings.add(Finding::new(&path, format!("it cannot be opened: {error}")));
+                continue;
+            }
+            opened => PatchedFile::new(opened.map_err(failed("open", &path))?, Arc::clone(&parts)),
+        };
         let size = file.size().map_err(failed("read", &path))?;
-        let header = match read_header(file.as_ref()).map_err(failed("read", &path))? {
+        let header = match read_header(&file).map_err(failed("read", &path))? {
             HeaderPage::Valid(header) if header.first == first => header,
             HeaderPage::Valid(_) => {
                 findings.add(Finding::new(&path, "it is a copy of another segment"));
@@ -107,7 +123,9 @@ fn segment(
     limit: u64,
     findings: &mut Findings<'_>,
 ) -> Result<u64, StorageError> {
-    let reader = disk.open(path).and_then(|file| SegmentReader::new(file, header));
+    let parts = Arc::new(UnreadableParts::default());
+    let patched = |file| Box::new(PatchedFile::new(file, Arc::clone(&parts)));
+    let reader = disk.open(path).and_then(|file| SegmentReader::new(patched(file), header));
     let mut reader = reader.map_err(failed("read", path))?;
     let mut last = header.prior_end;
     while let Some(piece) = reader.next().map_err(failed("read", path))? {
@@ -127,6 +145,14 @@ fn segment(
             // What a write that failed left behind.
             Piece::Damaged { .. } | Piece::Tail { .. } => {}
         }
+    }
+    // Of the header too: the other copy of it can be read.
+    let file = disk.open(path).map_err(failed("open", path))?;
+    read_header(&PatchedFile::new(file, Arc::clone(&parts))).map_err(failed("read", path))?;
+    if let Some((offset, bytes)) = parts.summary() {
+        let what =
+            format!("{bytes} bytes in it cannot be read; `tidings serve --recover` starts without");
+        findings.add(Finding::at(path, offset, what));
     }
     Ok(last)
 }

@@ -12,7 +12,7 @@ use crate::disk::{BLOCK, ReadFile};
 
 const READ_AHEAD: usize = 256 << 10;
 
-/// What comes next in a segment.
+/// A piece of a segment, as the reader meets it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece {
     /// A sound record.
@@ -96,7 +96,12 @@ impl SegmentReader {
         Ok(payload.and_then(|payload| header.with_payload(payload)))
     }
 
-    /// Whether it ended with zeros.
+    /// The file, and how far it was read.
+    pub(crate) fn position(&self) -> (&dyn ReadFile, u64) {
+        (self.file.as_ref(), self.offset)
+    }
+
+    /// Tells if it ended with zeros.
     pub(crate) fn is_padded(&self) -> bool {
         self.padded
     }

@@ -3,18 +3,26 @@
 //! Never writes to a segment and never deletes one. The log ends where the next segment's header
 //! says it ended (`prior_end`), so a torn tail and the leavings of a failed write are cut off by
 //! opening a successor, not by truncating. Damage before that end is a loss of acknowledged
-//! records: the segment gets a second name in `quarantine/`, which costs no space, and everything readable behind it still counts.
+//! records: the segment gets a second name in `quarantine/`, which costs no space, and everything
+//! readable behind it still counts. A segment that the disk cannot read is no damage: the pass ends
+//! with [`StorageError::NeedsRecovery`], unless it was told to go on without what cannot be read.
 
-use std::path::PathBuf;
+use std::{
+    io,
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use super::{
     reader::{Piece, SegmentReader, read_header},
     record::{HeaderPage, RECORDS_START, Record, SegmentHeader},
     segments::{Sealed, limits},
+    unreadable::{PatchedFile, UnreadableParts, first_unreadable, is_unreadable},
 };
 use crate::{
     StorageError,
-    disk::{SharedDisk, failed, keep_durably},
+    disk::{Disk, ReadFile, SharedDisk, failed, keep_durably},
     paths::{Paths, segment_first},
 };
 
@@ -27,14 +35,21 @@ pub(crate) struct Replay {
     reader: Option<SegmentReader>,
     tail: Option<(u64, u64)>,
     damaged: bool,
+    /// Bytes that are no record, behind the record with this sequence, until the next one tells
+    /// which are missing.
+    gap: Option<(u64, Range<u64>)>,
+    /// Goes on without what cannot be read.
+    recover: bool,
+    /// Keeps every segment in the quarantine, as if it were damaged.
+    keeps_all: bool,
     /// Nothing up to here is needed any more.
     settled: u64,
-    /// What is missing up to here is no loss.
+    /// Missing records up to here are no loss.
     covered: u64,
     end: ReplayEnd,
 }
 
-/// What a pass over the log found.
+/// The findings of a pass over the log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct ReplayEnd {
     /// The segments, oldest first.
@@ -47,6 +62,9 @@ pub(crate) struct ReplayEnd {
     pub(crate) torn_bytes: u64,
     /// Damaged segments, under the names that keep them.
     pub(crate) quarantined: Vec<PathBuf>,
+    /// Segments that the disk cannot read to their ends. They are still in the log, which can only
+    /// be opened without them once the tables have the rest of them.
+    pub(crate) unreadable: Vec<PathBuf>,
 }
 
 struct Segment {
@@ -57,14 +75,20 @@ struct Segment {
     header: Option<SegmentHeader>,
     /// Records above it do not count.
     limit: u64,
+    unreadable: Arc<UnreadableParts>,
 }
 
 impl Replay {
-    /// Finds the segments. `covered` says up to where each of the tables has the log.
+    /// Finds the segments. `covered` says up to where each of the tables has the log, `recover`
+    /// that what cannot be read is to be done without.
+    ///
+    /// # Errors
+    /// `NeedsRecovery` when the disk cannot read something of them.
     pub(crate) fn start(
         disk: SharedDisk,
         paths: Paths,
         covered: [u64; 2],
+        recover: bool,
     ) -> Result<Self, StorageError> {
         let folder = paths.wal();
         let mut segments: Vec<Segment> = Vec::new();
@@ -75,9 +99,17 @@ impl Replay {
                 tracing::warn!(path = %path.display(), "not a log segment, left alone");
                 continue;
             };
-            let file = disk.open(&path).map_err(failed("open", &path))?;
+            let unreadable = Arc::new(UnreadableParts::default());
+            let Some(file) = open(disk.as_ref(), &path, recover, &unreadable)? else {
+                // Not even its length is known.
+                end.used = end.used.max(first);
+                let (header, limit) = (None, u64::MAX);
+                segments.push(Segment { path, size: 0, first, header, limit, unreadable });
+                continue;
+            };
             let size = file.size().map_err(failed("read", &path))?;
-            let header = match read_header(file.as_ref()).map_err(failed("read", &path))? {
+            let header = read_header(file.as_ref());
+            let header = match header.map_err(|error| unread(&path, file.as_ref(), 0, error))? {
                 HeaderPage::Newer(found) => {
                     let supported = super::record::FORMAT;
                     return Err(StorageError::Format { path, found, supported });
@@ -88,7 +120,7 @@ impl Replay {
                 }
                 HeaderPage::Valid(header) if size >= RECORDS_START => Some(header),
                 // Its creation never ended, so nothing in it was acknowledged.
-                _ if size <= RECORDS_START => {
+                _ if size <= RECORDS_START && unreadable.summary().is_none() => {
                     end.used = end.used.max(first);
                     end.torn_bytes += size;
                     continue;
@@ -96,9 +128,17 @@ impl Replay {
                 _ => None,
             };
             // A process that was killed may not have synced what is read now and relied upon.
-            disk.sync_file(&path).map_err(failed("sync", &path))?;
+            match disk.sync_file(&path) {
+                Err(error) if recover && is_unreadable(&error) => {
+                    tracing::error!(path = %path.display(), %error,
+                        "the segment cannot be synced; its records go to the tables at once");
+                    unreadable.add(0..0);
+                }
+                synced => synced.map_err(|error| unread(&path, file.as_ref(), 0, error))?,
+            }
             end.used = end.used.max(first.saturating_sub(1));
-            segments.push(Segment { path, size, first, header, limit: u64::MAX });
+            let limit = u64::MAX;
+            segments.push(Segment { path, size, first, header, limit, unreadable });
         }
         let prior_ends = segments.iter().map(|segment| Some(segment.header?.prior_end));
         for (limit, segment) in limits(prior_ends).into_iter().zip(&mut segments) {
@@ -114,18 +154,52 @@ impl Replay {
             reader: None,
             tail: None,
             damaged: false,
+            gap: None,
+            recover,
+            keeps_all: false,
             settled: covered[0].min(covered[1]),
             covered: covered[0].max(covered[1]),
             end,
         })
     }
 
+    /// Tells if the log can have given out this sequence: it, or a later one, is in it, or a header
+    /// says that it was. A log without segments says nothing: it was cut, or is new.
+    ///
+    /// # Errors
+    /// As [`Self::next`].
+    pub(crate) fn reaches(&self, sequence: u64) -> Result<bool, StorageError> {
+        let ends = self.segments.iter().filter_map(|segment| Some(segment.header?.prior_end));
+        if self.segments.is_empty() || ends.chain([self.end.used]).any(|end| sequence <= end) {
+            return Ok(true);
+        }
+        for segment in self.segments.iter().rev().filter(|segment| sequence <= segment.limit) {
+            let Some(mut reader) = self.reader_of(segment)? else { continue };
+            while let Some(piece) =
+                reader.next().map_err(|error| reader.unread(&segment.path, error))?
+            {
+                if matches!(piece, Piece::Record(record) if sequence <= record.sequence) {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// A reader of a segment's records; `None` when its header is damaged.
+    fn reader_of(&self, segment: &Segment) -> Result<Option<SegmentReader>, StorageError> {
+        let Some(header) = &segment.header else { return Ok(None) };
+        let file = open(self.disk.as_ref(), &segment.path, self.recover, &segment.unreadable)?;
+        let Some(file) = file else { return Ok(None) };
+        SegmentReader::new(file, header).map(Some).map_err(failed("read", &segment.path))
+    }
+
     /// The next valid record, in the order of sequences; `None` at the end. Segments of which the
     /// tables have everything are not read: they may give none of their records.
     ///
     /// # Errors
-    /// The disk could not be read: what was acknowledged is not given up for an error that may
-    /// pass. Damage is not an error.
+    /// `NeedsRecovery` when the disk could not be read: what was acknowledged is not given up for
+    /// an error that may pass. Damage is not an error.
     pub(crate) fn next(&mut self) -> Result<Option<Record>, StorageError> {
         while let Some(segment) = self.segments.get(self.at) {
             if segment.limit <= self.settled {
@@ -133,25 +207,22 @@ impl Replay {
                 continue;
             }
             if self.reader.is_none() {
-                match &segment.header {
-                    Some(header) => {
-                        let file = self.disk.open(&segment.path);
-                        let reader = file.and_then(|file| SegmentReader::new(file, header));
-                        self.reader = Some(reader.map_err(failed("read", &segment.path))?);
-                    }
-                    None => {
-                        tracing::error!(path = %segment.path.display(), first = segment.first,
-                            "the segment's header is damaged, its records cannot be read");
-                        self.damaged = true;
-                    }
+                self.reader = self.reader_of(segment)?;
+                if self.reader.is_none() {
+                    tracing::error!(path = %segment.path.display(), first = segment.first,
+                        "the segment's header is damaged, its records cannot be read");
+                    self.damaged = true;
                 }
             }
             let piece = match &mut self.reader {
-                Some(reader) => reader.next().map_err(failed("read", &segment.path))?,
+                Some(reader) => {
+                    reader.next().map_err(|error| reader.unread(&segment.path, error))?
+                }
                 None => None,
             };
             match piece {
                 Some(Piece::Record(record)) => {
+                    tell_of_gap(&segment.path, self.gap.take(), Some(record.sequence - 1));
                     self.end.used = self.end.used.max(record.sequence);
                     if record.sequence <= segment.limit && record.sequence > self.end.last {
                         self.end.last = record.sequence;
@@ -161,8 +232,7 @@ impl Replay {
                 // What a write that failed left behind, with a part of it sound.
                 Some(Piece::Damaged { .. }) if self.end.last >= segment.limit => {}
                 Some(Piece::Damaged { offset, bytes }) => {
-                    tracing::error!(path = %segment.path.display(), offset, bytes,
-                        "damage in the write-ahead log, the records there are lost");
+                    self.gap = Some((self.end.last, offset..offset + bytes));
                     self.damaged = true;
                 }
                 Some(Piece::Tail { offset, bytes }) => self.tail = Some((offset, bytes)),
@@ -172,7 +242,17 @@ impl Replay {
         Ok(None)
     }
 
-    /// What the pass found. Call it after [`Self::next`] gave `None`.
+    /// Every segment gets a second name in the quarantine: its records may be of another log.
+    pub(crate) fn keep_all(&mut self) {
+        self.keeps_all = true;
+    }
+
+    /// The log's folder.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.paths.wal()
+    }
+
+    /// Returns the findings of the pass. Call it after [`Self::next`] gave `None`.
     pub(crate) fn finish(self) -> ReplayEnd {
         self.end
     }
@@ -180,6 +260,17 @@ impl Replay {
     fn end_segment(&mut self) -> Result<(), StorageError> {
         let Some(segment) = self.segments.get(self.at) else { return Ok(()) };
         let is_last = segment.limit == u64::MAX;
+        let cannot_be_read = segment.unreadable.summary();
+        if let Some((offset, bytes)) = cannot_be_read {
+            let (first, last) = (segment.first, (!is_last).then_some(segment.limit));
+            tracing::error!(path = %segment.path.display(), offset, bytes, first, ?last,
+                "the disk cannot read a part of the segment; all other records of it are kept");
+            self.end.unreadable.push(segment.path.clone());
+        }
+        if let Some((offset, bytes)) = self.tail.filter(|_| cannot_be_read.is_some()) {
+            self.gap = Some((self.end.last, offset..offset + bytes));
+        }
+        tell_of_gap(&segment.path, self.gap.take(), (!is_last).then_some(segment.limit));
         if is_last {
             if let Some((offset, bytes)) = self.tail {
                 tracing::warn!(path = %segment.path.display(), offset, bytes,
@@ -196,7 +287,7 @@ impl Replay {
             }
             self.end.last = segment.limit;
         }
-        if self.damaged {
+        if (self.damaged || self.keeps_all) && cannot_be_read.is_none() {
             match keep_durably(self.disk.as_ref(), &segment.path, &self.paths.quarantine()) {
                 Ok(kept) => self.end.quarantined.push(kept),
                 // A disk that is too full or too broken for that must not keep the log shut.
@@ -212,5 +303,53 @@ impl Replay {
         self.damaged = false;
         self.at += 1;
         Ok(())
+    }
+}
+
+/// Opens a segment; `None` when it cannot be opened and is to be done without.
+fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    recover: bool,
+    unreadable: &Arc<UnreadableParts>,
+) -> Result<Option<Box<dyn ReadFile>>, StorageError> {
+    match disk.open(path) {
+        Ok(file) if recover => Ok(Some(Box::new(PatchedFile::new(file, Arc::clone(unreadable))))),
+        Ok(file) => Ok(Some(file)),
+        Err(error) if !is_unreadable(&error) => Err(failed("open", path)(error)),
+        Err(_) if recover => {
+            unreadable.add(0..0);
+            Ok(None)
+        }
+        Err(error) => {
+            let (path, reason) = (path.to_owned(), format!("it cannot be opened ({error})"));
+            Err(StorageError::NeedsRecovery { path, reason })
+        }
+    }
+}
+
+/// That a segment could not be read from an offset on.
+fn unread(path: &Path, file: &dyn ReadFile, from: u64, error: io::Error) -> StorageError {
+    if !is_unreadable(&error) {
+        return failed("read", path)(error);
+    }
+    let offset = first_unreadable(file, from);
+    let reason = format!("the write-ahead log cannot be read at byte {offset} ({error})");
+    StorageError::NeedsRecovery { path: path.to_owned(), reason }
+}
+
+impl SegmentReader {
+    fn unread(&self, path: &Path, error: io::Error) -> StorageError {
+        let (file, from) = self.position();
+        unread(path, file, from, error)
+    }
+}
+
+/// Logs the sequences of lost records: all between the two that were read around the damage.
+fn tell_of_gap(path: &Path, gap: Option<(u64, Range<u64>)>, last: Option<u64>) {
+    if let Some((before, bytes)) = gap {
+        let (offset, length) = (bytes.start, bytes.end - bytes.start);
+        tracing::error!(path = %path.display(), offset, bytes = length, first = before + 1, ?last,
+            "damage in the write-ahead log, the records there are lost");
     }
 }

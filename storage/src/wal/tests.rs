@@ -54,7 +54,7 @@ struct Log {
 fn open(disk: &SharedDisk, root: &Path, settings: WalSettings) -> Result<Log, StorageError> {
     let paths = Paths::new(root);
     disk.create_folders(&paths.wal()).map_err(crate::disk::failed("create", root))?;
-    let mut replay = Replay::start(Arc::clone(disk), paths.clone(), [0; 2])?;
+    let mut replay = Replay::start(Arc::clone(disk), paths.clone(), [0; 2], false)?;
     let mut records = Vec::new();
     while let Some(record) = replay.next()? {
         records.push(record);
@@ -175,7 +175,7 @@ async fn a_log_cut_at_any_byte_keeps_exactly_the_complete_records() {
             let mut bytes = whole[..cut].to_vec();
             bytes.extend_from_slice(padding);
             std::fs::write(root.path().join("wal").join(segment_name(1)), &bytes).unwrap();
-            let mut replay = Replay::start(real(), Paths::new(root.path()), [0; 2]).unwrap();
+            let mut replay = Replay::start(real(), Paths::new(root.path()), [0; 2], false).unwrap();
             let mut count = 0;
             while let Some(record) = replay.next().unwrap() {
                 assert_eq!(record.payload.len(), 5 + count);
@@ -338,7 +338,7 @@ async fn a_newer_format_is_refused() {
     let check = crc32c::crc32c(&bytes[..40]).to_le_bytes();
     bytes[40..44].copy_from_slice(&check);
     std::fs::write(root.path().join("wal").join(segment_name(1)), bytes).unwrap();
-    let error = Replay::start(real(), Paths::new(root.path()), [0; 2]).err().unwrap();
+    let error = Replay::start(real(), Paths::new(root.path()), [0; 2], false).err().unwrap();
     assert!(matches!(error, StorageError::Format { found: 9, supported: 1, .. }), "{error}");
 }
 

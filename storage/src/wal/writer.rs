@@ -28,7 +28,11 @@ use super::{
     record::{RECORD_HEADER, RECORDS_START, Record, SegmentHeader, payload_length},
     segments::{Sealed, Segments},
 };
-use crate::{StorageError, disk::SharedDisk, paths::segment_name};
+use crate::{
+    StorageError,
+    disk::{Mistake, SharedDisk},
+    paths::segment_name,
+};
 
 /// One sync covers at most about this many bytes, so that a burst cannot make everybody wait.
 const BATCH_BYTES: usize = 8 << 20;
@@ -234,8 +238,14 @@ impl<T, P: FnMut(Vec<(u64, T)>)> Writer<T, P> {
                 tracing::error!(error = %refusal.to_error(), requests = entries.len(),
                     "the write-ahead log refused a batch");
                 self.health.failed(refusal.clone());
+                let acknowledges = self.disk.makes(Mistake::AcknowledgeRefused);
+                let publishes = self.disk.makes(Mistake::PublishRefused);
                 for entry in entries {
-                    let _ = entry.reply.send(Err(refusal.to_error()));
+                    if publishes {
+                        (self.publish)(vec![(self.position.durable, entry.cargo)]);
+                    }
+                    let answer = if acknowledges { Ok(()) } else { Err(refusal.to_error()) };
+                    let _ = entry.reply.send(answer);
                 }
             }
         }

@@ -5,11 +5,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
 use super::{
-    Dice,
+    Dice, Mistake,
     plan::{Fault, PlantedBug, Trouble},
 };
 
@@ -44,7 +45,10 @@ pub(super) struct Medium {
     /// Nobody can say what is free.
     pub(super) is_unmeasured: bool,
     pub(super) capacity: Option<u64>,
+    /// Bytes of files that cannot be read.
+    pub(super) spoilt: Vec<(PathBuf, Range<u64>)>,
     pub(super) bug: Option<PlantedBug>,
+    pub(super) mistake: Option<Mistake>,
     /// The power is off: nothing has an effect any more.
     pub(super) dead: bool,
     /// What was done, in words that are the same in every run.

@@ -4,14 +4,18 @@ use std::{collections::BTreeMap, ops::ControlFlow};
 
 use tidings_proto::otlp::Value;
 
-use crate::{Detail, LogFilter, Scan, SpanFilter, Store};
+use crate::{Detail, LogFilter, Scan, Snapshot, SpanFilter, Store};
 
 /// How often each name is in the store: spans' names and log records' bodies.
 pub(in crate::store) type Contents = BTreeMap<String, u64>;
 
 /// Everything that a store shows.
 pub(in crate::store) fn read(store: &Store) -> Result<Contents, String> {
-    let snapshot = store.snapshot();
+    contents(&store.snapshot())
+}
+
+/// Everything that a snapshot shows.
+pub(in crate::store) fn contents(snapshot: &Snapshot) -> Result<Contents, String> {
     let mut found = Contents::new();
     let scan = Scan { detail: Detail::Full, rows_max: u64::MAX };
     let spans = snapshot.scan_spans(&SpanFilter::default(), scan, &mut |rows| {

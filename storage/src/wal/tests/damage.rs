@@ -79,7 +79,7 @@ fn log(segments: &[(u64, Vec<u8>)]) -> tempfile::TempDir {
 
 /// The sequences that are read, and the segments that were set aside.
 fn replayed(root: &Path, covered: [u64; 2]) -> (Vec<u64>, usize) {
-    let mut replay = Replay::start(real(), Paths::new(root), covered).unwrap();
+    let mut replay = Replay::start(real(), Paths::new(root), covered, false).unwrap();
     let mut sequences = Vec::new();
     while let Some(record) = replay.next().unwrap() {
         sequences.push(record.sequence);
@@ -163,7 +163,7 @@ fn a_segment_that_both_tables_have_is_not_read_again() {
 #[test]
 fn a_file_named_beyond_any_log_does_not_spend_the_sequences() {
     let root = log(&[(1, segment(1, 0, &[record(1)])), (1 << 63, Vec::new())]);
-    let mut replay = Replay::start(real(), Paths::new(root.path()), [0; 2]).unwrap();
+    let mut replay = Replay::start(real(), Paths::new(root.path()), [0; 2], false).unwrap();
     assert_eq!(replay.next().unwrap().map(|record| record.sequence), Some(1));
     assert_eq!(replay.next().unwrap(), None);
     assert_eq!(replay.finish().used, 1);

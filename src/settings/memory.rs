@@ -1,0 +1,166 @@
+//! One budget of memory, divided among everything that holds much of it.
+//!
+//! The budget is what the setting `memory` says, or a quarter of what the process may have: of the
+//! machine's memory, or of the smallest limit of its control groups (version 1 or 2). Each setting
+//! in [`SHARES`] that nobody set is its share of the budget, and at most its default, beyond which
+//! more does not help. What is left, an eighth, is for what questions, flushes and merges hold while
+//! they work; they have bounds of their own. Does not own how the bounds are kept: whoever holds the
+//! memory does.
+
+use std::path::{Path, PathBuf};
+
+use super::{Origin, SETTINGS, Setting, Sources, value};
+
+/// The smallest budget that everything works with: an eighth of it holds the largest request of
+/// `http-body-bytes-max`.
+pub(super) const BUDGET_MIN: u64 = 192 << 20;
+/// The budget where nobody can tell how much memory there is.
+const BUDGET_UNKNOWN: u64 = 2 << 30;
+/// The divisor of the shares.
+const PARTS: u64 = 32;
+/// The smallest number that is no limit: version 1 of control groups writes one in its place.
+const UNLIMITED: u64 = 1 << 60;
+
+/// Settings that are shares of the budget, in 32nds of it; SQL's counts for each query that runs.
+const SHARES: [(&str, u64); 6] = [
+    ("memory-flush-bytes", 5), // A part of the next one.
+    ("memory-bytes-max", 9),
+    ("in-flight-bytes-max", 4),
+    ("index-memory-bytes-max", 4),
+    ("metadata-memory-bytes-max", 3),
+    ("sql-memory-bytes-max", 2),
+];
+
+/// Where the system says how much memory there is.
+#[derive(Debug, Clone)]
+pub(crate) struct MemoryFiles {
+    /// As `/proc/meminfo`.
+    pub(crate) meminfo: PathBuf,
+    /// As `/proc/self/cgroup`.
+    pub(crate) own_cgroup: PathBuf,
+    /// As `/sys/fs/cgroup`.
+    pub(crate) cgroups: PathBuf,
+}
+
+impl Default for MemoryFiles {
+    fn default() -> Self {
+        Self {
+            meminfo: "/proc/meminfo".into(),
+            own_cgroup: "/proc/self/cgroup".into(),
+            cgroups: "/sys/fs/cgroup".into(),
+        }
+    }
+}
+
+/// The memory that the process may have, and the file that says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MemoryLimit {
+    bytes: u64,
+    source: String,
+}
+
+impl MemoryFiles {
+    /// The smallest limit; `None` when nothing can be read.
+    pub(crate) fn limit(&self) -> Option<MemoryLimit> {
+        let machine = self.machine().map(|bytes| MemoryLimit {
+            bytes,
+            source: format!("this machine's {}", in_units(bytes)),
+        });
+        let groups = self.group_files().into_iter().filter_map(|path| {
+            let bytes = number(&path).filter(|bytes| *bytes < UNLIMITED)?;
+            let source = format!("the {} of {}", in_units(bytes), path.display());
+            Some(MemoryLimit { bytes, source })
+        });
+        machine.into_iter().chain(groups).min_by_key(|limit| limit.bytes)
+    }
+
+    fn machine(&self) -> Option<u64> {
+        let text = std::fs::read_to_string(&self.meminfo).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+        kilobytes.checked_mul(1024)
+    }
+
+    /// The files that can have limits of the process: those of its groups and of the groups above.
+    /// In a container the group may be named as outside of it: then only the root is there.
+    fn group_files(&self) -> Vec<PathBuf> {
+        let text = std::fs::read_to_string(&self.own_cgroup).unwrap_or_default();
+        let mut files = Vec::new();
+        for line in text.lines() {
+            let mut parts = line.splitn(3, ':');
+            let (Some(_), Some(controllers), Some(group)) =
+                (parts.next(), parts.next(), parts.next())
+            else {
+                continue;
+            };
+            let (root, name) = match controllers {
+                "" => (self.cgroups.clone(), "memory.max"),
+                of if of.split(',').any(|one| one == "memory") => {
+                    (self.cgroups.join("memory"), "memory.limit_in_bytes")
+                }
+                _ => continue,
+            };
+            let group = Path::new(group.trim_start_matches('/'));
+            let is_inside =
+                group.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+            let above = group.ancestors().filter(|_| is_inside);
+            files.extend(above.map(|group| root.join(group).join(name)));
+            files.extend((!is_inside).then(|| root.join(name)));
+        }
+        files
+    }
+}
+
+/// A number alone in a file; `None` also for `max`.
+fn number(path: &Path) -> Option<u64> {
+    std::fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// Bytes in the largest unit that says them exactly, or to the MiB.
+fn in_units(bytes: u64) -> String {
+    match bytes >> 20 {
+        mib if bytes.is_multiple_of(1 << 30) => format!("{}GiB", mib >> 10),
+        mib => format!("{mib}MiB"),
+    }
+}
+
+fn setting(name: &str) -> &'static Setting {
+    let found = SETTINGS.iter().find(|setting| setting.name == name);
+    found.expect("invariant: every share is of a setting")
+}
+
+impl Sources {
+    /// Divides the budget among the settings that nobody set.
+    pub(crate) fn divide_memory(&mut self, limit: Option<MemoryLimit>) {
+        let budget = match value::budget(&self.text("memory")) {
+            // Is refused with its reason when the settings are made.
+            Err(_) => return,
+            Ok(Some(budget)) => budget,
+            Ok(None) => {
+                let (budget, why) = match limit {
+                    None => (BUDGET_UNKNOWN, "nobody says how much memory there is".to_owned()),
+                    Some(MemoryLimit { bytes, source }) if bytes / 4 >= BUDGET_MIN => {
+                        (bytes / 4, format!("a quarter of {source}"))
+                    }
+                    Some(MemoryLimit { source, .. }) => {
+                        (BUDGET_MIN, format!("the least; a quarter of {source} is too little"))
+                    }
+                };
+                self.set(setting("memory"), in_units(budget), Origin::Measured(why));
+                budget
+            }
+        };
+        for (name, parts) in SHARES {
+            let setting = setting(name);
+            let is_default = self.values.get(name).is_some_and(|(_, at)| *at == Origin::Default);
+            let most = value::bytes(setting.default).unwrap_or(u64::MAX);
+            let share = budget / PARTS * parts;
+            if is_default && share < most {
+                self.set(setting, in_units(share), Origin::Share { parts, of: PARTS });
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

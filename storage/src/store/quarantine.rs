@@ -1,0 +1,129 @@
+//! Deletes what was set aside when a person has had time to look at it.
+//!
+//! The age of a file counts from when it came to the quarantine: moving or linking it changed its
+//! inode, whatever the time of its last write. Each removal is said in the log.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tidings_proto::UnixNanos;
+
+use super::{Inner, blocking};
+use crate::{
+    StorageError,
+    disk::{Disk, failed, parent},
+};
+
+impl Inner {
+    /// Deletes the files of the quarantine that are older than the settings say; how many. A file
+    /// that cannot be deleted is tried again the next time.
+    ///
+    /// # Errors
+    /// When the quarantine cannot be listed.
+    pub(super) async fn age_quarantine(&self) -> Result<u64, StorageError> {
+        let Some(age) = self.shared.settings.quarantine_age else { return Ok(0) };
+        let (disk, folder) = (Arc::clone(&self.disk), self.paths.quarantine());
+        let now = self.shared.clock.now();
+        blocking(move || {
+            let mut removed = 0;
+            for path in set_aside(disk.as_ref(), folder)? {
+                match remove_if_old(disk.as_ref(), &path, now, age) {
+                    Ok(true) => removed += 1,
+                    Ok(false) => {}
+                    Err(error) => tracing::warn!(path = %path.display(), %error,
+                        "a file in the quarantine could not be deleted at its age"),
+                }
+            }
+            Ok(removed)
+        })
+        .await
+    }
+}
+
+fn remove_if_old(disk: &dyn Disk, path: &Path, now: UnixNanos, age: Duration) -> io::Result<bool> {
+    let since = match disk.changed(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        changed => changed?,
+    };
+    let lay = Duration::from_nanos(now.0.saturating_sub(since.0));
+    if lay < age {
+        return Ok(false);
+    }
+    disk.remove(path)?;
+    disk.sync_folder(parent(path)?)?;
+    let days = lay.as_secs() / (24 * 3600);
+    tracing::warn!(path = %path.display(), days,
+        "a damaged file that was set aside is deleted at its age (see quarantine-age)");
+    Ok(true)
+}
+
+/// Every file in the quarantine.
+pub(super) fn set_aside(
+    disk: &dyn Disk,
+    quarantine: PathBuf,
+) -> Result<Vec<PathBuf>, StorageError> {
+    let (mut folders, mut files) = (vec![quarantine], Vec::new());
+    while let Some(folder) = folders.pop() {
+        let entries = match disk.list(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            listed => listed.map_err(failed("list", &folder))?,
+        };
+        for entry in entries {
+            let found = if entry.is_file { &mut files } else { &mut folders };
+            found.push(folder.join(entry.name));
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests put files there behind the store's back")]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use crate::{
+        StoreSettings,
+        store::{
+            tests::{contents, settings, traces},
+            upkeep::tests::{DAY, MovedClock, keep_up, open_at},
+        },
+    };
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_was_set_aside_goes_at_its_age_and_not_before() {
+        for age in [Some(3 * DAY), None] {
+            let root = tempfile::tempdir().unwrap();
+            let clock = MovedClock::new();
+            let settings = StoreSettings { quarantine_age: age, ..settings(root.path()) };
+            let store = open_at(&clock, settings).await;
+            store.append(traces(1, 2)).await.unwrap();
+            let folder = root.path().join("quarantine");
+            fs::create_dir(folder.join("spans")).unwrap();
+            // Written long ago, set aside now.
+            let old = root.path().join("old");
+            fs::write(&old, "x").unwrap();
+            let long_ago = std::time::SystemTime::UNIX_EPOCH + Duration::from_secs(1);
+            fs::File::open(&old).unwrap().set_modified(long_ago).unwrap();
+            fs::rename(&old, folder.join("old.parquet")).unwrap();
+            fs::write(folder.join("spans/7.json"), "x").unwrap();
+            let count = || {
+                let files = super::set_aside(&crate::disk::RealDisk, folder.clone());
+                files.unwrap().len()
+            };
+            keep_up(&store).await;
+            assert_eq!(count(), 2);
+            clock.pass(2 * DAY);
+            keep_up(&store).await;
+            assert_eq!(count(), 2);
+            clock.pass(DAY + Duration::from_secs(60));
+            keep_up(&store).await;
+            assert_eq!(count(), if age.is_some() { 0 } else { 2 });
+            assert_eq!(contents(&store).len(), 1);
+            store.close().await.unwrap();
+        }
+    }
+}

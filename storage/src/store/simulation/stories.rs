@@ -1,0 +1,467 @@
+//! Stories: appends, flushes beside merges, retention, pins, erasure, jumps of the clock, faults of
+//! the disk, kills and power cuts, step after step, compared with what must be there.
+//!
+//! Unlike a history (`world`), which decides about each operation on the disk, a story decides about
+//! whole steps, and so gets to what takes many of them. Time is the story's own. Which step comes
+//! next and what fails depends on the seed alone; how a flush and a merge that run at the same time
+//! take turns does not.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::{Future, pending},
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tidings_proto::{TraceId, UnixNanos, otlp::Span};
+
+use super::{number, read};
+use crate::{
+    Clock, Erasure, Retention, Snapshot, Store, StoreSettings, SystemClock, TelemetryBatch,
+    disk::{
+        Mistake, SharedDisk,
+        faulty::{Dice, Fault, FaultyDisk, Trouble},
+    },
+    store::{
+        Inner,
+        tests::{logs, settings, traces},
+    },
+    upkeep::Pace,
+};
+
+/// So many seeds are tried in the tests.
+const SEEDS: u64 = 60;
+/// A mistake that no seed up to here shows is one that the stories cannot see.
+const SEEDS_MAX: u64 = 150;
+const THREADS: u64 = 2;
+const BEGIN: u64 = 1_700_000_000_000_000_000;
+const HOUR: u64 = 3600 * 1_000_000_000;
+const AGE: u64 = 72 * HOUR;
+/// Traces that are pinned and erased.
+const TRACES: u64 = 12;
+
+/// A clock that only the story moves.
+#[derive(Debug)]
+struct StoryClock {
+    first: Instant,
+    passed: AtomicU64,
+    jumped: AtomicI64,
+}
+
+impl StoryClock {
+    fn new() -> Arc<Self> {
+        let (first, passed) = (SystemClock.instant(), AtomicU64::new(0));
+        Arc::new(Self { first, passed, jumped: AtomicI64::new(0) })
+    }
+
+    fn pass(&self, nanos: u64) {
+        self.passed.fetch_add(nanos, Ordering::Relaxed);
+    }
+
+    /// The time of a clock that never jumped.
+    fn truth(&self) -> u64 {
+        BEGIN + self.passed.load(Ordering::Relaxed)
+    }
+}
+
+impl Clock for StoryClock {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.truth().saturating_add_signed(self.jumped.load(Ordering::Relaxed)))
+    }
+
+    fn instant(&self) -> Instant {
+        self.first + Duration::from_nanos(self.passed.load(Ordering::Relaxed))
+    }
+
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(pending())
+    }
+}
+
+/// The outcome of sending a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum BatchOutcome {
+    /// All of it is there, once.
+    Stored,
+    /// Nothing of it is there; after the next start all of it or nothing.
+    Refused,
+    /// Each row is there or not: somebody was erasing them.
+    Erasing,
+    /// Nothing of it is there.
+    Gone,
+}
+
+#[derive(Debug, Clone)]
+struct Batch {
+    trace: u64,
+    records: u64,
+    received: u64,
+    fate: BatchOutcome,
+    /// It was older than its age when nobody had pinned it, and may have gone then.
+    lapsed: bool,
+}
+
+struct Story {
+    dice: Dice,
+    clock: Arc<StoryClock>,
+    disk: FaultyDisk,
+    settings: StoreSettings,
+    batches: BTreeMap<String, Batch>,
+    pinned: BTreeSet<u64>,
+    /// Pins whose fate is not known.
+    unsure: BTreeSet<u64>,
+    number: u64,
+    jumps: u64,
+    /// The steps so far, for whoever asks about one seed.
+    steps: Vec<String>,
+    /// A snapshot that somebody reads, and what it showed first.
+    held: Option<(Snapshot, BTreeMap<String, u64>)>,
+    _root: tempfile::TempDir,
+}
+
+fn trace_id(trace: u64) -> TraceId {
+    TraceId::from_bytes(u128::from(trace + 1).to_be_bytes()).unwrap()
+}
+
+impl Story {
+    fn new(seed: u64, mistake: Option<Mistake>) -> Self {
+        let root = tempfile::tempdir().unwrap();
+        let disk = FaultyDisk::new(root.path());
+        if let Some(mistake) = mistake {
+            disk.make(mistake);
+        }
+        let retention = Retention { age: Some(Duration::from_nanos(AGE)), ..Retention::default() };
+        let removed_file_age = Duration::from_secs(600);
+        let settings = StoreSettings { retention, removed_file_age, ..settings(root.path()) };
+        Self {
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            clock: StoryClock::new(),
+            disk,
+            settings,
+            batches: BTreeMap::new(),
+            pinned: BTreeSet::new(),
+            unsure: BTreeSet::new(),
+            number: 0,
+            jumps: 0,
+            steps: Vec::new(),
+            held: None,
+            _root: root,
+        }
+    }
+
+    async fn open(&mut self) -> Result<Store, String> {
+        let disk: SharedDisk = Arc::new(self.disk.clone());
+        let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let opened = Store::open_on(disk, self.settings.clone(), clock).await;
+        let (store, _) = opened.map_err(|error| format!("could not be opened: {error}"))?;
+        let found = read(&store)?;
+        for (name, batch) in &mut self.batches {
+            let there = found.get(name).copied().unwrap_or_default();
+            match batch.fate {
+                BatchOutcome::Refused if there == batch.records => {
+                    batch.fate = BatchOutcome::Stored
+                }
+                BatchOutcome::Refused if there == 0 => batch.fate = BatchOutcome::Gone,
+                BatchOutcome::Refused => {
+                    return Err(format!("{name}: {there} of {}", batch.records));
+                }
+                _ => {}
+            }
+        }
+        let known = store.pins().map_err(|error| error.to_string())?;
+        let is_pinned = |trace: u64| known.iter().any(|pin| pin.trace_id == trace_id(trace));
+        for trace in std::mem::take(&mut self.unsure) {
+            if is_pinned(trace) {
+                self.pinned.insert(trace);
+            } else {
+                self.pinned.remove(&trace);
+            }
+        }
+        if let Some(trace) =
+            (0..TRACES).find(|trace| is_pinned(*trace) != self.pinned.contains(trace))
+        {
+            return Err(format!("the pin of {trace} is not what it was"));
+        }
+        self.check(&store)?;
+        Ok(store)
+    }
+
+    /// Compares what the store shows with what must be there.
+    fn check(&mut self, store: &Store) -> Result<(), String> {
+        let (mut found, truth) = (read(store)?, self.clock.truth());
+        for (name, batch) in &mut self.batches {
+            let (there, all) = (found.remove(name).unwrap_or_default(), batch.records);
+            let is_pinned =
+                self.pinned.contains(&batch.trace) && !self.unsure.contains(&batch.trace);
+            batch.lapsed |= truth - batch.received >= AGE && !is_pinned;
+            let fits = match batch.fate {
+                BatchOutcome::Stored if batch.lapsed => there == 0 || there == all,
+                BatchOutcome::Stored => there == all,
+                BatchOutcome::Refused => there == 0,
+                BatchOutcome::Erasing => there <= all,
+                BatchOutcome::Gone => there == 0,
+            };
+            if !fits {
+                return Err(format!("{name}: {there} there of {batch:?}"));
+            }
+        }
+        match found.first_key_value() {
+            Some((name, there)) => Err(format!("{name}: {there} there, never sent")),
+            None => Ok(()),
+        }
+    }
+
+    fn batch(&mut self) -> (TelemetryBatch, String, Batch) {
+        self.number += 1;
+        let (number, trace, now) = (self.number, self.dice.roll(TRACES), self.clock.truth());
+        let id = trace_id(trace).as_bytes().to_vec();
+        // Of this hour, or of any in the last forty days.
+        let back = [0, 0, self.dice.roll(4) * HOUR, self.dice.roll(40 * 24) * HOUR];
+        let start = now - back[usize::try_from(self.dice.roll(4)).unwrap()];
+        let (batch, name, records) = match self.dice.roll(3) {
+            0 => {
+                let TelemetryBatch::Logs { mut request, .. } = logs(number) else { unreachable!() };
+                let record = &mut request.resource_logs[0].scope_logs[0].log_records[0];
+                (record.trace_id, record.time_unix_nano) = (id, start);
+                (TelemetryBatch::Logs { request, bytes: None }, format!("l{number}"), 1)
+            }
+            _ => {
+                let count = 1 + self.dice.roll(9);
+                let TelemetryBatch::Traces { mut request, .. } = traces(number, count) else {
+                    unreachable!()
+                };
+                let spans: &mut Vec<Span> = &mut request.resource_spans[0].scope_spans[0].spans;
+                for span in spans {
+                    span.trace_id = id.clone();
+                    span.span_id[..4]
+                        .copy_from_slice(&u32::try_from(number).unwrap().to_be_bytes());
+                    (span.start_time_unix_nano, span.end_time_unix_nano) = (start, start + 5);
+                }
+                (TelemetryBatch::Traces { request, bytes: None }, format!("s{number}"), count)
+            }
+        };
+        let sent =
+            Batch { trace, records, received: now, fate: BatchOutcome::Stored, lapsed: false };
+        (batch, name, sent)
+    }
+
+    async fn append(&mut self, store: &Store) {
+        let (batch, name, mut expected) = self.batch();
+        if store.append(batch).await.is_err() {
+            expected.fate = BatchOutcome::Refused;
+        }
+        self.batches.insert(name, expected);
+    }
+
+    async fn erase(&mut self, store: &Store, trace: u64) {
+        let is_there =
+            |batch: &Batch| matches!(batch.fate, BatchOutcome::Stored | BatchOutcome::Erasing);
+        let of_trace = |batch: &&mut Batch| batch.trace == trace && is_there(batch);
+        let mut of_it: Vec<_> = self.batches.values_mut().filter(of_trace).collect();
+        of_it.iter_mut().for_each(|batch| batch.fate = BatchOutcome::Erasing);
+        let erased = store.erase(&Erasure::Trace(trace_id(trace))).await;
+        if erased.as_ref().is_ok_and(|report| report.unread_files.is_empty()) {
+            of_it.iter_mut().for_each(|batch| batch.fate = BatchOutcome::Gone);
+        }
+        // Its pin goes with its last row.
+        self.settle_pins(store, trace, erased.is_ok());
+    }
+
+    fn settle_pins(&mut self, store: &Store, trace: u64, is_done: bool) {
+        let known = store.pins().unwrap_or_default();
+        match known.iter().any(|pin| pin.trace_id == trace_id(trace)) {
+            true => _ = self.pinned.insert(trace),
+            false => _ = self.pinned.remove(&trace),
+        }
+        if !is_done {
+            self.unsure.insert(trace);
+        }
+    }
+
+    /// Does one thing, which may fail when the disk does.
+    async fn step(&mut self, store: &Store) -> Result<(), String> {
+        let inner = Arc::clone(&store.owner.0);
+        match self.dice.roll(16) {
+            0..=4 => self.append(store).await,
+            5 | 6 => _ = store.flush().await,
+            7 => _ = run_upkeep(&inner).await,
+            8 | 9 => {
+                let (batch, name, mut expected) = self.batch();
+                let work = (store.flush(), run_upkeep(&inner), store.append(batch));
+                let (_, _, appended) = futures::join!(work.0, work.1, work.2);
+                if appended.is_err() {
+                    expected.fate = BatchOutcome::Refused;
+                }
+                self.batches.insert(name, expected);
+            }
+            10 => self.clock.pass(self.dice.roll(30) * HOUR),
+            11 => {
+                // The clock is wrong for a while: nothing may go because of it. Each time by more:
+                // what a commit said before is believed when the clock says it again.
+                self.jumps += 1;
+                let jump = (60 + 7 * self.jumps) * 24 * HOUR;
+                self.clock.jumped.store(i64::try_from(jump).unwrap(), Ordering::Relaxed);
+                let _ = run_upkeep(&inner).await;
+                self.clock.jumped.store(0, Ordering::Relaxed);
+                let _ = run_upkeep(&inner).await;
+            }
+            12 => {
+                let trace = self.dice.roll(TRACES);
+                let pinned = match self.pinned.contains(&trace) {
+                    true => store.unpin(trace_id(trace)).await.map(drop),
+                    false => store.pin(trace_id(trace), String::new()).await.map(drop),
+                };
+                self.settle_pins(store, trace, pinned.is_ok());
+            }
+            13 => {
+                let trace = self.dice.roll(TRACES);
+                self.erase(store, trace).await;
+            }
+            14 => {
+                let snapshot = store.snapshot();
+                self.held = Some((snapshot, read(store)?));
+            }
+            _ => {
+                if let Some((snapshot, before)) = &self.held {
+                    let now = super::ledger::contents(snapshot);
+                    let now = now.map_err(|error| format!("a held snapshot: {error}"))?;
+                    if now != *before {
+                        return Err("a held snapshot changed".to_owned());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a step and what the disk was asked for meanwhile.
+    fn note(&mut self, step: impl Into<String>) {
+        let operations = self.disk.take_trace().join("; ");
+        self.steps.push(format!("{} [{operations}]", step.into()));
+    }
+
+    /// A life of the process, and how it ends.
+    async fn live(&mut self, store: Store) -> Result<(), String> {
+        let faulty = self.dice.roll(3) > 0;
+        if faulty {
+            let fault = if self.dice.roll(2) == 0 { Fault::Once } else { Fault::Persistent };
+            let trouble = Trouble::ALL[usize::try_from(self.dice.roll(4)).unwrap()];
+            self.disk.fail_with(1 + self.dice.roll(300), fault, trouble);
+        }
+        for _ in 0..6 + self.dice.roll(14) {
+            let mut before = self.dice.clone();
+            let done = Box::pin(self.step(&store)).await;
+            self.note(format!("step {}", before.roll(16)));
+            done?;
+            self.check(&store)?;
+        }
+        self.held = None;
+        if self.dice.roll(5) == 0 {
+            self.disk.heal();
+            let _ = store.close().await;
+            self.disk.restart();
+        } else {
+            self.disk.stop();
+            store.abandon().await;
+            self.disk.restart();
+            if self.dice.roll(3) > 0 {
+                self.disk.lose_power(&mut self.dice);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(&mut self) -> Result<(), String> {
+        for _ in 0..3 {
+            let store = self.open().await?;
+            self.note("opened");
+            Box::pin(self.live(store)).await?;
+            self.note("died");
+        }
+        let store = self.open().await?;
+        self.clock.pass(HOUR);
+        run_upkeep(&store.owner.0).await.map_err(|error| format!("a sound disk: {error}"))?;
+        self.check(&store)?;
+        // What nobody keeps goes.
+        self.clock.pass(AGE + 3 * HOUR);
+        store.compact(true).await.map_err(|error| format!("a sound disk: {error}"))?;
+        let found = read(&store)?;
+        for (name, batch) in &self.batches {
+            if found.contains_key(name) && !self.pinned.contains(&batch.trace) {
+                return Err(format!("{name} is older than its age and still there"));
+            }
+        }
+        self.check(&store)?;
+        store.close().await.map_err(|error| error.to_string())
+    }
+}
+
+async fn run_upkeep(inner: &Inner) -> Result<(), crate::StorageError> {
+    while inner.keep_up(Pace::Offline).await? {}
+    Ok(())
+}
+
+fn tell(seed: u64, mistake: Option<Mistake>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let mut story = Story::new(seed, mistake);
+    runtime.block_on(story.run()).map_err(|wrong| {
+        let wordy = number("TIDINGS_STORY_SEED").is_some();
+        let steps = if wordy { story.steps.join("\n") } else { String::new() };
+        format!("{steps}\nseed {seed}: {wrong}")
+    })
+}
+
+#[test]
+fn whatever_a_story_does_what_must_be_there_is_there_exactly_once() {
+    let seeds = match number("TIDINGS_STORY_SEED") {
+        Some(seed) => seed..seed + 1,
+        None => 0..number("TIDINGS_STORY_SEEDS").unwrap_or(SEEDS),
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let mine = seeds.clone().filter(move |seed| seed % THREADS == thread);
+            scope.spawn(move || {
+                for seed in mine {
+                    if let Err(wrong) = tell(seed, None) {
+                        panic!("{wrong}");
+                    }
+                }
+            });
+        }
+    });
+}
+
+macro_rules! mistakes {
+    ($($name:ident: $mistake:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let is_found = |seed| tell(seed, Some(Mistake::$mistake)).is_err();
+                // It must be the mistake that is found.
+                let found = (0..SEEDS_MAX).any(|seed| is_found(seed) && tell(seed, None).is_ok());
+                assert!(found, "it was not found in {SEEDS_MAX} seeds");
+            }
+        )*
+    };
+}
+
+mistakes! {
+    positions_that_are_ignored_are_found: IgnorePosition,
+    a_position_that_covers_too_much_is_found: CoverTooMuch,
+    a_log_that_is_cut_before_the_commit_is_found: CutLogBeforeCommit,
+    a_landed_commit_that_is_forgotten_is_found: ForgetLandedCommit,
+    a_merge_without_one_of_its_files_is_found: MergeWithoutFirst,
+    a_merged_file_that_stays_is_found: KeepOneMerged,
+    files_that_are_deleted_before_the_commit_are_found: DeleteBeforeCommit,
+    pins_that_are_ignored_are_found: IgnorePins,
+    a_clock_that_is_always_believed_is_found: BelieveClock,
+    age_by_the_time_of_rows_alone_is_found: AgeByTime,
+    an_erasure_of_one_file_is_found: EraseOneFile,
+    an_erasure_without_memory_is_found: EraseWithoutMemory,
+    a_refused_batch_that_is_visible_is_found: PublishRefused,
+    a_refused_batch_that_is_acknowledged_is_found: AcknowledgeRefused,
+}

@@ -1,0 +1,94 @@
+//! A log that the disk cannot read: what the process says, how it ends, and the way out.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use prost::Message;
+
+use crate::harness::{
+    Server, has,
+    http::{get, post},
+    spans::{span, traces},
+};
+
+/// Runs a program that gets an error for whatever it reads of a file.
+fn unreadable(path: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=pread64"]);
+    strace.args(["-e", "inject=pread64:error=EIO", "-P"]).arg(path).arg("--");
+    strace
+}
+
+fn send(server: &Server, trace: u128) {
+    let request = traces("shop", vec![span(trace, 1, 0, "GET /")]).encode_to_vec();
+    let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", request);
+    assert_eq!(answer.status, 200);
+}
+
+fn status(server: &Server, trace: u128) -> u16 {
+    server.get(&format!("/api/v1/traces/{trace:032x}")).0
+}
+
+fn segments(data: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(data.join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut segments: Vec<PathBuf> = entries.collect();
+    segments.sort();
+    segments
+}
+
+/// SIGTERM for the program that is run by the one that was started.
+fn terminate(server: &mut Server) {
+    let runner = server.pid();
+    let children = fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).unwrap();
+    let killed = Command::new("kill").args(children.split_whitespace()).status().unwrap();
+    assert!(killed.success());
+    assert!(server.ended().success());
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_ends_the_start_with_74_until_it_may_be_set_aside() {
+    if !has("strace", "a segment that cannot be read") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    for trace in 1..=2 {
+        let mut server = Server::start_in(&data, &[]);
+        send(&server, trace);
+        server.kill();
+    }
+    let victim = segments(&data).remove(0);
+
+    let mut refused = unreadable(&victim);
+    refused.arg(Server::binary()).args(["serve", "--log", "off", "--data-dir"]).arg(&data);
+    for listener in ["--http", "--otlp-grpc", "--otlp-http", "--zipkin"] {
+        refused.args([listener, "127.0.0.1:0"]);
+    }
+    let before = segments(&data);
+    let ended = refused.output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert_eq!(ended.status.code(), Some(74), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    for part in [&*victim.to_string_lossy(), "at byte 0", "tidings serve --recover"] {
+        assert!(said.contains(part), "{said}");
+    }
+    assert_eq!(segments(&data), before);
+
+    let mut server =
+        Server::start_under(unreadable(&victim), &data, &["--recover", "--log", "off"]);
+    assert_eq!([1, 2].map(|trace| status(&server, trace)), [404, 200]);
+    let aside = data.join("quarantine").join(victim.file_name().unwrap());
+    assert!(aside.exists() && !victim.exists());
+    let ready = get(&server.http, "/ready");
+    let ready = String::from_utf8_lossy(&ready.body).into_owned();
+    assert!(ready.contains(&*aside.to_string_lossy()), "{ready}");
+    send(&server, 3);
+    terminate(&mut server);
+    // The next start needs nobody to say anything.
+    let mut server = Server::start_in(&data, &[]);
+    assert_eq!([1, 2, 3].map(|trace| status(&server, trace)), [404, 200, 200]);
+    assert_eq!(server.terminate().code(), Some(0));
+}
