@@ -242,8 +242,11 @@ fn a_trace_of_100000_spans_is_drawn_scrolled_and_searched() {
     let begin = Instant::now();
     browser.open(&format!("http://{}/trace/{:032x}", server.http, 0xb16));
     browser
-        .wait_at_most(Duration::from_secs(60), "document.querySelectorAll('.wf-line').length > 20");
+        .wait_at_most(Duration::from_secs(60), "document.querySelectorAll('.wf-line').length > 15");
     let painted = begin.elapsed();
+    browser.wait_for(
+        "performance.getEntriesByType('resource').some(e => e.name.includes('skeleton'))",
+    );
     let transferred = browser.evaluate(
         "(() => { const e = performance.getEntriesByType('resource').find(e => e.name.includes('skeleton')); \
          return [e.duration, e.encodedBodySize, e.decodedBodySize, performance.now() - e.responseEnd]; })()",

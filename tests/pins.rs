@@ -196,12 +196,19 @@ fn pins_that_are_wrong_are_refused_with_the_reason() {
 #[test]
 fn pins_and_the_status_are_named_and_compressed_as_the_rest_of_the_api() {
     let server = Server::start();
-    for path in ["/api/v1/pins", "/api/v1/status"] {
+    let check = |path: &str| {
         let whole = send("GET", &server.http, path, &[], "");
         assert_eq!(whole.headers["cache-control"], "no-store", "{path}");
         let tag = whole.headers["etag"].to_str().unwrap();
         let again = send("GET", &server.http, path, &[("if-none-match", tag)], "");
         assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
+    };
+    // Ages and sizes of the status stand still while nothing comes.
+    check("/api/v1/status");
+    fill(&server, 1);
+    assert_eq!(put(&server, 1, "{}").0, 201);
+    check("/api/v1/pins");
+    for path in ["/api/v1/pins", "/api/v1/status"] {
         let packed = send("GET", &server.http, path, &[("accept-encoding", "gzip")], "");
         assert_eq!(packed.headers["content-encoding"], "gzip", "{path}");
     }

@@ -23,7 +23,7 @@ use crate::{
     explained::{Explain, Explained},
     listener::{Listening, Slot},
     phase::Phase,
-    shares::PeerAddress,
+    shares::{PeerAddress, ShareHolder},
     stall::Stall,
     tls::Tls,
 };

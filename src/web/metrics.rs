@@ -1,6 +1,6 @@
 //! `/metrics`: what the process counts, for Prometheus and whatever reads its text.
 //!
-//! One table ([`METRICS`]) has the name, the labels, the meaning and the source of every number;
+//! One table ([`table::METRICS`]) has the name, the labels, the meaning and the source of every number;
 //! `docs/metrics.md` is its copy for people, which a test compares. The numbers are the parts' own:
 //! nothing is counted here, and a question costs no more than reading them.
 

@@ -18,7 +18,7 @@ use tidings_proto::{
     UnixNanos,
     api::{ProblemDetails, ServerStatus, SignalCounts},
 };
-use tidings_storage::{Clock, Store, SystemClock};
+use tidings_storage::Store;
 use tokio::{sync::Mutex, task::JoinHandle};
 use utoipa::{
     OpenApi, ToSchema,
@@ -93,7 +93,7 @@ impl Server {
             demo_running,
             insecure: self.0.insecure,
             tasks: self.0.health.tasks(),
-            storage: storage_status(self.0.store.usage(), SystemClock.now()),
+            storage: storage_status(self.0.store.usage()),
         }
     }
 }

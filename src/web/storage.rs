@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use tidings_proto::{
-    DurationNanos, UnixNanos,
+    DurationNanos,
     api::{StorageStatus, TableStatus},
 };
 use tidings_storage::{Retention, StoreUsage, TableUsage};
 
-/// The sizes, at this time.
-pub(super) fn storage_status(usage: StoreUsage, now: UnixNanos) -> StorageStatus {
+/// Returns the sizes and bounds that the store measured.
+pub(super) fn storage_status(usage: StoreUsage) -> StorageStatus {
     let Retention { age, rules, bytes_max } = usage.retention;
-    let age = age.map(nanos);
     StorageStatus {
         tables: usage.tables.into_iter().map(table).collect(),
         memory_bytes: usage.memory_bytes,
@@ -20,10 +19,9 @@ pub(super) fn storage_status(usage: StoreUsage, now: UnixNanos) -> StorageStatus
         wal_bytes_max: usage.wal_bytes_max,
         unflushed_age_nano: usage.unflushed_age.map(nanos),
         removed_files: usage.removed_files,
-        retention_age_nano: age,
+        retention_age_nano: age.map(nanos),
         retention_bytes_max: bytes_max,
         retention_rules: rules.len() as u64,
-        retention_horizon_unix_nano: age.map(|age| UnixNanos(now.0.saturating_sub(age.0))),
     }
 }
 
@@ -48,13 +46,13 @@ fn nanos(duration: Duration) -> DurationNanos {
 mod tests {
     use std::time::Duration;
 
-    use tidings_proto::UnixNanos;
+    use tidings_proto::{DurationNanos, UnixNanos};
     use tidings_storage::{Retention, StoreUsage, TableUsage};
 
     use super::storage_status;
 
     #[test]
-    fn the_horizon_is_as_old_as_what_is_kept() {
+    fn tables_and_retention_are_as_the_store_has_them() {
         let table = |name| TableUsage {
             name,
             rows: 5,
@@ -75,11 +73,9 @@ mod tests {
             removed_files: 0,
             retention: Retention { age, ..Retention::default() },
         };
-        let now = UnixNanos(90_000_000_000);
-        let kept = storage_status(usage(Some(Duration::from_secs(60))), now);
-        assert_eq!(kept.retention_horizon_unix_nano, Some(UnixNanos(30_000_000_000)));
-        assert_eq!(kept.tables[1].name, "logs");
-        let forever = storage_status(usage(None), now);
-        assert_eq!(forever.retention_horizon_unix_nano, None);
+        let kept = storage_status(usage(Some(Duration::from_secs(60))));
+        assert_eq!(kept.retention_age_nano, Some(DurationNanos(60_000_000_000)));
+        assert_eq!((kept.tables[1].name.as_str(), kept.tables[1].bytes), ("logs", 700));
+        assert_eq!(storage_status(usage(None)).retention_age_nano, None);
     }
 }

@@ -49,16 +49,24 @@ fn cases(server: &Server) -> Vec<Case> {
             &format!("/trace/{left}"),
             "document.querySelectorAll('.wf-line').length > 10",
         ),
-        case("trace-flame", &format!("/trace/{left}?tab=flame"), drawing),
+        case(
+            "trace-flame",
+            &format!("/trace/{left}?tab=flame"),
+            "document.querySelectorAll('.frame').length > 5",
+        ),
         case("trace-tree", &format!("/trace/{left}?tab=tree"), rows),
         case("trace-table", &format!("/trace/{left}?tab=table"), rows),
-        case("trace-graph", &format!("/trace/{left}?tab=graph"), drawing),
+        case(
+            "trace-graph",
+            &format!("/trace/{left}?tab=graph"),
+            "document.querySelectorAll('.network-node').length > 5",
+        ),
         case("transactions", "/transactions", rows),
         case("transaction-type", "/transactions/web-gateway/POST%20%2Fcheckout", drawing),
         case("transaction", &format!("/tx/{left}"), "document.querySelector('main h1, main h2')"),
         case("services", "/services", rows),
         case("service", "/services/payment", drawing),
-        case("map", "/map", drawing),
+        case("map", "/map", "document.querySelectorAll('.network-node').length > 5"),
         case("errors", "/errors", "document.querySelector('main h1, main h2')"),
         case("logs", "/logs?live=off", "document.querySelectorAll('.log').length > 10"),
         case("logs-patterns", "/logs?live=off&view=patterns", rows),
@@ -71,10 +79,11 @@ fn cases(server: &Server) -> Vec<Case> {
 
 /// Elements that reach beyond the window, of what is not meant to be scrolled sideways.
 const BEYOND: &str = "(() => {
-    const wide = document.scrollingElement.scrollWidth - innerWidth;
-    if (wide <= 0) return [];
+    const parts = [document.scrollingElement, document.querySelector('.content')];
+    const wide = parts.map(e => e.scrollWidth - e.clientWidth);
+    if (wide.every(by => by <= 0)) return [];
     const reaches = e => e.getBoundingClientRect().right > innerWidth + 1;
-    return ['page wider by ' + wide, ...[...document.querySelectorAll('body *')].filter(reaches)
+    return ['wider by ' + wide, ...[...document.querySelectorAll('body *')].filter(reaches)
         .slice(0, 4).map(e => e.tagName + '.' + e.className)];
 })()";
 

@@ -10,7 +10,7 @@ use crate::{
     components::{Icon, IconName, ToastStack, Toasts},
     keys::Keys,
     theme::{Theme, ThemeChoice},
-    url::{Step, use_go},
+    url::{Query, Step, use_go},
 };
 
 mod notices;
@@ -62,9 +62,17 @@ pub(crate) fn crumb(text: &str) -> Vec<Crumb> {
 /// Where this tab keeps the address of the list that was looked at last.
 const LIST_KEY: &str = "tidings.list";
 
-/// Remembers a list with its filters: what is opened from it leads back there.
-pub(crate) fn remember_list(address: &str) {
-    crate::browser::keep_in_tab(LIST_KEY, address);
+/// Remembers a list with its filters as long as its page is open, so that the page of a trace leads
+/// back there.
+pub(crate) fn remember_list(path: &'static str, query: Memo<Query>) {
+    let location = use_location();
+    Effect::new(move |_| {
+        let address = query.with(|query| query.on(path));
+        // The address of the next page comes before this page goes.
+        if location.pathname.get_untracked() == path {
+            crate::browser::keep_in_tab(LIST_KEY, &address);
+        }
+    });
 }
 
 /// Returns the step back to the list that was looked at last, else to Explore.

@@ -34,10 +34,6 @@ pub struct StorageStatus {
     pub retention_bytes_max: Option<u64>,
     /// Number of rules that keep traces for longer.
     pub retention_rules: u64,
-    /// The time up to which telemetry is deleted now by its age.
-    #[schema(value_type = Option<String>)]
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retention_horizon_unix_nano: Option<UnixNanos>,
 }
 
 /// Sizes of one table.

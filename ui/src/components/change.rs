@@ -361,7 +361,7 @@ mod tests {
     fn a_list_reads_as_a_sentence() {
         let words = ["a", "b", "c"].map(str::to_owned);
         assert_eq!(
-            [&words[..0], &words[..1], &words[..2], &words].map(|of| listed(of)),
+            [&words[..0], &words[..1], &words[..2], &words].map(listed),
             ["", "a", "a and b", "a, b and c"]
         );
     }

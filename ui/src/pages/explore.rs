@@ -78,7 +78,7 @@ pub fn ExplorePage() -> impl IntoView {
     set_crumbs(crumb("Explore"));
     let query = use_query();
     let state = Memo::new(move |_| query.with(ExploreState::read));
-    Effect::new(move |_| remember_list(&query.with(|query| query.on("/explore"))));
+    remember_list("/explore", query);
     let question = Memo::new(move |_| state.with(ExploreState::question));
     let filters = Memo::new(move |_| state.with(|state| state.filters.clone()));
     let selected = Memo::new(move |_| state.with(|state| state.selected));

@@ -50,7 +50,7 @@ pub fn LogsPage() -> impl IntoView {
     set_crumbs(crumb("Logs"));
     let query = use_query();
     let state = Memo::new(move |_| query.with(LogState::read));
-    Effect::new(move |_| remember_list(&query.with(|query| query.on("/logs"))));
+    remember_list("/logs", query);
     let asked = Memo::new(move |_| state.with(LogState::closed));
     let filters = Memo::new(move |_| state.with(|state| state.opened(None)));
     let open = Memo::new(move |_| state.with(|state| state.open.clone()));

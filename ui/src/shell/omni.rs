@@ -98,14 +98,17 @@ pub fn Omni() -> impl IntoView {
     }
 }
 
-/// Asks for text that is pasted outside a field.
+/// Asks for text that is pasted outside a field, and for lines that are pasted into the box, where
+/// they would lose their ends.
 fn listen_for_pastes(ask: impl Fn(String) + 'static) {
     let paste = window_event_listener(ev::paste, move |event| {
         let event: &web_sys::ClipboardEvent = event.unchecked_ref();
         let pasted = event.clipboard_data().and_then(|data| data.get_data("text/plain").ok());
-        if let Some(pasted) = pasted.filter(|pasted| !pasted.trim().is_empty())
-            && !browser::typing()
-        {
+        let Some(pasted) = pasted.filter(|pasted| !pasted.trim().is_empty()) else { return };
+        let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+        let is_box = target.is_some_and(|target| target.id() == FIELD_ID);
+        if !browser::typing() || (is_box && pasted.trim().contains('\n')) {
+            event.prevent_default();
             browser::focus(FIELD_ID);
             ask(pasted);
         }

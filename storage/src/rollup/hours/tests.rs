@@ -55,10 +55,15 @@ fn of_hours(first: u64, end: u64) -> SpanFilter {
 /// A snapshot of spans in so many hours, of which each has three files, and which keeps sums of so
 /// many bytes.
 fn of_many_hours(folder: &TempDir, spans: &[Sent], bytes_max: usize) -> Snapshot {
-    let part = |part: usize| spans.iter().skip(part).step_by(3).collect::<Vec<_>>();
+    // A flush has files of their own for five hours.
+    let mut parts: Vec<Vec<&Sent>> = Vec::new();
+    for block in spans.chunks(5 * 60) {
+        parts.extend((0..3).map(|third| block.iter().skip(third).step_by(3).collect()));
+    }
+    parts.push(Vec::new());
     let mut indexes = Indexes::new(1 << 20);
     indexes.hours = Hours::new(bytes_max);
-    snapshot(folder, &[part(0), part(1), part(2), vec![]]).indexed_by(Arc::new(indexes))
+    snapshot(folder, &parts).indexed_by(Arc::new(indexes))
 }
 
 fn spans_in(hours: u64) -> Vec<Sent> {

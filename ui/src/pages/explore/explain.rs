@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
-use tidings_proto::api::{AttributeName, Difference, Explanation, ValueShare};
+use tidings_proto::api::{AttributeName, AttributeValue, Difference, Explanation, ValueShare};
 
 use super::{
     Explored,
@@ -118,24 +118,28 @@ fn left_out(names: &[AttributeName]) -> Option<String> {
 }
 
 fn row(explored: Explored, difference: &Difference) -> impl IntoView + use<> {
-    let together = difference.together.len();
-    let together = (together > 0).then(|| {
-        let names: Vec<&str> =
-            difference.together.iter().map(|one| one.attribute.key.as_str()).collect();
-        let words =
-            format!("and {} that move with it", format::counted(together as u64, "attribute"));
-        view! {
-            <span class="explain-together mute" title=names.join(", ")>
-                {words}
-            </span>
-        }
-    });
+    let together = together_words(&difference.together)
+        .map(|words| view! { <span class="explain-together mute">{words}</span> });
     let values = difference.values.iter().take(VALUES_MAX);
     let values = values
         .filter(|value| value.selected_share > value.rest_share || difference.values.len() == 1)
         .map(|value| one(explored, &difference.attribute, value))
         .collect_view();
     view! { <li class="explain-row">{values} {together}</li> }
+}
+
+/// Names attributes whose values stand on the same spans.
+fn together_words(together: &[AttributeValue]) -> Option<String> {
+    let named = together.iter().take(NAMED_MAX).map(|one| {
+        one.value.as_ref().map_or_else(
+            || one.attribute.key.clone(),
+            |value| format!("{} = {value}", one.attribute.key),
+        )
+    });
+    let named: Vec<String> = named.collect();
+    let more = together.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    (!named.is_empty()).then(|| format!("The same spans have {}{more}", named.join(", ")))
 }
 
 fn one(explored: Explored, name: &AttributeName, value: &ValueShare) -> impl IntoView + use<> {

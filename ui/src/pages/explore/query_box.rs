@@ -185,7 +185,7 @@ fn OpenBox(explored: Explored, error: Signal<Option<ApiError>>) -> impl IntoView
 
 /// Counts how many signs stand before the column that an error names: `at line 1, column 3: …`.
 fn caret(detail: &str) -> Option<usize> {
-    let rest = detail.strip_prefix("at line 1, column ")?;
+    let (_, rest) = detail.split_once("at line 1, column ")?;
     let digits = rest.split(|sign: char| !sign.is_ascii_digit()).next()?;
     let column: usize = digits.parse().ok()?;
     (1..=500).contains(&column).then(|| column - 1)
@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn the_caret_stands_under_the_column_that_is_wrong() {
-        assert_eq!(caret("at line 1, column 3: unknown intrinsic `durration`"), Some(2));
+        let said = "invalid TraceQL query: at line 1, column 3: unknown intrinsic `durration`";
+        assert_eq!(caret(said), Some(2));
         assert_eq!(caret("at line 2, column 3: no"), None);
         assert_eq!(caret("`q` is empty"), None);
     }

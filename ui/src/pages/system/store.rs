@@ -73,10 +73,6 @@ pub(super) fn storage_facts(storage: &StorageStatus) -> impl IntoView + use<> {
         ("Deleted by age after", age.map_or("never".to_owned(), format::duration)),
         ("Deleted by size beyond", size.map_or("never".to_owned(), format::rates::bytes)),
         ("Rules that keep traces longer", format::count(storage.retention_rules)),
-        (
-            "Deleted up to",
-            storage.retention_horizon_unix_nano.map_or("nothing yet".to_owned(), moment),
-        ),
     ];
     let row = |(name, value): (&'static str, String)| {
         view! {
