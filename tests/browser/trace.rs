@@ -114,7 +114,8 @@ fn a_trace_is_searched_zoomed_and_read() {
         .wait_for("document.querySelector('.wf-path-step')?.innerText.includes('POST /checkout')");
 
     // Services sort by their headings; the trace is there as text.
-    click_text(&mut browser, "Services");
+    let tab = "[...document.querySelectorAll('[role=tab]')].find(e => e.innerText.startsWith('Services'))";
+    browser.evaluate(&format!("{tab}.click()"));
     click_text(&mut browser, "Spans");
     browser.wait_for(
         "document.querySelector('th[aria-sort=descending]')?.innerText.includes('Spans')",
