@@ -91,6 +91,22 @@ fn rests_within(server: &Server, length: Duration) -> bool {
     false
 }
 
+/// Sends spans of the service `meanwhile` until `done`, with this pause after each request; counts
+/// the acknowledged requests, and measures the slowest.
+pub(crate) fn send_until(server: &Server, done: &AtomicBool, pause: Duration) -> (u64, Duration) {
+    let (mut sent, mut slowest) = (0, Duration::ZERO);
+    while !done.load(Ordering::Relaxed) {
+        sent += 1;
+        let begin = Instant::now();
+        let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
+        let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
+        assert_eq!(answer.status, 200);
+        slowest = slowest.max(begin.elapsed());
+        std::thread::sleep(pause);
+    }
+    (sent, slowest)
+}
+
 #[test]
 fn hostile_queries_end_and_data_comes_in_meanwhile() {
     let mut server = Server::start_with(&["--sql-seconds-max", SECONDS_MAX]);
@@ -100,18 +116,7 @@ fn hostile_queries_end_and_data_comes_in_meanwhile() {
     let (sent, slowest) = std::thread::scope(|scope| {
         let server = &server;
         let done = &done;
-        let sender = scope.spawn(move || {
-            let (mut sent, mut slowest) = (0, Duration::ZERO);
-            while !done.load(Ordering::Relaxed) {
-                sent += 1;
-                let begin = Instant::now();
-                let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
-                let answer = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
-                assert_eq!(answer.status, 200);
-                slowest = slowest.max(begin.elapsed());
-            }
-            (sent, slowest)
-        });
+        let sender = scope.spawn(move || send_until(server, done, Duration::ZERO));
         let askers: Vec<_> = (0..8)
             .map(|number| {
                 scope.spawn(move || {

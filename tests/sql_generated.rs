@@ -20,13 +20,15 @@ use crate::{
         http::{post, try_send},
         spans::{log, logs, span, traces},
     },
-    sql::workers,
+    sql::{send_until, workers},
 };
 use grammar::Grammar;
 
 const SECONDS: u64 = 60;
 const STATEMENTS_MAX: usize = 5_000;
 const SEED: u64 = 20_261_122;
+/// Between two requests that are sent meanwhile: this is no test of load.
+const PAUSE: Duration = Duration::from_millis(50);
 /// Queries that are asked at once: as many as run.
 const ASKERS: usize = 4;
 /// Resident bytes that the server may come to have more while it answers.
@@ -64,22 +66,6 @@ fn fill(server: &Server) {
     }
 }
 
-/// Sends spans until `done`; how many requests were acknowledged, and the slowest.
-fn send(server: &Server, done: &AtomicBool) -> (u64, Duration) {
-    let (mut sent, mut slowest) = (0, Duration::ZERO);
-    while !done.load(Ordering::Relaxed) {
-        sent += 1;
-        let begin = Instant::now();
-        let body = traces("meanwhile", vec![span(1 << 64, sent, 0, "a")]).encode_to_vec();
-        let taken = post(&server.otlp_http, "/v1/traces", "application/x-protobuf", body);
-        assert_eq!(taken.status, 200);
-        slowest = slowest.max(begin.elapsed());
-        // One after the other, and no more than twenty a second: this is no test of load.
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    (sent, slowest)
-}
-
 #[test]
 fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
     let (seconds, seed) = (number("FUZZ_SECONDS", SECONDS), number("FUZZ_SEED", SEED));
@@ -93,7 +79,7 @@ fn generated_queries_have_documented_answers_and_the_server_does_not_notice() {
     let (next, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     let (statuses, wrong, (sent, slowest)) = std::thread::scope(|scope| {
         let (server, next, done) = (&server, &next, &done);
-        let sender = scope.spawn(move || send(server, done));
+        let sender = scope.spawn(move || send_until(server, done, PAUSE));
         let ask = move || {
             let (mut statuses, mut wrong) = (BTreeMap::<u16, usize>::new(), Vec::new());
             while begin.elapsed() < length && wrong.len() < 20 {
